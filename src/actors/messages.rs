@@ -1,0 +1,330 @@
+//! What may be said to the StoreActor. Handlers and replicators know these and nothing behind them.
+//!
+//! Bodies travel in hand-over-hand style: an opaque `Upload` or `Download` goes into a message and
+//! comes back with its answer. Whoever drops it, on purpose or because a client left, ends it: a
+//! dropped upload removes its staged file. So there is no table of open transfers to leak.
+
+use crate::base::{Ballot, BodyId, BucketName, Incarnation, ObjectName, Permit, Record, RegisterKey};
+use crate::store::StoreError;
+use actix::Message;
+use bytes::Bytes;
+use std::sync::Arc;
+
+pub use crate::store::download::Download;
+pub use crate::store::incoming::Incoming;
+pub use crate::store::outgoing::Outgoing;
+pub use crate::store::status::StoreStatus;
+pub use crate::store::upload::Upload;
+
+/// Most bytes of a body in one message; senders gather about this much before they send.
+pub const PIECE_BYTES: usize = 1024 * 1024;
+
+/// What a client says about a new object besides its bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewObject {
+    /// Media type; empty means none was given (served as `application/octet-stream`).
+    pub content_type: String,
+    /// User metadata, names in lower case without prefix.
+    pub meta: Vec<(String, String)>,
+}
+
+/// A write that is durable on this node.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// Its place in the order of the key's states.
+    pub ballot: Ballot,
+    /// The digest of the sealed body: the ETag, without quotes. Empty for buckets and deletes.
+    pub etag: String,
+    /// Whether the name held something before: 200 rather than 201; for deletes, whether it was there.
+    pub existed: bool,
+}
+
+/// What readers are told about an object.
+#[derive(Clone, Debug)]
+pub struct ObjectInfo {
+    /// Bytes of plaintext.
+    pub len: u64,
+    /// Media type; may be empty.
+    pub content_type: String,
+    /// User metadata.
+    pub meta: Vec<(String, String)>,
+    /// ETag without quotes.
+    pub etag: String,
+    /// `Last-Modified`, milliseconds since 1970.
+    pub written_ms: u64,
+}
+
+/// Stores a small object (at most `inline_max` bytes) in one message. Answered once durable here.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Written, StoreError>")]
+pub struct PutSmall {
+    /// Which object.
+    pub at: ObjectName,
+    /// What the client said of it.
+    pub head: NewObject,
+    /// All its bytes, in pieces as they arrived.
+    pub body: Vec<Bytes>,
+    /// Freed when the write is answered.
+    pub permit: Option<Permit>,
+}
+
+/// Begins an object that does not fit `PutSmall`. Nothing is visible before `FinishUpload`.
+/// Fails early with `NoSuchBucket` or `Full`.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Upload, StoreError>")]
+pub struct BeginUpload {
+    /// Which object.
+    pub at: ObjectName,
+    /// What the client said of it.
+    pub head: NewObject,
+    /// Bytes announced by the client, if it did: refused early when they cannot fit.
+    pub len_hint: Option<u64>,
+    /// Freed when the upload ends, however it ends.
+    pub permit: Option<Permit>,
+}
+
+/// Seals and stages more bytes. The upload comes back when they are written (not yet durable).
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Upload, StoreError>")]
+pub struct AppendUpload {
+    /// The open upload.
+    pub upload: Upload,
+    /// About `PIECE_BYTES` in as many pieces as they arrived in.
+    pub data: Vec<Bytes>,
+}
+
+/// Makes the body durable, then the record; answered after both.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Written, StoreError>")]
+pub struct FinishUpload {
+    /// The open upload.
+    pub upload: Upload,
+}
+
+/// Looks an object up; `NoSuchBucket` and `NoSuchKey` are told apart.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(ObjectInfo, Download), StoreError>")]
+pub struct OpenObject {
+    /// Which object.
+    pub at: ObjectName,
+    /// Freed when the download is dropped.
+    pub permit: Option<Permit>,
+}
+
+/// Opens the next plaintext of a download (set its range with `Download::set_range` first): up to
+/// `PIECE_BYTES`, in slices of whole chunks. An empty answer means the range is done.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(Download, Vec<Bytes>), StoreError>")]
+pub struct ReadDownload {
+    /// The open download.
+    pub download: Download,
+}
+
+/// Deletes an object: leaves a tombstone. A missing key writes nothing and answers `existed: false`.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Written, StoreError>")]
+pub struct DeleteObject {
+    /// Which object.
+    pub at: ObjectName,
+}
+
+/// Creates a bucket; creating one that exists changes nothing (`existed: true`).
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Written, StoreError>")]
+pub struct CreateBucket {
+    /// Its name.
+    pub bucket: BucketName,
+}
+
+/// Deletes a bucket that holds nothing.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Written, StoreError>")]
+pub struct DeleteBucket {
+    /// Its name.
+    pub bucket: BucketName,
+}
+
+/// All buckets with their creation time (ms since 1970), sorted by name.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Vec<(BucketName, u64)>, StoreError>")]
+pub struct ListBuckets;
+
+/// One page of a bucket's objects, sorted by key in byte order.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<ListPage, StoreError>")]
+pub struct ListObjects {
+    /// Which bucket.
+    pub bucket: BucketName,
+    /// Only keys that begin so.
+    pub prefix: String,
+    /// Keys that hold this after the prefix are folded into one common prefix.
+    pub delimiter: Option<String>,
+    /// Only keys (and common prefixes) greater than this.
+    pub after: Option<String>,
+    /// Most entries and common prefixes together, 1 to 1000.
+    pub limit: usize,
+}
+
+/// A page of a listing.
+#[derive(Clone, Debug, Default)]
+pub struct ListPage {
+    /// Keys with what is known of them.
+    pub entries: Vec<(String, ObjectInfo)>,
+    /// Common prefixes, each with its delimiter at the end.
+    pub prefixes: Vec<String>,
+    /// Pass as `after` for the following page; `None` when this was the last.
+    pub next: Option<String>,
+}
+
+/// The state of the store, for status, metrics and readiness.
+#[derive(Debug, Message)]
+#[rtype(result = "StoreStatus")]
+pub struct ObserveStore;
+
+/// Answered when everything begun is durable and the index holds all of the log. No writes after.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), StoreError>")]
+pub struct DrainStore;
+
+// ---- said by replicators and the peer listener ----
+
+/// One entry of the change feed: this key's latest commit on this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The node's own commit number.
+    pub seq: u64,
+    /// Which register.
+    pub key: RegisterKey,
+    /// Its ballot at that commit.
+    pub ballot: Ballot,
+    /// The blob that the record refers to, with its sealed length and digest.
+    pub blob: Option<(BodyId, u64, [u8; 32])>,
+    /// The peer incarnation it was learned from; offering it back would be a circle.
+    pub learned_from: Option<Incarnation>,
+}
+
+/// Entries of the feed with `seq > after`, in order, at most `limit`; keys that changed again appear
+/// only at their latest number, so numbers have gaps.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Vec<Change>, StoreError>")]
+pub struct ChangesAfter {
+    /// The last number already seen.
+    pub after: u64,
+    /// Most entries.
+    pub limit: usize,
+}
+
+/// The present records of some registers (missing ones are left out), until `bytes_max` is reached.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Vec<(RegisterKey, Arc<Record>)>, StoreError>")]
+pub struct FetchRecords {
+    /// Which registers.
+    pub keys: Vec<RegisterKey>,
+    /// Stop before encoded records exceed this (at least one is returned).
+    pub bytes_max: usize,
+}
+
+/// What a peer offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// Which register.
+    pub key: RegisterKey,
+    /// At which ballot.
+    pub ballot: Ballot,
+    /// The blob it refers to.
+    pub blob: Option<BodyId>,
+}
+
+/// What this node wants of an offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// Nothing: it has that ballot or a higher one.
+    Nothing,
+    /// The record (its blob, if any, is here already).
+    Record,
+    /// The blob, then the record.
+    BlobAndRecord,
+}
+
+/// Compares offers with what is here; answers in the same order.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Vec<Want>, StoreError>")]
+pub struct CompareOffers {
+    /// What the peer offers.
+    pub offers: Vec<Offer>,
+}
+
+/// Takes over records from a peer where their ballot is higher. Answered once durable here.
+/// A record whose blob is not here fails the whole message with `Mismatch`.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), StoreError>")]
+pub struct LearnRecords {
+    /// Keys with their records.
+    pub records: Vec<(RegisterKey, Record)>,
+    /// Who sent them.
+    pub from: Incarnation,
+}
+
+/// Begins to receive a sealed blob from a peer.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Incoming, StoreError>")]
+pub struct BeginIncoming {
+    /// Its name.
+    pub body: BodyId,
+    /// Its sealed length.
+    pub sealed_len: u64,
+    /// Its digest: a body that does not match is refused and removed.
+    pub digest: [u8; 32],
+}
+
+/// Stages more sealed bytes.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Incoming, StoreError>")]
+pub struct AppendIncoming {
+    /// The open transfer.
+    pub incoming: Incoming,
+    /// Sealed bytes in order.
+    pub data: Vec<Bytes>,
+}
+
+/// Checks length and digest and makes the blob durable.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), StoreError>")]
+pub struct FinishIncoming {
+    /// The open transfer.
+    pub incoming: Incoming,
+}
+
+/// Opens a blob for shipping, as sealed bytes. `NoSuchKey` when it is gone: a newer record is in the feed.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Outgoing, StoreError>")]
+pub struct OpenOutgoing {
+    /// Its name.
+    pub body: BodyId,
+}
+
+/// The next sealed bytes of a blob, up to `PIECE_BYTES`; empty at the end.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(Outgoing, Bytes), StoreError>")]
+pub struct ReadOutgoing {
+    /// The open transfer.
+    pub outgoing: Outgoing,
+}
+
+/// How far a peer incarnation has durably acknowledged this node's feed; 0 when never heard of.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<u64, StoreError>")]
+pub struct LoadCursor {
+    /// Which life of the peer.
+    pub peer: Incarnation,
+}
+
+/// Keeps a cursor. Answered once durable; it only moves forward.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), StoreError>")]
+pub struct SaveCursor {
+    /// Which life of the peer.
+    pub peer: Incarnation,
+    /// The highest number below which everything is acknowledged.
+    pub seq: u64,
+}

@@ -1,0 +1,3 @@
+//! Thin actors: they carry decisions out and hold no rules of their own.
+
+pub mod messages;

@@ -1,0 +1,136 @@
+//! Identifiers. Random ones are drawn by the caller and wrapped here; none is a bare integer.
+
+use std::fmt;
+
+macro_rules! hex_id {
+    ($(#[$doc:meta])* $name:ident, $bytes:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub [u8; $bytes]);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({self})", stringify!($name))
+            }
+        }
+
+        impl $name {
+            /// Reads the form that `Display` writes: lower-case hex, full length.
+            pub fn from_hex(text: &str) -> Option<Self> {
+                hex_decode(text).map($name)
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                s.collect_str(self)
+            }
+        }
+    };
+}
+
+hex_id!(
+    /// Names one sealed body, inline or blob: random, never reused, the file name of a blob.
+    BodyId, 16
+);
+hex_id!(
+    /// Names a cluster: a setting, or derived from the first KEK generation.
+    ClusterId, 16
+);
+hex_id!(
+    /// Names a KEK generation without telling anything about the key.
+    KekId, 16
+);
+
+/// One life of a data directory: random, kept in it. A wiped node has a new one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Incarnation(pub u64);
+
+impl fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+impl fmt::Debug for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Incarnation({self})")
+    }
+}
+impl serde::Serialize for Incarnation {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+/// A node's configured name: 1 to 63 of `a-z A-Z 0-9 . - _`, beginning with a letter or digit.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+pub struct NodeName(String);
+
+impl NodeName {
+    /// Most bytes of a node name.
+    pub const BYTES_MAX: usize = 63;
+
+    /// Parses a node name; `None` when it breaks the rule above.
+    pub fn parse(text: &str) -> Option<Self> {
+        let ok = (1..=Self::BYTES_MAX).contains(&text.len())
+            && text.as_bytes()[0].is_ascii_alphanumeric()
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
+        ok.then(|| NodeName(text.to_owned()))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for NodeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn hex_decode<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let bytes = text.as_bytes();
+    if bytes.len() != N * 2 {
+        return None;
+    }
+    let digit = |b: u8| match b {
+        b'0'..=b'9' => Some(b - b'0'),
+        b'a'..=b'f' => Some(b - b'a' + 10),
+        _ => None,
+    };
+    let mut out = [0u8; N];
+    for (byte, pair) in out.iter_mut().zip(bytes.chunks_exact(2)) {
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hex_round_trip_and_refusals() {
+        let id = BodyId([0xab; 16]);
+        assert_eq!(BodyId::from_hex(&id.to_string()), Some(id));
+        for bad in ["", "ab", &"g".repeat(32), &"A".repeat(32), &"é".repeat(16)] {
+            assert_eq!(BodyId::from_hex(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn node_names() {
+        assert!(NodeName::parse("boveda-0").is_some());
+        for bad in ["", "-a", "a b", "a/b", &"a".repeat(64), "ñ"] {
+            assert!(NodeName::parse(bad).is_none(), "{bad}");
+        }
+    }
+}

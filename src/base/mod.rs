@@ -1,0 +1,23 @@
+//! Words that every room uses: names, ballots, records, budgets, secrets, error classes.
+//!
+//! Nothing here touches a disk, a socket, a clock or a cipher. What a record or a name means is
+//! settled here once, and parsed once at the edge.
+
+pub mod backoff;
+pub mod ballot;
+pub mod budget;
+pub mod class;
+pub mod codec;
+pub mod ids;
+pub mod names;
+pub mod record;
+pub mod secret;
+
+pub use backoff::Backoff;
+pub use ballot::{Ballot, Stamp, StampClock};
+pub use budget::{Budget, Permit};
+pub use class::Class;
+pub use ids::{BodyId, ClusterId, Incarnation, KekId, NodeName};
+pub use names::{BucketName, NameError, ObjectKey, ObjectName, RegisterKey};
+pub use record::{BodyAt, ObjectRecord, Record, State, Wrap};
+pub use secret::Secret;

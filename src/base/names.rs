@@ -1,0 +1,227 @@
+//! Bucket names and object keys: parsed once at the edge, trusted inside. A name is never a path.
+
+use std::fmt;
+
+/// Why a name was refused; the text is for the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// The bucket rule.
+    #[error(
+        "a bucket name has 3 to 63 characters of a-z, 0-9, '.' and '-', and begins and ends with a letter or digit"
+    )]
+    Bucket,
+    /// The key rule.
+    #[error("an object key has 1 to 1024 bytes of UTF-8")]
+    Key,
+}
+
+/// A bucket name by S3's rule: 3 to 63 of `a-z 0-9 . -`, first and last a letter or digit, no `..`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+pub struct BucketName(String);
+
+impl BucketName {
+    /// The bucket of the notebook's routes, made at first start.
+    pub const CARGAS: &'static str = "cargas";
+
+    /// Parses a bucket name.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        let edge = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+        let bytes = text.as_bytes();
+        let ok = (3..=63).contains(&bytes.len())
+            && edge(bytes.first())
+            && edge(bytes.last())
+            && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-'))
+            && !text.contains("..");
+        if ok { Ok(BucketName(text.to_owned())) } else { Err(NameError::Bucket) }
+    }
+
+    /// The bucket of the notebook's routes.
+    pub fn cargas() -> Self {
+        BucketName(Self::CARGAS.to_owned())
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for BucketName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An object's name in its bucket: 1 to 1,024 bytes of UTF-8, any characters.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+pub struct ObjectKey(String);
+
+impl ObjectKey {
+    /// Most bytes of a key.
+    pub const BYTES_MAX: usize = 1024;
+
+    /// Parses a key.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        if (1..=Self::BYTES_MAX).contains(&text.len()) { Ok(ObjectKey(text.to_owned())) } else { Err(NameError::Key) }
+    }
+
+    /// The key as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Which object: its bucket and its key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectName {
+    /// The namespace.
+    pub bucket: BucketName,
+    /// The name there.
+    pub key: ObjectKey,
+}
+
+impl fmt::Display for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.bucket, self.key)
+    }
+}
+
+/// The name of one register, as the index orders it: `1 | bucket` or `2 | bucket | 0 | key`.
+///
+/// Bucket names hold no zero byte, so the order of objects in a bucket is the byte order of their
+/// keys, and no two names share a register.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RegisterKey(Box<[u8]>);
+
+const KIND_BUCKET: u8 = 1;
+const KIND_OBJECT: u8 = 2;
+
+/// What a register holds, read back from its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RegisterName {
+    /// A bucket.
+    Bucket(BucketName),
+    /// An object.
+    Object(ObjectName),
+}
+
+impl RegisterKey {
+    /// Most bytes of a register key.
+    pub const BYTES_MAX: usize = 1 + 63 + 1 + ObjectKey::BYTES_MAX;
+
+    /// The register of a bucket.
+    pub fn bucket(name: &BucketName) -> Self {
+        RegisterKey([&[KIND_BUCKET], name.as_str().as_bytes()].concat().into())
+    }
+
+    /// The register of an object.
+    pub fn object(name: &ObjectName) -> Self {
+        Self::object_prefix(&name.bucket, name.key.as_str())
+    }
+
+    /// The least key of the objects of `bucket` whose key begins with `prefix` (a bound, not a name).
+    pub fn object_prefix(bucket: &BucketName, prefix: &str) -> Self {
+        RegisterKey([&[KIND_OBJECT], bucket.as_str().as_bytes(), &[0], prefix.as_bytes()].concat().into())
+    }
+
+    /// The least key of all buckets, and the bound after the last.
+    pub fn buckets() -> (Self, Self) {
+        (RegisterKey([KIND_BUCKET].into()), RegisterKey([KIND_BUCKET + 1].into()))
+    }
+
+    /// The bound after the last object of `bucket`.
+    pub fn objects_end(bucket: &BucketName) -> Self {
+        RegisterKey([&[KIND_OBJECT], bucket.as_str().as_bytes(), &[1]].concat().into())
+    }
+
+    /// Takes bytes from a disk or a peer; `None` when they name no register.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let key = RegisterKey(bytes.into());
+        key.name().map(|_| key)
+    }
+
+    /// The key's bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// What the register holds; `None` for a bound that is no name.
+    pub fn name(&self) -> Option<RegisterName> {
+        let (kind, rest) = self.0.split_first()?;
+        match *kind {
+            KIND_BUCKET => {
+                let name = std::str::from_utf8(rest).ok()?;
+                Some(RegisterName::Bucket(BucketName::parse(name).ok()?))
+            }
+            KIND_OBJECT => {
+                let zero = rest.iter().position(|&b| b == 0)?;
+                let bucket = BucketName::parse(std::str::from_utf8(&rest[..zero]).ok()?).ok()?;
+                let key = ObjectKey::parse(std::str::from_utf8(&rest[zero + 1..]).ok()?).ok()?;
+                Some(RegisterName::Object(ObjectName { bucket, key }))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Debug for RegisterKey {
+    /// Names are not for logs: only the length shows.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RegisterKey({} bytes)", self.0.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(bucket: &str, key: &str) -> ObjectName {
+        ObjectName { bucket: BucketName::parse(bucket).unwrap(), key: ObjectKey::parse(key).unwrap() }
+    }
+
+    #[test]
+    fn bucket_rules() {
+        for good in ["abc", "a.b-c", "0a9", &"a".repeat(63)] {
+            assert!(BucketName::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["", "ab", "Abc", "-ab", "ab-", ".ab", "a..b", "a_b", "a/b", "año", &"a".repeat(64)] {
+            assert_eq!(BucketName::parse(bad), Err(NameError::Bucket), "{bad}");
+        }
+    }
+
+    #[test]
+    fn register_keys_round_trip_and_order_by_key_bytes() {
+        let names = ["a", "a/b", "a\0b", "b", "é", "../../etc/passwd", &"k".repeat(1024)];
+        let mut keys: Vec<_> = names.iter().map(|n| RegisterKey::object(&object("bucket", n))).collect();
+        keys.sort();
+        let read: Vec<String> = keys
+            .iter()
+            .map(|k| match RegisterKey::from_bytes(k.as_bytes()).and_then(|k| k.name()) {
+                Some(RegisterName::Object(o)) => o.key.as_str().to_owned(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        let mut sorted: Vec<String> = names.iter().map(|s| (*s).to_owned()).collect();
+        sorted.sort();
+        assert_eq!(read, sorted);
+        let bucket = BucketName::parse("bucket").unwrap();
+        assert!(
+            keys.iter()
+                .all(|k| *k >= RegisterKey::object_prefix(&bucket, "") && *k < RegisterKey::objects_end(&bucket))
+        );
+        assert!(RegisterKey::object(&object("bucket.a", "a")) > RegisterKey::objects_end(&bucket));
+    }
+
+    #[test]
+    fn bad_register_bytes_are_refused() {
+        for bad in [&b""[..], b"\x01ab", b"\x02abc", b"\x02abc\0", b"\x02abc\0\xff", b"\x03abc"] {
+            assert!(RegisterKey::from_bytes(bad).is_none(), "{bad:?}");
+        }
+    }
+}

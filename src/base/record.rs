@@ -1,0 +1,233 @@
+//! A record: the metadata of one state of a register, as disks and peers keep it.
+//!
+//! Invariants
+//! - `decode(encode(r)) == r`, and every decoded record satisfies the limits below.
+//! - A record alone opens its body, given the KEK ring: wrap, body id, digest and lengths are in it.
+//!
+//! Layout: docs/format.md, "Record". Records never lie anywhere in the clear: the log, the index
+//! pages and the peer frames that hold them are sealed.
+
+use super::ballot::{Ballot, Stamp};
+use super::codec::{CodecError, Reader, Writer};
+use super::ids::{BodyId, Incarnation, KekId};
+use bytes::Bytes;
+
+/// Most bytes of a content type.
+pub const CONTENT_TYPE_BYTES_MAX: usize = 1024;
+/// Most bytes of all user metadata, names and values together (S3's limit is 2 KiB).
+pub const META_BYTES_MAX: usize = 8 * 1024;
+/// Most user metadata entries.
+pub const META_ENTRIES_MAX: usize = 128;
+/// Most plaintext bytes that a record may carry inline, whatever the setting says.
+pub const INLINE_BYTES_MAX: usize = 256 * 1024;
+/// Most sealed bytes of an inline body: the plaintext, a header, and a tag per smallest chunk.
+pub const INLINE_SEALED_BYTES_MAX: usize = INLINE_BYTES_MAX + 4096;
+/// Most bytes of an encoded record.
+pub const RECORD_BYTES_MAX: usize = INLINE_SEALED_BYTES_MAX + META_BYTES_MAX + CONTENT_TYPE_BYTES_MAX + 4096;
+
+const VERSION: u8 = 1;
+
+/// One state of one register.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Orders it among the states of its key.
+    pub ballot: Ballot,
+    /// The writer's clock, in milliseconds since 1970: `Last-Modified`, for people only.
+    pub written_ms: u64,
+    /// What the register holds.
+    pub state: State,
+}
+
+/// What a register holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Deleted (a tombstone).
+    Deleted,
+    /// A bucket that exists.
+    Bucket,
+    /// An object.
+    Object(Box<ObjectRecord>),
+}
+
+/// The metadata of an object's version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectRecord {
+    /// Bytes of plaintext.
+    pub len: u64,
+    /// Media type as the client gave it.
+    pub content_type: String,
+    /// User metadata, names in lower case without prefix, in the order given.
+    pub meta: Vec<(String, String)>,
+    /// Names the sealed body.
+    pub body: BodyId,
+    /// Bytes of the sealed body.
+    pub sealed_len: u64,
+    /// BLAKE3 of the sealed body; also the ETag of writes on the REST side.
+    pub digest: [u8; 32],
+    /// The body's data key, sealed.
+    pub wrap: Wrap,
+    /// Where the sealed body lies.
+    pub at: BodyAt,
+}
+
+/// Where a sealed body lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BodyAt {
+    /// In the record.
+    Inline(Bytes),
+    /// In a blob named by the body id.
+    Blob,
+}
+
+/// A data-encryption key sealed under a KEK generation; opened by `seal` alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrap {
+    /// Which generation sealed it.
+    pub kek: KekId,
+    /// The nonce it was sealed with.
+    pub nonce: [u8; 12],
+    /// 32 bytes of key and a 16-byte tag.
+    pub sealed: [u8; 48],
+}
+
+impl Record {
+    /// The object, when the register holds one.
+    pub fn object(&self) -> Option<&ObjectRecord> {
+        match &self.state {
+            State::Object(object) => Some(object),
+            State::Deleted | State::Bucket => None,
+        }
+    }
+
+    /// The blob that the record refers to, if any.
+    pub fn blob(&self) -> Option<BodyId> {
+        self.object().filter(|o| o.at == BodyAt::Blob).map(|o| o.body)
+    }
+
+    /// The record's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut w = Writer(Vec::with_capacity(256));
+        let tag = match &self.state {
+            State::Deleted => 0,
+            State::Bucket => 1,
+            State::Object(_) => 2,
+        };
+        w.u8(VERSION).u8(tag).u64(self.ballot.stamp.0).u64(self.ballot.node.0).u64(self.written_ms);
+        if let State::Object(o) = &self.state {
+            w.u64(o.len).u64(o.sealed_len).raw(&o.body.0).raw(&o.digest);
+            w.raw(&o.wrap.kek.0).raw(&o.wrap.nonce).raw(&o.wrap.sealed);
+            w.text(&o.content_type);
+            w.u16(u16::try_from(o.meta.len()).expect("entries are bounded where they are parsed"));
+            for (name, value) in &o.meta {
+                w.text(name).text(value);
+            }
+            match &o.at {
+                BodyAt::Blob => w.u8(0),
+                BodyAt::Inline(bytes) => w.u8(1).bytes(bytes),
+            };
+        }
+        w.0
+    }
+
+    /// Reads a record. An inline body is copied out, so the input need not live on.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        let mut r = Reader(bytes);
+        if r.u8()? != VERSION {
+            return Err(CodecError::Value("record version"));
+        }
+        let tag = r.u8()?;
+        let ballot = Ballot { stamp: Stamp(r.u64()?), node: Incarnation(r.u64()?) };
+        let written_ms = r.u64()?;
+        let state = match tag {
+            0 => State::Deleted,
+            1 => State::Bucket,
+            2 => State::Object(Box::new(decode_object(&mut r)?)),
+            _ => return Err(CodecError::Value("record state")),
+        };
+        r.end()?;
+        Ok(Record { ballot, written_ms, state })
+    }
+}
+
+fn decode_object(r: &mut Reader<'_>) -> Result<ObjectRecord, CodecError> {
+    let (len, sealed_len) = (r.u64()?, r.u64()?);
+    let (body, digest) = (BodyId(r.array()?), r.array()?);
+    let wrap = Wrap { kek: KekId(r.array()?), nonce: r.array()?, sealed: r.array()? };
+    let content_type = r.text(CONTENT_TYPE_BYTES_MAX, "content type")?.to_owned();
+    let entries = usize::from(r.u16()?);
+    if entries > META_ENTRIES_MAX {
+        return Err(CodecError::Value("metadata entries"));
+    }
+    let mut meta = Vec::with_capacity(entries);
+    let mut room = META_BYTES_MAX;
+    for _ in 0..entries {
+        let name = r.text(room, "metadata name")?.to_owned();
+        room -= name.len();
+        let value = r.text(room, "metadata value")?.to_owned();
+        room -= value.len();
+        meta.push((name, value));
+    }
+    let at = match r.u8()? {
+        0 => BodyAt::Blob,
+        1 => BodyAt::Inline(Bytes::copy_from_slice(r.bytes(INLINE_SEALED_BYTES_MAX, "inline body")?)),
+        _ => return Err(CodecError::Value("body place")),
+    };
+    if matches!(&at, BodyAt::Inline(b) if b.len() as u64 != sealed_len) {
+        return Err(CodecError::Value("inline body length"));
+    }
+    Ok(ObjectRecord { len, content_type, meta, body, sealed_len, digest, wrap, at })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(at: BodyAt) -> Record {
+        let sealed_len = if let BodyAt::Inline(b) = &at { b.len() as u64 } else { 1 << 40 };
+        Record {
+            ballot: Ballot { stamp: Stamp(7 << 16), node: Incarnation(9) },
+            written_ms: 7,
+            state: State::Object(Box::new(ObjectRecord {
+                len: 3,
+                content_type: "text/plain".into(),
+                meta: vec![("a".into(), "á".into()), ("b".into(), String::new())],
+                body: BodyId([1; 16]),
+                sealed_len,
+                digest: [2; 32],
+                wrap: Wrap { kek: KekId([3; 16]), nonce: [4; 12], sealed: [5; 48] },
+                at,
+            })),
+        }
+    }
+
+    #[test]
+    fn round_trip() {
+        let plain = |state| Record { ballot: sample(BodyAt::Blob).ballot, written_ms: 1, state };
+        let all = [
+            sample(BodyAt::Blob),
+            sample(BodyAt::Inline(Bytes::from_static(b"sealed"))),
+            plain(State::Deleted),
+            plain(State::Bucket),
+        ];
+        for record in all {
+            assert_eq!(Record::decode(&record.encode()), Ok(record));
+        }
+    }
+
+    #[test]
+    fn every_prefix_and_every_extension_is_refused() {
+        let bytes = sample(BodyAt::Inline(Bytes::from_static(b"sealed"))).encode();
+        for end in 0..bytes.len() {
+            assert!(Record::decode(&bytes[..end]).is_err(), "{end}");
+        }
+        assert_eq!(Record::decode(&[&bytes[..], b"x"].concat()), Err(CodecError::Trailing));
+    }
+
+    #[test]
+    fn a_length_beyond_the_limit_takes_no_memory() {
+        let mut bytes = sample(BodyAt::Inline(Bytes::from_static(b"sealed"))).encode();
+        let at = bytes.len() - 6 - 4;
+        bytes[at..at + 4].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert_eq!(Record::decode(&bytes), Err(CodecError::Value("inline body")));
+    }
+}

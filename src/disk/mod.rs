@@ -1,0 +1,67 @@
+//! The only room that touches the file system: the real disk, and one that loses power on request.
+//!
+//! Invariants
+//! - What `sync_data` answered for survives power loss; what `sync_dir` answered for keeps its name.
+//! - No other code renames, so no other code can publish a half-written file.
+
+use std::fmt::Debug;
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub mod crash;
+pub mod place;
+pub mod real;
+pub mod shadow;
+
+pub use crash::CrashDisk;
+pub use real::RealDisk;
+pub use shadow::ShadowDisk;
+
+/// A file system, as far as Boveda needs one.
+pub trait Disk: Send + Sync + Debug {
+    /// Creates a file that must not exist yet, open for reading and writing.
+    fn create_new(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+    /// Opens an existing file for reading and writing.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+    /// Gives a file another name in the same directory tree, replacing what stood there.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file's name; open handles stay readable.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Makes the directory durable: names created, renamed and removed in it.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Creates a directory and its missing parents, durable when it returns.
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
+    /// The names in a directory (files and directories), unordered.
+    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>>;
+    /// Whether something of that name exists.
+    fn exists(&self, path: &Path) -> io::Result<bool>;
+    /// Room on the file system that holds `dir`.
+    fn space(&self, dir: &Path) -> io::Result<Space>;
+}
+
+/// An open file. All methods take `&self`: positions are explicit, so threads can share a handle.
+pub trait DiskFile: Send + Sync + Debug {
+    /// Fills `out` from `offset`; `UnexpectedEof` when the file ends before.
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()>;
+    /// Writes all of `data` at `offset`, growing the file when needed.
+    fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()>;
+    /// Makes the file's bytes and length durable (fdatasync).
+    fn sync_data(&self) -> io::Result<()>;
+    /// The file's length in bytes.
+    fn len(&self) -> io::Result<u64>;
+    /// Whether the file is empty.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+    /// Cuts the file, or extends it with zeros.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+}
+
+/// Room on a file system, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Space {
+    /// All of it.
+    pub total: u64,
+    /// What an ordinary user can still write.
+    pub free: u64,
+}

@@ -1,0 +1,27 @@
+//! Boveda: a self-hosted object store that keeps every byte sealed and every object on several nodes.
+//!
+//! The rooms, and which may import which (left imports right, never the reverse; a test keeps it so):
+//!
+//! | room | job | may import |
+//! |---|---|---|
+//! | `base` | words everybody uses | nothing of ours |
+//! | `config` | file, environment, flags | `base` |
+//! | `wire` | what peers say to each other | `base` |
+//! | `seal` | seal and open | `base` |
+//! | `disk` | the file system, real and simulated | `base` |
+//! | `store` | the store as plain synchronous code | `base` `seal` `disk` |
+//! | `actors` | StoreActor, ReplicaActors, their keeper and messages | `base` `seal` `wire` `store` |
+//! | `http` | actix-web: routes, errors, the peer listener | `base` `wire` `actors` |
+//! | `cli` | commands | `base` `config` `disk` `store` (verify only) |
+//! | `node` | builds a node; owns start and shutdown order | everything |
+
+pub mod actors;
+pub mod base;
+pub mod cli;
+pub mod config;
+pub mod disk;
+pub mod http;
+pub mod node;
+pub mod seal;
+pub mod store;
+pub mod wire;

@@ -1,0 +1,2 @@
+//! Boveda: the command line.
+fn main() {}

@@ -1,0 +1,23 @@
+//! Bytes in, sealed bytes out. The only room that names a cipher, a hash or the random source.
+//!
+//! Layouts: docs/format.md. Rule one: nothing of a key or a plaintext leaves this room except to
+//! the caller who sealed it. Rule two: a byte that changed, moved or is missing is noticed before
+//! any byte of its chunk is handed out.
+
+pub mod body;
+pub mod digest;
+pub mod key;
+pub mod keyring;
+pub mod session;
+
+pub use key::{KEY_BYTES, NONCE_BYTES, OpenError, SealingKey, TAG_BYTES};
+
+/// `N` bytes from the operating system's random source.
+///
+/// # Panics
+/// When the operating system has none to give: nothing here is safe without it.
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut out = [0; N];
+    getrandom::fill(&mut out).expect("the operating system's random source works");
+    out
+}

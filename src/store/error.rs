@@ -1,0 +1,67 @@
+//! What can go wrong in the store, and what it means to the caller.
+
+use crate::base::Class;
+use std::io;
+use std::path::PathBuf;
+
+/// The store's errors. Causes stay with them; texts for clients are chosen in `http`.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// No object of that name.
+    #[error("object not found")]
+    NoSuchKey,
+    /// No bucket of that name.
+    #[error("bucket not found")]
+    NoSuchBucket,
+    /// The bucket still holds objects.
+    #[error("bucket is not empty")]
+    BucketNotEmpty,
+    /// Stored bytes do not open or do not check; says what.
+    #[error("{what} is corrupt")]
+    Corrupt {
+        /// Which kind of thing, without its name.
+        what: &'static str,
+    },
+    /// Bytes from a client or a peer are not what their header announced.
+    #[error("{0}")]
+    Mismatch(&'static str),
+    /// Writes stop before the disk is full, so that reads, deletes and repair go on.
+    #[error("disk is full down to the reserve")]
+    Full,
+    /// A write or fsync failed earlier: no writes until the store is reopened.
+    #[error("store takes no writes since an earlier write failed")]
+    Poisoned,
+    /// The store is closing.
+    #[error("store is shutting down")]
+    ShuttingDown,
+    /// The index engine failed.
+    #[error("index: {0}")]
+    Index(#[source] Box<redb::Error>),
+    /// A disk operation failed.
+    #[error("{op} {}: {source}", .path.display())]
+    Disk {
+        /// What was tried.
+        op: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl StoreError {
+    /// What the caller may do about it.
+    pub fn class(&self) -> Class {
+        match self {
+            StoreError::NoSuchKey | StoreError::NoSuchBucket => Class::Missing,
+            StoreError::BucketNotEmpty => Class::Conflict,
+            StoreError::Corrupt { .. } => Class::Corrupt,
+            StoreError::Mismatch(_) => Class::Invalid,
+            StoreError::Full => Class::Full,
+            StoreError::ShuttingDown => Class::Busy,
+            StoreError::Poisoned | StoreError::Index(_) | StoreError::Disk { .. } => Class::Internal,
+        }
+    }
+}
