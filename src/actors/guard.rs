@@ -47,7 +47,9 @@ impl Drop for PanicGuard {
         }
         match &self.0 {
             OnPanic::Abort => {
-                log::error!("a part that holds keys or the disk panicked: the process ends, and starts again from the log");
+                log::error!(
+                    "a part that holds keys or the disk panicked: the process ends, and starts again from the log"
+                );
                 std::process::abort();
             }
             OnPanic::Tell(keeper, died) => {

@@ -27,7 +27,6 @@ pub struct Keeper {
     plan: Arc<Plan>,
     lanes: Vec<Lane>,
     drained: bool,
-    _guard: PanicGuard,
 }
 
 #[derive(Default)]
@@ -64,10 +63,12 @@ impl Keeper {
     /// blob must not stop small records: a pool of one has two lanes.
     pub fn new(plan: Arc<Plan>, pool: usize) -> Self {
         let lanes = (0..pool.max(2)).map(|_| Lane::default()).collect();
-        Keeper { plan, lanes, drained: false, _guard: PanicGuard::abort() }
+        Keeper { plan, lanes, drained: false }
     }
 
     fn build(&mut self, at: usize, ctx: &mut Context<Self>) {
+        // A local guard acts on a panic in here alone, not on one that merely drops the keeper.
+        let _guard = PanicGuard::abort();
         let Some(lane) = self.lanes.get_mut(at).filter(|_| !self.drained) else { return };
         let plan = Arc::clone(&self.plan);
         let keeper: WeakRecipient<Died> = ctx.address().downgrade().recipient();
@@ -78,6 +79,7 @@ impl Keeper {
     }
 
     fn introduce(&self) {
+        let _guard = PanicGuard::abort();
         let Some(records) = self.lanes.first().and_then(|lane| lane.address.as_ref()) else { return };
         // A lane that is dead keeps its place: leases name their lane by it. Its closed address says so.
         let blobs: Option<Vec<Recipient<ShipBlob>>> =
@@ -103,6 +105,7 @@ impl Handler<Died> for Keeper {
     type Result = ();
 
     fn handle(&mut self, Died { lane: at, life }: Died, ctx: &mut Context<Self>) {
+        let _guard = PanicGuard::abort();
         let Some(lane) = self.lanes.get_mut(at).filter(|lane| lane.life == life) else { return };
         self.plan.tally.panics.fetch_add(1, Ordering::Relaxed);
         if lane.born.is_some_and(|born| born.elapsed() >= FORGIVEN_AFTER) {

@@ -106,11 +106,6 @@ impl RecordsLane {
 
     pub fn started(&mut self, own: &Own, ctx: &mut Context<ReplicaActor>) {
         ctx.run_interval(own.plan.timing.tick, |actor, ctx| {
-            // Timers keep an actor alive that nobody can reach any more.
-            if !ctx.connected() {
-                ctx.terminate();
-                return;
-            }
             actor.records(|lane, own| lane.pump(own, ctx));
         });
         watch_head(self.head.clone(), ctx);
@@ -162,6 +157,11 @@ impl RecordsLane {
 
     /// Starts whatever can be started now. Called after every event.
     fn pump(&mut self, own: &Own, ctx: &mut Context<ReplicaActor>) {
+        // Timers and waits keep an actor alive that nobody can reach any more.
+        if !ctx.connected() {
+            ctx.terminate();
+            return;
+        }
         let now = Instant::now();
         self.save_cursor(now, own, ctx);
         if self.drained {
@@ -187,7 +187,8 @@ impl RecordsLane {
         let work = async move {
             let conn = dialer.dial().await?;
             let peer = conn.info.incarnation;
-            let cursor = if known == Some(peer) { None } else { Some(ask(&store.load_cursor, LoadCursor { peer }).await?) };
+            let cursor =
+                if known == Some(peer) { None } else { Some(ask(&store.load_cursor, LoadCursor { peer }).await?) };
             Ok((conn, cursor))
         };
         spawn(ctx, work, |dialed, actor, ctx| {
@@ -422,7 +423,8 @@ impl RecordsLane {
         let head = *self.head.borrow();
         let window = self.window.as_ref();
         let acked = window.map_or(0, Window::cursor);
-        let has_all = window.is_some_and(|w| w.open() == 0 && (w.read_to() >= head || self.dry.is_some_and(|(at, _)| at == head)));
+        let has_all = window
+            .is_some_and(|w| w.open() == 0 && (w.read_to() >= head || self.dry.is_some_and(|(at, _)| at == head)));
         let oldest = window.and_then(Window::oldest);
         let pulse = self.heard.as_ref().map(|(_, pulse)| pulse);
         let mut status = ReplicaStatus {

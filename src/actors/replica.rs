@@ -109,8 +109,7 @@ impl Tally {
     /// Adds the counters to a snapshot.
     pub fn show(&self, status: &mut ReplicaStatus) {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        status.restarts =
-            Restarts { panics: read(&self.panics), errors: read(&self.errors), kills: read(&self.kills) };
+        status.restarts = Restarts { panics: read(&self.panics), errors: read(&self.errors), kills: read(&self.kills) };
         status.late_replies = read(&self.late_replies);
         status.in_flight_bytes = read(&self.in_flight_bytes);
         status.shipped_bytes = read(&self.shipped_bytes);
@@ -185,8 +184,7 @@ impl ReplicaActor {
     /// A new actor for a lane. `keeper` hears when it panics. Runs on the arbiter that it will live
     /// on: its HTTP client belongs to that thread.
     pub fn new(plan: Arc<Plan>, lane: usize, life: u64, keeper: WeakRecipient<Died>) -> Self {
-        let dialer =
-            Dialer::new(&plan.url, plan.peer.clone(), Arc::clone(&plan.vitals.me), Arc::clone(&plan.key));
+        let dialer = Dialer::new(&plan.url, plan.peer.clone(), Arc::clone(&plan.vitals.me), Arc::clone(&plan.key));
         let role = if lane == RECORDS_LANE {
             Role::Records(Box::new(RecordsLane::new(&plan)))
         } else {

@@ -111,7 +111,13 @@ impl Shelf {
     }
 
     pub fn all(&self) -> BTreeMap<RegisterKey, Arc<Record>> {
-        self.inner.lock().unwrap().records.iter().map(|(key, (_, record, _))| (key.clone(), Arc::clone(record))).collect()
+        self.inner
+            .lock()
+            .unwrap()
+            .records
+            .iter()
+            .map(|(key, (_, record, _))| (key.clone(), Arc::clone(record)))
+            .collect()
     }
 
     pub fn cursor(&self, peer: u64) -> u64 {

@@ -78,12 +78,7 @@ async fn hello(request: HttpRequest, body: Payload, gate: Data<PeerGate>) -> Htt
     respond(&request, &gate, answered)
 }
 
-async fn call(
-    request: HttpRequest,
-    body: Payload,
-    gate: Data<PeerGate>,
-    store: Data<StoreRecipients>,
-) -> HttpResponse {
+async fn call(request: HttpRequest, body: Payload, gate: Data<PeerGate>, store: Data<StoreRecipients>) -> HttpResponse {
     let answered = try_call(&request, body, &gate, &store).await;
     respond(&request, &gate, answered)
 }
@@ -109,12 +104,7 @@ async fn try_call(
     Ok(admitted.answer(CALL_PATH, frame.counter, &answer))
 }
 
-async fn blob(
-    request: HttpRequest,
-    body: Payload,
-    gate: Data<PeerGate>,
-    store: Data<StoreRecipients>,
-) -> HttpResponse {
+async fn blob(request: HttpRequest, body: Payload, gate: Data<PeerGate>, store: Data<StoreRecipients>) -> HttpResponse {
     let answered = try_blob(&request, body, &gate, &store).await;
     let broken = answered.as_ref().is_ok_and(|(_, whole)| !whole);
     let mut response = respond(&request, &gate, answered.map(|(answer, _)| answer));

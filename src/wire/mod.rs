@@ -13,8 +13,8 @@ pub use call::{Answer, BlobHead, Call, Offered, Pulse, Wanted};
 pub use frame::{Frame, SessionId, Way};
 pub use refusal::Refusal;
 
-use crate::base::record::RECORD_BYTES_MAX;
 use crate::base::RegisterKey;
+use crate::base::record::RECORD_BYTES_MAX;
 
 /// The frame protocol that this release speaks, bound into every frame. The handshake carries its own
 /// number (`seal::session`), by which peers of other releases are told apart.

@@ -31,7 +31,8 @@ fn call(gate: &PeerGate) -> Caller {
 
 impl Caller {
     fn frame(&self, path: &str, counter: u64) -> Vec<u8> {
-        let sealed = self.keys.send.seal(counter, &place(Way::Request, path, self.session), Call::Offer(vec![]).encode());
+        let sealed =
+            self.keys.send.seal(counter, &place(Way::Request, path, self.session), Call::Offer(vec![]).encode());
         Frame { session: self.session, counter, sealed: &sealed }.encode()
     }
 }
@@ -133,7 +134,10 @@ fn refusals_are_counted_shown_and_bounded() {
     gate.turned_away(ip(1), Refusal::ForeignKey);
     gate.turned_away(ip(1), Refusal::ForeignKey);
     gate.turned_away(ip(1), Refusal::UnknownSession);
-    assert_eq!(gate.status().refused.iter().map(|r| (r.count, r.reason)).collect::<Vec<_>>(), [(2, Refusal::ForeignKey)]);
+    assert_eq!(
+        gate.status().refused.iter().map(|r| (r.count, r.reason)).collect::<Vec<_>>(),
+        [(2, Refusal::ForeignKey)]
+    );
     for n in 0..u8::MAX {
         gate.turned_away(ip(n), Refusal::NotAMember);
     }
