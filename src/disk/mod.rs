@@ -12,6 +12,7 @@ pub mod crash;
 pub mod place;
 pub mod real;
 pub mod shadow;
+mod sparse;
 
 pub use crash::CrashDisk;
 pub use real::{LockGuard, RealDisk};
