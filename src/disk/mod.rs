@@ -13,6 +13,7 @@ pub mod keydir;
 pub mod place;
 pub mod real;
 pub mod shadow;
+mod sparse;
 
 pub use crash::CrashDisk;
 pub use real::{LockGuard, RealDisk};
