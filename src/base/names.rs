@@ -135,6 +135,11 @@ impl RegisterKey {
         (RegisterKey([KIND_BUCKET].into()), RegisterKey([KIND_BUCKET + 1].into()))
     }
 
+    /// The bound after every register.
+    pub fn end() -> Self {
+        RegisterKey([KIND_OBJECT + 1].into())
+    }
+
     /// The bound after the last object of `bucket`.
     pub fn objects_end(bucket: &BucketName) -> Self {
         RegisterKey([&[KIND_OBJECT], bucket.as_str().as_bytes(), &[1]].concat().into())

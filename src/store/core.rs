@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// Settings of a store.
@@ -36,6 +37,10 @@ pub struct Options {
     pub index_cache_bytes: usize,
     /// The index is brought up to the log when this much has gathered.
     pub checkpoint_bytes: u64,
+    /// The index is brought up to the log at least this often while there is something to bring.
+    pub checkpoint_interval: Duration,
+    /// How long a blob that landed may wait for its record.
+    pub orphan_grace: Duration,
     /// Writes stop when less than this is free.
     pub reserve_bytes: u64,
     /// The clock, in milliseconds since 1970.
@@ -50,6 +55,8 @@ impl Default for Options {
             cache_bytes: 32 << 20,
             index_cache_bytes: 32 << 20,
             checkpoint_bytes: 16 << 20,
+            checkpoint_interval: Duration::from_secs(1),
+            orphan_grace: Duration::from_secs(3600),
             reserve_bytes: 256 << 20,
             now_ms: system_ms,
         }

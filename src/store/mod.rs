@@ -7,7 +7,8 @@
 //! | `overlay` `index` `pages` `core` | lookups, and the index's checkpoints |
 //! | `blobs` `upload` `download` | bodies that do not fit a record, in and out |
 //! | `feed` `incoming` `outgoing` | what peers are told and take |
-//! | `listing` `status` `store` | pages of names, figures, the handle and its threads |
+//! | `listing` `status` `verify` | pages of names, figures, a check of everything |
+//! | `store` | the handle and its threads |
 
 pub mod blobs;
 pub mod commit;
@@ -31,6 +32,7 @@ pub mod status;
 pub mod store;
 pub mod types;
 pub mod upload;
+pub mod verify;
 
 pub use self::core::Options;
 pub use error::StoreError;

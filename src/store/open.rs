@@ -16,7 +16,7 @@ use super::log::Log;
 use super::overlay::Overlay;
 use super::pages;
 use super::store::{Clockwork, Store};
-use crate::base::{BucketName, ClusterId, StampClock};
+use crate::base::{BucketName, ClusterId, RegisterKey, StampClock};
 use crate::disk::{Disk, place};
 use crate::seal::keyring::Keyring;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ const LOG: &str = "log";
 const INDEX: &str = "index";
 const FIRST_START: &str = "first-start";
 /// What may stand in a directory without making it somebody else's.
-const OURS: [&str; 8] = ["lock", "addresses.json", "blobs", "staged", "quarantine", "lost+found", LOG, INDEX];
+const OURS: [&str; 9] = [FIRST_START, "lock", "addresses.json", "blobs", "staged", "quarantine", "lost+found", LOG, INDEX];
 
 /// Opens or makes the store in `dir`. The threads are not started yet.
 ///
@@ -55,7 +55,8 @@ pub fn open(
     let core = open_made(disk, dir, ring, identity, options)?;
     core.load_buckets()?;
     let (store, clockwork) = Store::manual(core);
-    if first_start {
+    // Not only at first start, which a crash may have ended just before this.
+    if store.lookup(&RegisterKey::bucket(&BucketName::cargas()))?.is_none() {
         let answer = store.first_bucket(BucketName::cargas());
         clockwork.committer.turn();
         super::store::wait_blocking(answer)?;
@@ -87,10 +88,12 @@ fn first_start_of(
         if made || foreign {
             return Err(StoreError::ForeignDirectory { dir: dir.to_owned() });
         }
+        place::sweep(disk, dir).map_err(fail("sweep"))?;
         place::replace(disk, &marker, b"").map_err(fail("mark the first start in"))?;
     }
+    place::sweep(disk, dir).map_err(fail("sweep"))?;
     // What an interrupted first start left behind holds nothing yet, under keys that are lost.
-    for path in names.iter().filter(|path| is_named(path, &[LOG, INDEX]) || place::is_staged(path)) {
+    for path in names.iter().filter(|path| is_named(path, &[LOG, INDEX])) {
         disk.remove(path).map_err(|source| StoreError::Disk { op: "remove", path: path.clone(), source })?;
     }
     disk.sync_dir(dir).map_err(fail("sync"))?;
@@ -159,7 +162,7 @@ fn open_made(
 }
 
 fn is_named(path: &Path, names: &[&str]) -> bool {
-    path.file_name().and_then(|n| n.to_str()).is_some_and(|name| names.contains(&name) || name == FIRST_START)
+    path.file_name().and_then(|n| n.to_str()).is_some_and(|name| names.contains(&name))
 }
 
 fn read_small(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>, StoreError> {

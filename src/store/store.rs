@@ -16,17 +16,13 @@ use crossbeam_channel::{Receiver, Sender, select, tick, unbounded};
 use std::ops::Deref;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// How often the background thread looks at the clock, the disk and the log.
 const TICK: Duration = Duration::from_millis(500);
-/// Ticks between checkpoints when few bytes have gathered.
-const CHECKPOINT_TICKS: u32 = 2;
-/// Ticks between sweeps of blobs that landed and never got a record.
-const SWEEP_TICKS: u32 = 120;
-/// How long a landed blob may wait for its record.
-const LANDED_GRACE: Duration = Duration::from_secs(3600);
+/// Time between sweeps of blobs that landed and never got a record.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// Where a commit's answer arrives.
 pub type Answer = oneshot::Receiver<Result<Outcome, StoreError>>;
@@ -109,6 +105,11 @@ impl Store {
         *self.threads.lock().unwrap_or_else(PoisonError::into_inner) = threads;
         self.stop = Some(stop);
         Ok(Arc::new(self))
+    }
+
+    /// The core, for those of this room who keep a share of it.
+    pub(super) fn shared(&self) -> &Arc<Core> {
+        &self.core
     }
 
     /// Queues an intent.
@@ -258,6 +259,8 @@ impl Store {
 
     /// Removes blobs that no record refers to and that nobody is about to refer to.
     pub fn sweep_orphans(&self) -> Result<usize, StoreError> {
+        // The index may still refer to what the overlay has replaced.
+        self.core.checkpoint()?;
         let (ids, strangers) = self.core.blobs.all()?;
         if strangers > 0 {
             log::warn!(strangers; "files under blobs/ that Boveda did not make were left alone");
@@ -295,7 +298,7 @@ impl Reaper {
 
 fn background(core: &Arc<Core>, reaper: &Reaper, stopped: &Receiver<()>) {
     let ticks = tick(TICK);
-    let mut count = 0u32;
+    let mut clock = TickClock { checkpointed: Instant::now(), swept: Instant::now() };
     loop {
         select! {
             recv(reaper.dead) -> body => match body {
@@ -303,24 +306,31 @@ fn background(core: &Arc<Core>, reaper: &Reaper, stopped: &Receiver<()>) {
                 Err(_) => return,
             },
             recv(ticks) -> _ => {
-                count = count.wrapping_add(1);
-                on_tick(core, count);
+                on_tick(core, &mut clock);
             }
             recv(stopped) -> _ => return,
         }
     }
 }
 
-fn on_tick(core: &Core, count: u32) {
+struct TickClock {
+    checkpointed: Instant,
+    swept: Instant,
+}
+
+fn on_tick(core: &Core, clock: &mut TickClock) {
     if let Err(error) = core.refresh_space() {
         log::warn!(error:% = error; "free space unknown");
     }
-    if (count % CHECKPOINT_TICKS == 0 || core.log.used() > core.options.checkpoint_bytes) && !core.is_poisoned() {
+    let due = clock.checkpointed.elapsed() >= core.options.checkpoint_interval;
+    if (due || core.log.used() > core.options.checkpoint_bytes) && !core.is_poisoned() {
         // A failure has poisoned the store and logged why.
         let _ = core.checkpoint();
+        clock.checkpointed = Instant::now();
     }
-    if count % SWEEP_TICKS == 0 {
-        for body in core.blobs.landed_before(LANDED_GRACE) {
+    if clock.swept.elapsed() >= SWEEP_EVERY {
+        clock.swept = Instant::now();
+        for body in core.blobs.landed_before(core.options.orphan_grace) {
             let result = match core.refers_to(body) {
                 Ok(true) => Ok(core.blobs.settle(body)),
                 Ok(false) => core.blobs.remove(body),
