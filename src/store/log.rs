@@ -62,7 +62,7 @@ impl Log {
         zero(file.as_ref(), 0, capacity).map_err(fail("prezero log"))?;
         file.sync_data().map_err(fail("sync log"))?;
         disk.rename(&staged, path).map_err(fail("publish log"))?;
-        disk.sync_dir(path.parent().unwrap_or(Path::new("."))).map_err(fail("sync directory of log"))
+        disk.sync_dir(place::parent(path)).map_err(fail("sync directory of log"))
     }
 
     /// Opens the log and hands every frame behind `start` to `replay`, in order.
@@ -294,3 +294,6 @@ fn zero(file: &dyn DiskFile, from: u64, len: u64) -> std::io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,7 +26,8 @@ const LOG: &str = "log";
 const INDEX: &str = "index";
 const FIRST_START: &str = "first-start";
 /// What may stand in a directory without making it somebody else's.
-const OURS: [&str; 9] = [FIRST_START, "lock", "addresses.json", "blobs", "staged", "quarantine", "lost+found", LOG, INDEX];
+const OURS: [&str; 9] =
+    [FIRST_START, "lock", "addresses.json", "blobs", "staged", "quarantine", "lost+found", LOG, INDEX];
 
 /// Opens or makes the store in `dir`. The threads are not started yet.
 ///
