@@ -81,8 +81,11 @@ pub enum KeyDirError {
     },
 }
 
+/// Generations with their keys.
+pub type Keys = Vec<(u32, Secret<[u8; KEY_BYTES]>)>;
+
 /// All generations in a key directory, in rising order; at least one.
-pub fn load(dir: &Path) -> Result<Vec<(u32, Secret<[u8; KEY_BYTES]>)>, KeyDirError> {
+pub fn load(dir: &Path) -> Result<Keys, KeyDirError> {
     let mut keys = Vec::new();
     for (generation, file) in generations(dir)? {
         keys.push((generation, read_key(&file)?));
