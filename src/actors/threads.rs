@@ -66,7 +66,10 @@ mod tests {
     #[test]
     fn work_comes_back_and_a_panic_is_told() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
-        let threads = Threads::start(2, || drop(PANICS.fetch_add(1, Ordering::SeqCst))).expect("threads");
+        let threads = Threads::start(2, || {
+            PANICS.fetch_add(1, Ordering::SeqCst);
+        })
+        .expect("threads");
         runtime.block_on(async {
             assert_eq!(threads.run(|| 41 + 1).await, Some(42));
             assert_eq!(threads.run(|| -> u32 { panic!("on purpose") }).await, None);

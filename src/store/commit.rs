@@ -147,7 +147,7 @@ impl Committer {
         if batch.ops.is_empty() {
             return Ok(());
         }
-        let payload = encode_frame(&batch.ops);
+        let payload = encode_frame(self.core.probe.sequence(), &batch.ops);
         if !self.core.log.room_for(payload.len()) {
             self.core.checkpoint()?;
         }

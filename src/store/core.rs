@@ -6,7 +6,7 @@
 //! - After a failed write or fsync no write is taken any more; reads go on.
 
 use super::blobs::Blobs;
-use super::entry::Held;
+use super::entry::{Held, encode_frame};
 use super::error::StoreError;
 use super::index::{Index, Marks};
 use super::log::Log;
@@ -255,6 +255,9 @@ impl Core {
                 }
             }
         }
+        // Before the frames go: without one that names this state of the index, damage could set
+        // the index back to the state before it and nothing would tell.
+        self.log.append(&encode_frame(self.probe.sequence(), &[]))?;
         self.log.release(marks.log)?;
         self.counters.checkpoints.fetch_add(1, Ordering::Relaxed);
         Ok(())

@@ -73,10 +73,13 @@ impl Held {
     }
 }
 
-/// A frame's payload: `count | operations`.
-pub fn encode_frame(ops: &[Op]) -> Vec<u8> {
-    let mut w = Writer(Vec::with_capacity(512 * ops.len()));
-    w.u32(u32::try_from(ops.len()).expect("a batch is bounded"));
+/// A frame's payload: `index sequence | count | operations`.
+///
+/// The sequence is that of the newest index state known to be durable when the frame was written:
+/// an older index than the log has seen is damage.
+pub fn encode_frame(index_sequence: u64, ops: &[Op]) -> Vec<u8> {
+    let mut w = Writer(Vec::with_capacity(512 * ops.len() + 16));
+    w.u64(index_sequence).u32(u32::try_from(ops.len()).expect("a batch is bounded"));
     for op in ops {
         match op {
             Op::Record { key, held } => w.u8(1).bytes(key.as_bytes()).bytes(&held.encode()),
@@ -86,12 +89,18 @@ pub fn encode_frame(ops: &[Op]) -> Vec<u8> {
     w.0
 }
 
+/// The index sequence of a frame's payload; 0 for a skip frame (no bytes).
+pub fn frame_sequence(payload: &[u8]) -> Result<u64, CodecError> {
+    if payload.is_empty() { Ok(0) } else { Reader(payload).u64() }
+}
+
 /// Reads a frame's payload; a skip frame (no bytes) holds no operations.
 pub fn decode_frame(payload: &[u8]) -> Result<Vec<Op>, CodecError> {
     if payload.is_empty() {
         return Ok(Vec::new());
     }
     let mut r = Reader(payload);
+    r.u64()?;
     let count = usize::try_from(r.u32()?).map_err(|_| CodecError::Value("operation count"))?;
     if count > r.0.len() / OP_BYTES_MIN + 1 {
         return Err(CodecError::Value("operation count"));

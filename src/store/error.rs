@@ -1,6 +1,5 @@
 //! What can go wrong in the store, and what it means to the caller.
 
-use super::pages::PagesError;
 use crate::base::{Class, ClusterId, KekId};
 use std::io;
 use std::path::PathBuf;
@@ -57,9 +56,6 @@ pub enum StoreError {
         /// Which directory.
         dir: PathBuf,
     },
-    /// The index file could not be opened.
-    #[error("index: {0}")]
-    Pages(#[from] PagesError),
     /// The store is closing.
     #[error("store is shutting down")]
     ShuttingDown,
@@ -92,9 +88,7 @@ impl StoreError {
             StoreError::ForeignKey { .. } | StoreError::ForeignCluster { .. } | StoreError::ForeignDirectory { .. } => {
                 Class::Permanent
             }
-            StoreError::Pages(_) | StoreError::Poisoned | StoreError::Index(_) | StoreError::Disk { .. } => {
-                Class::Internal
-            }
+            StoreError::Poisoned | StoreError::Index(_) | StoreError::Disk { .. } => Class::Internal,
         }
     }
 }

@@ -15,7 +15,6 @@ use super::error::StoreError;
 use crate::disk::{Disk, DiskFile, place};
 use crate::seal::{NONCE_BYTES, SealingKey, TAG_BYTES, digest, random};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Frames begin at multiples of this.
@@ -24,6 +23,9 @@ pub const ALIGN: u64 = 4096;
 pub const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// What the device writes whole or not at all.
 const SECTOR: usize = 512;
+/// Kept free of batches: a checkpoint appends a frame of its own before it frees any room, and may
+/// do so between a batch's question for room and its append.
+const CHECKPOINT_RESERVE: u64 = 2 * ALIGN;
 const HEADER_BYTES: usize = 64;
 const MAGIC: [u8; 4] = *b"BVL1";
 const ZERO_STEP: usize = 1024 * 1024;
@@ -33,17 +35,18 @@ pub const CAPACITY_MIN: u64 = 64 * 1024;
 /// A frame takes at most this part of the ring, so that one and its skip always fit an empty ring.
 const FRAMES_PER_RING: u64 = 4;
 
-/// The open log. `append` is called by one thread at a time; `release` may run beside it.
+/// The open log. `release` may run beside `append`.
 #[derive(Debug)]
 pub struct Log {
     file: Box<dyn DiskFile>,
     path: PathBuf,
-    key: Arc<SealingKey>,
+    key: SealingKey,
     capacity: u64,
     /// Everything below is in the index and zeroed.
     start: AtomicU64,
     /// The next frame's position.
     end: AtomicU64,
+    /// Held while appending: the committer appends batches, a checkpoint its sequence.
     buffer: std::sync::Mutex<Vec<u8>>,
 }
 
@@ -73,23 +76,9 @@ impl Log {
         start: u64,
         mut replay: impl FnMut(&[u8]) -> Result<(), StoreError>,
     ) -> Result<Self, StoreError> {
-        let fail = |op: &'static str| move |source| StoreError::Disk { op, path: path.to_owned(), source };
-        let file = disk.open(path).map_err(fail("open log"))?;
-        let capacity = file.len().map_err(fail("measure log"))?;
-        if capacity < CAPACITY_MIN || capacity % ALIGN != 0 || start % ALIGN != 0 {
-            return Err(StoreError::Corrupt { what: "commit log (its length)" });
-        }
-        let log = Log {
-            file,
-            path: path.to_owned(),
-            key: Arc::new(key),
-            capacity,
-            start: AtomicU64::new(start),
-            end: AtomicU64::new(start),
-            buffer: std::sync::Mutex::new(Vec::new()),
-        };
+        let log = Log::map(disk, path, key, start)?;
         let mut end = start;
-        while end - start < capacity {
+        while end - start < log.capacity {
             match log.read_frame(end)? {
                 Found::Frame { payload, total } => {
                     replay(&payload)?;
@@ -98,9 +87,9 @@ impl Log {
                 Found::Nothing => break,
             }
         }
-        log.nothing_behind(end, start + capacity)?;
+        log.nothing_behind(end, start + log.capacity)?;
         log.end.store(end, Ordering::Release);
-        log.clean(end, start + capacity)?;
+        log.clean(end, start + log.capacity)?;
         Ok(log)
     }
 
@@ -108,14 +97,58 @@ impl Log {
     ///
     /// The caller has asked `room_for` before. After an error the log must not be used again.
     pub fn append(&self, payload: &[u8]) -> Result<u64, StoreError> {
+        let mut buffer = self.buffer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let total = frame_bytes(payload.len());
         let mut end = self.end.load(Ordering::Acquire);
         let left = self.capacity - end % self.capacity;
         if left < total {
             // Its own fsync: otherwise a frame could be durable behind a skip that is not.
-            end = self.write_frame(end, left, &[])?;
+            end = self.write_frame(&mut buffer, end, left, &[])?;
         }
-        self.write_frame(end, total, payload)
+        self.write_frame(&mut buffer, end, total, payload)
+    }
+
+    /// The payload of the newest frame that opens, wherever the ring begins. It is asked before the
+    /// index is, and tells how new the index must be.
+    pub fn newest(disk: &dyn Disk, path: &Path, key: SealingKey) -> Result<Option<Vec<u8>>, StoreError> {
+        let log = Log::map(disk, path, key, 0)?;
+        let mut positions = Vec::new();
+        let mut head = [0u8; HEADER_BYTES];
+        for at in (0..log.capacity).step_by(ALIGN as usize) {
+            log.file.read_at(at, &mut head).map_err(|e| log.fail("read log", e))?;
+            let position = head.get(8..16).and_then(|b| b.first_chunk::<8>()).map_or(0, |b| u64::from_le_bytes(*b));
+            if position % log.capacity == at && frame_header(&head, position).is_some() {
+                positions.push(position);
+            }
+        }
+        positions.sort_unstable();
+        for position in positions.into_iter().rev() {
+            match log.read_frame(position) {
+                Ok(Found::Frame { payload, .. }) if !payload.is_empty() => return Ok(Some(payload)),
+                // Torn, damaged or a skip: opening the log tells them apart.
+                Ok(_) | Err(StoreError::Corrupt { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    fn map(disk: &dyn Disk, path: &Path, key: SealingKey, start: u64) -> Result<Self, StoreError> {
+        let fail = |op: &'static str| move |source| StoreError::Disk { op, path: path.to_owned(), source };
+        let file = disk.open(path).map_err(fail("open log"))?;
+        let capacity = file.len().map_err(fail("measure log"))?;
+        if capacity < CAPACITY_MIN || capacity % ALIGN != 0 || start % ALIGN != 0 {
+            return Err(StoreError::Corrupt { what: "commit log (its length)" });
+        }
+        Ok(Log {
+            file,
+            path: path.to_owned(),
+            key,
+            capacity,
+            start: AtomicU64::new(start),
+            end: AtomicU64::new(start),
+            buffer: std::sync::Mutex::default(),
+        })
     }
 
     /// Whether a batch of `payload` bytes fits before something is released.
@@ -124,7 +157,7 @@ impl Log {
         let (start, end) = (self.start.load(Ordering::Acquire), self.end.load(Ordering::Acquire));
         let left = self.capacity - end % self.capacity;
         let needed = if left < total { left + total } else { total };
-        end + needed <= start + self.capacity
+        end + needed + CHECKPOINT_RESERVE <= start + self.capacity
     }
 
     /// Bytes between the index's mark and the end.
@@ -161,8 +194,7 @@ impl Log {
         Ok(())
     }
 
-    fn write_frame(&self, position: u64, total: u64, payload: &[u8]) -> Result<u64, StoreError> {
-        let mut buffer = self.buffer.lock().unwrap_or_else(|e| e.into_inner());
+    fn write_frame(&self, buffer: &mut Vec<u8>, position: u64, total: u64, payload: &[u8]) -> Result<u64, StoreError> {
         let total_bytes = usize::try_from(total).expect("frames are bounded");
         buffer.clear();
         buffer.resize(HEADER_BYTES, 0);
@@ -179,7 +211,7 @@ impl Log {
         head[28..44].copy_from_slice(&tag);
         let check = digest::digest_of(&head[..44]);
         head[44..64].copy_from_slice(&check[..20]);
-        self.file.write_at(position % self.capacity, &buffer).map_err(|e| self.fail("append to log", e))?;
+        self.file.write_at(position % self.capacity, buffer).map_err(|e| self.fail("append to log", e))?;
         self.file.sync_data().map_err(|e| self.fail("sync log", e))?;
         if buffer.capacity() > 2 * ZERO_STEP {
             *buffer = Vec::new();

@@ -8,7 +8,7 @@
 
 use super::blobs::Blobs;
 use super::core::{Core, Options, Parts};
-use super::entry::decode_frame;
+use super::entry::{decode_frame, frame_sequence};
 use super::error::StoreError;
 use super::identity::{self, Identity};
 use super::index::Index;
@@ -45,7 +45,7 @@ pub fn open(
     let identity_path = dir.join(identity::FILE);
     let first_start = !disk.exists(&identity_path).map_err(fail("look into"))?;
     let identity = if first_start {
-        first_start_of(disk.as_ref(), &disk, dir, &ring, cluster, &options)?
+        first_start_of(disk.as_ref(), dir, &ring, cluster, &options)?
     } else {
         let sealed = read_small(disk.as_ref(), &identity_path)?;
         Identity::open(&ring, &sealed)?
@@ -73,7 +73,6 @@ pub fn is_made(disk: &dyn Disk, dir: &Path) -> Result<bool, StoreError> {
 
 fn first_start_of(
     disk: &dyn Disk,
-    shared: &Arc<dyn Disk>,
     dir: &Path,
     ring: &Keyring,
     cluster: ClusterId,
@@ -103,7 +102,7 @@ fn first_start_of(
     {
         let index = dir.join(INDEX);
         let made =
-            pages::create_database(shared, &index, identity.index_key(), identity.index_id, options.index_cache_bytes)?;
+            pages::create_database(disk, &index, identity.index_key(), identity.index_id, options.index_cache_bytes)?;
         Index::format(&made.0)?;
     }
     place::replace(disk, &dir.join(identity::FILE), &identity.seal(ring)).map_err(fail("write identity in"))?;
@@ -119,12 +118,15 @@ fn open_made(
     identity: Identity,
     options: Options,
 ) -> Result<Core, StoreError> {
+    let newest = Log::newest(disk.as_ref(), &dir.join(LOG), identity.log_key())?;
+    let at_least = newest.map_or(Ok(0), |payload| frame_sequence(&payload));
     let (db, probe) = pages::open_database(
-        &disk,
+        disk.as_ref(),
         &dir.join(INDEX),
         identity.index_key(),
         identity.index_id,
         options.index_cache_bytes,
+        at_least.map_err(|_| StoreError::Corrupt { what: "commit log (an operation)" })?,
     )?;
     let (index, marks) = Index::new(db)?;
     let blobs = Blobs::open(Arc::clone(&disk), dir)?;

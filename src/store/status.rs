@@ -44,6 +44,8 @@ pub struct StoreStatus {
     pub checkpoints: u64,
     /// Uploads open now.
     pub uploads_open: u64,
+    /// Index pages that did not open.
+    pub damaged_pages: u64,
     /// Reads that met damage.
     pub damaged_reads: u64,
     /// Orphaned files removed.
@@ -78,6 +80,7 @@ impl Core {
             committed_ops: load(&self.counters.committed_ops),
             checkpoints: load(&self.counters.checkpoints),
             uploads_open: load(&self.counters.uploads_open),
+            damaged_pages: self.probe.damaged_pages(),
             damaged_reads: load(&self.counters.damaged_reads),
             swept: load(&self.counters.swept),
             quarantined: self.blobs.quarantined().map_or(0, |n| n as u64),
