@@ -154,7 +154,8 @@ fn refusals_name_the_place_the_key_and_the_remedy() {
         ("[memory]\nceiling = 'lots'", &["memory.ceiling", "not a size"]),
         ("[node]\nname = 'a'\nname = 'b'", &["file b.toml line 3", "duplicate"]),
         ("[node]\n\nname = \n", &["file b.toml line 3"]),
-        ("node = 1", &["node", "remove it"]),
+        ("node = 1", &["node", "write [node]"]),
+        ("zzzzzzzz = 1", &["zzzzzzzz", "remove it"]),
     ] {
         let line = refused(file(text));
         for part in parts {

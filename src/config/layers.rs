@@ -102,7 +102,11 @@ impl Layers {
         for (section, body) in table {
             let origin = Origin::File(path.to_owned());
             let Value::Table(body) = body else {
-                return Err(ConfigError::Unknown { remedy: self.advice(&section), name: section, origin });
+                let remedy = match self.defaults.contains_key(&section) {
+                    true => format!("it is a section: write [{section}] on a line of its own"),
+                    false => self.advice(&section),
+                };
+                return Err(ConfigError::Unknown { origin, name: section, remedy });
             };
             if !self.defaults.contains_key(&section) {
                 let name = format!("[{section}]");
