@@ -151,16 +151,16 @@ fn every_flipped_bit_of_a_wrap_is_noticed() {
     let mut body = long_body();
     let good = body.wrap.clone();
     let flip = |bytes: &mut [u8], bit: usize| bytes[bit / 8] ^= 1 << (bit % 8);
-    let parts: [(usize, fn(&mut Wrap) -> &mut [u8]); 3] =
-        [(16, |w| &mut w.kek.0), (12, |w| &mut w.nonce), (48, |w| &mut w.sealed)];
-    for (len, part) in parts {
-        for bit in 0..len * 8 {
-            flip(part(&mut body.wrap), bit);
-            assert!(body.opener(&body.sealed).is_err(), "bit {bit} of {len} bytes");
-            flip(part(&mut body.wrap), bit);
+    for bit in 0..(16 + 12 + 48) * 8 {
+        match bit / 8 {
+            0..16 => flip(&mut body.wrap.kek.0, bit),
+            16..28 => flip(&mut body.wrap.nonce, bit - 16 * 8),
+            _ => flip(&mut body.wrap.sealed, bit - 28 * 8),
         }
+        assert!(body.opener(&body.sealed).is_err(), "bit {bit}");
+        body.wrap = good.clone();
     }
-    assert_eq!(body.wrap, good);
+    assert!(body.opener(&body.sealed).is_ok());
 }
 
 #[test]
