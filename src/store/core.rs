@@ -311,6 +311,11 @@ impl Core {
         Space { total: self.total.load(Ordering::Relaxed), free: self.free.load(Ordering::Relaxed) }
     }
 
+    /// Bytes that can still be written before the reserve is reached.
+    pub fn room(&self) -> u64 {
+        self.space().free.saturating_sub(self.options.reserve_bytes)
+    }
+
     /// Whether writes of new bytes are refused for want of room.
     pub fn is_low(&self) -> bool {
         self.low.load(Ordering::Relaxed)

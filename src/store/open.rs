@@ -131,6 +131,11 @@ fn open_made(
     let (index, marks) = Index::new(db)?;
     let blobs = Blobs::open(Arc::clone(&disk), dir)?;
     blobs.sweep_staged()?;
+    place::sweep(disk.as_ref(), dir).map_err(|source| StoreError::Disk {
+        op: "sweep",
+        path: dir.to_owned(),
+        source,
+    })?;
     let mut overlay = Overlay::default();
     let (mut head, mut stamp) = (marks.seq, marks.stamp);
     let log = Log::open(disk.as_ref(), &dir.join(LOG), identity.log_key(), marks.log, |payload| {
