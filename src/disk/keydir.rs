@@ -1,0 +1,363 @@
+//! The key directory: one file of 32 raw bytes per generation of the KEK, `kek-0001` onwards.
+//!
+//! Invariants
+//! - No other code reads a key file, and nothing here prints a byte of one.
+//! - A key that others than its owner and group can read is refused, not used with a warning.
+//! - A key file appears whole and durable or not at all, and never replaces another.
+//!
+//! The real file system, always: keys are not part of the data directory that the simulated disk
+//! stands in for. Secrets mounted by Kubernetes are symbolic links into a directory that begins with a
+//! dot, so links are followed, names with a leading dot are skipped, and the mode that counts is the
+//! target's; that of the directory does not count, it is world-writable there (on a read-only mount).
+
+use crate::base::Secret;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Bytes of a key file.
+pub const KEY_BYTES: usize = 32;
+
+const PREFIX: &str = "kek-";
+/// Owner may write and read, group may read, nobody else anything.
+const MODE_MAX: u32 = 0o640;
+
+/// Why keys could not be read or made: one line with the file, the cause and the remedy.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyDirError {
+    /// The directory is missing or holds no key.
+    #[error("no key in {}: make one with 'boveda key new --key-dir {}' or mount the cluster's keys there", .dir.display(), .dir.display())]
+    NoKeys {
+        /// The key directory.
+        dir: PathBuf,
+    },
+    /// Others can read or change the file.
+    #[error("{} has mode {mode:04o}: others could read or change the key; run 'chmod 0400 {}'", .file.display(), .file.display())]
+    Mode {
+        /// The key file.
+        file: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Not 32 raw bytes.
+    #[error("{} holds {found} rather than {KEY_BYTES} raw bytes: put back the original file; only if it never sealed anything, remove it and run 'boveda key new'", .file.display())]
+    Content {
+        /// The key file.
+        file: PathBuf,
+        /// What it holds instead, without showing it.
+        found: &'static str,
+    },
+    /// A name that is no key's.
+    #[error("{} is not a key file (those are named kek-0001, kek-0002 and so on): move it out of the key directory", .file.display())]
+    Name {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Generations count from 1.
+    #[error("{generation} is no generation of a key: take a number from 1 on")]
+    Generation {
+        /// What was asked for.
+        generation: u32,
+    },
+    /// That generation exists already; it is never overwritten.
+    #[error("{} exists already and is never replaced: take the next generation", .file.display())]
+    Exists {
+        /// The key file.
+        file: PathBuf,
+    },
+    /// The system refused.
+    #[error("cannot {op} {}: {source}; check that it exists and that this user may do so", .path.display())]
+    Io {
+        /// What was tried.
+        op: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Generations with their keys.
+pub type Keys = Vec<(u32, Secret<[u8; KEY_BYTES]>)>;
+
+/// All generations in a key directory, in rising order; at least one.
+pub fn load(dir: &Path) -> Result<Keys, KeyDirError> {
+    let mut keys = Vec::new();
+    for (generation, file) in generations(dir)? {
+        keys.push((generation, read_key(&file)?));
+    }
+    if keys.is_empty() {
+        return Err(KeyDirError::NoKeys { dir: dir.to_owned() });
+    }
+    keys.sort_by_key(|(generation, _)| *generation);
+    Ok(keys)
+}
+
+/// The number that the next new key gets: 1 where there is no key yet.
+pub fn next_generation(dir: &Path) -> Result<u32, KeyDirError> {
+    let highest = generations(dir)?.into_iter().map(|(generation, _)| generation).max().unwrap_or(0);
+    highest.checked_add(1).ok_or(KeyDirError::Generation { generation: highest })
+}
+
+/// Puts a new key into the directory (made with mode 0700 if missing) and returns its file.
+///
+/// The caller draws the key, because only `seal` names the random source.
+pub fn create(dir: &Path, generation: u32, key: &Secret<[u8; KEY_BYTES]>) -> Result<PathBuf, KeyDirError> {
+    if generation == 0 {
+        return Err(KeyDirError::Generation { generation });
+    }
+    make_dir(dir)?;
+    let file = dir.join(file_name(generation));
+    // Written under another name and linked into place, so that neither a crash nor a second process
+    // that does the same at this moment leaves a key that is not whole.
+    let staged = dir.join(staged_name(generation));
+    let placed = write_new(&staged, key.expose()).and_then(|()| {
+        fs::hard_link(&staged, &file).map_err(|source| match source.kind() {
+            io::ErrorKind::AlreadyExists => KeyDirError::Exists { file: file.clone() },
+            _ => io_error("create", &file)(source),
+        })
+    });
+    let removed = fs::remove_file(&staged).map_err(io_error("remove", &staged));
+    placed.and(removed)?;
+    sync_dir(dir)?;
+    Ok(file)
+}
+
+fn file_name(generation: u32) -> String {
+    format!("{PREFIX}{generation:04}")
+}
+
+fn staged_name(generation: u32) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    format!(".{}.{}-{now}.staged", file_name(generation), std::process::id())
+}
+
+/// The key files by name; none when the directory is missing.
+fn generations(dir: &Path) -> Result<Vec<(u32, PathBuf)>, KeyDirError> {
+    let entries = match fs::read_dir(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(io_error("read", dir))?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(io_error("read", dir))?.file_name();
+        if name.as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
+        let file = dir.join(&name);
+        match name.to_str().and_then(generation_of) {
+            Some(generation) => found.push((generation, file)),
+            None => return Err(KeyDirError::Name { file }),
+        }
+    }
+    Ok(found)
+}
+
+/// The number in a name, if `file_name` could have made it: so no two names mean one generation.
+fn generation_of(name: &str) -> Option<u32> {
+    let generation = name.strip_prefix(PREFIX)?.parse().ok()?;
+    (generation > 0 && file_name(generation) == name).then_some(generation)
+}
+
+fn read_key(path: &Path) -> Result<Secret<[u8; KEY_BYTES]>, KeyDirError> {
+    let wrong = |found| KeyDirError::Content { file: path.to_owned(), found };
+    // Asked before opening: opening a pipe would wait for its writer.
+    if !fs::metadata(path).map_err(io_error("read", path))?.is_file() {
+        return Err(wrong("something that is no file"));
+    }
+    let mut file = File::open(path).map_err(io_error("read", path))?;
+    let meta = file.metadata().map_err(io_error("read", path))?;
+    let mode = meta.mode() & 0o7777;
+    if mode & 0o777 & !MODE_MAX != 0 {
+        return Err(KeyDirError::Mode { file: path.to_owned(), mode });
+    }
+    if meta.len() != KEY_BYTES as u64 {
+        return Err(wrong(if meta.len() == 0 {
+            "nothing"
+        } else if meta.len() < KEY_BYTES as u64 {
+            "fewer bytes"
+        } else {
+            "more bytes (text such as hex or base64, or a line end?)"
+        }));
+    }
+    let mut bytes = [0; KEY_BYTES];
+    file.read_exact(&mut bytes).map_err(io_error("read", path))?;
+    if bytes == [0; KEY_BYTES] {
+        return Err(wrong("zeros"));
+    }
+    let key = Secret::new(bytes);
+    // `Secret` wiped nothing of the copy here; the black box keeps this from being optimised away.
+    bytes.fill(0);
+    std::hint::black_box(&bytes);
+    Ok(key)
+}
+
+/// Makes the directory and its missing parents, each durable in its own parent.
+fn make_dir(dir: &Path) -> Result<(), KeyDirError> {
+    let missing: Vec<&Path> = dir.ancestors().take_while(|d| !d.as_os_str().is_empty() && !d.is_dir()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io_error("create", dir))?;
+    missing.into_iter().rev().try_for_each(|made| sync_dir(parent(made)))
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> Result<(), KeyDirError> {
+    let written = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o400).open(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    written().map_err(io_error("write", path))
+}
+
+fn sync_dir(dir: &Path) -> Result<(), KeyDirError> {
+    File::open(dir).and_then(|d| d.sync_all()).map_err(io_error("sync", dir))
+}
+
+fn parent(dir: &Path) -> &Path {
+    dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn io_error(op: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KeyDirError {
+    move |source| KeyDirError::Io { op, path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn key(byte: u8) -> Secret<[u8; KEY_BYTES]> {
+        Secret::new([byte; KEY_BYTES])
+    }
+
+    fn put(dir: &Path, name: &str, bytes: &[u8], mode: u32) -> PathBuf {
+        let file = dir.join(name);
+        fs::write(&file, bytes).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        file
+    }
+
+    /// The error as the operator sees it: one line that names the file.
+    fn line(error: &KeyDirError, names: &Path) -> String {
+        let line = error.to_string();
+        assert!(!line.contains('\n') && line.contains(&names.display().to_string()), "{line}");
+        line
+    }
+
+    #[test]
+    fn a_created_key_loads_and_others_cannot_read_it() {
+        let tmp = tempfile::tempdir().unwrap();
+        let dir = tmp.path().join("deep/keys");
+        assert_eq!(next_generation(&dir).unwrap(), 1);
+        let file = create(&dir, 1, &key(7)).unwrap();
+        assert_eq!(file, dir.join("kek-0001"));
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o400);
+        assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o7777, 0o700);
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 1, "nothing staged stays");
+        create(&dir, next_generation(&dir).unwrap(), &key(8)).unwrap();
+        create(&dir, 12345, &key(9)).unwrap();
+        let loaded: Vec<_> = load(&dir).unwrap().iter().map(|(g, k)| (*g, k.expose()[0])).collect();
+        assert_eq!(loaded, [(1, 7), (2, 8), (12345, 9)]);
+        assert_eq!(next_generation(&dir).unwrap(), 12346);
+    }
+
+    #[test]
+    fn a_key_is_never_replaced() {
+        let tmp = tempfile::tempdir().unwrap();
+        let file = create(tmp.path(), 1, &key(7)).unwrap();
+        let error = create(tmp.path(), 1, &key(8)).unwrap_err();
+        assert!(matches!(error, KeyDirError::Exists { .. }));
+        line(&error, &file);
+        assert_eq!(load(tmp.path()).unwrap()[0].1.expose(), &[7; 32]);
+        assert_eq!(fs::read_dir(tmp.path()).unwrap().count(), 1);
+        assert!(matches!(create(tmp.path(), 0, &key(8)), Err(KeyDirError::Generation { .. })));
+    }
+
+    #[test]
+    fn a_missing_or_empty_directory_holds_no_key() {
+        let tmp = tempfile::tempdir().unwrap();
+        for dir in [tmp.path().to_owned(), tmp.path().join("missing")] {
+            let error = load(&dir).unwrap_err();
+            assert!(matches!(error, KeyDirError::NoKeys { .. }));
+            assert!(line(&error, &dir).contains("boveda key new"));
+        }
+    }
+
+    #[test]
+    fn open_modes_are_refused() {
+        let tmp = tempfile::tempdir().unwrap();
+        let file = put(tmp.path(), "kek-0001", &[7; 32], 0o600);
+        for mode in 0..=0o777 {
+            // The owner keeps its right to read, or the open fails before (unless the superuser asks).
+            let mode = mode | 0o400;
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+            let fits = [0o400, 0o440, 0o600, 0o640].contains(&mode);
+            match load(tmp.path()) {
+                Ok(_) => assert!(fits, "{mode:o}"),
+                Err(error) => {
+                    assert!(!fits && matches!(error, KeyDirError::Mode { .. }), "{mode:o}");
+                    assert!(line(&error, &file).contains(&format!("chmod 0400 {}", file.display())));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn anything_but_32_raw_bytes_is_refused() {
+        let tmp = tempfile::tempdir().unwrap();
+        let text = [b'a'; 64];
+        for bad in [&[][..], &[7; 31], &[7; 33], &[0; 32], &text] {
+            let file = put(tmp.path(), "kek-0001", bad, 0o600);
+            let error = load(tmp.path()).unwrap_err();
+            assert!(matches!(error, KeyDirError::Content { .. }), "{} bytes", bad.len());
+            assert!(!line(&error, &file).contains("aaaa"));
+        }
+        let dir = tmp.path().join("kek-0002");
+        put(tmp.path(), "kek-0001", &[7; 32], 0o600);
+        fs::create_dir(&dir).unwrap();
+        assert!(matches!(load(tmp.path()), Err(KeyDirError::Content { file, .. }) if file == dir));
+    }
+
+    #[test]
+    fn names_that_are_no_keys_are_refused_unless_hidden() {
+        let tmp = tempfile::tempdir().unwrap();
+        put(tmp.path(), "kek-0001", &[7; 32], 0o600);
+        put(tmp.path(), ".kek-0002.staged", b"", 0o644);
+        fs::create_dir(tmp.path().join("..data")).unwrap();
+        assert_eq!(load(tmp.path()).unwrap().len(), 1);
+        let names =
+            ["kek-1", "kek-00001", "kek-0000", "kek-0001.bak", "kek-+001", "kek-", "KEK-0001", "id", "kek-9999999999"];
+        for name in names {
+            let file = put(tmp.path(), name, &[7; 32], 0o600);
+            for error in [load(tmp.path()).map(|_| ()).unwrap_err(), next_generation(tmp.path()).unwrap_err()] {
+                assert!(matches!(error, KeyDirError::Name { .. }), "{name}");
+                line(&error, &file);
+            }
+            fs::remove_file(file).unwrap();
+        }
+    }
+
+    /// How Kubernetes mounts a secret: two links, and the target's mode counts.
+    #[test]
+    fn links_are_followed() {
+        let tmp = tempfile::tempdir().unwrap();
+        let data = tmp.path().join("..2026_01_01");
+        fs::create_dir(&data).unwrap();
+        let target = put(&data, "kek-0001", &[7; 32], 0o440);
+        symlink("..2026_01_01", tmp.path().join("..data")).unwrap();
+        symlink("..data/kek-0001", tmp.path().join("kek-0001")).unwrap();
+        assert_eq!(load(tmp.path()).unwrap()[0].1.expose(), &[7; 32]);
+        fs::set_permissions(&target, fs::Permissions::from_mode(0o444)).unwrap();
+        assert!(matches!(load(tmp.path()), Err(KeyDirError::Mode { .. })));
+        fs::remove_file(target).unwrap();
+        let error = load(tmp.path()).unwrap_err();
+        assert!(matches!(error, KeyDirError::Io { .. }));
+        line(&error, &tmp.path().join("kek-0001"));
+    }
+}
