@@ -1,5 +1,39 @@
 //! Thin actors: they carry decisions out and hold no rules of their own.
+//!
+//! | file | what |
+//! |---|---|
+//! | `messages` | what may be said to the StoreActor |
+//! | `store_actor` `threads` | the StoreActor, and the threads for what waits for a disk |
+//! | `recipients` | the part of it that replication says, in one struct |
+//! | `guard` | what a panic means to whom |
+//! | `replication` | starts, shows and drains the replicators of all peers |
+//! | `keeper` | one per peer: builds its lanes, and builds them anew |
+//! | `replica` `records_lane` `blob_lane` | the ReplicaActor and its two roles |
+//! | `batch` | one step of the records lane |
+//! | `window` `lease` | what is in flight to a peer; one blob on its way |
+//! | `conn` `connector` | a session with a peer, and its sockets |
+//! | `gate` `answering` | the same session seen from the listener |
+//! | `status` | the snapshot that everybody shows |
 
+pub mod answering;
+mod batch;
+mod blob_lane;
+pub mod conn;
+mod connector;
+pub mod error;
+pub mod gate;
+pub mod guard;
+pub mod keeper;
+pub mod lease;
 pub mod messages;
+pub mod recipients;
+mod records_lane;
+pub mod replica;
+pub mod replication;
+pub mod status;
 pub mod store_actor;
 pub mod threads;
+pub mod window;
+
+#[cfg(test)]
+pub(crate) mod testing;

@@ -6,6 +6,7 @@
 //!
 //! If a handler or a job panics, the process ends: see `abort`.
 
+use super::guard::PanicGuard;
 use super::messages::*;
 use super::threads::Threads;
 use crate::base::Record;
@@ -32,22 +33,10 @@ pub struct StoreActor {
     _guard: PanicGuard,
 }
 
-/// A field of the actor: dropped while unwinding, it ends the process.
-#[derive(Debug)]
-struct PanicGuard;
-
-impl Drop for PanicGuard {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            abort();
-        }
-    }
-}
-
 impl StoreActor {
     /// An actor over a shared store and its threads.
     pub fn new(store: Arc<Store>, threads: Threads) -> Self {
-        StoreActor { store, threads, _guard: PanicGuard }
+        StoreActor { store, threads, _guard: PanicGuard::abort() }
     }
 
     /// Runs store code on a thread.

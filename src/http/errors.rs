@@ -146,7 +146,12 @@ impl HttpError {
     fn is_ours(&self) -> bool {
         match self {
             HttpError::Store(e) => match e {
-                StoreError::Corrupt { .. } | StoreError::Index(_) | StoreError::Disk { .. } => true,
+                StoreError::Corrupt { .. }
+                | StoreError::Index(_)
+                | StoreError::Disk { .. }
+                | StoreError::ForeignKey { .. }
+                | StoreError::ForeignCluster { .. }
+                | StoreError::ForeignDirectory { .. } => true,
                 StoreError::NoSuchKey
                 | StoreError::NoSuchBucket
                 | StoreError::BucketNotEmpty
@@ -241,7 +246,11 @@ fn store_answer(error: &StoreError) -> Answer {
             "this node is shutting down; try another or try again",
             "este nodo se está apagando; inténtelo en otro o más tarde",
         ),
-        StoreError::Index(_) | StoreError::Disk { .. } => INTERNAL,
+        StoreError::Index(_)
+        | StoreError::Disk { .. }
+        | StoreError::ForeignKey { .. }
+        | StoreError::ForeignCluster { .. }
+        | StoreError::ForeignDirectory { .. } => INTERNAL,
     }
 }
 

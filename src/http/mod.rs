@@ -22,6 +22,7 @@ mod multipart;
 mod notebook;
 mod objects;
 mod operations;
+pub mod peers;
 mod range;
 mod readiness;
 mod request_id;

@@ -1,1 +1,100 @@
-//! (to come)
+//! What peers say to each other: frames, calls and their answers, as bytes. Layout: docs/protocol.md.
+//!
+//! Invariants
+//! - Decoding never panics, and takes no memory before a length was checked against a limit here.
+//! - Everything that is encoded here decodes to the same value.
+//! - What a frame's seal is bound to (its `place`) is written down once, for both sides.
+
+pub mod call;
+pub mod frame;
+pub mod refusal;
+
+pub use call::{Answer, BlobHead, Call, Offered, Pulse, Wanted};
+pub use frame::{Frame, SessionId, Way};
+pub use refusal::Refusal;
+
+use crate::base::RegisterKey;
+use crate::base::record::RECORD_BYTES_MAX;
+
+/// The frame protocol that this release speaks, bound into every frame. The handshake carries its own
+/// number (`seal::session`), by which peers of other releases are told apart.
+pub const PROTOCOL: u16 = 1;
+
+/// Where the peer listener takes a handshake.
+pub const HELLO_PATH: &str = "/peer/v1/hello";
+/// Where it takes calls.
+pub const CALL_PATH: &str = "/peer/v1/call";
+/// Where it takes blobs.
+pub const BLOB_PATH: &str = "/peer/v1/blob";
+
+/// Most bytes of a sealed frame with its clear header, in either direction.
+pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Most bytes of the records in one `Learn`; a single record may exceed it, and still fits a frame.
+pub const LEARN_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Most entries in one `Offer` and most records in one `Learn`.
+pub const ENTRIES_MAX: usize = 1024;
+/// Most bytes of a handshake message: `seal::session` makes and reads them, and has its own limit below this.
+pub const HELLO_BYTES_MAX: usize = 1024;
+/// Most bytes of the sealed frame in front of a blob.
+pub const BLOB_HEAD_BYTES_MAX: usize = 256;
+/// Most bytes of a version text.
+pub const VERSION_BYTES_MAX: usize = 64;
+/// Most bytes of the text in a failure.
+pub const TEXT_BYTES_MAX: usize = 200;
+
+/// Bytes of a call's tag and count, and of each entry's lengths: a generous allowance.
+const SLACK_BYTES: usize = 64;
+const _: () = assert!(LEARN_BYTES_MAX + RECORD_BYTES_MAX + RegisterKey::BYTES_MAX + SLACK_BYTES < FRAME_BYTES_MAX);
+const _: () = assert!(ENTRIES_MAX * (RegisterKey::BYTES_MAX + SLACK_BYTES) < FRAME_BYTES_MAX);
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! Damage for decoders: every prefix, bit flips, and bytes from a seeded generator.
+
+    /// A small generator with a seed, so that a failure can be run again.
+    pub struct Noise(pub u64);
+
+    impl Noise {
+        /// The next number.
+        pub fn next(&mut self) -> u64 {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            self.0
+        }
+
+        /// A number below `bound`.
+        pub fn below(&mut self, bound: usize) -> usize {
+            usize::try_from(self.next() % u64::try_from(bound.max(1)).unwrap()).unwrap()
+        }
+
+        /// `len` bytes.
+        pub fn bytes(&mut self, len: usize) -> Vec<u8> {
+            (0..len).map(|_| self.next().to_le_bytes()[0]).collect()
+        }
+    }
+
+    /// Feeds every prefix, bit flips and noise to `decode`; `whole` must be refused when cut.
+    pub fn batter(whole: &[u8], mut decode: impl FnMut(&[u8]) -> bool) {
+        assert!(decode(whole), "the sample itself decodes");
+        for end in 0..whole.len() {
+            assert!(!decode(&whole[..end]), "cut at {end} of {}", whole.len());
+        }
+        assert!(!decode(&[whole, b"x"].concat()), "a byte more");
+        for bit in 0..(whole.len() * 8).min(20_000) {
+            let mut bad = whole.to_vec();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            decode(&bad);
+        }
+        let mut noise = Noise(0x5eed_0001);
+        for _ in 0..2_000 {
+            let len = noise.below(400);
+            let mut bytes = noise.bytes(len);
+            decode(&bytes);
+            // Noise behind a true beginning gets further into the decoder.
+            let keep = noise.below(whole.len() + 1);
+            bytes.splice(0..0, whole[..keep].iter().copied());
+            decode(&bytes);
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! A blob lane: ships one blob at a time, then its record. It dials when it has work, and an idle one
+//! sends nothing.
+
+use super::conn::{Conn, may_be_forgotten};
+use super::error::LinkError;
+use super::gate::Counts;
+use super::lease::{Fate, Lease};
+use super::messages::{Change, OpenOutgoing};
+use super::recipients::ask;
+use super::replica::{Own, Plan, ReplicaActor, spawn};
+use crate::base::BodyId;
+use crate::store::StoreError;
+use crate::wire::{Answer, BlobHead, Call};
+use actix::Context;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// The state of a blob lane.
+#[derive(Default)]
+pub(super) struct BlobLane {
+    conn: Option<Conn>,
+    busy: bool,
+    /// A records lane gives one lease at a time; a second one comes from a records lane built anew.
+    queue: VecDeque<Lease>,
+}
+
+impl BlobLane {
+    pub fn take(&mut self, lease: Lease, own: &Own, ctx: &mut Context<ReplicaActor>) {
+        self.queue.push_back(lease);
+        self.next(own, ctx);
+    }
+
+    fn next(&mut self, own: &Own, ctx: &mut Context<ReplicaActor>) {
+        if self.busy {
+            return;
+        }
+        let Some(lease) = self.queue.pop_front() else { return };
+        self.busy = true;
+        let work = run(own.clone(), self.conn.take(), lease);
+        spawn(ctx, work, |conn, actor, ctx| {
+            actor.blobs(|lane, own| {
+                lane.conn = conn;
+                lane.busy = false;
+                lane.next(own, ctx);
+            });
+        });
+    }
+}
+
+/// Ships one lease, and returns the session when it can be used again.
+async fn run(own: Own, mut conn: Option<Conn>, lease: Lease) -> Option<Conn> {
+    loop {
+        let reused = conn.is_some();
+        let done = attempt(&own, &mut conn, &lease.change).await;
+        let fate = match done {
+            Ok(fate) => fate,
+            // The peer may have restarted since this session was used: that is no failure yet.
+            Err(error) if reused && may_be_forgotten(&error) => {
+                conn = None;
+                continue;
+            }
+            Err(error) => {
+                if error.breaks_link() {
+                    conn = None;
+                }
+                Fate::Failed { class: error.class(), text: error.to_string() }
+            }
+        };
+        lease.end(fate);
+        return conn;
+    }
+}
+
+async fn attempt(own: &Own, conn: &mut Option<Conn>, change: &Change) -> Result<Fate, LinkError> {
+    let plan = &own.plan;
+    let Some((body, sealed_len, digest)) = change.blob else { return Ok(Fate::Superseded) };
+    let blob = match ask(&plan.store.open_outgoing, OpenOutgoing { body }).await {
+        Ok(blob) => blob,
+        Err(LinkError::Store(StoreError::NoSuchKey)) if still_refers(plan, change, body).await? => {
+            return Err(LinkError::BlobMissing);
+        }
+        Err(LinkError::Store(StoreError::NoSuchKey)) => return Ok(Fate::Superseded),
+        Err(error) => return Err(error),
+    };
+    let conn = match conn {
+        Some(conn) => conn,
+        None => {
+            Counts::add(&plan.tally.sent.hellos);
+            conn.insert(own.dialer.dial().await?)
+        }
+    };
+    let in_flight = InFlight::new(plan, sealed_len);
+    Counts::add(&plan.tally.sent.blobs);
+    conn.ship(BlobHead { body, sealed_len, digest }, blob, &plan.store).await?;
+    drop(in_flight);
+    plan.tally.shipped_bytes.fetch_add(sealed_len, Ordering::Relaxed);
+
+    let Some(record) = plan.store.record(&change.key).await? else { return Ok(Fate::Superseded) };
+    if record.blob().is_some_and(|present| present != body) {
+        return Ok(Fate::Superseded);
+    }
+    Counts::add(&plan.tally.sent.learns);
+    match conn.call(&Call::Learn(vec![(change.key.clone(), record)])).await? {
+        Answer::Done => {
+            Counts::add(&plan.tally.shipped_records);
+            Ok(Fate::Acked)
+        }
+        _ => Err(LinkError::Unfitting),
+    }
+}
+
+async fn still_refers(plan: &Plan, change: &Change, body: BodyId) -> Result<bool, LinkError> {
+    Ok(plan.store.record(&change.key).await?.and_then(|record| record.blob()) == Some(body))
+}
+
+/// Counts bytes as in flight for as long as it lives.
+struct InFlight {
+    plan: Arc<Plan>,
+    bytes: u64,
+}
+
+impl InFlight {
+    fn new(plan: &Arc<Plan>, bytes: u64) -> Self {
+        plan.tally.in_flight_bytes.fetch_add(bytes, Ordering::Relaxed);
+        InFlight { plan: Arc::clone(plan), bytes }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.plan.tally.in_flight_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}

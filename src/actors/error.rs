@@ -1,0 +1,95 @@
+//! What can go wrong between two nodes, and what it means to the replicator.
+
+use crate::base::Class;
+use crate::base::codec::CodecError;
+use crate::seal::session::HelloError;
+use crate::store::StoreError;
+use crate::wire::Refusal;
+use awc::error::{PayloadError, SendRequestError};
+
+/// The errors of a link to a peer, and of what a replicator asks of its own store.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LinkError {
+    /// No connection, or it broke.
+    #[error("peer unreachable: {0}")]
+    Unreachable(#[source] Box<SendRequestError>),
+    /// The answer broke off.
+    #[error("the peer's answer broke off: {0}")]
+    BrokenAnswer(#[source] PayloadError),
+    /// Nothing moved for too long.
+    #[error("the peer was silent for too long")]
+    Silent,
+    /// Something that is no peer listener answered.
+    #[error("the address answers with status {0} and no peer message")]
+    NotAPeer(u16),
+    /// The peer said no.
+    #[error("the peer refused: {0}")]
+    Refused(Refusal),
+    /// The peer's answer to the handshake was not what it must be.
+    #[error("handshake: {0}")]
+    Handshake(#[source] HelloError),
+    /// An answer did not open under the session's key.
+    #[error("the peer's answer does not open")]
+    Forged,
+    /// An answer opened and makes no sense.
+    #[error("the peer's answer: {0}")]
+    Undecodable(#[source] CodecError),
+    /// An answer of the wrong kind or length.
+    #[error("the peer's answer does not fit the call")]
+    Unfitting,
+    /// The peer understood, and its store could not do it.
+    #[error("the peer could not: {text}")]
+    Remote {
+        /// What that means.
+        class: Class,
+        /// Its words.
+        text: String,
+    },
+    /// A blob is missing here while a record refers to it.
+    #[error("a blob is missing on this node")]
+    BlobMissing,
+    /// This node's own store failed.
+    #[error("own store: {0}")]
+    Store(#[from] StoreError),
+    /// This node's own store actor is gone.
+    #[error("own store is gone: {0}")]
+    StoreGone(#[from] actix::MailboxError),
+}
+
+impl LinkError {
+    /// What the replicator may do about it.
+    pub fn class(&self) -> Class {
+        match self {
+            LinkError::Unreachable(_) | LinkError::BrokenAnswer(_) | LinkError::Silent | LinkError::NotAPeer(_) => {
+                Class::Busy
+            }
+            LinkError::Refused(refusal) => refusal.class(),
+            LinkError::Handshake(error) => error.class(),
+            // A changed answer may be noise on the way: a new session settles it.
+            LinkError::Forged => Class::Busy,
+            LinkError::Undecodable(_) | LinkError::Unfitting => Class::Invalid,
+            LinkError::Remote { class, .. } => *class,
+            LinkError::BlobMissing => Class::Missing,
+            LinkError::Store(error) => error.class(),
+            LinkError::StoreGone(_) => Class::Internal,
+        }
+    }
+
+    /// Whether the session with the peer is of no more use. What a store said, here or there, says
+    /// nothing against the link.
+    pub fn breaks_link(&self) -> bool {
+        match self {
+            LinkError::Unreachable(_)
+            | LinkError::BrokenAnswer(_)
+            | LinkError::Silent
+            | LinkError::NotAPeer(_)
+            | LinkError::Refused(_)
+            | LinkError::Handshake(_)
+            | LinkError::Forged
+            | LinkError::Undecodable(_)
+            | LinkError::Unfitting => true,
+            LinkError::Remote { .. } | LinkError::BlobMissing | LinkError::Store(_) | LinkError::StoreGone(_) => false,
+        }
+    }
+}

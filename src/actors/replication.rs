@@ -1,0 +1,123 @@
+//! Replication of one node: a keeper per peer, all on one arbiter beside a StoreActor of its own.
+//!
+//! Invariants
+//! - Asking how it is never waits for a busy or dead actor: the last snapshot is shown, with its age.
+//! - `drain` ends only when what was sent is answered and the cursors are saved; its caller holds the
+//!   clock.
+
+use super::gate::{Identity, Vitals};
+use super::keeper::{DrainPeer, Keeper, KillLane, ObservePeer};
+use super::recipients::StoreRecipients;
+use super::replica::{How, Kill, Plan, Tally, Timing};
+use super::status::ReplicaStatus;
+use crate::base::NodeName;
+use crate::seal::session::PeerKey;
+use actix::{Actor, Addr, Context};
+use actix_rt::ArbiterHandle;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a replicator may take to say how it is.
+const OBSERVE_MAX: Duration = Duration::from_millis(300);
+
+/// A configured peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerAddress {
+    /// Its name.
+    pub name: NodeName,
+    /// The address of its peer listener, `http://host:port`.
+    pub url: String,
+}
+
+/// What replication needs to know.
+#[derive(Clone)]
+pub struct ReplicationConfig {
+    /// How this node is; `head` in it is what wakes the replicators.
+    pub vitals: Vitals,
+    /// The configured peers; this node's own name among them is passed over.
+    pub peers: Vec<PeerAddress>,
+    /// Actors per peer.
+    pub pool: usize,
+    /// Pauses and periods.
+    pub timing: Timing,
+}
+
+/// The running replication of a node. Cheap to clone.
+#[derive(Clone)]
+pub struct Replication(Arc<[Peer]>);
+
+struct Peer {
+    name: NodeName,
+    plan: Arc<Plan>,
+    keeper: Addr<Keeper>,
+    last: Mutex<(Instant, ReplicaStatus)>,
+}
+
+impl Replication {
+    /// Starts the keepers of all peers on `arbiter`. `store` leads to a StoreActor, best one on the same
+    /// arbiter: a message to it costs a microsecond then.
+    pub fn start(
+        config: ReplicationConfig,
+        key: Arc<PeerKey>,
+        store: StoreRecipients,
+        arbiter: &ArbiterHandle,
+    ) -> Replication {
+        let me: &Identity = &config.vitals.me;
+        let others = config.peers.iter().filter(|peer| peer.name != me.name);
+        let peers = others.map(|PeerAddress { name, url }| {
+            let plan = Arc::new(Plan {
+                peer: name.clone(),
+                url: url.clone(),
+                vitals: config.vitals.clone(),
+                key: Arc::clone(&key),
+                store: store.clone(),
+                timing: config.timing,
+                tally: Tally::default(),
+            });
+            let (shared, pool) = (Arc::clone(&plan), config.pool);
+            let keeper = Keeper::start_in_arbiter(arbiter, move |_: &mut Context<Keeper>| Keeper::new(shared, pool));
+            let first = ReplicaStatus { peer: name.to_string(), url: url.clone(), ..ReplicaStatus::default() };
+            Peer { name: name.clone(), plan, keeper, last: Mutex::new((Instant::now(), first)) }
+        });
+        Replication(peers.collect())
+    }
+
+    /// How replication to each peer is.
+    pub async fn status(&self) -> Vec<ReplicaStatus> {
+        futures::future::join_all(self.0.iter().map(Peer::status)).await
+    }
+
+    /// Sends nothing new, waits for what was sent, saves the cursors, and ends the replicators.
+    pub async fn drain(&self) {
+        futures::future::join_all(self.0.iter().map(|peer| async {
+            // A keeper that is gone has nothing in flight.
+            let _ = peer.keeper.send(DrainPeer).await;
+        }))
+        .await;
+    }
+
+    /// Kills one actor, to see it come back. Reachable only from inside the process.
+    pub fn kill(&self, peer: &NodeName, lane: usize, how: How) {
+        for peer in self.0.iter().filter(|found| found.name == *peer) {
+            peer.keeper.do_send(KillLane { lane, kill: Kill(how) });
+        }
+    }
+}
+
+impl Peer {
+    async fn status(&self) -> ReplicaStatus {
+        let asked = self.keeper.send(ObservePeer).timeout(OBSERVE_MAX).await;
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(Some(status)) = asked {
+            *last = (Instant::now(), status);
+        }
+        let (seen, mut status) = last.clone();
+        status.observed_age_s = seen.elapsed().as_secs();
+        // Counters outlive the actors and are always fresh.
+        self.plan.tally.show(&mut status);
+        status
+    }
+}
+
+#[cfg(test)]
+mod tests;

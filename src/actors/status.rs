@@ -1,0 +1,156 @@
+//! How replication is: one snapshot for `/v1/cluster`, the console, the CLI, the metrics and tests.
+
+use super::messages::StoreStatus;
+use crate::base::budget::BudgetLevel;
+use crate::base::{ClusterId, Incarnation, NodeName};
+use crate::wire::Refusal;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// The state of the link to a peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkState {
+    /// Not reached; tried again after a growing pause.
+    #[default]
+    Down,
+    /// A handshake is under way.
+    Dialing,
+    /// A session is open.
+    Up,
+    /// The two will not agree until somebody changes a setting; tried again slowly.
+    Refused,
+}
+
+/// What went between two nodes, by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CallCounts {
+    /// Heartbeats.
+    pub heartbeats: u64,
+    /// Offers of changes.
+    pub offers: u64,
+    /// Batches of records.
+    pub learns: u64,
+    /// Blobs.
+    pub blobs: u64,
+    /// Handshakes.
+    pub hellos: u64,
+}
+
+/// How often the actors of a peer began anew, and why.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Restarts {
+    /// Built anew by the keeper after a panic.
+    pub panics: u64,
+    /// Restarted by their supervisor after an error.
+    pub errors: u64,
+    /// Of both, those that somebody asked for.
+    pub kills: u64,
+}
+
+/// How replication to one peer is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ReplicaStatus {
+    /// The peer's configured name.
+    pub peer: String,
+    /// Its configured address.
+    pub url: String,
+    /// The link of the records lane.
+    pub link: LinkState,
+    /// Failed tries since the link last carried an acknowledgement.
+    pub tries: u32,
+    /// The life of the peer's data directory that was last seen.
+    pub incarnation: Option<Incarnation>,
+    /// Own change numbers that the peer has not acknowledged; 0 when it has all.
+    pub changes_behind: u64,
+    /// Changes read from the feed and not yet acknowledged.
+    pub in_flight: usize,
+    /// Age of the oldest of them by its writer's clock; 0 when there is none.
+    pub oldest_change_age_s: u64,
+    /// Everything up to this own change number is acknowledged.
+    pub acked_seq: u64,
+    /// Bytes of blobs on their way.
+    pub in_flight_bytes: u64,
+    /// Bytes of blobs that arrived.
+    pub shipped_bytes: u64,
+    /// Records that the peer acknowledged.
+    pub shipped_records: u64,
+    /// What was sent.
+    pub sent: CallCounts,
+    /// New beginnings of this peer's actors.
+    pub restarts: Restarts,
+    /// Replies for an earlier life of an actor: counted and dropped.
+    pub late_replies: u64,
+    /// The last thing that went wrong.
+    pub last_error: Option<String>,
+    /// Seconds since the peer last answered a heartbeat.
+    pub last_heartbeat_age_s: Option<u64>,
+    /// Bytes that the peer can still write, as it said then.
+    pub peer_free: Option<u64>,
+    /// Its release, as it said then.
+    pub peer_version: Option<String>,
+    /// Its own highest change number, as it said then.
+    pub peer_head: Option<u64>,
+    /// Age of this snapshot: more than 0 when the actor did not answer in time.
+    pub observed_age_s: u64,
+}
+
+/// A kind of caller that the peer listener turned away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RefusedCaller {
+    /// Its address.
+    pub from: String,
+    /// Why.
+    pub reason: Refusal,
+    /// How often.
+    pub count: u64,
+    /// When last, in milliseconds since 1970.
+    pub last_ms: u64,
+}
+
+/// How the peer listener is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct GateStatus {
+    /// Whom it turned away.
+    pub refused: Vec<RefusedCaller>,
+    /// What came in.
+    pub received: CallCounts,
+    /// Sessions that it knows.
+    pub sessions: usize,
+    /// What is in flight from each peer.
+    pub budgets: BTreeMap<NodeName, BudgetLevel>,
+}
+
+/// Everything that `/v1/cluster` shows. (The parameter is there for tests of the page without a store.)
+#[derive(Clone, Debug, Serialize)]
+pub struct ClusterSnapshot<S = StoreStatus> {
+    /// This node's name.
+    pub node: NodeName,
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// The life of its data directory.
+    pub incarnation: Incarnation,
+    /// Its release.
+    pub version: String,
+    /// `local`, until there is voting.
+    pub durability: String,
+    /// The key generations it holds, oldest first, and which of them seals.
+    pub key_generations: Vec<KeyGeneration>,
+    /// Its store.
+    pub store: S,
+    /// Its replicators.
+    pub peers: Vec<ReplicaStatus>,
+    /// Its peer listener.
+    pub gate: GateStatus,
+}
+
+/// One generation of the key ring, without anything of the key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct KeyGeneration {
+    /// Its number.
+    pub number: u32,
+    /// Its name, which tells nothing of the key.
+    pub id: String,
+    /// Whether new data keys are sealed with it.
+    pub active: bool,
+}

@@ -1,0 +1,217 @@
+//! Stand-ins for tests of replication: identities, changes, and a store in memory for inline records.
+
+use super::gate::{Identity, Vitals};
+use super::messages::{
+    AppendIncoming, BeginIncoming, Change, ChangesAfter, CompareOffers, FetchRecords, FinishIncoming, Incoming,
+    LearnRecords, LoadCursor, OpenOutgoing, Outgoing, ReadOutgoing, SaveCursor, Want,
+};
+use crate::base::{
+    Ballot, BodyAt, BodyId, BucketName, ClusterId, Incarnation, KekId, NodeName, ObjectKey, ObjectName, ObjectRecord,
+    Record, RegisterKey, Secret, Stamp, State, Wrap,
+};
+use crate::seal::keyring::Keyring;
+use crate::store::StoreError;
+use actix::{Actor, Context, Handler};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use tokio::sync::watch;
+
+pub fn ring(seed: u8) -> Keyring {
+    Keyring::new(vec![(1, Secret::new([seed; 32]))]).unwrap()
+}
+
+pub fn identity(name: &str, incarnation: u64) -> Identity {
+    Identity {
+        name: NodeName::parse(name).unwrap(),
+        cluster: ClusterId([5; 16]),
+        incarnation: Incarnation(incarnation),
+    }
+}
+
+pub fn vitals(me: Identity) -> Vitals {
+    Vitals { me: Arc::new(me), version: "0.1.0".into(), head: watch::channel(0).1, free: Arc::new(|| 1 << 30) }
+}
+
+pub fn key(n: u64) -> RegisterKey {
+    let key = ObjectKey::parse(&format!("key-{n:06}")).unwrap();
+    RegisterKey::object(&ObjectName { bucket: BucketName::cargas(), key })
+}
+
+pub fn change(seq: u64) -> Change {
+    let ballot = Ballot { stamp: Stamp(seq), node: Incarnation(1) };
+    Change { seq, key: key(seq), ballot, blob: None, learned_from: None }
+}
+
+pub fn record(stamp: u64) -> Arc<Record> {
+    let body = Bytes::from(vec![7; 100]);
+    Arc::new(Record {
+        ballot: Ballot { stamp: Stamp(stamp), node: Incarnation(1) },
+        written_ms: 1,
+        state: State::Object(Box::new(ObjectRecord {
+            len: 50,
+            content_type: "text/plain".into(),
+            meta: vec![],
+            body: BodyId([1; 16]),
+            sealed_len: 100,
+            digest: [2; 32],
+            wrap: Wrap { kek: KekId([3; 16]), nonce: [4; 12], sealed: [5; 48] },
+            at: BodyAt::Inline(body),
+        })),
+    })
+}
+
+/// A store in memory that outlives its actors, as a disk does.
+pub struct Shelf {
+    me: Incarnation,
+    inner: Mutex<Inner>,
+    head: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Inner {
+    records: BTreeMap<RegisterKey, (u64, Arc<Record>, Option<Incarnation>)>,
+    seq: u64,
+    cursors: BTreeMap<Incarnation, u64>,
+    saves: u64,
+    refuse: Option<RegisterKey>,
+}
+
+impl Shelf {
+    pub fn new(incarnation: u64) -> Arc<Self> {
+        Arc::new(Shelf { me: Incarnation(incarnation), inner: Mutex::default(), head: watch::channel(0).0 })
+    }
+
+    pub fn head(&self) -> watch::Receiver<u64> {
+        self.head.subscribe()
+    }
+
+    /// A write of a client on this node.
+    pub fn put(&self, n: u64, stamp: u64) {
+        let mut record = (*record(stamp)).clone();
+        record.ballot.node = self.me;
+        self.keep(key(n), Arc::new(record), None);
+    }
+
+    /// A delete of a client on this node.
+    pub fn delete(&self, n: u64, stamp: u64) {
+        let ballot = Ballot { stamp: Stamp(stamp), node: self.me };
+        self.keep(key(n), Arc::new(Record { ballot, written_ms: 1, state: State::Deleted }), None);
+    }
+
+    fn keep(&self, key: RegisterKey, record: Arc<Record>, from: Option<Incarnation>) {
+        let mut inner = self.inner.lock().unwrap();
+        if inner.records.get(&key).is_some_and(|(_, held, _)| held.ballot >= record.ballot) {
+            return;
+        }
+        inner.seq += 1;
+        let seq = inner.seq;
+        inner.records.insert(key, (seq, record, from));
+        self.head.send_replace(seq);
+    }
+
+    pub fn all(&self) -> BTreeMap<RegisterKey, Arc<Record>> {
+        self.inner
+            .lock()
+            .unwrap()
+            .records
+            .iter()
+            .map(|(key, (_, record, _))| (key.clone(), Arc::clone(record)))
+            .collect()
+    }
+
+    pub fn cursor(&self, peer: u64) -> u64 {
+        self.inner.lock().unwrap().cursors.get(&Incarnation(peer)).copied().unwrap_or(0)
+    }
+
+    pub fn saves(&self) -> u64 {
+        self.inner.lock().unwrap().saves
+    }
+
+    /// From now on this key is not taken from peers.
+    pub fn refuse(&self, n: Option<u64>) {
+        self.inner.lock().unwrap().refuse = n.map(key);
+    }
+}
+
+/// Answers for a `Shelf` as a StoreActor does, without blobs.
+pub struct ShelfActor(pub Arc<Shelf>);
+
+impl Actor for ShelfActor {
+    type Context = Context<Self>;
+}
+
+macro_rules! handle {
+    ($message:ident, $result:ty, |$shelf:ident, $msg:ident| $body:expr) => {
+        impl Handler<$message> for ShelfActor {
+            type Result = Result<$result, StoreError>;
+            fn handle(&mut self, $msg: $message, _: &mut Context<Self>) -> Self::Result {
+                let $shelf = &self.0;
+                $body
+            }
+        }
+    };
+}
+
+handle!(ChangesAfter, Vec<Change>, |shelf, msg| {
+    let inner = shelf.inner.lock().unwrap();
+    let mut changes: Vec<Change> = inner
+        .records
+        .iter()
+        .filter(|(_, (seq, _, _))| *seq > msg.after)
+        .map(|(key, (seq, record, from))| Change {
+            seq: *seq,
+            key: key.clone(),
+            ballot: record.ballot,
+            blob: None,
+            learned_from: *from,
+        })
+        .collect();
+    changes.sort_by_key(|change| change.seq);
+    changes.truncate(msg.limit);
+    Ok(changes)
+});
+handle!(FetchRecords, Vec<(RegisterKey, Arc<Record>)>, |shelf, msg| {
+    let inner = shelf.inner.lock().unwrap();
+    let mut room = msg.bytes_max;
+    let mut found = Vec::new();
+    for key in msg.keys {
+        let Some((_, record, _)) = inner.records.get(&key) else { continue };
+        let bytes = record.encode().len();
+        if bytes > room && !found.is_empty() {
+            break;
+        }
+        room = room.saturating_sub(bytes);
+        found.push((key, Arc::clone(record)));
+    }
+    Ok(found)
+});
+handle!(CompareOffers, Vec<Want>, |shelf, msg| {
+    let inner = shelf.inner.lock().unwrap();
+    let want = |offer: &super::messages::Offer| match inner.records.get(&offer.key) {
+        Some((_, held, _)) if held.ballot >= offer.ballot => Want::Nothing,
+        _ => Want::Record,
+    };
+    Ok(msg.offers.iter().map(want).collect())
+});
+handle!(LearnRecords, (), |shelf, msg| {
+    let refused = shelf.inner.lock().unwrap().refuse.clone();
+    if msg.records.iter().any(|(key, _)| Some(key) == refused.as_ref()) {
+        return Err(StoreError::Mismatch("refused in a test"));
+    }
+    msg.records.into_iter().for_each(|(key, record)| shelf.keep(key, Arc::new(record), Some(msg.from)));
+    Ok(())
+});
+handle!(LoadCursor, u64, |shelf, msg| Ok(shelf.cursor(msg.peer.0)));
+handle!(SaveCursor, (), |shelf, msg| {
+    let mut inner = shelf.inner.lock().unwrap();
+    inner.saves += 1;
+    let cursor = inner.cursors.entry(msg.peer).or_default();
+    *cursor = msg.seq.max(*cursor);
+    Ok(())
+});
+handle!(BeginIncoming, Incoming, |_shelf, _msg| Err(StoreError::Mismatch("no blobs here")));
+handle!(AppendIncoming, Incoming, |_shelf, msg| Ok(msg.incoming));
+handle!(FinishIncoming, (), |_shelf, _msg| Ok(()));
+handle!(OpenOutgoing, Outgoing, |_shelf, _msg| Err(StoreError::NoSuchKey));
+handle!(ReadOutgoing, (Outgoing, Bytes), |_shelf, msg| Ok((msg.outgoing, Bytes::new())));

@@ -1,0 +1,410 @@
+//! Calls and their answers: the plaintext of frames.
+//!
+//! Invariants
+//! - The answer to an `Offer` has one entry per offered one, in the same order; the caller checks.
+//! - Counts are checked against `ENTRIES_MAX` before a list is made.
+
+use super::{ENTRIES_MAX, TEXT_BYTES_MAX, VERSION_BYTES_MAX};
+use crate::base::codec::{CodecError, Reader, Writer};
+use crate::base::record::RECORD_BYTES_MAX;
+use crate::base::{Ballot, BodyId, Class, Incarnation, NodeName, Record, RegisterKey, Stamp};
+use std::sync::Arc;
+
+/// How a node is, as it tells its peers with every heartbeat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pulse {
+    /// Its configured name.
+    pub name: NodeName,
+    /// Which life of its data directory.
+    pub incarnation: Incarnation,
+    /// Its highest durable change number.
+    pub head: u64,
+    /// Bytes that it can still write.
+    pub free: u64,
+    /// Its release.
+    pub version: String,
+}
+
+/// One entry of an offer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offered {
+    /// Which register.
+    pub key: RegisterKey,
+    /// At which ballot.
+    pub ballot: Ballot,
+    /// The blob it refers to.
+    pub blob: Option<BodyId>,
+}
+
+/// What a peer wants of one offered entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// It has that state or a newer one.
+    Nothing,
+    /// The record.
+    Record,
+    /// The blob first, then the record.
+    BlobAndRecord,
+}
+
+/// What a replicator says to a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// Are you there, and how?
+    Heartbeat(Pulse),
+    /// What do you want of these?
+    Offer(Vec<Offered>),
+    /// Keep these; answered when they are durable.
+    Learn(Vec<(RegisterKey, Arc<Record>)>),
+}
+
+/// What the peer answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// To a heartbeat.
+    Pulse(Pulse),
+    /// To an offer, in its order.
+    Wants(Vec<Wanted>),
+    /// To a `Learn` and to a blob: durable here.
+    Done,
+    /// The peer could not do it.
+    Failed {
+        /// What that means to the caller.
+        class: Class,
+        /// For the log and the status page.
+        text: String,
+    },
+}
+
+/// What stands, sealed, in front of a blob's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlobHead {
+    /// The blob's name.
+    pub body: BodyId,
+    /// How many sealed bytes follow.
+    pub sealed_len: u64,
+    /// Their digest. The bytes are ciphertext and travel as they lie; this is what vouches for them.
+    pub digest: [u8; 32],
+}
+
+const HEARTBEAT: u8 = 1;
+const OFFER: u8 = 2;
+const LEARN: u8 = 3;
+const PULSE: u8 = 1;
+const WANTS: u8 = 2;
+const DONE: u8 = 3;
+const FAILED: u8 = 4;
+
+impl Call {
+    /// The call's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut w = Writer::default();
+        match self {
+            Call::Heartbeat(pulse) => {
+                w.u8(HEARTBEAT);
+                pulse.write(&mut w);
+            }
+            Call::Offer(offers) => {
+                w.u8(OFFER).u32(count(offers.len()));
+                for Offered { key, ballot, blob } in offers {
+                    w.bytes(key.as_bytes()).u64(ballot.stamp.0).u64(ballot.node.0);
+                    match blob {
+                        None => w.u8(0),
+                        Some(body) => w.u8(1).raw(&body.0),
+                    };
+                }
+            }
+            Call::Learn(records) => {
+                w.u8(LEARN).u32(count(records.len()));
+                for (key, record) in records {
+                    w.bytes(key.as_bytes()).bytes(&record.encode());
+                }
+            }
+        }
+        w.0
+    }
+
+    /// Reads a call.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        let mut r = Reader(bytes);
+        let call = match r.u8()? {
+            HEARTBEAT => Call::Heartbeat(Pulse::read(&mut r)?),
+            OFFER => Call::Offer(list(&mut r, read_offered)?),
+            LEARN => Call::Learn(list(&mut r, |r| {
+                let key = read_key(r)?;
+                Ok((key, Arc::new(Record::decode(r.bytes(RECORD_BYTES_MAX, "record")?)?)))
+            })?),
+            _ => return Err(CodecError::Value("call")),
+        };
+        r.end()?;
+        Ok(call)
+    }
+}
+
+impl Answer {
+    /// A failure with a text cut to what fits.
+    pub fn failed(class: Class, text: &str) -> Self {
+        let mut end = text.len().min(TEXT_BYTES_MAX);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        Answer::Failed { class, text: text[..end].to_owned() }
+    }
+
+    /// The answer's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut w = Writer::default();
+        match self {
+            Answer::Pulse(pulse) => {
+                w.u8(PULSE);
+                pulse.write(&mut w);
+            }
+            Answer::Wants(wants) => {
+                w.u8(WANTS).u32(count(wants.len()));
+                for want in wants {
+                    w.u8(match want {
+                        Wanted::Nothing => 0,
+                        Wanted::Record => 1,
+                        Wanted::BlobAndRecord => 2,
+                    });
+                }
+            }
+            Answer::Done => {
+                w.u8(DONE);
+            }
+            Answer::Failed { class, text } => {
+                w.u8(FAILED).u8(class_code(*class)).text(text);
+            }
+        }
+        w.0
+    }
+
+    /// Reads an answer.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        let mut r = Reader(bytes);
+        let answer = match r.u8()? {
+            PULSE => Answer::Pulse(Pulse::read(&mut r)?),
+            WANTS => Answer::Wants(list(&mut r, |r| {
+                Ok(match r.u8()? {
+                    0 => Wanted::Nothing,
+                    1 => Wanted::Record,
+                    2 => Wanted::BlobAndRecord,
+                    _ => return Err(CodecError::Value("want")),
+                })
+            })?),
+            DONE => Answer::Done,
+            FAILED => {
+                let class = class_of(r.u8()?)?;
+                Answer::Failed { class, text: r.text(TEXT_BYTES_MAX, "text")?.to_owned() }
+            }
+            _ => return Err(CodecError::Value("answer")),
+        };
+        r.end()?;
+        Ok(answer)
+    }
+}
+
+impl BlobHead {
+    /// The head's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut w = Writer::default();
+        w.raw(&self.body.0).u64(self.sealed_len).raw(&self.digest);
+        w.0
+    }
+
+    /// Reads a head.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        let mut r = Reader(bytes);
+        let head = BlobHead { body: BodyId(r.array()?), sealed_len: r.u64()?, digest: r.array()? };
+        r.end()?;
+        Ok(head)
+    }
+}
+
+impl Pulse {
+    fn write(&self, w: &mut Writer) {
+        w.text(self.name.as_str()).u64(self.incarnation.0).u64(self.head).u64(self.free).text(&self.version);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
+        let name = NodeName::parse(r.text(NodeName::BYTES_MAX, "node name")?).ok_or(CodecError::Value("node name"))?;
+        Ok(Pulse {
+            name,
+            incarnation: Incarnation(r.u64()?),
+            head: r.u64()?,
+            free: r.u64()?,
+            version: r.text(VERSION_BYTES_MAX, "version")?.to_owned(),
+        })
+    }
+}
+
+fn read_key(r: &mut Reader<'_>) -> Result<RegisterKey, CodecError> {
+    let bytes = r.bytes(RegisterKey::BYTES_MAX, "register key")?;
+    RegisterKey::from_bytes(bytes).ok_or(CodecError::Value("register key"))
+}
+
+fn read_offered(r: &mut Reader<'_>) -> Result<Offered, CodecError> {
+    let key = read_key(r)?;
+    let ballot = Ballot { stamp: Stamp(r.u64()?), node: Incarnation(r.u64()?) };
+    let blob = match r.u8()? {
+        0 => None,
+        1 => Some(BodyId(r.array()?)),
+        _ => return Err(CodecError::Value("blob mark")),
+    };
+    Ok(Offered { key, ballot, blob })
+}
+
+/// A list of at most `ENTRIES_MAX`; grows as entries are read, so a count alone takes no memory.
+fn list<T>(
+    r: &mut Reader<'_>,
+    mut entry: impl FnMut(&mut Reader<'_>) -> Result<T, CodecError>,
+) -> Result<Vec<T>, CodecError> {
+    let len = usize::try_from(r.u32()?).map_err(|_| CodecError::Value("entries"))?;
+    if len > ENTRIES_MAX {
+        return Err(CodecError::Value("entries"));
+    }
+    let mut all = Vec::new();
+    for _ in 0..len {
+        all.push(entry(r)?);
+    }
+    Ok(all)
+}
+
+/// # Panics
+/// On more than `ENTRIES_MAX`: whoever makes a list bounds it.
+fn count(len: usize) -> u32 {
+    assert!(len <= ENTRIES_MAX, "a list of {len} entries");
+    u32::try_from(len).expect("bounded above")
+}
+
+fn class_code(class: Class) -> u8 {
+    match class {
+        Class::Invalid => 1,
+        Class::Missing => 2,
+        Class::Conflict => 3,
+        Class::TooLarge => 4,
+        Class::Busy => 5,
+        Class::Full => 6,
+        Class::Corrupt => 7,
+        Class::Unsupported => 8,
+        Class::Permanent => 9,
+        Class::Internal => 10,
+    }
+}
+
+fn class_of(code: u8) -> Result<Class, CodecError> {
+    Ok(match code {
+        1 => Class::Invalid,
+        2 => Class::Missing,
+        3 => Class::Conflict,
+        4 => Class::TooLarge,
+        5 => Class::Busy,
+        6 => Class::Full,
+        7 => Class::Corrupt,
+        8 => Class::Unsupported,
+        9 => Class::Permanent,
+        10 => Class::Internal,
+        _ => return Err(CodecError::Value("class")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::batter;
+    use super::*;
+    use crate::base::{BodyAt, BucketName, KekId, ObjectKey, ObjectName, ObjectRecord, State, Wrap};
+    use bytes::Bytes;
+
+    fn key(name: &str) -> RegisterKey {
+        RegisterKey::object(&ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse(name).unwrap() })
+    }
+
+    fn ballot(stamp: u64) -> Ballot {
+        Ballot { stamp: Stamp(stamp), node: Incarnation(3) }
+    }
+
+    fn record() -> Arc<Record> {
+        Arc::new(Record {
+            ballot: ballot(5),
+            written_ms: 6,
+            state: State::Object(Box::new(ObjectRecord {
+                len: 3,
+                content_type: "text/plain".into(),
+                meta: vec![("a".into(), "b".into())],
+                body: BodyId([1; 16]),
+                sealed_len: 6,
+                digest: [2; 32],
+                wrap: Wrap { kek: KekId([3; 16]), nonce: [4; 12], sealed: [5; 48] },
+                at: BodyAt::Inline(Bytes::from_static(b"sealed")),
+            })),
+        })
+    }
+
+    fn pulse() -> Pulse {
+        Pulse {
+            name: NodeName::parse("n1").unwrap(),
+            incarnation: Incarnation(9),
+            head: 4,
+            free: 1 << 40,
+            version: "0.1.0".into(),
+        }
+    }
+
+    #[test]
+    fn calls_survive_the_trip_and_damage_is_refused() {
+        let tombstone = Arc::new(Record { ballot: ballot(8), written_ms: 1, state: State::Deleted });
+        let calls = [
+            Call::Heartbeat(pulse()),
+            Call::Offer(vec![]),
+            Call::Offer(vec![
+                Offered { key: key("a"), ballot: ballot(1), blob: None },
+                Offered { key: key("ñ"), ballot: ballot(2), blob: Some(BodyId([7; 16])) },
+            ]),
+            Call::Learn(vec![(key("a"), record()), (key("b"), tombstone)]),
+        ];
+        for call in calls {
+            let bytes = call.encode();
+            assert_eq!(Call::decode(&bytes), Ok(call));
+            batter(&bytes, |bytes| Call::decode(bytes).is_ok());
+        }
+    }
+
+    #[test]
+    fn answers_survive_the_trip_and_damage_is_refused() {
+        let answers = [
+            Answer::Pulse(pulse()),
+            Answer::Wants(vec![Wanted::Nothing, Wanted::Record, Wanted::BlobAndRecord]),
+            Answer::Done,
+            Answer::failed(Class::Full, "disk is full"),
+        ];
+        for answer in answers {
+            let bytes = answer.encode();
+            assert_eq!(Answer::decode(&bytes), Ok(answer));
+            batter(&bytes, |bytes| Answer::decode(bytes).is_ok());
+        }
+        let head = BlobHead { body: BodyId([1; 16]), sealed_len: 9, digest: [3; 32] };
+        assert_eq!(BlobHead::decode(&head.encode()), Ok(head));
+        batter(&head.encode(), |bytes| BlobHead::decode(bytes).is_ok());
+    }
+
+    #[test]
+    fn every_class_survives_and_long_texts_are_cut() {
+        for code in 0..=u8::MAX {
+            if let Ok(class) = class_of(code) {
+                assert_eq!(class_code(class), code);
+            }
+        }
+        let Answer::Failed { text, .. } = Answer::failed(Class::Busy, &"ñ".repeat(400)) else { panic!() };
+        assert_eq!(text.len(), TEXT_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_count_alone_takes_no_memory() {
+        let mut w = Writer::default();
+        w.u8(OFFER).u32(u32::MAX);
+        assert_eq!(Call::decode(&w.0), Err(CodecError::Value("entries")));
+        let mut w = Writer::default();
+        w.u8(LEARN).u32(1).bytes(key("a").as_bytes()).u32(u32::MAX);
+        assert_eq!(Call::decode(&w.0), Err(CodecError::Value("record")));
+    }
+}
