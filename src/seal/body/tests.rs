@@ -105,6 +105,27 @@ fn a_valid_wrap_of_another_key_is_refused_by_the_commitment() {
     assert_eq!(BodyOpener::new(&ring, CLUSTER, body, &other, &sealed).unwrap_err(), OpenError);
 }
 
+/// Headers that commit to themselves correctly and yet are none of this version: a future format, another body.
+#[test]
+fn a_header_of_another_kind_is_refused_however_well_it_is_made() {
+    let ring = ring(1);
+    let body = BodyId([1; 16]);
+    let dek = Dek::generate();
+    let wrap = ring.wrap(CLUSTER, body, &dek);
+    let opens = |at: usize, value: u8| {
+        let mut header = *BodySealer::with(CLUSTER, body, &dek, [7; 24], Layout::default()).header();
+        header[at] = value;
+        let commitment = derive_body(&dek, &header).2;
+        header[COMMITMENT_AT..].copy_from_slice(&commitment);
+        BodyOpener::new(&ring, CLUSTER, body, &wrap, &header).is_ok()
+    };
+    assert!(opens(0, b'B') && opens(5, 12) && opens(5, 20) && opens(SALT_AT, 8));
+    for (at, value) in [(0, b'b'), (3, b'2'), (4, 0), (4, 2), (5, 11), (5, 21), (5, 255), (6, 1), (7, 1)] {
+        assert!(!opens(at, value), "byte {at} is {value}");
+    }
+    assert!(!opens(CLUSTER_AT, 0) && !opens(BODY_AT, 0));
+}
+
 #[test]
 fn threads_share_a_sealer_and_an_opener() {
     fn shared<T: Send + Sync>(_: &T) {}
@@ -142,7 +163,13 @@ fn nonces_of_far_chunks_differ() {
 #[test]
 fn debug_shows_no_key() {
     let (sealer, _) = BodySealer::new(&ring(1), CLUSTER, BodyId([1; 16]));
-    let shown = format!("{sealer:?} {:?} {:?}", ring(1), Dek::from_bytes([0xab; 32]));
-    assert!(shown.contains("SealingKey(..)") && shown.contains("Secret(..)"));
-    assert!(!shown.contains("171, 171"), "{shown}");
+    let layout = Layout::default();
+    assert_eq!(format!("{sealer:?}"), format!("BodySealer(Chunks {{ layout: {layout:?}, .. }})"));
+    assert_eq!(format!("{:?}", Dek::generate()), "Dek(Secret(..))");
+    let ids = format!("{:?}", ring(1).generations()[0].1);
+    let sealing = "SealingKey(..)";
+    let generation = format!("Generation {{ number: 1, id: {ids}, wraps: {sealing}, boxes: {sealing} }}");
+    let cluster = ring(1).cluster_id();
+    let expected = format!("Keyring {{ generations: [{generation}], cluster: {cluster:?}, peer: Secret(..) }}");
+    assert_eq!(format!("{:?}", ring(1)), expected);
 }
