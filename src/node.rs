@@ -1,1 +1,100 @@
-//! (to come)
+//! Builds a node and owns the order of its start and its end.
+//!
+//! Start: key ring, listeners (a taken port is told before anything is touched), lock, store,
+//! actors, peer listener, HTTP; ready last. End, on SIGTERM or Ctrl-C: readiness off, a grace while
+//! endpoints propagate, no new connections and the open requests finish, the replicators drain, the
+//! store drains; exit 0. A second signal, or the deadline, ends it at once with exit 1.
+
+mod error;
+mod keys;
+mod running;
+mod status;
+mod verify;
+
+pub use error::NodeError;
+pub use running::Running;
+pub use verify::verify;
+
+use crate::config::Config;
+use futures::future::{Either, join_all, select};
+use std::pin::pin;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Runs one node until it is told to stop.
+pub fn serve(config: Config) -> ExitCode {
+    run(vec![config], false)
+}
+
+/// Runs several nodes in this process until they are told to stop. The first start makes their key.
+pub fn demo(configs: Vec<Config>) -> ExitCode {
+    run(configs, true)
+}
+
+fn run(configs: Vec<Config>, may_make_cluster_key: bool) -> ExitCode {
+    if let Some(config) = configs.first() {
+        init_log(&config.node.log);
+    }
+    let result = actix_rt::System::new().block_on(live(configs, may_make_cluster_key));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("boveda: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn init_log(filters: &str) {
+    // A second node in a test's process finds the log set up already.
+    let _ = env_logger::Builder::new().parse_filters(filters).format_timestamp_millis().try_init();
+}
+
+async fn live(configs: Vec<Config>, may_make_cluster_key: bool) -> Result<(), NodeError> {
+    let mut signals = Signals::listen().map_err(NodeError::Signals)?;
+    let deadline = configs.iter().map(|c| c.http.drain_timeout + c.http.ready_grace).max().unwrap_or_default();
+    let mut nodes = Vec::with_capacity(configs.len());
+    for config in configs {
+        keys::ensure(&config, may_make_cluster_key)?;
+        nodes.push(Running::start(config).await?);
+    }
+    let name = signals.next().await;
+    log::info!(signal = name; "stopping");
+    let stopping = pin!(join_all(nodes.into_iter().map(Running::stop)));
+    let hurry = pin!(async {
+        match select(pin!(signals.next()), pin!(actix_rt::time::sleep(deadline + STOP_MARGIN))).await {
+            Either::Left((name, _)) => NodeError::Hurried(name),
+            Either::Right(_) => NodeError::Deadline(deadline + STOP_MARGIN),
+        }
+    });
+    match select(stopping, hurry).await {
+        Either::Left((results, _)) => {
+            results.into_iter().collect::<Result<(), _>>()?;
+            log::info!("stopped: everything is durable");
+            Ok(())
+        }
+        Either::Right((error, _)) => Err(error),
+    }
+}
+
+/// What the last steps of a stop may take beyond the drain of the requests.
+const STOP_MARGIN: Duration = Duration::from_secs(10);
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        match select(pin!(self.terminate.recv()), pin!(self.interrupt.recv())).await {
+            Either::Left(_) => "SIGTERM",
+            Either::Right(_) => "SIGINT",
+        }
+    }
+}

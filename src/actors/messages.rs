@@ -4,7 +4,7 @@
 //! comes back with its answer. Whoever drops it, on purpose or because a client left, ends it: a
 //! dropped upload removes its staged file. So there is no table of open transfers to leak.
 
-use crate::base::{Ballot, BodyId, BucketName, Incarnation, ObjectName, Permit, Record, RegisterKey};
+use crate::base::{BodyId, BucketName, Incarnation, ObjectName, Permit, Record, RegisterKey};
 use crate::store::StoreError;
 use actix::Message;
 use bytes::Bytes;
@@ -14,45 +14,11 @@ pub use crate::store::download::Download;
 pub use crate::store::incoming::Incoming;
 pub use crate::store::outgoing::Outgoing;
 pub use crate::store::status::StoreStatus;
+pub use crate::store::types::{Change, ListPage, NewObject, ObjectInfo, Offer, Want, Written};
 pub use crate::store::upload::Upload;
 
 /// Most bytes of a body in one message; senders gather about this much before they send.
 pub const PIECE_BYTES: usize = 1024 * 1024;
-
-/// What a client says about a new object besides its bytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NewObject {
-    /// Media type; empty means none was given (served as `application/octet-stream`).
-    pub content_type: String,
-    /// User metadata, names in lower case without prefix.
-    pub meta: Vec<(String, String)>,
-}
-
-/// A write that is durable on this node.
-#[derive(Clone, Debug)]
-pub struct Written {
-    /// Its place in the order of the key's states.
-    pub ballot: Ballot,
-    /// The digest of the sealed body: the ETag, without quotes. Empty for buckets and deletes.
-    pub etag: String,
-    /// Whether the name held something before: 200 rather than 201; for deletes, whether it was there.
-    pub existed: bool,
-}
-
-/// What readers are told about an object.
-#[derive(Clone, Debug)]
-pub struct ObjectInfo {
-    /// Bytes of plaintext.
-    pub len: u64,
-    /// Media type; may be empty.
-    pub content_type: String,
-    /// User metadata.
-    pub meta: Vec<(String, String)>,
-    /// ETag without quotes.
-    pub etag: String,
-    /// `Last-Modified`, milliseconds since 1970.
-    pub written_ms: u64,
-}
 
 /// Stores a small object (at most `inline_max` bytes) in one message. Answered once durable here.
 #[derive(Debug, Message)]
@@ -165,17 +131,6 @@ pub struct ListObjects {
     pub limit: usize,
 }
 
-/// A page of a listing.
-#[derive(Clone, Debug, Default)]
-pub struct ListPage {
-    /// Keys with what is known of them.
-    pub entries: Vec<(String, ObjectInfo)>,
-    /// Common prefixes, each with its delimiter at the end.
-    pub prefixes: Vec<String>,
-    /// Pass as `after` for the following page; `None` when this was the last.
-    pub next: Option<String>,
-}
-
 /// The state of the store, for status, metrics and readiness.
 #[derive(Debug, Message)]
 #[rtype(result = "StoreStatus")]
@@ -187,21 +142,6 @@ pub struct ObserveStore;
 pub struct DrainStore;
 
 // ---- said by replicators and the peer listener ----
-
-/// One entry of the change feed: this key's latest commit on this node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// The node's own commit number.
-    pub seq: u64,
-    /// Which register.
-    pub key: RegisterKey,
-    /// Its ballot at that commit.
-    pub ballot: Ballot,
-    /// The blob that the record refers to, with its sealed length and digest.
-    pub blob: Option<(BodyId, u64, [u8; 32])>,
-    /// The peer incarnation it was learned from; offering it back would be a circle.
-    pub learned_from: Option<Incarnation>,
-}
 
 /// Entries of the feed with `seq > after`, in order, at most `limit`; keys that changed again appear
 /// only at their latest number, so numbers have gaps.
@@ -222,28 +162,6 @@ pub struct FetchRecords {
     pub keys: Vec<RegisterKey>,
     /// Stop before encoded records exceed this (at least one is returned).
     pub bytes_max: usize,
-}
-
-/// What a peer offers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Offer {
-    /// Which register.
-    pub key: RegisterKey,
-    /// At which ballot.
-    pub ballot: Ballot,
-    /// The blob it refers to.
-    pub blob: Option<BodyId>,
-}
-
-/// What this node wants of an offer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Want {
-    /// Nothing: it has that ballot or a higher one.
-    Nothing,
-    /// The record (its blob, if any, is here already).
-    Record,
-    /// The blob, then the record.
-    BlobAndRecord,
 }
 
 /// Compares offers with what is here; answers in the same order.

@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `messages` | what may be said to the StoreActor |
+//! | `store_actor` `threads` | the StoreActor, and the threads for what waits for a disk |
 //! | `recipients` | the part of it that replication says, in one struct |
 //! | `guard` | what a panic means to whom |
 //! | `replication` | starts, shows and drains the replicators of all peers |
@@ -30,6 +31,8 @@ mod records_lane;
 pub mod replica;
 pub mod replication;
 pub mod status;
+pub mod store_actor;
+pub mod threads;
 pub mod window;
 
 #[cfg(test)]

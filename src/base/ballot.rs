@@ -17,7 +17,7 @@ impl Stamp {
 
     /// The stamp that a clock at `now_ms` would give.
     pub fn of_clock(now_ms: u64) -> Self {
-        Stamp(now_ms.checked_mul(1 << Self::SUB_BITS).unwrap_or(u64::MAX))
+        Stamp(now_ms.saturating_mul(1 << Self::SUB_BITS))
     }
 
     /// The milliseconds in it: the clock of the writer, in quiet weather.

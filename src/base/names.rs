@@ -135,9 +135,25 @@ impl RegisterKey {
         (RegisterKey([KIND_BUCKET].into()), RegisterKey([KIND_BUCKET + 1].into()))
     }
 
+    /// The bound after every register.
+    pub fn end() -> Self {
+        RegisterKey([KIND_OBJECT + 1].into())
+    }
+
     /// The bound after the last object of `bucket`.
     pub fn objects_end(bucket: &BucketName) -> Self {
         RegisterKey([&[KIND_OBJECT], bucket.as_str().as_bytes(), &[1]].concat().into())
+    }
+
+    /// The bound behind every key that begins with this one: its last byte counted up.
+    ///
+    /// Keys begin with a kind and hold UTF-8 otherwise, so no byte is 0xff and none overflows.
+    pub fn successor(&self) -> Self {
+        let mut bytes = self.0.clone();
+        if let Some(last) = bytes.last_mut() {
+            *last = last.saturating_add(1);
+        }
+        RegisterKey(bytes)
     }
 
     /// Takes bytes from a disk or a peer; `None` when they name no register.

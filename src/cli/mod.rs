@@ -1,1 +1,90 @@
-//! (to come)
+//! The command line: one file for each command, and the exit code of each.
+//!
+//! Invariants
+//! - Results go to stdout, everything else to stderr; a refusal is one line.
+//! - A flag does something or does not exist.
+//! - Nothing here panics when stdout is closed early.
+
+use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+mod config_check;
+mod demo;
+mod exit;
+mod key;
+mod serve;
+mod settings;
+mod verify;
+
+pub use exit::Exit;
+
+/// Self-hosted object store: every byte sealed at rest, every object on several nodes.
+#[derive(Debug, Parser)]
+#[command(name = "boveda", version, arg_required_else_help = true, subcommand_required = true)]
+#[command(after_help = "\
+Settings come from --config FILE, then from the environment (BOVEDA_SECTION_KEY), then from flags; the last one wins.
+config/boveda.toml explains every setting; `boveda config check` shows what is in force.
+
+Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 partly done, 10 not found, 11 busy, 12 wrong key, 130 interrupted.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Demo(demo::Demo),
+    /// Make and list encryption keys
+    #[command(subcommand)]
+    Key(key::Key),
+    Verify(verify::Verify),
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    Check(config_check::Check),
+}
+
+/// Parses the arguments (the program's name first), runs the command and says how it went.
+pub fn run(args: impl IntoIterator<Item = OsString>, env: impl IntoIterator<Item = (OsString, OsString)>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are not errors, and nobody is left to tell when printing fails.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
+        }
+    };
+    let env = match settings::environment(env) {
+        Ok(env) => env,
+        Err(error) => return refuse(&error, Exit::Usage),
+    };
+    match cli.command {
+        Command::Serve(serve) => serve.run(&env),
+        Command::Demo(demo) => demo.run(&env),
+        Command::Key(key) => key.run(&env),
+        Command::Verify(verify) => verify.run(&env),
+        Command::Config(ConfigCommand::Check(check)) => check.run(&env),
+    }
+}
+
+/// Says in one line why a command did not do its work.
+fn refuse(why: &dyn std::fmt::Display, exit: Exit) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "boveda: {why}");
+    exit.into()
+}
+
+/// Prints a result. A reader that went away is no success, but no reason to panic either.
+fn print(text: &str) -> ExitCode {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => Exit::Done.into(),
+        Err(_) => Exit::Failed.into(),
+    }
+}

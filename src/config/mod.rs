@@ -1,1 +1,23 @@
-//! (to come)
+//! Configuration: the file, then the environment, then flags; the last one wins.
+//!
+//! Invariants
+//! - Nothing is ignored: an unknown key, variable or value stops the start, with the remedy.
+//! - Nothing is read behind the caller's back: file text, environment and flags are arguments
+//!   (only `memory::detect` looks at the kernel's files).
+//! - Secrets are paths here; no key material passes through this room.
+
+pub mod check;
+pub mod error;
+pub mod layers;
+pub mod memory;
+pub mod peers;
+pub mod sections;
+pub mod show;
+pub mod units;
+
+pub use check::open_access;
+pub use error::{ConfigError, Origin};
+pub use layers::{Flag, Loaded, load};
+pub use memory::{Ceiling, MemoryPlan};
+pub use peers::{Durability, PeerEntry, PeerUrl};
+pub use sections::{ClusterConfig, Config, HttpConfig, MemoryConfig, NodeConfig, PeerConfig, StoreConfig};

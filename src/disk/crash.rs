@@ -1,4 +1,501 @@
-//! (to come)
-/// (to come)
+//! A disk in memory that loses power on request. Deterministic by seed.
+//!
+//! Invariants
+//! - A write is seen at once by every handle, and survives power loss only after `sync_data` of its file;
+//!   a name that was created, renamed or removed, only after `sync_dir` of its directory.
+//! - What was not synced survives as chance has it: any subset, in any order, torn at sectors; a rename
+//!   happens whole or not at all.
+//! - Without power every operation fails, on all handles, for good: `after_power_loss` is the way on.
+
+use super::place::parent;
+use super::sparse::Sparse;
+use super::{Disk, DiskFile, Space};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The unit that a disk writes whole or not at all.
+const SECTOR_BYTES: u64 = 512;
+
+/// A simulated disk. Clones are handles on the same disk.
+#[derive(Clone, Debug)]
+pub struct CrashDisk(Arc<Mutex<State>>);
+
 #[derive(Debug)]
-pub struct CrashDisk;
+struct State {
+    rng: Rng,
+    syncs: u64,
+    /// Syncs left before the power goes.
+    budget: Option<u64>,
+    dead: bool,
+    /// Writes left before they fail, and how.
+    failing: Option<(u64, io::ErrorKind)>,
+    space: Space,
+    dirs: BTreeSet<PathBuf>,
+    names: BTreeMap<PathBuf, usize>,
+    durable_names: BTreeMap<PathBuf, usize>,
+    name_changes: Vec<NameChange>,
+    files: Vec<Bytes>,
+}
+
+/// A change of names that no `sync_dir` has covered yet.
+#[derive(Clone, Debug)]
+enum NameChange {
+    Create(PathBuf, usize),
+    Rename(PathBuf, PathBuf, usize),
+    Remove(PathBuf),
+}
+
+impl NameChange {
+    fn dir(&self) -> &Path {
+        match self {
+            NameChange::Create(path, _) | NameChange::Rename(_, path, _) | NameChange::Remove(path) => parent(path),
+        }
+    }
+
+    fn apply(self, names: &mut BTreeMap<PathBuf, usize>) {
+        match self {
+            NameChange::Create(path, file) => {
+                names.insert(path, file);
+            }
+            NameChange::Rename(from, to, file) => {
+                names.remove(&from);
+                names.insert(to, file);
+            }
+            NameChange::Remove(path) => {
+                names.remove(&path);
+            }
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Bytes {
+    seen: Sparse,
+    durable: Sparse,
+    changes: Vec<Change>,
+}
+
+/// A change of bytes that no `sync_data` has covered yet.
+#[derive(Debug)]
+enum Change {
+    Write(u64, Vec<u8>),
+    SetLen(u64),
+}
+
+impl CrashDisk {
+    /// An empty disk with power. `seed` decides what survives.
+    pub fn new(seed: u64) -> Self {
+        let space = Space { total: 1 << 40, free: 1 << 40 };
+        CrashDisk(Arc::new(Mutex::new(State {
+            rng: Rng::new(seed),
+            syncs: 0,
+            budget: None,
+            dead: false,
+            failing: None,
+            space,
+            dirs: BTreeSet::new(),
+            names: BTreeMap::new(),
+            durable_names: BTreeMap::new(),
+            name_changes: Vec::new(),
+            files: Vec::new(),
+        })))
+    }
+
+    /// This disk, with power for `syncs` more syncs: the next one after them finds none.
+    pub fn stopping_at(self, syncs: u64) -> Self {
+        self.set_power_budget(Some(syncs));
+        self
+    }
+
+    /// How many more syncs succeed before the power goes; `None` for ever.
+    pub fn set_power_budget(&self, syncs: Option<u64>) {
+        self.state().budget = syncs;
+    }
+
+    /// How many syncs (of files and directories) have succeeded.
+    pub fn syncs(&self) -> u64 {
+        self.state().syncs
+    }
+
+    /// Whether the power is gone.
+    pub fn is_dead(&self) -> bool {
+        self.state().dead
+    }
+
+    /// After `writes` more writes or length changes, they fail with `kind` (a full disk, a broken one) until
+    /// `heal`. A failing write leaves half of its bytes behind.
+    pub fn fail_writes_after(&self, writes: u64, kind: io::ErrorKind) {
+        self.state().failing = Some((writes, kind));
+    }
+
+    /// Writes succeed again.
+    pub fn heal(&self) {
+        self.state().failing = None;
+    }
+
+    /// What `space` answers from now on.
+    pub fn set_space(&self, space: Space) {
+        self.state().space = space;
+    }
+
+    /// The disk after the power has come back. Each call draws another outcome; this disk is left as it is.
+    pub fn after_power_loss(&self) -> CrashDisk {
+        let mut state = self.state();
+        let mut rng = Rng::new(state.rng.next());
+        let mut names = state.durable_names.clone();
+        let keep = Keep::draw(&mut rng);
+        for change in &state.name_changes {
+            if keep.has(&mut rng) {
+                change.clone().apply(&mut names);
+            }
+        }
+        let files = state.files.iter().map(|file| file.survive(&mut rng)).collect();
+        CrashDisk(Arc::new(Mutex::new(state.with(rng, names, files))))
+    }
+
+    /// A copy of this disk as it would be after a clean stop: everything durable, nothing shared.
+    pub fn copy(&self) -> CrashDisk {
+        let state = self.state();
+        let files = state.files.iter().map(|file| Bytes::of(file.seen.clone())).collect();
+        CrashDisk(Arc::new(Mutex::new(state.with(state.rng.clone(), state.names.clone(), files))))
+    }
+
+    /// Names of the files that are durable.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.state().durable_names.keys().cloned().collect()
+    }
+
+    /// Durable files with their durable bytes.
+    pub fn dump(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        self.files().into_iter().filter_map(|path| self.read_raw(&path).ok().map(|bytes| (path, bytes))).collect()
+    }
+
+    /// The durable bytes of a file.
+    pub fn read_raw(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let state = self.state();
+        let file = *state.durable_names.get(path).ok_or(io::ErrorKind::NotFound)?;
+        state.files[file].durable.to_vec()
+    }
+
+    /// Damages a file: flips the bits of `mask` in the byte at `offset`, behind everybody's back.
+    pub fn flip(&self, path: &Path, offset: u64, mask: u8) -> io::Result<()> {
+        self.damage(path, |bytes| {
+            let mut byte = [0];
+            bytes.read(offset, &mut byte)?;
+            bytes.write(offset, &[byte[0] ^ mask])
+        })
+    }
+
+    /// Damages a file: overwrites a part of it, behind everybody's back.
+    pub fn write_raw(&self, path: &Path, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.damage(path, |bytes| bytes.write(offset, data))
+    }
+
+    /// Damages a file: cuts or extends it, behind everybody's back.
+    pub fn set_len_raw(&self, path: &Path, len: u64) -> io::Result<()> {
+        self.damage(path, |bytes| bytes.set_len(len))
+    }
+
+    fn damage(&self, path: &Path, change: impl Fn(&mut Sparse) -> io::Result<()>) -> io::Result<()> {
+        let mut state = self.state();
+        let file = *state.names.get(path).ok_or(io::ErrorKind::NotFound)?;
+        change(&mut state.files[file].seen)?;
+        change(&mut state.files[file].durable)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The state, if there is power.
+    fn powered(&self) -> io::Result<MutexGuard<'_, State>> {
+        let state = self.state();
+        if state.dead { Err(no_power()) } else { Ok(state) }
+    }
+}
+
+fn no_power() -> io::Error {
+    io::Error::other("the simulated power is gone")
+}
+
+impl State {
+    /// A disk with these names and files, all durable, and this one's directories and space.
+    fn with(&self, rng: Rng, names: BTreeMap<PathBuf, usize>, files: Vec<Bytes>) -> State {
+        State {
+            rng,
+            syncs: 0,
+            budget: None,
+            dead: false,
+            failing: None,
+            space: self.space,
+            dirs: self.dirs.clone(),
+            durable_names: names.clone(),
+            names,
+            name_changes: Vec::new(),
+            files,
+        }
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        match &mut self.budget {
+            Some(0) => {
+                self.dead = true;
+                return Err(no_power());
+            }
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        self.syncs += 1;
+        Ok(())
+    }
+
+    fn may_write(&mut self) -> io::Result<()> {
+        match &mut self.failing {
+            Some((0, kind)) => Err((*kind).into()),
+            Some((left, _)) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn is_dir(&self, dir: &Path) -> bool {
+        self.dirs.contains(dir) || dir == Path::new("/") || dir == Path::new(".")
+    }
+}
+
+impl Bytes {
+    fn of(bytes: Sparse) -> Self {
+        Bytes { durable: bytes.clone(), seen: bytes, changes: Vec::new() }
+    }
+
+    fn change(&mut self, change: Change) -> io::Result<()> {
+        match &change {
+            Change::Write(offset, data) => self.seen.write(*offset, data)?,
+            Change::SetLen(len) => self.seen.set_len(*len)?,
+        }
+        self.changes.push(change);
+        Ok(())
+    }
+
+    fn sync(&mut self) {
+        self.durable = self.seen.clone();
+        self.changes.clear();
+    }
+
+    /// What chance leaves of this file. An old length cuts what was written behind it.
+    fn survive(&self, rng: &mut Rng) -> Bytes {
+        let mut left = self.durable.clone();
+        let (writes, sectors) = (Keep::draw(rng), Keep::draw(rng));
+        let torn = rng.below(2) == 0;
+        for change in &self.changes {
+            if !writes.has(rng) {
+                continue;
+            }
+            let applied = match change {
+                Change::SetLen(len) => left.set_len(*len),
+                Change::Write(offset, data) if !torn => left.write(*offset, data),
+                Change::Write(offset, data) => sectors_of(*offset, data)
+                    .filter(|_| sectors.has(rng))
+                    .try_for_each(|(at, sector)| left.write(at, sector)),
+            };
+            debug_assert!(applied.is_ok(), "it was applied once before");
+        }
+        if left.len() > self.durable.len() && rng.below(4) == 0 {
+            let cut = left.set_len(self.durable.len());
+            debug_assert!(cut.is_ok(), "a cut takes no room");
+        }
+        Bytes::of(left)
+    }
+}
+
+/// Cuts a write at the borders of sectors.
+fn sectors_of(offset: u64, data: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
+    let mut at = offset;
+    let mut rest = data;
+    std::iter::from_fn(move || {
+        let room = usize::try_from(SECTOR_BYTES - at % SECTOR_BYTES).unwrap_or(usize::MAX);
+        let (sector, after) = rest.split_at(room.min(rest.len()));
+        let from = at;
+        at += sector.len() as u64;
+        rest = after;
+        (!sector.is_empty()).then_some((from, sector))
+    })
+}
+
+/// The share of changes that survive: all, none, or a drawn one, so that the corners are met often.
+#[derive(Clone, Copy)]
+struct Keep(u64);
+
+impl Keep {
+    const WHOLE: u64 = 16;
+
+    fn draw(rng: &mut Rng) -> Self {
+        Keep(match rng.below(6) {
+            0 => 0,
+            1 => Self::WHOLE,
+            2 => Self::WHOLE - 1,
+            _ => 1 + rng.below(Self::WHOLE - 1),
+        })
+    }
+
+    fn has(self, rng: &mut Rng) -> bool {
+        rng.below(Self::WHOLE) < self.0
+    }
+}
+
+impl Disk for CrashDisk {
+    fn create_new(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        let mut state = self.powered()?;
+        if state.names.contains_key(path) || state.is_dir(path) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        if !state.is_dir(parent(path)) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let file = state.files.len();
+        state.files.push(Bytes::default());
+        state.names.insert(path.to_owned(), file);
+        state.name_changes.push(NameChange::Create(path.to_owned(), file));
+        Ok(Box::new(CrashFile { disk: self.clone(), file }))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        let file = *self.powered()?.names.get(path).ok_or(io::ErrorKind::NotFound)?;
+        Ok(Box::new(CrashFile { disk: self.clone(), file }))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.powered()?;
+        if !state.is_dir(parent(to)) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let file = state.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        state.names.insert(to.to_owned(), file);
+        state.name_changes.push(NameChange::Rename(from.to_owned(), to.to_owned(), file));
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.powered()?;
+        state.names.remove(path).ok_or(io::ErrorKind::NotFound)?;
+        state.name_changes.push(NameChange::Remove(path.to_owned()));
+        Ok(())
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let mut state = self.powered()?;
+        if !state.is_dir(dir) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        state.sync()?;
+        let (synced, left) = std::mem::take(&mut state.name_changes).into_iter().partition(|c| c.dir() == dir);
+        state.name_changes = left;
+        let synced: Vec<NameChange> = synced;
+        synced.into_iter().for_each(|change| change.apply(&mut state.durable_names));
+        Ok(())
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        let mut state = self.powered()?;
+        let new = dir.ancestors().filter(|d| !d.as_os_str().is_empty() && !state.is_dir(d));
+        let new: Vec<PathBuf> = new.map(Path::to_owned).collect();
+        if new.iter().any(|d| state.names.contains_key(d)) {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        if !new.is_empty() {
+            state.sync()?;
+            state.dirs.extend(new);
+        }
+        Ok(())
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
+        let state = self.powered()?;
+        if !state.is_dir(dir) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(state.names.keys().chain(&state.dirs).filter(|p| parent(p) == dir && *p != dir).cloned().collect())
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        let state = self.powered()?;
+        Ok(state.names.contains_key(path) || state.is_dir(path))
+    }
+
+    fn space(&self, _dir: &Path) -> io::Result<Space> {
+        Ok(self.powered()?.space)
+    }
+}
+
+/// An open file of a simulated disk.
+#[derive(Debug)]
+struct CrashFile {
+    disk: CrashDisk,
+    file: usize,
+}
+
+impl DiskFile for CrashFile {
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.disk.powered()?.files[self.file].seen.read(offset, out)
+    }
+
+    fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let mut state = self.disk.powered()?;
+        let allowed = state.may_write();
+        let written = if allowed.is_ok() { data } else { &data[..data.len() / 2] };
+        if !written.is_empty() {
+            state.files[self.file].change(Change::Write(offset, written.to_vec()))?;
+        }
+        allowed
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let mut state = self.disk.powered()?;
+        state.sync()?;
+        state.files[self.file].sync();
+        Ok(())
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.disk.powered()?.files[self.file].seen.len())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let mut state = self.disk.powered()?;
+        state.may_write()?;
+        state.files[self.file].change(Change::SetLen(len))
+    }
+}
+
+/// A small generator of pseudo-random numbers, for simulations and tests only. Same seed, same numbers.
+#[derive(Clone, Debug)]
+pub struct Rng(u64);
+
+impl Rng {
+    /// A generator; seeds next to each other give unlike sequences.
+    pub fn new(seed: u64) -> Self {
+        Rng(seed)
+    }
+
+    /// The next number: a counter in steps of the golden ratio, stirred.
+    #[allow(clippy::should_implement_trait)]
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut x = self.0;
+        x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        x ^ (x >> 31)
+    }
+
+    /// A number below `end`; 0 when `end` is 0.
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.next().checked_rem(end).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -13,9 +13,10 @@ pub mod keydir;
 pub mod place;
 pub mod real;
 pub mod shadow;
+mod sparse;
 
 pub use crash::CrashDisk;
-pub use real::RealDisk;
+pub use real::{LockGuard, RealDisk};
 pub use shadow::ShadowDisk;
 
 /// A file system, as far as Boveda needs one.
@@ -32,7 +33,7 @@ pub trait Disk: Send + Sync + Debug {
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Creates a directory and its missing parents, durable when it returns.
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
-    /// The names in a directory (files and directories), unordered.
+    /// What a directory holds (files and directories), as `dir` joined with each name, unordered.
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>>;
     /// Whether something of that name exists.
     fn exists(&self, path: &Path) -> io::Result<bool>;

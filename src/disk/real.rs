@@ -1,4 +1,180 @@
-//! (to come)
-/// (to come)
-#[derive(Debug)]
+//! The real file system, through the standard library, plus the lock on a data directory.
+//!
+//! Invariants
+//! - `sync_data` and `sync_dir` answer only after the kernel has; no error of theirs is dropped.
+//! - A directory that `create_dir_all` answered for keeps its name after power loss.
+//! - Files and directories made here are readable by their owner alone.
+
+use super::place::parent;
+use super::{Disk, DiskFile, Space};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Name of the lock file in a data directory.
+const LOCK_NAME: &str = "lock";
+
+/// The file system of this machine.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct RealDisk;
+
+impl RealDisk {
+    /// Takes the lock on a data directory, held until the guard drops or the process ends.
+    /// `WouldBlock` when somebody else holds it. The directory must exist.
+    pub fn lock(dir: &Path) -> io::Result<LockGuard> {
+        let path = dir.join(LOCK_NAME);
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(LockGuard { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+/// The lock on a data directory; dropping it lets go. The file stays: removing it would let two
+/// processes hold locks on two files of one name.
+#[derive(Debug)]
+pub struct LockGuard {
+    _file: File,
+}
+
+impl Disk for RealDisk {
+    fn create_new(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
+        Ok(Box::new(RealFile(file)))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(RealFile(OpenOptions::new().read(true).write(true).open(path)?)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        File::open(dir)?.sync_all()
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        let mut missing = Vec::new();
+        let mut at = dir;
+        while !at.as_os_str().is_empty() && !at.try_exists()? {
+            missing.push(at);
+            at = parent(at);
+        }
+        // A process that died between mkdir and fsync left at most this one without a durable name.
+        // Whoever may not even read the parent did not make it either.
+        match at.parent().map(|_| self.sync_dir(parent(at))) {
+            Some(Err(error)) if error.kind() != io::ErrorKind::PermissionDenied => return Err(error),
+            _ => {}
+        }
+        for new in missing.into_iter().rev() {
+            match DirBuilder::new().mode(0o700).create(new) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => self.sync_dir(parent(new))?,
+            }
+        }
+        if std::fs::metadata(dir)?.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) }
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
+        std::fs::read_dir(dir)?.map(|entry| entry.map(|e| e.path())).collect()
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        path.try_exists()
+    }
+
+    fn space(&self, dir: &Path) -> io::Result<Space> {
+        let stat = rustix::fs::statvfs(dir)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+        Ok(Space { total: bytes(stat.f_blocks), free: bytes(stat.f_bavail) })
+    }
+}
+
+/// An open file of the real file system.
+#[derive(Debug)]
+struct RealFile(File);
+
+impl DiskFile for RealFile {
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read_exact_at(out, offset)
+    }
+
+    fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(data, offset)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn reads_back_what_it_wrote_and_refuses_to_create_twice() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let disk = RealDisk;
+        let deep = dir.path().join("a/b/c");
+        disk.create_dir_all(&deep).expect("creates");
+        disk.create_dir_all(&deep).expect("again is fine");
+        let path = deep.join("file");
+        let file = disk.create_new(&path).expect("creates");
+        assert_eq!(disk.create_new(&path).expect_err("exists").kind(), io::ErrorKind::AlreadyExists);
+        file.write_at(5, b"hello").expect("writes");
+        file.sync_data().expect("syncs");
+        let mut out = [1; 10];
+        file.read_at(0, &mut out).expect("reads");
+        assert_eq!(&out, b"\0\0\0\0\0hello");
+        assert_eq!(file.read_at(6, &mut [0; 5]).expect_err("past the end").kind(), io::ErrorKind::UnexpectedEof);
+        file.set_len(7).expect("cuts");
+        assert_eq!(file.len().expect("has a length"), 7);
+        assert_eq!(std::fs::metadata(&path).expect("is there").permissions().mode() & 0o777, 0o600);
+        let other = deep.join("other");
+        disk.rename(&path, &other).expect("renames");
+        disk.sync_dir(&deep).expect("syncs");
+        assert_eq!(disk.list(&deep).expect("lists"), std::slice::from_ref(&other));
+        assert!(!disk.exists(&path).expect("answers") && disk.exists(&other).expect("answers"));
+        disk.remove(&other).expect("removes");
+        assert_eq!(disk.open(&other).expect_err("gone").kind(), io::ErrorKind::NotFound);
+        let space = disk.space(&deep).expect("answers");
+        assert!(space.free > 0 && space.free <= space.total);
+    }
+
+    #[test]
+    fn a_file_in_the_way_of_a_directory_is_an_error() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("file");
+        RealDisk.create_new(&path).expect("creates");
+        assert!(RealDisk.create_dir_all(&path).is_err());
+        assert!(RealDisk.create_dir_all(&path.join("below")).is_err());
+    }
+
+    #[test]
+    fn one_holder_at_a_time() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let held = RealDisk::lock(dir.path()).expect("free");
+        assert_eq!(RealDisk::lock(dir.path()).expect_err("held").kind(), io::ErrorKind::WouldBlock);
+        drop(held);
+        RealDisk::lock(dir.path()).expect("free again");
+    }
+}

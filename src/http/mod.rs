@@ -1,3 +1,320 @@
-//! (to come)
+//! HTTP on port 5000: the notebook's routes, `/v1`, and operations.
+//!
+//! Invariants
+//! - Handlers know no file and no cipher: they parse, take a permit, send messages, and stream.
+//! - A name from a request never becomes a path, and never stands in a log above debug level.
+//! - Every answer of a handler carries `x-request-id`; every error is JSON with a code. (A head that is
+//!   not HTTP at all is refused by the server below, with a bare 400, 408 or 431, and closed.)
+//! - Nothing that a client sends is ignored where it would change what a write means: 501.
+//! - Memory for bodies is bounded by the budget, whatever the number and size of requests.
 
+mod body_in;
+mod body_out;
+mod buckets;
+mod conditions;
+mod connections;
+mod disposition;
+mod errors;
+mod links;
+mod media_type;
+mod metrics;
+mod multipart;
+mod notebook;
+mod objects;
+mod operations;
 pub mod peers;
+mod range;
+mod readiness;
+mod request_id;
+mod target;
+
+pub use links::StoreLinks;
+pub use readiness::Readiness;
+
+use crate::base::Budget;
+use actix_web::body::BoxBody;
+use actix_web::dev::{Payload, Server, ServiceRequest, ServiceResponse, fn_service};
+use actix_web::http::Method;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::rt::net::TcpStream;
+use actix_web::web::ServiceConfig;
+use actix_web::{App, HttpRequest, HttpResponse, HttpResponseBuilder, HttpServer};
+use body_in::Incoming;
+use body_out::WithUnread;
+use connections::{Connection, Connections};
+use errors::HttpError;
+use futures::future::LocalBoxFuture;
+use metrics::{Metrics, Shard};
+use request_id::{RequestId, RequestIds};
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use std::{fmt, io};
+use target::{Group, Route};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const DURABILITY: HeaderName = HeaderName::from_static("x-boveda-durability");
+const REPLICAS: HeaderName = HeaderName::from_static("x-boveda-replicas");
+
+/// The settings of this room.
+#[derive(Clone, Debug)]
+pub struct HttpSettings {
+    /// Threads that serve, each with its own StoreActor.
+    pub workers: usize,
+    /// Largest object taken.
+    pub body_max: u64,
+    /// Largest object that goes to the store in one message.
+    pub inline_max: usize,
+    /// Longest silence of a sender within a body, and of a reader within an answer.
+    pub idle_timeout: Duration,
+    /// Longest time for the head of a connection's first request.
+    pub head_timeout: Duration,
+    /// How long an unused connection is kept.
+    pub keep_alive: Duration,
+    /// How long a refused sender is still listened to, so that it can read its answer.
+    pub linger: Duration,
+    /// Most connections of one worker.
+    pub connections_max: usize,
+    /// Most connections from one address; 0 for no bound.
+    pub connections_per_address_max: u32,
+    /// How long open requests get at shutdown.
+    pub drain_timeout: Duration,
+    /// Nodes of the cluster, this one included: the N of `x-boveda-replicas: 1/N`.
+    pub cluster_size: usize,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        HttpSettings {
+            workers: std::thread::available_parallelism().map_or(2, usize::from),
+            body_max: 5 << 40,
+            inline_max: 64 * 1024,
+            idle_timeout: Duration::from_secs(30),
+            head_timeout: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(30),
+            linger: Duration::from_secs(3),
+            connections_max: 8192,
+            connections_per_address_max: 4096,
+            drain_timeout: Duration::from_secs(20),
+            cluster_size: 1,
+        }
+    }
+}
+
+/// Where `/v1/cluster` and the gauges of `/metrics` come from.
+pub trait StatusSource {
+    /// The present state of node and cluster as one JSON object.
+    fn snapshot(&self) -> LocalBoxFuture<'static, serde_json::Value>;
+}
+
+/// What all workers of a node share.
+#[derive(Clone)]
+pub struct Shared {
+    settings: Arc<HttpSettings>,
+    budget: Budget,
+    readiness: Readiness,
+    metrics: Arc<Metrics>,
+    connections: Arc<Connections>,
+}
+
+impl Shared {
+    /// The shared part of a node's HTTP side.
+    pub fn new(settings: HttpSettings, budget: Budget, readiness: Readiness) -> Self {
+        let connections = Connections::new(settings.connections_per_address_max);
+        Shared { settings: Arc::new(settings), budget, readiness, metrics: Arc::default(), connections }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// One HTTP worker: its links to the StoreActor on its own arbiter, and its own counters.
+pub struct Worker {
+    shared: Shared,
+    links: StoreLinks,
+    status: Rc<dyn StatusSource>,
+    ids: RequestIds,
+    shard: Arc<Shard>,
+    replicas: HeaderValue,
+}
+
+impl Worker {
+    /// A worker; to be built on its own thread.
+    pub fn new(shared: Shared, links: StoreLinks, status: Rc<dyn StatusSource>) -> Self {
+        let replicas = HeaderValue::from_str(&format!("1/{}", shared.settings.cluster_size));
+        Worker {
+            links,
+            status,
+            ids: RequestIds::new(),
+            shard: shared.metrics.shard(),
+            replicas: replicas.unwrap_or_else(|_| HeaderValue::from_static("1/1")),
+            shared,
+        }
+    }
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").finish_non_exhaustive()
+    }
+}
+
+/// One request on its way through a handler.
+struct Call<'a> {
+    worker: &'a Worker,
+    req: &'a HttpRequest,
+    id: RequestId,
+}
+
+/// Puts all routes into an application.
+pub fn configure(config: &mut ServiceConfig, worker: Rc<Worker>) {
+    config.default_service(fn_service(move |request: ServiceRequest| {
+        let worker = Rc::clone(&worker);
+        async move {
+            let (req, payload) = request.into_parts();
+            let response = handle(&worker, &req, payload).await;
+            Ok::<_, actix_web::Error>(ServiceResponse::new(req, response))
+        }
+    }));
+}
+
+/// A server on a listener that is bound already. `worker` is called once on each worker's thread.
+/// Signals are the node's business; the server stops by its handle. Call it inside a running system.
+pub fn server<F>(listener: TcpListener, shared: &Shared, worker: F) -> io::Result<Server>
+where
+    F: Fn() -> Worker + Send + Clone + 'static,
+{
+    let settings = Arc::clone(&shared.settings);
+    let connections = Arc::clone(&shared.connections);
+    sweep_while_alive(&settings, &connections);
+    let server = HttpServer::new(move || {
+        let worker = Rc::new(worker());
+        App::new().configure(|config| configure(config, worker))
+    })
+    .workers(settings.workers)
+    .max_connections(settings.connections_max)
+    .tcp_nodelay(true)
+    .h1_write_buffer_size(64 * 1024)
+    .keep_alive(settings.keep_alive)
+    .client_request_timeout(settings.head_timeout)
+    .client_disconnect_timeout(settings.linger)
+    .shutdown_timeout(settings.drain_timeout.as_secs())
+    .disable_signals()
+    .on_connect(move |stream, data| {
+        if let Some(stream) = stream.downcast_ref::<TcpStream>() {
+            data.insert(connections.admit(stream));
+        }
+    });
+    Ok(server.listen(listener)?.run())
+}
+
+/// Cuts stuck connections off, as long as the server that has them exists.
+fn sweep_while_alive(settings: &HttpSettings, connections: &Arc<Connections>) {
+    let idle_max = settings.keep_alive.max(settings.head_timeout).max(settings.linger) + Duration::from_secs(1);
+    let stalled_max = settings.idle_timeout;
+    let pause = (idle_max.min(stalled_max) / 4).clamp(Duration::from_millis(20), Duration::from_secs(5));
+    let connections = Arc::downgrade(connections);
+    actix_web::rt::spawn(async move {
+        loop {
+            actix_web::rt::time::sleep(pause).await;
+            match connections.upgrade() {
+                Some(connections) => connections.sweep(idle_max, stalled_max),
+                None => return,
+            }
+        }
+    });
+}
+
+async fn handle(worker: &Worker, req: &HttpRequest, payload: Payload) -> HttpResponse {
+    let started = Instant::now();
+    let call = Call { worker, req, id: worker.ids.next() };
+    let _in_flight = worker.shard.begin();
+    let _handling = req.conn_data::<Connection>().and_then(Connection::handling);
+    let settings = &worker.shared.settings;
+    let mut incoming = Incoming::new(req, payload, settings.body_max, settings.idle_timeout);
+    let route = Route::of(req.path());
+    let group = route.map_or(Group::Unknown, |route| route.group());
+
+    let mut response = match answer(&call, route, &mut incoming).await {
+        Ok(response) => response,
+        Err(error) => error.response(&call.id, group.speaks_spanish()),
+    };
+    let received = incoming.seen();
+    worker.shard.received(received);
+    if let Some(unread) = incoming.settle().await {
+        response = response.map_body(|_, body| BoxBody::new(WithUnread { body, _unread: unread }));
+    }
+    response.headers_mut().insert(REQUEST_ID, call.id.header());
+
+    let took = started.elapsed();
+    let status = response.status().as_u16();
+    worker.shard.answered(group, req.method(), status, took);
+    log::debug!(
+        "request {}: {} {} {status}, {received} bytes in, {} us",
+        call.id,
+        req.method(),
+        group.label(),
+        took.as_micros()
+    );
+    response
+}
+
+async fn answer(call: &Call<'_>, route: Option<Route<'_>>, incoming: &mut Incoming) -> Result<HttpResponse, HttpError> {
+    let method = call.req.method();
+    let Some(route) = route else {
+        if *method == Method::OPTIONS && call.req.path() == "*" {
+            return Ok(allowed("GET, HEAD, PUT, POST, DELETE, OPTIONS"));
+        }
+        return Err(HttpError::NoRoute);
+    };
+    if *method == Method::OPTIONS {
+        return Ok(allowed(route.allow()));
+    }
+    let reads = *method == Method::GET || *method == Method::HEAD;
+    match route {
+        Route::Object { bucket, key } if reads => objects::get(call, bucket, key).await,
+        Route::Object { bucket, key } if *method == Method::PUT => objects::put(call, bucket, key, incoming).await,
+        Route::Object { bucket, key } if *method == Method::DELETE => objects::delete(call, bucket, key).await,
+        Route::Cargar if *method == Method::POST => notebook::upload(call, incoming).await,
+        Route::Descargar(name) if reads => notebook::download(call, name).await,
+        Route::Eliminar(name) if *method == Method::DELETE => notebook::delete(call, name).await,
+        Route::Listing { bucket } if reads => buckets::list_objects(call, bucket).await,
+        Route::Buckets if reads => buckets::list(call).await,
+        Route::Bucket(bucket) if *method == Method::PUT => buckets::create(call, bucket).await,
+        Route::Bucket(bucket) if *method == Method::DELETE => buckets::delete(call, bucket).await,
+        Route::Cluster if reads => operations::cluster(call).await,
+        Route::Health if reads => Ok(operations::health()),
+        Route::Ready if reads => Ok(operations::ready(call)),
+        Route::Metrics if reads => operations::metrics(call).await,
+        Route::OpenApi if reads => Ok(operations::openapi()),
+        _ => Err(HttpError::Method { allow: route.allow() }),
+    }
+}
+
+fn allowed(methods: &'static str) -> HttpResponse {
+    HttpResponse::Ok().insert_header((header::ALLOW, HeaderValue::from_static(methods))).finish()
+}
+
+/// The headers that every write answers with: how far it went before it was answered.
+fn written(builder: &mut HttpResponseBuilder, worker: &Worker) {
+    // Without voting, a write is answered when it is durable on this node alone.
+    builder.insert_header((DURABILITY, HeaderValue::from_static("local")));
+    builder.insert_header((REPLICAS, worker.replicas.clone()));
+}
+
+/// A JSON answer.
+fn json<T: serde::Serialize>(builder: &mut HttpResponseBuilder, value: &T) -> HttpResponse {
+    match serde_json::to_vec(value) {
+        Ok(body) => {
+            builder.insert_header((header::CONTENT_TYPE, HeaderValue::from_static("application/json"))).body(body)
+        }
+        Err(error) => {
+            log::error!("an answer could not be written as JSON: {error}");
+            HttpResponse::InternalServerError().finish()
+        }
+    }
+}

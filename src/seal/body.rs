@@ -13,9 +13,11 @@ use super::digest::{constant_time_eq, digest_of};
 use super::key::{KEY_BYTES, NONCE_BYTES, OpenError, SealingKey};
 use super::keyring::{Dek, Keyring};
 use super::random;
+use crate::base::codec::Reader;
 use crate::base::{BodyId, ClusterId, Wrap};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
+use std::fmt;
 
 pub use super::key::TAG_BYTES;
 pub use super::layout::{CHUNK_BYTES, HEADER_BYTES, Layout};
@@ -45,7 +47,6 @@ pub struct BodySealer(Chunks);
 pub struct BodyOpener(Chunks);
 
 /// What both sides hold: the header and what it and the data key imply.
-#[derive(Debug)]
 struct Chunks {
     header: [u8; HEADER_BYTES],
     layout: Layout,
@@ -57,9 +58,13 @@ struct Chunks {
 impl BodySealer {
     /// A new body with a fresh key; the wrap belongs into the record, the header in front of the body.
     pub fn new(ring: &Keyring, cluster: ClusterId, body: BodyId) -> (Self, Wrap) {
-        let dek = Dek::generate();
-        let wrap = ring.wrap(cluster, body, &dek);
-        (Self::with(cluster, body, &dek, random(), Layout::default()), wrap)
+        // One draw for all three: each is a system call, and small bodies feel it.
+        let fresh = zeroize::Zeroizing::new(random::<{ KEY_BYTES + SALT_BYTES + NONCE_BYTES }>());
+        let mut fresh = Reader(&fresh[..]);
+        let dek = Dek::from_bytes(field(&mut fresh));
+        let salt = field(&mut fresh);
+        let wrap = ring.wrap_with(cluster, body, &dek, field(&mut fresh));
+        (Self::with(cluster, body, &dek, salt, Layout::default()), wrap)
     }
 
     fn with(cluster: ClusterId, body: BodyId, dek: &Dek, salt: [u8; SALT_BYTES], layout: Layout) -> Self {
@@ -140,6 +145,13 @@ impl BodyOpener {
             return Err(OpenError);
         }
         chunks.key.open(&chunks.nonce(index), &chunks.place(index), text, tag)
+    }
+}
+
+impl fmt::Debug for Chunks {
+    /// The base nonce comes out of the key's derivation, so it is not for logs either.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chunks").field("layout", &self.layout).finish_non_exhaustive()
     }
 }
 
@@ -227,11 +239,14 @@ fn derive_body(dek: &Dek, header: &[u8; HEADER_BYTES]) -> (SealingKey, [u8; NONC
         dek.expose(),
         &[LABEL, &header[4..COMMITMENT_AT], &CONTEXT],
     );
-    let mut fields = crate::base::codec::Reader(&okm[..]);
-    let key = zeroize::Zeroizing::new(fields.array::<KEY_BYTES>().expect("the lengths add up"));
-    let nonce = fields.array().expect("the lengths add up");
-    let commitment = fields.array().expect("the lengths add up");
-    (SealingKey::new(&key), nonce, commitment)
+    let mut okm = Reader(&okm[..]);
+    let key = zeroize::Zeroizing::new(field::<KEY_BYTES>(&mut okm));
+    (SealingKey::new(&key), field(&mut okm), field(&mut okm))
+}
+
+/// The next field of bytes that were made here, as long as their fields together.
+fn field<const N: usize>(from: &mut Reader<'_>) -> [u8; N] {
+    from.array().expect("the widths add up")
 }
 
 #[cfg(test)]

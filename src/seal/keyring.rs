@@ -12,6 +12,7 @@ use super::derive::derive;
 use super::key::{KEY_BYTES, NONCE_BYTES, OpenError, SealingKey, TAG_BYTES};
 use super::random;
 use super::session::PeerKey;
+use crate::base::codec::Reader;
 use crate::base::{BodyId, ClusterId, KekId, Secret, Wrap};
 
 const BOX_VERSION: u8 = 1;
@@ -182,7 +183,7 @@ impl Keyring {
     pub fn open_box(&self, place: &[u8], sealed: &[u8]) -> Result<Vec<u8>, BoxError> {
         let (head, rest) = sealed.split_first_chunk::<BOX_HEAD_BYTES>().ok_or(BoxError::Short)?;
         let (text, tag) = rest.split_last_chunk::<TAG_BYTES>().ok_or(BoxError::Short)?;
-        let mut head = crate::base::codec::Reader(head);
+        let mut head = Reader(head);
         let fields = (head.u8(), head.array(), head.array());
         let (Ok(BOX_VERSION), Ok(kek), Ok(nonce)) = fields else { return Err(BoxError::Open) };
         let kek = self.find(KekId(kek)).ok_or(BoxError::UnknownKey { kek: KekId(kek) })?;

@@ -273,7 +273,10 @@ impl PeerKey {
     }
 
     fn seal(&self, kind: u8, bound_to: &[u8], fields: &[u8]) -> Vec<u8> {
-        let nonce = random::<NONCE_BYTES>();
+        self.seal_with(kind, bound_to, fields, random())
+    }
+
+    fn seal_with(&self, kind: u8, bound_to: &[u8], fields: &[u8], nonce: [u8; NONCE_BYTES]) -> Vec<u8> {
         let mut text = fields.to_vec();
         let tag = self.handshake.seal(&nonce, &self.place(kind, bound_to), &mut text);
         [&self.prefix[..], &nonce, &text, &tag].concat()

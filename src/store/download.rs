@@ -1,4 +1,203 @@
-//! (to come)
-/// (to come)
+//! A download: a range of an object's plaintext, opened chunk by chunk.
+//!
+//! Invariants
+//! - Only whole, authenticated chunks are handed out, cut to the range.
+//! - The version that was looked up is the version that is read, whatever is written meanwhile: an
+//!   open file outlives its name.
+
+use super::core::Core;
+use super::entry::Held;
+use super::error::StoreError;
+use super::types::ObjectInfo;
+use crate::base::record::ObjectRecord;
+use crate::base::{BodyAt, Permit};
+use crate::disk::DiskFile;
+use crate::seal::body::{BodyOpener, HEADER_BYTES, TAG_BYTES};
+use bytes::Bytes;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Most plaintext bytes of one `read`.
+const PIECE_BYTES: u64 = 1024 * 1024;
+
+/// An open download. Opaque to those who carry it.
 #[derive(Debug)]
-pub struct Download;
+pub struct Download {
+    core: Arc<Core>,
+    held: Arc<Held>,
+    blob: Option<Blob>,
+    next: u64,
+    end: u64,
+    _permit: Option<Permit>,
+}
+
+#[derive(Debug)]
+struct Blob {
+    file: Box<dyn DiskFile>,
+    opener: Arc<BodyOpener>,
+}
+
+impl Download {
+    /// Opens what a record holds. Does not touch the disk when the body is inline.
+    pub(super) fn open(core: &Arc<Core>, held: Arc<Held>, permit: Option<Permit>) -> Result<Self, StoreError> {
+        let object = held.record.object().ok_or(StoreError::NoSuchKey)?;
+        let end = object.len;
+        let blob = match object.at {
+            BodyAt::Inline(_) => None,
+            BodyAt::Blob => Some(Blob::open(core, &held, object)?),
+        };
+        Ok(Download { core: Arc::clone(core), held, blob, next: 0, end, _permit: permit })
+    }
+
+    /// Narrows the download to `len` bytes from `start`, cut to the object's length.
+    pub fn set_range(&mut self, start: u64, len: u64) {
+        let object_len = self.held.record.object().map_or(0, |o| o.len);
+        self.next = start.min(object_len);
+        self.end = start.saturating_add(len).min(object_len);
+    }
+
+    /// Whether the body is in memory, so that a read waits for no disk.
+    pub fn is_inline(&self) -> bool {
+        self.blob.is_none()
+    }
+
+    /// The next piece of plaintext, in slices of chunks; empty when the range is done.
+    pub fn read(&mut self) -> Result<Vec<Bytes>, StoreError> {
+        if self.next >= self.end {
+            return Ok(Vec::new());
+        }
+        let result = self.read_piece();
+        if matches!(result, Err(StoreError::Corrupt { .. })) {
+            self.report_damage();
+        }
+        result
+    }
+
+    fn read_piece(&mut self) -> Result<Vec<Bytes>, StoreError> {
+        let object = self.held.record.object().ok_or(StoreError::NoSuchKey)?;
+        let opener = match &self.blob {
+            Some(blob) => Arc::clone(&blob.opener),
+            None => self.core.opener(&self.held, inline_of(object))?,
+        };
+        let chunk = opener.chunk_bytes() as u64;
+        let stride = chunk + TAG_BYTES as u64;
+        let first = self.next / chunk;
+        let last = (self.end - 1).min(self.next.saturating_add(PIECE_BYTES - 1)) / chunk;
+        let last = last.max(first).min(first + (PIECE_BYTES / chunk).max(1) - 1);
+        let from = HEADER_BYTES as u64 + first * stride;
+        let to = (HEADER_BYTES as u64 + (last + 1) * stride).min(object.sealed_len);
+        let sealed = self.sealed(object, from, to)?;
+        let opened = open_chunks(&opener, first, usize::try_from(stride).unwrap_or(usize::MAX), sealed)?;
+        let mut pieces = Vec::with_capacity(opened.len());
+        for (i, bytes) in (first..).zip(opened) {
+            let at = i * chunk;
+            let skip = self.next.saturating_sub(at).min(bytes.len() as u64);
+            let stop = (self.end - at).min(bytes.len() as u64);
+            if stop > skip {
+                self.next = at + stop;
+                let span = |v: u64| usize::try_from(v).unwrap_or(0);
+                pieces.push(bytes.slice(span(skip)..span(stop)));
+            }
+        }
+        if pieces.is_empty() {
+            return Err(StoreError::Corrupt { what: "object body (shorter than its record says)" });
+        }
+        Ok(pieces)
+    }
+
+    fn sealed(&self, object: &ObjectRecord, from: u64, to: u64) -> Result<Vec<u8>, StoreError> {
+        let short = StoreError::Corrupt { what: "object body (cut short)" };
+        let len = to.checked_sub(from).and_then(|l| usize::try_from(l).ok());
+        let Some(len) = len else { return Err(short) };
+        match &self.blob {
+            None => {
+                let start = usize::try_from(from).unwrap_or(usize::MAX);
+                let part = inline_of(object).get(start..).and_then(|rest| rest.get(..len));
+                part.map(<[u8]>::to_vec).ok_or(short)
+            }
+            Some(blob) => {
+                let mut sealed = vec![0; len];
+                match blob.file.read_at(from, &mut sealed) {
+                    Ok(()) => Ok(sealed),
+                    Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => Err(short),
+                    Err(source) => {
+                        Err(StoreError::Disk { op: "read", path: self.core.blobs.path(object.body), source })
+                    }
+                }
+            }
+        }
+    }
+
+    /// Counts the damage; a blob whose digest is wrong too goes to quarantine.
+    fn report_damage(&self) {
+        self.core.counters.damaged_reads.fetch_add(1, Ordering::Relaxed);
+        let Some(object) = self.held.record.object() else { return };
+        log::error!(body:% = object.body; "object body does not open");
+        let Some(blob) = &self.blob else { return };
+        if super::outgoing::digest_of_file(blob.file.as_ref(), object.sealed_len).is_ok_and(|d| d != object.digest) {
+            match self.core.blobs.quarantine(object.body) {
+                Ok(()) => log::error!(body:% = object.body; "damaged blob moved to quarantine"),
+                Err(error) => log::error!(error:% = error; "damaged blob could not be moved to quarantine"),
+            }
+        }
+    }
+}
+
+impl Blob {
+    fn open(core: &Arc<Core>, held: &Held, object: &ObjectRecord) -> Result<Self, StoreError> {
+        let gone = StoreError::Corrupt { what: "object body (its blob is missing)" };
+        let file = core.blobs.read(object.body)?.ok_or(gone)?;
+        let opener = match held.opener.get() {
+            Some(opener) => Arc::clone(opener),
+            None => {
+                let mut header = [0u8; HEADER_BYTES];
+                let read = file.read_at(0, &mut header);
+                read.map_err(|_| StoreError::Corrupt { what: "object body (cut short)" })?;
+                core.opener(held, &header)?
+            }
+        };
+        Ok(Blob { file, opener })
+    }
+}
+
+fn inline_of(object: &ObjectRecord) -> &[u8] {
+    match &object.at {
+        BodyAt::Inline(bytes) => bytes,
+        BodyAt::Blob => &[],
+    }
+}
+
+/// Opens consecutive sealed chunks where they lie; the answer shares their memory.
+fn open_chunks(opener: &BodyOpener, first: u64, stride: usize, mut sealed: Vec<u8>) -> Result<Vec<Bytes>, StoreError> {
+    const DAMAGED: StoreError = StoreError::Corrupt { what: "object body" };
+    let mut ranges = Vec::with_capacity(sealed.len() / stride + 1);
+    let mut at = 0;
+    for (index, part) in (first..).zip(sealed.chunks_mut(stride)) {
+        let split = part.len().checked_sub(TAG_BYTES).ok_or(DAMAGED)?;
+        let whole = part.len();
+        let (text, tag) = part.split_at_mut(split);
+        let tag: [u8; TAG_BYTES] = (&*tag).try_into().map_err(|_| DAMAGED)?;
+        opener.open_chunk(index, text, &tag).map_err(|_| DAMAGED)?;
+        ranges.push(at..at + split);
+        at += whole;
+    }
+    let all = Bytes::from(sealed);
+    Ok(ranges.into_iter().map(|range| all.slice(range)).collect())
+}
+
+/// What readers are told of a record.
+pub(super) fn info(held: &Held) -> Option<ObjectInfo> {
+    held.record.object().map(|object| ObjectInfo {
+        len: object.len,
+        content_type: object.content_type.clone(),
+        meta: object.meta.clone(),
+        etag: etag(&object.digest),
+        written_ms: held.record.written_ms,
+    })
+}
+
+/// The ETag of a body: its digest in hex.
+pub(super) fn etag(digest: &[u8; 32]) -> String {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    digest.iter().flat_map(|b| [HEX[usize::from(b >> 4)] as char, HEX[usize::from(b & 15)] as char]).collect()
+}

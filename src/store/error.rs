@@ -1,6 +1,6 @@
 //! What can go wrong in the store, and what it means to the caller.
 
-use crate::base::Class;
+use crate::base::{Class, ClusterId, KekId};
 use std::io;
 use std::path::PathBuf;
 
@@ -32,6 +32,30 @@ pub enum StoreError {
     /// A write or fsync failed earlier: no writes until the store is reopened.
     #[error("store takes no writes since an earlier write failed")]
     Poisoned,
+    /// The data directory was sealed under another key ring.
+    #[error(
+        "the data directory was sealed under key {kek}, which is not in the key directory: use the key directory that belongs to it"
+    )]
+    ForeignKey {
+        /// The key that sealed it.
+        kek: KekId,
+    },
+    /// The data directory belongs to another cluster.
+    #[error(
+        "the data directory belongs to cluster {theirs}, not {ours}: set cluster.id or use the data directory that belongs here"
+    )]
+    ForeignCluster {
+        /// The directory's cluster.
+        theirs: ClusterId,
+        /// The configured one.
+        ours: ClusterId,
+    },
+    /// The directory holds something that Boveda did not make.
+    #[error("{} holds other files and no Boveda identity: use an empty directory, or restore its file \"identity\"", .dir.display())]
+    ForeignDirectory {
+        /// Which directory.
+        dir: PathBuf,
+    },
     /// The store is closing.
     #[error("store is shutting down")]
     ShuttingDown,
@@ -61,6 +85,9 @@ impl StoreError {
             StoreError::Mismatch(_) => Class::Invalid,
             StoreError::Full => Class::Full,
             StoreError::ShuttingDown => Class::Busy,
+            StoreError::ForeignKey { .. } | StoreError::ForeignCluster { .. } | StoreError::ForeignDirectory { .. } => {
+                Class::Permanent
+            }
             StoreError::Poisoned | StoreError::Index(_) | StoreError::Disk { .. } => Class::Internal,
         }
     }

@@ -1,11 +1,40 @@
 //! The store as plain synchronous code: a sealed commit log, a sealed index, sealed blobs.
+//!
+//! | file | job |
+//! |---|---|
+//! | `open` `identity` | make and open a data directory |
+//! | `log` `entry` `commit` | group commit: decide, one frame, one fsync |
+//! | `overlay` `index` `pages` `core` | lookups, and the index's checkpoints |
+//! | `blobs` `upload` `download` | bodies that do not fit a record, in and out |
+//! | `feed` `incoming` `outgoing` | what peers are told and take |
+//! | `listing` `status` `verify` | pages of names, figures, a check of everything |
+//! | `store` | the handle and its threads |
 
+pub mod blobs;
+pub mod commit;
+pub mod core;
 pub mod download;
+pub mod entry;
 pub mod error;
+pub mod feed;
+pub mod identity;
 pub mod incoming;
+pub mod index;
+pub mod listing;
+pub mod log;
+pub mod open;
 pub mod outgoing;
+pub mod overlay;
 pub mod pages;
 pub mod status;
+// The store room's handle is the store.
+#[allow(clippy::module_inception)]
+pub mod store;
+pub mod types;
 pub mod upload;
+pub mod verify;
 
+pub use self::core::Options;
 pub use error::StoreError;
+pub use open::open;
+pub use store::{Clockwork, Store};

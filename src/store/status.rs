@@ -1,4 +1,93 @@
-//! (to come)
-/// (to come)
-#[derive(Debug)]
-pub struct StoreStatus;
+//! What the store tells of itself.
+
+use super::core::Core;
+use crate::base::{ClusterId, Incarnation};
+use crate::disk::Space;
+use serde::Serialize;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counts since the store was opened.
+#[derive(Debug, Default)]
+pub struct Counters {
+    pub(super) commits: AtomicU64,
+    pub(super) committed_ops: AtomicU64,
+    pub(super) checkpoints: AtomicU64,
+    pub(super) damaged_reads: AtomicU64,
+    pub(super) uploads_open: AtomicU64,
+    pub(super) swept: AtomicU64,
+}
+
+/// The state of the store, for status, metrics and readiness.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StoreStatus {
+    /// This data directory's life.
+    pub incarnation: Incarnation,
+    /// The cluster that its data belongs to.
+    pub cluster: ClusterId,
+    /// The highest commit number.
+    pub head: u64,
+    /// Registers in the index: objects, buckets and tombstones.
+    pub records: u64,
+    /// Buckets.
+    pub buckets: u64,
+    /// Commits that the index does not hold yet.
+    pub overlay_records: u64,
+    /// Log bytes that the index does not hold yet.
+    pub log_used_bytes: u64,
+    /// Bytes of the log's ring.
+    pub log_bytes: u64,
+    /// Frames written, each with one fsync.
+    pub commits: u64,
+    /// Operations in them.
+    pub committed_ops: u64,
+    /// Times the index was brought up to the log.
+    pub checkpoints: u64,
+    /// Uploads open now.
+    pub uploads_open: u64,
+    /// Index pages that did not open.
+    pub damaged_pages: u64,
+    /// Reads that met damage.
+    pub damaged_reads: u64,
+    /// Orphaned files removed.
+    pub swept: u64,
+    /// Files in quarantine.
+    pub quarantined: u64,
+    /// Room on the disk, as last read.
+    pub disk: Space,
+    /// Writes stop below this much free room.
+    pub reserve_bytes: u64,
+    /// Whether writes get 507.
+    pub full: bool,
+    /// Whether writes are refused since one failed.
+    pub poisoned: bool,
+}
+
+impl Core {
+    /// The present state. Reads the index and the quarantine folder, so not for the hot path.
+    pub fn status(&self) -> StoreStatus {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let overlay_records = self.overlay().layers().map(|layer| layer.records.len() as u64).sum();
+        StoreStatus {
+            incarnation: self.incarnation,
+            cluster: self.cluster,
+            head: *self.head.borrow(),
+            records: self.index.len().unwrap_or(0),
+            buckets: self.buckets().len() as u64,
+            overlay_records,
+            log_used_bytes: self.log.used(),
+            log_bytes: self.log.capacity(),
+            commits: load(&self.counters.commits),
+            committed_ops: load(&self.counters.committed_ops),
+            checkpoints: load(&self.counters.checkpoints),
+            uploads_open: load(&self.counters.uploads_open),
+            damaged_pages: self.probe.damaged_pages(),
+            damaged_reads: load(&self.counters.damaged_reads),
+            swept: load(&self.counters.swept),
+            quarantined: self.blobs.quarantined().map_or(0, |n| n as u64),
+            disk: self.space(),
+            reserve_bytes: self.options.reserve_bytes,
+            full: self.is_low(),
+            poisoned: self.is_poisoned(),
+        }
+    }
+}

@@ -1,4 +1,215 @@
-//! (to come)
-/// (to come)
-#[derive(Debug)]
-pub struct Upload;
+//! An upload: plaintext in, sealed chunks to a staged file. Invisible until it is finished.
+//!
+//! Invariants
+//! - At most one chunk of plaintext is held back; a full chunk is sealed at once, since the last
+//!   chunk is always shorter than a full one.
+//! - Dropping an unfinished upload removes its file.
+
+use super::blobs::refused;
+use super::commit::{Intent, Outcome};
+use super::core::Core;
+use super::error::StoreError;
+use super::store::Store;
+use super::types::NewObject;
+use crate::base::record::ObjectRecord;
+use crate::base::{BodyAt, BodyId, ObjectName, Permit, Wrap};
+use crate::disk::DiskFile;
+use crate::seal::body::{BodySealer, CHUNK_BYTES, TAG_BYTES};
+use crate::seal::digest::BodyDigest;
+use bytes::Bytes;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Written bytes are sent to the disk at this interval, so that the last sync has little left to do.
+const SYNC_EVERY: u64 = 32 << 20;
+
+/// An open upload. Opaque to those who carry it.
+pub struct Upload {
+    core: Arc<Core>,
+    at: ObjectName,
+    head: NewObject,
+    body: BodyId,
+    sealer: BodySealer,
+    wrap: Wrap,
+    file: Box<dyn DiskFile>,
+    /// Plaintext of the chunk that is not full yet.
+    rest: Vec<u8>,
+    chunks: u64,
+    len: u64,
+    written: u64,
+    synced: u64,
+    digest: BodyDigest,
+    staged: Staged,
+    _permit: Option<Permit>,
+}
+
+/// Removes the staged file unless told that it has landed.
+struct Staged {
+    core: Arc<Core>,
+    body: BodyId,
+    landed: bool,
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        self.core.counters.uploads_open.fetch_sub(1, Ordering::Relaxed);
+        if self.landed {
+            return;
+        }
+        if let Err(error) = self.core.blobs.discard(self.body) {
+            log::warn!(error:% = error; "staged file stays until the next start");
+        }
+    }
+}
+
+impl std::fmt::Debug for Upload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Upload({}, {} bytes)", self.body, self.len)
+    }
+}
+
+impl Upload {
+    pub(super) fn begin(
+        core: &Arc<Core>,
+        at: ObjectName,
+        head: NewObject,
+        len_hint: Option<u64>,
+        permit: Option<Permit>,
+    ) -> Result<Self, StoreError> {
+        core.check_writable()?;
+        core.check_room(len_hint.unwrap_or(0))?;
+        if !core.buckets().contains_key(&at.bucket) {
+            return Err(StoreError::NoSuchBucket);
+        }
+        let body = BodyId(crate::seal::random());
+        let (sealer, wrap) = BodySealer::new(&core.ring, core.cluster, body);
+        let file = core.blobs.stage(body)?;
+        core.counters.uploads_open.fetch_add(1, Ordering::Relaxed);
+        let staged = Staged { core: Arc::clone(core), body, landed: false };
+        let mut upload = Upload {
+            core: Arc::clone(core),
+            at,
+            head,
+            body,
+            sealer,
+            wrap,
+            file,
+            rest: Vec::new(),
+            chunks: 0,
+            len: 0,
+            written: 0,
+            synced: 0,
+            digest: BodyDigest::new(),
+            staged,
+            _permit: permit,
+        };
+        let header = *upload.sealer.header();
+        upload.write(&header)?;
+        Ok(upload)
+    }
+
+    /// Seals and writes `data`.
+    pub fn append(&mut self, data: &[Bytes]) -> Result<(), StoreError> {
+        let incoming: usize = data.iter().map(Bytes::len).sum();
+        self.core.check_room(incoming as u64)?;
+        let whole = (self.rest.len() + incoming) / CHUNK_BYTES;
+        let mut out = Vec::with_capacity(whole * (CHUNK_BYTES + TAG_BYTES));
+        let mut chunk_at = 0;
+        out.append(&mut self.rest);
+        for piece in data {
+            let mut piece = &piece[..];
+            while !piece.is_empty() {
+                let room = CHUNK_BYTES - (out.len() - chunk_at);
+                let (now, later) = piece.split_at(room.min(piece.len()));
+                out.extend_from_slice(now);
+                piece = later;
+                if out.len() - chunk_at == CHUNK_BYTES {
+                    let tag = self.sealer.seal_chunk(self.chunks, &mut out[chunk_at..]);
+                    out.extend_from_slice(&tag);
+                    self.chunks += 1;
+                    chunk_at = out.len();
+                }
+            }
+        }
+        self.rest = out.split_off(chunk_at);
+        self.len += incoming as u64;
+        self.write(&out)
+    }
+
+    /// Seals the last chunk, makes the body durable and commits its record; answered by the receiver.
+    pub(super) fn finish(mut self, store: &Store) -> Result<Finishing, StoreError> {
+        let mut last = std::mem::take(&mut self.rest);
+        let tag = self.sealer.seal_chunk(self.chunks, &mut last);
+        last.extend_from_slice(&tag);
+        self.write(&last)?;
+        let path = || self.core.blobs.path(self.body);
+        self.file.sync_data().map_err(|source| refused("sync", path(), source))?;
+        self.core.blobs.land(self.body, self.body)?;
+        self.staged.landed = true;
+        let digest = self.digest.finalize();
+        let object = ObjectRecord {
+            len: self.len,
+            content_type: self.head.content_type,
+            meta: self.head.meta,
+            body: self.body,
+            sealed_len: self.written,
+            digest,
+            wrap: self.wrap,
+            at: BodyAt::Blob,
+        };
+        let intent = Intent::Put { at: self.at, object: Box::new(object) };
+        let answer = store.submit(intent);
+        Ok(Finishing { core: self.core, body: self.body, digest, answer, _permit: self._permit })
+    }
+
+    fn write(&mut self, sealed: &[u8]) -> Result<(), StoreError> {
+        let path = || self.core.blobs.path(self.body);
+        self.digest.update(sealed);
+        self.file.write_at(self.written, sealed).map_err(|source| refused("write", path(), source))?;
+        self.written += sealed.len() as u64;
+        if self.written - self.synced >= SYNC_EVERY {
+            self.file.sync_data().map_err(|source| refused("sync", path(), source))?;
+            self.synced = self.written;
+        }
+        Ok(())
+    }
+}
+
+/// A body that is durable and waits for its record's commit.
+pub struct Finishing {
+    core: Arc<Core>,
+    body: BodyId,
+    /// The body's digest.
+    pub digest: [u8; 32],
+    answer: super::store::Answer,
+    _permit: Option<Permit>,
+}
+
+impl Finishing {
+    /// Waits for the commit. A refused record takes its body with it.
+    pub async fn wait(self) -> Result<Outcome, StoreError> {
+        let result = super::store::wait(self.answer).await;
+        settle(&self.core, self.body, &result);
+        result
+    }
+
+    /// The same, for threads.
+    pub fn wait_blocking(self) -> Result<Outcome, StoreError> {
+        let result = super::store::wait_blocking(self.answer);
+        settle(&self.core, self.body, &result);
+        result
+    }
+}
+
+fn settle(core: &Core, body: BodyId, result: &Result<Outcome, StoreError>) {
+    match result {
+        Ok(_) => core.blobs.settle(body),
+        Err(StoreError::NoSuchBucket) => {
+            if let Err(error) = core.blobs.remove(body) {
+                log::warn!(error:% = error; "refused body stays until the next start");
+            }
+        }
+        // Poisoned or closing: the record may be in the log all the same, so the body stays.
+        Err(_) => {}
+    }
+}

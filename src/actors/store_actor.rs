@@ -1,0 +1,282 @@
+//! The StoreActor: the only way to the disk and to the keys of what lies on it.
+//!
+//! One stands on every HTTP worker's arbiter (and one on the replicators'); all share one store.
+//! What is surely in memory and takes microseconds is done right in the handler; what touches the
+//! disk or many bytes goes to the threads. Commits of many requests meet in the store's committer.
+//!
+//! If a handler or a job panics, the process ends: see `abort`.
+
+use super::guard::PanicGuard;
+use super::messages::*;
+use super::threads::Threads;
+use crate::base::Record;
+use crate::store::store::{Answer, wait, written};
+use crate::store::{Store, StoreError};
+use actix::prelude::*;
+use std::sync::Arc;
+
+/// Bodies up to this many bytes are sealed and opened on the arbiter: cheaper than the hop.
+const ON_ARBITER_BYTES: usize = 64 * 1024;
+
+/// Ends the process when the key holder panics: a half-known disk state is worse than a restart,
+/// and everything that was answered for is in the log.
+pub fn abort() {
+    log::error!("the store panicked: the process ends, so that a restart finds a known state");
+    std::process::abort()
+}
+
+/// Carries messages to the store.
+#[derive(Debug)]
+pub struct StoreActor {
+    store: Arc<Store>,
+    threads: Threads,
+    _guard: PanicGuard,
+}
+
+impl StoreActor {
+    /// An actor over a shared store and its threads.
+    pub fn new(store: Arc<Store>, threads: Threads) -> Self {
+        StoreActor { store, threads, _guard: PanicGuard::abort() }
+    }
+
+    /// Runs store code on a thread.
+    fn on_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Arc<Store>) -> Result<T, StoreError> + Send + 'static,
+    ) -> ResponseFuture<Result<T, StoreError>> {
+        let (store, threads) = (Arc::clone(&self.store), self.threads.clone());
+        Box::pin(async move { threads.run(move || work(&store)).await.unwrap_or(Err(StoreError::ShuttingDown)) })
+    }
+}
+
+impl Actor for StoreActor {
+    type Context = Context<Self>;
+}
+
+fn commit(answer: Answer) -> ResponseFuture<Result<Written, StoreError>> {
+    Box::pin(async move { Ok(written(wait(answer).await?, None)) })
+}
+
+impl Handler<PutSmall> for StoreActor {
+    type Result = ResponseFuture<Result<Written, StoreError>>;
+    fn handle(&mut self, msg: PutSmall, _: &mut Context<Self>) -> Self::Result {
+        let PutSmall { at, head, body, permit } = msg;
+        let (store, threads) = (Arc::clone(&self.store), self.threads.clone());
+        let len: usize = body.iter().map(bytes::Bytes::len).sum();
+        Box::pin(async move {
+            let sealed = if len <= ON_ARBITER_BYTES {
+                store.seal_small(head, &body)
+            } else {
+                let store = Arc::clone(&store);
+                let sealed = threads.run(move || store.seal_small(head, &body)).await;
+                sealed.unwrap_or(Err(StoreError::ShuttingDown))
+            };
+            let object = sealed?;
+            let digest = object.digest;
+            let outcome = wait(store.put(at, object)).await;
+            drop(permit);
+            Ok(written(outcome?, Some(&digest)))
+        })
+    }
+}
+
+impl Handler<BeginUpload> for StoreActor {
+    type Result = ResponseFuture<Result<Upload, StoreError>>;
+    fn handle(&mut self, msg: BeginUpload, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |store| store.begin_upload(msg.at, msg.head, msg.len_hint, msg.permit))
+    }
+}
+
+impl Handler<AppendUpload> for StoreActor {
+    type Result = ResponseFuture<Result<Upload, StoreError>>;
+    fn handle(&mut self, msg: AppendUpload, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |_| {
+            let mut upload = msg.upload;
+            upload.append(&msg.data)?;
+            Ok(upload)
+        })
+    }
+}
+
+impl Handler<FinishUpload> for StoreActor {
+    type Result = ResponseFuture<Result<Written, StoreError>>;
+    fn handle(&mut self, msg: FinishUpload, _: &mut Context<Self>) -> Self::Result {
+        let finishing = self.on_thread(move |store| store.finish_upload(msg.upload));
+        Box::pin(async move {
+            let finishing = finishing.await?;
+            let digest = finishing.digest;
+            Ok(written(finishing.wait().await?, Some(&digest)))
+        })
+    }
+}
+
+impl Handler<OpenObject> for StoreActor {
+    type Result = ResponseFuture<Result<(ObjectInfo, Download), StoreError>>;
+    fn handle(&mut self, msg: OpenObject, _: &mut Context<Self>) -> Self::Result {
+        let OpenObject { at, mut permit } = msg;
+        match self.store.open_cached(&at, &mut permit) {
+            Some(opened) => Box::pin(std::future::ready(opened)),
+            None => self.on_thread(move |store| store.open_object(&at, permit)),
+        }
+    }
+}
+
+impl Handler<ReadDownload> for StoreActor {
+    type Result = ResponseFuture<Result<(Download, Vec<bytes::Bytes>), StoreError>>;
+    fn handle(&mut self, msg: ReadDownload, _: &mut Context<Self>) -> Self::Result {
+        let mut download = msg.download;
+        if download.is_inline() {
+            return Box::pin(std::future::ready(download.read().map(|pieces| (download, pieces))));
+        }
+        self.on_thread(move |_| download.read().map(|pieces| (download, pieces)))
+    }
+}
+
+impl Handler<DeleteObject> for StoreActor {
+    type Result = ResponseFuture<Result<Written, StoreError>>;
+    fn handle(&mut self, msg: DeleteObject, _: &mut Context<Self>) -> Self::Result {
+        commit(self.store.delete(msg.at))
+    }
+}
+
+impl Handler<CreateBucket> for StoreActor {
+    type Result = ResponseFuture<Result<Written, StoreError>>;
+    fn handle(&mut self, msg: CreateBucket, _: &mut Context<Self>) -> Self::Result {
+        commit(self.store.create_bucket(msg.bucket))
+    }
+}
+
+impl Handler<DeleteBucket> for StoreActor {
+    type Result = ResponseFuture<Result<Written, StoreError>>;
+    fn handle(&mut self, msg: DeleteBucket, _: &mut Context<Self>) -> Self::Result {
+        commit(self.store.delete_bucket(msg.bucket))
+    }
+}
+
+impl Handler<ListBuckets> for StoreActor {
+    type Result = Result<Vec<(crate::base::BucketName, u64)>, StoreError>;
+    fn handle(&mut self, _: ListBuckets, _: &mut Context<Self>) -> Self::Result {
+        Ok(self.store.list_buckets())
+    }
+}
+
+impl Handler<ListObjects> for StoreActor {
+    type Result = ResponseFuture<Result<ListPage, StoreError>>;
+    fn handle(&mut self, msg: ListObjects, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |store| {
+            store.list(&msg.bucket, &msg.prefix, msg.delimiter.as_deref(), msg.after.as_deref(), msg.limit)
+        })
+    }
+}
+
+impl Handler<ObserveStore> for StoreActor {
+    type Result = ResponseFuture<StoreStatus>;
+    fn handle(&mut self, _: ObserveStore, _: &mut Context<Self>) -> Self::Result {
+        let (store, threads) = (Arc::clone(&self.store), self.threads.clone());
+        Box::pin(async move {
+            let observed = Arc::clone(&store);
+            match threads.run(move || observed.status()).await {
+                Some(status) => status,
+                None => store.status(), // the threads have ended: nobody is kept waiting any more
+            }
+        })
+    }
+}
+
+impl Handler<DrainStore> for StoreActor {
+    type Result = ResponseFuture<Result<(), StoreError>>;
+    fn handle(&mut self, _: DrainStore, _: &mut Context<Self>) -> Self::Result {
+        let (store, threads) = (Arc::clone(&self.store), self.threads.clone());
+        Box::pin(async move {
+            store.drain().await?;
+            threads.run(move || store.checkpoint()).await.unwrap_or(Err(StoreError::ShuttingDown))
+        })
+    }
+}
+
+impl Handler<ChangesAfter> for StoreActor {
+    type Result = ResponseFuture<Result<Vec<Change>, StoreError>>;
+    fn handle(&mut self, msg: ChangesAfter, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |store| store.changes_after(msg.after, msg.limit))
+    }
+}
+
+impl Handler<FetchRecords> for StoreActor {
+    type Result = ResponseFuture<Result<Vec<(crate::base::RegisterKey, Arc<Record>)>, StoreError>>;
+    fn handle(&mut self, msg: FetchRecords, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |store| store.fetch_records(msg.keys, msg.bytes_max))
+    }
+}
+
+impl Handler<CompareOffers> for StoreActor {
+    type Result = ResponseFuture<Result<Vec<Want>, StoreError>>;
+    fn handle(&mut self, msg: CompareOffers, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |store| store.compare_offers(&msg.offers))
+    }
+}
+
+impl Handler<LearnRecords> for StoreActor {
+    type Result = ResponseFuture<Result<(), StoreError>>;
+    fn handle(&mut self, msg: LearnRecords, _: &mut Context<Self>) -> Self::Result {
+        let queued = self.on_thread(move |store| store.learn(msg.records, msg.from));
+        Box::pin(async move { wait(queued.await?).await.map(|_| ()) })
+    }
+}
+
+impl Handler<BeginIncoming> for StoreActor {
+    type Result = ResponseFuture<Result<Incoming, StoreError>>;
+    fn handle(&mut self, msg: BeginIncoming, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |store| store.begin_incoming(msg.body, msg.sealed_len, msg.digest))
+    }
+}
+
+impl Handler<AppendIncoming> for StoreActor {
+    type Result = ResponseFuture<Result<Incoming, StoreError>>;
+    fn handle(&mut self, msg: AppendIncoming, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |_| {
+            let mut incoming = msg.incoming;
+            incoming.append(&msg.data)?;
+            Ok(incoming)
+        })
+    }
+}
+
+impl Handler<FinishIncoming> for StoreActor {
+    type Result = ResponseFuture<Result<(), StoreError>>;
+    fn handle(&mut self, msg: FinishIncoming, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |_| msg.incoming.finish())
+    }
+}
+
+impl Handler<OpenOutgoing> for StoreActor {
+    type Result = ResponseFuture<Result<Outgoing, StoreError>>;
+    fn handle(&mut self, msg: OpenOutgoing, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |store| store.open_outgoing(msg.body))
+    }
+}
+
+impl Handler<ReadOutgoing> for StoreActor {
+    type Result = ResponseFuture<Result<(Outgoing, bytes::Bytes), StoreError>>;
+    fn handle(&mut self, msg: ReadOutgoing, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |_| {
+            let mut outgoing = msg.outgoing;
+            let bytes = outgoing.read()?;
+            Ok((outgoing, bytes))
+        })
+    }
+}
+
+impl Handler<LoadCursor> for StoreActor {
+    type Result = ResponseFuture<Result<u64, StoreError>>;
+    fn handle(&mut self, msg: LoadCursor, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |store| store.cursor(msg.peer))
+    }
+}
+
+impl Handler<SaveCursor> for StoreActor {
+    type Result = ResponseFuture<Result<(), StoreError>>;
+    fn handle(&mut self, msg: SaveCursor, _: &mut Context<Self>) -> Self::Result {
+        let answer = self.store.save_cursor(msg.peer, msg.seq);
+        Box::pin(async move { wait(answer).await.map(|_| ()) })
+    }
+}

@@ -1,0 +1,26 @@
+//! `boveda serve`: one node, until SIGTERM.
+
+use super::settings::{Env, NodeArgs};
+use super::{Exit, refuse};
+use crate::config::open_access;
+use std::process::ExitCode;
+
+/// Run a node
+///
+/// Without a configuration: HTTP on 127.0.0.1:5000, data in ./boveda-data, and a key made in
+/// ./boveda-keys at the first start. SIGTERM or Ctrl-C drains and ends it.
+#[derive(Debug, clap::Args)]
+pub struct Serve {
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+impl Serve {
+    /// Starts the node that the settings describe.
+    pub fn run(&self, env: &Env) -> ExitCode {
+        match self.node.load(env).and_then(|loaded| open_access(&loaded).map(|()| loaded)) {
+            Ok(loaded) => crate::node::serve(loaded.config),
+            Err(error) => refuse(&error, Exit::Usage),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! How much memory the process may take, and how the ceiling is shared out.
+//!
+//! Invariants
+//! - Buffers and caches together stay at or below `PLANNED_SHARE` of the ceiling; the rest is code,
+//!   stacks, connections and what the allocator wastes.
+//! - The arithmetic takes texts and numbers; only `detect` reads the kernel's files.
+
+use super::sections::Config;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// The ceiling when nothing on the machine says how much memory there is.
+const CEILING_UNKNOWN: u64 = 512 << 20;
+
+/// Buffers and caches get three quarters of the ceiling.
+const PLANNED_SHARE: (u64, u64) = (3, 4);
+
+/// From here on a number means "no limit": version 1 has no other word for it.
+const NO_LIMIT: u64 = 1 << 62;
+
+/// The part of the machine's memory that is taken when no limit is set.
+const MACHINE_SHARE: u64 = 4;
+
+/// Where the ceiling came from, for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CeilingSource {
+    /// `memory.ceiling`.
+    Setting,
+    /// The limit of the control group, as a container has one.
+    Cgroup,
+    /// A quarter of the machine's memory.
+    Machine,
+    /// Nothing could be read.
+    Unknown,
+}
+
+/// How much memory the process may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ceiling {
+    /// Bytes.
+    pub bytes: u64,
+    /// Who says so.
+    pub source: CeilingSource,
+}
+
+/// The ceiling shared out: what the builders of budgets and caches use instead of the settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryPlan {
+    /// The whole.
+    pub ceiling: Ceiling,
+    /// For `http.in_flight_bytes_max`.
+    pub in_flight_bytes: u64,
+    /// For `store.cache_bytes`.
+    pub cache_bytes: u64,
+    /// For `store.index_cache_bytes`.
+    pub index_cache_bytes: u64,
+    /// Whether the settings were more than the ceiling allows, and have been scaled down.
+    pub reduced: bool,
+}
+
+/// The ceiling from the limits of the control groups above this process (`max` or a number, version
+/// 1 or 2) and the text of `/proc/meminfo`. A limit at or above the machine's memory is none.
+pub fn ceiling(limits: &[String], meminfo: Option<&str>) -> Ceiling {
+    let machine = meminfo.and_then(mem_total);
+    let limit = limits
+        .iter()
+        .filter_map(|text| text.trim().parse::<u64>().ok())
+        .filter(|&limit| limit > 0 && limit < machine.unwrap_or(NO_LIMIT))
+        .min();
+    match (limit, machine) {
+        (Some(bytes), _) => Ceiling { bytes, source: CeilingSource::Cgroup },
+        (None, Some(total)) => Ceiling { bytes: total / MACHINE_SHARE, source: CeilingSource::Machine },
+        (None, None) => Ceiling { bytes: CEILING_UNKNOWN, source: CeilingSource::Unknown },
+    }
+}
+
+/// The files that may hold a limit, from the text of `/proc/self/cgroup`: those of this process's
+/// group and of every group above it, for both versions.
+pub fn limit_files(proc_self_cgroup: &str) -> BTreeSet<PathBuf> {
+    let mut files = BTreeSet::new();
+    for line in proc_self_cgroup.lines() {
+        let mut fields = line.splitn(3, ':');
+        let (Some(_), Some(controllers), Some(group)) = (fields.next(), fields.next(), fields.next()) else {
+            continue;
+        };
+        let (root, name) = if controllers.is_empty() {
+            (Path::new("/sys/fs/cgroup"), "memory.max")
+        } else if controllers.split(',').any(|c| c == "memory") {
+            (Path::new("/sys/fs/cgroup/memory"), "memory.limit_in_bytes")
+        } else {
+            continue;
+        };
+        // A path that climbs out of the visible tree belongs to another namespace.
+        let inside = group.trim_start_matches('/');
+        let visible = if inside.split('/').any(|part| part == "..") { Path::new("") } else { Path::new(inside) };
+        files.extend(visible.ancestors().map(|group| root.join(group).join(name)));
+    }
+    files
+}
+
+/// Asks the kernel.
+pub fn detect() -> Ceiling {
+    let read = |path: &Path| std::fs::read_to_string(path).ok();
+    let groups = read(Path::new("/proc/self/cgroup")).unwrap_or_default();
+    let limits: Vec<String> = limit_files(&groups).iter().filter_map(|path| read(path)).collect();
+    ceiling(&limits, read(Path::new("/proc/meminfo")).as_deref())
+}
+
+fn mem_total(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+impl Config {
+    /// The ceiling: the setting, or what `detect` finds.
+    pub fn ceiling(&self) -> Ceiling {
+        match self.memory.ceiling {
+            Some(bytes) => Ceiling { bytes, source: CeilingSource::Setting },
+            None => detect(),
+        }
+    }
+
+    /// Shares out the ceiling: the settings as they are when they fit, and otherwise all of them
+    /// smaller in the same proportion.
+    pub fn memory_plan(&self, ceiling: Ceiling) -> MemoryPlan {
+        let wanted = [self.http.in_flight_bytes_max, self.store.cache_bytes, self.store.index_cache_bytes];
+        let sum: u128 = wanted.iter().map(|&bytes| u128::from(bytes)).sum();
+        let room = u128::from(ceiling.bytes) * u128::from(PLANNED_SHARE.0) / u128::from(PLANNED_SHARE.1);
+        let reduced = sum > room;
+        let [in_flight_bytes, cache_bytes, index_cache_bytes] = wanted.map(|bytes| {
+            if reduced { u64::try_from(u128::from(bytes) * room / sum.max(1)).unwrap_or(bytes) } else { bytes }
+        });
+        MemoryPlan { ceiling, in_flight_bytes, cache_bytes, index_cache_bytes, reduced }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MEMINFO: &str = "MemTotal:        8388608 kB\nMemFree:          100000 kB\n";
+    const GIB: u64 = 1 << 30;
+
+    fn from(limits: &[&str], meminfo: Option<&str>) -> (u64, CeilingSource) {
+        let limits: Vec<String> = limits.iter().map(|s| (*s).to_owned()).collect();
+        let found = ceiling(&limits, meminfo);
+        (found.bytes, found.source)
+    }
+
+    #[test]
+    fn the_tightest_limit_wins_and_none_means_a_quarter() {
+        assert_eq!(from(&["536870912\n", "max\n"], Some(MEMINFO)), (GIB / 2, CeilingSource::Cgroup));
+        assert_eq!(from(&["1073741824", "536870912"], None), (GIB / 2, CeilingSource::Cgroup));
+        assert_eq!(from(&["max\n"], Some(MEMINFO)), (2 * GIB, CeilingSource::Machine));
+        assert_eq!(from(&[], Some(MEMINFO)), (2 * GIB, CeilingSource::Machine));
+        // Version 1 writes "no limit" as the largest multiple of a page.
+        assert_eq!(from(&["9223372036854771712"], Some(MEMINFO)), (2 * GIB, CeilingSource::Machine));
+        assert_eq!(from(&["9223372036854771712"], None), (CEILING_UNKNOWN, CeilingSource::Unknown));
+        assert_eq!(from(&["0", "-1", "", "x"], Some("MemTotal: ? kB")), (CEILING_UNKNOWN, CeilingSource::Unknown));
+    }
+
+    #[test]
+    fn limits_are_looked_for_up_to_the_root() {
+        let show = |text: &str| -> Vec<String> { limit_files(text).iter().map(|p| p.display().to_string()).collect() };
+        assert_eq!(
+            show("0::/kubepods/pod1\n"),
+            [
+                "/sys/fs/cgroup/kubepods/memory.max",
+                "/sys/fs/cgroup/kubepods/pod1/memory.max",
+                "/sys/fs/cgroup/memory.max"
+            ]
+        );
+        assert_eq!(show("0::/\n"), ["/sys/fs/cgroup/memory.max"]);
+        assert_eq!(show("0::/../../x\n"), ["/sys/fs/cgroup/memory.max"]);
+        assert_eq!(
+            show("5:cpu,cpuacct:/a\n4:memory:/docker/a\nnonsense\n"),
+            [
+                "/sys/fs/cgroup/memory/docker/a/memory.limit_in_bytes",
+                "/sys/fs/cgroup/memory/docker/memory.limit_in_bytes",
+                "/sys/fs/cgroup/memory/memory.limit_in_bytes"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_plan_never_passes_its_share() {
+        let config = Config::default();
+        let plan = |bytes| config.memory_plan(Ceiling { bytes, source: CeilingSource::Setting });
+        let roomy = plan(GIB);
+        assert!(!roomy.reduced);
+        assert_eq!(roomy.cache_bytes, config.store.cache_bytes);
+        for mib in [32, 64, 128, 200, 256] {
+            let tight = plan(mib << 20);
+            let sum = tight.in_flight_bytes + tight.cache_bytes + tight.index_cache_bytes;
+            assert!(tight.reduced && sum <= (mib << 20) * 3 / 4, "{mib} MiB: {tight:?}");
+            assert!(tight.in_flight_bytes > tight.cache_bytes && tight.index_cache_bytes > 0);
+        }
+    }
+
+    #[test]
+    fn this_machine_has_memory() {
+        assert!(detect().bytes >= 32 << 20);
+    }
+}

@@ -1,0 +1,259 @@
+//! The sections and keys of the configuration, with their defaults.
+//!
+//! Invariants
+//! - The defaults make a node that only this machine can reach.
+//! - Every key is explained in `config/boveda.toml`, with the default written here; a test compares.
+//! - Names say the meaning once: what is a size holds bytes, what is a period is a `Duration`.
+
+use super::peers::{Durability, PeerEntry, cluster_id_or_auto, node_name};
+use super::units::{period, size, size_or_auto};
+use crate::base::{Backoff, ClusterId, NodeName};
+use serde::{Deserialize, Serialize};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything that can be set.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// This process.
+    pub node: NodeConfig,
+    /// The HTTP port.
+    pub http: HttpConfig,
+    /// The peer port and the ReplicaActors.
+    pub peer: PeerConfig,
+    /// Which nodes belong together, and what they promise.
+    pub cluster: ClusterConfig,
+    /// The store on disk.
+    pub store: StoreConfig,
+    /// How much memory it may take.
+    pub memory: MemoryConfig,
+}
+
+/// `[node]`: this process.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NodeConfig {
+    /// Its name among the peers.
+    #[serde(with = "node_name")]
+    pub name: NodeName,
+    /// Directory of sealed bytes.
+    pub data: PathBuf,
+    /// Directory of the key ring; never inside `data`.
+    pub key_dir: PathBuf,
+    /// HTTP workers and store threads; 0 means one per core. See `Config::threads`.
+    pub threads: usize,
+    /// Log filter, as `info` or `info,boveda::http=debug`.
+    pub log: String,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        NodeConfig {
+            name: NodeName::parse("boveda").expect("the default name follows the rule"),
+            data: "./boveda-data".into(),
+            key_dir: "./boveda-keys".into(),
+            threads: 0,
+            log: "info".to_owned(),
+        }
+    }
+}
+
+/// `[http]`: the port for people and programs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpConfig {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// Accepts that anyone who reaches `listen` may read, write and delete.
+    pub insecure_open: bool,
+    /// Largest body of one object.
+    #[serde(with = "size")]
+    pub body_max: u64,
+    /// Longest silence of a client in mid-request.
+    #[serde(with = "period")]
+    pub idle_timeout: Duration,
+    /// Longest time for a request line and its headers.
+    #[serde(with = "period")]
+    pub header_timeout: Duration,
+    /// Requests at work at once; more are answered 503.
+    pub requests_max: u64,
+    /// Body bytes held in memory at once, all requests together.
+    #[serde(with = "size")]
+    pub in_flight_bytes_max: u64,
+    /// Open connections at once, all workers together.
+    pub connections_max: usize,
+    /// How long an idle connection stays open.
+    #[serde(with = "period")]
+    pub keep_alive: Duration,
+    /// How long open requests may go on after SIGTERM.
+    #[serde(with = "period")]
+    pub drain_timeout: Duration,
+    /// How long new requests are still served after SIGTERM, while `/readyz` already says no.
+    #[serde(with = "period")]
+    pub ready_grace: Duration,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        HttpConfig {
+            listen: loopback(5000),
+            insecure_open: false,
+            body_max: 5 << 40,
+            idle_timeout: Duration::from_secs(30),
+            header_timeout: Duration::from_secs(10),
+            requests_max: 1024,
+            in_flight_bytes_max: 128 << 20,
+            connections_max: 4096,
+            keep_alive: Duration::from_secs(75),
+            drain_timeout: Duration::from_secs(25),
+            ready_grace: Duration::ZERO,
+        }
+    }
+}
+
+/// `[peer]`: what goes between nodes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PeerConfig {
+    /// Address and port; every frame there is authenticated.
+    pub listen: SocketAddr,
+    /// ReplicaActors in the pool of each peer.
+    pub replicas_per_peer: usize,
+    /// Pause between signs of life on a link that carries nothing else.
+    #[serde(with = "period")]
+    pub heartbeat: Duration,
+    /// Longest time to open a connection.
+    #[serde(with = "period")]
+    pub timeout_connect: Duration,
+    /// Longest silence in a request that was sent.
+    #[serde(with = "period")]
+    pub timeout_request: Duration,
+    /// Longest wait after the first failure.
+    #[serde(with = "period")]
+    pub backoff_base: Duration,
+    /// Longest wait after any failure.
+    #[serde(with = "period")]
+    pub backoff_cap: Duration,
+    /// Changes offered to a peer in one message.
+    pub batch_changes_max: usize,
+    /// Bytes of records sent to a peer in one message.
+    #[serde(with = "size")]
+    pub batch_bytes_max: u64,
+}
+
+impl PeerConfig {
+    /// The two backoff keys as one value.
+    pub fn backoff(&self) -> Backoff {
+        Backoff { base: self.backoff_base, cap: self.backoff_cap }
+    }
+}
+
+impl Default for PeerConfig {
+    fn default() -> Self {
+        PeerConfig {
+            listen: loopback(super::peers::PEER_PORT),
+            replicas_per_peer: 5,
+            heartbeat: Duration::from_secs(5),
+            timeout_connect: Duration::from_secs(3),
+            timeout_request: Duration::from_secs(30),
+            backoff_base: Duration::from_millis(100),
+            backoff_cap: Duration::from_secs(10),
+            batch_changes_max: 1000,
+            batch_bytes_max: 4 << 20,
+        }
+    }
+}
+
+/// `[cluster]`: which nodes belong together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClusterConfig {
+    /// The cluster's id; `None` derives it from the first generation of the key ring.
+    #[serde(with = "cluster_id_or_auto")]
+    pub id: Option<ClusterId>,
+    /// What an answered write has survived.
+    pub durability: Durability,
+    /// All nodes, this one included or not. See `Config::others`.
+    pub peers: Vec<PeerEntry>,
+}
+
+impl Default for ClusterConfig {
+    fn default() -> Self {
+        ClusterConfig { id: None, durability: Durability::Local, peers: Vec::new() }
+    }
+}
+
+/// `[store]`: the store on disk.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreConfig {
+    /// Largest body that lives in its record.
+    #[serde(with = "size")]
+    pub inline_max: u64,
+    /// Size at which a file of the commit log is closed and the next begun.
+    #[serde(with = "size")]
+    pub log_bytes: u64,
+    /// Cache of sealed records and small bodies.
+    #[serde(with = "size")]
+    pub cache_bytes: u64,
+    /// Cache of index pages.
+    #[serde(with = "size")]
+    pub index_cache_bytes: u64,
+    /// Room on the disk that new bytes never take.
+    #[serde(with = "size")]
+    pub reserve_bytes: u64,
+    /// How old a file without a record must be before it is swept.
+    #[serde(with = "period")]
+    pub orphan_grace: Duration,
+    /// Longest time between two checkpoints of the index, while there is something to write.
+    #[serde(with = "period")]
+    pub checkpoint_interval: Duration,
+    /// Most log bytes that the index may lag behind before a checkpoint.
+    #[serde(with = "size")]
+    pub checkpoint_bytes: u64,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        StoreConfig {
+            inline_max: 64 << 10,
+            log_bytes: 64 << 20,
+            cache_bytes: 64 << 20,
+            index_cache_bytes: 32 << 20,
+            reserve_bytes: 256 << 20,
+            orphan_grace: Duration::from_secs(3600),
+            checkpoint_interval: Duration::from_secs(30),
+            checkpoint_bytes: 32 << 20,
+        }
+    }
+}
+
+/// `[memory]`: how much the process may take.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MemoryConfig {
+    /// The ceiling; `None` takes the cgroup's limit, or a quarter of the machine's memory.
+    #[serde(with = "size_or_auto")]
+    pub ceiling: Option<u64>,
+}
+
+impl Config {
+    /// The nodes to replicate to: the peers without this node itself.
+    pub fn others(&self) -> impl Iterator<Item = &PeerEntry> {
+        self.cluster.peers.iter().filter(|peer| peer.name != self.node.name)
+    }
+
+    /// How many threads to run: the setting, or one per core.
+    pub fn threads(&self) -> usize {
+        match self.node.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            n => n,
+        }
+    }
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}

@@ -1,0 +1,135 @@
+//! The simulation itself: what must survive does, what may be lost is lost in some run.
+
+use super::*;
+use crate::disk::place;
+use std::collections::BTreeSet;
+
+const DIR: &str = "/d";
+
+fn disk(seed: u64) -> CrashDisk {
+    let disk = CrashDisk::new(seed);
+    disk.create_dir_all(Path::new(DIR)).expect("creates");
+    disk
+}
+
+fn path(name: &str) -> PathBuf {
+    Path::new(DIR).join(name)
+}
+
+#[test]
+fn synced_bytes_survive_and_unsynced_ones_tear() {
+    let mut outcomes = BTreeSet::new();
+    for seed in 0..300 {
+        let disk = disk(seed);
+        let file = disk.create_new(&path("f")).expect("creates");
+        file.write_at(0, &[1; 2048]).expect("writes");
+        file.sync_data().expect("syncs");
+        disk.sync_dir(Path::new(DIR)).expect("syncs");
+        file.write_at(0, &[2; 1024]).expect("writes");
+        file.write_at(2048, &[2; 512]).expect("writes");
+        let after = disk.after_power_loss();
+        let bytes = after.read_raw(&path("f")).expect("the name is durable");
+        assert!(bytes.len() == 2048 || bytes.len() == 2560, "seed {seed}");
+        assert_eq!(&bytes[1024..2048], &[1; 1024], "seed {seed}: synced and not overwritten");
+        for sector in bytes.chunks(512) {
+            assert!(sector.iter().all(|b| b == &sector[0]), "seed {seed}: sectors are whole");
+        }
+        outcomes.insert(bytes.chunks(512).map(|s| s[0]).collect::<Vec<_>>());
+        assert_eq!(disk.after_power_loss().read_raw(&path("f")).is_ok(), after.exists(&path("f")).expect("answers"));
+    }
+    for expected in [&[1, 1, 1, 1][..], &[2, 2, 1, 1, 2], &[1, 2, 1, 1], &[1, 1, 1, 1, 2]] {
+        assert!(outcomes.contains(expected), "{expected:?} among {outcomes:?}");
+    }
+}
+
+#[test]
+fn names_survive_only_with_their_directory() {
+    let mut outcomes = BTreeSet::new();
+    for seed in 0..300 {
+        let disk = disk(seed);
+        for name in ["a", "b"] {
+            disk.create_new(&path(name)).expect("creates").write_at(0, name.as_bytes()).expect("writes");
+            disk.open(&path(name)).expect("opens").sync_data().expect("syncs");
+        }
+        disk.sync_dir(Path::new(DIR)).expect("syncs");
+        disk.rename(&path("a"), &path("b")).expect("renames");
+        disk.create_new(&path("c")).expect("creates");
+        let after = disk.after_power_loss();
+        let names: Vec<_> = after.files().into_iter().map(|p| p.display().to_string()).collect();
+        let b = after.read_raw(&path("b")).expect("b always exists");
+        assert_eq!(names.contains(&"/d/a".to_owned()), b == b"b", "seed {seed}: the rename is whole");
+        outcomes.insert((names, b));
+    }
+    assert_eq!(outcomes.len(), 4, "{outcomes:?}");
+}
+
+#[test]
+fn power_goes_at_the_announced_sync_and_stays_away() {
+    let disk = disk(1).stopping_at(1);
+    let file = disk.create_new(&path("f")).expect("creates");
+    file.write_at(0, b"x").expect("writes");
+    file.sync_data().expect("first sync");
+    assert_eq!(disk.syncs(), 2, "the directory and the file");
+    assert!(disk.sync_dir(Path::new(DIR)).is_err() && disk.is_dead());
+    assert!(
+        file.read_at(0, &mut [0]).is_err() && file.write_at(0, b"y").is_err() && disk.list(Path::new(DIR)).is_err()
+    );
+    assert!(disk.after_power_loss().list(Path::new(DIR)).is_ok());
+}
+
+#[test]
+fn one_seed_one_outcome() {
+    let run = |seed| {
+        let disk = disk(seed);
+        let file = disk.create_new(&path("f")).expect("creates");
+        disk.sync_dir(Path::new(DIR)).expect("syncs");
+        (0..50u64).for_each(|i| file.write_at(i * 300, &[7; 700]).expect("writes"));
+        (disk.after_power_loss().dump(), disk.after_power_loss().dump())
+    };
+    assert_eq!(run(5), run(5));
+    assert_ne!(run(5), run(6));
+}
+
+#[test]
+fn writes_fail_on_request_and_leave_half() {
+    let disk = disk(1);
+    let file = disk.create_new(&path("f")).expect("creates");
+    disk.fail_writes_after(1, io::ErrorKind::StorageFull);
+    file.write_at(0, b"ab").expect("writes");
+    assert_eq!(file.write_at(2, b"cdef").expect_err("full").kind(), io::ErrorKind::StorageFull);
+    assert_eq!(file.len().expect("has a length"), 4);
+    disk.heal();
+    file.write_at(2, b"cdef").expect("writes");
+}
+
+#[test]
+fn replace_leaves_old_or_new_after_any_power_loss() {
+    let target = path("f");
+    for seed in 0..50 {
+        for stop_at in 0..=2 {
+            let disk = disk(seed);
+            place::replace(&disk, &target, b"old").expect("places");
+            let disk = disk.stopping_at(stop_at);
+            let done = place::replace(&disk, &target, b"newer").is_ok();
+            let after = disk.after_power_loss();
+            let bytes = after.read_raw(&target).expect("one of them");
+            assert!(bytes == b"newer" || (!done && bytes == b"old"), "seed {seed} stop_at {stop_at}");
+            place::sweep(&after, Path::new(DIR)).expect("sweeps");
+            place::replace(&after, &target, b"again").expect("a leftover is no obstacle once swept");
+        }
+    }
+}
+
+#[test]
+fn damage_reaches_open_handles_and_copies_are_apart() {
+    let disk = disk(1);
+    let file = disk.create_new(&path("f")).expect("creates");
+    file.write_at(0, &[0; 10]).expect("writes");
+    file.sync_data().expect("syncs");
+    let copy = disk.copy();
+    disk.flip(&path("f"), 3, 0x80).expect("flips");
+    let mut byte = [0];
+    disk.sync_dir(Path::new(DIR)).expect("syncs");
+    file.read_at(3, &mut byte).expect("reads");
+    assert_eq!((byte[0], copy.read_raw(&path("f")).expect("reads")[3]), (0x80, 0));
+}

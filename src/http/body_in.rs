@@ -1,0 +1,250 @@
+//! Bodies on their way in: received with limits, gathered into pieces, handed to the store.
+//!
+//! Invariants
+//! - No byte is read before a permit is held, and no more than the permit's window is in memory:
+//!   one piece at the store, one being gathered.
+//! - A body that breaks off, falls silent, is longer than allowed or other than announced ends the
+//!   upload: the store's handle is dropped, and nothing becomes visible.
+//! - The store is told to finish only after the sender's last byte was counted.
+
+use super::Worker;
+use super::errors::HttpError;
+use crate::actors::messages::{AppendUpload, BeginUpload, FinishUpload, NewObject, PIECE_BYTES, PutSmall, Written};
+use crate::base::{ObjectName, Permit};
+use actix_web::HttpRequest;
+use actix_web::dev::Payload;
+use actix_web::http::header;
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Most bytes of one upload that are in memory at once.
+pub(super) const WINDOW_BYTES: u64 = 2 * PIECE_BYTES as u64;
+/// Least that a request's permit counts for its body.
+const PERMIT_BYTES_MIN: u64 = 4096;
+/// Bytes that are still read from a refused sender, so that the connection can be used again.
+const SETTLE_BYTES_MAX: u64 = 64 * 1024;
+/// For how long.
+const SETTLE_TIME_MAX: Duration = Duration::from_millis(500);
+/// Chunks smaller than this are copied together, so that a piece has few parts.
+const SMALL_CHUNK_BYTES: usize = 4096;
+/// So many small chunks are kept as they are: the body of a small object is not copied.
+const SMALL_CHUNKS_KEPT: usize = 16;
+
+/// Where a body's bytes come from.
+pub(super) trait Source {
+    /// The next bytes; `None` after the last.
+    async fn next(&mut self) -> Result<Option<Bytes>, HttpError>;
+}
+
+/// A request's body, with its limits.
+pub(super) struct Incoming {
+    payload: Payload,
+    announced: Option<u64>,
+    seen: u64,
+    max: u64,
+    idle: Duration,
+    state: Reading,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    Open,
+    Ended,
+    Failed,
+}
+
+impl Incoming {
+    pub(super) fn new(req: &HttpRequest, payload: Payload, max: u64, idle: Duration) -> Self {
+        let chunked = req.headers().contains_key(header::TRANSFER_ENCODING);
+        let announced = match req.headers().get(header::CONTENT_LENGTH) {
+            Some(value) if !chunked => value.to_str().ok().and_then(|text| text.trim().parse().ok()),
+            None if !chunked => Some(0),
+            _ => None,
+        };
+        let state = if announced == Some(0) { Reading::Ended } else { Reading::Open };
+        Incoming { payload, announced, seen: 0, max, idle, state }
+    }
+
+    /// Bytes that the client announced.
+    pub(super) fn announced(&self) -> Option<u64> {
+        self.announced
+    }
+
+    /// Bytes received so far.
+    pub(super) fn seen(&self) -> u64 {
+        self.seen
+    }
+
+    /// Refuses at once what is announced as too large.
+    pub(super) fn check_announced(&self) -> Result<(), HttpError> {
+        if self.announced.is_some_and(|len| len > self.max) {
+            return Err(HttpError::TooLarge { max: self.max });
+        }
+        Ok(())
+    }
+
+    async fn receive(&mut self) -> Result<Option<Bytes>, HttpError> {
+        if self.state == Reading::Ended {
+            return Ok(None);
+        }
+        match timeout(self.idle, self.payload.next()).await.map_err(|_| HttpError::Silent)? {
+            Some(Ok(chunk)) => {
+                self.seen = self.seen.saturating_add(chunk.len() as u64);
+                if self.seen > self.max {
+                    return Err(HttpError::TooLarge { max: self.max });
+                }
+                Ok(Some(chunk))
+            }
+            Some(Err(cause)) => Err(HttpError::BrokenBody(cause)),
+            None if self.announced.is_some_and(|len| len != self.seen) => Err(HttpError::BodyLength),
+            None => {
+                self.state = Reading::Ended;
+                Ok(None)
+            }
+        }
+    }
+
+    /// After an answer is ready: reads what little may be left, so that the connection can be used
+    /// again. A body that does not end within the bounds comes back and must live as long as the
+    /// answer: it tells the server to close the connection gently instead of reading for ever.
+    pub(super) async fn settle(mut self) -> Option<Payload> {
+        if self.state == Reading::Open {
+            let most = self.seen + SETTLE_BYTES_MAX;
+            if self.announced.is_some_and(|len| len > most) {
+                return Some(self.payload);
+            }
+            self.max = most;
+            let rest = async { while let Ok(Some(_)) = self.next().await {} };
+            let _ = timeout(SETTLE_TIME_MAX, rest).await;
+        }
+        (self.state != Reading::Ended).then_some(self.payload)
+    }
+}
+
+impl Source for Incoming {
+    async fn next(&mut self) -> Result<Option<Bytes>, HttpError> {
+        if self.state == Reading::Failed {
+            return Err(HttpError::BodyLength);
+        }
+        let result = self.receive().await;
+        if result.is_err() {
+            self.state = Reading::Failed;
+        }
+        result
+    }
+}
+
+/// The permit for a body of that length, or the refusal.
+pub(super) fn permit_for(worker: &Worker, len: Option<u64>) -> Result<Permit, HttpError> {
+    let bytes = len.map_or(WINDOW_BYTES, |len| len.clamp(PERMIT_BYTES_MIN, WINDOW_BYTES));
+    worker.shared.budget.try_claim(bytes).ok_or(HttpError::SlowDown)
+}
+
+/// Stores all of `source` as one object. `len` is what the sender announced of it, if it did.
+pub(super) async fn store<S: Source>(
+    worker: &Worker,
+    at: ObjectName,
+    head: NewObject,
+    len: Option<u64>,
+    permit: Permit,
+    source: &mut S,
+) -> Result<Written, HttpError> {
+    let inline_max = worker.shared.settings.inline_max;
+    let mut piece = Piece::default();
+    // An announced large body is begun before it is read: a missing bucket or a full disk is told at once.
+    if len.is_none_or(|len| len <= inline_max as u64) {
+        loop {
+            match source.next().await? {
+                Some(chunk) => piece.push(chunk),
+                None => {
+                    let put = PutSmall { at, head, body: piece.take(), permit: Some(permit) };
+                    return Ok(worker.links.put_small.send(put).await??);
+                }
+            }
+            if piece.len > inline_max {
+                break;
+            }
+        }
+    }
+    let begin = BeginUpload { at, head, len_hint: len, permit: Some(permit) };
+    let mut upload = worker.links.begin_upload.send(begin).await??;
+    let mut ended = fill(source, &mut piece).await?;
+    while !ended {
+        // One piece is sealed and written while the next one is received: sending starts the work,
+        // awaiting fetches its result.
+        let append = worker.links.append_upload.send(AppendUpload { upload, data: piece.take() });
+        ended = fill(source, &mut piece).await?;
+        upload = append.await??;
+    }
+    if piece.len > 0 {
+        upload = worker.links.append_upload.send(AppendUpload { upload, data: piece.take() }).await??;
+    }
+    Ok(worker.links.finish_upload.send(FinishUpload { upload }).await??)
+}
+
+/// Gathers a whole piece; true when the sender has no more.
+async fn fill<S: Source>(source: &mut S, piece: &mut Piece) -> Result<bool, HttpError> {
+    while piece.len < PIECE_BYTES {
+        match source.next().await? {
+            Some(chunk) => piece.push(chunk),
+            None => return Ok(true),
+        }
+    }
+    Ok(false)
+}
+
+/// A piece being gathered.
+#[derive(Default)]
+struct Piece {
+    done: Vec<Bytes>,
+    small: BytesMut,
+    len: usize,
+}
+
+impl Piece {
+    fn push(&mut self, chunk: Bytes) {
+        self.len += chunk.len();
+        if chunk.len() < SMALL_CHUNK_BYTES && self.done.len() >= SMALL_CHUNKS_KEPT {
+            self.small.extend_from_slice(&chunk);
+            return;
+        }
+        self.seal_small();
+        self.done.push(chunk);
+    }
+
+    fn seal_small(&mut self) {
+        if !self.small.is_empty() {
+            self.done.push(self.small.split().freeze());
+        }
+    }
+
+    fn take(&mut self) -> Vec<Bytes> {
+        self.seal_small();
+        self.len = 0;
+        std::mem::take(&mut self.done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_of_tiny_chunks_has_few_parts_and_the_same_bytes() {
+        let mut piece = Piece::default();
+        let mut expected = Vec::new();
+        for n in 0..100_000usize {
+            let size = if n % 1000 == 999 { SMALL_CHUNK_BYTES } else { 1 + n % 3 };
+            let chunk = vec![n.to_le_bytes()[0]; size];
+            expected.extend_from_slice(&chunk);
+            piece.push(chunk.into());
+        }
+        assert_eq!(piece.len, expected.len());
+        let parts = piece.take();
+        assert!(parts.len() < 250, "{}", parts.len());
+        assert_eq!(parts.concat(), expected);
+        assert!(piece.take().is_empty());
+    }
+}

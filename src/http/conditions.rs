@@ -1,0 +1,235 @@
+//! Conditional reads, in the order of RFC 9110 section 13.2.2, and conditions on writes refused.
+//!
+//! A condition on a write needs voting among the copies, which this release has not: it is
+//! answered with 501, never ignored, because an ignored `If-None-Match` costs somebody their data.
+
+use super::errors::HttpError;
+use actix_web::http::header::{self, HeaderMap, HeaderName};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// What the conditions of a read say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Serve,
+    NotModified,
+    Failed,
+}
+
+/// Evaluates the conditions of a GET or HEAD against an object. `etag` comes without quotes.
+pub(super) fn judge_read(headers: &HeaderMap, etag: &str, written_ms: u64) -> Verdict {
+    let modified = whole_seconds(written_ms);
+    if headers.contains_key(header::IF_MATCH) {
+        if !lists(headers, &header::IF_MATCH, etag, Compare::Strong) {
+            return Verdict::Failed;
+        }
+    } else if date(headers, &header::IF_UNMODIFIED_SINCE).is_some_and(|since| modified > since) {
+        return Verdict::Failed;
+    }
+    if headers.contains_key(header::IF_NONE_MATCH) {
+        if lists(headers, &header::IF_NONE_MATCH, etag, Compare::Weak) {
+            return Verdict::NotModified;
+        }
+    } else if date(headers, &header::IF_MODIFIED_SINCE).is_some_and(|since| modified <= since) {
+        return Verdict::NotModified;
+    }
+    Verdict::Serve
+}
+
+/// Whether a `Range` may be honoured: no `If-Range`, or one that names exactly this state.
+pub(super) fn range_applies(headers: &HeaderMap, etag: &str, written_ms: u64) -> bool {
+    let Some(value) = headers.get(header::IF_RANGE) else { return true };
+    let Ok(text) = value.to_str() else { return false };
+    match httpdate::parse_http_date(text) {
+        Ok(date) => date == whole_seconds(written_ms),
+        Err(_) => text.trim().strip_prefix('"').and_then(|t| t.strip_suffix('"')) == Some(etag),
+    }
+}
+
+/// Headers that change what a write means and that this release does not honour.
+const NOT_ON_WRITES: [(HeaderName, &str); 11] = [
+    (header::IF_MATCH, "conditional writes"),
+    (header::IF_NONE_MATCH, "conditional writes"),
+    (header::IF_MODIFIED_SINCE, "conditional writes"),
+    (header::IF_UNMODIFIED_SINCE, "conditional writes"),
+    (header::IF_RANGE, "conditional writes"),
+    (header::RANGE, "writing a range"),
+    (header::CONTENT_RANGE, "writing a range"),
+    (HeaderName::from_static("content-md5"), "checksums in headers"),
+    (HeaderName::from_static("digest"), "checksums in headers"),
+    (HeaderName::from_static("content-digest"), "checksums in headers"),
+    (HeaderName::from_static("repr-digest"), "checksums in headers"),
+];
+
+/// Refuses a write that asks for more than it would get.
+pub(super) fn plain_write(headers: &HeaderMap) -> Result<(), HttpError> {
+    for (name, what) in &NOT_ON_WRITES {
+        if headers.contains_key(name) {
+            return Err(HttpError::NotImplemented(what));
+        }
+    }
+    if headers.contains_key(header::TRAILER) {
+        return Err(HttpError::NotImplemented("trailers"));
+    }
+    let coded = |v: &header::HeaderValue| !v.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity");
+    if headers.get_all(header::CONTENT_ENCODING).any(coded) {
+        return Err(HttpError::NotImplemented("Content-Encoding"));
+    }
+    if headers.keys().any(|name| name.as_str().starts_with("x-amz-")) {
+        return Err(HttpError::NotImplemented("x-amz-* headers on this port"));
+    }
+    Ok(())
+}
+
+fn whole_seconds(ms: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(ms / 1000)
+}
+
+/// A date that does not parse is no condition (RFC 9110 section 13.1.3).
+fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
+    httpdate::parse_http_date(headers.get(name)?.to_str().ok()?).ok()
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Compare {
+    Strong,
+    Weak,
+}
+
+/// Whether a list of entity tags, over all lines of that header, holds `etag` or is `*`.
+fn lists(headers: &HeaderMap, name: &HeaderName, etag: &str, compare: Compare) -> bool {
+    headers.get_all(name).any(|line| line.to_str().is_ok_and(|line| list_holds(line, etag, compare)))
+}
+
+/// Tags may hold commas between their quotes; tags without quotes, which some clients send, are
+/// taken as they stand.
+fn list_holds(line: &str, etag: &str, compare: Compare) -> bool {
+    if line.trim() == "*" {
+        return true;
+    }
+    let mut rest = line;
+    loop {
+        rest = rest.trim_start_matches([' ', '\t', ',']);
+        if rest.is_empty() {
+            return false;
+        }
+        let weak = rest.starts_with("W/");
+        let body = if weak { &rest[2..] } else { rest };
+        let (tag, after) = match body.strip_prefix('"') {
+            Some(quoted) => match quoted.split_once('"') {
+                Some((tag, after)) => (tag, after),
+                None => return false,
+            },
+            None => {
+                let (tag, after) = body.split_once(',').unwrap_or((body, ""));
+                (tag.trim_end(), after)
+            }
+        };
+        if tag == etag && (compare == Compare::Weak || !weak) {
+            return true;
+        }
+        rest = after;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::http::header::HeaderValue;
+
+    fn headers(all: &[(&str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in all {
+            map.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
+        }
+        map
+    }
+
+    /// Sun, 06 Nov 1994 08:49:37 GMT, and a bit.
+    const WRITTEN_MS: u64 = 784_111_777_450;
+    const AT: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    const BEFORE: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
+    const AFTER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
+
+    #[test]
+    fn one_condition_at_a_time() {
+        use Verdict::{Failed, NotModified, Serve};
+        for (name, value, expected) in [
+            ("if-match", "\"e\"", Serve),
+            ("if-match", "*", Serve),
+            ("if-match", "\"x\", \"e\"", Serve),
+            ("if-match", "\"x,\",\"e\"", Serve),
+            ("if-match", "e", Serve),
+            ("if-match", "W/\"e\"", Failed),
+            ("if-match", "\"x\"", Failed),
+            ("if-match", "\"e", Failed),
+            ("if-match", "", Failed),
+            ("if-none-match", "\"e\"", NotModified),
+            ("if-none-match", "W/\"e\"", NotModified),
+            ("if-none-match", "*", NotModified),
+            ("if-none-match", "\"x\" , W/\"e\"", NotModified),
+            ("if-none-match", "x, e", NotModified),
+            ("if-none-match", "\"x\"", Serve),
+            ("if-none-match", "\"x, e\"", Serve),
+            ("if-modified-since", AT, NotModified),
+            ("if-modified-since", AFTER, NotModified),
+            ("if-modified-since", BEFORE, Serve),
+            ("if-modified-since", "yesterday", Serve),
+            ("if-unmodified-since", AT, Serve),
+            ("if-unmodified-since", AFTER, Serve),
+            ("if-unmodified-since", BEFORE, Failed),
+            ("if-unmodified-since", "yesterday", Serve),
+        ] {
+            assert_eq!(judge_read(&headers(&[(name, value)]), "e", WRITTEN_MS), expected, "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn precedence() {
+        for (all, expected) in [
+            (&[("if-match", "\"e\""), ("if-unmodified-since", BEFORE)][..], Verdict::Serve),
+            (&[("if-none-match", "\"x\""), ("if-modified-since", AT)], Verdict::Serve),
+            (&[("if-match", "\"x\""), ("if-none-match", "\"e\"")], Verdict::Failed),
+            (&[("if-match", "\"e\""), ("if-none-match", "\"e\"")], Verdict::NotModified),
+            (&[("if-match", "\"x\""), ("if-match", "\"e\"")], Verdict::Serve),
+        ] {
+            assert_eq!(judge_read(&headers(all), "e", WRITTEN_MS), expected, "{all:?}");
+        }
+    }
+
+    #[test]
+    fn if_range_is_exact_and_strong() {
+        for (value, expected) in [
+            ("\"e\"", true),
+            ("W/\"e\"", false),
+            ("\"x\"", false),
+            (AT, true),
+            (AFTER, false),
+            (BEFORE, false),
+            ("e", false),
+        ] {
+            assert_eq!(range_applies(&headers(&[("if-range", value)]), "e", WRITTEN_MS), expected, "{value}");
+        }
+        assert!(range_applies(&headers(&[]), "e", WRITTEN_MS));
+    }
+
+    #[test]
+    fn writes_are_plain_or_refused() {
+        assert!(plain_write(&headers(&[("content-type", "a/b"), ("content-encoding", "identity")])).is_ok());
+        for name in [
+            "if-match",
+            "if-none-match",
+            "if-modified-since",
+            "if-unmodified-since",
+            "range",
+            "content-range",
+            "content-md5",
+            "content-digest",
+            "x-amz-checksum-crc32",
+            "x-amz-anything",
+            "trailer",
+            "content-encoding",
+        ] {
+            assert!(plain_write(&headers(&[(name, "*")])).is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! The one place that turns what went wrong into a status, a code and a text for the client.
+//!
+//! Invariants
+//! - A client's text names no path, no key and nothing of the inside; the log's text is another.
+//! - The notebook's routes answer in Spanish, everything else in English; codes are the same.
+//! - A fault of ours is logged here once, with its causes and the request id, and nowhere else.
+
+use super::multipart::FormError;
+use super::request_id::RequestId;
+use crate::base::NameError;
+use crate::store::StoreError;
+use actix::MailboxError;
+use actix_web::error::PayloadError;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpResponse, HttpResponseBuilder};
+use std::error::Error as _;
+use std::fmt::Write as _;
+
+/// Why a request was not served.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum HttpError {
+    #[error("no such route")]
+    NoRoute,
+    #[error("method not allowed")]
+    Method { allow: &'static str },
+    #[error("bad target: {0}")]
+    Target(&'static str),
+    #[error(transparent)]
+    Name(#[from] NameError),
+    #[error("bad query: {0}")]
+    Query(&'static str),
+    #[error("bad header: {0}")]
+    Header(&'static str),
+    #[error("not implemented: {0}")]
+    NotImplemented(&'static str),
+    #[error("the body is larger than {max} bytes")]
+    TooLarge { max: u64 },
+    #[error("the sender fell silent")]
+    Silent,
+    #[error("the body ended too early or late")]
+    BodyLength,
+    #[error("the body broke off")]
+    BrokenBody(#[source] PayloadError),
+    #[error(transparent)]
+    Form(#[from] FormError),
+    #[error("out of permits")]
+    SlowDown,
+    #[error("range outside the object")]
+    Unsatisfiable { len: u64 },
+    #[error("precondition failed")]
+    Precondition,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the store did not answer")]
+    Mailbox(#[from] MailboxError),
+    #[error("{0}")]
+    Broken(&'static str),
+}
+
+/// Status, code, English and Spanish text.
+type Answer = (StatusCode, &'static str, &'static str, &'static str);
+
+impl HttpError {
+    fn answer(&self) -> Answer {
+        use StatusCode as S;
+        match self {
+            HttpError::NoRoute => {
+                (S::NOT_FOUND, "NoSuchRoute", "there is nothing at this path", "no hay nada en esta ruta")
+            }
+            HttpError::Method { .. } => (
+                S::METHOD_NOT_ALLOWED,
+                "MethodNotAllowed",
+                "this path does not take this method; see the Allow header",
+                "esta ruta no admite este método; véase la cabecera Allow",
+            ),
+            HttpError::Target(why) => (S::BAD_REQUEST, "InvalidEscape", why, "el nombre no es UTF-8 bien codificado"),
+            HttpError::Name(NameError::Bucket) => (
+                S::BAD_REQUEST,
+                "InvalidBucketName",
+                "a bucket name has 3 to 63 characters of a-z, 0-9, '.' and '-', and begins and ends with a letter or digit",
+                "el nombre del depósito no es válido",
+            ),
+            HttpError::Name(NameError::Key) => (
+                S::BAD_REQUEST,
+                "InvalidKey",
+                "an object key has 1 to 1024 bytes of UTF-8",
+                "el nombre del archivo debe tener de 1 a 1024 bytes",
+            ),
+            HttpError::Query(why) => {
+                (S::BAD_REQUEST, "InvalidQuery", why, "los parámetros de la consulta no son válidos")
+            }
+            HttpError::Header(why) => (S::BAD_REQUEST, "InvalidHeader", why, "una cabecera no es válida"),
+            HttpError::NotImplemented(what) => {
+                (S::NOT_IMPLEMENTED, "NotImplemented", what, "la petición exige algo que esta versión no ofrece")
+            }
+            HttpError::TooLarge { .. } => (
+                S::PAYLOAD_TOO_LARGE,
+                "EntityTooLarge",
+                "the body is larger than this node takes",
+                "el archivo es mayor de lo que este nodo admite",
+            ),
+            HttpError::Silent => (
+                S::REQUEST_TIMEOUT,
+                "RequestTimeout",
+                "no byte of the body came for too long",
+                "no llegó ningún byte durante demasiado tiempo",
+            ),
+            HttpError::BodyLength | HttpError::BrokenBody(_) => (
+                S::BAD_REQUEST,
+                "IncompleteBody",
+                "the body is not what its headers announce",
+                "el cuerpo no es el que anuncian sus cabeceras",
+            ),
+            HttpError::Form(form) => form_answer(form),
+            HttpError::SlowDown => (
+                S::SERVICE_UNAVAILABLE,
+                "SlowDown",
+                "too much is in flight; try again later",
+                "hay demasiadas peticiones en curso; inténtelo más tarde",
+            ),
+            HttpError::Unsatisfiable { .. } => (
+                S::RANGE_NOT_SATISFIABLE,
+                "InvalidRange",
+                "the range lies outside the object",
+                "el rango queda fuera del archivo",
+            ),
+            HttpError::Precondition => (
+                S::PRECONDITION_FAILED,
+                "PreconditionFailed",
+                "a condition of the request does not hold",
+                "no se cumple una condición de la petición",
+            ),
+            HttpError::Store(store) => store_answer(store),
+            HttpError::Mailbox(_) => (
+                S::SERVICE_UNAVAILABLE,
+                "Unavailable",
+                "the store does not answer; try again later",
+                "el almacén no responde; inténtelo más tarde",
+            ),
+            HttpError::Broken(_) => INTERNAL,
+        }
+    }
+
+    /// Whether the fault is on this side, so that somebody must look at the log.
+    fn is_ours(&self) -> bool {
+        match self {
+            HttpError::Store(e) => match e {
+                StoreError::Corrupt { .. }
+                | StoreError::Index(_)
+                | StoreError::Disk { .. }
+                | StoreError::ForeignKey { .. }
+                | StoreError::ForeignCluster { .. }
+                | StoreError::ForeignDirectory { .. } => true,
+                StoreError::NoSuchKey
+                | StoreError::NoSuchBucket
+                | StoreError::BucketNotEmpty
+                | StoreError::Mismatch(_)
+                | StoreError::Full
+                | StoreError::Poisoned
+                | StoreError::ShuttingDown => false,
+            },
+            HttpError::Mailbox(_) | HttpError::Broken(_) => true,
+            _ => false,
+        }
+    }
+
+    /// The answer to the client; logs what is ours.
+    pub(super) fn response(&self, id: &RequestId, spanish: bool) -> HttpResponse {
+        let (status, code, english, castellano) = self.answer();
+        if self.is_ours() {
+            log::error!("request {id}: {}", self.with_causes());
+        }
+        let mut builder = HttpResponseBuilder::new(status);
+        match self {
+            HttpError::Method { allow } => {
+                builder.insert_header((header::ALLOW, HeaderValue::from_static(allow)));
+            }
+            HttpError::Unsatisfiable { len } => {
+                builder.insert_header((header::CONTENT_RANGE, format!("bytes */{len}")));
+            }
+            _ if status == StatusCode::SERVICE_UNAVAILABLE => {
+                builder.insert_header((header::RETRY_AFTER, HeaderValue::from_static("1")));
+            }
+            _ => {}
+        }
+        let message = if spanish { castellano } else { english };
+        let body = ErrorBody { error: message, code, request_id: id.as_str() };
+        super::json(&mut builder, &body)
+    }
+
+    /// The error and all its causes on one line, for the log.
+    pub(super) fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(next) = cause {
+            let _ = write!(text, ": {next}");
+            cause = next.source();
+        }
+        text
+    }
+}
+
+const INTERNAL: Answer = (
+    StatusCode::INTERNAL_SERVER_ERROR,
+    "InternalError",
+    "something failed on this node; its log has the request id",
+    "algo falló en este nodo; su registro tiene el identificador de la petición",
+);
+
+fn store_answer(error: &StoreError) -> Answer {
+    use StatusCode as S;
+    match error {
+        StoreError::NoSuchKey => (S::NOT_FOUND, "NoSuchKey", "there is no such object", "el archivo no existe"),
+        StoreError::NoSuchBucket => (S::NOT_FOUND, "NoSuchBucket", "there is no such bucket", "el depósito no existe"),
+        StoreError::BucketNotEmpty => {
+            (S::CONFLICT, "BucketNotEmpty", "the bucket still holds objects", "el depósito no está vacío")
+        }
+        StoreError::Corrupt { .. } => (
+            S::INTERNAL_SERVER_ERROR,
+            "Corrupt",
+            "the stored bytes do not open; no copy could replace them",
+            "los bytes guardados están dañados y ninguna copia pudo reemplazarlos",
+        ),
+        StoreError::Mismatch(_) => (
+            S::BAD_REQUEST,
+            "IncompleteBody",
+            "the body is not what its headers announce",
+            "el cuerpo no es el que anuncian sus cabeceras",
+        ),
+        StoreError::Full => (
+            S::INSUFFICIENT_STORAGE,
+            "InsufficientStorage",
+            "this node's disk is full; reads and deletes go on",
+            "el disco de este nodo está lleno; se puede leer y eliminar",
+        ),
+        StoreError::Poisoned => (
+            S::SERVICE_UNAVAILABLE,
+            "ReadOnly",
+            "this node takes no writes since its disk failed one; it must be restarted",
+            "este nodo no admite escrituras desde que su disco falló; hay que reiniciarlo",
+        ),
+        StoreError::ShuttingDown => (
+            S::SERVICE_UNAVAILABLE,
+            "ShuttingDown",
+            "this node is shutting down; try another or try again",
+            "este nodo se está apagando; inténtelo en otro o más tarde",
+        ),
+        StoreError::Index(_)
+        | StoreError::Disk { .. }
+        | StoreError::ForeignKey { .. }
+        | StoreError::ForeignCluster { .. }
+        | StoreError::ForeignDirectory { .. } => INTERNAL,
+    }
+}
+
+fn form_answer(error: &FormError) -> Answer {
+    let (code, english, castellano) = match error {
+        FormError::NotAForm => (
+            "InvalidForm",
+            "the body must be multipart/form-data with a boundary",
+            "el cuerpo debe ser multipart/form-data con su delimitador",
+        ),
+        FormError::NoFile => {
+            ("MissingFile", "the form has no file in the field 'archivo'", "falta el archivo en el campo 'archivo'")
+        }
+        FormError::NoFileName => ("MissingFileName", "the file has no name", "el archivo no tiene nombre"),
+        FormError::Cut => {
+            ("IncompleteBody", "the form ends before its last delimiter", "el formulario está incompleto")
+        }
+        FormError::TooMuch => (
+            "InvalidForm",
+            "the form holds too much besides the file",
+            "el formulario contiene demasiado además del archivo",
+        ),
+        FormError::Malformed(why) => ("InvalidForm", *why, "el formulario está mal construido"),
+        FormError::Encoded => {
+            return (
+                StatusCode::NOT_IMPLEMENTED,
+                "NotImplemented",
+                "Content-Transfer-Encoding in a form",
+                "Content-Transfer-Encoding en un formulario",
+            );
+        }
+    };
+    (StatusCode::BAD_REQUEST, code, english, castellano)
+}
+
+#[derive(serde::Serialize)]
+struct ErrorBody<'a> {
+    error: &'a str,
+    code: &'a str,
+    request_id: &'a str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::body::to_bytes;
+    use std::io;
+
+    fn all() -> Vec<HttpError> {
+        vec![
+            HttpError::NoRoute,
+            HttpError::Method { allow: "GET" },
+            HttpError::Target("t"),
+            HttpError::Name(NameError::Bucket),
+            HttpError::Name(NameError::Key),
+            HttpError::Query("q"),
+            HttpError::Header("h"),
+            HttpError::NotImplemented("n"),
+            HttpError::TooLarge { max: 1 },
+            HttpError::Silent,
+            HttpError::BodyLength,
+            HttpError::BrokenBody(PayloadError::Overflow),
+            HttpError::Form(FormError::NoFile),
+            HttpError::SlowDown,
+            HttpError::Unsatisfiable { len: 7 },
+            HttpError::Precondition,
+            HttpError::Store(StoreError::NoSuchKey),
+            HttpError::Store(StoreError::Full),
+            HttpError::Store(StoreError::Poisoned),
+            HttpError::Store(StoreError::Disk {
+                op: "read",
+                path: "/secret/place".into(),
+                source: io::Error::other("inner cause"),
+            }),
+            HttpError::Mailbox(MailboxError::Closed),
+            HttpError::Broken("b"),
+        ]
+    }
+
+    #[actix::test]
+    async fn every_error_is_json_with_code_and_id_and_without_paths() {
+        let id = RequestId::for_tests("abc-1");
+        for spanish in [false, true] {
+            for error in all() {
+                let response = error.response(&id, spanish);
+                let status = response.status();
+                assert!(status.is_client_error() || status.is_server_error());
+                assert_eq!(response.headers().contains_key("retry-after"), status == 503, "{error:?}");
+                assert_eq!(response.headers().get("content-type").unwrap(), "application/json");
+                let body = to_bytes(response.into_body()).await.unwrap();
+                let json: serde_json::Value = serde_json::from_slice(&body).unwrap();
+                assert_eq!(json["request_id"], "abc-1");
+                assert!(json["code"].as_str().is_some_and(|c| !c.is_empty()));
+                assert!(
+                    json["error"]
+                        .as_str()
+                        .is_some_and(|c| !c.is_empty() && !c.contains('/') || c.contains("multipart/"))
+                );
+                assert!(!String::from_utf8_lossy(&body).contains("secret"));
+            }
+        }
+    }
+
+    #[test]
+    fn statuses_that_clients_rely_on() {
+        let status = |e: HttpError| e.answer().0.as_u16();
+        assert_eq!(status(StoreError::Full.into()), 507);
+        assert_eq!(status(StoreError::BucketNotEmpty.into()), 409);
+        assert_eq!(status(StoreError::ShuttingDown.into()), 503);
+        assert_eq!(status(HttpError::Silent), 408);
+        assert_eq!(status(HttpError::TooLarge { max: 1 }), 413);
+        assert_eq!(status(HttpError::NotImplemented("x")), 501);
+    }
+
+    #[test]
+    fn the_log_has_the_causes() {
+        let error = all().into_iter().find(|e| matches!(e, HttpError::Store(StoreError::Disk { .. }))).unwrap();
+        assert!(error.is_ours());
+        assert!(error.with_causes().contains("inner cause"));
+    }
+}

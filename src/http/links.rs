@@ -1,0 +1,56 @@
+//! What handlers may say to the store: one recipient per message, so that this list is all of it.
+
+use crate::actors::messages::{
+    AppendUpload, BeginUpload, CreateBucket, DeleteBucket, DeleteObject, FinishUpload, ListBuckets, ListObjects,
+    OpenObject, PutSmall, ReadDownload,
+};
+use actix::{Actor, Addr, Context, Handler, Recipient};
+
+/// The way from an HTTP worker to the StoreActor on its own arbiter.
+#[derive(Clone, Debug)]
+pub struct StoreLinks {
+    pub(super) put_small: Recipient<PutSmall>,
+    pub(super) begin_upload: Recipient<BeginUpload>,
+    pub(super) append_upload: Recipient<AppendUpload>,
+    pub(super) finish_upload: Recipient<FinishUpload>,
+    pub(super) open_object: Recipient<OpenObject>,
+    pub(super) read_download: Recipient<ReadDownload>,
+    pub(super) delete_object: Recipient<DeleteObject>,
+    pub(super) create_bucket: Recipient<CreateBucket>,
+    pub(super) delete_bucket: Recipient<DeleteBucket>,
+    pub(super) list_buckets: Recipient<ListBuckets>,
+    pub(super) list_objects: Recipient<ListObjects>,
+}
+
+impl StoreLinks {
+    /// Links to an actor that takes all of these messages.
+    pub fn new<A>(store: &Addr<A>) -> Self
+    where
+        A: Actor<Context = Context<A>>
+            + Handler<PutSmall>
+            + Handler<BeginUpload>
+            + Handler<AppendUpload>
+            + Handler<FinishUpload>
+            + Handler<OpenObject>
+            + Handler<ReadDownload>
+            + Handler<DeleteObject>
+            + Handler<CreateBucket>
+            + Handler<DeleteBucket>
+            + Handler<ListBuckets>
+            + Handler<ListObjects>,
+    {
+        StoreLinks {
+            put_small: store.clone().recipient(),
+            begin_upload: store.clone().recipient(),
+            append_upload: store.clone().recipient(),
+            finish_upload: store.clone().recipient(),
+            open_object: store.clone().recipient(),
+            read_download: store.clone().recipient(),
+            delete_object: store.clone().recipient(),
+            create_bucket: store.clone().recipient(),
+            delete_bucket: store.clone().recipient(),
+            list_buckets: store.clone().recipient(),
+            list_objects: store.clone().recipient(),
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! Counters of this room, and everything numeric as Prometheus text.
+//!
+//! Each worker counts in its own shard, without a lock or a shared cache line; `/metrics` adds the
+//! shards up. What other rooms know comes as the status snapshot, flattened: a number becomes a gauge
+//! named by its place, a list of things becomes one sample per thing, labelled by its name.
+
+use super::connections::Connections;
+use super::target::Group;
+use crate::base::budget::BudgetLevel;
+use actix_web::http::Method;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+const METHODS: [&str; 7] = ["GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", "other"];
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+const GROUPS: usize = Group::ALL.len();
+/// Upper bounds of the duration histogram, in microseconds and as text in seconds.
+const BOUNDS: [(u64, &str); 12] = [
+    (100, "0.0001"),
+    (250, "0.00025"),
+    (500, "0.0005"),
+    (1_000, "0.001"),
+    (2_500, "0.0025"),
+    (5_000, "0.005"),
+    (10_000, "0.01"),
+    (25_000, "0.025"),
+    (100_000, "0.1"),
+    (500_000, "0.5"),
+    (2_500_000, "2.5"),
+    (10_000_000, "10"),
+];
+
+type Counter = AtomicU64;
+
+/// The counters of one worker.
+#[derive(Default)]
+pub(super) struct Shard {
+    requests: [[[Counter; CLASSES.len()]; METHODS.len()]; GROUPS],
+    durations: [[Counter; BOUNDS.len() + 1]; GROUPS],
+    duration_us: [Counter; GROUPS],
+    started: Counter,
+    ended: Counter,
+    bytes_in: Counter,
+    bytes_out: Counter,
+}
+
+impl Shard {
+    /// A request begins to be handled; dropping the guard ends it, also when the client left.
+    pub(super) fn begin(self: &Arc<Self>) -> InFlight {
+        self.started.fetch_add(1, Ordering::Relaxed);
+        InFlight(Arc::clone(self))
+    }
+
+    /// A request was answered.
+    pub(super) fn answered(&self, group: Group, method: &Method, status: u16, took: Duration) {
+        let name = method.as_str();
+        let method = METHODS.iter().position(|known| *known == name).unwrap_or(METHODS.len() - 1);
+        let class = usize::from(status / 100).clamp(1, CLASSES.len()) - 1;
+        let group = group as usize;
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let bucket = BOUNDS.iter().position(|(bound, _)| micros <= *bound).unwrap_or(BOUNDS.len());
+        add(self.requests.get(group).and_then(|m| m.get(method)).and_then(|c| c.get(class)), 1);
+        add(self.durations.get(group).and_then(|d| d.get(bucket)), 1);
+        add(self.duration_us.get(group), micros);
+    }
+
+    /// Body bytes came in.
+    pub(super) fn received(&self, bytes: u64) {
+        self.bytes_in.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Body bytes went out.
+    pub(super) fn sent(&self, bytes: u64) {
+        self.bytes_out.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+fn add(counter: Option<&Counter>, amount: u64) {
+    if let Some(counter) = counter {
+        counter.fetch_add(amount, Ordering::Relaxed);
+    }
+}
+
+/// A request that is being handled.
+pub(super) struct InFlight(Arc<Shard>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.ended.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The counters of all workers.
+#[derive(Default)]
+pub(super) struct Metrics(Mutex<Vec<Arc<Shard>>>);
+
+impl Metrics {
+    /// Counters for one more worker.
+    pub(super) fn shard(&self) -> Arc<Shard> {
+        let shard = Arc::new(Shard::default());
+        self.shards().push(Arc::clone(&shard));
+        shard
+    }
+
+    fn shards(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Shard>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Everything as Prometheus text (version 0.0.4).
+    pub(super) fn expose(&self, budget: BudgetLevel, connections: &Connections, ready: bool, status: &Value) -> String {
+        let shards = self.shards();
+        let sum = |pick: &dyn Fn(&Shard) -> u64| shards.iter().map(|s| pick(s)).sum::<u64>();
+        let value = |counter: &Counter| counter.load(Ordering::Relaxed);
+        let mut out = Text::default();
+
+        out.family("boveda_http_requests_total", "counter", "Requests answered.");
+        for (g, group) in Group::ALL.iter().enumerate() {
+            for (m, method) in METHODS.iter().enumerate() {
+                for (c, class) in CLASSES.iter().enumerate() {
+                    let count = sum(&|s| value(&s.requests[g][m][c]));
+                    if count > 0 {
+                        let labels = format!("route=\"{}\",method=\"{method}\",status=\"{class}\"", group.label());
+                        out.sample("boveda_http_requests_total", &labels, count);
+                    }
+                }
+            }
+        }
+        out.family("boveda_http_request_duration_seconds", "histogram", "Time until the answer's head was ready.");
+        for (g, group) in Group::ALL.iter().enumerate() {
+            let label = format!("route=\"{}\"", group.label());
+            let mut below = 0;
+            for (b, (_, bound)) in BOUNDS.iter().enumerate() {
+                below += sum(&|s| value(&s.durations[g][b]));
+                let labels = format!("{label},le=\"{bound}\"");
+                out.sample("boveda_http_request_duration_seconds_bucket", &labels, below);
+            }
+            below += sum(&|s| value(&s.durations[g][BOUNDS.len()]));
+            out.sample("boveda_http_request_duration_seconds_bucket", &format!("{label},le=\"+Inf\""), below);
+            let micros = sum(&|s| value(&s.duration_us[g]));
+            let seconds = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
+            out.sample("boveda_http_request_duration_seconds_sum", &label, seconds);
+            out.sample("boveda_http_request_duration_seconds_count", &label, below);
+        }
+        let in_flight = sum(&|s| value(&s.started)).saturating_sub(sum(&|s| value(&s.ended)));
+        for (name, kind, help, amount) in [
+            ("boveda_http_body_bytes_in_total", "counter", "Body bytes received.", sum(&|s| value(&s.bytes_in))),
+            ("boveda_http_body_bytes_out_total", "counter", "Body bytes sent.", sum(&|s| value(&s.bytes_out))),
+            ("boveda_http_in_flight", "gauge", "Requests being handled.", in_flight),
+            ("boveda_http_connections", "gauge", "Open connections.", connections.count() as u64),
+            ("boveda_http_connections_cut_total", "counter", "Connections cut off as stuck.", connections.cut_off()),
+            ("boveda_budget_requests", "gauge", "Requests that hold a permit.", budget.requests),
+            ("boveda_budget_requests_max", "gauge", "Most requests that may hold one.", budget.requests_max),
+            ("boveda_budget_bytes", "gauge", "Bytes that permits stand for.", budget.bytes),
+            ("boveda_budget_bytes_max", "gauge", "Most bytes that permits may stand for.", budget.bytes_max),
+            ("boveda_budget_refused_total", "counter", "Permits refused.", budget.refused),
+            ("boveda_ready", "gauge", "Whether this node takes requests.", u64::from(ready)),
+        ] {
+            out.family(name, kind, help);
+            out.sample(name, "", amount);
+        }
+        out.status(status);
+        out.0
+    }
+}
+
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &str, value: impl std::fmt::Display) {
+        let _ = if labels.is_empty() {
+            writeln!(self.0, "{name} {value}")
+        } else {
+            writeln!(self.0, "{name}{{{labels}}} {value}")
+        };
+    }
+
+    /// Flattens the status snapshot. Samples of one name must stand together, so they are sorted first.
+    fn status(&mut self, status: &Value) {
+        let mut samples = BTreeMap::new();
+        flatten("boveda", "", status, &mut samples);
+        for (name, lines) in samples {
+            self.family(&name, "gauge", "From the status snapshot; see /v1/cluster.");
+            for (labels, value) in lines {
+                self.sample(&name, &labels, value);
+            }
+        }
+    }
+}
+
+/// By name: labels and value.
+type Samples = BTreeMap<String, Vec<(String, String)>>;
+
+/// Members whose text tells the elements of a list apart.
+const NAMING: [&str; 4] = ["name", "peer", "node", "id"];
+
+fn flatten(name: &str, labels: &str, value: &Value, out: &mut Samples) {
+    match value {
+        Value::Number(number) => out.entry(name.to_owned()).or_default().push((labels.to_owned(), number.to_string())),
+        Value::Bool(flag) => {
+            out.entry(name.to_owned()).or_default().push((labels.to_owned(), u8::from(*flag).to_string()));
+        }
+        Value::Object(members) => {
+            for (member, value) in members {
+                flatten(&format!("{name}_{}", metric_word(member)), labels, value, out);
+            }
+        }
+        Value::Array(elements) => {
+            for (index, element) in elements.iter().enumerate() {
+                let named = NAMING.iter().find_map(|key| Some((*key, element.get(key)?.as_str()?.to_owned())));
+                let (key, text) = named.unwrap_or_else(|| ("index", index.to_string()));
+                let comma = if labels.is_empty() { "" } else { "," };
+                flatten(name, &format!("{labels}{comma}{key}=\"{}\"", label_text(&text)), element, out);
+            }
+        }
+        Value::String(_) | Value::Null => {}
+    }
+}
+
+fn metric_word(text: &str) -> String {
+    text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect()
+}
+
+fn label_text(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Budget;
+
+    #[test]
+    fn shards_add_up_and_the_text_is_well_formed() {
+        let metrics = Metrics::default();
+        let (a, b) = (metrics.shard(), metrics.shard());
+        let open = a.begin();
+        drop(b.begin());
+        a.answered(Group::Objects, &Method::GET, 200, Duration::from_micros(300));
+        b.answered(Group::Objects, &Method::GET, 206, Duration::from_secs(60));
+        b.answered(Group::Cargar, &Method::from_bytes(b"BREW").unwrap(), 405, Duration::ZERO);
+        a.received(5);
+        b.sent(7);
+        let status = serde_json::json!({
+            "store": {"objects": 3, "poisoned": false, "name": "x"},
+            "replicas": [{"peer": "n\"2", "changes_behind": 9}, {"peer": "n3", "changes_behind": 0}],
+            "free-bytes": 1.5, "nothing": null,
+        });
+        let text = metrics.expose(Budget::new(4, 8).level(), &Connections::new(0), true, &status);
+        for line in [
+            "boveda_http_requests_total{route=\"objects\",method=\"GET\",status=\"2xx\"} 2",
+            "boveda_http_requests_total{route=\"cargar\",method=\"other\",status=\"4xx\"} 1",
+            "boveda_http_request_duration_seconds_bucket{route=\"objects\",le=\"0.00025\"} 0",
+            "boveda_http_request_duration_seconds_bucket{route=\"objects\",le=\"0.0005\"} 1",
+            "boveda_http_request_duration_seconds_bucket{route=\"objects\",le=\"+Inf\"} 2",
+            "boveda_http_request_duration_seconds_sum{route=\"objects\"} 60.000300",
+            "boveda_http_request_duration_seconds_count{route=\"objects\"} 2",
+            "boveda_http_in_flight 1",
+            "boveda_http_body_bytes_in_total 5",
+            "boveda_http_body_bytes_out_total 7",
+            "boveda_budget_bytes_max 8",
+            "boveda_ready 1",
+            "boveda_store_objects 3",
+            "boveda_store_poisoned 0",
+            "boveda_replicas_changes_behind{peer=\"n\\\"2\"} 9",
+            "boveda_replicas_changes_behind{peer=\"n3\"} 0",
+            "boveda_free_bytes 1.5",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
+        }
+        drop(open);
+        let mut seen = std::collections::BTreeSet::new();
+        for line in text.lines().filter(|l| l.starts_with("# TYPE ")) {
+            assert!(seen.insert(line.to_owned()), "twice: {line}");
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! `multipart/form-data`, as a stream: the parts of a form, one after the other, without copying bodies.
+//!
+//! Invariants
+//! - A part's bytes are what stands between its headers and CRLF, `--`, boundary: exactly those. Bytes
+//!   that only resemble a delimiter are data; a delimiter with anything behind it but what RFC 2046
+//!   allows ends the form with an error, so nothing is ever cut short in silence.
+//! - A form without its last delimiter is an error.
+//! - Memory is bounded by the header limit and one chunk of the sender; what is discarded (preamble,
+//!   other fields, epilogue) is bounded by `DISCARD_BYTES_MAX`, part headers by `HEADERS_BYTES_MAX`.
+
+use super::body_in::Source;
+use super::disposition::{FormPart, parse_form_part};
+use super::errors::HttpError;
+use bytes::Bytes;
+use memchr::memmem::Finder;
+
+/// Most bytes that a form may hold besides the file.
+const DISCARD_BYTES_MAX: usize = 1024 * 1024;
+/// Most bytes of one part's headers.
+const HEADERS_BYTES_MAX: usize = 16 * 1024;
+/// Most parts of a form.
+const PARTS_MAX: usize = 256;
+/// Longest boundary taken; RFC 2046 ends at 70.
+const BOUNDARY_BYTES_MAX: usize = 200;
+
+/// What is wrong with a form.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FormError {
+    #[error("not a multipart form")]
+    NotAForm,
+    #[error("no file in the form")]
+    NoFile,
+    #[error("the file has no name")]
+    NoFileName,
+    #[error("the form is cut short")]
+    Cut,
+    #[error("too much besides the file")]
+    TooMuch,
+    #[error("malformed form: {0}")]
+    Malformed(&'static str),
+    #[error("transfer encoding in a form")]
+    Encoded,
+}
+
+/// The headers of a part, as far as they matter.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct PartHead {
+    pub(super) form: FormPart,
+    pub(super) content_type: Option<String>,
+}
+
+/// A form being read from `S`.
+pub(super) struct Form<'a, S> {
+    source: &'a mut S,
+    /// Finds CRLF, `--`, boundary.
+    delimiter: Finder<'static>,
+    /// Bytes received and not yet handed out.
+    held: Bytes,
+    discardable: usize,
+    parts: usize,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Before the first delimiter, or in a part's bytes.
+    InBody,
+    /// Behind a delimiter.
+    Between,
+    Ended,
+}
+
+impl<'a, S: Source> Form<'a, S> {
+    /// A form over `source`, if `content_type` says it is one.
+    pub(super) fn new(content_type: Option<&str>, source: &'a mut S) -> Result<Self, FormError> {
+        let boundary = content_type.and_then(boundary_of).ok_or(FormError::NotAForm)?;
+        let delimiter = [b"\r\n--", boundary.as_bytes()].concat();
+        // The first delimiter may stand at the very beginning, without its CRLF: lend it one.
+        let held = Bytes::from_static(b"\r\n");
+        let delimiter = Finder::new(&delimiter).into_owned();
+        Ok(Form { source, delimiter, held, discardable: DISCARD_BYTES_MAX, parts: 0, state: State::InBody })
+    }
+
+    /// Goes to the next part, discarding what is left of the present one; `None` after the last.
+    pub(super) async fn next_part(&mut self) -> Result<Option<PartHead>, HttpError> {
+        while let Some(skipped) = self.next_bytes().await? {
+            self.discard(skipped.len())?;
+        }
+        if self.state == State::Ended || !self.after_delimiter().await? {
+            return Ok(None);
+        }
+        self.parts += 1;
+        if self.parts > PARTS_MAX {
+            return Err(FormError::TooMuch.into());
+        }
+        let head = self.part_head().await?;
+        self.state = State::InBody;
+        Ok(Some(head))
+    }
+
+    /// Reads on to the end of the body, so that the connection can be used again.
+    pub(super) async fn finish(&mut self) -> Result<(), HttpError> {
+        while self.next_part().await?.is_some() {}
+        loop {
+            let held = self.held.split_off(0).len();
+            self.discard(held)?;
+            match self.source.next().await? {
+                Some(chunk) => self.held = chunk,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// The next bytes of the present part; `None` at its end.
+    async fn next_bytes(&mut self) -> Result<Option<Bytes>, HttpError> {
+        if self.state != State::InBody {
+            return Ok(None);
+        }
+        loop {
+            let needle = self.delimiter.needle();
+            if let Some(at) = self.delimiter.find(&self.held) {
+                let data = self.held.split_to(at);
+                if data.is_empty() {
+                    drop(self.held.split_to(needle.len()));
+                    self.state = State::Between;
+                    return Ok(None);
+                }
+                return Ok(Some(data));
+            }
+            // The end of a chunk may be the beginning of a delimiter.
+            let keep = longest_beginning_at_end(&self.held, needle);
+            let data = self.held.split_to(self.held.len() - keep);
+            if !data.is_empty() {
+                return Ok(Some(data));
+            }
+            self.more().await?;
+        }
+    }
+
+    /// Behind a delimiter: whether a part follows.
+    async fn after_delimiter(&mut self) -> Result<bool, HttpError> {
+        while self.held.len() < 2 {
+            self.more().await?;
+        }
+        if self.held.starts_with(b"--") {
+            self.held = self.held.slice(2..);
+            self.state = State::Ended;
+            return Ok(false);
+        }
+        if self.line().await?.iter().all(|b| matches!(b, b' ' | b'\t')) {
+            return Ok(true);
+        }
+        Err(FormError::Malformed("a delimiter is followed by other bytes").into())
+    }
+
+    /// Reads part headers up to the empty line.
+    async fn part_head(&mut self) -> Result<PartHead, HttpError> {
+        let (mut head, mut size, mut header) = (PartHead::default(), 0, String::new());
+        loop {
+            let line = self.line().await?;
+            size += line.len() + 2;
+            if size > HEADERS_BYTES_MAX {
+                return Err(FormError::TooMuch.into());
+            }
+            let line = std::str::from_utf8(&line).map_err(|_| FormError::Malformed("a part's header is not UTF-8"))?;
+            if line.starts_with([' ', '\t']) {
+                header.push_str(line);
+                continue;
+            }
+            take_header(&header, &mut head)?;
+            if line.is_empty() {
+                return Ok(head);
+            }
+            line.clone_into(&mut header);
+        }
+    }
+
+    /// A line without its CRLF.
+    async fn line(&mut self) -> Result<Bytes, HttpError> {
+        loop {
+            if let Some(at) = memchr::memmem::find(&self.held, b"\r\n") {
+                let line = self.held.split_to(at);
+                drop(self.held.split_to(2));
+                return Ok(line);
+            }
+            if self.held.len() > HEADERS_BYTES_MAX {
+                return Err(FormError::TooMuch.into());
+            }
+            self.more().await?;
+        }
+    }
+
+    /// Receives one chunk behind what is held.
+    async fn more(&mut self) -> Result<(), HttpError> {
+        let chunk = self.source.next().await?.ok_or(FormError::Cut)?;
+        self.held = if self.held.is_empty() { chunk } else { [&self.held[..], &chunk].concat().into() };
+        Ok(())
+    }
+
+    fn discard(&mut self, bytes: usize) -> Result<(), FormError> {
+        self.discardable = self.discardable.checked_sub(bytes).ok_or(FormError::TooMuch)?;
+        Ok(())
+    }
+}
+
+/// The present part as a body to be stored. It ends only when the whole form has ended well, so that
+/// no file becomes visible from a form that was cut short behind it.
+pub(super) struct FilePart<'f, 'a, S>(pub(super) &'f mut Form<'a, S>);
+
+impl<S: Source> Source for FilePart<'_, '_, S> {
+    async fn next(&mut self) -> Result<Option<Bytes>, HttpError> {
+        match self.0.next_bytes().await? {
+            Some(bytes) => Ok(Some(bytes)),
+            None => self.0.finish().await.map(|()| None),
+        }
+    }
+}
+
+fn take_header(header: &str, head: &mut PartHead) -> Result<(), FormError> {
+    let Some((name, value)) = header.split_once(':') else {
+        return if header.is_empty() { Ok(()) } else { Err(FormError::Malformed("a part's header has no colon")) };
+    };
+    let value = value.trim();
+    match name.trim().to_ascii_lowercase().as_str() {
+        "content-disposition" => {
+            head.form = parse_form_part(value).ok_or(FormError::Malformed("a Content-Disposition does not parse"))?;
+        }
+        "content-type" => head.content_type = Some(value.to_owned()),
+        "content-transfer-encoding"
+            if !["binary", "8bit", "7bit"].iter().any(|known| value.eq_ignore_ascii_case(known)) =>
+        {
+            return Err(FormError::Encoded);
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// How many bytes at the end of `text` are a beginning of `needle` (less than all of it).
+fn longest_beginning_at_end(text: &[u8], needle: &[u8]) -> usize {
+    let most = text.len().min(needle.len().saturating_sub(1));
+    (1..=most).rev().find(|&n| text.ends_with(&needle[..n])).unwrap_or(0)
+}
+
+/// The boundary of a `multipart/form-data` content type.
+fn boundary_of(content_type: &str) -> Option<String> {
+    let (kind, params) = content_type.split_once(';')?;
+    if !kind.trim().eq_ignore_ascii_case("multipart/form-data") {
+        return None;
+    }
+    let value = params.split(';').find_map(|param| {
+        let (name, value) = param.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("boundary").then(|| value.trim())
+    })?;
+    let value = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
+    let fits = (1..=BOUNDARY_BYTES_MAX).contains(&value.len());
+    (fits && value.bytes().all(|b| (b' '..0x7f).contains(&b))).then(|| value.to_owned())
+}
+
+#[cfg(test)]
+mod tests;

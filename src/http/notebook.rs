@@ -1,0 +1,80 @@
+//! The notebook's three routes, as its users know them: Spanish texts, one bucket, names as they come.
+
+use super::body_in::{Incoming, permit_for, store};
+use super::conditions::plain_write;
+use super::disposition::attachment;
+use super::errors::HttpError;
+use super::multipart::{FilePart, Form, FormError, PartHead};
+use super::{Call, media_type, objects, target, written};
+use crate::actors::messages::NewObject;
+use crate::base::record::CONTENT_TYPE_BYTES_MAX;
+use crate::base::{BucketName, ObjectKey, ObjectName};
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpResponse, HttpResponseBuilder};
+
+const FIELD: &str = "archivo";
+const TEXT: &str = "text/html; charset=utf-8";
+
+pub(super) async fn upload(call: &Call<'_>, incoming: &mut Incoming) -> Result<HttpResponse, HttpError> {
+    plain_write(call.req.headers())?;
+    let content_type = call.req.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    incoming.check_announced()?;
+    let permit = permit_for(call.worker, incoming.announced())?;
+    let mut form = Form::new(content_type, incoming)?;
+    let (name, head) = loop {
+        match form.next_part().await? {
+            Some(PartHead { form, content_type }) if form.name.as_deref() == Some(FIELD) => {
+                if let Some(name) = form.file_name {
+                    break (name, content_type);
+                }
+            }
+            Some(_) => {}
+            None => return Err(FormError::NoFile.into()),
+        }
+    };
+    if name.is_empty() {
+        return Err(FormError::NoFileName.into());
+    }
+    let at = ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse(&name)? };
+    let head = NewObject { content_type: media_type_of(head.as_deref(), &name), meta: Vec::new() };
+    store(call.worker, at, head, None, permit, &mut FilePart(&mut form)).await?;
+    Ok(text(call, "Archivo cargado y cifrado exitosamente"))
+}
+
+pub(super) async fn download(call: &Call<'_>, name: &str) -> Result<HttpResponse, HttpError> {
+    let at = target::carga(name)?;
+    let disposition = HeaderValue::try_from(attachment(at.key.as_str())).ok();
+    objects::serve(call, at, disposition).await
+}
+
+pub(super) async fn delete(call: &Call<'_>, name: &str) -> Result<HttpResponse, HttpError> {
+    objects::remove(call, target::carga(name)?).await?;
+    Ok(text(call, "Archivo eliminado exitosamente"))
+}
+
+/// The type that the part came with, or the one that its name suggests.
+fn media_type_of(given: Option<&str>, name: &str) -> String {
+    let fits = |t: &&str| {
+        (1..=CONTENT_TYPE_BYTES_MAX).contains(&t.len()) && t.bytes().all(|b| b == b' ' || b.is_ascii_graphic())
+    };
+    given.filter(fits).unwrap_or_else(|| media_type::of_name(name)).to_owned()
+}
+
+fn text(call: &Call<'_>, message: &'static str) -> HttpResponse {
+    let mut builder: HttpResponseBuilder = HttpResponse::Ok();
+    written(&mut builder, call.worker);
+    builder.insert_header((header::CONTENT_TYPE, HeaderValue::from_static(TEXT))).body(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn media_types() {
+        assert_eq!(media_type_of(Some("a/b; c=d"), "x.txt"), "a/b; c=d");
+        for no_type in [None, Some(""), Some("é"), Some("a\nb")] {
+            assert_eq!(media_type_of(no_type, "x.txt"), "text/plain");
+        }
+    }
+}

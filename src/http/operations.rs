@@ -1,0 +1,82 @@
+//! Liveness, readiness, metrics, status, and the description of the API.
+
+use super::errors::HttpError;
+use super::{Call, json};
+use actix_web::HttpResponse;
+use actix_web::http::header::{self, HeaderValue};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+const OPENAPI: &str = include_str!("openapi.json");
+
+/// This process answers; it says nothing of the disk or the peers.
+pub(super) fn health() -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")))
+        .body("ok\n")
+}
+
+#[derive(Serialize)]
+struct Ready {
+    ready: bool,
+    missing: BTreeMap<&'static str, String>,
+}
+
+pub(super) fn ready(call: &Call<'_>) -> HttpResponse {
+    let missing = call.worker.shared.readiness.all_missing();
+    let ready = missing.is_empty();
+    let mut builder = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    json(&mut builder, &Ready { ready, missing })
+}
+
+pub(super) async fn cluster(call: &Call<'_>) -> Result<HttpResponse, HttpError> {
+    let snapshot = call.worker.status.snapshot().await;
+    Ok(json(&mut HttpResponse::Ok(), &snapshot))
+}
+
+pub(super) async fn metrics(call: &Call<'_>) -> Result<HttpResponse, HttpError> {
+    let snapshot = call.worker.status.snapshot().await;
+    let shared = &call.worker.shared;
+    let ready = shared.readiness.is_ready();
+    let text = shared.metrics.expose(shared.budget.level(), &shared.connections, ready, &snapshot);
+    let media_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, media_type)).body(text))
+}
+
+pub(super) fn openapi() -> HttpResponse {
+    HttpResponse::Ok().insert_header((header::CONTENT_TYPE, HeaderValue::from_static("application/json"))).body(OPENAPI)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::target::ROUTES;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_description_and_the_router_are_the_same() {
+        let document: serde_json::Value = serde_json::from_str(OPENAPI).unwrap();
+        let mut described = BTreeSet::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for method in item.as_object().unwrap().keys().filter(|k| *k != "parameters" && *k != "description") {
+                described.insert((path.clone(), method.to_ascii_uppercase()));
+            }
+        }
+        let mut routed = BTreeSet::new();
+        for (path, allow) in ROUTES {
+            for method in allow.split(", ").filter(|m| *m != "OPTIONS") {
+                routed.insert(((*path).to_owned(), method.to_owned()));
+            }
+        }
+        assert_eq!(described, routed);
+    }
+
+    #[test]
+    fn every_reference_in_the_description_leads_somewhere() {
+        let document: serde_json::Value = serde_json::from_str(OPENAPI).unwrap();
+        for quoted in OPENAPI.split("\"$ref\": \"#").skip(1) {
+            let pointer = quoted.split('"').next().unwrap();
+            assert!(document.pointer(pointer).is_some(), "{pointer}");
+        }
+    }
+}

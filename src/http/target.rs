@@ -1,0 +1,300 @@
+//! The request target: which route, and which name in it, read from the raw path.
+//!
+//! Invariants
+//! - The path is cut into route, bucket and key before any percent-escape is resolved, and never
+//!   normalised: `..`, empty segments, backslashes and `%2F` are characters of a key, not structure.
+//! - Every escape is resolved exactly once; a broken one, or bytes that are not UTF-8, are refused.
+//! - `ROUTES` is the whole surface of port 5000; a test compares it with `/openapi.json`.
+
+use super::errors::HttpError;
+use crate::base::{BucketName, ObjectKey, ObjectName};
+use std::borrow::Cow;
+
+/// A route, with the raw (still escaped) names that its path carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Route<'a> {
+    Cargar,
+    Descargar(&'a str),
+    Eliminar(&'a str),
+    Object { bucket: &'a str, key: &'a str },
+    Listing { bucket: &'a str },
+    Buckets,
+    Bucket(&'a str),
+    Cluster,
+    Health,
+    Ready,
+    Metrics,
+    OpenApi,
+}
+
+/// Routes that are counted together, and answer errors in one language.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Group {
+    Cargar,
+    Descargar,
+    Eliminar,
+    Objects,
+    Listing,
+    Buckets,
+    Operations,
+    Unknown,
+}
+
+impl Group {
+    pub(super) const ALL: [Group; 8] = [
+        Group::Cargar,
+        Group::Descargar,
+        Group::Eliminar,
+        Group::Objects,
+        Group::Listing,
+        Group::Buckets,
+        Group::Operations,
+        Group::Unknown,
+    ];
+
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Group::Cargar => "cargar",
+            Group::Descargar => "descargar",
+            Group::Eliminar => "eliminar",
+            Group::Objects => "objects",
+            Group::Listing => "listing",
+            Group::Buckets => "buckets",
+            Group::Operations => "operations",
+            Group::Unknown => "unknown",
+        }
+    }
+
+    /// The notebook's users read Spanish.
+    pub(super) fn speaks_spanish(self) -> bool {
+        matches!(self, Group::Cargar | Group::Descargar | Group::Eliminar)
+    }
+}
+
+/// Every route as OpenAPI writes it, with what it allows.
+#[cfg(test)]
+pub(super) const ROUTES: &[(&str, &str)] = &[
+    ("/cargar", Route::Cargar.allow()),
+    ("/descargar/{nombre}", Route::Descargar("").allow()),
+    ("/eliminar/{nombre}", Route::Eliminar("").allow()),
+    ("/v1/objects/{bucket}/{key}", Route::Object { bucket: "", key: "" }.allow()),
+    ("/v1/objects/{bucket}", Route::Listing { bucket: "" }.allow()),
+    ("/v1/buckets", Route::Buckets.allow()),
+    ("/v1/buckets/{bucket}", Route::Bucket("").allow()),
+    ("/v1/cluster", Route::Cluster.allow()),
+    ("/healthz", Route::Health.allow()),
+    ("/readyz", Route::Ready.allow()),
+    ("/metrics", Route::Metrics.allow()),
+    ("/openapi.json", Route::OpenApi.allow()),
+];
+
+impl<'a> Route<'a> {
+    /// The route of a raw path, or `None`.
+    pub(super) fn of(path: &'a str) -> Option<Self> {
+        let rest = path.strip_prefix('/')?;
+        if let Some(rest) = rest.strip_prefix("v1/") {
+            if let Some(rest) = rest.strip_prefix("objects/") {
+                return Some(match rest.split_once('/') {
+                    Some((bucket, key)) => Route::Object { bucket, key },
+                    None => Route::Listing { bucket: rest },
+                });
+            }
+            return match rest {
+                "buckets" => Some(Route::Buckets),
+                "cluster" => Some(Route::Cluster),
+                _ => rest.strip_prefix("buckets/").map(Route::Bucket),
+            };
+        }
+        if let Some(name) = rest.strip_prefix("descargar/") {
+            return Some(Route::Descargar(name));
+        }
+        if let Some(name) = rest.strip_prefix("eliminar/") {
+            return Some(Route::Eliminar(name));
+        }
+        match rest {
+            "cargar" => Some(Route::Cargar),
+            "healthz" => Some(Route::Health),
+            "readyz" => Some(Route::Ready),
+            "metrics" => Some(Route::Metrics),
+            "openapi.json" => Some(Route::OpenApi),
+            _ => None,
+        }
+    }
+
+    /// What the route allows, as the `Allow` header lists it.
+    pub(super) const fn allow(&self) -> &'static str {
+        match self {
+            Route::Cargar => "POST, OPTIONS",
+            Route::Eliminar(_) => "DELETE, OPTIONS",
+            Route::Object { .. } => "GET, HEAD, PUT, DELETE, OPTIONS",
+            Route::Bucket(_) => "PUT, DELETE, OPTIONS",
+            Route::Descargar(_)
+            | Route::Listing { .. }
+            | Route::Buckets
+            | Route::Cluster
+            | Route::Health
+            | Route::Ready
+            | Route::Metrics
+            | Route::OpenApi => "GET, HEAD, OPTIONS",
+        }
+    }
+
+    pub(super) fn group(&self) -> Group {
+        match self {
+            Route::Cargar => Group::Cargar,
+            Route::Descargar(_) => Group::Descargar,
+            Route::Eliminar(_) => Group::Eliminar,
+            Route::Object { .. } => Group::Objects,
+            Route::Listing { .. } => Group::Listing,
+            Route::Buckets | Route::Bucket(_) => Group::Buckets,
+            Route::Cluster | Route::Health | Route::Ready | Route::Metrics | Route::OpenApi => Group::Operations,
+        }
+    }
+}
+
+/// A bucket name from its raw path segment.
+pub(super) fn bucket(raw: &str) -> Result<BucketName, HttpError> {
+    Ok(BucketName::parse(&unescape(raw, Plus::IsPlus)?)?)
+}
+
+/// An object name from its raw parts.
+pub(super) fn object(raw_bucket: &str, raw_key: &str) -> Result<ObjectName, HttpError> {
+    Ok(ObjectName { bucket: bucket(raw_bucket)?, key: ObjectKey::parse(&unescape(raw_key, Plus::IsPlus)?)? })
+}
+
+/// A name of the notebook's routes: a key in their bucket.
+pub(super) fn carga(raw: &str) -> Result<ObjectName, HttpError> {
+    Ok(ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse(&unescape(raw, Plus::IsPlus)?)? })
+}
+
+/// What `+` means: itself in a path, a space in a query.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Plus {
+    IsPlus,
+    IsSpace,
+}
+
+fn unescape(raw: &str, plus: Plus) -> Result<Cow<'_, str>, HttpError> {
+    let plain = |b: u8| b != b'%' && (plus == Plus::IsPlus || b != b'+');
+    if raw.bytes().all(plain) {
+        return Ok(Cow::Borrowed(raw));
+    }
+    let mut out = Vec::with_capacity(raw.len());
+    let mut bytes = raw.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'%' => {
+                let mut digit = || bytes.next().and_then(|b| char::from(b).to_digit(16));
+                let pair = digit().zip(digit()).and_then(|(high, low)| u8::try_from(high << 4 | low).ok());
+                out.push(pair.ok_or(HttpError::Target("a percent sign is not followed by two hexadecimal digits"))?);
+            }
+            b'+' if plus == Plus::IsSpace => out.push(b' '),
+            other => out.push(other),
+        }
+    }
+    String::from_utf8(out).map(Cow::Owned).map_err(|_| HttpError::Target("the name is not UTF-8"))
+}
+
+/// A query string, taken apart. Each parameter may stand once.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Query(Vec<(String, String)>);
+
+impl Query {
+    pub(super) fn parse(raw: &str) -> Result<Self, HttpError> {
+        let mut all: Vec<(String, String)> = Vec::new();
+        for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let name = unescape(name, Plus::IsSpace)?.into_owned();
+            if all.iter().any(|(seen, _)| *seen == name) {
+                return Err(HttpError::Query("a parameter stands twice"));
+            }
+            all.push((name, unescape(value, Plus::IsSpace)?.into_owned()));
+        }
+        Ok(Query(all))
+    }
+
+    /// Takes a parameter out, so that what remains at the end was unknown.
+    pub(super) fn take(&mut self, name: &str) -> Option<String> {
+        let at = self.0.iter().position(|(known, _)| known == name)?;
+        Some(self.0.swap_remove(at).1)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_cut_before_they_are_unescaped() {
+        let object = |path: &str| match Route::of(path) {
+            Some(Route::Object { bucket, key }) => {
+                object(bucket, key).map(|o| (o.bucket.to_string(), o.key.to_string()))
+            }
+            other => panic!("{path}: {other:?}"),
+        };
+        for (path, key) in [
+            ("/v1/objects/abc/k", "k"),
+            ("/v1/objects/abc/a/b", "a/b"),
+            ("/v1/objects/abc/a%2Fb", "a/b"),
+            ("/v1/objects/abc/a%2fb", "a/b"),
+            ("/v1/objects/abc/../../etc/passwd", "../../etc/passwd"),
+            ("/v1/objects/abc/%2E%2e/x", "../x"),
+            ("/v1/objects/abc/.", "."),
+            ("/v1/objects/abc//", "/"),
+            ("/v1/objects/abc/a//b/", "a//b/"),
+            ("/v1/objects/abc/a\\b", "a\\b"),
+            ("/v1/objects/abc/a%5Cb", "a\\b"),
+            ("/v1/objects/abc/a+b%2Bc", "a+b+c"),
+            ("/v1/objects/abc/a%20b", "a b"),
+            ("/v1/objects/abc/%C3%B1and%C3%BA", "ñandú"),
+            ("/v1/objects/abc/%2520", "%20"),
+            ("/v1/objects/abc/%00", "\0"),
+        ] {
+            assert_eq!(object(path).unwrap(), ("abc".to_owned(), key.to_owned()), "{path}");
+        }
+        let long = format!("/v1/objects/abc/{}", "%6b".repeat(1024));
+        assert_eq!(object(&long).unwrap().1.len(), 1024);
+        for bad in ["", "%", "%4", "%4g", "%-1", "%+1", "a%", "%ff", "%C3", "%ED%A0%80", &"k".repeat(1025)] {
+            assert!(object(&format!("/v1/objects/abc/{bad}")).is_err(), "{bad}");
+        }
+        for bad in ["", "ab", "a%2Fbc", "ABC", "%2e%2e%2e", "a%00c"] {
+            assert!(object(&format!("/v1/objects/{bad}/k")).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn routes() {
+        assert_eq!(Route::of("/cargar"), Some(Route::Cargar));
+        assert_eq!(Route::of("/descargar/a/b"), Some(Route::Descargar("a/b")));
+        assert_eq!(Route::of("/descargar/"), Some(Route::Descargar("")));
+        assert_eq!(Route::of("/v1/objects/b"), Some(Route::Listing { bucket: "b" }));
+        assert_eq!(Route::of("/v1/buckets"), Some(Route::Buckets));
+        assert_eq!(Route::of("/v1/buckets/b"), Some(Route::Bucket("b")));
+        for none in
+            ["", "/", "cargar", "/cargar/", "//cargar", "/Cargar", "/%63argar", "/v1", "/v1/", "/v1/objects", "*"]
+        {
+            assert_eq!(Route::of(none), None, "{none}");
+        }
+        for (template, allow) in ROUTES {
+            assert_eq!(Route::of(template).unwrap().allow(), *allow, "{template}");
+        }
+    }
+
+    #[test]
+    fn queries() {
+        let mut q = Query::parse("prefix=a+b%2B&after=&x").unwrap();
+        assert_eq!(q.take("prefix").as_deref(), Some("a b+"));
+        assert_eq!(q.take("after").as_deref(), Some(""));
+        assert_eq!(q.take("prefix"), None);
+        assert!(!q.is_empty());
+        assert_eq!(q.take("x").as_deref(), Some(""));
+        assert!(q.is_empty());
+        assert!(Query::parse("a=1&a=2").is_err());
+        assert!(Query::parse("a=%f").is_err());
+        assert!(Query::parse("a=%ff").is_err());
+    }
+}

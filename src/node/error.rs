@@ -1,0 +1,100 @@
+//! Why a node did not start or stop as it should: one line with the cause and the remedy.
+
+use crate::disk::keydir::KeyDirError;
+use crate::seal::keyring::SealError;
+use crate::store::StoreError;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The errors of a node's start and end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// The key directory does not give a ring.
+    #[error("{0}")]
+    Keys(#[from] KeyDirError),
+    /// The keys do not make a ring.
+    #[error("{0}")]
+    Ring(#[from] SealError),
+    /// The data is there and its keys are not.
+    #[error("{} holds sealed data, but {} holds no key: mount the key directory that belongs to it (a new key cannot open it)", .data.display(), .keys.display())]
+    KeysLost {
+        /// The data directory.
+        data: PathBuf,
+        /// The key directory.
+        keys: PathBuf,
+    },
+    /// A node of a cluster must not make a key of its own.
+    #[error("no key in {}, and all nodes of a cluster need the same: run 'boveda key new --key-dir {}' once and copy the directory to every node", .keys.display(), .keys.display())]
+    ClusterKey {
+        /// The key directory.
+        keys: PathBuf,
+    },
+    /// Another process uses the data directory.
+    #[error("{} is in use by another boveda: stop it, or choose another directory with --data", .0.display())]
+    Locked(PathBuf),
+    /// The data directory cannot be used.
+    #[error("cannot {op} {}: {source}; check node.data (--data) and that this user may write there", .path.display())]
+    Data {
+        /// What was tried.
+        op: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A listener could not be opened.
+    #[error("cannot listen on {addr}: {source}; stop the program that uses it, or change {setting}")]
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// Where it is set.
+        setting: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The store does not open or does not drain.
+    #[error("data directory {}: {source}{}", .dir.display(), remedy(.source))]
+    Store {
+        /// The data directory.
+        dir: PathBuf,
+        /// What the store said.
+        #[source]
+        source: StoreError,
+    },
+    /// Threads or servers could not be started.
+    #[error("cannot start {what}: {source}")]
+    Start {
+        /// What.
+        what: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Signals cannot be heard.
+    #[error("cannot listen for signals: {0}")]
+    Signals(#[source] io::Error),
+    /// A second signal came while stopping.
+    #[error("second {0}: ended before everything was drained; what was answered is in the log")]
+    Hurried(&'static str),
+    /// The stop took too long.
+    #[error("not drained within {0:?}: ended; what was answered is in the log")]
+    Deadline(Duration),
+    /// The store's actor did not answer.
+    #[error("the store's actor has ended early")]
+    NoActor,
+}
+
+fn remedy(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Corrupt { .. } => {
+            "; see 'boveda verify', or move the directory aside: a node of a cluster is then filled from its peers"
+        }
+        StoreError::Disk { .. } => "; check node.data (--data) and that this user may write there",
+        _ => "",
+    }
+}

@@ -1,0 +1,282 @@
+//! One running node: what it is made of, and in which order that starts and ends.
+
+use super::error::NodeError;
+use super::keys;
+use super::status::{Fixed, NodeStatus};
+use crate::actors::gate::{Identity, PeerGate, Vitals};
+use crate::actors::messages::DrainStore;
+use crate::actors::recipients::StoreRecipients;
+use crate::actors::replica::Timing;
+use crate::actors::replication::{PeerAddress, Replication, ReplicationConfig};
+use crate::actors::status::KeyGeneration;
+use crate::actors::store_actor::{StoreActor, abort};
+use crate::actors::threads::Threads;
+use crate::base::Budget;
+use crate::config::Config;
+use crate::disk::real::LockGuard;
+use crate::disk::{Disk, RealDisk, place};
+use crate::http::{self, HttpSettings, Readiness, Shared, StoreLinks, Worker};
+use crate::seal::keyring::Keyring;
+use crate::store::{self, Options, Store};
+use actix::{Actor, Addr};
+use actix_rt::Arbiter;
+use actix_web::dev::ServerHandle;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The file in the data directory that names the bound addresses, for scripts and tests.
+const ADDRESSES: &str = "addresses.json";
+/// How often readiness looks at the store.
+const WATCH_EVERY: Duration = Duration::from_millis(500);
+/// Most threads for the store's disk work; more only queue at the disk.
+const STORE_THREADS_MAX: usize = 32;
+
+/// A node that serves.
+pub struct Running {
+    config: Config,
+    readiness: Readiness,
+    http: ServerHandle,
+    peers: ServerHandle,
+    replication: Replication,
+    arbiter: Arbiter,
+    store_actor: Addr<StoreActor>,
+    store: Arc<Store>,
+    addresses: (SocketAddr, SocketAddr),
+    _lock: LockGuard,
+}
+
+impl Running {
+    /// Starts a node; it serves when this returns.
+    pub async fn start(config: Config) -> Result<Self, NodeError> {
+        let ring = keys::ring(&config)?;
+        let (http_listener, http_addr) = listen(config.http.listen, "http.listen (--listen)")?;
+        let (peer_listener, peer_addr) = listen(config.peer.listen, "peer.listen (--peer-listen)")?;
+        let plan = config.memory_plan(config.ceiling());
+        if plan.reduced {
+            log::info!(ceiling = plan.ceiling.bytes; "budgets and caches are reduced to fit the memory ceiling");
+        }
+        let (lock, store) = open_store(&config, &ring, &plan)?;
+        let cores = config.threads();
+        let threads = Threads::start((cores * 4).min(STORE_THREADS_MAX), abort)
+            .map_err(|source| NodeError::Start { what: "the store's threads", source })?;
+
+        let arbiter = Arbiter::new();
+        let (on_arbiter, workers) = (Arc::clone(&store), threads.clone());
+        let store_actor =
+            StoreActor::start_in_arbiter(&arbiter.handle(), move |_| StoreActor::new(on_arbiter, workers));
+        let peer_key = Arc::new(ring.peer_key());
+        let vitals = vitals(&config, &store);
+        let replication = Replication::start(
+            replication_config(&config, vitals.clone()),
+            Arc::clone(&peer_key),
+            StoreRecipients::of(&store_actor),
+            &arbiter.handle(),
+        );
+        let names = config.cluster.peers.iter().map(|peer| peer.name.clone());
+        let gate = Arc::new(PeerGate::new(vitals, peer_key, names));
+        let fixed = Arc::new(Fixed {
+            node: config.node.name.clone(),
+            cluster: store.cluster(),
+            incarnation: store.incarnation(),
+            durability: config.cluster.durability.as_str(),
+            key_generations: generations(&ring),
+            replication: replication.clone(),
+            gate: Arc::clone(&gate),
+        });
+
+        let (shared_store, shared_threads) = (Arc::clone(&store), threads.clone());
+        let new_actor = move || StoreActor::new(Arc::clone(&shared_store), shared_threads.clone()).start();
+        let peer_actor = new_actor.clone();
+        let peers = http::peers::serve(peer_listener, gate, move || StoreRecipients::of(&peer_actor()), 1)
+            .map_err(|source| NodeError::Start { what: "the peer listener", source })?;
+        let readiness = Readiness::default();
+        let budget = Budget::new(config.http.requests_max, plan.in_flight_bytes);
+        let shared = Shared::new(http_settings(&config, cores), budget, readiness.clone());
+        let worker_shared = shared.clone();
+        let http = http::server(http_listener, &shared, move || {
+            let store = new_actor();
+            let links = StoreLinks::new(&store);
+            let status = Rc::new(NodeStatus { fixed: Arc::clone(&fixed), store });
+            Worker::new(worker_shared.clone(), links, status)
+        })
+        .map_err(|source| NodeError::Start { what: "the HTTP server", source })?;
+        let (http_handle, peers_handle) = (http.handle(), peers.handle());
+        for (what, server) in [("http", http), ("peers", peers)] {
+            actix_rt::spawn(async move {
+                if let Err(error) = server.await {
+                    log::error!(what, error:% = error; "a server ended");
+                }
+            });
+        }
+        write_addresses(&config.node.data, http_addr, peer_addr)?;
+        watch(&store, &readiness);
+        sweep(Arc::clone(&store), threads);
+        log::info!(
+            node:% = config.node.name, http:% = http_addr, peer:% = peer_addr, data:% = config.node.data.display(),
+            cluster:% = store.cluster(), incarnation:% = store.incarnation(); "serving"
+        );
+        if config.http.listen.ip().is_loopback() {
+            log::warn!("open to everybody on this machine: access keys come with a later release");
+        } else {
+            log::warn!("open to everybody who reaches this address, as --insecure-open says");
+        }
+        Ok(Running {
+            config,
+            readiness,
+            http: http_handle,
+            peers: peers_handle,
+            replication,
+            arbiter,
+            store_actor,
+            store,
+            addresses: (http_addr, peer_addr),
+            _lock: lock,
+        })
+    }
+
+    /// The bound addresses: HTTP and peers.
+    pub fn addresses(&self) -> (SocketAddr, SocketAddr) {
+        self.addresses
+    }
+
+    /// The node's replication, for tests that kill its actors.
+    pub fn replication(&self) -> &Replication {
+        &self.replication
+    }
+
+    /// Ends the node in order; everything answered is durable when this returns.
+    pub async fn stop(self) -> Result<(), NodeError> {
+        self.readiness.missing("draining", "the node is stopping");
+        actix_rt::time::sleep(self.config.http.ready_grace).await;
+        self.http.stop(true).await;
+        self.replication.drain().await;
+        self.peers.stop(true).await;
+        let drained = self.store_actor.send(DrainStore).await.map_err(|_| NodeError::NoActor)?;
+        self.arbiter.stop();
+        let dir = self.config.node.data;
+        drained.map_err(|source| NodeError::Store { dir, source })?;
+        drop(self.store);
+        Ok(())
+    }
+}
+
+fn listen(addr: SocketAddr, setting: &'static str) -> Result<(TcpListener, SocketAddr), NodeError> {
+    let fail = |source| NodeError::Listen { addr, setting, source };
+    let listener = TcpListener::bind(addr).map_err(fail)?;
+    let bound = listener.local_addr().map_err(fail)?;
+    Ok((listener, bound))
+}
+
+fn open_store(
+    config: &Config,
+    ring: &Arc<Keyring>,
+    plan: &crate::config::MemoryPlan,
+) -> Result<(LockGuard, Arc<Store>), NodeError> {
+    let dir = &config.node.data;
+    let disk = RealDisk;
+    disk.create_dir_all(dir).map_err(|source| NodeError::Data { op: "create", path: dir.clone(), source })?;
+    let lock = RealDisk::lock(dir).map_err(|source| match source.kind() {
+        std::io::ErrorKind::WouldBlock => NodeError::Locked(dir.clone()),
+        _ => NodeError::Data { op: "lock", path: dir.clone(), source },
+    })?;
+    let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let options = Options {
+        inline_max: size(config.store.inline_max),
+        log_bytes: config.store.log_bytes,
+        cache_bytes: plan.cache_bytes,
+        index_cache_bytes: size(plan.index_cache_bytes),
+        checkpoint_bytes: config.store.checkpoint_bytes,
+        checkpoint_interval: config.store.checkpoint_interval,
+        orphan_grace: config.store.orphan_grace,
+        reserve_bytes: config.store.reserve_bytes,
+        ..Options::default()
+    };
+    let fail = |source| NodeError::Store { dir: dir.clone(), source };
+    let opened = store::open(Arc::new(disk), dir, Arc::clone(ring), config.cluster.id, options);
+    let (store, clockwork) = opened.map_err(fail)?;
+    Ok((lock, store.start(clockwork, abort).map_err(fail)?))
+}
+
+fn vitals(config: &Config, store: &Arc<Store>) -> Vitals {
+    let measured = Arc::clone(store);
+    Vitals {
+        me: Arc::new(Identity {
+            name: config.node.name.clone(),
+            cluster: store.cluster(),
+            incarnation: store.incarnation(),
+        }),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        head: store.head(),
+        free: Arc::new(move || measured.room()),
+    }
+}
+
+fn replication_config(config: &Config, vitals: Vitals) -> ReplicationConfig {
+    let timing = Timing { heartbeat: config.peer.heartbeat, backoff: config.peer.backoff(), ..Timing::default() };
+    let address = |peer: &crate::config::PeerEntry| PeerAddress { name: peer.name.clone(), url: peer.url.to_string() };
+    ReplicationConfig {
+        vitals,
+        peers: config.cluster.peers.iter().map(address).collect(),
+        pool: config.peer.replicas_per_peer,
+        timing,
+    }
+}
+
+fn http_settings(config: &Config, workers: usize) -> HttpSettings {
+    let http = &config.http;
+    HttpSettings {
+        workers,
+        body_max: http.body_max,
+        inline_max: usize::try_from(config.store.inline_max).unwrap_or(usize::MAX),
+        idle_timeout: http.idle_timeout,
+        head_timeout: http.header_timeout,
+        keep_alive: http.keep_alive,
+        connections_max: http.connections_max,
+        drain_timeout: http.drain_timeout,
+        cluster_size: config.others().count() + 1,
+        ..HttpSettings::default()
+    }
+}
+
+fn generations(ring: &Keyring) -> Vec<KeyGeneration> {
+    let active = ring.active();
+    let show = |(number, id)| KeyGeneration { number, id: format!("{id}"), active: id == active };
+    ring.generations().into_iter().map(show).collect()
+}
+
+fn write_addresses(data: &Path, http: SocketAddr, peer: SocketAddr) -> Result<(), NodeError> {
+    let path = data.join(ADDRESSES);
+    let text = serde_json::json!({ "http": http.to_string(), "peer": peer.to_string() }).to_string();
+    place::replace(&RealDisk, &path, text.as_bytes()).map_err(|source| NodeError::Data { op: "write", path, source })
+}
+
+/// Keeps readiness true to the store.
+fn watch(store: &Arc<Store>, readiness: &Readiness) {
+    let (store, readiness) = (Arc::downgrade(store), readiness.clone());
+    actix_rt::spawn(async move {
+        loop {
+            let Some(now) = store.upgrade() else { return };
+            match now.is_poisoned() {
+                true => readiness.missing("store", "takes no writes since an earlier write failed; restart it"),
+                false if now.is_low() => readiness.missing("disk", "full down to the reserve; writes get 507"),
+                false => readiness.present("disk"),
+            }
+            drop(now);
+            actix_rt::time::sleep(WATCH_EVERY).await;
+        }
+    });
+}
+
+/// Removes what crashes left behind, beside the traffic.
+fn sweep(store: Arc<Store>, threads: Threads) {
+    actix_rt::spawn(async move {
+        match threads.run(move || store.sweep_orphans()).await {
+            Some(Ok(0)) | None => {}
+            Some(Ok(swept)) => log::info!(swept; "removed bodies that no record refers to"),
+            Some(Err(error)) => log::warn!(error:% = error; "bodies that no record refers to stay"),
+        }
+    });
+}

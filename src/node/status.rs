@@ -1,0 +1,54 @@
+//! The one snapshot that status, metrics and tests share.
+
+use crate::actors::gate::PeerGate;
+use crate::actors::messages::ObserveStore;
+use crate::actors::replication::Replication;
+use crate::actors::status::{ClusterSnapshot, KeyGeneration};
+use crate::actors::store_actor::StoreActor;
+use crate::base::{ClusterId, Incarnation, NodeName};
+use crate::http::StatusSource;
+use actix::Addr;
+use futures::future::LocalBoxFuture;
+use std::sync::Arc;
+
+/// What does not change while the node runs.
+#[derive(Clone)]
+pub(super) struct Fixed {
+    pub node: NodeName,
+    pub cluster: ClusterId,
+    pub incarnation: Incarnation,
+    pub durability: &'static str,
+    pub key_generations: Vec<KeyGeneration>,
+    pub replication: Replication,
+    pub gate: Arc<PeerGate>,
+}
+
+/// Gathers the snapshot on one worker.
+pub(super) struct NodeStatus {
+    pub fixed: Arc<Fixed>,
+    pub store: Addr<StoreActor>,
+}
+
+impl StatusSource for NodeStatus {
+    fn snapshot(&self) -> LocalBoxFuture<'static, serde_json::Value> {
+        let (fixed, store) = (Arc::clone(&self.fixed), self.store.clone());
+        Box::pin(async move {
+            let peers = fixed.replication.status().await;
+            let Ok(store) = store.send(ObserveStore).await else {
+                return serde_json::json!({ "error": "the store does not answer" });
+            };
+            let snapshot = ClusterSnapshot {
+                node: fixed.node.clone(),
+                cluster: fixed.cluster,
+                incarnation: fixed.incarnation,
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                durability: fixed.durability.to_owned(),
+                key_generations: fixed.key_generations.clone(),
+                store,
+                peers,
+                gate: fixed.gate.status(),
+            };
+            serde_json::to_value(snapshot).unwrap_or_else(|error| serde_json::json!({ "error": error.to_string() }))
+        })
+    }
+}

@@ -1,0 +1,79 @@
+//! `boveda verify`: a whole data directory checked offline, on a disk whose changes stay in memory.
+
+use super::error::NodeError;
+use super::keys;
+use crate::config::Config;
+use crate::disk::{RealDisk, ShadowDisk};
+use crate::store::verify::{Finding, Summary};
+use crate::store::{self, Options, StoreError};
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// Some of it does not open.
+const EXIT_PARTLY: u8 = 3;
+const EXIT_NOT_FOUND: u8 = 10;
+const EXIT_BUSY: u8 = 11;
+const EXIT_WRONG_KEY: u8 = 12;
+
+/// Checks the directory that the settings name and reports on every object.
+pub fn verify(config: Config, json: bool) -> ExitCode {
+    match check(&config, json) {
+        Ok(sum) if sum.damaged == 0 => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::from(EXIT_PARTLY),
+        Err(error) => {
+            eprintln!("boveda: {error}");
+            match error {
+                NodeError::Locked(_) => ExitCode::from(EXIT_BUSY),
+                NodeError::Store { source: StoreError::ForeignKey { .. }, .. } => ExitCode::from(EXIT_WRONG_KEY),
+                NodeError::Data { op: "find a data directory in", .. } => ExitCode::from(EXIT_NOT_FOUND),
+                _ => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+fn check(config: &Config, json: bool) -> Result<Summary, NodeError> {
+    let dir = &config.node.data;
+    if !keys::is_made(dir)? {
+        let source = std::io::ErrorKind::NotFound.into();
+        return Err(NodeError::Data { op: "find a data directory in", path: dir.clone(), source });
+    }
+    let _lock = RealDisk::lock(dir).map_err(|source| match source.kind() {
+        std::io::ErrorKind::WouldBlock => NodeError::Locked(dir.clone()),
+        _ => NodeError::Data { op: "lock", path: dir.clone(), source },
+    })?;
+    let fail = |source| NodeError::Store { dir: dir.clone(), source };
+    let ring = keys::ring(config)?;
+    let opened = store::open(Arc::new(ShadowDisk::new()), dir, ring, config.cluster.id, Options::default());
+    let (store, _clockwork) = opened.map_err(fail)?;
+    // A reader that closed our output early has seen what it wanted.
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let sum = store.verify(&mut |finding| drop(show(&mut out, &finding, json))).map_err(fail)?;
+    let _ = summary(&mut out, &sum, json);
+    let _ = out.flush();
+    Ok(sum)
+}
+
+fn show(out: &mut impl Write, finding: &Finding, json: bool) -> std::io::Result<()> {
+    if json {
+        return writeln!(out, "{}", serde_json::to_string(finding).map_err(std::io::Error::other)?);
+    }
+    match finding {
+        Finding::Object { name, len } => writeln!(out, "ok       {len:>14}  {}", name.escape_debug()),
+        Finding::Bucket { name } => writeln!(out, "bucket   {:>14}  {name}", ""),
+        Finding::Damaged { name, why } => writeln!(out, "DAMAGED  {:>14}  {}: {why}", "", name.escape_debug()),
+        Finding::Orphan { body } => writeln!(out, "orphan   {:>14}  blob {body}, removed at the next start", ""),
+    }
+}
+
+fn summary(out: &mut impl Write, sum: &Summary, json: bool) -> std::io::Result<()> {
+    if json {
+        return writeln!(out, "{}", serde_json::to_string(sum).map_err(std::io::Error::other)?);
+    }
+    writeln!(
+        out,
+        "{} objects open ({} bytes), {} damaged; {} buckets, {} tombstones, {} orphans, {} in quarantine, {} files of others",
+        sum.objects, sum.bytes, sum.damaged, sum.buckets, sum.tombstones, sum.orphans, sum.quarantined, sum.strangers
+    )
+}

@@ -1,0 +1,174 @@
+//! Blobs: immutable sealed files, named by a random id, put in place whole or not at all.
+//!
+//! Invariants
+//! - A file under `blobs/` was complete and durable before it got its name.
+//! - A blob that a record refers to is never removed; one that has landed and has no record yet is
+//!   left alone for a grace period.
+//! - What does not check is moved to `quarantine/`, never deleted.
+
+use super::error::StoreError;
+use crate::base::BodyId;
+use crate::disk::{Disk, DiskFile};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+const BLOBS: &str = "blobs";
+const STAGED: &str = "staged";
+const QUARANTINE: &str = "quarantine";
+
+/// The blobs of one store.
+#[derive(Debug)]
+pub struct Blobs {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    /// Landed, and perhaps not referred to yet.
+    landed: Mutex<HashMap<BodyId, Instant>>,
+}
+
+impl Blobs {
+    /// Opens the three folders, making them when they are missing.
+    pub fn open(disk: Arc<dyn Disk>, dir: &Path) -> Result<Self, StoreError> {
+        for folder in [BLOBS, STAGED, QUARANTINE] {
+            let path = dir.join(folder);
+            disk.create_dir_all(&path).map_err(|source| StoreError::Disk { op: "create", path, source })?;
+        }
+        Ok(Blobs { disk, dir: dir.to_owned(), landed: Mutex::default() })
+    }
+
+    /// Creates a staged file. Its name is the transfer's own, not the body's: two peers may send
+    /// the same body at once, and neither may publish the other's half.
+    pub fn stage(&self, transfer: BodyId) -> Result<Box<dyn DiskFile>, StoreError> {
+        let path = self.staged_path(transfer);
+        self.disk.create_new(&path).map_err(|source| refused("create", path, source))
+    }
+
+    /// Gives a staged, synced file its name, durably.
+    pub fn land(&self, transfer: BodyId, body: BodyId) -> Result<(), StoreError> {
+        self.landed().insert(body, Instant::now());
+        let (from, to) = (self.staged_path(transfer), self.path(body));
+        let folder = to.parent().unwrap_or(&self.dir).to_owned();
+        if !self.disk.exists(&folder).map_err(|e| refused("look for", folder.clone(), e))? {
+            self.disk.create_dir_all(&folder).map_err(|e| refused("create", folder.clone(), e))?;
+        }
+        self.disk.rename(&from, &to).map_err(|e| refused("publish", to.clone(), e))?;
+        self.disk.sync_dir(&folder).map_err(|source| StoreError::Disk { op: "sync", path: folder, source })
+    }
+
+    /// The record is committed: the blob is no longer on its own.
+    pub fn settle(&self, body: BodyId) {
+        self.landed().remove(&body);
+    }
+
+    /// Opens a blob for reading; `None` when there is none.
+    pub fn read(&self, body: BodyId) -> Result<Option<Box<dyn DiskFile>>, StoreError> {
+        let path = self.path(body);
+        match self.disk.open(&path) {
+            Ok(file) => Ok(Some(file)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(StoreError::Disk { op: "open", path, source }),
+        }
+    }
+
+    /// Whether the blob is in place.
+    pub fn exists(&self, body: BodyId) -> Result<bool, StoreError> {
+        let path = self.path(body);
+        self.disk.exists(&path).map_err(|source| StoreError::Disk { op: "look for", path, source })
+    }
+
+    /// Removes a blob that nothing refers to; one that is already gone is fine.
+    pub fn remove(&self, body: BodyId) -> Result<(), StoreError> {
+        self.landed().remove(&body);
+        self.unlink(self.path(body))
+    }
+
+    /// Removes the staged file of an upload that ended.
+    pub fn discard(&self, transfer: BodyId) -> Result<(), StoreError> {
+        self.unlink(self.staged_path(transfer))
+    }
+
+    /// Moves a blob that does not check out of the way.
+    pub fn quarantine(&self, body: BodyId) -> Result<(), StoreError> {
+        let (from, to) = (self.path(body), self.dir.join(QUARANTINE).join(body.to_string()));
+        match self.disk.rename(&from, &to) {
+            Ok(()) => {}
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(refused("quarantine", from, e)),
+        }
+        let folder = self.dir.join(QUARANTINE);
+        self.disk.sync_dir(&folder).map_err(|source| StoreError::Disk { op: "sync", path: folder, source })
+    }
+
+    /// Files in quarantine.
+    pub fn quarantined(&self) -> Result<usize, StoreError> {
+        Ok(self.list(&self.dir.join(QUARANTINE))?.len())
+    }
+
+    /// Removes every staged file. At start only: no upload is open.
+    pub fn sweep_staged(&self) -> Result<usize, StoreError> {
+        let files = self.list(&self.dir.join(STAGED))?;
+        let count = files.len();
+        files.into_iter().try_for_each(|path| self.unlink(path))?;
+        Ok(count)
+    }
+
+    /// The ids of all blobs in place, and how many files beside them have other names.
+    pub fn all(&self) -> Result<(Vec<BodyId>, usize), StoreError> {
+        let (mut ids, mut others) = (Vec::new(), 0);
+        for folder in self.list(&self.dir.join(BLOBS))? {
+            for path in self.list(&folder)? {
+                match path.file_name().and_then(|n| n.to_str()).and_then(BodyId::from_hex) {
+                    Some(id) => ids.push(id),
+                    None => others += 1,
+                }
+            }
+        }
+        Ok((ids, others))
+    }
+
+    /// Whether the blob has landed and waits for its record.
+    pub fn is_landed(&self, body: BodyId) -> bool {
+        self.landed().contains_key(&body)
+    }
+
+    /// Blobs that landed longer than `grace` ago and may still wait for a record.
+    pub fn landed_before(&self, grace: Duration) -> Vec<BodyId> {
+        self.landed().iter().filter(|(_, at)| at.elapsed() >= grace).map(|(id, _)| *id).collect()
+    }
+
+    fn landed(&self) -> std::sync::MutexGuard<'_, HashMap<BodyId, Instant>> {
+        self.landed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn list(&self, dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
+        let names = self.disk.list(dir);
+        names.map_err(|source| StoreError::Disk { op: "list", path: dir.to_owned(), source })
+    }
+
+    fn unlink(&self, path: PathBuf) -> Result<(), StoreError> {
+        match self.disk.remove(&path) {
+            Ok(()) => Ok(()),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(source) => Err(StoreError::Disk { op: "remove", path, source }),
+        }
+    }
+
+    /// Where a blob lies.
+    pub fn path(&self, body: BodyId) -> PathBuf {
+        let name = body.to_string();
+        self.dir.join(BLOBS).join(&name[..2]).join(name)
+    }
+
+    fn staged_path(&self, transfer: BodyId) -> PathBuf {
+        self.dir.join(STAGED).join(transfer.to_string())
+    }
+}
+
+/// A full disk refuses one body and leaves the store well: no record refers to it yet.
+pub(super) fn refused(op: &'static str, path: PathBuf, source: std::io::Error) -> StoreError {
+    match source.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => StoreError::Full,
+        _ => StoreError::Disk { op, path, source },
+    }
+}

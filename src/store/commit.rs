@@ -1,0 +1,336 @@
+//! Group commit: one thread decides, one frame and one fsync carry all requests that wait.
+//!
+//! Invariants
+//! - Requests are decided in the order in which they are taken, each upon those before it.
+//! - Nothing is visible or answered before the frame that holds it is durable.
+//! - Ballots are given here, above everything seen: of two writes on this node the later one wins.
+
+use super::core::Core;
+use super::entry::{Held, Op, encode_frame};
+use super::error::StoreError;
+use crate::base::names::RegisterName;
+use crate::base::record::ObjectRecord;
+use crate::base::{Ballot, BodyId, BucketName, Incarnation, ObjectName, Record, RegisterKey, Stamp, State};
+use crossbeam_channel::{Receiver, Sender};
+use std::collections::HashMap;
+use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::sync::oneshot;
+
+/// Most requests of one batch.
+const BATCH_REQUESTS_MAX: usize = 1024;
+/// A batch takes no further request once it fills this part of a frame; one request fills no more
+/// than the rest.
+const BATCH_PART: usize = 2;
+
+/// What a request wants to become true.
+#[derive(Debug)]
+pub enum Intent {
+    /// An object with this body; its bucket must exist.
+    Put {
+        /// Which object.
+        at: ObjectName,
+        /// Its metadata, with its body inline or in a durable blob.
+        object: Box<ObjectRecord>,
+    },
+    /// No object of that name.
+    Delete {
+        /// Which object.
+        at: ObjectName,
+    },
+    /// A bucket.
+    CreateBucket {
+        /// Its name.
+        bucket: BucketName,
+        /// Made by the store itself: loses to whatever the cluster knows of it.
+        first_start: bool,
+    },
+    /// No bucket of that name; it must be empty.
+    DeleteBucket {
+        /// Its name.
+        bucket: BucketName,
+    },
+    /// A peer's records, where they are newer.
+    Learn {
+        /// Keys with their records.
+        records: Vec<(RegisterKey, Record)>,
+        /// Who sent them.
+        from: Incarnation,
+    },
+    /// A peer has acknowledged this much.
+    Cursor {
+        /// Which life of the peer.
+        peer: Incarnation,
+        /// The highest number below which all is acknowledged.
+        seq: u64,
+    },
+    /// Everything before this is durable.
+    Barrier,
+}
+
+/// What became of an intent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Ballot of the key's state; zero where none applies.
+    pub ballot: Ballot,
+    /// Whether the name held something before.
+    pub existed: bool,
+}
+
+/// An intent and where its answer goes.
+#[derive(Debug)]
+pub struct Request {
+    pub(super) intent: Intent,
+    pub(super) reply: oneshot::Sender<Result<Outcome, StoreError>>,
+}
+
+/// Decides and commits. There is one per store.
+#[derive(Debug)]
+pub struct Committer {
+    core: Arc<Core>,
+    queue: Receiver<Request>,
+    reaper: Sender<BodyId>,
+}
+
+/// A batch while it is being decided.
+#[derive(Default)]
+struct Batch {
+    ops: Vec<Op>,
+    latest: HashMap<RegisterKey, Arc<Held>>,
+    replies: Vec<(oneshot::Sender<Result<Outcome, StoreError>>, Outcome)>,
+    dead: Vec<BodyId>,
+    bytes: usize,
+    seq: u64,
+}
+
+impl Committer {
+    pub(super) fn new(core: Arc<Core>, queue: Receiver<Request>, reaper: Sender<BodyId>) -> Self {
+        Committer { core, queue, reaper }
+    }
+
+    /// Waits for requests and commits them until all senders are gone.
+    pub fn run(&self) {
+        while let Ok(first) = self.queue.recv() {
+            self.commit(first);
+        }
+    }
+
+    /// Commits what waits at this moment, in one batch. For tests that bring their own clockwork.
+    pub fn turn(&self) -> bool {
+        self.queue.try_recv().map(|first| self.commit(first)).is_ok()
+    }
+
+    fn commit(&self, first: Request) {
+        let mut batch = Batch { seq: *self.core.head.borrow(), ..Batch::default() };
+        let mut next = Some(first);
+        while let Some(Request { intent, reply }) = next.take() {
+            match self.core.check_writable().and_then(|()| self.decide(&mut batch, intent)) {
+                Ok(outcome) => batch.replies.push((reply, outcome)),
+                // A client that has gone needs no answer.
+                Err(error) => drop(reply.send(Err(error))),
+            }
+            if batch.bytes < self.core.log.payload_max() / BATCH_PART && batch.replies.len() < BATCH_REQUESTS_MAX {
+                next = self.queue.try_recv().ok();
+            }
+        }
+        match self.write(&batch) {
+            Ok(()) => self.publish(batch),
+            Err(error) => {
+                self.core.poison("commit", &error);
+                batch.replies.into_iter().for_each(|(reply, _)| drop(reply.send(Err(StoreError::Poisoned))));
+            }
+        }
+    }
+
+    fn write(&self, batch: &Batch) -> Result<(), StoreError> {
+        if batch.ops.is_empty() {
+            return Ok(());
+        }
+        let payload = encode_frame(self.core.probe.sequence(), &batch.ops);
+        if !self.core.log.room_for(payload.len()) {
+            self.core.checkpoint()?;
+        }
+        self.core.log.append(&payload)?;
+        self.core.counters.commits.fetch_add(1, Ordering::Relaxed);
+        self.core.counters.committed_ops.fetch_add(batch.ops.len() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn publish(&self, batch: Batch) {
+        self.core.apply(batch.ops, self.core.log.end());
+        if batch.seq > *self.core.head.borrow() {
+            self.core.head.send_replace(batch.seq);
+        }
+        for (reply, outcome) in batch.replies {
+            let _ = reply.send(Ok(outcome));
+        }
+        for dead in batch.dead {
+            // Gone only when the store is closing; the next start sweeps what stays.
+            let _ = self.reaper.send(dead);
+        }
+    }
+
+    fn decide(&self, batch: &mut Batch, intent: Intent) -> Result<Outcome, StoreError> {
+        match intent {
+            Intent::Put { at, object } => {
+                if !self.bucket_exists(batch, &at.bucket) {
+                    return Err(StoreError::NoSuchBucket);
+                }
+                let key = RegisterKey::object(&at);
+                let old = self.current(batch, &key)?;
+                Ok(self.write_state(batch, key, old, State::Object(object)))
+            }
+            Intent::Delete { at } => {
+                if !self.bucket_exists(batch, &at.bucket) {
+                    return Err(StoreError::NoSuchBucket);
+                }
+                let key = RegisterKey::object(&at);
+                let old = self.current(batch, &key)?;
+                Ok(self.delete_state(batch, key, old))
+            }
+            Intent::CreateBucket { bucket, first_start } => {
+                let key = RegisterKey::bucket(&bucket);
+                let old = self.current(batch, &key)?;
+                match old.filter(|held| held.record.state != State::Deleted) {
+                    Some(held) => Ok(Outcome { ballot: held.record.ballot, existed: true }),
+                    None if first_start => {
+                        // The lowest of ballots: a bucket that the cluster has deleted must not
+                        // come back because a wiped node starts afresh.
+                        let ballot = Ballot { stamp: Stamp(1), node: self.core.incarnation };
+                        let written_ms = (self.core.options.now_ms)();
+                        let record = Record { ballot, written_ms, state: State::Bucket };
+                        Ok(batch.store(key, None, record, None))
+                    }
+                    None => Ok(self.write_state(batch, key, None, State::Bucket)),
+                }
+            }
+            Intent::DeleteBucket { bucket } => {
+                if !self.bucket_exists(batch, &bucket) {
+                    return Err(StoreError::NoSuchBucket);
+                }
+                if !self.bucket_is_empty(batch, &bucket)? {
+                    return Err(StoreError::BucketNotEmpty);
+                }
+                let key = RegisterKey::bucket(&bucket);
+                let old = self.current(batch, &key)?;
+                Ok(self.delete_state(batch, key, old))
+            }
+            Intent::Learn { records, from } => {
+                for (key, record) in records {
+                    self.learn(batch, key, record, from)?;
+                }
+                Ok(Outcome { ballot: self.no_ballot(), existed: false })
+            }
+            Intent::Cursor { peer, seq } => {
+                batch.bytes += 32;
+                batch.ops.push(Op::Cursor { peer, seq });
+                Ok(Outcome { ballot: self.no_ballot(), existed: false })
+            }
+            Intent::Barrier => Ok(Outcome { ballot: self.no_ballot(), existed: false }),
+        }
+    }
+
+    fn learn(&self, batch: &mut Batch, key: RegisterKey, record: Record, from: Incarnation) -> Result<(), StoreError> {
+        let old = self.current(batch, &key)?;
+        self.core.clock.observe(record.ballot.stamp);
+        if let Some(old) = old.as_ref().filter(|old| old.record.ballot >= record.ballot) {
+            // Came too late: its blob, if it brought one of its own, has no owner.
+            batch.dead.extend(record.blob().filter(|id| old.record.blob() != Some(*id)));
+            return Ok(());
+        }
+        batch.store(key, old, record, Some(from));
+        Ok(())
+    }
+
+    fn write_state(&self, batch: &mut Batch, key: RegisterKey, old: Option<Arc<Held>>, state: State) -> Outcome {
+        let written_ms = (self.core.options.now_ms)();
+        let ballot = Ballot { stamp: self.core.clock.next(written_ms), node: self.core.incarnation };
+        batch.store(key, old, Record { ballot, written_ms, state }, None)
+    }
+
+    fn delete_state(&self, batch: &mut Batch, key: RegisterKey, old: Option<Arc<Held>>) -> Outcome {
+        match old {
+            Some(held) if held.record.state != State::Deleted => {
+                self.write_state(batch, key, Some(held), State::Deleted)
+            }
+            // Nothing to delete: nothing is written.
+            Some(held) => Outcome { ballot: held.record.ballot, existed: false },
+            None => Outcome { ballot: self.no_ballot(), existed: false },
+        }
+    }
+
+    fn current(&self, batch: &Batch, key: &RegisterKey) -> Result<Option<Arc<Held>>, StoreError> {
+        match batch.latest.get(key) {
+            Some(held) => Ok(Some(Arc::clone(held))),
+            None => self.core.lookup(key),
+        }
+    }
+
+    fn bucket_exists(&self, batch: &Batch, bucket: &BucketName) -> bool {
+        match batch.latest.get(&RegisterKey::bucket(bucket)) {
+            Some(held) => held.record.state == State::Bucket,
+            None => self.core.buckets().contains_key(bucket),
+        }
+    }
+
+    fn bucket_is_empty(&self, batch: &Batch, bucket: &BucketName) -> Result<bool, StoreError> {
+        let (first, end) = (RegisterKey::object_prefix(bucket, ""), RegisterKey::objects_end(bucket));
+        let mut from = Bound::Included(first.clone());
+        if batch.latest.iter().any(|(k, h)| *k >= first && *k < end && h.record.object().is_some()) {
+            return Ok(false);
+        }
+        loop {
+            let page = self.core.scan(from.as_ref(), &end, 256)?;
+            let Some((last, _)) = page.last() else { return Ok(true) };
+            from = Bound::Excluded(last.clone());
+            // What the batch has deleted meanwhile does not count.
+            if page.iter().any(|(key, held)| held.record.object().is_some() && !batch.latest.contains_key(key)) {
+                return Ok(false);
+            }
+        }
+    }
+
+    fn no_ballot(&self) -> Ballot {
+        Ballot { stamp: Stamp(0), node: self.core.incarnation }
+    }
+}
+
+impl Batch {
+    fn store(
+        &mut self,
+        key: RegisterKey,
+        old: Option<Arc<Held>>,
+        record: Record,
+        from: Option<Incarnation>,
+    ) -> Outcome {
+        self.seq += 1;
+        let existed = old.as_ref().is_some_and(|h| h.record.state != State::Deleted);
+        let outcome = Outcome { ballot: record.ballot, existed };
+        let blob = record.blob();
+        self.dead.extend(old.and_then(|h| h.record.blob()).filter(|id| blob != Some(*id)));
+        let held = Arc::new(Held::new(record, self.seq, from));
+        self.bytes += usize::try_from(held.weight()).unwrap_or(usize::MAX / 2);
+        self.latest.insert(key.clone(), Arc::clone(&held));
+        self.ops.push(Op::Record { key, held });
+        outcome
+    }
+}
+
+impl Core {
+    /// Makes durable operations visible.
+    pub(super) fn apply(&self, ops: Vec<Op>, log_end: u64) {
+        for op in &ops {
+            let Op::Record { key, held } = op else { continue };
+            let Some(RegisterName::Bucket(bucket)) = key.name() else { continue };
+            if held.record.state == State::Bucket {
+                self.buckets_mut().insert(bucket, held.record.written_ms);
+            } else {
+                self.buckets_mut().remove(&bucket);
+            }
+        }
+        let mut overlay = self.overlay_mut();
+        overlay.active.log_end = log_end;
+        ops.into_iter().for_each(|op| overlay.active.apply(op));
+    }
+}

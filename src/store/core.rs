@@ -1,0 +1,343 @@
+//! What the threads of one store share, and how a register is looked up.
+//!
+//! Invariants
+//! - A lookup answers from overlay, then cache, then index; the first that knows the key is right.
+//! - Nothing is put in the cache that a commit may have replaced meanwhile.
+//! - After a failed write or fsync no write is taken any more; reads go on.
+
+use super::blobs::Blobs;
+use super::entry::{Held, encode_frame};
+use super::error::StoreError;
+use super::index::{Index, Marks};
+use super::log::Log;
+use super::overlay::Overlay;
+use super::pages::PagesProbe;
+use super::status::Counters;
+use crate::base::{BodyId, BucketName, ClusterId, Incarnation, RegisterKey, StampClock};
+use crate::disk::{Disk, Space};
+use crate::seal::body::BodyOpener;
+use crate::seal::keyring::Keyring;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Settings of a store.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Bodies up to this many bytes live in the record.
+    pub inline_max: usize,
+    /// Bytes of the commit log's ring.
+    pub log_bytes: u64,
+    /// Bytes of the cache of opened records.
+    pub cache_bytes: u64,
+    /// Bytes of the index engine's own cache.
+    pub index_cache_bytes: usize,
+    /// The index is brought up to the log when this much has gathered.
+    pub checkpoint_bytes: u64,
+    /// The index is brought up to the log at least this often while there is something to bring.
+    pub checkpoint_interval: Duration,
+    /// How long a blob that landed may wait for its record.
+    pub orphan_grace: Duration,
+    /// Writes stop when less than this is free.
+    pub reserve_bytes: u64,
+    /// The clock, in milliseconds since 1970.
+    pub now_ms: fn() -> u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            inline_max: 64 * 1024,
+            log_bytes: 64 << 20,
+            cache_bytes: 32 << 20,
+            index_cache_bytes: 32 << 20,
+            checkpoint_bytes: 16 << 20,
+            checkpoint_interval: Duration::from_secs(1),
+            orphan_grace: Duration::from_secs(3600),
+            reserve_bytes: 256 << 20,
+            now_ms: system_ms,
+        }
+    }
+}
+
+/// The system's clock; 0 before 1970.
+pub fn system_ms() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .ok()
+        .and_then(|d| u64::try_from(d.as_millis()).ok())
+        .unwrap_or(0)
+}
+
+#[derive(Clone, Debug)]
+struct ByWeight;
+
+impl quick_cache::Weighter<RegisterKey, Arc<Held>> for ByWeight {
+    fn weight(&self, key: &RegisterKey, held: &Arc<Held>) -> u64 {
+        held.weight() + key.as_bytes().len() as u64
+    }
+}
+
+/// The shared state of one open store.
+#[derive(Debug)]
+pub struct Core {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) dir: PathBuf,
+    pub(super) ring: Arc<Keyring>,
+    pub(super) cluster: ClusterId,
+    pub(super) incarnation: Incarnation,
+    pub(super) options: Options,
+    pub(super) log: Log,
+    pub(super) index: Index,
+    pub(super) blobs: Blobs,
+    pub(super) clock: StampClock,
+    pub(super) head: watch::Sender<u64>,
+    pub(super) counters: Counters,
+    pub(super) probe: Arc<PagesProbe>,
+    overlay: RwLock<Overlay>,
+    buckets: RwLock<BTreeMap<BucketName, u64>>,
+    cache: quick_cache::sync::Cache<RegisterKey, Arc<Held>, ByWeight>,
+    checkpointing: Mutex<()>,
+    poisoned: AtomicBool,
+    pub(super) closing: AtomicBool,
+    low: AtomicBool,
+    free: AtomicU64,
+    total: AtomicU64,
+}
+
+/// What `Core::new` needs besides the options.
+pub(super) struct Parts {
+    pub disk: Arc<dyn Disk>,
+    pub dir: PathBuf,
+    pub ring: Arc<Keyring>,
+    pub cluster: ClusterId,
+    pub incarnation: Incarnation,
+    pub options: Options,
+    pub log: Log,
+    pub index: Index,
+    pub blobs: Blobs,
+    pub clock: StampClock,
+    pub overlay: Overlay,
+    pub head: u64,
+    pub probe: Arc<PagesProbe>,
+}
+
+impl Core {
+    pub(super) fn new(parts: Parts) -> Self {
+        let cache_bytes = parts.options.cache_bytes;
+        let entries = usize::try_from(cache_bytes / 2048).unwrap_or(1024).max(64);
+        Core {
+            disk: parts.disk,
+            dir: parts.dir,
+            ring: parts.ring,
+            cluster: parts.cluster,
+            incarnation: parts.incarnation,
+            options: parts.options,
+            log: parts.log,
+            index: parts.index,
+            blobs: parts.blobs,
+            clock: parts.clock,
+            head: watch::channel(parts.head).0,
+            counters: Counters::default(),
+            probe: parts.probe,
+            overlay: RwLock::new(parts.overlay),
+            buckets: RwLock::default(),
+            cache: quick_cache::sync::Cache::with_weighter(entries, cache_bytes, ByWeight),
+            checkpointing: Mutex::new(()),
+            poisoned: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            low: AtomicBool::new(false),
+            free: AtomicU64::new(u64::MAX),
+            total: AtomicU64::new(u64::MAX),
+        }
+    }
+
+    // A thread that panics while it holds a lock ends the process (actors) or its test; the state
+    // behind the lock is never half changed, so the lock itself need not refuse.
+    pub(super) fn overlay(&self) -> RwLockReadGuard<'_, Overlay> {
+        self.overlay.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn overlay_mut(&self) -> RwLockWriteGuard<'_, Overlay> {
+        self.overlay.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn buckets(&self) -> RwLockReadGuard<'_, BTreeMap<BucketName, u64>> {
+        self.buckets.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn buckets_mut(&self) -> RwLockWriteGuard<'_, BTreeMap<BucketName, u64>> {
+        self.buckets.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The register's state if it is in memory: no disk is touched. `None` says nothing.
+    pub fn lookup_cached(&self, key: &RegisterKey) -> Option<Arc<Held>> {
+        if let Some(held) = self.overlay().get(key) {
+            return Some(Arc::clone(held));
+        }
+        self.cache.get(key)
+    }
+
+    /// The register's state, tombstones included.
+    pub fn lookup(&self, key: &RegisterKey) -> Result<Option<Arc<Held>>, StoreError> {
+        let retired = {
+            let overlay = self.overlay();
+            if let Some(held) = overlay.get(key) {
+                return Ok(Some(Arc::clone(held)));
+            }
+            if let Some(held) = self.cache.get(key) {
+                return Ok(Some(held));
+            }
+            overlay.retired
+        };
+        let Some(held) = self.index.get(key)?.map(Arc::new) else { return Ok(None) };
+        let overlay = self.overlay();
+        if overlay.retired == retired && overlay.get(key).is_none() {
+            self.cache.insert(key.clone(), Arc::clone(&held));
+        }
+        Ok(Some(held))
+    }
+
+    /// The expanded keys of an object's body, kept with its record.
+    pub(super) fn opener(&self, held: &Held, header: &[u8]) -> Result<Arc<BodyOpener>, StoreError> {
+        if let Some(opener) = held.opener.get() {
+            return Ok(Arc::clone(opener));
+        }
+        let object = held.record.object().ok_or(StoreError::NoSuchKey)?;
+        let opener = BodyOpener::new(&self.ring, self.cluster, object.body, &object.wrap, header)
+            .map_err(|_| StoreError::Corrupt { what: "object body (its header)" })?;
+        Ok(Arc::clone(held.opener.get_or_init(|| Arc::new(opener))))
+    }
+
+    /// Whether a record, here or in the index, refers to the blob.
+    pub(super) fn refers_to(&self, blob: BodyId) -> Result<bool, StoreError> {
+        Ok(self.overlay().refers_to(blob) || self.index.refers_to(blob)?)
+    }
+
+    /// Brings everything committed so far to the index and frees its room in the log.
+    ///
+    /// A failure poisons the store.
+    pub fn checkpoint(&self) -> Result<(), StoreError> {
+        let _one_at_a_time = self.checkpointing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.check_writable()?;
+        let result = self.checkpoint_locked();
+        if let Err(error) = &result {
+            self.poison("checkpoint", error);
+        }
+        result
+    }
+
+    fn checkpoint_locked(&self) -> Result<(), StoreError> {
+        let (layer, marks) = {
+            let mut overlay = self.overlay_mut();
+            if overlay.active.is_empty() {
+                return Ok(());
+            }
+            let layer = Arc::new(std::mem::take(&mut overlay.active));
+            overlay.active.log_end = layer.log_end;
+            overlay.frozen = Some(Arc::clone(&layer));
+            let newest = layer.by_seq.last_key_value().map_or(0, |(seq, _)| *seq);
+            let seq = newest.max(*self.head.borrow());
+            (Arc::clone(&layer), Marks { log: layer.log_end, seq, stamp: self.clock.highest() })
+        };
+        self.index.apply(&layer, marks)?;
+        {
+            let mut overlay = self.overlay_mut();
+            overlay.frozen = None;
+            overlay.retired += 1;
+            for (key, held) in &layer.records {
+                // What readers had before is stale; what is hot stays hot.
+                if self.cache.remove(key).is_some() {
+                    self.cache.insert(key.clone(), Arc::clone(held));
+                }
+            }
+        }
+        // Before the frames go: without one that names this state of the index, damage could set
+        // the index back to the state before it and nothing would tell.
+        self.log.append(&encode_frame(self.probe.sequence(), &[]))?;
+        self.log.release(marks.log)?;
+        self.counters.checkpoints.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Refuses writes from now on: a half-known disk state must not be written over.
+    pub(super) fn poison(&self, during: &str, error: &StoreError) {
+        if !self.poisoned.swap(true, Ordering::AcqRel) {
+            log::error!(during, error:% = error; "store takes no writes until it is reopened");
+        }
+    }
+
+    /// Whether writes are refused since one failed.
+    pub fn is_poisoned(&self) -> bool {
+        self.poisoned.load(Ordering::Acquire)
+    }
+
+    pub(super) fn check_writable(&self) -> Result<(), StoreError> {
+        if self.is_poisoned() { Err(StoreError::Poisoned) } else { Ok(()) }
+    }
+
+    /// Reads the room on the disk anew. Called at intervals, since it asks the system.
+    pub fn refresh_space(&self) -> Result<Space, StoreError> {
+        let space = self.disk.space(&self.dir).map_err(|source| StoreError::Disk {
+            op: "measure free space of",
+            path: self.dir.clone(),
+            source,
+        })?;
+        self.free.store(space.free, Ordering::Relaxed);
+        self.total.store(space.total, Ordering::Relaxed);
+        let low = space.free < self.options.reserve_bytes;
+        if low != self.low.swap(low, Ordering::Relaxed) {
+            let reserve = self.options.reserve_bytes;
+            if low {
+                log::warn!(free = space.free, reserve; "disk is full down to the reserve, writes get 507");
+            } else {
+                log::info!(free = space.free, reserve; "disk has room again");
+            }
+        }
+        Ok(space)
+    }
+
+    /// Refuses what would eat into the reserve.
+    pub(super) fn check_room(&self, bytes: u64) -> Result<(), StoreError> {
+        let room = self.free.load(Ordering::Relaxed).saturating_sub(self.options.reserve_bytes);
+        if self.low.load(Ordering::Relaxed) || bytes > room { Err(StoreError::Full) } else { Ok(()) }
+    }
+
+    /// The room on the disk as last read.
+    pub(super) fn space(&self) -> Space {
+        Space { total: self.total.load(Ordering::Relaxed), free: self.free.load(Ordering::Relaxed) }
+    }
+
+    /// Bytes that can still be written before the reserve is reached.
+    pub fn room(&self) -> u64 {
+        self.space().free.saturating_sub(self.options.reserve_bytes)
+    }
+
+    /// Whether writes of new bytes are refused for want of room.
+    pub fn is_low(&self) -> bool {
+        self.low.load(Ordering::Relaxed)
+    }
+
+    /// The highest commit number that is durable here, as it moves.
+    pub fn head(&self) -> watch::Receiver<u64> {
+        self.head.subscribe()
+    }
+
+    /// This data directory's life.
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// The cluster that its data belongs to.
+    pub fn cluster(&self) -> ClusterId {
+        self.cluster
+    }
+
+    /// The settings it was opened with.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+}

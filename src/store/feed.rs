@@ -1,0 +1,132 @@
+//! The change feed as peers see it: what changed here, what is wanted of theirs, how far they are.
+//!
+//! Invariants
+//! - The feed of a key is its latest commit: it never grows past the number of keys.
+//! - A record is learned only when its blob is here, durable and checked.
+
+use super::commit::Intent;
+use super::core::Core;
+use super::error::StoreError;
+use super::store::{Answer, Store};
+use super::types::{Change, Offer, Want};
+use crate::base::{Incarnation, Record, RegisterKey, State};
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+impl Core {
+    /// Feed entries behind `after`, in order, at most `limit`; empty only at the end of the feed.
+    pub fn changes_after(&self, mut after: u64, limit: usize) -> Result<Vec<Change>, StoreError> {
+        loop {
+            let numbers = self.numbers_after(after, limit)?;
+            let Some((last, _)) = numbers.last() else { return Ok(Vec::new()) };
+            after = *last;
+            let found = self.changes_of(numbers)?;
+            if !found.is_empty() {
+                return Ok(found);
+            }
+        }
+    }
+
+    fn numbers_after(&self, after: u64, limit: usize) -> Result<Vec<(u64, RegisterKey)>, StoreError> {
+        let mut merged: BTreeMap<u64, RegisterKey> = BTreeMap::new();
+        {
+            let overlay = self.overlay();
+            for layer in overlay.layers() {
+                let newer = layer.by_seq.range((Bound::Excluded(after), Bound::Unbounded));
+                merged.extend(newer.take(limit).map(|(seq, key)| (*seq, key.clone())));
+            }
+        }
+        // Numbers in the index are lower than those of the overlay, so that the lowest `limit` of
+        // all sources are the lowest of all.
+        merged.extend(self.index.changes(after, limit)?);
+        Ok(merged.into_iter().take(limit).collect())
+    }
+
+    fn changes_of(&self, numbers: Vec<(u64, RegisterKey)>) -> Result<Vec<Change>, StoreError> {
+        let mut found = Vec::with_capacity(numbers.len());
+        for (seq, key) in numbers {
+            let Some(held) = self.lookup(&key)? else { continue };
+            if held.seq != seq {
+                continue; // changed again meanwhile: it comes under its new number
+            }
+            let blob = held.record.object().filter(|_| held.record.blob().is_some());
+            found.push(Change {
+                seq,
+                ballot: held.record.ballot,
+                blob: blob.map(|o| (o.body, o.sealed_len, o.digest)),
+                learned_from: held.learned_from,
+                key,
+            });
+        }
+        Ok(found)
+    }
+
+    /// The present records of some registers, until `bytes_max` is reached.
+    pub fn fetch_records(
+        &self,
+        keys: Vec<RegisterKey>,
+        bytes_max: usize,
+    ) -> Result<Vec<(RegisterKey, Arc<Record>)>, StoreError> {
+        let mut found = Vec::with_capacity(keys.len());
+        let mut bytes = 0u64;
+        for key in keys {
+            let Some(held) = self.lookup(&key)? else { continue };
+            bytes += held.weight() + key.as_bytes().len() as u64;
+            if !found.is_empty() && bytes > bytes_max as u64 {
+                break;
+            }
+            found.push((key, Arc::new(held.record.clone())));
+        }
+        Ok(found)
+    }
+
+    /// What this node wants of a peer's offers.
+    pub fn compare_offers(&self, offers: &[Offer]) -> Result<Vec<Want>, StoreError> {
+        let want = |offer: &Offer| {
+            let here = self.lookup(&offer.key)?.map(|held| held.record.ballot);
+            if here.is_some_and(|ballot| ballot >= offer.ballot) {
+                return Ok(Want::Nothing);
+            }
+            match offer.blob {
+                Some(body) if !self.blobs.exists(body)? => Ok(Want::BlobAndRecord),
+                _ => Ok(Want::Record),
+            }
+        };
+        offers.iter().map(want).collect()
+    }
+
+    /// How far a peer has acknowledged this node's feed.
+    pub fn cursor(&self, peer: Incarnation) -> Result<u64, StoreError> {
+        let recent = self.overlay().cursor(peer);
+        recent.map_or_else(|| self.index.cursor(peer), Ok)
+    }
+}
+
+impl Store {
+    /// Takes over a peer's records; the answer comes when they are durable.
+    pub fn learn(&self, records: Vec<(RegisterKey, Record)>, from: Incarnation) -> Result<Answer, StoreError> {
+        let bytes: usize = records.iter().map(|(key, r)| key.as_bytes().len() + inline_bytes(r) + 1024).sum();
+        if bytes > self.log.payload_max() / 2 {
+            return Err(StoreError::Mismatch("a batch of records is too large"));
+        }
+        for (_, record) in &records {
+            if matches!(record.state, State::Object(_)) {
+                self.check_room(inline_bytes(record) as u64)?;
+            }
+            if let Some(body) = record.blob() {
+                if !self.blobs.exists(body)? {
+                    return Err(StoreError::Mismatch("a record came before its blob"));
+                }
+            }
+        }
+        Ok(self.submit(Intent::Learn { records, from }))
+    }
+}
+
+fn inline_bytes(record: &Record) -> usize {
+    record.object().map_or(0, |o| match &o.at {
+        crate::base::BodyAt::Inline(bytes) => bytes.len(),
+        crate::base::BodyAt::Blob => 0,
+    })
+}

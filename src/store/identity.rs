@@ -1,0 +1,93 @@
+//! The identity of a data directory: which cluster, which life, and the keys of its log and index.
+//!
+//! Invariants
+//! - It is written last at first start: a directory with an identity is complete.
+//! - It is sealed under the KEK ring: another ring cannot even start.
+
+use super::error::StoreError;
+use crate::base::codec::{CodecError, Reader, Writer};
+use crate::base::{ClusterId, Incarnation, Secret};
+use crate::seal::keyring::{BoxError, Keyring};
+use crate::seal::{KEY_BYTES, SealingKey, random};
+
+/// The file's name in the data directory.
+pub const FILE: &str = "identity";
+const PLACE: &[u8] = b"boveda/identity/v1";
+const VERSION: u8 = 1;
+/// Most bytes of the file; what is longer is not an identity.
+pub const BYTES_MAX: u64 = 4096;
+
+/// What the file holds.
+#[derive(Debug)]
+pub struct Identity {
+    /// The cluster that the data belongs to.
+    pub cluster: ClusterId,
+    /// This life of the directory.
+    pub incarnation: Incarnation,
+    /// Names the index file in its pages' associated data.
+    pub index_id: [u8; 16],
+    log_key: Secret<[u8; KEY_BYTES]>,
+    index_key: Secret<[u8; KEY_BYTES]>,
+}
+
+impl Identity {
+    /// A new life, with keys of its own.
+    pub fn generate(cluster: ClusterId) -> Self {
+        let mut incarnation = 0;
+        while incarnation == 0 {
+            incarnation = u64::from_le_bytes(random()); // zero means "nobody" in the index
+        }
+        Identity {
+            cluster,
+            incarnation: Incarnation(incarnation),
+            index_id: random(),
+            log_key: Secret::new(random()),
+            index_key: Secret::new(random()),
+        }
+    }
+
+    /// The key of the commit log.
+    pub fn log_key(&self) -> SealingKey {
+        SealingKey::new(self.log_key.expose())
+    }
+
+    /// The key of the index pages.
+    pub fn index_key(&self) -> SealingKey {
+        SealingKey::new(self.index_key.expose())
+    }
+
+    /// The file's bytes.
+    pub fn seal(&self, ring: &Keyring) -> Vec<u8> {
+        let mut w = Writer::default();
+        w.u8(VERSION).raw(&self.cluster.0).u64(self.incarnation.0).raw(&self.index_id);
+        w.raw(self.log_key.expose()).raw(self.index_key.expose());
+        let plain = zeroize::Zeroizing::new(w.0);
+        ring.seal_box(PLACE, &plain)
+    }
+
+    /// Reads the file's bytes.
+    pub fn open(ring: &Keyring, sealed: &[u8]) -> Result<Self, StoreError> {
+        let plain = ring.open_box(PLACE, sealed).map_err(|error| match error {
+            BoxError::UnknownKey { kek } => StoreError::ForeignKey { kek },
+            _ => StoreError::Corrupt { what: "identity of the data directory" },
+        })?;
+        let plain = zeroize::Zeroizing::new(plain);
+        decode(&plain).map_err(|_| StoreError::Corrupt { what: "identity of the data directory" })
+    }
+}
+
+fn decode(plain: &[u8]) -> Result<Identity, CodecError> {
+    let mut r = Reader(plain);
+    if r.u8()? != VERSION {
+        return Err(CodecError::Value("identity version"));
+    }
+    let identity = Identity {
+        cluster: ClusterId(r.array()?),
+        incarnation: Incarnation(r.u64()?),
+        index_id: r.array()?,
+        log_key: Secret::new(r.array()?),
+        index_key: Secret::new(r.array()?),
+    };
+    r.end()?;
+    Ok(identity)
+}

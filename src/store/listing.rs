@@ -1,0 +1,154 @@
+//! Listings: overlay and index merged in key order, page by page.
+//!
+//! Invariant: a page is sorted by key in byte order, and `next` leads to exactly what follows it.
+
+use super::core::Core;
+use super::download::info;
+use super::entry::Held;
+use super::error::StoreError;
+use super::types::ListPage;
+use crate::base::names::RegisterName;
+use crate::base::{BucketName, RegisterKey, State};
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+/// Registers looked at in one step: bounds how long a step holds the overlay.
+const STEP: usize = 256;
+
+impl Core {
+    /// Up to about `limit` registers from `from` to below `to`, in order, tombstones included; an
+    /// empty answer means that there are no more.
+    pub(super) fn scan(
+        &self,
+        from: Bound<&RegisterKey>,
+        to: &RegisterKey,
+        limit: usize,
+    ) -> Result<Vec<(RegisterKey, Arc<Held>)>, StoreError> {
+        if !bounds_hold(from, to) {
+            return Ok(Vec::new());
+        }
+        let mut merged: BTreeMap<RegisterKey, Arc<Held>> = BTreeMap::new();
+        // Where a source stopped at the limit: beyond the least of these, its keys may be missing.
+        let mut complete_to: Vec<RegisterKey> = Vec::new();
+        // The overlay first: what moves from it to the index meanwhile is then seen twice, not never.
+        {
+            let overlay = self.overlay();
+            for layer in overlay.layers() {
+                let found = layer.records.range((from, Bound::Excluded(to))).take(limit);
+                for (count, (key, held)) in (1..).zip(found) {
+                    merged.entry(key.clone()).or_insert_with(|| Arc::clone(held));
+                    if count == limit {
+                        complete_to.push(key.clone());
+                    }
+                }
+            }
+        }
+        let indexed = self.index.range(from, to, limit)?;
+        if indexed.len() >= limit {
+            complete_to.extend(indexed.last().map(|(key, _)| key.clone()));
+        }
+        for (key, held) in indexed {
+            merged.entry(key).or_insert_with(|| Arc::new(held));
+        }
+        if let Some(end) = complete_to.into_iter().min() {
+            merged.retain(|key, _| *key <= end);
+        }
+        Ok(merged.into_iter().collect())
+    }
+
+    /// One page of a bucket.
+    pub fn list(
+        &self,
+        bucket: &BucketName,
+        prefix: &str,
+        delimiter: Option<&str>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<ListPage, StoreError> {
+        if !self.buckets().contains_key(bucket) {
+            return Err(StoreError::NoSuchBucket);
+        }
+        let delimiter = delimiter.filter(|d| !d.is_empty());
+        let end = RegisterKey::objects_end(bucket);
+        let mut from = match after {
+            // Behind a common prefix come the keys that do not share it.
+            Some(after) if after >= prefix => match delimiter.filter(|d| folds(after, prefix, d)) {
+                Some(_) => Bound::Included(behind(bucket, after)),
+                None => Bound::Excluded(RegisterKey::object_prefix(bucket, after)),
+            },
+            _ => Bound::Included(RegisterKey::object_prefix(bucket, prefix)),
+        };
+        let mut page = ListPage::default();
+        let mut last: Option<String> = None;
+        'pages: loop {
+            let step = self.scan(from.as_ref(), &end, STEP)?;
+            let Some((furthest, _)) = step.last() else { return Ok(page) };
+            let mut resume = Bound::Excluded(furthest.clone());
+            for (key, held) in step {
+                let Some(RegisterName::Object(name)) = key.name() else { continue };
+                let key = name.key.as_str();
+                let Some(rest) = key.strip_prefix(prefix) else { return Ok(page) };
+                let Some(info) = info(&held) else { continue };
+                if page.entries.len() + page.prefixes.len() >= limit {
+                    page.next = last;
+                    return Ok(page);
+                }
+                let fold = delimiter.and_then(|d| rest.find(d).map(|at| at + d.len()));
+                if let Some(at) = fold {
+                    let common = key[..prefix.len() + at].to_owned();
+                    resume = Bound::Included(behind(bucket, &common));
+                    last = Some(common.clone());
+                    page.prefixes.push(common);
+                    from = resume;
+                    continue 'pages;
+                }
+                last = Some(key.to_owned());
+                page.entries.push((key.to_owned(), info));
+            }
+            from = resume;
+        }
+    }
+
+    /// All buckets with their creation time, sorted by name.
+    pub fn list_buckets(&self) -> Vec<(BucketName, u64)> {
+        self.buckets().iter().map(|(name, created)| (name.clone(), *created)).collect()
+    }
+
+    /// Reads the buckets from the index; at open.
+    pub(super) fn load_buckets(&self) -> Result<(), StoreError> {
+        let (first, end) = RegisterKey::buckets();
+        let mut from = Bound::Included(first);
+        loop {
+            let step = self.scan(from.as_ref(), &end, STEP)?;
+            let Some((furthest, _)) = step.last() else { return Ok(()) };
+            from = Bound::Excluded(furthest.clone());
+            let mut buckets = self.buckets_mut();
+            for (key, held) in step {
+                if let (Some(RegisterName::Bucket(name)), State::Bucket) = (key.name(), &held.record.state) {
+                    buckets.insert(name, held.record.written_ms);
+                }
+            }
+        }
+    }
+}
+
+/// Whether `after` is itself a common prefix of such a listing.
+fn folds(after: &str, prefix: &str, delimiter: &str) -> bool {
+    after
+        .strip_prefix(prefix)
+        .is_some_and(|rest| rest.find(delimiter).is_some_and(|at| at + delimiter.len() == rest.len()))
+}
+
+/// The least register behind all keys that begin with `common`: its last byte counted up. UTF-8 never
+/// holds 0xff, so there is always one to count up.
+fn behind(bucket: &BucketName, common: &str) -> RegisterKey {
+    RegisterKey::object_prefix(bucket, common).successor()
+}
+
+fn bounds_hold(from: Bound<&RegisterKey>, to: &RegisterKey) -> bool {
+    match from {
+        Bound::Included(from) | Bound::Excluded(from) => from < to,
+        Bound::Unbounded => true,
+    }
+}

@@ -1,0 +1,187 @@
+//! Opening a data directory, and making one.
+//!
+//! Invariants
+//! - Nothing is made in a directory that holds something else.
+//! - A first start that was interrupted is begun again; `first-start` marks it until the identity
+//!   is durable.
+//! - After opening, overlay and index together hold every answered write, and no half one.
+
+use super::blobs::Blobs;
+use super::core::{Core, Options, Parts};
+use super::entry::{decode_frame, frame_sequence};
+use super::error::StoreError;
+use super::identity::{self, Identity};
+use super::index::Index;
+use super::log::Log;
+use super::overlay::Overlay;
+use super::pages;
+use super::store::{Clockwork, Store};
+use crate::base::{BucketName, ClusterId, RegisterKey, StampClock};
+use crate::disk::{Disk, place};
+use crate::seal::keyring::Keyring;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const LOG: &str = "log";
+const INDEX: &str = "index";
+const FIRST_START: &str = "first-start";
+/// What may stand in a directory without making it somebody else's.
+const OURS: [&str; 9] =
+    [FIRST_START, "lock", "addresses.json", "blobs", "staged", "quarantine", "lost+found", LOG, INDEX];
+
+/// Opens or makes the store in `dir`. The threads are not started yet.
+///
+/// `cluster`: the configured cluster id; without one it is derived from the key ring.
+pub fn open(
+    disk: Arc<dyn Disk>,
+    dir: &Path,
+    ring: Arc<Keyring>,
+    cluster: Option<ClusterId>,
+    options: Options,
+) -> Result<(Store, Clockwork), StoreError> {
+    let cluster = cluster.unwrap_or_else(|| ring.cluster_id());
+    let fail = |op: &'static str| move |source| StoreError::Disk { op, path: dir.to_owned(), source };
+    disk.create_dir_all(dir).map_err(fail("create"))?;
+    let identity_path = dir.join(identity::FILE);
+    let first_start = !disk.exists(&identity_path).map_err(fail("look into"))?;
+    let identity = if first_start {
+        first_start_of(disk.as_ref(), dir, &ring, cluster, &options)?
+    } else {
+        let sealed = read_small(disk.as_ref(), &identity_path)?;
+        Identity::open(&ring, &sealed)?
+    };
+    if identity.cluster != cluster {
+        return Err(StoreError::ForeignCluster { theirs: identity.cluster, ours: cluster });
+    }
+    let core = open_made(disk, dir, ring, identity, options)?;
+    core.load_buckets()?;
+    let (store, clockwork) = Store::manual(core);
+    // Not only at first start, which a crash may have ended just before this.
+    if store.lookup(&RegisterKey::bucket(&BucketName::cargas()))?.is_none() {
+        let mut answer = store.first_bucket(BucketName::cargas());
+        clockwork.committer.turn();
+        // Answered by that turn: there is nothing to wait for.
+        answer.try_recv().unwrap_or(Err(StoreError::ShuttingDown))?;
+    }
+    Ok((store, clockwork))
+}
+
+/// Whether `dir` holds a made data directory.
+pub fn is_made(disk: &dyn Disk, dir: &Path) -> Result<bool, StoreError> {
+    let path = dir.join(identity::FILE);
+    disk.exists(&path).map_err(|source| StoreError::Disk { op: "look for", path, source })
+}
+
+fn first_start_of(
+    disk: &dyn Disk,
+    dir: &Path,
+    ring: &Keyring,
+    cluster: ClusterId,
+    options: &Options,
+) -> Result<Identity, StoreError> {
+    let fail = |op: &'static str| move |source| StoreError::Disk { op, path: dir.to_owned(), source };
+    let marker = dir.join(FIRST_START);
+    let names = disk.list(dir).map_err(fail("list"))?;
+    let begun = disk.exists(&marker).map_err(fail("look into"))?;
+    if !begun {
+        let made = names.iter().any(|path| is_named(path, &[LOG, INDEX]));
+        let foreign = names.iter().any(|path| !is_named(path, &OURS) && !place::is_staged(path));
+        if made || foreign {
+            return Err(StoreError::ForeignDirectory { dir: dir.to_owned() });
+        }
+        place::sweep(disk, dir).map_err(fail("sweep"))?;
+        place::replace(disk, &marker, b"").map_err(fail("mark the first start in"))?;
+    }
+    place::sweep(disk, dir).map_err(fail("sweep"))?;
+    // What an interrupted first start left behind holds nothing yet, under keys that are lost.
+    for path in names.iter().filter(|path| is_named(path, &[LOG, INDEX])) {
+        disk.remove(path).map_err(|source| StoreError::Disk { op: "remove", path: path.clone(), source })?;
+    }
+    disk.sync_dir(dir).map_err(fail("sync"))?;
+    let identity = Identity::generate(cluster);
+    Log::create(disk, &dir.join(LOG), options.log_bytes)?;
+    {
+        let index = dir.join(INDEX);
+        let made =
+            pages::create_database(disk, &index, identity.index_key(), identity.index_id, options.index_cache_bytes)?;
+        Index::format(&made.0)?;
+    }
+    place::replace(disk, &dir.join(identity::FILE), &identity.seal(ring)).map_err(fail("write identity in"))?;
+    disk.remove(&marker).map_err(fail("unmark the first start in"))?;
+    disk.sync_dir(dir).map_err(fail("sync"))?;
+    Ok(identity)
+}
+
+fn open_made(
+    disk: Arc<dyn Disk>,
+    dir: &Path,
+    ring: Arc<Keyring>,
+    identity: Identity,
+    options: Options,
+) -> Result<Core, StoreError> {
+    let newest = Log::newest(disk.as_ref(), &dir.join(LOG), identity.log_key())?;
+    let at_least = newest.map_or(Ok(0), |payload| frame_sequence(&payload));
+    let (db, probe) = pages::open_database(
+        disk.as_ref(),
+        &dir.join(INDEX),
+        identity.index_key(),
+        identity.index_id,
+        options.index_cache_bytes,
+        at_least.map_err(|_| StoreError::Corrupt { what: "commit log (an operation)" })?,
+    )?;
+    let (index, marks) = Index::new(db)?;
+    let blobs = Blobs::open(Arc::clone(&disk), dir)?;
+    blobs.sweep_staged()?;
+    place::sweep(disk.as_ref(), dir).map_err(|source| StoreError::Disk {
+        op: "sweep",
+        path: dir.to_owned(),
+        source,
+    })?;
+    let mut overlay = Overlay::default();
+    let (mut head, mut stamp) = (marks.seq, marks.stamp);
+    let log = Log::open(disk.as_ref(), &dir.join(LOG), identity.log_key(), marks.log, |payload| {
+        let ops = decode_frame(payload).map_err(|_| StoreError::Corrupt { what: "commit log (an operation)" })?;
+        for op in ops {
+            if let super::entry::Op::Record { held, .. } = &op {
+                head = head.max(held.seq);
+                stamp = stamp.max(held.record.ballot.stamp);
+            }
+            overlay.active.apply(op);
+        }
+        Ok(())
+    })?;
+    overlay.active.log_end = log.end();
+    let core = Core::new(Parts {
+        disk,
+        dir: dir.to_owned(),
+        ring,
+        cluster: identity.cluster,
+        incarnation: identity.incarnation,
+        options,
+        log,
+        index,
+        blobs,
+        clock: StampClock::above(stamp),
+        overlay,
+        head,
+        probe,
+    });
+    core.refresh_space()?;
+    Ok(core)
+}
+
+fn is_named(path: &Path, names: &[&str]) -> bool {
+    path.file_name().and_then(|n| n.to_str()).is_some_and(|name| names.contains(&name))
+}
+
+fn read_small(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>, StoreError> {
+    let fail = |op: &'static str, path: PathBuf| move |source| StoreError::Disk { op, path, source };
+    let file = disk.open(path).map_err(fail("open", path.to_owned()))?;
+    let len = file.len().map_err(fail("measure", path.to_owned()))?;
+    if len > identity::BYTES_MAX {
+        return Err(StoreError::Corrupt { what: "identity of the data directory" });
+    }
+    let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+    file.read_at(0, &mut bytes).map_err(fail("read", path.to_owned()))?;
+    Ok(bytes)
+}

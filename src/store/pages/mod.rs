@@ -1,0 +1,25 @@
+//! Index pages: what lies under the index engine. Every page is sealed before it reaches the disk.
+//!
+//! Invariants
+//! - A page that is handed out is the page that the last durable sync, or a later write of this process,
+//!   put there: bytes that changed, moved, were repeated or come from an older state do not open.
+//! - A sync overwrites nothing that the sync before it made durable, except pages that the engine wrote
+//!   anew itself. So after any power loss one of two states is whole: the last durable one, or its successor.
+//! - Nothing of the engine's file can be read without the key: its magic, its roots and its pages are sealed.
+//! - Outside of the engine's own recovery a page that does not open is an error, never zeros.
+//!
+//! Layout: docs/format.md, "Index pages".
+
+mod backend;
+mod engine;
+mod error;
+mod layout;
+mod state;
+
+#[cfg(test)]
+mod tests;
+
+pub use backend::{PagesProbe, SealedPages};
+pub use engine::{create_database, guarded, open_database};
+pub use error::PagesError;
+pub use layout::{FILE_ID_BYTES, FileId};

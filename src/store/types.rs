@@ -1,0 +1,86 @@
+//! What is said to the store and by it, in plain values.
+
+use crate::base::{Ballot, BodyId, Incarnation, RegisterKey};
+
+/// What a client says about a new object besides its bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewObject {
+    /// Media type; empty means none was given (served as `application/octet-stream`).
+    pub content_type: String,
+    /// User metadata, names in lower case without prefix.
+    pub meta: Vec<(String, String)>,
+}
+
+/// A write that is durable on this node.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// Its place in the order of the key's states.
+    pub ballot: Ballot,
+    /// The digest of the sealed body: the ETag, without quotes. Empty for buckets and deletes.
+    pub etag: String,
+    /// Whether the name held something before: 200 rather than 201; for deletes, whether it was there.
+    pub existed: bool,
+}
+
+/// What readers are told about an object.
+#[derive(Clone, Debug)]
+pub struct ObjectInfo {
+    /// Bytes of plaintext.
+    pub len: u64,
+    /// Media type; may be empty.
+    pub content_type: String,
+    /// User metadata.
+    pub meta: Vec<(String, String)>,
+    /// ETag without quotes.
+    pub etag: String,
+    /// `Last-Modified`, milliseconds since 1970.
+    pub written_ms: u64,
+}
+
+/// A page of a listing.
+#[derive(Clone, Debug, Default)]
+pub struct ListPage {
+    /// Keys with what is known of them.
+    pub entries: Vec<(String, ObjectInfo)>,
+    /// Common prefixes, each with its delimiter at the end.
+    pub prefixes: Vec<String>,
+    /// Pass as `after` for the following page; `None` when this was the last.
+    pub next: Option<String>,
+}
+
+/// One entry of the change feed: this key's latest commit on this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The node's own commit number.
+    pub seq: u64,
+    /// Which register.
+    pub key: RegisterKey,
+    /// Its ballot at that commit.
+    pub ballot: Ballot,
+    /// The blob that the record refers to, with its sealed length and digest.
+    pub blob: Option<(BodyId, u64, [u8; 32])>,
+    /// The peer incarnation it was learned from; offering it back would be a circle.
+    pub learned_from: Option<Incarnation>,
+}
+
+/// What a peer offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// Which register.
+    pub key: RegisterKey,
+    /// At which ballot.
+    pub ballot: Ballot,
+    /// The blob it refers to.
+    pub blob: Option<BodyId>,
+}
+
+/// What this node wants of an offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// Nothing: it has that ballot or a higher one.
+    Nothing,
+    /// The record (its blob, if any, is here already).
+    Record,
+    /// The blob, then the record.
+    BlobAndRecord,
+}

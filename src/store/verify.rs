@@ -1,0 +1,158 @@
+//! Checks a whole data directory: every record, every body, every file that nothing refers to.
+//!
+//! Invariant: it changes nothing, given a disk whose changes stay in memory, and it reads every
+//! sealed byte of every body: digest first (what replicas compare), then every chunk (what a reader
+//! gets).
+
+use super::download::Download;
+use super::entry::Held;
+use super::error::StoreError;
+use super::outgoing::digest_of_file;
+use super::store::Store;
+use crate::base::names::RegisterName;
+use crate::base::record::ObjectRecord;
+use crate::base::{BodyAt, BodyId, RegisterKey, State};
+use crate::seal::digest::digest_of;
+use serde::Serialize;
+use std::collections::HashSet;
+use std::ops::Bound;
+use std::sync::Arc;
+
+const STEP: usize = 256;
+
+/// What was found about one thing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Finding {
+    /// An object that opens, with its plaintext bytes.
+    Object {
+        /// Its bucket and key.
+        name: String,
+        /// Bytes of plaintext.
+        len: u64,
+    },
+    /// An object that does not open.
+    Damaged {
+        /// Its bucket and key.
+        name: String,
+        /// What does not check.
+        why: String,
+    },
+    /// A blob that no record refers to; the next start removes it.
+    Orphan {
+        /// Its name under `blobs/`.
+        body: BodyId,
+    },
+    /// A bucket.
+    Bucket {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// The sums of a check.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// Objects that open.
+    pub objects: u64,
+    /// Their plaintext bytes.
+    pub bytes: u64,
+    /// Buckets.
+    pub buckets: u64,
+    /// Deleted names that are still remembered.
+    pub tombstones: u64,
+    /// Objects that do not open.
+    pub damaged: u64,
+    /// Blobs that no record refers to.
+    pub orphans: u64,
+    /// Files in quarantine.
+    pub quarantined: u64,
+    /// Files under `blobs/` that Boveda did not make.
+    pub strangers: u64,
+}
+
+impl Store {
+    /// Checks everything; `tell` hears of each thing as it is found.
+    pub fn verify(&self, tell: &mut dyn FnMut(Finding)) -> Result<Summary, StoreError> {
+        let mut sum = Summary { quarantined: self.blobs.quarantined()? as u64, ..Summary::default() };
+        let mut referred = HashSet::new();
+        let (first, _) = RegisterKey::buckets();
+        let end = RegisterKey::end();
+        let mut from = Bound::Included(first);
+        loop {
+            let step = self.scan(from.as_ref(), &end, STEP)?;
+            let Some((furthest, _)) = step.last() else { break };
+            from = Bound::Excluded(furthest.clone());
+            for (key, held) in step {
+                referred.extend(held.record.blob());
+                self.verify_one(&key, &held, &mut sum, tell);
+            }
+        }
+        let (ids, strangers) = self.blobs.all()?;
+        sum.strangers = strangers as u64;
+        for body in ids.into_iter().filter(|id| !referred.contains(id)) {
+            sum.orphans += 1;
+            tell(Finding::Orphan { body });
+        }
+        Ok(sum)
+    }
+
+    fn verify_one(&self, key: &RegisterKey, held: &Arc<Held>, sum: &mut Summary, tell: &mut dyn FnMut(Finding)) {
+        match (key.name(), &held.record.state) {
+            (_, State::Deleted) => sum.tombstones += 1,
+            (Some(RegisterName::Bucket(name)), _) => {
+                sum.buckets += 1;
+                tell(Finding::Bucket { name: name.to_string() });
+            }
+            (Some(RegisterName::Object(name)), State::Object(object)) => match self.verify_body(held, object) {
+                Ok(()) => {
+                    sum.objects += 1;
+                    sum.bytes += object.len;
+                    tell(Finding::Object { name: name.to_string(), len: object.len });
+                }
+                Err(error) => {
+                    sum.damaged += 1;
+                    tell(Finding::Damaged { name: name.to_string(), why: error.to_string() });
+                }
+            },
+            (name, _) => {
+                sum.damaged += 1;
+                let why = "a record of another kind than its name".to_owned();
+                tell(Finding::Damaged { name: format!("{name:?}"), why });
+            }
+        }
+    }
+
+    fn verify_body(&self, held: &Arc<Held>, object: &ObjectRecord) -> Result<(), StoreError> {
+        let digest = match &object.at {
+            BodyAt::Inline(sealed) => digest_of(sealed),
+            BodyAt::Blob => {
+                let gone = StoreError::Corrupt { what: "object body (its blob is missing)" };
+                let file = self.blobs.read(object.body)?.ok_or(gone)?;
+                let path = || self.blobs.path(object.body);
+                let len = file.len().map_err(|source| StoreError::Disk { op: "measure", path: path(), source })?;
+                if len != object.sealed_len {
+                    return Err(StoreError::Corrupt { what: "object body (its length)" });
+                }
+                digest_of_file(file.as_ref(), len).map_err(|source| StoreError::Disk {
+                    op: "read",
+                    path: path(),
+                    source,
+                })?
+            }
+        };
+        if digest != object.digest {
+            return Err(StoreError::Corrupt { what: "object body (its digest)" });
+        }
+        let mut download = Download::open(self.shared(), Arc::clone(held), None)?;
+        let mut len = 0;
+        loop {
+            let pieces = download.read()?;
+            if pieces.is_empty() {
+                break;
+            }
+            len += pieces.iter().map(|p| p.len() as u64).sum::<u64>();
+        }
+        if len == object.len { Ok(()) } else { Err(StoreError::Corrupt { what: "object body (its plaintext length)" }) }
+    }
+}

@@ -1,0 +1,98 @@
+//! Keeps the direction of imports between the rooms: see the table in `src/lib.rs`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// What each room may import besides itself.
+const ALLOWED: [(&str, &[&str]); 10] = [
+    ("base", &[]),
+    ("config", &["base"]),
+    ("wire", &["base"]),
+    ("seal", &["base"]),
+    ("disk", &["base"]),
+    ("store", &["base", "seal", "disk"]),
+    ("actors", &["base", "seal", "wire", "store"]),
+    ("http", &["base", "seal", "wire", "actors"]),
+    ("cli", &["base", "config", "disk", "seal", "store", "node"]),
+    ("node", &["base", "config", "wire", "seal", "disk", "store", "actors", "http"]),
+];
+
+/// Crates that one room alone may name (with those that build a node or test).
+const OWNED: [(&str, &[&str]); 6] = [
+    ("aes_gcm_siv", &["seal"]),
+    ("blake3", &["seal"]),
+    ("redb", &["store"]),
+    ("awc", &["actors", "node"]),
+    ("actix_web", &["http", "node"]),
+    ("rustix", &["disk"]),
+];
+
+fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(dir).expect("src is readable") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+fn room_of(path: &Path, src: &Path) -> Option<String> {
+    let first = path.strip_prefix(src).ok()?.components().next()?.as_os_str().to_str()?.to_owned();
+    let room = first.trim_end_matches(".rs").to_owned();
+    (!["lib", "main"].contains(&room.as_str())).then_some(room)
+}
+
+/// Rooms named behind `crate::`, grouped imports included.
+fn named_rooms(line: &str) -> Vec<String> {
+    let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let mut rooms = Vec::new();
+    for (at, _) in line.match_indices("crate::") {
+        let rest = &line[at + "crate::".len()..];
+        match rest.strip_prefix('{') {
+            Some(group) => rooms.extend(group.split(',').map(|part| word(part.trim()))),
+            None => rooms.push(word(rest)),
+        }
+    }
+    rooms
+}
+
+#[test]
+fn imports_go_one_way() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let allowed: BTreeMap<_, _> = ALLOWED.into_iter().collect();
+    let mut files = Vec::new();
+    sources(&src, &mut files);
+    assert!(files.len() > 30, "the sources were found");
+    let mut wrong = Vec::new();
+    for path in files {
+        let Some(room) = room_of(&path, &src) else { continue };
+        let may = allowed.get(room.as_str()).unwrap_or_else(|| panic!("the room {room} is not in the table"));
+        let text = std::fs::read_to_string(&path).expect("a source is readable");
+        // Tests may reach further: they stand at the foot of a file or in `tests.rs`.
+        if path.ends_with("tests.rs") {
+            continue;
+        }
+        let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for (number, line) in (1..).zip(text.lines()).filter(|(_, l)| !l.trim_start().starts_with("//")) {
+            for named in named_rooms(line) {
+                if named != room && allowed.contains_key(named.as_str()) && !may.contains(&named.as_str()) {
+                    wrong.push(format!("{}:{number}: {room} imports {named}", path.display()));
+                }
+            }
+            for (owned, rooms) in OWNED {
+                if line.contains(&format!("{owned}::")) && !rooms.contains(&room.as_str()) {
+                    wrong.push(format!("{}:{number}: {room} names {owned}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_check_sees_both_forms_of_import() {
+    assert_eq!(named_rooms("use crate::store::Store;"), ["store"]);
+    assert_eq!(named_rooms("use crate::{base::X, disk};"), ["base", "disk"]);
+}
