@@ -1,0 +1,23 @@
+# Boveda as one static binary on an empty base.
+#
+#     docker build -t boveda:0.1.0 .
+#     docker run --rm -p 127.0.0.1:5000:5000 -v boveda:/var/lib/boveda boveda:0.1.0
+#
+FROM docker.io/library/rust:1.95-bookworm AS build
+WORKDIR /src
+COPY . .
+# The target is named so that the flag holds for the program alone, not for build scripts and macros.
+RUN RUSTFLAGS="-C target-feature=+crt-static" \
+    cargo build --release --locked --target x86_64-unknown-linux-gnu --bin boveda \
+ && mkdir -p /out/var/lib/boveda \
+ && cp target/x86_64-unknown-linux-gnu/release/boveda /out/boveda
+
+FROM scratch
+# The user's own directory, so that a fresh named volume belongs to it.
+COPY --from=build --chown=65532:65532 /out/ /
+USER 65532:65532
+WORKDIR /var/lib/boveda
+EXPOSE 5000 5002
+ENTRYPOINT ["/boveda"]
+# The port is published by docker on the address that -p names; inside the container it has to be open.
+CMD ["serve", "--listen", "0.0.0.0:5000", "--insecure-open"]
