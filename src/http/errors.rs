@@ -7,8 +7,9 @@
 
 use super::multipart::FormError;
 use super::request_id::RequestId;
+use crate::actors::messages::StoreError;
 use crate::base::NameError;
-use crate::store::StoreError;
+
 use actix::MailboxError;
 use actix_web::error::PayloadError;
 use actix_web::http::StatusCode;
@@ -146,7 +147,12 @@ impl HttpError {
     fn is_ours(&self) -> bool {
         match self {
             HttpError::Store(e) => match e {
-                StoreError::Corrupt { .. } | StoreError::Index(_) | StoreError::Disk { .. } => true,
+                StoreError::Corrupt { .. }
+                | StoreError::ForeignKey { .. }
+                | StoreError::ForeignCluster { .. }
+                | StoreError::ForeignDirectory { .. }
+                | StoreError::Index(_)
+                | StoreError::Disk { .. } => true,
                 StoreError::NoSuchKey
                 | StoreError::NoSuchBucket
                 | StoreError::BucketNotEmpty
@@ -241,7 +247,11 @@ fn store_answer(error: &StoreError) -> Answer {
             "this node is shutting down; try another or try again",
             "este nodo se está apagando; inténtelo en otro o más tarde",
         ),
-        StoreError::Index(_) | StoreError::Disk { .. } => INTERNAL,
+        StoreError::ForeignKey { .. }
+        | StoreError::ForeignCluster { .. }
+        | StoreError::ForeignDirectory { .. }
+        | StoreError::Index(_)
+        | StoreError::Disk { .. } => INTERNAL,
     }
 }
 

@@ -73,7 +73,7 @@ pub struct HttpSettings {
     pub keep_alive: Duration,
     /// How long a refused sender is still listened to, so that it can read its answer.
     pub linger: Duration,
-    /// Most connections of one worker.
+    /// Most connections at once, all workers together.
     pub connections_max: usize,
     /// Most connections from one address; 0 for no bound.
     pub connections_per_address_max: u32,
@@ -93,8 +93,8 @@ impl Default for HttpSettings {
             head_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(30),
             linger: Duration::from_secs(3),
-            connections_max: 8192,
-            connections_per_address_max: 4096,
+            connections_max: 4096,
+            connections_per_address_max: 0,
             drain_timeout: Duration::from_secs(20),
             cluster_size: 1,
         }
@@ -194,8 +194,8 @@ where
         let worker = Rc::new(worker());
         App::new().configure(|config| configure(config, worker))
     })
-    .workers(settings.workers)
-    .max_connections(settings.connections_max)
+    .workers(settings.workers.max(1))
+    .max_connections((settings.connections_max / settings.workers.max(1)).max(1))
     .tcp_nodelay(true)
     .h1_write_buffer_size(64 * 1024)
     .keep_alive(settings.keep_alive)
