@@ -56,6 +56,11 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const DURABILITY: HeaderName = HeaderName::from_static("x-boveda-durability");
 const REPLICAS: HeaderName = HeaderName::from_static("x-boveda-replicas");
 
+/// To be put behind the operator's log filter: the server below reports heads that are not HTTP, and
+/// answers that broke off, as errors. The first are the clients' mistakes, which anybody could fill a
+/// log with; the second are logged here, with their request id and cause.
+pub const LOG_FILTER: &str = "actix_http=off,actix_server=warn";
+
 /// The settings of this room.
 #[derive(Clone, Debug)]
 pub struct HttpSettings {
