@@ -208,6 +208,35 @@ fn no_permits_no_work() {
 }
 
 #[test]
+fn when_bytes_are_short_bodies_go_on_in_smaller_steps() {
+    let node = Node::with(&[("BOVEDA_HTTP_IN_FLIGHT_BYTES_MAX", "3200KiB")]);
+    let body = Dice(7).bytes(5_000_000);
+    node.put("/v1/objects/cargas/a", &body).expect_written(201);
+    let mut slow = node.connect();
+    slow.send("PUT /v1/objects/cargas/slow HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000\r\n\r\n").unwrap();
+    slow.send(&body[..2_500_000]).unwrap();
+    eventually("its permit to be out", || (metric(&node, "boveda_budget_bytes") == Some(2_097_152.0)).then_some(()));
+
+    // A whole window is no longer free, but one piece is.
+    assert!(node.get("/v1/objects/cargas/a").body == body);
+    node.put("/v1/objects/cargas/b", &body).expect_written(201);
+    assert!(node.get("/v1/objects/cargas/b").body == body);
+    let mut narrow = node.connect();
+    narrow.send("PUT /v1/objects/cargas/c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+    eventually("its permit to be out", || (metric(&node, "boveda_budget_bytes") == Some(3_145_728.0)).then_some(()));
+    node.put("/v1/objects/cargas/d", &body).expect_error(503, "SlowDown");
+    node.get("/v1/objects/cargas/a").expect_error(503, "SlowDown");
+    node.put("/v1/objects/cargas/small", b"still fits").expect_written(201);
+
+    narrow.send("5\r\n12345\r\n0\r\n\r\n").unwrap();
+    narrow.answer(false).unwrap().expect_written(201);
+    slow.send(&body[2_500_000..]).unwrap();
+    slow.answer(false).unwrap().expect_written(201);
+    assert!(node.get("/v1/objects/cargas/slow").body == body);
+    eventually("all permits to come back", || (metric(&node, "boveda_budget_bytes") == Some(0.0)).then_some(()));
+}
+
+#[test]
 fn stuck_connections_are_cut_off() {
     let settings = [
         ("BOVEDA_HTTP_IDLE_TIMEOUT", "500ms"),

@@ -206,7 +206,7 @@ where
     .keep_alive(settings.keep_alive)
     .client_request_timeout(settings.head_timeout)
     .client_disconnect_timeout(settings.linger)
-    .shutdown_timeout(settings.drain_timeout.as_secs())
+    .shutdown_timeout(settings.drain_timeout.as_secs().max(1))
     .disable_signals()
     .on_connect(move |stream, data| {
         if let Some(stream) = stream.downcast_ref::<TcpStream>() {
