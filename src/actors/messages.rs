@@ -5,11 +5,11 @@
 //! dropped upload removes its staged file. So there is no table of open transfers to leak.
 
 use crate::base::{BodyId, BucketName, Incarnation, ObjectName, Permit, Record, RegisterKey};
-use crate::store::StoreError;
 use actix::Message;
 use bytes::Bytes;
 use std::sync::Arc;
 
+pub use crate::store::StoreError;
 pub use crate::store::download::Download;
 pub use crate::store::incoming::Incoming;
 pub use crate::store::outgoing::Outgoing;

@@ -2,7 +2,7 @@
 //!
 //! Invariants
 //! - No byte is read before a permit is held, and no more than the permit's window is in memory:
-//!   one piece at the store, one being gathered.
+//!   one piece at the store, one being gathered; or, when permits are short, one piece in all.
 //! - A body that breaks off, falls silent, is longer than allowed or other than announced ends the
 //!   upload: the store's handle is dropped, and nothing becomes visible.
 //! - The store is told to finish only after the sender's last byte was counted.
@@ -10,7 +10,7 @@
 use super::Worker;
 use super::errors::HttpError;
 use crate::actors::messages::{AppendUpload, BeginUpload, FinishUpload, NewObject, PIECE_BYTES, PutSmall, Written};
-use crate::base::{ObjectName, Permit};
+use crate::base::{Budget, ObjectName, Permit};
 use actix_web::HttpRequest;
 use actix_web::dev::Payload;
 use actix_web::http::header;
@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 /// Most bytes of one upload that are in memory at once.
-pub(super) const WINDOW_BYTES: u64 = 2 * PIECE_BYTES as u64;
+const WINDOW_BYTES: u64 = 2 * PIECE_BYTES as u64;
 /// Least that a request's permit counts for its body.
 const PERMIT_BYTES_MIN: u64 = 4096;
 /// Bytes that are still read from a refused sender, so that the connection can be used again.
@@ -136,10 +136,26 @@ impl Source for Incoming {
     }
 }
 
-/// The permit for a body of that length, or the refusal.
-pub(super) fn permit_for(worker: &Worker, len: Option<u64>) -> Result<Permit, HttpError> {
+/// The right to move one body, and how.
+pub(super) struct Window {
+    permit: Permit,
+    /// Whether a second piece may be in memory while the first one is worked on.
+    pub(super) ahead: bool,
+}
+
+/// A window for a body of that length, or the refusal. When permits are short a large body gets a
+/// window of one piece: slower, but under way.
+pub(super) fn window_for(budget: &Budget, len: Option<u64>) -> Result<Window, HttpError> {
     let bytes = len.map_or(WINDOW_BYTES, |len| len.clamp(PERMIT_BYTES_MIN, WINDOW_BYTES));
-    worker.shared.budget.try_claim(bytes).ok_or(HttpError::SlowDown)
+    if let Some(permit) = budget.try_claim(bytes) {
+        return Ok(Window { permit, ahead: true });
+    }
+    if bytes > PIECE_BYTES as u64
+        && let Some(permit) = budget.try_claim(PIECE_BYTES as u64)
+    {
+        return Ok(Window { permit, ahead: false });
+    }
+    Err(HttpError::SlowDown)
 }
 
 /// Stores all of `source` as one object. `len` is what the sender announced of it, if it did.
@@ -148,10 +164,11 @@ pub(super) async fn store<S: Source>(
     at: ObjectName,
     head: NewObject,
     len: Option<u64>,
-    permit: Permit,
+    window: Window,
     source: &mut S,
 ) -> Result<Written, HttpError> {
     let inline_max = worker.shared.settings.inline_max;
+    let Window { permit, ahead } = window;
     let mut piece = Piece::default();
     // An announced large body is begun before it is read: a missing bucket or a full disk is told at once.
     if len.is_none_or(|len| len <= inline_max as u64) {
@@ -175,8 +192,13 @@ pub(super) async fn store<S: Source>(
         // One piece is sealed and written while the next one is received: sending starts the work,
         // awaiting fetches its result.
         let append = worker.links.append_upload.send(AppendUpload { upload, data: piece.take() });
-        ended = fill(source, &mut piece).await?;
-        upload = append.await??;
+        if ahead {
+            ended = fill(source, &mut piece).await?;
+            upload = append.await??;
+        } else {
+            upload = append.await??;
+            ended = fill(source, &mut piece).await?;
+        }
     }
     if piece.len > 0 {
         upload = worker.links.append_upload.send(AppendUpload { upload, data: piece.take() }).await??;
@@ -230,6 +252,24 @@ impl Piece {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn short_permits_narrow_the_window_before_they_refuse() {
+        let piece = PIECE_BYTES as u64;
+        let budget = Budget::new(10, 4 * piece - 1);
+        let first = window_for(&budget, None).unwrap();
+        let second = window_for(&budget, Some(100 * piece)).unwrap();
+        assert_eq!((first.ahead, second.ahead), (true, false));
+        assert!(window_for(&budget, None).is_err());
+        let small = window_for(&budget, Some(100)).unwrap();
+        assert!(small.ahead);
+        assert_eq!(budget.level().bytes, 3 * piece + PERMIT_BYTES_MIN);
+        drop((first, second, small));
+        assert_eq!(budget.level().bytes, 0);
+        let full = Budget::new(10, piece / 2);
+        assert!(window_for(&full, Some(piece)).is_err());
+        assert!(window_for(&full, Some(piece / 2)).unwrap().ahead);
+    }
 
     #[test]
     fn a_piece_of_tiny_chunks_has_few_parts_and_the_same_bytes() {

@@ -3,17 +3,17 @@
 //! Invariants
 //! - Exactly the announced bytes leave. When the store cannot give them, the connection breaks off;
 //!   nothing is padded, and nothing ends early as if it were whole.
-//! - At most two pieces of a download are in memory: the one being sent and the one being opened.
+//! - At most two pieces of a download are in memory: the one being sent and the one being opened; or,
+//!   when permits are short, one in all.
 //! - The store's handle, and the permit in it, lives until the last byte was taken or the client left.
 
 use super::Call;
+use super::body_in::Window;
 use super::connections::{Connection, Streaming};
 use super::errors::HttpError;
 use super::metrics::Shard;
 use super::request_id::RequestId;
-use crate::actors::messages::{Download, ReadDownload};
-use crate::base::Permit;
-use crate::store::StoreError;
+use crate::actors::messages::{Download, ReadDownload, StoreError};
 use actix::Recipient;
 use actix::prelude::MailboxError;
 use actix_web::body::{BodySize, MessageBody};
@@ -41,9 +41,9 @@ pub(super) struct DownloadBody {
     ready: VecDeque<Bytes>,
     reading: Option<Reading>,
     read: Recipient<ReadDownload>,
-    /// Kept for what is tied to them: the permits.
-    _held: Option<Download>,
-    _window: Option<Permit>,
+    /// Where to read on; kept to the end, since a permit lives in it.
+    download: Option<Download>,
+    window: Option<Window>,
     streaming: Option<Streaming>,
     shard: Arc<Shard>,
     id: RequestId,
@@ -54,7 +54,7 @@ impl DownloadBody {
     pub(super) fn new(
         call: &Call<'_>,
         size: u64,
-        window: Option<Permit>,
+        window: Option<Window>,
         download: Download,
         first: Vec<Bytes>,
     ) -> Result<Self, HttpError> {
@@ -65,8 +65,8 @@ impl DownloadBody {
             ready: VecDeque::new(),
             reading: None,
             read: call.worker.links.read_download.clone(),
-            _held: None,
-            _window: window,
+            download: None,
+            window,
             streaming: call.req.conn_data::<Connection>().and_then(Connection::streaming),
             shard: Arc::clone(&call.worker.shard),
             id: call.id,
@@ -75,7 +75,7 @@ impl DownloadBody {
         Ok(body)
     }
 
-    /// Takes a piece and asks for the next one, so that it is opened while this one is sent.
+    /// Takes a piece and, if it may, asks for the next one: that is opened while this one is sent.
     fn take_piece(&mut self, download: Download, pieces: Vec<Bytes>) -> Result<(), HttpError> {
         let got: u64 = pieces.iter().map(|p| p.len() as u64).sum();
         if got == 0 && self.unread > 0 {
@@ -84,15 +84,23 @@ impl DownloadBody {
         self.unread =
             self.unread.checked_sub(got).ok_or(HttpError::Broken("the store gave more bytes than the object has"))?;
         self.ready.extend(pieces.into_iter().filter(|p| !p.is_empty()));
-        if self.unread > 0 {
-            self.reading = Some(Box::pin(self.read.send(ReadDownload { download })));
-        } else {
-            self._held = Some(download);
+        self.download = Some(download);
+        if self.unread > 0 && self.window.as_ref().is_some_and(|w| w.ahead) {
+            self.ask_for_more();
         }
         Ok(())
     }
 
+    fn ask_for_more(&mut self) {
+        if let Some(download) = self.download.take() {
+            self.reading = Some(Box::pin(self.read.send(ReadDownload { download })));
+        }
+    }
+
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), HttpError>> {
+        if self.reading.is_none() {
+            self.ask_for_more();
+        }
         let Some(reading) = &mut self.reading else {
             return Poll::Ready(Err(HttpError::Broken("a download lost its place")));
         };

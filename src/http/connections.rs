@@ -89,10 +89,9 @@ impl Connections {
         if let Some(address) = address {
             let count = table.by_address.entry(address).or_default();
             *count += 1;
-            if self.per_address_max > 0 && *count > self.per_address_max {
-                if let Some(state) = &state {
-                    self.cut_off_now(state);
-                }
+            let too_many = self.per_address_max > 0 && *count > self.per_address_max;
+            if let Some(state) = state.as_ref().filter(|_| too_many) {
+                self.cut_off_now(state);
             }
         }
         if let Some(state) = &state {

@@ -57,6 +57,11 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const DURABILITY: HeaderName = HeaderName::from_static("x-boveda-durability");
 const REPLICAS: HeaderName = HeaderName::from_static("x-boveda-replicas");
 
+/// To be put behind the operator's log filter: the server below reports heads that are not HTTP, and
+/// answers that broke off, as errors. The first are the clients' mistakes, which anybody could fill a
+/// log with; the second are logged here, with their request id and cause.
+pub const LOG_FILTER: &str = "actix_http=off,actix_server=warn";
+
 /// The settings of this room.
 #[derive(Clone, Debug)]
 pub struct HttpSettings {
@@ -74,7 +79,7 @@ pub struct HttpSettings {
     pub keep_alive: Duration,
     /// How long a refused sender is still listened to, so that it can read its answer.
     pub linger: Duration,
-    /// Most connections of one worker.
+    /// Most connections at once, all workers together.
     pub connections_max: usize,
     /// Most connections from one address; 0 for no bound.
     pub connections_per_address_max: u32,
@@ -94,8 +99,8 @@ impl Default for HttpSettings {
             head_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(30),
             linger: Duration::from_secs(3),
-            connections_max: 8192,
-            connections_per_address_max: 4096,
+            connections_max: 4096,
+            connections_per_address_max: 0,
             drain_timeout: Duration::from_secs(20),
             cluster_size: 1,
         }
@@ -195,14 +200,14 @@ where
         let worker = Rc::new(worker());
         App::new().configure(|config| configure(config, worker))
     })
-    .workers(settings.workers)
-    .max_connections(settings.connections_max)
+    .workers(settings.workers.max(1))
+    .max_connections((settings.connections_max / settings.workers.max(1)).max(1))
     .tcp_nodelay(true)
     .h1_write_buffer_size(64 * 1024)
     .keep_alive(settings.keep_alive)
     .client_request_timeout(settings.head_timeout)
     .client_disconnect_timeout(settings.linger)
-    .shutdown_timeout(settings.drain_timeout.as_secs())
+    .shutdown_timeout(settings.drain_timeout.as_secs().max(1))
     .disable_signals()
     .on_connect(move |stream, data| {
         if let Some(stream) = stream.downcast_ref::<TcpStream>() {

@@ -1,6 +1,6 @@
 //! The notebook's three routes, as its users know them: Spanish texts, one bucket, names as they come.
 
-use super::body_in::{Incoming, permit_for, store};
+use super::body_in::{Incoming, store, window_for};
 use super::conditions::plain_write;
 use super::disposition::attachment;
 use super::errors::HttpError;
@@ -19,7 +19,7 @@ pub(super) async fn upload(call: &Call<'_>, incoming: &mut Incoming) -> Result<H
     plain_write(call.req.headers())?;
     let content_type = call.req.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
     incoming.check_announced()?;
-    let permit = permit_for(call.worker, incoming.announced())?;
+    let window = window_for(&call.worker.shared.budget, incoming.announced())?;
     let mut form = Form::new(content_type, incoming)?;
     let (name, head) = loop {
         match form.next_part().await? {
@@ -37,7 +37,7 @@ pub(super) async fn upload(call: &Call<'_>, incoming: &mut Incoming) -> Result<H
     }
     let at = ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse(&name)? };
     let head = NewObject { content_type: media_type_of(head.as_deref(), &name), meta: Vec::new() };
-    store(call.worker, at, head, None, permit, &mut FilePart(&mut form)).await?;
+    store(call.worker, at, head, None, window, &mut FilePart(&mut form)).await?;
     Ok(text(call, "Archivo cargado y cifrado exitosamente"))
 }
 

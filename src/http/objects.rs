@@ -5,17 +5,16 @@
 //!   with a code, not a broken connection.
 //! - Objects are served so that no browser runs them on this origin: `nosniff` and a sandbox.
 
-use super::body_in::{Incoming, WINDOW_BYTES, permit_for, store};
+use super::body_in::{Incoming, store, window_for};
 use super::body_out::{DownloadBody, LengthOnly};
 use super::conditions::{Verdict, judge_read, plain_write, range_applies};
 use super::errors::HttpError;
 use super::media_type::UNKNOWN;
 use super::range::{Wanted, wanted};
 use super::{Call, target, written};
-use crate::actors::messages::{DeleteObject, NewObject, ObjectInfo, OpenObject, ReadDownload};
+use crate::actors::messages::{DeleteObject, NewObject, ObjectInfo, OpenObject, ReadDownload, StoreError};
 use crate::base::ObjectName;
 use crate::base::record::{CONTENT_TYPE_BYTES_MAX, META_BYTES_MAX, META_ENTRIES_MAX};
-use crate::store::StoreError;
 use actix_web::HttpResponse;
 use actix_web::HttpResponseBuilder;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -39,8 +38,8 @@ pub(super) async fn put(
     let head = new_object(call.req.headers())?;
     incoming.check_announced()?;
     let len = incoming.announced();
-    let permit = permit_for(call.worker, len)?;
-    let done = store(call.worker, at, head, len, permit, incoming).await?;
+    let window = window_for(&call.worker.shared.budget, len)?;
+    let done = store(call.worker, at, head, len, window, incoming).await?;
     let mut builder = if done.existed { HttpResponse::Ok() } else { HttpResponse::Created() };
     written(&mut builder, call.worker);
     if let Some(etag) = etag_header(&done.etag) {
@@ -117,11 +116,7 @@ pub(super) async fn serve(
         return Ok(builder.body(LengthOnly(len)));
     }
 
-    let window = if len > WHOLE_BYTES_MAX {
-        Some(worker.shared.budget.try_claim(len.min(WINDOW_BYTES)).ok_or(HttpError::SlowDown)?)
-    } else {
-        None
-    };
+    let window = if len > WHOLE_BYTES_MAX { Some(window_for(&worker.shared.budget, Some(len))?) } else { None };
     let (download, mut pieces) = worker.links.read_download.send(ReadDownload { download }).await??;
     if len <= WHOLE_BYTES_MAX && pieces.len() == 1 {
         let body = pieces.pop().unwrap_or_else(Bytes::new);

@@ -1,0 +1,427 @@
+//! What the integration tests share: a node as a process of its own, and HTTP over a plain socket.
+//!
+//! A node listens on ports of the system's choice and tells them in `<data>/addresses.json`. Nothing
+//! here waits for a time to pass: it waits for a condition, with a deadline.
+
+#![allow(dead_code)] // Each test binary uses its own part of this.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// How long anything may take that should take milliseconds; machines under load are slow.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Waits until `condition` gives a value.
+pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + DEADLINE;
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < until, "waited in vain for: {what}");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+/// A running node with its own directories, ended when dropped.
+pub struct Node {
+    child: Option<Child>,
+    dir: TempDir,
+    settings: Vec<(String, String)>,
+    http: Option<SocketAddr>,
+    peer: Option<SocketAddr>,
+}
+
+impl Node {
+    /// A node with default settings.
+    pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// A node with some settings, by the names of their environment variables.
+    pub fn with(settings: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().expect("a directory for the node");
+        let settings = settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let mut node = Node { child: None, dir, settings, http: None, peer: None };
+        node.begin();
+        node
+    }
+
+    /// Starts the process (again) and waits until it is ready.
+    pub fn begin(&mut self) {
+        assert!(self.child.is_none(), "it runs already");
+        let addresses = self.data().join("addresses.json");
+        match fs::remove_file(&addresses) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => panic!("{}: {error}", addresses.display()),
+            _ => {}
+        }
+        let log = File::options().append(true).create(true).open(self.log_path()).expect("a log file");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_boveda"));
+        command
+            .arg("serve")
+            .arg("--data")
+            .arg(self.data())
+            .arg("--key-dir")
+            .arg(self.dir.path().join("keys"))
+            .args(["--listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0"])
+            .envs(self.settings.iter().map(|(k, v)| (k, v)))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a second handle"))
+            .stderr(log);
+        self.child = Some(command.spawn().expect("the node starts"));
+        let (http, peer) = self.wait_for("its addresses", |_| read_addresses(&addresses));
+        (self.http, self.peer) = (Some(http), Some(peer));
+        self.wait_for("readiness", |_| {
+            let answer = Conn::open(http).ok()?.ask("GET", "/readyz", &[], b"").ok()?;
+            (answer.status == 200).then_some(())
+        });
+    }
+
+    fn wait_for<T>(&mut self, what: &str, mut condition: impl FnMut(&Self) -> Option<T>) -> T {
+        let log = self.log_path();
+        let mut child = self.child.take().expect("it was started");
+        let found = eventually(what, || {
+            if let Some(status) = child.try_wait().expect("the child can be asked") {
+                panic!("the node ended with {status}:\n{}", fs::read_to_string(&log).unwrap_or_default());
+            }
+            condition(self)
+        });
+        self.child = Some(child);
+        found
+    }
+
+    /// Its HTTP address.
+    pub fn http(&self) -> SocketAddr {
+        self.http.expect("it runs")
+    }
+
+    /// Its peer address.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer.expect("it runs")
+    }
+
+    /// Its data directory.
+    pub fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// The directory that holds data, keys and log.
+    pub fn home(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.dir.path().join("log")
+    }
+
+    /// Ends it without warning.
+    pub fn kill9(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        child.kill().expect("it can be killed");
+        child.wait().expect("it can be waited for");
+    }
+
+    /// Asks it to end.
+    pub fn terminate(&self) {
+        let pid = i32::try_from(self.pid()).ok().and_then(rustix::process::Pid::from_raw).expect("a process id");
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it can be signalled");
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.terminate();
+        let mut child = self.child.take().expect("it runs");
+        eventually("the node to end", || child.try_wait().expect("the child can be asked"))
+    }
+
+    /// A new connection.
+    pub fn connect(&self) -> Conn {
+        Conn::open(self.http()).expect("the node takes connections")
+    }
+
+    /// One request on a connection of its own.
+    pub fn ask(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        self.connect().ask(method, target, headers, body).unwrap_or_else(|e| panic!("{method} {target}: {e}"))
+    }
+
+    /// GET without headers.
+    pub fn get(&self, target: &str) -> Answer {
+        self.ask("GET", target, &[], b"")
+    }
+
+    /// PUT without headers.
+    pub fn put(&self, target: &str, body: &[u8]) -> Answer {
+        self.ask("PUT", target, &[], body)
+    }
+
+    /// DELETE without headers.
+    pub fn delete(&self, target: &str) -> Answer {
+        self.ask("DELETE", target, &[], b"")
+    }
+
+    /// A form with one file, as `curl -F` sends it.
+    pub fn upload(&self, name: &str, data: &[u8]) -> Answer {
+        self.ask("POST", "/cargar", &[("Content-Type", FORM)], &form(&[file_part("archivo", name, data)]))
+    }
+
+    /// Files in a directory of its data, by name.
+    pub fn files_in(&self, below: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.data().join(below)).into_iter().flatten().flatten();
+        entries.map(|e| e.file_name().to_string_lossy().into_owned()).collect()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("---- log of the node ----\n{}", self.log());
+        }
+    }
+}
+
+fn read_addresses(path: &Path) -> Option<(SocketAddr, SocketAddr)> {
+    let json: serde_json::Value = serde_json::from_str(&fs::read_to_string(path).ok()?).ok()?;
+    let address = |name: &str| json[name].as_str()?.parse().ok();
+    Some((address("http")?, address("peer")?))
+}
+
+/// The content type of `form`.
+pub const FORM: &str = "multipart/form-data; boundary=------------------------d74496d66958873e";
+const DELIMITER: &str = "--------------------------d74496d66958873e";
+
+/// A part of a form with a file.
+pub fn file_part(field: &str, name: &str, data: &[u8]) -> Vec<u8> {
+    let disposition = format!("form-data; name=\"{field}\"; filename=\"{}\"", name.replace('"', "%22"));
+    part(&[("Content-Disposition", &disposition)], data)
+}
+
+/// A part of a form.
+pub fn part(headers: &[(&str, &str)], data: &[u8]) -> Vec<u8> {
+    let head: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    [head.as_bytes(), b"\r\n", data].concat()
+}
+
+/// A form of parts.
+pub fn form(parts: &[Vec<u8>]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for part in parts {
+        out.extend_from_slice(format!("{DELIMITER}\r\n").as_bytes());
+        out.extend_from_slice(part);
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(format!("{DELIMITER}--\r\n").as_bytes());
+    out
+}
+
+/// A connection to a node: requests are written as given, answers are read by the book.
+pub struct Conn {
+    stream: BufReader<TcpStream>,
+    /// Interim answers (100) seen so far.
+    pub continued: usize,
+}
+
+impl Conn {
+    /// Connects.
+    pub fn open(to: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&to, DEADLINE)?;
+        stream.set_read_timeout(Some(DEADLINE))?;
+        stream.set_write_timeout(Some(DEADLINE))?;
+        stream.set_nodelay(true)?;
+        Ok(Conn { stream: BufReader::new(stream), continued: 0 })
+    }
+
+    /// Writes bytes as they are.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        self.stream.get_mut().write_all(bytes.as_ref())
+    }
+
+    /// Says that nothing more will be sent.
+    pub fn end_sending(&mut self) {
+        let _ = self.stream.get_mut().shutdown(Shutdown::Write);
+    }
+
+    /// Sends a request with a `Content-Length`, and reads its answer.
+    pub fn ask(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> io::Result<Answer> {
+        let mut head = format!("{method} {target} HTTP/1.1\r\nHost: boveda\r\n");
+        for (name, value) in headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        if !body.is_empty() || matches!(method, "PUT" | "POST") {
+            head += &format!("Content-Length: {}\r\n", body.len());
+        }
+        head += "\r\n";
+        self.send(&head)?;
+        // A node that refuses early may close while we send; its answer is what counts.
+        let sent = self.send(body);
+        match self.answer(method == "HEAD") {
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(sent.err().unwrap_or(error)),
+        }
+    }
+
+    /// Reads one answer, with its body unless it is for HEAD.
+    pub fn answer(&mut self, to_head: bool) -> io::Result<Answer> {
+        let answer = self.head()?;
+        if to_head || matches!(answer.status, 204 | 304) {
+            return Ok(answer);
+        }
+        self.body(answer)
+    }
+
+    /// Reads one answer up to its body.
+    pub fn head(&mut self) -> io::Result<Answer> {
+        loop {
+            let line = self.line()?;
+            let status = line.split(' ').nth(1).and_then(|s| s.parse().ok()).ok_or(io::ErrorKind::InvalidData)?;
+            let mut headers = Vec::new();
+            loop {
+                let line = self.line()?;
+                if line.is_empty() {
+                    break;
+                }
+                let (name, value) = line.split_once(':').ok_or(io::ErrorKind::InvalidData)?;
+                headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+            }
+            if status == 100 {
+                self.continued += 1;
+                continue;
+            }
+            return Ok(Answer { status, headers, body: Vec::new() });
+        }
+    }
+
+    /// Reads the body that an answer's head announces.
+    pub fn body(&mut self, mut answer: Answer) -> io::Result<Answer> {
+        assert_eq!(answer.header("transfer-encoding"), None, "bodies have a known length here");
+        let len = answer.header("content-length").map_or(0, |v| v.parse().expect("a length is a number"));
+        answer.body = vec![0; len];
+        self.stream.read_exact(&mut answer.body)?;
+        Ok(answer)
+    }
+
+    fn line(&mut self) -> io::Result<String> {
+        let mut line = String::new();
+        if self.stream.read_line(&mut line)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(line.trim_end().to_owned())
+    }
+
+    /// Reads to the end of the connection; a reset counts as an end.
+    pub fn rest(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        match self.stream.read_to_end(&mut rest) {
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                panic!("the connection stays open")
+            }
+            _ => rest,
+        }
+    }
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: u16,
+    /// Its headers, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// A header that stands once, or not at all.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut all = self.headers.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        let first = all.next();
+        assert_eq!(all.next(), None, "{name} stands twice");
+        first
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("the body is text")
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {:?}", String::from_utf8_lossy(&self.body)))
+    }
+
+    /// Checks that this is an error as all errors are: JSON, with this code and the request's id.
+    #[track_caller]
+    pub fn expect_error(&self, status: u16, code: &str) -> String {
+        assert_eq!(self.status, status, "{self:?}");
+        let json = self.json();
+        assert_eq!(json["code"], code);
+        assert_eq!(self.header("content-type"), Some("application/json"));
+        assert_eq!(json["request_id"].as_str(), self.header("x-request-id"));
+        assert!(json["request_id"].as_str().is_some_and(|id| !id.is_empty()));
+        json["error"].as_str().filter(|text| !text.is_empty()).expect("a message").to_owned()
+    }
+
+    /// Checks that this is a write's answer: it says how far the write went.
+    #[track_caller]
+    pub fn expect_written(&self, status: u16) -> &Self {
+        assert_eq!(self.status, status, "{self:?}");
+        assert_eq!(self.header("x-boveda-durability"), Some("local"));
+        assert_eq!(self.header("x-boveda-replicas"), Some("1/1"));
+        self
+    }
+}
+
+/// Numbers that look random and are the same on every run of a seed.
+pub struct Dice(pub u64);
+
+impl Dice {
+    /// The next number.
+    pub fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `end`.
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.roll() % end
+    }
+
+    /// Bytes.
+    pub fn bytes(&mut self, len: usize) -> Vec<u8> {
+        let mut out = Vec::with_capacity(len + 8);
+        while out.len() < len {
+            out.extend_from_slice(&self.roll().to_le_bytes());
+        }
+        out.truncate(len);
+        out
+    }
+}
+
+/// Percent-encodes everything but letters and digits.
+pub fn escape(name: &str) -> String {
+    name.bytes()
+        .map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") })
+        .collect()
+}

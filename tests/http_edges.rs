@@ -1,0 +1,361 @@
+//! What clients do wrong, by accident or on purpose.
+
+mod common;
+
+use common::{Conn, Dice, Node, eventually};
+use std::time::{Duration, Instant};
+
+fn nothing_is_left(node: &Node, path: &str) {
+    node.get(path).expect_error(404, "NoSuchKey");
+    eventually("the staged files to go", || node.files_in("staged").is_empty().then_some(()));
+    eventually("the permits to come back", || (metric(node, "boveda_budget_bytes") == Some(0.0)).then_some(()));
+}
+
+fn metric(node: &Node, name: &str) -> Option<f64> {
+    let text = node.get("/metrics").text().to_owned();
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+}
+
+#[test]
+fn a_client_that_leaves_in_mid_upload_leaves_nothing() {
+    let node = Node::start();
+    let path = "/v1/objects/cargas/left";
+    for announced in ["Content-Length: 5000000", "Content-Length: 5000", "Transfer-Encoding: chunked"] {
+        for politely in [false, true] {
+            let mut conn = node.connect();
+            let chunk_head = if announced.starts_with('T') { "100000\r\n" } else { "" };
+            conn.send(format!("PUT {path} HTTP/1.1\r\nHost: x\r\n{announced}\r\n\r\n{chunk_head}")).unwrap();
+            let most = if announced.ends_with("5000") { 4999 } else { 1_000_000 };
+            conn.send(vec![7; most]).unwrap();
+            if politely {
+                // The sending side ends, so an answer could still be read; there may be one or none.
+                conn.end_sending();
+                if let Ok(answer) = conn.answer(false) {
+                    answer.expect_error(400, "IncompleteBody");
+                }
+            }
+            drop(conn);
+            nothing_is_left(&node, path);
+        }
+    }
+}
+
+#[test]
+fn a_silent_sender_gets_408_and_leaves_nothing() {
+    let node = Node::with(&[("BOVEDA_HTTP_IDLE_TIMEOUT", "300ms")]);
+    let path = "/v1/objects/cargas/silent";
+    let mut refused = Vec::new();
+    for (head, some) in [
+        ("Content-Length: 10", &b"12345"[..]),
+        ("Content-Length: 10", b""),
+        ("Content-Length: 10000000", b"12345"),
+        ("Transfer-Encoding: chunked", b"5\r\n12345\r\n"),
+    ] {
+        let mut conn = node.connect();
+        conn.send(format!("PUT {path} HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n")).unwrap();
+        conn.send(some).unwrap();
+        let answer = conn.answer(false).unwrap();
+        answer.expect_error(408, "RequestTimeout");
+        assert_eq!(answer.header("connection"), Some("close"), "{head}");
+        refused.push(conn);
+        nothing_is_left(&node, path);
+    }
+    for mut conn in refused {
+        assert!(conn.rest().is_empty(), "closed after a while of listening");
+    }
+    // A slow sender is not a silent one.
+    let mut conn = node.connect();
+    conn.send(format!("PUT {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\n")).unwrap();
+    for byte in *b"123456" {
+        let until = Instant::now() + Duration::from_millis(100);
+        while Instant::now() < until {
+            std::thread::park_timeout(until - Instant::now());
+        }
+        conn.send([byte]).unwrap();
+    }
+    conn.answer(false).unwrap().expect_written(201);
+}
+
+#[test]
+fn bodies_beyond_the_limit_are_refused() {
+    let node = Node::with(&[("BOVEDA_HTTP_BODY_MAX", "1MiB")]);
+    let path = "/v1/objects/cargas/large";
+    node.put(path, &vec![1; 1 << 20]).expect_written(201);
+    node.delete(path).expect_written(204);
+
+    // Announced: refused before a byte is read, and the answer arrives though the body is being sent.
+    let mut conn = node.connect();
+    conn.send(format!("PUT {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1048577\r\n\r\n")).unwrap();
+    let answer = conn.answer(false).unwrap();
+    answer.expect_error(413, "EntityTooLarge");
+    assert_eq!(answer.header("connection"), Some("close"));
+    node.ask("PUT", path, &[], &vec![1; 8 << 20]).expect_error(413, "EntityTooLarge");
+    let form = common::form(&[common::file_part("archivo", "large", &vec![1; 2 << 20])]);
+    let answer = node.ask("POST", "/cargar", &[("Content-Type", common::FORM)], &form);
+    assert!(answer.expect_error(413, "EntityTooLarge").contains("mayor"));
+
+    // Counted.
+    let mut conn = node.connect();
+    conn.send(format!("PUT {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")).unwrap();
+    let chunk = [b"10000\r\n", &[2; 65_536][..], b"\r\n"].concat();
+    for _ in 0..17 {
+        conn.send(&chunk).unwrap();
+    }
+    conn.answer(false).unwrap().expect_error(413, "EntityTooLarge");
+    nothing_is_left(&node, path);
+}
+
+#[test]
+fn bodies_that_are_not_what_they_say() {
+    let node = Node::start();
+    for (head, body) in [
+        ("Content-Length: 5\r\nContent-Length: 6", "123456"),
+        ("Content-Length: 5\r\nContent-Length: 5", "12345"),
+        ("Content-Length: 5\r\nTransfer-Encoding: chunked", "0\r\n\r\n"),
+        ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", "0\r\n\r\n"),
+        ("Transfer-Encoding: gzip, chunked", "0\r\n\r\n"),
+        ("Content-Length: -1", ""),
+        ("Content-Length: +5", "12345"),
+        ("Content-Length: 5x", "12345"),
+        ("Content-Length: 99999999999999999999999", "12345"),
+        ("Transfer-Encoding: chunked", "zz\r\n12345\r\n0\r\n\r\n"),
+        ("Transfer-Encoding: chunked", "5\r\n1234567890\r\n0\r\n\r\n"),
+        ("Transfer-Encoding: chunked", "ffffffffffffffffff\r\n1"),
+    ] {
+        let mut conn = node.connect();
+        conn.send(format!("PUT /v1/objects/cargas/odd HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n{body}")).unwrap();
+        conn.end_sending();
+        // Heads that are not HTTP are refused below our routes: a bare 400, then the end.
+        assert_eq!(conn.head().unwrap().status, 400, "{head}: {body}");
+        drop(conn);
+        nothing_is_left(&node, "/v1/objects/cargas/odd");
+    }
+}
+
+#[test]
+fn expect_and_pipelining() {
+    let node = Node::start();
+    let mut conn = node.connect();
+    conn.send("PUT /v1/objects/cargas/e HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n")
+        .unwrap();
+    conn.send("abc").unwrap();
+    conn.answer(false).unwrap().expect_written(201);
+    assert_eq!(conn.continued, 1);
+
+    let get = "GET /v1/objects/cargas/e HTTP/1.1\r\nHost: x\r\n\r\n";
+    let put = "PUT /v1/objects/cargas/e HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nxyz";
+    conn.send([get, put, get, "GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n", get].concat()).unwrap();
+    assert_eq!(conn.answer(false).unwrap().text(), "abc");
+    conn.answer(false).unwrap().expect_written(200);
+    assert_eq!(conn.answer(false).unwrap().text(), "xyz");
+    conn.answer(false).unwrap().expect_error(404, "NoSuchRoute");
+    assert_eq!(conn.answer(false).unwrap().text(), "xyz");
+}
+
+#[test]
+fn a_refusal_does_not_cost_the_connection_when_little_is_left() {
+    let node = Node::start();
+    let mut conn = node.connect();
+    for (method, target, headers, body) in [
+        ("PUT", "/v1/objects/nobucket/k", &[][..], 30_000),
+        ("PUT", "/v1/objects/cargas/k", &[("If-None-Match", "*")][..], 1000),
+        ("POST", "/cargar", &[][..], 1000),
+        ("GET", "/v1/objects/cargas/k", &[][..], 1000),
+        ("POST", "/nowhere", &[][..], 1000),
+        ("PATCH", "/v1/buckets", &[][..], 1000),
+    ] {
+        let answer = conn.ask(method, target, headers, &vec![b'x'; body]).unwrap();
+        assert!(answer.status >= 400, "{method} {target}");
+        assert_eq!(answer.header("connection"), None, "{method} {target}");
+    }
+    assert_eq!(conn.ask("GET", "/healthz", &[], b"").unwrap().text(), "ok\n");
+}
+
+#[test]
+fn no_permits_no_work() {
+    let node = Node::with(&[("BOVEDA_HTTP_REQUESTS_MAX", "2")]);
+    let mut open: Vec<Conn> = (0..2)
+        .map(|n| {
+            let mut conn = node.connect();
+            conn.send(format!("PUT /v1/objects/cargas/{n} HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nab"))
+                .unwrap();
+            conn
+        })
+        .collect();
+    eventually("both permits to be out", || (metric(&node, "boveda_budget_requests") == Some(2.0)).then_some(()));
+    for (method, target) in [
+        ("GET", "/v1/objects/cargas/x"),
+        ("PUT", "/v1/objects/cargas/x"),
+        ("DELETE", "/v1/objects/cargas/x"),
+        ("GET", "/v1/objects/cargas"),
+        ("GET", "/v1/buckets"),
+        ("PUT", "/v1/buckets/abc"),
+        ("POST", "/cargar"),
+    ] {
+        let refused = node.ask(method, target, &[], b"x");
+        refused.expect_error(503, "SlowDown");
+        assert_eq!(refused.header("retry-after"), Some("1"));
+    }
+    for target in ["/healthz", "/readyz", "/metrics", "/v1/cluster"] {
+        assert_eq!(node.get(target).status, 200, "{target} answers when nothing else does");
+    }
+    for conn in &mut open {
+        conn.send("cd").unwrap();
+        conn.answer(false).unwrap().expect_written(201);
+    }
+    assert_eq!(node.get("/v1/objects/cargas/0").text(), "abcd");
+    assert_eq!(metric(&node, "boveda_budget_refused_total"), Some(7.0));
+}
+
+#[test]
+fn when_bytes_are_short_bodies_go_on_in_smaller_steps() {
+    let node = Node::with(&[("BOVEDA_HTTP_IN_FLIGHT_BYTES_MAX", "3200KiB")]);
+    let body = Dice(7).bytes(5_000_000);
+    node.put("/v1/objects/cargas/a", &body).expect_written(201);
+    let mut slow = node.connect();
+    slow.send("PUT /v1/objects/cargas/slow HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000\r\n\r\n").unwrap();
+    slow.send(&body[..2_500_000]).unwrap();
+    eventually("its permit to be out", || (metric(&node, "boveda_budget_bytes") == Some(2_097_152.0)).then_some(()));
+
+    // A whole window is no longer free, but one piece is.
+    assert!(node.get("/v1/objects/cargas/a").body == body);
+    node.put("/v1/objects/cargas/b", &body).expect_written(201);
+    assert!(node.get("/v1/objects/cargas/b").body == body);
+    let mut narrow = node.connect();
+    narrow.send("PUT /v1/objects/cargas/c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+    eventually("its permit to be out", || (metric(&node, "boveda_budget_bytes") == Some(3_145_728.0)).then_some(()));
+    node.put("/v1/objects/cargas/d", &body).expect_error(503, "SlowDown");
+    node.get("/v1/objects/cargas/a").expect_error(503, "SlowDown");
+    node.put("/v1/objects/cargas/small", b"still fits").expect_written(201);
+
+    narrow.send("5\r\n12345\r\n0\r\n\r\n").unwrap();
+    narrow.answer(false).unwrap().expect_written(201);
+    slow.send(&body[2_500_000..]).unwrap();
+    slow.answer(false).unwrap().expect_written(201);
+    assert!(node.get("/v1/objects/cargas/slow").body == body);
+    eventually("all permits to come back", || (metric(&node, "boveda_budget_bytes") == Some(0.0)).then_some(()));
+}
+
+#[test]
+fn stuck_connections_are_cut_off() {
+    let settings = [
+        ("BOVEDA_HTTP_IDLE_TIMEOUT", "500ms"),
+        ("BOVEDA_HTTP_HEADER_TIMEOUT", "500ms"),
+        ("BOVEDA_HTTP_KEEP_ALIVE", "500ms"),
+    ];
+    let node = Node::with(&settings);
+    let body = Dice(5).bytes(64 << 20);
+    node.put("/v1/objects/cargas/big", &body).expect_written(201);
+
+    // A first head that never ends, a second one, and a reader who does not read.
+    let mut first = node.connect();
+    first.send("GET /healthz HTTP/1.1\r\nHo").unwrap();
+    let mut second = node.connect();
+    assert_eq!(second.ask("GET", "/healthz", &[], b"").unwrap().status, 200);
+    second.send("GET /healthz HTTP/1.1\r\nHo").unwrap();
+    let mut reader = node.connect();
+    reader.send("GET /v1/objects/cargas/big HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut endless = node.connect();
+    endless.send("PUT /v1/objects/nobucket/k HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+    endless.send("5\r\n12345\r\n").unwrap();
+
+    assert!(first.rest().starts_with(b"HTTP/1.1 408"));
+    assert!(second.rest().is_empty());
+    assert!(endless.rest().starts_with(b"HTTP/1.1 4"));
+    eventually("the reader to be cut off", || (metric(&node, "boveda_http_connections") == Some(1.0)).then_some(()));
+    let head = reader.head().expect("the head came");
+    assert_eq!(head.status, 200);
+    assert!(reader.rest().len() < body.len(), "broken off, and not padded");
+    assert!(metric(&node, "boveda_http_connections_cut_total") >= Some(2.0));
+    assert_eq!(metric(&node, "boveda_budget_bytes"), Some(0.0));
+
+    // A reader who reads slowly, but reads, gets everything.
+    let got = node.get("/v1/objects/cargas/big");
+    assert!(got.body == body);
+}
+
+#[test]
+fn garbage_crashes_nothing() {
+    let node = Node::start();
+    node.put("/v1/objects/cargas/k", b"v").expect_written(201);
+    let mut dice = Dice(6);
+    let seeds: [&[u8]; 6] = [
+        b"GET /v1/objects/cargas/k HTTP/1.1\r\nHost: x\r\nRange: bytes=0-0\r\n\r\n",
+        b"PUT /v1/objects/cargas/k HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nv",
+        b"POST /cargar HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\nContent-Length: 70\r\n\r\n--x\r\nContent-Disposition: form-data; name=\"archivo\"; filename=\"k\"\r\n\r\nv",
+        b"GET /v1/objects/cargas?prefix=%41&limit=5 HTTP/1.1\r\nHost: x\r\nIf-None-Match: \"a\", W/\"b\"\r\n\r\n",
+        b"PUT /v1/objects/cargas/k HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nv\r\n0\r\n\r\n",
+        b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
+    ];
+    for round in 0..600 {
+        let mut bytes = seeds[round % seeds.len()].to_vec();
+        for _ in 0..=dice.below(4) {
+            if bytes.is_empty() {
+                break;
+            }
+            let at = usize::try_from(dice.below(bytes.len() as u64)).unwrap();
+            match dice.below(4) {
+                0 => bytes[at] = dice.roll().to_le_bytes()[0],
+                1 => drop(bytes.remove(at)),
+                2 => bytes.truncate(at.max(1)),
+                _ => bytes.insert(at, b"%\0\r\n:/\"\xff"[usize::try_from(dice.below(8)).unwrap()]),
+            }
+        }
+        let mut conn = node.connect();
+        let _ = conn.send(&bytes);
+        conn.end_sending();
+        let answer = conn.rest();
+        assert!(answer.is_empty() || answer.starts_with(b"HTTP/1."), "round {round}: {answer:?}");
+    }
+    let mut huge = node.connect();
+    let _ = huge.send([b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: ", &[b'a'; 300_000][..], b"\r\n\r\n"].concat());
+    assert!(huge.rest().starts_with(b"HTTP/1.1 431"));
+    let mut many = node.connect();
+    let _ = many.send(["GET /healthz HTTP/1.1\r\nHost: x\r\n", &"a: b\r\n".repeat(5000), "\r\n"].concat());
+    assert!(many.rest().starts_with(b"HTTP/1.1 4"));
+    assert_eq!(node.get("/healthz").status, 200);
+    assert!(!node.log().contains("panicked"), "{}", node.log());
+}
+
+#[test]
+fn operations() {
+    let mut node = Node::start();
+    assert_eq!(node.get("/healthz").text(), "ok\n");
+    let ready = node.get("/readyz").json();
+    assert_eq!((&ready["ready"], ready["missing"].as_object().map(serde_json::Map::len)), (&true.into(), Some(0)));
+    assert!(node.get("/v1/cluster").json().is_object());
+    let described = node.get("/openapi.json").json();
+    assert!(described["paths"].as_object().is_some_and(|paths| paths.len() > 10));
+    node.put("/v1/objects/cargas/m", b"12345").expect_written(201);
+    assert_eq!(node.get("/v1/objects/cargas/m").text(), "12345");
+    let text = node.get("/metrics").text().to_owned();
+    assert!(text.contains("boveda_http_requests_total{route=\"objects\",method=\"PUT\",status=\"2xx\"} 1\n"), "{text}");
+    assert!(text.contains("boveda_http_body_bytes_in_total 5\n"), "{text}");
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let (name, value) = line.rsplit_once(' ').expect("a sample is a name and a value");
+        assert!(name.starts_with("boveda_") && value.parse::<f64>().is_ok(), "{line}");
+    }
+
+    let mut ids = std::collections::BTreeSet::new();
+    for target in
+        ["/healthz", "/readyz", "/metrics", "/v1/cluster", "/openapi.json", "/v1/buckets", "/v1/objects/cargas"]
+    {
+        let (get, head) = (node.get(target), node.ask("HEAD", target, &[], b""));
+        assert_eq!((get.status, head.status, head.body.len()), (200, 200, 0), "{target}");
+        assert_eq!(get.header("content-type"), head.header("content-type"), "{target}");
+        let options = node.ask("OPTIONS", target, &[], b"");
+        assert_eq!((options.status, options.header("allow")), (200, Some("GET, HEAD, OPTIONS")), "{target}");
+        let refused = node.ask("POST", target, &[], b"");
+        refused.expect_error(405, "MethodNotAllowed");
+        assert_eq!(refused.header("allow"), Some("GET, HEAD, OPTIONS"));
+        for answer in [get, head, options, refused] {
+            assert!(ids.insert(answer.header("x-request-id").expect("an id").to_owned()), "an id twice");
+        }
+    }
+    assert_eq!(node.ask("OPTIONS", "*", &[], b"").status, 200);
+    for nowhere in ["/", "/v1", "/v1/", "/V1/buckets", "/cargar/", "//healthz", "/%68ealthz", "/v1/objects", "/console"]
+    {
+        node.get(nowhere).expect_error(404, "NoSuchRoute");
+    }
+    assert!(node.stop().success());
+}

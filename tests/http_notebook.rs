@@ -1,0 +1,238 @@
+//! The notebook's three routes, as its users know them.
+
+mod common;
+
+use common::{Dice, FORM, Node, escape, file_part, form, part};
+
+const STORED: &str = "Archivo cargado y cifrado exitosamente";
+const DELETED: &str = "Archivo eliminado exitosamente";
+
+#[test]
+fn files_come_back_as_they_went_in() {
+    let node = Node::start();
+    let mut dice = Dice(1);
+    for size in [0, 1, 1000, 65_535, 65_536, 65_537, 131_072, 1 << 20, (1 << 20) + 1, 5_000_000] {
+        let data = dice.bytes(size);
+        let name = format!("{size}.bin");
+        let stored = node.upload(&name, &data);
+        stored.expect_written(200);
+        assert_eq!((stored.text(), stored.header("content-type")), (STORED, Some("text/html; charset=utf-8")));
+        let got = node.get(&format!("/descargar/{name}"));
+        assert_eq!(got.status, 200);
+        assert!(got.body == data, "{size} bytes differ");
+        assert_eq!(got.header("content-disposition"), Some(format!("attachment; filename=\"{name}\"").as_str()));
+        assert_eq!(got.header("x-content-type-options"), Some("nosniff"));
+        let head = node.ask("HEAD", &format!("/descargar/{name}"), &[], b"");
+        for header in
+            ["content-length", "content-type", "etag", "last-modified", "content-disposition", "accept-ranges"]
+        {
+            assert_eq!(head.header(header), got.header(header), "{header}");
+            assert!(head.header(header).is_some(), "{header}");
+        }
+    }
+}
+
+#[test]
+fn overwrite_delete_and_missing() {
+    let mut node = Node::start();
+    node.upload("a.txt", b"one").expect_written(200);
+    let first = node.get("/descargar/a.txt").header("etag").map(str::to_owned);
+    node.upload("a.txt", b"two").expect_written(200);
+    let second = node.get("/descargar/a.txt");
+    assert_eq!(second.text(), "two");
+    assert_ne!(second.header("etag").map(str::to_owned), first);
+    assert_eq!(node.get("/descargar/a.txt").header("etag"), second.header("etag"), "the same bytes keep their tag");
+
+    node.kill9();
+    node.begin();
+    assert_eq!(node.get("/descargar/a.txt").text(), "two");
+
+    let gone = node.delete("/eliminar/a.txt");
+    gone.expect_written(200);
+    assert_eq!((gone.text(), gone.header("content-type")), (DELETED, Some("text/html; charset=utf-8")));
+    for (method, path) in [("GET", "/descargar/a.txt"), ("DELETE", "/eliminar/a.txt"), ("GET", "/descargar/b")] {
+        let message = node.ask(method, path, &[], b"").expect_error(404, "NoSuchKey");
+        assert_eq!(message, "el archivo no existe");
+    }
+    assert!(node.stop().success());
+}
+
+#[test]
+fn a_name_is_never_a_path() {
+    let node = Node::start();
+    let before = listing(&node);
+    let long = "ñ".repeat(512);
+    let names = [
+        "con espacios.txt",
+        "más+signos.txt",
+        "100%.txt",
+        "a%20b",
+        "%2e%2e%2f",
+        "dir/sub/a.txt",
+        "../../../tmp/fuera.txt",
+        "/etc/passwd",
+        "..",
+        ".",
+        "//",
+        "a\\b\\c.txt",
+        "C:\\dir\\x.txt",
+        "comillas\"dentro\".txt",
+        "punto;coma.txt",
+        "日本語.txt",
+        "a?b#c&d=e",
+        &long,
+        &"k".repeat(1024),
+    ];
+    for name in names {
+        node.upload(name, name.as_bytes()).expect_written(200);
+    }
+    for name in names {
+        let got = node.get(&format!("/descargar/{}", escape(name)));
+        assert_eq!((got.status, got.text()), (200, name), "{name}");
+        assert!(
+            got.header("content-disposition").is_some_and(|v| v.is_ascii() && v.starts_with("attachment; filename=\""))
+        );
+        // A slash may also stand as itself.
+        let got = node.get(&format!("/descargar/{}", escape(name).replace("%2F", "/")));
+        assert_eq!(got.text(), name, "{name}");
+        node.delete(&format!("/eliminar/{}", escape(name))).expect_written(200);
+        node.get(&format!("/descargar/{}", escape(name))).expect_error(404, "NoSuchKey");
+    }
+    assert_eq!(listing(&node), before, "nothing was made outside the data directory");
+    node.upload(&"k".repeat(1025), b"x").expect_error(400, "InvalidKey");
+    node.get(&format!("/descargar/{}", "k".repeat(1025))).expect_error(400, "InvalidKey");
+    node.get("/descargar/").expect_error(400, "InvalidKey");
+    node.get("/descargar/%ff").expect_error(400, "InvalidEscape");
+    node.delete("/eliminar/%4").expect_error(400, "InvalidEscape");
+}
+
+fn listing(node: &Node) -> Vec<String> {
+    let entries = std::fs::read_dir(node.home()).expect("the directory is readable");
+    let mut names: Vec<String> =
+        entries.map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn the_type_is_kept_or_guessed() {
+    let node = Node::start();
+    let disposition = "form-data; name=\"archivo\"; filename=\"a.txt\"";
+    for (given, expected) in [
+        (Some("application/x-special; v=1"), "application/x-special; v=1"),
+        (Some(""), "text/plain"),
+        (None, "text/plain"),
+    ] {
+        let mut headers = vec![("Content-Disposition", disposition)];
+        headers.extend(given.map(|value| ("Content-Type", value)));
+        let body = form(&[part(&headers, b"x")]);
+        node.ask("POST", "/cargar", &[("Content-Type", FORM)], &body).expect_written(200);
+        assert_eq!(node.get("/descargar/a.txt").header("content-type"), Some(expected));
+    }
+    node.upload("sin-extension", b"x").expect_written(200);
+    assert_eq!(node.get("/descargar/sin-extension").header("content-type"), Some("application/octet-stream"));
+}
+
+#[test]
+fn other_fields_are_ignored_and_the_first_file_wins() {
+    let node = Node::start();
+    let plain =
+        |name: &str, value: &[u8]| part(&[("Content-Disposition", &format!("form-data; name=\"{name}\""))], value);
+    let body = form(&[
+        plain("nonce", b"0123"),
+        plain("archivo", b"not a file"),
+        file_part("otro", "otro.bin", b"ignored"),
+        file_part("archivo", "uno", b"first"),
+        file_part("archivo", "dos", b"second"),
+        plain("tag", b"4567"),
+    ]);
+    node.ask("POST", "/cargar", &[("Content-Type", FORM)], &body).expect_written(200);
+    assert_eq!(node.get("/descargar/uno").text(), "first");
+    for missing in ["dos", "otro.bin"] {
+        node.get(&format!("/descargar/{missing}")).expect_error(404, "NoSuchKey");
+    }
+}
+
+#[test]
+fn bad_forms_are_told_apart_and_leave_nothing() {
+    let node = Node::start();
+    let form_type = ("Content-Type", FORM);
+    let no_file = form(&[part(&[("Content-Disposition", "form-data; name=\"archivo\"")], b"x")]);
+    let other = form(&[file_part("fichero", "a", b"x")]);
+    let whole = form(&[file_part("archivo", "cortado", &[b'x'; 200_000])]);
+    let unnamed = form(&[file_part("archivo", "", b"x")]);
+    let cases = [
+        (&[form_type][..], &form(&[])[..], "MissingFile"),
+        (&[form_type], &no_file, "MissingFile"),
+        (&[form_type], &other, "MissingFile"),
+        (&[form_type], &unnamed, "MissingFileName"),
+        (&[form_type], &whole[..whole.len() - 4], "IncompleteBody"),
+        (&[form_type], b"", "IncompleteBody"),
+        (&[("Content-Type", "application/x-www-form-urlencoded")], b"archivo=x", "InvalidForm"),
+        (&[], b"", "InvalidForm"),
+    ];
+    for (headers, body, code) in cases {
+        let message = node.ask("POST", "/cargar", headers, body).expect_error(400, code);
+        assert!(["el ", "falta ", "formulario"].iter().any(|word| message.contains(word)), "not Spanish: {message}");
+    }
+    node.get("/descargar/cortado").expect_error(404, "NoSuchKey");
+    common::eventually("the staged file to go", || node.files_in("staged").is_empty().then_some(()));
+    let listed = node.get("/v1/objects/cargas").json();
+    assert_eq!(listed["objects"].as_array().map(Vec::len), Some(0));
+}
+
+#[test]
+fn chunked_and_expect() {
+    let node = Node::start();
+    let body = form(&[file_part("archivo", "trozos", &Dice(2).bytes(300_000))]);
+    let mut conn = node.connect();
+    let head = format!(
+        "POST /cargar HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM}\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n"
+    );
+    conn.send(head).unwrap();
+    for chunk in body.chunks(10_007) {
+        conn.send(format!("{:x}\r\n", chunk.len())).unwrap();
+        conn.send(chunk).unwrap();
+        conn.send("\r\n").unwrap();
+    }
+    conn.send("0\r\n\r\n").unwrap();
+    conn.answer(false).unwrap().expect_written(200);
+    assert_eq!(conn.continued, 1);
+    assert!(conn.ask("GET", "/descargar/trozos", &[], b"").unwrap().body == Dice(2).bytes(300_000));
+}
+
+#[test]
+fn ranges_and_conditions_on_downloads() {
+    let node = Node::start();
+    node.upload("r", b"0123456789").expect_written(200);
+    let whole = node.get("/descargar/r");
+    let etag = whole.header("etag").unwrap();
+    let modified = whole.header("last-modified").unwrap();
+    let part = node.ask("GET", "/descargar/r", &[("Range", "bytes=2-4")], b"");
+    assert_eq!((part.status, part.text(), part.header("content-range")), (206, "234", Some("bytes 2-4/10")));
+    let past = node.ask("GET", "/descargar/r", &[("Range", "bytes=10-")], b"");
+    past.expect_error(416, "InvalidRange");
+    assert_eq!(past.header("content-range"), Some("bytes */10"));
+    for condition in [("If-None-Match", etag), ("If-Modified-Since", modified)] {
+        let same = node.ask("GET", "/descargar/r", &[condition], b"");
+        assert_eq!((same.status, same.header("etag")), (304, Some(etag)));
+    }
+}
+
+#[test]
+fn methods() {
+    let node = Node::start();
+    for (path, allow) in
+        [("/cargar", "POST, OPTIONS"), ("/descargar/x", "GET, HEAD, OPTIONS"), ("/eliminar/x", "DELETE, OPTIONS")]
+    {
+        let options = node.ask("OPTIONS", path, &[], b"");
+        assert_eq!((options.status, options.header("allow")), (200, Some(allow)));
+        for method in ["GET", "PUT", "POST", "DELETE", "PATCH", "TRACE", "BREW"] {
+            if allow.split(", ").all(|known| known != method) {
+                let refused = node.ask(method, path, &[], b"");
+                assert!(refused.expect_error(405, "MethodNotAllowed").contains("esta ruta"), "{method} {path}");
+                assert_eq!(refused.header("allow"), Some(allow));
+            }
+        }
+    }
+}
