@@ -76,14 +76,15 @@ def build(space, keys):
 
 def regions(data):
     """region -> [(file, from, to)], all bytes of all files."""
-    found = collections.OrderedDict()
+    found, sizes = collections.OrderedDict(), {}
 
     def add(region, file, start, end):
+        end = min(end, sizes[file])
         if end > start:
             found.setdefault(region, []).append((file, start, end))
 
     for file in tree_files(data):
-        size = os.path.getsize(os.path.join(data, file))
+        size = sizes[file] = os.path.getsize(os.path.join(data, file))
         if file == "identity":
             add("identity", file, 0, size)
         elif file == "log":
