@@ -180,7 +180,6 @@ fn any_power_loss_leaves_every_answered_write() {
             let mut possible = Possible::new();
             // The very last sync may be one that closes a file and has nobody to tell.
             let _ = live(&disk, seed, 40, &mut possible);
-            assert!(disk.is_dead(), "the power went");
             let context = format!("seed {seed}, stopped at sync {stop_at}");
             let after = disk.after_power_loss();
             if stop_at % 3 == 0 {
@@ -190,9 +189,11 @@ fn any_power_loss_leaves_every_answered_write() {
                 check(&again.after_power_loss(), &possible, &format!("{context}, and again in recovery"));
             }
             check(&after, &possible, &context);
-            crashes += 1;
+            // Random body ids make folders of their own, so a history may need a sync less than the first.
+            crashes += u32::from(disk.is_dead());
         }
     }
+    assert!(crashes > 100, "the power went often enough: {crashes}");
     println!("{crashes} power losses survived");
 }
 

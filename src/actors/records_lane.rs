@@ -26,6 +26,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{oneshot, watch};
 
 /// The link to the peer.
+#[allow(clippy::large_enum_variant)] // one per peer, never moved in bulk
 enum Link {
     /// Tried again at `until`. Failures in a row since the last acknowledgement: `tries`.
     Down { tries: u32, until: Instant },

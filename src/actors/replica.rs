@@ -143,6 +143,7 @@ pub struct ReplicaActor {
     _guard: PanicGuard,
 }
 
+#[allow(clippy::large_enum_variant)] // one per lane, never moved in bulk
 enum Role {
     Records(Box<RecordsLane>),
     Blobs(BlobLane),

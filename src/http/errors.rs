@@ -7,8 +7,8 @@
 
 use super::multipart::FormError;
 use super::request_id::RequestId;
+use crate::actors::messages::StoreError;
 use crate::base::NameError;
-use crate::store::StoreError;
 use actix::MailboxError;
 use actix_web::error::PayloadError;
 use actix_web::http::StatusCode;

@@ -9,10 +9,10 @@
 use crate::actors::answering::{answer, failure};
 use crate::actors::error::LinkError;
 use crate::actors::gate::{Admitted, Counts, PeerGate};
+use crate::actors::messages::StoreError;
 use crate::actors::messages::{AppendIncoming, BeginIncoming, FinishIncoming, Incoming, PIECE_BYTES};
 use crate::actors::recipients::{StoreRecipients, ask};
 use crate::base::Class;
-use crate::store::StoreError;
 use crate::wire::frame::{BLOB_PREFIX_BYTES, CLEAR_BYTES, blob_prefix_len};
 use crate::wire::{Answer, BLOB_HEAD_BYTES_MAX, BLOB_PATH, BlobHead, CALL_PATH, Call, FRAME_BYTES_MAX, Frame};
 use crate::wire::{HELLO_BYTES_MAX, HELLO_PATH, Refusal};

@@ -114,10 +114,10 @@ impl Store {
             if matches!(record.state, State::Object(_)) {
                 self.check_room(inline_bytes(record) as u64)?;
             }
-            if let Some(body) = record.blob() {
-                if !self.blobs.exists(body)? {
-                    return Err(StoreError::Mismatch("a record came before its blob"));
-                }
+            if let Some(body) = record.blob()
+                && !self.blobs.exists(body)?
+            {
+                return Err(StoreError::Mismatch("a record came before its blob"));
             }
         }
         Ok(self.submit(Intent::Learn { records, from }))

@@ -177,7 +177,7 @@ impl Index {
     }
 
     /// Registers in the index, tombstones and buckets included.
-    pub fn len(&self) -> Result<u64, StoreError> {
+    pub fn count(&self) -> Result<u64, StoreError> {
         let tx = self.db.begin_read().map_err(engine)?;
         tx.open_table(RECORDS).map_err(engine)?.len().map_err(engine)
     }

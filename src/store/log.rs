@@ -137,7 +137,7 @@ impl Log {
         let fail = |op: &'static str| move |source| StoreError::Disk { op, path: path.to_owned(), source };
         let file = disk.open(path).map_err(fail("open log"))?;
         let capacity = file.len().map_err(fail("measure log"))?;
-        if capacity < CAPACITY_MIN || capacity % ALIGN != 0 || start % ALIGN != 0 {
+        if capacity < CAPACITY_MIN || !capacity.is_multiple_of(ALIGN) || !start.is_multiple_of(ALIGN) {
             return Err(StoreError::Corrupt { what: "commit log (its length)" });
         }
         Ok(Log {
@@ -313,7 +313,7 @@ fn frame_header(head: &[u8], position: u64) -> Option<u64> {
         && head.get(8..16)? == position.to_le_bytes()
         && head.get(44..64)? == &digest::digest_of(head.get(..44)?)[..20];
     let total = u64::from(u32::from_le_bytes(*head.get(4..8)?.first_chunk::<4>()?));
-    (fits && total >= ALIGN && total % ALIGN == 0 && total <= 2 * FRAME_BYTES_MAX as u64).then_some(total)
+    (fits && total >= ALIGN && total.is_multiple_of(ALIGN) && total <= 2 * FRAME_BYTES_MAX as u64).then_some(total)
 }
 
 fn zero(file: &dyn DiskFile, from: u64, len: u64) -> std::io::Result<()> {

@@ -71,7 +71,7 @@ impl Core {
             incarnation: self.incarnation,
             cluster: self.cluster,
             head: *self.head.borrow(),
-            records: self.index.len().unwrap_or(0),
+            records: self.index.count().unwrap_or(0),
             buckets: self.buckets().len() as u64,
             overlay_records,
             log_used_bytes: self.log.used(),

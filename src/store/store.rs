@@ -332,7 +332,10 @@ fn on_tick(core: &Core, clock: &mut TickClock) {
         clock.swept = Instant::now();
         for body in core.blobs.landed_before(core.options.orphan_grace) {
             let result = match core.refers_to(body) {
-                Ok(true) => Ok(core.blobs.settle(body)),
+                Ok(true) => {
+                    core.blobs.settle(body);
+                    Ok(())
+                }
                 Ok(false) => core.blobs.remove(body),
                 Err(error) => Err(error),
             };
