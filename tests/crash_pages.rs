@@ -169,7 +169,7 @@ fn live(disk: &CrashDisk, habits: Habits, seed: u64, states: &[Model], known: &m
 
 #[test]
 fn any_power_loss_leaves_a_committed_state() {
-    let (from, seeds) = (setting("BOVEDA_CRASH_FROM", 0), setting("BOVEDA_CRASH_SEEDS", 60));
+    let (from, seeds) = (setting("BOVEDA_CRASH_FROM", 0), setting("BOVEDA_CRASH_SEEDS", 100));
     let points = AtomicU64::new(0);
     let next = AtomicU64::new(from);
     std::thread::scope(|scope| {

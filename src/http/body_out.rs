@@ -26,9 +26,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-/// Bytes handed to the connection at once: it copies them into its buffer, which should stay small.
-const SLICE_BYTES: usize = 64 * 1024;
-
 type Reading = Pin<Box<dyn Future<Output = Result<Result<(Download, Vec<Bytes>), StoreError>, MailboxError>>>>;
 
 /// The body of a download, after its first piece was opened.
@@ -130,11 +127,8 @@ impl MessageBody for DownloadBody {
             if this.left == 0 {
                 return Poll::Ready(None);
             }
-            if let Some(mut front) = this.ready.pop_front() {
-                if front.len() > SLICE_BYTES {
-                    let rest = front.split_off(SLICE_BYTES);
-                    this.ready.push_front(rest);
-                }
+            // A chunk at a time: the connection copies what it is given into its buffer, which stays small.
+            if let Some(front) = this.ready.pop_front() {
                 this.left = this.left.saturating_sub(front.len() as u64);
                 this.shard.sent(front.len() as u64);
                 return Poll::Ready(Some(Ok(front)));

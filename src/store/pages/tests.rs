@@ -1,6 +1,6 @@
 //! The storage against a plain vector: through any operation, reopening and power loss.
 
-use super::layout::{ENGINE_HEAD_BYTES, GROUP_PAGES, HEADERS_BYTES, PAGE_BYTES, page_at, tags_at};
+use super::layout::{ENGINE_HEAD_BYTES, GROUP_PAGES, HEADERS_BYTES, PAGE_BYTES, page_at, page_place, tags_at};
 use super::*;
 use crate::disk::crash::Rng;
 use crate::disk::{CrashDisk, Disk};
@@ -195,6 +195,12 @@ fn power_loss_leaves_one_of_two_states() {
         }
     }
     assert!(rolled_forward > runs / 20, "both outcomes are met: {rolled_forward}");
+}
+
+#[test]
+fn no_two_pages_share_their_associated_data() {
+    let places: BTreeSet<_> = (0..1_000).flat_map(|page| [page_place(&ID, page), page_place(&[8; 16], page)]).collect();
+    assert_eq!(places.len(), 2_000);
 }
 
 /// A file with two groups, three syncs old: its disk and what it should read as.
