@@ -23,7 +23,7 @@ fn main() {
         "{:>8} {:<7} {:>9} {:>9} {:>9} {:>16} {:>14} {:>12}",
         "bytes", "as", "puts/s", "p50 ms", "p99 ms", "CPU s/1000 puts", "disk KiB/put", "disk factor"
     );
-    for kib in [4, 16, 32, 64, 128] {
+    for kib in [2, 4, 8, 16, 24, 32, 64] {
         for inline in [true, false] {
             cell(kib * 1024, inline, length);
         }

@@ -136,9 +136,11 @@ impl Committer {
         }
         match self.write(&batch) {
             Ok(()) => self.publish(batch),
+            // The log has no room until the disk has: nothing was begun.
+            Err(StoreError::Full) => refuse(batch, || StoreError::Full),
             Err(error) => {
                 self.core.poison("commit", &error);
-                batch.replies.into_iter().for_each(|(reply, _)| drop(reply.send(Err(StoreError::Poisoned))));
+                refuse(batch, || StoreError::Poisoned);
             }
         }
     }
@@ -152,6 +154,10 @@ impl Committer {
             self.core.checkpoint()?;
         }
         self.core.log.append(&payload)?;
+        if self.core.log.used() > self.core.options.checkpoint_bytes {
+            // A full channel means that it has been told.
+            let _ = self.core.nudge.0.try_send(());
+        }
         self.core.counters.commits.fetch_add(1, Ordering::Relaxed);
         self.core.counters.committed_ops.fetch_add(batch.ops.len() as u64, Ordering::Relaxed);
         Ok(())
@@ -294,6 +300,11 @@ impl Committer {
     fn no_ballot(&self) -> Ballot {
         Ballot { stamp: Stamp(0), node: self.core.incarnation }
     }
+}
+
+fn refuse(batch: Batch, why: impl Fn() -> StoreError) {
+    // A client that has gone needs no answer.
+    batch.replies.into_iter().for_each(|(reply, _)| drop(reply.send(Err(why()))));
 }
 
 impl Batch {

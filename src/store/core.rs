@@ -17,12 +17,17 @@ use crate::base::{BodyId, BucketName, ClusterId, Incarnation, RegisterKey, Stamp
 use crate::disk::{Disk, Space};
 use crate::seal::body::BodyOpener;
 use crate::seal::keyring::Keyring;
+use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 use tokio::sync::watch;
+
+/// Bytes of index that a byte in the log may become: pages are filled by half at worst, and what they
+/// replace is freed only afterwards.
+const INDEX_BYTES_PER_LOG_BYTE: u64 = 3;
 
 /// Settings of a store.
 #[derive(Clone, Debug)]
@@ -106,6 +111,10 @@ pub struct Core {
     low: AtomicBool,
     free: AtomicU64,
     total: AtomicU64,
+    /// Bytes admitted since the disk was last asked.
+    admitted: AtomicU64,
+    /// Wakes the thread that checkpoints before its time.
+    pub(super) nudge: (Sender<()>, Receiver<()>),
 }
 
 /// What `Core::new` needs besides the options.
@@ -152,6 +161,8 @@ impl Core {
             low: AtomicBool::new(false),
             free: AtomicU64::new(u64::MAX),
             total: AtomicU64::new(u64::MAX),
+            admitted: AtomicU64::new(0),
+            nudge: bounded(1),
         }
     }
 
@@ -219,10 +230,19 @@ impl Core {
 
     /// Brings everything committed so far to the index and frees its room in the log.
     ///
-    /// A failure poisons the store.
+    /// `Full` when the disk may not have room for that: nothing is begun then, and nothing lost. Any
+    /// other failure poisons the store.
     pub fn checkpoint(&self) -> Result<(), StoreError> {
         let _one_at_a_time = self.checkpointing.lock().unwrap_or_else(PoisonError::into_inner);
         self.check_writable()?;
+        if self.overlay().active.is_empty() {
+            return Ok(());
+        }
+        // A disk that others fill is asked right before: a commit of the index that meets its end
+        // half way leaves a state that only a reopening can tell.
+        if self.refresh_space()?.free < self.owed_to_index() {
+            return Err(StoreError::Full);
+        }
         let result = self.checkpoint_locked();
         if let Err(error) = &result {
             self.poison("checkpoint", error);
@@ -230,12 +250,14 @@ impl Core {
         result
     }
 
+    /// Room that the index may need to take in what the log holds.
+    fn owed_to_index(&self) -> u64 {
+        self.log.used().saturating_mul(INDEX_BYTES_PER_LOG_BYTE)
+    }
+
     fn checkpoint_locked(&self) -> Result<(), StoreError> {
         let (layer, marks) = {
             let mut overlay = self.overlay_mut();
-            if overlay.active.is_empty() {
-                return Ok(());
-            }
             let layer = Arc::new(std::mem::take(&mut overlay.active));
             overlay.active.log_end = layer.log_end;
             overlay.frozen = Some(Arc::clone(&layer));
@@ -286,11 +308,13 @@ impl Core {
             path: self.dir.clone(),
             source,
         })?;
+        // Counted anew only from here on: what is admitted meanwhile may count twice, never not at all.
+        self.admitted.store(0, Ordering::Relaxed);
         self.free.store(space.free, Ordering::Relaxed);
         self.total.store(space.total, Ordering::Relaxed);
-        let low = space.free < self.options.reserve_bytes;
+        let reserve = self.options.reserve_bytes;
+        let low = space.free < reserve;
         if low != self.low.swap(low, Ordering::Relaxed) {
-            let reserve = self.options.reserve_bytes;
             if low {
                 log::warn!(free = space.free, reserve; "disk is full down to the reserve, writes get 507");
             } else {
@@ -300,10 +324,27 @@ impl Core {
         Ok(space)
     }
 
-    /// Refuses what would eat into the reserve.
+    /// Refuses what would eat into the reserve, and counts what is let in until the disk is asked
+    /// again: a fast disk takes a whole reserve between two looks at it.
     pub(super) fn check_room(&self, bytes: u64) -> Result<(), StoreError> {
-        let room = self.free.load(Ordering::Relaxed).saturating_sub(self.options.reserve_bytes);
-        if self.low.load(Ordering::Relaxed) || bytes > room { Err(StoreError::Full) } else { Ok(()) }
+        let room = self.room();
+        let before = self.admitted.fetch_add(bytes, Ordering::Relaxed);
+        let fits = before.checked_add(bytes).is_some_and(|sum| sum <= room);
+        if fits && !self.low.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.admitted.fetch_sub(bytes, Ordering::Relaxed);
+        Err(StoreError::Full)
+    }
+
+    /// Refuses what could not be taken whole, without counting it: its parts are counted as they come.
+    pub(super) fn check_fits(&self, bytes: u64) -> Result<(), StoreError> {
+        if self.is_low() || bytes > self.room() { Err(StoreError::Full) } else { Ok(()) }
+    }
+
+    /// What has to stay free: the reserve, and what the index needs for what the log holds.
+    fn kept_free(&self) -> u64 {
+        self.options.reserve_bytes.saturating_add(self.owed_to_index())
     }
 
     /// The room on the disk as last read.
@@ -313,7 +354,7 @@ impl Core {
 
     /// Bytes that can still be written before the reserve is reached.
     pub fn room(&self) -> u64 {
-        self.space().free.saturating_sub(self.options.reserve_bytes)
+        self.space().free.saturating_sub(self.kept_free())
     }
 
     /// Whether writes of new bytes are refused for want of room.

@@ -41,7 +41,7 @@ impl Incoming {
         expected: [u8; 32],
     ) -> Result<Self, StoreError> {
         core.check_writable()?;
-        core.check_room(sealed_len)?;
+        core.check_fits(sealed_len)?;
         let transfer = BodyId(crate::seal::random());
         let file = core.blobs.stage(transfer)?;
         let core = Arc::clone(core);
@@ -52,6 +52,7 @@ impl Incoming {
     /// Writes more sealed bytes.
     pub fn append(&mut self, data: &[Bytes]) -> Result<(), StoreError> {
         let path = || self.core.blobs.path(self.body);
+        self.core.check_room(data.iter().map(|piece| piece.len() as u64).sum())?;
         for piece in data {
             let after = self.written + piece.len() as u64;
             if after > self.sealed_len {

@@ -305,9 +305,8 @@ fn background(core: &Arc<Core>, reaper: &Reaper, stopped: &Receiver<()>) {
                 Ok(body) => reaper.remove(body),
                 Err(_) => return,
             },
-            recv(ticks) -> _ => {
-                on_tick(core, &mut clock);
-            }
+            recv(core.nudge.1) -> _ => bring_index_up(core, &mut clock),
+            recv(ticks) -> _ => on_tick(core, &mut clock),
             recv(stopped) -> _ => return,
         }
     }
@@ -323,10 +322,8 @@ fn on_tick(core: &Core, clock: &mut TickClock) {
         log::warn!(error:% = error; "free space unknown");
     }
     let due = clock.checkpointed.elapsed() >= core.options.checkpoint_interval;
-    if (due || core.log.used() > core.options.checkpoint_bytes) && !core.is_poisoned() {
-        // A failure has poisoned the store and logged why.
-        let _ = core.checkpoint();
-        clock.checkpointed = Instant::now();
+    if due {
+        bring_index_up(core, clock);
     }
     if clock.swept.elapsed() >= SWEEP_EVERY {
         clock.swept = Instant::now();
@@ -344,6 +341,14 @@ fn on_tick(core: &Core, clock: &mut TickClock) {
             }
         }
     }
+}
+
+fn bring_index_up(core: &Core, clock: &mut TickClock) {
+    if !core.is_poisoned() {
+        // A failure has poisoned the store and logged why; a full disk is told where it is found.
+        let _ = core.checkpoint();
+    }
+    clock.checkpointed = Instant::now();
 }
 
 struct OnPanic(fn());

@@ -77,7 +77,7 @@ impl Upload {
         permit: Option<Permit>,
     ) -> Result<Self, StoreError> {
         core.check_writable()?;
-        core.check_room(len_hint.unwrap_or(0))?;
+        core.check_fits(len_hint.unwrap_or(0))?;
         if !core.buckets().contains_key(&at.bucket) {
             return Err(StoreError::NoSuchBucket);
         }
