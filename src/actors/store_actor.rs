@@ -125,7 +125,7 @@ impl Handler<ReadDownload> for StoreActor {
     type Result = ResponseFuture<Result<(Download, Vec<bytes::Bytes>), StoreError>>;
     fn handle(&mut self, msg: ReadDownload, _: &mut Context<Self>) -> Self::Result {
         let mut download = msg.download;
-        if download.is_inline() {
+        if download.is_in_memory() {
             return Box::pin(std::future::ready(download.read().map(|pieces| (download, pieces))));
         }
         self.on_thread(move |_| download.read().map(|pieces| (download, pieces)))

@@ -218,7 +218,7 @@ pub struct StoreConfig {
 impl Default for StoreConfig {
     fn default() -> Self {
         StoreConfig {
-            inline_max: 64 << 10,
+            inline_max: 16 << 10,
             log_bytes: 64 << 20,
             cache_bytes: 64 << 20,
             index_cache_bytes: 32 << 20,

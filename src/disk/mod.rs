@@ -14,15 +14,22 @@ pub mod place;
 pub mod real;
 pub mod shadow;
 mod sparse;
+pub mod stream;
 
 pub use crash::CrashDisk;
 pub use real::{LockGuard, RealDisk};
 pub use shadow::ShadowDisk;
+pub use stream::StreamFile;
 
 /// A file system, as far as Boveda needs one.
 pub trait Disk: Send + Sync + Debug {
     /// Creates a file that must not exist yet, open for reading and writing.
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+    /// The same for a file that bypasses the page cache where the file system lets it. Addresses,
+    /// lengths and offsets of its writes must lie on blocks: `StreamFile` sees to that.
+    fn create_uncached(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.create_new(path)
+    }
     /// Opens an existing file for reading and writing.
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
     /// Gives a file another name in the same directory tree, replacing what stood there.

@@ -46,6 +46,17 @@ impl Disk for RealDisk {
         Ok(Box::new(RealFile(file)))
     }
 
+    fn create_uncached(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        let file = self.create_new(path)?;
+        // By a second opening: a file system that refuses the flag has then created nothing by halves.
+        let flag = i32::try_from(rustix::fs::OFlags::DIRECT.bits()).map_err(|_| io::ErrorKind::Unsupported)?;
+        match OpenOptions::new().read(true).write(true).custom_flags(flag).open(path) {
+            Ok(uncached) => Ok(Box::new(UncachedFile { uncached, cached: file })),
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(file),
+            Err(error) => Err(error),
+        }
+    }
+
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         Ok(Box::new(RealFile(OpenOptions::new().read(true).write(true).open(path)?)))
     }
@@ -122,6 +133,39 @@ impl DiskFile for RealFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
+    }
+}
+
+/// A file whose writes bypass the page cache; for a write that the file system refuses so, there is
+/// the ordinary handle.
+#[derive(Debug)]
+struct UncachedFile {
+    uncached: File,
+    cached: Box<dyn DiskFile>,
+}
+
+impl DiskFile for UncachedFile {
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.cached.read_at(offset, out)
+    }
+
+    fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        match self.uncached.write_all_at(data, offset) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => self.cached.write_at(offset, data),
+            other => other,
+        }
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.cached.sync_data()
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.cached.len()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.cached.set_len(len)
     }
 }
 

@@ -8,7 +8,7 @@
 
 use super::error::StoreError;
 use crate::base::BodyId;
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, StreamFile};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,10 +38,11 @@ impl Blobs {
     }
 
     /// Creates a staged file. Its name is the transfer's own, not the body's: two peers may send
-    /// the same body at once, and neither may publish the other's half.
-    pub fn stage(&self, transfer: BodyId) -> Result<Box<dyn DiskFile>, StoreError> {
+    /// the same body at once, and neither may publish the other's half. `sealed_len` is its length,
+    /// where it is known.
+    pub fn stage(&self, transfer: BodyId, sealed_len: Option<u64>) -> Result<StreamFile, StoreError> {
         let path = self.staged_path(transfer);
-        self.disk.create_new(&path).map_err(|source| refused("create", path, source))
+        StreamFile::create(self.disk.as_ref(), &path, sealed_len).map_err(|source| refused("create", path, source))
     }
 
     /// Gives a staged, synced file its name, durably.

@@ -55,7 +55,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Options {
-            inline_max: 64 * 1024,
+            inline_max: 16 * 1024,
             log_bytes: 64 << 20,
             cache_bytes: 32 << 20,
             index_cache_bytes: 32 << 20,

@@ -20,12 +20,18 @@ use std::sync::atomic::Ordering;
 /// Most plaintext bytes of one `read`.
 const PIECE_BYTES: u64 = 1024 * 1024;
 
+/// Blobs up to this many sealed bytes are read and opened whole when they are opened: one trip to a
+/// thread in place of two.
+const WHOLE_BYTES_MAX: u64 = 128 * 1024;
+
 /// An open download. Opaque to those who carry it.
 #[derive(Debug)]
 pub struct Download {
     core: Arc<Core>,
     held: Arc<Held>,
     blob: Option<Blob>,
+    /// All chunks of a small blob, until they are asked for.
+    opened: Vec<Bytes>,
     next: u64,
     end: u64,
     _permit: Option<Permit>,
@@ -46,7 +52,14 @@ impl Download {
             BodyAt::Inline(_) => None,
             BodyAt::Blob => Some(Blob::open(core, &held, object)?),
         };
-        Ok(Download { core: Arc::clone(core), held, blob, next: 0, end, _permit: permit })
+        let small = blob.is_some() && object.sealed_len <= WHOLE_BYTES_MAX;
+        let mut download =
+            Download { core: Arc::clone(core), held, blob, opened: Vec::new(), next: 0, end, _permit: permit };
+        if small {
+            download.opened = download.read()?;
+            download.next = 0;
+        }
+        Ok(download)
     }
 
     /// Narrows the download to `len` bytes from `start`, cut to the object's length.
@@ -57,8 +70,8 @@ impl Download {
     }
 
     /// Whether the body is in memory, so that a read waits for no disk.
-    pub fn is_inline(&self) -> bool {
-        self.blob.is_none()
+    pub fn is_in_memory(&self) -> bool {
+        self.blob.is_none() || !self.opened.is_empty()
     }
 
     /// The next piece of plaintext, in slices of chunks; empty when the range is done.
@@ -80,6 +93,10 @@ impl Download {
             None => self.core.opener(&self.held, inline_of(object))?,
         };
         let chunk = opener.chunk_bytes() as u64;
+        if !self.opened.is_empty() {
+            let all = std::mem::take(&mut self.opened);
+            return self.cut(0, chunk, all);
+        }
         let stride = chunk + TAG_BYTES as u64;
         let first = self.next / chunk;
         let last = (self.end - 1).min(self.next.saturating_add(PIECE_BYTES - 1)) / chunk;
@@ -88,11 +105,16 @@ impl Download {
         let to = (HEADER_BYTES as u64 + (last + 1) * stride).min(object.sealed_len);
         let sealed = self.sealed(object, from, to)?;
         let opened = open_chunks(&opener, first, usize::try_from(stride).unwrap_or(usize::MAX), sealed)?;
+        self.cut(first, chunk, opened)
+    }
+
+    /// Of consecutive chunks, `first` the first of them, what lies in the range.
+    fn cut(&mut self, first: u64, chunk: u64, opened: Vec<Bytes>) -> Result<Vec<Bytes>, StoreError> {
         let mut pieces = Vec::with_capacity(opened.len());
         for (i, bytes) in (first..).zip(opened) {
             let at = i * chunk;
             let skip = self.next.saturating_sub(at).min(bytes.len() as u64);
-            let stop = (self.end - at).min(bytes.len() as u64);
+            let stop = self.end.saturating_sub(at).min(bytes.len() as u64);
             if stop > skip {
                 self.next = at + stop;
                 let span = |v: u64| usize::try_from(v).unwrap_or(0);

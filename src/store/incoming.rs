@@ -6,30 +6,26 @@ use super::blobs::refused;
 use super::core::Core;
 use super::error::StoreError;
 use crate::base::BodyId;
-use crate::disk::DiskFile;
+use crate::disk::StreamFile;
 use crate::seal::digest::BodyDigest;
 use bytes::Bytes;
 use std::sync::Arc;
-
-const SYNC_EVERY: u64 = 32 << 20;
 
 /// An open transfer. Dropping it removes the staged file.
 pub struct Incoming {
     core: Arc<Core>,
     body: BodyId,
     transfer: BodyId,
-    file: Box<dyn DiskFile>,
+    file: StreamFile,
     sealed_len: u64,
     expected: [u8; 32],
     digest: BodyDigest,
-    written: u64,
-    synced: u64,
     landed: bool,
 }
 
 impl std::fmt::Debug for Incoming {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Incoming({}, {} of {} bytes)", self.body, self.written, self.sealed_len)
+        write!(f, "Incoming({}, {} of {} bytes)", self.body, self.file.len(), self.sealed_len)
     }
 }
 
@@ -43,10 +39,10 @@ impl Incoming {
         core.check_writable()?;
         core.check_fits(sealed_len)?;
         let transfer = BodyId(crate::seal::random());
-        let file = core.blobs.stage(transfer)?;
+        let file = core.blobs.stage(transfer, Some(sealed_len))?;
         let core = Arc::clone(core);
         let digest = BodyDigest::new();
-        Ok(Incoming { core, body, transfer, file, sealed_len, expected, digest, written: 0, synced: 0, landed: false })
+        Ok(Incoming { core, body, transfer, file, sealed_len, expected, digest, landed: false })
     }
 
     /// Writes more sealed bytes.
@@ -54,24 +50,18 @@ impl Incoming {
         let path = || self.core.blobs.path(self.body);
         self.core.check_room(data.iter().map(|piece| piece.len() as u64).sum())?;
         for piece in data {
-            let after = self.written + piece.len() as u64;
-            if after > self.sealed_len {
+            if self.file.len() + piece.len() as u64 > self.sealed_len {
                 return Err(StoreError::Mismatch("a blob is longer than announced"));
             }
             self.digest.update(piece);
-            self.file.write_at(self.written, piece).map_err(|source| refused("write", path(), source))?;
-            self.written = after;
-        }
-        if self.written - self.synced >= SYNC_EVERY {
-            self.file.sync_data().map_err(|source| refused("sync", path(), source))?;
-            self.synced = self.written;
+            self.file.push(piece).map_err(|source| refused("write", path(), source))?;
         }
         Ok(())
     }
 
     /// Checks the whole and puts it in place, durably.
     pub fn finish(mut self) -> Result<(), StoreError> {
-        if self.written != self.sealed_len {
+        if self.file.len() != self.sealed_len {
             return Err(StoreError::Mismatch("a blob is shorter than announced"));
         }
         let digest = std::mem::replace(&mut self.digest, BodyDigest::new()).finalize();
@@ -79,7 +69,7 @@ impl Incoming {
             return Err(StoreError::Mismatch("a blob does not have the announced digest"));
         }
         let path = || self.core.blobs.path(self.body);
-        self.file.sync_data().map_err(|source| refused("sync", path(), source))?;
+        self.file.finish().map_err(|source| refused("write", path(), source))?;
         self.core.blobs.land(self.transfer, self.body)?;
         self.landed = true;
         Ok(())

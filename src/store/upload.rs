@@ -13,15 +13,13 @@ use super::store::Store;
 use super::types::NewObject;
 use crate::base::record::ObjectRecord;
 use crate::base::{BodyAt, BodyId, ObjectName, Permit, Wrap};
-use crate::disk::DiskFile;
+use crate::disk::StreamFile;
 use crate::seal::body::{BodySealer, CHUNK_BYTES, TAG_BYTES};
 use crate::seal::digest::BodyDigest;
+use crate::seal::layout::Layout;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-
-/// Written bytes are sent to the disk at this interval, so that the last sync has little left to do.
-const SYNC_EVERY: u64 = 32 << 20;
 
 /// An open upload. Opaque to those who carry it.
 pub struct Upload {
@@ -31,13 +29,11 @@ pub struct Upload {
     body: BodyId,
     sealer: BodySealer,
     wrap: Wrap,
-    file: Box<dyn DiskFile>,
+    file: StreamFile,
     /// Plaintext of the chunk that is not full yet.
     rest: Vec<u8>,
     chunks: u64,
     len: u64,
-    written: u64,
-    synced: u64,
     digest: BodyDigest,
     staged: Staged,
     _permit: Option<Permit>,
@@ -83,7 +79,7 @@ impl Upload {
         }
         let body = BodyId(crate::seal::random());
         let (sealer, wrap) = BodySealer::new(&core.ring, core.cluster, body);
-        let file = core.blobs.stage(body)?;
+        let file = core.blobs.stage(body, len_hint.and_then(|len| Layout::default().sealed_len(len)))?;
         core.counters.uploads_open.fetch_add(1, Ordering::Relaxed);
         let staged = Staged { core: Arc::clone(core), body, landed: false };
         let mut upload = Upload {
@@ -97,8 +93,6 @@ impl Upload {
             rest: Vec::new(),
             chunks: 0,
             len: 0,
-            written: 0,
-            synced: 0,
             digest: BodyDigest::new(),
             staged,
             _permit: permit,
@@ -143,7 +137,7 @@ impl Upload {
         last.extend_from_slice(&tag);
         self.write(&last)?;
         let path = || self.core.blobs.path(self.body);
-        self.file.sync_data().map_err(|source| refused("sync", path(), source))?;
+        self.file.finish().map_err(|source| refused("write", path(), source))?;
         self.core.blobs.land(self.body, self.body)?;
         self.staged.landed = true;
         let digest = self.digest.finalize();
@@ -152,7 +146,7 @@ impl Upload {
             content_type: self.head.content_type,
             meta: self.head.meta,
             body: self.body,
-            sealed_len: self.written,
+            sealed_len: self.file.len(),
             digest,
             wrap: self.wrap,
             at: BodyAt::Blob,
@@ -165,13 +159,7 @@ impl Upload {
     fn write(&mut self, sealed: &[u8]) -> Result<(), StoreError> {
         let path = || self.core.blobs.path(self.body);
         self.digest.update(sealed);
-        self.file.write_at(self.written, sealed).map_err(|source| refused("write", path(), source))?;
-        self.written += sealed.len() as u64;
-        if self.written - self.synced >= SYNC_EVERY {
-            self.file.sync_data().map_err(|source| refused("sync", path(), source))?;
-            self.synced = self.written;
-        }
-        Ok(())
+        self.file.push(sealed).map_err(|source| refused("write", path(), source))
     }
 }
 

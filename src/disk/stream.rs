@@ -1,0 +1,129 @@
+//! A new file written once, from front to back: bodies on their way to their blobs.
+//!
+//! Invariants
+//! - Bytes reach the file in whole blocks, from a buffer on a block's boundary, at a block's offset: what
+//!   a file that bypasses the page cache asks for. Only the last write is padded, and then cut off.
+//! - `finish` answers only after everything is durable.
+//!
+//! Why past the page cache: a body is rarely read right after it was written; its pages would push out
+//! those that are, and filling them costs more CPU than sealing what goes into them.
+
+use super::{Disk, DiskFile};
+use std::io;
+use std::path::Path;
+
+/// What offsets, lengths and addresses of unbuffered writes are multiples of, on every common disk.
+const BLOCK_BYTES: usize = 4096;
+/// Bytes of one write. More does not make a disk faster.
+const WRITE_BYTES: usize = 1024 * 1024;
+/// Files below this are small enough to be read again soon: the page cache may have them.
+const UNCACHED_MIN: u64 = 1024 * 1024;
+
+/// A file under construction.
+#[derive(Debug)]
+pub struct StreamFile {
+    file: Box<dyn DiskFile>,
+    /// The blocks begin at `start`, since a vector does not lie on a boundary by itself.
+    buffer: Vec<u8>,
+    start: usize,
+    room: usize,
+    held: usize,
+    written: u64,
+    unsynced: u64,
+    uncached: bool,
+}
+
+impl StreamFile {
+    /// Bytes after which a cached file is sent to the disk, so that `finish` has little left to do.
+    const SYNC_EVERY: u64 = 32 << 20;
+
+    /// Creates the file, which must not exist yet. `expected` is its length, where it is known.
+    pub fn create(disk: &dyn Disk, path: &Path, expected: Option<u64>) -> io::Result<Self> {
+        let uncached = expected.is_none_or(|len| len >= UNCACHED_MIN);
+        let file = if uncached { disk.create_uncached(path)? } else { disk.create_new(path)? };
+        let wanted = expected.and_then(|len| usize::try_from(len).ok()).unwrap_or(WRITE_BYTES);
+        let room = wanted.clamp(1, WRITE_BYTES).next_multiple_of(BLOCK_BYTES);
+        let buffer = vec![0; room + BLOCK_BYTES];
+        let start = buffer.as_ptr().align_offset(BLOCK_BYTES).min(BLOCK_BYTES);
+        Ok(StreamFile { file, buffer, start, room, held: 0, written: 0, unsynced: 0, uncached })
+    }
+
+    /// Bytes taken so far.
+    pub fn len(&self) -> u64 {
+        self.written + self.held as u64
+    }
+
+    /// Whether nothing was taken yet.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes the next bytes.
+    pub fn push(&mut self, mut data: &[u8]) -> io::Result<()> {
+        while !data.is_empty() {
+            let (now, later) = data.split_at(data.len().min(self.room - self.held));
+            let at = self.start + self.held;
+            self.buffer[at..at + now.len()].copy_from_slice(now);
+            self.held += now.len();
+            data = later;
+            if self.held == self.room {
+                self.write(self.room)?;
+                self.written += self.room as u64;
+                self.held = 0;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, len: usize) -> io::Result<()> {
+        self.file.write_at(self.written, &self.buffer[self.start..self.start + len])?;
+        self.unsynced += len as u64;
+        if !self.uncached && self.unsynced >= Self::SYNC_EVERY {
+            self.file.sync_data()?;
+            self.unsynced = 0;
+        }
+        Ok(())
+    }
+
+    /// Writes what is held back and makes the whole durable.
+    pub fn finish(&mut self) -> io::Result<()> {
+        let len = self.len();
+        if self.held > 0 {
+            let padded = self.held.next_multiple_of(BLOCK_BYTES);
+            let from = self.start + self.held;
+            self.buffer[from..self.start + padded].fill(0);
+            self.write(if self.uncached { padded } else { self.held })?;
+            if self.uncached && padded != self.held {
+                self.file.set_len(len)?;
+            }
+            self.written = len;
+            self.held = 0;
+        }
+        self.file.sync_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::RealDisk;
+
+    #[test]
+    fn any_length_in_any_pieces_arrives_whole() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let lens = [0, 1, 4095, 4096, 4097, 1 << 20, (1 << 20) + 1, (2 << 20) + 4096, (3 << 20) + 77];
+        for (n, len) in lens.into_iter().enumerate() {
+            let body: Vec<u8> = (0..len).map(|i: usize| (i % 251).to_le_bytes()[0]).collect();
+            for (k, expected) in [None, Some(len as u64)].into_iter().enumerate() {
+                let path = dir.path().join(format!("{n}-{k}"));
+                let mut file = StreamFile::create(&RealDisk, &path, expected).expect("creates");
+                for piece in body.chunks(70_001 + n) {
+                    file.push(piece).expect("takes");
+                }
+                assert_eq!(file.len(), len as u64);
+                file.finish().expect("finishes");
+                assert!(std::fs::read(&path).expect("reads") == body, "{len} bytes, expected {expected:?}");
+            }
+        }
+    }
+}
