@@ -26,7 +26,7 @@ fn main() {
     for waiters in [1, 8, 64, 256] {
         let place = common::Place::new("commit");
         let store = common::store(&place, Options::default());
-        let (before, cost) = (store.status(), common::Cost::now());
+        let (before, cost) = (store.status(), common::Cost::now(&place));
         let mut times = run(&store, waiters, length);
         let (wall, cpu, disk) = cost.since();
         let after = store.status();

@@ -2,7 +2,7 @@
 //!
 //! Sixteen threads put bodies of one size under new keys, once as inline records and once as blobs.
 //! Counted until the index has caught up, so that what an inline body costs a second time, when it
-//! moves from the log to the index, is in its price. Disk bytes are what the kernel was made to write.
+//! moves from the log to the index, is in its price. Disk bytes are all that the disk wrote meanwhile.
 //! `BENCH_SECONDS` sets the time of each cell, `BENCH_DIR` the disk.
 
 mod common;
@@ -33,7 +33,7 @@ fn main() {
 fn cell(len: usize, inline: bool, length: Duration) {
     let place = common::Place::new("inline");
     let store = common::store(&place, Options { inline_max: len, ..Options::default() });
-    let cost = common::Cost::now();
+    let cost = common::Cost::now(&place);
     let mut times = run(&store, len, inline, length);
     store.checkpoint().expect("the index catches up");
     let (wall, cpu, disk) = cost.since();

@@ -149,7 +149,10 @@ fn refusals_name_the_place_the_key_and_the_remedy() {
         ),
         ("[peer]\nlisten = '0.0.0.0:5000'", &["peer.listen", "same port"]),
         ("[peer]\nbackoff_base = '20s'", &["peer.backoff_base", "backoff_cap 10s"]),
-        ("[peer]\nbatch_bytes_max = '64KiB'", &["peer.batch_bytes_max", "inline_max"]),
+        (
+            "[store]\ninline_max = '64KiB'\n[peer]\nbatch_bytes_max = '64KiB'",
+            &["store.inline_max", "batch_bytes_max 64KiB"],
+        ),
         ("[memory]\nceiling = '1MiB'", &["memory.ceiling", "32MiB"]),
         ("[memory]\nceiling = 'lots'", &["memory.ceiling", "not a size"]),
         ("[node]\nname = 'a'\nname = 'b'", &["file b.toml line 3", "duplicate"]),
