@@ -15,7 +15,7 @@ use std::path::Path;
 /// What offsets, lengths and addresses of unbuffered writes are multiples of, on every common disk.
 const BLOCK_BYTES: usize = 4096;
 /// Bytes of one write. More does not make a disk faster.
-const WRITE_BYTES: usize = 1024 * 1024;
+const WRITE_BYTES: usize = 512 * 1024;
 /// Files below this are small enough to be read again soon: the page cache may have them.
 const UNCACHED_MIN: u64 = 1024 * 1024;
 
@@ -23,7 +23,8 @@ const UNCACHED_MIN: u64 = 1024 * 1024;
 #[derive(Debug)]
 pub struct StreamFile {
     file: Box<dyn DiskFile>,
-    /// The blocks begin at `start`, since a vector does not lie on a boundary by itself.
+    /// Made with the first bytes: many open uploads wait for theirs. The blocks begin at `start`,
+    /// since a vector does not lie on a boundary by itself.
     buffer: Vec<u8>,
     start: usize,
     room: usize,
@@ -43,9 +44,7 @@ impl StreamFile {
         let file = if uncached { disk.create_uncached(path)? } else { disk.create_new(path)? };
         let wanted = expected.and_then(|len| usize::try_from(len).ok()).unwrap_or(WRITE_BYTES);
         let room = wanted.clamp(1, WRITE_BYTES).next_multiple_of(BLOCK_BYTES);
-        let buffer = vec![0; room + BLOCK_BYTES];
-        let start = buffer.as_ptr().align_offset(BLOCK_BYTES).min(BLOCK_BYTES);
-        Ok(StreamFile { file, buffer, start, room, held: 0, written: 0, unsynced: 0, uncached })
+        Ok(StreamFile { file, buffer: Vec::new(), start: 0, room, held: 0, written: 0, unsynced: 0, uncached })
     }
 
     /// Bytes taken so far.
@@ -60,6 +59,10 @@ impl StreamFile {
 
     /// Takes the next bytes.
     pub fn push(&mut self, mut data: &[u8]) -> io::Result<()> {
+        if self.buffer.is_empty() {
+            self.buffer = vec![0; self.room + BLOCK_BYTES];
+            self.start = self.buffer.as_ptr().align_offset(BLOCK_BYTES).min(BLOCK_BYTES);
+        }
         while !data.is_empty() {
             let (now, later) = data.split_at(data.len().min(self.room - self.held));
             let at = self.start + self.held;

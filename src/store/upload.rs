@@ -82,7 +82,7 @@ impl Upload {
         let file = core.blobs.stage(body, len_hint.and_then(|len| Layout::default().sealed_len(len)))?;
         core.counters.uploads_open.fetch_add(1, Ordering::Relaxed);
         let staged = Staged { core: Arc::clone(core), body, landed: false };
-        let mut upload = Upload {
+        Ok(Upload {
             core: Arc::clone(core),
             at,
             head,
@@ -96,10 +96,7 @@ impl Upload {
             digest: BodyDigest::new(),
             staged,
             _permit: permit,
-        };
-        let header = *upload.sealer.header();
-        upload.write(&header)?;
-        Ok(upload)
+        })
     }
 
     /// Seals and writes `data`.
@@ -158,6 +155,11 @@ impl Upload {
 
     fn write(&mut self, sealed: &[u8]) -> Result<(), StoreError> {
         let path = || self.core.blobs.path(self.body);
+        if self.file.is_empty() {
+            let header = self.sealer.header();
+            self.digest.update(header);
+            self.file.push(header).map_err(|source| refused("write", path(), source))?;
+        }
         self.digest.update(sealed);
         self.file.push(sealed).map_err(|source| refused("write", path(), source))
     }

@@ -10,6 +10,7 @@ import json
 import mmap
 import os
 import random
+import shutil
 import socket
 from urllib.parse import quote
 
@@ -20,14 +21,12 @@ BLOB_MAGIC = b"BVD1"
 
 
 def shapes(text):
-    """A word as it might stand somewhere: plain, percent-encoded, hexadecimal, base64, UTF-16."""
+    """A word as it might stand somewhere: plain, percent-encoded, hexadecimal, base64. UTF-16 is what `halves` is for."""
     raw = text.encode()
     yield raw
     yield quote(text, safe="").encode()
     yield raw.hex().encode()
     yield raw.hex().upper().encode()
-    yield text.encode("utf-16-le")
-    yield text.encode("utf-16-be")
     # Base64 of a text inside a longer one depends on where it begins: what is the same for all three places.
     for shift in range(3):
         whole = base64.b64encode(b"\0" * shift + raw)
@@ -82,13 +81,38 @@ def search_bytes(directories, needles, space):
                 data = file.read()
             what = [needles[n] for n in lines if n in data]
             hits += [(path, w) for w in what or ["grep says so"]]
-        for name in tree_files(directory):
+        hits += search_halves(directory, patterns, lines, needles, space)
+        for name in tree_files(directory) if others else []:
             path = os.path.join(directory, name)
             if os.path.getsize(path) == 0:
                 continue
             with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
                 hits += [(path, needles[n]) for n in others if view.find(n) >= 0]
     os.unlink(patterns)
+    return hits
+
+
+def search_halves(directory, patterns, lines, needles, space):
+    """Every other byte of each file, from the first and from the second: where UTF-16 reads as plain text."""
+    halves = space.path("halves")
+    os.makedirs(halves)
+    names = tree_files(directory)
+    for i, name in enumerate(names):
+        with open(os.path.join(directory, name), "rb") as file:
+            data = file.read()
+        for half in (0, 1):
+            with open(os.path.join(halves, f"{i}-{half}"), "wb") as file:
+                file.write(data[half::2])
+    found = run(["grep", "-r", "-a", "-F", "-l", "-f", patterns, halves], env=dict(os.environ, LC_ALL="C"))
+    if found.returncode > 1:
+        raise Trouble(f"grep: {found.stderr.strip()}")
+    hits = []
+    for path in found.stdout.splitlines():
+        with open(path, "rb") as file:
+            data = file.read()
+        name = names[int(os.path.basename(path).split("-")[0])]
+        hits += [(os.path.join(directory, name), f"{needles[n]} in UTF-16") for n in lines if n in data]
+    shutil.rmtree(halves)
     return hits
 
 
@@ -162,8 +186,12 @@ def prove(report, space, directories, secrets):
     for i, needle in enumerate(needles):
         with open(os.path.join(planted, f"{i}"), "wb") as file:
             file.write(os.urandom(5000) + needle + os.urandom(5000))
+    for i, needle in enumerate(n for n in needles if n.isascii()):
+        with open(os.path.join(planted, f"wide-{i}"), "wb") as file:
+            file.write(os.urandom(5001) + needle.decode().encode("utf-16-le" if i % 2 else "utf-16-be") + os.urandom(5000))
     found = {path for path, _ in search_bytes([planted], needles, space)}
-    report.require(len(found) == len(needles), f"of {len(needles)} planted patterns the search finds {len(found)}")
+    hidden = len(needles) + sum(1 for n in needles if n.isascii())
+    report.require(len(found) == hidden, f"of {hidden} planted patterns the search finds {len(found)}")
     report.figure("the search can find: blobs by their magic, planted patterns", f"{len(set(blobs) & with_magic)}, {len(found)}")
 
 
