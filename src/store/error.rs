@@ -88,7 +88,17 @@ impl StoreError {
             StoreError::ForeignKey { .. } | StoreError::ForeignCluster { .. } | StoreError::ForeignDirectory { .. } => {
                 Class::Permanent
             }
+            StoreError::Index(source) if is_damage(source) => Class::Corrupt,
             StoreError::Poisoned | StoreError::Index(_) | StoreError::Disk { .. } => Class::Internal,
         }
+    }
+}
+
+/// Whether the engine met bytes that are wrong, rather than a disk or a caller that is.
+fn is_damage(error: &redb::Error) -> bool {
+    match error {
+        redb::Error::Corrupted(_) => true,
+        redb::Error::Io(source) => source.kind() == io::ErrorKind::InvalidData,
+        _ => false,
     }
 }

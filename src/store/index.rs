@@ -8,9 +8,10 @@
 use super::entry::Held;
 use super::error::StoreError;
 use super::overlay::Layer;
+use super::pages::guarded;
 use crate::base::codec::CodecError;
 use crate::base::{BodyId, Incarnation, RegisterKey, Stamp};
-use redb::{Database, ReadableDatabase, ReadableTableMetadata, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 use std::ops::Bound;
 
 const RECORDS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("records");
@@ -47,6 +48,11 @@ fn engine(error: impl Into<redb::Error>) -> StoreError {
     StoreError::Index(Box::new(error.into()))
 }
 
+/// Work on the engine, which may panic over bytes that are wrong.
+fn on_engine<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    guarded(work)?
+}
+
 fn corrupt(_: CodecError) -> StoreError {
     StoreError::Corrupt { what: "index entry" }
 }
@@ -54,17 +60,19 @@ fn corrupt(_: CodecError) -> StoreError {
 impl Index {
     /// Makes the tables of a new database.
     pub fn format(db: &Database) -> Result<(), StoreError> {
-        let mut tx = db.begin_write().map_err(engine)?;
-        tx.set_quick_repair(true);
-        {
-            tx.open_table(RECORDS).map_err(engine)?;
-            tx.open_table(CHANGES).map_err(engine)?;
-            tx.open_table(BODIES).map_err(engine)?;
-            tx.open_table(CURSORS).map_err(engine)?;
-            let mut marks = tx.open_table(MARKS).map_err(engine)?;
-            marks.insert(MARK_PAGES, FORMAT).map_err(engine)?;
-        }
-        tx.commit().map_err(engine)
+        on_engine(|| {
+            let mut tx = db.begin_write().map_err(engine)?;
+            tx.set_quick_repair(true);
+            {
+                tx.open_table(RECORDS).map_err(engine)?;
+                tx.open_table(CHANGES).map_err(engine)?;
+                tx.open_table(BODIES).map_err(engine)?;
+                tx.open_table(CURSORS).map_err(engine)?;
+                let mut marks = tx.open_table(MARKS).map_err(engine)?;
+                marks.insert(MARK_PAGES, FORMAT).map_err(engine)?;
+            }
+            tx.commit().map_err(engine)
+        })
     }
 
     /// Takes over an opened database.
@@ -83,50 +91,54 @@ impl Index {
 
     /// Brings a layer in, durably, and with it the log mark.
     pub fn apply(&self, layer: &Layer, marks: Marks) -> Result<(), StoreError> {
-        let mut tx = self.db.begin_write().map_err(engine)?;
-        // Opening after a crash then needs no walk over the whole file, and damage in the newest
-        // commit is reported instead of being taken for a torn one.
-        tx.set_quick_repair(true);
-        {
-            let mut records = tx.open_table(RECORDS).map_err(engine)?;
-            let mut changes = tx.open_table(CHANGES).map_err(engine)?;
-            let mut bodies = tx.open_table(BODIES).map_err(engine)?;
-            let mut cursors = tx.open_table(CURSORS).map_err(engine)?;
-            let mut table = tx.open_table(MARKS).map_err(engine)?;
-            for (key, held) in &layer.records {
-                let blob = held.record.blob();
-                let old = records.insert(key.as_bytes(), held.encode().as_slice()).map_err(engine)?;
-                if let Some(old) = old {
-                    let old = Held::decode(old.value()).map_err(corrupt)?;
-                    changes.remove(old.seq).map_err(engine)?;
-                    let old_blob = old.record.blob();
-                    if let Some(id) = old_blob.filter(|_| old_blob != blob) {
-                        bodies.remove(id.0).map_err(engine)?;
+        on_engine(|| {
+            let mut tx = self.db.begin_write().map_err(engine)?;
+            // Opening after a crash then needs no walk over the whole file, and damage in the newest
+            // commit is reported instead of being taken for a torn one.
+            tx.set_quick_repair(true);
+            {
+                let mut records = tx.open_table(RECORDS).map_err(engine)?;
+                let mut changes = tx.open_table(CHANGES).map_err(engine)?;
+                let mut bodies = tx.open_table(BODIES).map_err(engine)?;
+                let mut cursors = tx.open_table(CURSORS).map_err(engine)?;
+                let mut table = tx.open_table(MARKS).map_err(engine)?;
+                for (key, held) in &layer.records {
+                    let blob = held.record.blob();
+                    let old = records.insert(key.as_bytes(), held.encode().as_slice()).map_err(engine)?;
+                    if let Some(old) = old {
+                        let old = Held::decode(old.value()).map_err(corrupt)?;
+                        changes.remove(old.seq).map_err(engine)?;
+                        let old_blob = old.record.blob();
+                        if let Some(id) = old_blob.filter(|_| old_blob != blob) {
+                            bodies.remove(id.0).map_err(engine)?;
+                        }
+                    }
+                    if let Some(id) = blob {
+                        bodies.insert(id.0, ()).map_err(engine)?;
                     }
                 }
-                if let Some(id) = blob {
-                    bodies.insert(id.0, ()).map_err(engine)?;
+                for (seq, key) in &layer.by_seq {
+                    changes.insert(seq, key.as_bytes()).map_err(engine)?;
+                }
+                for (peer, seq) in &layer.cursors {
+                    cursors.insert(peer.0, seq).map_err(engine)?;
+                }
+                for (name, value) in [(MARK_LOG, marks.log), (MARK_SEQ, marks.seq), (MARK_STAMP, marks.stamp.0)] {
+                    table.insert(name, value).map_err(engine)?;
                 }
             }
-            for (seq, key) in &layer.by_seq {
-                changes.insert(seq, key.as_bytes()).map_err(engine)?;
-            }
-            for (peer, seq) in &layer.cursors {
-                cursors.insert(peer.0, seq).map_err(engine)?;
-            }
-            for (name, value) in [(MARK_LOG, marks.log), (MARK_SEQ, marks.seq), (MARK_STAMP, marks.stamp.0)] {
-                table.insert(name, value).map_err(engine)?;
-            }
-        }
-        tx.commit().map_err(engine)
+            tx.commit().map_err(engine)
+        })
     }
 
     /// The indexed state of a register.
     pub fn get(&self, key: &RegisterKey) -> Result<Option<Held>, StoreError> {
-        let tx = self.db.begin_read().map_err(engine)?;
-        let table = tx.open_table(RECORDS).map_err(engine)?;
-        let value = table.get(key.as_bytes()).map_err(engine)?;
-        value.map(|v| Held::decode(v.value()).map_err(corrupt)).transpose()
+        on_engine(|| {
+            let tx = self.db.begin_read().map_err(engine)?;
+            let table = tx.open_table(RECORDS).map_err(engine)?;
+            let value = table.get(key.as_bytes()).map_err(engine)?;
+            value.map(|v| Held::decode(v.value()).map_err(corrupt)).transpose()
+        })
     }
 
     /// Up to `limit` registers from `from` to below `to`, in order.
@@ -136,49 +148,92 @@ impl Index {
         to: &RegisterKey,
         limit: usize,
     ) -> Result<Vec<(RegisterKey, Held)>, StoreError> {
-        let tx = self.db.begin_read().map_err(engine)?;
-        let table = tx.open_table(RECORDS).map_err(engine)?;
-        let bounds = (from.map(RegisterKey::as_bytes), Bound::Excluded(to.as_bytes()));
-        let mut found = Vec::new();
-        for entry in table.range::<&[u8]>(bounds).map_err(engine)?.take(limit) {
-            let (key, value) = entry.map_err(engine)?;
-            let key = RegisterKey::from_bytes(key.value()).ok_or(StoreError::Corrupt { what: "index key" })?;
-            found.push((key, Held::decode(value.value()).map_err(corrupt)?));
-        }
-        Ok(found)
+        on_engine(|| {
+            let tx = self.db.begin_read().map_err(engine)?;
+            let table = tx.open_table(RECORDS).map_err(engine)?;
+            let bounds = (from.map(RegisterKey::as_bytes), Bound::Excluded(to.as_bytes()));
+            let mut found = Vec::new();
+            for entry in table.range::<&[u8]>(bounds).map_err(engine)?.take(limit) {
+                let (key, value) = entry.map_err(engine)?;
+                let key = RegisterKey::from_bytes(key.value()).ok_or(StoreError::Corrupt { what: "index key" })?;
+                found.push((key, Held::decode(value.value()).map_err(corrupt)?));
+            }
+            Ok(found)
+        })
     }
 
     /// Up to `limit` feed entries behind `after`, in order.
     pub fn changes(&self, after: u64, limit: usize) -> Result<Vec<(u64, RegisterKey)>, StoreError> {
-        let tx = self.db.begin_read().map_err(engine)?;
-        let table = tx.open_table(CHANGES).map_err(engine)?;
-        let bounds = (Bound::Excluded(after), Bound::Unbounded);
-        let mut found = Vec::new();
-        for entry in table.range::<u64>(bounds).map_err(engine)?.take(limit) {
-            let (seq, key) = entry.map_err(engine)?;
-            let key = RegisterKey::from_bytes(key.value()).ok_or(StoreError::Corrupt { what: "feed entry" })?;
-            found.push((seq.value(), key));
-        }
-        Ok(found)
+        on_engine(|| {
+            let tx = self.db.begin_read().map_err(engine)?;
+            let table = tx.open_table(CHANGES).map_err(engine)?;
+            let bounds = (Bound::Excluded(after), Bound::Unbounded);
+            let mut found = Vec::new();
+            for entry in table.range::<u64>(bounds).map_err(engine)?.take(limit) {
+                let (seq, key) = entry.map_err(engine)?;
+                let key = RegisterKey::from_bytes(key.value()).ok_or(StoreError::Corrupt { what: "feed entry" })?;
+                found.push((seq.value(), key));
+            }
+            Ok(found)
+        })
     }
 
     /// Whether an indexed record refers to the blob.
     pub fn refers_to(&self, blob: BodyId) -> Result<bool, StoreError> {
-        let tx = self.db.begin_read().map_err(engine)?;
-        let table = tx.open_table(BODIES).map_err(engine)?;
-        Ok(table.get(blob.0).map_err(engine)?.is_some())
+        on_engine(|| {
+            let tx = self.db.begin_read().map_err(engine)?;
+            let table = tx.open_table(BODIES).map_err(engine)?;
+            Ok(table.get(blob.0).map_err(engine)?.is_some())
+        })
     }
 
     /// A peer's cursor.
     pub fn cursor(&self, peer: Incarnation) -> Result<u64, StoreError> {
-        let tx = self.db.begin_read().map_err(engine)?;
-        let table = tx.open_table(CURSORS).map_err(engine)?;
-        Ok(table.get(peer.0).map_err(engine)?.map_or(0, |v| v.value()))
+        on_engine(|| {
+            let tx = self.db.begin_read().map_err(engine)?;
+            let table = tx.open_table(CURSORS).map_err(engine)?;
+            Ok(table.get(peer.0).map_err(engine)?.map_or(0, |v| v.value()))
+        })
+    }
+
+    /// Reads every entry of every table and compares them: the number of a register in the feed, and
+    /// the blobs that records name. For `verify`; a checkpoint goes before, so that this is all there is.
+    pub fn check(&self) -> Result<(), StoreError> {
+        on_engine(|| {
+            const APART: StoreError = StoreError::Corrupt { what: "index (its tables differ)" };
+            let tx = self.db.begin_read().map_err(engine)?;
+            let records = tx.open_table(RECORDS).map_err(engine)?;
+            let changes = tx.open_table(CHANGES).map_err(engine)?;
+            let bodies = tx.open_table(BODIES).map_err(engine)?;
+            let mut blobs = 0;
+            for entry in records.iter().map_err(engine)? {
+                let (key, value) = entry.map_err(engine)?;
+                let held = Held::decode(value.value()).map_err(corrupt)?;
+                if changes.get(held.seq).map_err(engine)?.is_none_or(|change| change.value() != key.value()) {
+                    return Err(APART);
+                }
+                if let Some(blob) = held.record.blob() {
+                    blobs += 1;
+                    bodies.get(blob.0).map_err(engine)?.ok_or(APART)?;
+                }
+            }
+            if changes.len().map_err(engine)? != records.len().map_err(engine)?
+                || bodies.len().map_err(engine)? != blobs
+            {
+                return Err(APART);
+            }
+            for entry in tx.open_table(CURSORS).map_err(engine)?.iter().map_err(engine)? {
+                entry.map_err(engine)?;
+            }
+            Ok(())
+        })
     }
 
     /// Registers in the index, tombstones and buckets included.
     pub fn count(&self) -> Result<u64, StoreError> {
-        let tx = self.db.begin_read().map_err(engine)?;
-        tx.open_table(RECORDS).map_err(engine)?.len().map_err(engine)
+        on_engine(|| {
+            let tx = self.db.begin_read().map_err(engine)?;
+            tx.open_table(RECORDS).map_err(engine)?.len().map_err(engine)
+        })
     }
 }

@@ -11,10 +11,11 @@ use super::layout::FileId;
 use crate::disk::{Disk, place};
 use crate::seal::SealingKey;
 use redb::{Database, DatabaseError, StorageBackend};
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Once};
 
 /// Makes an empty database, durable under its name when this returns. The name must be free; what an earlier
 /// crash left under the staged name is removed.
@@ -79,8 +80,25 @@ fn start(pages: SealedPages, cache_bytes: usize) -> Result<(Database, Arc<PagesP
     Err(refusal)
 }
 
-/// Runs work on the engine; a panic in it comes back as an error.
+/// Runs work on the engine; a panic in it comes back as an error, told by whoever handles that.
 pub fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, PagesError> {
+    QUIET.call_once(|| {
+        let loud = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| match GUARDED.get() {
+            // The engine's own message names its source, not the damage; it is for those who look for it.
+            true => log::debug!("index engine panicked: {info}"),
+            false => loud(info),
+        }));
+    });
+    let before = GUARDED.replace(true);
     // What the engine shares across the boundary is its own file state, which is poisoned or dropped after.
-    catch_unwind(AssertUnwindSafe(work)).map_err(|_| PagesError::Panicked)
+    let result = catch_unwind(AssertUnwindSafe(work)).map_err(|_| PagesError::Panicked);
+    GUARDED.set(before);
+    result
+}
+
+static QUIET: Once = Once::new();
+
+thread_local! {
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
