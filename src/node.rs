@@ -6,6 +6,7 @@
 //! store drains; exit 0. A second signal, or the deadline, ends it at once with exit 1.
 
 mod error;
+mod files;
 mod keys;
 mod running;
 mod status;
@@ -36,6 +37,7 @@ fn run(configs: Vec<Config>, may_make_cluster_key: bool) -> ExitCode {
     if let Some(config) = configs.first() {
         init_log(&config.node.log);
     }
+    files::raise_limit();
     let result = actix_rt::System::new().block_on(live(configs, may_make_cluster_key));
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -48,7 +50,8 @@ fn run(configs: Vec<Config>, may_make_cluster_key: bool) -> ExitCode {
 
 fn init_log(filters: &str) {
     // A second node in a test's process finds the log set up already.
-    let _ = env_logger::Builder::new().parse_filters(filters).format_timestamp_millis().try_init();
+    let filters = format!("{filters},{}", crate::http::LOG_FILTER);
+    let _ = env_logger::Builder::new().parse_filters(&filters).format_timestamp_millis().try_init();
 }
 
 async fn live(configs: Vec<Config>, may_make_cluster_key: bool) -> Result<(), NodeError> {

@@ -359,3 +359,20 @@ fn operations() {
     }
     assert!(node.stop().success());
 }
+
+#[test]
+fn what_clients_send_wrong_is_no_error_of_ours() {
+    let node = Node::start();
+    for garbage in
+        [&b"\x16\x03\x01\x02\x00\x01\x00"[..], b"GET / HTTP/9.9\r\n\r\n", b"\r\n\r\n\r\n", b"GET /\0 HTTP/1.1\r\n\r\n"]
+    {
+        let mut conn = node.connect();
+        conn.send(garbage).expect("a socket takes it");
+        // Whatever the answer is, if there is one: the connection was looked at.
+        let _ = conn.end_sending();
+        let _ = conn.answer(false);
+    }
+    assert_eq!(node.get("/healthz").status, 200);
+    let errors: Vec<String> = node.log().lines().filter(|line| line.contains(" ERROR ")).map(str::to_owned).collect();
+    assert_eq!(errors, Vec::<String>::new());
+}

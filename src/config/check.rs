@@ -8,6 +8,7 @@ use super::error::{ConfigError, Origin};
 use super::layers::Loaded;
 use super::sections::Config;
 use super::units::{show_period, show_size};
+use crate::base::record::INLINE_BYTES_MAX;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
@@ -122,6 +123,8 @@ fn ranges(loaded: &Loaded) -> Result<(), ConfigError> {
         ("http.requests_max", Amount::Count(http.requests_max), 1, 1_000_000),
         ("http.in_flight_bytes_max", bytes(http.in_flight_bytes_max), MIB, TIB),
         ("http.connections_max", count(http.connections_max), 1, 1_000_000),
+        ("http.connections_per_address_max", Amount::Count(u64::from(http.connections_per_address_max)), 0, 1_000_000),
+        ("http.linger", millis(http.linger), 100, HOUR),
         ("http.keep_alive", millis(http.keep_alive), 0, HOUR),
         ("http.drain_timeout", millis(http.drain_timeout), 0, HOUR),
         ("http.ready_grace", millis(http.ready_grace), 0, HOUR),
@@ -133,7 +136,7 @@ fn ranges(loaded: &Loaded) -> Result<(), ConfigError> {
         ("peer.backoff_cap", millis(peer.backoff_cap), 1, HOUR),
         ("peer.batch_changes_max", count(peer.batch_changes_max), 1, 100_000),
         ("peer.batch_bytes_max", bytes(peer.batch_bytes_max), 64 * KIB, 64 * MIB),
-        ("store.inline_max", bytes(store.inline_max), KIB, MIB),
+        ("store.inline_max", bytes(store.inline_max), KIB, INLINE_BYTES_MAX as u64),
         ("store.log_bytes", bytes(store.log_bytes), 64 * KIB, 4 * GIB),
         ("store.cache_bytes", bytes(store.cache_bytes), 0, TIB),
         ("store.index_cache_bytes", bytes(store.index_cache_bytes), 64 * KIB, TIB),

@@ -84,9 +84,14 @@ pub struct HttpConfig {
     pub in_flight_bytes_max: u64,
     /// Open connections at once, all workers together.
     pub connections_max: usize,
+    /// Open connections at once from one address; 0: as many as all together.
+    pub connections_per_address_max: u32,
     /// How long an idle connection stays open.
     #[serde(with = "period")]
     pub keep_alive: Duration,
+    /// How long a connection that is being closed waits for the client to close its side.
+    #[serde(with = "period")]
+    pub linger: Duration,
     /// How long open requests may go on after SIGTERM.
     #[serde(with = "period")]
     pub drain_timeout: Duration,
@@ -106,7 +111,9 @@ impl Default for HttpConfig {
             requests_max: 1024,
             in_flight_bytes_max: 128 << 20,
             connections_max: 4096,
+            connections_per_address_max: 0,
             keep_alive: Duration::from_secs(75),
+            linger: Duration::from_secs(3),
             drain_timeout: Duration::from_secs(25),
             ready_grace: Duration::ZERO,
         }

@@ -89,24 +89,6 @@ pub struct HttpSettings {
     pub cluster_size: usize,
 }
 
-impl Default for HttpSettings {
-    fn default() -> Self {
-        HttpSettings {
-            workers: std::thread::available_parallelism().map_or(2, usize::from),
-            body_max: 5 << 40,
-            inline_max: 64 * 1024,
-            idle_timeout: Duration::from_secs(30),
-            head_timeout: Duration::from_secs(10),
-            keep_alive: Duration::from_secs(30),
-            linger: Duration::from_secs(3),
-            connections_max: 4096,
-            connections_per_address_max: 0,
-            drain_timeout: Duration::from_secs(20),
-            cluster_size: 1,
-        }
-    }
-}
-
 /// Where `/v1/cluster` and the gauges of `/metrics` come from.
 pub trait StatusSource {
     /// The present state of node and cluster as one JSON object.

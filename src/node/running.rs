@@ -1,6 +1,7 @@
 //! One running node: what it is made of, and in which order that starts and ends.
 
 use super::error::NodeError;
+use super::files;
 use super::keys;
 use super::status::{Fixed, NodeStatus};
 use crate::actors::gate::{Identity, PeerGate, Vitals};
@@ -234,10 +235,11 @@ fn http_settings(config: &Config, workers: usize) -> HttpSettings {
         idle_timeout: http.idle_timeout,
         head_timeout: http.header_timeout,
         keep_alive: http.keep_alive,
-        connections_max: http.connections_max,
+        connections_max: files::connections_for(http.connections_max),
+        connections_per_address_max: http.connections_per_address_max,
+        linger: http.linger,
         drain_timeout: http.drain_timeout,
         cluster_size: config.others().count() + 1,
-        ..HttpSettings::default()
     }
 }
 
