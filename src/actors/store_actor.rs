@@ -53,6 +53,15 @@ impl Actor for StoreActor {
     type Context = Context<Self>;
 }
 
+/// Work beside the mailbox. The actor's own guard does not see a panic there (`actor_traps` pins that),
+/// so it takes one along.
+fn guarded<T>(work: impl Future<Output = T> + 'static) -> ResponseFuture<T> {
+    Box::pin(async move {
+        let _guard = PanicGuard::abort();
+        work.await
+    })
+}
+
 fn commit(answer: Answer) -> ResponseFuture<Result<Written, StoreError>> {
     Box::pin(async move { Ok(written(wait(answer).await?, None)) })
 }
@@ -63,7 +72,7 @@ impl Handler<PutSmall> for StoreActor {
         let PutSmall { at, head, body, permit } = msg;
         let (store, threads) = (Arc::clone(&self.store), self.threads.clone());
         let len: usize = body.iter().map(bytes::Bytes::len).sum();
-        Box::pin(async move {
+        guarded(async move {
             let sealed = if len <= ON_ARBITER_BYTES {
                 store.seal_small(head, &body)
             } else {
@@ -173,7 +182,7 @@ impl Handler<ObserveStore> for StoreActor {
     type Result = ResponseFuture<StoreStatus>;
     fn handle(&mut self, _: ObserveStore, _: &mut Context<Self>) -> Self::Result {
         let (store, threads) = (Arc::clone(&self.store), self.threads.clone());
-        Box::pin(async move {
+        guarded(async move {
             let observed = Arc::clone(&store);
             match threads.run(move || observed.status()).await {
                 Some(status) => status,
@@ -187,7 +196,7 @@ impl Handler<DrainStore> for StoreActor {
     type Result = ResponseFuture<Result<(), StoreError>>;
     fn handle(&mut self, _: DrainStore, _: &mut Context<Self>) -> Self::Result {
         let (store, threads) = (Arc::clone(&self.store), self.threads.clone());
-        Box::pin(async move {
+        guarded(async move {
             store.drain().await?;
             threads.run(move || store.checkpoint()).await.unwrap_or(Err(StoreError::ShuttingDown))
         })

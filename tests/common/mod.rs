@@ -5,6 +5,9 @@
 
 #![allow(dead_code)] // Each test binary uses its own part of this.
 
+pub mod cluster;
+pub mod relay;
+
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -32,6 +35,7 @@ pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T 
 pub struct Node {
     child: Option<Child>,
     dir: TempDir,
+    keys: PathBuf,
     settings: Vec<(String, String)>,
     http: Option<SocketAddr>,
     peer: Option<SocketAddr>,
@@ -45,11 +49,17 @@ impl Node {
 
     /// A node with some settings, by the names of their environment variables.
     pub fn with(settings: &[(&str, &str)]) -> Self {
-        let dir = tempfile::tempdir().expect("a directory for the node");
-        let settings = settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        let mut node = Node { child: None, dir, settings, http: None, peer: None };
+        let mut node = Self::prepared(settings, None);
         node.begin();
         node
+    }
+
+    /// A node that does not run yet; without a key directory it makes its own key.
+    pub fn prepared(settings: &[(&str, &str)], keys: Option<&Path>) -> Self {
+        let dir = tempfile::tempdir().expect("a directory for the node");
+        let keys = keys.map_or_else(|| dir.path().join("keys"), Path::to_owned);
+        let settings = settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Node { child: None, dir, keys, settings, http: None, peer: None }
     }
 
     /// Starts the process (again) and waits until it is ready.
@@ -67,7 +77,7 @@ impl Node {
             .arg("--data")
             .arg(self.data())
             .arg("--key-dir")
-            .arg(self.dir.path().join("keys"))
+            .arg(&self.keys)
             .args(["--listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0"])
             .envs(self.settings.iter().map(|(k, v)| (k, v)))
             .stdin(Stdio::null())

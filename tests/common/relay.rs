@@ -1,0 +1,187 @@
+//! A relay between two nodes. It reads whole HTTP messages, so that a test can keep, change, cut or stop
+//! them; and its port stays the same while the node behind it comes back on another one.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+/// Which way a message goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// To the node behind the relay.
+    Request,
+    /// Back.
+    Answer,
+}
+
+/// What becomes of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It goes on, perhaps changed.
+    Pass,
+    /// So many bytes of its body go on; then both connections are closed.
+    Cut(usize),
+}
+
+/// Looks at a message, by the path of its request, and may change its body.
+pub type Judge = Box<dyn FnMut(Way, &str, &mut Vec<u8>) -> Fate + Send>;
+
+/// Forwards connections; ends them when dropped.
+pub struct Relay {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    accepting: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    target: Mutex<Option<SocketAddr>>,
+    judge: Mutex<Option<Judge>>,
+    /// Whatever is open, so that it can be closed from outside.
+    open: Mutex<BTreeMap<u64, [TcpStream; 2]>>,
+    ending: AtomicBool,
+}
+
+/// The test that uses a relay may panic in its judge; the others go on.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Relay {
+    /// A relay to nowhere yet: it hangs up on whoever comes.
+    pub fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port for a relay");
+        let address = listener.local_addr().expect("it is bound");
+        let shared = Arc::new(Shared::default());
+        let mine = Arc::clone(&shared);
+        let accepting = std::thread::spawn(move || {
+            for (id, client) in (0..).zip(listener.incoming()) {
+                if mine.ending.load(Ordering::SeqCst) {
+                    return;
+                }
+                let (Ok(client), Some(target)) = (client, *lock(&mine.target)) else { continue };
+                let shared = Arc::clone(&mine);
+                std::thread::spawn(move || {
+                    // A connection that breaks is closed on both sides; that is all the relay can say.
+                    let _ = shared.forward(id, client, target);
+                    shared.close(id);
+                });
+            }
+        });
+        Relay { address, shared, accepting: Some(accepting) }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Connects it to a node, or to nowhere. What was open is closed.
+    pub fn lead_to(&self, target: Option<SocketAddr>) {
+        *lock(&self.shared.target) = target;
+        self.shared.close_all();
+    }
+
+    /// From now on this decides about every message.
+    pub fn judge(&self, judge: impl FnMut(Way, &str, &mut Vec<u8>) -> Fate + Send + 'static) {
+        *lock(&self.shared.judge) = Some(Box::new(judge));
+    }
+
+    /// From now on every message passes as it is.
+    pub fn pass(&self) {
+        *lock(&self.shared.judge) = None;
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.shared.ending.store(true, Ordering::SeqCst);
+        self.shared.close_all();
+        // Wakes the thread that accepts.
+        let _ = TcpStream::connect(self.address);
+        if let Some(accepting) = self.accepting.take() {
+            let _ = accepting.join();
+        }
+    }
+}
+
+impl Shared {
+    fn forward(&self, id: u64, client: TcpStream, target: SocketAddr) -> io::Result<()> {
+        let node = TcpStream::connect(target)?;
+        for stream in [&client, &node] {
+            stream.set_nodelay(true)?;
+        }
+        lock(&self.open).insert(id, [client.try_clone()?, node.try_clone()?]);
+        let (mut client, mut node) = (BufReader::new(client), BufReader::new(node));
+        while let Some(request) = Message::read(&mut client)? {
+            let path = request.head.split(' ').nth(1).unwrap_or_default().to_owned();
+            // A node may refuse before it has read all; its answer is what counts.
+            let passed = self.pass_on(Way::Request, &path, request, node.get_mut());
+            if !passed.unwrap_or(true) {
+                return Ok(());
+            }
+            let Some(answer) = Message::read(&mut node)? else { return Ok(()) };
+            let last = answer.head.to_ascii_lowercase().contains("connection: close");
+            if !self.pass_on(Way::Answer, &path, answer, client.get_mut())? || last {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the connection goes on.
+    fn pass_on(&self, way: Way, path: &str, mut message: Message, to: &mut TcpStream) -> io::Result<bool> {
+        let fate = lock(&self.judge).as_mut().map_or(Fate::Pass, |judge| judge(way, path, &mut message.body));
+        to.write_all(message.head.as_bytes())?;
+        match fate {
+            Fate::Pass => to.write_all(&message.body).map(|()| true),
+            Fate::Cut(len) => to.write_all(&message.body[..len.min(message.body.len())]).map(|()| false),
+        }
+    }
+
+    fn close(&self, id: u64) {
+        for stream in lock(&self.open).remove(&id).into_iter().flatten() {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn close_all(&self) {
+        for stream in std::mem::take(&mut *lock(&self.open)).into_values().flatten() {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// A request or an answer.
+struct Message {
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Message {
+    /// The next one; `None` when the sender closed in between.
+    fn read(from: &mut BufReader<TcpStream>) -> io::Result<Option<Self>> {
+        let (mut head, mut len) = (String::new(), 0);
+        loop {
+            let begin = head.len();
+            if from.read_line(&mut head)? == 0 {
+                return if begin == 0 { Ok(None) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
+            }
+            let line = head[begin..].trim_end();
+            if line.is_empty() {
+                break;
+            }
+            if let Some((name, value)) = line.split_once(':')
+                && name.eq_ignore_ascii_case("content-length")
+            {
+                len = value.trim().parse().map_err(|_| io::ErrorKind::InvalidData)?;
+            }
+        }
+        let mut body = vec![0; len];
+        from.read_exact(&mut body)?;
+        Ok(Some(Message { head, body }))
+    }
+}
