@@ -9,6 +9,7 @@
 //! | `wire` | what peers say to each other | `base` |
 //! | `seal` | seal and open | `base` |
 //! | `disk` | the file system, real and simulated | `base` |
+//! | `register` | how the copies of a key agree: decisions without I/O | `base` |
 //! | `store` | the store as plain synchronous code | `base` `seal` `disk` |
 //! | `actors` | StoreActor, ReplicaActors, their keeper and messages | `base` `seal` `wire` `store` |
 //! | `http` | actix-web: routes, errors, the peer listener | `base` `wire` `actors` |
@@ -22,6 +23,7 @@ pub mod config;
 pub mod disk;
 pub mod http;
 pub mod node;
+pub mod register;
 pub mod seal;
 pub mod store;
 pub mod wire;

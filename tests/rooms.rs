@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What each room may import besides itself.
-const ALLOWED: [(&str, &[&str]); 10] = [
+const ALLOWED: [(&str, &[&str]); 11] = [
     ("base", &[]),
     ("config", &["base"]),
     ("wire", &["base"]),
     ("seal", &["base"]),
     ("disk", &["base"]),
+    ("register", &["base"]),
     ("store", &["base", "seal", "disk"]),
     ("actors", &["base", "seal", "wire", "store"]),
     ("http", &["base", "seal", "wire", "actors"]),

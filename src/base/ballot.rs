@@ -35,6 +35,16 @@ pub struct Ballot {
     pub node: Incarnation,
 }
 
+impl Ballot {
+    /// Below every ballot that a node hands out: the ballot of a key that was never written.
+    pub const ZERO: Ballot = Ballot { stamp: Stamp(0), node: Incarnation(0) };
+
+    /// The highest ballot with this stamp.
+    pub fn last_of(stamp: Stamp) -> Self {
+        Ballot { stamp, node: Incarnation(u64::MAX) }
+    }
+}
+
 /// Hands out stamps above everything this node has seen, for any key.
 #[derive(Debug, Default)]
 pub struct StampClock(AtomicU64);

@@ -48,6 +48,26 @@ hex_id!(
     KekId, 16
 );
 
+hex_id!(
+    /// Names one attempt to write a new record: random, fresh for each attempt, part of a lineage.
+    WriteId, 8
+);
+
+impl WriteId {
+    /// Names the state of a key that was never written, or whose tombstone was dropped.
+    pub const NOTHING: WriteId = WriteId([0; 8]);
+
+    /// An id from 8 random bytes; the reserved one is stepped over.
+    pub fn drawn(random: [u8; 8]) -> Self {
+        let id = WriteId(random);
+        if id == Self::NOTHING { WriteId([0, 0, 0, 0, 0, 0, 0, 1]) } else { id }
+    }
+}
+
+/// Names a list of the incarnations that vote; a later list has a higher number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+pub struct Epoch(pub u64);
+
 /// One life of a data directory: random, kept in it. A wiped node has a new one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation(pub u64);

@@ -1,0 +1,107 @@
+//! Messages: what a coordinator says to the replicas of a key, and their answers.
+//!
+//! Every message carries the epoch of the round it belongs to, every answer that of the replica.
+//! An answer is matched by the attempt it answers: ballots alone may come again after a restart.
+
+use super::slot::{Slot, Traced};
+use crate::base::{Ballot, Epoch, Incarnation, Stamp};
+
+/// Names one round of one coordinator: 8 random bytes, fresh for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Attempt(pub u64);
+
+impl Attempt {
+    /// The second half of the round: a late answer to its Prepare is none to its Store.
+    pub fn second(self) -> Attempt {
+        Attempt(!self.0)
+    }
+}
+
+/// A request with what every request carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message<R> {
+    /// The epoch of the round.
+    pub epoch: Epoch,
+    /// The round.
+    pub attempt: Attempt,
+    /// What is asked.
+    pub request: Request<R>,
+}
+
+/// What is asked of a replica, for one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request<R> {
+    /// What do you hold?
+    Query,
+    /// Promise to refuse what is below this ballot, and say what you hold.
+    Prepare(Ballot),
+    /// Hold this record, tentatively.
+    Store(Ballot, Traced<R>),
+    /// Hold this record, which was chosen.
+    Learn(Ballot, Traced<R>),
+    /// What you hold under this ballot was chosen: a `Learn` for those who hold the record.
+    Mark(Ballot),
+}
+
+/// An answer with what every answer carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply<R> {
+    /// Who answers.
+    pub from: Incarnation,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// The attempt that it answers.
+    pub attempt: Attempt,
+    /// The answer.
+    pub answer: Answer<R>,
+}
+
+/// What a replica answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer<R> {
+    /// To `Query`: what it holds, and the ballot that a proposal must beat.
+    Held(Slot<R>, Ballot),
+    /// To `Prepare`: granted, and what it holds.
+    Promised(Ballot, Slot<R>),
+    /// To `Store`: granted, durable.
+    Stored(Ballot),
+    /// To `Learn` and `Mark`: it holds this or something newer, durably.
+    Learned,
+    /// Not granted.
+    Refused(Refusal),
+}
+
+/// Why a replica did not grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The ballot does not beat this one.
+    Behind(Ballot),
+    /// The record's blob is not here, or not yet durable and checked.
+    NoBlob,
+    /// The replica is in a later epoch: the answer's.
+    Epoch,
+    /// The replica is joining and does not vote yet.
+    NoVote,
+}
+
+impl<R> Message<R> {
+    /// The highest stamp in it, for `Stamps::observe`.
+    pub fn stamp(&self) -> Stamp {
+        match &self.request {
+            Request::Query => Stamp(0),
+            Request::Prepare(b) | Request::Store(b, _) | Request::Learn(b, _) | Request::Mark(b) => b.stamp,
+        }
+    }
+}
+
+impl<R> Reply<R> {
+    /// The highest stamp in it, for `Stamps::observe`.
+    pub fn stamp(&self) -> Stamp {
+        match &self.answer {
+            Answer::Held(slot, beat) => slot.accepted.max(*beat).stamp,
+            Answer::Promised(b, slot) => slot.accepted.max(*b).stamp,
+            Answer::Stored(b) | Answer::Refused(Refusal::Behind(b)) => b.stamp,
+            Answer::Learned | Answer::Refused(Refusal::NoBlob | Refusal::Epoch | Refusal::NoVote) => Stamp(0),
+        }
+    }
+}

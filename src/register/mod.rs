@@ -1,0 +1,50 @@
+//! How the copies of one key agree: plain decisions without I/O.
+//!
+//! Every key is an independent register held by all its replicas: CASPaxos with a *chosen* mark, which lets
+//! repair copy values without a vote, and a *lineage*, which tells what became of an interrupted attempt.
+//! There is no clock, socket or randomness here: time, random ids and fresh ballots are arguments.
+//! The node, the simulation and the model checker (`tests/model_register.rs`) run this same code.
+//!
+//! | file | what it decides |
+//! |---|---|
+//! | `acceptor` | what a replica promises, stores, learns; what must be durable before it answers |
+//! | `write` | PUT and DELETE: condition, attempts, lineage, outcome |
+//! | `read` | GET, listing, settler: what is chosen, and making it so |
+//! | `round` | one ballot of a coordinator; what coordinators hear and want done |
+//! | `tally` `members` | counting answers; who votes, and majorities |
+//! | `stamps` | fresh ballots |
+//! | `join` `burial` | a wiped node comes to vote; a tombstone is dropped |
+//! | `slot` `message` | what is kept and what is said |
+//! | `rules` | the sentences that the model's tests switch off |
+//!
+//! Invariants
+//! - Two records are never chosen at one ballot; what is chosen is in the history of every later one.
+//! - An answered write has taken effect once; a refused one never; an unknown one at most once.
+//! - A read returns chosen records only: all histories of a key are linearizable.
+
+pub mod acceptor;
+pub mod burial;
+pub mod join;
+pub mod members;
+pub mod message;
+pub mod read;
+pub mod round;
+pub mod rules;
+pub mod slot;
+pub mod stamps;
+pub mod tally;
+pub mod write;
+
+pub use acceptor::{Acceptor, Decision, Limits, NodeState};
+pub use burial::Burial;
+pub use join::Join;
+pub use members::{Members, MembersError, Votes};
+pub use message::{Answer, Attempt, Message, Refusal, Reply, Request};
+pub use read::{Read, ReadOutcome};
+pub use round::{Action, Event, Fresh};
+#[doc(hidden)]
+pub use rules::Rules;
+pub use slot::{Slot, Traced, Value};
+pub use stamps::Stamps;
+pub use tally::Tally;
+pub use write::{Choice, Intent, Write, WriteOutcome};

@@ -1,0 +1,247 @@
+//! Round: one ballot of one coordinator, from its Prepare to its Store.
+//!
+//! Invariants
+//! - An answer counts when it is to this round, in its epoch, from a voter, and once.
+//! - The record found is the one with the highest `accepted` among a majority of grants; a chosen
+//!   mark counts at that ballot only.
+//! - A Store goes to a replica once it is known, or likely, to hold the record's blob.
+
+use super::members::{Members, Votes};
+use super::message::{Answer, Attempt, Message, Refusal, Reply, Request};
+use super::rules::Rules;
+use super::slot::{Slot, Traced, Value};
+use super::tally::Tally;
+use crate::base::{Ballot, BodyId, Epoch, Incarnation, WriteId};
+use std::sync::Arc;
+
+/// What a coordinator draws for each round: it has no randomness and no clock of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Fresh {
+    /// From `Stamps::ballot`, after everything that came in was observed.
+    pub ballot: Ballot,
+    /// 8 random bytes.
+    pub attempt: Attempt,
+    /// The id of the new record, should this round store one: `WriteId::drawn`.
+    pub write: WriteId,
+}
+
+/// What a coordinator hears.
+#[derive(Clone, Debug)]
+pub enum Event<R> {
+    /// An answer came in.
+    Reply(Reply<R>),
+    /// This peer will not answer that message: its link is down, or the send failed.
+    Silent {
+        /// The peer.
+        from: Incarnation,
+        /// The attempt of the message.
+        attempt: Attempt,
+    },
+    /// The round has taken too long.
+    Expired {
+        /// The attempt that the round began with.
+        attempt: Attempt,
+    },
+    /// A replica holds this blob, durable and checked.
+    Holds {
+        /// The replica.
+        node: Incarnation,
+        /// The blob.
+        body: BodyId,
+    },
+}
+
+/// What a coordinator wants done, in this order.
+#[derive(Clone, Debug)]
+pub enum Action<R, O> {
+    /// Send this. It may be lost; whoever knows that it was says `Event::Silent`.
+    Send {
+        /// To whom; often this node itself.
+        to: Incarnation,
+        /// What.
+        message: Message<R>,
+    },
+    /// Send the blob of this record, then say `Event::Holds`; or `Event::Silent`.
+    Ship {
+        /// To whom.
+        to: Incarnation,
+        /// The blob.
+        body: BodyId,
+        /// The attempt to name when it fails.
+        attempt: Attempt,
+    },
+    /// Call `begin` with a fresh ballot, after a backoff when `tries` is not 0.
+    Retry {
+        /// Rounds that failed so far.
+        tries: u32,
+    },
+    /// Call `renew` with the member list of this epoch or a later one, then `begin`.
+    Renew {
+        /// The epoch that a replica answered from.
+        epoch: Epoch,
+    },
+    /// The end: answer the client. Nothing comes after it.
+    Done(O),
+}
+
+impl<R, O> Action<R, O> {
+    /// The same action with another kind of end.
+    pub fn map<P>(self, end: impl FnOnce(O) -> P) -> Action<R, P> {
+        match self {
+            Action::Send { to, message } => Action::Send { to, message },
+            Action::Ship { to, body, attempt } => Action::Ship { to, body, attempt },
+            Action::Retry { tries } => Action::Retry { tries },
+            Action::Renew { epoch } => Action::Renew { epoch },
+            Action::Done(outcome) => Action::Done(end(outcome)),
+        }
+    }
+}
+
+/// How a round stands after an event.
+pub(super) enum Progress<R> {
+    /// Nothing to do yet.
+    Waiting,
+    /// A majority promised; this is the current state, and whether it is known to be chosen.
+    Prepared(Slot<R>),
+    /// A majority stores the record under the round's ballot.
+    Chosen,
+    /// A majority can no longer be had.
+    Lost,
+    /// A replica is in a later epoch.
+    Superseded(Epoch),
+}
+
+pub(super) struct Round<R> {
+    members: Arc<Members>,
+    rules: Rules,
+    fresh: Fresh,
+    tally: Tally,
+    found: Option<Slot<R>>,
+    storing: Option<Traced<R>>,
+}
+
+impl<R: Value> Round<R> {
+    /// Begins a round: Prepare to every voter.
+    pub fn prepare<O>(members: Arc<Members>, rules: Rules, fresh: Fresh, out: &mut Vec<Action<R, O>>) -> Self {
+        let epoch = members.epoch();
+        for to in members.voters() {
+            let message = Message { epoch, attempt: fresh.attempt, request: Request::Prepare(fresh.ballot) };
+            out.push(Action::Send { to: *to, message });
+        }
+        Round { members, rules, fresh, tally: Tally::default(), found: None, storing: None }
+    }
+
+    /// What the round was begun with.
+    pub fn fresh(&self) -> Fresh {
+        self.fresh
+    }
+
+    /// Who granted the half of the round that runs.
+    pub fn granted(&self) -> Votes {
+        self.tally.granted()
+    }
+
+    /// The second half: Store to these voters, to the others when they hold the blob.
+    pub fn store<O>(&mut self, state: Traced<R>, to: Votes, out: &mut Vec<Action<R, O>>) {
+        self.tally = Tally::default();
+        for to in self.members.of(to) {
+            out.push(Action::Send { to, message: self.store_message(&state) });
+        }
+        self.storing = Some(state);
+    }
+
+    /// Tells the voters, lazily, that what they store under this ballot is chosen.
+    pub fn mark<O>(&self, out: &mut Vec<Action<R, O>>) {
+        for to in self.members.voters() {
+            let request = Request::Mark(self.fresh.ballot);
+            let message = Message { epoch: self.members.epoch(), attempt: self.attempt(), request };
+            out.push(Action::Send { to: *to, message });
+        }
+    }
+
+    /// Takes in an event.
+    pub fn on<O>(&mut self, event: Event<R>, out: &mut Vec<Action<R, O>>) -> Progress<R> {
+        match event {
+            Event::Reply(reply) => self.reply(reply, out),
+            Event::Silent { from, attempt } if attempt == self.attempt() => self.refused(self.members.only(from)),
+            Event::Expired { attempt } if attempt == self.fresh.attempt => Progress::Lost,
+            Event::Holds { node, body } => {
+                let state = self.storing.as_ref().filter(|s| s.blob() == Some(body));
+                if let Some(state) = state.filter(|_| self.members.only(node).count() > 0) {
+                    out.push(Action::Send { to: node, message: self.store_message(state) });
+                }
+                Progress::Waiting
+            }
+            Event::Silent { .. } | Event::Expired { .. } => Progress::Waiting,
+        }
+    }
+
+    fn attempt(&self) -> Attempt {
+        if self.storing.is_some() { self.fresh.attempt.second() } else { self.fresh.attempt }
+    }
+
+    fn store_message(&self, state: &Traced<R>) -> Message<R> {
+        let request = Request::Store(self.fresh.ballot, state.clone());
+        Message { epoch: self.members.epoch(), attempt: self.fresh.attempt.second(), request }
+    }
+
+    fn reply<O>(&mut self, reply: Reply<R>, out: &mut Vec<Action<R, O>>) -> Progress<R> {
+        let by_attempt = reply.attempt == self.attempt();
+        if !by_attempt && (self.rules.match_attempt || matches!(reply.answer, Answer::Refused(_))) {
+            return Progress::Waiting;
+        }
+        let voter = self.members.only(reply.from);
+        if voter.count() == 0 || reply.epoch < self.members.epoch() {
+            return Progress::Waiting;
+        }
+        if reply.epoch > self.members.epoch() {
+            return Progress::Superseded(reply.epoch);
+        }
+        match reply.answer {
+            Answer::Promised(ballot, slot) if ballot == self.fresh.ballot && self.storing.is_none() => {
+                if self.tally.grant(voter) {
+                    self.found = Some(highest(self.found.take(), slot, self.rules));
+                }
+                match self.found.take_if(|_| won(&self.tally, &self.members, self.rules)) {
+                    Some(found) => Progress::Prepared(found),
+                    None => Progress::Waiting,
+                }
+            }
+            Answer::Stored(ballot) if ballot == self.fresh.ballot && self.storing.is_some() => {
+                self.tally.grant(voter);
+                if won(&self.tally, &self.members, self.rules) { Progress::Chosen } else { Progress::Waiting }
+            }
+            Answer::Refused(Refusal::NoBlob) => {
+                if let Some(body) = self.storing.as_ref().and_then(Traced::blob) {
+                    out.push(Action::Ship { to: reply.from, body, attempt: self.attempt() });
+                }
+                Progress::Waiting
+            }
+            Answer::Refused(Refusal::Behind(_) | Refusal::Epoch | Refusal::NoVote) => self.refused(voter),
+            Answer::Promised(..) | Answer::Stored(_) | Answer::Held(..) | Answer::Learned => Progress::Waiting,
+        }
+    }
+
+    fn refused(&mut self, voter: Votes) -> Progress<R> {
+        self.tally.refuse(voter);
+        if self.tally.lost(&self.members) { Progress::Lost } else { Progress::Waiting }
+    }
+}
+
+/// The higher of two slots; a mark counts only for the ballot that it was made at.
+pub(super) fn highest<R>(best: Option<Slot<R>>, slot: Slot<R>, rules: Rules) -> Slot<R> {
+    let Some(mut best) = best else { return slot };
+    let any_mark = best.chosen || slot.chosen;
+    if slot.accepted == best.accepted {
+        best.chosen = any_mark;
+    } else if slot.accepted > best.accepted {
+        best = slot;
+    }
+    best.chosen |= any_mark && !rules.mark_of_highest;
+    best
+}
+
+pub(super) fn won(tally: &Tally, members: &Members, rules: Rules) -> bool {
+    let of_answers = tally.granted().count() > tally.answered().count() / 2;
+    tally.won(members) || (of_answers && !rules.majority_of_configured)
+}

@@ -1,0 +1,82 @@
+//! Slot: what a replica keeps of one key, and the record in it with its lineage.
+//!
+//! Invariants
+//! - A key that was never written holds *nothing* at the lowest ballot, and that is chosen.
+//! - A record that is stored again, settled or learned keeps its lineage.
+
+use super::message::{Attempt, Message, Request};
+use crate::base::{Ballot, BodyId, Epoch, Lineage, Record, WriteId};
+use std::sync::Arc;
+
+/// What a register votes on. Cloned into every message, so it should be cheap to clone.
+pub trait Value: Clone {
+    /// The blob beside it, which a replica must hold before it may grant a `Store`.
+    fn blob(&self) -> Option<BodyId>;
+
+    /// Whether it says "deleted".
+    fn tombstone(&self) -> bool;
+}
+
+impl Value for Arc<Record> {
+    fn blob(&self) -> Option<BodyId> {
+        Record::blob(self)
+    }
+
+    fn tombstone(&self) -> bool {
+        self.state == crate::base::State::Deleted
+    }
+}
+
+/// A state of a key with the writes that led to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Traced<R> {
+    /// The last writes that led here, this one first.
+    pub lineage: Lineage,
+    /// The record; `None` is *nothing*: never written, or its tombstone was dropped.
+    pub value: Option<R>,
+}
+
+impl<R> Traced<R> {
+    /// The state in which nothing is stored.
+    pub const NOTHING: Traced<R> = Traced { lineage: Lineage::NOTHING, value: None };
+
+    /// The id of the write that made it.
+    pub fn id(&self) -> WriteId {
+        self.lineage.own()
+    }
+}
+
+impl<R: Value> Traced<R> {
+    /// The blob beside the record, if it has one.
+    pub fn blob(&self) -> Option<BodyId> {
+        self.value.as_ref().and_then(Value::blob)
+    }
+}
+
+/// What a replica keeps of one key, durably. Also what it answers to `Query` and `Prepare`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slot<R> {
+    /// The ballot under which the record was stored or learned.
+    pub accepted: Ballot,
+    /// Whether a majority is known to have stored the record under this very ballot.
+    pub chosen: bool,
+    /// The record.
+    pub state: Traced<R>,
+}
+
+impl<R> Default for Slot<R> {
+    fn default() -> Self {
+        Slot { accepted: Ballot::ZERO, chosen: true, state: Traced::NOTHING }
+    }
+}
+
+impl<R: Value> Slot<R> {
+    /// What the change feed tells another replica: a `Learn` of a chosen record, nothing while it is tentative or
+    /// empty. `epoch` is the node's, taken **before** the slot was read: a state from before an epoch must not
+    /// travel under it, or a dropped tombstone's key comes back.
+    pub fn lesson(&self, epoch: Epoch, attempt: Attempt) -> Option<Message<R>> {
+        let tell = self.chosen && self.accepted > Ballot::ZERO;
+        let request = || Request::Learn(self.accepted, self.state.clone());
+        tell.then(|| Message { epoch, attempt, request: request() })
+    }
+}

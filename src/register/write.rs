@@ -1,0 +1,278 @@
+//! Write: the coordinator of one PUT, DELETE, copy or completed upload, conditional or not.
+//!
+//! Invariants
+//! - Success and refusal are answered only when a majority stores what they rest on.
+//! - Once an own record was sent, every later round looks for it in the lineage of what it finds,
+//!   before it does anything else; no write takes effect twice.
+//! - `NoMajority` means that nothing of this request was sent to be stored; it has no effect, ever.
+//!   Otherwise what is not known is `Unknown`.
+//! - `Action::Done` comes once, and last.
+//!
+//! To drive it: `begin`; hand in what comes as `on`; do the actions. The state stays small: at most
+//! `OWN_MAX` attempts are remembered.
+
+use super::members::{Members, Votes};
+use super::round::{Action, Event, Fresh, Progress, Round};
+use super::rules::Rules;
+use super::slot::{Slot, Traced, Value};
+use crate::base::{Ballot, BodyId, Epoch, Incarnation, WriteId};
+use std::sync::Arc;
+
+/// Most attempts of one request that store a new record; after that its outcome is unknown.
+pub const OWN_MAX: usize = 64;
+
+/// What the client wants. Asked again in every round, on what that round found.
+pub trait Intent<R> {
+    /// Decides on the current state; `None` is *nothing*, a tombstone comes as a value.
+    fn decide(&self, found: Option<&R>) -> Choice<R>;
+}
+
+/// What is to be done with the state that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice<R> {
+    /// Store this record.
+    Put(R),
+    /// Nothing to write, and that is success: DELETE of what is not there.
+    Keep,
+    /// The condition fails.
+    Refuse,
+}
+
+/// How a write ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WriteOutcome<R> {
+    /// It took effect, once.
+    Written {
+        /// The id of the attempt that took effect.
+        id: WriteId,
+        /// The state that it replaced.
+        replaced: Traced<R>,
+        /// The ballot under which the key's state is chosen now: this write's, or a later one's.
+        ballot: Ballot,
+        /// Replicas known to store it now.
+        replicas: u32,
+    },
+    /// Nothing was written, nothing had to be. The state is chosen.
+    Kept(Traced<R>),
+    /// The condition failed on this state, which is chosen.
+    Refused(Traced<R>),
+    /// It may have taken effect, or may yet.
+    Unknown,
+    /// No majority could be had in time; it has no effect.
+    NoMajority,
+}
+
+struct Own<R> {
+    id: WriteId,
+    ballot: Ballot,
+    epoch: Epoch,
+    base: Traced<R>,
+}
+
+/// What became of the attempts so far, by what a round found.
+enum Verdict<R> {
+    /// None was sent, or they are not part of what was found: go on from there.
+    Free,
+    /// This attempt took effect, on this base.
+    TookEffect(WriteId, Traced<R>),
+    /// Nobody can tell.
+    Unknown,
+}
+
+/// The coordinator of one write.
+pub struct Write<R, I> {
+    intent: I,
+    rules: Rules,
+    members: Arc<Members>,
+    round: Option<Round<R>>,
+    /// The answer when the running Store is chosen, but for what is known only then.
+    goal: Option<WriteOutcome<R>>,
+    own: Vec<Own<R>>,
+    sent: bool,
+    holders: Vec<(Incarnation, BodyId)>,
+    tries: u32,
+    done: bool,
+}
+
+impl<R: Value, I: Intent<R>> Write<R, I> {
+    /// A write among these members.
+    pub fn new(members: Arc<Members>, intent: I) -> Self {
+        Self::with_rules(members, intent, Rules::CONTRACT)
+    }
+
+    /// As `new`, with weakened rules: for the model's own tests.
+    #[doc(hidden)]
+    pub fn with_rules(members: Arc<Members>, intent: I, rules: Rules) -> Self {
+        Write {
+            intent,
+            rules,
+            members,
+            round: None,
+            goal: None,
+            own: Vec::new(),
+            sent: false,
+            holders: Vec::new(),
+            tries: 0,
+            done: false,
+        }
+    }
+
+    /// Begins a round: at the start, after `Action::Retry`, after `renew`.
+    pub fn begin(&mut self, fresh: Fresh, out: &mut Vec<Action<R, WriteOutcome<R>>>) {
+        if !self.done {
+            self.goal = None;
+            self.round = Some(Round::prepare(Arc::clone(&self.members), self.rules, fresh, out));
+        }
+    }
+
+    /// Takes a later member list; the next round uses it.
+    pub fn renew(&mut self, members: Arc<Members>) {
+        if members.epoch() > self.members.epoch() {
+            self.members = members;
+        }
+    }
+
+    /// Takes in an event.
+    pub fn on(&mut self, event: Event<R>, out: &mut Vec<Action<R, WriteOutcome<R>>>) {
+        if let Event::Holds { node, body } = &event
+            && !self.holders.contains(&(*node, *body))
+        {
+            self.holders.push((*node, *body));
+        }
+        let Some(round) = self.round.as_mut() else { return };
+        match round.on(event, out) {
+            Progress::Waiting => {}
+            Progress::Prepared(found) => self.prepared(found, out),
+            Progress::Chosen => self.chosen(out),
+            Progress::Lost => {
+                self.round = None;
+                self.tries = self.tries.saturating_add(1);
+                out.push(Action::Retry { tries: self.tries });
+            }
+            Progress::Superseded(epoch) => {
+                self.round = None;
+                out.push(Action::Renew { epoch });
+            }
+        }
+    }
+
+    /// The client has waited long enough.
+    pub fn deadline(&mut self, out: &mut Vec<Action<R, WriteOutcome<R>>>) {
+        let outcome = if self.sent { WriteOutcome::Unknown } else { WriteOutcome::NoMajority };
+        self.finish(outcome, out);
+    }
+
+    fn finish(&mut self, outcome: WriteOutcome<R>, out: &mut Vec<Action<R, WriteOutcome<R>>>) {
+        if !self.done {
+            self.done = true;
+            self.round = None;
+            out.push(Action::Done(outcome));
+        }
+    }
+
+    fn prepared(&mut self, found: Slot<R>, out: &mut Vec<Action<R, WriteOutcome<R>>>) {
+        match self.judge(&found) {
+            Verdict::Unknown => self.finish(WriteOutcome::Unknown, out),
+            Verdict::TookEffect(id, replaced) => {
+                let goal = WriteOutcome::Written { id, replaced, ballot: found.accepted, replicas: 0 };
+                if self.rules.lineage_stored_again {
+                    self.store(found.state, goal, self.members.all(), out);
+                } else {
+                    self.finish(goal, out);
+                }
+            }
+            Verdict::Free => match self.intent.decide(found.state.value.as_ref()) {
+                Choice::Put(value) => self.put(value, found.state, out),
+                Choice::Keep => self.rest(found, WriteOutcome::Kept, out),
+                Choice::Refuse => self.rest(found, WriteOutcome::Refused, out),
+            },
+        }
+    }
+
+    /// Looks for the earlier attempts in what was found.
+    fn judge(&mut self, found: &Slot<R>) -> Verdict<R> {
+        let Some(last) = self.own.last().filter(|_| self.rules.lineage_checked) else { return Verdict::Free };
+        let lineage = &found.state.lineage;
+        if found.accepted < last.ballot && !self.rules.below_by_lineage {
+            return Verdict::Free;
+        }
+        if let Some(own) = self.own.iter().find(|own| lineage.names(own.id)) {
+            return Verdict::TookEffect(own.id, own.base.clone());
+        }
+        let base = last.base.id();
+        // A tombstone dropped since then leaves *nothing* behind, and that names the base as well.
+        let dropped = base == WriteId::NOTHING && self.members.epoch() > last.epoch;
+        let excluded = if base == WriteId::NOTHING && !self.rules.empty_base_by_lineage {
+            true
+        } else {
+            lineage.names(base) && !dropped
+        };
+        if excluded || !self.rules.neither_is_unknown {
+            if !self.rules.lineage_every_round {
+                self.own.clear();
+            }
+            return Verdict::Free;
+        }
+        Verdict::Unknown
+    }
+
+    fn put(&mut self, value: R, base: Traced<R>, out: &mut Vec<Action<R, WriteOutcome<R>>>) {
+        let Some(fresh) = self.round.as_ref().map(Round::fresh) else { return };
+        if self.own.len() == OWN_MAX {
+            return self.finish(WriteOutcome::Unknown, out);
+        }
+        let id = match self.own.first() {
+            Some(first) if !self.rules.id_per_attempt => first.id,
+            _ => fresh.write,
+        };
+        let state = Traced { lineage: base.lineage.then(id, self.rules.lineage_ids), value: Some(value) };
+        let to = match state.blob() {
+            None => self.members.all(),
+            Some(body) => {
+                let held = self.holders.iter().filter(|(_, b)| *b == body);
+                held.fold(Votes::default(), |all, (node, _)| all.with(self.members.only(*node)))
+            }
+        };
+        self.own.push(Own { id, ballot: fresh.ballot, epoch: self.members.epoch(), base: base.clone() });
+        self.sent = true;
+        let goal = WriteOutcome::Written { id, replaced: base, ballot: fresh.ballot, replicas: 0 };
+        self.store(state, goal, to, out);
+    }
+
+    /// Answers without writing: now if the state is known to be chosen, else once it was stored again.
+    fn rest(
+        &mut self,
+        found: Slot<R>,
+        outcome: fn(Traced<R>) -> WriteOutcome<R>,
+        out: &mut Vec<Action<R, WriteOutcome<R>>>,
+    ) {
+        // Chosen above the last attempt, that attempt is dead; chosen below, it may still be adopted.
+        let above = self.own.last().is_none_or(|own| found.accepted > own.ballot);
+        let goal = outcome(found.state.clone());
+        if (found.chosen && above) || !self.rules.rest_on_chosen {
+            self.finish(goal, out);
+        } else {
+            self.store(found.state, goal, self.members.all(), out);
+        }
+    }
+
+    fn store(&mut self, state: Traced<R>, goal: WriteOutcome<R>, to: Votes, out: &mut Vec<Action<R, WriteOutcome<R>>>) {
+        if let Some(round) = self.round.as_mut() {
+            self.goal = Some(goal);
+            round.store(state, to, out);
+        }
+    }
+
+    fn chosen(&mut self, out: &mut Vec<Action<R, WriteOutcome<R>>>) {
+        let (Some(round), Some(mut goal)) = (self.round.take(), self.goal.take()) else { return };
+        round.mark(out);
+        if let WriteOutcome::Written { ballot, replicas, .. } = &mut goal {
+            *ballot = round.fresh().ballot;
+            *replicas = round.granted().count();
+        }
+        self.finish(goal, out);
+    }
+}
+
+#[cfg(test)]
+mod tests;

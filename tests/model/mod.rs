@@ -1,0 +1,20 @@
+//! The model: a cluster in one thread, whose every history comes from a seed.
+//!
+//! | file | what |
+//! |---|---|
+//! | `setup` | the weather, and what is weakened on purpose |
+//! | `value` `node` | records and clients' wishes; a node with its disk |
+//! | `world` | the net, the scheduler, the end of a history and its judgement |
+//! | `coordinators` | those who drive the register's state machines |
+//! | `chores` | feed, settler, joins, burials |
+
+pub mod chores;
+pub mod coordinators;
+pub mod node;
+pub mod rng;
+pub mod setup;
+pub mod value;
+pub mod world;
+
+pub use setup::{Weakened, Weather};
+pub use world::{Tally, run};

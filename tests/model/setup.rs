@@ -1,0 +1,190 @@
+//! What a history is made of: the weather, and what is weakened on purpose.
+
+use super::rng::Rng;
+use boveda::register::Rules;
+
+/// How often things happen, per thousand steps of the scheduler.
+#[derive(Clone, Copy, Debug)]
+pub struct Weather {
+    /// Cluster sizes to draw from.
+    pub replicas: &'static [usize],
+    /// Fewest and most client calls.
+    pub clients: (usize, usize),
+    /// Steps before the end begins.
+    pub steps: usize,
+    /// A packet is lost; of the packets taken up.
+    pub loss: u32,
+    /// A packet stays in the net after it was delivered; of the packets taken up.
+    pub double: u32,
+    /// A node restarts: what was volatile is gone, its coordinators with it.
+    pub restart: u32,
+    /// A coordinator dies.
+    pub kill: u32,
+    /// A client's patience ends.
+    pub deadline: u32,
+    /// A round takes too long.
+    pub expire: u32,
+    /// A node forgets its promises by raising the floor.
+    pub forget: u32,
+    /// A node teaches another one what it holds as chosen.
+    pub feed: u32,
+    /// A node settles a tentative record.
+    pub settle: u32,
+    /// The set of nodes that hear late changes.
+    pub slow: u32,
+    /// A node loses its disk and joins again.
+    pub wipe: u32,
+    /// A tombstone is on its way out.
+    pub bury: u32,
+    /// A node without a replica coordinates too; of the histories.
+    pub outsider: u32,
+    /// Writes with a blob, of all writes.
+    pub blobs: u32,
+    /// Puts without a condition, puts if absent, puts if equal, deletes, reads: shares of clients.
+    pub kinds: [u32; 5],
+    /// Ids in a lineage to draw from.
+    pub lineage: &'static [usize],
+}
+
+impl Weather {
+    /// A bit of everything but wipes and burials.
+    pub const MIXED: Weather = Weather {
+        replicas: &[2, 3, 3, 3, 5],
+        clients: (2, 4),
+        steps: 160,
+        loss: 60,
+        double: 60,
+        restart: 12,
+        kill: 6,
+        deadline: 3,
+        expire: 15,
+        forget: 6,
+        feed: 20,
+        settle: 8,
+        slow: 30,
+        wipe: 0,
+        bury: 0,
+        outsider: 300,
+        blobs: 150,
+        kinds: [4, 3, 3, 2, 4],
+        lineage: &[8, 8, 2],
+    };
+    /// Nodes restart often.
+    pub const RESTARTS: Weather = Weather { restart: 45, forget: 20, feed: 10, kill: 0, blobs: 0, ..Weather::MIXED };
+    /// Coordinators that keep no promises themselves restart, and hand out their ballots again.
+    pub const REUSE: Weather = Weather {
+        replicas: &[3],
+        clients: (3, 5),
+        outsider: 1000,
+        double: 250,
+        restart: 40,
+        feed: 5,
+        forget: 0,
+        expire: 5,
+        loss: 20,
+        ..Weather::RESTARTS
+    };
+    /// Attempts are interrupted and tried again, on few replicas.
+    pub const RETRIES: Weather = Weather {
+        replicas: &[3],
+        loss: 120,
+        double: 20,
+        restart: 4,
+        expire: 60,
+        kill: 10,
+        steps: 220,
+        blobs: 0,
+        kinds: [5, 2, 3, 1, 2],
+        ..Weather::MIXED
+    };
+    /// One key, many writes, short lineages.
+    pub const HOT: Weather = Weather { clients: (4, 6), steps: 320, lineage: &[2], ..Weather::RETRIES };
+    /// Nodes lose their disks.
+    pub const WIPES: Weather = Weather { replicas: &[3, 3, 5], wipe: 15, steps: 220, blobs: 0, ..Weather::MIXED };
+    /// Keys are deleted, and tombstones dropped.
+    pub const BURIALS: Weather = Weather {
+        replicas: &[2, 3],
+        clients: (3, 5),
+        bury: 80,
+        feed: 120,
+        steps: 300,
+        loss: 20,
+        blobs: 0,
+        kinds: [3, 3, 0, 5, 3],
+        ..Weather::MIXED
+    };
+    /// Everything at once.
+    pub const ALL: Weather =
+        Weather { wipe: 6, bury: 40, feed: 60, steps: 260, kinds: [3, 3, 2, 4, 3], ..Weather::MIXED };
+    /// What the long run goes through, seed by seed.
+    pub const EVERY: [Weather; 8] = [
+        Weather::MIXED,
+        Weather::RESTARTS,
+        Weather::REUSE,
+        Weather::RETRIES,
+        Weather::HOT,
+        Weather::WIPES,
+        Weather::BURIALS,
+        Weather::ALL,
+    ];
+
+    /// The same with some of its odds changed: none of it, or more.
+    pub fn shaken(mut self, rng: &mut Rng) -> Self {
+        let all = [
+            &mut self.loss,
+            &mut self.double,
+            &mut self.restart,
+            &mut self.kill,
+            &mut self.deadline,
+            &mut self.expire,
+            &mut self.forget,
+            &mut self.feed,
+            &mut self.settle,
+            &mut self.slow,
+            &mut self.wipe,
+            &mut self.bury,
+        ];
+        for odds in all {
+            *odds = *odds * rng.pick(&[0, 1, 1, 2, 2, 2, 4]) / 2;
+        }
+        self
+    }
+}
+
+/// What is weakened: rules of the register, and duties of those around it.
+#[derive(Clone, Copy, Debug)]
+pub struct Weakened {
+    /// The register's rules.
+    pub rules: Rules,
+    /// The feed teaches tentative records as well.
+    pub teaches_tentative: bool,
+    /// A wiped node votes at once.
+    pub votes_at_once: bool,
+    /// A wiped node learns what it finds without settling it first, and votes.
+    pub copies_tentative: bool,
+    /// A wiped node learns in the epoch before its own, from members that have not left that one.
+    pub joins_without_epoch: bool,
+    /// Answers leave before what was decided is durable.
+    pub answers_early: bool,
+    /// Tombstones are dropped without a new epoch.
+    pub buries_without_epoch: bool,
+    /// Tombstones are dropped without raising the floor over them.
+    pub buries_without_floor: bool,
+    /// Replicas grant records whose blob they do not hold.
+    pub grants_without_blob: bool,
+}
+
+impl Weakened {
+    /// Nothing is.
+    pub const NOT: Weakened = Weakened {
+        rules: Rules::CONTRACT,
+        teaches_tentative: false,
+        votes_at_once: false,
+        copies_tentative: false,
+        joins_without_epoch: false,
+        answers_early: false,
+        buries_without_epoch: false,
+        buries_without_floor: false,
+        grants_without_blob: false,
+    };
+}
