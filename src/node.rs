@@ -6,7 +6,6 @@
 //! store drains; exit 0. A second signal, or the deadline, ends it at once with exit 1.
 
 mod error;
-mod files;
 mod keys;
 mod running;
 mod status;
@@ -37,7 +36,7 @@ fn run(configs: Vec<Config>, may_make_cluster_key: bool) -> ExitCode {
     if let Some(config) = configs.first() {
         init_log(&config.node.log);
     }
-    files::raise_limit();
+    crate::disk::handles::raise_limit();
     let result = actix_rt::System::new().block_on(live(configs, may_make_cluster_key));
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub mod crash;
+pub mod handles;
 pub mod keydir;
 pub mod place;
 pub mod real;

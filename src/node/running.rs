@@ -1,7 +1,6 @@
 //! One running node: what it is made of, and in which order that starts and ends.
 
 use super::error::NodeError;
-use super::files;
 use super::keys;
 use super::status::{Fixed, NodeStatus};
 use crate::actors::gate::{Identity, PeerGate, Vitals};
@@ -15,7 +14,7 @@ use crate::actors::threads::Threads;
 use crate::base::Budget;
 use crate::config::Config;
 use crate::disk::real::LockGuard;
-use crate::disk::{Disk, RealDisk, place};
+use crate::disk::{Disk, RealDisk, handles, place};
 use crate::http::{self, HttpSettings, Readiness, Shared, StoreLinks, Worker};
 use crate::seal::keyring::Keyring;
 use crate::store::{self, Options, Store};
@@ -235,7 +234,7 @@ fn http_settings(config: &Config, workers: usize) -> HttpSettings {
         idle_timeout: http.idle_timeout,
         head_timeout: http.header_timeout,
         keep_alive: http.keep_alive,
-        connections_max: files::connections_for(http.connections_max),
+        connections_max: handles::connections_for(http.connections_max),
         connections_per_address_max: http.connections_per_address_max,
         linger: http.linger,
         drain_timeout: http.drain_timeout,
