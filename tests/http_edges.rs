@@ -362,7 +362,7 @@ fn operations() {
 
 #[test]
 fn what_clients_send_wrong_is_no_error_of_ours() {
-    let node = Node::start();
+    let mut node = Node::start();
     for garbage in
         [&b"\x16\x03\x01\x02\x00\x01\x00"[..], b"GET / HTTP/9.9\r\n\r\n", b"\r\n\r\n\r\n", b"GET /\0 HTTP/1.1\r\n\r\n"]
     {
@@ -372,7 +372,27 @@ fn what_clients_send_wrong_is_no_error_of_ours() {
         conn.end_sending();
         let _ = conn.answer(false);
     }
-    assert_eq!(node.get("/healthz").status, 200);
+    let mut cut = node.connect();
+    cut.send("PUT /v1/objects/cargas/cut HTTP/1.1\r\nHost: boveda\r\nContent-Length: 9\r\n\r\nabc").expect("sends");
+    cut.end_sending();
+    let _ = cut.answer(false);
+    let mut gone = node.connect();
+    gone.send("PUT /v1/objects/cargas/gone HTTP/1.1\r\nHost: boveda\r\nContent-Length: 900000\r\n\r\nabc")
+        .expect("sends");
+    drop(gone);
+    let mut chunked = node.connect();
+    chunked
+        .send("PUT /v1/objects/cargas/x HTTP/1.1\r\nHost: b\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+        .expect("sends");
+    let _ = chunked.answer(false);
+    assert_eq!(node.upload("large", &[7; 4 << 20]).status, 200);
+    let mut left = node.connect();
+    left.send("GET /descargar/large HTTP/1.1\r\nHost: boveda\r\n\r\n").expect("sends");
+    assert_eq!(left.head().expect("a head").status, 200);
+    drop(left);
+    assert_eq!(node.ask("POST", "/cargar", &[("Content-Type", common::FORM)], b"--no form").status, 400);
+    // Its last request has ended when it has stopped.
+    assert!(node.stop().success());
     let errors: Vec<String> = node.log().lines().filter(|line| line.contains(" ERROR ")).map(str::to_owned).collect();
     assert_eq!(errors, Vec::<String>::new());
 }

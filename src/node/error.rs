@@ -46,8 +46,11 @@ pub enum NodeError {
         #[source]
         source: io::Error,
     },
+    /// There is nothing to check.
+    #[error("no data directory in {}: name one with node.data (--data)", .0.display())]
+    NoData(PathBuf),
     /// A listener could not be opened.
-    #[error("cannot listen on {addr}: {source}; stop the program that uses it, or change {setting}")]
+    #[error("cannot listen on {addr}: {source}; {}", listen_remedy(.source, .setting))]
     Listen {
         /// The address.
         addr: SocketAddr,
@@ -87,6 +90,15 @@ pub enum NodeError {
     /// The store's actor did not answer.
     #[error("the store's actor has ended early")]
     NoActor,
+}
+
+fn listen_remedy(error: &io::Error, setting: &str) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => format!("stop the program that uses it, or change {setting}"),
+        io::ErrorKind::AddrNotAvailable => format!("set {setting} to an address of this machine"),
+        io::ErrorKind::PermissionDenied => format!("set {setting} to a port above 1023, or allow this user that one"),
+        _ => format!("check {setting}"),
+    }
 }
 
 fn remedy(error: &StoreError) -> &'static str {

@@ -26,7 +26,7 @@ pub fn verify(config: Config, json: bool) -> ExitCode {
             match error {
                 NodeError::Locked(_) => ExitCode::from(EXIT_BUSY),
                 NodeError::Store { source: StoreError::ForeignKey { .. }, .. } => ExitCode::from(EXIT_WRONG_KEY),
-                NodeError::Data { op: "find a data directory in", .. } => ExitCode::from(EXIT_NOT_FOUND),
+                NodeError::NoData(_) => ExitCode::from(EXIT_NOT_FOUND),
                 _ => ExitCode::FAILURE,
             }
         }
@@ -36,8 +36,7 @@ pub fn verify(config: Config, json: bool) -> ExitCode {
 fn check(config: &Config, json: bool) -> Result<Summary, NodeError> {
     let dir = &config.node.data;
     if !keys::is_made(dir)? {
-        let source = std::io::ErrorKind::NotFound.into();
-        return Err(NodeError::Data { op: "find a data directory in", path: dir.clone(), source });
+        return Err(NodeError::NoData(dir.clone()));
     }
     let _lock = RealDisk::lock(dir).map_err(|source| match source.kind() {
         std::io::ErrorKind::WouldBlock => NodeError::Locked(dir.clone()),
