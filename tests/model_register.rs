@@ -133,8 +133,10 @@ mod shown {
         wiped_node_copies_tentative: Weather::WIPES, Weakened { copies_tentative: true, ..C };
         wiped_node_joins_without_epoch: Weather::WIPES, Weakened { joins_without_epoch: true, ..C };
         lower_epochs_answered: Weather::WIPES, without(|r| r.epoch_refused = false);
+        member_list_changed_at_once: Weather::CHANGES, Weakened { changes_at_once: true, ..C };
+        member_list_changed_without_settling: Weather::CHANGES, Weakened { changes_without_settling: true, ..C };
         answered_before_durable: Weather::RESTARTS, Weakened { answers_early: true, ..C };
         tombstone_dropped_without_epoch: Weather::BURIALS, Weakened { buries_without_epoch: true, ..C };
-        tombstone_dropped_without_floor: Weather::BURIALS, Weakened { buries_without_floor: true, ..C };
+        tombstone_dropped_without_floor: Weather { outsider: 1000, ..Weather::BURIALS }, Weakened { buries_without_floor: true, ..C };
     }
 }
