@@ -44,6 +44,7 @@ impl World {
             node = self.nodes.len() - 1;
         }
         self.clients[client].begun = Some(self.now);
+        self.tally.called += 1;
         let epoch = self.known_epoch(node);
         let members = Arc::clone(&self.epochs[epoch]);
         let plan = self.clients[client].plan;

@@ -72,6 +72,18 @@ impl Weather {
         kinds: [4, 3, 3, 2, 4],
         lineage: &[8, 8, 2],
     };
+    /// Nothing goes wrong; answers come in any order, and calls get in each other's way.
+    pub const QUIET: Weather = Weather {
+        steps: 4000,
+        loss: 0,
+        double: 0,
+        restart: 0,
+        kill: 0,
+        deadline: 0,
+        expire: 0,
+        lineage: &[8],
+        ..Weather::MIXED
+    };
     /// Nodes restart often.
     pub const RESTARTS: Weather = Weather { restart: 45, forget: 20, feed: 10, kill: 0, blobs: 0, ..Weather::MIXED };
     /// Coordinators that keep no promises themselves restart, and hand out their ballots again.

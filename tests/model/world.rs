@@ -39,6 +39,7 @@ pub struct Client {
 pub struct Tally {
     pub histories: u64,
     pub steps: u64,
+    pub called: u64,
     pub written: u64,
     pub by_lineage: u64,
     pub refused: u64,
@@ -56,6 +57,7 @@ impl Tally {
     pub fn add(&mut self, other: &Tally) {
         self.histories += other.histories;
         self.steps += other.steps;
+        self.called += other.called;
         self.written += other.written;
         self.by_lineage += other.by_lineage;
         self.refused += other.refused;
