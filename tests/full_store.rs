@@ -66,6 +66,16 @@ fn name(n: u64) -> ObjectName {
 }
 
 #[test]
+fn a_fast_upload_does_not_outrun_the_look_at_the_disk() {
+    let bench = Bench::new(RESERVE + MIB);
+    let mut upload = bench.store.begin_upload(name(0), NewObject::default(), None, None).expect("there is room");
+    let piece = [Bytes::from(vec![7; BODY])];
+    let taken = (0..1000).find(|_| matches!(upload.append(&piece), Err(StoreError::Full)));
+    // Nobody has asked the disk again, and its figure has not moved: what was admitted was counted.
+    assert!(taken.is_some_and(|n| n > 0 && n * BODY as u64 <= MIB), "{taken:?} pieces in a room of 1 MiB");
+}
+
+#[test]
 fn a_fast_writer_does_not_outrun_the_look_at_the_disk() {
     let bench = Bench::new(RESERVE + MIB);
     let taken = bench.fill();
