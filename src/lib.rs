@@ -11,7 +11,7 @@
 //! | `disk` | the file system, real and simulated | `base` |
 //! | `register` | how the copies of a key agree: decisions without I/O | `base` |
 //! | `store` | the store as plain synchronous code | `base` `seal` `disk` |
-//! | `actors` | StoreActor, ReplicaActors, their keeper and messages | `base` `seal` `wire` `store` |
+//! | `actors` | StoreActor, ReplicaActors, their keeper and messages | `base` `seal` `wire` `store` `register` |
 //! | `http` | actix-web: routes, errors, the peer listener | `base` `wire` `actors` |
 //! | `cli` | commands | `base` `config` `disk` `store` (verify only) |
 //! | `node` | builds a node; owns start and shutdown order | everything |

@@ -51,6 +51,11 @@ impl Log {
     }
 }
 
+/// Whatever hangs fails.
+async fn soon<T>(work: impl Future<Output = T>) -> T {
+    actix_rt::time::timeout(common::DEADLINE, work).await.expect("in time")
+}
+
 /// Says when it is dropped.
 struct Dropped(Log, &'static str);
 
@@ -243,17 +248,17 @@ async fn a_guard_in_the_actor_tells_of_its_panic_and_of_nothing_else() {
     drop(restarts);
     let (in_handler, first) = guarded(2);
     in_handler.do_send(act(|_, _| panic!("on purpose")));
-    assert_eq!(deaths.recv().await, Some(first));
+    assert_eq!(soon(deaths.recv()).await, Some(first));
     let (in_future, second) = guarded(3);
     let (go, told) = oneshot::channel();
     in_future.do_send(Within { go: told, then: || panic!("on purpose") });
     go.send(()).expect("it waits");
-    assert_eq!(deaths.recv().await, Some(second));
+    assert_eq!(soon(deaths.recv()).await, Some(second));
 
     // Guards know their keeper weakly: it ends with its last address, and a later death is told to nobody.
     let (orphan, _) = guarded(4);
     drop(keeper);
-    assert_eq!(deaths.recv().await, None, "the keeper ended");
+    assert_eq!(soon(deaths.recv()).await, None, "the keeper ended");
     assert_eq!(orphan.send(act(|_, _| panic!("on purpose"))).await, Err(MailboxError::Closed));
 }
 
@@ -415,7 +420,7 @@ async fn a_dropped_request_skips_its_message_and_not_the_work_that_began() {
     assert_eq!(log.count("begun"), 1);
     drop(request);
     go.send(()).expect("the work waits");
-    assert_eq!(finished.await, Ok(()), "begun work runs on");
+    assert_eq!(soon(finished).await, Ok(()), "begun work runs on");
 }
 
 #[actix::test]
@@ -427,7 +432,7 @@ async fn a_timeout_ends_the_wait_and_not_the_work() {
     assert_eq!(request.await, Err(MailboxError::Timeout));
     assert_eq!(address.send(read()).timeout(common::DEADLINE).await, Ok(0), "the next one is answered");
     go.send(()).expect("the work waits");
-    assert_eq!(finished.await, Ok(()));
+    assert_eq!(soon(finished).await, Ok(()));
 }
 
 /// Sends itself another message until the time is over.
@@ -453,7 +458,7 @@ async fn a_busy_mailbox_holds_timers_up() {
         });
     }));
     address.do_send(busy_until(Instant::now() + Duration::from_millis(20)));
-    assert_eq!(timer.await, Ok(()));
+    assert_eq!(soon(timer).await, Ok(()));
     assert_eq!(log.take(), ["started", "mailbox empty", "timer"]);
 }
 
@@ -470,7 +475,7 @@ async fn an_actor_ends_with_its_last_address_unless_timers_keep_it() {
     let weak = address.downgrade().recipient::<Do>();
     assert_eq!(weak.upgrade().expect("it has an address").send(read()).await, Ok(0));
     drop(address);
-    assert!(gone.await.is_err(), "its value was dropped");
+    assert!(soon(gone).await.is_err(), "its value was dropped");
     assert!(weak.upgrade().is_none(), "a weak recipient holds nobody");
     assert_eq!(log.take(), ["started", "stopping", "stopped", "dropped"]);
 
@@ -489,10 +494,10 @@ async fn an_actor_ends_with_its_last_address_unless_timers_keep_it() {
     drop(address);
     let mut unreachable = 0;
     while unreachable < 5 {
-        unreachable += u32::from(ticks.recv().await.expect("it lives on"));
+        unreachable += u32::from(soon(ticks.recv()).await.expect("it lives on"));
     }
     drop(ticks);
-    assert!(gone.await.is_err());
+    assert!(soon(gone).await.is_err());
     assert_eq!(log.take(), ["started", "stopped", "dropped"], "terminated, and not restarted");
 }
 

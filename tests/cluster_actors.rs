@@ -11,7 +11,7 @@ use boveda::config;
 use boveda::node::Running;
 use common::cluster::{new_ring, path};
 use common::relay::{Fate, Relay, Way};
-use common::{Conn, Dice, eventually};
+use common::{Conn, DEADLINE, Dice, eventually};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -54,9 +54,10 @@ impl Hosts {
                 drop(tell);
                 // Told or forgotten: the test is over.
                 let _ = stopped.await;
-                for node in running {
-                    node.stop().await.expect("the node ends in order");
-                }
+                let ended = futures::future::join_all(running.into_iter().map(Running::stop));
+                // A drain waits for what is under way: for ever, if the test failed because that is stuck.
+                let ended = actix_rt::time::timeout(DEADLINE, ended).await.expect("the nodes end");
+                ended.into_iter().for_each(|ended| ended.expect("in order"));
             });
         });
         let nodes = told.iter().collect();

@@ -2,12 +2,12 @@
 
 mod common;
 
-use common::cluster::{Cluster, Expected, put_is_answered};
+use common::cluster::{Cluster, Expected, next_millisecond, put_is_answered};
 use common::{DEADLINE, Dice, eventually};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 /// What the writers and whoever kills the nodes share.
 #[derive(Default)]
@@ -54,7 +54,6 @@ impl Round {
             let key = format!("w{writer}/{key:05}");
             let len = if n % 12 == 0 { 70_000 + dice.below(200_000) } else { dice.below(4_000) };
             let body = dice.bytes(len as usize);
-            // Writes within a millisecond on two nodes are concurrent: the clocks decide nothing then.
             next_millisecond();
             self.put(&mut turn, &key, &body);
             written.insert(key, Some(body));
@@ -65,14 +64,6 @@ impl Round {
     fn more_answers(&self, count: u64) {
         let before = self.answered.load(Ordering::SeqCst);
         eventually("writes to be answered", || (self.answered.load(Ordering::SeqCst) >= before + count).then_some(()));
-    }
-}
-
-fn next_millisecond() {
-    let now = || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
-    let begin = now();
-    while now() <= begin {
-        std::thread::yield_now();
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::cluster::{Cluster, Expected, path};
+use common::cluster::{Cluster, Expected, next_millisecond, path};
 use common::{Dice, eventually};
 use std::sync::Barrier;
 
@@ -81,6 +81,36 @@ fn concurrent_writes_of_one_key_end_as_one_record() {
             assert!(answer.body == answers[0].body, "k{key} differs");
             assert_eq!(answer.header("etag"), answers[0].header("etag"), "k{key}");
         }
+    }
+}
+
+#[test]
+fn what_parted_nodes_wrote_ends_as_the_later_of_both() {
+    const KEYS: usize = 120;
+    let cluster = Cluster::start(3);
+    let mut expected = Expected::new();
+    // In the second round every key has a common past.
+    for round in 0..2 {
+        cluster.part();
+        // None of the two knows of the other's write; which one is the later changes from key to key.
+        let both = |key: usize| [key % 3, (key + 1 + key / 3 % 2) % 3];
+        for nth in [0, 1] {
+            next_millisecond();
+            for key in 0..KEYS {
+                let (name, at) = (format!("p{key}"), both(key)[nth]);
+                if nth == 1 && key % 10 == 3 && round == 1 {
+                    assert_eq!(cluster.nodes[at].delete(&path(&name)).status, 204, "{name}");
+                    expected.insert(name, None);
+                    continue;
+                }
+                let len = if key.is_multiple_of(15) { INLINE_MAX + key } else { 40 + key };
+                let body = Dice((round * 2 + nth) as u64 * 1_000 + key as u64).bytes(len);
+                cluster.put(at, &name, &body);
+                expected.insert(name, Some(body));
+            }
+        }
+        cluster.heal();
+        cluster.holds(&expected);
     }
 }
 

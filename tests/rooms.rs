@@ -12,7 +12,7 @@ const ALLOWED: [(&str, &[&str]); 11] = [
     ("disk", &["base"]),
     ("register", &["base"]),
     ("store", &["base", "seal", "disk"]),
-    ("actors", &["base", "seal", "wire", "store"]),
+    ("actors", &["base", "seal", "wire", "store", "register"]),
     ("http", &["base", "seal", "wire", "actors"]),
     ("cli", &["base", "config", "disk", "seal", "store", "node"]),
     ("node", &["base", "config", "wire", "seal", "disk", "store", "actors", "http"]),

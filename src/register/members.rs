@@ -4,6 +4,10 @@
 //! - A list has 1 to `VOTERS_MAX` voters, each once.
 //! - A majority is always one of the configured voters. While the list changes it is a majority of
 //!   the old list and of the new one.
+//!
+//! To change the list: an epoch of both lists begins; once no majority of the old list is left to the
+//! epoch before (`in_every_majority` of those that entered), every key is stored again in it
+//! (`Read::settle`); then the epoch of the new list begins.
 
 use crate::base::{Epoch, Incarnation};
 

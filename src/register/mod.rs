@@ -17,6 +17,11 @@
 //! | `slot` `message` | what is kept and what is said |
 //! | `rules` | the sentences that the model's tests switch off |
 //!
+//! A replica: read the key's newest decided slot, `Acceptor::decide`, commit what the decision says, then answer.
+//! A coordinator: `Write::new` or `Read::new`, `begin` with a `Fresh`, carry out the actions, hand in what comes
+//! as events, `begin` again when told to, `deadline` when the client's time is up; until `Action::Done`.
+//! Both: `Stamps::observe` the stamp of every message and answer before the next ballot is drawn.
+//!
 //! Invariants
 //! - Two records are never chosen at one ballot; what is chosen is in the history of every later one.
 //! - An answered write has taken effect once; a refused one never; an unknown one at most once.

@@ -4,6 +4,7 @@
 //! - What is returned is chosen: marked so at the highest ballot of a majority, or reported at
 //!   exactly that ballot by a majority, or settled by this read.
 //! - What is settled is the record found by the settling Prepare, never the one that Query found.
+//! - What `settle` returns was stored by a majority of these very members, under the ballot returned.
 //!
 //! To drive it: `begin`; hand in what comes as `on`; do the actions. At first only the preferred
 //! voters are asked (a majority that is near); the others when that does not decide.
@@ -31,6 +32,7 @@ pub enum ReadOutcome<R> {
     NoMajority,
 }
 
+#[derive(Clone, Debug)]
 struct Query<R> {
     attempt: Attempt,
     asked: Votes,
@@ -39,6 +41,7 @@ struct Query<R> {
     best: Option<Slot<R>>,
 }
 
+#[derive(Clone, Debug)]
 enum Phase<R> {
     /// Between rounds; whether the next one settles.
     Idle {
@@ -49,6 +52,7 @@ enum Phase<R> {
 }
 
 /// The coordinator of one read.
+#[derive(Clone, Debug)]
 pub struct Read<R> {
     rules: Rules,
     members: Arc<Members>,
@@ -57,6 +61,7 @@ pub struct Read<R> {
     /// What Query found, once a majority answered.
     queried: Option<Slot<R>>,
     settling: Option<Traced<R>>,
+    always_settle: bool,
     tries: u32,
     done: bool,
 }
@@ -81,12 +86,14 @@ impl<R: Value> Read<R> {
             phase: Phase::Idle { settle: false },
             queried: None,
             settling: None,
+            always_settle: false,
             tries: 0,
             done: false,
         }
     }
 
-    /// Settles whatever is there, without asking first: for a record seen tentative for long.
+    /// Stores again whatever is there, without asking first: for a record seen tentative for long, and for
+    /// every key before an epoch of joint majorities ends.
     pub fn settle(members: Arc<Members>) -> Self {
         Self::settle_with_rules(members, Rules::CONTRACT)
     }
@@ -95,7 +102,7 @@ impl<R: Value> Read<R> {
     #[doc(hidden)]
     pub fn settle_with_rules(members: Arc<Members>, rules: Rules) -> Self {
         let read = Self::with_rules(members, &[], rules);
-        Read { phase: Phase::Idle { settle: true }, ..read }
+        Read { phase: Phase::Idle { settle: true }, always_settle: true, ..read }
     }
 
     /// Begins a round: at the start, after `Action::Retry`, after `renew`.
@@ -163,14 +170,14 @@ impl<R: Value> Read<R> {
 
     /// Another round from the start: somebody else may have settled it meanwhile.
     fn retry(&mut self, out: &mut Vec<Action<R, ReadOutcome<R>>>) {
-        self.phase = Phase::Idle { settle: false };
+        self.phase = Phase::Idle { settle: self.always_settle };
         self.prefer = self.members.all();
         self.tries = self.tries.saturating_add(1);
         out.push(Action::Retry { tries: self.tries });
     }
 
     fn superseded(&mut self, epoch: Epoch, out: &mut Vec<Action<R, ReadOutcome<R>>>) {
-        self.phase = Phase::Idle { settle: false };
+        self.phase = Phase::Idle { settle: self.always_settle };
         out.push(Action::Renew { epoch });
     }
 

@@ -111,6 +111,7 @@ pub(super) enum Progress<R> {
     Superseded(Epoch),
 }
 
+#[derive(Clone, Debug)]
 pub(super) struct Round<R> {
     members: Arc<Members>,
     rules: Rules,

@@ -62,6 +62,7 @@ pub enum WriteOutcome<R> {
     NoMajority,
 }
 
+#[derive(Clone, Debug)]
 struct Own<R> {
     id: WriteId,
     ballot: Ballot,
@@ -80,6 +81,7 @@ enum Verdict<R> {
 }
 
 /// The coordinator of one write.
+#[derive(Clone, Debug)]
 pub struct Write<R, I> {
     intent: I,
     rules: Rules,

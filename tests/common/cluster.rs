@@ -9,6 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 
 /// Pauses that suit a test: lost peers are tried again at once, heartbeats are seen.
@@ -43,6 +44,16 @@ pub fn put_is_answered(to: SocketAddr, key: &str, body: &[u8]) -> io::Result<boo
     let answer = Conn::open(to)?.ask("PUT", &path(key), &[], body)?;
     assert!(matches!(answer.status, 200 | 201 | 503), "{key}: {answer:?}");
     Ok(answer.status != 503)
+}
+
+/// Ends in a later millisecond than it began: two writes on two nodes within one are concurrent, and the
+/// clocks decide nothing then.
+pub fn next_millisecond() {
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
+    let begin = now();
+    while now() <= begin {
+        std::thread::yield_now();
+    }
 }
 
 /// A directory with a key ring of its own.
@@ -96,6 +107,21 @@ impl Cluster {
         self.nodes[at].kill9();
         // Somebody else may get its port.
         self.lead(at, None);
+    }
+
+    /// Cuts every link. The nodes see that their peers are away.
+    pub fn part(&self) {
+        self.relays.values().for_each(|relay| relay.lead_to(None));
+        for from in 0..self.nodes.len() {
+            let is_down = |peer: &Value| peer["link"] == "down";
+            let all_down = || self.status(from)["peers"].as_array().is_some_and(|peers| peers.iter().all(is_down));
+            eventually("the links to be seen as down", || all_down().then_some(()));
+        }
+    }
+
+    /// Mends every link.
+    pub fn heal(&self) {
+        (0..self.nodes.len()).for_each(|at| self.lead(at, Some(self.nodes[at].peer())));
     }
 
     fn lead(&self, at: usize, target: Option<SocketAddr>) {

@@ -5,7 +5,7 @@ use super::value::Val;
 use super::world::{Packet, World, attempt};
 use boveda::base::{Ballot, Epoch, Incarnation, Stamp};
 use boveda::register::{
-    Answer, Attempt, Burial, Join, Members, Message, NodeState, Read, Reply, Request, Rules, Slot, Traced,
+    Answer, Attempt, Burial, Join, Members, Message, NodeState, Read, Reply, Request, Rules, Slot, Traced, Votes,
 };
 use std::sync::Arc;
 
@@ -28,11 +28,20 @@ pub struct BurialChore {
     begun: bool,
 }
 
+/// A member list on its way to become another one.
+pub struct ChangeChore {
+    /// The epoch of both lists, and the list after it.
+    both: Arc<Members>,
+    after: Vec<Incarnation>,
+    old: Arc<Members>,
+    entered: Votes,
+}
+
 impl World {
     /// A node teaches another one what it holds as chosen.
     pub fn feed(&mut self) {
-        let at = self.rng.below(self.replicas);
-        let to = self.nodes[self.rng.below(self.replicas)].inc;
+        let at = self.rng.below(self.nodes.len());
+        let to = self.nodes[self.rng.below(self.nodes.len())].inc;
         self.commit(at);
         let node = &self.nodes[at];
         let lesson = node.slot.lesson(node.state.epoch, attempt(0));
@@ -44,7 +53,7 @@ impl World {
     }
 
     pub fn settle(&mut self) {
-        let at = self.rng.below(self.replicas);
+        let at = self.rng.below(self.nodes.len());
         if !self.nodes[at].slot.chosen && self.settles < 4 {
             self.settles += 1;
             self.tally.settled += 1;
@@ -118,6 +127,7 @@ impl World {
                 self.learn_all(node);
             }
         }
+        self.change_hears(from, epoch);
         let before = self.weak.buries_without_epoch;
         let Some(chore) = self.burial.as_mut().filter(|c| c.begun && !before) else { return };
         chore.burial.entered(from, epoch);
@@ -156,6 +166,55 @@ impl World {
         self.commit(node);
         self.join = None;
         self.tally.joined += 1;
+    }
+
+    /// The node outside takes the place of one inside; or the next step of it. Once in a history.
+    pub fn change(&mut self) {
+        if let Some(chore) = &self.change {
+            let epoch = chore.both.epoch();
+            self.net.extend(chore.old.voters().iter().map(|to| Packet::Enter { to: *to, epoch }));
+            let entered = chore.old.in_every_majority(chore.entered);
+            if self.latest().epoch() == epoch && entered {
+                if self.weak.changes_without_settling {
+                    return self.moved();
+                }
+                if !self.coords.iter().any(|c| matches!(c.machine, Machine::Move(_))) {
+                    let read = Read::settle_with_rules(Arc::clone(&chore.both), self.weak.rules);
+                    let at = self.rng.below(self.nodes.len());
+                    self.spawn(at, None, Machine::Move(read));
+                }
+            }
+            return;
+        }
+        let Some(outside) = self.nodes.get(self.replicas).map(|n| n.inc) else { return };
+        let old = self.latest();
+        let mut after = old.voters().to_vec();
+        after[self.rng.below(self.replicas)] = outside;
+        let epoch = Epoch(old.epoch().0 + 1);
+        let both = if self.weak.changes_at_once {
+            Members::new(epoch, &after)
+        } else {
+            Members::joint(epoch, old.voters(), &after)
+        };
+        let both = Arc::new(both.expect("a list"));
+        self.epochs.push(Arc::clone(&both));
+        self.change = Some(ChangeChore { both, after, old, entered: Votes::default() });
+    }
+
+    fn change_hears(&mut self, from: Incarnation, epoch: Epoch) {
+        if let Some(chore) = self.change.as_mut().filter(|c| epoch >= c.both.epoch()) {
+            chore.entered = chore.entered.with(chore.old.only(from));
+        }
+    }
+
+    /// A majority of both lists has stored the key: the new list stands alone.
+    pub fn moved(&mut self) {
+        let Some(chore) = &self.change else { return };
+        if self.latest().epoch() == chore.both.epoch() {
+            let epoch = Epoch(chore.both.epoch().0 + 1);
+            self.epochs.push(Arc::new(Members::new(epoch, &chore.after).expect("a list")));
+            self.tally.changed += 1;
+        }
     }
 
     /// A tombstone that is chosen goes its way; or the next step of it.

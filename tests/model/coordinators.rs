@@ -12,6 +12,8 @@ pub enum Machine {
     Read(Read<Val>),
     /// A joining node learns the key.
     CatchUp(Read<Val>),
+    /// The key is stored again, by both lists.
+    Move(Read<Val>),
 }
 
 pub struct Coordinator {
@@ -42,6 +44,7 @@ impl World {
             node = self.nodes.len() - 1;
         }
         self.clients[client].begun = Some(self.now);
+        self.tally.called += 1;
         let epoch = self.known_epoch(node);
         let members = Arc::clone(&self.epochs[epoch]);
         let plan = self.clients[client].plan;
@@ -155,7 +158,7 @@ impl World {
                     let members = Arc::clone(&self.epochs[usize::try_from(epoch).expect("few epochs")]);
                     match &mut self.coords[at].machine {
                         Machine::Write(write) => write.renew(members),
-                        Machine::Read(read) | Machine::CatchUp(read) => read.renew(members),
+                        Machine::Read(read) | Machine::CatchUp(read) | Machine::Move(read) => read.renew(members),
                     }
                     self.coords[at].waits = true;
                 }
@@ -181,6 +184,9 @@ impl World {
         {
             let node = self.coords[at].node;
             return self.caught_up(node, *ballot, *state);
+        }
+        if let (Machine::Move(_), End::Read(ReadOutcome::Found { .. })) = (&self.coords[at].machine, &end) {
+            return self.moved();
         }
         let Some(client) = self.coords[at].client else { return };
         self.note(|| match &end {
@@ -246,7 +252,9 @@ impl Machine {
     fn on(&mut self, event: Event<Val>, out: &mut Vec<Action<Val, End>>) {
         match self {
             Machine::Write(_) => self.with(out, |w, o| w.on(event, o), |_, _| ()),
-            Machine::Read(_) | Machine::CatchUp(_) => self.with(out, |_, _| (), |r, o| r.on(event, o)),
+            Machine::Read(_) | Machine::CatchUp(_) | Machine::Move(_) => {
+                self.with(out, |_, _| (), |r, o| r.on(event, o))
+            }
         }
     }
 
@@ -266,7 +274,7 @@ impl Machine {
                 write(machine, &mut own);
                 out.extend(own.into_iter().map(|action| action.map(End::Write)));
             }
-            Machine::Read(machine) | Machine::CatchUp(machine) => {
+            Machine::Read(machine) | Machine::CatchUp(machine) | Machine::Move(machine) => {
                 let mut own = Vec::new();
                 read(machine, &mut own);
                 out.extend(own.into_iter().map(|action| action.map(End::Read)));

@@ -38,6 +38,8 @@ pub struct Weather {
     pub bury: u32,
     /// A node without a replica coordinates too; of the histories.
     pub outsider: u32,
+    /// A node takes the place of another one in the member list.
+    pub change: u32,
     /// Writes with a blob, of all writes.
     pub blobs: u32,
     /// Puts without a condition, puts if absent, puts if equal, deletes, reads: shares of clients.
@@ -65,9 +67,22 @@ impl Weather {
         wipe: 0,
         bury: 0,
         outsider: 300,
+        change: 0,
         blobs: 150,
         kinds: [4, 3, 3, 2, 4],
         lineage: &[8, 8, 2],
+    };
+    /// Nothing goes wrong; answers come in any order, and calls get in each other's way.
+    pub const QUIET: Weather = Weather {
+        steps: 4000,
+        loss: 0,
+        double: 0,
+        restart: 0,
+        kill: 0,
+        deadline: 0,
+        expire: 0,
+        lineage: &[8],
+        ..Weather::MIXED
     };
     /// Nodes restart often.
     pub const RESTARTS: Weather = Weather { restart: 45, forget: 20, feed: 10, kill: 0, blobs: 0, ..Weather::MIXED };
@@ -113,11 +128,14 @@ impl Weather {
         kinds: [3, 3, 0, 5, 3],
         ..Weather::MIXED
     };
+    /// The member list changes.
+    pub const CHANGES: Weather =
+        Weather { replicas: &[2, 3, 3], outsider: 1000, change: 40, steps: 260, blobs: 0, ..Weather::MIXED };
     /// Everything at once.
     pub const ALL: Weather =
         Weather { wipe: 6, bury: 40, feed: 60, steps: 260, kinds: [3, 3, 2, 4, 3], ..Weather::MIXED };
     /// What the long run goes through, seed by seed.
-    pub const EVERY: [Weather; 8] = [
+    pub const EVERY: [Weather; 9] = [
         Weather::MIXED,
         Weather::RESTARTS,
         Weather::REUSE,
@@ -125,6 +143,7 @@ impl Weather {
         Weather::HOT,
         Weather::WIPES,
         Weather::BURIALS,
+        Weather::CHANGES,
         Weather::ALL,
     ];
 
@@ -164,6 +183,10 @@ pub struct Weakened {
     pub copies_tentative: bool,
     /// A wiped node learns in the epoch before its own, from members that have not left that one.
     pub joins_without_epoch: bool,
+    /// The member list changes at once, without an epoch of both lists.
+    pub changes_at_once: bool,
+    /// The epoch of both lists ends before the key was stored again in it.
+    pub changes_without_settling: bool,
     /// Answers leave before what was decided is durable.
     pub answers_early: bool,
     /// Tombstones are dropped without a new epoch.
@@ -182,6 +205,8 @@ impl Weakened {
         votes_at_once: false,
         copies_tentative: false,
         joins_without_epoch: false,
+        changes_at_once: false,
+        changes_without_settling: false,
         answers_early: false,
         buries_without_epoch: false,
         buries_without_floor: false,

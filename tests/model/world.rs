@@ -1,6 +1,6 @@
 //! The world: nodes, the net between them, the scheduler, and the judgement of what clients saw.
 
-use super::chores::{BurialChore, JoinChore};
+use super::chores::{BurialChore, ChangeChore, JoinChore};
 use super::coordinators::{Coordinator, Machine};
 use super::node::Node;
 use super::rng::Rng;
@@ -39,6 +39,7 @@ pub struct Client {
 pub struct Tally {
     pub histories: u64,
     pub steps: u64,
+    pub called: u64,
     pub written: u64,
     pub by_lineage: u64,
     pub refused: u64,
@@ -49,12 +50,14 @@ pub struct Tally {
     pub settled: u64,
     pub joined: u64,
     pub buried: u64,
+    pub changed: u64,
 }
 
 impl Tally {
     pub fn add(&mut self, other: &Tally) {
         self.histories += other.histories;
         self.steps += other.steps;
+        self.called += other.called;
         self.written += other.written;
         self.by_lineage += other.by_lineage;
         self.refused += other.refused;
@@ -65,6 +68,7 @@ impl Tally {
         self.settled += other.settled;
         self.joined += other.joined;
         self.buried += other.buried;
+        self.changed += other.changed;
     }
 }
 
@@ -80,6 +84,7 @@ pub struct World {
     pub epochs: Vec<Arc<Members>>,
     pub join: Option<JoinChore>,
     pub burial: Option<BurialChore>,
+    pub change: Option<ChangeChore>,
     pub wipes: usize,
     pub settles: usize,
     pub drawn: u64,
@@ -127,6 +132,7 @@ impl World {
             epochs: vec![Arc::new(members)],
             join: None,
             burial: None,
+            change: None,
             wipes: 0,
             settles: 0,
             drawn: 0,
@@ -154,7 +160,7 @@ impl World {
         }
         // The end: no more faults, but what is in the net may still arrive; readers look at the result.
         self.calm = true;
-        self.coords.retain(|c| matches!(c.machine, Machine::CatchUp(_)));
+        self.coords.retain(|c| matches!(c.machine, Machine::CatchUp(_) | Machine::Move(_)));
         for _ in 0..2 {
             self.clients.push(Client { plan: None, begun: None, ended: None, op: None, void: false });
             self.invoke();
@@ -192,7 +198,7 @@ impl World {
         } else if falls(w.expire) {
             self.expire();
         } else if falls(w.forget) {
-            let at = self.rng.below(self.replicas);
+            let at = self.rng.below(self.nodes.len());
             self.note(|| format!("n{} forgets its promises", at + 1));
             self.nodes[at].acceptor.forget_promises();
         } else if falls(w.feed) {
@@ -205,6 +211,8 @@ impl World {
             self.wipe();
         } else if falls(w.bury) {
             self.bury();
+        } else if falls(w.change) {
+            self.change();
         } else if falls(idle * 25) {
             self.invoke();
         } else if falls(self.grouped / 10) {

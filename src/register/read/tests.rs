@@ -146,4 +146,9 @@ fn the_settler_begins_with_prepare() {
     let mut b = Bench { read, out: Vec::new() };
     b.begin(1);
     assert_eq!(b.sent(|r| matches!(r, Request::Prepare(_))), [1, 2, 3]);
+    b.reply(1, Attempt(1), Answer::Refused(Refusal::NoVote));
+    b.reply(2, Attempt(1), Answer::Refused(Refusal::NoVote));
+    assert!(matches!(b.out.last(), Some(Action::Retry { tries: 1 })));
+    b.begin(2);
+    assert_eq!(b.sent(|r| matches!(r, Request::Prepare(_))), [1, 2, 3], "again, and no Query");
 }

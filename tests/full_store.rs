@@ -1,0 +1,122 @@
+//! A disk that fills up: writes stop before it is full, deletes go on, and nothing is lost or poisoned.
+
+use boveda::base::{BucketName, ObjectKey, ObjectName, Secret};
+use boveda::disk::{CrashDisk, Space};
+use boveda::seal::keyring::Keyring;
+use boveda::store::types::NewObject;
+use boveda::store::{Clockwork, Options, Store, StoreError};
+use bytes::Bytes;
+use std::path::Path;
+use std::sync::Arc;
+
+const MIB: u64 = 1 << 20;
+const RESERVE: u64 = 16 * MIB;
+const BODY: usize = 16 * 1024;
+
+struct Bench {
+    store: Store,
+    work: Clockwork,
+    disk: CrashDisk,
+}
+
+impl Bench {
+    fn new(free: u64) -> Self {
+        let disk = CrashDisk::new(1);
+        disk.set_space(space(free));
+        let ring = Arc::new(Keyring::new(vec![(1, Secret::new([9; 32]))]).expect("a key makes a ring"));
+        let options = Options { reserve_bytes: RESERVE, log_bytes: 4 * MIB, ..Options::default() };
+        let (store, work) =
+            boveda::store::open(Arc::new(disk.clone()), Path::new("/data"), ring, None, options).expect("opens");
+        Bench { store, work, disk }
+    }
+
+    fn put(&self, n: u64) -> Result<(), StoreError> {
+        let object = self.store.seal_small(NewObject::default(), &[Bytes::from(vec![7; BODY])])?;
+        let answer = self.store.put(name(n), object);
+        assert!(self.work.committer.turn());
+        boveda::store::store::wait_blocking(answer).map(drop)
+    }
+
+    fn delete(&self, n: u64) -> Result<bool, StoreError> {
+        let answer = self.store.delete(name(n));
+        assert!(self.work.committer.turn());
+        boveda::store::store::wait_blocking(answer).map(|outcome| outcome.existed)
+    }
+
+    /// Puts until the store refuses; how many were taken.
+    fn fill(&self) -> u64 {
+        for n in 0..10_000 {
+            match self.put(n) {
+                Ok(()) => {}
+                Err(StoreError::Full) => return n,
+                Err(other) => panic!("{other}"),
+            }
+        }
+        panic!("a full disk took 10,000 objects")
+    }
+}
+
+fn space(free: u64) -> Space {
+    Space { total: 1000 * MIB, free }
+}
+
+fn name(n: u64) -> ObjectName {
+    let key = ObjectKey::parse(&format!("k{n}")).expect("a key");
+    ObjectName { bucket: BucketName::cargas(), key }
+}
+
+#[test]
+fn a_fast_upload_does_not_outrun_the_look_at_the_disk() {
+    let bench = Bench::new(RESERVE + MIB);
+    let mut upload = bench.store.begin_upload(name(0), NewObject::default(), None, None).expect("there is room");
+    let piece = [Bytes::from(vec![7; BODY])];
+    let taken = (0..1000).find(|_| matches!(upload.append(&piece), Err(StoreError::Full)));
+    // Nobody has asked the disk again, and its figure has not moved: what was admitted was counted.
+    assert!(taken.is_some_and(|n| n > 0 && n * BODY as u64 <= MIB), "{taken:?} pieces in a room of 1 MiB");
+}
+
+#[test]
+fn a_fast_writer_does_not_outrun_the_look_at_the_disk() {
+    let bench = Bench::new(RESERVE + MIB);
+    let taken = bench.fill();
+    // Nobody has asked the disk again, and its figure has not moved: what was admitted was counted.
+    assert!(taken > 0 && taken * BODY as u64 <= MIB, "{taken} objects in a room of 1 MiB");
+    assert!(bench.delete(0).expect("deletes go on"));
+    assert!(bench.store.lookup_cached(&boveda::base::RegisterKey::object(&name(1))).is_some(), "reads go on");
+    assert!(!bench.store.is_poisoned());
+}
+
+#[test]
+fn a_checkpoint_that_may_not_fit_is_put_off_and_poisons_nothing() {
+    let bench = Bench::new(100 * MIB);
+    for n in 0..50 {
+        bench.put(n).expect("there is room");
+    }
+    // Others have filled the disk meanwhile.
+    bench.disk.set_space(space(0));
+    assert!(matches!(bench.store.checkpoint(), Err(StoreError::Full)));
+    assert!(matches!(bench.put(50), Err(StoreError::Full)));
+    assert!(bench.delete(3).expect("deletes go on"));
+    assert!(!bench.store.is_poisoned());
+    bench.disk.set_space(space(100 * MIB));
+    bench.store.checkpoint().expect("there is room again");
+    bench.put(51).expect("and for writes");
+}
+
+#[test]
+fn a_ring_that_cannot_be_emptied_refuses_and_recovers() {
+    let bench = Bench::new(1000 * MIB);
+    let mut n = 0;
+    // The disk is full for the index, while the store has not looked again: the ring fills up.
+    while bench.store.status().log_used_bytes < 3 * MIB + MIB / 2 {
+        bench.put(n).expect("there is room in the ring");
+        n += 1;
+    }
+    bench.disk.set_space(space(0));
+    let refused = (0..1000).find(|n| matches!(bench.delete(*n), Err(StoreError::Full)));
+    assert!(refused.is_some_and(|n| n > 0), "deletes go on while the ring has room: {refused:?}");
+    assert!(!bench.store.is_poisoned());
+    bench.disk.set_space(space(1000 * MIB));
+    bench.store.refresh_space().expect("the disk can be asked");
+    bench.put(n).expect("the index is brought up to the log, and the ring has room");
+}
