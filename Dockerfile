@@ -6,9 +6,11 @@
 FROM docker.io/library/rust:1.95-bookworm AS build
 WORKDIR /src
 COPY . .
-# The target is named so that the flag holds for the program alone, not for build scripts and macros.
-RUN RUSTFLAGS="-C target-feature=+crt-static" \
-    cargo build --release --locked --target x86_64-unknown-linux-gnu --bin boveda \
+# The target is named so that the flags hold for the program alone, not for build scripts and macros. Random bytes
+# come from the system call: a static program cannot look it up and would want /dev/urandom, which an empty base has not.
+ENV RUSTFLAGS="-C target-feature=+crt-static --cfg getrandom_backend=\"linux_getrandom\"" \
+    CARGO_PROFILE_RELEASE_STRIP=debuginfo
+RUN cargo build --release --locked --target x86_64-unknown-linux-gnu --bin boveda \
  && mkdir -p /out/var/lib/boveda \
  && cp target/x86_64-unknown-linux-gnu/release/boveda /out/boveda
 

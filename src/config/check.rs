@@ -130,12 +130,8 @@ fn ranges(loaded: &Loaded) -> Result<(), ConfigError> {
         ("http.ready_grace", millis(http.ready_grace), 0, HOUR),
         ("peer.replicas_per_peer", count(peer.replicas_per_peer), 1, 64),
         ("peer.heartbeat", millis(peer.heartbeat), 10, HOUR),
-        ("peer.timeout_connect", millis(peer.timeout_connect), 10, HOUR),
-        ("peer.timeout_request", millis(peer.timeout_request), 10, HOUR),
         ("peer.backoff_base", millis(peer.backoff_base), 1, HOUR),
         ("peer.backoff_cap", millis(peer.backoff_cap), 1, HOUR),
-        ("peer.batch_changes_max", count(peer.batch_changes_max), 1, 100_000),
-        ("peer.batch_bytes_max", bytes(peer.batch_bytes_max), 64 * KIB, 64 * MIB),
         ("store.inline_max", bytes(store.inline_max), KIB, INLINE_BYTES_MAX as u64),
         ("store.log_bytes", bytes(store.log_bytes), 64 * KIB, 4 * GIB),
         ("store.cache_bytes", bytes(store.cache_bytes), 0, TIB),
@@ -219,19 +215,11 @@ fn listeners(loaded: &Loaded) -> Result<(), ConfigError> {
 }
 
 fn pairs(loaded: &Loaded) -> Result<(), ConfigError> {
-    let Config { peer, store, .. } = &loaded.config;
+    let peer = &loaded.config.peer;
     if peer.backoff_base > peer.backoff_cap {
         let (base, cap) = (show_period(peer.backoff_base), show_period(peer.backoff_cap));
         let why = format!("backoff_base {base} is longer than backoff_cap {cap}; the cap is the longest wait of all");
         return Err(refuse(loaded, &["peer.backoff_base", "peer.backoff_cap"], why));
-    }
-    if store.inline_max > peer.batch_bytes_max / 2 {
-        let (inline, batch) = (show_size(store.inline_max), show_size(peer.batch_bytes_max));
-        let why = format!(
-            "a record with a body of inline_max {inline} needs room in a message of batch_bytes_max {batch}; \
-             keep inline_max at half of it or less"
-        );
-        return Err(refuse(loaded, &["store.inline_max", "peer.batch_bytes_max"], why));
     }
     Ok(())
 }

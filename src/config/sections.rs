@@ -131,23 +131,12 @@ pub struct PeerConfig {
     /// Pause between signs of life on a link that carries nothing else.
     #[serde(with = "period")]
     pub heartbeat: Duration,
-    /// Longest time to open a connection.
-    #[serde(with = "period")]
-    pub timeout_connect: Duration,
-    /// Longest silence in a request that was sent.
-    #[serde(with = "period")]
-    pub timeout_request: Duration,
     /// Longest wait after the first failure.
     #[serde(with = "period")]
     pub backoff_base: Duration,
     /// Longest wait after any failure.
     #[serde(with = "period")]
     pub backoff_cap: Duration,
-    /// Changes offered to a peer in one message.
-    pub batch_changes_max: usize,
-    /// Bytes of records sent to a peer in one message.
-    #[serde(with = "size")]
-    pub batch_bytes_max: u64,
 }
 
 impl PeerConfig {
@@ -163,12 +152,8 @@ impl Default for PeerConfig {
             listen: loopback(super::peers::PEER_PORT),
             replicas_per_peer: 5,
             heartbeat: Duration::from_secs(5),
-            timeout_connect: Duration::from_secs(3),
-            timeout_request: Duration::from_secs(30),
             backoff_base: Duration::from_millis(100),
             backoff_cap: Duration::from_secs(10),
-            batch_changes_max: 1000,
-            batch_bytes_max: 4 << 20,
         }
     }
 }

@@ -178,6 +178,12 @@ def image(o, version):
     yield "the image bears the version of the crate", tag == version, f"{name}:{tag}"
     yield "the program is that of the Dockerfile", \
         o.container["command"] == ["/boveda"] and "/boveda" in (ROOT / "Dockerfile").read_text(), ""
+    # cargo refuses a manifest whose targets are missing, also those that it is not to build.
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    admitted = [line[1:] for line in lines if line.startswith("!")]
+    named = [b.get("path", f"benches/{b['name']}.rs") for b in manifest()["bench"]] + ["Cargo.toml", "Cargo.lock", "src/main.rs"]
+    missing = [path for path in named if not any(path == a or path.startswith(f"{a}/") for a in admitted)]
+    yield "the image's build context holds every file that Cargo.toml names", not missing, missing
 
 
 def network(o):
@@ -207,8 +213,12 @@ def routes():
     return {path for path in ("/healthz", "/readyz") if f'"{path}"' in text}
 
 
+def manifest():
+    return tomllib.loads((ROOT / "Cargo.toml").read_text())
+
+
 def crate_version():
-    return tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["version"]
+    return manifest()["package"]["version"]
 
 
 def everything(docs, replicas, effective, warnings):
