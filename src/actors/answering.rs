@@ -2,10 +2,10 @@
 
 use super::error::LinkError;
 use super::gate::{Counts, PeerGate};
-use super::messages::{CompareOffers, LearnRecords, Offer, Want};
+use super::messages::{CompareOffers, FetchRecords, LearnRecords, Offer, ReadSealed, Want};
 use super::recipients::{StoreRecipients, ask};
 use crate::base::{Incarnation, Record};
-use crate::wire::{Answer, Call, Offered, Wanted};
+use crate::wire::{Answer, Call, LEARN_BYTES_MAX, Offered, Pull, Wanted};
 use std::sync::Arc;
 
 /// Does what an opened call asks for. Whatever fails is told as a class and a text.
@@ -49,6 +49,14 @@ async fn try_answer(
             let records = records.into_iter().map(|(key, record)| (key, own(record))).collect();
             ask(&store.learn_records, LearnRecords { records, from }).await?;
             Ok(Answer::Done)
+        }
+        Call::Fetch(keys) => {
+            Counts::add(&gate.counts().fetches);
+            Ok(Answer::Records(ask(&store.fetch_records, FetchRecords { keys, bytes_max: LEARN_BYTES_MAX }).await?))
+        }
+        Call::Pull(Pull { body, from, len }) => {
+            Counts::add(&gate.counts().fetches);
+            Ok(Answer::Bytes(ask(&store.read_sealed, ReadSealed { body, from, len }).await?))
         }
     }
 }

@@ -49,6 +49,9 @@ pub enum LinkError {
     /// A blob is missing here while a record refers to it.
     #[error("a blob is missing on this node")]
     BlobMissing,
+    /// A peer does not hold the state that was asked for.
+    #[error("the peer does not hold that state")]
+    NotThere,
     /// This node's own store failed.
     #[error("own store: {0}")]
     Store(#[from] StoreError),
@@ -70,7 +73,7 @@ impl LinkError {
             LinkError::Forged => Class::Busy,
             LinkError::Undecodable(_) | LinkError::Unfitting => Class::Invalid,
             LinkError::Remote { class, .. } => *class,
-            LinkError::BlobMissing => Class::Missing,
+            LinkError::BlobMissing | LinkError::NotThere => Class::Missing,
             LinkError::Store(error) => error.class(),
             LinkError::StoreGone(_) => Class::Internal,
         }
@@ -89,7 +92,11 @@ impl LinkError {
             | LinkError::Forged
             | LinkError::Undecodable(_)
             | LinkError::Unfitting => true,
-            LinkError::Remote { .. } | LinkError::BlobMissing | LinkError::Store(_) | LinkError::StoreGone(_) => false,
+            LinkError::Remote { .. }
+            | LinkError::BlobMissing
+            | LinkError::NotThere
+            | LinkError::Store(_)
+            | LinkError::StoreGone(_) => false,
         }
     }
 }

@@ -112,6 +112,8 @@ pub struct Counts {
     pub learns: AtomicU64,
     /// Blobs.
     pub blobs: AtomicU64,
+    /// Good copies of what is damaged, asked for: records, and pieces of blobs.
+    pub fetches: AtomicU64,
     /// Handshakes.
     pub hellos: AtomicU64,
 }
@@ -125,6 +127,7 @@ impl Counts {
             offers: read(&self.offers),
             learns: read(&self.learns),
             blobs: read(&self.blobs),
+            fetches: read(&self.fetches),
             hellos: read(&self.hellos),
         }
     }

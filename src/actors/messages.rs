@@ -12,6 +12,7 @@ use std::sync::Arc;
 pub use crate::store::StoreError;
 pub use crate::store::download::Download;
 pub use crate::store::incoming::Incoming;
+pub use crate::store::mend::Ailment;
 pub use crate::store::outgoing::Outgoing;
 pub use crate::store::status::StoreStatus;
 pub use crate::store::types::{Change, ListPage, NewObject, ObjectInfo, Offer, Want, Written};
@@ -227,6 +228,38 @@ pub struct OpenOutgoing {
 pub struct ReadOutgoing {
     /// The open transfer.
     pub outgoing: Outgoing,
+}
+
+/// Sealed bytes of a blob for a peer whose copy is damaged; fewer at the blob's end. `NoSuchKey` when it is gone.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Bytes, StoreError>")]
+pub struct ReadSealed {
+    /// Its name.
+    pub body: BodyId,
+    /// The first byte.
+    pub from: u64,
+    /// How many.
+    pub len: u32,
+}
+
+/// What is wrong with the copy of a register here; `None` when nothing is.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Option<Ailment>, StoreError>")]
+pub struct Diagnose {
+    /// Which register.
+    pub key: RegisterKey,
+}
+
+/// Takes a peer's copy of a record in place of the damaged one of the same ballot. Answered once durable.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), StoreError>")]
+pub struct Restore {
+    /// Which register.
+    pub key: RegisterKey,
+    /// Its record at the peer.
+    pub record: Record,
+    /// Who sent it.
+    pub from: Incarnation,
 }
 
 /// How far a peer incarnation has durably acknowledged this node's feed; 0 when never heard of.

@@ -23,6 +23,7 @@ mod connector;
 pub mod error;
 pub mod gate;
 pub mod guard;
+pub mod healer;
 pub mod keeper;
 pub mod lease;
 pub mod messages;

@@ -2,8 +2,8 @@
 
 use super::error::LinkError;
 use super::messages::{
-    AppendIncoming, BeginIncoming, ChangesAfter, CompareOffers, FetchRecords, FinishIncoming, LearnRecords, LoadCursor,
-    OpenOutgoing, ReadOutgoing, SaveCursor,
+    AppendIncoming, BeginIncoming, ChangesAfter, CompareOffers, Diagnose, FetchRecords, FinishIncoming, LearnRecords,
+    LoadCursor, OpenOutgoing, ReadOutgoing, ReadSealed, Restore, SaveCursor,
 };
 use crate::base::{Record, RegisterKey};
 use crate::store::StoreError;
@@ -31,6 +31,12 @@ pub struct StoreRecipients {
     pub open_outgoing: Recipient<OpenOutgoing>,
     /// Goes on with it.
     pub read_outgoing: Recipient<ReadOutgoing>,
+    /// Reads a blob for a peer whose copy is damaged.
+    pub read_sealed: Recipient<ReadSealed>,
+    /// Looks what is damaged here.
+    pub diagnose: Recipient<Diagnose>,
+    /// Takes a good copy of a damaged record.
+    pub restore: Recipient<Restore>,
     /// How far a peer has confirmed.
     pub load_cursor: Recipient<LoadCursor>,
     /// Keeps that.
@@ -51,6 +57,9 @@ impl StoreRecipients {
             + Handler<FinishIncoming>
             + Handler<OpenOutgoing>
             + Handler<ReadOutgoing>
+            + Handler<ReadSealed>
+            + Handler<Diagnose>
+            + Handler<Restore>
             + Handler<LoadCursor>
             + Handler<SaveCursor>,
     {
@@ -64,6 +73,9 @@ impl StoreRecipients {
             finish_incoming: store.clone().recipient(),
             open_outgoing: store.clone().recipient(),
             read_outgoing: store.clone().recipient(),
+            read_sealed: store.clone().recipient(),
+            diagnose: store.clone().recipient(),
+            restore: store.clone().recipient(),
             load_cursor: store.clone().recipient(),
             save_cursor: store.clone().recipient(),
         }

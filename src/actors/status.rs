@@ -33,6 +33,8 @@ pub struct CallCounts {
     pub learns: u64,
     /// Blobs.
     pub blobs: u64,
+    /// Good copies of what is damaged, asked for: records, and pieces of blobs.
+    pub fetches: u64,
     /// Handshakes.
     pub hellos: u64,
 }
@@ -121,6 +123,23 @@ pub struct GateStatus {
     pub budgets: BTreeMap<NodeName, BudgetLevel>,
 }
 
+/// What became of copies that were damaged here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct HealingStatus {
+    /// Copies that are being mended.
+    pub open: u64,
+    /// Blobs that were fetched from a peer and stand in their place again.
+    pub mended_blobs: u64,
+    /// Records that were taken from a peer again.
+    pub mended_records: u64,
+    /// Bytes of blobs that were fetched.
+    pub fetched_bytes: u64,
+    /// Tries that found no good copy at any peer.
+    pub unmended: u64,
+    /// Why the last of them did not.
+    pub last_error: Option<String>,
+}
+
 /// Everything that `/v1/cluster` shows. (The parameter is there for tests of the page without a store.)
 #[derive(Clone, Debug, Serialize)]
 pub struct ClusterSnapshot<S = StoreStatus> {
@@ -138,6 +157,8 @@ pub struct ClusterSnapshot<S = StoreStatus> {
     pub key_generations: Vec<KeyGeneration>,
     /// Its store.
     pub store: S,
+    /// What became of damage here.
+    pub healing: HealingStatus,
     /// Its replicators.
     pub peers: Vec<ReplicaStatus>,
     /// Its peer listener.

@@ -7,16 +7,21 @@
 //! If a handler or a job panics, the process ends: see `abort`.
 
 use super::guard::PanicGuard;
+use super::healer::Heal;
 use super::messages::*;
 use super::threads::Threads;
-use crate::base::Record;
+use crate::base::{Record, RegisterKey};
 use crate::store::store::{Answer, wait, written};
 use crate::store::{Store, StoreError};
 use actix::prelude::*;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Bodies up to this many bytes are sealed and opened on the arbiter: cheaper than the hop.
 const ON_ARBITER_BYTES: usize = 64 * 1024;
+
+/// How long a reader waits for a damaged copy to be mended. The mending goes on when he has gone.
+const MENDING_MAX: Duration = Duration::from_secs(120);
 
 /// Ends the process when the key holder panics: a half-known disk state is worse than a restart,
 /// and everything that was answered for is in the log.
@@ -30,13 +35,23 @@ pub fn abort() {
 pub struct StoreActor {
     store: Arc<Store>,
     threads: Threads,
+    healer: Option<Recipient<Heal>>,
     _guard: PanicGuard,
 }
 
 impl StoreActor {
     /// An actor over a shared store and its threads.
     pub fn new(store: Arc<Store>, threads: Threads) -> Self {
-        StoreActor { store, threads, _guard: PanicGuard::abort() }
+        StoreActor { store, threads, healer: None, _guard: PanicGuard::abort() }
+    }
+
+    /// The same actor with somebody who mends what readers find damaged.
+    pub fn healed_by(self, healer: Recipient<Heal>) -> Self {
+        StoreActor { healer: Some(healer), ..self }
+    }
+
+    fn reader(&self) -> Reader {
+        Reader { store: Arc::clone(&self.store), threads: self.threads.clone(), healer: self.healer.clone() }
     }
 
     /// Runs store code on a thread.
@@ -46,6 +61,60 @@ impl StoreActor {
     ) -> ResponseFuture<Result<T, StoreError>> {
         let (store, threads) = (Arc::clone(&self.store), self.threads.clone());
         Box::pin(async move { threads.run(move || work(&store)).await.unwrap_or(Err(StoreError::ShuttingDown)) })
+    }
+}
+
+/// What a read needs beside the mailbox.
+struct Reader {
+    store: Arc<Store>,
+    threads: Threads,
+    healer: Option<Recipient<Heal>>,
+}
+
+impl Reader {
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let store = Arc::clone(&self.store);
+        self.threads.run(move || work(&store)).await.unwrap_or(Err(StoreError::ShuttingDown))
+    }
+
+    /// Whether the copy of a register may be read again: it has been mended.
+    async fn mends(&self, key: RegisterKey) -> bool {
+        let Some(healer) = &self.healer else { return false };
+        healer.send(Heal { key }).timeout(MENDING_MAX).await.unwrap_or(false)
+    }
+
+    async fn open(&self, at: crate::base::ObjectName) -> Result<(ObjectInfo, Download), StoreError> {
+        let key = RegisterKey::object(&at);
+        let again = at.clone();
+        match self.run(move |store| store.open_object(&at, None)).await {
+            Err(error) if error.is_damage() && self.mends(key).await => {
+                self.run(move |store| store.open_object(&again, None)).await
+            }
+            other => other,
+        }
+    }
+
+    async fn read(&self, mut download: Download) -> Result<(Download, Vec<bytes::Bytes>), StoreError> {
+        let (mut download, read) = self
+            .run(move |_| {
+                let read = download.read();
+                Ok((download, read))
+            })
+            .await?;
+        match read {
+            Ok(pieces) => Ok((download, pieces)),
+            Err(error) if error.is_damage() && self.mends(download.key().clone()).await => {
+                let anew = move |_: &Store| {
+                    download.reopen()?;
+                    download.read().map(|pieces| (download, pieces))
+                };
+                self.run(anew).await
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -125,7 +194,14 @@ impl Handler<OpenObject> for StoreActor {
         let OpenObject { at, mut permit } = msg;
         match self.store.open_cached(&at, &mut permit) {
             Some(opened) => Box::pin(std::future::ready(opened)),
-            None => self.on_thread(move |store| store.open_object(&at, permit)),
+            None => {
+                let reader = self.reader();
+                guarded(async move {
+                    let (info, mut download) = reader.open(at).await?;
+                    download.hold(permit);
+                    Ok((info, download))
+                })
+            }
         }
     }
 }
@@ -135,9 +211,13 @@ impl Handler<ReadDownload> for StoreActor {
     fn handle(&mut self, msg: ReadDownload, _: &mut Context<Self>) -> Self::Result {
         let mut download = msg.download;
         if download.is_in_memory() {
-            return Box::pin(std::future::ready(download.read().map(|pieces| (download, pieces))));
+            match download.read() {
+                Err(error) if error.is_damage() => {}
+                read => return Box::pin(std::future::ready(read.map(|pieces| (download, pieces)))),
+            }
         }
-        self.on_thread(move |_| download.read().map(|pieces| (download, pieces)))
+        let reader = self.reader();
+        guarded(async move { reader.read(download).await })
     }
 }
 
@@ -272,6 +352,28 @@ impl Handler<ReadOutgoing> for StoreActor {
             let bytes = outgoing.read()?;
             Ok((outgoing, bytes))
         })
+    }
+}
+
+impl Handler<ReadSealed> for StoreActor {
+    type Result = ResponseFuture<Result<bytes::Bytes, StoreError>>;
+    fn handle(&mut self, msg: ReadSealed, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |store| store.read_sealed(msg.body, msg.from, msg.len))
+    }
+}
+
+impl Handler<Diagnose> for StoreActor {
+    type Result = ResponseFuture<Result<Option<Ailment>, StoreError>>;
+    fn handle(&mut self, msg: Diagnose, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |store| store.diagnose(&msg.key))
+    }
+}
+
+impl Handler<Restore> for StoreActor {
+    type Result = ResponseFuture<Result<(), StoreError>>;
+    fn handle(&mut self, msg: Restore, _: &mut Context<Self>) -> Self::Result {
+        let queued = self.on_thread(move |store| store.restore(msg.key, msg.record, msg.from));
+        Box::pin(async move { wait(queued.await?).await.map(|_| ()) })
     }
 }
 

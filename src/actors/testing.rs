@@ -2,8 +2,9 @@
 
 use super::gate::{Identity, Vitals};
 use super::messages::{
-    AppendIncoming, BeginIncoming, Change, ChangesAfter, CompareOffers, FetchRecords, FinishIncoming, Incoming,
-    LearnRecords, LoadCursor, OpenOutgoing, Outgoing, ReadOutgoing, SaveCursor, Want,
+    Ailment, AppendIncoming, BeginIncoming, Change, ChangesAfter, CompareOffers, Diagnose, FetchRecords,
+    FinishIncoming, Incoming, LearnRecords, LoadCursor, OpenOutgoing, Outgoing, ReadOutgoing, ReadSealed, Restore,
+    SaveCursor, Want,
 };
 use crate::base::{
     Ballot, BodyAt, BodyId, BucketName, ClusterId, Incarnation, KekId, NodeName, ObjectKey, ObjectName, ObjectRecord,
@@ -215,3 +216,6 @@ handle!(AppendIncoming, Incoming, |_shelf, msg| Ok(msg.incoming));
 handle!(FinishIncoming, (), |_shelf, _msg| Ok(()));
 handle!(OpenOutgoing, Outgoing, |_shelf, _msg| Err(StoreError::NoSuchKey));
 handle!(ReadOutgoing, (Outgoing, Bytes), |_shelf, msg| Ok((msg.outgoing, Bytes::new())));
+handle!(ReadSealed, Bytes, |_shelf, _msg| Err(StoreError::NoSuchKey));
+handle!(Diagnose, Option<Ailment>, |_shelf, _msg| Ok(None));
+handle!(Restore, (), |_shelf, _msg| Err(StoreError::Mismatch("nothing is damaged here")));

@@ -4,6 +4,7 @@ use super::error::NodeError;
 use super::keys;
 use super::status::{Fixed, NodeStatus};
 use crate::actors::gate::{Identity, PeerGate, Vitals};
+use crate::actors::healer::{HealTally, Healer};
 use crate::actors::messages::DrainStore;
 use crate::actors::recipients::StoreRecipients;
 use crate::actors::replica::Timing;
@@ -69,12 +70,15 @@ impl Running {
             StoreActor::start_in_arbiter(&arbiter.handle(), move |_| StoreActor::new(on_arbiter, workers));
         let peer_key = Arc::new(ring.peer_key());
         let vitals = vitals(&config, &store);
-        let replication = Replication::start(
-            replication_config(&config, vitals.clone()),
-            Arc::clone(&peer_key),
-            StoreRecipients::of(&store_actor),
-            &arbiter.handle(),
-        );
+        let replicate = replication_config(&config, vitals.clone());
+        let recipients = StoreRecipients::of(&store_actor);
+        let healing = Arc::new(HealTally::default());
+        let healer = {
+            let (me, key, peers) = (Arc::clone(&vitals.me), Arc::clone(&peer_key), replicate.peers.clone());
+            let (store, tally) = (recipients.clone(), Arc::clone(&healing));
+            Healer::start_in_arbiter(&arbiter.handle(), move |_| Healer::new(&me, &key, &peers, store, tally))
+        };
+        let replication = Replication::start(replicate, Arc::clone(&peer_key), recipients, &arbiter.handle());
         let names = config.cluster.peers.iter().map(|peer| peer.name.clone());
         let gate = Arc::new(PeerGate::new(vitals, peer_key, names));
         let fixed = Arc::new(Fixed {
@@ -84,11 +88,15 @@ impl Running {
             durability: config.cluster.durability.as_str(),
             key_generations: generations(&ring),
             replication: replication.clone(),
+            healing,
             gate: Arc::clone(&gate),
         });
 
         let (shared_store, shared_threads) = (Arc::clone(&store), threads.clone());
-        let new_actor = move || StoreActor::new(Arc::clone(&shared_store), shared_threads.clone()).start();
+        let readers = healer.recipient();
+        let new_actor = move || {
+            StoreActor::new(Arc::clone(&shared_store), shared_threads.clone()).healed_by(readers.clone()).start()
+        };
         let peer_actor = new_actor.clone();
         let peers = http::peers::serve(peer_listener, gate, move || StoreRecipients::of(&peer_actor()), 1)
             .map_err(|source| NodeError::Start { what: "the peer listener", source })?;

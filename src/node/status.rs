@@ -1,6 +1,7 @@
 //! The one snapshot that status, metrics and tests share.
 
 use crate::actors::gate::PeerGate;
+use crate::actors::healer::HealTally;
 use crate::actors::messages::ObserveStore;
 use crate::actors::replication::Replication;
 use crate::actors::status::{ClusterSnapshot, KeyGeneration};
@@ -20,6 +21,7 @@ pub(super) struct Fixed {
     pub durability: &'static str,
     pub key_generations: Vec<KeyGeneration>,
     pub replication: Replication,
+    pub healing: Arc<HealTally>,
     pub gate: Arc<PeerGate>,
 }
 
@@ -45,6 +47,7 @@ impl StatusSource for NodeStatus {
                 durability: fixed.durability.to_owned(),
                 key_generations: fixed.key_generations.clone(),
                 store,
+                healing: fixed.healing.read(),
                 peers,
                 gate: fixed.gate.status(),
             };

@@ -58,6 +58,15 @@ pub enum Intent {
         /// Who sent them.
         from: Incarnation,
     },
+    /// A peer's copy of a record, in place of the same one that is damaged here.
+    Restore {
+        /// Which register.
+        key: RegisterKey,
+        /// Its record, checked: its body opens.
+        record: Record,
+        /// Who sent it.
+        from: Incarnation,
+    },
     /// A peer has acknowledged this much.
     Cursor {
         /// Which life of the peer.
@@ -227,6 +236,13 @@ impl Committer {
                     self.learn(batch, key, record, from)?;
                 }
                 Ok(Outcome { ballot: self.no_ballot(), existed: false })
+            }
+            Intent::Restore { key, record, from } => {
+                let old = self.current(batch, &key)?;
+                match old.filter(|old| old.record.ballot == record.ballot) {
+                    Some(old) => Ok(batch.store(key, Some(old), record, Some(from))),
+                    None => Err(StoreError::Mismatch("the register has changed meanwhile")),
+                }
             }
             Intent::Cursor { peer, seq } => {
                 batch.bytes += 32;

@@ -10,7 +10,7 @@ use super::entry::Held;
 use super::error::StoreError;
 use super::types::ObjectInfo;
 use crate::base::record::ObjectRecord;
-use crate::base::{BodyAt, Permit};
+use crate::base::{BodyAt, Permit, RegisterKey};
 use crate::disk::DiskFile;
 use crate::seal::body::{BodyOpener, HEADER_BYTES, TAG_BYTES};
 use bytes::Bytes;
@@ -28,6 +28,7 @@ const WHOLE_BYTES_MAX: u64 = 128 * 1024;
 #[derive(Debug)]
 pub struct Download {
     core: Arc<Core>,
+    key: RegisterKey,
     held: Arc<Held>,
     blob: Option<Blob>,
     /// All chunks of a small blob, until they are asked for.
@@ -45,7 +46,12 @@ struct Blob {
 
 impl Download {
     /// Opens what a record holds. Does not touch the disk when the body is inline.
-    pub(super) fn open(core: &Arc<Core>, held: Arc<Held>, permit: Option<Permit>) -> Result<Self, StoreError> {
+    pub(super) fn open(
+        core: &Arc<Core>,
+        key: RegisterKey,
+        held: Arc<Held>,
+        permit: Option<Permit>,
+    ) -> Result<Self, StoreError> {
         let object = held.record.object().ok_or(StoreError::NoSuchKey)?;
         let end = object.len;
         let blob = match object.at {
@@ -54,12 +60,33 @@ impl Download {
         };
         let small = blob.is_some() && object.sealed_len <= WHOLE_BYTES_MAX;
         let mut download =
-            Download { core: Arc::clone(core), held, blob, opened: Vec::new(), next: 0, end, _permit: permit };
+            Download { core: Arc::clone(core), key, held, blob, opened: Vec::new(), next: 0, end, _permit: permit };
         if small {
             download.opened = download.read()?;
             download.next = 0;
         }
         Ok(download)
+    }
+
+    /// Holds a permit for as long as the download is open.
+    pub fn hold(&mut self, permit: Option<Permit>) {
+        self._permit = permit;
+    }
+
+    /// Which register it reads.
+    pub fn key(&self) -> &RegisterKey {
+        &self.key
+    }
+
+    /// Opens the same version anew, to read on where it stopped: its copy was mended meanwhile.
+    pub fn reopen(&mut self) -> Result<(), StoreError> {
+        const REPLACED: StoreError = StoreError::Corrupt { what: "object body (replaced while it was mended)" };
+        let ballot = self.held.record.ballot;
+        let same = self.core.lookup(&self.key)?.filter(|now| now.record.ballot == ballot).ok_or(REPLACED)?;
+        let anew = Download::open(&self.core, self.key.clone(), same, self._permit.take())?;
+        let (next, end) = (self.next, self.end);
+        *self = Download { next, end, ..anew };
+        Ok(())
     }
 
     /// Narrows the download to `len` bytes from `start`, cut to the object's length.
@@ -80,7 +107,7 @@ impl Download {
             return Ok(Vec::new());
         }
         let result = self.read_piece();
-        if matches!(result, Err(StoreError::Corrupt { .. })) {
+        if result.as_ref().is_err_and(StoreError::is_damage) {
             self.report_damage();
         }
         result
@@ -150,17 +177,14 @@ impl Download {
         }
     }
 
-    /// Counts the damage; a blob whose digest is wrong too goes to quarantine.
+    /// Counts the damage. What becomes of the copy is decided where it is mended.
     fn report_damage(&self) {
         self.core.counters.damaged_reads.fetch_add(1, Ordering::Relaxed);
-        let Some(object) = self.held.record.object() else { return };
-        log::error!(body:% = object.body; "object body does not open");
-        let Some(blob) = &self.blob else { return };
-        if super::outgoing::digest_of_file(blob.file.as_ref(), object.sealed_len).is_ok_and(|d| d != object.digest) {
-            match self.core.blobs.quarantine(object.body) {
-                Ok(()) => log::error!(body:% = object.body; "damaged blob moved to quarantine"),
-                Err(error) => log::error!(error:% = error; "damaged blob could not be moved to quarantine"),
-            }
+        if let Some(object) = self.held.record.object() {
+            log::error!(body:% = object.body; "object body does not open");
+        }
+        if let Err(error) = self.core.diagnose(&self.key) {
+            log::error!(error:% = error; "damage could not be looked into");
         }
     }
 }

@@ -76,6 +76,15 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether stored bytes could not be had as they were written: another copy would help.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            StoreError::Corrupt { .. } => true,
+            StoreError::Disk { op, .. } => matches!(*op, "read" | "measure"),
+            _ => false,
+        }
+    }
+
     /// What the caller may do about it.
     pub fn class(&self) -> Class {
         match self {

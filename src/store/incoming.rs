@@ -70,6 +70,8 @@ impl Incoming {
         }
         let path = || self.core.blobs.path(self.body);
         self.file.finish().map_err(|source| refused("write", path(), source))?;
+        // Whatever stands there under the name of what was just checked: a second transfer of the same, or damage.
+        self.core.set_aside_if_damaged(self.body, self.sealed_len, &self.expected)?;
         self.core.blobs.land(self.transfer, self.body)?;
         self.landed = true;
         Ok(())

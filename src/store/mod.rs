@@ -7,6 +7,7 @@
 //! | `overlay` `index` `pages` `core` | lookups, and the index's checkpoints |
 //! | `blobs` `upload` `download` | bodies that do not fit a record, in and out |
 //! | `feed` `incoming` `outgoing` | what peers are told and take |
+//! | `mend` | what is damaged here, and taking a peer's good copy of it |
 //! | `listing` `status` `verify` | pages of names, figures, a check of everything |
 //! | `store` | the handle and its threads |
 
@@ -22,6 +23,7 @@ pub mod incoming;
 pub mod index;
 pub mod listing;
 pub mod log;
+pub mod mend;
 pub mod open;
 pub mod outgoing;
 pub mod overlay;

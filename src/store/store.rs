@@ -178,9 +178,10 @@ impl Store {
         at: &ObjectName,
         permit: &mut Option<Permit>,
     ) -> Option<Result<(ObjectInfo, Download), StoreError>> {
-        let held = self.core.lookup_cached(&RegisterKey::object(at))?;
+        let key = RegisterKey::object(at);
+        let held = self.core.lookup_cached(&key)?;
         match &held.record.object()?.at {
-            BodyAt::Inline(_) => Some(self.open_held(held, permit.take())),
+            BodyAt::Inline(_) => Some(self.open_held(&key, held, permit.take())),
             BodyAt::Blob => None,
         }
     }
@@ -193,16 +194,16 @@ impl Store {
         };
         let key = RegisterKey::object(at);
         let held = self.core.lookup(&key)?.filter(|h| h.record.object().is_some()).ok_or_else(missing)?;
-        match self.open_held(Arc::clone(&held), permit) {
+        match self.open_held(&key, Arc::clone(&held), permit) {
             // Replaced between the lookup and the opening of its blob: the new one is there by now.
             Err(StoreError::Corrupt { .. }) => match self.core.lookup(&key)? {
                 Some(newer) if newer.seq != held.seq => {
                     if newer.record.object().is_none() {
                         return Err(missing());
                     }
-                    self.open_held(newer, None)
+                    self.open_held(&key, newer, None)
                 }
-                _ => self.open_held(held, None),
+                _ => self.open_held(&key, held, None),
             },
             other => other,
         }
@@ -210,11 +211,12 @@ impl Store {
 
     fn open_held(
         &self,
+        key: &RegisterKey,
         held: Arc<super::entry::Held>,
         permit: Option<Permit>,
     ) -> Result<(ObjectInfo, Download), StoreError> {
         let info = info(&held).ok_or(StoreError::NoSuchKey)?;
-        Ok((info, Download::open(&self.core, held, permit)?))
+        Ok((info, Download::open(&self.core, key.clone(), held, permit)?))
     }
 
     /// Deletes an object.

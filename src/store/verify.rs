@@ -114,7 +114,7 @@ impl Store {
                 sum.buckets += 1;
                 tell(Finding::Bucket { name: name.to_string() });
             }
-            (Some(RegisterName::Object(name)), State::Object(object)) => match self.verify_body(held, object) {
+            (Some(RegisterName::Object(name)), State::Object(object)) => match self.verify_body(key, held, object) {
                 Ok(()) => {
                     sum.objects += 1;
                     sum.bytes += object.len;
@@ -133,7 +133,7 @@ impl Store {
         }
     }
 
-    fn verify_body(&self, held: &Arc<Held>, object: &ObjectRecord) -> Result<(), StoreError> {
+    fn verify_body(&self, key: &RegisterKey, held: &Arc<Held>, object: &ObjectRecord) -> Result<(), StoreError> {
         let digest = match &object.at {
             BodyAt::Inline(sealed) => digest_of(sealed),
             BodyAt::Blob => {
@@ -154,7 +154,7 @@ impl Store {
         if digest != object.digest {
             return Err(StoreError::Corrupt { what: "object body (its digest)" });
         }
-        let mut download = Download::open(self.shared(), Arc::clone(held), None)?;
+        let mut download = Download::open(self.shared(), key.clone(), Arc::clone(held), None)?;
         let mut len = 0;
         loop {
             let pieces = download.read()?;

@@ -4,10 +4,11 @@
 //! - The answer to an `Offer` has one entry per offered one, in the same order; the caller checks.
 //! - Counts are checked against `ENTRIES_MAX` before a list is made.
 
-use super::{ENTRIES_MAX, TEXT_BYTES_MAX, VERSION_BYTES_MAX};
+use super::{ENTRIES_MAX, PULL_BYTES_MAX, TEXT_BYTES_MAX, VERSION_BYTES_MAX};
 use crate::base::codec::{CodecError, Reader, Writer};
 use crate::base::record::RECORD_BYTES_MAX;
 use crate::base::{Ballot, BodyId, Class, Incarnation, NodeName, Record, RegisterKey, Stamp};
+use bytes::Bytes;
 use std::sync::Arc;
 
 /// How a node is, as it tells its peers with every heartbeat.
@@ -56,6 +57,21 @@ pub enum Call {
     Offer(Vec<Offered>),
     /// Keep these; answered when they are durable.
     Learn(Vec<(RegisterKey, Arc<Record>)>),
+    /// What do you hold of these? Asked for copies that are damaged here.
+    Fetch(Vec<RegisterKey>),
+    /// Sealed bytes of a blob, as they lie on the disk. Asked for copies that are damaged here.
+    Pull(Pull),
+}
+
+/// Which bytes of a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pull {
+    /// The blob's name.
+    pub body: BodyId,
+    /// The first of them.
+    pub from: u64,
+    /// How many, at most `PULL_BYTES_MAX`. Fewer come where the blob ends.
+    pub len: u32,
 }
 
 /// What the peer answers.
@@ -65,6 +81,10 @@ pub enum Answer {
     Pulse(Pulse),
     /// To an offer, in its order.
     Wants(Vec<Wanted>),
+    /// To a `Fetch`: what is held, as much of it as fits; the receiver checks every byte.
+    Records(Vec<(RegisterKey, Arc<Record>)>),
+    /// To a `Pull`.
+    Bytes(Bytes),
     /// To a `Learn` and to a blob: durable here.
     Done,
     /// The peer could not do it.
@@ -90,10 +110,14 @@ pub struct BlobHead {
 const HEARTBEAT: u8 = 1;
 const OFFER: u8 = 2;
 const LEARN: u8 = 3;
+const FETCH: u8 = 4;
+const PULL: u8 = 5;
 const PULSE: u8 = 1;
 const WANTS: u8 = 2;
 const DONE: u8 = 3;
 const FAILED: u8 = 4;
+const RECORDS: u8 = 5;
+const BYTES: u8 = 6;
 
 impl Call {
     /// The call's bytes.
@@ -115,10 +139,17 @@ impl Call {
                 }
             }
             Call::Learn(records) => {
-                w.u8(LEARN).u32(count(records.len()));
-                for (key, record) in records {
-                    w.bytes(key.as_bytes()).bytes(&record.encode());
+                w.u8(LEARN);
+                write_records(&mut w, records);
+            }
+            Call::Fetch(keys) => {
+                w.u8(FETCH).u32(count(keys.len()));
+                for key in keys {
+                    w.bytes(key.as_bytes());
                 }
+            }
+            Call::Pull(Pull { body, from, len }) => {
+                w.u8(PULL).raw(&body.0).u64(*from).u32(*len);
             }
         }
         w.0
@@ -130,10 +161,15 @@ impl Call {
         let call = match r.u8()? {
             HEARTBEAT => Call::Heartbeat(Pulse::read(&mut r)?),
             OFFER => Call::Offer(list(&mut r, read_offered)?),
-            LEARN => Call::Learn(list(&mut r, |r| {
-                let key = read_key(r)?;
-                Ok((key, Arc::new(Record::decode(r.bytes(RECORD_BYTES_MAX, "record")?)?)))
-            })?),
+            LEARN => Call::Learn(list(&mut r, read_record)?),
+            FETCH => Call::Fetch(list(&mut r, read_key)?),
+            PULL => {
+                let pull = Pull { body: BodyId(r.array()?), from: r.u64()?, len: r.u32()? };
+                if usize::try_from(pull.len).map_or(true, |len| len > PULL_BYTES_MAX) {
+                    return Err(CodecError::Value("length of a pull"));
+                }
+                Call::Pull(pull)
+            }
             _ => return Err(CodecError::Value("call")),
         };
         r.end()?;
@@ -169,6 +205,13 @@ impl Answer {
                     });
                 }
             }
+            Answer::Records(records) => {
+                w.u8(RECORDS);
+                write_records(&mut w, records);
+            }
+            Answer::Bytes(bytes) => {
+                w.u8(BYTES).bytes(bytes);
+            }
             Answer::Done => {
                 w.u8(DONE);
             }
@@ -192,6 +235,8 @@ impl Answer {
                     _ => return Err(CodecError::Value("want")),
                 })
             })?),
+            RECORDS => Answer::Records(list(&mut r, read_record)?),
+            BYTES => Answer::Bytes(Bytes::copy_from_slice(r.bytes(PULL_BYTES_MAX, "bytes of a blob")?)),
             DONE => Answer::Done,
             FAILED => {
                 let class = class_of(r.u8()?)?;
@@ -241,6 +286,18 @@ impl Pulse {
 fn read_key(r: &mut Reader<'_>) -> Result<RegisterKey, CodecError> {
     let bytes = r.bytes(RegisterKey::BYTES_MAX, "register key")?;
     RegisterKey::from_bytes(bytes).ok_or(CodecError::Value("register key"))
+}
+
+fn read_record(r: &mut Reader<'_>) -> Result<(RegisterKey, Arc<Record>), CodecError> {
+    let key = read_key(r)?;
+    Ok((key, Arc::new(Record::decode(r.bytes(RECORD_BYTES_MAX, "record")?)?)))
+}
+
+fn write_records(w: &mut Writer, records: &[(RegisterKey, Arc<Record>)]) {
+    w.u32(count(records.len()));
+    for (key, record) in records {
+        w.bytes(key.as_bytes()).bytes(&record.encode());
+    }
 }
 
 fn read_offered(r: &mut Reader<'_>) -> Result<Offered, CodecError> {
@@ -361,6 +418,8 @@ mod tests {
                 Offered { key: key("ñ"), ballot: ballot(2), blob: Some(BodyId([7; 16])) },
             ]),
             Call::Learn(vec![(key("a"), record()), (key("b"), tombstone)]),
+            Call::Fetch(vec![key("a"), key("b")]),
+            Call::Pull(Pull { body: BodyId([7; 16]), from: 1 << 40, len: 1 << 20 }),
         ];
         for call in calls {
             let bytes = call.encode();
@@ -374,6 +433,8 @@ mod tests {
         let answers = [
             Answer::Pulse(pulse()),
             Answer::Wants(vec![Wanted::Nothing, Wanted::Record, Wanted::BlobAndRecord]),
+            Answer::Records(vec![(key("a"), record())]),
+            Answer::Bytes(Bytes::from_static(b"sealed")),
             Answer::Done,
             Answer::failed(Class::Full, "disk is full"),
         ];
@@ -406,5 +467,11 @@ mod tests {
         let mut w = Writer::default();
         w.u8(LEARN).u32(1).bytes(key("a").as_bytes()).u32(u32::MAX);
         assert_eq!(Call::decode(&w.0), Err(CodecError::Value("record")));
+        let mut w = Writer::default();
+        w.u8(PULL).raw(&[0; 16]).u64(0).u32((1 << 20) + 1);
+        assert_eq!(Call::decode(&w.0), Err(CodecError::Value("length of a pull")));
+        let mut w = Writer::default();
+        w.u8(BYTES).u32((1 << 20) + 1);
+        assert_eq!(Answer::decode(&w.0), Err(CodecError::Value("bytes of a blob")));
     }
 }

@@ -9,7 +9,7 @@ pub mod call;
 pub mod frame;
 pub mod refusal;
 
-pub use call::{Answer, BlobHead, Call, Offered, Pulse, Wanted};
+pub use call::{Answer, BlobHead, Call, Offered, Pull, Pulse, Wanted};
 pub use frame::{Frame, SessionId, Way};
 pub use refusal::Refusal;
 
@@ -31,6 +31,8 @@ pub const BLOB_PATH: &str = "/peer/v1/blob";
 pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Most bytes of the records in one `Learn`; a single record may exceed it, and still fits a frame.
 pub const LEARN_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Most sealed bytes of a blob in the answer to one `Pull`.
+pub const PULL_BYTES_MAX: usize = 1024 * 1024;
 /// Most entries in one `Offer` and most records in one `Learn`.
 pub const ENTRIES_MAX: usize = 1024;
 /// Most bytes of a handshake message: `seal::session` makes and reads them, and has its own limit below this.
@@ -45,6 +47,7 @@ pub const TEXT_BYTES_MAX: usize = 200;
 /// Bytes of a call's tag and count, and of each entry's lengths: a generous allowance.
 const SLACK_BYTES: usize = 64;
 const _: () = assert!(LEARN_BYTES_MAX + RECORD_BYTES_MAX + RegisterKey::BYTES_MAX + SLACK_BYTES < FRAME_BYTES_MAX);
+const _: () = assert!(PULL_BYTES_MAX + SLACK_BYTES < FRAME_BYTES_MAX);
 const _: () = assert!(ENTRIES_MAX * (RegisterKey::BYTES_MAX + SLACK_BYTES) < FRAME_BYTES_MAX);
 
 #[cfg(test)]

@@ -1,0 +1,257 @@
+//! The healer: fetches good copies of what is damaged here from the peers.
+//!
+//! Invariants
+//! - Nothing a peer sends is believed: a blob is checked against the digest in the own record, a record
+//!   by opening its body, before either takes the place of the damaged copy.
+//! - A register is mended once at a time, however many readers wait for it; at most `OPEN_MAX` at once.
+//! - Whoever asks hears whether it is worth reading again, and is never told so in vain for ever: he
+//!   asks once.
+//!
+//! Bodies come in pieces over a session of the healer's own, so that replication does not wait for them.
+
+use super::conn::{Conn, Dialer, Identity, may_be_forgotten};
+use super::error::LinkError;
+use super::guard::PanicGuard;
+use super::messages::{Ailment, AppendIncoming, BeginIncoming, Diagnose, FinishIncoming, Restore};
+use super::recipients::{StoreRecipients, ask};
+use super::replication::PeerAddress;
+use super::status::HealingStatus;
+use crate::base::{Ballot, BodyId, NodeName, Record, RegisterKey};
+use crate::seal::session::PeerKey;
+use crate::wire::{Answer, Call, PULL_BYTES_MAX, Pull};
+use actix::fut::wrap_future;
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseFuture};
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::oneshot;
+
+/// Most registers that are mended at once.
+const OPEN_MAX: usize = 4;
+
+/// Asks for a good copy of a register. The answer says whether there is one now.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "bool")]
+pub struct Heal {
+    /// Which register does not open here.
+    pub key: RegisterKey,
+}
+
+/// Counters that outlive the actor.
+#[derive(Default)]
+pub struct HealTally {
+    open: AtomicU64,
+    mended_blobs: AtomicU64,
+    mended_records: AtomicU64,
+    fetched_bytes: AtomicU64,
+    unmended: AtomicU64,
+    last_error: Mutex<Option<String>>,
+}
+
+impl HealTally {
+    /// Their present values.
+    pub fn read(&self) -> HealingStatus {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        HealingStatus {
+            open: read(&self.open),
+            mended_blobs: read(&self.mended_blobs),
+            mended_records: read(&self.mended_records),
+            fetched_bytes: read(&self.fetched_bytes),
+            unmended: read(&self.unmended),
+            last_error: self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+
+    fn failed(&self, why: String) {
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+    }
+}
+
+/// What the work beside the mailbox needs.
+struct Own {
+    store: StoreRecipients,
+    peers: Vec<Peer>,
+    tally: Arc<HealTally>,
+}
+
+struct Peer {
+    name: NodeName,
+    dialer: Dialer,
+    /// A session that is not in use.
+    idle: RefCell<Option<Conn>>,
+}
+
+/// Mends copies, some at a time.
+pub struct Healer {
+    own: Rc<Own>,
+    patients: HashMap<RegisterKey, Vec<oneshot::Sender<bool>>>,
+    queue: VecDeque<RegisterKey>,
+    open: usize,
+    _guard: PanicGuard,
+}
+
+impl Healer {
+    /// A healer that asks these peers, in this order. Runs on the arbiter that it will live on.
+    pub fn new(
+        me: &Arc<Identity>,
+        key: &Arc<PeerKey>,
+        peers: &[PeerAddress],
+        store: StoreRecipients,
+        tally: Arc<HealTally>,
+    ) -> Self {
+        let others = peers.iter().filter(|peer| peer.name != me.name);
+        let peers = others.map(|peer| Peer {
+            name: peer.name.clone(),
+            dialer: Dialer::new(&peer.url, peer.name.clone(), Arc::clone(me), Arc::clone(key)),
+            idle: RefCell::new(None),
+        });
+        Healer {
+            own: Rc::new(Own { store, peers: peers.collect(), tally }),
+            patients: HashMap::new(),
+            queue: VecDeque::new(),
+            open: 0,
+            // Nobody would build another, and readers would wait in vain.
+            _guard: PanicGuard::abort(),
+        }
+    }
+
+    fn next(&mut self, ctx: &mut Context<Self>) {
+        while self.open < OPEN_MAX {
+            let Some(key) = self.queue.pop_front() else { return };
+            self.open += 1;
+            let (own, patient) = (Rc::clone(&self.own), key.clone());
+            let work = async move {
+                let _guard = PanicGuard::abort();
+                own.tally.open.fetch_add(1, Ordering::Relaxed);
+                let mended = own.mend(&patient).await;
+                own.tally.open.fetch_sub(1, Ordering::Relaxed);
+                mended
+            };
+            ctx.spawn(wrap_future::<_, Self>(work).map(move |mended, healer, ctx| {
+                healer.open -= 1;
+                for waiting in healer.patients.remove(&key).unwrap_or_default() {
+                    // Whoever waited may have gone.
+                    let _ = waiting.send(mended);
+                }
+                healer.next(ctx);
+            }));
+        }
+    }
+}
+
+impl Actor for Healer {
+    type Context = Context<Self>;
+}
+
+impl Handler<Heal> for Healer {
+    type Result = ResponseFuture<bool>;
+    fn handle(&mut self, Heal { key }: Heal, ctx: &mut Context<Self>) -> Self::Result {
+        let (tell, told) = oneshot::channel();
+        let waiting = self.patients.entry(key.clone()).or_default();
+        if waiting.is_empty() {
+            self.queue.push_back(key);
+        }
+        waiting.push(tell);
+        self.next(ctx);
+        Box::pin(async move { told.await.unwrap_or(false) })
+    }
+}
+
+impl Own {
+    async fn mend(&self, key: &RegisterKey) -> bool {
+        let ailment = match ask(&self.store.diagnose, Diagnose { key: key.clone() }).await {
+            // Mended meanwhile, or replaced.
+            Ok(None) => return true,
+            Ok(Some(ailment)) => ailment,
+            Err(error) => {
+                self.tally.failed(error.to_string());
+                return false;
+            }
+        };
+        for peer in &self.peers {
+            match self.mend_from(peer, key, ailment).await {
+                Ok(()) => {
+                    let counter = match ailment {
+                        Ailment::Blob { .. } => &self.tally.mended_blobs,
+                        Ailment::Record { .. } => &self.tally.mended_records,
+                    };
+                    counter.fetch_add(1, Ordering::Relaxed);
+                    log::warn!(peer:% = peer.name; "damaged copy replaced by the peer's");
+                    return true;
+                }
+                Err(error) => {
+                    log::warn!(peer:% = peer.name, error:% = error; "no good copy from this peer");
+                    self.tally.failed(format!("{}: {error}", peer.name));
+                }
+            }
+        }
+        self.tally.unmended.fetch_add(1, Ordering::Relaxed);
+        log::error!("a damaged copy could not be mended: no peer has a good one");
+        false
+    }
+
+    async fn mend_from(&self, peer: &Peer, key: &RegisterKey, ailment: Ailment) -> Result<(), LinkError> {
+        let mut reused = peer.idle.borrow_mut().take();
+        loop {
+            let forgivable = reused.is_some();
+            let mut conn = match reused.take() {
+                Some(conn) => conn,
+                None => peer.dialer.dial().await?,
+            };
+            let done = match ailment {
+                Ailment::Blob { body, sealed_len, digest } => self.blob_from(&mut conn, body, sealed_len, digest).await,
+                Ailment::Record { ballot } => self.record_from(&mut conn, key, ballot).await,
+            };
+            match done {
+                // The peer may have restarted since this session was used: that is no failure yet.
+                Err(error) if forgivable && may_be_forgotten(&error) => continue,
+                Err(error) if error.breaks_link() => return Err(error),
+                done => {
+                    *peer.idle.borrow_mut() = Some(conn);
+                    return done;
+                }
+            }
+        }
+    }
+
+    async fn blob_from(
+        &self,
+        conn: &mut Conn,
+        body: BodyId,
+        sealed_len: u64,
+        digest: [u8; 32],
+    ) -> Result<(), LinkError> {
+        let (mut from, mut incoming) = (0, None);
+        while from < sealed_len {
+            let len = (sealed_len - from).min(PULL_BYTES_MAX as u64);
+            let pull = Pull { body, from, len: u32::try_from(len).unwrap_or(0) };
+            let Answer::Bytes(bytes) = conn.call(&Call::Pull(pull)).await? else { return Err(LinkError::Unfitting) };
+            if bytes.len() as u64 != len {
+                return Err(LinkError::Undecodable(crate::base::codec::CodecError::Value("length of the peer's blob")));
+            }
+            // Staged only now: a peer that has nothing costs no file.
+            let open = match incoming.take() {
+                Some(open) => open,
+                None => ask(&self.store.begin_incoming, BeginIncoming { body, sealed_len, digest }).await?,
+            };
+            incoming =
+                Some(ask(&self.store.append_incoming, AppendIncoming { incoming: open, data: vec![bytes] }).await?);
+            from += len;
+            self.tally.fetched_bytes.fetch_add(len, Ordering::Relaxed);
+        }
+        let incoming = incoming.ok_or(LinkError::Unfitting)?;
+        ask(&self.store.finish_incoming, FinishIncoming { incoming }).await
+    }
+
+    async fn record_from(&self, conn: &mut Conn, key: &RegisterKey, ballot: Ballot) -> Result<(), LinkError> {
+        let Answer::Records(found) = conn.call(&Call::Fetch(vec![key.clone()])).await? else {
+            return Err(LinkError::Unfitting);
+        };
+        let same = |(found, record): &(RegisterKey, Arc<Record>)| found == key && record.ballot == ballot;
+        let (key, record) = found.into_iter().find(same).ok_or(LinkError::NotThere)?;
+        let record = Arc::try_unwrap(record).unwrap_or_else(|shared| (*shared).clone());
+        ask(&self.store.restore, Restore { key, record, from: conn.info.incarnation }).await
+    }
+}

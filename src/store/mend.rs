@@ -1,0 +1,143 @@
+//! Mending: what is damaged here, and a peer's good copy in its place.
+//!
+//! Invariants
+//! - A blob that does not check is moved to `quarantine/` before anything takes its name.
+//! - A record from a peer replaces the one of its own ballot only, and only when its body opens here.
+//! - What is right is never touched.
+
+use super::commit::Intent;
+use super::core::Core;
+use super::download::Download;
+use super::entry::Held;
+use super::error::StoreError;
+use super::outgoing::digest_of_file;
+use super::store::{Answer, Store};
+use crate::base::record::ObjectRecord;
+use crate::base::{Ballot, BodyAt, BodyId, Incarnation, Record, RegisterKey};
+use crate::seal::body::{BodyOpener, open_whole};
+use crate::seal::digest::digest_of;
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// What a register's copy here lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ailment {
+    /// The blob: it is missing, or has just been set aside.
+    Blob {
+        /// Its name.
+        body: BodyId,
+        /// Its sealed length.
+        sealed_len: u64,
+        /// Its digest.
+        digest: [u8; 32],
+    },
+    /// The record: what it says does not open the body.
+    Record {
+        /// Of the state that is damaged.
+        ballot: Ballot,
+    },
+}
+
+impl Core {
+    /// What is wrong with the copy of a register; `None` when nothing is. Reads all of its body. A
+    /// blob that does not check is in quarantine afterwards.
+    pub fn diagnose(&self, key: &RegisterKey) -> Result<Option<Ailment>, StoreError> {
+        let Some(held) = self.lookup(key)? else { return Ok(None) };
+        let Some(object) = held.record.object() else { return Ok(None) };
+        let record = Ailment::Record { ballot: held.record.ballot };
+        let sealed = match &object.at {
+            BodyAt::Inline(sealed) => {
+                let opens = digest_of(sealed) == object.digest && self.opens(object, sealed);
+                return Ok((!opens).then_some(record));
+            }
+            BodyAt::Blob => self.blobs.read(object.body)?,
+        };
+        let blob = Ailment::Blob { body: object.body, sealed_len: object.sealed_len, digest: object.digest };
+        let there = sealed.is_some();
+        let Some(file) = sealed.filter(|file| checks(file.as_ref(), object.sealed_len, &object.digest)) else {
+            // A newer record may have taken the blob along: then there is nothing to mend.
+            if self.lookup(key)?.is_none_or(|now| now.record.ballot != held.record.ballot) {
+                return Ok(None);
+            }
+            if there {
+                self.set_aside(object.body)?;
+            }
+            return Ok(Some(blob));
+        };
+        let mut header = [0; crate::seal::HEADER_BYTES];
+        let opens = file.read_at(0, &mut header).is_ok()
+            && BodyOpener::new(&self.ring, self.cluster, object.body, &object.wrap, &header).is_ok();
+        Ok((!opens).then_some(record))
+    }
+
+    fn opens(&self, object: &ObjectRecord, sealed: &[u8]) -> bool {
+        let opener = BodyOpener::new(&self.ring, self.cluster, object.body, &object.wrap, sealed);
+        let plain = opener.ok().and_then(|opener| open_whole(&opener, sealed).ok());
+        plain.is_some_and(|plain| plain.len() as u64 == object.len)
+    }
+
+    /// Moves the file of that name to quarantine unless it has this length and digest.
+    pub(super) fn set_aside_if_damaged(
+        &self,
+        body: BodyId,
+        sealed_len: u64,
+        digest: &[u8; 32],
+    ) -> Result<(), StoreError> {
+        match self.blobs.read(body)? {
+            Some(file) if !checks(file.as_ref(), sealed_len, digest) => self.set_aside(body),
+            _ => Ok(()),
+        }
+    }
+
+    fn set_aside(&self, body: BodyId) -> Result<(), StoreError> {
+        self.blobs.quarantine(body)?;
+        log::error!(body:% = body; "damaged blob moved to quarantine");
+        Ok(())
+    }
+
+    /// Sealed bytes of a blob for a peer whose copy is damaged; fewer than `len` at its end. They are
+    /// not checked here: the peer does, against the digest in its record.
+    pub fn read_sealed(&self, body: BodyId, from: u64, len: u32) -> Result<Bytes, StoreError> {
+        let file = self.blobs.read(body)?.ok_or(StoreError::NoSuchKey)?;
+        let fail = |op| move |source| StoreError::Disk { op, path: self.blobs.path(body), source };
+        let whole = file.len().map_err(fail("measure"))?;
+        let len = whole.saturating_sub(from).min(u64::from(len));
+        let mut piece = vec![0; usize::try_from(len).unwrap_or(0)];
+        file.read_at(from, &mut piece).map_err(fail("read"))?;
+        Ok(piece.into())
+    }
+}
+
+impl Store {
+    /// Takes a peer's copy of a record in place of the damaged one of the same ballot. `Mismatch` when
+    /// that copy does not open either, or the register has changed.
+    pub fn restore(&self, key: RegisterKey, record: Record, from: Incarnation) -> Result<Answer, StoreError> {
+        let object = record.object().ok_or(StoreError::Mismatch("a peer has another kind of record"))?;
+        let opens = match &object.at {
+            BodyAt::Inline(sealed) => digest_of(sealed) == object.digest && self.opens(object, sealed),
+            BodyAt::Blob => self.opens_with_blob(&key, &record)?,
+        };
+        if !opens {
+            return Err(StoreError::Mismatch("a peer's copy of the record does not open"));
+        }
+        Ok(self.submit(Intent::Restore { key, record, from }))
+    }
+
+    fn opens_with_blob(&self, key: &RegisterKey, record: &Record) -> Result<bool, StoreError> {
+        let held = Arc::new(Held::new(record.clone(), 0, None));
+        match Download::open(self.shared(), key.clone(), held, None) {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_damage() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Whether a file has this length and digest. One that cannot be read does not.
+fn checks(file: &dyn crate::disk::DiskFile, sealed_len: u64, digest: &[u8; 32]) -> bool {
+    file.len().is_ok_and(|len| len == sealed_len)
+        && digest_of_file(file, sealed_len).is_ok_and(|found| found == *digest)
+}
+
+#[cfg(test)]
+mod tests;

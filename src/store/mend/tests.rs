@@ -1,0 +1,186 @@
+//! Damage on a real disk, and records that came damaged, mended with what another store has.
+
+use super::*;
+use crate::base::{BucketName, ObjectKey, ObjectName, Secret, State};
+use crate::disk::RealDisk;
+use crate::seal::keyring::Keyring;
+use crate::store::store::wait_blocking;
+use crate::store::types::NewObject;
+use crate::store::{Options, open};
+use std::path::Path;
+
+const INLINE_MAX: usize = 1000;
+
+fn store(dir: &Path) -> Arc<Store> {
+    let ring = Arc::new(Keyring::new(vec![(1, Secret::new([9; 32]))]).expect("ring"));
+    let options = Options { inline_max: INLINE_MAX, log_bytes: 1 << 20, reserve_bytes: 0, ..Options::default() };
+    let (store, clockwork) = open(Arc::new(RealDisk), dir, ring, None, options).expect("opens");
+    store.start(clockwork, || std::process::abort()).expect("starts")
+}
+
+fn name(key: &str) -> ObjectName {
+    ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse(key).expect("key") }
+}
+
+/// Writes an object and returns its record.
+fn put(store: &Arc<Store>, key: &str, body: &[u8]) -> Record {
+    let body = Bytes::copy_from_slice(body);
+    let answer = if body.len() <= INLINE_MAX {
+        let sealed = store.seal_small(NewObject::default(), &[body]).expect("seals");
+        wait_blocking(store.put(name(key), sealed))
+    } else {
+        let mut upload = store.begin_upload(name(key), NewObject::default(), None, None).expect("begins");
+        upload.append(&[body]).expect("appends");
+        let finishing = store.finish_upload(upload).expect("finishes");
+        futures::executor::block_on(finishing.wait())
+    };
+    answer.expect("is durable");
+    record(store, key)
+}
+
+fn record(store: &Store, key: &str) -> Record {
+    store.lookup(&RegisterKey::object(&name(key))).expect("looks").expect("is there").record.clone()
+}
+
+fn read(store: &Store, key: &str) -> Result<Vec<u8>, StoreError> {
+    let (_, mut download) = store.open_object(&name(key), None)?;
+    let mut all = Vec::new();
+    loop {
+        let pieces = download.read()?;
+        if pieces.is_empty() {
+            return Ok(all);
+        }
+        pieces.iter().for_each(|piece| all.extend_from_slice(piece));
+    }
+}
+
+fn flipped(record: &Record) -> Record {
+    let mut bad = record.clone();
+    let State::Object(object) = &mut bad.state else { panic!("an object") };
+    let BodyAt::Inline(sealed) = &object.at else { panic!("inline") };
+    let mut sealed = sealed.to_vec();
+    *sealed.last_mut().expect("bytes") ^= 1;
+    object.at = BodyAt::Inline(sealed.into());
+    bad
+}
+
+#[test]
+fn a_record_whose_body_does_not_open_is_replaced_by_the_same_state_alone() {
+    let (a, b) = (tempfile::tempdir().expect("directory"), tempfile::tempdir().expect("directory"));
+    let (good, damaged) = (store(a.path()), store(b.path()));
+    let record = put(&good, "k", b"right bytes");
+    let key = RegisterKey::object(&name("k"));
+    let peer = good.incarnation();
+    wait_blocking(damaged.learn(vec![(key.clone(), flipped(&record))], peer).expect("queues")).expect("is durable");
+
+    assert!(read(&damaged, "k").expect_err("does not open").is_damage());
+    assert_eq!(damaged.diagnose(&key).expect("looks"), Some(Ailment::Record { ballot: record.ballot }));
+    assert_eq!(good.diagnose(&key).expect("looks"), None);
+
+    let restore = |record: Record| damaged.restore(key.clone(), record, peer).and_then(wait_blocking);
+    assert!(matches!(restore(flipped(&record)), Err(StoreError::Mismatch(_))), "as bad as the own one");
+    let mut other = record.clone();
+    other.ballot.stamp.0 += 1;
+    assert!(matches!(restore(other), Err(StoreError::Mismatch(_))), "another state");
+    assert!(read(&damaged, "k").is_err(), "and nothing was changed by them");
+
+    let seq = *damaged.head().borrow();
+    restore(record.clone()).expect("is durable");
+    assert_eq!(read(&damaged, "k").expect("opens"), b"right bytes");
+    assert_eq!(damaged.diagnose(&key).expect("looks"), None);
+    assert_eq!(super::tests::record(&damaged, "k"), record);
+    assert_eq!(*damaged.head().borrow(), seq + 1, "it is in the feed again");
+}
+
+#[test]
+fn a_blob_that_does_not_check_is_set_aside_and_a_good_one_takes_its_place() {
+    let dir = tempfile::tempdir().expect("directory");
+    let store = store(dir.path());
+    let body: Vec<u8> = (0..400_000u32).map(|i| i.to_le_bytes()[0]).collect();
+    let record = put(&store, "k", &body);
+    let (key, object) = (RegisterKey::object(&name("k")), record.object().expect("an object"));
+    let blob = Ailment::Blob { body: object.body, sealed_len: object.sealed_len, digest: object.digest };
+    let path = store.blobs.path(object.body);
+    let good = std::fs::read(&path).expect("reads");
+    let mend = |sealed: &[u8]| {
+        let mut incoming = store.begin_incoming(object.body, object.sealed_len, object.digest).expect("begins");
+        incoming.append(&[Bytes::copy_from_slice(sealed)]).expect("appends");
+        incoming.finish()
+    };
+    let damages: [fn(&mut Vec<u8>); 4] =
+        [|bytes| bytes[3] ^= 1, |bytes| bytes[200_000] ^= 0x80, |bytes| bytes.truncate(300_000), |bytes| bytes.push(0)];
+    for (round, damage) in (1..).zip(damages) {
+        let mut bad = good.clone();
+        damage(&mut bad);
+        std::fs::write(&path, &bad).expect("writes");
+        assert_eq!(store.diagnose(&key).expect("looks"), Some(blob), "{round}");
+        assert!(!path.exists(), "out of the way");
+        assert!(read(&store, "k").expect_err("is missing").is_damage());
+        assert!(mend(&bad[..bad.len().min(good.len())]).is_err() || bad.len() > good.len(), "checked by its digest");
+        mend(&good).expect("lands");
+        assert_eq!(std::fs::read(&path).expect("reads"), good);
+        assert!(read(&store, "k").expect("opens") == body);
+        assert_eq!(store.diagnose(&key).expect("looks"), None);
+    }
+    assert_eq!(store.blobs.quarantined().expect("lists"), 1, "damage of one blob is kept once");
+
+    // Damage that nobody has met yet is not lost under what lands on it.
+    std::fs::remove_dir_all(dir.path().join("quarantine")).expect("empties");
+    std::fs::create_dir(dir.path().join("quarantine")).expect("makes");
+    std::fs::write(&path, b"something else").expect("writes");
+    mend(&good).expect("lands");
+    assert_eq!(store.blobs.quarantined().expect("lists"), 1);
+    assert!(read(&store, "k").expect("opens") == body);
+}
+
+#[test]
+fn a_download_reads_on_after_its_blob_was_mended() {
+    let dir = tempfile::tempdir().expect("directory");
+    let store = store(dir.path());
+    let body: Vec<u8> = (0..3_000_000u32).map(|i| (i % 251).to_le_bytes()[0]).collect();
+    let record = put(&store, "k", &body);
+    let object = record.object().expect("an object");
+    let path = store.blobs.path(object.body);
+    let good = std::fs::read(&path).expect("reads");
+    let mut bad = good.clone();
+    bad[2_500_000] ^= 1;
+    std::fs::write(&path, &bad).expect("writes");
+
+    let (_, mut download) = store.open_object(&name("k"), None).expect("opens");
+    download.set_range(1_000, 2_900_000);
+    let mut all = Vec::new();
+    let mut mended = false;
+    loop {
+        match download.read() {
+            Ok(pieces) if pieces.is_empty() => break,
+            Ok(pieces) => pieces.iter().for_each(|piece| all.extend_from_slice(piece)),
+            Err(error) => {
+                assert!(error.is_damage() && !mended, "{error}");
+                assert!(all.len() > 1_000_000, "what opened before the damage was handed out");
+                let mut incoming = store.begin_incoming(object.body, object.sealed_len, object.digest).expect("begins");
+                incoming.append(&[Bytes::copy_from_slice(&good)]).and_then(|()| incoming.finish()).expect("lands");
+                download.reopen().expect("opens anew");
+                mended = true;
+            }
+        }
+    }
+    assert!(mended && all == body[1_000..2_901_000]);
+
+    put(&store, "k", b"a newer version");
+    assert!(download.reopen().expect_err("another version now").is_damage());
+}
+
+#[test]
+fn sealed_bytes_are_read_up_to_the_end_of_a_blob() {
+    let dir = tempfile::tempdir().expect("directory");
+    let store = store(dir.path());
+    let record = put(&store, "k", &[7; 5_000]);
+    let object = record.object().expect("an object");
+    let all = std::fs::read(store.blobs.path(object.body)).expect("reads");
+    let read = |from, len| store.read_sealed(object.body, from, len).expect("reads");
+    assert_eq!(read(0, 1 << 20), all);
+    assert_eq!(read(4_000, 100), all[4_000..4_100]);
+    assert_eq!(read(object.sealed_len - 1, 5), all[all.len() - 1..]);
+    assert!(read(object.sealed_len, 5).is_empty() && read(u64::MAX, u32::MAX).is_empty());
+    assert!(matches!(store.read_sealed(BodyId([0; 16]), 0, 1), Err(StoreError::NoSuchKey)));
+}
