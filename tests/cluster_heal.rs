@@ -3,10 +3,10 @@
 
 mod common;
 
-use common::cluster::{Cluster, path};
+use common::cluster::{Cluster, Expected, path};
 use common::{Dice, Node, eventually};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const SMALL_BLOB: usize = 60_000;
 const LARGE_BLOB: usize = 3_300_000;
@@ -110,5 +110,81 @@ fn a_peer_that_restarted_is_asked_again_by_a_fresh_session() {
         assert!(cluster.get(0, "k").body == body);
         cluster.kill9(1);
         cluster.begin(1);
+    }
+}
+
+/// Copies a directory; nobody writes in it.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a directory");
+    for entry in fs::read_dir(from).expect("a directory").flatten() {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("a copy");
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_lost_what_it_had_acknowledged_is_found_and_gets_it_again() {
+    let mut cluster = Cluster::start(3);
+    let mut expected = Expected::new();
+    let mut dice = Dice(5);
+    let mut write = |cluster: &Cluster, expected: &mut Expected, from: usize, to: usize| {
+        for key in from..to {
+            let body = dice.bytes(if key.is_multiple_of(20) { SMALL_BLOB } else { 700 });
+            cluster.put(key % 3, &format!("k{key:03}"), &body);
+            expected.insert(format!("k{key:03}"), Some(body));
+        }
+    };
+    write(&cluster, &mut expected, 0, 100);
+    cluster.holds(&expected);
+    cluster.nodes[1].stop();
+    let (data, older) = (cluster.nodes[1].data(), cluster.nodes[1].home().join("older"));
+    copy(&data, &older);
+    cluster.begin(1);
+    // All of this, and a tombstone, is acknowledged and then lost on n2.
+    write(&cluster, &mut expected, 80, 200);
+    assert_eq!(cluster.nodes[0].delete(&path("k003")).status, 204);
+    expected.insert("k003".to_owned(), None);
+    cluster.holds(&expected);
+    cluster.nodes[1].stop();
+    fs::remove_dir_all(&data).expect("it can be removed");
+    fs::rename(&older, &data).expect("in its place");
+    cluster.begin(1);
+
+    eventually("the lost records to come back", || (cluster.listing(1) == cluster.listing(0)).then_some(()));
+    cluster.holds(&expected);
+    let repaired =
+        || (cluster.peer(0, 1)["compare"]["repaired"].as_u64(), cluster.peer(2, 1)["compare"]["repaired"].as_u64());
+    let (first, second) = repaired();
+    // Both have all of it; what one has given the other need not.
+    assert!(first.zip(second).is_some_and(|(a, b)| a + b >= 100), "{:?}", repaired());
+    for (from, to) in [(0, 1), (1, 0), (0, 2), (2, 0), (1, 2), (2, 1)] {
+        eventually("a round that finds no difference", || {
+            (cluster.peer(from, to)["compare"]["equal"] == true).then_some(())
+        });
+    }
+    // Whoever came first found it.
+    let found = [0, 2].map(|at| cluster.peer(at, 1)["compare"]["differing_leaves"].as_u64());
+    assert!(found.iter().any(|leaves| *leaves > Some(0)), "{found:?}");
+}
+
+#[test]
+fn nodes_that_hold_the_same_exchange_nothing_but_heartbeats() {
+    let cluster = Cluster::start(2);
+    for key in 0..50 {
+        cluster.put(key % 2, &format!("k{key}"), b"some bytes");
+    }
+    cluster.converged();
+    let equal = || cluster.peer(0, 1)["compare"]["equal"] == true && cluster.peer(1, 0)["compare"]["equal"] == true;
+    eventually("both to be found equal", || equal().then_some(()));
+    let (before, rounds) = (cluster.peer(0, 1)["sent"].clone(), cluster.peer(0, 1)["compare"]["rounds"].as_u64());
+    let later = rounds.map(|rounds| rounds + 3);
+    eventually("three more rounds", || (cluster.peer(0, 1)["compare"]["rounds"].as_u64() >= later).then_some(()));
+    let after = cluster.peer(0, 1)["sent"].clone();
+    for kind in ["offers", "learns", "blobs", "hellos", "trees", "fetches"] {
+        assert_eq!(after[kind], before[kind], "{kind}");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::error::LinkError;
 use super::gate::{Counts, PeerGate};
-use super::messages::{CompareOffers, FetchRecords, LearnRecords, Offer, ReadSealed, Want};
+use super::messages::{CompareOffers, FetchRecords, LearnRecords, Offer, ReadSealed, ReadSums, Want};
 use super::recipients::{StoreRecipients, ask};
 use crate::base::{Incarnation, Record};
 use crate::wire::{Answer, Call, LEARN_BYTES_MAX, Offered, Pull, Wanted};
@@ -49,6 +49,10 @@ async fn try_answer(
             let records = records.into_iter().map(|(key, record)| (key, own(record))).collect();
             ask(&store.learn_records, LearnRecords { records, from }).await?;
             Ok(Answer::Done)
+        }
+        Call::Tree(branches) => {
+            Counts::add(&gate.counts().trees);
+            Ok(Answer::Sums(ask(&store.read_sums, ReadSums { branches }).await?))
         }
         Call::Fetch(keys) => {
             Counts::add(&gate.counts().fetches);

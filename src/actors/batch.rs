@@ -22,8 +22,10 @@ pub(super) const BATCH_MAX: usize = ENTRIES_MAX / 2;
 /// What a step achieved, also when it ended with an error.
 #[derive(Debug, Default)]
 pub(super) struct Report {
-    /// Settled changes.
+    /// Settled changes: the peer has them now.
     pub acked: Vec<u64>,
+    /// Changes of which the peer wants nothing: it had them, or newer ones.
+    pub unwanted: Vec<u64>,
     /// Changes whose blob the peer wants.
     pub blobs: Vec<u64>,
     /// Changes that failed on their own, and why.
@@ -52,7 +54,7 @@ pub(super) async fn send(
     let mut wanted = VecDeque::new();
     for (change, want) in batch.into_iter().zip(wants) {
         match want {
-            Wanted::Nothing => report.acked.push(change.seq),
+            Wanted::Nothing => report.unwanted.push(change.seq),
             Wanted::BlobAndRecord if change.blob.is_some() => report.blobs.push(change.seq),
             Wanted::BlobAndRecord | Wanted::Record => wanted.push_back(change),
         }

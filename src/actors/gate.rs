@@ -8,7 +8,7 @@
 //!   requests and bytes in flight per peer.
 
 use super::status::{CallCounts, GateStatus, RefusedCaller};
-use crate::base::{Budget, ClusterId, Incarnation, NodeName, Permit};
+use crate::base::{Budget, ClusterId, Incarnation, NodeName, Permit, Sum};
 use crate::seal;
 use crate::seal::session::{HelloError, Me, PeerInfo, PeerKey, SessionKeys};
 use crate::wire::frame::{place, welcome};
@@ -57,6 +57,8 @@ pub struct Vitals {
     pub head: watch::Receiver<u64>,
     /// Bytes that it can still write.
     pub free: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// The sum over its registers, once they are counted.
+    pub root: Arc<dyn Fn() -> Option<Sum> + Send + Sync>,
 }
 
 impl Vitals {
@@ -67,6 +69,7 @@ impl Vitals {
             incarnation: self.me.incarnation,
             head: *self.head.borrow(),
             free: (self.free)(),
+            root: (self.root)(),
             version: self.version.clone(),
         }
     }
@@ -112,6 +115,8 @@ pub struct Counts {
     pub learns: AtomicU64,
     /// Blobs.
     pub blobs: AtomicU64,
+    /// Looks at sums below the root.
+    pub trees: AtomicU64,
     /// Good copies of what is damaged, asked for: records, and pieces of blobs.
     pub fetches: AtomicU64,
     /// Handshakes.
@@ -127,6 +132,7 @@ impl Counts {
             offers: read(&self.offers),
             learns: read(&self.learns),
             blobs: read(&self.blobs),
+            trees: read(&self.trees),
             fetches: read(&self.fetches),
             hellos: read(&self.hellos),
         }

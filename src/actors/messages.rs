@@ -4,7 +4,7 @@
 //! comes back with its answer. Whoever drops it, on purpose or because a client left, ends it: a
 //! dropped upload removes its staged file. So there is no table of open transfers to leak.
 
-use crate::base::{BodyId, BucketName, Incarnation, ObjectName, Permit, Record, RegisterKey};
+use crate::base::{BodyId, BucketName, Incarnation, ObjectName, Permit, Record, RegisterKey, Sum};
 use actix::Message;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ pub use crate::store::incoming::Incoming;
 pub use crate::store::mend::Ailment;
 pub use crate::store::outgoing::Outgoing;
 pub use crate::store::status::StoreStatus;
+pub use crate::store::tree::LEAVES_PER_BRANCH;
 pub use crate::store::types::{Change, ListPage, NewObject, ObjectInfo, Offer, Want, Written};
 pub use crate::store::upload::Upload;
 
@@ -260,6 +261,26 @@ pub struct Restore {
     pub record: Record,
     /// Who sent it.
     pub from: Incarnation,
+}
+
+/// The sums below some branches of this node's tree, or of all branches; empty until they are counted.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Vec<Sum>, StoreError>")]
+pub struct ReadSums {
+    /// Which branches.
+    pub branches: Vec<u8>,
+}
+
+/// Of up to `limit` registers, those of some leaves of the tree, and behind which register to go on.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(Vec<Change>, Option<RegisterKey>), StoreError>")]
+pub struct ChangesIn {
+    /// Which leaves.
+    pub leaves: Vec<u16>,
+    /// Behind which register to begin.
+    pub after: Option<RegisterKey>,
+    /// Most registers to look at.
+    pub limit: usize,
 }
 
 /// How far a peer incarnation has durably acknowledged this node's feed; 0 when never heard of.

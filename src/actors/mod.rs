@@ -11,6 +11,8 @@
 //! | `replica` `records_lane` `blob_lane` | the ReplicaActor and its two roles |
 //! | `batch` | one step of the records lane |
 //! | `window` `lease` | what is in flight to a peer; one blob on its way |
+//! | `compare` `walk` | finding what a peer lost although it had acknowledged it |
+//! | `healer` | good copies from peers of what is damaged here |
 //! | `conn` `connector` | a session with a peer, and its sockets |
 //! | `gate` `answering` | the same session seen from the listener |
 //! | `status` | the snapshot that everybody shows |
@@ -18,6 +20,7 @@
 pub mod answering;
 mod batch;
 mod blob_lane;
+pub mod compare;
 pub mod conn;
 mod connector;
 pub mod error;
@@ -34,6 +37,7 @@ pub mod replication;
 pub mod status;
 pub mod store_actor;
 pub mod threads;
+mod walk;
 pub mod window;
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use super::error::LinkError;
 use super::messages::{
-    AppendIncoming, BeginIncoming, ChangesAfter, CompareOffers, Diagnose, FetchRecords, FinishIncoming, LearnRecords,
-    LoadCursor, OpenOutgoing, ReadOutgoing, ReadSealed, Restore, SaveCursor,
+    AppendIncoming, BeginIncoming, ChangesAfter, ChangesIn, CompareOffers, Diagnose, FetchRecords, FinishIncoming,
+    LearnRecords, LoadCursor, OpenOutgoing, ReadOutgoing, ReadSealed, ReadSums, Restore, SaveCursor,
 };
 use crate::base::{Record, RegisterKey};
 use crate::store::StoreError;
@@ -33,6 +33,10 @@ pub struct StoreRecipients {
     pub read_outgoing: Recipient<ReadOutgoing>,
     /// Reads a blob for a peer whose copy is damaged.
     pub read_sealed: Recipient<ReadSealed>,
+    /// Reads the tree.
+    pub read_sums: Recipient<ReadSums>,
+    /// Finds what belongs to its leaves.
+    pub changes_in: Recipient<ChangesIn>,
     /// Looks what is damaged here.
     pub diagnose: Recipient<Diagnose>,
     /// Takes a good copy of a damaged record.
@@ -58,6 +62,8 @@ impl StoreRecipients {
             + Handler<OpenOutgoing>
             + Handler<ReadOutgoing>
             + Handler<ReadSealed>
+            + Handler<ReadSums>
+            + Handler<ChangesIn>
             + Handler<Diagnose>
             + Handler<Restore>
             + Handler<LoadCursor>
@@ -74,6 +80,8 @@ impl StoreRecipients {
             open_outgoing: store.clone().recipient(),
             read_outgoing: store.clone().recipient(),
             read_sealed: store.clone().recipient(),
+            read_sums: store.clone().recipient(),
+            changes_in: store.clone().recipient(),
             diagnose: store.clone().recipient(),
             restore: store.clone().recipient(),
             load_cursor: store.clone().recipient(),

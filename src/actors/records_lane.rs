@@ -9,19 +9,22 @@
 //!   at least once a tick.
 
 use super::batch::{BATCH_MAX, Report, send};
+use super::compare::{Compare, Next};
 use super::conn::Conn;
 use super::error::LinkError;
 use super::gate::Counts;
 use super::lease::{Fate, Lease, LeaseEnded, ShipBlob};
-use super::messages::{Change, ChangesAfter, LoadCursor, SaveCursor};
+use super::messages::{Change, ChangesAfter, ChangesIn, LoadCursor, SaveCursor};
 use super::recipients::ask;
 use super::replica::{Own, Plan, ReplicaActor, spawn};
 use super::status::{LinkState, ReplicaStatus};
+use super::walk::walk;
 use super::window::{OPEN_MAX, Window};
 use crate::base::{Class, NodeName};
 use crate::seal;
 use crate::wire::{Answer, Call, Pulse};
 use actix::{ActorContext, AsyncContext, Context, Recipient};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{oneshot, watch};
 
@@ -76,6 +79,7 @@ pub(super) struct RecordsLane {
     saved_at: Option<Instant>,
     beat_at: Option<Instant>,
     heard: Option<(Instant, Pulse)>,
+    compare: Compare,
     draining: Vec<oneshot::Sender<()>>,
     drained: bool,
     last_error: Option<String>,
@@ -98,6 +102,7 @@ impl RecordsLane {
             saved_at: None,
             beat_at: None,
             heard: None,
+            compare: Compare::new(plan.timing.compare, plan.timing.settle, Instant::now()),
             draining: Vec::new(),
             drained: false,
             last_error: None,
@@ -121,6 +126,7 @@ impl RecordsLane {
         self.reading = false;
         self.saving = false;
         self.dry = None;
+        self.compare.failed(Instant::now());
     }
 
     pub fn set_lanes(&mut self, lanes: Vec<Recipient<ShipBlob>>, own: &Own, ctx: &mut Context<ReplicaActor>) {
@@ -139,7 +145,14 @@ impl RecordsLane {
             Counts::add(&own.plan.tally.late_replies);
         } else if let Some(window) = &mut self.window {
             match fate {
-                Fate::Acked | Fate::Superseded => window.ack(seq),
+                Fate::Acked => {
+                    if window.ack(seq) {
+                        Counts::add(&own.plan.tally.repaired);
+                    }
+                }
+                Fate::Superseded => {
+                    window.ack(seq);
+                }
                 Fate::Lost => window.failed(seq, Instant::now(), |tries| pause(&own.plan, tries)),
                 Fate::Failed { text, .. } => {
                     window.failed(seq, Instant::now(), |tries| pause(&own.plan, tries));
@@ -174,6 +187,7 @@ impl RecordsLane {
             Link::Down { .. } | Link::Refused { .. } | Link::Dialing { .. } => {}
             Link::Up { .. } => {
                 self.read_feed(now, own, ctx);
+                self.compare_all(now, own, ctx);
                 self.lend_blobs(now, own, ctx);
                 self.step(now, own, ctx);
             }
@@ -209,6 +223,7 @@ impl RecordsLane {
             self.window = Some(Window::new(conn.info.incarnation, cursor, OPEN_MAX));
             self.saved = cursor;
             self.dry = None;
+            self.compare = Compare::new(own.plan.timing.compare, own.plan.timing.settle, Instant::now());
         }
         self.beat_at = None;
         self.link = Link::Up { conn: Some(conn), tries: self.link.tries() };
@@ -222,6 +237,7 @@ impl RecordsLane {
         if let Some(window) = &mut self.window {
             window.step_ended();
         }
+        self.compare.failed(Instant::now());
         self.last_error = Some(error.to_string());
         let timing = &own.plan.timing;
         if let LinkError::StoreGone(_) = error {
@@ -293,6 +309,77 @@ impl RecordsLane {
         }
     }
 
+    /// Whether the peer has acknowledged all that the feed holds.
+    fn has_all(&self) -> bool {
+        let head = *self.head.borrow();
+        let read = |w: &Window| w.read_to() >= head || self.dry.is_some_and(|(at, _)| at == head);
+        self.window.as_ref().is_some_and(|w| w.open() == 0 && read(w))
+    }
+
+    /// Goes on with comparing everything: looks which leaves differ, or offers again what belongs to them.
+    fn compare_all(&mut self, now: Instant, own: &Own, ctx: &mut Context<ReplicaActor>) {
+        let Link::Up { conn: Some(_), .. } = &self.link else { return };
+        let Some(room) = self.window.as_ref().map(Window::room).filter(|room| *room >= BATCH_MAX) else { return };
+        let drained = self.has_all();
+        match self.compare.next(now, drained) {
+            Next::Wait => {}
+            Next::Walk => {
+                let Link::Up { conn, .. } = &mut self.link else { return };
+                let Some(mut session) = conn.take() else { return };
+                let plan = std::sync::Arc::clone(&own.plan);
+                let work = async move {
+                    let differing = walk(&plan, &mut session).await;
+                    (session, differing)
+                };
+                spawn(ctx, work, |(session, differing), actor, ctx| {
+                    actor.records(|lane, own| {
+                        let done = differing.map(|differing| {
+                            if let Some(leaves) = lane.compare.walked(Instant::now(), differing) {
+                                lane.round_ended(leaves, own);
+                            }
+                        });
+                        if done.is_err() {
+                            lane.compare.failed(Instant::now());
+                        }
+                        lane.step_ended(session, done, own, ctx);
+                    });
+                });
+            }
+            Next::Find { leaves, after } => {
+                let find = own.plan.store.changes_in.clone();
+                let limit = room.min(BATCH_MAX);
+                let work = async move { ask(&find, ChangesIn { leaves, after, limit }).await };
+                spawn(ctx, work, |found, actor, ctx| {
+                    actor.records(|lane, own| {
+                        match (found, &mut lane.window) {
+                            (Ok((changes, next)), Some(window)) => {
+                                let taken = u64::try_from(window.doubt(changes)).unwrap_or(u64::MAX);
+                                own.plan.tally.doubted.fetch_add(taken, Ordering::Relaxed);
+                                lane.compare.found(Instant::now(), next);
+                            }
+                            (Ok(_), None) => lane.compare.failed(Instant::now()),
+                            (Err(error), _) => {
+                                lane.compare.failed(Instant::now());
+                                lane.own_store_failed(&error, own, ctx);
+                            }
+                        }
+                        lane.pump(own, ctx);
+                    });
+                });
+            }
+        }
+    }
+
+    fn round_ended(&mut self, leaves: usize, own: &Own) {
+        let tally = &own.plan.tally;
+        tally.compared.fetch_add(1, Ordering::Relaxed);
+        tally.equal.store(leaves == 0, Ordering::Relaxed);
+        if leaves > 0 {
+            tally.differing_leaves.fetch_add(u64::try_from(leaves).unwrap_or(u64::MAX), Ordering::Relaxed);
+            log::warn!(peer:% = own.plan.peer, leaves; "peer differs beyond what is on its way: offered again");
+        }
+    }
+
     fn lend_blobs(&mut self, now: Instant, own: &Own, ctx: &mut Context<ReplicaActor>) {
         let Some(window) = &mut self.window else { return };
         for (at, slot) in self.slots.iter_mut().enumerate().filter(|(_, slot)| !slot.busy) {
@@ -324,7 +411,13 @@ impl RecordsLane {
                     _ => Err(LinkError::Unfitting),
                 });
                 actor.records(|lane, own| {
-                    let done = answer.map(|pulse| lane.heard = Some((Instant::now(), pulse)));
+                    let done = answer.map(|pulse| {
+                        let now = Instant::now();
+                        if lane.compare.heard(now, (own.plan.vitals.root)(), pulse.root) {
+                            lane.round_ended(0, own);
+                        }
+                        lane.heard = Some((now, pulse));
+                    });
                     lane.step_ended(session, done, own, ctx);
                 });
             });
@@ -350,7 +443,14 @@ impl RecordsLane {
 
     fn apply(&mut self, report: Report, own: &Own) {
         let Some(window) = &mut self.window else { return };
-        report.acked.into_iter().for_each(|seq| window.ack(seq));
+        for seq in report.unwanted {
+            window.ack(seq);
+        }
+        for seq in report.acked {
+            if window.ack(seq) {
+                Counts::add(&own.plan.tally.repaired);
+            }
+        }
         report.blobs.into_iter().for_each(|seq| window.wants_blob(seq));
         for (seq, error) in report.failed {
             window.failed(seq, Instant::now(), |tries| pause(&own.plan, tries));
@@ -424,8 +524,7 @@ impl RecordsLane {
         let head = *self.head.borrow();
         let window = self.window.as_ref();
         let acked = window.map_or(0, Window::cursor);
-        let has_all = window
-            .is_some_and(|w| w.open() == 0 && (w.read_to() >= head || self.dry.is_some_and(|(at, _)| at == head)));
+        let has_all = self.has_all();
         let oldest = window.and_then(Window::oldest);
         let pulse = self.heard.as_ref().map(|(_, pulse)| pulse);
         let mut status = ReplicaStatus {

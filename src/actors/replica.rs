@@ -16,7 +16,7 @@ use super::guard::{Died, PanicGuard};
 use super::lease::{LeaseEnded, ShipBlob};
 use super::recipients::StoreRecipients;
 use super::records_lane::RecordsLane;
-use super::status::{ReplicaStatus, Restarts};
+use super::status::{CompareStatus, ReplicaStatus, Restarts};
 use crate::base::{Backoff, NodeName};
 use crate::seal::session::PeerKey;
 use actix::fut::wrap_future;
@@ -26,7 +26,7 @@ use actix::{
 };
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -46,6 +46,10 @@ pub struct Timing {
     pub save_cursor: Duration,
     /// How often the clock is looked at.
     pub tick: Duration,
+    /// Between comparisons of everything.
+    pub compare: Duration,
+    /// How long a difference must last to be one.
+    pub settle: Duration,
 }
 
 impl Default for Timing {
@@ -56,6 +60,8 @@ impl Default for Timing {
             refused_retry: Duration::from_secs(30),
             save_cursor: Duration::from_secs(1),
             tick: Duration::from_millis(200),
+            compare: Duration::from_secs(60),
+            settle: Duration::from_secs(5),
         }
     }
 }
@@ -95,6 +101,16 @@ pub struct Tally {
     pub shipped_bytes: AtomicU64,
     /// Records that were acknowledged.
     pub shipped_records: AtomicU64,
+    /// Comparisons of everything that came to an end.
+    pub compared: AtomicU64,
+    /// Leaves that differed for good.
+    pub differing_leaves: AtomicU64,
+    /// Changes offered again because of that.
+    pub doubted: AtomicU64,
+    /// Of these, what the peer lacked and has now.
+    pub repaired: AtomicU64,
+    /// Whether the last comparison found both the same.
+    pub equal: AtomicBool,
     /// What was sent.
     pub sent: Counts,
     lives: AtomicU64,
@@ -114,6 +130,13 @@ impl Tally {
         status.in_flight_bytes = read(&self.in_flight_bytes);
         status.shipped_bytes = read(&self.shipped_bytes);
         status.shipped_records = read(&self.shipped_records);
+        status.compare = CompareStatus {
+            rounds: read(&self.compared),
+            differing_leaves: read(&self.differing_leaves),
+            offered: read(&self.doubted),
+            repaired: read(&self.repaired),
+            equal: self.equal.load(Ordering::Relaxed),
+        };
         status.sent = self.sent.read();
     }
 }

@@ -33,6 +33,8 @@ pub struct CallCounts {
     pub learns: u64,
     /// Blobs.
     pub blobs: u64,
+    /// Looks at sums below the root.
+    pub trees: u64,
     /// Good copies of what is damaged, asked for: records, and pieces of blobs.
     pub fetches: u64,
     /// Handshakes.
@@ -48,6 +50,21 @@ pub struct Restarts {
     pub errors: u64,
     /// Of both, those that somebody asked for.
     pub kills: u64,
+}
+
+/// What comparing everything with a peer has found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CompareStatus {
+    /// Comparisons that came to an end.
+    pub rounds: u64,
+    /// Groups of registers that differed for longer than replication takes.
+    pub differing_leaves: u64,
+    /// Registers that this node offered again because of that.
+    pub offered: u64,
+    /// Of these, what the peer lacked and has now.
+    pub repaired: u64,
+    /// Whether the last comparison found both the same.
+    pub equal: bool,
 }
 
 /// How replication to one peer is.
@@ -79,6 +96,8 @@ pub struct ReplicaStatus {
     pub shipped_records: u64,
     /// What was sent.
     pub sent: CallCounts,
+    /// What comparing everything has found.
+    pub compare: CompareStatus,
     /// New beginnings of this peer's actors.
     pub restarts: Restarts,
     /// Replies for an earlier life of an actor: counted and dropped.

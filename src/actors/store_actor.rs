@@ -362,6 +362,20 @@ impl Handler<ReadSealed> for StoreActor {
     }
 }
 
+impl Handler<ReadSums> for StoreActor {
+    type Result = ResponseFuture<Result<Vec<crate::base::Sum>, StoreError>>;
+    fn handle(&mut self, msg: ReadSums, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |store| Ok(store.tree().sums(&msg.branches)))
+    }
+}
+
+impl Handler<ChangesIn> for StoreActor {
+    type Result = ResponseFuture<Result<(Vec<Change>, Option<RegisterKey>), StoreError>>;
+    fn handle(&mut self, msg: ChangesIn, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |store| store.changes_in(&msg.leaves, msg.after.as_ref(), msg.limit))
+    }
+}
+
 impl Handler<Diagnose> for StoreActor {
     type Result = ResponseFuture<Result<Option<Ailment>, StoreError>>;
     fn handle(&mut self, msg: Diagnose, _: &mut Context<Self>) -> Self::Result {

@@ -2,13 +2,13 @@
 
 use super::gate::{Identity, Vitals};
 use super::messages::{
-    Ailment, AppendIncoming, BeginIncoming, Change, ChangesAfter, CompareOffers, Diagnose, FetchRecords,
-    FinishIncoming, Incoming, LearnRecords, LoadCursor, OpenOutgoing, Outgoing, ReadOutgoing, ReadSealed, Restore,
-    SaveCursor, Want,
+    Ailment, AppendIncoming, BeginIncoming, Change, ChangesAfter, ChangesIn, CompareOffers, Diagnose, FetchRecords,
+    FinishIncoming, Incoming, LearnRecords, LoadCursor, OpenOutgoing, Outgoing, ReadOutgoing, ReadSealed, ReadSums,
+    Restore, SaveCursor, Want,
 };
 use crate::base::{
     Ballot, BodyAt, BodyId, BucketName, ClusterId, Incarnation, KekId, NodeName, ObjectKey, ObjectName, ObjectRecord,
-    Record, RegisterKey, Secret, Stamp, State, Wrap,
+    Record, RegisterKey, Secret, Stamp, State, Sum, Wrap,
 };
 use crate::seal::keyring::Keyring;
 use crate::store::StoreError;
@@ -31,7 +31,13 @@ pub fn identity(name: &str, incarnation: u64) -> Identity {
 }
 
 pub fn vitals(me: Identity) -> Vitals {
-    Vitals { me: Arc::new(me), version: "0.1.0".into(), head: watch::channel(0).1, free: Arc::new(|| 1 << 30) }
+    Vitals {
+        me: Arc::new(me),
+        version: "0.1.0".into(),
+        head: watch::channel(0).1,
+        free: Arc::new(|| 1 << 30),
+        root: Arc::new(|| None),
+    }
 }
 
 pub fn key(n: u64) -> RegisterKey {
@@ -219,3 +225,5 @@ handle!(ReadOutgoing, (Outgoing, Bytes), |_shelf, msg| Ok((msg.outgoing, Bytes::
 handle!(ReadSealed, Bytes, |_shelf, _msg| Err(StoreError::NoSuchKey));
 handle!(Diagnose, Option<Ailment>, |_shelf, _msg| Ok(None));
 handle!(Restore, (), |_shelf, _msg| Err(StoreError::Mismatch("nothing is damaged here")));
+handle!(ReadSums, Vec<Sum>, |_shelf, _msg| Ok(Vec::new()));
+handle!(ChangesIn, (Vec<Change>, Option<RegisterKey>), |_shelf, _msg| Ok((Vec::new(), None)));

@@ -29,6 +29,8 @@ struct Open {
     state: State,
     tries: u32,
     not_before: Option<Instant>,
+    /// Acknowledged before: the cursor is beyond it already.
+    again: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +58,8 @@ impl Window {
 
     /// Everything up to this number is acknowledged.
     pub fn cursor(&self) -> u64 {
-        self.open.first_key_value().map_or(self.read_to, |(seq, _)| seq.saturating_sub(1))
+        let first = self.open.iter().find(|(_, open)| !open.again);
+        first.map_or(self.read_to, |(seq, _)| seq.saturating_sub(1))
     }
 
     /// The last number read from the feed.
@@ -66,7 +69,7 @@ impl Window {
 
     /// How many more changes may be read.
     pub fn room(&self) -> usize {
-        self.open_max - self.open.len()
+        self.open_max.saturating_sub(self.open.len())
     }
 
     /// How many changes are open.
@@ -93,10 +96,29 @@ impl Window {
             }
             self.read_to = change.seq;
             if change.learned_from != Some(self.peer) {
-                let open = Open { change, state: State::Waiting, tries: 0, not_before: None };
+                let open = Open { change, state: State::Waiting, tries: 0, not_before: None, again: false };
                 self.open.insert(open.change.seq, open);
             }
         }
+    }
+
+    /// Takes in changes that were acknowledged and are in doubt: they are offered again. What is behind
+    /// `read_to` comes with the feed anyway. How many were taken.
+    pub fn doubt(&mut self, changes: Vec<Change>) -> usize {
+        let mut taken = 0;
+        for change in changes {
+            if change.seq <= self.read_to && !self.open.contains_key(&change.seq) {
+                let open = Open { change, state: State::Waiting, tries: 0, not_before: None, again: true };
+                self.open.insert(open.change.seq, open);
+                taken += 1;
+            }
+        }
+        taken
+    }
+
+    /// Whether something is open that was in doubt.
+    pub fn doubts(&self) -> bool {
+        self.open.values().any(|open| open.again)
     }
 
     /// Up to `max` changes to offer now, lowest first.
@@ -119,8 +141,9 @@ impl Window {
     }
 
     /// The peer has it, or does not need it any more.
-    pub fn ack(&mut self, seq: u64) {
-        self.open.remove(&seq);
+    /// True when it had been in doubt.
+    pub fn ack(&mut self, seq: u64) -> bool {
+        self.open.remove(&seq).is_some_and(|open| open.again)
     }
 
     /// The peer wants its blob.
@@ -216,6 +239,23 @@ mod tests {
         }
         w.ack(1);
         assert_eq!(w.cursor(), 999);
+    }
+
+    #[test]
+    fn what_is_in_doubt_is_offered_again_and_moves_no_cursor() {
+        let (mut w, now) = window(&[11, 12]);
+        assert!(!w.ack(11), "it was not in doubt");
+        assert_eq!(
+            w.doubt(vec![change(3), change(9), change(12), change(40)]),
+            2,
+            "12 is open, 40 comes with the feed"
+        );
+        assert_eq!((w.cursor(), w.open(), w.doubts()), (11, 3, true));
+        assert_eq!(seqs(&w.take_offers(now, 9)), [3, 9, 12]);
+        assert!(!w.ack(12));
+        assert_eq!(w.cursor(), 12);
+        assert!(w.ack(3) && w.ack(9) && !w.doubts());
+        assert_eq!((w.cursor(), w.open()), (12, 0));
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod lineage;
 pub mod names;
 pub mod record;
 pub mod secret;
+pub mod sum;
 
 pub use backoff::Backoff;
 pub use ballot::{Ballot, Stamp, StampClock};
@@ -23,3 +24,4 @@ pub use lineage::Lineage;
 pub use names::{BucketName, NameError, ObjectKey, ObjectName, RegisterKey};
 pub use record::{BodyAt, ObjectRecord, Record, State, Wrap};
 pub use secret::Secret;
+pub use sum::Sum;

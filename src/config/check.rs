@@ -130,6 +130,7 @@ fn ranges(loaded: &Loaded) -> Result<(), ConfigError> {
         ("http.ready_grace", millis(http.ready_grace), 0, HOUR),
         ("peer.replicas_per_peer", count(peer.replicas_per_peer), 1, 64),
         ("peer.heartbeat", millis(peer.heartbeat), 10, HOUR),
+        ("peer.compare_every", millis(peer.compare_every), 10, 24 * HOUR),
         ("peer.backoff_base", millis(peer.backoff_base), 1, HOUR),
         ("peer.backoff_cap", millis(peer.backoff_cap), 1, HOUR),
         ("store.inline_max", bytes(store.inline_max), KIB, INLINE_BYTES_MAX as u64),

@@ -131,6 +131,9 @@ pub struct PeerConfig {
     /// Pause between signs of life on a link that carries nothing else.
     #[serde(with = "period")]
     pub heartbeat: Duration,
+    /// Pause between two comparisons of everything with a peer.
+    #[serde(with = "period")]
+    pub compare_every: Duration,
     /// Longest wait after the first failure.
     #[serde(with = "period")]
     pub backoff_base: Duration,
@@ -152,6 +155,7 @@ impl Default for PeerConfig {
             listen: loopback(super::peers::PEER_PORT),
             replicas_per_peer: 5,
             heartbeat: Duration::from_secs(5),
+            compare_every: Duration::from_secs(60),
             backoff_base: Duration::from_millis(100),
             backoff_cap: Duration::from_secs(10),
         }

@@ -209,7 +209,7 @@ fn open_store(
 }
 
 fn vitals(config: &Config, store: &Arc<Store>) -> Vitals {
-    let measured = Arc::clone(store);
+    let (measured, counted) = (Arc::clone(store), Arc::clone(store));
     Vitals {
         me: Arc::new(Identity {
             name: config.node.name.clone(),
@@ -219,11 +219,19 @@ fn vitals(config: &Config, store: &Arc<Store>) -> Vitals {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         head: store.head(),
         free: Arc::new(move || measured.room()),
+        root: Arc::new(move || counted.tree().root()),
     }
 }
 
 fn replication_config(config: &Config, vitals: Vitals) -> ReplicationConfig {
-    let timing = Timing { heartbeat: config.peer.heartbeat, backoff: config.peer.backoff(), ..Timing::default() };
+    let standard = Timing::default();
+    let timing = Timing {
+        heartbeat: config.peer.heartbeat,
+        backoff: config.peer.backoff(),
+        compare: config.peer.compare_every,
+        settle: standard.settle.min(config.peer.compare_every),
+        ..standard
+    };
     let address = |peer: &crate::config::PeerEntry| PeerAddress { name: peer.name.clone(), url: peer.url.to_string() };
     ReplicationConfig {
         vitals,

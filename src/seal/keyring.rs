@@ -4,12 +4,13 @@
 //! - The raw KEKs are gone once the ring is built; what stays are the keys derived from them, each
 //!   expanded once and used for one purpose.
 //! - A wrap opens only for the cluster and the body it was made for; a box only at its place.
-//! - The cluster id and the peer key come from the first generation, so rotation changes neither.
+//! - The cluster id, the peer key and the mark key come from the first generation, so rotation changes neither.
 //!
 //! Layout: docs/format.md, "Keys", "Wrap" and "Box".
 
 use super::derive::derive;
 use super::key::{KEY_BYTES, NONCE_BYTES, OpenError, SealingKey, TAG_BYTES};
+use super::mark::MarkKey;
 use super::random;
 use super::session::PeerKey;
 use crate::base::codec::Reader;
@@ -76,6 +77,7 @@ pub struct Keyring {
     generations: Vec<Generation>,
     cluster: ClusterId,
     peer: Secret<[u8; KEY_BYTES]>,
+    marks: Secret<[u8; KEY_BYTES]>,
 }
 
 #[derive(Debug)]
@@ -104,6 +106,7 @@ impl Keyring {
         let first = keys.first().ok_or(SealError::NoKeys)?.1.expose();
         let cluster = ClusterId(*derive(first, &[b"boveda/cluster-id/v1"]));
         let peer = Secret::new(*derive(first, &[b"boveda/peer-key/v1"]));
+        let marks = Secret::new(*derive(first, &[b"boveda/mark-key/v1"]));
         let mut generations: Vec<Generation> = Vec::with_capacity(keys.len());
         for (number, kek) in &keys {
             let next = Generation::new(*number, kek.expose());
@@ -115,7 +118,7 @@ impl Keyring {
             }
             generations.push(next);
         }
-        Ok(Keyring { generations, cluster, peer })
+        Ok(Keyring { generations, cluster, peer, marks })
     }
 
     /// The cluster id that the ring implies: whoever holds the first generation computes the same.
@@ -160,6 +163,11 @@ impl Keyring {
     /// The key by which the nodes of this ring know each other.
     pub fn peer_key(&self) -> PeerKey {
         PeerKey::new(self.peer.expose())
+    }
+
+    /// The key by which the nodes of this ring compare what they hold.
+    pub fn mark_key(&self) -> MarkKey {
+        MarkKey::new(*self.marks.expose())
     }
 
     /// Seals a few bytes that must open at `place` alone, such as the key of the log or the index.

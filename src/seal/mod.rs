@@ -10,12 +10,14 @@ pub mod digest;
 pub mod key;
 pub mod keyring;
 pub mod layout;
+pub mod mark;
 pub mod session;
 
 pub use body::{BodyOpener, BodySealer};
 pub use key::{KEY_BYTES, NONCE_BYTES, OpenError, SealingKey, TAG_BYTES};
 pub use keyring::{BoxError, Dek, Keyring, SealError};
 pub use layout::{CHUNK_BYTES, HEADER_BYTES, Layout};
+pub use mark::MarkKey;
 pub use session::{Hello, HelloError, Me, PeerInfo, PeerKey, PendingHello, SessionKey, SessionKeys};
 
 /// `N` bytes from the operating system's random source.

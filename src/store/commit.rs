@@ -109,6 +109,8 @@ struct Batch {
     latest: HashMap<RegisterKey, Arc<Held>>,
     replies: Vec<(oneshot::Sender<Result<Outcome, StoreError>>, Outcome)>,
     dead: Vec<BodyId>,
+    /// What each operation replaces, for the tree.
+    moved: Vec<(RegisterKey, Option<Ballot>, Ballot)>,
     bytes: usize,
     seq: u64,
 }
@@ -173,7 +175,11 @@ impl Committer {
     }
 
     fn publish(&self, batch: Batch) {
-        self.core.apply(batch.ops, self.core.log.end());
+        {
+            let mut tree = self.core.tree();
+            self.core.apply(batch.ops, self.core.log.end());
+            batch.moved.iter().for_each(|(key, from, to)| tree.moved(key, *from, *to));
+        }
         if batch.seq > *self.core.head.borrow() {
             self.core.head.send_replace(batch.seq);
         }
@@ -207,17 +213,19 @@ impl Committer {
             Intent::CreateBucket { bucket, first_start } => {
                 let key = RegisterKey::bucket(&bucket);
                 let old = self.current(batch, &key)?;
-                match old.filter(|held| held.record.state != State::Deleted) {
-                    Some(held) => Ok(Outcome { ballot: held.record.ballot, existed: true }),
-                    None if first_start => {
+                match &old {
+                    Some(held) if held.record.state != State::Deleted => {
+                        Ok(Outcome { ballot: held.record.ballot, existed: true })
+                    }
+                    _ if first_start => {
                         // The lowest of ballots: a bucket that the cluster has deleted must not
                         // come back because a wiped node starts afresh.
                         let ballot = Ballot { stamp: Stamp(1), node: self.core.incarnation };
                         let written_ms = (self.core.options.now_ms)();
                         let record = Record { ballot, written_ms, state: State::Bucket };
-                        Ok(batch.store(key, None, record, None))
+                        Ok(batch.store(key, old, record, None))
                     }
-                    None => Ok(self.write_state(batch, key, None, State::Bucket)),
+                    _ => Ok(self.write_state(batch, key, old, State::Bucket)),
                 }
             }
             Intent::DeleteBucket { bucket } => {
@@ -335,6 +343,7 @@ impl Batch {
         let existed = old.as_ref().is_some_and(|h| h.record.state != State::Deleted);
         let outcome = Outcome { ballot: record.ballot, existed };
         let blob = record.blob();
+        self.moved.push((key.clone(), old.as_ref().map(|h| h.record.ballot), record.ballot));
         self.dead.extend(old.and_then(|h| h.record.blob()).filter(|id| blob != Some(*id)));
         let held = Arc::new(Held::new(record, self.seq, from));
         self.bytes += usize::try_from(held.weight()).unwrap_or(usize::MAX / 2);

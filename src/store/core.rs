@@ -13,6 +13,7 @@ use super::log::Log;
 use super::overlay::Overlay;
 use super::pages::PagesProbe;
 use super::status::Counters;
+use super::tree::Tree;
 use crate::base::{BodyId, BucketName, ClusterId, Incarnation, RegisterKey, StampClock};
 use crate::disk::{Disk, Space};
 use crate::seal::body::BodyOpener;
@@ -21,7 +22,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -102,6 +103,7 @@ pub struct Core {
     pub(super) head: watch::Sender<u64>,
     pub(super) counters: Counters,
     pub(super) probe: Arc<PagesProbe>,
+    tree: Mutex<Tree>,
     overlay: RwLock<Overlay>,
     buckets: RwLock<BTreeMap<BucketName, u64>>,
     cache: quick_cache::sync::Cache<RegisterKey, Arc<Held>, ByWeight>,
@@ -138,7 +140,9 @@ impl Core {
     pub(super) fn new(parts: Parts) -> Self {
         let cache_bytes = parts.options.cache_bytes;
         let entries = usize::try_from(cache_bytes / 2048).unwrap_or(1024).max(64);
+        let tree = Tree::new(parts.ring.mark_key());
         Core {
+            tree: Mutex::new(tree),
             disk: parts.disk,
             dir: parts.dir,
             ring: parts.ring,
@@ -182,6 +186,11 @@ impl Core {
 
     pub(super) fn buckets_mut(&self) -> RwLockWriteGuard<'_, BTreeMap<BucketName, u64>> {
         self.buckets.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The tree. Whoever also takes the overlay takes this first.
+    pub fn tree(&self) -> MutexGuard<'_, Tree> {
+        self.tree.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The register's state if it is in memory: no disk is touched. `None` says nothing.

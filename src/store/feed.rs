@@ -50,14 +50,7 @@ impl Core {
             if held.seq != seq {
                 continue; // changed again meanwhile: it comes under its new number
             }
-            let blob = held.record.object().filter(|_| held.record.blob().is_some());
-            found.push(Change {
-                seq,
-                ballot: held.record.ballot,
-                blob: blob.map(|o| (o.body, o.sealed_len, o.digest)),
-                learned_from: held.learned_from,
-                key,
-            });
+            found.push(Change::of(key, &held));
         }
         Ok(found)
     }

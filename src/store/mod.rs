@@ -7,6 +7,7 @@
 //! | `overlay` `index` `pages` `core` | lookups, and the index's checkpoints |
 //! | `blobs` `upload` `download` | bodies that do not fit a record, in and out |
 //! | `feed` `incoming` `outgoing` | what peers are told and take |
+//! | `tree` | sums that two nodes compare |
 //! | `mend` | what is damaged here, and taking a peer's good copy of it |
 //! | `listing` `status` `verify` | pages of names, figures, a check of everything |
 //! | `store` | the handle and its threads |
@@ -32,6 +33,7 @@ pub mod status;
 // The store room's handle is the store.
 #[allow(clippy::module_inception)]
 pub mod store;
+pub mod tree;
 pub mod types;
 pub mod upload;
 pub mod verify;

@@ -86,6 +86,7 @@ impl Store {
         let (stop, stopped) = crossbeam_channel::bounded(0);
         let Clockwork { committer, reaper } = clockwork;
         let core = Arc::clone(&self.core);
+        let walked = Arc::clone(&self.core);
         let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
             let guarded = move || {
                 let guard = OnPanic(on_panic);
@@ -100,6 +101,7 @@ impl Store {
         };
         let threads = vec![
             spawn("committer", Box::new(move || committer.run()))?,
+            spawn("tree", Box::new(move || walked.build_tree()))?,
             spawn("keeper-of-disk", Box::new(move || background(&core, &reaper, &stopped)))?,
         ];
         *self.threads.lock().unwrap_or_else(PoisonError::into_inner) = threads;
@@ -366,6 +368,7 @@ impl Drop for OnPanic {
 impl Drop for Store {
     fn drop(&mut self) {
         // The committer ends when the queue's last sender is gone, the other when it is told.
+        self.core.closing.store(true, Ordering::Release);
         self.queue = None;
         self.stop = None;
         for thread in self.threads.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {

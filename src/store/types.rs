@@ -1,5 +1,6 @@
 //! What is said to the store and by it, in plain values.
 
+use super::entry::Held;
 use crate::base::{Ballot, BodyId, Incarnation, RegisterKey};
 
 /// What a client says about a new object besides its bytes.
@@ -61,6 +62,20 @@ pub struct Change {
     pub blob: Option<(BodyId, u64, [u8; 32])>,
     /// The peer incarnation it was learned from; offering it back would be a circle.
     pub learned_from: Option<Incarnation>,
+}
+
+impl Change {
+    /// The feed's entry for a record.
+    pub(super) fn of(key: RegisterKey, held: &Held) -> Self {
+        let blob = held.record.object().filter(|_| held.record.blob().is_some());
+        Change {
+            seq: held.seq,
+            ballot: held.record.ballot,
+            blob: blob.map(|o| (o.body, o.sealed_len, o.digest)),
+            learned_from: held.learned_from,
+            key,
+        }
+    }
 }
 
 /// What a peer offers.

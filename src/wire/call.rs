@@ -4,10 +4,10 @@
 //! - The answer to an `Offer` has one entry per offered one, in the same order; the caller checks.
 //! - Counts are checked against `ENTRIES_MAX` before a list is made.
 
-use super::{ENTRIES_MAX, PULL_BYTES_MAX, TEXT_BYTES_MAX, VERSION_BYTES_MAX};
+use super::{BRANCHES_MAX, ENTRIES_MAX, PULL_BYTES_MAX, TEXT_BYTES_MAX, VERSION_BYTES_MAX};
 use crate::base::codec::{CodecError, Reader, Writer};
 use crate::base::record::RECORD_BYTES_MAX;
-use crate::base::{Ballot, BodyId, Class, Incarnation, NodeName, Record, RegisterKey, Stamp};
+use crate::base::{Ballot, BodyId, Class, Incarnation, NodeName, Record, RegisterKey, Stamp, Sum};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -22,6 +22,8 @@ pub struct Pulse {
     pub head: u64,
     /// Bytes that it can still write.
     pub free: u64,
+    /// The sum over its registers and their ballots, once it has counted them.
+    pub root: Option<Sum>,
     /// Its release.
     pub version: String,
 }
@@ -57,6 +59,8 @@ pub enum Call {
     Offer(Vec<Offered>),
     /// Keep these; answered when they are durable.
     Learn(Vec<(RegisterKey, Arc<Record>)>),
+    /// The sums below these branches of your tree, or of all its branches?
+    Tree(Vec<u8>),
     /// What do you hold of these? Asked for copies that are damaged here.
     Fetch(Vec<RegisterKey>),
     /// Sealed bytes of a blob, as they lie on the disk. Asked for copies that are damaged here.
@@ -83,6 +87,8 @@ pub enum Answer {
     Wants(Vec<Wanted>),
     /// To a `Fetch`: what is held, as much of it as fits; the receiver checks every byte.
     Records(Vec<(RegisterKey, Arc<Record>)>),
+    /// To a `Tree`; empty while the peer has not counted yet.
+    Sums(Vec<Sum>),
     /// To a `Pull`.
     Bytes(Bytes),
     /// To a `Learn` and to a blob: durable here.
@@ -112,12 +118,14 @@ const OFFER: u8 = 2;
 const LEARN: u8 = 3;
 const FETCH: u8 = 4;
 const PULL: u8 = 5;
+const TREE: u8 = 6;
 const PULSE: u8 = 1;
 const WANTS: u8 = 2;
 const DONE: u8 = 3;
 const FAILED: u8 = 4;
 const RECORDS: u8 = 5;
 const BYTES: u8 = 6;
+const SUMS: u8 = 7;
 
 impl Call {
     /// The call's bytes.
@@ -142,6 +150,9 @@ impl Call {
                 w.u8(LEARN);
                 write_records(&mut w, records);
             }
+            Call::Tree(branches) => {
+                w.u8(TREE).bytes(branches);
+            }
             Call::Fetch(keys) => {
                 w.u8(FETCH).u32(count(keys.len()));
                 for key in keys {
@@ -162,6 +173,7 @@ impl Call {
             HEARTBEAT => Call::Heartbeat(Pulse::read(&mut r)?),
             OFFER => Call::Offer(list(&mut r, read_offered)?),
             LEARN => Call::Learn(list(&mut r, read_record)?),
+            TREE => Call::Tree(r.bytes(BRANCHES_MAX, "branches")?.to_vec()),
             FETCH => Call::Fetch(list(&mut r, read_key)?),
             PULL => {
                 let pull = Pull { body: BodyId(r.array()?), from: r.u64()?, len: r.u32()? };
@@ -209,6 +221,12 @@ impl Answer {
                 w.u8(RECORDS);
                 write_records(&mut w, records);
             }
+            Answer::Sums(sums) => {
+                w.u8(SUMS).u32(count(sums.len()));
+                for sum in sums {
+                    w.raw(&sum.0.to_le_bytes());
+                }
+            }
             Answer::Bytes(bytes) => {
                 w.u8(BYTES).bytes(bytes);
             }
@@ -236,6 +254,7 @@ impl Answer {
                 })
             })?),
             RECORDS => Answer::Records(list(&mut r, read_record)?),
+            SUMS => Answer::Sums(list(&mut r, |r| Ok(Sum(u128::from_le_bytes(r.array()?))))?),
             BYTES => Answer::Bytes(Bytes::copy_from_slice(r.bytes(PULL_BYTES_MAX, "bytes of a blob")?)),
             DONE => Answer::Done,
             FAILED => {
@@ -268,7 +287,12 @@ impl BlobHead {
 
 impl Pulse {
     fn write(&self, w: &mut Writer) {
-        w.text(self.name.as_str()).u64(self.incarnation.0).u64(self.head).u64(self.free).text(&self.version);
+        w.text(self.name.as_str()).u64(self.incarnation.0).u64(self.head).u64(self.free);
+        match self.root {
+            None => w.u8(0),
+            Some(root) => w.u8(1).raw(&root.0.to_le_bytes()),
+        };
+        w.text(&self.version);
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
@@ -278,6 +302,11 @@ impl Pulse {
             incarnation: Incarnation(r.u64()?),
             head: r.u64()?,
             free: r.u64()?,
+            root: match r.u8()? {
+                0 => None,
+                1 => Some(Sum(u128::from_le_bytes(r.array()?))),
+                _ => return Err(CodecError::Value("root")),
+            },
             version: r.text(VERSION_BYTES_MAX, "version")?.to_owned(),
         })
     }
@@ -403,6 +432,7 @@ mod tests {
             incarnation: Incarnation(9),
             head: 4,
             free: 1 << 40,
+            root: Some(Sum(1 << 100)),
             version: "0.1.0".into(),
         }
     }
@@ -418,6 +448,9 @@ mod tests {
                 Offered { key: key("ñ"), ballot: ballot(2), blob: Some(BodyId([7; 16])) },
             ]),
             Call::Learn(vec![(key("a"), record()), (key("b"), tombstone)]),
+            Call::Heartbeat(Pulse { root: None, ..pulse() }),
+            Call::Tree(vec![]),
+            Call::Tree(vec![3, 63]),
             Call::Fetch(vec![key("a"), key("b")]),
             Call::Pull(Pull { body: BodyId([7; 16]), from: 1 << 40, len: 1 << 20 }),
         ];
@@ -434,6 +467,7 @@ mod tests {
             Answer::Pulse(pulse()),
             Answer::Wants(vec![Wanted::Nothing, Wanted::Record, Wanted::BlobAndRecord]),
             Answer::Records(vec![(key("a"), record())]),
+            Answer::Sums(vec![Sum(0), Sum(u128::MAX)]),
             Answer::Bytes(Bytes::from_static(b"sealed")),
             Answer::Done,
             Answer::failed(Class::Full, "disk is full"),

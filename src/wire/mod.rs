@@ -33,6 +33,8 @@ pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const LEARN_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Most sealed bytes of a blob in the answer to one `Pull`.
 pub const PULL_BYTES_MAX: usize = 1024 * 1024;
+/// Most branches in one `Tree`: their leaves fill one list.
+pub const BRANCHES_MAX: usize = 16;
 /// Most entries in one `Offer` and most records in one `Learn`.
 pub const ENTRIES_MAX: usize = 1024;
 /// Most bytes of a handshake message: `seal::session` makes and reads them, and has its own limit below this.

@@ -13,10 +13,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 
 /// Pauses that suit a test: lost peers are tried again at once, heartbeats are seen.
-const SETTINGS: [(&str, &str); 4] = [
+const SETTINGS: [(&str, &str); 5] = [
     ("BOVEDA_PEER_BACKOFF_BASE", "5ms"),
     ("BOVEDA_PEER_BACKOFF_CAP", "50ms"),
     ("BOVEDA_PEER_HEARTBEAT", "100ms"),
+    ("BOVEDA_PEER_COMPARE_EVERY", "300ms"),
     ("BOVEDA_NODE_THREADS", "1"),
 ];
 

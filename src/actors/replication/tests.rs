@@ -22,6 +22,8 @@ const FAST: Timing = Timing {
     refused_retry: Duration::from_millis(200),
     save_cursor: Duration::from_millis(50),
     tick: Duration::from_millis(10),
+    compare: Duration::from_millis(300),
+    settle: Duration::from_millis(100),
 };
 
 /// A node of a test cluster; its shelf outlives its process, so to say.

@@ -1,0 +1,233 @@
+//! The tree: sums over all registers and their ballots, by which two nodes find what they hold differently.
+//!
+//! Invariants
+//! - Each leaf is the sum of the marks of the registers that belong to it, each at its present ballot,
+//!   tombstones included. It changes in the same breath as what readers see.
+//! - It lives in memory alone: built by a walk over all registers at start, kept by every commit. Until the
+//!   walk is done nobody is told a sum.
+//! - A register counts once: behind the walk's place a commit changes it, before that the walk will find it.
+
+use super::core::Core;
+use super::error::StoreError;
+use super::types::Change;
+use crate::base::{Ballot, RegisterKey, Sum};
+use crate::seal::MarkKey;
+use std::ops::Bound;
+use std::sync::atomic::Ordering;
+
+/// Sums at the upper level.
+pub const BRANCHES: u8 = 64;
+/// Leaves below each of them.
+pub const LEAVES_PER_BRANCH: usize = 64;
+const LEAVES: usize = BRANCHES as usize * LEAVES_PER_BRANCH;
+/// Registers taken in one step of the walk. No commit becomes visible meanwhile.
+const STEP: usize = 256;
+
+/// How far the walk has come.
+#[derive(Debug)]
+enum Built {
+    Nothing,
+    To(RegisterKey),
+    All,
+}
+
+/// The sums of one node.
+#[derive(Debug)]
+pub struct Tree {
+    key: MarkKey,
+    leaves: Vec<Sum>,
+    root: Sum,
+    built: Built,
+}
+
+impl Tree {
+    /// An empty tree that a walk has yet to fill.
+    pub fn new(key: MarkKey) -> Self {
+        Tree { key, leaves: vec![Sum::default(); LEAVES], root: Sum::default(), built: Built::Nothing }
+    }
+
+    /// The leaf of a register.
+    pub fn leaf(&self, key: &RegisterKey) -> u16 {
+        self.key.place(key) % LEAVES as u16
+    }
+
+    fn flip(&mut self, key: &RegisterKey, ballot: Ballot) {
+        let mark = self.key.mark(key, ballot);
+        let leaf = usize::from(self.leaf(key));
+        if let Some(sum) = self.leaves.get_mut(leaf) {
+            *sum ^= mark;
+            self.root ^= mark;
+        }
+    }
+
+    /// A commit has brought a register from one ballot to another.
+    pub fn moved(&mut self, key: &RegisterKey, from: Option<Ballot>, to: Ballot) {
+        let counted = match &self.built {
+            Built::Nothing => false,
+            Built::To(last) => key <= last,
+            Built::All => true,
+        };
+        if counted {
+            if let Some(from) = from {
+                self.flip(key, from);
+            }
+            self.flip(key, to);
+        }
+    }
+
+    /// The walk has found the next registers in order; none of them means that it is done.
+    pub fn found(&mut self, step: &[(RegisterKey, Ballot)]) {
+        step.iter().for_each(|(key, ballot)| self.flip(key, *ballot));
+        self.built = step.last().map_or(Built::All, |(last, _)| Built::To(last.clone()));
+    }
+
+    /// The sum of everything; `None` before the walk is done.
+    pub fn root(&self) -> Option<Sum> {
+        matches!(self.built, Built::All).then_some(self.root)
+    }
+
+    /// Sums below some branches, in their order; without branches the sums of all branches. Empty before
+    /// the walk is done.
+    pub fn sums(&self, branches: &[u8]) -> Vec<Sum> {
+        if self.root().is_none() {
+            return Vec::new();
+        }
+        let groups = self.leaves.chunks(LEAVES_PER_BRANCH);
+        if branches.is_empty() {
+            return groups.map(|group| group.iter().fold(Sum::default(), |sum, leaf| sum ^ *leaf)).collect();
+        }
+        let group = |branch: &u8| self.leaves.chunks(LEAVES_PER_BRANCH).nth(usize::from(*branch)).unwrap_or_default();
+        branches.iter().flat_map(group).copied().collect()
+    }
+}
+
+impl Core {
+    /// Walks over all registers and fills the tree. On a thread of its own, beside the traffic.
+    pub(super) fn build_tree(&self) {
+        let end = RegisterKey::end();
+        let mut from = Bound::Included(RegisterKey::buckets().0);
+        while !self.closing.load(Ordering::Acquire) {
+            // While the tree is held no commit becomes visible: what the step sees is what it counts.
+            let mut tree = self.tree();
+            let step = match self.scan(from.as_ref(), &end, STEP) {
+                Ok(step) => step,
+                Err(error) => {
+                    log::warn!(error:% = error; "registers are not compared with the peers' until the next start");
+                    return;
+                }
+            };
+            let step: Vec<_> = step.into_iter().map(|(key, held)| (key, held.record.ballot)).collect();
+            tree.found(&step);
+            let Some((last, _)) = step.last() else { return };
+            from = Bound::Excluded(last.clone());
+        }
+    }
+
+    /// Of up to `limit` registers behind `after`, those that belong to `leaves`, as entries of the feed, and
+    /// where to go on.
+    pub fn changes_in(
+        &self,
+        leaves: &[u16],
+        after: Option<&RegisterKey>,
+        limit: usize,
+    ) -> Result<(Vec<Change>, Option<RegisterKey>), StoreError> {
+        let first = RegisterKey::buckets().0;
+        let from = after.map_or(Bound::Included(&first), Bound::Excluded);
+        let step = self.scan(from, &RegisterKey::end(), limit)?;
+        let next = step.last().map(|(key, _)| key.clone());
+        let places: Vec<u16> = {
+            let tree = self.tree();
+            step.iter().map(|(key, _)| tree.leaf(key)).collect()
+        };
+        let wanted = step.into_iter().zip(places).filter(|(_, leaf)| leaves.contains(leaf));
+        Ok((wanted.map(|((key, held), _)| Change::of(key, &held)).collect(), next))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{BucketName, Incarnation, Secret, Stamp};
+    use crate::seal::Keyring;
+    use std::collections::BTreeMap;
+
+    fn empty() -> Tree {
+        Tree::new(Keyring::new(vec![(1, Secret::new([3; 32]))]).unwrap().mark_key())
+    }
+
+    fn key(n: u64) -> RegisterKey {
+        RegisterKey::bucket(&BucketName::parse(&format!("b-{n:05}")).unwrap())
+    }
+
+    fn ballot(stamp: u64) -> Ballot {
+        Ballot { stamp: Stamp(stamp), node: Incarnation(1) }
+    }
+
+    fn of(state: &BTreeMap<RegisterKey, Ballot>) -> Tree {
+        let mut tree = empty();
+        let all: Vec<_> = state.iter().map(|(k, b)| (k.clone(), *b)).collect();
+        all.chunks(7).for_each(|step| tree.found(step));
+        tree.found(&[]);
+        tree
+    }
+
+    #[test]
+    fn commits_during_the_walk_and_after_it_give_the_same_sums_as_a_walk_over_the_result() {
+        // A generator with a seed, as everywhere in tests.
+        let mut seed = 7u64;
+        let mut roll = move |below: u64| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (seed >> 33) % below
+        };
+        let mut state: BTreeMap<RegisterKey, Ballot> = (0..300).map(|n| (key(2 * n), ballot(1))).collect();
+        let mut tree = empty();
+        let mut stamp = 2;
+        let mut commit = |tree: &mut Tree, state: &mut BTreeMap<RegisterKey, Ballot>| {
+            let (key, to) = (key(roll(700)), ballot(stamp));
+            stamp += 1;
+            let from = state.insert(key.clone(), to);
+            tree.moved(&key, from, to);
+        };
+        let mut at = None;
+        loop {
+            assert_eq!((tree.root(), tree.sums(&[])), (None, vec![]), "nothing is told before the walk is done");
+            let from = at.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+            let step: Vec<_> = state.range((from, Bound::Unbounded)).take(20).map(|(k, b)| (k.clone(), *b)).collect();
+            tree.found(&step);
+            let Some((last, _)) = step.last() else { break };
+            at = Some(last.clone());
+            (0..10).for_each(|_| commit(&mut tree, &mut state));
+        }
+        (0..500).for_each(|_| commit(&mut tree, &mut state));
+        let again = of(&state);
+        assert_eq!((tree.root(), &tree.leaves), (again.root(), &again.leaves));
+    }
+
+    #[test]
+    fn one_lost_register_shows_in_one_leaf_and_on_the_way_to_it() {
+        let mut state: BTreeMap<RegisterKey, Ballot> = (0..5_000).map(|n| (key(n), ballot(n))).collect();
+        let whole = of(&state);
+        state.remove(&key(77));
+        let lacking = of(&state);
+        assert_ne!(whole.root(), lacking.root());
+        let differing = |a: &[Sum], b: &[Sum]| -> Vec<usize> {
+            assert_eq!(a.len(), b.len());
+            (0..a.len()).filter(|&at| a[at] != b[at]).collect()
+        };
+        let branches = differing(&whole.sums(&[]), &lacking.sums(&[]));
+        assert_eq!(branches, [usize::from(whole.leaf(&key(77))) / LEAVES_PER_BRANCH]);
+        let branch = u8::try_from(branches[0]).unwrap();
+        let leaves = differing(&whole.sums(&[branch]), &lacking.sums(&[branch]));
+        assert_eq!(leaves, [usize::from(whole.leaf(&key(77))) % LEAVES_PER_BRANCH]);
+        assert_eq!(whole.sums(&[branch, branch]).len(), 2 * LEAVES_PER_BRANCH);
+        assert!(whole.sums(&[BRANCHES, 255]).is_empty(), "a branch that does not exist has no leaves");
+    }
+
+    #[test]
+    fn a_tombstone_or_another_writer_makes_another_sum() {
+        let mut tree = of(&BTreeMap::from([(key(1), ballot(1))]));
+        let before = tree.root();
+        tree.moved(&key(1), Some(ballot(1)), Ballot { node: Incarnation(2), ..ballot(1) });
+        assert_ne!(tree.root(), before);
+    }
+}
