@@ -55,7 +55,7 @@ fn run(store: &Arc<Store>, waiters: usize, length: Duration) -> Vec<Duration> {
                 let begin = Instant::now();
                 let object = store.seal_small(NewObject::default(), std::slice::from_ref(&body)).expect("sealed");
                 let at = common::name(&format!("waiter-{waiter}/{}", times.len()));
-                wait_blocking(store.put(at, object)).expect("stored");
+                wait_blocking(store.put(at, boveda::base::Condition::NONE, object)).expect("stored");
                 times.push(begin.elapsed());
             }
             times

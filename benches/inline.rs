@@ -64,10 +64,17 @@ fn run(store: &Arc<Store>, len: usize, inline: bool, length: Duration) -> Vec<Du
                 let pieces = std::slice::from_ref(&body);
                 if inline {
                     let object = store.seal_small(NewObject::default(), pieces).expect("sealed");
-                    wait_blocking(store.put(at, object)).expect("stored");
+                    wait_blocking(store.put(at, boveda::base::Condition::NONE, object)).expect("stored");
                 } else {
-                    let mut upload =
-                        store.begin_upload(at, NewObject::default(), Some(body.len() as u64), None).expect("begun");
+                    let mut upload = store
+                        .begin_upload(
+                            at,
+                            boveda::base::Condition::NONE,
+                            NewObject::default(),
+                            Some(body.len() as u64),
+                            None,
+                        )
+                        .expect("begun");
                     upload.append(pieces).expect("appended");
                     store.finish_upload(upload).expect("durable").wait_blocking().expect("stored");
                 }

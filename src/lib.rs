@@ -6,11 +6,11 @@
 //! |---|---|---|
 //! | `base` | words everybody uses | nothing of ours |
 //! | `config` | file, environment, flags | `base` |
-//! | `wire` | what peers say to each other | `base` |
+//! | `wire` | what peers say to each other | `base` `register` |
 //! | `seal` | seal and open | `base` |
 //! | `disk` | the file system, real and simulated | `base` |
 //! | `register` | how the copies of a key agree: decisions without I/O | `base` |
-//! | `store` | the store as plain synchronous code | `base` `seal` `disk` |
+//! | `store` | the store as plain synchronous code | `base` `seal` `disk` `register` |
 //! | `actors` | StoreActor, ReplicaActors, their keeper and messages | `base` `seal` `wire` `store` `register` |
 //! | `http` | actix-web: routes, errors, the peer listener | `base` `wire` `actors` |
 //! | `cli` | commands | `base` `config` `disk` `store` (verify only) |

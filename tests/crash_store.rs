@@ -76,11 +76,15 @@ fn live(disk: &CrashDisk, seed: u64, steps: u64, possible: &mut Possible) -> Res
                 for _ in 0..=rng.below(4) {
                     let key = format!("k{}", rng.below(KEYS));
                     if rng.below(4) == 0 {
-                        group.push((key.clone(), None, store.delete(name(&key))));
+                        group.push((key.clone(), None, store.delete(name(&key), boveda::base::Condition::NONE)));
                     } else {
                         let bytes = body(&mut rng, 700);
                         let object = store.seal_small(NewObject::default(), &[Bytes::from(bytes.clone())])?;
-                        group.push((key.clone(), Some(bytes), store.put(name(&key), object)));
+                        group.push((
+                            key.clone(),
+                            Some(bytes),
+                            store.put(name(&key), boveda::base::Condition::NONE, object),
+                        ));
                     }
                 }
                 for (key, value, _) in &group {
@@ -98,7 +102,8 @@ fn live(disk: &CrashDisk, seed: u64, steps: u64, possible: &mut Possible) -> Res
             10..=14 => {
                 let key = format!("k{}", rng.below(KEYS));
                 let bytes = body(&mut rng, 200_000);
-                let mut upload = store.begin_upload(name(&key), NewObject::default(), None, None)?;
+                let mut upload =
+                    store.begin_upload(name(&key), boveda::base::Condition::NONE, NewObject::default(), None, None)?;
                 for piece in bytes.chunks(70_000) {
                     upload.append(&[Bytes::copy_from_slice(piece)])?;
                 }
@@ -156,7 +161,7 @@ fn check(disk: &CrashDisk, possible: &Possible, context: &str) {
     }
     // It goes on: the next write works, and everything checks.
     let object = store.seal_small(NewObject::default(), &[Bytes::from_static(b"after")]).expect("seals");
-    let answer = store.put(name("after"), object);
+    let answer = store.put(name("after"), boveda::base::Condition::NONE, object);
     work.committer.turn();
     wait_blocking(answer).unwrap_or_else(|e| panic!("{context}: write after the crash: {e}"));
     assert_eq!(read(&store, "after").as_deref(), Some(&b"after"[..]), "{context}");
@@ -219,10 +224,11 @@ fn nothing_readable_lies_on_the_disk() {
     let head =
         NewObject { content_type: "text/x-conspicuous".into(), meta: vec![("colour".into(), "ultramarine".into())] };
     let small = store.seal_small(head.clone(), &[Bytes::from_static(b"a small conspicuous plaintext")]).expect("seals");
-    let answer = store.put(name("conspicuous-name"), small);
+    let answer = store.put(name("conspicuous-name"), boveda::base::Condition::NONE, small);
     work.committer.turn();
     wait_blocking(answer).expect("stored");
-    let mut upload = store.begin_upload(name("conspicuous-blob"), head, None, None).expect("begins");
+    let mut upload =
+        store.begin_upload(name("conspicuous-blob"), boveda::base::Condition::NONE, head, None, None).expect("begins");
     upload.append(&[Bytes::from("a large conspicuous plaintext ".repeat(9000))]).expect("appends");
     let finishing = store.finish_upload(upload).expect("finishes");
     work.committer.turn();

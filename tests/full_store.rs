@@ -32,13 +32,13 @@ impl Bench {
 
     fn put(&self, n: u64) -> Result<(), StoreError> {
         let object = self.store.seal_small(NewObject::default(), &[Bytes::from(vec![7; BODY])])?;
-        let answer = self.store.put(name(n), object);
+        let answer = self.store.put(name(n), boveda::base::Condition::NONE, object);
         assert!(self.work.committer.turn());
         boveda::store::store::wait_blocking(answer).map(drop)
     }
 
     fn delete(&self, n: u64) -> Result<bool, StoreError> {
-        let answer = self.store.delete(name(n));
+        let answer = self.store.delete(name(n), boveda::base::Condition::NONE);
         assert!(self.work.committer.turn());
         boveda::store::store::wait_blocking(answer).map(|outcome| outcome.existed)
     }
@@ -68,7 +68,10 @@ fn name(n: u64) -> ObjectName {
 #[test]
 fn a_fast_upload_does_not_outrun_the_look_at_the_disk() {
     let bench = Bench::new(RESERVE + MIB);
-    let mut upload = bench.store.begin_upload(name(0), NewObject::default(), None, None).expect("there is room");
+    let mut upload = bench
+        .store
+        .begin_upload(name(0), boveda::base::Condition::NONE, NewObject::default(), None, None)
+        .expect("there is room");
     let piece = [Bytes::from(vec![7; BODY])];
     let taken = (0..1000).find(|_| matches!(upload.append(&piece), Err(StoreError::Full)));
     // Nobody has asked the disk again, and its figure has not moved: what was admitted was counted.

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 const ALLOWED: [(&str, &[&str]); 11] = [
     ("base", &[]),
     ("config", &["base"]),
-    ("wire", &["base"]),
+    ("wire", &["base", "register"]),
     ("seal", &["base"]),
     ("disk", &["base"]),
     ("register", &["base"]),
-    ("store", &["base", "seal", "disk"]),
+    ("store", &["base", "seal", "disk", "register"]),
     ("actors", &["base", "seal", "wire", "store", "register"]),
     ("http", &["base", "seal", "wire", "actors"]),
     ("cli", &["base", "config", "disk", "seal", "store", "node"]),

@@ -2,10 +2,14 @@
 
 use super::error::LinkError;
 use super::gate::{Counts, PeerGate};
-use super::messages::{CompareOffers, FetchRecords, LearnRecords, Offer, ReadSealed, ReadSums, Want};
+use super::messages::{
+    CastHere, CompareOffers, FetchRecords, LearnRecords, Offer, ReadSealed, ReadSums, ScanSlots, Vote, Want,
+};
 use super::recipients::{StoreRecipients, ask};
 use crate::base::{Incarnation, Record};
-use crate::wire::{Answer, Call, LEARN_BYTES_MAX, Offered, Pull, Wanted};
+use crate::register::ListMark;
+use crate::wire::{self, Answer, Call, ENTRIES_MAX, LEARN_BYTES_MAX, Offered, Pull, Scan, Scanned, Voted, Wanted};
+use std::ops::Bound;
 use std::sync::Arc;
 
 /// Does what an opened call asks for. Whatever fails is told as a class and a text.
@@ -50,6 +54,35 @@ async fn try_answer(
             ask(&store.learn_records, LearnRecords { records, from }).await?;
             Ok(Answer::Done)
         }
+        Call::Vote(mark, votes) => {
+            Counts::add(&gate.counts().votes);
+            same_list(gate, mark)?;
+            let have: Vec<_> = votes.iter().map(|vote| vote.have).collect();
+            let votes = votes.into_iter().map(|wire::Vote { key, message, .. }| Vote { key, message }).collect();
+            let replies = ask(&store.cast_here, CastHere { votes }).await?;
+            let mut room = LEARN_BYTES_MAX;
+            let voted = replies.into_iter().zip(have).map(|(reply, have)| {
+                let voted = Voted::of(reply?, have);
+                // What does not fit is asked again.
+                room = room.checked_sub(voted.weight())?;
+                Some(voted)
+            });
+            Ok(Answer::Voted(voted.collect()))
+        }
+        Call::List => Ok(Answer::List(gate.vitals().ballots.voting().node.roster.clone())),
+        Call::Scan(Scan { mark, from, inclusive, to, limit }) => {
+            Counts::add(&gate.counts().scans);
+            same_list(gate, mark)?;
+            if !gate.vitals().ballots.voting().node.state.votes {
+                return Err(LinkError::OtherList);
+            }
+            let from = if inclusive { Bound::Included(from) } else { Bound::Excluded(from) };
+            let limit = usize::try_from(limit).unwrap_or(ENTRIES_MAX).min(ENTRIES_MAX);
+            let found = ask(&store.scan_slots, ScanSlots { from, to, limit }).await?;
+            let scanned = found.into_iter().take(ENTRIES_MAX);
+            let scanned = scanned.map(|(key, slot)| Scanned { key, ballot: slot.accepted, chosen: slot.chosen });
+            Ok(Answer::Scanned(scanned.collect()))
+        }
         Call::Tree(branches) => {
             Counts::add(&gate.counts().trees);
             Ok(Answer::Sums(ask(&store.read_sums, ReadSums { branches }).await?))
@@ -63,6 +96,11 @@ async fn try_answer(
             Ok(Answer::Bytes(ask(&store.read_sealed, ReadSealed { body, from, len }).await?))
         }
     }
+}
+
+/// Nodes of different member lists exchange no votes: nobody could say whose count.
+fn same_list(gate: &PeerGate, mark: ListMark) -> Result<(), LinkError> {
+    if gate.vitals().ballots.voting().list == mark { Ok(()) } else { Err(LinkError::OtherList) }
 }
 
 fn wanted(want: Want) -> Wanted {

@@ -46,6 +46,9 @@ pub enum LinkError {
         /// Its words.
         text: String,
     },
+    /// Votes came under another member list than this node has.
+    #[error("the two nodes have different member lists")]
+    OtherList,
     /// A blob is missing here while a record refers to it.
     #[error("a blob is missing on this node")]
     BlobMissing,
@@ -64,6 +67,7 @@ impl LinkError {
     /// What the replicator may do about it.
     pub fn class(&self) -> Class {
         match self {
+            LinkError::OtherList => Class::Conflict,
             LinkError::Unreachable(_) | LinkError::BrokenAnswer(_) | LinkError::Silent | LinkError::NotAPeer(_) => {
                 Class::Busy
             }
@@ -93,6 +97,7 @@ impl LinkError {
             | LinkError::Undecodable(_)
             | LinkError::Unfitting => true,
             LinkError::Remote { .. }
+            | LinkError::OtherList
             | LinkError::BlobMissing
             | LinkError::NotThere
             | LinkError::Store(_)

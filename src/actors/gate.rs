@@ -8,9 +8,12 @@
 //!   requests and bytes in flight per peer.
 
 use super::status::{CallCounts, GateStatus, RefusedCaller};
-use crate::base::{Budget, ClusterId, Incarnation, NodeName, Permit, Sum};
+use crate::base::{Ballot, Budget, ClusterId, Incarnation, NodeName, Permit, Stamp, Sum};
 use crate::seal;
 use crate::seal::session::{HelloError, Me, PeerInfo, PeerKey, SessionKeys};
+use crate::store::Store;
+use crate::store::core::Core;
+use crate::store::votes::Voting;
 use crate::wire::frame::{place, welcome};
 use crate::wire::{Answer, Frame, Pulse, Refusal, SessionId, Way};
 use std::collections::{BTreeMap, HashMap};
@@ -46,6 +49,28 @@ pub struct Identity {
     pub incarnation: Incarnation,
 }
 
+/// What coordinators and listeners need to know of the node's votes, at once.
+pub trait Ballots: Send + Sync {
+    /// The member list and what goes with it, as far as durable.
+    fn voting(&self) -> Arc<Voting>;
+    /// A ballot above all that was seen.
+    fn fresh(&self) -> Ballot;
+    /// Takes note of a stamp that came in.
+    fn observe(&self, stamp: Stamp);
+}
+
+impl Ballots for Store {
+    fn voting(&self) -> Arc<Voting> {
+        Core::voting(self)
+    }
+    fn fresh(&self) -> Ballot {
+        self.fresh_ballot()
+    }
+    fn observe(&self, stamp: Stamp) {
+        Core::observe(self, stamp);
+    }
+}
+
 /// What this node tells of itself with a heartbeat.
 #[derive(Clone)]
 pub struct Vitals {
@@ -53,6 +78,8 @@ pub struct Vitals {
     pub me: Arc<Identity>,
     /// Its release.
     pub version: String,
+    /// Its votes.
+    pub ballots: Arc<dyn Ballots>,
     /// Its highest durable change number.
     pub head: watch::Receiver<u64>,
     /// Bytes that it can still write.
@@ -70,6 +97,7 @@ impl Vitals {
             head: *self.head.borrow(),
             free: (self.free)(),
             root: (self.root)(),
+            list: self.ballots.voting().list,
             version: self.version.clone(),
         }
     }
@@ -111,6 +139,10 @@ pub struct Counts {
     pub heartbeats: AtomicU64,
     /// Offers.
     pub offers: AtomicU64,
+    /// Frames of votes.
+    pub votes: AtomicU64,
+    /// Scans for listings.
+    pub scans: AtomicU64,
     /// Batches of records.
     pub learns: AtomicU64,
     /// Blobs.
@@ -130,6 +162,8 @@ impl Counts {
         CallCounts {
             heartbeats: read(&self.heartbeats),
             offers: read(&self.offers),
+            votes: read(&self.votes),
+            scans: read(&self.scans),
             learns: read(&self.learns),
             blobs: read(&self.blobs),
             trees: read(&self.trees),

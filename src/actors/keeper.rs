@@ -8,7 +8,7 @@
 
 use super::guard::{Died, PanicGuard};
 use super::lease::ShipBlob;
-use super::replica::{DrainLane, Kill, Observe, Plan, RECORDS_LANE, ReplicaActor, SetLanes};
+use super::replica::{DrainLane, FIRST_BLOB_LANE, Kill, Observe, Plan, ReplicaActor, SetLanes, VOTES_LANE};
 use super::status::ReplicaStatus;
 use crate::seal;
 use actix::{
@@ -59,10 +59,10 @@ pub struct KillLane {
 }
 
 impl Keeper {
-    /// A keeper of `pool` lanes. There is a lane for records and at least one for blobs, since a long
-    /// blob must not stop small records: a pool of one has two lanes.
+    /// A keeper of `pool` lanes. There is a lane for records, one for votes and at least one for blobs, since
+    /// none must stop the others: the smallest pool has three.
     pub fn new(plan: Arc<Plan>, pool: usize) -> Self {
-        let lanes = (0..pool.max(2)).map(|_| Lane::default()).collect();
+        let lanes = (0..pool.max(FIRST_BLOB_LANE + 1)).map(|_| Lane::default()).collect();
         Keeper { plan, lanes, drained: false }
     }
 
@@ -75,7 +75,11 @@ impl Keeper {
         let life = plan.tally.new_life();
         lane.life = life;
         lane.born = Some(Instant::now());
-        lane.address = Some(Supervisor::start(move |_| ReplicaActor::new(plan, at, life, keeper)));
+        let address = Supervisor::start(move |_| ReplicaActor::new(plan, at, life, keeper));
+        if at == VOTES_LANE {
+            self.plan.door.open(&address);
+        }
+        lane.address = Some(address);
     }
 
     fn introduce(&self) {
@@ -83,7 +87,7 @@ impl Keeper {
         let Some(records) = self.lanes.first().and_then(|lane| lane.address.as_ref()) else { return };
         // A lane that is dead keeps its place: leases name their lane by it. Its closed address says so.
         let blobs: Option<Vec<Recipient<ShipBlob>>> =
-            self.lanes[RECORDS_LANE + 1..].iter().map(|lane| lane.address.clone().map(Addr::recipient)).collect();
+            self.lanes[FIRST_BLOB_LANE..].iter().map(|lane| lane.address.clone().map(Addr::recipient)).collect();
         if let Some(blobs) = blobs {
             records.do_send(SetLanes(blobs));
         }

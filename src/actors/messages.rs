@@ -4,7 +4,9 @@
 //! comes back with its answer. Whoever drops it, on purpose or because a client left, ends it: a
 //! dropped upload removes its staged file. So there is no table of open transfers to leak.
 
-use crate::base::{BodyId, BucketName, Incarnation, ObjectName, Permit, Record, RegisterKey, Sum};
+use crate::base::{
+    BodyId, BucketName, Condition, Incarnation, ObjectName, ObjectRecord, Permit, Record, RegisterKey, Sum,
+};
 use actix::Message;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -17,7 +19,21 @@ pub use crate::store::outgoing::Outgoing;
 pub use crate::store::status::StoreStatus;
 pub use crate::store::tree::LEAVES_PER_BRANCH;
 pub use crate::store::types::{Change, ListPage, NewObject, ObjectInfo, Offer, Want, Written};
-pub use crate::store::upload::Upload;
+pub use crate::store::upload::{Landed, Upload};
+pub use crate::store::votes::{Reply, Seating, Vote};
+
+/// What a replica keeps of a register.
+pub type RegisterSlot = crate::register::Slot<Arc<Record>>;
+
+/// What a read rests on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Consistency {
+    /// What a majority holds: every write that was answered before the read began.
+    #[default]
+    Majority,
+    /// What this node holds: it answers without the others, and may be behind them.
+    Local,
+}
 
 /// Most bytes of a body in one message; senders gather about this much before they send.
 pub const PIECE_BYTES: usize = 1024 * 1024;
@@ -28,6 +44,8 @@ pub const PIECE_BYTES: usize = 1024 * 1024;
 pub struct PutSmall {
     /// Which object.
     pub at: ObjectName,
+    /// What must hold of the state that it replaces.
+    pub condition: Condition,
     /// What the client said of it.
     pub head: NewObject,
     /// All its bytes, in pieces as they arrived.
@@ -43,6 +61,8 @@ pub struct PutSmall {
 pub struct BeginUpload {
     /// Which object.
     pub at: ObjectName,
+    /// What must hold of the state that it replaces, when it is finished.
+    pub condition: Condition,
     /// What the client said of it.
     pub head: NewObject,
     /// Bytes announced by the client, if it did: refused early when they cannot fit.
@@ -75,6 +95,8 @@ pub struct FinishUpload {
 pub struct OpenObject {
     /// Which object.
     pub at: ObjectName,
+    /// Whether to ask the other nodes for anything newer.
+    pub consistency: Consistency,
     /// Freed when the download is dropped.
     pub permit: Option<Permit>,
 }
@@ -94,6 +116,8 @@ pub struct ReadDownload {
 pub struct DeleteObject {
     /// Which object.
     pub at: ObjectName,
+    /// What must hold of the present state.
+    pub condition: Condition,
 }
 
 /// Creates a bucket; creating one that exists changes nothing (`existed: true`).
@@ -115,7 +139,10 @@ pub struct DeleteBucket {
 /// All buckets with their creation time (ms since 1970), sorted by name.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Vec<(BucketName, u64)>, StoreError>")]
-pub struct ListBuckets;
+pub struct ListBuckets {
+    /// Whether to ask the other nodes for anything newer.
+    pub consistency: Consistency,
+}
 
 /// One page of a bucket's objects, sorted by key in byte order.
 #[derive(Debug, Message)]
@@ -131,6 +158,8 @@ pub struct ListObjects {
     pub after: Option<String>,
     /// Most entries and common prefixes together, 1 to 1000.
     pub limit: usize,
+    /// Whether to ask the other nodes for anything newer.
+    pub consistency: Consistency,
 }
 
 /// The state of the store, for status, metrics and readiness.
@@ -299,4 +328,80 @@ pub struct SaveCursor {
     pub peer: Incarnation,
     /// The highest number below which everything is acknowledged.
     pub seq: u64,
+}
+
+// ---- said by coordinators ----
+
+/// Votes of this node as a replica. Answered in order, when durable.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Vec<Option<Reply>>, StoreError>")]
+pub struct CastHere {
+    /// What is asked.
+    pub votes: Vec<Vote>,
+}
+
+/// What this node holds of a register, if it is in memory.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<RegisterSlot>")]
+pub struct Peek {
+    /// Which.
+    pub key: RegisterKey,
+}
+
+/// Seals a small body, without a record.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Box<ObjectRecord>, StoreError>")]
+pub struct SealSmall {
+    /// What the client said of it.
+    pub head: NewObject,
+    /// All its bytes.
+    pub body: Vec<Bytes>,
+}
+
+/// Makes an upload's body durable, without a record.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Landed, StoreError>")]
+pub struct LandUpload {
+    /// The open upload.
+    pub upload: Upload,
+}
+
+/// Opens the body of a record that was chosen.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(ObjectInfo, Download), StoreError>")]
+pub struct OpenRecord {
+    /// Of which register.
+    pub key: RegisterKey,
+    /// Its record.
+    pub record: Arc<Record>,
+    /// Freed when the download is dropped.
+    pub permit: Option<Permit>,
+}
+
+/// The registers of a range, in order; none at its end.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<Vec<(RegisterKey, RegisterSlot)>, StoreError>")]
+pub struct ScanSlots {
+    /// Where to begin.
+    pub from: std::ops::Bound<RegisterKey>,
+    /// Where to end, itself not included.
+    pub to: RegisterKey,
+    /// Most registers.
+    pub limit: usize,
+}
+
+/// Whether this node knows of a bucket.
+#[derive(Debug, Message)]
+#[rtype(result = "bool")]
+pub struct KnowsBucket {
+    /// Its name.
+    pub bucket: BucketName,
+}
+
+/// Changes the node's part in its cluster. Answered when durable.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), StoreError>")]
+pub struct Seat {
+    /// How.
+    pub seating: Seating,
 }

@@ -2,8 +2,9 @@
 
 use super::error::LinkError;
 use super::messages::{
-    AppendIncoming, BeginIncoming, ChangesAfter, ChangesIn, CompareOffers, Diagnose, FetchRecords, FinishIncoming,
-    LearnRecords, LoadCursor, OpenOutgoing, ReadOutgoing, ReadSealed, ReadSums, Restore, SaveCursor,
+    AppendIncoming, BeginIncoming, CastHere, ChangesAfter, ChangesIn, CompareOffers, Diagnose, FetchRecords,
+    FinishIncoming, LearnRecords, LoadCursor, OpenOutgoing, ReadOutgoing, ReadSealed, ReadSums, Restore, SaveCursor,
+    ScanSlots, Seat,
 };
 use crate::base::{Record, RegisterKey};
 use crate::store::StoreError;
@@ -41,6 +42,12 @@ pub struct StoreRecipients {
     pub diagnose: Recipient<Diagnose>,
     /// Takes a good copy of a damaged record.
     pub restore: Recipient<Restore>,
+    /// Votes.
+    pub cast_here: Recipient<CastHere>,
+    /// Scans for a listing.
+    pub scan_slots: Recipient<ScanSlots>,
+    /// Changes the node's part in its cluster.
+    pub seat: Recipient<Seat>,
     /// How far a peer has confirmed.
     pub load_cursor: Recipient<LoadCursor>,
     /// Keeps that.
@@ -66,6 +73,9 @@ impl StoreRecipients {
             + Handler<ChangesIn>
             + Handler<Diagnose>
             + Handler<Restore>
+            + Handler<CastHere>
+            + Handler<ScanSlots>
+            + Handler<Seat>
             + Handler<LoadCursor>
             + Handler<SaveCursor>,
     {
@@ -84,6 +94,9 @@ impl StoreRecipients {
             changes_in: store.clone().recipient(),
             diagnose: store.clone().recipient(),
             restore: store.clone().recipient(),
+            cast_here: store.clone().recipient(),
+            scan_slots: store.clone().recipient(),
+            seat: store.clone().recipient(),
             load_cursor: store.clone().recipient(),
             save_cursor: store.clone().recipient(),
         }

@@ -14,9 +14,10 @@ use super::conn::Conn;
 use super::error::LinkError;
 use super::gate::Counts;
 use super::lease::{Fate, Lease, LeaseEnded, ShipBlob};
-use super::messages::{Change, ChangesAfter, ChangesIn, LoadCursor, SaveCursor};
+use super::messages::{Change, ChangesAfter, ChangesIn, LoadCursor, SaveCursor, Seat, Seating, StoreError};
 use super::recipients::ask;
 use super::replica::{Own, Plan, ReplicaActor, spawn};
+use super::seats::{self, votes_at_once};
 use super::status::{LinkState, ReplicaStatus};
 use super::walk::walk;
 use super::window::{OPEN_MAX, Window};
@@ -25,6 +26,7 @@ use crate::seal;
 use crate::wire::{Answer, Call, Pulse};
 use actix::{ActorContext, AsyncContext, Context, Recipient};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{oneshot, watch};
 
@@ -398,18 +400,17 @@ impl RecordsLane {
         let Link::Up { conn, .. } = &mut self.link else { return };
         let Some(mut session) = conn.take() else { return };
         let plan = std::sync::Arc::clone(&own.plan);
-        if self.beat_at.is_none_or(|at| now.duration_since(at) >= plan.timing.heartbeat) {
+        // A cluster that has yet to form looks oftener who is there.
+        let forming = plan.seats.is_some() && plan.vitals.ballots.voting().node.roster.is_none();
+        let pause = if forming { plan.timing.tick } else { plan.timing.heartbeat };
+        if self.beat_at.is_none_or(|at| now.duration_since(at) >= pause) {
             self.beat_at = Some(now);
             Counts::add(&plan.tally.sent.heartbeats);
             let work = async move {
-                let answer = session.call(&Call::Heartbeat(plan.vitals.pulse())).await;
+                let answer = beat(&plan, &mut session).await;
                 (session, answer)
             };
             spawn(ctx, work, |(session, answer), actor, ctx| {
-                let answer = answer.and_then(|answer| match answer {
-                    Answer::Pulse(pulse) => Ok(pulse),
-                    _ => Err(LinkError::Unfitting),
-                });
                 actor.records(|lane, own| {
                     let done = answer.map(|pulse| {
                         let now = Instant::now();
@@ -557,6 +558,43 @@ fn watch_head(mut head: watch::Receiver<u64>, ctx: &mut Context<ReplicaActor>) {
         watch_head(head, ctx);
         actor.records(|lane, own| lane.pump(own, ctx));
     });
+}
+
+/// A heartbeat, and what follows from it for the member list.
+async fn beat(plan: &Plan, session: &mut Conn) -> Result<Pulse, LinkError> {
+    let Answer::Pulse(pulse) = session.call(&Call::Heartbeat(plan.vitals.pulse())).await? else {
+        return Err(LinkError::Unfitting);
+    };
+    // What is told of another node than the one that this session is with counts for nothing.
+    let Some(seats) = plan.seats.as_ref().filter(|_| pulse.incarnation == session.info.incarnation) else {
+        return Ok(pulse);
+    };
+    let voting = plan.vitals.ballots.voting();
+    let next = {
+        let mut seats = seats.lock().unwrap_or_else(PoisonError::into_inner);
+        let now_ms = crate::store::core::system_ms();
+        seats.heard(Instant::now(), now_ms, &pulse, voting.list, (plan.vitals.root)())
+    };
+    let roster = match next {
+        seats::Next::Wait => return Ok(pulse),
+        seats::Next::Found(roster) => Arc::new(roster),
+        seats::Next::Fetch => match session.call(&Call::List).await? {
+            Answer::List(Some(roster)) => roster,
+            Answer::List(None) => return Ok(pulse),
+            _ => return Err(LinkError::Unfitting),
+        },
+    };
+    let me = plan.vitals.me.incarnation;
+    let votes = votes_at_once(me, voting.list, voting.node.state.votes, &roster);
+    let (epoch, voters) = (roster.epoch.0, roster.seats.len());
+    let adopt = Seating::Adopt { roster, votes };
+    match ask(&plan.store.seat, Seat { seating: adopt }).await {
+        Ok(()) => log::info!(epoch, voters, votes; "member list taken over"),
+        // Another lane was faster.
+        Err(LinkError::Store(StoreError::Mismatch(_))) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(pulse)
 }
 
 fn pause(plan: &Plan, tries: u32) -> Duration {

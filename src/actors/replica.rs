@@ -1,5 +1,5 @@
-//! ReplicaActor: carries changes to one peer. One type, two roles: one lane for records, the others
-//! for blobs.
+//! ReplicaActor: carries everything to one peer. One type, three roles: a lane for records, one for votes,
+//! the others for blobs.
 //!
 //! Invariants
 //! - An actor holds no work that cannot be found again: the records lane reads behind the durable
@@ -16,22 +16,30 @@ use super::guard::{Died, PanicGuard};
 use super::lease::{LeaseEnded, ShipBlob};
 use super::recipients::StoreRecipients;
 use super::records_lane::RecordsLane;
+use super::seats::Seats;
 use super::status::{CompareStatus, ReplicaStatus, Restarts};
+use super::vote_lane::{Errand, VoteLane};
 use crate::base::{Backoff, NodeName};
 use crate::seal::session::PeerKey;
 use actix::fut::wrap_future;
 use actix::{
-    Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, MessageResult, Recipient, Supervised,
-    WeakRecipient,
+    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, MessageResult, Recipient,
+    Supervised, WeakAddr, WeakRecipient,
 };
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// The lane that carries records, heartbeats and the cursor; all others carry blobs.
 pub const RECORDS_LANE: usize = 0;
+
+/// The lane that carries votes.
+pub const VOTES_LANE: usize = 1;
+
+/// The first of the lanes that carry blobs.
+pub const FIRST_BLOB_LANE: usize = 2;
 
 /// Pauses and periods of replication.
 #[derive(Clone, Copy, Debug)]
@@ -80,8 +88,33 @@ pub struct Plan {
     pub store: StoreRecipients,
     /// Pauses and periods.
     pub timing: Timing,
+    /// Where coordinators find the votes lane.
+    pub door: Door,
+    /// How the cluster comes to its member list; none where nobody votes.
+    pub seats: Option<Arc<Mutex<Seats>>>,
     /// Counters that outlive the actors.
     pub tally: Tally,
+}
+
+/// The way to the votes lane of a peer, whichever actor it is at the moment.
+#[derive(Default)]
+pub struct Door {
+    lane: Mutex<Option<WeakAddr<ReplicaActor>>>,
+    /// Whether the peer answered the last time that it was asked.
+    pub up: AtomicBool,
+}
+
+impl Door {
+    /// The actor; none while it is being built anew.
+    pub fn address(&self) -> Option<Addr<ReplicaActor>> {
+        let lane = self.lane.lock().unwrap_or_else(PoisonError::into_inner);
+        lane.as_ref().and_then(WeakAddr::upgrade).filter(Addr::connected)
+    }
+
+    /// There is a new actor.
+    pub fn open(&self, lane: &Addr<ReplicaActor>) {
+        *self.lane.lock().unwrap_or_else(PoisonError::into_inner) = Some(lane.downgrade());
+    }
 }
 
 /// Counters of one peer's lanes.
@@ -159,7 +192,7 @@ pub(super) fn spawn<F: Future + 'static>(
     ctx.spawn(wrap_future::<_, ReplicaActor>(work).map(then));
 }
 
-/// Replicates to one peer, in one of two roles.
+/// Replicates to one peer, in one of its roles.
 pub struct ReplicaActor {
     own: Own,
     role: Role,
@@ -169,6 +202,7 @@ pub struct ReplicaActor {
 #[allow(clippy::large_enum_variant)] // one per lane, never moved in bulk
 enum Role {
     Records(Box<RecordsLane>),
+    Votes(VoteLane),
     Blobs(BlobLane),
 }
 
@@ -209,10 +243,10 @@ impl ReplicaActor {
     /// on: its HTTP client belongs to that thread.
     pub fn new(plan: Arc<Plan>, lane: usize, life: u64, keeper: WeakRecipient<Died>) -> Self {
         let dialer = Dialer::new(&plan.url, plan.peer.clone(), Arc::clone(&plan.vitals.me), Arc::clone(&plan.key));
-        let role = if lane == RECORDS_LANE {
-            Role::Records(Box::new(RecordsLane::new(&plan)))
-        } else {
-            Role::Blobs(BlobLane::default())
+        let role = match lane {
+            RECORDS_LANE => Role::Records(Box::new(RecordsLane::new(&plan))),
+            VOTES_LANE => Role::Votes(VoteLane::default()),
+            _ => Role::Blobs(BlobLane::default()),
         };
         let guard = PanicGuard::tell(keeper, Died { lane, life });
         ReplicaActor { own: Own { plan, lane, life, dialer }, role, _guard: guard }
@@ -222,14 +256,22 @@ impl ReplicaActor {
     pub(super) fn records<T>(&mut self, work: impl FnOnce(&mut RecordsLane, &Own) -> T) -> Option<T> {
         match &mut self.role {
             Role::Records(lane) => Some(work(lane, &self.own)),
-            Role::Blobs(_) => None,
+            Role::Blobs(_) | Role::Votes(_) => None,
+        }
+    }
+
+    /// Runs `work` if this is the votes lane.
+    pub(super) fn votes<T>(&mut self, work: impl FnOnce(&mut VoteLane, &Own) -> T) -> Option<T> {
+        match &mut self.role {
+            Role::Votes(lane) => Some(work(lane, &self.own)),
+            Role::Records(_) | Role::Blobs(_) => None,
         }
     }
 
     /// Runs `work` if this is a blob lane.
     pub(super) fn blobs<T>(&mut self, work: impl FnOnce(&mut BlobLane, &Own) -> T) -> Option<T> {
         match &mut self.role {
-            Role::Records(_) => None,
+            Role::Records(_) | Role::Votes(_) => None,
             Role::Blobs(lane) => Some(work(lane, &self.own)),
         }
     }
@@ -251,6 +293,7 @@ impl Supervised for ReplicaActor {
         self.own.life = self.own.plan.tally.new_life();
         match &mut self.role {
             Role::Records(lane) => lane.restarting(&self.own),
+            Role::Votes(lane) => *lane = VoteLane::default(),
             Role::Blobs(lane) => *lane = BlobLane::default(),
         }
     }
@@ -268,6 +311,13 @@ impl Handler<ShipBlob> for ReplicaActor {
     fn handle(&mut self, ShipBlob(lease): ShipBlob, ctx: &mut Context<Self>) {
         // At the records lane the lease would be dropped, and so return: nobody sends it there.
         self.blobs(|lane, own| lane.take(lease, own, ctx));
+    }
+}
+
+impl Handler<Errand> for ReplicaActor {
+    type Result = ();
+    fn handle(&mut self, errand: Errand, ctx: &mut Context<Self>) {
+        self.votes(|lane, own| lane.take(errand, own, ctx));
     }
 }
 

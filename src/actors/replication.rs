@@ -5,12 +5,15 @@
 //! - `drain` ends only when what was sent is answered and the cursors are saved; its caller holds the
 //!   clock.
 
+use super::coordinator::PeerDoor;
 use super::gate::{Identity, Vitals};
 use super::keeper::{DrainPeer, Keeper, KillLane, ObservePeer};
 use super::recipients::StoreRecipients;
-use super::replica::{How, Kill, Plan, Tally, Timing};
+use super::replica::{Door, How, Kill, Plan, Tally, Timing};
+use super::seats::Seats;
 use super::status::ReplicaStatus;
 use crate::base::NodeName;
+use crate::register::Seat;
 use crate::seal::session::PeerKey;
 use actix::{Actor, Addr, Context};
 use actix_rt::ArbiterHandle;
@@ -40,6 +43,8 @@ pub struct ReplicationConfig {
     pub pool: usize,
     /// Pauses and periods.
     pub timing: Timing,
+    /// Whether the nodes vote, and so need a member list.
+    pub votes: bool,
 }
 
 /// The running replication of a node. Cheap to clone.
@@ -63,6 +68,10 @@ impl Replication {
         arbiter: &ArbiterHandle,
     ) -> Replication {
         let me: &Identity = &config.vitals.me;
+        let seat = Seat { name: me.name.clone(), incarnation: me.incarnation };
+        let names = config.peers.iter().map(|peer| peer.name.clone());
+        let seats = Seats::new(seat, names, config.timing.heartbeat * 3);
+        let seats = config.votes.then(|| Arc::new(Mutex::new(seats)));
         let others = config.peers.iter().filter(|peer| peer.name != me.name);
         let peers = others.map(|PeerAddress { name, url }| {
             let plan = Arc::new(Plan {
@@ -72,6 +81,8 @@ impl Replication {
                 key: Arc::clone(&key),
                 store: store.clone(),
                 timing: config.timing,
+                door: Door::default(),
+                seats: seats.clone(),
                 tally: Tally::default(),
             });
             let (shared, pool) = (Arc::clone(&plan), config.pool);
@@ -80,6 +91,11 @@ impl Replication {
             Peer { name: name.clone(), plan, keeper, last: Mutex::new((Instant::now(), first)) }
         });
         Replication(peers.collect())
+    }
+
+    /// The ways to the peers' votes lanes.
+    pub fn doors(&self) -> Vec<PeerDoor> {
+        self.0.iter().map(|peer| PeerDoor { name: peer.name.clone(), plan: Arc::clone(&peer.plan) }).collect()
     }
 
     /// How replication to each peer is.

@@ -29,6 +29,10 @@ pub struct CallCounts {
     pub heartbeats: u64,
     /// Offers of changes.
     pub offers: u64,
+    /// Frames of votes, each with as many as were waiting.
+    pub votes: u64,
+    /// Scans for listings.
+    pub scans: u64,
     /// Batches of records.
     pub learns: u64,
     /// Blobs.

@@ -10,8 +10,9 @@ use super::guard::PanicGuard;
 use super::healer::Heal;
 use super::messages::*;
 use super::threads::Threads;
-use crate::base::{Record, RegisterKey};
+use crate::base::{ObjectRecord, Record, RegisterKey};
 use crate::store::store::{Answer, wait, written};
+use crate::store::votes::wait_votes;
 use crate::store::{Store, StoreError};
 use actix::prelude::*;
 use std::sync::Arc;
@@ -86,6 +87,16 @@ impl Reader {
         healer.send(Heal { key }).timeout(MENDING_MAX).await.unwrap_or(false)
     }
 
+    async fn open_record(&self, key: RegisterKey, record: Arc<Record>) -> Result<(ObjectInfo, Download), StoreError> {
+        let (first, sealed) = (key.clone(), Arc::clone(&record));
+        match self.run(move |store| store.open_record(first, sealed)).await {
+            Err(error) if error.is_damage() && self.mends(key.clone()).await => {
+                self.run(move |store| store.open_record(key, record)).await
+            }
+            other => other,
+        }
+    }
+
     async fn open(&self, at: crate::base::ObjectName) -> Result<(ObjectInfo, Download), StoreError> {
         let key = RegisterKey::object(&at);
         let again = at.clone();
@@ -135,23 +146,126 @@ fn commit(answer: Answer) -> ResponseFuture<Result<Written, StoreError>> {
     Box::pin(async move { Ok(written(wait(answer).await?, None)) })
 }
 
+async fn seal(
+    store: &Arc<Store>,
+    threads: &Threads,
+    head: NewObject,
+    body: Vec<bytes::Bytes>,
+) -> Result<Box<ObjectRecord>, StoreError> {
+    let len: usize = body.iter().map(bytes::Bytes::len).sum();
+    if len <= ON_ARBITER_BYTES {
+        return store.seal_small(head, &body);
+    }
+    let store = Arc::clone(store);
+    let sealed = threads.run(move || store.seal_small(head, &body)).await;
+    sealed.unwrap_or(Err(StoreError::ShuttingDown))
+}
+
+impl Handler<SealSmall> for StoreActor {
+    type Result = ResponseFuture<Result<Box<ObjectRecord>, StoreError>>;
+    fn handle(&mut self, SealSmall { head, body }: SealSmall, _: &mut Context<Self>) -> Self::Result {
+        let (store, threads) = (Arc::clone(&self.store), self.threads.clone());
+        guarded(async move { seal(&store, &threads, head, body).await })
+    }
+}
+
+impl Handler<LandUpload> for StoreActor {
+    type Result = ResponseFuture<Result<Landed, StoreError>>;
+    fn handle(&mut self, LandUpload { upload }: LandUpload, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |store| store.land_upload(upload))
+    }
+}
+
+impl Handler<Peek> for StoreActor {
+    type Result = MessageResult<Peek>;
+    fn handle(&mut self, Peek { key }: Peek, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.store.lookup_cached(&key).map(|held| held.slot()))
+    }
+}
+
+impl Handler<KnowsBucket> for StoreActor {
+    type Result = bool;
+    fn handle(&mut self, KnowsBucket { bucket }: KnowsBucket, _: &mut Context<Self>) -> Self::Result {
+        self.store.has_bucket(&bucket)
+    }
+}
+
+impl Handler<CastHere> for StoreActor {
+    type Result = ResponseFuture<Result<Vec<Option<Reply>>, StoreError>>;
+    fn handle(&mut self, CastHere { votes }: CastHere, _: &mut Context<Self>) -> Self::Result {
+        let store = Arc::clone(&self.store);
+        let cached: Result<Vec<_>, _> = votes.iter().map(|vote| store.query(vote, true)).collect();
+        match cached {
+            Ok(replies) if replies.iter().all(Option::is_some) => return Box::pin(std::future::ready(Ok(replies))),
+            Ok(_) if votes.iter().all(Vote::is_query) => {}
+            Ok(_) => return guarded(async move { wait_votes(store.vote(votes)).await }),
+            Err(error) => return Box::pin(std::future::ready(Err(error))),
+        }
+        let threads = self.threads.clone();
+        guarded(async move {
+            let asked = Arc::clone(&store);
+            let read = threads.run(move || {
+                let replies: Result<Vec<_>, _> = votes.iter().map(|vote| asked.query(vote, false)).collect();
+                replies.map(|replies| (votes, replies))
+            });
+            let (votes, mut replies) = read.await.unwrap_or(Err(StoreError::ShuttingDown))?;
+            // What only the committer can answer: another epoch.
+            let open: Vec<usize> = (0..replies.len()).filter(|at| replies[*at].is_none()).collect();
+            if !open.is_empty() {
+                let rest = open.iter().map(|at| votes[*at].clone()).collect();
+                for (at, reply) in open.into_iter().zip(wait_votes(store.vote(rest)).await?) {
+                    replies[at] = reply;
+                }
+            }
+            Ok(replies)
+        })
+    }
+}
+
+impl Handler<OpenRecord> for StoreActor {
+    type Result = ResponseFuture<Result<(ObjectInfo, Download), StoreError>>;
+    fn handle(&mut self, msg: OpenRecord, _: &mut Context<Self>) -> Self::Result {
+        let OpenRecord { key, record, permit } = msg;
+        if record.blob().is_none() {
+            let opened = self.store.open_record(key.clone(), Arc::clone(&record)).map(|(info, mut download)| {
+                download.hold(permit);
+                (info, download)
+            });
+            return Box::pin(std::future::ready(opened));
+        }
+        let reader = self.reader();
+        guarded(async move {
+            let (info, mut download) = reader.open_record(key, record).await?;
+            download.hold(permit);
+            Ok((info, download))
+        })
+    }
+}
+
+impl Handler<ScanSlots> for StoreActor {
+    type Result = ResponseFuture<Result<Vec<(RegisterKey, RegisterSlot)>, StoreError>>;
+    fn handle(&mut self, msg: ScanSlots, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |store| store.scan_slots(msg.from.as_ref(), &msg.to, msg.limit))
+    }
+}
+
+impl Handler<Seat> for StoreActor {
+    type Result = ResponseFuture<Result<(), StoreError>>;
+    fn handle(&mut self, Seat { seating }: Seat, _: &mut Context<Self>) -> Self::Result {
+        let answer = self.store.seat(seating);
+        guarded(async move { wait(answer).await.map(|_| ()) })
+    }
+}
+
 impl Handler<PutSmall> for StoreActor {
     type Result = ResponseFuture<Result<Written, StoreError>>;
     fn handle(&mut self, msg: PutSmall, _: &mut Context<Self>) -> Self::Result {
-        let PutSmall { at, head, body, permit } = msg;
+        let PutSmall { at, condition, head, body, permit } = msg;
         let (store, threads) = (Arc::clone(&self.store), self.threads.clone());
-        let len: usize = body.iter().map(bytes::Bytes::len).sum();
         guarded(async move {
-            let sealed = if len <= ON_ARBITER_BYTES {
-                store.seal_small(head, &body)
-            } else {
-                let store = Arc::clone(&store);
-                let sealed = threads.run(move || store.seal_small(head, &body)).await;
-                sealed.unwrap_or(Err(StoreError::ShuttingDown))
-            };
-            let object = sealed?;
+            let object = seal(&store, &threads, head, body).await?;
             let digest = object.digest;
-            let outcome = wait(store.put(at, object)).await;
+            let outcome = wait(store.put(at, condition, object)).await;
             drop(permit);
             Ok(written(outcome?, Some(&digest)))
         })
@@ -161,7 +275,7 @@ impl Handler<PutSmall> for StoreActor {
 impl Handler<BeginUpload> for StoreActor {
     type Result = ResponseFuture<Result<Upload, StoreError>>;
     fn handle(&mut self, msg: BeginUpload, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |store| store.begin_upload(msg.at, msg.head, msg.len_hint, msg.permit))
+        self.on_thread(move |store| store.begin_upload(msg.at, msg.condition, msg.head, msg.len_hint, msg.permit))
     }
 }
 
@@ -191,7 +305,7 @@ impl Handler<FinishUpload> for StoreActor {
 impl Handler<OpenObject> for StoreActor {
     type Result = ResponseFuture<Result<(ObjectInfo, Download), StoreError>>;
     fn handle(&mut self, msg: OpenObject, _: &mut Context<Self>) -> Self::Result {
-        let OpenObject { at, mut permit } = msg;
+        let OpenObject { at, mut permit, .. } = msg;
         match self.store.open_cached(&at, &mut permit) {
             Some(opened) => Box::pin(std::future::ready(opened)),
             None => {
@@ -224,7 +338,7 @@ impl Handler<ReadDownload> for StoreActor {
 impl Handler<DeleteObject> for StoreActor {
     type Result = ResponseFuture<Result<Written, StoreError>>;
     fn handle(&mut self, msg: DeleteObject, _: &mut Context<Self>) -> Self::Result {
-        commit(self.store.delete(msg.at))
+        commit(self.store.delete(msg.at, msg.condition))
     }
 }
 

@@ -1,17 +1,19 @@
 //! Stand-ins for tests of replication: identities, changes, and a store in memory for inline records.
 
-use super::gate::{Identity, Vitals};
+use super::gate::{Ballots, Identity, Vitals};
 use super::messages::{
-    Ailment, AppendIncoming, BeginIncoming, Change, ChangesAfter, ChangesIn, CompareOffers, Diagnose, FetchRecords,
-    FinishIncoming, Incoming, LearnRecords, LoadCursor, OpenOutgoing, Outgoing, ReadOutgoing, ReadSealed, ReadSums,
-    Restore, SaveCursor, Want,
+    Ailment, AppendIncoming, BeginIncoming, CastHere, Change, ChangesAfter, ChangesIn, CompareOffers, Diagnose,
+    FetchRecords, FinishIncoming, Incoming, LearnRecords, LoadCursor, OpenOutgoing, Outgoing, ReadOutgoing, ReadSealed,
+    ReadSums, RegisterSlot, Reply, Restore, SaveCursor, ScanSlots, Seat, Want,
 };
 use crate::base::{
-    Ballot, BodyAt, BodyId, BucketName, ClusterId, Incarnation, KekId, NodeName, ObjectKey, ObjectName, ObjectRecord,
-    Record, RegisterKey, Secret, Stamp, State, Sum, Wrap,
+    Ballot, BodyAt, BodyId, BucketName, ClusterId, Incarnation, KekId, Lineage, NodeName, ObjectKey, ObjectName,
+    ObjectRecord, Record, RegisterKey, Secret, Stamp, State, Sum, Wrap,
 };
 use crate::seal::keyring::Keyring;
 use crate::store::StoreError;
+use crate::store::entry::NodeRecord;
+use crate::store::votes::Voting;
 use actix::{Actor, Context, Handler};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -35,9 +37,23 @@ pub fn vitals(me: Identity) -> Vitals {
         me: Arc::new(me),
         version: "0.1.0".into(),
         head: watch::channel(0).1,
+        ballots: Arc::new(NoBallots),
         free: Arc::new(|| 1 << 30),
         root: Arc::new(|| None),
     }
+}
+
+/// The votes of a node that has none.
+struct NoBallots;
+
+impl Ballots for NoBallots {
+    fn voting(&self) -> Arc<Voting> {
+        Arc::new(Voting::of(NodeRecord::NEW))
+    }
+    fn fresh(&self) -> Ballot {
+        Ballot::ZERO
+    }
+    fn observe(&self, _: Stamp) {}
 }
 
 pub fn key(n: u64) -> RegisterKey {
@@ -54,6 +70,7 @@ pub fn record(stamp: u64) -> Arc<Record> {
     let body = Bytes::from(vec![7; 100]);
     Arc::new(Record {
         ballot: Ballot { stamp: Stamp(stamp), node: Incarnation(1) },
+        lineage: Lineage::NOTHING,
         written_ms: 1,
         state: State::Object(Box::new(ObjectRecord {
             len: 50,
@@ -103,7 +120,11 @@ impl Shelf {
     /// A delete of a client on this node.
     pub fn delete(&self, n: u64, stamp: u64) {
         let ballot = Ballot { stamp: Stamp(stamp), node: self.me };
-        self.keep(key(n), Arc::new(Record { ballot, written_ms: 1, state: State::Deleted }), None);
+        self.keep(
+            key(n),
+            Arc::new(Record { ballot, lineage: Lineage::NOTHING, written_ms: 1, state: State::Deleted }),
+            None,
+        );
     }
 
     fn keep(&self, key: RegisterKey, record: Arc<Record>, from: Option<Incarnation>) {
@@ -227,3 +248,6 @@ handle!(Diagnose, Option<Ailment>, |_shelf, _msg| Ok(None));
 handle!(Restore, (), |_shelf, _msg| Err(StoreError::Mismatch("nothing is damaged here")));
 handle!(ReadSums, Vec<Sum>, |_shelf, _msg| Ok(Vec::new()));
 handle!(ChangesIn, (Vec<Change>, Option<RegisterKey>), |_shelf, _msg| Ok((Vec::new(), None)));
+handle!(CastHere, Vec<Option<Reply>>, |_shelf, msg| Ok(msg.votes.iter().map(|_| None).collect()));
+handle!(ScanSlots, Vec<(RegisterKey, RegisterSlot)>, |_shelf, _msg| Ok(Vec::new()));
+handle!(Seat, (), |_shelf, _msg| Err(StoreError::Mismatch("nobody votes here")));

@@ -10,6 +10,7 @@
 use super::ballot::{Ballot, Stamp};
 use super::codec::{CodecError, Reader, Writer};
 use super::ids::{BodyId, Incarnation, KekId};
+use super::lineage::Lineage;
 use bytes::Bytes;
 
 /// Most bytes of a content type.
@@ -25,13 +26,15 @@ pub const INLINE_SEALED_BYTES_MAX: usize = INLINE_BYTES_MAX + 4096;
 /// Most bytes of an encoded record.
 pub const RECORD_BYTES_MAX: usize = INLINE_SEALED_BYTES_MAX + META_BYTES_MAX + CONTENT_TYPE_BYTES_MAX + 4096;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// One state of one register.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// Orders it among the states of its key.
     pub ballot: Ballot,
+    /// The writes that led to it, its own first.
+    pub lineage: Lineage,
     /// The writer's clock, in milliseconds since 1970: `Last-Modified`, for people only.
     pub written_ms: u64,
     /// What the register holds.
@@ -41,6 +44,8 @@ pub struct Record {
 /// What a register holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
+    /// As if it had never been written: voted on like any other, when a dropped tombstone leaves it behind.
+    Nothing,
     /// Deleted (a tombstone).
     Deleted,
     /// A bucket that exists.
@@ -95,7 +100,15 @@ impl Record {
     pub fn object(&self) -> Option<&ObjectRecord> {
         match &self.state {
             State::Object(object) => Some(object),
-            State::Deleted | State::Bucket => None,
+            State::Nothing | State::Deleted | State::Bucket => None,
+        }
+    }
+
+    /// Whether there is something of that name: an object or a bucket.
+    pub fn is_present(&self) -> bool {
+        match self.state {
+            State::Object(_) | State::Bucket => true,
+            State::Nothing | State::Deleted => false,
         }
     }
 
@@ -111,8 +124,11 @@ impl Record {
             State::Deleted => 0,
             State::Bucket => 1,
             State::Object(_) => 2,
+            State::Nothing => 3,
         };
-        w.u8(VERSION).u8(tag).u64(self.ballot.stamp.0).u64(self.ballot.node.0).u64(self.written_ms);
+        w.u8(VERSION).u8(tag).u64(self.ballot.stamp.0).u64(self.ballot.node.0);
+        self.lineage.write(&mut w);
+        w.u64(self.written_ms);
         if let State::Object(o) = &self.state {
             w.u64(o.len).u64(o.sealed_len).raw(&o.body.0).raw(&o.digest);
             w.raw(&o.wrap.kek.0).raw(&o.wrap.nonce).raw(&o.wrap.sealed);
@@ -137,15 +153,17 @@ impl Record {
         }
         let tag = r.u8()?;
         let ballot = Ballot { stamp: Stamp(r.u64()?), node: Incarnation(r.u64()?) };
+        let lineage = Lineage::read(&mut r)?;
         let written_ms = r.u64()?;
         let state = match tag {
             0 => State::Deleted,
             1 => State::Bucket,
             2 => State::Object(Box::new(decode_object(&mut r)?)),
+            3 => State::Nothing,
             _ => return Err(CodecError::Value("record state")),
         };
         r.end()?;
-        Ok(Record { ballot, written_ms, state })
+        Ok(Record { ballot, lineage, written_ms, state })
     }
 }
 
@@ -180,12 +198,14 @@ fn decode_object(r: &mut Reader<'_>) -> Result<ObjectRecord, CodecError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ids::WriteId;
     use super::*;
 
     fn sample(at: BodyAt) -> Record {
         let sealed_len = if let BodyAt::Inline(b) = &at { b.len() as u64 } else { 1 << 40 };
         Record {
             ballot: Ballot { stamp: Stamp(7 << 16), node: Incarnation(9) },
+            lineage: Lineage::NOTHING.then(WriteId([6; 8]), 8),
             written_ms: 7,
             state: State::Object(Box::new(ObjectRecord {
                 len: 3,
@@ -202,12 +222,13 @@ mod tests {
 
     #[test]
     fn round_trip() {
-        let plain = |state| Record { ballot: sample(BodyAt::Blob).ballot, written_ms: 1, state };
+        let plain = |state| Record { written_ms: 1, state, ..sample(BodyAt::Blob) };
         let all = [
             sample(BodyAt::Blob),
             sample(BodyAt::Inline(Bytes::from_static(b"sealed"))),
             plain(State::Deleted),
             plain(State::Bucket),
+            plain(State::Nothing),
         ];
         for record in all {
             assert_eq!(Record::decode(&record.encode()), Ok(record));

@@ -54,7 +54,7 @@ pub struct NodeArgs {
     peer: Vec<String>,
     #[command(flatten)]
     keys: KeyDirArg,
-    /// What a write has survived when it is answered; only local in this release [cluster.durability]
+    /// What a write has survived when it is answered: majority or local [cluster.durability]
     #[arg(long, value_name = "majority|local")]
     durability: Option<String>,
     /// Accept that whoever reaches the HTTP port may read, write and delete (there are no access keys

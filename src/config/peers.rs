@@ -116,6 +116,8 @@ pub struct PeerEntry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Durability {
+    /// Durable on a majority of the nodes.
+    Majority,
     /// Durable on the node that answered; the other nodes get it by the change feed.
     Local,
 }
@@ -124,6 +126,7 @@ impl Durability {
     /// The word in files, flags and answers.
     pub fn as_str(self) -> &'static str {
         match self {
+            Durability::Majority => "majority",
             Durability::Local => "local",
         }
     }
@@ -145,11 +148,8 @@ impl<'de> Deserialize<'de> for Durability {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         match String::deserialize(d)?.as_str() {
             "local" => Ok(Durability::Local),
-            "majority" => Err(D::Error::custom(
-                "majority needs voting between the nodes, which comes with a later release; set it to local: \
-                 a write is answered when it is durable on the node that took it, and then copied to the others",
-            )),
-            other => Err(D::Error::custom(format_args!("{other:?} is no durability level; the only one is local"))),
+            "majority" => Ok(Durability::Majority),
+            other => Err(D::Error::custom(format_args!("{other:?} is no durability level; it is majority or local"))),
         }
     }
 }

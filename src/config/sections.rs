@@ -171,13 +171,21 @@ pub struct ClusterConfig {
     pub id: Option<ClusterId>,
     /// What an answered write has survived.
     pub durability: Durability,
+    /// Longest time for a write or a read to be decided by a majority.
+    #[serde(with = "period")]
+    pub decide_timeout: Duration,
     /// All nodes, this one included or not. See `Config::others`.
     pub peers: Vec<PeerEntry>,
 }
 
 impl Default for ClusterConfig {
     fn default() -> Self {
-        ClusterConfig { id: None, durability: Durability::Local, peers: Vec::new() }
+        ClusterConfig {
+            id: None,
+            durability: Durability::Majority,
+            decide_timeout: Duration::from_secs(10),
+            peers: Vec::new(),
+        }
     }
 }
 

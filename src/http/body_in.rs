@@ -10,7 +10,7 @@
 use super::Worker;
 use super::errors::HttpError;
 use crate::actors::messages::{AppendUpload, BeginUpload, FinishUpload, NewObject, PIECE_BYTES, PutSmall, Written};
-use crate::base::{Budget, ObjectName, Permit};
+use crate::base::{Budget, Condition, ObjectName, Permit};
 use actix_web::HttpRequest;
 use actix_web::dev::Payload;
 use actix_web::http::header;
@@ -162,6 +162,7 @@ pub(super) fn window_for(budget: &Budget, len: Option<u64>) -> Result<Window, Ht
 pub(super) async fn store<S: Source>(
     worker: &Worker,
     at: ObjectName,
+    condition: Condition,
     head: NewObject,
     len: Option<u64>,
     window: Window,
@@ -176,7 +177,7 @@ pub(super) async fn store<S: Source>(
             match source.next().await? {
                 Some(chunk) => piece.push(chunk),
                 None => {
-                    let put = PutSmall { at, head, body: piece.take(), permit: Some(permit) };
+                    let put = PutSmall { at, condition, head, body: piece.take(), permit: Some(permit) };
                     return Ok(worker.links.put_small.send(put).await??);
                 }
             }
@@ -185,7 +186,7 @@ pub(super) async fn store<S: Source>(
             }
         }
     }
-    let begin = BeginUpload { at, head, len_hint: len, permit: Some(permit) };
+    let begin = BeginUpload { at, condition, head, len_hint: len, permit: Some(permit) };
     let mut upload = worker.links.begin_upload.send(begin).await??;
     let mut ended = fill(source, &mut piece).await?;
     while !ended {

@@ -1,11 +1,11 @@
 //! Buckets and listings.
 
-use super::conditions::plain_write;
+use super::conditions::{no_condition, plain_write};
 use super::errors::HttpError;
 use super::media_type::UNKNOWN;
 use super::objects::no_query;
 use super::target::{self, Query};
-use super::{Call, json, written};
+use super::{Call, consistency, json, rests_on, written};
 use crate::actors::messages::{CreateBucket, DeleteBucket, ListBuckets, ListObjects, ListPage};
 use actix_web::HttpResponse;
 use serde::Serialize;
@@ -46,19 +46,25 @@ struct Entry<'a> {
 
 pub(super) async fn list(call: &Call<'_>) -> Result<HttpResponse, HttpError> {
     let _permit = call.worker.shared.budget.try_claim(PAGE_BYTES).ok_or(HttpError::SlowDown)?;
-    let all = call.worker.links.list_buckets.send(ListBuckets).await??;
+    let mut query = Query::parse(call.req.query_string())?;
+    let consistency = consistency(&mut query)?;
+    if !query.is_empty() {
+        return Err(HttpError::Query("the known parameter is consistency"));
+    }
+    let all = call.worker.links.list_buckets.send(ListBuckets { consistency }).await??;
     let buckets = all.into_iter().map(|(name, ms)| Bucket { name: name.to_string(), created: rfc3339(ms) }).collect();
-    Ok(json(&mut HttpResponse::Ok(), &Buckets { buckets }))
+    Ok(json(rests_on(&mut HttpResponse::Ok(), consistency), &Buckets { buckets }))
 }
 
 pub(super) async fn create(call: &Call<'_>, bucket: &str) -> Result<HttpResponse, HttpError> {
     let bucket = target::bucket(bucket)?;
     no_query(call)?;
     plain_write(call.req.headers())?;
+    no_condition(call.req.headers())?;
     let _permit = call.worker.shared.budget.try_claim(0).ok_or(HttpError::SlowDown)?;
     let done = call.worker.links.create_bucket.send(CreateBucket { bucket }).await??;
     let mut builder = if done.existed { HttpResponse::Ok() } else { HttpResponse::Created() };
-    written(&mut builder, call.worker);
+    written(&mut builder, call.worker, done.replicas);
     Ok(builder.finish())
 }
 
@@ -66,10 +72,11 @@ pub(super) async fn delete(call: &Call<'_>, bucket: &str) -> Result<HttpResponse
     let bucket = target::bucket(bucket)?;
     no_query(call)?;
     plain_write(call.req.headers())?;
+    no_condition(call.req.headers())?;
     let _permit = call.worker.shared.budget.try_claim(0).ok_or(HttpError::SlowDown)?;
-    call.worker.links.delete_bucket.send(DeleteBucket { bucket }).await??;
+    let done = call.worker.links.delete_bucket.send(DeleteBucket { bucket }).await??;
     let mut builder = HttpResponse::NoContent();
-    written(&mut builder, call.worker);
+    written(&mut builder, call.worker, done.replicas);
     Ok(builder.finish())
 }
 
@@ -83,13 +90,14 @@ pub(super) async fn list_objects(call: &Call<'_>, bucket: &str) -> Result<HttpRe
         Some(text) => parse_limit(&text).ok_or(HttpError::Query("limit is a number from 1 to 1000"))?,
         None => PAGE_ENTRIES_MAX,
     };
+    let consistency = consistency(&mut query)?;
     if !query.is_empty() {
-        return Err(HttpError::Query("known parameters are prefix, delimiter, after and limit"));
+        return Err(HttpError::Query("known parameters are prefix, delimiter, after, limit and consistency"));
     }
     let _permit = call.worker.shared.budget.try_claim(PAGE_BYTES).ok_or(HttpError::SlowDown)?;
-    let ask = ListObjects { bucket: bucket.clone(), prefix: prefix.clone(), delimiter, after, limit };
+    let ask = ListObjects { bucket: bucket.clone(), prefix: prefix.clone(), delimiter, after, limit, consistency };
     let page = call.worker.links.list_objects.send(ask).await??;
-    Ok(json(&mut HttpResponse::Ok(), &present(bucket.as_str(), &prefix, &page)))
+    Ok(json(rests_on(&mut HttpResponse::Ok(), consistency), &present(bucket.as_str(), &prefix, &page)))
 }
 
 fn present<'a>(bucket: &'a str, prefix: &'a str, page: &'a ListPage) -> Page<'a> {

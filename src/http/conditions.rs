@@ -1,9 +1,11 @@
-//! Conditional reads, in the order of RFC 9110 section 13.2.2, and conditions on writes refused.
+//! Conditional reads, in the order of RFC 9110 section 13.2.2, and the conditions of writes.
 //!
-//! A condition on a write needs voting among the copies, which this release has not: it is
-//! answered with 501, never ignored, because an ignored `If-None-Match` costs somebody their data.
+//! What a write asks for and would not get is answered with 501, never ignored: an ignored
+//! `If-None-Match` costs somebody their data. Dates cannot exclude two writes of one second: they are
+//! no conditions of writes here.
 
 use super::errors::HttpError;
+use crate::base::{Condition, Tags};
 use actix_web::http::header::{self, HeaderMap, HeaderName};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -46,12 +48,10 @@ pub(super) fn range_applies(headers: &HeaderMap, etag: &str, written_ms: u64) ->
 }
 
 /// Headers that change what a write means and that this release does not honour.
-const NOT_ON_WRITES: [(HeaderName, &str); 11] = [
-    (header::IF_MATCH, "conditional writes"),
-    (header::IF_NONE_MATCH, "conditional writes"),
-    (header::IF_MODIFIED_SINCE, "conditional writes"),
-    (header::IF_UNMODIFIED_SINCE, "conditional writes"),
-    (header::IF_RANGE, "conditional writes"),
+const NOT_ON_WRITES: [(HeaderName, &str); 9] = [
+    (header::IF_MODIFIED_SINCE, "writes on condition of a date"),
+    (header::IF_UNMODIFIED_SINCE, "writes on condition of a date"),
+    (header::IF_RANGE, "writing a range"),
     (header::RANGE, "writing a range"),
     (header::CONTENT_RANGE, "writing a range"),
     (HeaderName::from_static("content-md5"), "checksums in headers"),
@@ -80,6 +80,41 @@ pub(super) fn plain_write(headers: &HeaderMap) -> Result<(), HttpError> {
     Ok(())
 }
 
+/// Refuses a write with a condition that it could not honour.
+pub(super) fn no_condition(headers: &HeaderMap) -> Result<(), HttpError> {
+    match headers.contains_key(header::IF_MATCH) || headers.contains_key(header::IF_NONE_MATCH) {
+        true => Err(HttpError::NotImplemented("conditions on this route; use /v1/objects")),
+        false => Ok(()),
+    }
+}
+
+/// What `If-Match` and `If-None-Match` of a write say. A tag that is no tag is refused: a condition is
+/// never read as a weaker one.
+pub(super) fn write_condition(headers: &HeaderMap) -> Result<Condition, HttpError> {
+    let matches = tags(headers, &header::IF_MATCH, Compare::Strong)?;
+    let differs = tags(headers, &header::IF_NONE_MATCH, Compare::Weak)?;
+    Ok(Condition { matches, differs })
+}
+
+fn tags(headers: &HeaderMap, name: &HeaderName, compare: Compare) -> Result<Option<Tags>, HttpError> {
+    let mut found: Option<Vec<String>> = None;
+    for line in headers.get_all(name) {
+        let line = line.to_str().map_err(|_| HttpError::Header("If-Match and If-None-Match are visible ASCII"))?;
+        if line.trim() == "*" {
+            return Ok(Some(Tags::Any));
+        }
+        let all = found.get_or_insert_default();
+        for_each_tag(line, |tag, weak| {
+            if compare == Compare::Weak || !weak {
+                all.push(tag.to_owned());
+            }
+            false
+        })
+        .ok_or(HttpError::Header("an entity tag has no closing quote"))?;
+    }
+    Ok(found.map(Tags::OneOf))
+}
+
 fn whole_seconds(ms: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(ms / 1000)
 }
@@ -106,26 +141,31 @@ fn list_holds(line: &str, etag: &str, compare: Compare) -> bool {
     if line.trim() == "*" {
         return true;
     }
+    for_each_tag(line, |tag, weak| tag == etag && (compare == Compare::Weak || !weak)) == Some(true)
+}
+
+/// Calls `found` with each tag, and whether it is weak, until it says true. `None` when a tag does not end.
+fn for_each_tag(line: &str, mut found: impl FnMut(&str, bool) -> bool) -> Option<bool> {
     let mut rest = line;
     loop {
         rest = rest.trim_start_matches([' ', '\t', ',']);
         if rest.is_empty() {
-            return false;
+            return Some(false);
         }
         let weak = rest.starts_with("W/");
         let body = if weak { &rest[2..] } else { rest };
         let (tag, after) = match body.strip_prefix('"') {
             Some(quoted) => match quoted.split_once('"') {
                 Some((tag, after)) => (tag, after),
-                None => return false,
+                None => return None,
             },
             None => {
                 let (tag, after) = body.split_once(',').unwrap_or((body, ""));
                 (tag.trim_end(), after)
             }
         };
-        if tag == etag && (compare == Compare::Weak || !weak) {
-            return true;
+        if found(tag, weak) {
+            return Some(true);
         }
         rest = after;
     }
@@ -216,8 +256,6 @@ mod tests {
     fn writes_are_plain_or_refused() {
         assert!(plain_write(&headers(&[("content-type", "a/b"), ("content-encoding", "identity")])).is_ok());
         for name in [
-            "if-match",
-            "if-none-match",
             "if-modified-since",
             "if-unmodified-since",
             "range",

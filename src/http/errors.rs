@@ -155,6 +155,10 @@ impl HttpError {
                 StoreError::NoSuchKey
                 | StoreError::NoSuchBucket
                 | StoreError::BucketNotEmpty
+                | StoreError::Precondition
+                | StoreError::Contended
+                | StoreError::NoMajority(_)
+                | StoreError::UnknownOutcome
                 | StoreError::Mismatch(_)
                 | StoreError::Full
                 | StoreError::Poisoned
@@ -216,6 +220,25 @@ fn store_answer(error: &StoreError) -> Answer {
         StoreError::BucketNotEmpty => {
             (S::CONFLICT, "BucketNotEmpty", "the bucket still holds objects", "el depósito no está vacío")
         }
+        StoreError::Precondition => HttpError::Precondition.answer(),
+        StoreError::Contended => (
+            S::CONFLICT,
+            "ConditionalRequestConflict",
+            "concurrent writes of the same object kept this one from being decided; nothing was written, try again",
+            "otras escrituras del mismo archivo impidieron esta; no se escribió nada, inténtelo de nuevo",
+        ),
+        StoreError::NoMajority(why) => (
+            S::SERVICE_UNAVAILABLE,
+            "NoMajority",
+            why,
+            "no hay mayoría de nodos; no se escribió nada, inténtelo más tarde",
+        ),
+        StoreError::UnknownOutcome => (
+            S::SERVICE_UNAVAILABLE,
+            "UnknownOutcome",
+            "the write was begun and the majority was lost: it may have taken effect, or may yet; read before trying again",
+            "la escritura se empezó y se perdió la mayoría: puede haber tenido efecto; compruébelo antes de repetirla",
+        ),
         StoreError::Corrupt { .. } => (
             S::INTERNAL_SERVER_ERROR,
             "Corrupt",

@@ -31,6 +31,7 @@ mod target;
 pub use links::StoreLinks;
 pub use readiness::Readiness;
 
+use crate::actors::messages::Consistency;
 use crate::base::Budget;
 use actix_web::body::BoxBody;
 use actix_web::dev::{Payload, Server, ServiceRequest, ServiceResponse, fn_service};
@@ -55,6 +56,7 @@ use target::{Group, Route};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const DURABILITY: HeaderName = HeaderName::from_static("x-boveda-durability");
+const CONSISTENCY: HeaderName = HeaderName::from_static("x-boveda-consistency");
 const REPLICAS: HeaderName = HeaderName::from_static("x-boveda-replicas");
 
 /// To be put behind the operator's log filter: the server below reports heads that are not HTTP, and
@@ -85,6 +87,10 @@ pub struct HttpSettings {
     pub connections_per_address_max: u32,
     /// How long open requests get at shutdown.
     pub drain_timeout: Duration,
+    /// What an answered write has survived: `x-boveda-durability`.
+    pub durability: &'static str,
+    /// Whether writes may have conditions: nodes that decide alone cannot exclude each other.
+    pub conditional_writes: bool,
     /// Nodes of the cluster, this one included: the N of `x-boveda-replicas: 1/N`.
     pub cluster_size: usize,
 }
@@ -287,10 +293,33 @@ fn allowed(methods: &'static str) -> HttpResponse {
 }
 
 /// The headers that every write answers with: how far it went before it was answered.
-fn written(builder: &mut HttpResponseBuilder, worker: &Worker) {
-    // Without voting, a write is answered when it is durable on this node alone.
-    builder.insert_header((DURABILITY, HeaderValue::from_static("local")));
-    builder.insert_header((REPLICAS, worker.replicas.clone()));
+fn written(builder: &mut HttpResponseBuilder, worker: &Worker, replicas: u32) {
+    let settings = &worker.shared.settings;
+    builder.insert_header((DURABILITY, HeaderValue::from_static(settings.durability)));
+    let replicas = match replicas {
+        1 => Ok(worker.replicas.clone()),
+        n => HeaderValue::from_str(&format!("{n}/{}", settings.cluster_size)),
+    };
+    if let Ok(replicas) = replicas {
+        builder.insert_header((REPLICAS, replicas));
+    }
+}
+
+/// What a read is to rest on: `?consistency=local` asks for what this node holds.
+fn consistency(query: &mut target::Query) -> Result<Consistency, HttpError> {
+    match query.take("consistency").as_deref() {
+        None | Some("majority") => Ok(Consistency::Majority),
+        Some("local") => Ok(Consistency::Local),
+        Some(_) => Err(HttpError::Query("consistency is majority or local")),
+    }
+}
+
+/// Says so when an answer rests on less than a majority.
+fn rests_on(builder: &mut HttpResponseBuilder, consistency: Consistency) -> &mut HttpResponseBuilder {
+    if consistency == Consistency::Local {
+        builder.insert_header((CONSISTENCY, HeaderValue::from_static("local")));
+    }
+    builder
 }
 
 /// A JSON answer.

@@ -1,14 +1,14 @@
 //! The notebook's three routes, as its users know them: Spanish texts, one bucket, names as they come.
 
 use super::body_in::{Incoming, store, window_for};
-use super::conditions::plain_write;
+use super::conditions::{no_condition, plain_write};
 use super::disposition::attachment;
 use super::errors::HttpError;
 use super::multipart::{FilePart, Form, FormError, PartHead};
 use super::{Call, media_type, objects, target, written};
-use crate::actors::messages::NewObject;
+use crate::actors::messages::{Consistency, NewObject};
 use crate::base::record::CONTENT_TYPE_BYTES_MAX;
-use crate::base::{BucketName, ObjectKey, ObjectName};
+use crate::base::{BucketName, Condition, ObjectKey, ObjectName};
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 
@@ -17,6 +17,7 @@ const TEXT: &str = "text/html; charset=utf-8";
 
 pub(super) async fn upload(call: &Call<'_>, incoming: &mut Incoming) -> Result<HttpResponse, HttpError> {
     plain_write(call.req.headers())?;
+    no_condition(call.req.headers())?;
     let content_type = call.req.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
     incoming.check_announced()?;
     let window = window_for(&call.worker.shared.budget, incoming.announced())?;
@@ -37,19 +38,22 @@ pub(super) async fn upload(call: &Call<'_>, incoming: &mut Incoming) -> Result<H
     }
     let at = ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse(&name)? };
     let head = NewObject { content_type: media_type_of(head.as_deref(), &name), meta: Vec::new() };
-    store(call.worker, at, head, None, window, &mut FilePart(&mut form)).await?;
-    Ok(text(call, "Archivo cargado y cifrado exitosamente"))
+    let part = &mut FilePart(&mut form);
+    let done = store(call.worker, at, Condition::NONE, head, None, window, part).await?;
+    Ok(text(call, "Archivo cargado y cifrado exitosamente", done.replicas))
 }
 
 pub(super) async fn download(call: &Call<'_>, name: &str) -> Result<HttpResponse, HttpError> {
     let at = target::carga(name)?;
     let disposition = HeaderValue::try_from(attachment(at.key.as_str())).ok();
-    objects::serve(call, at, disposition).await
+    objects::serve(call, at, disposition, Consistency::Majority).await
 }
 
 pub(super) async fn delete(call: &Call<'_>, name: &str) -> Result<HttpResponse, HttpError> {
-    objects::remove(call, target::carga(name)?).await?;
-    Ok(text(call, "Archivo eliminado exitosamente"))
+    plain_write(call.req.headers())?;
+    no_condition(call.req.headers())?;
+    let done = objects::remove(call, target::carga(name)?, Condition::NONE).await?;
+    Ok(text(call, "Archivo eliminado exitosamente", done.replicas))
 }
 
 /// The type that the part came with, or the one that its name suggests.
@@ -60,9 +64,9 @@ fn media_type_of(given: Option<&str>, name: &str) -> String {
     given.filter(fits).unwrap_or_else(|| media_type::of_name(name)).to_owned()
 }
 
-fn text(call: &Call<'_>, message: &'static str) -> HttpResponse {
+fn text(call: &Call<'_>, message: &'static str, replicas: u32) -> HttpResponse {
     let mut builder: HttpResponseBuilder = HttpResponse::Ok();
-    written(&mut builder, call.worker);
+    written(&mut builder, call.worker, replicas);
     builder.insert_header((header::CONTENT_TYPE, HeaderValue::from_static(TEXT))).body(message)
 }
 

@@ -7,14 +7,17 @@
 
 use super::body_in::{Incoming, store, window_for};
 use super::body_out::{DownloadBody, LengthOnly};
-use super::conditions::{Verdict, judge_read, plain_write, range_applies};
+use super::conditions::{Verdict, judge_read, plain_write, range_applies, write_condition};
 use super::errors::HttpError;
 use super::media_type::UNKNOWN;
 use super::range::{Wanted, wanted};
-use super::{Call, target, written};
-use crate::actors::messages::{DeleteObject, NewObject, ObjectInfo, OpenObject, ReadDownload, StoreError};
-use crate::base::ObjectName;
+use super::target::Query;
+use super::{Call, consistency, rests_on, target, written};
+use crate::actors::messages::{
+    Consistency, DeleteObject, NewObject, ObjectInfo, OpenObject, ReadDownload, StoreError, Written,
+};
 use crate::base::record::{CONTENT_TYPE_BYTES_MAX, META_BYTES_MAX, META_ENTRIES_MAX};
+use crate::base::{Condition, ObjectName};
 use actix_web::HttpResponse;
 use actix_web::HttpResponseBuilder;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -34,14 +37,14 @@ pub(super) async fn put(
 ) -> Result<HttpResponse, HttpError> {
     let at = target::object(bucket, key)?;
     no_query(call)?;
-    plain_write(call.req.headers())?;
+    let condition = conditional_write(call)?;
     let head = new_object(call.req.headers())?;
     incoming.check_announced()?;
     let len = incoming.announced();
     let window = window_for(&call.worker.shared.budget, len)?;
-    let done = store(call.worker, at, head, len, window, incoming).await?;
+    let done = store(call.worker, at, condition, head, len, window, incoming).await?;
     let mut builder = if done.existed { HttpResponse::Ok() } else { HttpResponse::Created() };
-    written(&mut builder, call.worker);
+    written(&mut builder, call.worker, done.replicas);
     if let Some(etag) = etag_header(&done.etag) {
         builder.insert_header((header::ETAG, etag));
     }
@@ -49,24 +52,36 @@ pub(super) async fn put(
 }
 
 pub(super) async fn get(call: &Call<'_>, bucket: &str, key: &str) -> Result<HttpResponse, HttpError> {
-    serve(call, target::object(bucket, key)?, None).await
+    let mut query = Query::parse(call.req.query_string())?;
+    let consistency = consistency(&mut query)?;
+    serve(call, target::object(bucket, key)?, None, consistency).await
 }
 
 pub(super) async fn delete(call: &Call<'_>, bucket: &str, key: &str) -> Result<HttpResponse, HttpError> {
     let at = target::object(bucket, key)?;
     no_query(call)?;
-    remove(call, at).await?;
+    let done = remove(call, at, conditional_write(call)?).await?;
     let mut builder = HttpResponse::NoContent();
-    written(&mut builder, call.worker);
+    written(&mut builder, call.worker, done.replicas);
     Ok(builder.finish())
 }
 
 /// Deletes an object that is there.
-pub(super) async fn remove(call: &Call<'_>, at: ObjectName) -> Result<(), HttpError> {
-    plain_write(call.req.headers())?;
+pub(super) async fn remove(call: &Call<'_>, at: ObjectName, condition: Condition) -> Result<Written, HttpError> {
     let _permit = call.worker.shared.budget.try_claim(0).ok_or(HttpError::SlowDown)?;
-    let done = call.worker.links.delete_object.send(DeleteObject { at }).await??;
-    if done.existed { Ok(()) } else { Err(StoreError::NoSuchKey.into()) }
+    let done = call.worker.links.delete_object.send(DeleteObject { at, condition }).await??;
+    if done.existed { Ok(done) } else { Err(StoreError::NoSuchKey.into()) }
+}
+
+/// The condition of a write, where writes may have one.
+fn conditional_write(call: &Call<'_>) -> Result<Condition, HttpError> {
+    let headers = call.req.headers();
+    plain_write(headers)?;
+    let condition = write_condition(headers)?;
+    if !condition.is_none() && !call.worker.shared.settings.conditional_writes {
+        return Err(HttpError::NotImplemented("conditional writes need durability = majority on a cluster"));
+    }
+    Ok(condition)
 }
 
 /// A parameter that nobody reads could change what a write means.
@@ -82,23 +97,27 @@ pub(super) async fn serve(
     call: &Call<'_>,
     at: ObjectName,
     disposition: Option<HeaderValue>,
+    consistency: Consistency,
 ) -> Result<HttpResponse, HttpError> {
     let worker = call.worker;
     let headers = call.req.headers();
     let permit = worker.shared.budget.try_claim(WHOLE_BYTES_MAX).ok_or(HttpError::SlowDown)?;
-    let (info, mut download) = worker.links.open_object.send(OpenObject { at, permit: Some(permit) }).await??;
+    let open = OpenObject { at, consistency, permit: Some(permit) };
+    let (info, mut download) = worker.links.open_object.send(open).await??;
 
     match judge_read(headers, &info.etag, info.written_ms) {
         Verdict::Serve => {}
         Verdict::Failed => return Err(HttpError::Precondition),
         Verdict::NotModified => {
             let mut builder = HttpResponse::NotModified();
+            rests_on(&mut builder, consistency);
             validators(&mut builder, &info);
             return Ok(builder.finish());
         }
     }
     let is_get = *call.req.method() == Method::GET;
     let mut builder = HttpResponse::Ok();
+    rests_on(&mut builder, consistency);
     let mut len = info.len;
     if is_get && let Some(range) = asked_range(headers, &info)? {
         let (start, part) = range;

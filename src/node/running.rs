@@ -3,7 +3,9 @@
 use super::error::NodeError;
 use super::keys;
 use super::status::{Fixed, NodeStatus};
-use crate::actors::gate::{Identity, PeerGate, Vitals};
+use crate::actors::coordinator::{Coordinator, Patience};
+use crate::actors::coordinator_actor::CoordinatorActor;
+use crate::actors::gate::{Ballots, Identity, PeerGate, Vitals};
 use crate::actors::healer::{HealTally, Healer};
 use crate::actors::messages::DrainStore;
 use crate::actors::recipients::StoreRecipients;
@@ -13,7 +15,7 @@ use crate::actors::status::KeyGeneration;
 use crate::actors::store_actor::{StoreActor, abort};
 use crate::actors::threads::Threads;
 use crate::base::Budget;
-use crate::config::Config;
+use crate::config::{Config, Durability};
 use crate::disk::real::LockGuard;
 use crate::disk::{Disk, RealDisk, handles, place};
 use crate::http::{self, HttpSettings, Readiness, Shared, StoreLinks, Worker};
@@ -104,9 +106,20 @@ impl Running {
         let budget = Budget::new(config.http.requests_max, plan.in_flight_bytes);
         let shared = Shared::new(http_settings(&config, cores), budget, readiness.clone());
         let worker_shared = shared.clone();
+        let me = store.incarnation();
+        let patience = Patience::within(config.cluster.decide_timeout);
+        let coordinated =
+            votes(&config).then(|| (Arc::clone(&store) as Arc<dyn Ballots>, replication.doors(), patience));
         let http = http::server(http_listener, &shared, move || {
             let store = new_actor();
-            let links = StoreLinks::new(&store);
+            let links = match &coordinated {
+                None => StoreLinks::new(&store),
+                Some((ballots, doors, patience)) => {
+                    let (ballots, doors) = (Arc::clone(ballots), doors.clone());
+                    let coordinator = Coordinator::new(me, ballots, store.clone(), doors, *patience);
+                    StoreLinks::new(&CoordinatorActor::new(coordinator).start())
+                }
+            };
             let status = Rc::new(NodeStatus { fixed: Arc::clone(&fixed), store });
             Worker::new(worker_shared.clone(), links, status)
         })
@@ -200,6 +213,7 @@ fn open_store(
         checkpoint_interval: config.store.checkpoint_interval,
         orphan_grace: config.store.orphan_grace,
         reserve_bytes: config.store.reserve_bytes,
+        first_bucket: !votes(config),
         ..Options::default()
     };
     let fail = |source| NodeError::Store { dir: dir.clone(), source };
@@ -217,6 +231,7 @@ fn vitals(config: &Config, store: &Arc<Store>) -> Vitals {
             incarnation: store.incarnation(),
         }),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        ballots: Arc::clone(store) as Arc<dyn Ballots>,
         head: store.head(),
         free: Arc::new(move || measured.room()),
         root: Arc::new(move || counted.tree().root()),
@@ -238,7 +253,13 @@ fn replication_config(config: &Config, vitals: Vitals) -> ReplicationConfig {
         peers: config.cluster.peers.iter().map(address).collect(),
         pool: config.peer.replicas_per_peer,
         timing,
+        votes: votes(config),
     }
+}
+
+/// Whether the nodes decide together: a node alone is its own majority.
+fn votes(config: &Config) -> bool {
+    config.cluster.durability == Durability::Majority && config.others().next().is_some()
 }
 
 fn http_settings(config: &Config, workers: usize) -> HttpSettings {
@@ -254,6 +275,8 @@ fn http_settings(config: &Config, workers: usize) -> HttpSettings {
         connections_per_address_max: http.connections_per_address_max,
         linger: http.linger,
         drain_timeout: http.drain_timeout,
+        durability: config.cluster.durability.as_str(),
+        conditional_writes: votes(config) || config.others().next().is_none(),
         cluster_size: config.others().count() + 1,
     }
 }

@@ -11,7 +11,7 @@
 //! | `write` | PUT and DELETE: condition, attempts, lineage, outcome |
 //! | `read` | GET, listing, settler: what is chosen, and making it so |
 //! | `round` | one ballot of a coordinator; what coordinators hear and want done |
-//! | `tally` `members` | counting answers; who votes, and majorities |
+//! | `tally` `members` `roster` | counting answers; who votes, and majorities |
 //! | `stamps` | fresh ballots |
 //! | `join` `burial` | a wiped node comes to vote; a tombstone is dropped |
 //! | `slot` `message` | what is kept and what is said |
@@ -33,6 +33,7 @@ pub mod join;
 pub mod members;
 pub mod message;
 pub mod read;
+pub mod roster;
 pub mod round;
 pub mod rules;
 pub mod slot;
@@ -46,6 +47,7 @@ pub use join::Join;
 pub use members::{Members, MembersError, Votes};
 pub use message::{Answer, Attempt, Message, Refusal, Reply, Request};
 pub use read::{Read, ReadOutcome};
+pub use roster::{ListMark, Roster, Seat};
 pub use round::{Action, Event, Fresh};
 #[doc(hidden)]
 pub use rules::Rules;

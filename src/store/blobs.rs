@@ -11,7 +11,7 @@ use crate::base::BodyId;
 use crate::disk::{Disk, DiskFile, StreamFile};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 const BLOBS: &str = "blobs";
@@ -25,6 +25,9 @@ pub struct Blobs {
     dir: PathBuf,
     /// Landed, and perhaps not referred to yet.
     landed: Mutex<HashMap<BodyId, Instant>>,
+    /// Held by a batch from its first decision until it is durable, and by whoever removes a blob from
+    /// asking whether a record refers to it until it is gone.
+    gate: Mutex<()>,
 }
 
 impl Blobs {
@@ -34,7 +37,7 @@ impl Blobs {
             let path = dir.join(folder);
             disk.create_dir_all(&path).map_err(|source| StoreError::Disk { op: "create", path, source })?;
         }
-        Ok(Blobs { disk, dir: dir.to_owned(), landed: Mutex::default() })
+        Ok(Blobs { disk, dir: dir.to_owned(), landed: Mutex::default(), gate: Mutex::default() })
     }
 
     /// Creates a staged file. Its name is the transfer's own, not the body's: two peers may send
@@ -78,10 +81,38 @@ impl Blobs {
         self.disk.exists(&path).map_err(|source| StoreError::Disk { op: "look for", path, source })
     }
 
+    /// While it is held no blob is removed: what a record that is being decided refers to stays.
+    pub fn gate(&self) -> MutexGuard<'_, ()> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Removes a blob that nothing refers to; one that is already gone is fine.
     pub fn remove(&self, body: BodyId) -> Result<(), StoreError> {
-        self.landed().remove(&body);
-        self.unlink(self.path(body))
+        self.remove_if(body, |_| Ok(true))
+    }
+
+    /// The same, if `free` says that nothing refers to it.
+    pub fn remove_if(
+        &self,
+        body: BodyId,
+        free: impl FnOnce(&Self) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError> {
+        let doomed = self.staged_path(BodyId(crate::seal::random()));
+        {
+            let _gate = self.gate();
+            if !free(self)? {
+                return Ok(());
+            }
+            self.landed().remove(&body);
+            let from = self.path(body);
+            match self.disk.rename(&from, &doomed) {
+                Ok(()) => {}
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+                Err(source) => return Err(StoreError::Disk { op: "take away", path: from, source }),
+            }
+        }
+        // Outside the gate: the space of a large file takes time to free.
+        self.unlink(doomed)
     }
 
     /// Removes the staged file of an upload that ended.
@@ -138,7 +169,7 @@ impl Blobs {
         self.landed().iter().filter(|(_, at)| at.elapsed() >= grace).map(|(id, _)| *id).collect()
     }
 
-    fn landed(&self) -> std::sync::MutexGuard<'_, HashMap<BodyId, Instant>> {
+    fn landed(&self) -> MutexGuard<'_, HashMap<BodyId, Instant>> {
         self.landed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -6,12 +6,19 @@
 //! - Ballots are given here, above everything seen: of two writes on this node the later one wins.
 
 use super::core::Core;
-use super::entry::{Held, Op, encode_frame};
+use super::download::etag;
+use super::entry::{Held, NodeRecord, Op, encode_frame};
 use super::error::StoreError;
+use super::votes::{Reply, Seating, Vote, VotesTo, acceptor_of};
 use crate::base::names::RegisterName;
 use crate::base::record::ObjectRecord;
-use crate::base::{Ballot, BodyId, BucketName, Incarnation, ObjectName, Record, RegisterKey, Stamp, State};
+use crate::base::{
+    Ballot, BodyId, BucketName, Condition, Incarnation, Lineage, ObjectName, Record, RegisterKey, Stamp, State, WriteId,
+};
+use crate::register::Acceptor;
+use crate::seal::random;
 use crossbeam_channel::{Receiver, Sender};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -31,6 +38,8 @@ pub enum Intent {
     Put {
         /// Which object.
         at: ObjectName,
+        /// What must hold of the present state.
+        condition: Condition,
         /// Its metadata, with its body inline or in a durable blob.
         object: Box<ObjectRecord>,
     },
@@ -38,6 +47,8 @@ pub enum Intent {
     Delete {
         /// Which object.
         at: ObjectName,
+        /// What must hold of the present state.
+        condition: Condition,
     },
     /// A bucket.
     CreateBucket {
@@ -87,37 +98,55 @@ pub struct Outcome {
     pub existed: bool,
 }
 
-/// An intent and where its answer goes.
+/// Where the answer to an intent goes.
+pub type ReplyTo = oneshot::Sender<Result<Outcome, StoreError>>;
+
+/// What is asked of the committer, and where its answer goes.
 #[derive(Debug)]
-pub struct Request {
-    pub(super) intent: Intent,
-    pub(super) reply: oneshot::Sender<Result<Outcome, StoreError>>,
+pub enum Request {
+    /// A write that this node decides alone.
+    Write(Intent, ReplyTo),
+    /// Votes of a coordinator, here or at a peer.
+    Vote(Vec<Vote>, VotesTo),
+    /// The node's part in its cluster changes.
+    Seat(Seating, ReplyTo),
 }
 
 /// Decides and commits. There is one per store.
 #[derive(Debug)]
 pub struct Committer {
-    core: Arc<Core>,
+    pub(super) core: Arc<Core>,
     queue: Receiver<Request>,
-    reaper: Sender<BodyId>,
+    reaper: Sender<(RegisterKey, BodyId)>,
+    /// The votes as decided: durable, or in the batch that is being decided.
+    pub(super) acceptor: RefCell<Acceptor<RegisterKey>>,
+}
+
+/// What is answered once the batch is durable.
+enum Pending {
+    Write(ReplyTo, Outcome),
+    Vote(VotesTo, Vec<Option<Reply>>),
 }
 
 /// A batch while it is being decided.
 #[derive(Default)]
-struct Batch {
+pub(super) struct Batch {
     ops: Vec<Op>,
     latest: HashMap<RegisterKey, Arc<Held>>,
-    replies: Vec<(oneshot::Sender<Result<Outcome, StoreError>>, Outcome)>,
-    dead: Vec<BodyId>,
+    replies: Vec<Pending>,
+    /// What the node keeps for its votes, if it changed.
+    pub(super) node: Option<NodeRecord>,
+    dead: Vec<(RegisterKey, BodyId)>,
     /// What each operation replaces, for the tree.
     moved: Vec<(RegisterKey, Option<Ballot>, Ballot)>,
-    bytes: usize,
+    pub(super) bytes: usize,
     seq: u64,
 }
 
 impl Committer {
-    pub(super) fn new(core: Arc<Core>, queue: Receiver<Request>, reaper: Sender<BodyId>) -> Self {
-        Committer { core, queue, reaper }
+    pub(super) fn new(core: Arc<Core>, queue: Receiver<Request>, reaper: Sender<(RegisterKey, BodyId)>) -> Self {
+        let acceptor = RefCell::new(acceptor_of(&core));
+        Committer { core, queue, reaper, acceptor }
     }
 
     /// Waits for requests and commits them until all senders are gone.
@@ -133,26 +162,48 @@ impl Committer {
     }
 
     fn commit(&self, first: Request) {
+        // No blob goes away between a decision that needs it and the commit.
+        let _blobs = self.core.blobs.gate();
         let mut batch = Batch { seq: *self.core.head.borrow(), ..Batch::default() };
         let mut next = Some(first);
-        while let Some(Request { intent, reply }) = next.take() {
-            match self.core.check_writable().and_then(|()| self.decide(&mut batch, intent)) {
-                Ok(outcome) => batch.replies.push((reply, outcome)),
-                // A client that has gone needs no answer.
-                Err(error) => drop(reply.send(Err(error))),
-            }
+        while let Some(request) = next.take() {
+            self.take(&mut batch, request);
             if batch.bytes < self.core.log.payload_max() / BATCH_PART && batch.replies.len() < BATCH_REQUESTS_MAX {
                 next = self.queue.try_recv().ok();
             }
         }
+        batch.ops.extend(batch.node.clone().map(Op::Node));
         match self.write(&batch) {
             Ok(()) => self.publish(batch),
-            // The log has no room until the disk has: nothing was begun.
-            Err(StoreError::Full) => refuse(batch, || StoreError::Full),
+            // The log has no room until the disk has: nothing was begun. What was decided is not so: the
+            // votes begin again from what is durable, as after a restart.
+            Err(StoreError::Full) => {
+                *self.acceptor.borrow_mut() = acceptor_of(&self.core);
+                refuse(batch, || StoreError::Full);
+            }
             Err(error) => {
                 self.core.poison("commit", &error);
                 refuse(batch, || StoreError::Poisoned);
             }
+        }
+    }
+
+    fn take(&self, batch: &mut Batch, request: Request) {
+        let writable = self.core.check_writable();
+        // Whoever asked and has gone needs no answer.
+        match request {
+            Request::Write(intent, reply) => match writable.and_then(|()| self.decide(batch, intent)) {
+                Ok(outcome) => batch.replies.push(Pending::Write(reply, outcome)),
+                Err(error) => drop(reply.send(Err(error))),
+            },
+            Request::Seat(seating, reply) => match writable.and_then(|()| self.seat(batch, seating)) {
+                Ok(()) => batch.replies.push(Pending::Write(reply, self.no_outcome())),
+                Err(error) => drop(reply.send(Err(error))),
+            },
+            Request::Vote(votes, reply) => match writable.and_then(|()| self.vote(batch, votes)) {
+                Ok(replies) => batch.replies.push(Pending::Vote(reply, replies)),
+                Err(error) => drop(reply.send(Err(error))),
+            },
         }
     }
 
@@ -183,8 +234,11 @@ impl Committer {
         if batch.seq > *self.core.head.borrow() {
             self.core.head.send_replace(batch.seq);
         }
-        for (reply, outcome) in batch.replies {
-            let _ = reply.send(Ok(outcome));
+        for pending in batch.replies {
+            match pending {
+                Pending::Write(reply, outcome) => drop(reply.send(Ok(outcome))),
+                Pending::Vote(reply, replies) => drop(reply.send(Ok(replies))),
+            }
         }
         for dead in batch.dead {
             // Gone only when the store is closing; the next start sweeps what stays.
@@ -194,36 +248,38 @@ impl Committer {
 
     fn decide(&self, batch: &mut Batch, intent: Intent) -> Result<Outcome, StoreError> {
         match intent {
-            Intent::Put { at, object } => {
+            Intent::Put { at, condition, object } => {
                 if !self.bucket_exists(batch, &at.bucket) {
                     return Err(StoreError::NoSuchBucket);
                 }
                 let key = RegisterKey::object(&at);
                 let old = self.current(batch, &key)?;
+                check(&condition, old.as_deref())?;
                 Ok(self.write_state(batch, key, old, State::Object(object)))
             }
-            Intent::Delete { at } => {
+            Intent::Delete { at, condition } => {
                 if !self.bucket_exists(batch, &at.bucket) {
                     return Err(StoreError::NoSuchBucket);
                 }
                 let key = RegisterKey::object(&at);
                 let old = self.current(batch, &key)?;
+                check(&condition, old.as_deref())?;
                 Ok(self.delete_state(batch, key, old))
             }
             Intent::CreateBucket { bucket, first_start } => {
                 let key = RegisterKey::bucket(&bucket);
                 let old = self.current(batch, &key)?;
                 match &old {
-                    Some(held) if held.record.state != State::Deleted => {
-                        Ok(Outcome { ballot: held.record.ballot, existed: true })
-                    }
+                    Some(held) if held.record.is_present() => Ok(Outcome { ballot: held.record.ballot, existed: true }),
                     _ if first_start => {
                         // The lowest of ballots: a bucket that the cluster has deleted must not
                         // come back because a wiped node starts afresh.
                         let ballot = Ballot { stamp: Stamp(1), node: self.core.incarnation };
                         let written_ms = (self.core.options.now_ms)();
-                        let record = Record { ballot, written_ms, state: State::Bucket };
-                        Ok(batch.store(key, old, record, None))
+                        let (lineage, state) =
+                            (Lineage::NOTHING.then(WriteId::drawn(random()), Lineage::IDS_MAX), State::Bucket);
+                        let record = Record { ballot, lineage, written_ms, state };
+                        Ok(batch.store(key, old, record, true, None))
                     }
                     _ => Ok(self.write_state(batch, key, old, State::Bucket)),
                 }
@@ -243,21 +299,24 @@ impl Committer {
                 for (key, record) in records {
                     self.learn(batch, key, record, from)?;
                 }
-                Ok(Outcome { ballot: self.no_ballot(), existed: false })
+                Ok(self.no_outcome())
             }
             Intent::Restore { key, record, from } => {
                 let old = self.current(batch, &key)?;
                 match old.filter(|old| old.record.ballot == record.ballot) {
-                    Some(old) => Ok(batch.store(key, Some(old), record, Some(from))),
+                    Some(old) => {
+                        let chosen = old.chosen;
+                        Ok(batch.store(key, Some(old), record, chosen, Some(from)))
+                    }
                     None => Err(StoreError::Mismatch("the register has changed meanwhile")),
                 }
             }
             Intent::Cursor { peer, seq } => {
                 batch.bytes += 32;
                 batch.ops.push(Op::Cursor { peer, seq });
-                Ok(Outcome { ballot: self.no_ballot(), existed: false })
+                Ok(self.no_outcome())
             }
-            Intent::Barrier => Ok(Outcome { ballot: self.no_ballot(), existed: false }),
+            Intent::Barrier => Ok(self.no_outcome()),
         }
     }
 
@@ -265,32 +324,37 @@ impl Committer {
         let old = self.current(batch, &key)?;
         self.core.clock.observe(record.ballot.stamp);
         if let Some(old) = old.as_ref().filter(|old| old.record.ballot >= record.ballot) {
+            if old.record.ballot == record.ballot && !old.chosen {
+                let old = Arc::clone(old);
+                batch.mark(key, &old);
+                return Ok(());
+            }
             // Came too late: its blob, if it brought one of its own, has no owner.
-            batch.dead.extend(record.blob().filter(|id| old.record.blob() != Some(*id)));
+            batch.dead.extend(record.blob().filter(|id| old.record.blob() != Some(*id)).map(|id| (key, id)));
             return Ok(());
         }
-        batch.store(key, old, record, Some(from));
+        batch.store(key, old, record, true, Some(from));
         Ok(())
     }
 
     fn write_state(&self, batch: &mut Batch, key: RegisterKey, old: Option<Arc<Held>>, state: State) -> Outcome {
         let written_ms = (self.core.options.now_ms)();
         let ballot = Ballot { stamp: self.core.clock.next(written_ms), node: self.core.incarnation };
-        batch.store(key, old, Record { ballot, written_ms, state }, None)
+        let base = old.as_ref().map_or(Lineage::NOTHING, |held| held.record.lineage);
+        let lineage = base.then(WriteId::drawn(random()), Lineage::IDS_MAX);
+        batch.store(key, old, Record { ballot, lineage, written_ms, state }, true, None)
     }
 
     fn delete_state(&self, batch: &mut Batch, key: RegisterKey, old: Option<Arc<Held>>) -> Outcome {
         match old {
-            Some(held) if held.record.state != State::Deleted => {
-                self.write_state(batch, key, Some(held), State::Deleted)
-            }
+            Some(held) if held.record.is_present() => self.write_state(batch, key, Some(held), State::Deleted),
             // Nothing to delete: nothing is written.
             Some(held) => Outcome { ballot: held.record.ballot, existed: false },
             None => Outcome { ballot: self.no_ballot(), existed: false },
         }
     }
 
-    fn current(&self, batch: &Batch, key: &RegisterKey) -> Result<Option<Arc<Held>>, StoreError> {
+    pub(super) fn current(&self, batch: &Batch, key: &RegisterKey) -> Result<Option<Arc<Held>>, StoreError> {
         match batch.latest.get(key) {
             Some(held) => Ok(Some(Arc::clone(held))),
             None => self.core.lookup(key),
@@ -321,6 +385,10 @@ impl Committer {
         }
     }
 
+    fn no_outcome(&self) -> Outcome {
+        Outcome { ballot: self.no_ballot(), existed: false }
+    }
+
     fn no_ballot(&self) -> Ballot {
         Ballot { stamp: Stamp(0), node: self.core.incarnation }
     }
@@ -328,24 +396,39 @@ impl Committer {
 
 fn refuse(batch: Batch, why: impl Fn() -> StoreError) {
     // A client that has gone needs no answer.
-    batch.replies.into_iter().for_each(|(reply, _)| drop(reply.send(Err(why()))));
+    for pending in batch.replies {
+        match pending {
+            Pending::Write(reply, _) => drop(reply.send(Err(why()))),
+            Pending::Vote(reply, _) => drop(reply.send(Err(why()))),
+        }
+    }
+}
+
+fn check(condition: &Condition, held: Option<&Held>) -> Result<(), StoreError> {
+    let object = held.and_then(|held| held.record.object());
+    match condition.holds(object.map(|object| etag(&object.digest)).as_deref()) {
+        true => Ok(()),
+        false => Err(StoreError::Precondition),
+    }
 }
 
 impl Batch {
-    fn store(
+    pub(super) fn store(
         &mut self,
         key: RegisterKey,
         old: Option<Arc<Held>>,
         record: Record,
+        chosen: bool,
         from: Option<Incarnation>,
     ) -> Outcome {
         self.seq += 1;
-        let existed = old.as_ref().is_some_and(|h| h.record.state != State::Deleted);
+        let existed = old.as_ref().is_some_and(|h| h.record.is_present());
         let outcome = Outcome { ballot: record.ballot, existed };
         let blob = record.blob();
         self.moved.push((key.clone(), old.as_ref().map(|h| h.record.ballot), record.ballot));
-        self.dead.extend(old.and_then(|h| h.record.blob()).filter(|id| blob != Some(*id)));
-        let held = Arc::new(Held::new(record, self.seq, from));
+        let dead = old.and_then(|h| h.record.blob()).filter(|id| blob != Some(*id));
+        self.dead.extend(dead.map(|id| (key.clone(), id)));
+        let held = Arc::new(Held::new(record, chosen, self.seq, from));
         self.bytes += usize::try_from(held.weight()).unwrap_or(usize::MAX / 2);
         self.latest.insert(key.clone(), Arc::clone(&held));
         self.ops.push(Op::Record { key, held });
@@ -353,10 +436,24 @@ impl Batch {
     }
 }
 
+impl Batch {
+    /// What a register holds has become chosen.
+    pub(super) fn mark(&mut self, key: RegisterKey, old: &Held) {
+        self.seq += 1;
+        let held = Arc::new(old.marked(self.seq));
+        self.bytes += key.as_bytes().len() + 64;
+        self.latest.insert(key.clone(), Arc::clone(&held));
+        self.ops.push(Op::Mark { key, ballot: old.record.ballot, seq: self.seq, held: Some(held) });
+    }
+}
+
 impl Core {
     /// Makes durable operations visible.
     pub(super) fn apply(&self, ops: Vec<Op>, log_end: u64) {
         for op in &ops {
+            if let Op::Node(node) = op {
+                self.set_voting(node);
+            }
             let Op::Record { key, held } = op else { continue };
             let Some(RegisterName::Bucket(bucket)) = key.name() else { continue };
             if held.record.state == State::Bucket {

@@ -6,7 +6,7 @@
 //! - After a failed write or fsync no write is taken any more; reads go on.
 
 use super::blobs::Blobs;
-use super::entry::{Held, encode_frame};
+use super::entry::{Held, NodeRecord, encode_frame};
 use super::error::StoreError;
 use super::index::{Index, Marks};
 use super::log::Log;
@@ -14,6 +14,7 @@ use super::overlay::Overlay;
 use super::pages::PagesProbe;
 use super::status::Counters;
 use super::tree::Tree;
+use super::votes::Voting;
 use crate::base::{BodyId, BucketName, ClusterId, Incarnation, RegisterKey, StampClock};
 use crate::disk::{Disk, Space};
 use crate::seal::body::BodyOpener;
@@ -49,6 +50,8 @@ pub struct Options {
     pub orphan_grace: Duration,
     /// Writes stop when less than this is free.
     pub reserve_bytes: u64,
+    /// Whether the first bucket is made with the data directory; else it comes with the member list.
+    pub first_bucket: bool,
     /// The clock, in milliseconds since 1970.
     pub now_ms: fn() -> u64,
 }
@@ -64,6 +67,7 @@ impl Default for Options {
             checkpoint_interval: Duration::from_secs(1),
             orphan_grace: Duration::from_secs(3600),
             reserve_bytes: 256 << 20,
+            first_bucket: true,
             now_ms: system_ms,
         }
     }
@@ -105,6 +109,7 @@ pub struct Core {
     pub(super) probe: Arc<PagesProbe>,
     tree: Mutex<Tree>,
     overlay: RwLock<Overlay>,
+    voting: RwLock<Arc<Voting>>,
     buckets: RwLock<BTreeMap<BucketName, u64>>,
     cache: quick_cache::sync::Cache<RegisterKey, Arc<Held>, ByWeight>,
     checkpointing: Mutex<()>,
@@ -133,6 +138,7 @@ pub(super) struct Parts {
     pub clock: StampClock,
     pub overlay: Overlay,
     pub head: u64,
+    pub node: NodeRecord,
     pub probe: Arc<PagesProbe>,
 }
 
@@ -157,6 +163,7 @@ impl Core {
             counters: Counters::default(),
             probe: parts.probe,
             overlay: RwLock::new(parts.overlay),
+            voting: RwLock::new(Arc::new(Voting::of(parts.node))),
             buckets: RwLock::default(),
             cache: quick_cache::sync::Cache::with_weighter(entries, cache_bytes, ByWeight),
             checkpointing: Mutex::new(()),
@@ -186,6 +193,16 @@ impl Core {
 
     pub(super) fn buckets_mut(&self) -> RwLockWriteGuard<'_, BTreeMap<BucketName, u64>> {
         self.buckets.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The node's votes, as far as they are durable.
+    pub fn voting(&self) -> Arc<Voting> {
+        Arc::clone(&self.voting.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn set_voting(&self, node: &NodeRecord) {
+        let voting = Arc::new(Voting::of(node.clone()));
+        *self.voting.write().unwrap_or_else(PoisonError::into_inner) = voting;
     }
 
     /// The tree. Whoever also takes the overlay takes this first.

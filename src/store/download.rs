@@ -10,7 +10,7 @@ use super::entry::Held;
 use super::error::StoreError;
 use super::types::ObjectInfo;
 use crate::base::record::ObjectRecord;
-use crate::base::{BodyAt, Permit, RegisterKey};
+use crate::base::{BodyAt, Permit, Record, RegisterKey};
 use crate::disk::DiskFile;
 use crate::seal::body::{BodyOpener, HEADER_BYTES, TAG_BYTES};
 use bytes::Bytes;
@@ -232,18 +232,18 @@ fn open_chunks(opener: &BodyOpener, first: u64, stride: usize, mut sealed: Vec<u
 }
 
 /// What readers are told of a record.
-pub(super) fn info(held: &Held) -> Option<ObjectInfo> {
-    held.record.object().map(|object| ObjectInfo {
+pub(super) fn info_of(record: &Record) -> Option<ObjectInfo> {
+    record.object().map(|object| ObjectInfo {
         len: object.len,
         content_type: object.content_type.clone(),
         meta: object.meta.clone(),
         etag: etag(&object.digest),
-        written_ms: held.record.written_ms,
+        written_ms: record.written_ms,
     })
 }
 
 /// The ETag of a body: its digest in hex.
-pub(super) fn etag(digest: &[u8; 32]) -> String {
+pub fn etag(digest: &[u8; 32]) -> String {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     digest.iter().flat_map(|b| [HEX[usize::from(b >> 4)] as char, HEX[usize::from(b & 15)] as char]).collect()
 }

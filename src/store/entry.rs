@@ -4,7 +4,8 @@
 
 use crate::base::codec::{CodecError, Reader, Writer};
 use crate::base::record::RECORD_BYTES_MAX;
-use crate::base::{Incarnation, Record, RegisterKey};
+use crate::base::{Ballot, Epoch, Incarnation, Record, RegisterKey, Stamp, State};
+use crate::register::{NodeState, Roster, Slot, Traced};
 use crate::seal::body::BodyOpener;
 use std::sync::{Arc, OnceLock};
 
@@ -21,6 +22,19 @@ pub enum Op {
         /// Its state.
         held: Arc<Held>,
     },
+    /// What a register holds has become chosen.
+    Mark {
+        /// Which register.
+        key: RegisterKey,
+        /// The ballot of what it holds.
+        ballot: Ballot,
+        /// This node's number of the commit.
+        seq: u64,
+        /// What it holds, marked. Not in the log: found there or in the index when the log is replayed.
+        held: Option<Arc<Held>>,
+    },
+    /// What the node keeps for its votes.
+    Node(NodeRecord),
     /// A peer has acknowledged the feed up to here.
     Cursor {
         /// Which life of the peer.
@@ -34,7 +48,9 @@ pub enum Op {
 #[derive(Debug)]
 pub struct Held {
     /// The record.
-    pub record: Record,
+    pub record: Arc<Record>,
+    /// Whether a majority is known to store it under its ballot.
+    pub chosen: bool,
     /// This node's number of the commit that stored it.
     pub seq: u64,
     /// The peer it was learned from, if it was.
@@ -45,8 +61,22 @@ pub struct Held {
 
 impl Held {
     /// A record that was just decided.
-    pub fn new(record: Record, seq: u64, learned_from: Option<Incarnation>) -> Self {
-        Held { record, seq, learned_from, opener: OnceLock::new() }
+    pub fn new(record: impl Into<Arc<Record>>, chosen: bool, seq: u64, learned_from: Option<Incarnation>) -> Self {
+        Held { record: record.into(), chosen, seq, learned_from, opener: OnceLock::new() }
+    }
+
+    /// The same record, known to be chosen, at a later commit.
+    pub fn marked(&self, seq: u64) -> Self {
+        let opener = self.opener.clone();
+        Held { record: Arc::clone(&self.record), chosen: true, seq, learned_from: self.learned_from, opener }
+    }
+
+    /// It as the register sees it.
+    pub fn slot(&self) -> Slot<Arc<Record>> {
+        let nothing = self.record.state == State::Nothing;
+        let value = (!nothing).then(|| Arc::clone(&self.record));
+        let state = Traced { lineage: self.record.lineage, value };
+        Slot { accepted: self.record.ballot, chosen: self.chosen, state }
     }
 
     /// Bytes that it takes in memory, roughly.
@@ -58,19 +88,67 @@ impl Held {
         1024 + inline as u64
     }
 
-    /// The index's value: `seq | learned_from or 0 | record`.
+    /// The index's value: `seq | learned_from or 0 | chosen | record`.
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::default();
-        w.u64(self.seq).u64(self.learned_from.map_or(0, |i| i.0)).raw(&self.record.encode());
+        w.u64(self.seq).u64(self.learned_from.map_or(0, |i| i.0)).u8(u8::from(self.chosen));
+        w.raw(&self.record.encode());
         w.0
     }
 
     /// Reads the index's value.
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         let mut r = Reader(bytes);
-        let (seq, from) = (r.u64()?, r.u64()?);
-        Ok(Held::new(Record::decode(r.0)?, seq, (from != 0).then_some(Incarnation(from))))
+        let (seq, from, chosen) = (r.u64()?, r.u64()?, r.u8()?);
+        if chosen > 1 {
+            return Err(CodecError::Value("chosen mark"));
+        }
+        Ok(Held::new(Record::decode(r.0)?, chosen == 1, seq, (from != 0).then_some(Incarnation(from))))
     }
+}
+
+/// What a node keeps for its votes, besides the registers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeRecord {
+    /// What the replica has reserved, and where it votes.
+    pub state: NodeState,
+    /// The member list that it knows; none before the cluster has formed.
+    pub roster: Option<Arc<Roster>>,
+}
+
+impl NodeRecord {
+    /// Most bytes of it.
+    pub const BYTES_MAX: usize = 17 + Roster::BYTES_MAX;
+
+    /// What a new data directory begins with.
+    pub const NEW: NodeRecord = NodeRecord { state: NodeState::FOUNDER, roster: None };
+
+    /// Its bytes: `reserved | epoch | votes | member list, if any`.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut w = Writer::default();
+        w.u64(self.state.reserved.0).u64(self.state.epoch.0).u8(u8::from(self.state.votes));
+        if let Some(roster) = &self.roster {
+            roster.write(&mut w);
+        }
+        w.0
+    }
+
+    /// Reads its bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        let mut r = Reader(bytes);
+        let (reserved, epoch, votes) = (Stamp(r.u64()?), Epoch(r.u64()?), r.u8()?);
+        if votes > 1 {
+            return Err(CodecError::Value("vote mark"));
+        }
+        let roster = if r.0.is_empty() { None } else { Some(Arc::new(Roster::read(&mut r)?)) };
+        r.end()?;
+        Ok(NodeRecord { state: NodeState { reserved, epoch, votes: votes == 1 }, roster })
+    }
+}
+
+fn read_key(r: &mut Reader<'_>) -> Result<RegisterKey, CodecError> {
+    let bytes = r.bytes(RegisterKey::BYTES_MAX, "register key")?;
+    RegisterKey::from_bytes(bytes).ok_or(CodecError::Value("register key"))
 }
 
 /// A frame's payload: `index sequence | count | operations`.
@@ -84,6 +162,10 @@ pub fn encode_frame(index_sequence: u64, ops: &[Op]) -> Vec<u8> {
         match op {
             Op::Record { key, held } => w.u8(1).bytes(key.as_bytes()).bytes(&held.encode()),
             Op::Cursor { peer, seq } => w.u8(2).u64(peer.0).u64(*seq),
+            Op::Mark { key, ballot, seq, .. } => {
+                w.u8(3).bytes(key.as_bytes()).u64(ballot.stamp.0).u64(ballot.node.0).u64(*seq)
+            }
+            Op::Node(node) => w.u8(4).bytes(&node.encode()),
         };
     }
     w.0
@@ -109,12 +191,17 @@ pub fn decode_frame(payload: &[u8]) -> Result<Vec<Op>, CodecError> {
     for _ in 0..count {
         ops.push(match r.u8()? {
             1 => {
-                let key = RegisterKey::from_bytes(r.bytes(RegisterKey::BYTES_MAX, "register key")?)
-                    .ok_or(CodecError::Value("register key"))?;
-                let held = Held::decode(r.bytes(RECORD_BYTES_MAX + 16, "record")?)?;
+                let key = read_key(&mut r)?;
+                let held = Held::decode(r.bytes(RECORD_BYTES_MAX + 17, "record")?)?;
                 Op::Record { key, held: Arc::new(held) }
             }
             2 => Op::Cursor { peer: Incarnation(r.u64()?), seq: r.u64()? },
+            3 => {
+                let key = read_key(&mut r)?;
+                let ballot = Ballot { stamp: Stamp(r.u64()?), node: Incarnation(r.u64()?) };
+                Op::Mark { key, ballot, seq: r.u64()?, held: None }
+            }
+            4 => Op::Node(NodeRecord::decode(r.bytes(NodeRecord::BYTES_MAX, "node state")?)?),
             _ => return Err(CodecError::Value("operation")),
         });
     }

@@ -17,6 +17,18 @@ pub enum StoreError {
     /// The bucket still holds objects.
     #[error("bucket is not empty")]
     BucketNotEmpty,
+    /// The condition of a write does not hold of the present state. Nothing was written.
+    #[error("a condition of the write does not hold")]
+    Precondition,
+    /// Concurrent writes of the same object kept this one from being decided. Nothing was written.
+    #[error("concurrent writes of the same object")]
+    Contended,
+    /// No majority could be had in time; says why. Nothing was written.
+    #[error("no majority: {0}")]
+    NoMajority(&'static str),
+    /// A write was begun and a majority was lost: it may have taken effect, or may yet.
+    #[error("the outcome of the write is unknown")]
+    UnknownOutcome,
     /// Stored bytes do not open or do not check; says what.
     #[error("{what} is corrupt")]
     Corrupt {
@@ -89,7 +101,8 @@ impl StoreError {
     pub fn class(&self) -> Class {
         match self {
             StoreError::NoSuchKey | StoreError::NoSuchBucket => Class::Missing,
-            StoreError::BucketNotEmpty => Class::Conflict,
+            StoreError::BucketNotEmpty | StoreError::Precondition => Class::Conflict,
+            StoreError::Contended | StoreError::NoMajority(_) | StoreError::UnknownOutcome => Class::Busy,
             StoreError::Corrupt { .. } => Class::Corrupt,
             StoreError::Mismatch(_) => Class::Invalid,
             StoreError::Full => Class::Full,

@@ -50,6 +50,9 @@ impl Core {
             if held.seq != seq {
                 continue; // changed again meanwhile: it comes under its new number
             }
+            if !held.chosen {
+                continue; // becoming chosen gives it another number
+            }
             found.push(Change::of(key, &held));
         }
         Ok(found)
@@ -69,7 +72,7 @@ impl Core {
             if !found.is_empty() && bytes > bytes_max as u64 {
                 break;
             }
-            found.push((key, Arc::new(held.record.clone())));
+            found.push((key, Arc::clone(&held.record)));
         }
         Ok(found)
     }
@@ -77,12 +80,17 @@ impl Core {
     /// What this node wants of a peer's offers.
     pub fn compare_offers(&self, offers: &[Offer]) -> Result<Vec<Want>, StoreError> {
         let want = |offer: &Offer| {
-            let here = self.lookup(&offer.key)?.map(|held| held.record.ballot);
-            if here.is_some_and(|ballot| ballot >= offer.ballot) {
+            let here = self.lookup(&offer.key)?;
+            if here.as_ref().is_some_and(|held| held.record.ballot > offer.ballot) {
+                return Ok(Want::Nothing);
+            }
+            let same = here.filter(|held| held.record.ballot == offer.ballot);
+            let lacks_blob = offer.blob.map_or(Ok(false), |body| self.blobs.exists(body).map(|there| !there))?;
+            if same.is_some_and(|held| held.chosen) && !lacks_blob {
                 return Ok(Want::Nothing);
             }
             match offer.blob {
-                Some(body) if !self.blobs.exists(body)? => Ok(Want::BlobAndRecord),
+                Some(_) if lacks_blob => Ok(Want::BlobAndRecord),
                 _ => Ok(Want::Record),
             }
         };

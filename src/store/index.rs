@@ -5,7 +5,7 @@
 //! - A register has one entry in `CHANGES`, at its latest number.
 //! - `BODIES` names exactly the blobs that records in `RECORDS` refer to.
 
-use super::entry::Held;
+use super::entry::{Held, NodeRecord};
 use super::error::StoreError;
 use super::overlay::Layer;
 use super::pages::guarded;
@@ -19,12 +19,14 @@ const CHANGES: TableDefinition<u64, &[u8]> = TableDefinition::new("changes");
 const BODIES: TableDefinition<[u8; 16], ()> = TableDefinition::new("bodies");
 const CURSORS: TableDefinition<u64, u64> = TableDefinition::new("cursors");
 const MARKS: TableDefinition<&str, u64> = TableDefinition::new("marks");
+const NODE: TableDefinition<&str, &[u8]> = TableDefinition::new("node");
 
 const MARK_LOG: &str = "log";
 const MARK_SEQ: &str = "seq";
 const MARK_STAMP: &str = "stamp";
 const MARK_PAGES: &str = "format";
-const FORMAT: u64 = 1;
+const VOTES: &str = "votes";
+const FORMAT: u64 = 2;
 
 /// How far the index is, read at open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,6 +70,7 @@ impl Index {
                 tx.open_table(CHANGES).map_err(engine)?;
                 tx.open_table(BODIES).map_err(engine)?;
                 tx.open_table(CURSORS).map_err(engine)?;
+                tx.open_table(NODE).map_err(engine)?;
                 let mut marks = tx.open_table(MARKS).map_err(engine)?;
                 marks.insert(MARK_PAGES, FORMAT).map_err(engine)?;
             }
@@ -122,6 +125,10 @@ impl Index {
                 }
                 for (peer, seq) in &layer.cursors {
                     cursors.insert(peer.0, seq).map_err(engine)?;
+                }
+                if let Some(node) = &layer.node {
+                    let mut kept = tx.open_table(NODE).map_err(engine)?;
+                    kept.insert(VOTES, node.encode().as_slice()).map_err(engine)?;
                 }
                 for (name, value) in [(MARK_LOG, marks.log), (MARK_SEQ, marks.seq), (MARK_STAMP, marks.stamp.0)] {
                     table.insert(name, value).map_err(engine)?;
@@ -184,6 +191,16 @@ impl Index {
             let tx = self.db.begin_read().map_err(engine)?;
             let table = tx.open_table(BODIES).map_err(engine)?;
             Ok(table.get(blob.0).map_err(engine)?.is_some())
+        })
+    }
+
+    /// What the node keeps for its votes.
+    pub fn node(&self) -> Result<Option<NodeRecord>, StoreError> {
+        on_engine(|| {
+            let tx = self.db.begin_read().map_err(engine)?;
+            let table = tx.open_table(NODE).map_err(engine)?;
+            let kept = table.get(VOTES).map_err(engine)?;
+            kept.map(|bytes| NodeRecord::decode(bytes.value()).map_err(corrupt)).transpose()
         })
     }
 

@@ -3,12 +3,12 @@
 //! Invariant: a page is sorted by key in byte order, and `next` leads to exactly what follows it.
 
 use super::core::Core;
-use super::download::info;
+use super::download::info_of;
 use super::entry::Held;
 use super::error::StoreError;
 use super::types::ListPage;
 use crate::base::names::RegisterName;
-use crate::base::{BucketName, RegisterKey, State};
+use crate::base::{BucketName, Record, RegisterKey, State};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -69,45 +69,13 @@ impl Core {
         if !self.buckets().contains_key(bucket) {
             return Err(StoreError::NoSuchBucket);
         }
-        let delimiter = delimiter.filter(|d| !d.is_empty());
-        let end = RegisterKey::objects_end(bucket);
-        let mut from = match after {
-            // Behind a common prefix come the keys that do not share it.
-            Some(after) if after >= prefix => match delimiter.filter(|d| folds(after, prefix, d)) {
-                Some(_) => Bound::Included(behind(bucket, after)),
-                None => Bound::Excluded(RegisterKey::object_prefix(bucket, after)),
-            },
-            _ => Bound::Included(RegisterKey::object_prefix(bucket, prefix)),
-        };
-        let mut page = ListPage::default();
-        let mut last: Option<String> = None;
-        'pages: loop {
-            let step = self.scan(from.as_ref(), &end, STEP)?;
-            let Some((furthest, _)) = step.last() else { return Ok(page) };
-            let mut resume = Bound::Excluded(furthest.clone());
-            for (key, held) in step {
-                let Some(RegisterName::Object(name)) = key.name() else { continue };
-                let key = name.key.as_str();
-                let Some(rest) = key.strip_prefix(prefix) else { return Ok(page) };
-                let Some(info) = info(&held) else { continue };
-                if page.entries.len() + page.prefixes.len() >= limit {
-                    page.next = last;
-                    return Ok(page);
-                }
-                let fold = delimiter.and_then(|d| rest.find(d).map(|at| at + d.len()));
-                if let Some(at) = fold {
-                    let common = key[..prefix.len() + at].to_owned();
-                    resume = Bound::Included(behind(bucket, &common));
-                    last = Some(common.clone());
-                    page.prefixes.push(common);
-                    from = resume;
-                    continue 'pages;
-                }
-                last = Some(key.to_owned());
-                page.entries.push((key.to_owned(), info));
-            }
-            from = resume;
+        let mut folding = Folding::new(bucket, prefix, delimiter, after, limit);
+        while let Some(from) = folding.next() {
+            let step = self.scan(from.as_ref(), folding.end(), STEP)?;
+            let end = step.last().map(|(key, _)| key.clone());
+            folding.take(step.into_iter().map(|(key, held)| (key, Arc::clone(&held.record))), end);
         }
+        Ok(folding.page())
     }
 
     /// All buckets with their creation time, sorted by name.
@@ -129,6 +97,88 @@ impl Core {
                     buckets.insert(name, held.record.written_ms);
                 }
             }
+        }
+    }
+}
+
+/// A page while it is being made of registers in order, wherever they come from.
+#[derive(Debug)]
+pub struct Folding {
+    bucket: BucketName,
+    prefix: String,
+    delimiter: Option<String>,
+    limit: usize,
+    end: RegisterKey,
+    from: Option<Bound<RegisterKey>>,
+    last: Option<String>,
+    page: ListPage,
+}
+
+impl Folding {
+    /// Begins a page: see `ListObjects`.
+    pub fn new(bucket: &BucketName, prefix: &str, delimiter: Option<&str>, after: Option<&str>, limit: usize) -> Self {
+        let delimiter = delimiter.filter(|d| !d.is_empty());
+        let from = match after {
+            // Behind a common prefix come the keys that do not share it.
+            Some(after) if after >= prefix => match delimiter.filter(|d| folds(after, prefix, d)) {
+                Some(_) => Bound::Included(behind(bucket, after)),
+                None => Bound::Excluded(RegisterKey::object_prefix(bucket, after)),
+            },
+            _ => Bound::Included(RegisterKey::object_prefix(bucket, prefix)),
+        };
+        Folding {
+            bucket: bucket.clone(),
+            prefix: prefix.to_owned(),
+            delimiter: delimiter.map(str::to_owned),
+            limit,
+            end: RegisterKey::objects_end(bucket),
+            from: Some(from),
+            last: None,
+            page: ListPage::default(),
+        }
+    }
+
+    /// Where the next step begins; none when the page is done.
+    pub fn next(&self) -> Option<Bound<RegisterKey>> {
+        self.from.clone()
+    }
+
+    /// Where all steps end.
+    pub fn end(&self) -> &RegisterKey {
+        &self.end
+    }
+
+    /// The page.
+    pub fn page(self) -> ListPage {
+        self.page
+    }
+
+    /// Takes a step in: all registers from `next` to `end`, in order; without an `end`, all to the last.
+    pub fn take(&mut self, step: impl IntoIterator<Item = (RegisterKey, Arc<Record>)>, end: Option<RegisterKey>) {
+        self.from = end.map(Bound::Excluded);
+        for (key, record) in step {
+            let Some(RegisterName::Object(name)) = key.name() else { continue };
+            let key = name.key.as_str();
+            let Some(rest) = key.strip_prefix(self.prefix.as_str()) else {
+                self.from = None;
+                return;
+            };
+            let Some(info) = info_of(&record) else { continue };
+            if self.page.entries.len() + self.page.prefixes.len() >= self.limit {
+                self.page.next = self.last.take();
+                self.from = None;
+                return;
+            }
+            let fold = self.delimiter.as_ref().and_then(|d| rest.find(d.as_str()).map(|at| at + d.len()));
+            if let Some(at) = fold {
+                let common = key[..self.prefix.len() + at].to_owned();
+                self.from = Some(Bound::Included(behind(&self.bucket, &common)));
+                self.last = Some(common.clone());
+                self.page.prefixes.push(common);
+                return;
+            }
+            self.last = Some(key.to_owned());
+            self.page.entries.push((key.to_owned(), info));
         }
     }
 }

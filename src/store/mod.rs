@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `open` `identity` | make and open a data directory |
 //! | `log` `entry` `commit` | group commit: decide, one frame, one fsync |
+//! | `votes` | the replica's side of the register |
 //! | `overlay` `index` `pages` `core` | lookups, and the index's checkpoints |
 //! | `blobs` `upload` `download` | bodies that do not fit a record, in and out |
 //! | `feed` `incoming` `outgoing` | what peers are told and take |
@@ -37,6 +38,7 @@ pub mod tree;
 pub mod types;
 pub mod upload;
 pub mod verify;
+pub mod votes;
 
 pub use self::core::Options;
 pub use error::StoreError;

@@ -8,7 +8,7 @@
 
 use super::blobs::Blobs;
 use super::core::{Core, Options, Parts};
-use super::entry::{decode_frame, frame_sequence};
+use super::entry::{NodeRecord, Op, decode_frame, frame_sequence};
 use super::error::StoreError;
 use super::identity::{self, Identity};
 use super::index::Index;
@@ -16,7 +16,7 @@ use super::log::Log;
 use super::overlay::Overlay;
 use super::pages;
 use super::store::{Clockwork, Store};
-use crate::base::{BucketName, ClusterId, RegisterKey, StampClock};
+use crate::base::{Ballot, BucketName, ClusterId, RegisterKey, StampClock};
 use crate::disk::{Disk, place};
 use crate::seal::keyring::Keyring;
 use std::path::{Path, PathBuf};
@@ -57,7 +57,7 @@ pub fn open(
     core.load_buckets()?;
     let (store, clockwork) = Store::manual(core);
     // Not only at first start, which a crash may have ended just before this.
-    if store.lookup(&RegisterKey::bucket(&BucketName::cargas()))?.is_none() {
+    if store.options().first_bucket && store.lookup(&RegisterKey::bucket(&BucketName::cargas()))?.is_none() {
         let mut answer = store.first_bucket(BucketName::cargas());
         clockwork.committer.turn();
         // Answered by that turn: there is nothing to wait for.
@@ -142,7 +142,11 @@ fn open_made(
     let log = Log::open(disk.as_ref(), &dir.join(LOG), identity.log_key(), marks.log, |payload| {
         let ops = decode_frame(payload).map_err(|_| StoreError::Corrupt { what: "commit log (an operation)" })?;
         for op in ops {
-            if let super::entry::Op::Record { held, .. } = &op {
+            let op = match op {
+                Op::Mark { key, ballot, seq, .. } => marked(&overlay, &index, key, ballot, seq)?,
+                op => op,
+            };
+            if let Op::Record { held, .. } | Op::Mark { held: Some(held), .. } = &op {
                 head = head.max(held.seq);
                 stamp = stamp.max(held.record.ballot.stamp);
             }
@@ -150,6 +154,9 @@ fn open_made(
         }
         Ok(())
     })?;
+    let indexed = index.node()?;
+    let node = overlay.active.node.clone().or(indexed).unwrap_or(NodeRecord::NEW);
+    stamp = stamp.max(node.state.reserved);
     overlay.active.log_end = log.end();
     let core = Core::new(Parts {
         disk,
@@ -164,10 +171,22 @@ fn open_made(
         clock: StampClock::above(stamp),
         overlay,
         head,
+        node,
         probe,
     });
     core.refresh_space()?;
     Ok(core)
+}
+
+/// A mark of the log with the record that it marks.
+fn marked(overlay: &Overlay, index: &Index, key: RegisterKey, ballot: Ballot, seq: u64) -> Result<Op, StoreError> {
+    let held = match overlay.get(&key) {
+        Some(held) => Some(Arc::clone(held)),
+        None => index.get(&key)?.map(Arc::new),
+    };
+    // The index may be ahead of the log's oldest frames: then the key holds something newer already.
+    let held = held.filter(|held| held.record.ballot == ballot && held.seq <= seq);
+    Ok(Op::Mark { key, ballot, seq, held: held.map(|held| Arc::new(held.marked(seq))) })
 }
 
 fn is_named(path: &Path, names: &[&str]) -> bool {

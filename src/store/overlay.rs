@@ -4,7 +4,7 @@
 //! - A read that finds a key here needs nothing else: the overlay is always newer than the index.
 //! - `frozen` is dropped only after the index has it durably.
 
-use super::entry::{Held, Op};
+use super::entry::{Held, NodeRecord, Op};
 use crate::base::{BodyId, Incarnation, RegisterKey};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -20,6 +20,8 @@ pub struct Layer {
     pub blobs: HashSet<BodyId>,
     /// Cursors of peers.
     pub cursors: HashMap<Incarnation, u64>,
+    /// What the node keeps for its votes, if it changed.
+    pub node: Option<NodeRecord>,
     /// The log position behind the last frame in it.
     pub log_end: u64,
     /// Memory, roughly, in bytes.
@@ -30,7 +32,10 @@ impl Layer {
     /// Takes one operation in.
     pub fn apply(&mut self, op: Op) {
         match op {
-            Op::Record { key, held } => {
+            // Nothing is marked that is not in the log or the index: see `open`.
+            Op::Mark { held: None, .. } => {}
+            Op::Node(node) => self.node = Some(node),
+            Op::Record { key, held } | Op::Mark { key, held: Some(held), .. } => {
                 if let Some(id) = held.record.blob() {
                     self.blobs.insert(id);
                 }
@@ -54,7 +59,7 @@ impl Layer {
 
     /// Whether there is nothing to bring to the index.
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.cursors.is_empty()
+        self.records.is_empty() && self.cursors.is_empty() && self.node.is_none()
     }
 }
 
@@ -95,13 +100,13 @@ impl Overlay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{Ballot, BucketName, Record, Stamp, State};
+    use crate::base::{Ballot, BucketName, Lineage, Record, Stamp, State};
 
     fn op(name: &str, seq: u64) -> Op {
         let ballot = Ballot { stamp: Stamp(seq), node: Incarnation(1) };
-        let record = Record { ballot, written_ms: 0, state: State::Bucket };
+        let record = Record { ballot, lineage: Lineage::NOTHING, written_ms: 0, state: State::Bucket };
         let key = RegisterKey::bucket(&BucketName::parse(name).unwrap());
-        Op::Record { key, held: Arc::new(Held::new(record, seq, None)) }
+        Op::Record { key, held: Arc::new(Held::new(record, true, seq, None)) }
     }
 
     #[test]

@@ -2,14 +2,16 @@
 //!
 //! Writes are decided by the committer alone; everything else may run on any thread.
 
+use super::blobs::Blobs;
 use super::commit::{Committer, Intent, Outcome, Request};
 use super::core::Core;
-use super::download::{Download, etag, info};
+use super::download::{Download, etag, info_of};
+use super::entry::Held;
 use super::error::StoreError;
 use super::types::{NewObject, ObjectInfo, Written};
 use super::upload::Upload;
 use crate::base::record::ObjectRecord;
-use crate::base::{BodyAt, BodyId, BucketName, Incarnation, ObjectName, Permit, RegisterKey};
+use crate::base::{BodyAt, BodyId, BucketName, Condition, Incarnation, ObjectName, Permit, Record, RegisterKey};
 use crate::seal::body;
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, select, tick, unbounded};
@@ -49,7 +51,7 @@ pub struct Clockwork {
 #[derive(Debug)]
 pub struct Reaper {
     core: Arc<Core>,
-    dead: Receiver<BodyId>,
+    dead: Receiver<(RegisterKey, BodyId)>,
 }
 
 impl Deref for Store {
@@ -117,12 +119,18 @@ impl Store {
     /// Queues an intent.
     pub(super) fn submit(&self, intent: Intent) -> Answer {
         let (reply, answer) = oneshot::channel();
-        let refuse = self.core.closing.load(Ordering::Acquire) && !matches!(intent, Intent::Barrier);
-        if let Some(queue) = self.queue.as_ref().filter(|_| !refuse) {
-            // A send fails only when the committer is gone; the dropped reply then tells.
-            let _ = queue.send(Request { intent, reply });
-        }
+        self.ask(Request::Write(intent, reply));
         answer
+    }
+
+    /// Queues a request. One that is not taken drops its reply, and that tells.
+    pub(super) fn ask(&self, request: Request) {
+        let last = matches!(request, Request::Write(Intent::Barrier, _));
+        let refuse = self.core.closing.load(Ordering::Acquire) && !last;
+        if let Some(queue) = self.queue.as_ref().filter(|_| !refuse) {
+            // A send fails only when the committer is gone.
+            let _ = queue.send(request);
+        }
     }
 
     /// Takes no more writes, waits for those begun, and brings the index up to the log.
@@ -153,19 +161,20 @@ impl Store {
     }
 
     /// Commits an object whose body is in its record.
-    pub fn put(&self, at: ObjectName, object: Box<ObjectRecord>) -> Answer {
-        self.submit(Intent::Put { at, object })
+    pub fn put(&self, at: ObjectName, condition: Condition, object: Box<ObjectRecord>) -> Answer {
+        self.submit(Intent::Put { at, condition, object })
     }
 
     /// Begins an upload.
     pub fn begin_upload(
         &self,
         at: ObjectName,
+        condition: Condition,
         head: NewObject,
         len_hint: Option<u64>,
         permit: Option<Permit>,
     ) -> Result<Upload, StoreError> {
-        Upload::begin(&self.core, at, head, len_hint, permit)
+        Upload::begin(&self.core, at, condition, head, len_hint, permit)
     }
 
     /// Makes an upload's body durable and queues its record.
@@ -214,16 +223,28 @@ impl Store {
     fn open_held(
         &self,
         key: &RegisterKey,
-        held: Arc<super::entry::Held>,
+        held: Arc<Held>,
         permit: Option<Permit>,
     ) -> Result<(ObjectInfo, Download), StoreError> {
-        let info = info(&held).ok_or(StoreError::NoSuchKey)?;
+        let info = info_of(&held.record).ok_or(StoreError::NoSuchKey)?;
         Ok((info, Download::open(&self.core, key.clone(), held, permit)?))
     }
 
+    /// Makes an upload's body durable, without a record.
+    pub fn land_upload(&self, upload: Upload) -> Result<super::upload::Landed, StoreError> {
+        upload.land()
+    }
+
+    /// Opens a body by a record that was chosen, whatever this node holds of the key by now.
+    pub fn open_record(&self, key: RegisterKey, record: Arc<Record>) -> Result<(ObjectInfo, Download), StoreError> {
+        let kept = self.core.lookup_cached(&key).filter(|held| held.record.ballot == record.ballot);
+        let held = kept.unwrap_or_else(|| Arc::new(Held::new(record, true, 0, None)));
+        self.open_held(&key, held, None)
+    }
+
     /// Deletes an object.
-    pub fn delete(&self, at: ObjectName) -> Answer {
-        self.submit(Intent::Delete { at })
+    pub fn delete(&self, at: ObjectName, condition: Condition) -> Answer {
+        self.submit(Intent::Delete { at, condition })
     }
 
     /// Creates a bucket.
@@ -273,7 +294,7 @@ impl Store {
         for body in ids {
             // In this order: a blob stops being "landed" only after its record is visible.
             if !self.core.blobs.is_landed(body) && !self.core.refers_to(body)? {
-                self.core.blobs.remove(body)?;
+                self.core.blobs.remove_if(body, |blobs| Ok(!blobs.is_landed(body)))?;
                 swept += 1;
             }
         }
@@ -284,17 +305,27 @@ impl Store {
 
 /// An outcome as handlers tell it.
 pub fn written(outcome: Outcome, digest: Option<&[u8; 32]>) -> Written {
-    Written { ballot: outcome.ballot, etag: digest.map(etag).unwrap_or_default(), existed: outcome.existed }
+    Written {
+        ballot: outcome.ballot,
+        etag: digest.map(etag).unwrap_or_default(),
+        existed: outcome.existed,
+        replicas: 1,
+    }
 }
 
 impl Reaper {
     /// Removes what waits for it. For tests that bring their own clockwork.
     pub fn turn(&self) {
-        self.dead.try_iter().for_each(|body| self.remove(body));
+        self.dead.try_iter().for_each(|dead| self.remove(dead));
     }
 
-    fn remove(&self, body: BodyId) {
-        if let Err(error) = self.core.blobs.remove(body) {
+    fn remove(&self, (key, body): (RegisterKey, BodyId)) {
+        // It may have come back meanwhile: an older state that is stored again brings its blob along.
+        let free = |blobs: &Blobs| {
+            let now = self.core.lookup(&key)?;
+            Ok(!blobs.is_landed(body) && now.is_none_or(|held| held.record.blob() != Some(body)))
+        };
+        if let Err(error) = self.core.blobs.remove_if(body, free) {
             log::warn!(error:% = error; "a replaced body stays until the next start");
         }
     }
@@ -305,8 +336,8 @@ fn background(core: &Arc<Core>, reaper: &Reaper, stopped: &Receiver<()>) {
     let mut clock = TickClock { checkpointed: Instant::now(), swept: Instant::now() };
     loop {
         select! {
-            recv(reaper.dead) -> body => match body {
-                Ok(body) => reaper.remove(body),
+            recv(reaper.dead) -> dead => match dead {
+                Ok(dead) => reaper.remove(dead),
                 Err(_) => return,
             },
             recv(core.nudge.1) -> _ => bring_index_up(core, &mut clock),
@@ -332,15 +363,14 @@ fn on_tick(core: &Core, clock: &mut TickClock) {
     if clock.swept.elapsed() >= SWEEP_EVERY {
         clock.swept = Instant::now();
         for body in core.blobs.landed_before(core.options.orphan_grace) {
-            let result = match core.refers_to(body) {
-                Ok(true) => {
-                    core.blobs.settle(body);
-                    Ok(())
+            let free = |blobs: &Blobs| {
+                let referred = core.refers_to(body)?;
+                if referred {
+                    blobs.settle(body);
                 }
-                Ok(false) => core.blobs.remove(body),
-                Err(error) => Err(error),
+                Ok(!referred)
             };
-            if let Err(error) = result {
+            if let Err(error) = core.blobs.remove_if(body, free) {
                 log::warn!(error:% = error; "a body without a record could not be removed");
             }
         }

@@ -139,7 +139,7 @@ impl Core {
             let tree = self.tree();
             step.iter().map(|(key, _)| tree.leaf(key)).collect()
         };
-        let wanted = step.into_iter().zip(places).filter(|(_, leaf)| leaves.contains(leaf));
+        let wanted = step.into_iter().zip(places).filter(|((_, held), leaf)| held.chosen && leaves.contains(leaf));
         Ok((wanted.map(|((key, held), _)| Change::of(key, &held)).collect(), next))
     }
 }

@@ -21,6 +21,8 @@ pub struct Written {
     pub etag: String,
     /// Whether the name held something before: 200 rather than 201; for deletes, whether it was there.
     pub existed: bool,
+    /// Replicas that are known to hold it.
+    pub replicas: u32,
 }
 
 /// What readers are told about an object.

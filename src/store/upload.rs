@@ -12,7 +12,7 @@ use super::error::StoreError;
 use super::store::Store;
 use super::types::NewObject;
 use crate::base::record::ObjectRecord;
-use crate::base::{BodyAt, BodyId, ObjectName, Permit, Wrap};
+use crate::base::{BodyAt, BodyId, Condition, ObjectName, Permit, Wrap};
 use crate::disk::StreamFile;
 use crate::seal::body::{BodySealer, CHUNK_BYTES, TAG_BYTES};
 use crate::seal::digest::BodyDigest;
@@ -25,6 +25,7 @@ use std::sync::atomic::Ordering;
 pub struct Upload {
     core: Arc<Core>,
     at: ObjectName,
+    condition: Condition,
     head: NewObject,
     body: BodyId,
     sealer: BodySealer,
@@ -68,6 +69,7 @@ impl Upload {
     pub(super) fn begin(
         core: &Arc<Core>,
         at: ObjectName,
+        condition: Condition,
         head: NewObject,
         len_hint: Option<u64>,
         permit: Option<Permit>,
@@ -85,6 +87,7 @@ impl Upload {
         Ok(Upload {
             core: Arc::clone(core),
             at,
+            condition,
             head,
             body,
             sealer,
@@ -127,8 +130,17 @@ impl Upload {
         self.write(&out)
     }
 
-    /// Seals the last chunk, makes the body durable and commits its record; answered by the receiver.
-    pub(super) fn finish(mut self, store: &Store) -> Result<Finishing, StoreError> {
+    /// Makes the body durable and commits its record; answered by the receiver.
+    pub(super) fn finish(self, store: &Store) -> Result<Finishing, StoreError> {
+        let landed = self.land()?;
+        let digest = landed.object.digest;
+        let intent = Intent::Put { at: landed.at, condition: landed.condition, object: landed.object };
+        let answer = store.submit(intent);
+        Ok(Finishing { core: landed.core, body: landed.body, digest, answer, _permit: landed._permit })
+    }
+
+    /// Seals the last chunk and makes the body durable. It has no record yet.
+    pub(super) fn land(mut self) -> Result<Landed, StoreError> {
         let mut last = std::mem::take(&mut self.rest);
         let tag = self.sealer.seal_chunk(self.chunks, &mut last);
         last.extend_from_slice(&tag);
@@ -148,9 +160,14 @@ impl Upload {
             wrap: self.wrap,
             at: BodyAt::Blob,
         };
-        let intent = Intent::Put { at: self.at, object: Box::new(object) };
-        let answer = store.submit(intent);
-        Ok(Finishing { core: self.core, body: self.body, digest, answer, _permit: self._permit })
+        Ok(Landed {
+            core: self.core,
+            at: self.at,
+            condition: self.condition,
+            body: self.body,
+            object: Box::new(object),
+            _permit: self._permit,
+        })
     }
 
     fn write(&mut self, sealed: &[u8]) -> Result<(), StoreError> {
@@ -162,6 +179,37 @@ impl Upload {
         }
         self.digest.update(sealed);
         self.file.push(sealed).map_err(|source| refused("write", path(), source))
+    }
+}
+
+/// A body that is durable here and has no record yet.
+pub struct Landed {
+    core: Arc<Core>,
+    /// Which object it is to be.
+    pub at: ObjectName,
+    /// What must hold of the state that it replaces.
+    pub condition: Condition,
+    body: BodyId,
+    /// Its metadata.
+    pub object: Box<ObjectRecord>,
+    _permit: Option<Permit>,
+}
+
+impl std::fmt::Debug for Landed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Landed({})", self.body)
+    }
+}
+
+impl Landed {
+    /// A record refers to it, or may: it stays.
+    pub fn settle(&self) {
+        self.core.blobs.settle(self.body);
+    }
+
+    /// No record will ever refer to it.
+    pub fn remove(&self) {
+        discard(&self.core, self.body);
     }
 }
 
@@ -194,12 +242,14 @@ impl Finishing {
 fn settle(core: &Core, body: BodyId, result: &Result<Outcome, StoreError>) {
     match result {
         Ok(_) => core.blobs.settle(body),
-        Err(StoreError::NoSuchBucket) => {
-            if let Err(error) = core.blobs.remove(body) {
-                log::warn!(error:% = error; "refused body stays until the next start");
-            }
-        }
+        Err(StoreError::NoSuchBucket | StoreError::Precondition) => discard(core, body),
         // Poisoned or closing: the record may be in the log all the same, so the body stays.
         Err(_) => {}
+    }
+}
+
+fn discard(core: &Core, body: BodyId) {
+    if let Err(error) = core.blobs.remove(body) {
+        log::warn!(error:% = error; "refused body stays until the next start");
     }
 }

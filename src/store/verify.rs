@@ -109,7 +109,7 @@ impl Store {
 
     fn verify_one(&self, key: &RegisterKey, held: &Arc<Held>, sum: &mut Summary, tell: &mut dyn FnMut(Finding)) {
         match (key.name(), &held.record.state) {
-            (_, State::Deleted) => sum.tombstones += 1,
+            (_, State::Deleted | State::Nothing) => sum.tombstones += 1,
             (Some(RegisterName::Bucket(name)), _) => {
                 sum.buckets += 1;
                 tell(Finding::Bucket { name: name.to_string() });

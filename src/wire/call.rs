@@ -4,10 +4,12 @@
 //! - The answer to an `Offer` has one entry per offered one, in the same order; the caller checks.
 //! - Counts are checked against `ENTRIES_MAX` before a list is made.
 
+use super::votes::{Vote, Voted, read_ballot, read_voted, read_votes, write_ballot, write_voted, write_votes};
 use super::{BRANCHES_MAX, ENTRIES_MAX, PULL_BYTES_MAX, TEXT_BYTES_MAX, VERSION_BYTES_MAX};
 use crate::base::codec::{CodecError, Reader, Writer};
 use crate::base::record::RECORD_BYTES_MAX;
-use crate::base::{Ballot, BodyId, Class, Incarnation, NodeName, Record, RegisterKey, Stamp, Sum};
+use crate::base::{Ballot, BodyId, Class, Epoch, Incarnation, NodeName, Record, RegisterKey, Stamp, Sum};
+use crate::register::{ListMark, Roster};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -22,6 +24,8 @@ pub struct Pulse {
     pub head: u64,
     /// Bytes that it can still write.
     pub free: u64,
+    /// Its member list.
+    pub list: ListMark,
     /// The sum over its registers and their ballots, once it has counted them.
     pub root: Option<Sum>,
     /// Its release.
@@ -50,6 +54,32 @@ pub enum Wanted {
     BlobAndRecord,
 }
 
+/// Asks for the registers of a range, for a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scan {
+    /// The member list of the asker.
+    pub mark: ListMark,
+    /// Where to begin.
+    pub from: RegisterKey,
+    /// Whether `from` itself is asked for.
+    pub inclusive: bool,
+    /// Where to end, itself not asked for.
+    pub to: RegisterKey,
+    /// Most registers.
+    pub limit: u32,
+}
+
+/// A register in the answer to a `Scan`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scanned {
+    /// Which.
+    pub key: RegisterKey,
+    /// Under which ballot it holds its record.
+    pub ballot: Ballot,
+    /// Whether that is known to be chosen.
+    pub chosen: bool,
+}
+
 /// What a replicator says to a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
@@ -59,6 +89,12 @@ pub enum Call {
     Offer(Vec<Offered>),
     /// Keep these; answered when they are durable.
     Learn(Vec<(RegisterKey, Arc<Record>)>),
+    /// What does this replica say to these?
+    Vote(ListMark, Vec<Vote>),
+    /// Which member list do you have?
+    List,
+    /// Registers of a bucket behind this one, at most so many: for listings.
+    Scan(Scan),
     /// The sums below these branches of your tree, or of all its branches?
     Tree(Vec<u8>),
     /// What do you hold of these? Asked for copies that are damaged here.
@@ -83,6 +119,12 @@ pub struct Pull {
 pub enum Answer {
     /// To a heartbeat.
     Pulse(Pulse),
+    /// To votes, in their order.
+    Voted(Vec<Option<Voted>>),
+    /// To `List`.
+    List(Option<Arc<Roster>>),
+    /// To a `Scan`: in order; fewer than asked for only at the end.
+    Scanned(Vec<Scanned>),
     /// To an offer, in its order.
     Wants(Vec<Wanted>),
     /// To a `Fetch`: what is held, as much of it as fits; the receiver checks every byte.
@@ -119,6 +161,9 @@ const LEARN: u8 = 3;
 const FETCH: u8 = 4;
 const PULL: u8 = 5;
 const TREE: u8 = 6;
+const VOTE: u8 = 7;
+const LIST: u8 = 8;
+const SCAN: u8 = 9;
 const PULSE: u8 = 1;
 const WANTS: u8 = 2;
 const DONE: u8 = 3;
@@ -126,6 +171,9 @@ const FAILED: u8 = 4;
 const RECORDS: u8 = 5;
 const BYTES: u8 = 6;
 const SUMS: u8 = 7;
+const VOTED: u8 = 8;
+const SEATS: u8 = 9;
+const SCANNED: u8 = 10;
 
 impl Call {
     /// The call's bytes.
@@ -150,6 +198,17 @@ impl Call {
                 w.u8(LEARN);
                 write_records(&mut w, records);
             }
+            Call::Vote(mark, votes) => {
+                w.u8(VOTE);
+                write_votes(&mut w, *mark, votes);
+            }
+            Call::List => {
+                w.u8(LIST);
+            }
+            Call::Scan(Scan { mark, from, inclusive, to, limit }) => {
+                w.u8(SCAN).u64(mark.epoch.0).u64(mark.digest).bytes(from.as_bytes()).u8(u8::from(*inclusive));
+                w.bytes(to.as_bytes()).u32(*limit);
+            }
             Call::Tree(branches) => {
                 w.u8(TREE).bytes(branches);
             }
@@ -173,6 +232,16 @@ impl Call {
             HEARTBEAT => Call::Heartbeat(Pulse::read(&mut r)?),
             OFFER => Call::Offer(list(&mut r, read_offered)?),
             LEARN => Call::Learn(list(&mut r, read_record)?),
+            VOTE => {
+                let (mark, votes) = read_votes(&mut r)?;
+                Call::Vote(mark, votes)
+            }
+            LIST => Call::List,
+            SCAN => {
+                let mark = ListMark { epoch: Epoch(r.u64()?), digest: r.u64()? };
+                let (from, inclusive, to) = (read_key(&mut r)?, r.u8()? == 1, read_key(&mut r)?);
+                Call::Scan(Scan { mark, from, inclusive, to, limit: r.u32()? })
+            }
             TREE => Call::Tree(r.bytes(BRANCHES_MAX, "branches")?.to_vec()),
             FETCH => Call::Fetch(list(&mut r, read_key)?),
             PULL => {
@@ -221,6 +290,22 @@ impl Answer {
                 w.u8(RECORDS);
                 write_records(&mut w, records);
             }
+            Answer::Voted(voted) => {
+                w.u8(VOTED);
+                write_voted(&mut w, voted);
+            }
+            Answer::List(roster) => {
+                w.u8(SEATS);
+                if let Some(roster) = roster {
+                    roster.write(&mut w);
+                }
+            }
+            Answer::Scanned(found) => {
+                w.u8(SCANNED).u32(count(found.len()));
+                for Scanned { key, ballot, chosen } in found {
+                    write_ballot(w.bytes(key.as_bytes()), *ballot).u8(u8::from(*chosen));
+                }
+            }
             Answer::Sums(sums) => {
                 w.u8(SUMS).u32(count(sums.len()));
                 for sum in sums {
@@ -254,6 +339,12 @@ impl Answer {
                 })
             })?),
             RECORDS => Answer::Records(list(&mut r, read_record)?),
+            VOTED => Answer::Voted(read_voted(&mut r)?),
+            SEATS if r.0.is_empty() => Answer::List(None),
+            SEATS => Answer::List(Some(Arc::new(Roster::read(&mut r)?))),
+            SCANNED => Answer::Scanned(list(&mut r, |r| {
+                Ok(Scanned { key: read_key(r)?, ballot: read_ballot(r)?, chosen: r.u8()? == 1 })
+            })?),
             SUMS => Answer::Sums(list(&mut r, |r| Ok(Sum(u128::from_le_bytes(r.array()?))))?),
             BYTES => Answer::Bytes(Bytes::copy_from_slice(r.bytes(PULL_BYTES_MAX, "bytes of a blob")?)),
             DONE => Answer::Done,
@@ -292,7 +383,7 @@ impl Pulse {
             None => w.u8(0),
             Some(root) => w.u8(1).raw(&root.0.to_le_bytes()),
         };
-        w.text(&self.version);
+        w.u64(self.list.epoch.0).u64(self.list.digest).text(&self.version);
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
@@ -307,12 +398,13 @@ impl Pulse {
                 1 => Some(Sum(u128::from_le_bytes(r.array()?))),
                 _ => return Err(CodecError::Value("root")),
             },
+            list: ListMark { epoch: Epoch(r.u64()?), digest: r.u64()? },
             version: r.text(VERSION_BYTES_MAX, "version")?.to_owned(),
         })
     }
 }
 
-fn read_key(r: &mut Reader<'_>) -> Result<RegisterKey, CodecError> {
+pub(super) fn read_key(r: &mut Reader<'_>) -> Result<RegisterKey, CodecError> {
     let bytes = r.bytes(RegisterKey::BYTES_MAX, "register key")?;
     RegisterKey::from_bytes(bytes).ok_or(CodecError::Value("register key"))
 }
@@ -341,7 +433,7 @@ fn read_offered(r: &mut Reader<'_>) -> Result<Offered, CodecError> {
 }
 
 /// A list of at most `ENTRIES_MAX`; grows as entries are read, so a count alone takes no memory.
-fn list<T>(
+pub(super) fn list<T>(
     r: &mut Reader<'_>,
     mut entry: impl FnMut(&mut Reader<'_>) -> Result<T, CodecError>,
 ) -> Result<Vec<T>, CodecError> {
@@ -358,7 +450,7 @@ fn list<T>(
 
 /// # Panics
 /// On more than `ENTRIES_MAX`: whoever makes a list bounds it.
-fn count(len: usize) -> u32 {
+pub(super) fn count(len: usize) -> u32 {
     assert!(len <= ENTRIES_MAX, "a list of {len} entries");
     u32::try_from(len).expect("bounded above")
 }
@@ -398,7 +490,7 @@ fn class_of(code: u8) -> Result<Class, CodecError> {
 mod tests {
     use super::super::testing::batter;
     use super::*;
-    use crate::base::{BodyAt, BucketName, KekId, ObjectKey, ObjectName, ObjectRecord, State, Wrap};
+    use crate::base::{BodyAt, BucketName, KekId, Lineage, ObjectKey, ObjectName, ObjectRecord, State, Wrap};
     use bytes::Bytes;
 
     fn key(name: &str) -> RegisterKey {
@@ -412,6 +504,7 @@ mod tests {
     fn record() -> Arc<Record> {
         Arc::new(Record {
             ballot: ballot(5),
+            lineage: Lineage::NOTHING,
             written_ms: 6,
             state: State::Object(Box::new(ObjectRecord {
                 len: 3,
@@ -433,13 +526,15 @@ mod tests {
             head: 4,
             free: 1 << 40,
             root: Some(Sum(1 << 100)),
+            list: ListMark { epoch: Epoch(3), digest: 4 },
             version: "0.1.0".into(),
         }
     }
 
     #[test]
     fn calls_survive_the_trip_and_damage_is_refused() {
-        let tombstone = Arc::new(Record { ballot: ballot(8), written_ms: 1, state: State::Deleted });
+        let tombstone =
+            Arc::new(Record { ballot: ballot(8), lineage: Lineage::NOTHING, written_ms: 1, state: State::Deleted });
         let calls = [
             Call::Heartbeat(pulse()),
             Call::Offer(vec![]),

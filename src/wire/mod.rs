@@ -8,10 +8,12 @@
 pub mod call;
 pub mod frame;
 pub mod refusal;
+pub mod votes;
 
-pub use call::{Answer, BlobHead, Call, Offered, Pull, Pulse, Wanted};
+pub use call::{Answer, BlobHead, Call, Offered, Pull, Pulse, Scan, Scanned, Wanted};
 pub use frame::{Frame, SessionId, Way};
 pub use refusal::Refusal;
+pub use votes::{Vote, Voted};
 
 use crate::base::RegisterKey;
 use crate::base::record::RECORD_BYTES_MAX;

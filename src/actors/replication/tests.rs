@@ -55,7 +55,8 @@ impl Node {
         let server = serve(listener, Arc::clone(&gate), store.clone(), 1).unwrap();
         let handle = server.handle();
         actix_rt::spawn(server);
-        let config = ReplicationConfig { vitals, peers: self.peers.clone(), pool: 3, timing: self.timing };
+        let config =
+            ReplicationConfig { vitals, peers: self.peers.clone(), pool: 3, timing: self.timing, votes: false };
         let replication = Replication::start(config, key, store(), &actix_rt::Arbiter::current());
         self.running = Some(Running { server: handle, gate, replication });
     }

@@ -27,9 +27,11 @@ fn put(store: &Arc<Store>, key: &str, body: &[u8]) -> Record {
     let body = Bytes::copy_from_slice(body);
     let answer = if body.len() <= INLINE_MAX {
         let sealed = store.seal_small(NewObject::default(), &[body]).expect("seals");
-        wait_blocking(store.put(name(key), sealed))
+        wait_blocking(store.put(name(key), crate::base::Condition::NONE, sealed))
     } else {
-        let mut upload = store.begin_upload(name(key), NewObject::default(), None, None).expect("begins");
+        let mut upload = store
+            .begin_upload(name(key), crate::base::Condition::NONE, NewObject::default(), None, None)
+            .expect("begins");
         upload.append(&[body]).expect("appends");
         let finishing = store.finish_upload(upload).expect("finishes");
         futures::executor::block_on(finishing.wait())
@@ -39,7 +41,7 @@ fn put(store: &Arc<Store>, key: &str, body: &[u8]) -> Record {
 }
 
 fn record(store: &Store, key: &str) -> Record {
-    store.lookup(&RegisterKey::object(&name(key))).expect("looks").expect("is there").record.clone()
+    store.lookup(&RegisterKey::object(&name(key))).expect("looks").expect("is there").record.as_ref().clone()
 }
 
 fn read(store: &Store, key: &str) -> Result<Vec<u8>, StoreError> {

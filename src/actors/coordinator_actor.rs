@@ -1,0 +1,238 @@
+//! The CoordinatorActor: what HTTP handlers talk to in a cluster. It takes what a StoreActor takes.
+//!
+//! Invariants
+//! - A write is answered when a majority holds it; a read sees every write that was answered before it,
+//!   unless the client asked for what this node holds.
+//! - Bodies pass through it by hand-over: it opens and seals nothing.
+
+use super::coordinator::{Coordinator, Wish, ended};
+use super::guard::PanicGuard;
+use super::messages::*;
+use crate::base::names::RegisterName;
+use crate::base::{BodyAt, BucketName, ObjectName, RegisterKey, State};
+use crate::store::listing::Folding;
+use crate::store::votes::record_of;
+use actix::prelude::*;
+use std::ops::Bound;
+use std::sync::Arc;
+
+/// Registers of one step of a listing.
+const STEP: usize = 256;
+
+/// Coordinates the requests of one HTTP worker.
+pub struct CoordinatorActor {
+    coordinator: Coordinator,
+    _guard: PanicGuard,
+}
+
+impl CoordinatorActor {
+    /// An actor over a coordinator of the same arbiter.
+    pub fn new(coordinator: Coordinator) -> Self {
+        CoordinatorActor { coordinator, _guard: PanicGuard::abort() }
+    }
+
+    fn run<T: 'static>(&self, work: impl AsyncFnOnce(Coordinator) -> T + 'static) -> ResponseFuture<T> {
+        let coordinator = self.coordinator.clone();
+        Box::pin(async move {
+            let _guard = PanicGuard::abort();
+            work(coordinator).await
+        })
+    }
+}
+
+impl Actor for CoordinatorActor {
+    type Context = Context<Self>;
+}
+
+/// `NoSuchBucket` unless the bucket is there. What this node knows is enough for "yes".
+async fn check_bucket(c: &Coordinator, bucket: &BucketName) -> Result<(), StoreError> {
+    if c.knows(bucket).await {
+        return Ok(());
+    }
+    let (_, state) = c.read(&RegisterKey::bucket(bucket)).await?;
+    match state.value.is_some_and(|record| record.state == State::Bucket) {
+        true => Ok(()),
+        false => Err(StoreError::NoSuchBucket),
+    }
+}
+
+async fn list(c: &Coordinator, msg: &ListObjects) -> Result<ListPage, StoreError> {
+    check_bucket(c, &msg.bucket).await?;
+    let mut folding = Folding::new(&msg.bucket, &msg.prefix, msg.delimiter.as_deref(), msg.after.as_deref(), msg.limit);
+    while let Some(from) = folding.next() {
+        let step = c.merged(from, folding.end(), STEP.min(msg.limit.saturating_add(1))).await?;
+        let found = step.found.into_iter().map(|(key, slot)| (key, Arc::new(record_of(&slot))));
+        folding.take(found, step.end);
+    }
+    Ok(folding.page())
+}
+
+async fn open(c: &Coordinator, at: ObjectName) -> Result<(RegisterKey, Arc<crate::base::Record>), StoreError> {
+    let key = RegisterKey::object(&at);
+    let (ballot, state) = c.read(&key).await?;
+    let slot = RegisterSlot { accepted: ballot, chosen: true, state };
+    let present = slot.state.value.as_ref().is_some_and(|record| record.object().is_some());
+    if !present {
+        check_bucket(c, &at.bucket).await?;
+        return Err(StoreError::NoSuchKey);
+    }
+    let record = match &slot.state.value {
+        Some(record) if record.ballot == ballot => Arc::clone(record),
+        _ => Arc::new(record_of(&slot)),
+    };
+    // A body that is fetched from a peer is mended by what this node holds of the key.
+    if record.object().is_some_and(|object| object.at == BodyAt::Blob) {
+        c.learn(&key, slot).await?;
+    }
+    Ok((key, record))
+}
+
+impl Handler<PutSmall> for CoordinatorActor {
+    type Result = ResponseFuture<Result<Written, StoreError>>;
+    fn handle(&mut self, msg: PutSmall, _: &mut Context<Self>) -> Self::Result {
+        let PutSmall { at, condition, head, body, permit } = msg;
+        self.run(async move |c| {
+            check_bucket(&c, &at.bucket).await?;
+            let object = c.ask(SealSmall { head, body }).await?;
+            let written = c.store(&at, condition, object).await;
+            drop(permit);
+            written
+        })
+    }
+}
+
+impl Handler<BeginUpload> for CoordinatorActor {
+    type Result = ResponseFuture<Result<Upload, StoreError>>;
+    fn handle(&mut self, msg: BeginUpload, _: &mut Context<Self>) -> Self::Result {
+        self.run(async move |c| {
+            check_bucket(&c, &msg.at.bucket).await?;
+            c.ask(msg).await
+        })
+    }
+}
+
+impl Handler<AppendUpload> for CoordinatorActor {
+    type Result = ResponseFuture<Result<Upload, StoreError>>;
+    fn handle(&mut self, msg: AppendUpload, _: &mut Context<Self>) -> Self::Result {
+        self.run(async move |c| c.ask(msg).await)
+    }
+}
+
+impl Handler<FinishUpload> for CoordinatorActor {
+    type Result = ResponseFuture<Result<Written, StoreError>>;
+    fn handle(&mut self, FinishUpload { upload }: FinishUpload, _: &mut Context<Self>) -> Self::Result {
+        self.run(async move |c| {
+            let landed = c.ask(LandUpload { upload }).await?;
+            let written = c.store(&landed.at, landed.condition.clone(), landed.object.clone()).await;
+            match &written {
+                Ok(_) => landed.settle(),
+                // Nothing of it was ever voted on, or it lost for good.
+                Err(StoreError::Precondition | StoreError::NoMajority(_) | StoreError::Contended) => landed.remove(),
+                Err(_) => {}
+            }
+            written
+        })
+    }
+}
+
+impl Handler<OpenObject> for CoordinatorActor {
+    type Result = ResponseFuture<Result<(ObjectInfo, Download), StoreError>>;
+    fn handle(&mut self, msg: OpenObject, _: &mut Context<Self>) -> Self::Result {
+        self.run(async move |c| {
+            if msg.consistency == Consistency::Local {
+                return c.ask(msg).await;
+            }
+            let (key, record) = open(&c, msg.at).await?;
+            c.ask(OpenRecord { key, record, permit: msg.permit }).await
+        })
+    }
+}
+
+impl Handler<ReadDownload> for CoordinatorActor {
+    type Result = ResponseFuture<Result<(Download, Vec<bytes::Bytes>), StoreError>>;
+    fn handle(&mut self, msg: ReadDownload, _: &mut Context<Self>) -> Self::Result {
+        self.run(async move |c| c.ask(msg).await)
+    }
+}
+
+impl Handler<DeleteObject> for CoordinatorActor {
+    type Result = ResponseFuture<Result<Written, StoreError>>;
+    fn handle(&mut self, msg: DeleteObject, _: &mut Context<Self>) -> Self::Result {
+        self.run(async move |c| {
+            check_bucket(&c, &msg.at.bucket).await?;
+            let conditional = !msg.condition.is_none();
+            let outcome = c.change(RegisterKey::object(&msg.at), Wish::gone(msg.condition)).await?;
+            ended(outcome, conditional && c.sees_majority())
+        })
+    }
+}
+
+impl Handler<CreateBucket> for CoordinatorActor {
+    type Result = ResponseFuture<Result<Written, StoreError>>;
+    fn handle(&mut self, msg: CreateBucket, _: &mut Context<Self>) -> Self::Result {
+        self.run(async move |c| ended(c.change(RegisterKey::bucket(&msg.bucket), Wish::bucket()).await?, false))
+    }
+}
+
+impl Handler<DeleteBucket> for CoordinatorActor {
+    type Result = ResponseFuture<Result<Written, StoreError>>;
+    fn handle(&mut self, msg: DeleteBucket, _: &mut Context<Self>) -> Self::Result {
+        self.run(async move |c| {
+            let bucket = msg.bucket;
+            let everything = ListObjects {
+                bucket: bucket.clone(),
+                prefix: String::new(),
+                delimiter: None,
+                after: None,
+                limit: 1,
+                consistency: Consistency::Majority,
+            };
+            let page = list(&c, &everything).await?;
+            if !page.entries.is_empty() {
+                return Err(StoreError::BucketNotEmpty);
+            }
+            let outcome = c.change(RegisterKey::bucket(&bucket), Wish::gone(crate::base::Condition::NONE)).await?;
+            match ended(outcome, false)? {
+                written if written.existed => Ok(written),
+                _ => Err(StoreError::NoSuchBucket),
+            }
+        })
+    }
+}
+
+impl Handler<ListBuckets> for CoordinatorActor {
+    type Result = ResponseFuture<Result<Vec<(BucketName, u64)>, StoreError>>;
+    fn handle(&mut self, msg: ListBuckets, _: &mut Context<Self>) -> Self::Result {
+        self.run(async move |c| {
+            if msg.consistency == Consistency::Local {
+                return c.ask(msg).await;
+            }
+            let (first, end) = RegisterKey::buckets();
+            let mut from = Some(Bound::Included(first));
+            let mut found = Vec::new();
+            while let Some(next) = from.take() {
+                let step = c.merged(next, &end, STEP).await?;
+                from = step.end.map(Bound::Excluded);
+                for (key, slot) in step.found {
+                    let Some(record) = slot.state.value.filter(|record| record.state == State::Bucket) else {
+                        continue;
+                    };
+                    if let Some(RegisterName::Bucket(name)) = key.name() {
+                        found.push((name, record.written_ms));
+                    }
+                }
+            }
+            Ok(found)
+        })
+    }
+}
+
+impl Handler<ListObjects> for CoordinatorActor {
+    type Result = ResponseFuture<Result<ListPage, StoreError>>;
+    fn handle(&mut self, msg: ListObjects, _: &mut Context<Self>) -> Self::Result {
+        self.run(async move |c| match msg.consistency {
+            Consistency::Local => c.ask(msg).await,
+            Consistency::Majority => list(&c, &msg).await,
+        })
+    }
+}

@@ -1,0 +1,264 @@
+//! The votes lane: carries the messages of this node's coordinators to one peer.
+//!
+//! Invariants
+//! - What waits for the peer at the same moment travels in one frame; at most `FRAMES_MAX` are under way.
+//! - A message is sent once. One that got lost, for whatever reason, drops its reply: its coordinator
+//!   decides what to do, since it alone knows whether it still matters.
+//! - A peer that does not answer costs its first askers `VOTE_MAX`, and everybody else nothing until it is
+//!   tried again.
+
+use super::conn::{Conn, may_be_forgotten};
+use super::error::LinkError;
+use super::gate::Counts;
+use super::messages::{OpenOutgoing, Reply};
+use super::recipients::ask;
+use super::replica::{Own, Plan, ReplicaActor, spawn};
+use crate::base::{BodyId, Incarnation};
+use crate::register::{ListMark, Slot};
+use crate::wire::votes::Vote;
+use crate::wire::{Answer, BlobHead, Call, ENTRIES_MAX, LEARN_BYTES_MAX, Scan, Scanned};
+use actix::{Context, Message};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// Most frames under way to one peer.
+const FRAMES_MAX: usize = 3;
+/// Most messages that wait; more are lost.
+const QUEUE_MAX: usize = 16 * 1024;
+/// Longest wait for the answer to a frame.
+const VOTE_MAX: Duration = Duration::from_secs(3);
+/// Pause after a peer did not answer.
+const DOWN_FOR: Duration = Duration::from_millis(300);
+
+/// What coordinators and listings ask of a peer.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub enum Errand {
+    /// A vote.
+    Cast(Cast),
+    /// Registers of a range.
+    Scan(Scan, oneshot::Sender<Vec<Scanned>>),
+    /// Takes the blob of a record there; answered when it is durable and checked.
+    Ship(BlobHead, oneshot::Sender<()>),
+}
+
+/// A message of a coordinator to the replica at the peer.
+#[derive(Debug)]
+pub struct Cast {
+    /// To which life of the peer.
+    pub to: Incarnation,
+    /// Under which list.
+    pub mark: ListMark,
+    /// What.
+    pub vote: Vote,
+    /// The slot that `vote.have` names.
+    pub have: Option<Slot<Arc<crate::base::Record>>>,
+    /// Where the answer goes; none for what needs none.
+    pub reply: Option<oneshot::Sender<Reply>>,
+}
+
+/// The state of a votes lane.
+#[derive(Default)]
+pub(super) struct VoteLane {
+    queue: VecDeque<Cast>,
+    conns: Vec<Conn>,
+    frames: usize,
+    down_until: Option<Instant>,
+}
+
+impl VoteLane {
+    pub fn take(&mut self, errand: Errand, own: &Own, ctx: &mut Context<ReplicaActor>) {
+        if self.is_down() {
+            return;
+        }
+        match errand {
+            Errand::Cast(cast) if self.queue.len() < QUEUE_MAX => {
+                self.queue.push_back(cast);
+                self.pump(own, ctx);
+            }
+            Errand::Cast(_) => {}
+            Errand::Scan(scan, reply) => {
+                let work = scan_one(own.clone(), self.conns.pop(), scan, reply);
+                spawn(ctx, work, |(conn, failed), actor, _| {
+                    actor.votes(|lane, own| lane.give_back(conn, failed, own));
+                });
+            }
+            Errand::Ship(head, done) => {
+                let work = ship_one(own.clone(), self.conns.pop(), head, done);
+                spawn(ctx, work, |(conn, failed), actor, _| {
+                    actor.votes(|lane, own| lane.give_back(conn, failed, own));
+                });
+            }
+        }
+    }
+
+    fn is_down(&mut self) -> bool {
+        self.down_until.is_some_and(|until| until > Instant::now())
+    }
+
+    fn pump(&mut self, own: &Own, ctx: &mut Context<ReplicaActor>) {
+        while self.frames < FRAMES_MAX {
+            let frame = self.next_frame();
+            if frame.is_empty() {
+                return;
+            }
+            self.frames += 1;
+            let work = send(own.clone(), self.conns.pop(), frame);
+            spawn(ctx, work, |(conn, failed), actor, ctx| {
+                actor.votes(|lane, own| {
+                    lane.frames -= 1;
+                    lane.give_back(conn, failed, own);
+                    lane.pump(own, ctx);
+                });
+            });
+        }
+    }
+
+    /// As much as fits of what waits, all of one list and for one life of the peer.
+    fn next_frame(&mut self) -> Vec<Cast> {
+        let Some(first) = self.queue.front() else { return Vec::new() };
+        let (to, mark) = (first.to, first.mark);
+        let (mut room, mut frame) = (LEARN_BYTES_MAX, Vec::new());
+        while let Some(next) = self.queue.front().filter(|next| next.to == to && next.mark == mark) {
+            let weight = next.vote.weight();
+            if frame.len() == ENTRIES_MAX || (!frame.is_empty() && weight > room) {
+                break;
+            }
+            room = room.saturating_sub(weight);
+            frame.extend(self.queue.pop_front());
+        }
+        frame
+    }
+
+    fn give_back(&mut self, conn: Option<Conn>, failed: Option<LinkError>, own: &Own) {
+        self.conns.extend(conn);
+        let door = &own.plan.door;
+        match failed {
+            Some(error) if error.breaks_link() => {
+                door.up.store(false, Ordering::Relaxed);
+                self.down_until = Some(Instant::now() + DOWN_FOR);
+                self.conns.clear();
+                self.queue.clear();
+            }
+            Some(error) => log::debug!(peer:% = own.plan.peer, error:% = error; "votes were not taken"),
+            None => door.up.store(true, Ordering::Relaxed),
+        }
+    }
+}
+
+/// Runs `work` on a session, on a fresh one when the old one was forgotten by the peer.
+async fn on_session<T>(
+    own: &Own,
+    mut conn: Option<Conn>,
+    mut work: impl AsyncFnMut(&mut Conn) -> Result<T, LinkError>,
+) -> (Option<Conn>, Result<T, LinkError>) {
+    loop {
+        let reused = conn.is_some();
+        let mut session = match conn.take() {
+            Some(session) => session,
+            None => {
+                Counts::add(&own.plan.tally.sent.hellos);
+                match actix_rt::time::timeout(VOTE_MAX, own.dialer.dial()).await {
+                    Ok(Ok(session)) => session,
+                    Ok(Err(error)) => return (None, Err(error)),
+                    Err(_) => return (None, Err(LinkError::Silent)),
+                }
+            }
+        };
+        match work(&mut session).await {
+            Ok(done) => return (Some(session), Ok(done)),
+            Err(error) if reused && may_be_forgotten(&error) => {}
+            Err(error) if error.breaks_link() => return (None, Err(error)),
+            Err(error) => return (Some(session), Err(error)),
+        }
+    }
+}
+
+async fn call(session: &mut Conn, call: &Call) -> Result<Answer, LinkError> {
+    actix_rt::time::timeout(VOTE_MAX, session.call(call)).await.map_err(|_| LinkError::Silent)?
+}
+
+async fn send(own: Own, conn: Option<Conn>, frame: Vec<Cast>) -> (Option<Conn>, Option<LinkError>) {
+    let Some((to, mark)) = frame.first().map(|first| (first.to, first.mark)) else { return (conn, None) };
+    let (votes, replies): (Vec<_>, Vec<_>) =
+        frame.into_iter().map(|Cast { vote, have, reply, .. }| (vote, (have, reply))).unzip();
+    let votes = Call::Vote(mark, votes);
+    let plan: &Plan = &own.plan;
+    let (conn, sent) = on_session(&own, conn, async |session| {
+        if session.info.incarnation != to {
+            return Err(LinkError::OtherList);
+        }
+        Counts::add(&plan.tally.sent.votes);
+        match call(session, &votes).await? {
+            Answer::Voted(voted) => Ok(voted),
+            _ => Err(LinkError::Unfitting),
+        }
+    })
+    .await;
+    match sent {
+        Ok(voted) if voted.len() == replies.len() => {
+            for (voted, (have, reply)) in voted.into_iter().zip(replies) {
+                let answer = voted.and_then(|voted| voted.reply(to, have.as_ref()));
+                if let (Some(reply), Some(answer)) = (reply, answer) {
+                    // A coordinator that has ended needs no answer.
+                    let _ = reply.send(answer);
+                }
+            }
+            (conn, None)
+        }
+        Ok(_) => (None, Some(LinkError::Unfitting)),
+        Err(error) => (conn, Some(error)),
+    }
+}
+
+async fn scan_one(
+    own: Own,
+    conn: Option<Conn>,
+    scan: Scan,
+    reply: oneshot::Sender<Vec<Scanned>>,
+) -> (Option<Conn>, Option<LinkError>) {
+    let asked = Call::Scan(scan);
+    let plan: &Plan = &own.plan;
+    let (conn, found) = on_session(&own, conn, async |session| {
+        Counts::add(&plan.tally.sent.scans);
+        match call(session, &asked).await? {
+            Answer::Scanned(found) => Ok(found),
+            _ => Err(LinkError::Unfitting),
+        }
+    })
+    .await;
+    match found {
+        Ok(found) => {
+            let _ = reply.send(found);
+            (conn, None)
+        }
+        Err(error) => (conn, Some(error)),
+    }
+}
+
+async fn ship_one(
+    own: Own,
+    conn: Option<Conn>,
+    head: BlobHead,
+    done: oneshot::Sender<()>,
+) -> (Option<Conn>, Option<LinkError>) {
+    let plan: &Plan = &own.plan;
+    let body: BodyId = head.body;
+    let (conn, shipped) = on_session(&own, conn, async |session| {
+        let blob = ask(&plan.store.open_outgoing, OpenOutgoing { body }).await?;
+        Counts::add(&plan.tally.sent.blobs);
+        session.ship(head, blob, &plan.store).await
+    })
+    .await;
+    match shipped {
+        Ok(()) => {
+            plan.tally.shipped_bytes.fetch_add(head.sealed_len, Ordering::Relaxed);
+            let _ = done.send(());
+            (conn, None)
+        }
+        Err(error) => (conn, Some(error)),
+    }
+}

@@ -1,0 +1,133 @@
+//! Roster: the member list as nodes keep and exchange it, with names for people.
+//!
+//! Invariants
+//! - One epoch has one roster: two nodes that hold different ones exchange no votes.
+//! - A roster that was read names somebody, nobody twice, and no more than `VOTERS_MAX`.
+
+use super::members::{Members, VOTERS_MAX};
+use crate::base::codec::{CodecError, Reader, Writer};
+use crate::base::{Epoch, Incarnation, NodeName};
+
+/// A place in a member list.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Seat {
+    /// The node's configured name.
+    pub name: NodeName,
+    /// Which life of its data directory votes.
+    pub incarnation: Incarnation,
+}
+
+/// Names a member list, for comparing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct ListMark {
+    /// Its epoch; 0 of a node that has no list.
+    pub epoch: Epoch,
+    /// Of its bytes.
+    pub digest: u64,
+}
+
+/// Who votes in an epoch.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Roster {
+    /// The number that names the list.
+    pub epoch: Epoch,
+    /// When it was made, by the clock of its maker, in milliseconds since 1970.
+    pub made_ms: u64,
+    /// Who votes.
+    pub seats: Vec<Seat>,
+    /// The list that gives way to `seats` while the members change; empty otherwise.
+    pub before: Vec<Seat>,
+}
+
+impl Roster {
+    /// Most bytes of it.
+    pub const BYTES_MAX: usize = 18 + VOTERS_MAX * (NodeName::BYTES_MAX + 4 + 8);
+
+    /// The first list of a cluster.
+    pub fn founding(made_ms: u64, mut seats: Vec<Seat>) -> Self {
+        seats.sort_by(|a, b| a.name.cmp(&b.name));
+        Roster { epoch: Epoch(1), made_ms, seats, before: Vec::new() }
+    }
+
+    /// The majorities of it; `None` of a list that could not be one.
+    pub fn members(&self) -> Option<Members> {
+        let ids = |seats: &[Seat]| seats.iter().map(|seat| seat.incarnation).collect::<Vec<_>>();
+        let (seats, before) = (ids(&self.seats), ids(&self.before));
+        match before.is_empty() {
+            true => Members::new(self.epoch, &seats),
+            false => Members::joint(self.epoch, &before, &seats),
+        }
+        .ok()
+    }
+
+    /// The name of a voter.
+    pub fn name_of(&self, node: Incarnation) -> Option<&NodeName> {
+        self.seats.iter().chain(&self.before).find(|seat| seat.incarnation == node).map(|seat| &seat.name)
+    }
+
+    /// Appends its bytes.
+    pub fn write(&self, w: &mut Writer) {
+        w.u64(self.epoch.0).u64(self.made_ms);
+        for seats in [&self.seats, &self.before] {
+            w.u8(u8::try_from(seats.len()).unwrap_or(u8::MAX));
+            for seat in seats {
+                w.text(seat.name.as_str()).u64(seat.incarnation.0);
+            }
+        }
+    }
+
+    /// Reads what `write` appended.
+    pub fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
+        let (epoch, made_ms) = (Epoch(r.u64()?), r.u64()?);
+        let seats = read_seats(r)?;
+        let before = read_seats(r)?;
+        let roster = Roster { epoch, made_ms, seats, before };
+        match roster.members() {
+            Some(_) => Ok(roster),
+            None => Err(CodecError::Value("member list")),
+        }
+    }
+}
+
+fn read_seats(r: &mut Reader<'_>) -> Result<Vec<Seat>, CodecError> {
+    let len = usize::from(r.u8()?);
+    if len > VOTERS_MAX {
+        return Err(CodecError::Value("member list"));
+    }
+    let mut seats = Vec::with_capacity(len);
+    for _ in 0..len {
+        let name = NodeName::parse(r.text(NodeName::BYTES_MAX, "node name")?).ok_or(CodecError::Value("node name"))?;
+        seats.push(Seat { name, incarnation: Incarnation(r.u64()?) });
+    }
+    Ok(seats)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seat(n: u64) -> Seat {
+        Seat { name: NodeName::parse(&format!("n{n}")).unwrap(), incarnation: Incarnation(n) }
+    }
+
+    #[test]
+    fn round_trip_and_refusals() {
+        let founding = Roster::founding(7, vec![seat(3), seat(1), seat(2)]);
+        assert_eq!(founding.name_of(Incarnation(1)).map(NodeName::as_str), Some("n1"));
+        let joint = Roster { before: vec![seat(4)], epoch: Epoch(2), ..founding.clone() };
+        for roster in [founding, joint] {
+            let mut w = Writer::default();
+            roster.write(&mut w);
+            assert!(w.0.len() <= Roster::BYTES_MAX);
+            assert_eq!(Roster::read(&mut Reader(&w.0)), Ok(roster));
+            for end in 0..w.0.len() {
+                assert!(Roster::read(&mut Reader(&w.0[..end])).is_err(), "{end}");
+            }
+        }
+        for bad in [vec![], vec![seat(1), seat(1)], (0..=VOTERS_MAX as u64).map(seat).collect()] {
+            let mut w = Writer::default();
+            Roster { epoch: Epoch(1), made_ms: 0, seats: bad, before: vec![] }.write(&mut w);
+            assert!(Roster::read(&mut Reader(&w.0)).is_err());
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Votes: the replica's side of the register, carried out by the committer.
+//!
+//! Invariants
+//! - A vote is decided on the newest decided state, and answered when all that it rests on is durable.
+//! - A record with a blob is granted only while the blob is here; it cannot be removed in between.
+//! - Nobody votes without a member list, or in an epoch whose list is not kept here.
+//! - After a failed commit nothing is answered: the votes begin again from what is durable.
+
+use super::commit::{Batch, Committer, Request};
+use super::core::Core;
+use super::entry::{Held, NodeRecord};
+use super::error::StoreError;
+use super::store::{Answer, Store};
+use crate::base::{
+    Ballot, BodyAt, BucketName, Epoch, Incarnation, Lineage, Record, RegisterKey, Stamp, State, WriteId,
+};
+use crate::register::{Acceptor, Limits, ListMark, Members, NodeState, Refusal, Roster, Slot};
+use crate::register::{Answer as Granted, Message as AnyMessage, Reply as AnyReply, Request as Asked};
+use std::ops::Bound;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// A message about a register of this store.
+pub type Message = AnyMessage<Arc<Record>>;
+/// The answer to one.
+pub type Reply = AnyReply<Arc<Record>>;
+/// Where the answers to votes go: `None` for one that this node could not carry out.
+pub type VotesTo = oneshot::Sender<Result<Vec<Option<Reply>>, StoreError>>;
+/// Where they arrive.
+pub type Votes = oneshot::Receiver<Result<Vec<Option<Reply>>, StoreError>>;
+
+/// The id of the write that makes the first bucket, the same on all nodes.
+const FIRST_BUCKET: WriteId = WriteId(*b"cargas/1");
+
+/// What is asked of this node as a replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vote {
+    /// Of which register.
+    pub key: RegisterKey,
+    /// What.
+    pub message: Message,
+}
+
+impl Vote {
+    /// Whether it asks and changes nothing.
+    pub fn is_query(&self) -> bool {
+        self.message.request == Asked::Query
+    }
+}
+
+/// How the node's part in its cluster changes.
+#[derive(Clone, Debug)]
+pub enum Seating {
+    /// A member list is taken over. `votes`: whether this node votes in it from the start.
+    Adopt {
+        /// The list.
+        roster: Arc<Roster>,
+        /// False for a node that has to catch up first.
+        votes: bool,
+    },
+    /// Ballots up to this stamp are refused: a step of joining.
+    Floor(Stamp),
+    /// This node votes from now on: the last step of joining.
+    Admit,
+}
+
+/// What everybody may know of the node's votes: all of it durable.
+#[derive(Clone, Debug)]
+pub struct Voting {
+    /// What is kept.
+    pub node: NodeRecord,
+    /// The majorities of the list.
+    pub members: Option<Arc<Members>>,
+    /// Names the list: epoch and a digest of all of it; zero without one.
+    pub list: ListMark,
+}
+
+impl Voting {
+    /// What is kept, with what follows from it.
+    pub fn of(node: NodeRecord) -> Self {
+        let members = node.roster.as_ref().and_then(|roster| roster.members()).map(Arc::new);
+        let list = node.roster.as_deref().map(mark_of).unwrap_or_default();
+        Voting { node, members, list }
+    }
+}
+
+/// Names a member list.
+pub fn mark_of(roster: &Roster) -> ListMark {
+    let mut w = crate::base::codec::Writer::default();
+    roster.write(&mut w);
+    let digest = crate::seal::digest::digest_of(&w.0);
+    let (half, _) = digest.split_first_chunk::<8>().expect("32 bytes hold 8");
+    ListMark { epoch: roster.epoch, digest: u64::from_le_bytes(*half) }
+}
+
+pub(super) fn acceptor_of(core: &Core) -> Acceptor<RegisterKey> {
+    Acceptor::new(core.incarnation, core.voting().node.state, Limits::STANDARD)
+}
+
+impl Committer {
+    pub(super) fn vote(&self, batch: &mut Batch, votes: Vec<Vote>) -> Result<Vec<Option<Reply>>, StoreError> {
+        votes.into_iter().map(|vote| self.vote_one(batch, vote)).collect()
+    }
+
+    fn vote_one(&self, batch: &mut Batch, Vote { key, message }: Vote) -> Result<Option<Reply>, StoreError> {
+        let mut acceptor = self.acceptor.borrow_mut();
+        // Without the list of that epoch nobody can say whose votes count.
+        if message.epoch > acceptor.node().epoch || acceptor.node().epoch == Epoch(0) {
+            return Ok(None);
+        }
+        self.core.observe(message.stamp());
+        let held = self.current(batch, &key)?;
+        let slot = held.as_ref().map_or_else(Slot::default, |held| held.slot());
+        let mut has_blob = true;
+        if let Asked::Store(ballot, state) = &message.request {
+            if *ballot != slot.accepted && self.core.check_room(inline_bytes(state.value.as_deref())).is_err() {
+                return Ok(None);
+            }
+            if let Some(body) = state.blob() {
+                has_blob = self.core.blobs.exists(body)?;
+            }
+        }
+        let decision = acceptor.decide(&key, &slot, has_blob, &message);
+        if let Some(state) = decision.node {
+            batch.node = Some(NodeRecord { state, roster: self.roster(batch) });
+        }
+        match decision.slot {
+            Some(new) if new.accepted == slot.accepted => {
+                if let Some(held) = held.filter(|_| new.chosen) {
+                    batch.mark(key, &held);
+                }
+            }
+            Some(new) => {
+                batch.store(key, held, record_of(&new), new.chosen, None);
+            }
+            None => {}
+        }
+        Ok(Some(decision.reply))
+    }
+
+    pub(super) fn seat(&self, batch: &mut Batch, seating: Seating) -> Result<(), StoreError> {
+        let mut acceptor = self.acceptor.borrow_mut();
+        match seating {
+            Seating::Adopt { roster, votes } => {
+                let known = self.roster(batch);
+                let ours = acceptor.node().epoch;
+                if known.as_ref().is_some_and(|known| *known == roster) {
+                    return Ok(());
+                }
+                if roster.epoch <= ours || roster.members().is_none() {
+                    return Err(StoreError::Mismatch("a member list of an epoch that has one"));
+                }
+                let was = acceptor.node();
+                let seated =
+                    roster.seats.iter().chain(&roster.before).any(|seat| seat.incarnation == self.core.incarnation);
+                let state = NodeState { epoch: roster.epoch, votes: votes && seated, ..was };
+                *acceptor = Acceptor::new(self.core.incarnation, state, Limits::STANDARD);
+                if roster.epoch == Epoch(1) {
+                    self.first_bucket(batch, &roster)?;
+                }
+                batch.node = Some(NodeRecord { state, roster: Some(roster) });
+            }
+            Seating::Floor(stamp) => {
+                let state = acceptor.raise_floor(stamp);
+                batch.node = Some(NodeRecord { state, roster: self.roster(batch) });
+            }
+            Seating::Admit => {
+                let state = acceptor.admit();
+                batch.node = Some(NodeRecord { state, roster: self.roster(batch) });
+            }
+        }
+        batch.bytes += NodeRecord::BYTES_MAX;
+        Ok(())
+    }
+
+    /// The bucket that every cluster has from the start: the same record on every founder, so that it is
+    /// chosen as soon as the list is.
+    fn first_bucket(&self, batch: &mut Batch, roster: &Roster) -> Result<(), StoreError> {
+        let key = RegisterKey::bucket(&BucketName::cargas());
+        if self.current(batch, &key)?.is_some() {
+            return Ok(());
+        }
+        let ballot = Ballot { stamp: Stamp(1), node: roster.seats.first().map_or(Incarnation(0), |s| s.incarnation) };
+        let lineage = Lineage::NOTHING.then(FIRST_BUCKET, Lineage::IDS_MAX);
+        let record = Record { ballot, lineage, written_ms: roster.made_ms, state: State::Bucket };
+        batch.store(key, None, record, true, None);
+        Ok(())
+    }
+
+    fn roster(&self, batch: &Batch) -> Option<Arc<Roster>> {
+        match &batch.node {
+            Some(node) => node.roster.clone(),
+            None => self.core.voting().node.roster.clone(),
+        }
+    }
+}
+
+/// The record of a slot, under the slot's ballot.
+pub fn record_of(slot: &Slot<Arc<Record>>) -> Record {
+    let (ballot, lineage) = (slot.accepted, slot.state.lineage);
+    match &slot.state.value {
+        Some(record) => Record { ballot, lineage, ..(**record).clone() },
+        None => Record { ballot, lineage, written_ms: 0, state: State::Nothing },
+    }
+}
+
+fn inline_bytes(record: Option<&Record>) -> u64 {
+    record.and_then(Record::object).map_or(0, |object| match &object.at {
+        BodyAt::Inline(bytes) => bytes.len() as u64,
+        BodyAt::Blob => 0,
+    })
+}
+
+impl Core {
+    /// A ballot above all that this node has seen.
+    pub fn fresh_ballot(&self) -> Ballot {
+        Ballot { stamp: self.clock.next((self.options.now_ms)()), node: self.incarnation }
+    }
+
+    /// Takes note of a stamp that came in.
+    pub fn observe(&self, stamp: Stamp) {
+        self.clock.observe(stamp);
+    }
+
+    /// Answers a `Query` from what is durable, without the committer: as if it had come before whatever is
+    /// being committed. `cached`: only if no disk has to be asked, else `None`.
+    pub fn query(&self, vote: &Vote, cached: bool) -> Result<Option<Reply>, StoreError> {
+        let state = self.voting().node.state;
+        if !vote.is_query() || vote.message.epoch != state.epoch || state.epoch == Epoch(0) {
+            return Ok(None);
+        }
+        let (from, epoch, attempt) = (self.incarnation, state.epoch, vote.message.attempt);
+        let reply = |answer| Ok(Some(Reply { from, epoch, attempt, answer }));
+        if !state.votes {
+            return reply(Granted::Refused(Refusal::NoVote));
+        }
+        let held = match (self.lookup_cached(&vote.key), cached) {
+            (Some(held), _) => Some(held),
+            (None, true) => return Ok(None),
+            (None, false) => self.lookup(&vote.key)?,
+        };
+        let slot = held.as_deref().map_or_else(Slot::default, Held::slot);
+        let beat = slot.accepted;
+        reply(Granted::Held(slot, beat))
+    }
+}
+
+impl Core {
+    /// Up to about `limit` registers of a range as replicas see them, in order; none at its end.
+    pub fn scan_slots(
+        &self,
+        from: Bound<&RegisterKey>,
+        to: &RegisterKey,
+        limit: usize,
+    ) -> Result<Vec<(RegisterKey, Slot<Arc<Record>>)>, StoreError> {
+        Ok(self.scan(from, to, limit)?.into_iter().map(|(key, held)| (key, held.slot())).collect())
+    }
+
+    /// Whether the bucket is known here.
+    pub fn has_bucket(&self, bucket: &BucketName) -> bool {
+        self.buckets().contains_key(bucket)
+    }
+}
+
+impl Store {
+    /// Votes as a replica; answered when durable.
+    pub fn vote(&self, votes: Vec<Vote>) -> Votes {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Request::Vote(votes, reply));
+        answer
+    }
+
+    /// Changes the node's part in its cluster; answered when durable.
+    pub fn seat(&self, seating: Seating) -> Answer {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Request::Seat(seating, reply));
+        answer
+    }
+}
+
+/// Waits for votes; a queue that is gone means that the store is closing.
+pub async fn wait_votes(votes: Votes) -> Result<Vec<Option<Reply>>, StoreError> {
+    votes.await.unwrap_or(Err(StoreError::ShuttingDown))
+}

@@ -1,0 +1,280 @@
+//! Votes as they travel: messages of coordinators and the answers of replicas, many to a frame.
+//!
+//! Invariants
+//! - The answers come in the order of the votes; `None` stands where the replica could not carry one out.
+//! - A record that the asker holds already, by its ballot, does not travel back: one ballot is one record.
+
+use super::call::{count, list, read_key};
+use crate::base::codec::{CodecError, Reader, Writer};
+use crate::base::record::RECORD_BYTES_MAX;
+use crate::base::{Ballot, Epoch, Incarnation, Lineage, Record, RegisterKey, Stamp, State};
+use crate::register::{Answer, Attempt, ListMark, Message, Refusal, Reply, Request, Slot, Traced};
+use std::sync::Arc;
+
+type Registered = Arc<Record>;
+
+/// One message of a coordinator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vote {
+    /// About which register.
+    pub key: RegisterKey,
+    /// What.
+    pub message: Message<Registered>,
+    /// The ballot of the record that the asker holds.
+    pub have: Option<Ballot>,
+}
+
+/// What a replica tells of its slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// The record that the asker holds, and whether it is marked as chosen here.
+    Same(Ballot, bool),
+    /// All of it.
+    Slot(Slot<Registered>),
+}
+
+/// The answer to a vote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Voted {
+    /// The replica's epoch.
+    pub epoch: Epoch,
+    /// The attempt that it answers.
+    pub attempt: Attempt,
+    /// What.
+    pub answer: VotedAnswer,
+}
+
+/// What a replica answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VotedAnswer {
+    /// To `Query`.
+    Held(Told, Ballot),
+    /// To `Prepare`.
+    Promised(Ballot, Told),
+    /// To `Store`.
+    Stored(Ballot),
+    /// To `Learn` and `Mark`.
+    Learned,
+    /// Not granted.
+    Refused(Refusal),
+}
+
+impl Voted {
+    /// A replica's reply, for an asker who holds `have`.
+    pub fn of(reply: Reply<Registered>, have: Option<Ballot>) -> Self {
+        let told = |slot: Slot<Registered>| match have == Some(slot.accepted) {
+            true => Told::Same(slot.accepted, slot.chosen),
+            false => Told::Slot(slot),
+        };
+        let answer = match reply.answer {
+            Answer::Held(slot, beat) => VotedAnswer::Held(told(slot), beat),
+            Answer::Promised(ballot, slot) => VotedAnswer::Promised(ballot, told(slot)),
+            Answer::Stored(ballot) => VotedAnswer::Stored(ballot),
+            Answer::Learned => VotedAnswer::Learned,
+            Answer::Refused(refusal) => VotedAnswer::Refused(refusal),
+        };
+        Voted { epoch: reply.epoch, attempt: reply.attempt, answer }
+    }
+
+    /// The reply of replica `from`, for an asker who holds `have`. `None` when it rests on a record that
+    /// the asker does not hold.
+    pub fn reply(self, from: Incarnation, have: Option<&Slot<Registered>>) -> Option<Reply<Registered>> {
+        let slot = |told| match told {
+            Told::Slot(slot) => Some(slot),
+            Told::Same(ballot, chosen) => {
+                let same = have.filter(|slot| slot.accepted == ballot)?;
+                Some(Slot { chosen, ..same.clone() })
+            }
+        };
+        let answer = match self.answer {
+            VotedAnswer::Held(told, beat) => Answer::Held(slot(told)?, beat),
+            VotedAnswer::Promised(ballot, told) => Answer::Promised(ballot, slot(told)?),
+            VotedAnswer::Stored(ballot) => Answer::Stored(ballot),
+            VotedAnswer::Learned => Answer::Learned,
+            VotedAnswer::Refused(refusal) => Answer::Refused(refusal),
+        };
+        Some(Reply { from, epoch: self.epoch, attempt: self.attempt, answer })
+    }
+
+    /// Bytes that it takes in a frame, at most.
+    pub fn weight(&self) -> usize {
+        match &self.answer {
+            VotedAnswer::Held(Told::Slot(slot), _) | VotedAnswer::Promised(_, Told::Slot(slot)) => {
+                64 + state_weight(&slot.state)
+            }
+            _ => 64,
+        }
+    }
+}
+
+impl Vote {
+    /// Bytes that it takes in a frame, at most.
+    pub fn weight(&self) -> usize {
+        let state = match &self.message.request {
+            Request::Store(_, state) | Request::Learn(_, state) => state_weight(state),
+            Request::Query | Request::Prepare(_) | Request::Mark(_) => 0,
+        };
+        self.key.as_bytes().len() + 64 + state
+    }
+}
+
+fn state_weight(state: &Traced<Registered>) -> usize {
+    let inline = state.value.as_ref().and_then(|record| record.object()).map_or(0, |object| match &object.at {
+        crate::base::BodyAt::Inline(bytes) => bytes.len(),
+        crate::base::BodyAt::Blob => 0,
+    });
+    let meta = state.value.as_ref().and_then(|record| record.object()).map_or(0, |object| {
+        object.content_type.len() + object.meta.iter().map(|(name, value)| name.len() + value.len() + 4).sum::<usize>()
+    });
+    512 + inline + meta
+}
+
+pub(super) fn write_votes(w: &mut Writer, mark: ListMark, votes: &[Vote]) {
+    w.u64(mark.epoch.0).u64(mark.digest).u32(count(votes.len()));
+    for Vote { key, message, have } in votes {
+        w.bytes(key.as_bytes()).u64(message.attempt.0);
+        match have {
+            None => w.u8(0),
+            Some(ballot) => write_ballot(w.u8(1), *ballot),
+        };
+        match &message.request {
+            Request::Query => w.u8(1),
+            Request::Prepare(ballot) => write_ballot(w.u8(2), *ballot),
+            Request::Store(ballot, state) => write_state(write_ballot(w.u8(3), *ballot), *ballot, state),
+            Request::Learn(ballot, state) => write_state(write_ballot(w.u8(4), *ballot), *ballot, state),
+            Request::Mark(ballot) => write_ballot(w.u8(5), *ballot),
+        };
+    }
+}
+
+pub(super) fn read_votes(r: &mut Reader<'_>) -> Result<(ListMark, Vec<Vote>), CodecError> {
+    let mark = ListMark { epoch: Epoch(r.u64()?), digest: r.u64()? };
+    let votes = list(r, |r| {
+        let (key, attempt) = (read_key(r)?, Attempt(r.u64()?));
+        let have = match r.u8()? {
+            0 => None,
+            1 => Some(read_ballot(r)?),
+            _ => return Err(CodecError::Value("have mark")),
+        };
+        let request = match r.u8()? {
+            1 => Request::Query,
+            2 => Request::Prepare(read_ballot(r)?),
+            3 => Request::Store(read_ballot(r)?, read_state(r)?),
+            4 => Request::Learn(read_ballot(r)?, read_state(r)?),
+            5 => Request::Mark(read_ballot(r)?),
+            _ => return Err(CodecError::Value("vote")),
+        };
+        Ok(Vote { key, message: Message { epoch: mark.epoch, attempt, request }, have })
+    })?;
+    Ok((mark, votes))
+}
+
+pub(super) fn write_voted(w: &mut Writer, voted: &[Option<Voted>]) {
+    w.u32(count(voted.len()));
+    for voted in voted {
+        let Some(Voted { epoch, attempt, answer }) = voted else {
+            w.u8(0);
+            continue;
+        };
+        let code = match answer {
+            VotedAnswer::Held(..) => 1,
+            VotedAnswer::Promised(..) => 2,
+            VotedAnswer::Stored(_) => 3,
+            VotedAnswer::Learned => 4,
+            VotedAnswer::Refused(_) => 5,
+        };
+        w.u8(code).u64(epoch.0).u64(attempt.0);
+        match answer {
+            VotedAnswer::Held(told, ballot) | VotedAnswer::Promised(ballot, told) => {
+                write_told(write_ballot(w, *ballot), told);
+            }
+            VotedAnswer::Stored(ballot) => {
+                write_ballot(w, *ballot);
+            }
+            VotedAnswer::Learned => {}
+            VotedAnswer::Refused(refusal) => {
+                match refusal {
+                    Refusal::Behind(ballot) => write_ballot(w.u8(1), *ballot),
+                    Refusal::NoBlob => w.u8(2),
+                    Refusal::Epoch => w.u8(3),
+                    Refusal::NoVote => w.u8(4),
+                };
+            }
+        }
+    }
+}
+
+pub(super) fn read_voted(r: &mut Reader<'_>) -> Result<Vec<Option<Voted>>, CodecError> {
+    list(r, |r| {
+        let code = r.u8()?;
+        if code == 0 {
+            return Ok(None);
+        }
+        let (epoch, attempt) = (Epoch(r.u64()?), Attempt(r.u64()?));
+        let answer = match code {
+            1 | 2 => {
+                let ballot = read_ballot(r)?;
+                let told = read_told(r)?;
+                if code == 1 { VotedAnswer::Held(told, ballot) } else { VotedAnswer::Promised(ballot, told) }
+            }
+            3 => VotedAnswer::Stored(read_ballot(r)?),
+            4 => VotedAnswer::Learned,
+            5 => VotedAnswer::Refused(match r.u8()? {
+                1 => Refusal::Behind(read_ballot(r)?),
+                2 => Refusal::NoBlob,
+                3 => Refusal::Epoch,
+                4 => Refusal::NoVote,
+                _ => return Err(CodecError::Value("refusal")),
+            }),
+            _ => return Err(CodecError::Value("answer to a vote")),
+        };
+        Ok(Some(Voted { epoch, attempt, answer }))
+    })
+}
+
+fn write_told(w: &mut Writer, told: &Told) {
+    match told {
+        Told::Same(ballot, chosen) => {
+            write_ballot(w.u8(1 + u8::from(*chosen)), *ballot);
+        }
+        Told::Slot(slot) => {
+            write_state(write_ballot(w.u8(3 + u8::from(slot.chosen)), slot.accepted), slot.accepted, &slot.state);
+        }
+    }
+}
+
+fn read_told(r: &mut Reader<'_>) -> Result<Told, CodecError> {
+    let code = r.u8()?;
+    let accepted = read_ballot(r)?;
+    match code {
+        1 | 2 => Ok(Told::Same(accepted, code == 2)),
+        3 | 4 => Ok(Told::Slot(Slot { accepted, chosen: code == 4, state: read_state(r)? })),
+        _ => Err(CodecError::Value("slot")),
+    }
+}
+
+pub(super) fn write_ballot(w: &mut Writer, ballot: Ballot) -> &mut Writer {
+    w.u64(ballot.stamp.0).u64(ballot.node.0)
+}
+
+pub(super) fn read_ballot(r: &mut Reader<'_>) -> Result<Ballot, CodecError> {
+    Ok(Ballot { stamp: Stamp(r.u64()?), node: Incarnation(r.u64()?) })
+}
+
+/// A state travels as a record; *nothing* as one that says so.
+fn write_state<'a>(w: &'a mut Writer, ballot: Ballot, state: &Traced<Registered>) -> &'a mut Writer {
+    let lineage = state.lineage;
+    match &state.value {
+        // The record's own ballot and lineage may be those of the state that it was found in.
+        Some(record) if record.ballot == ballot && record.lineage == lineage => w.bytes(&record.encode()),
+        Some(record) => w.bytes(&Record { ballot, lineage, ..(**record).clone() }.encode()),
+        None => w.bytes(&Record { ballot, lineage, written_ms: 0, state: State::Nothing }.encode()),
+    }
+}
+
+fn read_state(r: &mut Reader<'_>) -> Result<Traced<Registered>, CodecError> {
+    let record = Record::decode(r.bytes(RECORD_BYTES_MAX, "record")?)?;
+    let lineage: Lineage = record.lineage;
+    let value = (record.state != State::Nothing).then(|| Arc::new(record));
+    Ok(Traced { lineage, value })
+}
