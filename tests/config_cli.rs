@@ -107,7 +107,7 @@ fn refusals_are_one_line_and_two() {
         for (args, env, part) in [
             (&["--config", "none.toml"][..], &[][..], "none.toml cannot be read"),
             (&["--config", "b.toml"], &[], "did you mean http.listen?"),
-            (&["--durability", "majority"], &[], "later release"),
+            (&["--durability", "some"], &[], "majority or local"),
             (&["--listen", "0.0.0.0:5000"], &[], "flag --listen: http.listen: other machines reach 0.0.0.0:5000"),
             (&[], &[("BOVEDA_HTTP_LISTEN", "0.0.0.0:5000")], "--insecure-open"),
             (&["--peer", "n1"], &[], "NAME=URL"),

@@ -9,7 +9,7 @@ use super::coordinator::{Coordinator, Wish, ended};
 use super::guard::PanicGuard;
 use super::messages::*;
 use crate::base::names::RegisterName;
-use crate::base::{BodyAt, BucketName, ObjectName, RegisterKey, State};
+use crate::base::{BodyAt, BucketName, ObjectKey, ObjectName, RegisterKey, State};
 use crate::store::listing::Folding;
 use crate::store::votes::record_of;
 use actix::prelude::*;
@@ -58,7 +58,12 @@ async fn check_bucket(c: &Coordinator, bucket: &BucketName) -> Result<(), StoreE
 
 async fn list(c: &Coordinator, msg: &ListObjects) -> Result<ListPage, StoreError> {
     check_bucket(c, &msg.bucket).await?;
-    let mut folding = Folding::new(&msg.bucket, &msg.prefix, msg.delimiter.as_deref(), msg.after.as_deref(), msg.limit);
+    // No key begins with what is longer than a key; and what lies behind it lies behind its beginning.
+    if msg.prefix.len() > ObjectKey::BYTES_MAX {
+        return Ok(ListPage::default());
+    }
+    let after = msg.after.as_deref().map(|after| &after[..after.floor_char_boundary(ObjectKey::BYTES_MAX)]);
+    let mut folding = Folding::new(&msg.bucket, &msg.prefix, msg.delimiter.as_deref(), after, msg.limit);
     while let Some(from) = folding.next() {
         let step = c.merged(from, folding.end(), STEP.min(msg.limit.saturating_add(1))).await?;
         let found = step.found.into_iter().map(|(key, slot)| (key, Arc::new(record_of(&slot))));

@@ -405,3 +405,13 @@ pub struct Seat {
     /// How.
     pub seating: Seating,
 }
+
+/// Registers whose records have not been known to be chosen for long.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Vec<RegisterKey>, StoreError>")]
+pub struct FindTentative {
+    /// For how long.
+    pub age: std::time::Duration,
+    /// Most registers.
+    pub limit: usize,
+}

@@ -38,6 +38,7 @@ mod records_lane;
 pub mod replica;
 pub mod replication;
 pub mod seats;
+pub mod settler;
 pub mod status;
 pub mod store_actor;
 pub mod threads;

@@ -23,6 +23,9 @@ use std::time::{Duration, Instant};
 /// How long a replicator may take to say how it is.
 const OBSERVE_MAX: Duration = Duration::from_millis(300);
 
+/// A node that was heard less than this ago counts as there when a cluster forms.
+const SEEN_LATELY_MIN: Duration = Duration::from_secs(5);
+
 /// A configured peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerAddress {
@@ -70,7 +73,8 @@ impl Replication {
         let me: &Identity = &config.vitals.me;
         let seat = Seat { name: me.name.clone(), incarnation: me.incarnation };
         let names = config.peers.iter().map(|peer| peer.name.clone());
-        let seats = Seats::new(seat, names, config.timing.heartbeat * 3);
+        let lately = (config.timing.heartbeat * 3).max(SEEN_LATELY_MIN);
+        let seats = Seats::new(seat, names, lately);
         let seats = config.votes.then(|| Arc::new(Mutex::new(seats)));
         let others = config.peers.iter().filter(|peer| peer.name != me.name);
         let peers = others.map(|PeerAddress { name, url }| {

@@ -2,7 +2,9 @@
 
 use super::messages::StoreStatus;
 use crate::base::budget::BudgetLevel;
-use crate::base::{ClusterId, Incarnation, NodeName};
+use crate::base::{ClusterId, Incarnation, NodeName, Stamp};
+use crate::register::{ListMark, Roster};
+use crate::store::votes::Voting;
 use crate::wire::Refusal;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -174,8 +176,10 @@ pub struct ClusterSnapshot<S = StoreStatus> {
     pub incarnation: Incarnation,
     /// Its release.
     pub version: String,
-    /// `local`, until there is voting.
+    /// What an answered write has survived.
     pub durability: String,
+    /// Its part in the decisions of the cluster.
+    pub voting: VotingStatus,
     /// The key generations it holds, oldest first, and which of them seals.
     pub key_generations: Vec<KeyGeneration>,
     /// Its store.
@@ -186,6 +190,31 @@ pub struct ClusterSnapshot<S = StoreStatus> {
     pub peers: Vec<ReplicaStatus>,
     /// Its peer listener.
     pub gate: GateStatus,
+}
+
+/// A node's part in the decisions of its cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct VotingStatus {
+    /// Whether it votes. Without a member list nobody does.
+    pub votes: bool,
+    /// Names the member list, for comparing: two nodes with different ones exchange no votes.
+    pub list: ListMark,
+    /// The member list; none before the cluster has formed, or where nodes decide alone.
+    pub members: Option<Roster>,
+    /// Stamps up to this one may have been promised.
+    pub reserved: Stamp,
+}
+
+impl VotingStatus {
+    /// Of what is kept.
+    pub fn of(voting: &Voting) -> Self {
+        VotingStatus {
+            votes: voting.node.state.votes && voting.members.is_some(),
+            list: voting.list,
+            members: voting.node.roster.as_deref().cloned(),
+            reserved: voting.node.state.reserved,
+        }
+    }
 }
 
 /// One generation of the key ring, without anything of the key.

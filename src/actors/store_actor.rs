@@ -249,6 +249,13 @@ impl Handler<ScanSlots> for StoreActor {
     }
 }
 
+impl Handler<FindTentative> for StoreActor {
+    type Result = Result<Vec<RegisterKey>, StoreError>;
+    fn handle(&mut self, msg: FindTentative, _: &mut Context<Self>) -> Self::Result {
+        Ok(self.store.tentative_for(msg.age, msg.limit))
+    }
+}
+
 impl Handler<Seat> for StoreActor {
     type Result = ResponseFuture<Result<(), StoreError>>;
     fn handle(&mut self, Seat { seating }: Seat, _: &mut Context<Self>) -> Self::Result {

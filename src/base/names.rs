@@ -162,6 +162,11 @@ impl RegisterKey {
         key.name().map(|_| key)
     }
 
+    /// Takes the bound of a range from a peer, which need not be a name; `None` when it is too long.
+    pub fn bound(bytes: &[u8]) -> Option<Self> {
+        (bytes.len() <= Self::BYTES_MAX).then(|| RegisterKey(bytes.into()))
+    }
+
     /// The key's bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

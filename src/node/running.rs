@@ -11,6 +11,7 @@ use crate::actors::messages::DrainStore;
 use crate::actors::recipients::StoreRecipients;
 use crate::actors::replica::Timing;
 use crate::actors::replication::{PeerAddress, Replication, ReplicationConfig};
+use crate::actors::settler;
 use crate::actors::status::KeyGeneration;
 use crate::actors::store_actor::{StoreActor, abort};
 use crate::actors::threads::Threads;
@@ -106,10 +107,14 @@ impl Running {
         let budget = Budget::new(config.http.requests_max, plan.in_flight_bytes);
         let shared = Shared::new(http_settings(&config, cores), budget, readiness.clone());
         let worker_shared = shared.clone();
+        let as_ballots = || Arc::clone(&store) as Arc<dyn Ballots>;
         let me = store.incarnation();
         let patience = Patience::within(config.cluster.decide_timeout);
-        let coordinated =
-            votes(&config).then(|| (Arc::clone(&store) as Arc<dyn Ballots>, replication.doors(), patience));
+        let coordinated = votes(&config).then(|| (as_ballots(), replication.doors(), patience));
+        if votes(&config) {
+            let (ballots, doors) = (as_ballots(), replication.doors());
+            actix_rt::spawn(settler::run(Coordinator::new(me, ballots, store_actor.clone(), doors, patience)));
+        }
         let http = http::server(http_listener, &shared, move || {
             let store = new_actor();
             let links = match &coordinated {
@@ -133,7 +138,7 @@ impl Running {
             });
         }
         write_addresses(&config.node.data, http_addr, peer_addr)?;
-        watch(&store, &readiness);
+        watch(&store, &readiness, votes(&config));
         sweep(Arc::clone(&store), threads);
         log::info!(
             node:% = config.node.name, http:% = http_addr, peer:% = peer_addr, data:% = config.node.data.display(),
@@ -294,15 +299,21 @@ fn write_addresses(data: &Path, http: SocketAddr, peer: SocketAddr) -> Result<()
 }
 
 /// Keeps readiness true to the store.
-fn watch(store: &Arc<Store>, readiness: &Readiness) {
+fn watch(store: &Arc<Store>, readiness: &Readiness, voting: bool) {
     let (store, readiness) = (Arc::downgrade(store), readiness.clone());
     actix_rt::spawn(async move {
         loop {
             let Some(now) = store.upgrade() else { return };
             match now.is_poisoned() {
                 true => readiness.missing("store", "takes no writes since an earlier write failed; restart it"),
+                false if voting && now.voting().members.is_none() => {
+                    readiness.missing("cluster", "not formed yet: all configured nodes must be reachable once");
+                }
                 false if now.is_low() => readiness.missing("disk", "full down to the reserve; writes get 507"),
-                false => readiness.present("disk"),
+                false => {
+                    readiness.present("cluster");
+                    readiness.present("disk");
+                }
             }
             drop(now);
             actix_rt::time::sleep(WATCH_EVERY).await;

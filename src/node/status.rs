@@ -4,7 +4,7 @@ use crate::actors::gate::PeerGate;
 use crate::actors::healer::HealTally;
 use crate::actors::messages::ObserveStore;
 use crate::actors::replication::Replication;
-use crate::actors::status::{ClusterSnapshot, KeyGeneration};
+use crate::actors::status::{ClusterSnapshot, KeyGeneration, VotingStatus};
 use crate::actors::store_actor::StoreActor;
 use crate::base::{ClusterId, Incarnation, NodeName};
 use crate::http::StatusSource;
@@ -45,6 +45,7 @@ impl StatusSource for NodeStatus {
                 incarnation: fixed.incarnation,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 durability: fixed.durability.to_owned(),
+                voting: VotingStatus::of(&fixed.gate.vitals().ballots.voting()),
                 key_generations: fixed.key_generations.clone(),
                 store,
                 healing: fixed.healing.read(),

@@ -23,6 +23,7 @@ use std::collections::HashMap;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 use tokio::sync::oneshot;
 
 /// Most requests of one batch.
@@ -454,7 +455,12 @@ impl Core {
             if let Op::Node(node) = op {
                 self.set_voting(node);
             }
-            let Op::Record { key, held } = op else { continue };
+            let (Op::Record { key, held } | Op::Mark { key, held: Some(held), .. }) = op else { continue };
+            if held.chosen {
+                self.tentative().remove(key);
+            } else {
+                self.tentative().insert(key.clone(), Instant::now());
+            }
             let Some(RegisterName::Bucket(bucket)) = key.name() else { continue };
             if held.record.state == State::Bucket {
                 self.buckets_mut().insert(bucket, held.record.written_ms);

@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// Bytes of index that a byte in the log may become: pages are filled by half at worst, and what they
@@ -110,6 +110,8 @@ pub struct Core {
     tree: Mutex<Tree>,
     overlay: RwLock<Overlay>,
     voting: RwLock<Arc<Voting>>,
+    /// What is not known to be chosen, and since when it lies here.
+    tentative: Mutex<BTreeMap<RegisterKey, Instant>>,
     buckets: RwLock<BTreeMap<BucketName, u64>>,
     cache: quick_cache::sync::Cache<RegisterKey, Arc<Held>, ByWeight>,
     checkpointing: Mutex<()>,
@@ -163,6 +165,7 @@ impl Core {
             counters: Counters::default(),
             probe: parts.probe,
             overlay: RwLock::new(parts.overlay),
+            tentative: Mutex::default(),
             voting: RwLock::new(Arc::new(Voting::of(parts.node))),
             buckets: RwLock::default(),
             cache: quick_cache::sync::Cache::with_weighter(entries, cache_bytes, ByWeight),
@@ -203,6 +206,17 @@ impl Core {
     pub(super) fn set_voting(&self, node: &NodeRecord) {
         let voting = Arc::new(Voting::of(node.clone()));
         *self.voting.write().unwrap_or_else(PoisonError::into_inner) = voting;
+    }
+
+    pub(super) fn tentative(&self) -> MutexGuard<'_, BTreeMap<RegisterKey, Instant>> {
+        self.tentative.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Up to `limit` registers that have not been known to be chosen for longer than `age`.
+    pub fn tentative_for(&self, age: Duration, limit: usize) -> Vec<RegisterKey> {
+        let tentative = self.tentative();
+        let old = tentative.iter().filter(|(_, since)| since.elapsed() >= age);
+        old.take(limit).map(|(key, _)| key.clone()).collect()
     }
 
     /// The tree. Whoever also takes the overlay takes this first.

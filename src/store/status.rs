@@ -52,6 +52,8 @@ pub struct StoreStatus {
     pub swept: u64,
     /// Files in quarantine.
     pub quarantined: u64,
+    /// Records that are not known to be chosen.
+    pub tentative: u64,
     /// Whether all registers are counted in the sums that peers compare; false for some time after a start.
     pub compared: bool,
     /// Room on the disk, as last read.
@@ -86,6 +88,7 @@ impl Core {
             damaged_reads: load(&self.counters.damaged_reads),
             swept: load(&self.counters.swept),
             quarantined: self.blobs.quarantined().map_or(0, |n| n as u64),
+            tentative: self.tentative().len() as u64,
             compared: self.tree().root().is_some(),
             disk: self.space(),
             reserve_bytes: self.options.reserve_bytes,

@@ -14,6 +14,7 @@ use crate::base::{Ballot, RegisterKey, Sum};
 use crate::seal::MarkKey;
 use std::ops::Bound;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 /// Sums at the upper level.
 pub const BRANCHES: u8 = 64;
@@ -116,6 +117,8 @@ impl Core {
                     return;
                 }
             };
+            let open = step.iter().filter(|(_, held)| !held.chosen).map(|(key, _)| (key.clone(), Instant::now()));
+            self.tentative().extend(open);
             let step: Vec<_> = step.into_iter().map(|(key, held)| (key, held.record.ballot)).collect();
             tree.found(&step);
             let Some((last, _)) = step.last() else { return };

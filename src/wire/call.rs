@@ -239,7 +239,7 @@ impl Call {
             LIST => Call::List,
             SCAN => {
                 let mark = ListMark { epoch: Epoch(r.u64()?), digest: r.u64()? };
-                let (from, inclusive, to) = (read_key(&mut r)?, r.u8()? == 1, read_key(&mut r)?);
+                let (from, inclusive, to) = (read_bound(&mut r)?, r.u8()? == 1, read_bound(&mut r)?);
                 Call::Scan(Scan { mark, from, inclusive, to, limit: r.u32()? })
             }
             TREE => Call::Tree(r.bytes(BRANCHES_MAX, "branches")?.to_vec()),
@@ -402,6 +402,11 @@ impl Pulse {
             version: r.text(VERSION_BYTES_MAX, "version")?.to_owned(),
         })
     }
+}
+
+fn read_bound(r: &mut Reader<'_>) -> Result<RegisterKey, CodecError> {
+    let bytes = r.bytes(RegisterKey::BYTES_MAX, "bound")?;
+    RegisterKey::bound(bytes).ok_or(CodecError::Value("bound"))
 }
 
 pub(super) fn read_key(r: &mut Reader<'_>) -> Result<RegisterKey, CodecError> {

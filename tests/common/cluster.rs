@@ -13,7 +13,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 
 /// Pauses that suit a test: lost peers are tried again at once, heartbeats are seen.
-const SETTINGS: [(&str, &str); 5] = [
+const SETTINGS: [(&str, &str); 6] = [
+    ("BOVEDA_CLUSTER_DECIDE_TIMEOUT", "3s"),
     ("BOVEDA_PEER_BACKOFF_BASE", "5ms"),
     ("BOVEDA_PEER_BACKOFF_CAP", "50ms"),
     ("BOVEDA_PEER_HEARTBEAT", "100ms"),
@@ -72,8 +73,28 @@ impl Cluster {
         Self::with_rings(&vec![0; size])
     }
 
+    /// So many nodes that decide together, once they have come to a member list.
+    pub fn voting(size: usize) -> Self {
+        let cluster = Self::with("majority", &vec![0; size]);
+        (0..size).for_each(|at| cluster.formed(at));
+        cluster
+    }
+
+    /// Waits until a node has a member list.
+    #[track_caller]
+    pub fn formed(&self, at: usize) {
+        eventually("the cluster to form", || {
+            let epoch = self.status(at)["voting"]["list"]["epoch"].as_u64();
+            epoch.filter(|epoch| *epoch > 0).map(|_| ())
+        });
+    }
+
     /// A node for each entry, which says which ring it has.
     pub fn with_rings(rings: &[usize]) -> Self {
+        Self::with("local", rings)
+    }
+
+    fn with(durability: &str, rings: &[usize]) -> Self {
         let keys: Vec<TempDir> = (0..=rings.iter().copied().max().unwrap_or(0)).map(|_| new_ring()).collect();
         let pairs = (0..rings.len()).flat_map(|a| (0..rings.len()).map(move |b| (a, b))).filter(|(a, b)| a != b);
         let relays: BTreeMap<_, _> = pairs.map(|pair| (pair, Relay::start())).collect();
@@ -82,7 +103,11 @@ impl Cluster {
             let peers: Vec<String> =
                 others.map(|((_, to), relay)| format!("n{}=http://{}", to + 1, relay.address())).collect();
             let (name, peers) = (format!("n{}", at + 1), peers.join(","));
-            let own = [("BOVEDA_NODE_NAME", name.as_str()), ("BOVEDA_CLUSTER_PEERS", peers.as_str())];
+            let own = [
+                ("BOVEDA_NODE_NAME", name.as_str()),
+                ("BOVEDA_CLUSTER_PEERS", peers.as_str()),
+                ("BOVEDA_CLUSTER_DURABILITY", durability),
+            ];
             let settings: Vec<_> = SETTINGS.into_iter().chain(own).collect();
             Node::prepared(&settings, Some(keys[*ring].path()))
         };

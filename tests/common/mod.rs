@@ -86,8 +86,11 @@ impl Node {
         self.child = Some(command.spawn().expect("the node starts"));
         let (http, peer) = self.wait_for("its addresses", |_| read_addresses(&addresses));
         (self.http, self.peer) = (Some(http), Some(peer));
+        // Nodes that have to find each other first are ready together, later.
+        let voting = self.settings.iter().any(|(k, v)| k == "BOVEDA_CLUSTER_DURABILITY" && v == "majority");
+        let probe = if voting { "/healthz" } else { "/readyz" };
         self.wait_for("readiness", |_| {
-            let answer = Conn::open(http).ok()?.ask("GET", "/readyz", &[], b"").ok()?;
+            let answer = Conn::open(http).ok()?.ask("GET", probe, &[], b"").ok()?;
             (answer.status == 200).then_some(())
         });
     }
@@ -394,7 +397,7 @@ impl Answer {
     #[track_caller]
     pub fn expect_written(&self, status: u16) -> &Self {
         assert_eq!(self.status, status, "{self:?}");
-        assert_eq!(self.header("x-boveda-durability"), Some("local"));
+        assert_eq!(self.header("x-boveda-durability"), Some("majority"));
         assert_eq!(self.header("x-boveda-replicas"), Some("1/1"));
         self
     }
