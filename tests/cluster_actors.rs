@@ -100,6 +100,7 @@ fn node_config(name: &str, home: &Path, keys: &Path, peer: (&str, SocketAddr)) -
         ("BOVEDA_HTTP_LISTEN", "127.0.0.1:0".to_owned()),
         ("BOVEDA_PEER_LISTEN", "127.0.0.1:0".to_owned()),
         ("BOVEDA_PEER_REPLICAS_PER_PEER", POOL.to_string()),
+        ("BOVEDA_CLUSTER_DURABILITY", "local".to_string()),
         ("BOVEDA_PEER_HEARTBEAT", "100ms".to_owned()),
         ("BOVEDA_PEER_BACKOFF_BASE", "5ms".to_owned()),
         ("BOVEDA_PEER_BACKOFF_CAP", "50ms".to_owned()),

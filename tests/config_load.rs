@@ -208,7 +208,7 @@ fn refusals_from_environment_and_flags_name_them() {
         ("BOVEDA_HTTP_REQUESTS_MAX", "1k", "digits only"),
         ("BOVEDA_HTTP_INSECURE_OPEN", "yes", "true or false"),
         ("BOVEDA_CLUSTER_PEERS", "http://h", "NAME=URL"),
-        ("BOVEDA_CLUSTER_DURABILITY", "majority", "later release"),
+        ("BOVEDA_CLUSTER_DURABILITY", "most", "majority or local"),
     ] {
         let line = refused(load(None, &env(&[(name, text)]), &[]));
         assert!(line.starts_with(&format!("environment {name}: ")) && line.contains(part), "{line}");
@@ -269,12 +269,12 @@ fn what_is_shown_reads_back_and_names_its_origins() {
         "drain_timeout = \"1500ms\"  # environment BOVEDA_HTTP_DRAIN_TIMEOUT",
         "ceiling = \"300MiB\"  # file b.toml",
         "key_dir = \"./boveda-keys\"",
-        "durability = \"local\"",
+        "durability = \"majority\"",
     ] {
         assert!(shown.lines().any(|l| l == line), "{line:?} is not in\n{shown}");
     }
     assert!(shown.contains("# flag --data") && shown.contains("]  # file b.toml"), "{shown}");
     assert_eq!(loaded.config.http.drain_timeout, Duration::from_millis(1500));
-    assert_eq!(loaded.config.cluster.durability, Durability::Local);
+    assert_eq!(loaded.config.cluster.durability, Durability::Majority);
     assert_eq!(loaded.config.peer.backoff().cap, Duration::from_secs(10));
 }

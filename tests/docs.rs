@@ -43,7 +43,10 @@ fn metrics_exist() {
     let keys = ring.path().join("keys");
     let made = Command::new(env!("CARGO_BIN_EXE_boveda")).args(["key", "new", "--key-dir"]).arg(&keys).status();
     assert!(made.expect("the program runs").success());
-    let mut node = Node::prepared(&[("BOVEDA_CLUSTER_PEERS", "b=http://127.0.0.1:1")], Some(&keys));
+    let mut node = Node::prepared(
+        &[("BOVEDA_CLUSTER_PEERS", "b=http://127.0.0.1:1"), ("BOVEDA_CLUSTER_DURABILITY", "majority")],
+        Some(&keys),
+    );
     node.begin();
     let names = |text: &str| -> BTreeSet<String> {
         text.lines().filter_map(|l| l.strip_prefix("# TYPE ")?.split(' ').next()).map(str::to_owned).collect()

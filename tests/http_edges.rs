@@ -158,7 +158,7 @@ fn a_refusal_does_not_cost_the_connection_when_little_is_left() {
     let mut conn = node.connect();
     for (method, target, headers, body) in [
         ("PUT", "/v1/objects/nobucket/k", &[][..], 30_000),
-        ("PUT", "/v1/objects/cargas/k", &[("If-None-Match", "*")][..], 1000),
+        ("PUT", "/v1/objects/cargas/k", &[("If-Match", "*")][..], 1000),
         ("POST", "/cargar", &[][..], 1000),
         ("GET", "/v1/objects/cargas/k", &[][..], 1000),
         ("POST", "/nowhere", &[][..], 1000),

@@ -192,8 +192,6 @@ fn what_a_write_would_ignore_is_refused() {
     let path = "/v1/objects/abc/w";
     node.put(path, b"before").expect_written(201);
     for (name, value) in [
-        ("If-None-Match", "*"),
-        ("If-Match", "\"x\""),
         ("If-Modified-Since", "Thu, 01 Jan 1970 00:00:00 GMT"),
         ("If-Unmodified-Since", "Thu, 01 Jan 1970 00:00:00 GMT"),
         ("Content-MD5", "1B2M2Y8AsgTpgAmY7PhCfg=="),
@@ -216,6 +214,32 @@ fn what_a_write_would_ignore_is_refused() {
     let long = "x".repeat(9000);
     node.ask("PUT", path, &[("x-boveda-meta-a", &long)], b"after").expect_error(400, "InvalidHeader");
     assert_eq!(node.get(path).text(), "before");
+}
+
+#[test]
+fn conditional_writes_of_a_node_alone() {
+    let node = node();
+    let path = "/v1/objects/abc/c";
+    node.ask("PUT", path, &[("If-Match", "*")], b"0").expect_error(412, "PreconditionFailed");
+    node.ask("DELETE", path, &[("If-Match", "*")], b"").expect_error(412, "PreconditionFailed");
+    let first = node.ask("PUT", path, &[("If-None-Match", "*")], b"1");
+    let etag = first.expect_written(201).header("etag").expect("a tag").to_owned();
+    node.ask("PUT", path, &[("If-None-Match", "*")], b"2").expect_error(412, "PreconditionFailed");
+    node.ask("PUT", path, &[("If-None-Match", &etag)], b"2").expect_error(412, "PreconditionFailed");
+    node.ask("PUT", path, &[("If-Match", &format!("W/{etag}"))], b"2").expect_error(412, "PreconditionFailed");
+    node.ask("PUT", path, &[("If-Match", "\"x")], b"2").expect_error(400, "InvalidHeader");
+    assert_eq!(node.get(path).text(), "1");
+    let large = vec![7; 300_000];
+    node.ask("PUT", path, &[("If-Match", "\"x\"")], &large).expect_error(412, "PreconditionFailed");
+    let second = node.ask("PUT", path, &[("If-Match", &format!("\"x\", {etag}"))], &large);
+    second.expect_written(200);
+    node.ask("DELETE", path, &[("If-Match", &etag)], b"").expect_error(412, "PreconditionFailed");
+    let tag = second.header("etag").expect("a tag");
+    assert_eq!(node.ask("DELETE", path, &[("If-Match", tag)], b"").status, 204);
+    for target in ["/cargar", "/v1/buckets/abc"] {
+        let method = if target == "/cargar" { "POST" } else { "PUT" };
+        node.ask(method, target, &[("If-None-Match", "*")], b"").expect_error(501, "NotImplemented");
+    }
 }
 
 #[test]

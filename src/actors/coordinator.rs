@@ -257,7 +257,7 @@ impl Coordinator {
                 None => return Err(StoreError::NoMajority("a majority of the nodes did not take the body")),
             }
         }
-        rest.extend(under_way.into_iter());
+        rest.extend(under_way);
         Ok(holders)
     }
 
@@ -460,7 +460,7 @@ impl Coordinator {
         let vote = WireVote { key: key.clone(), message, have: have.as_ref().map(|slot| slot.accepted) };
         let cast = Cast { to, mark, vote, have, reply: wants_answer.then_some(reply) };
         if let Some(door) = self.door(&voting, to) {
-            door.do_send(Errand::Cast(cast));
+            door.do_send(Errand::Cast(Box::new(cast)));
         }
         wants_answer.then(|| -> LocalBoxFuture<'static, _> {
             Box::pin(async move { answer.await.map_or(silent, Event::Reply) })

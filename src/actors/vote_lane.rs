@@ -38,7 +38,7 @@ const DOWN_FOR: Duration = Duration::from_millis(300);
 #[rtype(result = "()")]
 pub enum Errand {
     /// A vote.
-    Cast(Cast),
+    Cast(Box<Cast>),
     /// Registers of a range.
     Scan(Scan, oneshot::Sender<Vec<Scanned>>),
     /// Takes the blob of a record there; answered when it is durable and checked.
@@ -76,7 +76,7 @@ impl VoteLane {
         }
         match errand {
             Errand::Cast(cast) if self.queue.len() < QUEUE_MAX => {
-                self.queue.push_back(cast);
+                self.queue.push_back(*cast);
                 self.pump(own, ctx);
             }
             Errand::Cast(_) => {}
@@ -183,8 +183,7 @@ async fn call(session: &mut Conn, call: &Call) -> Result<Answer, LinkError> {
 
 async fn send(own: Own, conn: Option<Conn>, frame: Vec<Cast>) -> (Option<Conn>, Option<LinkError>) {
     let Some((to, mark)) = frame.first().map(|first| (first.to, first.mark)) else { return (conn, None) };
-    let (votes, replies): (Vec<_>, Vec<_>) =
-        frame.into_iter().map(|Cast { vote, have, reply, .. }| (vote, (have, reply))).unzip();
+    let (votes, replies): (Vec<_>, Vec<_>) = frame.into_iter().map(|cast| (cast.vote, (cast.have, cast.reply))).unzip();
     let votes = Call::Vote(mark, votes);
     let plan: &Plan = &own.plan;
     let (conn, sent) = on_session(&own, conn, async |session| {

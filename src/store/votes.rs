@@ -32,6 +32,9 @@ pub type Votes = oneshot::Receiver<Result<Vec<Option<Reply>>, StoreError>>;
 /// The id of the write that makes the first bucket, the same on all nodes.
 const FIRST_BUCKET: WriteId = WriteId(*b"cargas/1");
 
+/// A register of a range, with what is kept of it.
+pub type Listed = (RegisterKey, Slot<Arc<Record>>);
+
 /// What is asked of this node as a replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vote {
@@ -252,7 +255,7 @@ impl Core {
         from: Bound<&RegisterKey>,
         to: &RegisterKey,
         limit: usize,
-    ) -> Result<Vec<(RegisterKey, Slot<Arc<Record>>)>, StoreError> {
+    ) -> Result<Vec<Listed>, StoreError> {
         Ok(self.scan(from, to, limit)?.into_iter().map(|(key, held)| (key, held.slot())).collect())
     }
 

@@ -551,6 +551,14 @@ mod tests {
             Call::Heartbeat(Pulse { root: None, ..pulse() }),
             Call::Tree(vec![]),
             Call::Tree(vec![3, 63]),
+            Call::List,
+            Call::Scan(Scan {
+                mark: ListMark { epoch: Epoch(1), digest: 2 },
+                from: RegisterKey::buckets().0,
+                inclusive: true,
+                to: RegisterKey::end(),
+                limit: 9,
+            }),
             Call::Fetch(vec![key("a"), key("b")]),
             Call::Pull(Pull { body: BodyId([7; 16]), from: 1 << 40, len: 1 << 20 }),
         ];
@@ -568,6 +576,8 @@ mod tests {
             Answer::Wants(vec![Wanted::Nothing, Wanted::Record, Wanted::BlobAndRecord]),
             Answer::Records(vec![(key("a"), record())]),
             Answer::Sums(vec![Sum(0), Sum(u128::MAX)]),
+            Answer::List(None),
+            Answer::Scanned(vec![Scanned { key: key("a"), ballot: ballot(4), chosen: true }]),
             Answer::Bytes(Bytes::from_static(b"sealed")),
             Answer::Done,
             Answer::failed(Class::Full, "disk is full"),

@@ -278,3 +278,105 @@ fn read_state(r: &mut Reader<'_>) -> Result<Traced<Registered>, CodecError> {
     let value = (record.state != State::Nothing).then(|| Arc::new(record));
     Ok(Traced { lineage, value })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::batter;
+    use super::*;
+    use crate::base::{BucketName, ObjectKey, ObjectName, WriteId};
+
+    fn key(name: &str) -> RegisterKey {
+        RegisterKey::object(&ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse(name).unwrap() })
+    }
+
+    fn ballot(stamp: u64) -> Ballot {
+        Ballot { stamp: Stamp(stamp), node: Incarnation(3) }
+    }
+
+    fn state(at: u64, state: State) -> Traced<Registered> {
+        let lineage = Lineage::NOTHING.then(WriteId([7; 8]), 8);
+        let record = Record { ballot: ballot(at), lineage, written_ms: 1, state };
+        let value = (record.state != State::Nothing).then(|| Arc::new(record));
+        Traced { lineage, value }
+    }
+
+    #[test]
+    fn votes_survive_the_trip_and_damage_is_refused() {
+        let mark = ListMark { epoch: Epoch(4), digest: 5 };
+        let requests = [
+            (Request::Query, Some(ballot(1))),
+            (Request::Prepare(ballot(2)), None),
+            (Request::Store(ballot(3), state(3, State::Deleted)), None),
+            (Request::Store(ballot(3), state(3, State::Nothing)), None),
+            (Request::Learn(ballot(4), state(4, State::Bucket)), None),
+            (Request::Mark(ballot(5)), None),
+        ];
+        let vote = |(request, have)| Vote {
+            key: key("a"),
+            message: Message { epoch: mark.epoch, attempt: Attempt(9), request },
+            have,
+        };
+        let votes: Vec<_> = requests.into_iter().map(vote).collect();
+        let mut w = Writer::default();
+        write_votes(&mut w, mark, &votes);
+        assert!(w.0.len() < votes.iter().map(Vote::weight).sum::<usize>() + 20);
+        let read = |bytes: &[u8]| {
+            let mut r = Reader(bytes);
+            let votes = read_votes(&mut r)?;
+            r.end().map(|()| votes)
+        };
+        assert_eq!(read(&w.0), Ok((mark, votes)));
+        batter(&w.0, |bytes| read(bytes).is_ok());
+    }
+
+    #[test]
+    fn a_state_is_stored_under_the_ballot_of_the_vote() {
+        let old = state(1, State::Bucket);
+        let mut w = Writer::default();
+        write_state(&mut w, ballot(8), &old);
+        let read = read_state(&mut Reader(&w.0)).unwrap();
+        assert_eq!((read.lineage, read.value.unwrap().ballot), (old.lineage, ballot(8)));
+    }
+
+    #[test]
+    fn answers_survive_the_trip_and_damage_is_refused() {
+        let slot = Slot { accepted: ballot(3), chosen: true, state: state(3, State::Bucket) };
+        let answers = [
+            VotedAnswer::Held(Told::Slot(slot.clone()), ballot(9)),
+            VotedAnswer::Held(Told::Same(ballot(3), false), ballot(9)),
+            VotedAnswer::Promised(ballot(4), Told::Same(ballot(3), true)),
+            VotedAnswer::Promised(ballot(4), Told::Slot(Slot { chosen: false, ..slot })),
+            VotedAnswer::Stored(ballot(5)),
+            VotedAnswer::Learned,
+            VotedAnswer::Refused(Refusal::Behind(ballot(6))),
+            VotedAnswer::Refused(Refusal::NoBlob),
+            VotedAnswer::Refused(Refusal::Epoch),
+            VotedAnswer::Refused(Refusal::NoVote),
+        ];
+        let voted = |answer| Some(Voted { epoch: Epoch(2), attempt: Attempt(3), answer });
+        let all: Vec<_> = answers.into_iter().map(voted).chain([None]).collect();
+        let mut w = Writer::default();
+        write_voted(&mut w, &all);
+        let read = |bytes: &[u8]| {
+            let mut r = Reader(bytes);
+            let voted = read_voted(&mut r)?;
+            r.end().map(|()| voted)
+        };
+        assert_eq!(read(&w.0), Ok(all));
+        batter(&w.0, |bytes| read(bytes).is_ok());
+    }
+
+    #[test]
+    fn what_the_asker_holds_does_not_travel_and_comes_back() {
+        let slot = Slot { accepted: ballot(3), chosen: true, state: state(3, State::Bucket) };
+        let answer = Answer::Promised(ballot(7), slot.clone());
+        let reply = Reply { from: Incarnation(1), epoch: Epoch(2), attempt: Attempt(3), answer };
+        let voted = Voted::of(reply.clone(), Some(ballot(3)));
+        assert!(matches!(voted.answer, VotedAnswer::Promised(_, Told::Same(..))));
+        let tentative_here = Slot { chosen: false, ..slot };
+        assert_eq!(voted.clone().reply(Incarnation(1), Some(&tentative_here)), Some(reply.clone()));
+        assert_eq!(voted.reply(Incarnation(1), None), None, "the asker has forgotten what it held");
+        let voted = Voted::of(reply.clone(), Some(ballot(2)));
+        assert_eq!(voted.reply(Incarnation(1), None), Some(reply));
+    }
+}

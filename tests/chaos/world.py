@@ -1,0 +1,172 @@
+"""Nodes in network namespaces of their own, and what is done to them.
+
+What must stay true
+- Everything that is made (namespaces, mounts, processes) is undone when the run ends, however it ends.
+- Clients reach every node at all times, by addresses that no fault touches; only what goes between nodes is cut.
+"""
+
+import atexit
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+CLONE_NEWNET = 0x40000000
+HTTP, PEER = 5000, 5002
+HUB = "bvchaos"
+CLIENT = "10.77.0.1"
+
+
+def sh(*words, check=True):
+    done = subprocess.run(words, capture_output=True, text=True)
+    if check and done.returncode != 0:
+        raise RuntimeError(f"{' '.join(words)}: {done.stderr.strip()}")
+    return done
+
+
+class Node:
+    def __init__(self, world, number):
+        self.world, self.number = world, number
+        self.name, self.space = f"n{number}", f"{HUB}{number}"
+        self.ip = f"10.77.0.{10 + number}"
+        self.dir = os.path.join(world.dir, self.name)
+        self.mount = os.path.join(self.dir, "disk")
+        self.log = open(os.path.join(world.dir, f"{self.name}.log"), "ab")
+        self.process = None
+
+    def prepare(self):
+        os.makedirs(self.mount)
+        sh("mount", "-t", "tmpfs", "-o", f"size={self.world.disk_mib}m", "tmpfs", self.mount)
+        sh("ip", "netns", "add", self.space)
+        sh("ip", "link", "add", f"bv{self.number}", "netns", HUB, "type", "veth", "peer", "name", "eth0", "netns", self.space)
+        sh("ip", "-n", HUB, "link", "set", f"bv{self.number}", "master", "br0", "up")
+        sh("ip", "-n", self.space, "link", "set", "lo", "up")
+        sh("ip", "-n", self.space, "addr", "add", f"{self.ip}/24", "dev", "eth0")
+        sh("ip", "-n", self.space, "link", "set", "eth0", "up")
+
+    def start(self):
+        peers = ",".join(f"{n.name}=http://{n.ip}:{PEER}" for n in self.world.nodes)
+        settings = {
+            "BOVEDA_NODE_NAME": self.name,
+            "BOVEDA_NODE_THREADS": "1",
+            "BOVEDA_CLUSTER_PEERS": peers,
+            "BOVEDA_CLUSTER_DURABILITY": self.world.durability,
+            "BOVEDA_CLUSTER_DECIDE_TIMEOUT": "4s",
+            "BOVEDA_PEER_HEARTBEAT": "500ms",
+            "BOVEDA_PEER_BACKOFF_CAP": "500ms",
+            "BOVEDA_PEER_COMPARE_EVERY": "5s",
+            "BOVEDA_STORE_LOG_BYTES": "16MiB",
+            "BOVEDA_STORE_CHECKPOINT_BYTES": "4MiB",
+            "BOVEDA_STORE_RESERVE_BYTES": "8MiB",
+        }
+        command = [
+            "ip", "netns", "exec", self.space, self.world.binary, "serve", "--data", os.path.join(self.mount, "data"),
+            "--key-dir", self.world.keys, "--listen", f"{self.ip}:{HTTP}", "--peer-listen", f"{self.ip}:{PEER}",
+            "--insecure-open",
+        ]
+        environment = {**os.environ, **settings}
+        self.process = subprocess.Popen(command, env=environment, stdout=self.log, stderr=self.log)
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def rule(self, *words):
+        sh("ip", "netns", "exec", self.space, "iptables", *words)
+
+    def drop_from(self, other, share=None):
+        how = ["-m", "statistic", "--mode", "random", "--probability", str(share)] if share else []
+        self.rule("-A", "INPUT", "-s", other.ip, *how, "-j", "DROP")
+
+    def heal(self):
+        self.rule("-F")
+
+    def fill(self):
+        with open(os.path.join(self.mount, "ballast"), "wb") as ballast:
+            try:
+                while True:
+                    ballast.write(bytes(1 << 20))
+            except OSError:
+                pass
+
+    def free(self):
+        try:
+            os.remove(os.path.join(self.mount, "ballast"))
+        except FileNotFoundError:
+            pass
+
+
+class World:
+    """The hub, the nodes, and their end."""
+
+    def __init__(self, binary, durability, nodes=3, disk_mib=256):
+        self.binary, self.durability, self.disk_mib = binary, durability, disk_mib
+        self.dir = tempfile.mkdtemp(prefix="boveda-chaos-")
+        self.keys = os.path.join(self.dir, "keys")
+        self.nodes = []
+        self.closed = False
+        atexit.register(self.close)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+        if sh("ip", "netns", "list").stdout.find(HUB) >= 0:
+            raise RuntimeError(f"namespaces of another run are there: {HUB}*")
+        sh(binary, "key", "new", "--key-dir", self.keys)
+        sh("ip", "netns", "add", HUB)
+        sh("ip", "-n", HUB, "link", "add", "br0", "type", "bridge")
+        sh("ip", "-n", HUB, "addr", "add", f"{CLIENT}/24", "dev", "br0")
+        sh("ip", "-n", HUB, "link", "set", "br0", "up")
+        sh("ip", "-n", HUB, "link", "set", "lo", "up")
+        for number in range(1, nodes + 1):
+            node = Node(self, number)
+            self.nodes.append(node)
+            node.prepare()
+        for node in self.nodes:
+            node.start()
+
+    def enter(self):
+        """This thread, and those that it starts, are where the clients are."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        with open(f"/run/netns/{HUB}") as space:
+            if libc.setns(space.fileno(), CLONE_NEWNET) != 0:
+                raise OSError(ctypes.get_errno(), "setns")
+
+    def heal(self):
+        for node in self.nodes:
+            node.heal()
+
+    def close(self):
+        if self.closed:
+            return
+        self.closed = True
+        for node in self.nodes:
+            if node.process and node.process.poll() is None:
+                node.process.send_signal(signal.SIGCONT)
+                node.process.kill()
+                node.process.wait()
+            sh("ip", "netns", "del", node.space, check=False)
+            sh("umount", node.mount, check=False)
+        sh("ip", "netns", "del", HUB, check=False)
+
+    def forget(self):
+        self.close()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def crashed(self):
+        """Nodes that ended by themselves."""
+        return [node.name for node in self.nodes if node.process.poll() is not None]
+
+
+def until(test, seconds, what):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        answer = test()
+        if answer:
+            return answer
+        time.sleep(0.1)
+    raise RuntimeError(f"not within {seconds} s: {what}")
