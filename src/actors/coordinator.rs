@@ -6,6 +6,7 @@
 //! - It holds no key and no file: bodies are sealed and opened by the StoreActor beside it.
 
 use super::gate::Ballots;
+use super::healer::FetchBody;
 use super::listing::{self, Merged};
 use super::messages::*;
 use super::replica::{Plan, ReplicaActor};
@@ -17,15 +18,15 @@ use crate::base::{
     RegisterKey, State, WriteId,
 };
 use crate::register::{
-    Action, Attempt, Choice, Event, Fresh, Intent, ListMark, Members, Message, Read, ReadOutcome, Request, Slot,
-    Traced, Write, WriteOutcome,
+    Action, Attempt, Choice, Event, Fresh, Intent, ListMark, Members, Message, Read, ReadOutcome, Request, Roster,
+    Seat, Slot, Traced, Write, WriteOutcome,
 };
 use crate::seal::random;
 use crate::store::download::etag;
-use crate::store::votes::Voting;
+use crate::store::votes::{Voting, record_of};
 use crate::wire::votes::Vote as WireVote;
 use crate::wire::{BlobHead, Scan, Scanned};
-use actix::{Addr, Message as ActorMessage};
+use actix::{Addr, Message as ActorMessage, Recipient};
 use actix_rt::time::{Instant, sleep_until};
 use futures::future::LocalBoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -38,6 +39,14 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 type Value = Arc<Record>;
+
+/// Most changes of the member list that one call sees through.
+const CHANGES_MAX: usize = 8;
+/// How long a step of a change waits for a majority of both lists.
+const CHANGE_PATIENCE: Duration = Duration::from_secs(120);
+/// Registers of a step, and how many of them are stored at once.
+const STORE_STEP: usize = 256;
+const STORE_AT_ONCE: usize = 16;
 
 /// Pauses of coordinators.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +86,7 @@ struct Inner {
     store: Addr<StoreActor>,
     peers: Vec<PeerDoor>,
     patience: Patience,
+    fetch: Recipient<FetchBody>,
     /// Which peer the next read asks first.
     turn: Cell<usize>,
 }
@@ -166,8 +176,9 @@ impl Coordinator {
         store: Addr<StoreActor>,
         peers: Vec<PeerDoor>,
         patience: Patience,
+        fetch: Recipient<FetchBody>,
     ) -> Self {
-        Coordinator(Rc::new(Inner { me, ballots, store, peers, patience, turn: Cell::new(0) }))
+        Coordinator(Rc::new(Inner { me, ballots, store, peers, patience, fetch, turn: Cell::new(0) }))
     }
 
     /// Asks the StoreActor beside it.
@@ -186,6 +197,11 @@ impl Coordinator {
 
     async fn peek(&self, key: &RegisterKey) -> Option<Slot<Value>> {
         self.0.store.send(Peek { key: key.clone() }).await.ok().flatten()
+    }
+
+    /// The member list; none before the cluster has formed.
+    pub fn roster(&self) -> Option<Arc<Roster>> {
+        self.0.ballots.voting().node.roster.clone()
     }
 
     fn members(&self) -> Result<(Arc<Voting>, Arc<Members>), StoreError> {
@@ -312,7 +328,10 @@ impl Coordinator {
             let door = self.0.peers.iter().find(|peer| peer.name == *name);
             door.is_some_and(|door| door.plan.door.up.load(Ordering::Relaxed))
         };
-        let others: Vec<_> = roster.seats.iter().filter(|seat| seat.incarnation != self.0.me).collect();
+        let mut others: Vec<_> =
+            roster.seats.iter().chain(&roster.before).filter(|seat| seat.incarnation != self.0.me).collect();
+        others.sort_by_key(|seat| seat.incarnation);
+        others.dedup();
         let turn = self.0.turn.get();
         self.0.turn.set(turn.wrapping_add(1));
         let mut order: Vec<_> = (0..others.len()).map(|at| others[(turn.wrapping_add(at)) % others.len()]).collect();
@@ -340,11 +359,15 @@ impl Coordinator {
     ) -> M::End {
         let mut pending: FuturesUnordered<_> = under_way.into_iter().collect();
         let mut have = self.peek(key).await;
+        let mut storing: Option<Value> = None;
         let mut out = Vec::new();
         let mut attempt = self.begin(&mut machine, &mut out);
         let mut expires = Instant::now() + self.0.patience.round;
         loop {
             for action in in_order(std::mem::take(&mut out), self.0.me) {
+                if let Action::Send { message: Message { request: Request::Store(_, state), .. }, .. } = &action {
+                    storing.clone_from(&state.value);
+                }
                 match action {
                     Action::Done(end) => return end,
                     Action::Send { to, message } if to == self.0.me => {
@@ -367,7 +390,7 @@ impl Coordinator {
                         }
                     }
                     Action::Ship { to, body, attempt } => {
-                        let sent = self.ship_again(key, to, body, attempt).await;
+                        let sent = self.ship_again(storing.as_ref(), to, body, attempt);
                         match sent {
                             Some(shipping) => pending.push(shipping),
                             None => machine.on(Event::Silent { from: to, attempt }, &mut out),
@@ -468,23 +491,135 @@ impl Coordinator {
     }
 
     /// Takes the blob of what is being stored to a replica that lacks it.
-    async fn ship_again(
+    fn ship_again(
         &self,
-        key: &RegisterKey,
+        storing: Option<&Value>,
         to: Incarnation,
         body: BodyId,
         attempt: Attempt,
     ) -> Option<LocalBoxFuture<'static, Event<Value>>> {
-        let slot = self.peek(key).await?;
-        let object = slot.state.value.as_ref()?.object().filter(|object| object.body == body)?.clone();
+        let object = storing?.object().filter(|object| object.body == body)?;
         let head = BlobHead { body, sealed_len: object.sealed_len, digest: object.digest };
+        let fetched = {
+            let (fetch, BlobHead { body, sealed_len, digest }) = (self.0.fetch.clone(), head);
+            async move { fetch.send(FetchBody { body, sealed_len, digest }).await.unwrap_or(false) }
+        };
+        if to == self.0.me {
+            return Some(Box::pin(async move {
+                match fetched.await {
+                    true => Event::Holds { node: to, body },
+                    false => Event::Silent { from: to, attempt },
+                }
+            }));
+        }
         let door = self.door(&self.0.ballots.voting(), to)?;
-        Some(ship_to(&door, to, head, attempt))
+        let shipped = ship_to(&door, to, head, attempt);
+        Some(Box::pin(async move {
+            match shipped.await {
+                // Perhaps it is not here either: then it is fetched first.
+                Event::Silent { .. } if fetched.await => ship_to(&door, to, head, attempt).await,
+                done => done,
+            }
+        }))
     }
 
     async fn wait_for(&self, epoch: Epoch, deadline: Instant) {
         while self.0.ballots.voting().list.epoch < epoch && Instant::now() < deadline {
             sleep_until((Instant::now() + self.0.patience.backoff.cap).min(deadline)).await;
+        }
+    }
+
+    /// Brings the cluster to this member list, by way of an epoch of both lists. Goes on with a change that
+    /// somebody else has begun, before its own.
+    pub async fn change_members(&self, seats: &[Seat]) -> Result<Arc<Roster>, StoreError> {
+        for _ in 0..CHANGES_MAX {
+            let voting = self.0.ballots.voting();
+            let roster = voting.node.roster.clone().ok_or_else(no_list)?;
+            let epoch = Epoch(roster.epoch.0.saturating_add(1));
+            let made_ms = crate::store::core::system_ms();
+            let next = if !roster.before.is_empty() {
+                self.store_all_again().await?;
+                Roster { epoch, made_ms, seats: roster.seats.clone(), before: Vec::new() }
+            } else if same_seats(&roster.seats, seats) {
+                return Ok(roster);
+            } else {
+                Roster { epoch, made_ms, seats: seats.to_vec(), before: roster.seats.clone() }
+            };
+            log::info!(epoch = epoch.0, voters = next.seats.len(), joint = !next.before.is_empty(); "member list changes");
+            self.decide_list(&roster, next).await?;
+            self.wait_for(epoch, self.deadline()).await;
+        }
+        Err(StoreError::Contended)
+    }
+
+    /// A later list in the place of the present one, unless somebody else was faster.
+    async fn decide_list(&self, present: &Roster, next: Roster) -> Result<(), StoreError> {
+        if next.members().is_none() {
+            return Err(StoreError::Mismatch("a member list names nobody, somebody twice, or too many"));
+        }
+        let (_, members) = self.members()?;
+        let write = Write::new(members, Succession { present: present.epoch, next });
+        match self.drive(&RegisterKey::members(), write, Vec::new(), self.deadline()).await {
+            WriteOutcome::Written { .. } | WriteOutcome::Kept(_) => Ok(()),
+            // The other one's list shows itself soon; the caller looks again.
+            WriteOutcome::Refused(_) => Ok(()),
+            WriteOutcome::Unknown => Err(StoreError::UnknownOutcome),
+            WriteOutcome::NoMajority => Err(StoreError::NoMajority("a majority of both lists did not answer in time")),
+        }
+    }
+
+    /// Stores every register again, in the present epoch: nothing rests on the old list alone any more.
+    async fn store_all_again(&self) -> Result<(), StoreError> {
+        let end = RegisterKey::end();
+        let mut from = Some(Bound::Included(RegisterKey::buckets().0));
+        let mut stored = 0u64;
+        while let Some(next) = from.take() {
+            let step = self.again(async || self.merged(next.clone(), &end, STORE_STEP).await).await?;
+            from = step.end.map(Bound::Excluded);
+            let keys: Vec<RegisterKey> = step.found.into_keys().collect();
+            let all = futures::stream::iter(keys)
+                .map(|key| async move { self.again(async || self.store_again(&key).await).await });
+            let mut all = std::pin::pin!(all.buffer_unordered(STORE_AT_ONCE));
+            while let Some(done) = all.next().await {
+                done?;
+                stored += 1;
+            }
+        }
+        log::info!(stored; "every register is stored again under the new member list");
+        Ok(())
+    }
+
+    async fn store_again(&self, key: &RegisterKey) -> Result<(), StoreError> {
+        let (_, members) = self.members()?;
+        match self.finish_read(key, Read::settle(members)).await {
+            Err(StoreError::NoMajority(why)) => {
+                // Perhaps the body is on its way to a new member, and not here: it is fetched first.
+                let (ballot, state) = self.read(key).await?;
+                let slot = Slot { accepted: ballot, chosen: true, state };
+                let record = Arc::new(record_of(&slot));
+                if record.blob().is_none() {
+                    return Err(StoreError::NoMajority(why));
+                }
+                log::debug!("a register is fetched before it is stored again");
+                self.learn(key, slot).await?;
+                self.ask(OpenRecord { key: key.clone(), record, permit: None }).await?;
+                let (_, members) = self.members()?;
+                self.finish_read(key, Read::settle(members)).await.map(|_| ())
+            }
+            done => done.map(|_| ()),
+        }
+    }
+
+    /// Tries for as long as only a majority is missing, within bounds.
+    async fn again<T>(&self, mut work: impl AsyncFnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let until = Instant::now() + CHANGE_PATIENCE;
+        loop {
+            match work().await {
+                Err(StoreError::NoMajority(_)) if Instant::now() < until => {
+                    sleep_until(Instant::now() + self.0.patience.backoff.cap).await;
+                }
+                done => return done,
+            }
         }
     }
 
@@ -542,6 +677,32 @@ impl Coordinator {
         }
         Ok(merged)
     }
+}
+
+/// The next member list, where the present one still holds.
+#[derive(Clone, Debug)]
+struct Succession {
+    present: Epoch,
+    next: Roster,
+}
+
+impl Intent<Value> for Succession {
+    fn decide(&self, found: Option<&Value>) -> Choice<Value> {
+        let found = match found.map(|record| &record.state) {
+            // The first list is founded, not voted on.
+            None | Some(State::Nothing) => Some(Epoch(1)),
+            Some(State::Members(list)) => Roster::decode(list).ok().map(|roster| roster.epoch),
+            Some(State::Deleted | State::Bucket | State::Object(_)) => None,
+        };
+        match found == Some(self.present) {
+            true => Choice::Put(value(State::Members(self.next.encode().into()))),
+            false => Choice::Refuse,
+        }
+    }
+}
+
+fn same_seats(a: &[Seat], b: &[Seat]) -> bool {
+    a.len() == b.len() && a.iter().all(|seat| b.contains(seat))
 }
 
 /// This node first: what it says is at hand, and the others need not repeat it.

@@ -8,13 +8,15 @@
 use super::coordinator::{Coordinator, Wish, ended};
 use super::guard::PanicGuard;
 use super::messages::*;
+use super::seats::Seats;
 use crate::base::names::RegisterName;
 use crate::base::{BodyAt, BucketName, ObjectKey, ObjectName, RegisterKey, State};
 use crate::store::listing::Folding;
 use crate::store::votes::record_of;
 use actix::prelude::*;
 use std::ops::Bound;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 /// Registers of one step of a listing.
 const STEP: usize = 256;
@@ -22,13 +24,14 @@ const STEP: usize = 256;
 /// Coordinates the requests of one HTTP worker.
 pub struct CoordinatorActor {
     coordinator: Coordinator,
+    seats: Arc<Mutex<Seats>>,
     _guard: PanicGuard,
 }
 
 impl CoordinatorActor {
     /// An actor over a coordinator of the same arbiter.
-    pub fn new(coordinator: Coordinator) -> Self {
-        CoordinatorActor { coordinator, _guard: PanicGuard::abort() }
+    pub fn new(coordinator: Coordinator, seats: Arc<Mutex<Seats>>) -> Self {
+        CoordinatorActor { coordinator, seats, _guard: PanicGuard::abort() }
     }
 
     fn run<T: 'static>(&self, work: impl AsyncFnOnce(Coordinator) -> T + 'static) -> ResponseFuture<T> {
@@ -87,7 +90,11 @@ async fn open(c: &Coordinator, at: ObjectName) -> Result<(RegisterKey, Arc<crate
     };
     // A body that is fetched from a peer is mended by what this node holds of the key.
     if record.object().is_some_and(|object| object.at == BodyAt::Blob) {
-        c.learn(&key, slot).await?;
+        match c.learn(&key, slot).await {
+            // Then it has to be here already.
+            Ok(()) | Err(StoreError::Full) => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok((key, record))
 }
@@ -228,6 +235,28 @@ impl Handler<ListBuckets> for CoordinatorActor {
                 }
             }
             Ok(found)
+        })
+    }
+}
+
+impl Handler<ChangeMembers> for CoordinatorActor {
+    type Result = ResponseFuture<Result<Roster, StoreError>>;
+    fn handle(&mut self, ChangeMembers { names }: ChangeMembers, _: &mut Context<Self>) -> Self::Result {
+        let resolved = {
+            let seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
+            let alone =
+                names.len() == 1 && seats.resolve(Instant::now(), &names).is_ok_and(|found| found == [seats.me()]);
+            let now_ms = crate::store::core::system_ms();
+            let first = if alone { seats.found_alone(Instant::now(), now_ms) } else { None };
+            (seats.resolve(Instant::now(), &names).map_err(|_| ()), first)
+        };
+        self.run(async move |c| {
+            let (resolved, first) = resolved;
+            if let Some(first) = first.filter(|_| c.roster().is_none()) {
+                c.ask(Seat { seating: Seating::Adopt(Arc::new(first)) }).await?;
+            }
+            let seats = resolved.map_err(|()| StoreError::NoMajority("a node of the new list was not heard lately"))?;
+            c.change_members(&seats).await.map(|roster| (*roster).clone())
         })
     }
 }

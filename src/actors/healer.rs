@@ -39,6 +39,18 @@ pub struct Heal {
     pub key: RegisterKey,
 }
 
+/// Asks for a blob that a record needs which this node does not hold yet. The answer says whether it is here now.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "bool")]
+pub struct FetchBody {
+    /// Its name.
+    pub body: BodyId,
+    /// Its sealed length.
+    pub sealed_len: u64,
+    /// Its digest.
+    pub digest: [u8; 32],
+}
+
 /// Counters that outlive the actor.
 #[derive(Default)]
 pub struct HealTally {
@@ -156,6 +168,25 @@ impl Handler<Heal> for Healer {
         waiting.push(tell);
         self.next(ctx);
         Box::pin(async move { told.await.unwrap_or(false) })
+    }
+}
+
+impl Handler<FetchBody> for Healer {
+    type Result = ResponseFuture<bool>;
+    fn handle(&mut self, FetchBody { body, sealed_len, digest }: FetchBody, _: &mut Context<Self>) -> Self::Result {
+        let own = Rc::clone(&self.own);
+        Box::pin(async move {
+            let _guard = PanicGuard::abort();
+            let missing = Ailment::Blob { body, sealed_len, digest };
+            for peer in &own.peers {
+                // The key is asked for only where a record is damaged.
+                match own.mend_from(peer, &RegisterKey::members(), missing).await {
+                    Ok(()) => return true,
+                    Err(error) => own.tally.failed(format!("{}: {error}", peer.name)),
+                }
+            }
+            false
+        })
     }
 }
 

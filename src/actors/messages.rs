@@ -5,12 +5,13 @@
 //! dropped upload removes its staged file. So there is no table of open transfers to leak.
 
 use crate::base::{
-    BodyId, BucketName, Condition, Incarnation, ObjectName, ObjectRecord, Permit, Record, RegisterKey, Sum,
+    BodyId, BucketName, Condition, Incarnation, NodeName, ObjectName, ObjectRecord, Permit, Record, RegisterKey, Sum,
 };
 use actix::Message;
 use bytes::Bytes;
 use std::sync::Arc;
 
+pub use crate::register::Roster;
 pub use crate::store::StoreError;
 pub use crate::store::download::Download;
 pub use crate::store::incoming::Incoming;
@@ -414,4 +415,12 @@ pub struct FindTentative {
     pub age: std::time::Duration,
     /// Most registers.
     pub limit: usize,
+}
+
+/// Brings the cluster to a member list; answered when it is in force.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Roster, StoreError>")]
+pub struct ChangeMembers {
+    /// The names of its nodes. All of them must have been heard lately.
+    pub names: Vec<NodeName>,
 }

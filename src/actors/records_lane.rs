@@ -17,7 +17,7 @@ use super::lease::{Fate, Lease, LeaseEnded, ShipBlob};
 use super::messages::{Change, ChangesAfter, ChangesIn, LoadCursor, SaveCursor, Seat, Seating, StoreError};
 use super::recipients::ask;
 use super::replica::{Own, Plan, ReplicaActor, spawn};
-use super::seats::{self, votes_at_once};
+use super::seats;
 use super::status::{LinkState, ReplicaStatus};
 use super::walk::walk;
 use super::window::{OPEN_MAX, Window};
@@ -241,6 +241,9 @@ impl RecordsLane {
         }
         self.compare.failed(Instant::now());
         self.last_error = Some(error.to_string());
+        if let Some(seats) = &own.plan.seats {
+            seats.lock().unwrap_or_else(PoisonError::into_inner).lost(peer);
+        }
         let timing = &own.plan.timing;
         if let LinkError::StoreGone(_) = error {
             log::error!(peer:% = peer, error:% = error; "replicator lost its store");
@@ -584,12 +587,9 @@ async fn beat(plan: &Plan, session: &mut Conn) -> Result<Pulse, LinkError> {
             _ => return Err(LinkError::Unfitting),
         },
     };
-    let me = plan.vitals.me.incarnation;
-    let votes = votes_at_once(me, voting.list, voting.node.state.votes, &roster);
     let (epoch, voters) = (roster.epoch.0, roster.seats.len());
-    let adopt = Seating::Adopt { roster, votes };
-    match ask(&plan.store.seat, Seat { seating: adopt }).await {
-        Ok(()) => log::info!(epoch, voters, votes; "member list taken over"),
+    match ask(&plan.store.seat, Seat { seating: Seating::Adopt(roster) }).await {
+        Ok(()) => log::info!(epoch, voters; "member list taken over"),
         // Another lane was faster.
         Err(LinkError::Store(StoreError::Mismatch(_))) => {}
         Err(error) => return Err(error),

@@ -52,7 +52,7 @@ pub struct ReplicationConfig {
 
 /// The running replication of a node. Cheap to clone.
 #[derive(Clone)]
-pub struct Replication(Arc<[Peer]>);
+pub struct Replication(Arc<[Peer]>, Option<Arc<Mutex<Seats>>>);
 
 struct Peer {
     name: NodeName,
@@ -77,6 +77,7 @@ impl Replication {
         let seats = Seats::new(seat, names, lately);
         let seats = config.votes.then(|| Arc::new(Mutex::new(seats)));
         let others = config.peers.iter().filter(|peer| peer.name != me.name);
+        let shared_seats = seats.clone();
         let peers = others.map(|PeerAddress { name, url }| {
             let plan = Arc::new(Plan {
                 peer: name.clone(),
@@ -86,7 +87,7 @@ impl Replication {
                 store: store.clone(),
                 timing: config.timing,
                 door: Door::default(),
-                seats: seats.clone(),
+                seats: shared_seats.clone(),
                 tally: Tally::default(),
             });
             let (shared, pool) = (Arc::clone(&plan), config.pool);
@@ -94,7 +95,12 @@ impl Replication {
             let first = ReplicaStatus { peer: name.to_string(), url: url.clone(), ..ReplicaStatus::default() };
             Peer { name: name.clone(), plan, keeper, last: Mutex::new((Instant::now(), first)) }
         });
-        Replication(peers.collect())
+        Replication(peers.collect(), seats)
+    }
+
+    /// How the cluster comes to its member list; none where nobody votes.
+    pub fn seats(&self) -> Option<Arc<Mutex<Seats>>> {
+        self.1.clone()
     }
 
     /// The ways to the peers' votes lanes.

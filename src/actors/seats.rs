@@ -1,12 +1,12 @@
 //! Seats: how the nodes of a cluster come to one member list. A pure struct; time is an argument.
 //!
 //! Invariants
-//! - One node alone may found a cluster, the one whose name sorts first: there are never two first lists.
-//! - It does so when it has heard all configured nodes lately, none of which has a list, and all of which
-//!   hold the same.
+//! - One node alone founds a cluster by itself: the one whose name sorts first, when all hold the same. A node that
+//!   holds what the others do not founds only when an operator says so. There are never two first lists.
+//! - It does so when it has heard all configured nodes lately, none of which has a list.
 //! - Everybody else takes over a list of a later epoch from whoever has it.
 
-use crate::base::{Incarnation, NodeName, Sum};
+use crate::base::{NodeName, Sum};
 use crate::register::{ListMark, Roster, Seat};
 use crate::wire::Pulse;
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ pub struct Seats {
     me: Seat,
     names: Vec<NodeName>,
     fresh: Duration,
-    heard: BTreeMap<NodeName, (Instant, Incarnation, ListMark, Option<Sum>)>,
+    heard: BTreeMap<NodeName, Heard>,
 }
 
 impl Seats {
@@ -43,43 +43,89 @@ impl Seats {
 
     /// A heartbeat of a peer; `own` and `root` are this node's.
     pub fn heard(&mut self, now: Instant, now_ms: u64, pulse: &Pulse, own: ListMark, root: Option<Sum>) -> Next {
-        self.heard.insert(pulse.name.clone(), (now, pulse.incarnation, pulse.list, pulse.root));
+        let seat = Seat { name: pulse.name.clone(), incarnation: pulse.incarnation };
+        self.heard.insert(pulse.name.clone(), Heard { at: now, seat, list: pulse.list, root: pulse.root });
         if pulse.list.epoch > own.epoch {
             return Next::Fetch;
         }
-        if own != ListMark::default() || self.names.first() != Some(&self.me.name) || root.is_none() {
+        if own != ListMark::default() || root.is_none() {
             return Next::Wait;
         }
-        let mut seats = vec![self.me.clone()];
-        for name in self.names.iter().filter(|name| **name != self.me.name) {
-            match self.heard.get(name) {
-                Some((at, incarnation, list, theirs))
-                    if now.saturating_duration_since(*at) <= self.fresh
-                        && *list == ListMark::default()
-                        && *theirs == root =>
-                {
-                    seats.push(Seat { name: name.clone(), incarnation: *incarnation });
-                }
-                _ => return Next::Wait,
-            }
+        let others = self.names.iter().filter(|name| **name != self.me.name);
+        let heard: Option<Vec<_>> = others.map(|name| self.lately(now, name)).collect();
+        let Some(heard) = heard.filter(|heard| heard.iter().all(|one| one.list == ListMark::default())) else {
+            return Next::Wait;
+        };
+        let first = self.names.first() == Some(&self.me.name);
+        if first && heard.iter().all(|one| one.root == root) {
+            let seats = heard.iter().map(|one| one.seat.clone()).chain([self.me.clone()]);
+            return Next::Found(Roster::founding(now_ms, seats.collect()));
         }
-        Next::Found(Roster::founding(now_ms, seats))
+        Next::Wait
+    }
+
+    /// The link to a peer is lost: what it said last counts no more.
+    pub fn lost(&mut self, name: &NodeName) {
+        self.heard.remove(name);
+    }
+
+    /// The first list of a cluster that this node begins alone, with what it holds, because an operator says so;
+    /// none unless all other configured nodes are there, without a list and empty.
+    pub fn found_alone(&self, now: Instant, now_ms: u64) -> Option<Roster> {
+        let mut others = self.names.iter().filter(|name| **name != self.me.name);
+        let empty = |one: &Heard| one.list == ListMark::default() && one.root == Some(Sum::default());
+        let alone = others.all(|name| self.lately(now, name).is_some_and(empty));
+        alone.then(|| Roster::founding(now_ms, vec![self.me.clone()]))
+    }
+
+    fn lately(&self, now: Instant, name: &NodeName) -> Option<&Heard> {
+        self.heard.get(name).filter(|one| now.saturating_duration_since(one.at) <= self.fresh)
+    }
+
+    /// This node's place.
+    pub fn me(&self) -> Seat {
+        self.me.clone()
+    }
+
+    /// The places of these nodes; the name of the first that was not heard lately otherwise.
+    pub fn resolve<'a>(&self, now: Instant, names: &'a [NodeName]) -> Result<Vec<Seat>, &'a NodeName> {
+        let seat = |name: &'a NodeName| match *name == self.me.name {
+            true => Ok(self.me.clone()),
+            false => self.lately(now, name).map(|one| one.seat.clone()).ok_or(name),
+        };
+        names.iter().map(seat).collect()
+    }
+
+    /// What a list should become because a node of it has lost its data directory, or because somebody began
+    /// to change it and did not finish. One node sees to it: the first of those that are there.
+    pub fn overdue(&self, now: Instant, roster: &Roster) -> Option<Vec<Seat>> {
+        let there = |name: &NodeName| *name == self.me.name || self.lately(now, name).is_some();
+        let first = roster.seats.iter().chain(&roster.before).map(|seat| &seat.name).filter(|name| there(name)).min();
+        if first != Some(&self.me.name) || !roster.seats_node(self.me.incarnation) {
+            return None;
+        }
+        if !roster.before.is_empty() {
+            return Some(roster.seats.clone());
+        }
+        let now_at = |seat: &Seat| self.lately(now, &seat.name).map_or(seat.clone(), |one| one.seat.clone());
+        let seats: Vec<Seat> = roster.seats.iter().map(now_at).collect();
+        (seats != roster.seats).then_some(seats)
     }
 }
 
-/// Whether a node that takes over `roster` votes in it from the start. `before` is the list that it had,
-/// `voted` whether it voted there.
-pub fn votes_at_once(me: Incarnation, before: ListMark, voted: bool, roster: &Roster) -> bool {
-    let seated = roster.seats.iter().chain(&roster.before).any(|seat| seat.incarnation == me);
-    // A founder has missed nothing. Whoever comes to a list that has a past must catch up first.
-    let founder = before == ListMark::default() && roster.epoch.0 == 1;
-    seated && voted && (founder || before != ListMark::default())
+/// What a peer said last.
+#[derive(Clone, Debug)]
+struct Heard {
+    at: Instant,
+    seat: Seat,
+    list: ListMark,
+    root: Option<Sum>,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Epoch;
+    use crate::base::{Epoch, Incarnation};
 
     const ROOT: Option<Sum> = Some(Sum(7));
     const FRESH: Duration = Duration::from_secs(1);
@@ -128,14 +174,45 @@ mod tests {
     }
 
     #[test]
-    fn only_founders_and_voters_vote_at_once() {
-        let founding = Roster::founding(0, vec![Seat { name: name(1), incarnation: Incarnation(1) }]);
-        let later = Roster { epoch: Epoch(2), ..founding.clone() };
-        let (none, some) = (ListMark::default(), ListMark { epoch: Epoch(1), digest: 1 });
-        assert!(votes_at_once(Incarnation(1), none, true, &founding));
-        assert!(!votes_at_once(Incarnation(2), none, true, &founding), "wiped since");
-        assert!(!votes_at_once(Incarnation(1), none, true, &later), "must catch up");
-        assert!(votes_at_once(Incarnation(1), some, true, &later));
-        assert!(!votes_at_once(Incarnation(1), some, false, &later));
+    fn a_node_with_data_among_empty_ones_founds_alone_when_told_to() {
+        let now = Instant::now();
+        let (none, empty) = (ListMark::default(), Some(Sum::default()));
+        let mut third = seats(3);
+        third.heard(now, 5, &pulse(1, 0, empty), none, ROOT);
+        assert_eq!(third.found_alone(now, 5), None, "2 was not heard");
+        assert_eq!(third.heard(now, 5, &pulse(2, 0, empty), none, ROOT), Next::Wait, "not by itself");
+        let roster = third.found_alone(now, 5).expect("an operator says so");
+        assert_eq!(roster.seats.iter().map(|seat| seat.incarnation.0).collect::<Vec<_>>(), [3]);
+        assert_eq!(third.found_alone(now + 2 * FRESH, 5), None);
+        third.heard(now, 5, &pulse(2, 0, ROOT), none, ROOT);
+        assert_eq!(third.found_alone(now, 5), None, "2 holds something");
+        let mut first = seats(1);
+        first.heard(now, 5, &pulse(2, 0, empty), none, empty);
+        assert_eq!(first.heard(now, 5, &pulse(3, 0, ROOT), none, empty), Next::Wait);
+    }
+
+    #[test]
+    fn who_lost_its_data_is_given_its_place_again_by_one_node() {
+        let now = Instant::now();
+        let own = ListMark { epoch: Epoch(1), digest: 1 };
+        let seat = |n| Seat { name: name(n), incarnation: Incarnation(n) };
+        let roster = Roster::founding(0, (1..=3).map(seat).collect());
+        let again = Pulse { incarnation: Incarnation(33), ..pulse(3, 0, ROOT) };
+        let (mut first, mut second) = (seats(1), seats(2));
+        for (seats, other) in [(&mut first, 2), (&mut second, 1)] {
+            seats.heard(now, 5, &pulse(other, 1, ROOT), own, ROOT);
+            assert_eq!(seats.overdue(now, &roster), None);
+            seats.heard(now, 5, &again, own, ROOT);
+        }
+        let target = first.overdue(now, &roster).expect("it is the first");
+        assert_eq!(target.iter().map(|seat| seat.incarnation.0).collect::<Vec<_>>(), [1, 2, 33]);
+        assert_eq!(second.overdue(now, &roster), None, "another sees to it");
+        assert_eq!(second.overdue(now + 2 * FRESH, &roster), None, "3 is not there any more");
+        let joint = Roster { before: roster.seats.clone(), seats: target.clone(), ..roster };
+        assert_eq!(second.overdue(now + 2 * FRESH, &joint), Some(target), "somebody began, and is away");
+        assert_eq!(first.resolve(now, &[name(1), name(9)]), Err(&name(9)));
+        assert!(first.resolve(now, &[name(1), name(2)]).is_ok());
+        first.lost(&name(2));
+        assert_eq!(first.resolve(now, &[name(1), name(2)]), Err(&name(2)));
     }
 }

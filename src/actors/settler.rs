@@ -4,8 +4,10 @@
 
 use super::coordinator::Coordinator;
 use super::messages::{FindTentative, StoreError};
+use super::seats::Seats;
 use crate::seal::random;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// A record that has been tentative for so long was left behind by its coordinator.
 const AGE: Duration = Duration::from_secs(3);
@@ -14,11 +16,21 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Most registers of one look.
 const LIMIT: usize = 256;
 
-/// Settles until the store is gone.
-pub async fn run(coordinator: Coordinator) {
+/// Settles until the store is gone, and sees to the member list: who lost its data directory gets its place
+/// again, and a change that was begun is ended.
+pub async fn run(coordinator: Coordinator, seats: Arc<Mutex<Seats>>) {
     loop {
         let jitter = Duration::from_millis(u64::from(u16::from_le_bytes(random())) % 1000);
         actix_rt::time::sleep(PAUSE + jitter).await;
+        let overdue = coordinator.roster().and_then(|roster| {
+            let seats = seats.lock().unwrap_or_else(PoisonError::into_inner);
+            seats.overdue(Instant::now(), &roster)
+        });
+        if let Some(target) = overdue
+            && let Err(error) = coordinator.change_members(&target).await
+        {
+            log::warn!(error:% = error; "the member list could not be brought up to date, tried again");
+        }
         let Ok(found) = coordinator.ask(FindTentative { age: AGE, limit: LIMIT }).await else { return };
         for key in found {
             match coordinator.settle(&key).await {

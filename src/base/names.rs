@@ -92,7 +92,7 @@ impl fmt::Display for ObjectName {
     }
 }
 
-/// The name of one register, as the index orders it: `1 | bucket` or `2 | bucket | 0 | key`.
+/// The name of one register, as the index orders it: `1 | bucket`, `2 | bucket | 0 | key`, or `3` for the member list.
 ///
 /// Bucket names hold no zero byte, so the order of objects in a bucket is the byte order of their
 /// keys, and no two names share a register.
@@ -101,6 +101,7 @@ pub struct RegisterKey(Box<[u8]>);
 
 const KIND_BUCKET: u8 = 1;
 const KIND_OBJECT: u8 = 2;
+const KIND_MEMBERS: u8 = 3;
 
 /// What a register holds, read back from its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,6 +110,8 @@ pub enum RegisterName {
     Bucket(BucketName),
     /// An object.
     Object(ObjectName),
+    /// The member list of the cluster.
+    Members,
 }
 
 impl RegisterKey {
@@ -137,7 +140,12 @@ impl RegisterKey {
 
     /// The bound after every register.
     pub fn end() -> Self {
-        RegisterKey([KIND_OBJECT + 1].into())
+        RegisterKey([KIND_MEMBERS + 1].into())
+    }
+
+    /// The register of the member list.
+    pub fn members() -> Self {
+        RegisterKey([KIND_MEMBERS].into())
     }
 
     /// The bound after the last object of `bucket`.
@@ -186,6 +194,7 @@ impl RegisterKey {
                 let key = ObjectKey::parse(std::str::from_utf8(&rest[zero + 1..]).ok()?).ok()?;
                 Some(RegisterName::Object(ObjectName { bucket, key }))
             }
+            KIND_MEMBERS if rest.is_empty() => Some(RegisterName::Members),
             _ => None,
         }
     }

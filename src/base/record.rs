@@ -23,6 +23,8 @@ pub const META_ENTRIES_MAX: usize = 128;
 pub const INLINE_BYTES_MAX: usize = 256 * 1024;
 /// Most sealed bytes of an inline body: the plaintext, a header, and a tag per smallest chunk.
 pub const INLINE_SEALED_BYTES_MAX: usize = INLINE_BYTES_MAX + 4096;
+/// Most bytes of a member list.
+pub const MEMBERS_BYTES_MAX: usize = 4096;
 /// Most bytes of an encoded record.
 pub const RECORD_BYTES_MAX: usize = INLINE_SEALED_BYTES_MAX + META_BYTES_MAX + CONTENT_TYPE_BYTES_MAX + 4096;
 
@@ -50,6 +52,8 @@ pub enum State {
     Deleted,
     /// A bucket that exists.
     Bucket,
+    /// A member list, as `register` writes it.
+    Members(Bytes),
     /// An object.
     Object(Box<ObjectRecord>),
 }
@@ -100,14 +104,14 @@ impl Record {
     pub fn object(&self) -> Option<&ObjectRecord> {
         match &self.state {
             State::Object(object) => Some(object),
-            State::Nothing | State::Deleted | State::Bucket => None,
+            State::Nothing | State::Deleted | State::Bucket | State::Members(_) => None,
         }
     }
 
     /// Whether there is something of that name: an object or a bucket.
     pub fn is_present(&self) -> bool {
         match self.state {
-            State::Object(_) | State::Bucket => true,
+            State::Object(_) | State::Bucket | State::Members(_) => true,
             State::Nothing | State::Deleted => false,
         }
     }
@@ -125,10 +129,14 @@ impl Record {
             State::Bucket => 1,
             State::Object(_) => 2,
             State::Nothing => 3,
+            State::Members(_) => 4,
         };
         w.u8(VERSION).u8(tag).u64(self.ballot.stamp.0).u64(self.ballot.node.0);
         self.lineage.write(&mut w);
         w.u64(self.written_ms);
+        if let State::Members(list) = &self.state {
+            w.bytes(list);
+        }
         if let State::Object(o) = &self.state {
             w.u64(o.len).u64(o.sealed_len).raw(&o.body.0).raw(&o.digest);
             w.raw(&o.wrap.kek.0).raw(&o.wrap.nonce).raw(&o.wrap.sealed);
@@ -160,6 +168,7 @@ impl Record {
             1 => State::Bucket,
             2 => State::Object(Box::new(decode_object(&mut r)?)),
             3 => State::Nothing,
+            4 => State::Members(Bytes::copy_from_slice(r.bytes(MEMBERS_BYTES_MAX, "member list")?)),
             _ => return Err(CodecError::Value("record state")),
         };
         r.end()?;
@@ -229,6 +238,7 @@ mod tests {
             plain(State::Deleted),
             plain(State::Bucket),
             plain(State::Nothing),
+            plain(State::Members(Bytes::from_static(b"list"))),
         ];
         for record in all {
             assert_eq!(Record::decode(&record.encode()), Ok(record));

@@ -1,8 +1,8 @@
 //! What handlers may say to the store: one recipient per message, so that this list is all of it.
 
 use crate::actors::messages::{
-    AppendUpload, BeginUpload, CreateBucket, DeleteBucket, DeleteObject, FinishUpload, ListBuckets, ListObjects,
-    OpenObject, PutSmall, ReadDownload,
+    AppendUpload, BeginUpload, ChangeMembers, CreateBucket, DeleteBucket, DeleteObject, FinishUpload, ListBuckets,
+    ListObjects, OpenObject, PutSmall, ReadDownload,
 };
 use actix::{Actor, Addr, Context, Handler, Recipient};
 
@@ -20,6 +20,8 @@ pub struct StoreLinks {
     pub(super) delete_bucket: Recipient<DeleteBucket>,
     pub(super) list_buckets: Recipient<ListBuckets>,
     pub(super) list_objects: Recipient<ListObjects>,
+    /// Where nodes decide together.
+    pub(super) change_members: Option<Recipient<ChangeMembers>>,
 }
 
 impl StoreLinks {
@@ -51,6 +53,12 @@ impl StoreLinks {
             delete_bucket: store.clone().recipient(),
             list_buckets: store.clone().recipient(),
             list_objects: store.clone().recipient(),
+            change_members: None,
         }
+    }
+
+    /// The same links, with somebody who changes the member list.
+    pub fn with_members(self, change_members: Recipient<ChangeMembers>) -> Self {
+        StoreLinks { change_members: Some(change_members), ..self }
     }
 }

@@ -1,7 +1,10 @@
 //! Liveness, readiness, metrics, status, and the description of the API.
 
 use super::errors::HttpError;
+use super::target::Query;
 use super::{Call, json};
+use crate::actors::messages::ChangeMembers;
+use crate::base::NodeName;
 use actix_web::HttpResponse;
 use actix_web::http::header::{self, HeaderValue};
 use serde::Serialize;
@@ -32,6 +35,22 @@ pub(super) fn ready(call: &Call<'_>) -> HttpResponse {
 pub(super) async fn cluster(call: &Call<'_>) -> Result<HttpResponse, HttpError> {
     let snapshot = call.worker.status.snapshot().await;
     Ok(json(&mut HttpResponse::Ok(), &snapshot))
+}
+
+/// Brings the cluster to a member list, and answers when it is in force.
+pub(super) async fn members(call: &Call<'_>) -> Result<HttpResponse, HttpError> {
+    let mut query = Query::parse(call.req.query_string())?;
+    let names = query.take("names").unwrap_or_default();
+    if !query.is_empty() || names.is_empty() {
+        return Err(HttpError::Query("the parameter is names: the nodes of the cluster, with commas between them"));
+    }
+    let parsed: Option<Vec<NodeName>> = names.split(',').map(NodeName::parse).collect();
+    let names = parsed.ok_or(HttpError::Query("names are node names, with commas between them"))?;
+    let Some(link) = &call.worker.links.change_members else {
+        return Err(HttpError::NotImplemented("a member list needs durability = majority and peers"));
+    };
+    let list = link.send(ChangeMembers { names }).await??;
+    Ok(json(&mut HttpResponse::Ok(), &list))
 }
 
 pub(super) async fn metrics(call: &Call<'_>) -> Result<HttpResponse, HttpError> {

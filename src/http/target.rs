@@ -21,6 +21,7 @@ pub(super) enum Route<'a> {
     Buckets,
     Bucket(&'a str),
     Cluster,
+    Members,
     Health,
     Ready,
     Metrics,
@@ -82,6 +83,7 @@ pub(super) const ROUTES: &[(&str, &str)] = &[
     ("/v1/buckets", Route::Buckets.allow()),
     ("/v1/buckets/{bucket}", Route::Bucket("").allow()),
     ("/v1/cluster", Route::Cluster.allow()),
+    ("/v1/cluster/members", Route::Members.allow()),
     ("/healthz", Route::Health.allow()),
     ("/readyz", Route::Ready.allow()),
     ("/metrics", Route::Metrics.allow()),
@@ -102,6 +104,7 @@ impl<'a> Route<'a> {
             return match rest {
                 "buckets" => Some(Route::Buckets),
                 "cluster" => Some(Route::Cluster),
+                "cluster/members" => Some(Route::Members),
                 _ => rest.strip_prefix("buckets/").map(Route::Bucket),
             };
         }
@@ -125,6 +128,7 @@ impl<'a> Route<'a> {
     pub(super) const fn allow(&self) -> &'static str {
         match self {
             Route::Cargar => "POST, OPTIONS",
+            Route::Members => "PUT, OPTIONS",
             Route::Eliminar(_) => "DELETE, OPTIONS",
             Route::Object { .. } => "GET, HEAD, PUT, DELETE, OPTIONS",
             Route::Bucket(_) => "PUT, DELETE, OPTIONS",
@@ -147,7 +151,9 @@ impl<'a> Route<'a> {
             Route::Object { .. } => Group::Objects,
             Route::Listing { .. } => Group::Listing,
             Route::Buckets | Route::Bucket(_) => Group::Buckets,
-            Route::Cluster | Route::Health | Route::Ready | Route::Metrics | Route::OpenApi => Group::Operations,
+            Route::Cluster | Route::Members | Route::Health | Route::Ready | Route::Metrics | Route::OpenApi => {
+                Group::Operations
+            }
         }
     }
 }

@@ -81,6 +81,7 @@ impl Running {
             let (store, tally) = (recipients.clone(), Arc::clone(&healing));
             Healer::start_in_arbiter(&arbiter.handle(), move |_| Healer::new(&me, &key, &peers, store, tally))
         };
+        let bodies = healer.clone().recipient();
         let replication = Replication::start(replicate, Arc::clone(&peer_key), recipients, &arbiter.handle());
         let names = config.cluster.peers.iter().map(|peer| peer.name.clone());
         let gate = Arc::new(PeerGate::new(vitals, peer_key, names));
@@ -110,19 +111,21 @@ impl Running {
         let as_ballots = || Arc::clone(&store) as Arc<dyn Ballots>;
         let me = store.incarnation();
         let patience = Patience::within(config.cluster.decide_timeout);
-        let coordinated = votes(&config).then(|| (as_ballots(), replication.doors(), patience));
-        if votes(&config) {
+        let coordinated = replication.seats().map(|seats| (as_ballots(), replication.doors(), seats));
+        if let Some(seats) = replication.seats() {
             let (ballots, doors) = (as_ballots(), replication.doors());
-            actix_rt::spawn(settler::run(Coordinator::new(me, ballots, store_actor.clone(), doors, patience)));
+            let coordinator = Coordinator::new(me, ballots, store_actor.clone(), doors, patience, bodies.clone());
+            actix_rt::spawn(settler::run(coordinator, seats));
         }
         let http = http::server(http_listener, &shared, move || {
             let store = new_actor();
             let links = match &coordinated {
                 None => StoreLinks::new(&store),
-                Some((ballots, doors, patience)) => {
+                Some((ballots, doors, seats)) => {
                     let (ballots, doors) = (Arc::clone(ballots), doors.clone());
-                    let coordinator = Coordinator::new(me, ballots, store.clone(), doors, *patience);
-                    StoreLinks::new(&CoordinatorActor::new(coordinator).start())
+                    let coordinator = Coordinator::new(me, ballots, store.clone(), doors, patience, bodies.clone());
+                    let actor = CoordinatorActor::new(coordinator, Arc::clone(seats)).start();
+                    StoreLinks::new(&actor).with_members(actor.recipient())
                 }
             };
             let status = Rc::new(NodeStatus { fixed: Arc::clone(&fixed), store });

@@ -65,6 +65,26 @@ impl Roster {
         self.seats.iter().chain(&self.before).find(|seat| seat.incarnation == node).map(|seat| &seat.name)
     }
 
+    /// Whether this node has a place in it.
+    pub fn seats_node(&self, node: Incarnation) -> bool {
+        self.seats.iter().chain(&self.before).any(|seat| seat.incarnation == node)
+    }
+
+    /// Its bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut w = Writer::default();
+        self.write(&mut w);
+        w.0
+    }
+
+    /// Reads its bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        let mut r = Reader(bytes);
+        let roster = Self::read(&mut r)?;
+        r.end()?;
+        Ok(roster)
+    }
+
     /// Appends its bytes.
     pub fn write(&self, w: &mut Writer) {
         w.u64(self.epoch.0).u64(self.made_ms);

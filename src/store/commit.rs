@@ -327,15 +327,15 @@ impl Committer {
         if let Some(old) = old.as_ref().filter(|old| old.record.ballot >= record.ballot) {
             if old.record.ballot == record.ballot && !old.chosen {
                 let old = Arc::clone(old);
-                batch.mark(key, &old);
-                return Ok(());
+                batch.mark(key.clone(), &old);
+                return self.adopt_chosen(batch, &key);
             }
             // Came too late: its blob, if it brought one of its own, has no owner.
             batch.dead.extend(record.blob().filter(|id| old.record.blob() != Some(*id)).map(|id| (key, id)));
             return Ok(());
         }
-        batch.store(key, old, record, true, Some(from));
-        Ok(())
+        batch.store(key.clone(), old, record, true, Some(from));
+        self.adopt_chosen(batch, &key)
     }
 
     fn write_state(&self, batch: &mut Batch, key: RegisterKey, old: Option<Arc<Held>>, state: State) -> Outcome {

@@ -125,6 +125,7 @@ impl Store {
                     tell(Finding::Damaged { name: name.to_string(), why: error.to_string() });
                 }
             },
+            (Some(RegisterName::Members), State::Members(_)) => {}
             (name, _) => {
                 sum.damaged += 1;
                 let why = "a record of another kind than its name".to_owned();

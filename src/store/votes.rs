@@ -54,17 +54,8 @@ impl Vote {
 /// How the node's part in its cluster changes.
 #[derive(Clone, Debug)]
 pub enum Seating {
-    /// A member list is taken over. `votes`: whether this node votes in it from the start.
-    Adopt {
-        /// The list.
-        roster: Arc<Roster>,
-        /// False for a node that has to catch up first.
-        votes: bool,
-    },
-    /// Ballots up to this stamp are refused: a step of joining.
-    Floor(Stamp),
-    /// This node votes from now on: the last step of joining.
-    Admit,
+    /// A member list is taken over.
+    Adopt(Arc<Roster>),
 }
 
 /// What everybody may know of the node's votes: all of it durable.
@@ -89,9 +80,7 @@ impl Voting {
 
 /// Names a member list.
 pub fn mark_of(roster: &Roster) -> ListMark {
-    let mut w = crate::base::codec::Writer::default();
-    roster.write(&mut w);
-    let digest = crate::seal::digest::digest_of(&w.0);
+    let digest = crate::seal::digest::digest_of(&roster.encode());
     let (half, _) = digest.split_first_chunk::<8>().expect("32 bytes hold 8");
     ListMark { epoch: roster.epoch, digest: u64::from_le_bytes(*half) }
 }
@@ -127,14 +116,17 @@ impl Committer {
         if let Some(state) = decision.node {
             batch.node = Some(NodeRecord { state, roster: self.roster(batch) });
         }
+        drop(acceptor);
         match decision.slot {
             Some(new) if new.accepted == slot.accepted => {
                 if let Some(held) = held.filter(|_| new.chosen) {
-                    batch.mark(key, &held);
+                    batch.mark(key.clone(), &held);
+                    self.adopt_chosen(batch, &key)?;
                 }
             }
             Some(new) => {
-                batch.store(key, held, record_of(&new), new.chosen, None);
+                batch.store(key.clone(), held, record_of(&new), new.chosen, None);
+                self.adopt_chosen(batch, &key)?;
             }
             None => {}
         }
@@ -144,7 +136,7 @@ impl Committer {
     pub(super) fn seat(&self, batch: &mut Batch, seating: Seating) -> Result<(), StoreError> {
         let mut acceptor = self.acceptor.borrow_mut();
         match seating {
-            Seating::Adopt { roster, votes } => {
+            Seating::Adopt(roster) => {
                 let known = self.roster(batch);
                 let ours = acceptor.node().epoch;
                 if known.as_ref().is_some_and(|known| *known == roster) {
@@ -154,25 +146,48 @@ impl Committer {
                     return Err(StoreError::Mismatch("a member list of an epoch that has one"));
                 }
                 let was = acceptor.node();
-                let seated =
-                    roster.seats.iter().chain(&roster.before).any(|seat| seat.incarnation == self.core.incarnation);
-                let state = NodeState { epoch: roster.epoch, votes: votes && seated, ..was };
+                if returns(self.core.incarnation, known.as_deref(), &roster) {
+                    self.forget_tentative(batch)?;
+                }
+                let state = NodeState { epoch: roster.epoch, ..was };
                 *acceptor = Acceptor::new(self.core.incarnation, state, Limits::STANDARD);
                 if roster.epoch == Epoch(1) {
                     self.first_bucket(batch, &roster)?;
                 }
                 batch.node = Some(NodeRecord { state, roster: Some(roster) });
             }
-            Seating::Floor(stamp) => {
-                let state = acceptor.raise_floor(stamp);
-                batch.node = Some(NodeRecord { state, roster: self.roster(batch) });
-            }
-            Seating::Admit => {
-                let state = acceptor.admit();
-                batch.node = Some(NodeRecord { state, roster: self.roster(batch) });
-            }
         }
         batch.bytes += NodeRecord::BYTES_MAX;
+        Ok(())
+    }
+
+    /// A member list that was chosen is taken over with the commit that says so.
+    pub(super) fn adopt_chosen(&self, batch: &mut Batch, key: &RegisterKey) -> Result<(), StoreError> {
+        if *key != RegisterKey::members() {
+            return Ok(());
+        }
+        let Some(held) = self.current(batch, key)?.filter(|held| held.chosen) else { return Ok(()) };
+        let State::Members(list) = &held.record.state else { return Ok(()) };
+        let roster = Roster::decode(list).map_err(|_| StoreError::Corrupt { what: "member list" })?;
+        if roster.epoch > self.acceptor.borrow().node().epoch {
+            self.seat(batch, Seating::Adopt(Arc::new(roster)))?;
+        }
+        Ok(())
+    }
+
+    /// What was never known to be chosen is nothing: while this node had no place others may have decided
+    /// under lower ballots than these.
+    fn forget_tentative(&self, batch: &mut Batch) -> Result<(), StoreError> {
+        if self.core.tree().root().is_none() {
+            return Err(StoreError::Mismatch("registers are still being counted"));
+        }
+        let open: Vec<RegisterKey> = self.core.tentative().keys().cloned().collect();
+        for key in open {
+            let held = self.current(batch, &key)?;
+            if held.as_ref().is_some_and(|held| !held.chosen) {
+                batch.store(key, held, record_of(&Slot::default()), true, None);
+            }
+        }
         Ok(())
     }
 
@@ -196,6 +211,12 @@ impl Committer {
             None => self.core.voting().node.roster.clone(),
         }
     }
+}
+
+/// Whether a node that knew a list without a place for it gets one. Newcomers and those who return may vote at
+/// once, since a place is only given by way of an epoch of both lists (`register::members`).
+fn returns(me: Incarnation, before: Option<&Roster>, roster: &Roster) -> bool {
+    roster.seats_node(me) && before.is_some_and(|before| !before.seats_node(me))
 }
 
 /// The record of a slot, under the slot's ballot.
