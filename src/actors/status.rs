@@ -3,6 +3,7 @@
 use super::messages::StoreStatus;
 use crate::base::budget::BudgetLevel;
 use crate::base::{ClusterId, Incarnation, NodeName};
+use crate::store::scrub_place::Run;
 use crate::wire::Refusal;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -159,9 +160,100 @@ pub struct HealingStatus {
     pub last_error: Option<String>,
 }
 
+/// What the scrubber is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScrubState {
+    /// Nothing: a setting says so.
+    #[default]
+    Off,
+    /// Between two runs.
+    Resting,
+    /// It reads.
+    Reading,
+    /// A damaged copy is being mended, or read again.
+    Mending,
+    /// It stands still: the store takes no writes, is closing, or its index is damaged.
+    Waiting,
+}
+
+/// A run of the scrubber that came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct LastScrub {
+    /// When it began, in milliseconds since 1970.
+    pub started_ms: u64,
+    /// When it ended.
+    pub ended_ms: u64,
+    /// How long ago that was.
+    pub age_s: u64,
+    /// Objects that were read.
+    pub objects: u64,
+    /// Bytes of sealed bodies.
+    pub bytes: u64,
+    /// Objects that could not be looked at.
+    pub unread: u64,
+    /// Objects that did not open.
+    pub damaged: u64,
+    /// Those of them that do now.
+    pub repaired: u64,
+}
+
+impl LastScrub {
+    /// What is shown of a run. Its age is put in when it is shown.
+    pub fn of(run: Run) -> Self {
+        LastScrub {
+            started_ms: run.begun_ms,
+            ended_ms: run.ended_ms.unwrap_or(0),
+            age_s: 0,
+            objects: run.objects,
+            bytes: run.bytes,
+            unread: run.unread,
+            damaged: run.damaged,
+            repaired: run.repaired,
+        }
+    }
+}
+
+/// How the scrubber is. The numbers are of the present run; between two, of the last one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ScrubStatus {
+    /// What it is doing.
+    pub state: ScrubState,
+    /// When the run began, in milliseconds since 1970.
+    pub started_ms: Option<u64>,
+    /// Which share of the registers it has done, 0 to 1.
+    pub position: f64,
+    /// Registers done with, tombstones and buckets included.
+    pub registers: u64,
+    /// Objects that were read.
+    pub objects: u64,
+    /// Bytes of sealed bodies.
+    pub bytes: u64,
+    /// Objects that could not be looked at.
+    pub unread: u64,
+    /// Objects that did not open.
+    pub damaged: u64,
+    /// Those of them that do now.
+    pub repaired: u64,
+    /// The last run that came to its end.
+    pub last: Option<LastScrub>,
+    /// The last thing that went wrong.
+    pub last_error: Option<String>,
+}
+
+/// The store, and how its scrubber is.
+#[derive(Clone, Debug, Serialize)]
+pub struct StoreSection {
+    /// The store.
+    #[serde(flatten)]
+    pub store: StoreStatus,
+    /// Its scrubber.
+    pub scrub: ScrubStatus,
+}
+
 /// Everything that `/v1/cluster` shows. (The parameter is there for tests of the page without a store.)
 #[derive(Clone, Debug, Serialize)]
-pub struct ClusterSnapshot<S = StoreStatus> {
+pub struct ClusterSnapshot<S = StoreSection> {
     /// This node's name.
     pub node: NodeName,
     /// Its cluster.

@@ -72,8 +72,17 @@ impl Cluster {
         Self::with_rings(&vec![0; size])
     }
 
+    /// So many nodes with some settings more, by the names of their environment variables.
+    pub fn with_settings(size: usize, more: &[(&str, &str)]) -> Self {
+        Self::with(&vec![0; size], more)
+    }
+
     /// A node for each entry, which says which ring it has.
     pub fn with_rings(rings: &[usize]) -> Self {
+        Self::with(rings, &[])
+    }
+
+    fn with(rings: &[usize], more: &[(&str, &str)]) -> Self {
         let keys: Vec<TempDir> = (0..=rings.iter().copied().max().unwrap_or(0)).map(|_| new_ring()).collect();
         let pairs = (0..rings.len()).flat_map(|a| (0..rings.len()).map(move |b| (a, b))).filter(|(a, b)| a != b);
         let relays: BTreeMap<_, _> = pairs.map(|pair| (pair, Relay::start())).collect();
@@ -83,7 +92,7 @@ impl Cluster {
                 others.map(|((_, to), relay)| format!("n{}=http://{}", to + 1, relay.address())).collect();
             let (name, peers) = (format!("n{}", at + 1), peers.join(","));
             let own = [("BOVEDA_NODE_NAME", name.as_str()), ("BOVEDA_CLUSTER_PEERS", peers.as_str())];
-            let settings: Vec<_> = SETTINGS.into_iter().chain(own).collect();
+            let settings: Vec<_> = SETTINGS.into_iter().chain(own).chain(more.iter().copied()).collect();
             Node::prepared(&settings, Some(keys[*ring].path()))
         };
         let nodes = rings.iter().enumerate().map(node).collect();
