@@ -1,6 +1,7 @@
 //! Rounds over a store on a real disk, whole and damaged.
 
 use super::*;
+use crate::base::{Incarnation, State};
 use crate::store::mend::tests::{name, put, store};
 use crate::store::scrub_place::{Place, Run};
 use crate::store::store::wait_blocking;
@@ -102,6 +103,21 @@ fn every_damage_is_found_and_nothing_is_changed() {
     std::fs::create_dir(&path).expect("makes");
     let (sum, damaged) = found();
     assert_eq!((sum.unread, damaged.len(), sum.objects), (1, 0, 3));
+}
+
+#[test]
+fn a_body_of_another_digest_is_damage_even_if_it_opens() {
+    let dir = tempfile::tempdir().expect("directory");
+    let store = store(dir.path());
+    for (name_of, len) in [("inline", 10), ("blob", 5_000)] {
+        let mut record = put(&store, name_of, &vec![7; len]);
+        record.ballot.stamp.0 += 1;
+        let State::Object(object) = &mut record.state else { panic!("an object") };
+        object.digest[0] ^= 1;
+        let learned = store.learn(vec![(key(name_of), record)], Incarnation(5)).expect("queues");
+        wait_blocking(learned).expect("is durable");
+    }
+    assert_eq!(all(&store, Part::Behind(None)).1, BTreeSet::from([key("blob"), key("inline")]));
 }
 
 #[test]
