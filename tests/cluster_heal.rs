@@ -93,7 +93,7 @@ fn without_a_good_copy_anywhere_there_is_an_error_and_no_bytes() {
     }
     cluster.get(0, "k").expect_error(500, "Corrupt");
     let healing = cluster.status(0)["healing"].clone();
-    assert_eq!(healing["unmended"], 1, "{healing}");
+    assert_eq!((&healing["unmended"], &healing["refused"]), (&1.into(), &1.into()), "{healing}");
     assert!(healing["last_error"].is_string() && healing["mended_blobs"] == 0, "{healing}");
 
     // Nor when nobody is there to ask; and what is not damaged is served all the time.
@@ -169,6 +169,8 @@ fn a_peer_that_lost_what_it_had_acknowledged_is_found_and_gets_it_again() {
             (cluster.peer(from, to)["compare"]["equal"] == true).then_some(())
         });
     }
+    let last = cluster.peer(0, 1)["compare"].clone();
+    assert_eq!((&last["last_leaves"], last["last_age_s"].as_u64() < Some(30)), (&0.into(), true), "{last}");
     // Whoever came first found it.
     let found = [0, 2].map(|at| cluster.peer(at, 1)["compare"]["differing_leaves"].as_u64());
     assert!(found.iter().any(|leaves| *leaves > Some(0)), "{found:?}");

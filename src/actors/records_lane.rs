@@ -24,6 +24,7 @@ use crate::base::{Class, NodeName};
 use crate::seal;
 use crate::wire::{Answer, Call, Pulse};
 use actix::{ActorContext, AsyncContext, Context, Recipient};
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{oneshot, watch};
@@ -373,9 +374,10 @@ impl RecordsLane {
     fn round_ended(&mut self, leaves: usize, own: &Own) {
         let tally = &own.plan.tally;
         tally.compared.fetch_add(1, Ordering::Relaxed);
-        tally.equal.store(leaves == 0, Ordering::Relaxed);
+        let count = u64::try_from(leaves).unwrap_or(u64::MAX);
+        *tally.last_round.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), count));
         if leaves > 0 {
-            tally.differing_leaves.fetch_add(u64::try_from(leaves).unwrap_or(u64::MAX), Ordering::Relaxed);
+            tally.differing_leaves.fetch_add(count, Ordering::Relaxed);
             log::warn!(peer:% = own.plan.peer, leaves; "peer differs beyond what is on its way: offered again");
         }
     }

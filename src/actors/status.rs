@@ -66,6 +66,10 @@ pub struct CompareStatus {
     pub repaired: u64,
     /// Whether the last comparison found both the same.
     pub equal: bool,
+    /// Groups of registers that it found to differ.
+    pub last_leaves: Option<u64>,
+    /// How long ago it ended.
+    pub last_age_s: Option<u64>,
 }
 
 /// How replication to one peer is.
@@ -154,6 +158,8 @@ pub struct HealingStatus {
     pub mended_records: u64,
     /// Bytes of blobs that were fetched.
     pub fetched_bytes: u64,
+    /// Copies from peers that were no good: they did not check here.
+    pub refused: u64,
     /// Tries that found no good copy at any peer.
     pub unmended: u64,
     /// Why the last of them did not.
