@@ -28,9 +28,12 @@ fn flip(file: &PathBuf, at: usize) {
 
 /// Two nodes that have one object, whose body is a file.
 fn two_with(len: usize) -> (Cluster, Vec<u8>) {
-    let cluster = Cluster::start(2);
+    one_object_on(Cluster::start(2), len)
+}
+
+fn one_object_on(cluster: Cluster, len: usize) -> (Cluster, Vec<u8>) {
     let body = Dice(len as u64).bytes(len);
-    cluster.put(1, "k", &body);
+    cluster.put(cluster.nodes.len() - 1, "k", &body);
     cluster.converged();
     (cluster, body)
 }
@@ -90,7 +93,7 @@ fn without_a_good_copy_anywhere_there_is_an_error_and_no_bytes() {
     }
     cluster.get(0, "k").expect_error(500, "Corrupt");
     let healing = cluster.status(0)["healing"].clone();
-    assert_eq!(healing["unmended"], 1, "{healing}");
+    assert_eq!((&healing["unmended"], &healing["refused"]), (&1.into(), &1.into()), "{healing}");
     assert!(healing["last_error"].is_string() && healing["mended_blobs"] == 0, "{healing}");
 
     // Nor when nobody is there to ask; and what is not damaged is served all the time.
@@ -166,6 +169,8 @@ fn a_peer_that_lost_what_it_had_acknowledged_is_found_and_gets_it_again() {
             (cluster.peer(from, to)["compare"]["equal"] == true).then_some(())
         });
     }
+    let last = cluster.peer(0, 1)["compare"].clone();
+    assert_eq!((&last["last_leaves"], last["last_age_s"].as_u64() < Some(30)), (&0.into(), true), "{last}");
     // Whoever came first found it.
     let found = [0, 2].map(|at| cluster.peer(at, 1)["compare"]["differing_leaves"].as_u64());
     assert!(found.iter().any(|leaves| *leaves > Some(0)), "{found:?}");
@@ -187,4 +192,87 @@ fn nodes_that_hold_the_same_exchange_nothing_but_heartbeats() {
     for kind in ["offers", "learns", "blobs", "hellos", "trees", "fetches"] {
         assert_eq!(after[kind], before[kind], "{kind}");
     }
+}
+
+/// Runs of the scrubber one right after the other.
+const EAGER: [(&str, &str); 1] = [("BOVEDA_SCRUB_PERIOD", "20ms")];
+
+/// What a node shows of its scrubber.
+fn scrub(cluster: &Cluster, at: usize) -> serde_json::Value {
+    cluster.status(at)["store"]["scrub"].clone()
+}
+
+#[test]
+fn the_scrubber_finds_and_mends_what_nobody_reads() {
+    for len in [SMALL_BLOB, LARGE_BLOB] {
+        let (cluster, body) = one_object_on(Cluster::with_settings(2, &EAGER), len);
+        eventually("a run over the object", || (scrub(&cluster, 0)["last"]["objects"] == 1).then_some(()));
+        assert_eq!(scrub(&cluster, 0)["last"]["damaged"], 0, "{len} bytes");
+        let file = only_blob(&cluster.nodes[0]);
+        let good = fs::read(&file).expect("a file");
+        flip(&file, good.len() - 10);
+        eventually("it to be mended", || (cluster.metric(0, "boveda_healing_mended_blobs") == 1).then_some(()));
+        assert!(fs::read(&file).expect("it is back") == good, "{len} bytes");
+        assert_eq!(cluster.nodes[0].files_in("quarantine").len(), 1, "the damaged one is kept");
+        assert_eq!(cluster.metric(0, "boveda_store_damaged_reads"), 0, "nobody else has read it");
+        assert!(cluster.get(0, "k").body == body);
+        // The run that found it counts it, and later ones find nothing.
+        let told = || cluster.nodes[0].log().matches("damaged=1 repaired=1").count();
+        eventually("the run to end", || (told() > 0).then_some(()));
+        eventually("a run that finds all right", || {
+            let last = scrub(&cluster, 0)["last"].clone();
+            (last["objects"] == 1 && last["damaged"] == 0).then_some(())
+        });
+        assert_eq!((told(), &cluster.status(0)["healing"]["unmended"]), (1, &0.into()));
+    }
+}
+
+#[test]
+fn what_nobody_has_a_good_copy_of_is_reported_and_not_repaired() {
+    let (cluster, _) = one_object_on(Cluster::with_settings(1, &EAGER), SMALL_BLOB);
+    cluster.put(0, "other", b"fine");
+    flip(&only_blob(&cluster.nodes[0]), 1_000);
+    let last = eventually("a run that has met it", || {
+        let last = scrub(&cluster, 0)["last"].clone();
+        (last["damaged"] == 1).then_some(last)
+    });
+    assert_eq!((&last["repaired"], &last["objects"]), (&0.into(), &2.into()), "{last}");
+    assert_eq!(cluster.nodes[0].files_in("quarantine").len(), 1, "kept, not removed");
+    assert!(cluster.metric(0, "boveda_healing_unmended") >= 1);
+    assert_eq!(cluster.metric(0, "boveda_store_scrub_last_damaged"), 1);
+    assert!(cluster.nodes[0].log().contains("a damaged copy could not be mended"));
+    cluster.get(0, "k").expect_error(500, "Corrupt");
+    assert_eq!(cluster.get(0, "other").body, b"fine");
+}
+
+#[test]
+fn a_restart_goes_on_where_the_scrubber_was() {
+    let slow = [("BOVEDA_SCRUB_BYTES_PER_SECOND", "64KiB"), ("BOVEDA_SCRUB_PERIOD", "20ms")];
+    let mut cluster = Cluster::with_settings(1, &slow);
+    for key in 0..100 {
+        cluster.put(0, &format!("k{key:03}"), &[7; 10_000]);
+    }
+    // A piece holds tens of them and is paid for by seconds of rest.
+    let before = eventually("a run to be under way", || {
+        let now = scrub(&cluster, 0);
+        (now["state"] == "reading" && now["objects"].as_u64() >= Some(20)).then_some(now)
+    });
+    assert!(before["position"].as_f64().is_some_and(|share| share > 0.1 && share < 1.0), "{before}");
+    assert!(cluster.nodes[0].stop().success());
+    cluster.begin(0);
+    let after = eventually("the scrubber", || {
+        let now = scrub(&cluster, 0);
+        (now["state"] == "reading").then_some(now)
+    });
+    assert_eq!(after["started_ms"], before["started_ms"], "the same run: {after}");
+    assert!(after["objects"].as_u64() >= before["objects"].as_u64(), "{before} {after}");
+}
+
+#[test]
+fn a_scrubber_that_is_switched_off_reads_nothing() {
+    let settings = [EAGER[0], ("BOVEDA_SCRUB_ENABLED", "false")];
+    let (cluster, _) = one_object_on(Cluster::with_settings(1, &settings), SMALL_BLOB);
+    let scrub = scrub(&cluster, 0);
+    assert_eq!((&scrub["state"], &scrub["started_ms"]), (&"off".into(), &serde_json::Value::Null), "{scrub}");
+    assert!(!cluster.nodes[0].data().join("scrub").exists());
 }

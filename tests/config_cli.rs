@@ -32,7 +32,7 @@ fn version_and_help() {
     assert_eq!((version.code, version.out.trim()), (0, concat!("boveda ", env!("CARGO_PKG_VERSION"))));
     let help = boveda(dir.path(), &["--help"], &[]);
     assert_eq!(help.code, 0);
-    for word in ["serve", "demo", "key", "verify", "config", "Exit codes"] {
+    for word in ["serve", "demo", "key", "status", "verify", "config", "Exit codes"] {
         assert!(help.out.contains(word), "{word} is not in\n{}", help.out);
     }
     let serve = boveda(dir.path(), &["serve", "--help"], &[]);

@@ -16,7 +16,7 @@ use super::messages::{Ailment, AppendIncoming, BeginIncoming, Diagnose, FinishIn
 use super::recipients::{StoreRecipients, ask};
 use super::replication::PeerAddress;
 use super::status::HealingStatus;
-use crate::base::{Ballot, BodyId, NodeName, Record, RegisterKey};
+use crate::base::{Ballot, BodyId, Class, NodeName, Record, RegisterKey};
 use crate::seal::session::PeerKey;
 use crate::wire::{Answer, Call, PULL_BYTES_MAX, Pull};
 use actix::fut::wrap_future;
@@ -58,6 +58,7 @@ pub struct HealTally {
     mended_blobs: AtomicU64,
     mended_records: AtomicU64,
     fetched_bytes: AtomicU64,
+    refused: AtomicU64,
     unmended: AtomicU64,
     last_error: Mutex<Option<String>>,
 }
@@ -71,6 +72,7 @@ impl HealTally {
             mended_blobs: read(&self.mended_blobs),
             mended_records: read(&self.mended_records),
             fetched_bytes: read(&self.fetched_bytes),
+            refused: read(&self.refused),
             unmended: read(&self.unmended),
             last_error: self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
@@ -213,6 +215,9 @@ impl Own {
                     return true;
                 }
                 Err(error) => {
+                    if error.class() == Class::Invalid {
+                        self.tally.refused.fetch_add(1, Ordering::Relaxed);
+                    }
                     log::warn!(peer:% = peer.name, error:% = error; "no good copy from this peer");
                     self.tally.failed(format!("{}: {error}", peer.name));
                 }

@@ -17,6 +17,8 @@ pub use crate::store::download::Download;
 pub use crate::store::incoming::Incoming;
 pub use crate::store::mend::Ailment;
 pub use crate::store::outgoing::Outgoing;
+pub use crate::store::scrub::{Part, Round, Seen};
+pub use crate::store::scrub_place::Place;
 pub use crate::store::status::StoreStatus;
 pub use crate::store::tree::LEAVES_PER_BRANCH;
 pub use crate::store::types::{Change, ListPage, NewObject, ObjectInfo, Offer, Want, Written};
@@ -424,3 +426,25 @@ pub struct ChangeMembers {
     /// The names of its nodes. All of them must have been heard lately.
     pub names: Vec<NodeName>,
 }
+
+// ---- said by the scrubber ----
+
+/// Reads on in a round, or begins one; the round comes back with what was seen.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(Round, Seen), StoreError>")]
+pub struct Scrutinize {
+    /// Which part of the store.
+    pub part: Part,
+    /// The round over it, if it has begun.
+    pub round: Option<Round>,
+}
+
+/// How far the scrubber had come when that was kept last.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Place, StoreError>")]
+pub struct LoadScrubPlace;
+
+/// Keeps how far the scrubber has come. Answered once durable; one at a time.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), StoreError>")]
+pub struct SaveScrubPlace(pub Place);

@@ -13,6 +13,7 @@
 //! | `window` `lease` | what is in flight to a peer; one blob on its way |
 //! | `compare` `walk` | finding what a peer lost although it had acknowledged it |
 //! | `healer` | good copies from peers of what is damaged here |
+//! | `scrub` `scrubber` | reading everything again and again: decided, and carried out |
 //! | `conn` `connector` | a session with a peer, and its sockets |
 //! | `gate` `answering` | the same session seen from the listener |
 //! | `status` | the snapshot that everybody shows |
@@ -37,6 +38,8 @@ pub mod recipients;
 mod records_lane;
 pub mod replica;
 pub mod replication;
+pub mod scrub;
+pub mod scrubber;
 pub mod seats;
 pub mod settler;
 pub mod status;

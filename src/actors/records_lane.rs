@@ -378,9 +378,10 @@ impl RecordsLane {
     fn round_ended(&mut self, leaves: usize, own: &Own) {
         let tally = &own.plan.tally;
         tally.compared.fetch_add(1, Ordering::Relaxed);
-        tally.equal.store(leaves == 0, Ordering::Relaxed);
+        let count = u64::try_from(leaves).unwrap_or(u64::MAX);
+        *tally.last_round.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), count));
         if leaves > 0 {
-            tally.differing_leaves.fetch_add(u64::try_from(leaves).unwrap_or(u64::MAX), Ordering::Relaxed);
+            tally.differing_leaves.fetch_add(count, Ordering::Relaxed);
             log::warn!(peer:% = own.plan.peer, leaves; "peer differs beyond what is on its way: offered again");
         }
     }

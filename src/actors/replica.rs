@@ -29,7 +29,7 @@ use actix::{
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// The lane that carries records, heartbeats and the cursor; all others carry blobs.
@@ -142,8 +142,8 @@ pub struct Tally {
     pub doubted: AtomicU64,
     /// Of these, what the peer lacked and has now.
     pub repaired: AtomicU64,
-    /// Whether the last comparison found both the same.
-    pub equal: AtomicBool,
+    /// When the last comparison came to its end, and how many leaves differed then.
+    pub last_round: Mutex<Option<(Instant, u64)>>,
     /// What was sent.
     pub sent: Counts,
     lives: AtomicU64,
@@ -163,12 +163,15 @@ impl Tally {
         status.in_flight_bytes = read(&self.in_flight_bytes);
         status.shipped_bytes = read(&self.shipped_bytes);
         status.shipped_records = read(&self.shipped_records);
+        let last = *self.last_round.lock().unwrap_or_else(PoisonError::into_inner);
         status.compare = CompareStatus {
             rounds: read(&self.compared),
             differing_leaves: read(&self.differing_leaves),
             offered: read(&self.doubted),
             repaired: read(&self.repaired),
-            equal: self.equal.load(Ordering::Relaxed),
+            equal: last.is_some_and(|(_, leaves)| leaves == 0),
+            last_leaves: last.map(|(_, leaves)| leaves),
+            last_age_s: last.map(|(at, _)| at.elapsed().as_secs()),
         };
         status.sent = self.sent.read();
     }

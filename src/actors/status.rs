@@ -4,6 +4,7 @@ use super::messages::StoreStatus;
 use crate::base::budget::BudgetLevel;
 use crate::base::{ClusterId, Incarnation, NodeName, Stamp};
 use crate::register::{ListMark, Roster};
+use crate::store::scrub_place::Run;
 use crate::store::votes::Voting;
 use crate::wire::Refusal;
 use serde::Serialize;
@@ -71,6 +72,10 @@ pub struct CompareStatus {
     pub repaired: u64,
     /// Whether the last comparison found both the same.
     pub equal: bool,
+    /// Groups of registers that it found to differ.
+    pub last_leaves: Option<u64>,
+    /// How long ago it ended.
+    pub last_age_s: Option<u64>,
 }
 
 /// How replication to one peer is.
@@ -159,15 +164,108 @@ pub struct HealingStatus {
     pub mended_records: u64,
     /// Bytes of blobs that were fetched.
     pub fetched_bytes: u64,
+    /// Copies from peers that were no good: they did not check here.
+    pub refused: u64,
     /// Tries that found no good copy at any peer.
     pub unmended: u64,
     /// Why the last of them did not.
     pub last_error: Option<String>,
 }
 
+/// What the scrubber is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScrubState {
+    /// Nothing: a setting says so.
+    #[default]
+    Off,
+    /// Between two runs.
+    Resting,
+    /// It reads.
+    Reading,
+    /// A damaged copy is being mended, or read again.
+    Mending,
+    /// It stands still: the store takes no writes, is closing, or its index is damaged.
+    Waiting,
+}
+
+/// A run of the scrubber that came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct LastScrub {
+    /// When it began, in milliseconds since 1970.
+    pub started_ms: u64,
+    /// When it ended.
+    pub ended_ms: u64,
+    /// How long ago that was.
+    pub age_s: u64,
+    /// Objects that were read.
+    pub objects: u64,
+    /// Bytes of sealed bodies.
+    pub bytes: u64,
+    /// Objects that could not be looked at.
+    pub unread: u64,
+    /// Objects that did not open.
+    pub damaged: u64,
+    /// Those of them that do now.
+    pub repaired: u64,
+}
+
+impl LastScrub {
+    /// What is shown of a run. Its age is put in when it is shown.
+    pub fn of(run: Run) -> Self {
+        LastScrub {
+            started_ms: run.begun_ms,
+            ended_ms: run.ended_ms.unwrap_or(0),
+            age_s: 0,
+            objects: run.objects,
+            bytes: run.bytes,
+            unread: run.unread,
+            damaged: run.damaged,
+            repaired: run.repaired,
+        }
+    }
+}
+
+/// How the scrubber is. The numbers are of the present run; between two, of the last one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ScrubStatus {
+    /// What it is doing.
+    pub state: ScrubState,
+    /// When the run began, in milliseconds since 1970.
+    pub started_ms: Option<u64>,
+    /// Which share of the registers it has done, 0 to 1.
+    pub position: f64,
+    /// Registers done with, tombstones and buckets included.
+    pub registers: u64,
+    /// Objects that were read.
+    pub objects: u64,
+    /// Bytes of sealed bodies.
+    pub bytes: u64,
+    /// Objects that could not be looked at.
+    pub unread: u64,
+    /// Objects that did not open.
+    pub damaged: u64,
+    /// Those of them that do now.
+    pub repaired: u64,
+    /// The last run that came to its end.
+    pub last: Option<LastScrub>,
+    /// The last thing that went wrong.
+    pub last_error: Option<String>,
+}
+
+/// The store, and how its scrubber is.
+#[derive(Clone, Debug, Serialize)]
+pub struct StoreSection {
+    /// The store.
+    #[serde(flatten)]
+    pub store: StoreStatus,
+    /// Its scrubber.
+    pub scrub: ScrubStatus,
+}
+
 /// Everything that `/v1/cluster` shows. (The parameter is there for tests of the page without a store.)
 #[derive(Clone, Debug, Serialize)]
-pub struct ClusterSnapshot<S = StoreStatus> {
+pub struct ClusterSnapshot<S = StoreSection> {
     /// This node's name.
     pub node: NodeName,
     /// Its cluster.

@@ -526,3 +526,28 @@ impl Handler<SaveCursor> for StoreActor {
         Box::pin(async move { wait(answer).await.map(|_| ()) })
     }
 }
+
+impl Handler<Scrutinize> for StoreActor {
+    type Result = ResponseFuture<Result<(Round, Seen), StoreError>>;
+    fn handle(&mut self, msg: Scrutinize, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |store| {
+            let mut round = msg.round.unwrap_or_else(|| store.scrub(msg.part));
+            let seen = round.read()?;
+            Ok((round, seen))
+        })
+    }
+}
+
+impl Handler<LoadScrubPlace> for StoreActor {
+    type Result = ResponseFuture<Result<Place, StoreError>>;
+    fn handle(&mut self, _: LoadScrubPlace, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(|store| store.load_scrub_place())
+    }
+}
+
+impl Handler<SaveScrubPlace> for StoreActor {
+    type Result = ResponseFuture<Result<(), StoreError>>;
+    fn handle(&mut self, SaveScrubPlace(place): SaveScrubPlace, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |store| store.save_scrub_place(&place))
+    }
+}

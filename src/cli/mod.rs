@@ -16,6 +16,8 @@ mod exit;
 mod key;
 mod serve;
 mod settings;
+mod status;
+mod status_text;
 mod verify;
 
 pub use exit::Exit;
@@ -40,6 +42,7 @@ enum Command {
     /// Make and list encryption keys
     #[command(subcommand)]
     Key(key::Key),
+    Status(status::Status),
     Verify(verify::Verify),
     /// Look at the configuration
     #[command(subcommand)]
@@ -69,6 +72,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: impl IntoIterator<Item
         Command::Serve(serve) => serve.run(&env),
         Command::Demo(demo) => demo.run(&env),
         Command::Key(key) => key.run(&env),
+        Command::Status(status) => status.run(),
         Command::Verify(verify) => verify.run(&env),
         Command::Config(ConfigCommand::Check(check)) => check.run(&env),
     }

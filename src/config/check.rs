@@ -111,7 +111,7 @@ fn refuse(loaded: &Loaded, keys: &[&str], why: String) -> ConfigError {
 }
 
 fn ranges(loaded: &Loaded) -> Result<(), ConfigError> {
-    let Config { node, http, peer, cluster: _, store, memory } = &loaded.config;
+    let Config { node, http, peer, cluster: _, store, scrub, memory } = &loaded.config;
     let count = |n: usize| Amount::Count(u64::try_from(n).unwrap_or(u64::MAX));
     let bytes = Amount::Bytes;
     let millis = |d: Duration| Amount::Millis(u64::try_from(d.as_millis()).unwrap_or(u64::MAX));
@@ -141,6 +141,8 @@ fn ranges(loaded: &Loaded) -> Result<(), ConfigError> {
         ("store.orphan_grace", millis(store.orphan_grace), 0, 30 * 24 * HOUR),
         ("store.checkpoint_interval", millis(store.checkpoint_interval), 10, HOUR),
         ("store.checkpoint_bytes", bytes(store.checkpoint_bytes), 4 * KIB, 4 * GIB),
+        ("scrub.period", millis(scrub.period), 10, 366 * 24 * HOUR),
+        ("scrub.bytes_per_second", bytes(scrub.bytes_per_second), 4 * KIB, TIB),
         ("memory.ceiling", bytes(memory.ceiling.unwrap_or(GIB)), 32 * MIB, 64 * TIB),
     ];
     for (key, amount, min, max) in rules {

@@ -20,4 +20,4 @@ pub use error::{ConfigError, Origin};
 pub use layers::{Flag, Loaded, load};
 pub use memory::{Ceiling, MemoryPlan};
 pub use peers::{Durability, PeerEntry, PeerUrl};
-pub use sections::{ClusterConfig, Config, HttpConfig, MemoryConfig, NodeConfig, PeerConfig, StoreConfig};
+pub use sections::{ClusterConfig, Config, HttpConfig, MemoryConfig, NodeConfig, PeerConfig, ScrubConfig, StoreConfig};

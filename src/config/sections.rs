@@ -27,6 +27,8 @@ pub struct Config {
     pub cluster: ClusterConfig,
     /// The store on disk.
     pub store: StoreConfig,
+    /// Reading all of it again and again.
+    pub scrub: ScrubConfig,
     /// How much memory it may take.
     pub memory: MemoryConfig,
 }
@@ -231,6 +233,26 @@ impl Default for StoreConfig {
             checkpoint_interval: Duration::from_secs(30),
             checkpoint_bytes: 32 << 20,
         }
+    }
+}
+
+/// `[scrub]`: reading everything that lies on the disk, to find damage before a reader does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ScrubConfig {
+    /// Whether it is done at all.
+    pub enabled: bool,
+    /// Time from the beginning of one run to that of the next.
+    #[serde(with = "period")]
+    pub period: Duration,
+    /// Most bytes read in a second.
+    #[serde(with = "size")]
+    pub bytes_per_second: u64,
+}
+
+impl Default for ScrubConfig {
+    fn default() -> Self {
+        ScrubConfig { enabled: true, period: Duration::from_secs(7 * 24 * 3600), bytes_per_second: 32 << 20 }
     }
 }
 

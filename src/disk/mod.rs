@@ -63,6 +63,8 @@ pub trait DiskFile: Send + Sync + Debug {
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
     }
+    /// Lets the system forget what it remembers of these bytes, so that the next read asks the disk. A hint.
+    fn forget(&self, _offset: u64, _len: u64) {}
     /// Cuts the file, or extends it with zeros.
     fn set_len(&self, len: u64) -> io::Result<()>;
 }

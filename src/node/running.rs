@@ -11,6 +11,8 @@ use crate::actors::messages::DrainStore;
 use crate::actors::recipients::StoreRecipients;
 use crate::actors::replica::Timing;
 use crate::actors::replication::{PeerAddress, Replication, ReplicationConfig};
+use crate::actors::scrub::Pace;
+use crate::actors::scrubber::{ScrubTally, Scrubber, StopScrub};
 use crate::actors::settler;
 use crate::actors::status::KeyGeneration;
 use crate::actors::store_actor::{StoreActor, abort};
@@ -45,6 +47,7 @@ pub struct Running {
     http: ServerHandle,
     peers: ServerHandle,
     replication: Replication,
+    scrubber: Addr<Scrubber>,
     arbiter: Arbiter,
     store_actor: Addr<StoreActor>,
     store: Arc<Store>,
@@ -82,6 +85,13 @@ impl Running {
             Healer::start_in_arbiter(&arbiter.handle(), move |_| Healer::new(&me, &key, &peers, store, tally))
         };
         let bodies = healer.clone().recipient();
+        let scrubbing = Arc::new(ScrubTally::default());
+        let scrubber = {
+            let scrub = &config.scrub;
+            let pace = Pace { enabled: scrub.enabled, period: scrub.period, bytes_per_second: scrub.bytes_per_second };
+            let (store, healer, tally) = (store_actor.clone(), healer.clone().recipient(), Arc::clone(&scrubbing));
+            Scrubber::start_in_arbiter(&arbiter.handle(), move |_| Scrubber::new(pace, &store, healer, tally))
+        };
         let replication = Replication::start(replicate, Arc::clone(&peer_key), recipients, &arbiter.handle());
         let names = config.cluster.peers.iter().map(|peer| peer.name.clone());
         let gate = Arc::new(PeerGate::new(vitals, peer_key, names));
@@ -93,6 +103,7 @@ impl Running {
             key_generations: generations(&ring),
             replication: replication.clone(),
             healing,
+            scrubbing,
             gate: Arc::clone(&gate),
         });
 
@@ -158,6 +169,7 @@ impl Running {
             http: http_handle,
             peers: peers_handle,
             replication,
+            scrubber,
             arbiter,
             store_actor,
             store,
@@ -179,6 +191,8 @@ impl Running {
     /// Ends the node in order; everything answered is durable when this returns.
     pub async fn stop(self) -> Result<(), NodeError> {
         self.readiness.missing("draining", "the node is stopping");
+        // It ends first: what it reads from now on, open requests would wait for.
+        self.scrubber.send(StopScrub).await.map_err(|_| NodeError::NoActor)?;
         actix_rt::time::sleep(self.config.http.ready_grace).await;
         self.http.stop(true).await;
         self.replication.drain().await;

@@ -4,7 +4,8 @@ use crate::actors::gate::PeerGate;
 use crate::actors::healer::HealTally;
 use crate::actors::messages::ObserveStore;
 use crate::actors::replication::Replication;
-use crate::actors::status::{ClusterSnapshot, KeyGeneration, VotingStatus};
+use crate::actors::scrubber::ScrubTally;
+use crate::actors::status::{ClusterSnapshot, KeyGeneration, StoreSection, VotingStatus};
 use crate::actors::store_actor::StoreActor;
 use crate::base::{ClusterId, Incarnation, NodeName};
 use crate::http::StatusSource;
@@ -22,6 +23,7 @@ pub(super) struct Fixed {
     pub key_generations: Vec<KeyGeneration>,
     pub replication: Replication,
     pub healing: Arc<HealTally>,
+    pub scrubbing: Arc<ScrubTally>,
     pub gate: Arc<PeerGate>,
 }
 
@@ -47,7 +49,7 @@ impl StatusSource for NodeStatus {
                 durability: fixed.durability.to_owned(),
                 voting: VotingStatus::of(&fixed.gate.vitals().ballots.voting()),
                 key_generations: fixed.key_generations.clone(),
-                store,
+                store: StoreSection { scrub: fixed.scrubbing.read(store.records + store.overlay_records), store },
                 healing: fixed.healing.read(),
                 peers,
                 gate: fixed.gate.status(),

@@ -214,7 +214,12 @@ fn inline_of(object: &ObjectRecord) -> &[u8] {
 }
 
 /// Opens consecutive sealed chunks where they lie; the answer shares their memory.
-fn open_chunks(opener: &BodyOpener, first: u64, stride: usize, mut sealed: Vec<u8>) -> Result<Vec<Bytes>, StoreError> {
+pub(super) fn open_chunks(
+    opener: &BodyOpener,
+    first: u64,
+    stride: usize,
+    mut sealed: Vec<u8>,
+) -> Result<Vec<Bytes>, StoreError> {
     const DAMAGED: StoreError = StoreError::Corrupt { what: "object body" };
     let mut ranges = Vec::with_capacity(sealed.len() / stride + 1);
     let mut at = 0;

@@ -70,7 +70,8 @@ impl Core {
         Ok((!opens).then_some(record))
     }
 
-    fn opens(&self, object: &ObjectRecord, sealed: &[u8]) -> bool {
+    /// Whether a body in a record opens, and is as long as the record says.
+    pub(super) fn opens(&self, object: &ObjectRecord, sealed: &[u8]) -> bool {
         let opener = BodyOpener::new(&self.ring, self.cluster, object.body, &object.wrap, sealed);
         let plain = opener.ok().and_then(|opener| open_whole(&opener, sealed).ok());
         plain.is_some_and(|plain| plain.len() as u64 == object.len)
@@ -140,4 +141,4 @@ fn checks(file: &dyn crate::disk::DiskFile, sealed_len: u64, digest: &[u8; 32]) 
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

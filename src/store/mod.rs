@@ -10,6 +10,7 @@
 //! | `feed` `incoming` `outgoing` | what peers are told and take |
 //! | `tree` | sums that two nodes compare |
 //! | `mend` | what is damaged here, and taking a peer's good copy of it |
+//! | `scrub` `scrub_place` | reading everything a piece at a time, and how far that has come |
 //! | `listing` `status` `verify` | pages of names, figures, a check of everything |
 //! | `store` | the handle and its threads |
 
@@ -30,6 +31,8 @@ pub mod open;
 pub mod outgoing;
 pub mod overlay;
 pub mod pages;
+pub mod scrub;
+pub mod scrub_place;
 pub mod status;
 // The store room's handle is the store.
 #[allow(clippy::module_inception)]

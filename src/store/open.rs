@@ -47,7 +47,7 @@ pub fn open(
     let identity = if first_start {
         first_start_of(disk.as_ref(), dir, &ring, cluster, &options)?
     } else {
-        let sealed = read_small(disk.as_ref(), &identity_path)?;
+        let sealed = read_small(disk.as_ref(), &identity_path, "identity of the data directory")?;
         Identity::open(&ring, &sealed)?
     };
     if identity.cluster != cluster {
@@ -193,12 +193,13 @@ fn is_named(path: &Path, names: &[&str]) -> bool {
     path.file_name().and_then(|n| n.to_str()).is_some_and(|name| names.contains(&name))
 }
 
-fn read_small(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>, StoreError> {
+/// The bytes of a small file; `what` names it when it is none.
+pub(super) fn read_small(disk: &dyn Disk, path: &Path, what: &'static str) -> Result<Vec<u8>, StoreError> {
     let fail = |op: &'static str, path: PathBuf| move |source| StoreError::Disk { op, path, source };
     let file = disk.open(path).map_err(fail("open", path.to_owned()))?;
     let len = file.len().map_err(fail("measure", path.to_owned()))?;
     if len > identity::BYTES_MAX {
-        return Err(StoreError::Corrupt { what: "identity of the data directory" });
+        return Err(StoreError::Corrupt { what });
     }
     let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
     file.read_at(0, &mut bytes).map_err(fail("read", path.to_owned()))?;

@@ -75,7 +75,7 @@ impl Cluster {
 
     /// So many nodes that decide together, once they have come to a member list.
     pub fn voting(size: usize) -> Self {
-        let cluster = Self::with("majority", &vec![0; size]);
+        let cluster = Self::with("majority", &vec![0; size], &[]);
         (0..size).for_each(|at| cluster.formed(at));
         cluster
     }
@@ -89,12 +89,17 @@ impl Cluster {
         });
     }
 
-    /// A node for each entry, which says which ring it has.
-    pub fn with_rings(rings: &[usize]) -> Self {
-        Self::with("local", rings)
+    /// So many nodes with some settings more, by the names of their environment variables.
+    pub fn with_settings(size: usize, more: &[(&str, &str)]) -> Self {
+        Self::with("local", &vec![0; size], more)
     }
 
-    fn with(durability: &str, rings: &[usize]) -> Self {
+    /// A node for each entry, which says which ring it has.
+    pub fn with_rings(rings: &[usize]) -> Self {
+        Self::with("local", rings, &[])
+    }
+
+    fn with(durability: &str, rings: &[usize], more: &[(&str, &str)]) -> Self {
         let keys: Vec<TempDir> = (0..=rings.iter().copied().max().unwrap_or(0)).map(|_| new_ring()).collect();
         let pairs = (0..rings.len()).flat_map(|a| (0..rings.len()).map(move |b| (a, b))).filter(|(a, b)| a != b);
         let relays: BTreeMap<_, _> = pairs.map(|pair| (pair, Relay::start())).collect();
@@ -108,7 +113,7 @@ impl Cluster {
                 ("BOVEDA_CLUSTER_PEERS", peers.as_str()),
                 ("BOVEDA_CLUSTER_DURABILITY", durability),
             ];
-            let settings: Vec<_> = SETTINGS.into_iter().chain(own).collect();
+            let settings: Vec<_> = SETTINGS.into_iter().chain(own).chain(more.iter().copied()).collect();
             Node::prepared(&settings, Some(keys[*ring].path()))
         };
         let nodes = rings.iter().enumerate().map(node).collect();

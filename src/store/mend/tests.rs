@@ -11,19 +11,19 @@ use std::path::Path;
 
 const INLINE_MAX: usize = 1000;
 
-fn store(dir: &Path) -> Arc<Store> {
+pub(in crate::store) fn store(dir: &Path) -> Arc<Store> {
     let ring = Arc::new(Keyring::new(vec![(1, Secret::new([9; 32]))]).expect("ring"));
     let options = Options { inline_max: INLINE_MAX, log_bytes: 1 << 20, reserve_bytes: 0, ..Options::default() };
     let (store, clockwork) = open(Arc::new(RealDisk), dir, ring, None, options).expect("opens");
     store.start(clockwork, || std::process::abort()).expect("starts")
 }
 
-fn name(key: &str) -> ObjectName {
+pub(in crate::store) fn name(key: &str) -> ObjectName {
     ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse(key).expect("key") }
 }
 
 /// Writes an object and returns its record.
-fn put(store: &Arc<Store>, key: &str, body: &[u8]) -> Record {
+pub(in crate::store) fn put(store: &Arc<Store>, key: &str, body: &[u8]) -> Record {
     let body = Bytes::copy_from_slice(body);
     let answer = if body.len() <= INLINE_MAX {
         let sealed = store.seal_small(NewObject::default(), &[body]).expect("seals");

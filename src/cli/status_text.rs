@@ -1,0 +1,232 @@
+//! The status of a node as a page for people.
+//!
+//! Invariants
+//! - What the node did not say is shown as `-`: an older or a newer release is no error.
+//! - What wants attention stands last, each in a line with what to do about it.
+
+use serde_json::Value;
+use std::fmt::Write;
+
+const KIB: u64 = 1024;
+
+/// The page.
+pub fn page(status: &Value) -> String {
+    let mut out = String::new();
+    let mut line = |name: &str, text: String| {
+        let _ = writeln!(out, "{name:<11} {text}");
+    };
+    line("cluster", format!("{}, durability {}", text(status, "/cluster"), text(status, "/durability")));
+    let (node, life) = (text(status, "/node"), text(status, "/incarnation"));
+    line("node", format!("{node}, incarnation {life}, version {}", text(status, "/version")));
+    let disk = |name: &str| size(status, &format!("/store/{name}"));
+    line("disk", format!("{} free of {}, reserve {}", disk("disk/free"), disk("disk/total"), disk("reserve_bytes")));
+    let store = |name: &str| count(status, &format!("/store/{name}"));
+    line("store", format!("{} records, {} buckets, change {}", store("records"), store("buckets"), store("head")));
+    line("scrub", scrub(status));
+    if let Some(last) = status.pointer("/store/scrub/last").filter(|last| last.is_object()) {
+        line("", format!("last run ended {} ago: {}", age(last, "/age_s"), run(last)));
+    }
+    let healing = |name: &str| count(status, &format!("/healing/{name}"));
+    line(
+        "healing",
+        format!(
+            "{} blobs and {} records mended, {} copies of peers refused, {} not mended, {} in quarantine",
+            healing("mended_blobs"),
+            healing("mended_records"),
+            healing("refused"),
+            healing("unmended"),
+            store("quarantined"),
+        ),
+    );
+    for key in list(status, "/key_generations") {
+        let role = if flag(key, "/active") { "seals and opens" } else { "opens" };
+        line("key", format!("generation {}  id {}  {role}", count(key, "/number"), text(key, "/id")));
+    }
+    let mut peers: Vec<&Value> = list(status, "/peers").collect();
+    peers.sort_by_key(|peer| !is_up(peer));
+    if !peers.is_empty() {
+        out.push('\n');
+        table(&mut out, &peers);
+    }
+    let wanted = attention(status, &peers);
+    if !wanted.is_empty() {
+        out.push('\n');
+        out.extend(wanted.into_iter().map(|text| format!("! {text}\n")));
+    }
+    out
+}
+
+fn scrub(status: &Value) -> String {
+    let Some(scrub) = status.pointer("/store/scrub").filter(|scrub| scrub.is_object()) else { return "-".to_owned() };
+    let state = text(scrub, "/state");
+    if scrub.get("started_ms").is_none_or(Value::is_null) {
+        return state;
+    }
+    let done = scrub.get("position").and_then(Value::as_f64).unwrap_or(0.0) * 100.0;
+    format!("{state}, {done:.0} % done: {}", run(scrub))
+}
+
+/// What a run of the scrubber has come to.
+fn run(run: &Value) -> String {
+    let number = |name: &str| count(run, name);
+    format!(
+        "{} objects, {} read, {} damaged, {} repaired",
+        number("/objects"),
+        size(run, "/bytes"),
+        number("/damaged"),
+        number("/repaired")
+    )
+}
+
+fn table(out: &mut String, peers: &[&Value]) {
+    let mut rows = vec![["peer", "link", "behind", "oldest", "heartbeat", "free", "compared"].map(str::to_owned)];
+    rows.extend(peers.iter().map(|peer| {
+        [
+            text(peer, "/peer"),
+            text(peer, "/link"),
+            count(peer, "/changes_behind"),
+            age(peer, "/oldest_change_age_s"),
+            age(peer, "/last_heartbeat_age_s"),
+            size(peer, "/peer_free"),
+            compared(peer),
+        ]
+    }));
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; 7] = std::array::from_fn(width);
+    for row in &rows {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+        let _ = writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+    }
+}
+
+fn compared(peer: &Value) -> String {
+    let (leaves, ago) = (count(peer, "/compare/last_leaves"), age(peer, "/compare/last_age_s"));
+    match leaves.as_str() {
+        "-" => "-".to_owned(),
+        "0" => format!("equal, {ago} ago"),
+        leaves => format!("{leaves} groups differed, {ago} ago; {} offered again", count(peer, "/compare/offered")),
+    }
+}
+
+fn is_up(peer: &Value) -> bool {
+    peer.get("link").and_then(Value::as_str) == Some("up")
+}
+
+/// What somebody has to look at.
+fn attention(status: &Value, peers: &[&Value]) -> Vec<String> {
+    let mut all = Vec::new();
+    let some = |path: &str| status.pointer(path).and_then(Value::as_u64).is_some_and(|n| n > 0);
+    for peer in peers.iter().filter(|peer| !is_up(peer)) {
+        let why = text(peer, "/last_error");
+        all.push(format!("{}: link {}, last error: {why}", text(peer, "/peer"), text(peer, "/link")));
+    }
+    if flag(status, "/store/poisoned") {
+        all.push("the store takes no writes since one failed: look at the disk, then restart the node".to_owned());
+    }
+    if flag(status, "/store/full") {
+        all.push("the disk is full down to the reserve: writes get 507 until there is room".to_owned());
+    }
+    if some("/store/damaged_pages") {
+        all.push("pages of the index do not open: move the data directory aside and let the peers fill it".to_owned());
+    }
+    let missing = |run: &str| {
+        let number = |name: &str| status.pointer(&format!("{run}/{name}")).and_then(Value::as_u64).unwrap_or(0);
+        number("damaged").saturating_sub(number("repaired"))
+    };
+    let lost = missing("/store/scrub").max(missing("/store/scrub/last"));
+    if lost > 0 {
+        all.push(format!("{lost} damaged objects without a good copy: stop the node; `boveda verify` names them"));
+    }
+    if text(status, "/store/scrub/state") == "waiting" {
+        all.push(format!("scrubbing stands still: {}", text(status, "/store/scrub/last_error")));
+    }
+    all
+}
+
+fn list<'a>(value: &'a Value, path: &str) -> impl Iterator<Item = &'a Value> {
+    value.pointer(path).and_then(Value::as_array).into_iter().flatten()
+}
+
+fn flag(value: &Value, path: &str) -> bool {
+    value.pointer(path).and_then(Value::as_bool).unwrap_or(false)
+}
+
+fn text(value: &Value, path: &str) -> String {
+    value.pointer(path).and_then(Value::as_str).map_or_else(|| "-".to_owned(), plain)
+}
+
+/// A text without anything that a terminal takes for more than text.
+pub fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+fn count(value: &Value, path: &str) -> String {
+    value.pointer(path).and_then(Value::as_u64).map_or_else(|| "-".to_owned(), |n| n.to_string())
+}
+
+/// A size in the largest unit that leaves a number above 1, with a tenth.
+fn size(value: &Value, path: &str) -> String {
+    let Some(bytes) = value.pointer(path).and_then(Value::as_u64) else { return "-".to_owned() };
+    let mut unit = 1;
+    for name in ["B", "KiB", "MiB", "GiB", "TiB"] {
+        if bytes < unit * KIB || name == "TiB" {
+            let tenths = u128::from(bytes) * 10 / u128::from(unit);
+            return if unit == 1 { format!("{bytes} B") } else { format!("{}.{} {name}", tenths / 10, tenths % 10) };
+        }
+        unit *= KIB;
+    }
+    "-".to_owned()
+}
+
+/// A time in the largest unit that leaves a number above 1.
+fn age(value: &Value, path: &str) -> String {
+    let Some(seconds) = value.pointer(path).and_then(Value::as_u64) else { return "-".to_owned() };
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn amounts_are_for_people() {
+        for (bytes, shown) in [
+            (0, "0 B"),
+            (1_023, "1023 B"),
+            (1_536, "1.5 KiB"),
+            (64 << 20, "64.0 MiB"),
+            (5 << 40, "5.0 TiB"),
+            (u64::MAX, "16777215.9 TiB"),
+        ] {
+            assert_eq!(size(&json!({ "n": bytes }), "/n"), shown);
+        }
+        for (seconds, shown) in [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7_200, "2 h"), (604_800, "7 d")] {
+            assert_eq!(age(&json!({ "n": seconds }), "/n"), shown);
+        }
+    }
+
+    #[test]
+    fn what_wants_attention_stands_last_and_nothing_steers_the_terminal() {
+        let status = json!({
+            "node": "n1",
+            "store": { "poisoned": true, "scrub": { "state": "resting", "damaged": 2, "repaired": 1 } },
+            "peers": [
+                { "peer": "n2", "link": "down", "last_error": "a\u{1b}[2Jb" },
+                { "peer": "n3", "link": "up", "compare": { "last_leaves": 0, "last_age_s": 4 } },
+            ],
+        });
+        let page = page(&status);
+        let at = |part: &str| page.find(part).unwrap_or_else(|| panic!("no {part:?} in\n{page}"));
+        assert!(at("n3 ") < at("n2 ") && at("equal, 4 s ago") < at("! n2: link down, last error: a?[2Jb"), "{page}");
+        assert!(at("! the store takes no writes") < at("! 1 damaged objects"), "{page}");
+        assert!(!page.contains('\u{1b}'));
+        let quiet = super::page(&json!({}));
+        assert!(!quiet.contains('!') && quiet.contains("cluster     -"), "{quiet}");
+    }
+}

@@ -1,0 +1,250 @@
+//! Scrubbing: every record and every body behind a place is read from the disk and opened, a piece at a time.
+//! What is read when, and what becomes of damage, is decided above.
+//!
+//! Invariants
+//! - A body is right only when its digest is the record's and every chunk opens: all of it was read.
+//! - What was replaced while it was read is no damage.
+//! - Nothing here changes anything, and nothing is read while the store is poisoned or closing.
+//! - A piece takes at most `LIST_MAX` records and about `PIECE_BYTES` of bodies into memory.
+
+use super::core::Core;
+use super::download::open_chunks;
+use super::entry::Held;
+use super::error::StoreError;
+use super::store::Store;
+use crate::base::record::ObjectRecord;
+use crate::base::{BodyAt, RegisterKey};
+use crate::disk::DiskFile;
+use crate::seal::body::{BodyOpener, HEADER_BYTES, TAG_BYTES};
+use crate::seal::digest::{BodyDigest, digest_of};
+use std::collections::VecDeque;
+use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// About how many bytes of bodies one `read` takes.
+const PIECE_BYTES: u64 = 1024 * 1024;
+/// Most registers that one look into the index takes.
+const LIST_MAX: usize = 32;
+
+/// Which registers to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All behind this one; without one, all.
+    Behind(Option<RegisterKey>),
+    /// This one.
+    Only(RegisterKey),
+}
+
+/// What one piece has shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Registers done with.
+    pub registers: u64,
+    /// Those of them that are objects.
+    pub objects: u64,
+    /// Bytes of sealed bodies that were read.
+    pub bytes: u64,
+    /// Objects whose body could not be looked at; their copies are neither right nor wrong.
+    pub unread: u64,
+    /// The last register done with, if it is damaged: a piece ends there.
+    pub damaged: Option<RegisterKey>,
+    /// The last register done with since the round began.
+    pub after: Option<RegisterKey>,
+    /// Whether there is nothing more.
+    pub done: bool,
+}
+
+/// A reading of some part of the store. Whoever drops it ends it.
+#[derive(Debug)]
+pub struct Round {
+    core: Arc<Core>,
+    next: Listing,
+    after: Option<RegisterKey>,
+    queue: VecDeque<(RegisterKey, Arc<Held>)>,
+    blob: Option<Blob>,
+}
+
+/// What is to be listed next.
+#[derive(Debug)]
+enum Listing {
+    From(Bound<RegisterKey>),
+    Only(RegisterKey),
+    Nothing,
+}
+
+/// A body in a file, in the midst of being read.
+#[derive(Debug)]
+struct Blob {
+    file: Box<dyn DiskFile>,
+    opener: BodyOpener,
+    digest: BodyDigest,
+    next_chunk: u64,
+    at: u64,
+}
+
+impl Store {
+    /// A round over a part of the store.
+    pub fn scrub(&self, part: Part) -> Round {
+        let (next, after) = match part {
+            Part::Behind(Some(after)) => (Listing::From(Bound::Excluded(after.clone())), Some(after)),
+            Part::Behind(None) => (Listing::From(Bound::Included(RegisterKey::buckets().0)), None),
+            Part::Only(key) => (Listing::Only(key), None),
+        };
+        Round { core: Arc::clone(self.shared()), next, after, queue: VecDeque::new(), blob: None }
+    }
+}
+
+impl Round {
+    /// Reads on. An error is of the index or of the whole store; what was read of a body is then read again.
+    pub fn read(&mut self) -> Result<Seen, StoreError> {
+        self.core.check_writable()?;
+        if self.core.closing.load(Ordering::Acquire) {
+            return Err(StoreError::ShuttingDown);
+        }
+        if self.queue.is_empty() {
+            self.list()?;
+        }
+        let mut seen = Seen::default();
+        while let Some((key, held)) = self.queue.front().cloned() {
+            let whole = self.read_body(&held, &mut seen.bytes);
+            let ended = match whole {
+                Ok(whole) => whole,
+                Err(error) => {
+                    self.blob = None;
+                    self.judge(&key, &held, &error, &mut seen)?;
+                    true
+                }
+            };
+            if ended {
+                seen.registers += 1;
+                seen.objects += u64::from(held.record.object().is_some());
+                self.after = Some(key);
+                self.queue.pop_front();
+            }
+            if seen.bytes >= PIECE_BYTES || seen.damaged.is_some() {
+                break;
+            }
+        }
+        seen.after.clone_from(&self.after);
+        seen.done = self.queue.is_empty() && matches!(self.next, Listing::Nothing);
+        Ok(seen)
+    }
+
+    fn list(&mut self) -> Result<(), StoreError> {
+        match &self.next {
+            Listing::From(from) => {
+                let listed = self.core.scan(from.as_ref(), &RegisterKey::end(), LIST_MAX)?;
+                let last = listed.last().map(|(last, _)| last.clone());
+                self.next = last.map_or(Listing::Nothing, |last| Listing::From(Bound::Excluded(last)));
+                self.queue = listed.into();
+            }
+            Listing::Only(key) => {
+                self.queue.extend(self.core.lookup(key)?.map(|held| (key.clone(), held)));
+                self.next = Listing::Nothing;
+            }
+            Listing::Nothing => {}
+        }
+        Ok(())
+    }
+
+    /// What it means that a body did not check.
+    fn judge(&self, key: &RegisterKey, held: &Held, error: &StoreError, seen: &mut Seen) -> Result<(), StoreError> {
+        if self.core.lookup(key)?.is_none_or(|now| now.record.ballot != held.record.ballot) {
+            return Ok(());
+        }
+        match error.is_damage() {
+            true => seen.damaged = Some(key.clone()),
+            false => {
+                log::warn!(error:% = error; "a body could not be scrubbed");
+                seen.unread += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a piece of a body; true when that was the last one.
+    fn read_body(&mut self, held: &Held, bytes: &mut u64) -> Result<bool, StoreError> {
+        let Some(object) = held.record.object() else { return Ok(true) };
+        let sealed = match &object.at {
+            BodyAt::Inline(sealed) => sealed,
+            BodyAt::Blob => return self.read_blob(object, bytes),
+        };
+        *bytes += sealed.len() as u64;
+        match digest_of(sealed) == object.digest && self.core.opens(object, sealed) {
+            true => Ok(true),
+            false => Err(StoreError::Corrupt { what: "object body" }),
+        }
+    }
+
+    fn read_blob(&mut self, object: &ObjectRecord, bytes: &mut u64) -> Result<bool, StoreError> {
+        let mut blob = match self.blob.take() {
+            Some(blob) => blob,
+            None => {
+                *bytes += HEADER_BYTES as u64;
+                Blob::open(&self.core, object)?
+            }
+        };
+        let read = blob.read(object, bytes).map_err(|error| match error {
+            BlobError::Bytes => StoreError::Corrupt { what: "object body" },
+            BlobError::Disk(source) => StoreError::Disk { op: "read", path: self.core.blobs.path(object.body), source },
+        })?;
+        if !read {
+            self.blob = Some(blob);
+        }
+        Ok(read)
+    }
+}
+
+enum BlobError {
+    Bytes,
+    Disk(std::io::Error),
+}
+
+impl Blob {
+    fn open(core: &Core, object: &ObjectRecord) -> Result<Self, StoreError> {
+        let corrupt = |what| StoreError::Corrupt { what };
+        let fail = |op| move |source| StoreError::Disk { op, path: core.blobs.path(object.body), source };
+        let file = core.blobs.read(object.body)?.ok_or(corrupt("object body (its blob is missing)"))?;
+        if file.len().map_err(fail("measure"))? != object.sealed_len {
+            return Err(corrupt("object body (its length)"));
+        }
+        // What lies on the disk is asked for, not what is still remembered of it.
+        file.forget(0, object.sealed_len);
+        let mut header = [0; HEADER_BYTES];
+        file.read_at(0, &mut header).map_err(fail("read"))?;
+        let opener = BodyOpener::new(&core.ring, core.cluster, object.body, &object.wrap, &header)
+            .map_err(|_| corrupt("object body (its header)"))?;
+        if opener.layout().plain_len(object.sealed_len) != Some(object.len) {
+            return Err(corrupt("object body (its plaintext length)"));
+        }
+        let mut digest = BodyDigest::new();
+        digest.update(&header);
+        Ok(Blob { file, opener, digest, next_chunk: 0, at: HEADER_BYTES as u64 })
+    }
+
+    /// The next chunks; true when they were the last and everything checks.
+    fn read(&mut self, object: &ObjectRecord, bytes: &mut u64) -> Result<bool, BlobError> {
+        let stride = (self.opener.chunk_bytes() + TAG_BYTES) as u64;
+        let chunks = (PIECE_BYTES / stride).max(1);
+        let len = (object.sealed_len - self.at).min(chunks * stride);
+        let mut sealed = vec![0; usize::try_from(len).map_err(|_| BlobError::Bytes)?];
+        self.file.read_at(self.at, &mut sealed).map_err(BlobError::Disk)?;
+        *bytes += len;
+        self.digest.update(&sealed);
+        let stride = usize::try_from(stride).map_err(|_| BlobError::Bytes)?;
+        open_chunks(&self.opener, self.next_chunk, stride, sealed).map_err(|_| BlobError::Bytes)?;
+        self.next_chunk += chunks;
+        self.at += len;
+        if self.at < object.sealed_len {
+            return Ok(false);
+        }
+        match self.digest.clone().finalize() == object.digest {
+            true => Ok(true),
+            false => Err(BlobError::Bytes),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

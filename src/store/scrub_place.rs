@@ -1,0 +1,129 @@
+//! How far the scrubber has come, in a small file, so that a restart goes on there.
+//!
+//! Invariants
+//! - The file is sealed: it names a register. It is bound to this data directory's life.
+//! - It is a help: one that is missing or does not open costs a run from the beginning, nothing else.
+//!
+//! Layout: docs/format.md, "Scrubber's place".
+
+use super::core::Core;
+use super::error::StoreError;
+use super::open::read_small;
+use crate::base::RegisterKey;
+use crate::base::codec::{CodecError, Reader, Writer};
+use crate::disk::place;
+
+/// The file's name in the data directory.
+const FILE: &str = "scrub";
+const PLACE: &[u8] = b"boveda/scrub/v1";
+const VERSION: u8 = 1;
+
+/// One run over everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Run {
+    /// When it began, in milliseconds since 1970.
+    pub begun_ms: u64,
+    /// When it ended; `None` while it is under way.
+    pub ended_ms: Option<u64>,
+    /// Registers done with.
+    pub registers: u64,
+    /// Those of them that are objects.
+    pub objects: u64,
+    /// Bytes of sealed bodies that were read.
+    pub bytes: u64,
+    /// Objects that could not be looked at.
+    pub unread: u64,
+    /// Objects that did not open.
+    pub damaged: u64,
+    /// Those of them that did after a peer's copy had been taken.
+    pub repaired: u64,
+}
+
+/// How far the scrubber has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The present run; between two, the last one. `None` before the first.
+    pub run: Option<Run>,
+    /// The last register that it is done with.
+    pub after: Option<RegisterKey>,
+    /// The last run that came to its end.
+    pub last: Option<Run>,
+}
+
+impl Core {
+    /// The place as it was kept last.
+    pub fn load_scrub_place(&self) -> Result<Place, StoreError> {
+        const DAMAGED: StoreError = StoreError::Corrupt { what: "scrubber's place" };
+        let path = self.dir.join(FILE);
+        let there = self.disk.exists(&path);
+        if !there.map_err(|source| StoreError::Disk { op: "look for", path: path.clone(), source })? {
+            return Ok(Place::default());
+        }
+        let sealed = read_small(self.disk.as_ref(), &path, "scrubber's place")?;
+        let plain = self.ring.open_box(&self.scrub_box(), &sealed).map_err(|_| DAMAGED)?;
+        decode(&plain).map_err(|_| DAMAGED)
+    }
+
+    /// Keeps the place, durably. One caller at a time.
+    pub fn save_scrub_place(&self, place: &Place) -> Result<(), StoreError> {
+        self.check_writable()?;
+        let sealed = self.ring.seal_box(&self.scrub_box(), &encode(place));
+        let path = self.dir.join(FILE);
+        place::replace(self.disk.as_ref(), &path, &sealed).map_err(|source| StoreError::Disk {
+            op: "write",
+            path,
+            source,
+        })
+    }
+
+    fn scrub_box(&self) -> Vec<u8> {
+        [PLACE, &self.incarnation.0.to_le_bytes()].concat()
+    }
+}
+
+fn encode(place: &Place) -> Vec<u8> {
+    let mut w = Writer::default();
+    w.u8(VERSION);
+    for run in [&place.run, &place.last] {
+        w.u8(u8::from(run.is_some()));
+        if let Some(run) = run {
+            w.u64(run.begun_ms).u64(run.ended_ms.unwrap_or(0)).u64(run.registers).u64(run.objects);
+            w.u64(run.bytes).u64(run.unread).u64(run.damaged).u64(run.repaired);
+        }
+    }
+    w.bytes(place.after.as_ref().map_or(&[], RegisterKey::as_bytes));
+    w.0
+}
+
+fn decode(plain: &[u8]) -> Result<Place, CodecError> {
+    let mut r = Reader(plain);
+    if r.u8()? != VERSION {
+        return Err(CodecError::Value("scrub version"));
+    }
+    let (run, last) = (decode_run(&mut r)?, decode_run(&mut r)?);
+    let after = r.bytes(plain.len(), "register key")?;
+    let after = match after.is_empty() {
+        true => None,
+        false => Some(RegisterKey::from_bytes(after).ok_or(CodecError::Value("register key"))?),
+    };
+    r.end()?;
+    Ok(Place { run, after, last })
+}
+
+fn decode_run(r: &mut Reader<'_>) -> Result<Option<Run>, CodecError> {
+    match r.u8()? {
+        0 => return Ok(None),
+        1 => {}
+        _ => return Err(CodecError::Value("scrub run")),
+    }
+    Ok(Some(Run {
+        begun_ms: r.u64()?,
+        ended_ms: Some(r.u64()?).filter(|ms| *ms != 0),
+        registers: r.u64()?,
+        objects: r.u64()?,
+        bytes: r.u64()?,
+        unread: r.u64()?,
+        damaged: r.u64()?,
+        repaired: r.u64()?,
+    }))
+}
