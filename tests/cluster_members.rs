@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::cluster::{Cluster, Expected, path};
+use common::cluster::{Cluster, Expected};
 use common::eventually;
 
 const LARGE: usize = 100 * 1024;
