@@ -59,7 +59,8 @@ pub fn page(status: &Value) -> String {
 fn scrub(status: &Value) -> String {
     let Some(scrub) = status.pointer("/store/scrub").filter(|scrub| scrub.is_object()) else { return "-".to_owned() };
     let state = text(scrub, "/state");
-    if scrub.get("started_ms").is_none_or(Value::is_null) {
+    // At rest there is the last run to show, and nothing else.
+    if state == "resting" || scrub.get("started_ms").is_none_or(Value::is_null) {
         return state;
     }
     let done = scrub.get("position").and_then(Value::as_f64).unwrap_or(0.0) * 100.0;
