@@ -23,7 +23,7 @@ use crate::register::{
 };
 use crate::seal::random;
 use crate::store::download::etag;
-use crate::store::votes::{Voting, record_of};
+use crate::store::votes::Voting;
 use crate::wire::votes::Vote as WireVote;
 use crate::wire::{BlobHead, Scan, Scanned};
 use actix::{Addr, Message as ActorMessage, Recipient};
@@ -591,23 +591,7 @@ impl Coordinator {
 
     async fn store_again(&self, key: &RegisterKey) -> Result<(), StoreError> {
         let (_, members) = self.members()?;
-        match self.finish_read(key, Read::settle(members)).await {
-            Err(StoreError::NoMajority(why)) => {
-                // Perhaps the body is on its way to a new member, and not here: it is fetched first.
-                let (ballot, state) = self.read(key).await?;
-                let slot = Slot { accepted: ballot, chosen: true, state };
-                let record = Arc::new(record_of(&slot));
-                if record.blob().is_none() {
-                    return Err(StoreError::NoMajority(why));
-                }
-                log::debug!("a register is fetched before it is stored again");
-                self.learn(key, slot).await?;
-                self.ask(OpenRecord { key: key.clone(), record, permit: None }).await?;
-                let (_, members) = self.members()?;
-                self.finish_read(key, Read::settle(members)).await.map(|_| ())
-            }
-            done => done.map(|_| ()),
-        }
+        self.finish_read(key, Read::settle(members)).await.map(|_| ())
     }
 
     /// Tries for as long as only a majority is missing, within bounds.

@@ -461,6 +461,10 @@ impl Core {
             } else {
                 self.tentative().insert(key.clone(), Instant::now());
             }
+            // It has its record: from now on whatever replaces that may take it away.
+            if let Some(body) = held.record.blob() {
+                self.blobs.settle(body);
+            }
             let Some(RegisterName::Bucket(bucket)) = key.name() else { continue };
             if held.record.state == State::Bucket {
                 self.buckets_mut().insert(bucket, held.record.written_ms);

@@ -9,7 +9,7 @@ use super::core::Core;
 use super::error::StoreError;
 use super::store::{Answer, Store};
 use super::types::{Change, Offer, Want};
-use crate::base::{Incarnation, Record, RegisterKey, State};
+use crate::base::{Ballot, Incarnation, Record, RegisterKey, State};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -50,8 +50,9 @@ impl Core {
             if held.seq != seq {
                 continue; // changed again meanwhile: it comes under its new number
             }
-            if !held.chosen {
-                continue; // becoming chosen gives it another number
+            // Becoming chosen gives it another number; what was forgotten here is nothing to tell.
+            if !held.chosen || held.record.ballot == Ballot::ZERO {
+                continue;
             }
             found.push(Change::of(key, &held));
         }
