@@ -14,7 +14,7 @@ import shutil
 import socket
 from urllib.parse import quote
 
-from lib import MIB, Client, Trouble, body_of, is_done, make_bucket, object_path, run, tree_files, wait_for
+from lib import MIB, Client, Trouble, body_of, done_in_time, make_bucket, object_path, run, tree_files, wait_for
 
 WORD = "Zafiro"  # part of every secret below, so that a hit can be no chance
 BLOB_MAGIC = b"BVD1"
@@ -134,9 +134,9 @@ def fill(node, secrets, bucket, first, count):
         content_type = f"application/x-{WORD.lower()}-type-{i % 5}"
         meta = f"{WORD}-meta-value-{i:04}"
         headers = {"Content-Type": content_type, "x-boveda-meta-zafiro-owner": meta}
-        status, answer, body = client.request("PUT", object_path(bucket, key), plaintext(i, size), headers)
-        if not is_done(status):
-            raise Trouble(f"PUT: {status} {body[:200]!r}")
+        text = plaintext(i, size)
+        path = object_path(bucket, key)
+        _, answer, _ = done_in_time(lambda: client.request("PUT", path, text, headers), f"PUT {key}")
         secrets.add("object name", key, f"objeto-{i:04}")
         secrets.add("content type", content_type)
         secrets.add("metadata", meta, "zafiro-owner")
@@ -145,10 +145,11 @@ def fill(node, secrets, bucket, first, count):
         if len(etag) >= 12:
             secrets.add("ETag", etag)
         if i % 4 == 1:
-            client.request("PUT", object_path(bucket, key), plaintext(i + 5000, size // 2 + 50), headers)
+            text = plaintext(i + 5000, size // 2 + 50)
+            done_in_time(lambda: client.request("PUT", path, text, headers), f"overwriting {key}")
             secrets.add("plaintext", f"{WORD}-plaintext-{i + 5000:04}")
         if i % 5 == 2:
-            client.request("DELETE", object_path(bucket, key))
+            done_in_time(lambda: client.request("DELETE", path), f"DELETE {key}")
     # The notebook's route, whose names and types come from a form.
     name = f"{WORD}-cargado-{first}.txt"
     path = node.space.path("form-file")

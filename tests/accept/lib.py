@@ -418,10 +418,20 @@ def object_path(bucket, key):
     return f"/v1/objects/{quote(bucket, safe='')}/{quote(key, safe='')}"
 
 
+def done_in_time(act, what, seconds=30):
+    """Asks again while the answer is 503 (a cluster that forms, a peer that comes back); any other refusal raises."""
+    end = time.monotonic() + seconds
+    while True:
+        status, headers, body = act()
+        if is_done(status):
+            return status, headers, body
+        if status != 503 or time.monotonic() > end:
+            raise Trouble(f"{what}: {status} {body[:200]!r}")
+        time.sleep(0.1)
+
+
 def make_bucket(client, bucket):
-    status, _, body = client.request("PUT", f"/v1/buckets/{bucket}")
-    if status not in (200, 201, 204):
-        raise Trouble(f"PUT bucket {bucket}: {status} {body[:200]!r}")
+    done_in_time(lambda: client.request("PUT", f"/v1/buckets/{bucket}"), f"PUT bucket {bucket}")
 
 
 def is_done(status):
