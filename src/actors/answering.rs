@@ -2,6 +2,7 @@
 
 use super::error::LinkError;
 use super::gate::{Counts, PeerGate};
+use super::lists;
 use super::messages::{
     CastHere, CompareOffers, FetchRecords, LearnRecords, Offer, ReadSealed, ReadSums, ScanSlots, Vote, Want,
 };
@@ -68,6 +69,10 @@ async fn try_answer(
                 Some(voted)
             });
             Ok(Answer::Voted(voted.collect()))
+        }
+        Call::Take(roster) => {
+            lists::adopt(store, roster).await?;
+            Ok(Answer::Done)
         }
         Call::List => Ok(Answer::List(gate.vitals().ballots.voting().node.roster.clone())),
         Call::Scan(Scan { mark, from, inclusive, to, limit }) => {

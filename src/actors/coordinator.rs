@@ -44,6 +44,8 @@ type Value = Arc<Record>;
 const CHANGES_MAX: usize = 8;
 /// How long a step of a change waits for a majority of both lists.
 const CHANGE_PATIENCE: Duration = Duration::from_secs(120);
+/// Reads that ask one peer before it is the next one's turn: what goes to one travels together.
+const TURN: usize = 32;
 /// Registers of a step, and how many of them are stored at once.
 const STORE_STEP: usize = 256;
 const STORE_AT_ONCE: usize = 16;
@@ -233,6 +235,9 @@ impl Coordinator {
         let conditional = !condition.is_none();
         let head = BlobHead { body: object.body, sealed_len: object.sealed_len, digest };
         let blob = object.at == crate::base::BodyAt::Blob;
+        if blob && conditional && !self.holds(&key, &condition).await? {
+            return Err(StoreError::Precondition);
+        }
         let new = Some(value(State::Object(object)));
         let mut write = Write::new(Arc::clone(&members), Wish { condition, new, keep: false });
         let mut rest = Vec::new();
@@ -243,6 +248,13 @@ impl Coordinator {
         }
         let outcome = self.drive(&key, write, rest, self.deadline()).await;
         ended(outcome, conditional && self.sees_majority()).map(|written| Written { etag: etag(&digest), ..written })
+    }
+
+    /// Whether a condition holds at this moment. A large body that would be refused need not travel.
+    async fn holds(&self, key: &RegisterKey, condition: &Condition) -> Result<bool, StoreError> {
+        let (_, state) = self.read(key).await?;
+        let found = state.value.as_ref().and_then(|record| record.object());
+        Ok(condition.holds(found.map(|object| etag(&object.digest)).as_deref()))
     }
 
     /// Takes a blob to the voters. Ends when a majority holds it; the others go on in `rest`.
@@ -332,8 +344,8 @@ impl Coordinator {
             roster.seats.iter().chain(&roster.before).filter(|seat| seat.incarnation != self.0.me).collect();
         others.sort_by_key(|seat| seat.incarnation);
         others.dedup();
-        let turn = self.0.turn.get();
-        self.0.turn.set(turn.wrapping_add(1));
+        let turn = self.0.turn.get() / TURN;
+        self.0.turn.set(self.0.turn.get().wrapping_add(1));
         let mut order: Vec<_> = (0..others.len()).map(|at| others[(turn.wrapping_add(at)) % others.len()]).collect();
         order.sort_by_key(|seat| !up(&seat.name));
         order.into_iter().take(count).map(|seat| seat.incarnation).collect()
@@ -607,12 +619,33 @@ impl Coordinator {
         }
     }
 
-    /// A step of a listing: what a majority holds of a range, in order, and where it ends.
+    /// A step of a listing: what a majority holds of a range, in order, and where it ends. Tried on until the
+    /// time for a decision is over: nodes that come back, or come to a later member list, answer then.
     pub(super) async fn merged(
         &self,
         from: Bound<RegisterKey>,
         to: &RegisterKey,
         limit: usize,
+    ) -> Result<Merged, StoreError> {
+        let deadline = self.deadline();
+        let mut tries = 0;
+        loop {
+            let done = self.merge(from.clone(), to, limit, deadline).await;
+            tries += 1;
+            let next = Instant::now() + self.0.patience.backoff.delay(tries, u64::from_le_bytes(random()));
+            match done {
+                Err(StoreError::NoMajority(_)) if next < deadline => sleep_until(next).await,
+                done => return done,
+            }
+        }
+    }
+
+    async fn merge(
+        &self,
+        from: Bound<RegisterKey>,
+        to: &RegisterKey,
+        limit: usize,
+        deadline: Instant,
     ) -> Result<Merged, StoreError> {
         let (voting, members) = self.members()?;
         let own = self.ask(ScanSlots { from: from.clone(), to: to.clone(), limit }).await?;
@@ -629,7 +662,6 @@ impl Coordinator {
         let mut asked: FuturesUnordered<LocalBoxFuture<'static, (Incarnation, Option<Vec<Scanned>>)>> =
             FuturesUnordered::new();
         let mut order = self.near(&voting, members.voters().len()).into_iter();
-        let deadline = self.deadline();
         while !members.majority(votes) {
             if asked.is_empty() {
                 let Some(node) = order.next() else {

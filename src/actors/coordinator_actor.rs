@@ -20,6 +20,8 @@ use std::time::Instant;
 
 /// Registers of one step of a listing.
 const STEP: usize = 256;
+/// How often a reader looks again for an object that was replaced while it was being opened.
+const REPLACED_MAX: usize = 8;
 
 /// Coordinates the requests of one HTTP worker.
 pub struct CoordinatorActor {
@@ -154,8 +156,23 @@ impl Handler<OpenObject> for CoordinatorActor {
             if msg.consistency == Consistency::Local {
                 return c.ask(msg).await;
             }
-            let (key, record) = open(&c, msg.at).await?;
-            c.ask(OpenRecord { key, record, permit: msg.permit }).await
+            let (mut key, mut record) = open(&c, msg.at.clone()).await?;
+            let mut permit = msg.permit;
+            for _ in 0..REPLACED_MAX {
+                let (of, permit) = (Arc::clone(&record), permit.take());
+                match c.ask(OpenRecord { key: key.clone(), record: of, permit }).await {
+                    // Its body may be gone because it was replaced in between: then there is a newer one to read.
+                    Err(error) if error.is_damage() => {
+                        let found = open(&c, msg.at.clone()).await?;
+                        if found.1.ballot == record.ballot {
+                            return Err(error);
+                        }
+                        (key, record) = found;
+                    }
+                    done => return done,
+                }
+            }
+            Err(StoreError::Contended)
         })
     }
 }

@@ -14,6 +14,7 @@
 //! | `compare` `walk` | finding what a peer lost although it had acknowledged it |
 //! | `healer` | good copies from peers of what is damaged here |
 //! | `scrub` `scrubber` | reading everything again and again: decided, and carried out |
+//! | `lists` | member lists on their way between two nodes |
 //! | `conn` `connector` | a session with a peer, and its sockets |
 //! | `gate` `answering` | the same session seen from the listener |
 //! | `status` | the snapshot that everybody shows |
@@ -33,6 +34,7 @@ pub mod healer;
 pub mod keeper;
 pub mod lease;
 mod listing;
+mod lists;
 pub mod messages;
 pub mod recipients;
 mod records_lane;

@@ -14,7 +14,8 @@ use super::conn::Conn;
 use super::error::LinkError;
 use super::gate::Counts;
 use super::lease::{Fate, Lease, LeaseEnded, ShipBlob};
-use super::messages::{Change, ChangesAfter, ChangesIn, LoadCursor, SaveCursor, Seat, Seating, StoreError};
+use super::lists;
+use super::messages::{Change, ChangesAfter, ChangesIn, LoadCursor, SaveCursor};
 use super::recipients::ask;
 use super::replica::{Own, Plan, ReplicaActor, spawn};
 use super::seats;
@@ -288,6 +289,10 @@ impl RecordsLane {
                 lane.reading = false;
                 match read {
                     Ok(changes) => {
+                        // Where nodes vote, the votes have brought it already, as a rule: what is left to say of
+                        // it is said of many at once.
+                        let gathers = own.plan.seats.is_some() && changes.len() < limit;
+                        lane.not_read_before = gathers.then(|| Instant::now() + own.plan.timing.tick);
                         lane.dry = changes.is_empty().then(|| (head, Instant::now()));
                         lane.admit(peer, changes);
                     }
@@ -579,21 +584,10 @@ async fn beat(plan: &Plan, session: &mut Conn) -> Result<Pulse, LinkError> {
         let now_ms = crate::store::core::system_ms();
         seats.heard(Instant::now(), now_ms, &pulse, voting.list, (plan.vitals.root)())
     };
-    let roster = match next {
-        seats::Next::Wait => return Ok(pulse),
-        seats::Next::Found(roster) => Arc::new(roster),
-        seats::Next::Fetch => match session.call(&Call::List).await? {
-            Answer::List(Some(roster)) => roster,
-            Answer::List(None) => return Ok(pulse),
-            _ => return Err(LinkError::Unfitting),
-        },
-    };
-    let (epoch, voters) = (roster.epoch.0, roster.seats.len());
-    match ask(&plan.store.seat, Seat { seating: Seating::Adopt(roster) }).await {
-        Ok(()) => log::info!(epoch, voters; "member list taken over"),
-        // Another lane was faster.
-        Err(LinkError::Store(StoreError::Mismatch(_))) => {}
-        Err(error) => return Err(error),
+    match next {
+        seats::Next::Wait => {}
+        seats::Next::Found(roster) => lists::adopt(&plan.store, Arc::new(roster)).await?,
+        seats::Next::Fetch => lists::fetch(plan, session).await?,
     }
     Ok(pulse)
 }

@@ -6,7 +6,7 @@
 
 use super::entry::{Held, NodeRecord, Op};
 use crate::base::{BodyId, Incarnation, RegisterKey};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 /// One generation of not yet indexed commits.
@@ -19,7 +19,7 @@ pub struct Layer {
     /// Blobs that the records refer to.
     pub blobs: HashSet<BodyId>,
     /// Cursors of peers.
-    pub cursors: HashMap<Incarnation, u64>,
+    pub cursors: BTreeMap<Incarnation, u64>,
     /// What the node keeps for its votes, if it changed.
     pub node: Option<NodeRecord>,
     /// The log position behind the last frame in it.

@@ -69,6 +69,9 @@ pub struct StoreStatus {
 impl Core {
     /// The present state. Reads the index and the quarantine folder, so not for the hot path.
     pub fn status(&self) -> StoreStatus {
+        // One lock after the other: the committer takes the second while it holds the first.
+        let tentative = self.tentative().len() as u64;
+        let compared = self.tree().root().is_some();
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let overlay_records = self.overlay().layers().map(|layer| layer.records.len() as u64).sum();
         StoreStatus {
@@ -88,8 +91,8 @@ impl Core {
             damaged_reads: load(&self.counters.damaged_reads),
             swept: load(&self.counters.swept),
             quarantined: self.blobs.quarantined().map_or(0, |n| n as u64),
-            tentative: self.tentative().len() as u64,
-            compared: self.tree().root().is_some(),
+            tentative,
+            compared,
             disk: self.space(),
             reserve_bytes: self.options.reserve_bytes,
             full: self.is_low(),

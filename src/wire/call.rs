@@ -93,6 +93,8 @@ pub enum Call {
     Vote(ListMark, Vec<Vote>),
     /// Which member list do you have?
     List,
+    /// Take over this member list, if it is later than yours.
+    Take(Arc<Roster>),
     /// Registers of a bucket behind this one, at most so many: for listings.
     Scan(Scan),
     /// The sums below these branches of your tree, or of all its branches?
@@ -164,6 +166,7 @@ const TREE: u8 = 6;
 const VOTE: u8 = 7;
 const LIST: u8 = 8;
 const SCAN: u8 = 9;
+const TAKE: u8 = 10;
 const PULSE: u8 = 1;
 const WANTS: u8 = 2;
 const DONE: u8 = 3;
@@ -205,6 +208,10 @@ impl Call {
             Call::List => {
                 w.u8(LIST);
             }
+            Call::Take(roster) => {
+                w.u8(TAKE);
+                roster.write(&mut w);
+            }
             Call::Scan(Scan { mark, from, inclusive, to, limit }) => {
                 w.u8(SCAN).u64(mark.epoch.0).u64(mark.digest).bytes(from.as_bytes()).u8(u8::from(*inclusive));
                 w.bytes(to.as_bytes()).u32(*limit);
@@ -237,6 +244,7 @@ impl Call {
                 Call::Vote(mark, votes)
             }
             LIST => Call::List,
+            TAKE => Call::Take(Arc::new(Roster::read(&mut r)?)),
             SCAN => {
                 let mark = ListMark { epoch: Epoch(r.u64()?), digest: r.u64()? };
                 let (from, inclusive, to) = (read_bound(&mut r)?, r.u8()? == 1, read_bound(&mut r)?);
@@ -295,7 +303,7 @@ impl Answer {
                 write_voted(&mut w, voted);
             }
             Answer::List(roster) => {
-                w.u8(SEATS);
+                w.u8(SEATS).u8(u8::from(roster.is_some()));
                 if let Some(roster) = roster {
                     roster.write(&mut w);
                 }
@@ -340,8 +348,11 @@ impl Answer {
             })?),
             RECORDS => Answer::Records(list(&mut r, read_record)?),
             VOTED => Answer::Voted(read_voted(&mut r)?),
-            SEATS if r.0.is_empty() => Answer::List(None),
-            SEATS => Answer::List(Some(Arc::new(Roster::read(&mut r)?))),
+            SEATS => Answer::List(match r.u8()? {
+                0 => None,
+                1 => Some(Arc::new(Roster::read(&mut r)?)),
+                _ => return Err(CodecError::Value("member list")),
+            }),
             SCANNED => Answer::Scanned(list(&mut r, |r| {
                 Ok(Scanned { key: read_key(r)?, ballot: read_ballot(r)?, chosen: r.u8()? == 1 })
             })?),
@@ -496,6 +507,7 @@ mod tests {
     use super::super::testing::batter;
     use super::*;
     use crate::base::{BodyAt, BucketName, KekId, Lineage, ObjectKey, ObjectName, ObjectRecord, State, Wrap};
+    use crate::register::Seat;
     use bytes::Bytes;
 
     fn key(name: &str) -> RegisterKey {
@@ -522,6 +534,11 @@ mod tests {
                 at: BodyAt::Inline(Bytes::from_static(b"sealed")),
             })),
         })
+    }
+
+    fn roster() -> Arc<Roster> {
+        let seat = Seat { name: NodeName::parse("n1").unwrap(), incarnation: Incarnation(4) };
+        Arc::new(Roster::founding(9, vec![seat]))
     }
 
     fn pulse() -> Pulse {
@@ -552,6 +569,7 @@ mod tests {
             Call::Tree(vec![]),
             Call::Tree(vec![3, 63]),
             Call::List,
+            Call::Take(roster()),
             Call::Scan(Scan {
                 mark: ListMark { epoch: Epoch(1), digest: 2 },
                 from: RegisterKey::buckets().0,
@@ -577,6 +595,7 @@ mod tests {
             Answer::Records(vec![(key("a"), record())]),
             Answer::Sums(vec![Sum(0), Sum(u128::MAX)]),
             Answer::List(None),
+            Answer::List(Some(roster())),
             Answer::Scanned(vec![Scanned { key: key("a"), ballot: ballot(4), chosen: true }]),
             Answer::Bytes(Bytes::from_static(b"sealed")),
             Answer::Done,

@@ -3,14 +3,17 @@
 What must stay true
 - Everything that is made (namespaces, mounts, processes) is undone when the run ends, however it ends.
 - Clients reach every node at all times, by addresses that no fault touches; only what goes between nodes is cut.
+- What goes between nodes goes through one switch (`switch.py`), on a network of its own: 10.78.0.0/24.
 """
 
 import atexit
 import ctypes
+import glob
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -18,6 +21,9 @@ CLONE_NEWNET = 0x40000000
 HTTP, PEER = 5000, 5002
 HUB = "bvchaos"
 CLIENT = "10.77.0.1"
+# Large frames: a switch in Python pays by the frame.
+PEER_MTU = 9000
+FAKETIME = "/usr/lib/*/faketime/libfaketimeMT.so.1"
 
 
 def sh(*words, check=True):
@@ -31,14 +37,16 @@ class Node:
     def __init__(self, world, number):
         self.world, self.number = world, number
         self.name, self.space = f"n{number}", f"{HUB}{number}"
-        self.ip = f"10.77.0.{10 + number}"
+        self.ip, self.peer_ip = f"10.77.0.{10 + number}", f"10.78.0.{10 + number}"
         self.dir = os.path.join(world.dir, self.name)
         self.mount = os.path.join(self.dir, "disk")
         self.log = open(os.path.join(world.dir, f"{self.name}.log"), "ab")
+        self.clock_file = os.path.join(self.dir, "clock")
         self.process = None
 
     def prepare(self):
         os.makedirs(self.mount)
+        self.clock(0)
         sh("mount", "-t", "tmpfs", "-o", f"size={self.world.disk_mib}m", "tmpfs", self.mount)
         sh("ip", "netns", "add", self.space)
         sh("ip", "link", "add", f"bv{self.number}", "netns", HUB, "type", "veth", "peer", "name", "eth0", "netns", self.space)
@@ -47,8 +55,20 @@ class Node:
         sh("ip", "-n", self.space, "addr", "add", f"{self.ip}/24", "dev", "eth0")
         sh("ip", "-n", self.space, "link", "set", "eth0", "up")
 
+    def plug(self):
+        """The side of its peers, once the switch has made it."""
+        sh("ip", "-n", self.space, "addr", "add", f"{self.peer_ip}/24", "dev", "tap0")
+        sh("ip", "-n", self.space, "link", "set", "tap0", "mtu", str(PEER_MTU), "up")
+
+    def clock(self, seconds):
+        """The node's clock is that far from this machine's; the clock that timers go by is not touched."""
+        following = f"{self.clock_file}.new"
+        with open(following, "w") as file:
+            file.write(f"{seconds:+d}\n")
+        os.rename(following, self.clock_file)
+
     def start(self):
-        peers = ",".join(f"{n.name}=http://{n.ip}:{PEER}" for n in self.world.nodes)
+        peers = ",".join(f"{n.name}=http://{n.peer_ip}:{PEER}" for n in self.world.nodes)
         settings = {
             "BOVEDA_NODE_NAME": self.name,
             "BOVEDA_NODE_THREADS": "1",
@@ -61,10 +81,14 @@ class Node:
             "BOVEDA_STORE_LOG_BYTES": "16MiB",
             "BOVEDA_STORE_CHECKPOINT_BYTES": "4MiB",
             "BOVEDA_STORE_RESERVE_BYTES": "8MiB",
+            "LD_PRELOAD": self.world.faketime,
+            "FAKETIME_TIMESTAMP_FILE": self.clock_file,
+            "FAKETIME_CACHE_DURATION": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         }
         command = [
             "ip", "netns", "exec", self.space, self.world.binary, "serve", "--data", os.path.join(self.mount, "data"),
-            "--key-dir", self.world.keys, "--listen", f"{self.ip}:{HTTP}", "--peer-listen", f"{self.ip}:{PEER}",
+            "--key-dir", self.world.keys, "--listen", f"{self.ip}:{HTTP}", "--peer-listen", f"{self.peer_ip}:{PEER}",
             "--insecure-open",
         ]
         environment = {**os.environ, **settings}
@@ -82,7 +106,7 @@ class Node:
 
     def drop_from(self, other, share=None):
         how = ["-m", "statistic", "--mode", "random", "--probability", str(share)] if share else []
-        self.rule("-A", "INPUT", "-s", other.ip, *how, "-j", "DROP")
+        self.rule("-A", "INPUT", "-s", other.peer_ip, *how, "-j", "DROP")
 
     def heal(self):
         self.rule("-F")
@@ -110,7 +134,12 @@ class World:
         self.dir = tempfile.mkdtemp(prefix="boveda-chaos-")
         self.keys = os.path.join(self.dir, "keys")
         self.nodes = []
+        self.switch = None
         self.closed = False
+        found = glob.glob(FAKETIME)
+        if not found:
+            raise RuntimeError("libfaketime is needed (apt install libfaketime)")
+        self.faketime = found[0]
         atexit.register(self.close)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
@@ -126,7 +155,14 @@ class World:
             node = Node(self, number)
             self.nodes.append(node)
             node.prepare()
+        program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "switch.py")
+        self.switch = subprocess.Popen(
+            [sys.executable, program, *(node.space for node in self.nodes)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        if self.switch.stdout.readline() != b"ready\n":
+            raise RuntimeError("the switch did not start")
         for node in self.nodes:
+            node.plug()
             node.start()
 
     def enter(self):
@@ -136,7 +172,13 @@ class World:
             if libc.setns(space.fileno(), CLONE_NEWNET) != 0:
                 raise OSError(ctypes.get_errno(), "setns")
 
+    def weather(self, word):
+        """rough: what goes between nodes is delayed, reordered and doubled; calm: it is not."""
+        self.switch.stdin.write(word.encode() + b"\n")
+        self.switch.stdin.flush()
+
     def heal(self):
+        self.weather("calm")
         for node in self.nodes:
             node.heal()
 
@@ -151,6 +193,9 @@ class World:
                 node.process.wait()
             sh("ip", "netns", "del", node.space, check=False)
             sh("umount", node.mount, check=False)
+        if self.switch:
+            self.switch.stdin.close()
+            self.switch.wait()
         sh("ip", "netns", "del", HUB, check=False)
 
     def forget(self):
@@ -159,7 +204,8 @@ class World:
 
     def crashed(self):
         """Nodes that ended by themselves."""
-        return [node.name for node in self.nodes if node.process.poll() is not None]
+        switch = ["the switch"] if self.switch.poll() is not None else []
+        return switch + [node.name for node in self.nodes if node.process.poll() is not None]
 
 
 def until(test, seconds, what):

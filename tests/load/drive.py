@@ -34,6 +34,7 @@ class Cell:
         self.method, self.size, self.connections = method, size, connections
         self.bytes, self.objects = SIZES[size]
         self.name = f"{method} {size} x{connections}"
+        self.is_cost = size in ("1 KiB", "64 MiB")
         self.is_probed = self.name == "PUT 1 KiB x64"
 
     def slug(self):
@@ -151,6 +152,7 @@ class Driver:
             self.oha_json(self.command(cell, server.http, 0.4), 1)
         server.forget_peak()
         beside = self.start_beside(cell, server)
+        counted = server.counters() if server.is_ours else {}
         machine, before = Machine(), server.cpu()
         said, trouble = self.oha_json(self.command(cell, server.http, seconds), seconds)
         if cell.method == "PUT":
@@ -165,13 +167,17 @@ class Driver:
         trouble = trouble or self.judge(cell, said)
         if said:
             row.update(self.figures(cell, said, cpu))
+            if counted and row["requests"]:
+                now = server.counters()
+                row["fsyncs"] = (now["commits"] - counted["commits"]) / row["requests"] / server.nodes
+                row["calls"] = (now["calls"] - counted["calls"]) / row["requests"]
         row["trouble"] = trouble
         if cell.method == "PUT" and said:
-            self.written[cell] = row["requests"]
+            self.written[server, cell] = row["requests"]
         return row
 
     def start_beside(self, cell, server):
-        if not self.args.beside or server.name != "boveda":
+        if not self.args.beside or not server.is_ours:
             return None
         env = {**os.environ, "NODE_PID": str(server.pids()[0]), "ROW": cell.name.replace(" ", "-")}
         return subprocess.Popen(self.args.beside, shell=True, env=env, stdin=subprocess.DEVNULL)
@@ -205,23 +211,24 @@ class Driver:
             "cpu_s_per_gib": cpu / (requests * cell.bytes / GIB) if requests else None,
         }
 
-    def lost_writes(self, address):
-        """What was answered and is not there: every write listed, and one of each row read back."""
+    def lost_writes(self):
+        """What was answered and is not there: every write listed on the last node, and one of each row read back."""
         lost = []
-        connection = http.client.HTTPConnection(address, timeout=60)
-        for cell, answered in self.written.items():
+        for (server, cell), answered in self.written.items():
+            connection = http.client.HTTPConnection(server.addresses[-1], timeout=60)
+            what = f"{cell.name} on {server.name}"
             count, key, length_wrong = self.listed(connection, cell)
             if count < answered:
-                lost.append(f"{cell.name}: {answered} writes were answered, {count} are listed")
+                lost.append(f"{what}: {answered} writes were answered, {count} are listed")
             if length_wrong:
-                lost.append(f"{cell.name}: {length_wrong} have another length")
+                lost.append(f"{what}: {length_wrong} have another length")
             if key:
                 connection.request("GET", f"/v1/objects/{BUCKET}/{key}")
                 got = connection.getresponse().read()
                 with open(self.files.body(cell), "rb") as f:
                     if f.read() != got:
-                        lost.append(f"{cell.name}: {key} reads back with other bytes")
-        connection.close()
+                        lost.append(f"{what}: {key} reads back with other bytes")
+            connection.close()
         return lost
 
     def listed(self, connection, cell):

@@ -41,6 +41,22 @@ def probe_rate(result):
 
 
 def targets(result):
+    return cost_targets(result) if result["nodes"] > 1 else node_targets(result)
+
+
+def cost_targets(result):
+    """What one write and one read may cost a cluster."""
+    def cost(name, field):
+        return figure(result, name, field, "majority")
+    return [
+        Target("PUT 1 KiB x64, log fsyncs of each replica", cost("PUT 1 KiB x64", "fsyncs"), 1.0, False),
+        # Two round trips to each of two peers; a mark that nobody waits for; the change feed's rest.
+        Target("PUT 1 KiB x1, peer requests of all kinds", cost("PUT 1 KiB x1", "calls"), 6.5, False),
+        Target("GET 1 KiB x64, peer requests", cost("GET 1 KiB x64", "calls"), 0.2, False),
+    ]
+
+
+def node_targets(result):
     put = figure(result, "PUT 1 KiB x64", "per_s")
     probe = probe_rate(result)
     big_reads = [figure(result, f"GET 64 MiB x{c}", "cpu_s_per_gib") for c in (1, 4)]
@@ -108,13 +124,21 @@ def number(value):
 
 
 def show(result, reached):
-    head = ("row", "server", "requests/s", "MB/s", "p50 ms", "p99 ms", "CPU s/1000", "CPU s/GiB", "peak MiB", "of nginx", "CPU x", "of probe")
+    many = result["nodes"] > 1
+    ratios = ("of single", "peer calls", "log fsyncs") if many else ("of nginx", "CPU x", "of probe")
+    head = ("row", "server", "requests/s", "MB/s", "p50 ms", "p99 ms", "CPU s/1000", "CPU s/GiB", "peak MiB", *ratios)
     probe = probe_rate(result)
     lines = []
     for row in result["rows"]:
         line = [row["name"], row["server"]]
         for field in ("per_s", "mb_per_s", "p50_ms", "p99_ms", "cpu_s_per_1000", "cpu_s_per_gib", "peak_mib"):
             line.append(number(row.get(field)))
+        if many:
+            single = figure(result, row["name"], "per_s", "single")
+            line.append(number(row["per_s"] / single) if single and "per_s" in row else "")
+            line += [number(row.get("calls")), number(row.get("fsyncs"))]
+            lines.append(line)
+            continue
         ours = row["server"] == "boveda"
         line.append(number(ratio(result, row["name"], "per_s")) if ours and row["method"] == "GET" else "")
         line.append(number(ratio(result, row["name"], "cpu_s_per_1000")) if ours and row["method"] == "GET" else "")

@@ -8,6 +8,7 @@ What must stay true
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,6 +18,10 @@ TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 START_S_MAX = 30
 STOP_S_MAX = 20
 SETTLE_S_MAX = 3.0
+# For bodies that are still on their way to the other nodes.
+ARRIVE_S_MAX = 120.0
+# Peer calls that have nothing to do with what clients ask for.
+BACKGROUND = {"heartbeats", "hellos", "trees"}
 
 
 class Trouble(Exception):
@@ -59,6 +64,8 @@ def tail(path, lines=15):
 class Server:
     """What is the same for all: processes, their use of CPU and memory, their end."""
 
+    is_ours = False
+
     def __init__(self):
         self.children = []
 
@@ -90,10 +97,11 @@ class Server:
         except FileNotFoundError:
             return [pid]
 
-    def spawn(self, command, log):
+    def spawn(self, command, log, settings=None):
         with open(log, "ab") as out:
             # A session of its own: an interrupt at the terminal is for the script, which then ends all in order.
-            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
+                                     env={**os.environ, **(settings or {})})
         self.children.append(child)
         return child
 
@@ -133,12 +141,48 @@ class Server:
 class Cluster(Server):
     """One node, or three that replicate to each other. The first takes the load."""
 
-    name = "boveda"
+    is_ours = True
 
-    def __init__(self, binary, place, nodes):
+    def __init__(self, binary, place, nodes, name="boveda", durability="majority"):
         super().__init__()
         self.binary, self.place, self.nodes = binary, place, nodes
-        self.http = None
+        self.name, self.durability = name, durability
+        self.addresses = []
+        os.makedirs(place, exist_ok=True)
+
+    @property
+    def http(self):
+        return self.addresses[0]
+
+    def metrics(self):
+        """Every node's, as a list of (name, value); labels are left out."""
+        out = []
+        for address in self.addresses:
+            connection = http.client.HTTPConnection(address, timeout=10)
+            connection.request("GET", "/metrics")
+            text = connection.getresponse().read().decode()
+            connection.close()
+            out += [(m[1], float(m[2])) for m in re.finditer(r"^(boveda_\w+)(?:{[^}]*})? (\S+)$", text, re.M)]
+        return out
+
+    def counters(self):
+        """Over all nodes: fsyncs of the log, and calls to peers that a client's request was the reason for."""
+        commits = calls = 0
+        for name, value in self.metrics():
+            kind = name.removeprefix("boveda_peers_sent_")
+            if name == "boveda_store_commits":
+                commits += value
+            elif kind != name and kind not in BACKGROUND:
+                calls += value
+        return {"commits": commits, "calls": calls}
+
+    def settle(self):
+        deadline = time.monotonic() + ARRIVE_S_MAX
+        while any(value for name, value in self.metrics() if name == "boveda_peers_changes_behind"):
+            if time.monotonic() > deadline:
+                raise Trouble(f"{self.name}: what was written is not on all nodes after {ARRIVE_S_MAX:g} s")
+            time.sleep(0.2)
+        super().settle()
 
     def data_dir(self, n):
         return os.path.join(self.place, f"node-{n}")
@@ -167,10 +211,8 @@ class Cluster(Server):
             name = "load" if self.nodes == 1 else f"load-{n}"
             command = [self.binary, "serve", "--data", self.data_dir(n), "--key-dir", keys, "--name", name]
             command += ["--listen", "127.0.0.1:0", "--peer-listen", f"127.0.0.1:{ports[n]}", *peers]
-            self.spawn(command, self.log_file(n))
-        for n in range(self.nodes):
-            address = self.wait_ready(n, begin + START_S_MAX)
-            self.http = self.http or address
+            self.spawn(command, self.log_file(n), {"BOVEDA_CLUSTER_DURABILITY": self.durability} if peers else {})
+        self.addresses = [self.wait_ready(n, begin + START_S_MAX) for n in range(self.nodes)]
         return time.monotonic() - begin
 
     def wait_ready(self, n, deadline):

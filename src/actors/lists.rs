@@ -1,0 +1,52 @@
+//! Member lists on their way between two nodes.
+//!
+//! Invariants
+//! - The later epoch wins, whichever side has it. Of equal epochs nothing moves: both sides show the difference.
+//! - A list is taken over by the store alone, which refuses what is not later than its own.
+
+use super::conn::Conn;
+use super::error::LinkError;
+use super::messages::{Seat, Seating, StoreError};
+use super::recipients::{StoreRecipients, ask};
+use super::replica::Plan;
+use crate::base::Epoch;
+use crate::register::Roster;
+use crate::wire::{Answer, Call};
+use std::sync::Arc;
+
+/// Takes over a list that somebody else has.
+pub(super) async fn adopt(store: &StoreRecipients, roster: Arc<Roster>) -> Result<(), LinkError> {
+    let (epoch, voters) = (roster.epoch.0, roster.seats.len());
+    match ask(&store.seat, Seat { seating: Seating::Adopt(roster) }).await {
+        Ok(()) => log::info!(epoch, voters; "member list taken over"),
+        // Somebody was faster.
+        Err(LinkError::Store(StoreError::Mismatch(_))) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+/// Takes over the list of the peer, if it has one.
+pub(super) async fn fetch(plan: &Plan, session: &mut Conn) -> Result<(), LinkError> {
+    match session.call(&Call::List).await? {
+        Answer::List(Some(roster)) => adopt(&plan.store, roster).await,
+        Answer::List(None) => Ok(()),
+        _ => Err(LinkError::Unfitting),
+    }
+}
+
+/// Brings the one of the two that is behind to the list of the other: votes between them wait for that.
+pub(super) async fn exchange(plan: &Plan, session: &mut Conn) -> Result<(), LinkError> {
+    let Answer::List(theirs) = session.call(&Call::List).await? else { return Err(LinkError::Unfitting) };
+    let own = plan.vitals.ballots.voting().node.roster.clone();
+    let epoch = |roster: &Option<Arc<Roster>>| roster.as_ref().map_or(Epoch(0), |roster| roster.epoch);
+    let (here, there) = (epoch(&own), epoch(&theirs));
+    match (own, theirs) {
+        (_, Some(theirs)) if there > here => adopt(&plan.store, theirs).await,
+        (Some(own), _) if here > there => match session.call(&Call::Take(own)).await? {
+            Answer::Done => Ok(()),
+            _ => Err(LinkError::Unfitting),
+        },
+        _ => Ok(()),
+    }
+}

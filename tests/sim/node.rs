@@ -1,0 +1,251 @@
+//! A node: its store on a disk that loses power, and the answers that wait for its next commit.
+
+use super::world::Packet;
+use boveda::base::{BodyId, Incarnation, Record, RegisterKey, Secret};
+use boveda::disk::CrashDisk;
+use boveda::register::Roster;
+use boveda::seal::keyring::Keyring;
+use boveda::store::store::Answer;
+use boveda::store::types::Change;
+use boveda::store::votes::{Message, Seating, Vote, Votes};
+use boveda::store::{Clockwork, Options, Store, StoreError};
+use bytes::Bytes;
+use std::cell::Cell;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Bodies up to this many bytes lie in their records.
+pub const INLINE_MAX: usize = 600;
+
+thread_local! {
+    /// The wall clock of all nodes; it jumps.
+    pub static NOW_MS: Cell<u64> = const { Cell::new(1 << 40) };
+}
+
+/// What is told when the commit that it rests on is durable.
+enum Waiting {
+    Votes { to: usize, key: usize, answer: Votes },
+    Then { answer: Answer, packet: Option<Packet> },
+}
+
+/// Which bytes a blob must have.
+#[derive(Clone, Copy, Debug)]
+pub struct Head {
+    pub body: BodyId,
+    pub sealed_len: u64,
+    pub digest: [u8; 32],
+}
+
+/// One node. Without a store it is down.
+pub struct Node {
+    pub inc: Incarnation,
+    disk: CrashDisk,
+    /// The disk as it was when the node had its list and nothing else.
+    first: CrashDisk,
+    open: Option<(Store, Clockwork)>,
+    waiting: Vec<Waiting>,
+}
+
+/// The keys of every node.
+pub fn ring() -> Arc<Keyring> {
+    Arc::new(Keyring::new(vec![(1, Secret::new([9; 32]))]).expect("a ring"))
+}
+
+fn open(disk: &CrashDisk) -> Result<(Store, Clockwork), StoreError> {
+    let options = Options {
+        inline_max: INLINE_MAX,
+        log_bytes: 256 * 1024,
+        cache_bytes: 64 * 1024,
+        index_cache_bytes: 256 * 1024,
+        reserve_bytes: 0,
+        first_bucket: false,
+        now_ms: || NOW_MS.get(),
+        ..Options::default()
+    };
+    boveda::store::open(Arc::new(disk.clone()), Path::new("/data"), ring(), None, options)
+}
+
+impl Node {
+    /// A node on an empty disk.
+    pub fn new(seed: u64) -> Self {
+        let disk = CrashDisk::new(seed);
+        let opened = open(&disk).expect("an empty disk opens");
+        let (inc, first) = (opened.0.incarnation(), disk.clone());
+        Node { inc, disk, first, open: Some(opened), waiting: Vec::new() }
+    }
+
+    /// The store; `None` while the node is down.
+    pub fn store(&self) -> Option<&Store> {
+        self.open.as_ref().map(|(store, _)| store)
+    }
+
+    /// Takes over a member list.
+    pub fn seat(&mut self, roster: &Arc<Roster>) {
+        let (store, work) = self.open.as_ref().expect("it is up");
+        let mut answer = store.seat(Seating::Adopt(Arc::clone(roster)));
+        work.committer.turn();
+        answer.try_recv().expect("an answer").expect("the list is taken over");
+        self.first = self.disk.copy();
+    }
+
+    /// The process dies; what it wrote is still seen by the next one.
+    pub fn kill(&mut self) {
+        self.open = None;
+        self.waiting.clear();
+    }
+
+    /// The machine dies; what was not synced survives as chance has it.
+    pub fn lose_power(&mut self) {
+        self.kill();
+        self.disk = self.disk.after_power_loss();
+    }
+
+    /// The power will go at one of the next syncs.
+    pub fn cut_power_after(&self, syncs: u64) {
+        self.disk.set_power_budget(Some(syncs));
+    }
+
+    /// A store that could not write, or a disk without power, is a machine that died.
+    pub fn dies_if_broken(&mut self) -> bool {
+        let broken = self.disk.is_dead() || self.store().is_some_and(|store| store.is_poisoned());
+        if broken {
+            self.lose_power();
+        }
+        self.disk.set_power_budget(None);
+        broken
+    }
+
+    /// Starts again.
+    pub fn start(&mut self) {
+        if self.open.is_none() {
+            self.open = Some(open(&self.disk).expect("a store opens after any crash"));
+        }
+    }
+
+    /// A message to the replica. What is answered at once.
+    pub fn vote(
+        &mut self,
+        from: usize,
+        at: (usize, &RegisterKey),
+        message: Message,
+        by_reader: bool,
+    ) -> Option<Packet> {
+        let store = self.store()?;
+        let vote = Vote { key: at.1.clone(), message };
+        if vote.is_query() && by_reader {
+            let reply = store.query(&vote, false).expect("a healthy disk")?;
+            return Some(Packet::Answer { to: from, key: at.0, reply });
+        }
+        let answer = store.vote(vec![vote]);
+        self.waiting.push(Waiting::Votes { to: from, key: at.0, answer });
+        None
+    }
+
+    /// Records of a peer, and what is told once they are durable.
+    pub fn learn(&mut self, records: Vec<(RegisterKey, Record)>, from: Incarnation, packet: Packet) {
+        let Some(store) = self.store() else { return };
+        // A record that came before its blob is offered again.
+        if let Ok(answer) = store.learn(records, from) {
+            self.waiting.push(Waiting::Then { answer, packet: Some(packet) });
+        }
+    }
+
+    /// A peer has everything up to this.
+    pub fn acknowledged(&mut self, peer: Incarnation, seq: u64) {
+        let Some(store) = self.store() else { return };
+        if store.cursor(peer).expect("a healthy disk") < seq {
+            let answer = store.save_cursor(peer, seq);
+            self.waiting.push(Waiting::Then { answer, packet: None });
+        }
+    }
+
+    /// Whether answers wait for a commit.
+    pub fn waits(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Commits what waits; the answers that may leave.
+    pub fn turn(&mut self) -> Vec<Packet> {
+        let Some((_, work)) = &self.open else { return Vec::new() };
+        work.committer.turn();
+        let mut out = Vec::new();
+        for waiting in self.waiting.drain(..) {
+            match waiting {
+                Waiting::Votes { to, key, mut answer } => {
+                    let replies = answer.try_recv().ok().and_then(Result::ok).unwrap_or_default();
+                    let replies = replies.into_iter().flatten();
+                    out.extend(replies.map(|reply| Packet::Answer { to, key, reply }));
+                }
+                Waiting::Then { mut answer, packet } => {
+                    if matches!(answer.try_recv(), Ok(Ok(_))) {
+                        out.extend(packet);
+                    }
+                }
+            }
+        }
+        out
+    }
+
+    /// What an idle moment is used for.
+    pub fn housekeeping(&mut self, what: usize) {
+        let Some((store, work)) = &self.open else { return };
+        // A power cut may strike in here; `dies_if_broken` sees it.
+        match what {
+            0 => drop(store.checkpoint()),
+            1 => work.reaper.turn(),
+            _ => drop(store.sweep_orphans()),
+        }
+    }
+
+    /// Receives a blob; whether it is here, durable and checked.
+    pub fn receive(&self, head: Head, sealed: &Bytes) -> bool {
+        let Some(store) = self.store() else { return false };
+        let received = || {
+            let mut incoming = store.begin_incoming(head.body, head.sealed_len, head.digest)?;
+            incoming.append(std::slice::from_ref(sealed))?;
+            incoming.finish()
+        };
+        received().is_ok()
+    }
+
+    /// The sealed bytes of a blob, if it is here.
+    pub fn blob(&self, body: BodyId) -> Option<Bytes> {
+        let mut outgoing = self.store()?.open_outgoing(body).ok()?;
+        let mut sealed = Vec::new();
+        loop {
+            let piece = outgoing.read().ok()?;
+            if piece.is_empty() {
+                return Some(sealed.into());
+            }
+            sealed.extend_from_slice(&piece);
+        }
+    }
+
+    /// The next changes that a peer has not acknowledged.
+    pub fn changes_for(&self, peer: Incarnation, limit: usize) -> Vec<Change> {
+        let Some(store) = self.store() else { return Vec::new() };
+        let cursor = store.cursor(peer).expect("a healthy disk");
+        store.changes_after(cursor, limit).expect("a healthy disk")
+    }
+
+    /// The plaintext of what this node holds under a name.
+    pub fn plaintext(&self, key: &RegisterKey, record: &Arc<Record>) -> Option<Vec<u8>> {
+        let (_, mut download) = self.store()?.open_record(key.clone(), Arc::clone(record)).ok()?;
+        let mut bytes = Vec::new();
+        loop {
+            let pieces = download.read().ok()?;
+            if pieces.is_empty() {
+                return Some(bytes);
+            }
+            pieces.iter().for_each(|piece| bytes.extend_from_slice(piece));
+        }
+    }
+}
+
+impl Node {
+    /// A disk that lied about its syncs is back where it was at the start.
+    pub fn forget(&mut self) {
+        self.kill();
+        self.disk = self.first.copy();
+    }
+}

@@ -1,0 +1,517 @@
+//! The world: nodes, the net between them, the scheduler, and what must hold when all is healed.
+
+use super::clients::{Client, Coordinator, plaintext, seen};
+use super::node::{Head, NOW_MS, Node};
+use crate::lin::{Call, linearizable};
+use crate::rng::Rng;
+use boveda::base::{BucketName, Incarnation, NodeName, ObjectKey, ObjectName, Record, RegisterKey};
+use boveda::register::{Event, Members, Roster, Seat};
+use boveda::store::types::{Change, Offer, Want};
+use boveda::store::votes::{Message, Reply};
+use bytes::Bytes;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+const KEYS: usize = 3;
+/// Changes of one batch of the feed.
+const BATCH: usize = 8;
+const CALM_ROUNDS_MAX: usize = 500;
+
+/// What travels.
+#[derive(Clone)]
+pub enum Packet {
+    Ask { to: usize, from: usize, key: usize, message: Message },
+    Answer { to: usize, key: usize, reply: Reply },
+    Body { to: usize, from: usize, head: Head, sealed: Bytes },
+    Held { to: usize, from: usize, head: Head },
+    Offer { to: usize, from: usize, changes: Vec<Change> },
+    Wants { to: usize, from: usize, changes: Vec<Change>, wants: Vec<Want> },
+    Learn { to: usize, from: usize, records: Vec<(RegisterKey, Record)>, upto: u64 },
+    Ack { to: usize, from: usize, upto: u64 },
+}
+
+impl Packet {
+    pub fn to(&self) -> usize {
+        match self {
+            Packet::Ask { to, .. } | Packet::Answer { to, .. } | Packet::Body { to, .. } | Packet::Held { to, .. } => {
+                *to
+            }
+            Packet::Offer { to, .. } | Packet::Wants { to, .. } | Packet::Learn { to, .. } | Packet::Ack { to, .. } => {
+                *to
+            }
+        }
+    }
+
+    fn kind(&self) -> usize {
+        match self {
+            Packet::Ask { .. } => 0,
+            Packet::Answer { .. } => 1,
+            Packet::Body { .. } => 2,
+            Packet::Held { .. } => 3,
+            Packet::Offer { .. } => 4,
+            Packet::Wants { .. } => 5,
+            Packet::Learn { .. } => 6,
+            Packet::Ack { .. } => 7,
+        }
+    }
+}
+
+/// How often what goes wrong, per thousand steps (and per thousand packets for `loss` and `double`).
+#[derive(Clone, Copy)]
+pub struct Weather {
+    pub steps: usize,
+    pub calls: usize,
+    pub loss: u32,
+    pub double: u32,
+    pub kill: u32,
+    pub power: u32,
+    pub cut: u32,
+    pub part: u32,
+    pub clock: u32,
+    /// A disk that says "synced" and forgets: the power loss takes it back to where it stood at the start.
+    pub disks_lie: bool,
+}
+
+impl Weather {
+    pub const ROUGH: Weather = Weather {
+        steps: 1500,
+        calls: 45,
+        loss: 30,
+        double: 40,
+        kill: 2,
+        power: 2,
+        cut: 2,
+        part: 4,
+        clock: 4,
+        disks_lie: false,
+    };
+}
+
+/// What happened, over many schedules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub schedules: u64,
+    pub steps: u64,
+    pub called: u64,
+    pub written: u64,
+    pub refused: u64,
+    pub read: u64,
+    pub unknown: u64,
+    pub kills: u64,
+    pub power_losses: u64,
+    pub partitions: u64,
+}
+
+impl Tally {
+    pub fn add(&mut self, other: &Tally) {
+        self.schedules += other.schedules;
+        self.steps += other.steps;
+        self.called += other.called;
+        self.written += other.written;
+        self.refused += other.refused;
+        self.read += other.read;
+        self.unknown += other.unknown;
+        self.kills += other.kills;
+        self.power_losses += other.power_losses;
+        self.partitions += other.partitions;
+    }
+}
+
+pub struct World {
+    pub rng: Rng,
+    pub nodes: Vec<Node>,
+    pub keys: Vec<RegisterKey>,
+    pub members: Arc<Members>,
+    pub net: Vec<Packet>,
+    pub coords: Vec<Coordinator>,
+    pub clients: Vec<Client>,
+    pub now: u64,
+    pub tally: Tally,
+    weather: Weather,
+    roster: Arc<Roster>,
+    cut: Option<usize>,
+    calm: bool,
+    talks: bool,
+}
+
+/// Runs the schedule of a seed to its end, and says what was wrong.
+pub fn run(seed: u64, nodes: usize, weather: Weather) -> (Tally, Option<String>) {
+    let mut world = World::new(seed, nodes, weather);
+    world.live();
+    let wrong = world.heal().err().or_else(|| world.judge());
+    (world.tally, wrong)
+}
+
+impl World {
+    fn new(seed: u64, count: usize, weather: Weather) -> Self {
+        let mut rng = Rng::new(seed);
+        NOW_MS.set(1 << 40);
+        let mut nodes: Vec<Node> = (0..count).map(|_| Node::new(rng.next())).collect();
+        // Incarnations are drawn by the stores and break ties: in their order, a seed replays.
+        nodes.sort_by_key(|node| node.inc);
+        let seat = |(at, node): (usize, &Node)| Seat {
+            name: NodeName::parse(&format!("n{at}")).expect("a name"),
+            incarnation: node.inc,
+        };
+        let roster = Arc::new(Roster::founding(1, nodes.iter().enumerate().map(seat).collect()));
+        nodes.iter_mut().for_each(|node| node.seat(&roster));
+        let key = |at: usize| {
+            let key = ObjectKey::parse(&format!("k{at}")).expect("a key");
+            RegisterKey::object(&ObjectName { bucket: BucketName::cargas(), key })
+        };
+        World {
+            rng,
+            nodes,
+            keys: (0..KEYS).map(key).collect(),
+            members: Arc::new(roster.members().expect("a list")),
+            net: Vec::new(),
+            coords: Vec::new(),
+            clients: Vec::new(),
+            now: 0,
+            tally: Tally { schedules: 1, ..Tally::default() },
+            weather,
+            roster,
+            cut: None,
+            calm: false,
+            talks: std::env::var_os("BOVEDA_SIM_TRACE").is_some(),
+        }
+    }
+
+    /// Shows a step to whoever replays a seed.
+    pub fn say(&self, what: &str, more: &[usize]) {
+        if self.talks {
+            println!("{:5} {what} {more:?}", self.now);
+        }
+    }
+
+    /// The place of a node; what goes to an earlier life of one goes nowhere.
+    pub fn index(&self, inc: Incarnation) -> usize {
+        self.nodes.iter().position(|node| node.inc == inc).unwrap_or(usize::MAX)
+    }
+
+    fn live(&mut self) {
+        for _ in 0..self.weather.steps {
+            self.step();
+            self.tally.steps += 1;
+        }
+    }
+
+    fn step(&mut self) {
+        self.now += 1;
+        let w = self.weather;
+        let mut dice = self.rng.below(1000) as u32;
+        let mut falls = |odds: u32| {
+            let hit = dice < odds;
+            dice = dice.wrapping_sub(if hit { 0 } else { odds });
+            hit
+        };
+        let at = self.rng.below(self.nodes.len());
+        if falls(w.kill) {
+            self.tally.kills += 1;
+            self.end(at, Node::kill);
+        } else if falls(w.power) {
+            self.lose_power(at);
+        } else if falls(w.cut) {
+            let syncs = self.rng.below(3) as u64;
+            self.nodes[at].cut_power_after(syncs);
+            self.busy(at);
+        } else if falls(w.part) {
+            self.tally.partitions += 1;
+            self.cut = self.cut.is_none().then_some(at);
+        } else if falls(w.clock) {
+            NOW_MS.set(NOW_MS.get() + self.rng.below(2_000_000) as u64 - 1_000_000);
+        } else if falls(60) {
+            self.nodes[at].start();
+        } else if falls(30) {
+            if self.clients.len() < w.calls {
+                self.invoke();
+            }
+        } else if falls(4) {
+            let key = self.rng.below(self.keys.len());
+            if self.nodes[at].store().is_some() {
+                self.spawn_read(at, key, None);
+            }
+        } else if falls(20) {
+            self.feed(at);
+        } else if falls(10) {
+            let what = self.rng.below(3);
+            self.nodes[at].housekeeping(what);
+        } else if falls(6) {
+            self.time_out(false);
+        } else if falls(3) {
+            self.time_out(true);
+        } else if falls(40) {
+            self.wake();
+        } else if falls(250) {
+            self.turn(at);
+        } else {
+            self.deliver();
+        }
+    }
+
+    /// The power goes while the node is at work, or it does not.
+    fn busy(&mut self, at: usize) {
+        self.turn(at);
+        let what = self.rng.below(3);
+        self.nodes[at].housekeeping(what);
+        if self.nodes[at].dies_if_broken() {
+            self.tally.power_losses += 1;
+            self.end(at, |_| ());
+        }
+    }
+
+    fn lose_power(&mut self, at: usize) {
+        self.tally.power_losses += 1;
+        if self.weather.disks_lie {
+            return self.end(at, Node::forget);
+        }
+        self.end(at, Node::lose_power);
+    }
+
+    fn end(&mut self, at: usize, how: impl FnOnce(&mut Node)) {
+        self.say("down", &[at]);
+        self.coords.retain(|coord| coord.node != at);
+        how(&mut self.nodes[at]);
+    }
+
+    fn turn(&mut self, at: usize) {
+        let out = self.nodes[at].turn();
+        self.say("commits", &[at, out.len()]);
+        self.net.extend(out);
+    }
+
+    fn deliver(&mut self) {
+        if self.net.is_empty() {
+            return;
+        }
+        let at = self.rng.below(self.net.len());
+        let doubled = !self.calm && self.rng.odds(self.weather.double);
+        let packet = if doubled { self.net[at].clone() } else { self.net.swap_remove(at) };
+        let local = matches!(&packet, Packet::Ask { to, from, .. } if to == from)
+            || matches!(&packet, Packet::Answer { to, reply, .. } if self.index(reply.from) == *to);
+        let parted = self.cut.is_some_and(|cut| (packet.to() == cut) != (self.sender(&packet) == cut));
+        let lost = !self.calm && !local && (parted || self.rng.odds(self.weather.loss));
+        let to = packet.to();
+        if lost || to >= self.nodes.len() || self.nodes[to].store().is_none() {
+            return;
+        }
+        self.say("hears", &[to, packet.kind()]);
+        self.arrive(packet);
+    }
+
+    fn sender(&self, packet: &Packet) -> usize {
+        match packet {
+            Packet::Answer { reply, .. } => self.index(reply.from),
+            Packet::Ask { from, .. } | Packet::Body { from, .. } | Packet::Held { from, .. } => *from,
+            Packet::Offer { from, .. } | Packet::Wants { from, .. } => *from,
+            Packet::Learn { from, .. } | Packet::Ack { from, .. } => *from,
+        }
+    }
+
+    fn arrive(&mut self, packet: Packet) {
+        match packet {
+            Packet::Ask { to, from, key, message } => {
+                let by_reader = self.rng.odds(500);
+                let name = self.key(key);
+                let answer = self.nodes[to].vote(from, (key, &name), message, by_reader);
+                self.net.extend(answer);
+            }
+            Packet::Answer { to, key, reply } => {
+                if let Some(store) = self.nodes[to].store() {
+                    store.observe(reply.stamp());
+                }
+                self.say("reply of stamp", &[reply.stamp().0 as usize]);
+                self.hear(to, Some(key), &Event::Reply(reply));
+            }
+            Packet::Body { to, from, head, sealed } => {
+                if self.nodes[to].receive(head, &sealed) {
+                    self.net.push(Packet::Held { to: from, from: to, head });
+                }
+            }
+            Packet::Held { to, from, head } => {
+                let node = self.nodes[from].inc;
+                self.hear(to, None, &Event::Holds { node, body: head.body });
+            }
+            Packet::Offer { to, from, changes } => {
+                let offer = |c: &Change| Offer { key: c.key.clone(), ballot: c.ballot, blob: c.blob.map(|b| b.0) };
+                let offers: Vec<_> = changes.iter().map(offer).collect();
+                let store = self.nodes[to].store().expect("it is up");
+                let wants = store.compare_offers(&offers).expect("a healthy disk");
+                self.net.push(Packet::Wants { to: from, from: to, changes, wants });
+            }
+            Packet::Wants { to, from, changes, wants } => self.send_wanted(to, from, changes, &wants),
+            Packet::Learn { to, from, records, upto } => {
+                let source = self.nodes[from].inc;
+                self.nodes[to].learn(records, source, Packet::Ack { to: from, from: to, upto });
+            }
+            Packet::Ack { to, from, upto } => {
+                let peer = self.nodes[from].inc;
+                self.nodes[to].acknowledged(peer, upto);
+            }
+        }
+    }
+
+    /// A batch of the change feed to some peer.
+    fn feed(&mut self, from: usize) {
+        let to = self.rng.below(self.nodes.len());
+        if to != from {
+            self.offer(from, to);
+        }
+    }
+
+    fn offer(&mut self, from: usize, to: usize) -> bool {
+        let changes = self.nodes[from].changes_for(self.nodes[to].inc, BATCH);
+        let some = !changes.is_empty();
+        if some {
+            self.net.push(Packet::Offer { to, from, changes });
+        }
+        some
+    }
+
+    /// Blobs first; the cursor moves over what came before the first change that is not settled.
+    fn send_wanted(&mut self, me: usize, peer: usize, changes: Vec<Change>, wants: &[Want]) {
+        let mut records = Vec::new();
+        let (mut upto, mut unsettled) = (0, false);
+        let store = self.nodes[me].store().expect("it is up");
+        for (change, want) in changes.iter().zip(wants) {
+            match want {
+                Want::Nothing => {}
+                Want::BlobAndRecord => {
+                    unsettled = true;
+                    if let Some((body, sealed_len, digest)) = change.blob
+                        && let Some(sealed) = self.nodes[me].blob(body)
+                    {
+                        let head = Head { body, sealed_len, digest };
+                        self.net.push(Packet::Body { to: peer, from: me, head, sealed });
+                    }
+                }
+                Want::Record => {
+                    let found = store.fetch_records(vec![change.key.clone()], usize::MAX).expect("a healthy disk");
+                    // One that refers to another blob by now has a later number in the feed.
+                    let fits =
+                        |record: &Record| record.blob().is_none_or(|blob| Some(blob) == change.blob.map(|b| b.0));
+                    let found = found.into_iter().filter(|(_, record)| fits(record));
+                    records.extend(found.map(|(key, record)| (key, (*record).clone())));
+                }
+            }
+            if !unsettled {
+                upto = change.seq;
+            }
+        }
+        if records.is_empty() {
+            let inc = self.nodes[peer].inc;
+            return self.nodes[me].acknowledged(inc, upto);
+        }
+        self.net.push(Packet::Learn { to: peer, from: me, records, upto });
+    }
+
+    /// No more faults: everything arrives, everything is settled, and a disk that was lost is filled again.
+    fn heal(&mut self) -> Result<(), String> {
+        self.calm = true;
+        self.cut = None;
+        self.coords.clear();
+        self.nodes.iter_mut().for_each(Node::start);
+        self.rest();
+        for key in 0..self.keys.len() {
+            self.spawn_read(key % self.nodes.len(), key, None);
+            self.rest();
+        }
+        self.drain_feeds()?;
+        self.same_everywhere()?;
+        // Every node is asked once more: what it says is part of the history.
+        for node in 0..self.nodes.len() {
+            for key in 0..self.keys.len() {
+                self.now += 1;
+                self.clients.push(Client { key, begun: self.now, ended: None, op: None });
+                self.spawn_read(node, key, Some(self.clients.len() - 1));
+                self.rest();
+                self.now += 1;
+            }
+        }
+        let lost = self.rng.below(self.nodes.len());
+        self.nodes[lost] = Node::new(self.rng.next());
+        let roster = Arc::clone(&self.roster);
+        self.nodes[lost].seat(&roster);
+        self.net.clear();
+        self.drain_feeds()?;
+        self.same_everywhere()
+    }
+
+    /// Until nothing is under way.
+    fn rest(&mut self) {
+        for _ in 0..CALM_ROUNDS_MAX {
+            while !self.net.is_empty() {
+                self.now += 1;
+                self.deliver();
+            }
+            (0..self.nodes.len()).for_each(|at| self.turn(at));
+            if self.net.is_empty() && !self.nodes.iter().any(Node::waits) && !self.wake() {
+                return;
+            }
+        }
+    }
+
+    fn drain_feeds(&mut self) -> Result<(), String> {
+        for _ in 0..CALM_ROUNDS_MAX {
+            let mut some = false;
+            for from in 0..self.nodes.len() {
+                for to in (0..self.nodes.len()).filter(|to| *to != from) {
+                    some |= self.offer(from, to);
+                }
+            }
+            if !some {
+                return Ok(());
+            }
+            self.rest();
+        }
+        Err("the change feeds never come to rest".to_owned())
+    }
+
+    fn same_everywhere(&mut self) -> Result<(), String> {
+        for at in 0..self.keys.len() {
+            let key = self.key(at);
+            let mut copies = BTreeSet::new();
+            for node in &self.nodes {
+                let store = node.store().expect("it is up");
+                let held = store.lookup(&key).map_err(|error| format!("{key:?}: {error}"))?;
+                let Some(held) = held else {
+                    copies.insert(None);
+                    continue;
+                };
+                if !held.chosen {
+                    return Err(format!("key {at} is tentative after healing"));
+                }
+                let blob = held.record.blob().map(|body| node.blob(body));
+                if blob == Some(None) {
+                    return Err(format!("key {at}: a node lacks the body"));
+                }
+                if let Some(number) = seen(Some(&held.record))
+                    && node.plaintext(&key, &held.record) != Some(plaintext(number))
+                {
+                    return Err(format!("key {at}: other bytes than client {number} wrote"));
+                }
+                copies.insert(Some((held.record.encode(), blob.flatten())));
+            }
+            if copies.len() != 1 {
+                return Err(format!("key {at}: {} different copies after healing", copies.len()));
+            }
+        }
+        for node in &mut self.nodes {
+            node.housekeeping(1);
+            node.housekeeping(2);
+            let sum = node.store().expect("it is up").verify(&mut |_| {}).map_err(|error| error.to_string())?;
+            if sum.damaged > 0 {
+                return Err(format!("{} damaged objects", sum.damaged));
+            }
+        }
+        Ok(())
+    }
+
+    fn judge(&self) -> Option<String> {
+        (0..self.keys.len()).find_map(|key| {
+            let call = |c: &Client| Some(Call { op: c.op?, from: c.begun, to: c.ended });
+            let calls: Vec<_> = self.clients.iter().filter(|c| c.key == key).filter_map(call).collect();
+            (!linearizable(None, &calls)).then(|| format!("key {key} is not linearizable: {calls:#?}"))
+        })
+    }
+}
