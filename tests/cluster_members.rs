@@ -1,16 +1,89 @@
-//! A node that lost its disk gets its place in the member list again; a node that is away gets none.
+//! Member lists change while the cluster serves: growing, shrinking, replacing, and a node that lost its disk.
 
 mod common;
 
-use common::cluster::{Cluster, Expected};
-use common::eventually;
+use common::cluster::{Cluster, Expected, path};
+use common::{Conn, eventually};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 const LARGE: usize = 100 * 1024;
+/// Keys that the writer goes round.
+const KEYS: usize = 50;
+
+fn change(cluster: &Cluster, at: usize, names: &str) -> u64 {
+    let answer = cluster.nodes[at].ask("PUT", &format!("/v1/cluster/members?names={names}"), &[], b"");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let list = answer.json();
+    assert!(list["before"].as_array().expect("a list").is_empty(), "{list}");
+    list["epoch"].as_u64().expect("a number")
+}
 
 fn seated(cluster: &Cluster, at: usize) -> Vec<String> {
     let status = cluster.status(at);
     let seats = status["voting"]["members"]["seats"].as_array().cloned().unwrap_or_default();
     seats.iter().map(|seat| seat["name"].as_str().expect("a name").to_owned()).collect()
+}
+
+/// Writes until told to stop, each write again until it is answered; how many answers said no.
+fn write_on(to: SocketAddr, stop: &AtomicBool, written: &AtomicUsize) -> usize {
+    let mut conn = Conn::open(to).expect("a connection");
+    let mut refused = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let n = written.load(Ordering::Relaxed);
+        let body = if n % 10 == 9 { vec![1; LARGE] } else { n.to_string().into_bytes() };
+        let answer = conn.ask("PUT", &path(&format!("w/{}", n % KEYS)), &[], &body).expect("an answer");
+        match answer.status {
+            200 | 201 => drop(written.fetch_add(1, Ordering::Relaxed)),
+            // Of an object that is made while the list changes: written again.
+            503 if answer.text().contains("UnknownOutcome") => {}
+            503 => refused += 1,
+            _ => panic!("{answer:?}"),
+        }
+    }
+    refused
+}
+
+#[test]
+fn a_cluster_shrinks_grows_and_replaces_a_node_while_it_serves() {
+    let mut cluster = Cluster::voting(5);
+    let (stop, written) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let mut expected = Expected::new();
+    for n in 0..40 {
+        let body = if n % 8 == 7 { vec![9; LARGE] } else { vec![n; 20] };
+        cluster.put(usize::from(n) % 5, &format!("a/{n}"), &body);
+        expected.insert(format!("a/{n}"), Some(body));
+    }
+    let refused = std::thread::scope(|scope| {
+        let to = cluster.nodes[0].http();
+        let (stop, written) = (&stop, &written);
+        let writer = scope.spawn(move || write_on(to, stop, written));
+        let mut epoch = 1;
+        for (at, names) in [(0, "n1,n2,n3"), (1, "n1,n2,n4"), (0, "n1"), (0, "n1,n2,n3"), (2, "n1,n2,n3,n4,n5")] {
+            let (before, now) = (written.load(Ordering::Relaxed), change(&cluster, at, names));
+            assert!(now >= epoch + 2, "a change takes two lists: {epoch} to {now}");
+            epoch = now;
+            eventually("writes to go on", || (written.load(Ordering::Relaxed) > before + 3).then_some(()));
+            for node in 0..5 {
+                eventually("the list to be known", || {
+                    (seated(&cluster, node) == names.split(',').collect::<Vec<_>>()).then_some(())
+                });
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        writer.join().expect("the writer ends")
+    });
+    assert_eq!(refused, 0, "writes were refused");
+    for n in 0..written.load(Ordering::Relaxed) {
+        let body = if n % 10 == 9 { vec![1; LARGE] } else { n.to_string().into_bytes() };
+        expected.insert(format!("w/{}", n % KEYS), Some(body));
+    }
+    cluster.holds(&expected);
+    // Five vote: two may be away.
+    cluster.kill9(0);
+    cluster.kill9(3);
+    cluster.put(1, "last", b"of three");
+    assert_eq!(cluster.get(4, "last").text(), "of three");
 }
 
 #[test]

@@ -542,8 +542,9 @@ impl Coordinator {
     }
 
     /// Brings the cluster to this member list, by way of an epoch of both lists. Goes on with a change that
-    /// somebody else has begun, before its own.
-    pub async fn change_members(&self, seats: &[Seat]) -> Result<Arc<Roster>, StoreError> {
+    /// somebody else has begun, before its own. With `since`, it begins nothing that does not follow the list of
+    /// that epoch at once: what somebody else has decided meanwhile stays.
+    pub async fn change_members(&self, seats: &[Seat], since: Option<Epoch>) -> Result<Arc<Roster>, StoreError> {
         for _ in 0..CHANGES_MAX {
             let voting = self.0.ballots.voting();
             let roster = voting.node.roster.clone().ok_or_else(no_list)?;
@@ -552,7 +553,7 @@ impl Coordinator {
             let next = if !roster.before.is_empty() {
                 self.store_all_again().await?;
                 Roster { epoch, made_ms, seats: roster.seats.clone(), before: Vec::new() }
-            } else if same_seats(&roster.seats, seats) {
+            } else if same_seats(&roster.seats, seats) || since.is_some_and(|since| roster.epoch != since) {
                 return Ok(roster);
             } else {
                 Roster { epoch, made_ms, seats: seats.to_vec(), before: roster.seats.clone() }

@@ -273,7 +273,7 @@ impl Handler<ChangeMembers> for CoordinatorActor {
                 c.ask(Seat { seating: Seating::Adopt(Arc::new(first)) }).await?;
             }
             let seats = resolved.map_err(|()| StoreError::NoMajority("a node of the new list was not heard lately"))?;
-            c.change_members(&seats).await.map(|roster| (*roster).clone())
+            c.change_members(&seats, None).await.map(|roster| (*roster).clone())
         })
     }
 }

@@ -24,10 +24,11 @@ pub async fn run(coordinator: Coordinator, seats: Arc<Mutex<Seats>>) {
         actix_rt::time::sleep(PAUSE + jitter).await;
         let overdue = coordinator.roster().and_then(|roster| {
             let seats = seats.lock().unwrap_or_else(PoisonError::into_inner);
-            seats.overdue(Instant::now(), &roster)
+            seats.overdue(Instant::now(), &roster).map(|target| (target, roster.epoch))
         });
-        if let Some(target) = overdue
-            && let Err(error) = coordinator.change_members(&target).await
+        // Somebody may be changing the list at this moment: what comes of that is not undone from here.
+        if let Some((target, since)) = overdue
+            && let Err(error) = coordinator.change_members(&target, Some(since)).await
         {
             log::warn!(error:% = error; "the member list could not be brought up to date, tried again");
         }
