@@ -4,6 +4,7 @@
 //! - What waits for the peer at the same moment travels in one frame; at most `FRAMES_MAX` are under way.
 //! - A message is sent once. One that got lost, for whatever reason, drops its reply: its coordinator
 //!   decides what to do, since it alone knows whether it still matters.
+//! - Whatever counts for one life of the peer is asked of that life: who was wiped does not answer for who it was.
 //! - Votes that a peer refuses for its member list are lost too, but the one of the two that is behind has the
 //!   other's list before the next ones go.
 //! - A peer that does not answer costs its first askers `VOTE_MAX`, and everybody else nothing until it is
@@ -43,10 +44,10 @@ const DOWN_FOR: Duration = Duration::from_millis(300);
 pub enum Errand {
     /// A vote.
     Cast(Box<Cast>),
-    /// Registers of a range.
-    Scan(Scan, oneshot::Sender<Vec<Scanned>>),
-    /// Takes the blob of a record there; answered when it is durable and checked.
-    Ship(BlobHead, oneshot::Sender<()>),
+    /// Registers of a range, as that life of the peer holds them.
+    Scan(Incarnation, Scan, oneshot::Sender<Vec<Scanned>>),
+    /// Takes the blob of a record to that life of the peer; answered when it is durable and checked.
+    Ship(Incarnation, BlobHead, oneshot::Sender<()>),
 }
 
 /// A message of a coordinator to the replica at the peer.
@@ -84,14 +85,14 @@ impl VoteLane {
                 self.pump(own, ctx);
             }
             Errand::Cast(_) => {}
-            Errand::Scan(scan, reply) => {
-                let work = scan_one(own.clone(), self.conns.pop(), scan, reply);
+            Errand::Scan(to, scan, reply) => {
+                let work = scan_one(own.clone(), self.conns.pop(), to, scan, reply);
                 spawn(ctx, work, |(conn, failed), actor, _| {
                     actor.votes(|lane, own| lane.give_back(conn, failed, own));
                 });
             }
-            Errand::Ship(head, done) => {
-                let work = ship_one(own.clone(), self.conns.pop(), head, done);
+            Errand::Ship(to, head, done) => {
+                let work = ship_one(own.clone(), self.conns.pop(), to, head, done);
                 spawn(ctx, work, |(conn, failed), actor, _| {
                     actor.votes(|lane, own| lane.give_back(conn, failed, own));
                 });
@@ -185,15 +186,18 @@ async fn call(session: &mut Conn, call: &Call) -> Result<Answer, LinkError> {
     actix_rt::time::timeout(VOTE_MAX, session.call(call)).await.map_err(|_| LinkError::Silent)?
 }
 
+/// What one life of a peer holds or promises says nothing of another life of the same name.
+fn is_with(session: &Conn, to: Incarnation) -> Result<(), LinkError> {
+    if session.info.incarnation == to { Ok(()) } else { Err(LinkError::OtherList) }
+}
+
 async fn send(own: Own, conn: Option<Conn>, frame: Vec<Cast>) -> (Option<Conn>, Option<LinkError>) {
     let Some((to, mark)) = frame.first().map(|first| (first.to, first.mark)) else { return (conn, None) };
     let (votes, replies): (Vec<_>, Vec<_>) = frame.into_iter().map(|cast| (cast.vote, (cast.have, cast.reply))).unzip();
     let votes = Call::Vote(mark, votes);
     let plan: &Plan = &own.plan;
     let (conn, sent) = on_session(&own, conn, async |session| {
-        if session.info.incarnation != to {
-            return Err(LinkError::OtherList);
-        }
+        is_with(session, to)?;
         Counts::add(&plan.tally.sent.votes);
         match call(session, &votes).await? {
             Answer::Voted(voted) => Ok(voted),
@@ -235,12 +239,14 @@ async fn after_refusal(plan: &Plan, conn: Option<Conn>, error: LinkError) -> (Op
 async fn scan_one(
     own: Own,
     conn: Option<Conn>,
+    to: Incarnation,
     scan: Scan,
     reply: oneshot::Sender<Vec<Scanned>>,
 ) -> (Option<Conn>, Option<LinkError>) {
     let asked = Call::Scan(scan);
     let plan: &Plan = &own.plan;
     let (conn, found) = on_session(&own, conn, async |session| {
+        is_with(session, to)?;
         Counts::add(&plan.tally.sent.scans);
         match call(session, &asked).await? {
             Answer::Scanned(found) => Ok(found),
@@ -260,12 +266,14 @@ async fn scan_one(
 async fn ship_one(
     own: Own,
     conn: Option<Conn>,
+    to: Incarnation,
     head: BlobHead,
     done: oneshot::Sender<()>,
 ) -> (Option<Conn>, Option<LinkError>) {
     let plan: &Plan = &own.plan;
     let body: BodyId = head.body;
     let (conn, shipped) = on_session(&own, conn, async |session| {
+        is_with(session, to)?;
         let blob = ask(&plan.store.open_outgoing, OpenOutgoing { body }).await?;
         Counts::add(&plan.tally.sent.blobs);
         session.ship(head, blob, &plan.store).await

@@ -100,6 +100,12 @@ impl Node {
         self.disk = self.disk.after_power_loss();
     }
 
+    /// A disk that lied about its syncs is back where it was at the start.
+    pub fn forget(&mut self) {
+        self.kill();
+        self.disk = self.first.copy();
+    }
+
     /// The power will go at one of the next syncs.
     pub fn cut_power_after(&self, syncs: u64) {
         self.disk.set_power_budget(Some(syncs));
@@ -239,13 +245,5 @@ impl Node {
             }
             pieces.iter().for_each(|piece| bytes.extend_from_slice(piece));
         }
-    }
-}
-
-impl Node {
-    /// A disk that lied about its syncs is back where it was at the start.
-    pub fn forget(&mut self) {
-        self.kill();
-        self.disk = self.first.copy();
     }
 }

@@ -1,0 +1,286 @@
+//! Driving: carries a write or a read of the register to its end, message by message.
+//!
+//! Invariants
+//! - Every message that wants an answer ends in an event: the answer, or that there is none.
+//! - A message to a replica names its incarnation; whoever lives under the same name now does not answer for it.
+
+use super::{Coordinator, Value};
+use crate::actors::healer::FetchBody;
+use crate::actors::messages::*;
+use crate::actors::replica::ReplicaActor;
+use crate::actors::vote_lane::{Cast, Errand};
+use crate::base::{BodyId, Epoch, Incarnation, RegisterKey, WriteId};
+use crate::register::{
+    Action, Answer, Attempt, Event, Fresh, Intent, ListMark, Members, Message, Read, ReadOutcome, Request, Slot, Write,
+    WriteOutcome,
+};
+use crate::seal::random;
+use crate::wire::BlobHead;
+use crate::wire::votes::Vote as WireVote;
+use actix::Addr;
+use actix_rt::time::{Instant, sleep_until};
+use futures::future::LocalBoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// What a coordinator drives: a write or a read of the register.
+pub(super) trait Machine {
+    type End;
+    fn begin(&mut self, fresh: Fresh, out: &mut Vec<Action<Value, Self::End>>);
+    fn on(&mut self, event: Event<Value>, out: &mut Vec<Action<Value, Self::End>>);
+    fn renew(&mut self, members: Arc<Members>);
+    fn deadline(&mut self, out: &mut Vec<Action<Value, Self::End>>);
+}
+
+impl<I: Intent<Value>> Machine for Write<Value, I> {
+    type End = WriteOutcome<Value>;
+    fn begin(&mut self, fresh: Fresh, out: &mut Vec<Action<Value, Self::End>>) {
+        Write::begin(self, fresh, out);
+    }
+    fn on(&mut self, event: Event<Value>, out: &mut Vec<Action<Value, Self::End>>) {
+        Write::on(self, event, out);
+    }
+    fn renew(&mut self, members: Arc<Members>) {
+        Write::renew(self, members);
+    }
+    fn deadline(&mut self, out: &mut Vec<Action<Value, Self::End>>) {
+        Write::deadline(self, out);
+    }
+}
+
+impl Machine for Read<Value> {
+    type End = ReadOutcome<Value>;
+    fn begin(&mut self, fresh: Fresh, out: &mut Vec<Action<Value, Self::End>>) {
+        Read::begin(self, fresh, out);
+    }
+    fn on(&mut self, event: Event<Value>, out: &mut Vec<Action<Value, Self::End>>) {
+        Read::on(self, event, out);
+    }
+    fn renew(&mut self, members: Arc<Members>) {
+        Read::renew(self, members);
+    }
+    fn deadline(&mut self, out: &mut Vec<Action<Value, Self::End>>) {
+        Read::deadline(self, out);
+    }
+}
+
+impl Coordinator {
+    /// Drives a decision to its end.
+    pub(super) async fn drive<M: Machine>(
+        &self,
+        key: &RegisterKey,
+        mut machine: M,
+        under_way: Vec<LocalBoxFuture<'static, Event<Value>>>,
+        deadline: Instant,
+    ) -> M::End {
+        let mut pending: FuturesUnordered<_> = under_way.into_iter().collect();
+        let mut have = self.peek(key).await;
+        let mut storing: Option<Value> = None;
+        let mut out = Vec::new();
+        let mut attempt = self.begin(&mut machine, &mut out);
+        let mut expires = Instant::now() + self.0.patience.round;
+        loop {
+            for action in in_order(std::mem::take(&mut out), self.0.me) {
+                if let Action::Send { message: Message { request: Request::Store(_, state), .. }, .. } = &action {
+                    storing.clone_from(&state.value);
+                }
+                match action {
+                    Action::Done(end) => return end,
+                    Action::Send { to, message } if to == self.0.me => {
+                        let is_query = message.request == Request::Query;
+                        let is_news = matches!(message.request, Request::Mark(_) | Request::Learn(..));
+                        let vote = Vote { key: key.clone(), message };
+                        if is_news {
+                            self.0.store.do_send(CastHere { votes: vec![vote] });
+                        } else if is_query {
+                            let event = self.here(vote).await;
+                            have = slot_in(&event).or(have);
+                            self.heard(&mut machine, event, &mut out);
+                        } else {
+                            pending.push(Box::pin(self.here(vote)));
+                        }
+                    }
+                    Action::Send { to, message } => {
+                        if let Some(event) = self.there(key, to, message, have.as_ref()) {
+                            pending.push(event);
+                        }
+                    }
+                    Action::Ship { to, body, attempt } => {
+                        let sent = self.ship_again(storing.as_ref(), to, body, attempt);
+                        match sent {
+                            Some(shipping) => pending.push(shipping),
+                            None => machine.on(Event::Silent { from: to, attempt }, &mut out),
+                        }
+                    }
+                    Action::Retry { tries } => {
+                        if tries > 0 {
+                            let pause = self.0.patience.backoff.delay(tries, u64::from_le_bytes(random()));
+                            sleep_until((Instant::now() + pause).min(deadline)).await;
+                        }
+                        if Instant::now() < deadline {
+                            have = self.peek(key).await;
+                            attempt = self.begin(&mut machine, &mut out);
+                            expires = Instant::now() + self.0.patience.round;
+                        }
+                    }
+                    Action::Renew { epoch } => {
+                        self.wait_for(epoch, deadline).await;
+                        if let Some(members) = self.0.ballots.voting().members.clone() {
+                            machine.renew(members);
+                        }
+                        if Instant::now() < deadline {
+                            attempt = self.begin(&mut machine, &mut out);
+                            expires = Instant::now() + self.0.patience.round;
+                        }
+                    }
+                }
+            }
+            if !out.is_empty() {
+                continue;
+            }
+            let event = tokio::select! {
+                biased;
+                Some(event) = pending.next(), if !pending.is_empty() => Some(event),
+                () = sleep_until(expires.min(deadline)) => None,
+            };
+            match event {
+                Some(event) => self.heard(&mut machine, event, &mut out),
+                None if Instant::now() >= deadline => machine.deadline(&mut out),
+                None => {
+                    expires = Instant::now() + self.0.patience.round;
+                    machine.on(Event::Expired { attempt }, &mut out);
+                }
+            }
+        }
+    }
+
+    fn begin<M: Machine>(&self, machine: &mut M, out: &mut Vec<Action<Value, M::End>>) -> Attempt {
+        let fresh = self.fresh();
+        machine.begin(fresh, out);
+        fresh.attempt
+    }
+
+    fn heard<M: Machine>(&self, machine: &mut M, event: Event<Value>, out: &mut Vec<Action<Value, M::End>>) {
+        if let Event::Reply(reply) = &event {
+            self.0.ballots.observe(reply.stamp());
+        }
+        machine.on(event, out);
+    }
+
+    /// A message to the replica on this node.
+    fn here(&self, vote: Vote) -> impl Future<Output = Event<Value>> + 'static {
+        let (from, attempt) = (self.0.me, vote.message.attempt);
+        let sent = self.0.store.send(CastHere { votes: vec![vote] });
+        async move {
+            let replies = sent.await.unwrap_or(Err(StoreError::ShuttingDown)).unwrap_or_default();
+            match replies.into_iter().next().flatten() {
+                Some(reply) => Event::Reply(reply),
+                None => Event::Silent { from, attempt },
+            }
+        }
+    }
+
+    /// A message to a replica on another node; its answer, if it has one.
+    fn there(
+        &self,
+        key: &RegisterKey,
+        to: Incarnation,
+        message: Message<Value>,
+        have: Option<&Slot<Value>>,
+    ) -> Option<LocalBoxFuture<'static, Event<Value>>> {
+        let attempt = message.attempt;
+        let voting = self.0.ballots.voting();
+        let silent = Event::Silent { from: to, attempt };
+        let wants_answer = !matches!(message.request, Request::Mark(_) | Request::Learn(..));
+        let asks = matches!(message.request, Request::Query | Request::Prepare(_));
+        let have = have.filter(|_| asks).cloned();
+        let mark: ListMark = voting.list;
+        let (reply, answer) = oneshot::channel();
+        let vote = WireVote { key: key.clone(), message, have: have.as_ref().map(|slot| slot.accepted) };
+        let cast = Cast { to, mark, vote, have, reply: wants_answer.then_some(reply) };
+        if let Some(door) = self.door(&voting, to) {
+            door.do_send(Errand::Cast(Box::new(cast)));
+        }
+        wants_answer.then(|| -> LocalBoxFuture<'static, _> {
+            Box::pin(async move { answer.await.map_or(silent, Event::Reply) })
+        })
+    }
+
+    /// Takes the blob of what is being stored to a replica that lacks it.
+    fn ship_again(
+        &self,
+        storing: Option<&Value>,
+        to: Incarnation,
+        body: BodyId,
+        attempt: Attempt,
+    ) -> Option<LocalBoxFuture<'static, Event<Value>>> {
+        let object = storing?.object().filter(|object| object.body == body)?;
+        let head = BlobHead { body, sealed_len: object.sealed_len, digest: object.digest };
+        let fetched = {
+            let (fetch, BlobHead { body, sealed_len, digest }) = (self.0.fetch.clone(), head);
+            async move { fetch.send(FetchBody { body, sealed_len, digest }).await.unwrap_or(false) }
+        };
+        if to == self.0.me {
+            return Some(Box::pin(async move {
+                match fetched.await {
+                    true => Event::Holds { node: to, body },
+                    false => Event::Silent { from: to, attempt },
+                }
+            }));
+        }
+        let door = self.door(&self.0.ballots.voting(), to)?;
+        let shipped = ship_to(&door, to, head, attempt);
+        Some(Box::pin(async move {
+            match shipped.await {
+                // Perhaps it is not here either: then it is fetched first.
+                Event::Silent { .. } if fetched.await => ship_to(&door, to, head, attempt).await,
+                done => done,
+            }
+        }))
+    }
+
+    fn fresh(&self) -> Fresh {
+        let attempt = Attempt(u64::from_le_bytes(random()));
+        Fresh { ballot: self.0.ballots.fresh(), attempt, write: WriteId::drawn(random()) }
+    }
+
+    pub(super) async fn wait_for(&self, epoch: Epoch, deadline: Instant) {
+        while self.0.ballots.voting().list.epoch < epoch && Instant::now() < deadline {
+            sleep_until((Instant::now() + self.0.patience.backoff.cap).min(deadline)).await;
+        }
+    }
+}
+
+/// This node first: what it says is at hand, and the others need not repeat it.
+fn in_order<E>(mut actions: Vec<Action<Value, E>>, me: Incarnation) -> Vec<Action<Value, E>> {
+    actions.sort_by_key(|action| !matches!(action, Action::Send { to, .. } if *to == me));
+    actions.sort_by_key(|action| matches!(action, Action::Done(_)));
+    actions
+}
+
+fn slot_in(event: &Event<Value>) -> Option<Slot<Value>> {
+    match event {
+        Event::Reply(reply) => match &reply.answer {
+            Answer::Held(slot, _) => Some(slot.clone()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+pub(super) fn ship_to(
+    door: &Addr<ReplicaActor>,
+    to: Incarnation,
+    head: BlobHead,
+    attempt: Attempt,
+) -> LocalBoxFuture<'static, Event<Value>> {
+    let (done, shipped) = oneshot::channel();
+    door.do_send(Errand::Ship(to, head, done));
+    Box::pin(async move {
+        match shipped.await {
+            Ok(()) => Event::Holds { node: to, body: head.body },
+            Err(_) => Event::Silent { from: to, attempt },
+        }
+    })
+}

@@ -1,0 +1,130 @@
+//! Changing the member list, by way of an epoch of both lists.
+//!
+//! Invariants
+//! - A list follows the present one only where a majority of the present one says so: lists are a register too.
+//! - An epoch of both lists ends when every register has been stored again under it.
+
+use super::{Coordinator, Value, no_list, value};
+use crate::actors::messages::*;
+use crate::base::{Epoch, RegisterKey, State};
+use crate::register::{Choice, Intent, Read, Roster, Seat, Write, WriteOutcome};
+use actix_rt::time::{Instant, sleep_until};
+use futures::stream::StreamExt;
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Most changes of the member list that one call sees through.
+const CHANGES_MAX: usize = 8;
+/// How long a step of a change waits for a majority of both lists.
+const CHANGE_PATIENCE: Duration = Duration::from_secs(120);
+/// Registers of a step, and how many of them are stored at once.
+const STORE_STEP: usize = 256;
+const STORE_AT_ONCE: usize = 16;
+
+impl Coordinator {
+    /// Brings the cluster to this member list, by way of an epoch of both lists. Goes on with a change that
+    /// somebody else has begun, before its own. With `since`, it begins nothing that does not follow the list of
+    /// that epoch at once: what somebody else has decided meanwhile stays.
+    pub async fn change_members(&self, seats: &[Seat], since: Option<Epoch>) -> Result<Arc<Roster>, StoreError> {
+        for _ in 0..CHANGES_MAX {
+            let voting = self.0.ballots.voting();
+            let roster = voting.node.roster.clone().ok_or_else(no_list)?;
+            let epoch = Epoch(roster.epoch.0.saturating_add(1));
+            let made_ms = crate::store::core::system_ms();
+            let next = if !roster.before.is_empty() {
+                self.store_all_again().await?;
+                Roster { epoch, made_ms, seats: roster.seats.clone(), before: Vec::new() }
+            } else if same_seats(&roster.seats, seats) || since.is_some_and(|since| roster.epoch != since) {
+                return Ok(roster);
+            } else {
+                Roster { epoch, made_ms, seats: seats.to_vec(), before: roster.seats.clone() }
+            };
+            log::info!(epoch = epoch.0, voters = next.seats.len(), joint = !next.before.is_empty(); "member list changes");
+            self.decide_list(&roster, next).await?;
+            self.wait_for(epoch, self.deadline()).await;
+        }
+        Err(StoreError::Contended)
+    }
+
+    /// A later list in the place of the present one, unless somebody else was faster.
+    async fn decide_list(&self, present: &Roster, next: Roster) -> Result<(), StoreError> {
+        if next.members().is_none() {
+            return Err(StoreError::Mismatch("a member list names nobody, somebody twice, or too many"));
+        }
+        let (_, members) = self.members()?;
+        let write = Write::new(members, Succession { present: present.epoch, next });
+        match self.drive(&RegisterKey::members(), write, Vec::new(), self.deadline()).await {
+            WriteOutcome::Written { .. } | WriteOutcome::Kept(_) => Ok(()),
+            // The other one's list shows itself soon; the caller looks again.
+            WriteOutcome::Refused(_) => Ok(()),
+            WriteOutcome::Unknown => Err(StoreError::UnknownOutcome),
+            WriteOutcome::NoMajority => Err(StoreError::NoMajority("a majority of both lists did not answer in time")),
+        }
+    }
+
+    /// Stores every register again, in the present epoch: nothing rests on the old list alone any more.
+    async fn store_all_again(&self) -> Result<(), StoreError> {
+        let end = RegisterKey::end();
+        let mut from = Some(Bound::Included(RegisterKey::buckets().0));
+        let mut stored = 0u64;
+        while let Some(next) = from.take() {
+            let step = self.again(async || self.merged(next.clone(), &end, STORE_STEP).await).await?;
+            from = step.end.map(Bound::Excluded);
+            let keys: Vec<RegisterKey> = step.found.into_keys().collect();
+            let all = futures::stream::iter(keys)
+                .map(|key| async move { self.again(async || self.store_again(&key).await).await });
+            let mut all = std::pin::pin!(all.buffer_unordered(STORE_AT_ONCE));
+            while let Some(done) = all.next().await {
+                done?;
+                stored += 1;
+            }
+        }
+        log::info!(stored; "every register is stored again under the new member list");
+        Ok(())
+    }
+
+    async fn store_again(&self, key: &RegisterKey) -> Result<(), StoreError> {
+        let (_, members) = self.members()?;
+        self.finish_read(key, Read::settle(members)).await.map(|_| ())
+    }
+
+    /// Tries for as long as only a majority is missing, within bounds.
+    async fn again<T>(&self, mut work: impl AsyncFnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let until = Instant::now() + CHANGE_PATIENCE;
+        loop {
+            match work().await {
+                Err(StoreError::NoMajority(_)) if Instant::now() < until => {
+                    sleep_until(Instant::now() + self.0.patience.backoff.cap).await;
+                }
+                done => return done,
+            }
+        }
+    }
+}
+
+/// The next member list, where the present one still holds.
+#[derive(Clone, Debug)]
+struct Succession {
+    present: Epoch,
+    next: Roster,
+}
+
+impl Intent<Value> for Succession {
+    fn decide(&self, found: Option<&Value>) -> Choice<Value> {
+        let found = match found.map(|record| &record.state) {
+            // The first list is founded, not voted on.
+            None | Some(State::Nothing) => Some(Epoch(1)),
+            Some(State::Members(list)) => Roster::decode(list).ok().map(|roster| roster.epoch),
+            Some(State::Deleted | State::Bucket | State::Object(_)) => None,
+        };
+        match found == Some(self.present) {
+            true => Choice::Put(value(State::Members(self.next.encode().into()))),
+            false => Choice::Refuse,
+        }
+    }
+}
+
+fn same_seats(a: &[Seat], b: &[Seat]) -> bool {
+    a.len() == b.len() && a.iter().all(|seat| b.contains(seat))
+}

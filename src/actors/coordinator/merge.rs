@@ -1,0 +1,96 @@
+//! What a majority holds of a range of registers: for listings, and for storing all of them again.
+//!
+//! Invariants
+//! - A page counts as the vote of the incarnation that made it, and of no other.
+//! - What the pages leave unsure is read from a majority.
+
+use super::Coordinator;
+use crate::actors::listing::{self, Merged};
+use crate::actors::messages::*;
+use crate::actors::vote_lane::Errand;
+use crate::base::{Incarnation, RegisterKey};
+use crate::register::{Slot, Votes};
+use crate::seal::random;
+use crate::wire::{Scan, Scanned};
+use actix_rt::time::{Instant, sleep_until};
+use futures::future::LocalBoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
+use std::ops::Bound;
+use tokio::sync::oneshot;
+
+impl Coordinator {
+    /// A step of a listing: what a majority holds of a range, in order, and where it ends. Tried on until the
+    /// time for a decision is over: nodes that come back, or come to a later member list, answer then.
+    pub(in crate::actors) async fn merged(
+        &self,
+        from: Bound<RegisterKey>,
+        to: &RegisterKey,
+        limit: usize,
+    ) -> Result<Merged, StoreError> {
+        let deadline = self.deadline();
+        let mut tries = 0;
+        loop {
+            let done = self.merge(from.clone(), to, limit, deadline).await;
+            tries += 1;
+            let next = Instant::now() + self.0.patience.backoff.delay(tries, u64::from_le_bytes(random()));
+            match done {
+                Err(StoreError::NoMajority(_)) if next < deadline => sleep_until(next).await,
+                done => return done,
+            }
+        }
+    }
+
+    async fn merge(
+        &self,
+        from: Bound<RegisterKey>,
+        to: &RegisterKey,
+        limit: usize,
+        deadline: Instant,
+    ) -> Result<Merged, StoreError> {
+        let (voting, members) = self.members()?;
+        let own = self.ask(ScanSlots { from: from.clone(), to: to.clone(), limit }).await?;
+        let mut votes = match voting.node.state.votes {
+            true => members.only(self.0.me),
+            false => Votes::default(),
+        };
+        let mut pages: Vec<Vec<Scanned>> = Vec::new();
+        let (start, inclusive) = match &from {
+            Bound::Included(key) => (key.clone(), true),
+            Bound::Excluded(key) => (key.clone(), false),
+            Bound::Unbounded => (RegisterKey::buckets().0, true),
+        };
+        let mut asked: FuturesUnordered<LocalBoxFuture<'static, (Incarnation, Option<Vec<Scanned>>)>> =
+            FuturesUnordered::new();
+        let mut order = self.near(&voting, members.voters().len()).into_iter();
+        while !members.majority(votes) {
+            if asked.is_empty() {
+                let Some(node) = order.next() else {
+                    return Err(StoreError::NoMajority("a majority of the nodes did not answer in time"));
+                };
+                let Some(door) = self.door(&voting, node) else { continue };
+                let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+                let scan = Scan { mark: voting.list, from: start.clone(), inclusive, to: to.clone(), limit };
+                let (reply, answer) = oneshot::channel();
+                door.do_send(Errand::Scan(node, scan, reply));
+                asked.push(Box::pin(async move { (node, answer.await.ok()) }));
+            }
+            tokio::select! {
+                Some((node, page)) = asked.next() => {
+                    if let Some(page) = page {
+                        votes = votes.with(members.only(node));
+                        pages.push(page);
+                    }
+                }
+                () = sleep_until(deadline) => {
+                    return Err(StoreError::NoMajority("a majority of the nodes did not answer in time"));
+                }
+            }
+        }
+        let mut merged = listing::merge(own, &pages, limit);
+        for key in std::mem::take(&mut merged.unsure) {
+            let (ballot, state) = self.read(&key).await?;
+            merged.found.insert(key, Slot { accepted: ballot, chosen: true, state });
+        }
+        Ok(merged)
+    }
+}
