@@ -335,7 +335,7 @@ pub struct SaveCursor {
 
 // ---- said by coordinators ----
 
-/// Votes of this node as a replica. Answered in order, when durable.
+/// Votes of this node as a replica. Answered in order, when durable; marks alone are not answered for.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Vec<Option<Reply>>, StoreError>")]
 pub struct CastHere {

@@ -194,6 +194,11 @@ impl Handler<CastHere> for StoreActor {
     type Result = ResponseFuture<Result<Vec<Option<Reply>>, StoreError>>;
     fn handle(&mut self, CastHere { votes }: CastHere, _: &mut Context<Self>) -> Self::Result {
         let store = Arc::clone(&self.store);
+        if votes.iter().all(Vote::is_mark) {
+            let unanswered = votes.iter().map(|_| None).collect();
+            store.mark(votes);
+            return Box::pin(std::future::ready(Ok(unanswered)));
+        }
         let cached: Result<Vec<_>, _> = votes.iter().map(|vote| store.query(vote, true)).collect();
         match cached {
             Ok(replies) if replies.iter().all(Option::is_some) => return Box::pin(std::future::ready(Ok(replies))),

@@ -2,6 +2,7 @@
 //!
 //! Invariants
 //! - What waits for the peer at the same moment travels in one frame; at most `FRAMES_MAX` are under way.
+//! - What needs no answer (marks) waits up to `MARKS_WAIT` for a frame that is sent anyway.
 //! - A message is sent once. One that got lost, for whatever reason, drops its reply: its coordinator
 //!   decides what to do, since it alone knows whether it still matters.
 //! - Whatever counts for one life of the peer is asked of that life: who was wiped does not answer for who it was.
@@ -21,7 +22,7 @@ use crate::base::{BodyId, Class, Incarnation};
 use crate::register::{ListMark, Slot};
 use crate::wire::votes::Vote;
 use crate::wire::{Answer, BlobHead, Call, ENTRIES_MAX, LEARN_BYTES_MAX, Scan, Scanned};
-use actix::{Context, Message};
+use actix::{AsyncContext, Context, Message};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -33,6 +34,8 @@ use tokio::sync::oneshot;
 const FRAMES_MAX: usize = 1;
 /// Most messages that wait; more are lost.
 const QUEUE_MAX: usize = 16 * 1024;
+/// How long what needs no answer waits for a frame that something else asks for.
+const MARKS_WAIT: Duration = Duration::from_millis(50);
 /// Longest wait for the answer to a frame.
 const VOTE_MAX: Duration = Duration::from_secs(3);
 /// Pause after a peer did not answer.
@@ -69,9 +72,24 @@ pub struct Cast {
 #[derive(Default)]
 pub(super) struct VoteLane {
     queue: VecDeque<Cast>,
+    /// How many of the queue want an answer.
+    urgent: usize,
+    marks: Marks,
     conns: Vec<Conn>,
     frames: usize,
     down_until: Option<Instant>,
+}
+
+/// What needs no answer.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Marks {
+    /// There is none, or it has just begun to wait.
+    #[default]
+    Fresh,
+    /// A timer runs.
+    Waiting,
+    /// It has waited long enough.
+    Due,
 }
 
 impl VoteLane {
@@ -81,7 +99,17 @@ impl VoteLane {
         }
         match errand {
             Errand::Cast(cast) if self.queue.len() < QUEUE_MAX => {
+                self.urgent += usize::from(cast.reply.is_some());
                 self.queue.push_back(*cast);
+                if self.urgent == 0 && self.marks == Marks::Fresh {
+                    self.marks = Marks::Waiting;
+                    ctx.run_later(MARKS_WAIT, |actor, ctx| {
+                        actor.votes(|lane, own| {
+                            lane.marks = Marks::Due;
+                            lane.pump(own, ctx);
+                        });
+                    });
+                }
                 self.pump(own, ctx);
             }
             Errand::Cast(_) => {}
@@ -105,11 +133,15 @@ impl VoteLane {
     }
 
     fn pump(&mut self, own: &Own, ctx: &mut Context<ReplicaActor>) {
-        while self.frames < FRAMES_MAX {
+        while self.frames < FRAMES_MAX && (self.urgent > 0 || self.marks == Marks::Due) {
             let frame = self.next_frame();
+            if self.queue.is_empty() && self.marks == Marks::Due {
+                self.marks = Marks::Fresh;
+            }
             if frame.is_empty() {
                 return;
             }
+            self.urgent -= frame.iter().filter(|cast| cast.reply.is_some()).count();
             self.frames += 1;
             let work = send(own.clone(), self.conns.pop(), frame);
             spawn(ctx, work, |(conn, failed), actor, ctx| {
@@ -147,6 +179,7 @@ impl VoteLane {
                 self.down_until = Some(Instant::now() + DOWN_FOR);
                 self.conns.clear();
                 self.queue.clear();
+                self.urgent = 0;
             }
             Some(error) => log::debug!(peer:% = own.plan.peer, error:% = error; "votes were not taken"),
             None => door.up.store(true, Ordering::Relaxed),

@@ -4,6 +4,7 @@
 //! - Requests are decided in the order in which they are taken, each upon those before it.
 //! - Nothing is visible or answered before the frame that holds it is durable.
 //! - Ballots are given here, above everything seen: of two writes on this node the later one wins.
+//! - Marks, for which nobody waits, have no commit of their own while others come within `MARKS_WAIT`.
 
 use super::core::Core;
 use super::download::etag;
@@ -17,13 +18,13 @@ use crate::base::{
 };
 use crate::register::Acceptor;
 use crate::seal::random;
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// Most requests of one batch.
@@ -31,6 +32,11 @@ const BATCH_REQUESTS_MAX: usize = 1024;
 /// A batch takes no further request once it fills this part of a frame; one request fills no more
 /// than the rest.
 const BATCH_PART: usize = 2;
+
+/// How long marks wait for a commit that they can be part of: a record costs one fsync, not two.
+const MARKS_WAIT: Duration = Duration::from_millis(50);
+/// Most marks that wait.
+const MARKS_MAX: usize = 4096;
 
 /// What a request wants to become true.
 #[derive(Debug)]
@@ -111,6 +117,8 @@ pub enum Request {
     Vote(Vec<Vote>, VotesTo),
     /// The node's part in its cluster changes.
     Seat(Seating, ReplyTo),
+    /// Votes that nobody waits for: what this node holds was chosen.
+    Marks(Vec<Vote>),
 }
 
 /// Decides and commits. There is one per store.
@@ -152,21 +160,41 @@ impl Committer {
 
     /// Waits for requests and commits them until all senders are gone.
     pub fn run(&self) {
-        while let Ok(first) = self.queue.recv() {
-            self.commit(first);
+        let mut marks: Vec<Vote> = Vec::new();
+        let mut due = Instant::now();
+        loop {
+            let next = match marks.is_empty() {
+                true => self.queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                false => self.queue.recv_deadline(due),
+            };
+            match next {
+                Ok(Request::Marks(more)) if marks.len() < MARKS_MAX => {
+                    if marks.is_empty() {
+                        due = Instant::now() + MARKS_WAIT;
+                    }
+                    marks.extend(more);
+                }
+                Ok(first) => self.commit(std::mem::take(&mut marks), Some(first)),
+                Err(RecvTimeoutError::Timeout) => self.commit(std::mem::take(&mut marks), None),
+                Err(RecvTimeoutError::Disconnected) => return self.commit(marks, None),
+            }
         }
     }
 
     /// Commits what waits at this moment, in one batch. For tests that bring their own clockwork.
     pub fn turn(&self) -> bool {
-        self.queue.try_recv().map(|first| self.commit(first)).is_ok()
+        self.queue.try_recv().map(|first| self.commit(Vec::new(), Some(first))).is_ok()
     }
 
-    fn commit(&self, first: Request) {
+    /// The marks go first: what is decided after them may rest on them.
+    fn commit(&self, marks: Vec<Vote>, first: Option<Request>) {
         // No blob goes away between a decision that needs it and the commit.
         let _blobs = self.core.blobs.gate();
         let mut batch = Batch { seq: *self.core.head.borrow(), ..Batch::default() };
-        let mut next = Some(first);
+        if !marks.is_empty() {
+            self.take(&mut batch, Request::Marks(marks));
+        }
+        let mut next = first;
         while let Some(request) = next.take() {
             self.take(&mut batch, request);
             if batch.bytes < self.core.log.payload_max() / BATCH_PART && batch.replies.len() < BATCH_REQUESTS_MAX {
@@ -205,6 +233,12 @@ impl Committer {
                 Ok(replies) => batch.replies.push(Pending::Vote(reply, replies)),
                 Err(error) => drop(reply.send(Err(error))),
             },
+            Request::Marks(marks) => {
+                // One that is lost leaves its record tentative: a reader or the settler sees to it.
+                if let Err(error) = writable.and_then(|()| self.vote(batch, marks)) {
+                    log::debug!(error:% = error; "marks were not taken");
+                }
+            }
         }
     }
 

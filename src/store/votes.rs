@@ -2,6 +2,7 @@
 //!
 //! Invariants
 //! - A vote is decided on the newest decided state, and answered when all that it rests on is durable.
+//!   A mark has no answer and rests on nothing: it becomes durable some time.
 //! - A record with a blob is granted only while the blob is here; it cannot be removed in between.
 //! - Nobody votes without a member list, or in an epoch whose list is not kept here.
 //! - After a failed commit nothing is answered: the votes begin again from what is durable.
@@ -45,6 +46,11 @@ pub struct Vote {
 }
 
 impl Vote {
+    /// Whether it says that something was chosen, which nobody waits for.
+    pub fn is_mark(&self) -> bool {
+        matches!(self.message.request, Asked::Mark(_))
+    }
+
     /// Whether it asks and changes nothing.
     pub fn is_query(&self) -> bool {
         self.message.request == Asked::Query
@@ -292,6 +298,11 @@ impl Store {
         let (reply, answer) = oneshot::channel();
         self.ask(Request::Vote(votes, reply));
         answer
+    }
+
+    /// Takes note of what was chosen, with one of the next commits.
+    pub fn mark(&self, marks: Vec<Vote>) {
+        self.ask(Request::Marks(marks));
     }
 
     /// Changes the node's part in its cluster; answered when durable.
