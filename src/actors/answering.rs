@@ -4,7 +4,8 @@ use super::error::LinkError;
 use super::gate::{Counts, PeerGate};
 use super::lists;
 use super::messages::{
-    CastHere, CompareOffers, FetchRecords, LearnRecords, Offer, ReadSealed, ReadSums, ScanSlots, Vote, Want,
+    CastHere, CompareOffers, DiscardBlob, FetchRecords, LearnRecords, Offer, ReadSealed, ReadSums, ScanSlots, Vote,
+    Want,
 };
 use super::recipients::{StoreRecipients, ask};
 use crate::base::{Incarnation, Record};
@@ -95,6 +96,10 @@ async fn try_answer(
         Call::Fetch(keys) => {
             Counts::add(&gate.counts().fetches);
             Ok(Answer::Records(ask(&store.fetch_records, FetchRecords { keys, bytes_max: LEARN_BYTES_MAX }).await?))
+        }
+        Call::Discard(body) => {
+            ask(&store.discard_blob, DiscardBlob { body }).await?;
+            Ok(Answer::Done)
         }
         Call::Pull(Pull { body, from, len }) => {
             Counts::add(&gate.counts().fetches);

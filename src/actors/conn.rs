@@ -14,16 +14,17 @@ use super::connector;
 use super::error::LinkError;
 use super::messages::{Outgoing, ReadOutgoing};
 use super::recipients::{StoreRecipients, ask};
-use crate::base::{Class, NodeName};
+use super::streams::{Piece, Pieces};
+use crate::base::{BodyId, Class, NodeName};
 use crate::seal;
 use crate::seal::session::{Hello, PeerInfo, PeerKey, SessionKeys};
 use crate::store::StoreError;
 use crate::wire::frame::{blob_prefix, place, read_welcome};
 use crate::wire::{Answer, BLOB_PATH, BlobHead, CALL_PATH, Call, FRAME_BYTES_MAX, Frame, HELLO_BYTES_MAX, HELLO_PATH};
-use crate::wire::{Refusal, SessionId, Way};
+use crate::wire::{Refusal, STREAM_PATH, SessionId, StreamHead, Way};
 use actix_rt::time::{Instant, sleep_until, timeout};
 use awc::Client;
-use awc::body::{BoxBody, MessageBody, SizedStream};
+use awc::body::{BodyStream, BoxBody, MessageBody, SizedStream};
 use bytes::Bytes;
 use futures::future::{Either, select};
 use futures::stream;
@@ -58,7 +59,7 @@ pub struct Conn {
     client: Client,
     base: String,
     session: SessionId,
-    keys: SessionKeys,
+    keys: Rc<SessionKeys>,
     counter: u64,
     /// Who is at the other end, proven by the handshake.
     pub info: PeerInfo,
@@ -89,7 +90,14 @@ impl Dialer {
         if info.incarnation == self.me.incarnation {
             return Err(LinkError::Refused(Refusal::Itself));
         }
-        Ok(Conn { client: self.client.clone(), base: self.base.clone(), session, keys, counter: 0, info })
+        Ok(Conn {
+            client: self.client.clone(),
+            base: self.base.clone(),
+            session,
+            keys: Rc::new(keys),
+            counter: 0,
+            info,
+        })
     }
 }
 
@@ -128,6 +136,27 @@ impl Conn {
             return Err(error);
         }
         self.open(BLOB_PATH, &answer?).map(|_| ())
+    }
+
+    /// Streams a blob while it is made. Answered when the peer has it, durable and checked against what is said of
+    /// it at its end. As long as nothing new is made, nothing is late.
+    pub async fn stream(&mut self, body: BodyId, pieces: Pieces) -> Result<(), LinkError> {
+        let prefix = blob_prefix(&self.seal(STREAM_PATH, StreamHead { body }.encode()));
+        // The frame behind the blob has the next counter, and so has the answer.
+        self.counter += 1;
+        let pace = Rc::new(Cell::new(Pace::Idle));
+        let made = Making {
+            prefix: Some(Bytes::from(prefix)),
+            pieces: Some(pieces),
+            keys: Rc::clone(&self.keys),
+            session: self.session,
+            counter: self.counter,
+            pace: Rc::clone(&pace),
+        };
+        let url = format!("{}{STREAM_PATH}", self.base);
+        let sent = post(&self.client, &url, BodyStream::new(made.into_stream()), FRAME_BYTES_MAX);
+        let answer = unless_late(sent, &pace).await?;
+        self.open(STREAM_PATH, &answer).map(|_| ())
     }
 
     fn seal(&mut self, path: &str, plain: Vec<u8>) -> Vec<u8> {
@@ -182,6 +211,79 @@ async fn unless_stalled<T>(
             Either::Left((done, _)) => return done,
             Either::Right(_) if moved.get() + patience <= Instant::now() => return Err(LinkError::Silent),
             Either::Right(_) => {}
+        }
+    }
+}
+
+/// What a stream waits for.
+#[derive(Clone, Copy)]
+enum Pace {
+    /// For what is made next: as long as that takes.
+    Idle,
+    /// For the peer, since then and for so long.
+    Peer(Instant, Duration),
+}
+
+/// Waits for `work` for as long as `pace` allows.
+async fn unless_late<T>(work: impl Future<Output = Result<T, LinkError>>, pace: &Cell<Pace>) -> Result<T, LinkError> {
+    let mut work = pin!(work);
+    loop {
+        let deadline = match pace.get() {
+            Pace::Idle => Instant::now() + STALL_MAX,
+            Pace::Peer(since, patience) => since + patience,
+        };
+        match select(work.as_mut(), pin!(sleep_until(deadline))).await {
+            Either::Left((done, _)) => return done,
+            Either::Right(_) => match pace.get() {
+                Pace::Peer(since, patience) if since + patience <= Instant::now() => return Err(LinkError::Silent),
+                Pace::Peer(..) | Pace::Idle => {}
+            },
+        }
+    }
+}
+
+/// A blob that is being made, on its way out: the prefix, the bytes as they come, the frame that says what they were.
+struct Making {
+    prefix: Option<Bytes>,
+    pieces: Option<Pieces>,
+    keys: Rc<SessionKeys>,
+    session: SessionId,
+    counter: u64,
+    pace: Rc<Cell<Pace>>,
+}
+
+impl Making {
+    fn into_stream(self) -> impl futures::Stream<Item = Result<Bytes, std::io::Error>> + 'static {
+        stream::unfold(self, |mut making| async move {
+            let item = making.next().await?;
+            Some((item, making))
+        })
+    }
+
+    async fn next(&mut self) -> Option<Result<Bytes, std::io::Error>> {
+        if let Some(prefix) = self.prefix.take() {
+            self.pace.set(Pace::Peer(Instant::now(), STALL_MAX));
+            return Some(Ok(prefix));
+        }
+        let mut pieces = self.pieces.take()?;
+        self.pace.set(Pace::Idle);
+        let next = pieces.recv().await;
+        match next {
+            Some(Piece::Bytes(bytes)) => {
+                self.pace.set(Pace::Peer(Instant::now(), STALL_MAX));
+                self.pieces = Some(pieces);
+                Some(Ok(bytes))
+            }
+            Some(Piece::End(head)) => {
+                let patience = STALL_MAX + Duration::from_secs(head.sealed_len / DURABLE_BYTES_PER_SEC);
+                self.pace.set(Pace::Peer(Instant::now(), patience));
+                let bound = place(Way::Request, STREAM_PATH, self.session);
+                let sealed = self.keys.send.seal(self.counter, &bound, head.encode());
+                let frame = Frame { session: self.session, counter: self.counter, sealed: &sealed };
+                Some(Ok(Bytes::from(frame.encode())))
+            }
+            // Its upload has ended in the middle.
+            None => Some(Err(std::io::Error::other("the blob was not made to its end"))),
         }
     }
 }

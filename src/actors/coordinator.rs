@@ -5,6 +5,7 @@
 //! - A request ends by its deadline, with an answer that says what is known: never a guess.
 //! - It holds no key and no file: bodies are sealed and opened by the StoreActor beside it.
 
+mod bodies;
 mod drive;
 mod members;
 mod merge;
@@ -14,9 +15,10 @@ use super::healer::FetchBody;
 use super::messages::*;
 use super::replica::{Plan, ReplicaActor};
 use super::store_actor::StoreActor;
+use super::streams::BodyStreams;
 use crate::base::record::Record;
 use crate::base::{
-    Backoff, Ballot, BodyAt, BucketName, Condition, Incarnation, Lineage, NodeName, ObjectName, ObjectRecord,
+    Backoff, Ballot, BodyAt, BucketName, Budget, Condition, Incarnation, Lineage, NodeName, ObjectName, ObjectRecord,
     RegisterKey, State,
 };
 use crate::register::{
@@ -28,9 +30,6 @@ use crate::store::votes::Voting;
 use crate::wire::BlobHead;
 use actix::{Addr, Message as ActorMessage, Recipient};
 use actix_rt::time::Instant;
-use drive::ship_to;
-use futures::future::LocalBoxFuture;
-use futures::stream::{FuturesUnordered, StreamExt};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -81,6 +80,8 @@ struct Inner {
     peers: Vec<PeerDoor>,
     patience: Patience,
     fetch: Recipient<FetchBody>,
+    /// What may wait for peers of bodies that arrive.
+    streams: Budget,
     /// Which peer the next read asks first.
     turn: Cell<usize>,
 }
@@ -97,11 +98,10 @@ pub(super) struct Wish {
 
 impl Intent<Value> for Wish {
     fn decide(&self, found: Option<&Value>) -> Choice<Value> {
-        let present = found.filter(|record| record.is_present());
-        let tag = present.and_then(|record| record.object()).map(|object| etag(&object.digest));
-        if !self.condition.holds(tag.as_deref()) {
+        if !self.holds(found) {
             return Choice::Refuse;
         }
+        let present = found.filter(|record| record.is_present());
         match (&self.new, present) {
             (None, None) => Choice::Keep,
             (Some(_), Some(_)) if self.keep => Choice::Keep,
@@ -130,8 +130,9 @@ impl Coordinator {
         peers: Vec<PeerDoor>,
         patience: Patience,
         fetch: Recipient<FetchBody>,
+        streams: Budget,
     ) -> Self {
-        Coordinator(Rc::new(Inner { me, ballots, store, peers, patience, fetch, turn: Cell::new(0) }))
+        Coordinator(Rc::new(Inner { me, ballots, store, peers, patience, fetch, streams, turn: Cell::new(0) }))
     }
 
     /// Asks the StoreActor beside it.
@@ -174,12 +175,13 @@ impl Coordinator {
         Ok(self.drive(&key, write, Vec::new(), self.deadline()).await)
     }
 
-    /// Stores an object whose body is in its record, or in a blob on this node.
+    /// Stores an object whose body is in its record, or in a blob on this node and on its way to others by `streams`.
     pub(super) async fn store(
         &self,
         at: &ObjectName,
         condition: Condition,
         object: Box<ObjectRecord>,
+        streams: Option<BodyStreams>,
     ) -> Result<Written, StoreError> {
         let (voting, members) = self.members()?;
         let (key, digest) = (RegisterKey::object(at), object.digest);
@@ -187,51 +189,15 @@ impl Coordinator {
         let head = BlobHead { body: object.body, sealed_len: object.sealed_len, digest };
         let blob = object.at == BodyAt::Blob;
         let wish = Wish { condition, new: Some(value(State::Object(object))), keep: false };
-        // A large body that would be refused need not travel.
-        if blob && conditional && matches!(wish.decide(self.read(&key).await?.1.value.as_ref()), Choice::Refuse) {
-            return Err(StoreError::Precondition);
-        }
         let mut write = Write::new(Arc::clone(&members), wish);
         let mut rest = Vec::new();
         if blob {
-            for node in self.ship(&voting, &members, head, &mut rest).await? {
+            for node in self.ship(&voting, &members, head, streams, &mut rest).await? {
                 write.on(Event::Holds { node, body: head.body }, &mut Vec::new());
             }
         }
         let outcome = self.drive(&key, write, rest, self.deadline()).await;
         ended(outcome, conditional && self.sees_majority()).map(|written| Written { etag: etag(&digest), ..written })
-    }
-
-    /// Takes a blob to the voters. Ends when a majority holds it; the others go on in `rest`.
-    async fn ship(
-        &self,
-        voting: &Voting,
-        members: &Members,
-        head: BlobHead,
-        rest: &mut Vec<LocalBoxFuture<'static, Event<Value>>>,
-    ) -> Result<Vec<Incarnation>, StoreError> {
-        let mut holders = Vec::new();
-        let mut held = members.only(self.0.me);
-        if held.count() > 0 {
-            holders.push(self.0.me);
-        }
-        let mut under_way: FuturesUnordered<LocalBoxFuture<'static, Event<Value>>> = FuturesUnordered::new();
-        for to in members.voters().iter().filter(|to| **to != self.0.me) {
-            let Some(door) = self.door(voting, *to) else { continue };
-            under_way.push(ship_to(&door, *to, head, Attempt(0)));
-        }
-        while !members.majority(held) {
-            match under_way.next().await {
-                Some(Event::Holds { node, .. }) => {
-                    held = held.with(members.only(node));
-                    holders.push(node);
-                }
-                Some(_) => {}
-                None => return Err(StoreError::NoMajority("a majority of the nodes did not take the body")),
-            }
-        }
-        rest.extend(under_way);
-        Ok(holders)
     }
 
     /// What a majority says of a register.
@@ -318,6 +284,12 @@ pub(super) fn ended(outcome: WriteOutcome<Value>, conditional: bool) -> Result<W
 }
 
 impl Wish {
+    /// Whether the condition holds of what was found.
+    fn holds(&self, found: Option<&Value>) -> bool {
+        let object = found.filter(|record| record.is_present()).and_then(|record| record.object());
+        self.condition.holds(object.map(|object| etag(&object.digest)).as_deref())
+    }
+
     /// A bucket, unless it is there.
     pub(super) fn bucket() -> Self {
         Wish { condition: Condition::NONE, new: Some(value(State::Bucket)), keep: true }

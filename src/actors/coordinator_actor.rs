@@ -13,6 +13,7 @@ use crate::base::names::RegisterName;
 use crate::base::{BodyAt, BucketName, ObjectKey, ObjectName, RegisterKey, State};
 use crate::store::listing::Folding;
 use crate::store::votes::record_of;
+use crate::wire::BlobHead;
 use actix::prelude::*;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -108,7 +109,7 @@ impl Handler<PutSmall> for CoordinatorActor {
         self.run(async move |c| {
             check_bucket(&c, &at.bucket).await?;
             let object = c.ask(SealSmall { head, body }).await?;
-            let written = c.store(&at, condition, object).await;
+            let written = c.store(&at, condition, object, None).await;
             drop(permit);
             written
         })
@@ -120,15 +121,25 @@ impl Handler<BeginUpload> for CoordinatorActor {
     fn handle(&mut self, msg: BeginUpload, _: &mut Context<Self>) -> Self::Result {
         self.run(async move |c| {
             check_bucket(&c, &msg.at.bucket).await?;
-            c.ask(msg).await
+            c.refuse_early(&msg.at, &msg.condition).await?;
+            let Upload { body, .. } = c.ask(msg).await?;
+            let streams = c.streams(body.body());
+            Ok(Upload { body, streams })
         })
     }
 }
 
 impl Handler<AppendUpload> for CoordinatorActor {
     type Result = ResponseFuture<Result<Upload, StoreError>>;
-    fn handle(&mut self, msg: AppendUpload, _: &mut Context<Self>) -> Self::Result {
-        self.run(async move |c| c.ask(msg).await)
+    fn handle(&mut self, AppendUpload { upload, data }: AppendUpload, _: &mut Context<Self>) -> Self::Result {
+        self.run(async move |c| {
+            let Upload { body, mut streams } = upload;
+            let (body, sealed) = c.ask(SealPieces { upload: body, data }).await?;
+            if let Some(streams) = &mut streams {
+                streams.send(sealed).await;
+            }
+            Ok(Upload { body, streams })
+        })
     }
 }
 
@@ -136,12 +147,23 @@ impl Handler<FinishUpload> for CoordinatorActor {
     type Result = ResponseFuture<Result<Written, StoreError>>;
     fn handle(&mut self, FinishUpload { upload }: FinishUpload, _: &mut Context<Self>) -> Self::Result {
         self.run(async move |c| {
-            let landed = c.ask(LandUpload { upload }).await?;
-            let written = c.store(&landed.at, landed.condition.clone(), landed.object.clone()).await;
+            let Upload { body, mut streams } = upload;
+            let (sealed, last) = c.ask(SealLast { upload: body }).await?;
+            if let Some(streams) = &mut streams {
+                // The peers make it durable while this node does.
+                let object = sealed.object();
+                let head = BlobHead { body: object.body, sealed_len: object.sealed_len, digest: object.digest };
+                streams.end(last, head).await;
+            }
+            let landed = c.ask(LandUpload { sealed }).await?;
+            let written = c.store(&landed.at, landed.condition.clone(), landed.object.clone(), streams).await;
             match &written {
                 Ok(_) => landed.settle(),
                 // Nothing of it was ever voted on, or it lost for good.
-                Err(StoreError::Precondition | StoreError::NoMajority(_) | StoreError::Contended) => landed.remove(),
+                Err(StoreError::Precondition | StoreError::NoMajority(_) | StoreError::Contended) => {
+                    c.take_back(landed.object.body);
+                    landed.remove();
+                }
                 Err(_) => {}
             }
             written

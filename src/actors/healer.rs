@@ -12,7 +12,7 @@
 use super::conn::{Conn, Dialer, Identity, may_be_forgotten};
 use super::error::LinkError;
 use super::guard::PanicGuard;
-use super::messages::{Ailment, AppendIncoming, BeginIncoming, Diagnose, FinishIncoming, Restore};
+use super::messages::{Ailment, Announced, AppendIncoming, BeginIncoming, Diagnose, FinishIncoming, Restore};
 use super::recipients::{StoreRecipients, ask};
 use super::replication::PeerAddress;
 use super::status::HealingStatus;
@@ -259,6 +259,7 @@ impl Own {
         sealed_len: u64,
         digest: [u8; 32],
     ) -> Result<(), LinkError> {
+        let announced = Announced { sealed_len, digest };
         let (mut from, mut incoming) = (0, None);
         while from < sealed_len {
             let len = (sealed_len - from).min(PULL_BYTES_MAX as u64);
@@ -270,7 +271,7 @@ impl Own {
             // Staged only now: a peer that has nothing costs no file.
             let open = match incoming.take() {
                 Some(open) => open,
-                None => ask(&self.store.begin_incoming, BeginIncoming { body, sealed_len, digest }).await?,
+                None => ask(&self.store.begin_incoming, BeginIncoming { body, announced: Some(announced) }).await?,
             };
             incoming =
                 Some(ask(&self.store.append_incoming, AppendIncoming { incoming: open, data: vec![bytes] }).await?);
@@ -278,7 +279,7 @@ impl Own {
             self.tally.fetched_bytes.fetch_add(len, Ordering::Relaxed);
         }
         let incoming = incoming.ok_or(LinkError::Unfitting)?;
-        ask(&self.store.finish_incoming, FinishIncoming { incoming }).await
+        ask(&self.store.finish_incoming, FinishIncoming { incoming, announced }).await
     }
 
     async fn record_from(&self, conn: &mut Conn, key: &RegisterKey, ballot: Ballot) -> Result<(), LinkError> {

@@ -4,6 +4,7 @@
 //! comes back with its answer. Whoever drops it, on purpose or because a client left, ends it: a
 //! dropped upload removes its staged file. So there is no table of open transfers to leak.
 
+use super::streams::BodyStreams;
 use crate::base::{
     BodyId, BucketName, Condition, Incarnation, NodeName, ObjectName, ObjectRecord, Permit, Record, RegisterKey, Sum,
 };
@@ -14,7 +15,7 @@ use std::sync::Arc;
 pub use crate::register::Roster;
 pub use crate::store::StoreError;
 pub use crate::store::download::Download;
-pub use crate::store::incoming::Incoming;
+pub use crate::store::incoming::{Announced, Incoming};
 pub use crate::store::mend::Ailment;
 pub use crate::store::outgoing::Outgoing;
 pub use crate::store::scrub::{Part, Round, Seen};
@@ -22,7 +23,7 @@ pub use crate::store::scrub_place::Place;
 pub use crate::store::status::StoreStatus;
 pub use crate::store::tree::LEAVES_PER_BRANCH;
 pub use crate::store::types::{Change, ListPage, NewObject, ObjectInfo, Offer, Want, Written};
-pub use crate::store::upload::{Landed, Upload};
+pub use crate::store::upload::{Landed, Sealed, Upload as StoreUpload};
 pub use crate::store::votes::{Reply, Seating, Vote};
 
 /// What a replica keeps of a register.
@@ -55,6 +56,13 @@ pub struct PutSmall {
     pub body: Vec<Bytes>,
     /// Freed when the write is answered.
     pub permit: Option<Permit>,
+}
+
+/// An upload as it goes to and fro: what the store has of it, and its way to the other nodes of a cluster.
+#[derive(Debug)]
+pub struct Upload {
+    pub(super) body: StoreUpload,
+    pub(super) streams: Option<BodyStreams>,
 }
 
 /// Begins an object that does not fit `PutSmall`. Nothing is visible before `FinishUpload`.
@@ -223,10 +231,8 @@ pub struct LearnRecords {
 pub struct BeginIncoming {
     /// Its name.
     pub body: BodyId,
-    /// Its sealed length.
-    pub sealed_len: u64,
-    /// Its digest: a body that does not match is refused and removed.
-    pub digest: [u8; 32],
+    /// Its length and digest, if they are known already.
+    pub announced: Option<Announced>,
 }
 
 /// Stages more sealed bytes.
@@ -245,6 +251,16 @@ pub struct AppendIncoming {
 pub struct FinishIncoming {
     /// The open transfer.
     pub incoming: Incoming,
+    /// What it has to be: a body that does not match is refused and removed.
+    pub announced: Announced,
+}
+
+/// Removes a blob that was sent here for a record that will not come. One that a record refers to stays.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Result<(), StoreError>")]
+pub struct DiscardBlob {
+    /// Its name.
+    pub body: BodyId,
 }
 
 /// Opens a blob for shipping, as sealed bytes. `NoSuchKey` when it is gone: a newer record is in the feed.
@@ -361,12 +377,30 @@ pub struct SealSmall {
     pub body: Vec<Bytes>,
 }
 
+/// Seals and stages more bytes; they come back sealed, as they lie in the blob.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(StoreUpload, Bytes), StoreError>")]
+pub struct SealPieces {
+    /// The open upload.
+    pub upload: StoreUpload,
+    /// About `PIECE_BYTES` in as many pieces as they arrived in.
+    pub data: Vec<Bytes>,
+}
+
+/// Seals an upload's last bytes; they come back.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(Sealed, Bytes), StoreError>")]
+pub struct SealLast {
+    /// The open upload.
+    pub upload: StoreUpload,
+}
+
 /// Makes an upload's body durable, without a record.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Landed, StoreError>")]
 pub struct LandUpload {
-    /// The open upload.
-    pub upload: Upload,
+    /// All its bytes.
+    pub sealed: Sealed,
 }
 
 /// Opens the body of a record that was chosen.

@@ -15,6 +15,9 @@
 //! | `healer` | good copies from peers of what is damaged here |
 //! | `scrub` `scrubber` | reading everything again and again: decided, and carried out |
 //! | `lists` | member lists on their way between two nodes |
+//! | `coordinator` `coordinator_actor` `vote_lane` `listing` | requests that nodes decide together |
+//! | `streams` | a large body on its way to the voters while it arrives |
+//! | `seats` `settler` | coming to a member list; what was left tentative |
 //! | `conn` `connector` | a session with a peer, and its sockets |
 //! | `gate` `answering` | the same session seen from the listener |
 //! | `status` | the snapshot that everybody shows |
@@ -46,6 +49,7 @@ pub mod seats;
 pub mod settler;
 pub mod status;
 pub mod store_actor;
+pub mod streams;
 pub mod threads;
 pub mod vote_lane;
 mod walk;

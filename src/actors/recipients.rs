@@ -2,9 +2,9 @@
 
 use super::error::LinkError;
 use super::messages::{
-    AppendIncoming, BeginIncoming, CastHere, ChangesAfter, ChangesIn, CompareOffers, Diagnose, FetchRecords,
-    FinishIncoming, LearnRecords, LoadCursor, OpenOutgoing, ReadOutgoing, ReadSealed, ReadSums, Restore, SaveCursor,
-    ScanSlots, Seat,
+    AppendIncoming, BeginIncoming, CastHere, ChangesAfter, ChangesIn, CompareOffers, Diagnose, DiscardBlob,
+    FetchRecords, FinishIncoming, LearnRecords, LoadCursor, OpenOutgoing, ReadOutgoing, ReadSealed, ReadSums, Restore,
+    SaveCursor, ScanSlots, Seat,
 };
 use crate::base::{Record, RegisterKey};
 use crate::store::StoreError;
@@ -28,6 +28,8 @@ pub struct StoreRecipients {
     pub append_incoming: Recipient<AppendIncoming>,
     /// Ends it.
     pub finish_incoming: Recipient<FinishIncoming>,
+    /// Removes what was sent in vain.
+    pub discard_blob: Recipient<DiscardBlob>,
     /// Begins a blob for a peer.
     pub open_outgoing: Recipient<OpenOutgoing>,
     /// Goes on with it.
@@ -66,6 +68,7 @@ impl StoreRecipients {
             + Handler<BeginIncoming>
             + Handler<AppendIncoming>
             + Handler<FinishIncoming>
+            + Handler<DiscardBlob>
             + Handler<OpenOutgoing>
             + Handler<ReadOutgoing>
             + Handler<ReadSealed>
@@ -87,6 +90,7 @@ impl StoreRecipients {
             begin_incoming: store.clone().recipient(),
             append_incoming: store.clone().recipient(),
             finish_incoming: store.clone().recipient(),
+            discard_blob: store.clone().recipient(),
             open_outgoing: store.clone().recipient(),
             read_outgoing: store.clone().recipient(),
             read_sealed: store.clone().recipient(),

@@ -171,8 +171,25 @@ impl Handler<SealSmall> for StoreActor {
 
 impl Handler<LandUpload> for StoreActor {
     type Result = ResponseFuture<Result<Landed, StoreError>>;
-    fn handle(&mut self, LandUpload { upload }: LandUpload, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |store| store.land_upload(upload))
+    fn handle(&mut self, LandUpload { sealed }: LandUpload, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |_| sealed.land())
+    }
+}
+
+impl Handler<SealPieces> for StoreActor {
+    type Result = ResponseFuture<Result<(StoreUpload, bytes::Bytes), StoreError>>;
+    fn handle(&mut self, SealPieces { mut upload, data }: SealPieces, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |_| {
+            let sealed = upload.append(&data)?;
+            Ok((upload, sealed))
+        })
+    }
+}
+
+impl Handler<SealLast> for StoreActor {
+    type Result = ResponseFuture<Result<(Sealed, bytes::Bytes), StoreError>>;
+    fn handle(&mut self, SealLast { upload }: SealLast, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |_| upload.seal())
     }
 }
 
@@ -287,7 +304,10 @@ impl Handler<PutSmall> for StoreActor {
 impl Handler<BeginUpload> for StoreActor {
     type Result = ResponseFuture<Result<Upload, StoreError>>;
     fn handle(&mut self, msg: BeginUpload, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |store| store.begin_upload(msg.at, msg.condition, msg.head, msg.len_hint, msg.permit))
+        self.on_thread(move |store| {
+            let body = store.begin_upload(msg.at, msg.condition, msg.head, msg.len_hint, msg.permit)?;
+            Ok(Upload { body, streams: None })
+        })
     }
 }
 
@@ -296,7 +316,7 @@ impl Handler<AppendUpload> for StoreActor {
     fn handle(&mut self, msg: AppendUpload, _: &mut Context<Self>) -> Self::Result {
         self.on_thread(move |_| {
             let mut upload = msg.upload;
-            upload.append(&msg.data)?;
+            upload.body.append(&msg.data)?;
             Ok(upload)
         })
     }
@@ -305,7 +325,7 @@ impl Handler<AppendUpload> for StoreActor {
 impl Handler<FinishUpload> for StoreActor {
     type Result = ResponseFuture<Result<Written, StoreError>>;
     fn handle(&mut self, msg: FinishUpload, _: &mut Context<Self>) -> Self::Result {
-        let finishing = self.on_thread(move |store| store.finish_upload(msg.upload));
+        let finishing = self.on_thread(move |store| store.finish_upload(msg.upload.body));
         Box::pin(async move {
             let finishing = finishing.await?;
             let digest = finishing.digest;
@@ -441,7 +461,7 @@ impl Handler<LearnRecords> for StoreActor {
 impl Handler<BeginIncoming> for StoreActor {
     type Result = ResponseFuture<Result<Incoming, StoreError>>;
     fn handle(&mut self, msg: BeginIncoming, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |store| store.begin_incoming(msg.body, msg.sealed_len, msg.digest))
+        self.on_thread(move |store| store.begin_incoming(msg.body, msg.announced))
     }
 }
 
@@ -459,7 +479,14 @@ impl Handler<AppendIncoming> for StoreActor {
 impl Handler<FinishIncoming> for StoreActor {
     type Result = ResponseFuture<Result<(), StoreError>>;
     fn handle(&mut self, msg: FinishIncoming, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |_| msg.incoming.finish())
+        self.on_thread(move |_| msg.incoming.finish(msg.announced))
+    }
+}
+
+impl Handler<DiscardBlob> for StoreActor {
+    type Result = ResponseFuture<Result<(), StoreError>>;
+    fn handle(&mut self, DiscardBlob { body }: DiscardBlob, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |store| store.discard_blob(body))
     }
 }
 

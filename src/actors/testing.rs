@@ -3,8 +3,8 @@
 use super::gate::{Ballots, Identity, Vitals};
 use super::messages::{
     Ailment, AppendIncoming, BeginIncoming, CastHere, Change, ChangesAfter, ChangesIn, CompareOffers, Diagnose,
-    FetchRecords, FinishIncoming, Incoming, LearnRecords, LoadCursor, OpenOutgoing, Outgoing, ReadOutgoing, ReadSealed,
-    ReadSums, RegisterSlot, Reply, Restore, SaveCursor, ScanSlots, Seat, Want,
+    DiscardBlob, FetchRecords, FinishIncoming, Incoming, LearnRecords, LoadCursor, OpenOutgoing, Outgoing,
+    ReadOutgoing, ReadSealed, ReadSums, RegisterSlot, Reply, Restore, SaveCursor, ScanSlots, Seat, Want,
 };
 use crate::base::{
     Ballot, BodyAt, BodyId, BucketName, ClusterId, Incarnation, KekId, Lineage, NodeName, ObjectKey, ObjectName,
@@ -241,6 +241,7 @@ handle!(SaveCursor, (), |shelf, msg| {
 handle!(BeginIncoming, Incoming, |_shelf, _msg| Err(StoreError::Mismatch("no blobs here")));
 handle!(AppendIncoming, Incoming, |_shelf, msg| Ok(msg.incoming));
 handle!(FinishIncoming, (), |_shelf, _msg| Ok(()));
+handle!(DiscardBlob, (), |_shelf, _msg| Ok(()));
 handle!(OpenOutgoing, Outgoing, |_shelf, _msg| Err(StoreError::NoSuchKey));
 handle!(ReadOutgoing, (Outgoing, Bytes), |_shelf, msg| Ok((msg.outgoing, Bytes::new())));
 handle!(ReadSealed, Bytes, |_shelf, _msg| Err(StoreError::NoSuchKey));

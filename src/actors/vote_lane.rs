@@ -18,6 +18,7 @@ use super::lists;
 use super::messages::{OpenOutgoing, Reply};
 use super::recipients::ask;
 use super::replica::{Own, Plan, ReplicaActor, spawn};
+use super::streams::NewStream;
 use crate::base::{BodyId, Class, Incarnation};
 use crate::register::{ListMark, Slot};
 use crate::wire::votes::Vote;
@@ -51,6 +52,10 @@ pub enum Errand {
     Scan(Incarnation, Scan, oneshot::Sender<Vec<Scanned>>),
     /// Takes the blob of a record to that life of the peer; answered when it is durable and checked.
     Ship(Incarnation, BlobHead, oneshot::Sender<()>),
+    /// Takes a blob there while it is made.
+    Stream(NewStream),
+    /// A blob that was taken there was taken in vain.
+    Discard(Incarnation, BodyId),
 }
 
 /// A message of a coordinator to the replica at the peer.
@@ -115,6 +120,18 @@ impl VoteLane {
             Errand::Cast(_) => {}
             Errand::Scan(to, scan, reply) => {
                 let work = scan_one(own.clone(), self.conns.pop(), to, scan, reply);
+                spawn(ctx, work, |(conn, failed), actor, _| {
+                    actor.votes(|lane, own| lane.give_back(conn, failed, own));
+                });
+            }
+            Errand::Stream(stream) => {
+                let work = stream_one(own.clone(), self.conns.pop(), stream);
+                spawn(ctx, work, |conn, actor, _| {
+                    actor.votes(|lane, _| lane.conns.extend(conn));
+                });
+            }
+            Errand::Discard(to, body) => {
+                let work = discard_one(own.clone(), self.conns.pop(), to, body);
                 spawn(ctx, work, |(conn, failed), actor, _| {
                     actor.votes(|lane, own| lane.give_back(conn, failed, own));
                 });
@@ -320,4 +337,33 @@ async fn ship_one(
         }
         Err(error) => (conn, Some(error)),
     }
+}
+
+/// A stream cannot begin anew, and is not missed: whoever made it ships the blob when it is whole. So it says
+/// nothing of the link either.
+async fn stream_one(own: Own, conn: Option<Conn>, stream: NewStream) -> Option<Conn> {
+    let NewStream { to, body, pieces, done } = stream;
+    let plan: &Plan = &own.plan;
+    let mut pieces = Some(pieces);
+    let (conn, streamed) = on_session(&own, conn, async |session| {
+        is_with(session, to)?;
+        let pieces = pieces.take().ok_or(LinkError::Silent)?;
+        Counts::add(&plan.tally.sent.blobs);
+        session.stream(body, pieces).await
+    })
+    .await;
+    match streamed {
+        Ok(()) => drop(done.send(())),
+        Err(error) => log::debug!(peer:% = plan.peer, error:% = error; "a body is sent again when it is whole"),
+    }
+    conn
+}
+
+async fn discard_one(own: Own, conn: Option<Conn>, to: Incarnation, body: BodyId) -> (Option<Conn>, Option<LinkError>) {
+    let (conn, discarded) = on_session(&own, conn, async |session| {
+        is_with(session, to)?;
+        call(session, &Call::Discard(body)).await
+    })
+    .await;
+    (conn, discarded.err())
 }

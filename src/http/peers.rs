@@ -10,12 +10,14 @@ use crate::actors::answering::{answer, failure};
 use crate::actors::error::LinkError;
 use crate::actors::gate::{Admitted, Counts, PeerGate};
 use crate::actors::messages::StoreError;
-use crate::actors::messages::{AppendIncoming, BeginIncoming, FinishIncoming, Incoming, PIECE_BYTES};
+use crate::actors::messages::{Announced, AppendIncoming, BeginIncoming, FinishIncoming, Incoming, PIECE_BYTES};
 use crate::actors::recipients::{StoreRecipients, ask};
 use crate::base::Class;
 use crate::wire::frame::{BLOB_PREFIX_BYTES, CLEAR_BYTES, blob_prefix_len};
 use crate::wire::{Answer, BLOB_HEAD_BYTES_MAX, BLOB_PATH, BlobHead, CALL_PATH, Call, FRAME_BYTES_MAX, Frame};
-use crate::wire::{HELLO_BYTES_MAX, HELLO_PATH, Refusal};
+use crate::wire::{
+    HELLO_BYTES_MAX, HELLO_PATH, Refusal, SEAL_TAG_BYTES, STREAM_PATH, STREAM_TRAILER_BYTES, StreamHead,
+};
 use actix_web::dev::Server;
 use actix_web::http::StatusCode;
 use actix_web::http::header::CONTENT_LENGTH;
@@ -56,6 +58,7 @@ where
             .route(HELLO_PATH, web::post().to(hello))
             .route(CALL_PATH, web::post().to(call))
             .route(BLOB_PATH, web::post().to(blob))
+            .route(STREAM_PATH, web::post().to(stream))
             .default_service(web::to(|| async { HttpResponse::NotFound().force_close().finish() }))
     };
     let server = HttpServer::new(app)
@@ -123,17 +126,8 @@ async fn try_blob(
 ) -> Result<(Vec<u8>, bool), Refusal> {
     let announced = announced(request, u64::MAX)?;
     let mut body = Body::new(body, Duration::MAX);
-    body.gather(BLOB_PREFIX_BYTES + CLEAR_BYTES).await?;
-    let frame_len = blob_prefix_len(&body.have).map_err(|_| Refusal::Malformed)?;
-    let prefix = body.have.split_to(BLOB_PREFIX_BYTES).len();
-    let (session, counter) = Frame::peek(&body.have).map_err(|_| Refusal::Malformed)?;
-    let admitted: Admitted = gate.admit(session, counter, BLOB_HOLDS_BYTES)?;
-    body.gather(frame_len).await?;
-    let frame = body.have.split_to(frame_len.min(body.have.len()));
-    let frame = Frame::decode(&frame).map_err(|_| Refusal::Malformed)?;
-    let plain = gate.open(&admitted, BLOB_PATH, &frame)?;
+    let Opening { admitted, counter, plain, clear } = open_blob(&mut body, gate, BLOB_PATH).await?;
     let head = BlobHead::decode(&plain).map_err(|_| Refusal::Malformed)?;
-    let clear = u64::try_from(prefix + frame_len).unwrap_or(u64::MAX);
     let done = if head.sealed_len.checked_add(clear) == Some(announced) {
         Counts::add(&gate.counts().blobs);
         receive(store, head, &mut body).await
@@ -144,9 +138,121 @@ async fn try_blob(
     Ok((admitted.answer(BLOB_PATH, counter, &answer), done.is_ok()))
 }
 
+/// What stands in front of a blob, opened.
+struct Opening {
+    admitted: Admitted,
+    counter: u64,
+    plain: Vec<u8>,
+    /// Bytes that it took.
+    clear: u64,
+}
+
+async fn open_blob(body: &mut Body, gate: &PeerGate, path: &str) -> Result<Opening, Refusal> {
+    body.gather(BLOB_PREFIX_BYTES + CLEAR_BYTES).await?;
+    let frame_len = blob_prefix_len(&body.have).map_err(|_| Refusal::Malformed)?;
+    let prefix = body.have.split_to(BLOB_PREFIX_BYTES).len();
+    let (session, counter) = Frame::peek(&body.have).map_err(|_| Refusal::Malformed)?;
+    let admitted: Admitted = gate.admit(session, counter, BLOB_HOLDS_BYTES)?;
+    body.gather(frame_len).await?;
+    let frame = body.have.split_to(frame_len.min(body.have.len()));
+    let frame = Frame::decode(&frame).map_err(|_| Refusal::Malformed)?;
+    let plain = gate.open(&admitted, path, &frame)?;
+    let clear = u64::try_from(prefix + frame_len).unwrap_or(u64::MAX);
+    Ok(Opening { admitted, counter, plain, clear })
+}
+
+async fn stream(
+    request: HttpRequest,
+    body: Payload,
+    gate: Data<PeerGate>,
+    store: Data<StoreRecipients>,
+) -> HttpResponse {
+    let answered = try_stream(body, &gate, &store).await;
+    let broken = answered.as_ref().is_ok_and(|(_, whole)| !whole);
+    let mut response = respond(&request, &gate, answered.map(|(answer, _)| answer));
+    if broken {
+        response.head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
+    }
+    response
+}
+
+/// The sealed answer, and whether the whole body was read. What the blob is stands behind it, in a frame with the
+/// counter that follows the first one's; the answer has that counter too.
+async fn try_stream(body: Payload, gate: &PeerGate, store: &StoreRecipients) -> Result<(Vec<u8>, bool), Refusal> {
+    let mut body = Body::new(body, Duration::MAX);
+    let Opening { admitted, counter, plain, .. } = open_blob(&mut body, gate, STREAM_PATH).await?;
+    let head = StreamHead::decode(&plain).map_err(|_| Refusal::Malformed)?;
+    let last = counter.checked_add(1).ok_or(Refusal::BadFrame)?;
+    Counts::add(&gate.counts().blobs);
+    let done = receive_stream(gate, &admitted, last, store, head, &mut body).await;
+    let answer = done.as_ref().map_or_else(failure, |()| Answer::Done);
+    Ok((admitted.answer(STREAM_PATH, last, &answer), done.is_ok()))
+}
+
+async fn receive_stream(
+    gate: &PeerGate,
+    admitted: &Admitted,
+    last: u64,
+    store: &StoreRecipients,
+    head: StreamHead,
+    body: &mut Body,
+) -> Result<(), LinkError> {
+    let begin = BeginIncoming { body: head.body, announced: None };
+    let mut incoming = ask(&store.begin_incoming, begin).await?;
+    let first = std::mem::take(&mut body.have).freeze();
+    let mut gathered = first.len();
+    let mut pieces = vec![first];
+    while let Some(bytes) = body.next().await.map_err(LinkError::Refused)? {
+        gathered += bytes.len();
+        pieces.push(bytes);
+        // What may be the frame behind the blob is held back.
+        if gathered >= PIECE_BYTES + STREAM_TRAILER_BYTES {
+            let held = split_end(&mut pieces, STREAM_TRAILER_BYTES).ok_or(cut())?;
+            incoming = append(store, incoming, std::mem::take(&mut pieces)).await?;
+            gathered = held.len();
+            pieces.push(held);
+        }
+    }
+    let trailer = split_end(&mut pieces, STREAM_TRAILER_BYTES).ok_or(cut())?;
+    let incoming = append(store, incoming, pieces).await?;
+    let frame = Frame::decode(&trailer).map_err(|_| LinkError::Refused(Refusal::Malformed))?;
+    if frame.counter != last {
+        return Err(LinkError::Refused(Refusal::BadFrame));
+    }
+    let plain = gate.open(admitted, STREAM_PATH, &frame).map_err(LinkError::Refused)?;
+    let BlobHead { body: id, sealed_len, digest } = BlobHead::decode(&plain).map_err(LinkError::Undecodable)?;
+    if id != head.body {
+        return Err(LinkError::Store(StoreError::Mismatch("a blob ends as another than it began")));
+    }
+    let announced = Announced { sealed_len, digest };
+    ask(&store.finish_incoming, FinishIncoming { incoming, announced }).await
+}
+
+/// Takes the last `len` bytes off the pieces; `None` when there are fewer.
+fn split_end(pieces: &mut Vec<Bytes>, len: usize) -> Option<Bytes> {
+    let mut end = BytesMut::with_capacity(len);
+    let mut from = pieces.len();
+    let mut held = 0;
+    while held < len {
+        from = from.checked_sub(1)?;
+        held += pieces.get(from).map_or(0, Bytes::len);
+    }
+    let mut tail = pieces.split_off(from);
+    if let Some(first) = tail.first_mut() {
+        let keep = first.split_to(held - len);
+        if !keep.is_empty() {
+            pieces.push(keep);
+        }
+    }
+    tail.iter().for_each(|piece| end.extend_from_slice(piece));
+    Some(end.freeze())
+}
+
 async fn receive(store: &StoreRecipients, head: BlobHead, body: &mut Body) -> Result<(), LinkError> {
     let BlobHead { body: id, sealed_len, digest } = head;
-    let mut incoming = ask(&store.begin_incoming, BeginIncoming { body: id, sealed_len, digest }).await?;
+    let announced = Announced { sealed_len, digest };
+    let begin = BeginIncoming { body: id, announced: Some(announced) };
+    let mut incoming = ask(&store.begin_incoming, begin).await?;
     let mut left = sealed_len;
     let mut pieces = Vec::new();
     let mut gathered = 0;
@@ -170,7 +276,7 @@ async fn receive(store: &StoreRecipients, head: BlobHead, body: &mut Body) -> Re
     if body.next().await.map_err(LinkError::Refused)?.is_some() {
         return Err(cut());
     }
-    ask(&store.finish_incoming, FinishIncoming { incoming }).await
+    ask(&store.finish_incoming, FinishIncoming { incoming, announced }).await
 }
 
 async fn append(store: &StoreRecipients, incoming: Incoming, data: Vec<Bytes>) -> Result<Incoming, LinkError> {
@@ -251,3 +357,23 @@ fn caller(request: &HttpRequest) -> Option<IpAddr> {
 }
 
 const _: () = assert!(BLOB_PREFIX_BYTES + BLOB_HEAD_BYTES_MAX < PIECE_BYTES);
+const _: () = assert!(SEAL_TAG_BYTES == crate::seal::TAG_BYTES);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_is_split_off_wherever_pieces_begin() {
+        let whole: Vec<u8> = (0..20).collect();
+        for size in 1..=20 {
+            for len in 0..=20 {
+                let mut pieces: Vec<Bytes> = whole.chunks(size).map(Bytes::copy_from_slice).collect();
+                let end = split_end(&mut pieces, len).expect("there is as much");
+                assert_eq!((pieces.concat(), &end[..]), (whole[..20 - len].to_vec(), &whole[20 - len..]));
+            }
+        }
+        let mut few = vec![Bytes::from_static(b"abc"), Bytes::new()];
+        assert_eq!(split_end(&mut few, 4), None);
+    }
+}

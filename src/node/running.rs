@@ -37,6 +37,8 @@ use std::time::Duration;
 const ADDRESSES: &str = "addresses.json";
 /// How often readiness looks at the store.
 const WATCH_EVERY: Duration = Duration::from_millis(500);
+/// The part of `http.in_flight_bytes_max` that is for bodies on their way to the peers.
+const STREAMS_PART: u64 = 3;
 /// Most threads for the store's disk work; more only queue at the disk.
 const STORE_THREADS_MAX: usize = 32;
 
@@ -116,7 +118,10 @@ impl Running {
         let peers = http::peers::serve(peer_listener, gate, move || StoreRecipients::of(&peer_actor()), 1)
             .map_err(|source| NodeError::Start { what: "the peer listener", source })?;
         let readiness = Readiness::default();
-        let budget = Budget::new(config.http.requests_max, plan.in_flight_bytes);
+        // Where nodes vote, large bodies go on to the others while they arrive: part of the memory is theirs.
+        let shipping = if votes(&config) { plan.in_flight_bytes / STREAMS_PART } else { 0 };
+        let streams = Budget::new(u64::MAX, shipping);
+        let budget = Budget::new(config.http.requests_max, plan.in_flight_bytes - shipping);
         let shared = Shared::new(http_settings(&config, cores), budget, readiness.clone());
         let worker_shared = shared.clone();
         let as_ballots = || Arc::clone(&store) as Arc<dyn Ballots>;
@@ -125,7 +130,8 @@ impl Running {
         let coordinated = replication.seats().map(|seats| (as_ballots(), replication.doors(), seats));
         if let Some(seats) = replication.seats() {
             let (ballots, doors) = (as_ballots(), replication.doors());
-            let coordinator = Coordinator::new(me, ballots, store_actor.clone(), doors, patience, bodies.clone());
+            let coordinator =
+                Coordinator::new(me, ballots, store_actor.clone(), doors, patience, bodies.clone(), streams.clone());
             actix_rt::spawn(settler::run(coordinator, seats));
         }
         let http = http::server(http_listener, &shared, move || {
@@ -134,7 +140,8 @@ impl Running {
                 None => StoreLinks::new(&store),
                 Some((ballots, doors, seats)) => {
                     let (ballots, doors) = (Arc::clone(ballots), doors.clone());
-                    let coordinator = Coordinator::new(me, ballots, store.clone(), doors, patience, bodies.clone());
+                    let coordinator =
+                        Coordinator::new(me, ballots, store.clone(), doors, patience, bodies.clone(), streams.clone());
                     let actor = CoordinatorActor::new(coordinator, Arc::clone(seats)).start();
                     StoreLinks::new(&actor).with_members(actor.recipient())
                 }

@@ -11,38 +11,44 @@ use crate::seal::digest::BodyDigest;
 use bytes::Bytes;
 use std::sync::Arc;
 
+/// What a peer says of a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Announced {
+    /// Bytes of it.
+    pub sealed_len: u64,
+    /// The digest of all of them.
+    pub digest: [u8; 32],
+}
+
 /// An open transfer. Dropping it removes the staged file.
 pub struct Incoming {
     core: Arc<Core>,
     body: BodyId,
     transfer: BodyId,
     file: StreamFile,
-    sealed_len: u64,
-    expected: [u8; 32],
+    /// Most bytes that it may have.
+    bytes_max: u64,
     digest: BodyDigest,
     landed: bool,
 }
 
 impl std::fmt::Debug for Incoming {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Incoming({}, {} of {} bytes)", self.body, self.file.len(), self.sealed_len)
+        write!(f, "Incoming({}, {} bytes)", self.body, self.file.len())
     }
 }
 
 impl Incoming {
-    pub(super) fn begin(
-        core: &Arc<Core>,
-        body: BodyId,
-        sealed_len: u64,
-        expected: [u8; 32],
-    ) -> Result<Self, StoreError> {
+    pub(super) fn begin(core: &Arc<Core>, body: BodyId, announced: Option<Announced>) -> Result<Self, StoreError> {
+        let sealed_len = announced.map(|announced| announced.sealed_len);
         core.check_writable()?;
-        core.check_fits(sealed_len)?;
+        core.check_fits(sealed_len.unwrap_or(0))?;
         let transfer = BodyId(crate::seal::random());
-        let file = core.blobs.stage(transfer, Some(sealed_len))?;
+        let file = core.blobs.stage(transfer, sealed_len)?;
         let core = Arc::clone(core);
         let digest = BodyDigest::new();
-        Ok(Incoming { core, body, transfer, file, sealed_len, expected, digest, landed: false })
+        let bytes_max = sealed_len.unwrap_or(u64::MAX);
+        Ok(Incoming { core, body, transfer, file, bytes_max, digest, landed: false })
     }
 
     /// Writes more sealed bytes.
@@ -50,7 +56,7 @@ impl Incoming {
         let path = || self.core.blobs.path(self.body);
         self.core.check_room(data.iter().map(|piece| piece.len() as u64).sum())?;
         for piece in data {
-            if self.file.len() + piece.len() as u64 > self.sealed_len {
+            if self.file.len() + piece.len() as u64 > self.bytes_max {
                 return Err(StoreError::Mismatch("a blob is longer than announced"));
             }
             self.digest.update(piece);
@@ -59,19 +65,19 @@ impl Incoming {
         Ok(())
     }
 
-    /// Checks the whole and puts it in place, durably.
-    pub fn finish(mut self) -> Result<(), StoreError> {
-        if self.file.len() != self.sealed_len {
-            return Err(StoreError::Mismatch("a blob is shorter than announced"));
+    /// Checks the whole against what was announced, and puts it in place, durably.
+    pub fn finish(mut self, announced: Announced) -> Result<(), StoreError> {
+        if self.file.len() != announced.sealed_len {
+            return Err(StoreError::Mismatch("a blob is not as long as announced"));
         }
         let digest = std::mem::replace(&mut self.digest, BodyDigest::new()).finalize();
-        if digest != self.expected {
+        if digest != announced.digest {
             return Err(StoreError::Mismatch("a blob does not have the announced digest"));
         }
         let path = || self.core.blobs.path(self.body);
         self.file.finish().map_err(|source| refused("write", path(), source))?;
         // Whatever stands there under the name of what was just checked: a second transfer of the same, or damage.
-        self.core.set_aside_if_damaged(self.body, self.sealed_len, &self.expected)?;
+        self.core.set_aside_if_damaged(self.body, announced.sealed_len, &announced.digest)?;
         self.core.blobs.land(self.transfer, self.body)?;
         self.landed = true;
         Ok(())

@@ -8,6 +8,7 @@ use super::core::Core;
 use super::download::{Download, etag, info_of};
 use super::entry::Held;
 use super::error::StoreError;
+use super::incoming::Announced;
 use super::types::{NewObject, ObjectInfo, Written};
 use super::upload::Upload;
 use crate::base::record::ObjectRecord;
@@ -230,11 +231,6 @@ impl Store {
         Ok((info, Download::open(&self.core, key.clone(), held, permit)?))
     }
 
-    /// Makes an upload's body durable, without a record.
-    pub fn land_upload(&self, upload: Upload) -> Result<super::upload::Landed, StoreError> {
-        upload.land()
-    }
-
     /// Opens a body by a record that was chosen, whatever this node holds of the key by now.
     pub fn open_record(&self, key: RegisterKey, record: Arc<Record>) -> Result<(ObjectInfo, Download), StoreError> {
         let kept = self.core.lookup_cached(&key).filter(|held| held.record.ballot == record.ballot);
@@ -267,14 +263,18 @@ impl Store {
         self.submit(Intent::Cursor { peer, seq })
     }
 
-    /// Begins to receive a peer's blob.
+    /// Begins to receive a peer's blob; how long it will be may show only at its end.
     pub fn begin_incoming(
         &self,
         body: BodyId,
-        sealed_len: u64,
-        digest: [u8; 32],
+        announced: Option<Announced>,
     ) -> Result<super::incoming::Incoming, StoreError> {
-        super::incoming::Incoming::begin(&self.core, body, sealed_len, digest)
+        super::incoming::Incoming::begin(&self.core, body, announced)
+    }
+
+    /// Removes a blob that landed here for a record that will never come.
+    pub fn discard_blob(&self, body: BodyId) -> Result<(), StoreError> {
+        self.core.blobs.remove_if(body, |blobs| Ok(blobs.is_landed(body) && !self.core.refers_to(body)?))
     }
 
     /// Opens a blob for a peer.

@@ -4,6 +4,7 @@
 //! - At most one chunk of plaintext is held back; a full chunk is sealed at once, since the last
 //!   chunk is always shorter than a full one.
 //! - Dropping an unfinished upload removes its file.
+//! - What `append` and `seal` give back, one after the other, is the blob byte by byte: peers may take it on the way.
 
 use super::blobs::refused;
 use super::commit::{Intent, Outcome};
@@ -102,13 +103,18 @@ impl Upload {
         })
     }
 
-    /// Seals and writes `data`.
-    pub fn append(&mut self, data: &[Bytes]) -> Result<(), StoreError> {
+    /// Its body's name.
+    pub fn body(&self) -> BodyId {
+        self.body
+    }
+
+    /// Seals and writes `data`. Gives back what was sealed now, as it lies in the blob.
+    pub fn append(&mut self, data: &[Bytes]) -> Result<Bytes, StoreError> {
         let incoming: usize = data.iter().map(Bytes::len).sum();
         self.core.check_room(incoming as u64)?;
         let whole = (self.rest.len() + incoming) / CHUNK_BYTES;
-        let mut out = Vec::with_capacity(whole * (CHUNK_BYTES + TAG_BYTES));
-        let mut chunk_at = 0;
+        let mut out = self.begin_piece((whole + 1) * (CHUNK_BYTES + TAG_BYTES));
+        let mut chunk_at = out.len();
         out.append(&mut self.rest);
         for piece in data {
             let mut piece = &piece[..];
@@ -127,7 +133,8 @@ impl Upload {
         }
         self.rest = out.split_off(chunk_at);
         self.len += incoming as u64;
-        self.write(&out)
+        self.write(&out)?;
+        Ok(out.into())
     }
 
     /// Makes the body durable and commits its record; answered by the receiver.
@@ -140,15 +147,18 @@ impl Upload {
     }
 
     /// Seals the last chunk and makes the body durable. It has no record yet.
-    pub(super) fn land(mut self) -> Result<Landed, StoreError> {
-        let mut last = std::mem::take(&mut self.rest);
-        let tag = self.sealer.seal_chunk(self.chunks, &mut last);
+    pub(super) fn land(self) -> Result<Landed, StoreError> {
+        self.seal()?.0.land()
+    }
+
+    /// Seals and writes the last chunk. Gives back what was sealed now.
+    pub fn seal(mut self) -> Result<(Sealed, Bytes), StoreError> {
+        let mut last = self.begin_piece(self.rest.len() + TAG_BYTES);
+        let chunk_at = last.len();
+        last.append(&mut self.rest);
+        let tag = self.sealer.seal_chunk(self.chunks, &mut last[chunk_at..]);
         last.extend_from_slice(&tag);
         self.write(&last)?;
-        let path = || self.core.blobs.path(self.body);
-        self.file.finish().map_err(|source| refused("write", path(), source))?;
-        self.core.blobs.land(self.body, self.body)?;
-        self.staged.landed = true;
         let digest = self.digest.finalize();
         let object = ObjectRecord {
             len: self.len,
@@ -160,25 +170,58 @@ impl Upload {
             wrap: self.wrap,
             at: BodyAt::Blob,
         };
-        Ok(Landed {
+        let landed = Landed {
             core: self.core,
             at: self.at,
             condition: self.condition,
             body: self.body,
             object: Box::new(object),
             _permit: self._permit,
-        })
+        };
+        Ok((Sealed { landed, file: self.file, staged: self.staged }, last.into()))
+    }
+
+    /// Room for sealed bytes; the header stands before the first of them.
+    fn begin_piece(&self, bytes: usize) -> Vec<u8> {
+        let header: &[u8] = if self.file.is_empty() { self.sealer.header() } else { &[] };
+        let mut piece = Vec::with_capacity(header.len() + bytes);
+        piece.extend_from_slice(header);
+        piece
     }
 
     fn write(&mut self, sealed: &[u8]) -> Result<(), StoreError> {
         let path = || self.core.blobs.path(self.body);
-        if self.file.is_empty() {
-            let header = self.sealer.header();
-            self.digest.update(header);
-            self.file.push(header).map_err(|source| refused("write", path(), source))?;
-        }
         self.digest.update(sealed);
         self.file.push(sealed).map_err(|source| refused("write", path(), source))
+    }
+}
+
+/// A body that is written to its end and not durable yet.
+pub struct Sealed {
+    landed: Landed,
+    file: StreamFile,
+    staged: Staged,
+}
+
+impl std::fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Sealed({})", self.landed.body)
+    }
+}
+
+impl Sealed {
+    /// What its record will say of it.
+    pub fn object(&self) -> &ObjectRecord {
+        &self.landed.object
+    }
+
+    /// Makes the body durable. It has no record yet.
+    pub fn land(mut self) -> Result<Landed, StoreError> {
+        let (core, body) = (&self.landed.core, self.landed.body);
+        self.file.finish().map_err(|source| refused("write", core.blobs.path(body), source))?;
+        core.blobs.land(body, body)?;
+        self.staged.landed = true;
+        Ok(self.landed)
     }
 }
 

@@ -103,6 +103,8 @@ pub enum Call {
     Fetch(Vec<RegisterKey>),
     /// Sealed bytes of a blob, as they lie on the disk. Asked for copies that are damaged here.
     Pull(Pull),
+    /// This blob was sent for a record that will not come.
+    Discard(BodyId),
 }
 
 /// Which bytes of a blob.
@@ -167,6 +169,7 @@ const VOTE: u8 = 7;
 const LIST: u8 = 8;
 const SCAN: u8 = 9;
 const TAKE: u8 = 10;
+const DISCARD: u8 = 11;
 const PULSE: u8 = 1;
 const WANTS: u8 = 2;
 const DONE: u8 = 3;
@@ -228,6 +231,9 @@ impl Call {
             Call::Pull(Pull { body, from, len }) => {
                 w.u8(PULL).raw(&body.0).u64(*from).u32(*len);
             }
+            Call::Discard(body) => {
+                w.u8(DISCARD).raw(&body.0);
+            }
         }
         w.0
     }
@@ -259,6 +265,7 @@ impl Call {
                 }
                 Call::Pull(pull)
             }
+            DISCARD => Call::Discard(BodyId(r.array()?)),
             _ => return Err(CodecError::Value("call")),
         };
         r.end()?;
@@ -370,7 +377,32 @@ impl Answer {
     }
 }
 
+/// What stands in front of a blob that is sent while it is made; its `BlobHead` stands behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamHead {
+    /// Its name.
+    pub body: BodyId,
+}
+
+impl StreamHead {
+    /// The head's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        self.body.0.to_vec()
+    }
+
+    /// Reads a head.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        let mut r = Reader(bytes);
+        let head = StreamHead { body: BodyId(r.array()?) };
+        r.end()?;
+        Ok(head)
+    }
+}
+
 impl BlobHead {
+    /// Bytes of a head.
+    pub const BYTES: usize = 16 + 8 + 32;
+
     /// The head's bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::default();
@@ -578,6 +610,7 @@ mod tests {
                 limit: 9,
             }),
             Call::Fetch(vec![key("a"), key("b")]),
+            Call::Discard(BodyId([8; 16])),
             Call::Pull(Pull { body: BodyId([7; 16]), from: 1 << 40, len: 1 << 20 }),
         ];
         for call in calls {
@@ -608,7 +641,11 @@ mod tests {
         }
         let head = BlobHead { body: BodyId([1; 16]), sealed_len: 9, digest: [3; 32] };
         assert_eq!(BlobHead::decode(&head.encode()), Ok(head));
+        assert_eq!(head.encode().len(), BlobHead::BYTES);
         batter(&head.encode(), |bytes| BlobHead::decode(bytes).is_ok());
+        let head = StreamHead { body: BodyId([7; 16]) };
+        assert_eq!(StreamHead::decode(&head.encode()), Ok(head));
+        batter(&head.encode(), |bytes| StreamHead::decode(bytes).is_ok());
     }
 
     #[test]

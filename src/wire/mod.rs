@@ -10,7 +10,7 @@ pub mod frame;
 pub mod refusal;
 pub mod votes;
 
-pub use call::{Answer, BlobHead, Call, Offered, Pull, Pulse, Scan, Scanned, Wanted};
+pub use call::{Answer, BlobHead, Call, Offered, Pull, Pulse, Scan, Scanned, StreamHead, Wanted};
 pub use frame::{Frame, SessionId, Way};
 pub use refusal::Refusal;
 pub use votes::{Vote, Voted};
@@ -28,6 +28,8 @@ pub const HELLO_PATH: &str = "/peer/v1/hello";
 pub const CALL_PATH: &str = "/peer/v1/call";
 /// Where it takes blobs.
 pub const BLOB_PATH: &str = "/peer/v1/blob";
+/// Where it takes blobs whose length and digest show only at their end.
+pub const STREAM_PATH: &str = "/peer/v1/stream";
 
 /// Most bytes of a sealed frame with its clear header, in either direction.
 pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -43,6 +45,10 @@ pub const ENTRIES_MAX: usize = 1024;
 pub const HELLO_BYTES_MAX: usize = 1024;
 /// Most bytes of the sealed frame in front of a blob.
 pub const BLOB_HEAD_BYTES_MAX: usize = 256;
+/// Bytes that sealing adds to a frame; whoever seals checks it.
+pub const SEAL_TAG_BYTES: usize = 16;
+/// Bytes of the sealed frame behind a streamed blob, with its clear header.
+pub const STREAM_TRAILER_BYTES: usize = frame::CLEAR_BYTES + BlobHead::BYTES + SEAL_TAG_BYTES;
 /// Most bytes of a version text.
 pub const VERSION_BYTES_MAX: usize = 64;
 /// Most bytes of the text in a failure.

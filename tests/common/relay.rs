@@ -1,5 +1,6 @@
 //! A relay between two nodes. It reads whole HTTP messages, so that a test can keep, change, cut or stop
-//! them; and its port stays the same while the node behind it comes back on another one.
+//! them; and its port stays the same while the node behind it comes back on another one. Messages of no
+//! announced length pass chunk by chunk, each of which is looked at.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -119,7 +120,10 @@ impl Shared {
         while let Some(request) = Message::read(&mut client)? {
             let path = request.head.split(' ').nth(1).unwrap_or_default().to_owned();
             // A node may refuse before it has read all; its answer is what counts.
-            let passed = self.pass_on(Way::Request, &path, request, node.get_mut());
+            let passed = match request.chunked {
+                true => self.pass_chunks(&path, &request, &mut client, node.get_mut()),
+                false => self.pass_on(Way::Request, &path, request, node.get_mut()),
+            };
             if !passed.unwrap_or(true) {
                 return Ok(());
             }
@@ -132,9 +136,41 @@ impl Shared {
         Ok(())
     }
 
+    fn fate(&self, way: Way, path: &str, body: &mut Vec<u8>) -> Fate {
+        lock(&self.judge).as_mut().map_or(Fate::Pass, |judge| judge(way, path, body))
+    }
+
+    /// A request whose chunks are passed on as they come. Whether the connection goes on.
+    fn pass_chunks(
+        &self,
+        path: &str,
+        request: &Message,
+        from: &mut BufReader<TcpStream>,
+        to: &mut TcpStream,
+    ) -> io::Result<bool> {
+        to.write_all(request.head.as_bytes())?;
+        loop {
+            let mut line = String::new();
+            from.read_line(&mut line)?;
+            let len = usize::from_str_radix(line.trim_end(), 16).map_err(|_| io::ErrorKind::InvalidData)?;
+            let mut chunk = vec![0; len];
+            from.read_exact(&mut chunk)?;
+            from.read_exact(&mut [0; 2])?;
+            if len > 0 && matches!(self.fate(Way::Request, path, &mut chunk), Fate::Cut(_)) {
+                return Ok(false);
+            }
+            to.write_all(format!("{:x}\r\n", chunk.len()).as_bytes())?;
+            chunk.extend_from_slice(b"\r\n");
+            to.write_all(&chunk)?;
+            if len == 0 {
+                return Ok(true);
+            }
+        }
+    }
+
     /// Whether the connection goes on.
     fn pass_on(&self, way: Way, path: &str, mut message: Message, to: &mut TcpStream) -> io::Result<bool> {
-        let fate = lock(&self.judge).as_mut().map_or(Fate::Pass, |judge| judge(way, path, &mut message.body));
+        let fate = self.fate(way, path, &mut message.body);
         to.write_all(message.head.as_bytes())?;
         match fate {
             Fate::Pass => to.write_all(&message.body).map(|()| true),
@@ -159,12 +195,14 @@ impl Shared {
 struct Message {
     head: String,
     body: Vec<u8>,
+    /// Its body has not been read: it comes in chunks.
+    chunked: bool,
 }
 
 impl Message {
     /// The next one; `None` when the sender closed in between.
     fn read(from: &mut BufReader<TcpStream>) -> io::Result<Option<Self>> {
-        let (mut head, mut len) = (String::new(), 0);
+        let (mut head, mut len, mut chunked) = (String::new(), 0, false);
         loop {
             let begin = head.len();
             if from.read_line(&mut head)? == 0 {
@@ -174,14 +212,14 @@ impl Message {
             if line.is_empty() {
                 break;
             }
-            if let Some((name, value)) = line.split_once(':')
-                && name.eq_ignore_ascii_case("content-length")
-            {
+            let Some((name, value)) = line.split_once(':') else { continue };
+            if name.eq_ignore_ascii_case("content-length") {
                 len = value.trim().parse().map_err(|_| io::ErrorKind::InvalidData)?;
             }
+            chunked |= name.eq_ignore_ascii_case("transfer-encoding");
         }
         let mut body = vec![0; len];
         from.read_exact(&mut body)?;
-        Ok(Some(Message { head, body }))
+        Ok(Some(Message { head, body, chunked }))
     }
 }

@@ -5,6 +5,7 @@ use boveda::base::{BodyId, Incarnation, Record, RegisterKey, Secret};
 use boveda::disk::CrashDisk;
 use boveda::register::Roster;
 use boveda::seal::keyring::Keyring;
+use boveda::store::incoming::Announced;
 use boveda::store::store::Answer;
 use boveda::store::types::Change;
 use boveda::store::votes::{Message, Seating, Vote, Votes};
@@ -207,9 +208,10 @@ impl Node {
     pub fn receive(&self, head: Head, sealed: &Bytes) -> bool {
         let Some(store) = self.store() else { return false };
         let received = || {
-            let mut incoming = store.begin_incoming(head.body, head.sealed_len, head.digest)?;
+            let announced = Announced { sealed_len: head.sealed_len, digest: head.digest };
+            let mut incoming = store.begin_incoming(head.body, Some(announced))?;
             incoming.append(std::slice::from_ref(sealed))?;
-            incoming.finish()
+            incoming.finish(announced)
         };
         received().is_ok()
     }

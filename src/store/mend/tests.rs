@@ -4,6 +4,7 @@ use super::*;
 use crate::base::{BucketName, ObjectKey, ObjectName, Secret, State};
 use crate::disk::RealDisk;
 use crate::seal::keyring::Keyring;
+use crate::store::incoming::Announced;
 use crate::store::store::wait_blocking;
 use crate::store::types::NewObject;
 use crate::store::{Options, open};
@@ -105,9 +106,10 @@ fn a_blob_that_does_not_check_is_set_aside_and_a_good_one_takes_its_place() {
     let path = store.blobs.path(object.body);
     let good = std::fs::read(&path).expect("reads");
     let mend = |sealed: &[u8]| {
-        let mut incoming = store.begin_incoming(object.body, object.sealed_len, object.digest).expect("begins");
+        let announced = Announced { sealed_len: object.sealed_len, digest: object.digest };
+        let mut incoming = store.begin_incoming(object.body, Some(announced)).expect("begins");
         incoming.append(&[Bytes::copy_from_slice(sealed)]).expect("appends");
-        incoming.finish()
+        incoming.finish(announced)
     };
     let damages: [fn(&mut Vec<u8>); 4] =
         [|bytes| bytes[3] ^= 1, |bytes| bytes[200_000] ^= 0x80, |bytes| bytes.truncate(300_000), |bytes| bytes.push(0)];
@@ -159,8 +161,12 @@ fn a_download_reads_on_after_its_blob_was_mended() {
             Err(error) => {
                 assert!(error.is_damage() && !mended, "{error}");
                 assert!(all.len() > 1_000_000, "what opened before the damage was handed out");
-                let mut incoming = store.begin_incoming(object.body, object.sealed_len, object.digest).expect("begins");
-                incoming.append(&[Bytes::copy_from_slice(&good)]).and_then(|()| incoming.finish()).expect("lands");
+                let announced = Announced { sealed_len: object.sealed_len, digest: object.digest };
+                let mut incoming = store.begin_incoming(object.body, Some(announced)).expect("begins");
+                incoming
+                    .append(&[Bytes::copy_from_slice(&good)])
+                    .and_then(|()| incoming.finish(announced))
+                    .expect("lands");
                 download.reopen().expect("opens anew");
                 mended = true;
             }

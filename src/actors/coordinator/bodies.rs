@@ -1,0 +1,106 @@
+//! Large bodies on their way to the voters: while they arrive, when they are whole, and taken back.
+//!
+//! Invariants
+//! - A replica counts as holding a blob only when it said that it has it, durable and checked.
+//! - A blob is taken back only for a record that was never voted on, or lost for good; who refers to it keeps it.
+
+use super::drive::ship_to;
+use super::{Coordinator, Value, Wish};
+use crate::actors::messages::*;
+use crate::actors::streams::BodyStreams;
+use crate::actors::vote_lane::Errand;
+use crate::base::{BodyId, Condition, Incarnation, ObjectName, RegisterKey};
+use crate::register::{Attempt, Event, Members};
+use crate::store::votes::Voting;
+use crate::wire::BlobHead;
+use futures::future::LocalBoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
+use std::sync::atomic::Ordering;
+
+impl Coordinator {
+    /// Refuses a large body whose condition does not hold before it begins to arrive: it need not travel.
+    pub(in crate::actors) async fn refuse_early(
+        &self,
+        at: &ObjectName,
+        condition: &Condition,
+    ) -> Result<(), StoreError> {
+        if condition.is_none() {
+            return Ok(());
+        }
+        let (_, state) = self.read(&RegisterKey::object(at)).await?;
+        match Wish::gone(condition.clone()).holds(state.value.as_ref()) {
+            true => Ok(()),
+            false => Err(StoreError::Precondition),
+        }
+    }
+
+    /// Streams of a body to the voters that answered lately; none where there is no room for what they hold.
+    pub(in crate::actors) fn streams(&self, body: BodyId) -> Option<BodyStreams> {
+        let (voting, members) = self.members().ok()?;
+        let permit = self.0.streams.try_claim(BodyStreams::HOLDS_BYTES)?;
+        let mut streams = BodyStreams::new(body, permit);
+        for to in members.voters().iter().filter(|to| **to != self.0.me && self.is_up(&voting, **to)) {
+            if let Some(door) = self.door(&voting, *to) {
+                door.do_send(Errand::Stream(streams.to(*to)));
+            }
+        }
+        Some(streams)
+    }
+
+    fn is_up(&self, voting: &Voting, node: Incarnation) -> bool {
+        let name = voting.node.roster.as_ref().and_then(|roster| roster.name_of(node));
+        self.0.peers.iter().any(|peer| Some(&peer.name) == name && peer.plan.door.up.load(Ordering::Relaxed))
+    }
+
+    /// Takes a blob to the voters, or waits for its streams. Ends when a majority holds it; the others go on in
+    /// `rest`.
+    pub(super) async fn ship(
+        &self,
+        voting: &Voting,
+        members: &Members,
+        head: BlobHead,
+        mut streams: Option<BodyStreams>,
+        rest: &mut Vec<LocalBoxFuture<'static, Event<Value>>>,
+    ) -> Result<Vec<Incarnation>, StoreError> {
+        let mut holders = Vec::new();
+        let mut held = members.only(self.0.me);
+        if held.count() > 0 {
+            holders.push(self.0.me);
+        }
+        let mut under_way: FuturesUnordered<LocalBoxFuture<'static, Event<Value>>> = FuturesUnordered::new();
+        for to in members.voters().iter().copied().filter(|to| *to != self.0.me) {
+            let Some(door) = self.door(voting, to) else { continue };
+            match streams.as_mut().and_then(|streams| streams.take(to)) {
+                Some(streamed) => under_way.push(Box::pin(async move {
+                    match streamed.await {
+                        Ok(()) => Event::Holds { node: to, body: head.body },
+                        Err(_) => ship_to(&door, to, head, Attempt(0)).await,
+                    }
+                })),
+                None => under_way.push(ship_to(&door, to, head, Attempt(0))),
+            }
+        }
+        while !members.majority(held) {
+            match under_way.next().await {
+                Some(Event::Holds { node, .. }) => {
+                    held = held.with(members.only(node));
+                    holders.push(node);
+                }
+                Some(_) => {}
+                None => return Err(StoreError::NoMajority("a majority of the nodes did not take the body")),
+            }
+        }
+        rest.extend(under_way);
+        Ok(holders)
+    }
+
+    /// Tells the voters that a body came in vain. Lazily: what one of them does not hear, it sweeps some day.
+    pub(in crate::actors) fn take_back(&self, body: BodyId) {
+        let Ok((voting, members)) = self.members() else { return };
+        for to in members.voters().iter().filter(|to| **to != self.0.me) {
+            if let Some(door) = self.door(&voting, *to) {
+                door.do_send(Errand::Discard(*to, body));
+            }
+        }
+    }
+}
