@@ -148,6 +148,7 @@ impl Handler<FinishUpload> for CoordinatorActor {
     fn handle(&mut self, FinishUpload { upload }: FinishUpload, _: &mut Context<Self>) -> Self::Result {
         self.run(async move |c| {
             let Upload { body, mut streams } = upload;
+            let id = body.body();
             let (sealed, last) = c.ask(SealLast { upload: body }).await?;
             if let Some(streams) = &mut streams {
                 // The peers make it durable while this node does.
@@ -155,13 +156,19 @@ impl Handler<FinishUpload> for CoordinatorActor {
                 let head = BlobHead { body: object.body, sealed_len: object.sealed_len, digest: object.digest };
                 streams.end(last, head).await;
             }
-            let landed = c.ask(LandUpload { sealed }).await?;
+            let landed = match c.ask(LandUpload { sealed }).await {
+                Ok(landed) => landed,
+                Err(error) => {
+                    c.take_back(id);
+                    return Err(error);
+                }
+            };
             let written = c.store(&landed.at, landed.condition.clone(), landed.object.clone(), streams).await;
             match &written {
                 Ok(_) => landed.settle(),
                 // Nothing of it was ever voted on, or it lost for good.
                 Err(StoreError::Precondition | StoreError::NoMajority(_) | StoreError::Contended) => {
-                    c.take_back(landed.object.body);
+                    c.take_back(id);
                     landed.remove();
                 }
                 Err(_) => {}
