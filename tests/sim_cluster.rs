@@ -3,18 +3,20 @@
 //!
 //! `BOVEDA_SIM_SEEDS` sets how many schedules run. A failure names its seed, and
 //! `BOVEDA_SIM_SEED=<seed> cargo test --release --test sim_cluster one_seed -- --nocapture` replays it
-//! (`BOVEDA_SIM_TRACE=1` prints each step). A replay draws the same faults at the same steps; what a power loss leaves
-//! of staged files hangs on their names as well, which are random, so a rare seed takes another turn now and then.
+//! (`BOVEDA_SIM_TRACE=1` prints each step). A seed replays exactly: the same steps, answers, faults and losses, and the
+//! same changes on each disk, though the stores draw their names and keys from the system each time.
 
 mod lin;
 #[path = "model/rng.rs"]
 mod rng;
 mod sim;
 
-use sim::{Tally, Weather, run};
+use sim::{Ran, Tally, Weather, run};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const SEEDS_IN_THE_GATE: u64 = 2_000;
+/// Seeds that are run twice.
+const SEEDS_REPLAYED: u64 = 60;
 
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.replace('_', "").parse().unwrap_or_else(|_| panic!("{name}: {text}")))
@@ -36,7 +38,7 @@ impl Drop for Named {
     }
 }
 
-fn run_named(seed: u64, weather: Weather) -> (Tally, Option<String>) {
+fn run_named(seed: u64, weather: Weather) -> Ran {
     let _named = Named(seed);
     run(seed, nodes_of(seed), weather)
 }
@@ -53,7 +55,7 @@ fn every_schedule_keeps_what_was_answered() {
             if seed >= seeds {
                 return all;
             }
-            let (tally, wrong) = run_named(seed, Weather::ROUGH);
+            let Ran { tally, wrong, .. } = run_named(seed, Weather::ROUGH);
             if let Some(wrong) = wrong {
                 next.store(seeds, Ordering::Relaxed);
                 panic!("replay with BOVEDA_SIM_SEED={seed}: {wrong}");
@@ -78,14 +80,29 @@ fn every_schedule_keeps_what_was_answered() {
 #[test]
 fn disks_that_lie_are_found_out() {
     let lying = Weather { disks_lie: true, ..Weather::ROUGH };
-    let found = (0..200).any(|seed| run_named(seed, lying).1.is_some());
+    let found = (0..200).any(|seed| run_named(seed, lying).wrong.is_some());
     assert!(found, "disks forgot what they had promised, and nobody noticed");
+}
+
+#[test]
+fn a_seed_replays_exactly() {
+    let first = setting("BOVEDA_SIM_SEED").unwrap_or(0);
+    let seeds = setting("BOVEDA_SIM_SEEDS").map_or(SEEDS_REPLAYED, |seeds| seeds.min(SEEDS_REPLAYED));
+    let mut steps = 0;
+    for seed in first..first + seeds {
+        let (once, again) = (run_named(seed, Weather::ROUGH), run_named(seed, Weather::ROUGH));
+        let parted = once.trace.parts_from(&again.trace);
+        assert_eq!(parted, None, "the step after which two runs of seed {seed} differ");
+        assert_eq!((once.tally, once.wrong), (again.tally, again.wrong), "seed {seed}");
+        steps += once.trace.steps.len();
+    }
+    assert!(steps as u64 > 1_000 * seeds, "{steps} steps were compared");
 }
 
 #[test]
 fn one_seed() {
     if let Some(seed) = setting("BOVEDA_SIM_SEED") {
-        let (tally, wrong) = run_named(seed, Weather::ROUGH);
+        let Ran { tally, wrong, .. } = run_named(seed, Weather::ROUGH);
         println!("{tally:?}");
         assert_eq!(wrong, None);
     }

@@ -6,17 +6,26 @@
 //! - What was not synced survives as chance has it: any subset, in any order, torn at sectors; a rename
 //!   happens whole or not at all.
 //! - Without power every operation fails, on all handles, for good: `after_power_loss` is the way on.
+//! - Chance hangs on the seed and on the order of what was asked, never on names or bytes: a store draws both
+//!   from the system's random source, and a seed must replay all the same.
 
 use super::place::parent;
 use super::sparse::Sparse;
 use super::{Disk, DiskFile, Space};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The unit that a disk writes whole or not at all.
-const SECTOR_BYTES: u64 = 512;
+mod bytes;
+mod chance;
+mod course;
+
+pub use chance::Rng;
+
+use bytes::{Bytes, Change};
+use chance::Keep;
+use course::{Course, Step};
 
 /// A simulated disk. Clones are handles on the same disk.
 #[derive(Clone, Debug)]
@@ -32,7 +41,9 @@ struct State {
     /// Writes left before they fail, and how.
     failing: Option<(u64, io::ErrorKind)>,
     space: Space,
-    dirs: BTreeSet<PathBuf>,
+    course: Course,
+    /// With the order of their making, as names have.
+    dirs: BTreeMap<PathBuf, usize>,
     names: BTreeMap<PathBuf, usize>,
     durable_names: BTreeMap<PathBuf, usize>,
     name_changes: Vec<NameChange>,
@@ -70,20 +81,6 @@ impl NameChange {
     }
 }
 
-#[derive(Debug, Default)]
-struct Bytes {
-    seen: Sparse,
-    durable: Sparse,
-    changes: Vec<Change>,
-}
-
-/// A change of bytes that no `sync_data` has covered yet.
-#[derive(Debug)]
-enum Change {
-    Write(u64, Vec<u8>),
-    SetLen(u64),
-}
-
 impl CrashDisk {
     /// An empty disk with power. `seed` decides what survives.
     pub fn new(seed: u64) -> Self {
@@ -95,12 +92,24 @@ impl CrashDisk {
             dead: false,
             failing: None,
             space,
-            dirs: BTreeSet::new(),
+            course: Course::default(),
+            dirs: BTreeMap::new(),
             names: BTreeMap::new(),
             durable_names: BTreeMap::new(),
             name_changes: Vec::new(),
             files: Vec::new(),
         })))
+    }
+
+    /// Decides anew what survives.
+    pub fn set_seed(&self, seed: u64) {
+        self.state().rng = Rng::new(seed);
+    }
+
+    /// A number that names all that was changed on this disk, where, and in which order; files count by the order
+    /// of their making. Runs of one seed that went different ways have different numbers.
+    pub fn course(&self) -> u64 {
+        self.state().course.0
     }
 
     /// This disk, with power for `syncs` more syncs: the next one after them finds none.
@@ -152,6 +161,7 @@ impl CrashDisk {
             }
         }
         let files = state.files.iter().map(|file| file.survive(&mut rng)).collect();
+        state.course.note(Step::PowerLoss { names: names.len() });
         CrashDisk(Arc::new(Mutex::new(state.with(rng, names, files))))
     }
 
@@ -230,6 +240,7 @@ impl State {
             dead: false,
             failing: None,
             space: self.space,
+            course: self.course,
             dirs: self.dirs.clone(),
             durable_names: names.clone(),
             names,
@@ -263,87 +274,7 @@ impl State {
     }
 
     fn is_dir(&self, dir: &Path) -> bool {
-        self.dirs.contains(dir) || dir == Path::new("/") || dir == Path::new(".")
-    }
-}
-
-impl Bytes {
-    fn of(bytes: Sparse) -> Self {
-        Bytes { durable: bytes.clone(), seen: bytes, changes: Vec::new() }
-    }
-
-    fn change(&mut self, change: Change) -> io::Result<()> {
-        match &change {
-            Change::Write(offset, data) => self.seen.write(*offset, data)?,
-            Change::SetLen(len) => self.seen.set_len(*len)?,
-        }
-        self.changes.push(change);
-        Ok(())
-    }
-
-    fn sync(&mut self) {
-        self.durable = self.seen.clone();
-        self.changes.clear();
-    }
-
-    /// What chance leaves of this file. An old length cuts what was written behind it.
-    fn survive(&self, rng: &mut Rng) -> Bytes {
-        let mut left = self.durable.clone();
-        let (writes, sectors) = (Keep::draw(rng), Keep::draw(rng));
-        let torn = rng.below(2) == 0;
-        for change in &self.changes {
-            if !writes.has(rng) {
-                continue;
-            }
-            let applied = match change {
-                Change::SetLen(len) => left.set_len(*len),
-                Change::Write(offset, data) if !torn => left.write(*offset, data),
-                Change::Write(offset, data) => sectors_of(*offset, data)
-                    .filter(|_| sectors.has(rng))
-                    .try_for_each(|(at, sector)| left.write(at, sector)),
-            };
-            debug_assert!(applied.is_ok(), "it was applied once before");
-        }
-        if left.len() > self.durable.len() && rng.below(4) == 0 {
-            let cut = left.set_len(self.durable.len());
-            debug_assert!(cut.is_ok(), "a cut takes no room");
-        }
-        Bytes::of(left)
-    }
-}
-
-/// Cuts a write at the borders of sectors.
-fn sectors_of(offset: u64, data: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
-    let mut at = offset;
-    let mut rest = data;
-    std::iter::from_fn(move || {
-        let room = usize::try_from(SECTOR_BYTES - at % SECTOR_BYTES).unwrap_or(usize::MAX);
-        let (sector, after) = rest.split_at(room.min(rest.len()));
-        let from = at;
-        at += sector.len() as u64;
-        rest = after;
-        (!sector.is_empty()).then_some((from, sector))
-    })
-}
-
-/// The share of changes that survive: all, none, or a drawn one, so that the corners are met often.
-#[derive(Clone, Copy)]
-struct Keep(u64);
-
-impl Keep {
-    const WHOLE: u64 = 16;
-
-    fn draw(rng: &mut Rng) -> Self {
-        Keep(match rng.below(6) {
-            0 => 0,
-            1 => Self::WHOLE,
-            2 => Self::WHOLE - 1,
-            _ => 1 + rng.below(Self::WHOLE - 1),
-        })
-    }
-
-    fn has(self, rng: &mut Rng) -> bool {
-        rng.below(Self::WHOLE) < self.0
+        self.dirs.contains_key(dir) || dir == Path::new("/") || dir == Path::new(".")
     }
 }
 
@@ -359,6 +290,7 @@ impl Disk for CrashDisk {
         let file = state.files.len();
         state.files.push(Bytes::default());
         state.names.insert(path.to_owned(), file);
+        state.course.note(Step::Create { file });
         state.name_changes.push(NameChange::Create(path.to_owned(), file));
         Ok(Box::new(CrashFile { disk: self.clone(), file }))
     }
@@ -374,14 +306,16 @@ impl Disk for CrashDisk {
             return Err(io::ErrorKind::NotFound.into());
         }
         let file = state.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
-        state.names.insert(to.to_owned(), file);
+        let over = state.names.insert(to.to_owned(), file);
+        state.course.note(Step::Rename { file, over });
         state.name_changes.push(NameChange::Rename(from.to_owned(), to.to_owned(), file));
         Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.powered()?;
-        state.names.remove(path).ok_or(io::ErrorKind::NotFound)?;
+        let file = state.names.remove(path).ok_or(io::ErrorKind::NotFound)?;
+        state.course.note(Step::Remove { file });
         state.name_changes.push(NameChange::Remove(path.to_owned()));
         Ok(())
     }
@@ -392,6 +326,8 @@ impl Disk for CrashDisk {
             return Err(io::ErrorKind::NotFound.into());
         }
         state.sync()?;
+        let step = Step::SyncDir { dir: state.dirs.get(dir).copied() };
+        state.course.note(step);
         let (synced, left) = std::mem::take(&mut state.name_changes).into_iter().partition(|c| c.dir() == dir);
         state.name_changes = left;
         let synced: Vec<NameChange> = synced;
@@ -408,7 +344,11 @@ impl Disk for CrashDisk {
         }
         if !new.is_empty() {
             state.sync()?;
-            state.dirs.extend(new);
+            for path in new.into_iter().rev() {
+                let dir = state.dirs.len();
+                state.dirs.insert(path, dir);
+                state.course.note(Step::CreateDir { dir });
+            }
         }
         Ok(())
     }
@@ -418,7 +358,14 @@ impl Disk for CrashDisk {
         if !state.is_dir(dir) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        Ok(state.names.keys().chain(&state.dirs).filter(|p| parent(p) == dir && *p != dir).cloned().collect())
+        // In the order of their making, as names are random.
+        let ordered = |names: &BTreeMap<PathBuf, usize>| {
+            let within = names.iter().filter(|(path, _)| parent(path) == dir && *path != dir);
+            let mut within: Vec<_> = within.map(|(path, order)| (*order, path.clone())).collect();
+            within.sort_unstable();
+            within.into_iter().map(|(_, path)| path)
+        };
+        Ok(ordered(&state.names).chain(ordered(&state.dirs)).collect())
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
@@ -448,6 +395,7 @@ impl DiskFile for CrashFile {
         let allowed = state.may_write();
         let written = if allowed.is_ok() { data } else { &data[..data.len() / 2] };
         if !written.is_empty() {
+            state.course.note(Step::Write { file: self.file, offset, len: written.len() });
             state.files[self.file].change(Change::Write(offset, written.to_vec()))?;
         }
         allowed
@@ -456,6 +404,7 @@ impl DiskFile for CrashFile {
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.disk.powered()?;
         state.sync()?;
+        state.course.note(Step::Sync { file: self.file });
         state.files[self.file].sync();
         Ok(())
     }
@@ -467,33 +416,8 @@ impl DiskFile for CrashFile {
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut state = self.disk.powered()?;
         state.may_write()?;
+        state.course.note(Step::SetLen { file: self.file, len });
         state.files[self.file].change(Change::SetLen(len))
-    }
-}
-
-/// A small generator of pseudo-random numbers, for simulations and tests only. Same seed, same numbers.
-#[derive(Clone, Debug)]
-pub struct Rng(u64);
-
-impl Rng {
-    /// A generator; seeds next to each other give unlike sequences.
-    pub fn new(seed: u64) -> Self {
-        Rng(seed)
-    }
-
-    /// The next number: a counter in steps of the golden ratio, stirred.
-    #[allow(clippy::should_implement_trait)]
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut x = self.0;
-        x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        x ^ (x >> 31)
-    }
-
-    /// A number below `end`; 0 when `end` is 0.
-    pub fn below(&mut self, end: u64) -> u64 {
-        self.next().checked_rem(end).unwrap_or(0)
     }
 }
 

@@ -9,6 +9,7 @@ What must stay true
 import atexit
 import ctypes
 import glob
+import http.client
 import os
 import shutil
 import signal
@@ -19,6 +20,7 @@ import time
 
 CLONE_NEWNET = 0x40000000
 HTTP, PEER = 5000, 5002
+TIMEOUT = 12
 HUB = "bvchaos"
 CLIENT = "10.77.0.1"
 # Large frames: a switch in Python pays by the frame.
@@ -101,6 +103,10 @@ class Node:
         self.process.kill()
         self.process.wait()
 
+    def wipe(self):
+        """All that the node ever kept is gone; the ring of keys is not its own."""
+        shutil.rmtree(os.path.join(self.mount, "data"))
+
     def rule(self, *words):
         sh("ip", "netns", "exec", self.space, "iptables", *words)
 
@@ -129,7 +135,7 @@ class Node:
 class World:
     """The hub, the nodes, and their end."""
 
-    def __init__(self, binary, durability, nodes=3, disk_mib=256):
+    def __init__(self, binary, durability, nodes=4, disk_mib=256):
         self.binary, self.durability, self.disk_mib = binary, durability, disk_mib
         self.dir = tempfile.mkdtemp(prefix="boveda-chaos-")
         self.keys = os.path.join(self.dir, "keys")
@@ -216,3 +222,16 @@ def until(test, seconds, what):
             return answer
         time.sleep(0.1)
     raise RuntimeError(f"not within {seconds} s: {what}")
+
+
+def ask(node, path, method="GET", timeout=TIMEOUT):
+    """Status and body; no status when nobody knows."""
+    conn = http.client.HTTPConnection(node.ip, HTTP, timeout=timeout)
+    try:
+        conn.request(method, path)
+        answer = conn.getresponse()
+        return answer.status, answer.read()
+    except (OSError, http.client.HTTPException):
+        return None, b""
+    finally:
+        conn.close()

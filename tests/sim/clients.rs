@@ -104,7 +104,7 @@ impl World {
         };
         let kind = self.rng.below(10);
         self.tally.called += 1;
-        self.say("client calls", &[node, key, kind]);
+        self.say("client calls", &[node as u64, key as u64, kind as u64]);
         let begun = self.now;
         match kind {
             0..=3 => {
@@ -266,32 +266,35 @@ impl World {
         let Some(client) = self.coords[at].client else { return };
         let held = |state: &Traced<Value>| seen(state.value.as_ref());
         let planned = self.clients[client].op;
-        let (op, kind) = match end {
-            End::Read(ReadOutcome::NoMajority) => (None, 0),
+        let op = match end {
+            End::Read(ReadOutcome::NoMajority) => None,
             // It has no effect, by its own answer: as if it had never been.
-            End::Write(WriteOutcome::NoMajority) => return self.clients[client].op = None,
+            End::Write(WriteOutcome::NoMajority) => {
+                self.say("client is refused", &[client as u64]);
+                return self.clients[client].op = None;
+            }
             End::Write(WriteOutcome::Unknown) => {
                 self.tally.unknown += 1;
-                return;
+                return self.say("client knows nothing", &[client as u64]);
             }
             End::Read(ReadOutcome::Found { state, .. }) => {
                 self.tally.read += 1;
                 self.check_body(at, state.value.as_ref());
-                (Some(Op::Read(held(&state))), 1)
+                Some(Op::Read(held(&state)))
             }
-            End::Write(WriteOutcome::Kept(state)) => (Some(Op::Read(held(&state))), 2),
+            End::Write(WriteOutcome::Kept(state)) => Some(Op::Read(held(&state))),
             End::Write(WriteOutcome::Refused(state)) => {
                 self.tally.refused += 1;
                 let Some(Op::Write { condition, .. }) = planned else { unreachable!("a write") };
-                (Some(Op::Refused { condition, saw: held(&state) }), 3)
+                Some(Op::Refused { condition, saw: held(&state) })
             }
             End::Write(WriteOutcome::Written { replaced, .. }) => {
                 self.tally.written += 1;
                 let Some(Op::Write { to, condition, .. }) = planned else { unreachable!("a write") };
-                (Some(Op::Write { to, condition, replaced: Some(held(&replaced)) }), 4)
+                Some(Op::Write { to, condition, replaced: Some(held(&replaced)) })
             }
         };
-        self.say("client has", &[client, kind]);
+        self.say(&format!("client has {op:?}"), &[client as u64]);
         let ended = op.is_some().then_some(self.now);
         let client = &mut self.clients[client];
         (client.op, client.ended) = (op, ended);

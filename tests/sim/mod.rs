@@ -2,7 +2,9 @@
 //! reorders. One seed, one schedule.
 
 pub mod clients;
+pub mod heal;
 pub mod node;
+pub mod trace;
 pub mod world;
 
-pub use world::{Tally, Weather, run};
+pub use world::{Ran, Tally, Weather, run};

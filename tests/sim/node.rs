@@ -107,6 +107,16 @@ impl Node {
         self.disk = self.first.copy();
     }
 
+    /// What survives power losses from now on.
+    pub fn set_seed(&self, seed: u64) {
+        self.disk.set_seed(seed);
+    }
+
+    /// Names all that was done on the disk.
+    pub fn course(&self) -> u64 {
+        self.disk.course()
+    }
+
     /// The power will go at one of the next syncs.
     pub fn cut_power_after(&self, syncs: u64) {
         self.disk.set_power_budget(Some(syncs));

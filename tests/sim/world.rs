@@ -1,21 +1,19 @@
-//! The world: nodes, the net between them, the scheduler, and what must hold when all is healed.
+//! The world: nodes, the net between them, and the scheduler. All of it follows from the seed.
 
-use super::clients::{Client, Coordinator, plaintext, seen};
+use super::clients::{Client, Coordinator};
 use super::node::{Head, NOW_MS, Node};
-use crate::lin::{Call, linearizable};
+use super::trace::Trace;
 use crate::rng::Rng;
 use boveda::base::{BucketName, Incarnation, NodeName, ObjectKey, ObjectName, Record, RegisterKey};
 use boveda::register::{Event, Members, Roster, Seat};
 use boveda::store::types::{Change, Offer, Want};
 use boveda::store::votes::{Message, Reply};
 use bytes::Bytes;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 const KEYS: usize = 3;
 /// Changes of one batch of the feed.
 const BATCH: usize = 8;
-const CALM_ROUNDS_MAX: usize = 500;
 
 /// What travels.
 #[derive(Clone)]
@@ -42,7 +40,7 @@ impl Packet {
         }
     }
 
-    fn kind(&self) -> usize {
+    fn kind(&self) -> u64 {
         match self {
             Packet::Ask { .. } => 0,
             Packet::Answer { .. } => 1,
@@ -128,27 +126,36 @@ pub struct World {
     pub now: u64,
     pub tally: Tally,
     weather: Weather,
-    roster: Arc<Roster>,
-    cut: Option<usize>,
-    calm: bool,
-    talks: bool,
+    pub trace: Trace,
+    pub roster: Arc<Roster>,
+    pub cut: Option<usize>,
+    pub calm: bool,
 }
 
-/// Runs the schedule of a seed to its end, and says what was wrong.
-pub fn run(seed: u64, nodes: usize, weather: Weather) -> (Tally, Option<String>) {
+/// What became of a schedule.
+pub struct Ran {
+    pub tally: Tally,
+    pub wrong: Option<String>,
+    pub trace: Trace,
+}
+
+/// Runs the schedule of a seed to its end.
+pub fn run(seed: u64, nodes: usize, weather: Weather) -> Ran {
     let mut world = World::new(seed, nodes, weather);
     world.live();
     let wrong = world.heal().err().or_else(|| world.judge());
-    (world.tally, wrong)
+    Ran { tally: world.tally, wrong, trace: world.trace }
 }
 
 impl World {
     fn new(seed: u64, count: usize, weather: Weather) -> Self {
         let mut rng = Rng::new(seed);
         NOW_MS.set(1 << 40);
-        let mut nodes: Vec<Node> = (0..count).map(|_| Node::new(rng.next())).collect();
-        // Incarnations are drawn by the stores and break ties: in their order, a seed replays.
+        let mut nodes: Vec<Node> = (0..count).map(|_| Node::new(0)).collect();
+        // Incarnations are drawn by the stores and break ties: the nodes stand in their order, and only then has
+        // each a chance of its own.
         nodes.sort_by_key(|node| node.inc);
+        nodes.iter().for_each(|node| node.set_seed(rng.next()));
         let seat = |(at, node): (usize, &Node)| Seat {
             name: NodeName::parse(&format!("n{at}")).expect("a name"),
             incarnation: node.inc,
@@ -173,15 +180,13 @@ impl World {
             roster,
             cut: None,
             calm: false,
-            talks: std::env::var_os("BOVEDA_SIM_TRACE").is_some(),
+            trace: Trace::new(std::env::var_os("BOVEDA_SIM_TRACE").is_some()),
         }
     }
 
-    /// Shows a step to whoever replays a seed.
-    pub fn say(&self, what: &str, more: &[usize]) {
-        if self.talks {
-            println!("{:5} {what} {more:?}", self.now);
-        }
+    /// Something happens: it becomes part of the trace.
+    pub fn say(&mut self, what: &str, more: &[u64]) {
+        self.trace.say(self.now, what, more);
     }
 
     /// The place of a node; what goes to an earlier life of one goes nowhere.
@@ -193,6 +198,7 @@ impl World {
         for _ in 0..self.weather.steps {
             self.step();
             self.tally.steps += 1;
+            self.mark();
         }
     }
 
@@ -213,13 +219,16 @@ impl World {
             self.lose_power(at);
         } else if falls(w.cut) {
             let syncs = self.rng.below(3) as u64;
+            self.say("power goes after", &[at as u64, syncs]);
             self.nodes[at].cut_power_after(syncs);
             self.busy(at);
         } else if falls(w.part) {
             self.tally.partitions += 1;
             self.cut = self.cut.is_none().then_some(at);
+            self.say("parted", &[at as u64, u64::from(self.cut.is_some())]);
         } else if falls(w.clock) {
             NOW_MS.set(NOW_MS.get() + self.rng.below(2_000_000) as u64 - 1_000_000);
+            self.say("clock", &[NOW_MS.get()]);
         } else if falls(60) {
             self.nodes[at].start();
         } else if falls(30) {
@@ -269,18 +278,18 @@ impl World {
     }
 
     fn end(&mut self, at: usize, how: impl FnOnce(&mut Node)) {
-        self.say("down", &[at]);
+        self.say("down", &[at as u64]);
         self.coords.retain(|coord| coord.node != at);
         how(&mut self.nodes[at]);
     }
 
-    fn turn(&mut self, at: usize) {
+    pub fn turn(&mut self, at: usize) {
         let out = self.nodes[at].turn();
-        self.say("commits", &[at, out.len()]);
+        self.say("commits", &[at as u64, out.len() as u64]);
         self.net.extend(out);
     }
 
-    fn deliver(&mut self) {
+    pub fn deliver(&mut self) {
         if self.net.is_empty() {
             return;
         }
@@ -292,10 +301,10 @@ impl World {
         let parted = self.cut.is_some_and(|cut| (packet.to() == cut) != (self.sender(&packet) == cut));
         let lost = !self.calm && !local && (parted || self.rng.odds(self.weather.loss));
         let to = packet.to();
+        self.say("on its way", &[to as u64, packet.kind(), u64::from(doubled), u64::from(lost)]);
         if lost || to >= self.nodes.len() || self.nodes[to].store().is_none() {
             return;
         }
-        self.say("hears", &[to, packet.kind()]);
         self.arrive(packet);
     }
 
@@ -320,7 +329,7 @@ impl World {
                 if let Some(store) = self.nodes[to].store() {
                     store.observe(reply.stamp());
                 }
-                self.say("reply of stamp", &[reply.stamp().0 as usize]);
+                self.say("reply of stamp", &[to as u64, reply.stamp().0]);
                 self.hear(to, Some(key), &Event::Reply(reply));
             }
             Packet::Body { to, from, head, sealed } => {
@@ -359,7 +368,7 @@ impl World {
         }
     }
 
-    fn offer(&mut self, from: usize, to: usize) -> bool {
+    pub fn offer(&mut self, from: usize, to: usize) -> bool {
         let changes = self.nodes[from].changes_for(self.nodes[to].inc, BATCH);
         let some = !changes.is_empty();
         if some {
@@ -403,115 +412,5 @@ impl World {
             return self.nodes[me].acknowledged(inc, upto);
         }
         self.net.push(Packet::Learn { to: peer, from: me, records, upto });
-    }
-
-    /// No more faults: everything arrives, everything is settled, and a disk that was lost is filled again.
-    fn heal(&mut self) -> Result<(), String> {
-        self.calm = true;
-        self.cut = None;
-        self.coords.clear();
-        self.nodes.iter_mut().for_each(Node::start);
-        self.rest();
-        for key in 0..self.keys.len() {
-            self.spawn_read(key % self.nodes.len(), key, None);
-            self.rest();
-        }
-        self.drain_feeds()?;
-        self.same_everywhere()?;
-        // Every node is asked once more: what it says is part of the history.
-        for node in 0..self.nodes.len() {
-            for key in 0..self.keys.len() {
-                self.now += 1;
-                self.clients.push(Client { key, begun: self.now, ended: None, op: None });
-                self.spawn_read(node, key, Some(self.clients.len() - 1));
-                self.rest();
-                self.now += 1;
-            }
-        }
-        let lost = self.rng.below(self.nodes.len());
-        self.nodes[lost] = Node::new(self.rng.next());
-        let roster = Arc::clone(&self.roster);
-        self.nodes[lost].seat(&roster);
-        self.net.clear();
-        self.drain_feeds()?;
-        self.same_everywhere()
-    }
-
-    /// Until nothing is under way.
-    fn rest(&mut self) {
-        for _ in 0..CALM_ROUNDS_MAX {
-            while !self.net.is_empty() {
-                self.now += 1;
-                self.deliver();
-            }
-            (0..self.nodes.len()).for_each(|at| self.turn(at));
-            if self.net.is_empty() && !self.nodes.iter().any(Node::waits) && !self.wake() {
-                return;
-            }
-        }
-    }
-
-    fn drain_feeds(&mut self) -> Result<(), String> {
-        for _ in 0..CALM_ROUNDS_MAX {
-            let mut some = false;
-            for from in 0..self.nodes.len() {
-                for to in (0..self.nodes.len()).filter(|to| *to != from) {
-                    some |= self.offer(from, to);
-                }
-            }
-            if !some {
-                return Ok(());
-            }
-            self.rest();
-        }
-        Err("the change feeds never come to rest".to_owned())
-    }
-
-    fn same_everywhere(&mut self) -> Result<(), String> {
-        for at in 0..self.keys.len() {
-            let key = self.key(at);
-            let mut copies = BTreeSet::new();
-            for node in &self.nodes {
-                let store = node.store().expect("it is up");
-                let held = store.lookup(&key).map_err(|error| format!("{key:?}: {error}"))?;
-                let Some(held) = held else {
-                    copies.insert(None);
-                    continue;
-                };
-                if !held.chosen {
-                    return Err(format!("key {at} is tentative after healing"));
-                }
-                let blob = held.record.blob().map(|body| node.blob(body));
-                if blob == Some(None) {
-                    return Err(format!("key {at}: a node lacks the body"));
-                }
-                if let Some(number) = seen(Some(&held.record))
-                    && node.plaintext(&key, &held.record) != Some(plaintext(number))
-                {
-                    return Err(format!("key {at}: other bytes than client {number} wrote"));
-                }
-                copies.insert(Some((held.record.encode(), blob.flatten())));
-            }
-            if copies.len() != 1 {
-                return Err(format!("key {at}: {} different copies after healing", copies.len()));
-            }
-        }
-        for node in &mut self.nodes {
-            node.housekeeping(1);
-            node.housekeeping(2);
-            let sum = node.store().expect("it is up").verify(&mut |_| {}).map_err(|error| error.to_string())?;
-            if sum.damaged > 0 {
-                return Err(format!("{} damaged objects", sum.damaged));
-            }
-        }
-        Ok(())
-    }
-
-    fn judge(&self) -> Option<String> {
-        (0..self.keys.len()).find_map(|key| {
-            let call = |c: &Client| Some(Call { op: c.op?, from: c.begun, to: c.ended });
-            let calls: Vec<_> = self.clients.iter().filter(|c| c.key == key).filter_map(call).collect();
-            (!linearizable(None, &calls)).then(|| format!("key {key} is not linearizable: {calls:#?}"))
-        })
     }
 }

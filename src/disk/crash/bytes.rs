@@ -1,0 +1,81 @@
+//! The bytes of one file: what is seen, what is durable, and what chance leaves of the rest.
+
+use super::chance::{Keep, Rng};
+use crate::disk::sparse::Sparse;
+use std::io;
+
+/// The unit that a disk writes whole or not at all.
+const SECTOR_BYTES: u64 = 512;
+
+#[derive(Debug, Default)]
+pub struct Bytes {
+    pub seen: Sparse,
+    pub durable: Sparse,
+    changes: Vec<Change>,
+}
+
+/// A change of bytes that no `sync_data` has covered yet.
+#[derive(Debug)]
+pub enum Change {
+    Write(u64, Vec<u8>),
+    SetLen(u64),
+}
+
+impl Bytes {
+    pub fn of(bytes: Sparse) -> Self {
+        Bytes { durable: bytes.clone(), seen: bytes, changes: Vec::new() }
+    }
+
+    pub fn change(&mut self, change: Change) -> io::Result<()> {
+        match &change {
+            Change::Write(offset, data) => self.seen.write(*offset, data)?,
+            Change::SetLen(len) => self.seen.set_len(*len)?,
+        }
+        self.changes.push(change);
+        Ok(())
+    }
+
+    pub fn sync(&mut self) {
+        self.durable = self.seen.clone();
+        self.changes.clear();
+    }
+
+    /// What chance leaves of this file. An old length cuts what was written behind it.
+    pub fn survive(&self, rng: &mut Rng) -> Bytes {
+        let mut left = self.durable.clone();
+        let (writes, sectors) = (Keep::draw(rng), Keep::draw(rng));
+        let torn = rng.below(2) == 0;
+        for change in &self.changes {
+            if !writes.has(rng) {
+                continue;
+            }
+            let applied = match change {
+                Change::SetLen(len) => left.set_len(*len),
+                Change::Write(offset, data) if !torn => left.write(*offset, data),
+                Change::Write(offset, data) => sectors_of(*offset, data)
+                    .filter(|_| sectors.has(rng))
+                    .try_for_each(|(at, sector)| left.write(at, sector)),
+            };
+            debug_assert!(applied.is_ok(), "it was applied once before");
+        }
+        if left.len() > self.durable.len() && rng.below(4) == 0 {
+            let cut = left.set_len(self.durable.len());
+            debug_assert!(cut.is_ok(), "a cut takes no room");
+        }
+        Bytes::of(left)
+    }
+}
+
+/// Cuts a write at the borders of sectors.
+fn sectors_of(offset: u64, data: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
+    let mut at = offset;
+    let mut rest = data;
+    std::iter::from_fn(move || {
+        let room = usize::try_from(SECTOR_BYTES - at % SECTOR_BYTES).unwrap_or(usize::MAX);
+        let (sector, after) = rest.split_at(room.min(rest.len()));
+        let from = at;
+        at += sector.len() as u64;
+        rest = after;
+        (!sector.is_empty()).then_some((from, sector))
+    })
+}

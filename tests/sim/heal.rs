@@ -1,0 +1,124 @@
+//! What must hold when all is healed: no fault is left, everything arrives, and all nodes hold the same.
+
+use super::clients::{Client, plaintext, seen};
+use super::node::Node;
+use super::world::World;
+use crate::lin::{Call, linearizable};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+const CALM_ROUNDS_MAX: usize = 500;
+
+impl World {
+    /// No more faults: everything arrives, everything is settled, and a disk that was lost is filled again.
+    pub fn heal(&mut self) -> Result<(), String> {
+        self.calm = true;
+        self.cut = None;
+        self.coords.clear();
+        self.nodes.iter_mut().for_each(Node::start);
+        self.rest();
+        for key in 0..self.keys.len() {
+            self.spawn_read(key % self.nodes.len(), key, None);
+            self.rest();
+        }
+        self.drain_feeds()?;
+        self.mark_registers();
+        self.same_everywhere()?;
+        // Every node is asked once more: what it says is part of the history.
+        for node in 0..self.nodes.len() {
+            for key in 0..self.keys.len() {
+                self.now += 1;
+                self.clients.push(Client { key, begun: self.now, ended: None, op: None });
+                self.spawn_read(node, key, Some(self.clients.len() - 1));
+                self.rest();
+                self.now += 1;
+            }
+        }
+        let lost = self.rng.below(self.nodes.len());
+        self.nodes[lost] = Node::new(self.rng.next());
+        let roster = Arc::clone(&self.roster);
+        self.nodes[lost].seat(&roster);
+        self.net.clear();
+        self.drain_feeds()?;
+        self.mark_registers();
+        self.same_everywhere()
+    }
+
+    /// Until nothing is under way.
+    fn rest(&mut self) {
+        for _ in 0..CALM_ROUNDS_MAX {
+            while !self.net.is_empty() {
+                self.now += 1;
+                self.deliver();
+            }
+            (0..self.nodes.len()).for_each(|at| self.turn(at));
+            if self.net.is_empty() && !self.nodes.iter().any(Node::waits) && !self.wake() {
+                return;
+            }
+        }
+    }
+
+    fn drain_feeds(&mut self) -> Result<(), String> {
+        for _ in 0..CALM_ROUNDS_MAX {
+            let mut some = false;
+            for from in 0..self.nodes.len() {
+                for to in (0..self.nodes.len()).filter(|to| *to != from) {
+                    some |= self.offer(from, to);
+                }
+            }
+            if !some {
+                return Ok(());
+            }
+            self.rest();
+        }
+        Err("the change feeds never come to rest".to_owned())
+    }
+
+    fn same_everywhere(&mut self) -> Result<(), String> {
+        for at in 0..self.keys.len() {
+            let key = self.key(at);
+            let mut copies = BTreeSet::new();
+            for node in &self.nodes {
+                let store = node.store().expect("it is up");
+                let held = store.lookup(&key).map_err(|error| format!("{key:?}: {error}"))?;
+                let Some(held) = held else {
+                    copies.insert(None);
+                    continue;
+                };
+                if !held.chosen {
+                    return Err(format!("key {at} is tentative after healing"));
+                }
+                let blob = held.record.blob().map(|body| node.blob(body));
+                if blob == Some(None) {
+                    return Err(format!("key {at}: a node lacks the body"));
+                }
+                if let Some(number) = seen(Some(&held.record))
+                    && node.plaintext(&key, &held.record) != Some(plaintext(number))
+                {
+                    return Err(format!("key {at}: other bytes than client {number} wrote"));
+                }
+                copies.insert(Some((held.record.encode(), blob.flatten())));
+            }
+            if copies.len() != 1 {
+                return Err(format!("key {at}: {} different copies after healing", copies.len()));
+            }
+        }
+        for node in &mut self.nodes {
+            node.housekeeping(1);
+            node.housekeeping(2);
+            let sum = node.store().expect("it is up").verify(&mut |_| {}).map_err(|error| error.to_string())?;
+            if sum.damaged > 0 {
+                return Err(format!("{} damaged objects", sum.damaged));
+            }
+        }
+        Ok(())
+    }
+
+    pub fn judge(&self) -> Option<String> {
+        (0..self.keys.len()).find_map(|key| {
+            let call = |c: &Client| Some(Call { op: c.op?, from: c.begun, to: c.ended });
+            let calls: Vec<_> = self.clients.iter().filter(|c| c.key == key).filter_map(call).collect();
+            (!linearizable(None, &calls)).then(|| format!("key {key} is not linearizable: {calls:#?}"))
+        })
+    }
+}
