@@ -72,7 +72,18 @@ fn metrics_exist() {
 
 #[test]
 fn commands_and_their_flags_exist() {
-    let commands = ["serve", "demo", "key new", "key list", "status", "verify", "config check"];
+    let commands = [
+        "serve",
+        "demo",
+        "key new",
+        "key list",
+        "status",
+        "scrub status",
+        "scrub pause",
+        "scrub resume",
+        "verify",
+        "config check",
+    ];
     let mut seen = 0;
     for (page, text) in PAGES {
         for line in text.lines() {

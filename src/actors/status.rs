@@ -214,6 +214,8 @@ impl LastScrub {
     /// What is shown of a run. Its age is put in when it is shown.
     pub fn of(run: Run) -> Self {
         LastScrub {
+    /// Nothing: an operator has paused it.
+    Paused,
             started_ms: run.begun_ms,
             ended_ms: run.ended_ms.unwrap_or(0),
             age_s: 0,

@@ -22,9 +22,10 @@ pub fn page(status: &Value) -> String {
     line("disk", format!("{} free of {}, reserve {}", disk("disk/free"), disk("disk/total"), disk("reserve_bytes")));
     let store = |name: &str| count(status, &format!("/store/{name}"));
     line("store", format!("{} records, {} buckets, change {}", store("records"), store("buckets"), store("head")));
-    line("scrub", scrub(status));
-    if let Some(last) = status.pointer("/store/scrub/last").filter(|last| last.is_object()) {
-        line("", format!("last run ended {} ago: {}", age(last, "/age_s"), run(last)));
+    let scrub = status.pointer("/store/scrub").filter(|scrub| scrub.is_object());
+    line("scrub", scrub.map_or_else(|| "-".to_owned(), scrub_now));
+    if let Some(last) = scrub.and_then(scrub_last) {
+        line("", last);
     }
     let healing = |name: &str| count(status, &format!("/healing/{name}"));
     line(
@@ -56,8 +57,27 @@ pub fn page(status: &Value) -> String {
     out
 }
 
-fn scrub(status: &Value) -> String {
-    let Some(scrub) = status.pointer("/store/scrub").filter(|scrub| scrub.is_object()) else { return "-".to_owned() };
+/// The page of one scrubber.
+pub fn scrub_page(scrub: &Value) -> String {
+    let mut out = format!("{:<11} {}\n", "scrub", scrub_now(scrub));
+    out.extend(scrub_last(scrub).map(|last| format!("{:<11} {last}\n", "")));
+    if let Some(why) = scrub.get("last_error").and_then(Value::as_str) {
+        let _ = writeln!(out, "{:<11} last error: {}", "", plain(why));
+    }
+    let wanted = scrub_attention(scrub);
+    if !wanted.is_empty() {
+        out.push('\n');
+        out.extend(wanted.into_iter().map(|text| format!("! {text}\n")));
+    }
+    out
+}
+
+fn scrub_last(scrub: &Value) -> Option<String> {
+    let last = scrub.get("last").filter(|last| last.is_object())?;
+    Some(format!("last run ended {} ago: {}", age(last, "/age_s"), run(last)))
+}
+
+fn scrub_now(scrub: &Value) -> String {
     let state = text(scrub, "/state");
     // At rest there is the last run to show, and nothing else.
     if state == "resting" || scrub.get("started_ms").is_none_or(Value::is_null) {
@@ -130,16 +150,24 @@ fn attention(status: &Value, peers: &[&Value]) -> Vec<String> {
     if some("/store/damaged_pages") {
         all.push("pages of the index do not open: move the data directory aside and let the peers fill it".to_owned());
     }
+    all.extend(status.pointer("/store/scrub").map(scrub_attention).unwrap_or_default());
+    all
+}
+
+fn scrub_attention(scrub: &Value) -> Vec<String> {
+    let mut all = Vec::new();
     let missing = |run: &str| {
-        let number = |name: &str| status.pointer(&format!("{run}/{name}")).and_then(Value::as_u64).unwrap_or(0);
+        let number = |name: &str| scrub.pointer(&format!("{run}/{name}")).and_then(Value::as_u64).unwrap_or(0);
         number("damaged").saturating_sub(number("repaired"))
     };
-    let lost = missing("/store/scrub").max(missing("/store/scrub/last"));
+    let lost = missing("").max(missing("/last"));
     if lost > 0 {
         all.push(format!("{lost} damaged objects without a good copy: stop the node; `boveda verify` names them"));
     }
-    if text(status, "/store/scrub/state") == "waiting" {
-        all.push(format!("scrubbing stands still: {}", text(status, "/store/scrub/last_error")));
+    match text(scrub, "/state").as_str() {
+        "waiting" => all.push(format!("scrubbing stands still: {}", text(scrub, "/last_error"))),
+        "paused" => all.push("scrubbing is paused: `boveda scrub resume` lets it go on".to_owned()),
+        _ => {}
     }
     all
 }

@@ -135,6 +135,7 @@ impl Running {
             actix_rt::spawn(settler::run(coordinator, seats));
         }
         let http = http::server(http_listener, &shared, move || {
+        let pause_scrub = scrubber.clone().recipient();
             let store = new_actor();
             let links = match &coordinated {
                 None => StoreLinks::new(&store),
@@ -147,7 +148,7 @@ impl Running {
                 }
             };
             let status = Rc::new(NodeStatus { fixed: Arc::clone(&fixed), store });
-            Worker::new(worker_shared.clone(), links, status)
+            Worker::new(worker_shared.clone(), links.with_scrubber(pause_scrub.clone()), status)
         })
         .map_err(|source| NodeError::Start { what: "the HTTP server", source })?;
         let (http_handle, peers_handle) = (http.handle(), peers.handle());
