@@ -7,6 +7,7 @@
 //! - Tables and queues are bounded: unproven sessions in all, proven ones per peer, refusals shown,
 //!   requests and bytes in flight per peer.
 
+use super::list_watch::ListWatch;
 use super::status::{CallCounts, GateStatus, RefusedCaller};
 use crate::base::{Ballot, Budget, ClusterId, Incarnation, NodeName, Permit, Stamp, Sum};
 use crate::seal;
@@ -71,7 +72,7 @@ impl Ballots for Store {
     }
 }
 
-/// What this node tells of itself with a heartbeat.
+/// What this node tells of itself with a heartbeat, and what it notes of those of others.
 #[derive(Clone)]
 pub struct Vitals {
     /// Who it is.
@@ -80,6 +81,8 @@ pub struct Vitals {
     pub version: String,
     /// Its votes.
     pub ballots: Arc<dyn Ballots>,
+    /// Whose member list is another one.
+    pub lists: Arc<ListWatch>,
     /// Its highest durable change number.
     pub head: watch::Receiver<u64>,
     /// Bytes that it can still write.
@@ -185,9 +188,9 @@ pub struct Admitted {
 }
 
 impl Admitted {
-    /// Which life of the peer sends it.
-    pub fn from(&self) -> Incarnation {
-        self.session.peer.incarnation
+    /// Who sends it.
+    pub fn from(&self) -> &PeerInfo {
+        &self.session.peer
     }
 
     /// Seals the answer to the request of that counter.

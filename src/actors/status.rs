@@ -78,6 +78,39 @@ pub struct CompareStatus {
     pub last_age_s: Option<u64>,
 }
 
+/// How the member list of a peer stands to this node's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ListIs {
+    /// It was not heard yet.
+    #[default]
+    Unknown,
+    /// It is the same; also where neither has one.
+    Same,
+    /// Of an earlier epoch.
+    Behind,
+    /// Of a later epoch.
+    Ahead,
+    /// Of the same epoch, and another: the two do not belong to one cluster.
+    Other,
+}
+
+/// The member list of a peer, as it was heard last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PeerList {
+    /// Names it.
+    #[serde(flatten)]
+    pub mark: ListMark,
+    /// How it stands to this node's.
+    pub is: ListIs,
+    /// Whether that will not go away by itself: it is of the same epoch, or it has lasted.
+    pub differs: bool,
+    /// Frames of its votes, and scans, that this node refused because they came with another list.
+    pub refused_here: u64,
+    /// Frames of this node's votes, and scans, that it refused because of that.
+    pub refused_there: u64,
+}
+
 /// How replication to one peer is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ReplicaStatus {
@@ -105,6 +138,8 @@ pub struct ReplicaStatus {
     pub shipped_bytes: u64,
     /// Records that the peer acknowledged.
     pub shipped_records: u64,
+    /// Its member list.
+    pub list: PeerList,
     /// What was sent.
     pub sent: CallCounts,
     /// What comparing everything has found.
@@ -179,6 +214,8 @@ pub enum ScrubState {
     /// Nothing: a setting says so.
     #[default]
     Off,
+    /// Nothing: an operator has paused it.
+    Paused,
     /// Between two runs.
     Resting,
     /// It reads.
@@ -214,8 +251,6 @@ impl LastScrub {
     /// What is shown of a run. Its age is put in when it is shown.
     pub fn of(run: Run) -> Self {
         LastScrub {
-    /// Nothing: an operator has paused it.
-    Paused,
             started_ms: run.begun_ms,
             ended_ms: run.ended_ms.unwrap_or(0),
             age_s: 0,

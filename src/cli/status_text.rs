@@ -141,6 +141,7 @@ fn attention(status: &Value, peers: &[&Value]) -> Vec<String> {
         let why = text(peer, "/last_error");
         all.push(format!("{}: link {}, last error: {why}", text(peer, "/peer"), text(peer, "/link")));
     }
+    all.extend(peers.iter().filter_map(|peer| other_list(status, peer)));
     if flag(status, "/store/poisoned") {
         all.push("the store takes no writes since one failed: look at the disk, then restart the node".to_owned());
     }
@@ -152,6 +153,25 @@ fn attention(status: &Value, peers: &[&Value]) -> Vec<String> {
     }
     all.extend(status.pointer("/store/scrub").map(scrub_attention).unwrap_or_default());
     all
+}
+
+/// What to do about a peer whose member list is another one.
+fn other_list(status: &Value, peer: &Value) -> Option<String> {
+    if !flag(peer, "/list/differs") {
+        return None;
+    }
+    let (name, is) = (text(peer, "/peer"), text(peer, "/list/is"));
+    let (here, there) = (count(status, "/voting/list/epoch"), count(peer, "/list/epoch"));
+    Some(match is.as_str() {
+        "other" => format!(
+            "{name}: another member list of epoch {here}, so no votes pass: the two were founded apart; \
+             docs/operations.md, \"Two member lists\", says what to do"
+        ),
+        _ => format!(
+            "{name}: its member list stays {is} (epoch {there}, here {here}), so no votes pass: look at the disk and \
+             the log of the one that is behind, and whether cluster.durability is the same on both"
+        ),
+    })
 }
 
 fn scrub_attention(scrub: &Value) -> Vec<String> {

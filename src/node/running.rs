@@ -7,10 +7,11 @@ use crate::actors::coordinator::{Coordinator, Patience};
 use crate::actors::coordinator_actor::CoordinatorActor;
 use crate::actors::gate::{Ballots, Identity, PeerGate, Vitals};
 use crate::actors::healer::{HealTally, Healer};
+use crate::actors::list_watch::ListWatch;
 use crate::actors::messages::DrainStore;
 use crate::actors::recipients::StoreRecipients;
 use crate::actors::replica::Timing;
-use crate::actors::replication::{PeerAddress, Replication, ReplicationConfig};
+use crate::actors::replication::{PeerAddress, Replication, ReplicationConfig, seen_lately};
 use crate::actors::scrub::Pace;
 use crate::actors::scrubber::{ScrubTally, Scrubber, StopScrub};
 use crate::actors::settler;
@@ -134,8 +135,8 @@ impl Running {
                 Coordinator::new(me, ballots, store_actor.clone(), doors, patience, bodies.clone(), streams.clone());
             actix_rt::spawn(settler::run(coordinator, seats));
         }
-        let http = http::server(http_listener, &shared, move || {
         let pause_scrub = scrubber.clone().recipient();
+        let http = http::server(http_listener, &shared, move || {
             let store = new_actor();
             let links = match &coordinated {
                 None => StoreLinks::new(&store),
@@ -262,6 +263,10 @@ fn vitals(config: &Config, store: &Arc<Store>) -> Vitals {
         }),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ballots: Arc::clone(store) as Arc<dyn Ballots>,
+        lists: Arc::new(ListWatch::new(
+            config.others().map(|peer| peer.name.clone()),
+            seen_lately(config.peer.heartbeat),
+        )),
         head: store.head(),
         free: Arc::new(move || measured.room()),
         root: Arc::new(move || counted.tree().root()),
