@@ -113,6 +113,16 @@ fn nodes_that_were_founded_apart_exchange_no_votes_and_both_say_so() {
 }
 
 #[test]
+fn what_an_operator_did_to_a_peer_is_seen_from_here() {
+    let cluster = Cluster::start(2);
+    let scrub = || cluster.peer(0, 1)["health"]["scrub"]["state"].clone();
+    eventually("the first run", || (scrub() == "resting").then_some(()));
+    assert_eq!(cluster.nodes[1].put("/v1/cluster/scrub?state=paused", b"").status, 200);
+    eventually("the pause", || (scrub() == "paused").then_some(()));
+    assert_ne!(cluster.status(0)["store"]["scrub"]["state"], "paused", "one node was asked");
+}
+
+#[test]
 fn a_list_that_is_taken_over_is_no_difference() {
     let mut cluster = Cluster::voting(3);
     cluster.kill9(2);

@@ -16,7 +16,7 @@ use crate::store::Store;
 use crate::store::core::Core;
 use crate::store::votes::Voting;
 use crate::wire::frame::{place, welcome};
-use crate::wire::{Answer, Frame, Pulse, Refusal, SessionId, Way};
+use crate::wire::{Answer, Frame, Health, Pulse, Refusal, SessionId, Way};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -89,6 +89,8 @@ pub struct Vitals {
     pub free: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// The sum over its registers, once they are counted.
     pub root: Arc<dyn Fn() -> Option<Sum> + Send + Sync>,
+    /// How it is besides, at once.
+    pub health: Arc<dyn Fn() -> Health + Send + Sync>,
 }
 
 impl Vitals {
@@ -102,6 +104,7 @@ impl Vitals {
             root: (self.root)(),
             list: self.ballots.voting().list,
             version: self.version.clone(),
+            health: (self.health)(),
         }
     }
 }

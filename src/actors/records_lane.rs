@@ -552,6 +552,7 @@ impl RecordsLane {
             peer_free: pulse.map(|pulse| pulse.free),
             peer_version: pulse.map(|pulse| pulse.version.clone()),
             peer_head: pulse.map(|pulse| pulse.head),
+            health: pulse.map(|pulse| pulse.health),
             ..ReplicaStatus::default()
         };
         own.plan.tally.show(&mut status);

@@ -6,9 +6,11 @@ use crate::base::{ClusterId, Incarnation, NodeName, Stamp};
 use crate::register::{ListMark, Roster};
 use crate::store::scrub_place::Run;
 use crate::store::votes::Voting;
-use crate::wire::Refusal;
+use crate::wire::{Health, Refusal};
 use serde::Serialize;
 use std::collections::BTreeMap;
+
+pub use crate::wire::ScrubState;
 
 /// The state of the link to a peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -158,6 +160,8 @@ pub struct ReplicaStatus {
     pub peer_version: Option<String>,
     /// Its own highest change number, as it said then.
     pub peer_head: Option<u64>,
+    /// What it told of itself then.
+    pub health: Option<Health>,
     /// Age of this snapshot: more than 0 when the actor did not answer in time.
     pub observed_age_s: u64,
 }
@@ -205,25 +209,6 @@ pub struct HealingStatus {
     pub unmended: u64,
     /// Why the last of them did not.
     pub last_error: Option<String>,
-}
-
-/// What the scrubber is doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ScrubState {
-    /// Nothing: a setting says so.
-    #[default]
-    Off,
-    /// Nothing: an operator has paused it.
-    Paused,
-    /// Between two runs.
-    Resting,
-    /// It reads.
-    Reading,
-    /// A damaged copy is being mended, or read again.
-    Mending,
-    /// It stands still: the store takes no writes, is closing, or its index is damaged.
-    Waiting,
 }
 
 /// A run of the scrubber that came to its end.

@@ -15,6 +15,7 @@ use crate::seal::keyring::Keyring;
 use crate::store::StoreError;
 use crate::store::entry::NodeRecord;
 use crate::store::votes::Voting;
+use crate::wire::Health;
 use actix::{Actor, Context, Handler};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -43,6 +44,7 @@ pub fn vitals(me: Identity) -> Vitals {
         lists: Arc::new(ListWatch::new([], Duration::ZERO)),
         free: Arc::new(|| 1 << 30),
         root: Arc::new(|| None),
+        health: Arc::new(Health::default),
     }
 }
 

@@ -47,7 +47,9 @@ pub fn page(status: &Value) -> String {
     peers.sort_by_key(|peer| !is_up(peer));
     if !peers.is_empty() {
         out.push('\n');
-        table(&mut out, &peers);
+        table(&mut out, LINKS, &peers, link);
+        out.push('\n');
+        table(&mut out, WORDS, &peers, words);
     }
     let wanted = attention(status, &peers);
     if !wanted.is_empty() {
@@ -83,8 +85,11 @@ fn scrub_now(scrub: &Value) -> String {
     if state == "resting" || scrub.get("started_ms").is_none_or(Value::is_null) {
         return state;
     }
-    let done = scrub.get("position").and_then(Value::as_f64).unwrap_or(0.0) * 100.0;
-    format!("{state}, {done:.0} % done: {}", run(scrub))
+    format!("{state}, {} % done: {}", percent(scrub), run(scrub))
+}
+
+fn percent(scrub: &Value) -> String {
+    format!("{:.0}", scrub.get("position").and_then(Value::as_f64).unwrap_or(0.0) * 100.0)
 }
 
 /// What a run of the scrubber has come to.
@@ -99,21 +104,58 @@ fn run(run: &Value) -> String {
     )
 }
 
-fn table(out: &mut String, peers: &[&Value]) {
-    let mut rows = vec![["peer", "link", "behind", "oldest", "heartbeat", "free", "compared"].map(str::to_owned)];
-    rows.extend(peers.iter().map(|peer| {
-        [
-            text(peer, "/peer"),
-            text(peer, "/link"),
-            count(peer, "/changes_behind"),
-            age(peer, "/oldest_change_age_s"),
-            age(peer, "/last_heartbeat_age_s"),
-            size(peer, "/peer_free"),
-            compared(peer),
-        ]
-    }));
+/// What this node sees of each peer.
+const LINKS: [&str; 7] = ["peer", "link", "behind", "oldest", "heartbeat", "list", "compared"];
+
+fn link(peer: &Value) -> [String; 7] {
+    [
+        text(peer, "/peer"),
+        text(peer, "/link"),
+        count(peer, "/changes_behind"),
+        age(peer, "/oldest_change_age_s"),
+        age(peer, "/last_heartbeat_age_s"),
+        text(peer, "/list/is"),
+        compared(peer),
+    ]
+}
+
+/// What each peer told of itself with its last heartbeat.
+const WORDS: [&str; 7] = ["peer", "free", "tentative", "mended", "unmended", "quarantine", "scrub"];
+
+fn words(peer: &Value) -> [String; 7] {
+    [
+        text(peer, "/peer"),
+        size(peer, "/peer_free"),
+        count(peer, "/health/tentative"),
+        count(peer, "/health/mended"),
+        count(peer, "/health/unmended"),
+        count(peer, "/health/quarantined"),
+        peer.pointer("/health/scrub").map_or_else(|| "-".to_owned(), peer_scrub),
+    ]
+}
+
+/// The scrubber of a peer: the run that is under way, and the last one that ended.
+fn peer_scrub(scrub: &Value) -> String {
+    let state = text(scrub, "/state");
+    let found = |run: &str| {
+        let number = |name: &str| count(scrub, &format!("{run}/{name}"));
+        format!("{} damaged, {} repaired", number("damaged"), number("repaired"))
+    };
+    let mut out = match state.as_str() {
+        "reading" | "mending" => format!("{state}, {} % done: {}", percent(scrub), found("")),
+        _ => state,
+    };
+    if scrub.get("last").is_some_and(Value::is_object) {
+        let _ = write!(out, "; {} ago {}", age(scrub, "/last/age_s"), found("/last"));
+    }
+    out
+}
+
+fn table<const N: usize>(out: &mut String, head: [&str; N], peers: &[&Value], row: fn(&Value) -> [String; N]) {
+    let mut rows = vec![head.map(str::to_owned)];
+    rows.extend(peers.iter().map(|peer| row(peer)));
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; 7] = std::array::from_fn(width);
+    let widths: [usize; N] = std::array::from_fn(width);
     for row in &rows {
         let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
         let _ = writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end());
@@ -121,11 +163,13 @@ fn table(out: &mut String, peers: &[&Value]) {
 }
 
 fn compared(peer: &Value) -> String {
-    let (leaves, ago) = (count(peer, "/compare/last_leaves"), age(peer, "/compare/last_age_s"));
+    let number = |name: &str| count(peer, &format!("/compare/{name}"));
+    let (leaves, ago) = (number("last_leaves"), age(peer, "/compare/last_age_s"));
+    let repaired = if number("repaired") == "0" { String::new() } else { format!(", {} repaired", number("repaired")) };
     match leaves.as_str() {
         "-" => "-".to_owned(),
-        "0" => format!("equal, {ago} ago"),
-        leaves => format!("{leaves} groups differed, {ago} ago; {} offered again", count(peer, "/compare/offered")),
+        "0" => format!("equal, {ago} ago{repaired}"),
+        leaves => format!("{leaves} groups differed, {ago} ago; {} offered again{repaired}", number("offered")),
     }
 }
 
@@ -142,6 +186,7 @@ fn attention(status: &Value, peers: &[&Value]) -> Vec<String> {
         all.push(format!("{}: link {}, last error: {why}", text(peer, "/peer"), text(peer, "/link")));
     }
     all.extend(peers.iter().filter_map(|peer| other_list(status, peer)));
+    all.extend(peers.iter().flat_map(|peer| unwell(peer)));
     if flag(status, "/store/poisoned") {
         all.push("the store takes no writes since one failed: look at the disk, then restart the node".to_owned());
     }
@@ -152,6 +197,23 @@ fn attention(status: &Value, peers: &[&Value]) -> Vec<String> {
         all.push("pages of the index do not open: move the data directory aside and let the peers fill it".to_owned());
     }
     all.extend(status.pointer("/store/scrub").map(scrub_attention).unwrap_or_default());
+    all
+}
+
+/// What a peer told of itself that somebody has to look at there.
+fn unwell(peer: &Value) -> Vec<String> {
+    let name = text(peer, "/peer");
+    let mut all = Vec::new();
+    if flag(peer, "/health/poisoned") {
+        all.push(format!("{name}: its store takes no writes since one failed: look at its disk, then restart it"));
+    }
+    if flag(peer, "/health/full") {
+        all.push(format!("{name}: its disk is full down to the reserve"));
+    }
+    let lost = peer.pointer("/health/scrub").map_or(0, lost);
+    if lost > 0 {
+        all.push(format!("{name}: {lost} damaged objects without a good copy: `boveda verify` there names them"));
+    }
     all
 }
 
@@ -176,11 +238,7 @@ fn other_list(status: &Value, peer: &Value) -> Option<String> {
 
 fn scrub_attention(scrub: &Value) -> Vec<String> {
     let mut all = Vec::new();
-    let missing = |run: &str| {
-        let number = |name: &str| scrub.pointer(&format!("{run}/{name}")).and_then(Value::as_u64).unwrap_or(0);
-        number("damaged").saturating_sub(number("repaired"))
-    };
-    let lost = missing("").max(missing("/last"));
+    let lost = lost(scrub);
     if lost > 0 {
         all.push(format!("{lost} damaged objects without a good copy: stop the node; `boveda verify` names them"));
     }
@@ -190,6 +248,15 @@ fn scrub_attention(scrub: &Value) -> Vec<String> {
         _ => {}
     }
     all
+}
+
+/// Damaged objects without a good copy.
+fn lost(scrub: &Value) -> u64 {
+    let missing = |run: &str| {
+        let number = |name: &str| scrub.pointer(&format!("{run}/{name}")).and_then(Value::as_u64).unwrap_or(0);
+        number("damaged").saturating_sub(number("repaired"))
+    };
+    missing("").max(missing("/last"))
 }
 
 fn list<'a>(value: &'a Value, path: &str) -> impl Iterator<Item = &'a Value> {
@@ -267,12 +334,22 @@ mod tests {
             "store": { "poisoned": true, "scrub": { "state": "resting", "damaged": 2, "repaired": 1 } },
             "peers": [
                 { "peer": "n2", "link": "down", "last_error": "a\u{1b}[2Jb" },
-                { "peer": "n3", "link": "up", "compare": { "last_leaves": 0, "last_age_s": 4 } },
+                { "peer": "n3", "link": "up", "compare": { "last_leaves": 0, "last_age_s": 4, "repaired": 2 },
+                  "list": { "is": "other", "differs": true, "epoch": 6 },
+                  "health": { "tentative": 1, "mended": 2, "unmended": 3, "quarantined": 4, "full": true,
+                              "scrub": { "state": "reading", "position": 0.5, "damaged": 1, "repaired": 1,
+                                         "last": { "age_s": 7_200, "damaged": 5, "repaired": 4 } } } },
             ],
+            "voting": { "list": { "epoch": 6 } },
         });
         let page = page(&status);
         let at = |part: &str| page.find(part).unwrap_or_else(|| panic!("no {part:?} in\n{page}"));
-        assert!(at("n3 ") < at("n2 ") && at("equal, 4 s ago") < at("! n2: link down, last error: a?[2Jb"), "{page}");
+        assert!(at("n3 ") < at("n2 ") && at("equal, 4 s ago, 2 repaired") < at("! n2: link down, last error: a?[2Jb"));
+        let words =
+            "1          2       3         4           reading, 50 % done: 1 damaged, 1 repaired; 2 h ago 5 damaged";
+        assert!(at("n3    -     ") < at(words), "{page}");
+        assert!(at("! n3: another member list of epoch 6") < at("! n3: its disk is full"), "{page}");
+        assert!(at("! n3: its disk is full") < at("! n3: 1 damaged objects"), "{page}");
         assert!(at("! the store takes no writes") < at("! 1 damaged objects"), "{page}");
         assert!(!page.contains('\u{1b}'));
         let quiet = super::page(&json!({}));

@@ -1,6 +1,7 @@
 //! One running node: what it is made of, and in which order that starts and ends.
 
 use super::error::NodeError;
+use super::health::{self, Counted, Pulses};
 use super::keys;
 use super::status::{Fixed, NodeStatus};
 use crate::actors::coordinator::{Coordinator, Patience};
@@ -78,17 +79,22 @@ impl Running {
         let store_actor =
             StoreActor::start_in_arbiter(&arbiter.handle(), move |_| StoreActor::new(on_arbiter, workers));
         let peer_key = Arc::new(ring.peer_key());
-        let vitals = vitals(&config, &store);
+        let (healing, scrubbing) = (Arc::new(HealTally::default()), Arc::new(ScrubTally::default()));
+        let pulses = Arc::new(Pulses {
+            store: Arc::clone(&store),
+            healing: Arc::clone(&healing),
+            scrubbing: Arc::clone(&scrubbing),
+            counted: Counted::default(),
+        });
+        let vitals = vitals(&config, &store, &pulses);
         let replicate = replication_config(&config, vitals.clone());
         let recipients = StoreRecipients::of(&store_actor);
-        let healing = Arc::new(HealTally::default());
         let healer = {
             let (me, key, peers) = (Arc::clone(&vitals.me), Arc::clone(&peer_key), replicate.peers.clone());
             let (store, tally) = (recipients.clone(), Arc::clone(&healing));
             Healer::start_in_arbiter(&arbiter.handle(), move |_| Healer::new(&me, &key, &peers, store, tally))
         };
         let bodies = healer.clone().recipient();
-        let scrubbing = Arc::new(ScrubTally::default());
         let scrubber = {
             let scrub = &config.scrub;
             let pace = Pace { enabled: scrub.enabled, period: scrub.period, bytes_per_second: scrub.bytes_per_second };
@@ -162,6 +168,7 @@ impl Running {
         }
         write_addresses(&config.node.data, http_addr, peer_addr)?;
         watch(&store, &readiness, votes(&config));
+        health::keep_counting(&pulses, threads.clone());
         sweep(Arc::clone(&store), threads);
         log::info!(
             node:% = config.node.name, http:% = http_addr, peer:% = peer_addr, data:% = config.node.data.display(),
@@ -253,8 +260,8 @@ fn open_store(
     Ok((lock, store.start(clockwork, abort).map_err(fail)?))
 }
 
-fn vitals(config: &Config, store: &Arc<Store>) -> Vitals {
-    let (measured, counted) = (Arc::clone(store), Arc::clone(store));
+fn vitals(config: &Config, store: &Arc<Store>, pulses: &Arc<Pulses>) -> Vitals {
+    let (measured, counted, pulses) = (Arc::clone(store), Arc::clone(store), Arc::clone(pulses));
     Vitals {
         me: Arc::new(Identity {
             name: config.node.name.clone(),
@@ -270,6 +277,7 @@ fn vitals(config: &Config, store: &Arc<Store>) -> Vitals {
         head: store.head(),
         free: Arc::new(move || measured.room()),
         root: Arc::new(move || counted.tree().root()),
+        health: Arc::new(move || pulses.health()),
     }
 }
 
