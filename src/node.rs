@@ -6,6 +6,7 @@
 //! store drains; exit 0. A second signal, or the deadline, ends it at once with exit 1.
 
 mod error;
+mod health;
 mod keys;
 mod running;
 mod status;

@@ -22,6 +22,9 @@ fn a_node_and_its_peers_are_shown() {
     cluster.converged();
     for to in [1, 2] {
         eventually("a comparison", || (cluster.peer(0, to)["compare"]["equal"] == true).then_some(()));
+        eventually("what it tells of its first run", || {
+            cluster.peer(0, to)["health"]["scrub"]["last"].is_object().then_some(())
+        });
     }
     let url = format!("http://{}", cluster.nodes[0].http());
     let (code, page, errors) = status(&["--url", &url]);
@@ -46,7 +49,10 @@ fn a_node_and_its_peers_are_shown() {
         let row = line(peer);
         let cells: Vec<&str> = row.split_whitespace().collect();
         assert_eq!(cells[..3], [peer, "up", "0"], "{page}");
-        assert!(row.contains("iB  equal, "), "{page}");
+        assert!(row.contains("  same  equal, "), "{page}");
+        let told = page.lines().filter(|line| line.starts_with(peer)).nth(1).unwrap_or_default();
+        assert!(told.contains("iB  0          0       0         0           resting; "), "{page}");
+        assert!(told.ends_with(" ago 0 damaged, 0 repaired"), "{page}");
     }
     assert!(!page.contains('!'), "nothing wants attention:\n{page}");
 
@@ -80,7 +86,7 @@ fn what_is_no_answer_of_a_node_is_one_line_and_exit_1() {
         (answering(b"SSH-2.0-x\r\n"), "not as a node of Boveda does: no HTTP"),
         (answering(b"HTTP/1.1 404 Not Found\r\n\r\n{}"), "status 404"),
         (answering(b"HTTP/1.1 200 OK\r\n\r\n<html>"), "not as a node"),
-        (answering(b"HTTP/1.1 200 OK\r\n\r\n{}"), "no status of a node"),
+        (answering(b"HTTP/1.1 200 OK\r\n\r\n{}"), "its answer has no node"),
         (answering(b""), "no HTTP"),
     ] {
         let (code, out, errors) = status(&["--url", &url]);

@@ -224,6 +224,13 @@ fn the_scrubber_finds_and_mends_what_nobody_reads() {
             (last["objects"] == 1 && last["damaged"] == 0).then_some(())
         });
         assert_eq!((told(), &cluster.status(0)["healing"]["unmended"]), (1, &0.into()));
+        // The other one shows it of this one.
+        eventually("the peer to be told", || {
+            let health = cluster.peer(1, 0)["health"].clone();
+            let all = [&health["mended"], &health["quarantined"], &health["unmended"], &health["tentative"]];
+            (all == [1, 1, 0, 0] && health["scrub"]["last"]["damaged"] == 0).then_some(())
+        });
+        assert_eq!(cluster.metric(1, "boveda_peers_health_quarantined{peer=\"n1\"}"), 1);
     }
 }
 

@@ -15,8 +15,13 @@ const PAGES: [(&str, &str); 5] = [
 ];
 
 /// Known only once there was a first heartbeat, or a first comparison.
-const LATER: [&str; 3] =
-    ["boveda_peers_last_heartbeat_age_s", "boveda_peers_compare_last_age_s", "boveda_peers_compare_last_leaves"];
+const LATER: [&str; 5] = [
+    "boveda_peers_last_heartbeat_age_s",
+    "boveda_peers_compare_last_age_s",
+    "boveda_peers_compare_last_leaves",
+    "boveda_peers_health_full",
+    "boveda_peers_health_poisoned",
+];
 
 /// Words of a page: what stands between blanks, quotes and other marks that no name contains.
 fn words(text: &str) -> impl Iterator<Item = &str> {
@@ -72,7 +77,18 @@ fn metrics_exist() {
 
 #[test]
 fn commands_and_their_flags_exist() {
-    let commands = ["serve", "demo", "key new", "key list", "status", "verify", "config check"];
+    let commands = [
+        "serve",
+        "demo",
+        "key new",
+        "key list",
+        "status",
+        "scrub status",
+        "scrub pause",
+        "scrub resume",
+        "verify",
+        "config check",
+    ];
     let mut seen = 0;
     for (page, text) in PAGES {
         for line in text.lines() {

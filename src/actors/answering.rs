@@ -8,14 +8,15 @@ use super::messages::{
     Want,
 };
 use super::recipients::{StoreRecipients, ask};
-use crate::base::{Incarnation, Record};
+use crate::base::{NodeName, Record};
 use crate::register::ListMark;
+use crate::seal::session::PeerInfo;
 use crate::wire::{self, Answer, Call, ENTRIES_MAX, LEARN_BYTES_MAX, Offered, Pull, Scan, Scanned, Voted, Wanted};
 use std::ops::Bound;
 use std::sync::Arc;
 
 /// Does what an opened call asks for. Whatever fails is told as a class and a text.
-pub async fn answer(gate: &PeerGate, store: &StoreRecipients, from: Incarnation, call: Call) -> Answer {
+pub async fn answer(gate: &PeerGate, store: &StoreRecipients, from: &PeerInfo, call: Call) -> Answer {
     match try_answer(gate, store, from, call).await {
         Ok(answer) => answer,
         Err(error) => failure(&error),
@@ -35,13 +36,17 @@ pub fn failure(error: &LinkError) -> Answer {
 async fn try_answer(
     gate: &PeerGate,
     store: &StoreRecipients,
-    from: Incarnation,
+    from: &PeerInfo,
     call: Call,
 ) -> Result<Answer, LinkError> {
     match call {
-        Call::Heartbeat(_) => {
+        Call::Heartbeat(pulse) => {
             Counts::add(&gate.counts().heartbeats);
-            Ok(Answer::Pulse(gate.vitals().pulse()))
+            let vitals = gate.vitals();
+            if pulse.incarnation == from.incarnation {
+                vitals.lists.heard(&from.name, vitals.ballots.voting().list, pulse.list);
+            }
+            Ok(Answer::Pulse(vitals.pulse()))
         }
         Call::Offer(offered) => {
             Counts::add(&gate.counts().offers);
@@ -53,12 +58,12 @@ async fn try_answer(
             Counts::add(&gate.counts().learns);
             let own = |record: Arc<Record>| Arc::try_unwrap(record).unwrap_or_else(|shared| (*shared).clone());
             let records = records.into_iter().map(|(key, record)| (key, own(record))).collect();
-            ask(&store.learn_records, LearnRecords { records, from }).await?;
+            ask(&store.learn_records, LearnRecords { records, from: from.incarnation }).await?;
             Ok(Answer::Done)
         }
         Call::Vote(mark, votes) => {
             Counts::add(&gate.counts().votes);
-            same_list(gate, mark)?;
+            same_list(gate, &from.name, mark)?;
             let have: Vec<_> = votes.iter().map(|vote| vote.have).collect();
             let votes = votes.into_iter().map(|wire::Vote { key, message, .. }| Vote { key, message }).collect();
             let replies = ask(&store.cast_here, CastHere { votes }).await?;
@@ -76,15 +81,15 @@ async fn try_answer(
             Ok(Answer::Done)
         }
         Call::List => Ok(Answer::List(gate.vitals().ballots.voting().node.roster.clone())),
-        Call::Scan(Scan { mark, from, inclusive, to, limit }) => {
+        Call::Scan(Scan { mark, from: begin, inclusive, to, limit }) => {
             Counts::add(&gate.counts().scans);
-            same_list(gate, mark)?;
+            same_list(gate, &from.name, mark)?;
             if !gate.vitals().ballots.voting().node.state.votes {
                 return Err(LinkError::OtherList);
             }
-            let from = if inclusive { Bound::Included(from) } else { Bound::Excluded(from) };
+            let begin = if inclusive { Bound::Included(begin) } else { Bound::Excluded(begin) };
             let limit = usize::try_from(limit).unwrap_or(ENTRIES_MAX).min(ENTRIES_MAX);
-            let found = ask(&store.scan_slots, ScanSlots { from, to, limit }).await?;
+            let found = ask(&store.scan_slots, ScanSlots { from: begin, to, limit }).await?;
             let scanned = found.into_iter().take(ENTRIES_MAX);
             let scanned = scanned.map(|(key, slot)| Scanned { key, ballot: slot.accepted, chosen: slot.chosen });
             Ok(Answer::Scanned(scanned.collect()))
@@ -109,8 +114,12 @@ async fn try_answer(
 }
 
 /// Nodes of different member lists exchange no votes: nobody could say whose count.
-fn same_list(gate: &PeerGate, mark: ListMark) -> Result<(), LinkError> {
-    if gate.vitals().ballots.voting().list == mark { Ok(()) } else { Err(LinkError::OtherList) }
+fn same_list(gate: &PeerGate, from: &NodeName, mark: ListMark) -> Result<(), LinkError> {
+    if gate.vitals().ballots.voting().list == mark {
+        return Ok(());
+    }
+    gate.vitals().lists.refused_here(from);
+    Err(LinkError::OtherList)
 }
 
 fn wanted(want: Want) -> Wanted {

@@ -7,6 +7,7 @@
 //! - Tables and queues are bounded: unproven sessions in all, proven ones per peer, refusals shown,
 //!   requests and bytes in flight per peer.
 
+use super::list_watch::ListWatch;
 use super::status::{CallCounts, GateStatus, RefusedCaller};
 use crate::base::{Ballot, Budget, ClusterId, Incarnation, NodeName, Permit, Stamp, Sum};
 use crate::seal;
@@ -15,7 +16,7 @@ use crate::store::Store;
 use crate::store::core::Core;
 use crate::store::votes::Voting;
 use crate::wire::frame::{place, welcome};
-use crate::wire::{Answer, Frame, Pulse, Refusal, SessionId, Way};
+use crate::wire::{Answer, Frame, Health, Pulse, Refusal, SessionId, Way};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -71,7 +72,7 @@ impl Ballots for Store {
     }
 }
 
-/// What this node tells of itself with a heartbeat.
+/// What this node tells of itself with a heartbeat, and what it notes of those of others.
 #[derive(Clone)]
 pub struct Vitals {
     /// Who it is.
@@ -80,12 +81,16 @@ pub struct Vitals {
     pub version: String,
     /// Its votes.
     pub ballots: Arc<dyn Ballots>,
+    /// Whose member list is another one.
+    pub lists: Arc<ListWatch>,
     /// Its highest durable change number.
     pub head: watch::Receiver<u64>,
     /// Bytes that it can still write.
     pub free: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// The sum over its registers, once they are counted.
     pub root: Arc<dyn Fn() -> Option<Sum> + Send + Sync>,
+    /// How it is besides, at once.
+    pub health: Arc<dyn Fn() -> Health + Send + Sync>,
 }
 
 impl Vitals {
@@ -99,6 +104,7 @@ impl Vitals {
             root: (self.root)(),
             list: self.ballots.voting().list,
             version: self.version.clone(),
+            health: (self.health)(),
         }
     }
 }
@@ -185,9 +191,9 @@ pub struct Admitted {
 }
 
 impl Admitted {
-    /// Which life of the peer sends it.
-    pub fn from(&self) -> Incarnation {
-        self.session.peer.incarnation
+    /// Who sends it.
+    pub fn from(&self) -> &PeerInfo {
+        &self.session.peer
     }
 
     /// Seals the answer to the request of that counter.

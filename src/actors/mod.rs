@@ -14,7 +14,7 @@
 //! | `compare` `walk` | finding what a peer lost although it had acknowledged it |
 //! | `healer` | good copies from peers of what is damaged here |
 //! | `scrub` `scrubber` | reading everything again and again: decided, and carried out |
-//! | `lists` | member lists on their way between two nodes |
+//! | `lists` `list_watch` | member lists on their way between two nodes; whose is another |
 //! | `coordinator` `coordinator_actor` `vote_lane` `listing` | requests that nodes decide together |
 //! | `streams` | a large body on its way to the voters while it arrives |
 //! | `seats` `settler` | coming to a member list; what was left tentative |
@@ -36,6 +36,7 @@ pub mod guard;
 pub mod healer;
 pub mod keeper;
 pub mod lease;
+pub mod list_watch;
 mod listing;
 mod lists;
 pub mod messages;

@@ -552,6 +552,7 @@ impl RecordsLane {
             peer_free: pulse.map(|pulse| pulse.free),
             peer_version: pulse.map(|pulse| pulse.version.clone()),
             peer_head: pulse.map(|pulse| pulse.head),
+            health: pulse.map(|pulse| pulse.health),
             ..ReplicaStatus::default()
         };
         own.plan.tally.show(&mut status);
@@ -575,10 +576,12 @@ async fn beat(plan: &Plan, session: &mut Conn) -> Result<Pulse, LinkError> {
         return Err(LinkError::Unfitting);
     };
     // What is told of another node than the one that this session is with counts for nothing.
-    let Some(seats) = plan.seats.as_ref().filter(|_| pulse.incarnation == session.info.incarnation) else {
+    if pulse.incarnation != session.info.incarnation {
         return Ok(pulse);
-    };
+    }
     let voting = plan.vitals.ballots.voting();
+    plan.vitals.lists.heard(&plan.peer, voting.list, pulse.list);
+    let Some(seats) = &plan.seats else { return Ok(pulse) };
     let next = {
         let mut seats = seats.lock().unwrap_or_else(PoisonError::into_inner);
         let now_ms = crate::store::core::system_ms();

@@ -26,6 +26,11 @@ const OBSERVE_MAX: Duration = Duration::from_millis(300);
 /// A node that was heard less than this ago counts as there when a cluster forms.
 const SEEN_LATELY_MIN: Duration = Duration::from_secs(5);
 
+/// How long what a peer said counts, at this pause between heartbeats.
+pub fn seen_lately(heartbeat: Duration) -> Duration {
+    (heartbeat * 3).max(SEEN_LATELY_MIN)
+}
+
 /// A configured peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerAddress {
@@ -73,7 +78,7 @@ impl Replication {
         let me: &Identity = &config.vitals.me;
         let seat = Seat { name: me.name.clone(), incarnation: me.incarnation };
         let names = config.peers.iter().map(|peer| peer.name.clone());
-        let lately = (config.timing.heartbeat * 3).max(SEEN_LATELY_MIN);
+        let lately = seen_lately(config.timing.heartbeat);
         let seats = Seats::new(seat, names, lately);
         let seats = config.votes.then(|| Arc::new(Mutex::new(seats)));
         let others = config.peers.iter().filter(|peer| peer.name != me.name);
@@ -141,6 +146,7 @@ impl Peer {
         status.observed_age_s = seen.elapsed().as_secs();
         // Counters outlive the actors and are always fresh.
         self.plan.tally.show(&mut status);
+        status.list = self.plan.vitals.lists.of(&self.name, self.plan.vitals.ballots.voting().list);
         status
     }
 }

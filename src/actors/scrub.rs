@@ -6,6 +6,7 @@
 //! - Over any time, not more is read than the rate allows and one piece. Idle time is not saved up.
 //! - Damage is mended before anything else is read, and counts as repaired only when it was read again and opened.
 //! - The place that is kept is never beyond what was read, nor beyond damage that nobody has dealt with yet.
+//! - Whether it is paused is kept at once, whatever it is doing; what is under way when it is paused still counts.
 
 use super::status::{LastScrub, ScrubState, ScrubStatus};
 use crate::base::RegisterKey;
@@ -73,6 +74,12 @@ pub struct Scrub {
     free_at: Instant,
     saved_at: Option<Instant>,
     unsaved: bool,
+    /// A pause or its end that nobody has tried to keep yet.
+    urgent: bool,
+    /// The place that was to be kept last.
+    kept: Place,
+    /// Whether the disk says that it is paused.
+    kept_paused: bool,
     still: bool,
     stopped: bool,
     last_error: Option<String>,
@@ -87,11 +94,14 @@ impl Scrub {
         };
         Scrub {
             pace,
+            kept: place.clone(),
+            kept_paused: place.paused,
             place,
             phase,
             free_at: now.at,
             saved_at: None,
             unsaved: false,
+            urgent: false,
             still: false,
             stopped: false,
             last_error: None,
@@ -103,11 +113,15 @@ impl Scrub {
         if self.stopped || !self.pace.enabled {
             return Next::End;
         }
+        let saving = self.saved_at.filter(|_| self.unsaved && self.is_settled());
+        let saving = saving.map_or(LOOK_EVERY, |at| (at + SAVE_EVERY).saturating_duration_since(now.at));
+        if self.place.paused {
+            return Next::Wait(saving.min(LOOK_EVERY));
+        }
         if let Phase::Resting = self.phase {
             let rest = self.rest(now.ms);
             if !rest.is_zero() {
-                let saving = self.saved_at.filter(|_| self.unsaved).map(|at| (at + SAVE_EVERY) - now.at);
-                return Next::Wait(rest.min(saving.unwrap_or(LOOK_EVERY)).min(LOOK_EVERY));
+                return Next::Wait(rest.min(saving).min(LOOK_EVERY));
             }
             self.place.run = Some(Run { begun_ms: now.ms, ..Run::default() });
             self.place.after = None;
@@ -178,21 +192,59 @@ impl Scrub {
         self.free_at = now.at + STILL;
     }
 
+    /// Reads nothing until told to go on, over restarts too; or goes on where it was.
+    pub fn pause(&mut self, paused: bool) {
+        if self.place.paused != paused || self.kept_paused != paused {
+            self.place.paused = paused;
+            self.unsaved = true;
+            self.urgent = true;
+        }
+    }
+
+    /// Whether a restart would find it paused or not, as it is now.
+    pub fn is_pause_kept(&self) -> bool {
+        self.kept_paused == self.place.paused
+    }
+
     fn moved(&mut self) {
         self.still = false;
         self.unsaved = true;
     }
 
-    /// The place, when it is time to keep it; it is taken for kept then.
+    /// The place, when it is time to keep it. How that went is told by `saved` or `not_saved`.
     pub fn to_save(&mut self, now: Now) -> Option<Place> {
-        let due = self.stopped || self.saved_at.is_none_or(|at| now.at >= at + SAVE_EVERY);
-        let settled = matches!(self.phase, Phase::Reading | Phase::Resting);
-        if !(due && settled && self.unsaved) {
+        let due = self.urgent || self.stopped || self.saved_at.is_none_or(|at| now.at >= at + SAVE_EVERY);
+        if !(due && self.unsaved) {
             return None;
         }
+        if self.is_settled() {
+            self.kept = self.place.clone();
+            self.unsaved = false;
+        } else if self.urgent {
+            // A pause does not wait for a peer's copy: it goes with the place before.
+            self.kept.paused = self.place.paused;
+        } else {
+            return None;
+        }
+        self.urgent = false;
         self.saved_at = Some(now.at);
-        self.unsaved = false;
-        Some(self.place.clone())
+        Some(self.kept.clone())
+    }
+
+    /// Whether there is no damage that waits for something.
+    fn is_settled(&self) -> bool {
+        matches!(self.phase, Phase::Reading | Phase::Resting)
+    }
+
+    /// A place is on the disk.
+    pub fn saved(&mut self, place: &Place) {
+        self.kept_paused = place.paused;
+    }
+
+    /// A place could not be kept: it is tried again later.
+    pub fn not_saved(&mut self, why: String) {
+        self.unsaved = true;
+        self.last_error = Some(why);
     }
 
     /// Reads nothing any more.
@@ -200,16 +252,12 @@ impl Scrub {
         self.stopped = true;
     }
 
-    /// Something went wrong that hinders nothing.
-    pub fn failed(&mut self, why: String) {
-        self.last_error = Some(why);
-    }
-
     /// How it goes.
     pub fn status(&self) -> ScrubStatus {
         let run = self.place.run.unwrap_or_default();
         let state = match &self.phase {
             _ if !self.pace.enabled => ScrubState::Off,
+            _ if self.place.paused => ScrubState::Paused,
             _ if self.still || self.stopped => ScrubState::Waiting,
             Phase::Resting => ScrubState::Resting,
             Phase::Reading => ScrubState::Reading,
@@ -383,6 +431,69 @@ mod tests {
         assert_eq!(scrub.next(back), Next::Wait(LOOK_EVERY));
         assert_eq!(scrub.next(after(back, 999)), Next::Wait(Duration::from_secs(1)));
         assert_eq!(scrub.next(after(back, 1_000)), Next::Read(Part::Behind(None)));
+    }
+
+    #[test]
+    fn a_pause_reads_nothing_and_a_run_goes_on_where_it_was() {
+        let (mut scrub, start) = begin();
+        scrub.next(start);
+        scrub.seen(start, piece(1, 0));
+        scrub.to_save(start);
+        scrub.pause(true);
+        assert_eq!(scrub.status().state, ScrubState::Paused);
+        assert!(!scrub.is_pause_kept());
+        // The piece that was under way.
+        scrub.seen(start, piece(2, 0));
+        let kept = scrub.to_save(start).expect("at once");
+        assert_eq!((kept.paused, kept.after.clone()), (true, Some(key(2))));
+        scrub.saved(&kept);
+        assert!(scrub.is_pause_kept() && scrub.to_save(start).is_none());
+        assert_eq!(scrub.next(after(start, 5_000)), Next::Wait(LOOK_EVERY), "not for any number of periods");
+        scrub.pause(true);
+        assert!(scrub.to_save(after(start, 5_000)).is_none(), "it is so already");
+
+        let now = after(start, 5_000);
+        let mut scrub = Scrub::new(PACE, kept, now);
+        assert_eq!((scrub.status().state, scrub.next(now)), (ScrubState::Paused, Next::Wait(LOOK_EVERY)));
+        scrub.pause(false);
+        assert_eq!(scrub.next(now), Next::Read(Part::Behind(Some(key(2)))));
+        let kept = scrub.to_save(now).expect("at once");
+        assert!(!kept.paused && !scrub.is_pause_kept());
+        scrub.saved(&kept);
+        assert!(scrub.is_pause_kept());
+        assert_eq!((scrub.status().state, scrub.status().objects), (ScrubState::Reading, 2));
+    }
+
+    #[test]
+    fn a_pause_is_kept_while_damage_is_being_mended_without_passing_it() {
+        let (mut scrub, start) = begin();
+        scrub.next(start);
+        scrub.seen(start, piece(1, 0));
+        scrub.to_save(start);
+        scrub.seen(start, Seen { damaged: Some(key(2)), ..piece(2, 0) });
+        scrub.pause(true);
+        let kept = scrub.to_save(start).expect("at once");
+        assert_eq!((kept.paused, kept.after, kept.run.map(|run| run.damaged)), (true, Some(key(1)), Some(0)));
+        assert!(scrub.to_save(after(start, 60)).is_none(), "the rest is not kept until the damage is dealt with");
+        assert_eq!(scrub.next(after(start, 60)), Next::Wait(LOOK_EVERY), "and nobody waits for that");
+        scrub.mended(false);
+        assert_eq!(scrub.to_save(after(start, 60)).expect("it is now").after, Some(key(2)));
+    }
+
+    #[test]
+    fn a_pause_that_could_not_be_kept_is_in_force_and_tried_again() {
+        let (mut scrub, start) = begin();
+        scrub.pause(true);
+        scrub.to_save(start).expect("at once");
+        scrub.not_saved("full".to_owned());
+        assert!(!scrub.is_pause_kept());
+        assert_eq!(scrub.status().last_error.as_deref(), Some("full"));
+        assert!(scrub.to_save(after(start, 9)).is_none(), "not so often");
+        assert_eq!(scrub.next(after(start, 9)), Next::Wait(Duration::from_secs(1)));
+        assert!(scrub.to_save(after(start, 10)).expect("again").paused);
+        scrub.not_saved("full".to_owned());
+        scrub.pause(true);
+        assert!(scrub.to_save(after(start, 11)).is_some(), "at once when somebody asks");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Invariants
 //! - One piece is under way at a time, so that requests wait for one piece of reading at most.
 //! - When `StopScrub` is answered the place is kept, and nothing is read any more but the piece under way.
+//! - When `PauseScrub` is answered it holds, and the disk says so.
 
 use super::guard::PanicGuard;
 use super::healer::Heal;
@@ -18,6 +19,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
+use tokio::sync::Notify;
 
 /// How the scrubber is, for those on other threads.
 #[derive(Default)]
@@ -47,6 +49,15 @@ impl ScrubTally {
 #[rtype(result = "()")]
 pub struct StopScrub;
 
+/// Pauses the scrubbing, over restarts too, or lets it go on. The answer says whether that is kept: where it could
+/// not be, it holds until the node ends.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "bool")]
+pub struct PauseScrub {
+    /// Whether it is to stand still.
+    pub paused: bool,
+}
+
 struct Own {
     read: Recipient<Scrutinize>,
     load: Recipient<LoadScrubPlace>,
@@ -60,6 +71,10 @@ struct Own {
     stopped: Cell<bool>,
     /// Held while the place is being kept.
     saving: tokio::sync::Mutex<()>,
+    /// The place was loaded.
+    loaded: Notify,
+    /// What the run waits for may be over.
+    wake: Notify,
 }
 
 /// Reads everything again and again.
@@ -81,6 +96,8 @@ impl Scrubber {
             scrub: RefCell::new(None),
             stopped: Cell::new(false),
             saving: tokio::sync::Mutex::default(),
+            loaded: Notify::new(),
+            wake: Notify::new(),
         };
         // Nobody would build another, and damage would be met by readers alone.
         Scrubber { own: Rc::new(own), _guard: PanicGuard::abort() }
@@ -112,6 +129,17 @@ impl Handler<StopScrub> for Scrubber {
     }
 }
 
+impl Handler<PauseScrub> for Scrubber {
+    type Result = ResponseFuture<bool>;
+    fn handle(&mut self, PauseScrub { paused }: PauseScrub, _: &mut Context<Self>) -> Self::Result {
+        let own = Rc::clone(&self.own);
+        Box::pin(async move {
+            let _guard = PanicGuard::abort();
+            own.pause(paused).await
+        })
+    }
+}
+
 fn now() -> Now {
     Now { at: Instant::now(), ms: system_ms() }
 }
@@ -120,6 +148,7 @@ impl Own {
     async fn run(&self) {
         let place = self.load().await;
         *self.scrub.borrow_mut() = Some(Scrub::new(self.pace, place, now()));
+        self.loaded.notify_waiters();
         if self.stopped.get() {
             self.decide(Scrub::stop);
         }
@@ -127,7 +156,8 @@ impl Own {
         loop {
             self.keep().await;
             match self.decide(|scrub| scrub.next(now())) {
-                Some(Next::Wait(pause)) => actix_rt::time::sleep(pause).await,
+                // Which of the two ended it does not matter: it is decided anew.
+                Some(Next::Wait(pause)) => drop(actix_rt::time::timeout(pause, self.wake.notified()).await),
                 Some(Next::Read(part)) => self.read(part, &mut open).await,
                 Some(Next::Mend(key)) => {
                     let good = self.heal.send(Heal { key }).await.unwrap_or(false);
@@ -136,6 +166,20 @@ impl Own {
                 Some(Next::End) | None => return,
             }
         }
+    }
+
+    async fn pause(&self, paused: bool) -> bool {
+        while self.scrub.borrow().is_none() {
+            self.loaded.notified().await;
+        }
+        let before = self.decide(|scrub| scrub.status().state);
+        self.decide(|scrub| scrub.pause(paused));
+        if self.decide(|scrub| scrub.status().state) != before {
+            log::info!(paused; "scrubbing was paused, or goes on, because an operator says so");
+        }
+        self.wake.notify_one();
+        self.keep().await;
+        self.decide(|scrub| scrub.is_pause_kept()) == Some(true)
     }
 
     /// Reads a piece; by the open round, when that is over this part.
@@ -190,12 +234,15 @@ impl Own {
     async fn keep(&self) {
         let _one_at_a_time = self.saving.lock().await;
         let Some(Some(place)) = self.decide(|scrub| scrub.to_save(now())) else { return };
-        let saved = self.save.send(SaveScrubPlace(place)).await.unwrap_or(Err(StoreError::ShuttingDown));
-        if let Err(error) = saved {
-            if !matches!(error, StoreError::Poisoned) {
-                log::warn!(error:% = error; "how far scrubbing has come is not kept");
+        let saved = self.save.send(SaveScrubPlace(place.clone())).await.unwrap_or(Err(StoreError::ShuttingDown));
+        match saved {
+            Ok(()) => self.decide(|scrub| scrub.saved(&place)),
+            Err(error) => {
+                if !matches!(error, StoreError::Poisoned) {
+                    log::warn!(error:% = error; "how far scrubbing has come is not kept");
+                }
+                self.decide(|scrub| scrub.not_saved(error.to_string()))
             }
-            self.decide(|scrub| scrub.failed(error.to_string()));
-        }
+        };
     }
 }

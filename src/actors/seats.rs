@@ -126,6 +126,7 @@ struct Heard {
 mod tests {
     use super::*;
     use crate::base::{Epoch, Incarnation};
+    use crate::wire::Health;
 
     const ROOT: Option<Sum> = Some(Sum(7));
     const FRESH: Duration = Duration::from_secs(1);
@@ -136,7 +137,8 @@ mod tests {
 
     fn pulse(n: u64, epoch: u64, root: Option<Sum>) -> Pulse {
         let list = ListMark { epoch: Epoch(epoch), digest: epoch };
-        Pulse { name: name(n), incarnation: Incarnation(n), head: 0, free: 0, root, list, version: String::new() }
+        let (version, health) = (String::new(), Health::default());
+        Pulse { name: name(n), incarnation: Incarnation(n), head: 0, free: 0, root, list, version, health }
     }
 
     fn seats(me: u64) -> Seats {

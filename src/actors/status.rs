@@ -6,9 +6,11 @@ use crate::base::{ClusterId, Incarnation, NodeName, Stamp};
 use crate::register::{ListMark, Roster};
 use crate::store::scrub_place::Run;
 use crate::store::votes::Voting;
-use crate::wire::Refusal;
+use crate::wire::{Health, Refusal};
 use serde::Serialize;
 use std::collections::BTreeMap;
+
+pub use crate::wire::ScrubState;
 
 /// The state of the link to a peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -78,6 +80,39 @@ pub struct CompareStatus {
     pub last_age_s: Option<u64>,
 }
 
+/// How the member list of a peer stands to this node's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ListIs {
+    /// It was not heard yet.
+    #[default]
+    Unknown,
+    /// It is the same; also where neither has one.
+    Same,
+    /// Of an earlier epoch.
+    Behind,
+    /// Of a later epoch.
+    Ahead,
+    /// Of the same epoch, and another: the two do not belong to one cluster.
+    Other,
+}
+
+/// The member list of a peer, as it was heard last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PeerList {
+    /// Names it.
+    #[serde(flatten)]
+    pub mark: ListMark,
+    /// How it stands to this node's.
+    pub is: ListIs,
+    /// Whether that will not go away by itself: it is of the same epoch, or it has lasted.
+    pub differs: bool,
+    /// Frames of its votes, and scans, that this node refused because they came with another list.
+    pub refused_here: u64,
+    /// Frames of this node's votes, and scans, that it refused because of that.
+    pub refused_there: u64,
+}
+
 /// How replication to one peer is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ReplicaStatus {
@@ -105,6 +140,8 @@ pub struct ReplicaStatus {
     pub shipped_bytes: u64,
     /// Records that the peer acknowledged.
     pub shipped_records: u64,
+    /// Its member list.
+    pub list: PeerList,
     /// What was sent.
     pub sent: CallCounts,
     /// What comparing everything has found.
@@ -123,6 +160,8 @@ pub struct ReplicaStatus {
     pub peer_version: Option<String>,
     /// Its own highest change number, as it said then.
     pub peer_head: Option<u64>,
+    /// What it told of itself then.
+    pub health: Option<Health>,
     /// Age of this snapshot: more than 0 when the actor did not answer in time.
     pub observed_age_s: u64,
 }
@@ -170,23 +209,6 @@ pub struct HealingStatus {
     pub unmended: u64,
     /// Why the last of them did not.
     pub last_error: Option<String>,
-}
-
-/// What the scrubber is doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ScrubState {
-    /// Nothing: a setting says so.
-    #[default]
-    Off,
-    /// Between two runs.
-    Resting,
-    /// It reads.
-    Reading,
-    /// A damaged copy is being mended, or read again.
-    Mending,
-    /// It stands still: the store takes no writes, is closing, or its index is damaged.
-    Waiting,
 }
 
 /// A run of the scrubber that came to its end.

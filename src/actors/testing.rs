@@ -1,6 +1,7 @@
 //! Stand-ins for tests of replication: identities, changes, and a store in memory for inline records.
 
 use super::gate::{Ballots, Identity, Vitals};
+use super::list_watch::ListWatch;
 use super::messages::{
     Ailment, AppendIncoming, BeginIncoming, CastHere, Change, ChangesAfter, ChangesIn, CompareOffers, Diagnose,
     DiscardBlob, FetchRecords, FinishIncoming, Incoming, LearnRecords, LoadCursor, OpenOutgoing, Outgoing,
@@ -14,10 +15,12 @@ use crate::seal::keyring::Keyring;
 use crate::store::StoreError;
 use crate::store::entry::NodeRecord;
 use crate::store::votes::Voting;
+use crate::wire::Health;
 use actix::{Actor, Context, Handler};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::watch;
 
 pub fn ring(seed: u8) -> Keyring {
@@ -38,8 +41,10 @@ pub fn vitals(me: Identity) -> Vitals {
         version: "0.1.0".into(),
         head: watch::channel(0).1,
         ballots: Arc::new(NoBallots),
+        lists: Arc::new(ListWatch::new([], Duration::ZERO)),
         free: Arc::new(|| 1 << 30),
         root: Arc::new(|| None),
+        health: Arc::new(Health::default),
     }
 }
 

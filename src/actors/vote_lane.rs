@@ -275,6 +275,9 @@ async fn send(own: Own, conn: Option<Conn>, frame: Vec<Cast>) -> (Option<Conn>, 
 async fn after_refusal(plan: &Plan, conn: Option<Conn>, error: LinkError) -> (Option<Conn>, Option<LinkError>) {
     match conn {
         Some(mut session) if error.class() == Class::Conflict => {
+            if matches!(error, LinkError::Remote { .. }) {
+                plan.vitals.lists.refused_there(&plan.peer);
+            }
             match actix_rt::time::timeout(VOTE_MAX, lists::exchange(plan, &mut session)).await {
                 Ok(Ok(())) => (Some(session), Some(error)),
                 Ok(Err(worse)) if !worse.breaks_link() => (Some(session), Some(worse)),

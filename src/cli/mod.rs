@@ -10,10 +10,12 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
+mod client;
 mod config_check;
 mod demo;
 mod exit;
 mod key;
+mod scrub;
 mod serve;
 mod settings;
 mod status;
@@ -43,6 +45,8 @@ enum Command {
     #[command(subcommand)]
     Key(key::Key),
     Status(status::Status),
+    #[command(subcommand)]
+    Scrub(scrub::Scrub),
     Verify(verify::Verify),
     /// Look at the configuration
     #[command(subcommand)]
@@ -73,6 +77,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: impl IntoIterator<Item
         Command::Demo(demo) => demo.run(&env),
         Command::Key(key) => key.run(&env),
         Command::Status(status) => status.run(),
+        Command::Scrub(scrub) => scrub.run(),
         Command::Verify(verify) => verify.run(&env),
         Command::Config(ConfigCommand::Check(check)) => check.run(&env),
     }

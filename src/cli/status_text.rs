@@ -22,9 +22,10 @@ pub fn page(status: &Value) -> String {
     line("disk", format!("{} free of {}, reserve {}", disk("disk/free"), disk("disk/total"), disk("reserve_bytes")));
     let store = |name: &str| count(status, &format!("/store/{name}"));
     line("store", format!("{} records, {} buckets, change {}", store("records"), store("buckets"), store("head")));
-    line("scrub", scrub(status));
-    if let Some(last) = status.pointer("/store/scrub/last").filter(|last| last.is_object()) {
-        line("", format!("last run ended {} ago: {}", age(last, "/age_s"), run(last)));
+    let scrub = status.pointer("/store/scrub").filter(|scrub| scrub.is_object());
+    line("scrub", scrub.map_or_else(|| "-".to_owned(), scrub_now));
+    if let Some(last) = scrub.and_then(scrub_last) {
+        line("", last);
     }
     let healing = |name: &str| count(status, &format!("/healing/{name}"));
     line(
@@ -46,7 +47,9 @@ pub fn page(status: &Value) -> String {
     peers.sort_by_key(|peer| !is_up(peer));
     if !peers.is_empty() {
         out.push('\n');
-        table(&mut out, &peers);
+        table(&mut out, LINKS, &peers, link);
+        out.push('\n');
+        table(&mut out, WORDS, &peers, words);
     }
     let wanted = attention(status, &peers);
     if !wanted.is_empty() {
@@ -56,15 +59,37 @@ pub fn page(status: &Value) -> String {
     out
 }
 
-fn scrub(status: &Value) -> String {
-    let Some(scrub) = status.pointer("/store/scrub").filter(|scrub| scrub.is_object()) else { return "-".to_owned() };
+/// The page of one scrubber.
+pub fn scrub_page(scrub: &Value) -> String {
+    let mut out = format!("{:<11} {}\n", "scrub", scrub_now(scrub));
+    out.extend(scrub_last(scrub).map(|last| format!("{:<11} {last}\n", "")));
+    if let Some(why) = scrub.get("last_error").and_then(Value::as_str) {
+        let _ = writeln!(out, "{:<11} last error: {}", "", plain(why));
+    }
+    let wanted = scrub_attention(scrub);
+    if !wanted.is_empty() {
+        out.push('\n');
+        out.extend(wanted.into_iter().map(|text| format!("! {text}\n")));
+    }
+    out
+}
+
+fn scrub_last(scrub: &Value) -> Option<String> {
+    let last = scrub.get("last").filter(|last| last.is_object())?;
+    Some(format!("last run ended {} ago: {}", age(last, "/age_s"), run(last)))
+}
+
+fn scrub_now(scrub: &Value) -> String {
     let state = text(scrub, "/state");
     // At rest there is the last run to show, and nothing else.
     if state == "resting" || scrub.get("started_ms").is_none_or(Value::is_null) {
         return state;
     }
-    let done = scrub.get("position").and_then(Value::as_f64).unwrap_or(0.0) * 100.0;
-    format!("{state}, {done:.0} % done: {}", run(scrub))
+    format!("{state}, {} % done: {}", percent(scrub), run(scrub))
+}
+
+fn percent(scrub: &Value) -> String {
+    format!("{:.0}", scrub.get("position").and_then(Value::as_f64).unwrap_or(0.0) * 100.0)
 }
 
 /// What a run of the scrubber has come to.
@@ -79,21 +104,58 @@ fn run(run: &Value) -> String {
     )
 }
 
-fn table(out: &mut String, peers: &[&Value]) {
-    let mut rows = vec![["peer", "link", "behind", "oldest", "heartbeat", "free", "compared"].map(str::to_owned)];
-    rows.extend(peers.iter().map(|peer| {
-        [
-            text(peer, "/peer"),
-            text(peer, "/link"),
-            count(peer, "/changes_behind"),
-            age(peer, "/oldest_change_age_s"),
-            age(peer, "/last_heartbeat_age_s"),
-            size(peer, "/peer_free"),
-            compared(peer),
-        ]
-    }));
+/// What this node sees of each peer.
+const LINKS: [&str; 7] = ["peer", "link", "behind", "oldest", "heartbeat", "list", "compared"];
+
+fn link(peer: &Value) -> [String; 7] {
+    [
+        text(peer, "/peer"),
+        text(peer, "/link"),
+        count(peer, "/changes_behind"),
+        age(peer, "/oldest_change_age_s"),
+        age(peer, "/last_heartbeat_age_s"),
+        text(peer, "/list/is"),
+        compared(peer),
+    ]
+}
+
+/// What each peer told of itself with its last heartbeat.
+const WORDS: [&str; 7] = ["peer", "free", "tentative", "mended", "unmended", "quarantine", "scrub"];
+
+fn words(peer: &Value) -> [String; 7] {
+    [
+        text(peer, "/peer"),
+        size(peer, "/peer_free"),
+        count(peer, "/health/tentative"),
+        count(peer, "/health/mended"),
+        count(peer, "/health/unmended"),
+        count(peer, "/health/quarantined"),
+        peer.pointer("/health/scrub").map_or_else(|| "-".to_owned(), peer_scrub),
+    ]
+}
+
+/// The scrubber of a peer: the run that is under way, and the last one that ended.
+fn peer_scrub(scrub: &Value) -> String {
+    let state = text(scrub, "/state");
+    let found = |run: &str| {
+        let number = |name: &str| count(scrub, &format!("{run}/{name}"));
+        format!("{} damaged, {} repaired", number("damaged"), number("repaired"))
+    };
+    let mut out = match state.as_str() {
+        "reading" | "mending" => format!("{state}, {} % done: {}", percent(scrub), found("")),
+        _ => state,
+    };
+    if scrub.get("last").is_some_and(Value::is_object) {
+        let _ = write!(out, "; {} ago {}", age(scrub, "/last/age_s"), found("/last"));
+    }
+    out
+}
+
+fn table<const N: usize>(out: &mut String, head: [&str; N], peers: &[&Value], row: fn(&Value) -> [String; N]) {
+    let mut rows = vec![head.map(str::to_owned)];
+    rows.extend(peers.iter().map(|peer| row(peer)));
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; 7] = std::array::from_fn(width);
+    let widths: [usize; N] = std::array::from_fn(width);
     for row in &rows {
         let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
         let _ = writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end());
@@ -101,11 +163,13 @@ fn table(out: &mut String, peers: &[&Value]) {
 }
 
 fn compared(peer: &Value) -> String {
-    let (leaves, ago) = (count(peer, "/compare/last_leaves"), age(peer, "/compare/last_age_s"));
+    let number = |name: &str| count(peer, &format!("/compare/{name}"));
+    let (leaves, ago) = (number("last_leaves"), age(peer, "/compare/last_age_s"));
+    let repaired = if number("repaired") == "0" { String::new() } else { format!(", {} repaired", number("repaired")) };
     match leaves.as_str() {
         "-" => "-".to_owned(),
-        "0" => format!("equal, {ago} ago"),
-        leaves => format!("{leaves} groups differed, {ago} ago; {} offered again", count(peer, "/compare/offered")),
+        "0" => format!("equal, {ago} ago{repaired}"),
+        leaves => format!("{leaves} groups differed, {ago} ago; {} offered again{repaired}", number("offered")),
     }
 }
 
@@ -121,6 +185,8 @@ fn attention(status: &Value, peers: &[&Value]) -> Vec<String> {
         let why = text(peer, "/last_error");
         all.push(format!("{}: link {}, last error: {why}", text(peer, "/peer"), text(peer, "/link")));
     }
+    all.extend(peers.iter().filter_map(|peer| other_list(status, peer)));
+    all.extend(peers.iter().flat_map(|peer| unwell(peer)));
     if flag(status, "/store/poisoned") {
         all.push("the store takes no writes since one failed: look at the disk, then restart the node".to_owned());
     }
@@ -130,18 +196,67 @@ fn attention(status: &Value, peers: &[&Value]) -> Vec<String> {
     if some("/store/damaged_pages") {
         all.push("pages of the index do not open: move the data directory aside and let the peers fill it".to_owned());
     }
-    let missing = |run: &str| {
-        let number = |name: &str| status.pointer(&format!("{run}/{name}")).and_then(Value::as_u64).unwrap_or(0);
-        number("damaged").saturating_sub(number("repaired"))
-    };
-    let lost = missing("/store/scrub").max(missing("/store/scrub/last"));
+    all.extend(status.pointer("/store/scrub").map(scrub_attention).unwrap_or_default());
+    all
+}
+
+/// What a peer told of itself that somebody has to look at there.
+fn unwell(peer: &Value) -> Vec<String> {
+    let name = text(peer, "/peer");
+    let mut all = Vec::new();
+    if flag(peer, "/health/poisoned") {
+        all.push(format!("{name}: its store takes no writes since one failed: look at its disk, then restart it"));
+    }
+    if flag(peer, "/health/full") {
+        all.push(format!("{name}: its disk is full down to the reserve"));
+    }
+    let lost = peer.pointer("/health/scrub").map_or(0, lost);
+    if lost > 0 {
+        all.push(format!("{name}: {lost} damaged objects without a good copy: `boveda verify` there names them"));
+    }
+    all
+}
+
+/// What to do about a peer whose member list is another one.
+fn other_list(status: &Value, peer: &Value) -> Option<String> {
+    if !flag(peer, "/list/differs") {
+        return None;
+    }
+    let (name, is) = (text(peer, "/peer"), text(peer, "/list/is"));
+    let (here, there) = (count(status, "/voting/list/epoch"), count(peer, "/list/epoch"));
+    Some(match is.as_str() {
+        "other" => format!(
+            "{name}: another member list of epoch {here}, so no votes pass: the two were founded apart; \
+             docs/operations.md, \"Two member lists\", says what to do"
+        ),
+        _ => format!(
+            "{name}: its member list stays {is} (epoch {there}, here {here}), so no votes pass: look at the disk and \
+             the log of the one that is behind, and whether cluster.durability is the same on both"
+        ),
+    })
+}
+
+fn scrub_attention(scrub: &Value) -> Vec<String> {
+    let mut all = Vec::new();
+    let lost = lost(scrub);
     if lost > 0 {
         all.push(format!("{lost} damaged objects without a good copy: stop the node; `boveda verify` names them"));
     }
-    if text(status, "/store/scrub/state") == "waiting" {
-        all.push(format!("scrubbing stands still: {}", text(status, "/store/scrub/last_error")));
+    match text(scrub, "/state").as_str() {
+        "waiting" => all.push(format!("scrubbing stands still: {}", text(scrub, "/last_error"))),
+        "paused" => all.push("scrubbing is paused: `boveda scrub resume` lets it go on".to_owned()),
+        _ => {}
     }
     all
+}
+
+/// Damaged objects without a good copy.
+fn lost(scrub: &Value) -> u64 {
+    let missing = |run: &str| {
+        let number = |name: &str| scrub.pointer(&format!("{run}/{name}")).and_then(Value::as_u64).unwrap_or(0);
+        number("damaged").saturating_sub(number("repaired"))
+    };
+    missing("").max(missing("/last"))
 }
 
 fn list<'a>(value: &'a Value, path: &str) -> impl Iterator<Item = &'a Value> {
@@ -219,12 +334,22 @@ mod tests {
             "store": { "poisoned": true, "scrub": { "state": "resting", "damaged": 2, "repaired": 1 } },
             "peers": [
                 { "peer": "n2", "link": "down", "last_error": "a\u{1b}[2Jb" },
-                { "peer": "n3", "link": "up", "compare": { "last_leaves": 0, "last_age_s": 4 } },
+                { "peer": "n3", "link": "up", "compare": { "last_leaves": 0, "last_age_s": 4, "repaired": 2 },
+                  "list": { "is": "other", "differs": true, "epoch": 6 },
+                  "health": { "tentative": 1, "mended": 2, "unmended": 3, "quarantined": 4, "full": true,
+                              "scrub": { "state": "reading", "position": 0.5, "damaged": 1, "repaired": 1,
+                                         "last": { "age_s": 7_200, "damaged": 5, "repaired": 4 } } } },
             ],
+            "voting": { "list": { "epoch": 6 } },
         });
         let page = page(&status);
         let at = |part: &str| page.find(part).unwrap_or_else(|| panic!("no {part:?} in\n{page}"));
-        assert!(at("n3 ") < at("n2 ") && at("equal, 4 s ago") < at("! n2: link down, last error: a?[2Jb"), "{page}");
+        assert!(at("n3 ") < at("n2 ") && at("equal, 4 s ago, 2 repaired") < at("! n2: link down, last error: a?[2Jb"));
+        let words =
+            "1          2       3         4           reading, 50 % done: 1 damaged, 1 repaired; 2 h ago 5 damaged";
+        assert!(at("n3    -     ") < at(words), "{page}");
+        assert!(at("! n3: another member list of epoch 6") < at("! n3: its disk is full"), "{page}");
+        assert!(at("! n3: its disk is full") < at("! n3: 1 damaged objects"), "{page}");
         assert!(at("! the store takes no writes") < at("! 1 damaged objects"), "{page}");
         assert!(!page.contains('\u{1b}'));
         let quiet = super::page(&json!({}));

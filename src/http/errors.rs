@@ -52,6 +52,8 @@ pub(super) enum HttpError {
     Precondition,
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("in force, and could not be kept")]
+    NotKept,
     #[error("the store did not answer")]
     Mailbox(#[from] MailboxError),
     #[error("{0}")]
@@ -132,6 +134,12 @@ impl HttpError {
                 "no se cumple una condición de la petición",
             ),
             HttpError::Store(store) => store_answer(store),
+            HttpError::NotKept => (
+                S::SERVICE_UNAVAILABLE,
+                "NotKept",
+                "it is so until the node ends; it could not be written to the disk: ask again",
+                "queda así hasta que el nodo termine; no se pudo escribir en el disco: pídalo de nuevo",
+            ),
             HttpError::Mailbox(_) => (
                 S::SERVICE_UNAVAILABLE,
                 "Unavailable",

@@ -1,9 +1,10 @@
-//! What handlers may say to the store: one recipient per message, so that this list is all of it.
+//! What handlers may say to the store and beside it: one recipient per message, so that this list is all of it.
 
 use crate::actors::messages::{
     AppendUpload, BeginUpload, ChangeMembers, CreateBucket, DeleteBucket, DeleteObject, FinishUpload, ListBuckets,
     ListObjects, OpenObject, PutSmall, ReadDownload,
 };
+use crate::actors::scrubber::PauseScrub;
 use actix::{Actor, Addr, Context, Handler, Recipient};
 
 /// The way from an HTTP worker to the StoreActor on its own arbiter.
@@ -22,6 +23,8 @@ pub struct StoreLinks {
     pub(super) list_objects: Recipient<ListObjects>,
     /// Where nodes decide together.
     pub(super) change_members: Option<Recipient<ChangeMembers>>,
+    /// Where there is a scrubber.
+    pub(super) pause_scrub: Option<Recipient<PauseScrub>>,
 }
 
 impl StoreLinks {
@@ -54,11 +57,17 @@ impl StoreLinks {
             list_buckets: store.clone().recipient(),
             list_objects: store.clone().recipient(),
             change_members: None,
+            pause_scrub: None,
         }
     }
 
     /// The same links, with somebody who changes the member list.
     pub fn with_members(self, change_members: Recipient<ChangeMembers>) -> Self {
         StoreLinks { change_members: Some(change_members), ..self }
+    }
+
+    /// The same links, with a scrubber.
+    pub fn with_scrubber(self, pause_scrub: Recipient<PauseScrub>) -> Self {
+        StoreLinks { pause_scrub: Some(pause_scrub), ..self }
     }
 }

@@ -280,6 +280,8 @@ async fn answer(call: &Call<'_>, route: Option<Route<'_>>, incoming: &mut Incomi
         Route::Bucket(bucket) if *method == Method::PUT => buckets::create(call, bucket).await,
         Route::Bucket(bucket) if *method == Method::DELETE => buckets::delete(call, bucket).await,
         Route::Members if *method == Method::PUT => operations::members(call).await,
+        Route::Scrub if reads => operations::scrub(call).await,
+        Route::Scrub if *method == Method::PUT => operations::pause_scrub(call).await,
         Route::Cluster if reads => operations::cluster(call).await,
         Route::Health if reads => Ok(operations::health()),
         Route::Ready if reads => Ok(operations::ready(call)),

@@ -4,6 +4,7 @@ use super::errors::HttpError;
 use super::target::Query;
 use super::{Call, json};
 use crate::actors::messages::ChangeMembers;
+use crate::actors::scrubber::PauseScrub;
 use crate::base::NodeName;
 use actix_web::HttpResponse;
 use actix_web::http::header::{self, HeaderValue};
@@ -51,6 +52,30 @@ pub(super) async fn members(call: &Call<'_>) -> Result<HttpResponse, HttpError> 
     };
     let list = link.send(ChangeMembers { names }).await??;
     Ok(json(&mut HttpResponse::Ok(), &list))
+}
+
+/// How this node's scrubber is.
+pub(super) async fn scrub(call: &Call<'_>) -> Result<HttpResponse, HttpError> {
+    let snapshot = call.worker.status.snapshot().await;
+    let scrub = snapshot.pointer("/store/scrub").ok_or(HttpError::Broken("the status has no scrubber"))?;
+    Ok(json(&mut HttpResponse::Ok(), scrub))
+}
+
+/// Pauses this node's scrubber, or lets it go on; answered when that is kept.
+pub(super) async fn pause_scrub(call: &Call<'_>) -> Result<HttpResponse, HttpError> {
+    let mut query = Query::parse(call.req.query_string())?;
+    let paused = match (query.take("state").as_deref(), query.is_empty()) {
+        (Some("paused"), true) => true,
+        (Some("running"), true) => false,
+        _ => return Err(HttpError::Query("the parameter is state: paused or running")),
+    };
+    let Some(link) = &call.worker.links.pause_scrub else {
+        return Err(HttpError::NotImplemented("this node has no scrubber"));
+    };
+    if !link.send(PauseScrub { paused }).await? {
+        return Err(HttpError::NotKept);
+    }
+    scrub(call).await
 }
 
 pub(super) async fn metrics(call: &Call<'_>) -> Result<HttpResponse, HttpError> {

@@ -22,6 +22,7 @@ pub(super) enum Route<'a> {
     Bucket(&'a str),
     Cluster,
     Members,
+    Scrub,
     Health,
     Ready,
     Metrics,
@@ -84,6 +85,7 @@ pub(super) const ROUTES: &[(&str, &str)] = &[
     ("/v1/buckets/{bucket}", Route::Bucket("").allow()),
     ("/v1/cluster", Route::Cluster.allow()),
     ("/v1/cluster/members", Route::Members.allow()),
+    ("/v1/cluster/scrub", Route::Scrub.allow()),
     ("/healthz", Route::Health.allow()),
     ("/readyz", Route::Ready.allow()),
     ("/metrics", Route::Metrics.allow()),
@@ -105,6 +107,7 @@ impl<'a> Route<'a> {
                 "buckets" => Some(Route::Buckets),
                 "cluster" => Some(Route::Cluster),
                 "cluster/members" => Some(Route::Members),
+                "cluster/scrub" => Some(Route::Scrub),
                 _ => rest.strip_prefix("buckets/").map(Route::Bucket),
             };
         }
@@ -129,6 +132,7 @@ impl<'a> Route<'a> {
         match self {
             Route::Cargar => "POST, OPTIONS",
             Route::Members => "PUT, OPTIONS",
+            Route::Scrub => "GET, HEAD, PUT, OPTIONS",
             Route::Eliminar(_) => "DELETE, OPTIONS",
             Route::Object { .. } => "GET, HEAD, PUT, DELETE, OPTIONS",
             Route::Bucket(_) => "PUT, DELETE, OPTIONS",
@@ -151,9 +155,13 @@ impl<'a> Route<'a> {
             Route::Object { .. } => Group::Objects,
             Route::Listing { .. } => Group::Listing,
             Route::Buckets | Route::Bucket(_) => Group::Buckets,
-            Route::Cluster | Route::Members | Route::Health | Route::Ready | Route::Metrics | Route::OpenApi => {
-                Group::Operations
-            }
+            Route::Cluster
+            | Route::Members
+            | Route::Scrub
+            | Route::Health
+            | Route::Ready
+            | Route::Metrics
+            | Route::OpenApi => Group::Operations,
         }
     }
 }

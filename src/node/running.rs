@@ -1,16 +1,18 @@
 //! One running node: what it is made of, and in which order that starts and ends.
 
 use super::error::NodeError;
+use super::health::{self, Counted, Pulses};
 use super::keys;
 use super::status::{Fixed, NodeStatus};
 use crate::actors::coordinator::{Coordinator, Patience};
 use crate::actors::coordinator_actor::CoordinatorActor;
 use crate::actors::gate::{Ballots, Identity, PeerGate, Vitals};
 use crate::actors::healer::{HealTally, Healer};
+use crate::actors::list_watch::ListWatch;
 use crate::actors::messages::DrainStore;
 use crate::actors::recipients::StoreRecipients;
 use crate::actors::replica::Timing;
-use crate::actors::replication::{PeerAddress, Replication, ReplicationConfig};
+use crate::actors::replication::{PeerAddress, Replication, ReplicationConfig, seen_lately};
 use crate::actors::scrub::Pace;
 use crate::actors::scrubber::{ScrubTally, Scrubber, StopScrub};
 use crate::actors::settler;
@@ -77,17 +79,22 @@ impl Running {
         let store_actor =
             StoreActor::start_in_arbiter(&arbiter.handle(), move |_| StoreActor::new(on_arbiter, workers));
         let peer_key = Arc::new(ring.peer_key());
-        let vitals = vitals(&config, &store);
+        let (healing, scrubbing) = (Arc::new(HealTally::default()), Arc::new(ScrubTally::default()));
+        let pulses = Arc::new(Pulses {
+            store: Arc::clone(&store),
+            healing: Arc::clone(&healing),
+            scrubbing: Arc::clone(&scrubbing),
+            counted: Counted::default(),
+        });
+        let vitals = vitals(&config, &store, &pulses);
         let replicate = replication_config(&config, vitals.clone());
         let recipients = StoreRecipients::of(&store_actor);
-        let healing = Arc::new(HealTally::default());
         let healer = {
             let (me, key, peers) = (Arc::clone(&vitals.me), Arc::clone(&peer_key), replicate.peers.clone());
             let (store, tally) = (recipients.clone(), Arc::clone(&healing));
             Healer::start_in_arbiter(&arbiter.handle(), move |_| Healer::new(&me, &key, &peers, store, tally))
         };
         let bodies = healer.clone().recipient();
-        let scrubbing = Arc::new(ScrubTally::default());
         let scrubber = {
             let scrub = &config.scrub;
             let pace = Pace { enabled: scrub.enabled, period: scrub.period, bytes_per_second: scrub.bytes_per_second };
@@ -134,6 +141,7 @@ impl Running {
                 Coordinator::new(me, ballots, store_actor.clone(), doors, patience, bodies.clone(), streams.clone());
             actix_rt::spawn(settler::run(coordinator, seats));
         }
+        let pause_scrub = scrubber.clone().recipient();
         let http = http::server(http_listener, &shared, move || {
             let store = new_actor();
             let links = match &coordinated {
@@ -147,7 +155,7 @@ impl Running {
                 }
             };
             let status = Rc::new(NodeStatus { fixed: Arc::clone(&fixed), store });
-            Worker::new(worker_shared.clone(), links, status)
+            Worker::new(worker_shared.clone(), links.with_scrubber(pause_scrub.clone()), status)
         })
         .map_err(|source| NodeError::Start { what: "the HTTP server", source })?;
         let (http_handle, peers_handle) = (http.handle(), peers.handle());
@@ -160,6 +168,7 @@ impl Running {
         }
         write_addresses(&config.node.data, http_addr, peer_addr)?;
         watch(&store, &readiness, votes(&config));
+        health::keep_counting(&pulses, threads.clone());
         sweep(Arc::clone(&store), threads);
         log::info!(
             node:% = config.node.name, http:% = http_addr, peer:% = peer_addr, data:% = config.node.data.display(),
@@ -251,8 +260,8 @@ fn open_store(
     Ok((lock, store.start(clockwork, abort).map_err(fail)?))
 }
 
-fn vitals(config: &Config, store: &Arc<Store>) -> Vitals {
-    let (measured, counted) = (Arc::clone(store), Arc::clone(store));
+fn vitals(config: &Config, store: &Arc<Store>, pulses: &Arc<Pulses>) -> Vitals {
+    let (measured, counted, pulses) = (Arc::clone(store), Arc::clone(store), Arc::clone(pulses));
     Vitals {
         me: Arc::new(Identity {
             name: config.node.name.clone(),
@@ -261,9 +270,14 @@ fn vitals(config: &Config, store: &Arc<Store>) -> Vitals {
         }),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ballots: Arc::clone(store) as Arc<dyn Ballots>,
+        lists: Arc::new(ListWatch::new(
+            config.others().map(|peer| peer.name.clone()),
+            seen_lately(config.peer.heartbeat),
+        )),
         head: store.head(),
         free: Arc::new(move || measured.room()),
         root: Arc::new(move || counted.tree().root()),
+        health: Arc::new(move || pulses.health()),
     }
 }
 

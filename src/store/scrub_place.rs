@@ -16,7 +16,9 @@ use crate::disk::place;
 /// The file's name in the data directory.
 const FILE: &str = "scrub";
 const PLACE: &[u8] = b"boveda/scrub/v1";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Without the last field.
+const VERSION_1: u8 = 1;
 
 /// One run over everything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,6 +50,8 @@ pub struct Place {
     pub after: Option<RegisterKey>,
     /// The last run that came to its end.
     pub last: Option<Run>,
+    /// Whether an operator has paused it.
+    pub paused: bool,
 }
 
 impl Core {
@@ -91,13 +95,14 @@ fn encode(place: &Place) -> Vec<u8> {
             w.u64(run.bytes).u64(run.unread).u64(run.damaged).u64(run.repaired);
         }
     }
-    w.bytes(place.after.as_ref().map_or(&[], RegisterKey::as_bytes));
+    w.bytes(place.after.as_ref().map_or(&[], RegisterKey::as_bytes)).u8(u8::from(place.paused));
     w.0
 }
 
 fn decode(plain: &[u8]) -> Result<Place, CodecError> {
     let mut r = Reader(plain);
-    if r.u8()? != VERSION {
+    let version = r.u8()?;
+    if !matches!(version, VERSION_1 | VERSION) {
         return Err(CodecError::Value("scrub version"));
     }
     let (run, last) = (decode_run(&mut r)?, decode_run(&mut r)?);
@@ -106,8 +111,16 @@ fn decode(plain: &[u8]) -> Result<Place, CodecError> {
         true => None,
         false => Some(RegisterKey::from_bytes(after).ok_or(CodecError::Value("register key"))?),
     };
+    let paused = match version {
+        VERSION_1 => false,
+        _ => match r.u8()? {
+            0 => false,
+            1 => true,
+            _ => return Err(CodecError::Value("scrub pause")),
+        },
+    };
     r.end()?;
-    Ok(Place { run, after, last })
+    Ok(Place { run, after, last, paused })
 }
 
 fn decode_run(r: &mut Reader<'_>) -> Result<Option<Run>, CodecError> {
@@ -126,4 +139,48 @@ fn decode_run(r: &mut Reader<'_>) -> Result<Option<Run>, CodecError> {
         damaged: r.u64()?,
         repaired: r.u64()?,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{BucketName, ObjectKey, ObjectName};
+
+    fn place() -> Place {
+        let key = ObjectKey::parse("k").expect("a key");
+        let run = Run { begun_ms: 5, registers: 9, damaged: 2, repaired: 1, ..Run::default() };
+        Place {
+            run: Some(run),
+            after: Some(RegisterKey::object(&ObjectName { bucket: BucketName::cargas(), key })),
+            last: Some(Run { ended_ms: Some(4), ..run }),
+            paused: true,
+        }
+    }
+
+    #[test]
+    fn places_survive_and_damage_is_refused() {
+        for place in [Place::default(), Place { paused: false, ..place() }, place()] {
+            let bytes = encode(&place);
+            assert_eq!(decode(&bytes), Ok(place));
+            for end in 0..bytes.len() {
+                assert!(decode(&bytes[..end]).is_err(), "cut at {end}");
+            }
+            assert!(decode(&[&bytes[..], b"x"].concat()).is_err());
+            for bit in 0..bytes.len() * 8 {
+                let mut bad = bytes.clone();
+                bad[bit / 8] ^= 1 << (bit % 8);
+                // Whatever it is then, nobody panics.
+                let _ = decode(&bad);
+            }
+        }
+    }
+
+    #[test]
+    fn the_form_without_a_pause_still_opens() {
+        let mut bytes = encode(&place());
+        assert_eq!(bytes.pop(), Some(1), "the pause stands last");
+        assert!(decode(&bytes).is_err(), "the new form has it");
+        bytes[0] = VERSION_1;
+        assert_eq!(decode(&bytes), Ok(Place { paused: false, ..place() }));
+    }
 }

@@ -67,10 +67,15 @@ pub struct StoreStatus {
 }
 
 impl Core {
+    /// Records that are not known to be chosen.
+    pub fn tentative_count(&self) -> u64 {
+        self.tentative().len() as u64
+    }
+
     /// The present state. Reads the index and the quarantine folder, so not for the hot path.
     pub fn status(&self) -> StoreStatus {
         // One lock after the other: the committer takes the second while it holds the first.
-        let tentative = self.tentative().len() as u64;
+        let tentative = self.tentative_count();
         let compared = self.tree().root().is_some();
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let overlay_records = self.overlay().layers().map(|layer| layer.records.len() as u64).sum();

@@ -4,6 +4,7 @@
 //! - The answer to an `Offer` has one entry per offered one, in the same order; the caller checks.
 //! - Counts are checked against `ENTRIES_MAX` before a list is made.
 
+use super::health::Health;
 use super::votes::{Vote, Voted, read_ballot, read_voted, read_votes, write_ballot, write_voted, write_votes};
 use super::{BRANCHES_MAX, ENTRIES_MAX, PULL_BYTES_MAX, TEXT_BYTES_MAX, VERSION_BYTES_MAX};
 use crate::base::codec::{CodecError, Reader, Writer};
@@ -30,6 +31,8 @@ pub struct Pulse {
     pub root: Option<Sum>,
     /// Its release.
     pub version: String,
+    /// How it is besides, for people.
+    pub health: Health,
 }
 
 /// One entry of an offer.
@@ -427,6 +430,7 @@ impl Pulse {
             Some(root) => w.u8(1).raw(&root.0.to_le_bytes()),
         };
         w.u64(self.list.epoch.0).u64(self.list.digest).text(&self.version);
+        self.health.write(w);
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
@@ -443,6 +447,7 @@ impl Pulse {
             },
             list: ListMark { epoch: Epoch(r.u64()?), digest: r.u64()? },
             version: r.text(VERSION_BYTES_MAX, "version")?.to_owned(),
+            health: Health::read(r)?,
         })
     }
 }
@@ -582,6 +587,7 @@ mod tests {
             root: Some(Sum(1 << 100)),
             list: ListMark { epoch: Epoch(3), digest: 4 },
             version: "0.1.0".into(),
+            health: Health { tentative: 5, ..Health::default() },
         }
     }
 

@@ -99,11 +99,24 @@ impl Cluster {
         Self::with("local", rings, &[])
     }
 
+    /// So many nodes that will decide together, with a key ring that others may have too. None of them runs yet.
+    pub fn voting_to_be(size: usize, keys: &Path) -> Self {
+        Self::prepared("majority", &vec![keys; size], &[])
+    }
+
     fn with(durability: &str, rings: &[usize], more: &[(&str, &str)]) -> Self {
         let keys: Vec<TempDir> = (0..=rings.iter().copied().max().unwrap_or(0)).map(|_| new_ring()).collect();
+        let paths: Vec<&Path> = rings.iter().map(|ring| keys[*ring].path()).collect();
+        let mut cluster = Self::prepared(durability, &paths, more);
+        cluster._keys = keys;
+        (0..rings.len()).for_each(|at| cluster.begin(at));
+        cluster
+    }
+
+    fn prepared(durability: &str, rings: &[&Path], more: &[(&str, &str)]) -> Self {
         let pairs = (0..rings.len()).flat_map(|a| (0..rings.len()).map(move |b| (a, b))).filter(|(a, b)| a != b);
         let relays: BTreeMap<_, _> = pairs.map(|pair| (pair, Relay::start())).collect();
-        let node = |(at, ring): (usize, &usize)| {
+        let node = |(at, ring): (usize, &&Path)| {
             let others = relays.iter().filter(|((from, _), _)| *from == at);
             let peers: Vec<String> =
                 others.map(|((_, to), relay)| format!("n{}=http://{}", to + 1, relay.address())).collect();
@@ -114,12 +127,10 @@ impl Cluster {
                 ("BOVEDA_CLUSTER_DURABILITY", durability),
             ];
             let settings: Vec<_> = SETTINGS.into_iter().chain(own).chain(more.iter().copied()).collect();
-            Node::prepared(&settings, Some(keys[*ring].path()))
+            Node::prepared(&settings, Some(ring))
         };
         let nodes = rings.iter().enumerate().map(node).collect();
-        let mut cluster = Cluster { nodes, relays, _keys: keys };
-        (0..rings.len()).for_each(|at| cluster.begin(at));
-        cluster
+        Cluster { nodes, relays, _keys: Vec::new() }
     }
 
     /// The relay by which one node reaches another.

@@ -1,0 +1,177 @@
+//! Asking a running node, as a client of its HTTP port.
+//!
+//! Invariants
+//! - No more is read than `ANSWER_BYTES_MAX`, and a silence of `SILENCE_MAX` ends it.
+//! - Nothing that a node said stands in an error unless it cannot steer a terminal.
+
+use super::status_text::plain;
+use serde_json::Value;
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::str::FromStr;
+use std::time::Duration;
+
+const PORT: u16 = 5000;
+const SILENCE_MAX: Duration = Duration::from_secs(10);
+const ANSWER_BYTES_MAX: u64 = 16 << 20;
+
+/// Why there is no answer to work with.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody answered.
+    #[error("no node answers at {url}: {source}; is it running? (--url names another)")]
+    Silent {
+        /// Who was asked.
+        url: Url,
+        /// What happened.
+        source: io::Error,
+    },
+    /// What answered is no node, or one of another release.
+    #[error("{url} answers, but not as a node of Boveda does: {what}")]
+    Stranger {
+        /// Who was asked.
+        url: Url,
+        /// What is wrong with the answer.
+        what: String,
+    },
+    /// The node understood and did not do it.
+    #[error("the node at {url} refused: {why}")]
+    Refused {
+        /// Who was asked.
+        url: Url,
+        /// In its words.
+        why: String,
+    },
+}
+
+/// Where a node's HTTP port is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Url {
+    /// As it stands in a `Host` header.
+    authority: String,
+    host: String,
+    port: u16,
+}
+
+/// What a node answered.
+#[derive(Debug)]
+pub struct Answered {
+    /// As it came.
+    pub raw: String,
+    /// The same, read.
+    pub json: Value,
+}
+
+impl Url {
+    /// Sends one request without a body. The answer has to be JSON with `member` in it, by which a node is known.
+    pub fn ask(&self, method: &str, target: &str, member: &str) -> Result<Answered, ClientError> {
+        let answer = self.fetch(method, target);
+        let answer = answer.map_err(|source| ClientError::Silent { url: self.clone(), source })?;
+        let stranger = |what: String| ClientError::Stranger { url: self.clone(), what };
+        let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(|| stranger("no HTTP".to_owned()))?;
+        let status = head.split(' ').nth(1).unwrap_or_default();
+        let json: Result<Value, _> = serde_json::from_str(body);
+        if status != "200" {
+            let words = |json: Value| Some((plain(json.get("error")?.as_str()?), plain(json.get("code")?.as_str()?)));
+            return Err(match json.ok().and_then(words) {
+                // It has no such path: a release that cannot do it.
+                Some((_, code)) if code == "NoSuchRoute" => stranger(format!("status {}", plain(status))),
+                Some((error, code)) => ClientError::Refused { url: self.clone(), why: format!("{error} ({code})") },
+                None => stranger(format!("status {}", plain(status))),
+            });
+        }
+        let json = json.map_err(|error| stranger(error.to_string()))?;
+        match json.get(member) {
+            Some(_) => Ok(Answered { raw: body.to_owned(), json }),
+            None => Err(stranger(format!("its answer has no {member}"))),
+        }
+    }
+
+    /// The whole answer to one request. By HTTP/1.0, whose answers end with their connection.
+    fn fetch(&self, method: &str, target: &str) -> io::Result<String> {
+        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        for address in (self.host.as_str(), self.port).to_socket_addrs()? {
+            match TcpStream::connect_timeout(&address, SILENCE_MAX) {
+                Ok(stream) => return self.exchange(stream, method, target),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    fn exchange(&self, mut stream: TcpStream, method: &str, target: &str) -> io::Result<String> {
+        stream.set_read_timeout(Some(SILENCE_MAX))?;
+        stream.set_write_timeout(Some(SILENCE_MAX))?;
+        let length = if method == "GET" { "" } else { "Content-Length: 0\r\n" };
+        let head = format!("{method} {target} HTTP/1.0\r\nHost: {}\r\n{length}\r\n", self.authority);
+        stream.write_all(head.as_bytes())?;
+        let mut answer = String::new();
+        stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+}
+
+impl FromStr for Url {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const NOT: &str = "write http://HOST or http://HOST:PORT";
+        let authority = text.strip_prefix("http://").ok_or(NOT)?;
+        let authority = authority.strip_suffix('/').unwrap_or(authority);
+        let known = |c: char| c.is_ascii_alphanumeric() || ".-_:[]".contains(c);
+        if authority.is_empty() || !authority.chars().all(known) {
+            return Err(NOT);
+        }
+        let (host, port) = match authority.rsplit_once(':') {
+            // The colons within the brackets of an address are not before a port.
+            Some((host, port)) if !port.contains(']') => (host, port.parse().map_err(|_| NOT)?),
+            _ => (authority, PORT),
+        };
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let host = bare.unwrap_or(host).to_owned();
+        if host.is_empty() || (bare.is_none() && host.contains(':')) {
+            return Err(NOT);
+        }
+        Ok(Url { authority: authority.to_owned(), host, port })
+    }
+}
+
+impl std::fmt::Display for Url {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "http://{}", self.authority)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_taken_apart() {
+        for (text, host, port) in [
+            ("http://127.0.0.1:5010", "127.0.0.1", 5010),
+            ("http://node-1.example/", "node-1.example", 5000),
+            ("http://[::1]", "::1", 5000),
+            ("http://[::1]:7/", "::1", 7),
+        ] {
+            let url: Url = text.parse().expect(text);
+            assert_eq!((url.host.as_str(), url.port), (host, port), "{text}");
+            assert_eq!(url.to_string(), text.trim_end_matches('/'));
+        }
+        for bad in [
+            "",
+            "http://",
+            "https://h",
+            "h:1",
+            "http://h:x",
+            "http://h:70000",
+            "http://:1",
+            "http://h/p",
+            "http://a b",
+            "http://::1:5",
+            "http://h\r\nX: y",
+        ] {
+            assert!(bad.parse::<Url>().is_err(), "{bad:?}");
+        }
+    }
+}
