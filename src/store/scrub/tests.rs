@@ -159,6 +159,7 @@ fn the_place_is_kept_sealed_and_another_life_does_not_take_it() {
         run: Some(Run { begun_ms: 1, registers: 2, objects: 3, bytes: 4, unread: 5, damaged: 6, ..Run::default() }),
         after: Some(key("a-name-to-look-for")),
         last: Some(Run { begun_ms: 7, ended_ms: Some(8), repaired: 9, ..Run::default() }),
+        paused: true,
     };
     {
         let store = store(a.path());
