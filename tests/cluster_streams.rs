@@ -142,3 +142,16 @@ fn a_body_that_is_refused_does_not_stay_with_the_peers() {
         eventually("it to be gone", || (blobs(&cluster, at) == 0 && staged(&cluster, at) == 0).then_some(()));
     }
 }
+
+#[test]
+fn a_node_that_does_not_know_the_bucket_yet_asks_the_others() {
+    let cluster = Cluster::voting(3);
+    // n3 hears of nothing that it does not ask for.
+    cluster.link(0, 2).lead_to(None);
+    cluster.link(1, 2).lead_to(None);
+    assert_eq!(cluster.nodes[0].put("/v1/buckets/papers", b"").status, 201);
+    let body = Dice(6).bytes(4 * MIB);
+    assert_eq!(cluster.nodes[2].put("/v1/objects/papers/large", &body).status, 201);
+    cluster.nodes[2].put("/v1/objects/letters/large", &body).expect_error(404, "NoSuchBucket");
+    assert!(cluster.nodes[1].get("/v1/objects/papers/large").body == body);
+}

@@ -1,8 +1,9 @@
 //! A disk that fills up: writes stop before it is full, deletes go on, and nothing is lost or poisoned.
 
-use boveda::base::{BucketName, ObjectKey, ObjectName, Secret};
+use boveda::base::{BodyId, BucketName, ObjectKey, ObjectName, Secret};
 use boveda::disk::{CrashDisk, Space};
 use boveda::seal::keyring::Keyring;
+use boveda::store::incoming::Purpose;
 use boveda::store::types::NewObject;
 use boveda::store::{Clockwork, Options, Store, StoreError};
 use bytes::Bytes;
@@ -76,6 +77,24 @@ fn a_fast_upload_does_not_outrun_the_look_at_the_disk() {
     let taken = (0..1000).find(|_| matches!(upload.append(&piece), Err(StoreError::Full)));
     // Nobody has asked the disk again, and its figure has not moved: what was admitted was counted.
     assert!(taken.is_some_and(|n| n > 0 && n * BODY as u64 <= MIB), "{taken:?} pieces in a room of 1 MiB");
+}
+
+/// Bytes of a peer's blob that are taken on a disk with so much free.
+fn taken_of_a_peer(free: u64, purpose: Purpose) -> u64 {
+    let bench = Bench::new(free);
+    let Ok(mut incoming) = bench.store.begin_incoming(BodyId([1; 16]), None, purpose) else { return 0 };
+    let piece = [Bytes::from(vec![7; BODY])];
+    (0..).find(|_| matches!(incoming.append(&piece), Err(StoreError::Full))).expect("it ends") * BODY as u64
+}
+
+#[test]
+fn a_copy_that_a_reader_waits_for_may_use_half_of_the_reserve() {
+    assert_eq!(taken_of_a_peer(RESERVE - MIB, Purpose::Copy), 0, "the disk is full for what is to be kept");
+    // The index is owed a little for what the log holds already.
+    let about = |taken: u64, of: u64| taken <= of && taken + 8 * BODY as u64 >= of;
+    assert!(about(taken_of_a_peer(RESERVE - MIB, Purpose::Reader), RESERVE / 2 - MIB));
+    assert_eq!(taken_of_a_peer(RESERVE / 2, Purpose::Reader), 0);
+    assert!(about(taken_of_a_peer(RESERVE + MIB, Purpose::Copy), MIB));
 }
 
 #[test]

@@ -122,7 +122,7 @@ impl Handler<BeginUpload> for CoordinatorActor {
         self.run(async move |c| {
             check_bucket(&c, &msg.at.bucket).await?;
             c.refuse_early(&msg.at, &msg.condition).await?;
-            let Upload { body, .. } = c.ask(msg).await?;
+            let body = c.ask(StageUpload(msg)).await?;
             let streams = c.streams(body.body());
             Ok(Upload { body, streams })
         })

@@ -12,7 +12,9 @@
 use super::conn::{Conn, Dialer, Identity, may_be_forgotten};
 use super::error::LinkError;
 use super::guard::PanicGuard;
-use super::messages::{Ailment, Announced, AppendIncoming, BeginIncoming, Diagnose, FinishIncoming, Restore};
+use super::messages::{
+    Ailment, Announced, AppendIncoming, BeginIncoming, Diagnose, FinishIncoming, Purpose, Restore, StoreError,
+};
 use super::recipients::{StoreRecipients, ask};
 use super::replication::PeerAddress;
 use super::status::HealingStatus;
@@ -31,9 +33,20 @@ use tokio::sync::oneshot;
 /// Most registers that are mended at once.
 const OPEN_MAX: usize = 4;
 
+/// Whether it is worth reading again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Healed {
+    /// There is a good copy now, or nothing was wrong.
+    Good,
+    /// Nobody has a good one.
+    NoCopy,
+    /// A peer may have one; there is no room for it here.
+    NoRoom,
+}
+
 /// Asks for a good copy of a register. The answer says whether there is one now.
 #[derive(Clone, Debug, Message)]
-#[rtype(result = "bool")]
+#[rtype(result = "Healed")]
 pub struct Heal {
     /// Which register does not open here.
     pub key: RegisterKey,
@@ -100,7 +113,7 @@ struct Peer {
 /// Mends copies, some at a time.
 pub struct Healer {
     own: Rc<Own>,
-    patients: HashMap<RegisterKey, Vec<oneshot::Sender<bool>>>,
+    patients: HashMap<RegisterKey, Vec<oneshot::Sender<Healed>>>,
     queue: VecDeque<RegisterKey>,
     open: usize,
     _guard: PanicGuard,
@@ -160,7 +173,7 @@ impl Actor for Healer {
 }
 
 impl Handler<Heal> for Healer {
-    type Result = ResponseFuture<bool>;
+    type Result = ResponseFuture<Healed>;
     fn handle(&mut self, Heal { key }: Heal, ctx: &mut Context<Self>) -> Self::Result {
         let (tell, told) = oneshot::channel();
         let waiting = self.patients.entry(key.clone()).or_default();
@@ -169,7 +182,7 @@ impl Handler<Heal> for Healer {
         }
         waiting.push(tell);
         self.next(ctx);
-        Box::pin(async move { told.await.unwrap_or(false) })
+        Box::pin(async move { told.await.unwrap_or(Healed::NoCopy) })
     }
 }
 
@@ -193,14 +206,14 @@ impl Handler<FetchBody> for Healer {
 }
 
 impl Own {
-    async fn mend(&self, key: &RegisterKey) -> bool {
+    async fn mend(&self, key: &RegisterKey) -> Healed {
         let ailment = match ask(&self.store.diagnose, Diagnose { key: key.clone() }).await {
             // Mended meanwhile, or replaced.
-            Ok(None) => return true,
+            Ok(None) => return Healed::Good,
             Ok(Some(ailment)) => ailment,
             Err(error) => {
                 self.tally.failed(error.to_string());
-                return false;
+                return Healed::NoCopy;
             }
         };
         for peer in &self.peers {
@@ -212,7 +225,13 @@ impl Own {
                     };
                     counter.fetch_add(1, Ordering::Relaxed);
                     log::warn!(peer:% = peer.name; "damaged copy replaced by the peer's");
-                    return true;
+                    return Healed::Good;
+                }
+                // No other peer's copy would fit either.
+                Err(LinkError::Store(StoreError::Full)) => {
+                    log::warn!("no room for a good copy of what is damaged or missing here");
+                    self.tally.failed(StoreError::Full.to_string());
+                    return Healed::NoRoom;
                 }
                 Err(error) => {
                     if error.class() == Class::Invalid {
@@ -225,7 +244,7 @@ impl Own {
         }
         self.tally.unmended.fetch_add(1, Ordering::Relaxed);
         log::error!("a damaged copy could not be mended: no peer has a good one");
-        false
+        Healed::NoCopy
     }
 
     async fn mend_from(&self, peer: &Peer, key: &RegisterKey, ailment: Ailment) -> Result<(), LinkError> {
@@ -260,6 +279,7 @@ impl Own {
         digest: [u8; 32],
     ) -> Result<(), LinkError> {
         let announced = Announced { sealed_len, digest };
+        let begin = BeginIncoming { body, announced: Some(announced), purpose: Purpose::Reader };
         let (mut from, mut incoming) = (0, None);
         while from < sealed_len {
             let len = (sealed_len - from).min(PULL_BYTES_MAX as u64);
@@ -271,7 +291,7 @@ impl Own {
             // Staged only now: a peer that has nothing costs no file.
             let open = match incoming.take() {
                 Some(open) => open,
-                None => ask(&self.store.begin_incoming, BeginIncoming { body, announced: Some(announced) }).await?,
+                None => ask(&self.store.begin_incoming, begin).await?,
             };
             incoming =
                 Some(ask(&self.store.append_incoming, AppendIncoming { incoming: open, data: vec![bytes] }).await?);

@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub use crate::register::Roster;
 pub use crate::store::StoreError;
 pub use crate::store::download::Download;
-pub use crate::store::incoming::{Announced, Incoming};
+pub use crate::store::incoming::{Announced, Incoming, Purpose};
 pub use crate::store::mend::Ailment;
 pub use crate::store::outgoing::Outgoing;
 pub use crate::store::scrub::{Part, Round, Seen};
@@ -81,6 +81,11 @@ pub struct BeginUpload {
     /// Freed when the upload ends, however it ends.
     pub permit: Option<Permit>,
 }
+
+/// The same without asking for the bucket: whoever decides with other nodes has, and this node may not know it yet.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<StoreUpload, StoreError>")]
+pub struct StageUpload(pub BeginUpload);
 
 /// Seals and stages more bytes. The upload comes back when they are written (not yet durable).
 #[derive(Debug, Message)]
@@ -226,13 +231,15 @@ pub struct LearnRecords {
 }
 
 /// Begins to receive a sealed blob from a peer.
-#[derive(Debug, Message)]
+#[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Result<Incoming, StoreError>")]
 pub struct BeginIncoming {
     /// Its name.
     pub body: BodyId,
     /// Its length and digest, if they are known already.
     pub announced: Option<Announced>,
+    /// What it comes for.
+    pub purpose: Purpose,
 }
 
 /// Stages more sealed bytes.

@@ -6,7 +6,7 @@
 //! - When `PauseScrub` is answered it holds, and the disk says so.
 
 use super::guard::PanicGuard;
-use super::healer::Heal;
+use super::healer::{Heal, Healed};
 use super::messages::{LoadScrubPlace, Part, Place, Round, SaveScrubPlace, Scrutinize};
 use super::scrub::{Next, Now, Pace, Scrub};
 use super::status::{ScrubState, ScrubStatus};
@@ -160,8 +160,8 @@ impl Own {
                 Some(Next::Wait(pause)) => drop(actix_rt::time::timeout(pause, self.wake.notified()).await),
                 Some(Next::Read(part)) => self.read(part, &mut open).await,
                 Some(Next::Mend(key)) => {
-                    let good = self.heal.send(Heal { key }).await.unwrap_or(false);
-                    self.decide(|scrub| scrub.mended(good));
+                    let healed = self.heal.send(Heal { key }).await;
+                    self.decide(|scrub| scrub.mended(healed == Ok(Healed::Good)));
                 }
                 Some(Next::End) | None => return,
             }

@@ -7,7 +7,7 @@
 //! If a handler or a job panics, the process ends: see `abort`.
 
 use super::guard::PanicGuard;
-use super::healer::Heal;
+use super::healer::{Heal, Healed};
 use super::messages::*;
 use super::threads::Threads;
 use crate::base::{ObjectRecord, Record, RegisterKey};
@@ -81,16 +81,20 @@ impl Reader {
         self.threads.run(move || work(&store)).await.unwrap_or(Err(StoreError::ShuttingDown))
     }
 
-    /// Whether the copy of a register may be read again: it has been mended.
-    async fn mends(&self, key: RegisterKey) -> bool {
-        let Some(healer) = &self.healer else { return false };
-        healer.send(Heal { key }).timeout(MENDING_MAX).await.unwrap_or(false)
+    /// Whether the copy of a register may be read again: it has been mended. `Full` when there was no room for that.
+    async fn mends(&self, key: RegisterKey) -> Result<bool, StoreError> {
+        let Some(healer) = &self.healer else { return Ok(false) };
+        match healer.send(Heal { key }).timeout(MENDING_MAX).await.unwrap_or(Healed::NoCopy) {
+            Healed::Good => Ok(true),
+            Healed::NoCopy => Ok(false),
+            Healed::NoRoom => Err(StoreError::Full),
+        }
     }
 
     async fn open_record(&self, key: RegisterKey, record: Arc<Record>) -> Result<(ObjectInfo, Download), StoreError> {
         let (first, sealed) = (key.clone(), Arc::clone(&record));
         match self.run(move |store| store.open_record(first, sealed)).await {
-            Err(error) if error.is_damage() && self.mends(key.clone()).await => {
+            Err(error) if error.is_damage() && self.mends(key.clone()).await? => {
                 self.run(move |store| store.open_record(key, record)).await
             }
             other => other,
@@ -101,7 +105,7 @@ impl Reader {
         let key = RegisterKey::object(&at);
         let again = at.clone();
         match self.run(move |store| store.open_object(&at, None)).await {
-            Err(error) if error.is_damage() && self.mends(key).await => {
+            Err(error) if error.is_damage() && self.mends(key).await? => {
                 self.run(move |store| store.open_object(&again, None)).await
             }
             other => other,
@@ -117,7 +121,7 @@ impl Reader {
             .await?;
         match read {
             Ok(pieces) => Ok((download, pieces)),
-            Err(error) if error.is_damage() && self.mends(download.key().clone()).await => {
+            Err(error) if error.is_damage() && self.mends(download.key().clone()).await? => {
                 let anew = move |_: &Store| {
                     download.reopen()?;
                     download.read().map(|pieces| (download, pieces))
@@ -305,9 +309,19 @@ impl Handler<BeginUpload> for StoreActor {
     type Result = ResponseFuture<Result<Upload, StoreError>>;
     fn handle(&mut self, msg: BeginUpload, _: &mut Context<Self>) -> Self::Result {
         self.on_thread(move |store| {
+            if !store.has_bucket(&msg.at.bucket) {
+                return Err(StoreError::NoSuchBucket);
+            }
             let body = store.begin_upload(msg.at, msg.condition, msg.head, msg.len_hint, msg.permit)?;
             Ok(Upload { body, streams: None })
         })
+    }
+}
+
+impl Handler<StageUpload> for StoreActor {
+    type Result = ResponseFuture<Result<StoreUpload, StoreError>>;
+    fn handle(&mut self, StageUpload(msg): StageUpload, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |store| store.begin_upload(msg.at, msg.condition, msg.head, msg.len_hint, msg.permit))
     }
 }
 
@@ -461,7 +475,7 @@ impl Handler<LearnRecords> for StoreActor {
 impl Handler<BeginIncoming> for StoreActor {
     type Result = ResponseFuture<Result<Incoming, StoreError>>;
     fn handle(&mut self, msg: BeginIncoming, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |store| store.begin_incoming(msg.body, msg.announced))
+        self.on_thread(move |store| store.begin_incoming(msg.body, msg.announced, msg.purpose))
     }
 }
 

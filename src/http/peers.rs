@@ -10,7 +10,9 @@ use crate::actors::answering::{answer, failure};
 use crate::actors::error::LinkError;
 use crate::actors::gate::{Admitted, Counts, PeerGate};
 use crate::actors::messages::StoreError;
-use crate::actors::messages::{Announced, AppendIncoming, BeginIncoming, FinishIncoming, Incoming, PIECE_BYTES};
+use crate::actors::messages::{
+    Announced, AppendIncoming, BeginIncoming, FinishIncoming, Incoming, PIECE_BYTES, Purpose,
+};
 use crate::actors::recipients::{StoreRecipients, ask};
 use crate::base::Class;
 use crate::wire::frame::{BLOB_PREFIX_BYTES, CLEAR_BYTES, blob_prefix_len};
@@ -197,7 +199,7 @@ async fn receive_stream(
     head: StreamHead,
     body: &mut Body,
 ) -> Result<(), LinkError> {
-    let begin = BeginIncoming { body: head.body, announced: None };
+    let begin = BeginIncoming { body: head.body, announced: None, purpose: Purpose::Copy };
     let mut incoming = ask(&store.begin_incoming, begin).await?;
     let first = std::mem::take(&mut body.have).freeze();
     let mut gathered = first.len();
@@ -251,7 +253,7 @@ fn split_end(pieces: &mut Vec<Bytes>, len: usize) -> Option<Bytes> {
 async fn receive(store: &StoreRecipients, head: BlobHead, body: &mut Body) -> Result<(), LinkError> {
     let BlobHead { body: id, sealed_len, digest } = head;
     let announced = Announced { sealed_len, digest };
-    let begin = BeginIncoming { body: id, announced: Some(announced) };
+    let begin = BeginIncoming { body: id, announced: Some(announced), purpose: Purpose::Copy };
     let mut incoming = ask(&store.begin_incoming, begin).await?;
     let mut left = sealed_len;
     let mut pieces = Vec::new();

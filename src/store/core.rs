@@ -367,10 +367,18 @@ impl Core {
     /// Refuses what would eat into the reserve, and counts what is let in until the disk is asked
     /// again: a fast disk takes a whole reserve between two looks at it.
     pub(super) fn check_room(&self, bytes: u64) -> Result<(), StoreError> {
-        let room = self.room();
+        if self.is_low() { Err(StoreError::Full) } else { self.admit(bytes, self.room()) }
+    }
+
+    /// The same for a copy that a reader waits for: reads go on when writes do not, so half of the reserve is theirs.
+    pub(super) fn check_room_for_reader(&self, bytes: u64) -> Result<(), StoreError> {
+        let kept = self.options.reserve_bytes / 2 + self.owed_to_index();
+        self.admit(bytes, self.space().free.saturating_sub(kept))
+    }
+
+    fn admit(&self, bytes: u64, room: u64) -> Result<(), StoreError> {
         let before = self.admitted.fetch_add(bytes, Ordering::Relaxed);
-        let fits = before.checked_add(bytes).is_some_and(|sum| sum <= room);
-        if fits && !self.low.load(Ordering::Relaxed) {
+        if before.checked_add(bytes).is_some_and(|sum| sum <= room) {
             return Ok(());
         }
         self.admitted.fetch_sub(bytes, Ordering::Relaxed);

@@ -20,6 +20,16 @@ pub struct Announced {
     pub digest: [u8; 32],
 }
 
+/// What a blob comes for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be kept: refused when the disk is full down to the reserve.
+    #[default]
+    Copy,
+    /// A reader waits for it: it may use half of the reserve.
+    Reader,
+}
+
 /// An open transfer. Dropping it removes the staged file.
 pub struct Incoming {
     core: Arc<Core>,
@@ -28,6 +38,7 @@ pub struct Incoming {
     file: StreamFile,
     /// Most bytes that it may have.
     bytes_max: u64,
+    purpose: Purpose,
     digest: BodyDigest,
     landed: bool,
 }
@@ -39,22 +50,33 @@ impl std::fmt::Debug for Incoming {
 }
 
 impl Incoming {
-    pub(super) fn begin(core: &Arc<Core>, body: BodyId, announced: Option<Announced>) -> Result<Self, StoreError> {
+    pub(super) fn begin(
+        core: &Arc<Core>,
+        body: BodyId,
+        announced: Option<Announced>,
+        purpose: Purpose,
+    ) -> Result<Self, StoreError> {
         let sealed_len = announced.map(|announced| announced.sealed_len);
         core.check_writable()?;
-        core.check_fits(sealed_len.unwrap_or(0))?;
+        if purpose == Purpose::Copy {
+            core.check_fits(sealed_len.unwrap_or(0))?;
+        }
         let transfer = BodyId(crate::seal::random());
         let file = core.blobs.stage(transfer, sealed_len)?;
         let core = Arc::clone(core);
         let digest = BodyDigest::new();
         let bytes_max = sealed_len.unwrap_or(u64::MAX);
-        Ok(Incoming { core, body, transfer, file, bytes_max, digest, landed: false })
+        Ok(Incoming { core, body, transfer, file, bytes_max, purpose, digest, landed: false })
     }
 
     /// Writes more sealed bytes.
     pub fn append(&mut self, data: &[Bytes]) -> Result<(), StoreError> {
         let path = || self.core.blobs.path(self.body);
-        self.core.check_room(data.iter().map(|piece| piece.len() as u64).sum())?;
+        let bytes = data.iter().map(|piece| piece.len() as u64).sum();
+        match self.purpose {
+            Purpose::Copy => self.core.check_room(bytes)?,
+            Purpose::Reader => self.core.check_room_for_reader(bytes)?,
+        }
         for piece in data {
             if self.file.len() + piece.len() as u64 > self.bytes_max {
                 return Err(StoreError::Mismatch("a blob is longer than announced"));

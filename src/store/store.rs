@@ -8,7 +8,7 @@ use super::core::Core;
 use super::download::{Download, etag, info_of};
 use super::entry::Held;
 use super::error::StoreError;
-use super::incoming::Announced;
+use super::incoming::{Announced, Purpose};
 use super::types::{NewObject, ObjectInfo, Written};
 use super::upload::Upload;
 use crate::base::record::ObjectRecord;
@@ -268,8 +268,9 @@ impl Store {
         &self,
         body: BodyId,
         announced: Option<Announced>,
+        purpose: Purpose,
     ) -> Result<super::incoming::Incoming, StoreError> {
-        super::incoming::Incoming::begin(&self.core, body, announced)
+        super::incoming::Incoming::begin(&self.core, body, announced, purpose)
     }
 
     /// Removes a blob that landed here for a record that will never come.

@@ -77,9 +77,6 @@ impl Upload {
     ) -> Result<Self, StoreError> {
         core.check_writable()?;
         core.check_fits(len_hint.unwrap_or(0))?;
-        if !core.buckets().contains_key(&at.bucket) {
-            return Err(StoreError::NoSuchBucket);
-        }
         let body = BodyId(crate::seal::random());
         let (sealer, wrap) = BodySealer::new(&core.ring, core.cluster, body);
         let file = core.blobs.stage(body, len_hint.and_then(|len| Layout::default().sealed_len(len)))?;

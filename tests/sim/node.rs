@@ -5,7 +5,7 @@ use boveda::base::{BodyId, Incarnation, Record, RegisterKey, Secret};
 use boveda::disk::CrashDisk;
 use boveda::register::Roster;
 use boveda::seal::keyring::Keyring;
-use boveda::store::incoming::Announced;
+use boveda::store::incoming::{Announced, Purpose};
 use boveda::store::store::Answer;
 use boveda::store::types::Change;
 use boveda::store::votes::{Message, Seating, Vote, Votes};
@@ -219,7 +219,7 @@ impl Node {
         let Some(store) = self.store() else { return false };
         let received = || {
             let announced = Announced { sealed_len: head.sealed_len, digest: head.digest };
-            let mut incoming = store.begin_incoming(head.body, Some(announced))?;
+            let mut incoming = store.begin_incoming(head.body, Some(announced), Purpose::Copy)?;
             incoming.append(std::slice::from_ref(sealed))?;
             incoming.finish(announced)
         };

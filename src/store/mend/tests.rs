@@ -4,7 +4,7 @@ use super::*;
 use crate::base::{BucketName, ObjectKey, ObjectName, Secret, State};
 use crate::disk::RealDisk;
 use crate::seal::keyring::Keyring;
-use crate::store::incoming::Announced;
+use crate::store::incoming::{Announced, Purpose};
 use crate::store::store::wait_blocking;
 use crate::store::types::NewObject;
 use crate::store::{Options, open};
@@ -107,7 +107,7 @@ fn a_blob_that_does_not_check_is_set_aside_and_a_good_one_takes_its_place() {
     let good = std::fs::read(&path).expect("reads");
     let mend = |sealed: &[u8]| {
         let announced = Announced { sealed_len: object.sealed_len, digest: object.digest };
-        let mut incoming = store.begin_incoming(object.body, Some(announced)).expect("begins");
+        let mut incoming = store.begin_incoming(object.body, Some(announced), Purpose::Copy).expect("begins");
         incoming.append(&[Bytes::copy_from_slice(sealed)]).expect("appends");
         incoming.finish(announced)
     };
@@ -162,7 +162,7 @@ fn a_download_reads_on_after_its_blob_was_mended() {
                 assert!(error.is_damage() && !mended, "{error}");
                 assert!(all.len() > 1_000_000, "what opened before the damage was handed out");
                 let announced = Announced { sealed_len: object.sealed_len, digest: object.digest };
-                let mut incoming = store.begin_incoming(object.body, Some(announced)).expect("begins");
+                let mut incoming = store.begin_incoming(object.body, Some(announced), Purpose::Copy).expect("begins");
                 incoming
                     .append(&[Bytes::copy_from_slice(&good)])
                     .and_then(|()| incoming.finish(announced))
