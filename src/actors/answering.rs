@@ -9,8 +9,9 @@ use super::messages::{
 };
 use super::recipients::{StoreRecipients, ask};
 use crate::base::{Incarnation, NodeName, Record};
-use crate::register::{ListMark, Roster};
+use crate::register::ListMark;
 use crate::seal::session::PeerInfo;
+use crate::store::graves::is_stranger;
 use crate::wire::{self, Answer, Call, ENTRIES_MAX, LEARN_BYTES_MAX, Offered, Pull, Scan, Scanned, Voted, Wanted};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -79,6 +80,7 @@ async fn try_answer(
         }
         Call::Bury(list, graves) => {
             Counts::add(&gate.counts().votes);
+            same_list(gate, &from.name, list)?;
             ask(&store.bury, Bury { list, graves }).await?;
             Ok(Answer::Done)
         }
@@ -131,8 +133,11 @@ fn same_list(gate: &PeerGate, from: &NodeName, mark: ListMark) -> Result<(), Lin
 /// What somebody without a place offers is not wanted, and its bodies need not travel. The store asks again.
 fn has_place(gate: &PeerGate, from: Incarnation) -> Result<(), LinkError> {
     let (voting, me) = (gate.vitals().ballots.voting(), gate.vitals().me.incarnation);
-    let stranger = |list: &Arc<Roster>| list.seats_node(me) && !list.seats_node(from);
-    if voting.node.roster.as_ref().is_some_and(stranger) { Err(LinkError::OtherList) } else { Ok(()) }
+    if voting.node.roster.as_ref().is_some_and(|list| is_stranger(list, me, from)) {
+        Err(LinkError::OtherList)
+    } else {
+        Ok(())
+    }
 }
 
 fn wanted(want: Want) -> Wanted {

@@ -6,6 +6,7 @@
 //! - It holds no key and no file: bodies are sealed and opened by the StoreActor beside it.
 
 mod bodies;
+mod burials;
 mod drive;
 mod members;
 mod merge;

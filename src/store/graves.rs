@@ -18,7 +18,7 @@ use super::tree::Counted;
 use super::votes::mark_of;
 use crate::base::names::RegisterName;
 use crate::base::{Ballot, BucketName, Epoch, Incarnation, RegisterKey, State};
-use crate::register::ListMark;
+use crate::register::{ListMark, Roster};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -65,12 +65,18 @@ impl Core {
     }
 }
 
+/// Whether a member takes nothing from this node: it may hold what the members have dropped the tombstone of. In the
+/// first epoch none has been dropped yet.
+pub fn is_stranger(list: &Roster, me: Incarnation, from: Incarnation) -> bool {
+    list.epoch > Epoch(1) && list.seats_node(me) && !list.seats_node(from)
+}
+
 impl Committer {
     /// Whether a peer may teach this node what it read in that epoch.
     pub(super) fn check_teacher(&self, batch: &Batch, from: Incarnation, epoch: Epoch) -> Result<(), StoreError> {
         let stale = epoch < self.acceptor.borrow().node().epoch;
         let roster = self.roster(batch);
-        let stranger = roster.is_some_and(|list| list.seats_node(self.core.incarnation) && !list.seats_node(from));
+        let stranger = roster.is_some_and(|list| is_stranger(&list, self.core.incarnation, from));
         if stale || stranger { Err(StoreError::OtherList) } else { Ok(()) }
     }
 
