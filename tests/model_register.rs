@@ -152,6 +152,7 @@ mod shown {
         member_list_changed_without_settling: Weather::CHANGES, Weakened { changes_without_settling: true, ..C };
         answered_before_durable: Weather::RESTARTS, Weakened { answers_early: true, ..C };
         tombstone_dropped_without_epoch: Weather::BURIALS, Weakened { buries_without_epoch: true, ..C };
+        tombstone_dropped_and_strangers_teach: Weather { outsider: 1000, ..Weather::BURIALS }, Weakened { strangers_teach: true, ..C };
         tombstone_dropped_without_floor: Weather { outsider: 1000, ..Weather::BURIALS }, Weakened { buries_without_floor: true, ..C };
     }
 }

@@ -4,13 +4,14 @@ use super::error::LinkError;
 use super::gate::{Counts, PeerGate};
 use super::lists;
 use super::messages::{
-    CastHere, CompareOffers, DiscardBlob, FetchRecords, LearnRecords, Offer, ReadSealed, ReadSums, ScanSlots, Vote,
-    Want,
+    Bury, CastHere, CompareOffers, DiscardBlob, FetchRecords, LearnRecords, Offer, ReadSealed, ReadSums, ScanSlots,
+    Vote, Want,
 };
 use super::recipients::{StoreRecipients, ask};
-use crate::base::{NodeName, Record};
+use crate::base::{Incarnation, NodeName, Record};
 use crate::register::ListMark;
 use crate::seal::session::PeerInfo;
+use crate::store::graves::is_stranger;
 use crate::wire::{self, Answer, Call, ENTRIES_MAX, LEARN_BYTES_MAX, Offered, Pull, Scan, Scanned, Voted, Wanted};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -50,15 +51,16 @@ async fn try_answer(
         }
         Call::Offer(offered) => {
             Counts::add(&gate.counts().offers);
+            has_place(gate, from.incarnation)?;
             let offers = offered.into_iter().map(|Offered { key, ballot, blob }| Offer { key, ballot, blob }).collect();
             let wants = ask(&store.compare_offers, CompareOffers { offers }).await?;
             Ok(Answer::Wants(wants.into_iter().map(wanted).collect()))
         }
-        Call::Learn(records) => {
+        Call::Learn(epoch, records) => {
             Counts::add(&gate.counts().learns);
             let own = |record: Arc<Record>| Arc::try_unwrap(record).unwrap_or_else(|shared| (*shared).clone());
             let records = records.into_iter().map(|(key, record)| (key, own(record))).collect();
-            ask(&store.learn_records, LearnRecords { records, from: from.incarnation }).await?;
+            ask(&store.learn_records, LearnRecords { records, from: from.incarnation, epoch }).await?;
             Ok(Answer::Done)
         }
         Call::Vote(mark, votes) => {
@@ -75,6 +77,12 @@ async fn try_answer(
                 Some(voted)
             });
             Ok(Answer::Voted(voted.collect()))
+        }
+        Call::Bury(list, graves) => {
+            Counts::add(&gate.counts().votes);
+            same_list(gate, &from.name, list)?;
+            ask(&store.bury, Bury { list, graves }).await?;
+            Ok(Answer::Done)
         }
         Call::Take(roster) => {
             lists::adopt(store, roster).await?;
@@ -120,6 +128,16 @@ fn same_list(gate: &PeerGate, from: &NodeName, mark: ListMark) -> Result<(), Lin
     }
     gate.vitals().lists.refused_here(from);
     Err(LinkError::OtherList)
+}
+
+/// What somebody without a place offers is not wanted, and its bodies need not travel. The store asks again.
+fn has_place(gate: &PeerGate, from: Incarnation) -> Result<(), LinkError> {
+    let (voting, me) = (gate.vitals().ballots.voting(), gate.vitals().me.incarnation);
+    if voting.node.roster.as_ref().is_some_and(|list| is_stranger(list, me, from)) {
+        Err(LinkError::OtherList)
+    } else {
+        Ok(())
+    }
 }
 
 fn wanted(want: Want) -> Wanted {

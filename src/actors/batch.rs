@@ -11,7 +11,7 @@ use super::gate::Counts;
 use super::messages::{Change, FetchRecords};
 use super::recipients::ask;
 use super::replica::Plan;
-use crate::base::{Class, Record, RegisterKey};
+use crate::base::{Class, Epoch, Record, RegisterKey};
 use crate::wire::{Answer, Call, ENTRIES_MAX, LEARN_BYTES_MAX, Offered, Wanted};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -63,6 +63,8 @@ pub(super) async fn send(
     let mut at_once = wanted.len();
     while !wanted.is_empty() {
         let mut part: Vec<Change> = wanted.drain(..at_once.min(wanted.len())).collect();
+        // Before they are read: see `Slot::lesson`.
+        let epoch = plan.vitals.ballots.voting().list.epoch;
         let records = match fetch(plan, &part).await {
             Ok(records) => records,
             Err(LinkError::Store(error)) if error.class() == Class::Corrupt => {
@@ -78,7 +80,7 @@ pub(super) async fn send(
         for change in rest.into_iter().rev() {
             wanted.push_front(change);
         }
-        match learn(plan, conn, &part, records).await {
+        match learn(plan, conn, &part, epoch, records).await {
             Ok(()) => report.acked.extend(part.iter().map(|change| change.seq)),
             Err(LinkError::Remote { class: class @ (Class::Invalid | Class::Corrupt | Class::Missing), text }) => {
                 at_once = 1;
@@ -114,29 +116,27 @@ async fn fetch(plan: &Plan, part: &[Change]) -> Result<HashMap<RegisterKey, Arc<
     Ok(ask(&plan.store.fetch_records, FetchRecords { keys, bytes_max: LEARN_BYTES_MAX }).await?.into_iter().collect())
 }
 
-/// Sends the present records of `part`. A record that refers to another blob than was offered is left
-/// out: the key has changed, and its newer number comes with the feed.
+/// Sends the records of `part` that are what was offered. Any other is left out: the key has changed, perhaps to what
+/// is not chosen, and its newer number comes with the feed.
 async fn learn(
     plan: &Plan,
     conn: &mut Conn,
     part: &[Change],
+    epoch: Epoch,
     mut records: HashMap<RegisterKey, Arc<Record>>,
 ) -> Result<(), LinkError> {
     let mut batch = Vec::with_capacity(part.len());
     for change in part {
+        let offered = records.get(&change.key).is_some_and(|record| record.ballot == change.ballot);
         // `remove`: a key that stands twice in the window is sent once.
-        let Some(record) = records.remove(&change.key) else { continue };
-        let offered = change.blob.map(|(body, _, _)| body);
-        if record.blob().is_none_or(|blob| Some(blob) == offered) {
-            batch.push((change.key.clone(), record));
-        }
+        batch.extend(offered.then(|| records.remove_entry(&change.key)).flatten());
     }
     if batch.is_empty() {
         return Ok(());
     }
     let sent = u64::try_from(batch.len()).unwrap_or(u64::MAX);
     Counts::add(&plan.tally.sent.learns);
-    match conn.call(&Call::Learn(batch)).await? {
+    match conn.call(&Call::Learn(epoch, batch)).await? {
         Answer::Done => {
             plan.tally.shipped_records.fetch_add(sent, std::sync::atomic::Ordering::Relaxed);
             Ok(())

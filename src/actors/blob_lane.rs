@@ -96,12 +96,14 @@ async fn attempt(own: &Own, conn: &mut Option<Conn>, change: &Change) -> Result<
     drop(in_flight);
     plan.tally.shipped_bytes.fetch_add(sealed_len, Ordering::Relaxed);
 
+    // Before the record is read: see `Slot::lesson`.
+    let epoch = plan.vitals.ballots.voting().list.epoch;
     let Some(record) = plan.store.record(&change.key).await? else { return Ok(Fate::Superseded) };
-    if record.blob().is_some_and(|present| present != body) {
+    if record.ballot != change.ballot {
         return Ok(Fate::Superseded);
     }
     Counts::add(&plan.tally.sent.learns);
-    match conn.call(&Call::Learn(vec![(change.key.clone(), record)])).await? {
+    match conn.call(&Call::Learn(epoch, vec![(change.key.clone(), record)])).await? {
         Answer::Done => {
             Counts::add(&plan.tally.shipped_records);
             Ok(Fate::Acked)

@@ -6,6 +6,7 @@
 //! - It holds no key and no file: bodies are sealed and opened by the StoreActor beside it.
 
 mod bodies;
+mod burials;
 mod drive;
 mod members;
 mod merge;
@@ -18,8 +19,8 @@ use super::store_actor::StoreActor;
 use super::streams::BodyStreams;
 use crate::base::record::Record;
 use crate::base::{
-    Backoff, Ballot, BodyAt, BucketName, Budget, Condition, Incarnation, Lineage, NodeName, ObjectName, ObjectRecord,
-    RegisterKey, State,
+    Backoff, Ballot, BodyAt, BucketName, Budget, Condition, Epoch, Incarnation, Lineage, NodeName, ObjectName,
+    ObjectRecord, RegisterKey, State,
 };
 use crate::register::{
     Attempt, Choice, Event, Intent, Members, Message, Read, ReadOutcome, Request, Roster, Slot, Traced, Votes, Write,
@@ -149,6 +150,11 @@ impl Coordinator {
         self.0.store.send(KnowsBucket { bucket: bucket.clone() }).await.unwrap_or(false)
     }
 
+    /// The epoch of this node's list.
+    pub(super) fn epoch(&self) -> Epoch {
+        self.0.ballots.voting().list.epoch
+    }
+
     async fn peek(&self, key: &RegisterKey) -> Option<Slot<Value>> {
         self.0.store.send(Peek { key: key.clone() }).await.ok().flatten()
     }
@@ -209,12 +215,11 @@ impl Coordinator {
         self.finish_read(key, read).await
     }
 
-    /// What was read is known here too.
-    pub(super) async fn learn(&self, key: &RegisterKey, slot: Slot<Value>) -> Result<(), StoreError> {
+    /// What was read is known here too. `epoch` is that of before the read: see `Slot::lesson`.
+    pub(super) async fn learn(&self, key: &RegisterKey, slot: Slot<Value>, epoch: Epoch) -> Result<(), StoreError> {
         if self.peek(key).await.is_some_and(|here| here.accepted >= slot.accepted) {
             return Ok(());
         }
-        let epoch = self.0.ballots.voting().list.epoch;
         let message = Message { epoch, attempt: Attempt(0), request: Request::Learn(slot.accepted, slot.state) };
         self.ask(CastHere { votes: vec![Vote { key: key.clone(), message }] }).await.map(|_| ())
     }

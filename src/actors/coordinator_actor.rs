@@ -80,6 +80,7 @@ async fn list(c: &Coordinator, msg: &ListObjects) -> Result<ListPage, StoreError
 
 async fn open(c: &Coordinator, at: ObjectName) -> Result<(RegisterKey, Arc<crate::base::Record>), StoreError> {
     let key = RegisterKey::object(&at);
+    let epoch = c.epoch();
     let (ballot, state) = c.read(&key).await?;
     let slot = RegisterSlot { accepted: ballot, chosen: true, state };
     let present = slot.state.value.as_ref().is_some_and(|record| record.object().is_some());
@@ -93,7 +94,7 @@ async fn open(c: &Coordinator, at: ObjectName) -> Result<(RegisterKey, Arc<crate
     };
     // A body that is fetched from a peer is mended by what this node holds of the key.
     if record.object().is_some_and(|object| object.at == BodyAt::Blob) {
-        match c.learn(&key, slot).await {
+        match c.learn(&key, slot, epoch).await {
             // Then it has to be here already.
             Ok(()) | Err(StoreError::Full) => {}
             Err(error) => return Err(error),

@@ -55,6 +55,13 @@ pub(super) fn merge(own: Vec<(RegisterKey, RegisterSlot)>, pages: &[Vec<Scanned>
     merged
 }
 
+/// Leaves only what a page has at the very same ballot: of a node without a place, which may hold what others have
+/// dropped. It need not be asked for again then.
+pub(super) fn confirmed(own: &mut Vec<(RegisterKey, RegisterSlot)>, pages: &[Vec<Scanned>]) {
+    let theirs: BTreeSet<_> = pages.iter().flatten().map(|scanned| (&scanned.key, scanned.ballot)).collect();
+    own.retain(|(key, slot)| theirs.contains(&(key, slot.accepted)));
+}
+
 fn own_end(own: &[(RegisterKey, RegisterSlot)], limit: usize) -> Option<RegisterKey> {
     own.last().filter(|_| own.len() >= limit).map(|(key, _)| key.clone())
 }
@@ -91,6 +98,18 @@ mod tests {
         let merged = merge(own, &[page], 10);
         assert_eq!(merged.found.keys().cloned().collect::<Vec<_>>(), [key(1), key(3)]);
         assert_eq!(merged.unsure.into_iter().collect::<Vec<_>>(), [key(2), key(4), key(5), key(6)]);
+        assert_eq!(merged.end, None);
+    }
+
+    #[test]
+    fn what_only_a_node_without_a_place_has_is_nothing() {
+        let mut own = vec![slot(1, 5, true), slot(2, 5, true), slot(3, 5, true), slot(4, 5, true)];
+        let page = vec![scanned(1, 5, true), scanned(3, 4, true)];
+        confirmed(&mut own, &[page.clone()]);
+        // Its own page was full; that of the other is not.
+        let merged = merge(own, &[page], 4);
+        assert_eq!(merged.found.keys().cloned().collect::<Vec<_>>(), [key(1)]);
+        assert_eq!(merged.unsure.into_iter().collect::<Vec<_>>(), [key(3)], "as the others have it");
         assert_eq!(merged.end, None);
     }
 

@@ -9,7 +9,7 @@ use super::error::LinkError;
 use super::messages::{Seat, Seating, StoreError};
 use super::recipients::{StoreRecipients, ask};
 use super::replica::Plan;
-use crate::base::Epoch;
+use crate::base::{Class, Epoch};
 use crate::register::Roster;
 use crate::wire::{Answer, Call};
 use std::sync::Arc;
@@ -32,6 +32,14 @@ pub(super) async fn fetch(plan: &Plan, session: &mut Conn) -> Result<(), LinkErr
         Answer::List(Some(roster)) => adopt(&plan.store, roster).await,
         Answer::List(None) => Ok(()),
         _ => Err(LinkError::Unfitting),
+    }
+}
+
+/// After a refusal that may be for the member list: the lists are exchanged, and the error stands.
+pub(super) async fn after_refusal(plan: &Plan, session: &mut Conn, error: LinkError) -> LinkError {
+    match error.class() {
+        Class::Conflict => exchange(plan, session).await.err().unwrap_or(error),
+        _ => error,
     }
 }
 

@@ -6,15 +6,17 @@
 
 use super::streams::BodyStreams;
 use crate::base::{
-    BodyId, BucketName, Condition, Incarnation, NodeName, ObjectName, ObjectRecord, Permit, Record, RegisterKey, Sum,
+    BodyId, BucketName, Condition, Epoch, Incarnation, NodeName, ObjectName, ObjectRecord, Permit, Record, RegisterKey,
+    Sum,
 };
 use actix::Message;
 use bytes::Bytes;
 use std::sync::Arc;
 
-pub use crate::register::Roster;
+pub use crate::register::{ListMark, Roster};
 pub use crate::store::StoreError;
 pub use crate::store::download::Download;
+pub use crate::store::graves::Grave;
 pub use crate::store::incoming::{Announced, Incoming, Purpose};
 pub use crate::store::mend::Ailment;
 pub use crate::store::outgoing::Outgoing;
@@ -220,7 +222,8 @@ pub struct CompareOffers {
 }
 
 /// Takes over records from a peer where their ballot is higher. Answered once durable here.
-/// A record whose blob is not here fails the whole message with `Mismatch`.
+/// A record whose blob is not here fails the whole message with `Mismatch`; `OtherList` from an earlier epoch, or from
+/// somebody without a place in the member list.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(), StoreError>")]
 pub struct LearnRecords {
@@ -228,7 +231,36 @@ pub struct LearnRecords {
     pub records: Vec<(RegisterKey, Record)>,
     /// Who sent them.
     pub from: Incarnation,
+    /// Its epoch before it read them.
+    pub epoch: Epoch,
 }
+
+/// Drops tombstones under this member list, where they are what the registers hold. Answered once durable here.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), StoreError>")]
+pub struct Bury {
+    /// The member list under which that was found to be safe.
+    pub list: ListMark,
+    /// Which.
+    pub graves: Vec<Grave>,
+}
+
+/// Of up to `limit` registers, those whose tombstones are older than `age`, and behind which register to go on.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(Vec<Grave>, Option<RegisterKey>), StoreError>")]
+pub struct FindDue {
+    /// Behind which register to begin.
+    pub after: Option<RegisterKey>,
+    /// How old.
+    pub age: std::time::Duration,
+    /// Most registers to look at.
+    pub limit: usize,
+}
+
+/// How many registers hold a tombstone; none before all are counted.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Option<u64>, StoreError>")]
+pub struct CountTombstones;
 
 /// Begins to receive a sealed blob from a peer.
 #[derive(Clone, Copy, Debug, Message)]

@@ -52,6 +52,7 @@ pub mod status;
 pub mod store_actor;
 pub mod streams;
 pub mod threads;
+pub mod undertaker;
 pub mod vote_lane;
 mod walk;
 pub mod window;

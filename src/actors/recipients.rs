@@ -2,7 +2,7 @@
 
 use super::error::LinkError;
 use super::messages::{
-    AppendIncoming, BeginIncoming, CastHere, ChangesAfter, ChangesIn, CompareOffers, Diagnose, DiscardBlob,
+    AppendIncoming, BeginIncoming, Bury, CastHere, ChangesAfter, ChangesIn, CompareOffers, Diagnose, DiscardBlob,
     FetchRecords, FinishIncoming, LearnRecords, LoadCursor, OpenOutgoing, ReadOutgoing, ReadSealed, ReadSums, Restore,
     SaveCursor, ScanSlots, Seat,
 };
@@ -46,6 +46,8 @@ pub struct StoreRecipients {
     pub restore: Recipient<Restore>,
     /// Votes.
     pub cast_here: Recipient<CastHere>,
+    /// Drops tombstones.
+    pub bury: Recipient<Bury>,
     /// Scans for a listing.
     pub scan_slots: Recipient<ScanSlots>,
     /// Changes the node's part in its cluster.
@@ -77,6 +79,7 @@ impl StoreRecipients {
             + Handler<Diagnose>
             + Handler<Restore>
             + Handler<CastHere>
+            + Handler<Bury>
             + Handler<ScanSlots>
             + Handler<Seat>
             + Handler<LoadCursor>
@@ -99,6 +102,7 @@ impl StoreRecipients {
             diagnose: store.clone().recipient(),
             restore: store.clone().recipient(),
             cast_here: store.clone().recipient(),
+            bury: store.clone().recipient(),
             scan_slots: store.clone().recipient(),
             seat: store.clone().recipient(),
             load_cursor: store.clone().recipient(),

@@ -423,7 +423,8 @@ impl RecordsLane {
                 actor.records(|lane, own| {
                     let done = answer.map(|pulse| {
                         let now = Instant::now();
-                        if lane.compare.heard(now, (own.plan.vitals.root)(), pulse.root) {
+                        let own_root = (own.plan.vitals.root)().filter(|_| shares_list(own, &pulse));
+                        if lane.compare.heard(now, own_root, pulse.root) {
                             lane.round_ended(0, own);
                         }
                         lane.heard = Some((now, pulse));
@@ -440,7 +441,10 @@ impl RecordsLane {
         }
         let work = async move {
             let mut report = Report::default();
-            let done = send(&plan, &mut session, batch, &mut report).await;
+            let done = match send(&plan, &mut session, batch, &mut report).await {
+                Err(error) => Err(lists::after_refusal(&plan, &mut session, error).await),
+                done => done,
+            };
             (session, report, done)
         };
         spawn(ctx, work, |(session, report, done), actor, ctx| {
@@ -568,6 +572,15 @@ fn watch_head(mut head: watch::Receiver<u64>, ctx: &mut Context<ReplicaActor>) {
         watch_head(head, ctx);
         actor.records(|lane, own| lane.pump(own, ctx));
     });
+}
+
+/// Whether what the peer holds is to be the same as here. Who has no place in the list of the others may hold what they
+/// have dropped, and begins with nothing when it is given one.
+fn shares_list(own: &Own, pulse: &Pulse) -> bool {
+    let voting = own.plan.vitals.ballots.voting();
+    let me = own.plan.vitals.me.incarnation;
+    let Some(roster) = &voting.node.roster else { return true };
+    roster.seats_node(me) == roster.seats_node(pulse.incarnation)
 }
 
 /// A heartbeat, and what follows from it for the member list.

@@ -96,12 +96,23 @@ impl Seats {
         names.iter().map(seat).collect()
     }
 
+    /// Whether what one node has to see to is this one's: the first of those that are there.
+    pub fn leads(&self, now: Instant, roster: &Roster) -> bool {
+        let there = |name: &NodeName| *name == self.me.name || self.lately(now, name).is_some();
+        let first = roster.seats.iter().chain(&roster.before).map(|seat| &seat.name).filter(|name| there(name)).min();
+        first == Some(&self.me.name) && roster.seats_node(self.me.incarnation)
+    }
+
+    /// Who of a list is not there, in the life that has the place.
+    pub fn missing(&self, now: Instant, roster: &Roster) -> Vec<NodeName> {
+        let there = |seat: &Seat| *seat == self.me || self.lately(now, &seat.name).is_some_and(|one| one.seat == *seat);
+        roster.seats.iter().filter(|seat| !there(seat)).map(|seat| seat.name.clone()).collect()
+    }
+
     /// What a list should become because a node of it has lost its data directory, or because somebody began
     /// to change it and did not finish. One node sees to it: the first of those that are there.
     pub fn overdue(&self, now: Instant, roster: &Roster) -> Option<Vec<Seat>> {
-        let there = |name: &NodeName| *name == self.me.name || self.lately(now, name).is_some();
-        let first = roster.seats.iter().chain(&roster.before).map(|seat| &seat.name).filter(|name| there(name)).min();
-        if first != Some(&self.me.name) || !roster.seats_node(self.me.incarnation) {
+        if !self.leads(now, roster) {
             return None;
         }
         if !roster.before.is_empty() {
@@ -204,9 +215,13 @@ mod tests {
         for (seats, other) in [(&mut first, 2), (&mut second, 1)] {
             seats.heard(now, 5, &pulse(other, 1, ROOT), own, ROOT);
             assert_eq!(seats.overdue(now, &roster), None);
+            assert_eq!(seats.missing(now, &roster), [name(3)], "not heard yet");
             seats.heard(now, 5, &again, own, ROOT);
+            assert_eq!(seats.missing(now, &roster), [name(3)], "another life of it");
         }
+        assert!(first.leads(now, &roster) && !second.leads(now, &roster));
         let target = first.overdue(now, &roster).expect("it is the first");
+        assert!(first.missing(now, &Roster { seats: target.clone(), ..roster.clone() }).is_empty());
         assert_eq!(target.iter().map(|seat| seat.incarnation.0).collect::<Vec<_>>(), [1, 2, 33]);
         assert_eq!(second.overdue(now, &roster), None, "another sees to it");
         assert_eq!(second.overdue(now + 2 * FRESH, &roster), None, "3 is not there any more");

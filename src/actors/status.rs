@@ -306,10 +306,23 @@ pub struct ClusterSnapshot<S = StoreSection> {
     pub store: S,
     /// What became of damage here.
     pub healing: HealingStatus,
+    /// What became of old tombstones, on the node that sees to them.
+    pub burials: BurialStatus,
     /// Its replicators.
     pub peers: Vec<ReplicaStatus>,
     /// Its peer listener.
     pub gate: GateStatus,
+}
+
+/// What became of old tombstones.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct BurialStatus {
+    /// Rounds in which some were dropped.
+    pub rounds: u64,
+    /// How many members are away while there is something to drop.
+    pub away: usize,
+    /// Their names: until they are back, or have lost their places, tombstones are kept.
+    pub waits_for: Vec<NodeName>,
 }
 
 /// A node's part in the decisions of its cluster.

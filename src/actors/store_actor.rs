@@ -467,8 +467,35 @@ impl Handler<CompareOffers> for StoreActor {
 impl Handler<LearnRecords> for StoreActor {
     type Result = ResponseFuture<Result<(), StoreError>>;
     fn handle(&mut self, msg: LearnRecords, _: &mut Context<Self>) -> Self::Result {
-        let queued = self.on_thread(move |store| store.learn(msg.records, msg.from));
+        let queued = self.on_thread(move |store| store.learn(msg.records, msg.from, msg.epoch));
         Box::pin(async move { wait(queued.await?).await.map(|_| ()) })
+    }
+}
+
+impl Handler<Bury> for StoreActor {
+    type Result = ResponseFuture<Result<(), StoreError>>;
+    fn handle(&mut self, Bury { list, graves }: Bury, _: &mut Context<Self>) -> Self::Result {
+        let answers = self.store.bury(list, graves);
+        guarded(async move {
+            for answer in answers {
+                wait(answer).await?;
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Handler<FindDue> for StoreActor {
+    type Result = ResponseFuture<Result<(Vec<Grave>, Option<crate::base::RegisterKey>), StoreError>>;
+    fn handle(&mut self, msg: FindDue, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |store| store.due_tombstones(msg.after.as_ref(), msg.age, msg.limit))
+    }
+}
+
+impl Handler<CountTombstones> for StoreActor {
+    type Result = Result<Option<u64>, StoreError>;
+    fn handle(&mut self, _: CountTombstones, _: &mut Context<Self>) -> Self::Result {
+        Ok(self.store.tree().tombstones())
     }
 }
 

@@ -3,7 +3,7 @@
 use super::gate::{Ballots, Identity, Vitals};
 use super::list_watch::ListWatch;
 use super::messages::{
-    Ailment, AppendIncoming, BeginIncoming, CastHere, Change, ChangesAfter, ChangesIn, CompareOffers, Diagnose,
+    Ailment, AppendIncoming, BeginIncoming, Bury, CastHere, Change, ChangesAfter, ChangesIn, CompareOffers, Diagnose,
     DiscardBlob, FetchRecords, FinishIncoming, Incoming, LearnRecords, LoadCursor, OpenOutgoing, Outgoing,
     ReadOutgoing, ReadSealed, ReadSums, RegisterSlot, Reply, Restore, SaveCursor, ScanSlots, Seat, Want,
 };
@@ -255,5 +255,6 @@ handle!(Restore, (), |_shelf, _msg| Err(StoreError::Mismatch("nothing is damaged
 handle!(ReadSums, Vec<Sum>, |_shelf, _msg| Ok(Vec::new()));
 handle!(ChangesIn, (Vec<Change>, Option<RegisterKey>), |_shelf, _msg| Ok((Vec::new(), None)));
 handle!(CastHere, Vec<Option<Reply>>, |_shelf, msg| Ok(msg.votes.iter().map(|_| None).collect()));
+handle!(Bury, (), |_shelf, _msg| Err(StoreError::OtherList));
 handle!(ScanSlots, Vec<(RegisterKey, RegisterSlot)>, |_shelf, _msg| Ok(Vec::new()));
 handle!(Seat, (), |_shelf, _msg| Err(StoreError::Mismatch("nobody votes here")));

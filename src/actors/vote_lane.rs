@@ -50,6 +50,8 @@ pub enum Errand {
     Cast(Box<Cast>),
     /// Registers of a range, as that life of the peer holds them.
     Scan(Incarnation, Scan, oneshot::Sender<Vec<Scanned>>),
+    /// Any other call to that life of the peer.
+    Ask(Incarnation, Box<Call>, oneshot::Sender<Answer>),
     /// Takes the blob of a record to that life of the peer; answered when it is durable and checked.
     Ship(Incarnation, BlobHead, oneshot::Sender<()>),
     /// Takes a blob there while it is made.
@@ -120,6 +122,12 @@ impl VoteLane {
             Errand::Cast(_) => {}
             Errand::Scan(to, scan, reply) => {
                 let work = scan_one(own.clone(), self.conns.pop(), to, scan, reply);
+                spawn(ctx, work, |(conn, failed), actor, _| {
+                    actor.votes(|lane, own| lane.give_back(conn, failed, own));
+                });
+            }
+            Errand::Ask(to, asked, reply) => {
+                let work = ask_one(own.clone(), self.conns.pop(), to, asked, reply);
                 spawn(ctx, work, |(conn, failed), actor, _| {
                     actor.votes(|lane, own| lane.give_back(conn, failed, own));
                 });
@@ -313,6 +321,27 @@ async fn scan_one(
             (conn, None)
         }
         Err(error) => after_refusal(plan, conn, error).await,
+    }
+}
+
+async fn ask_one(
+    own: Own,
+    conn: Option<Conn>,
+    to: Incarnation,
+    asked: Box<Call>,
+    reply: oneshot::Sender<Answer>,
+) -> (Option<Conn>, Option<LinkError>) {
+    let (conn, answer) = on_session(&own, conn, async |session| {
+        is_with(session, to)?;
+        call(session, &asked).await
+    })
+    .await;
+    match answer {
+        Ok(answer) => {
+            let _ = reply.send(answer);
+            (conn, None)
+        }
+        Err(error) => after_refusal(&own.plan, conn, error).await,
     }
 }
 

@@ -6,7 +6,7 @@
 
 use super::error::{ConfigError, Origin};
 use super::layers::Loaded;
-use super::sections::Config;
+use super::sections::{Config, TOMBSTONE_AGE};
 use super::units::{show_period, show_size};
 use crate::base::record::INLINE_BYTES_MAX;
 use std::collections::BTreeSet;
@@ -85,6 +85,13 @@ pub fn remarks(config: &Config) -> Vec<String> {
             peers.len()
         ));
     }
+    if config.cluster.tombstone_age < TOMBSTONE_AGE {
+        remarks.push(format!(
+            "cluster.tombstone_age {} is for tests: set {} or more",
+            show_period(config.cluster.tombstone_age),
+            show_period(TOMBSTONE_AGE)
+        ));
+    }
     let far = |host: &str| host != "localhost" && !host.starts_with("127.") && host != "[::1]";
     if reaches_only_this_machine(&config.peer.listen) && config.others().any(|peer| far(peer.url.host())) {
         remarks.push(format!(
@@ -111,7 +118,7 @@ fn refuse(loaded: &Loaded, keys: &[&str], why: String) -> ConfigError {
 }
 
 fn ranges(loaded: &Loaded) -> Result<(), ConfigError> {
-    let Config { node, http, peer, cluster: _, store, scrub, memory } = &loaded.config;
+    let Config { node, http, peer, cluster, store, scrub, memory } = &loaded.config;
     let count = |n: usize| Amount::Count(u64::try_from(n).unwrap_or(u64::MAX));
     let bytes = Amount::Bytes;
     let millis = |d: Duration| Amount::Millis(u64::try_from(d.as_millis()).unwrap_or(u64::MAX));
@@ -133,6 +140,7 @@ fn ranges(loaded: &Loaded) -> Result<(), ConfigError> {
         ("peer.compare_every", millis(peer.compare_every), 10, 24 * HOUR),
         ("peer.backoff_base", millis(peer.backoff_base), 1, HOUR),
         ("peer.backoff_cap", millis(peer.backoff_cap), 1, HOUR),
+        ("cluster.tombstone_age", millis(cluster.tombstone_age), SEC, 366 * 24 * HOUR),
         ("store.inline_max", bytes(store.inline_max), KIB, INLINE_BYTES_MAX as u64),
         ("store.log_bytes", bytes(store.log_bytes), 64 * KIB, 4 * GIB),
         ("store.cache_bytes", bytes(store.cache_bytes), 0, TIB),

@@ -13,6 +13,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Tombstones younger than this are kept, unless somebody asks for trouble.
+pub(super) const TOMBSTONE_AGE: Duration = Duration::from_secs(24 * 3600);
+
 /// Everything that can be set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -176,6 +179,9 @@ pub struct ClusterConfig {
     /// Longest time for a write or a read to be decided by a majority.
     #[serde(with = "period")]
     pub decide_timeout: Duration,
+    /// How old a tombstone must be before it is dropped.
+    #[serde(with = "period")]
+    pub tombstone_age: Duration,
     /// All nodes, this one included or not. See `Config::others`.
     pub peers: Vec<PeerEntry>,
 }
@@ -186,6 +192,7 @@ impl Default for ClusterConfig {
             id: None,
             durability: Durability::Majority,
             decide_timeout: Duration::from_secs(10),
+            tombstone_age: TOMBSTONE_AGE,
             peers: Vec::new(),
         }
     }

@@ -168,6 +168,7 @@ impl HttpError {
                 | StoreError::NoMajority(_)
                 | StoreError::UnknownOutcome
                 | StoreError::Mismatch(_)
+                | StoreError::OtherList
                 | StoreError::Full
                 | StoreError::Poisoned
                 | StoreError::ShuttingDown => false,
@@ -258,6 +259,13 @@ fn store_answer(error: &StoreError) -> Answer {
             "IncompleteBody",
             "the body is not what its headers announce",
             "el cuerpo no es el que anuncian sus cabeceras",
+        ),
+        // Between nodes only.
+        StoreError::OtherList => (
+            S::SERVICE_UNAVAILABLE,
+            "NoMajority",
+            "the member list is changing; nothing was written, try again",
+            "la lista de nodos está cambiando; no se escribió nada, inténtelo de nuevo",
         ),
         StoreError::Full => (
             S::INSUFFICIENT_STORAGE,

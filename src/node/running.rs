@@ -19,6 +19,7 @@ use crate::actors::settler;
 use crate::actors::status::KeyGeneration;
 use crate::actors::store_actor::{StoreActor, abort};
 use crate::actors::threads::Threads;
+use crate::actors::undertaker::{self, BurialTally};
 use crate::base::Budget;
 use crate::config::{Config, Durability};
 use crate::disk::real::LockGuard;
@@ -103,6 +104,7 @@ impl Running {
         };
         let replication = Replication::start(replicate, Arc::clone(&peer_key), recipients, &arbiter.handle());
         let names = config.cluster.peers.iter().map(|peer| peer.name.clone());
+        let burying = Arc::new(BurialTally::default());
         let gate = Arc::new(PeerGate::new(vitals, peer_key, names));
         let fixed = Arc::new(Fixed {
             node: config.node.name.clone(),
@@ -112,6 +114,7 @@ impl Running {
             key_generations: generations(&ring),
             replication: replication.clone(),
             healing,
+            burying: Arc::clone(&burying),
             scrubbing,
             gate: Arc::clone(&gate),
         });
@@ -139,6 +142,8 @@ impl Running {
             let (ballots, doors) = (as_ballots(), replication.doors());
             let coordinator =
                 Coordinator::new(me, ballots, store_actor.clone(), doors, patience, bodies.clone(), streams.clone());
+            let age = config.cluster.tombstone_age;
+            actix_rt::spawn(undertaker::run(coordinator.clone(), Arc::clone(&seats), age, burying));
             actix_rt::spawn(settler::run(coordinator, seats));
         }
         let pause_scrub = scrubber.clone().recipient();

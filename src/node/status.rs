@@ -7,6 +7,7 @@ use crate::actors::replication::Replication;
 use crate::actors::scrubber::ScrubTally;
 use crate::actors::status::{ClusterSnapshot, KeyGeneration, StoreSection, VotingStatus};
 use crate::actors::store_actor::StoreActor;
+use crate::actors::undertaker::BurialTally;
 use crate::base::{ClusterId, Incarnation, NodeName};
 use crate::http::StatusSource;
 use actix::Addr;
@@ -23,6 +24,7 @@ pub(super) struct Fixed {
     pub key_generations: Vec<KeyGeneration>,
     pub replication: Replication,
     pub healing: Arc<HealTally>,
+    pub burying: Arc<BurialTally>,
     pub scrubbing: Arc<ScrubTally>,
     pub gate: Arc<PeerGate>,
 }
@@ -51,6 +53,7 @@ impl StatusSource for NodeStatus {
                 key_generations: fixed.key_generations.clone(),
                 store: StoreSection { scrub: fixed.scrubbing.read(store.records + store.overlay_records), store },
                 healing: fixed.healing.read(),
+                burials: fixed.burying.read(),
                 peers,
                 gate: fixed.gate.status(),
             };

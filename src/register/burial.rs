@@ -9,9 +9,6 @@ use super::slot::{Slot, Value};
 use crate::base::{Ballot, Epoch, Incarnation};
 use std::sync::Arc;
 
-/// Tombstones younger than this are kept: 24 hours, in milliseconds.
-pub const TOMBSTONE_AGE_MS_MIN: u64 = 24 * 60 * 60 * 1000;
-
 /// One tombstone on its way out, or one of a batch that shares its epoch.
 #[derive(Debug)]
 pub struct Burial {
@@ -47,9 +44,10 @@ impl Burial {
         }
     }
 
-    /// Whether the members may drop it, when it was written this long ago: `Acceptor::drop_tombstone`.
-    pub fn may_drop(&self, age_ms: u64) -> bool {
-        self.may_begin() && self.entered == self.members.all() && age_ms > TOMBSTONE_AGE_MS_MIN
+    /// Whether the members may drop it: `Acceptor::drop_tombstone`. That it is old enough is for whoever picks it: no
+    /// clock makes this safe or unsafe.
+    pub fn may_drop(&self) -> bool {
+        self.may_begin() && self.entered == self.members.all()
     }
 }
 
@@ -84,11 +82,11 @@ mod tests {
         burial.held(nodes[1], Epoch(2), &Slot { accepted: Ballot::ZERO, ..slot(true, true) });
         assert!(!burial.may_begin());
         burial.held(nodes[1], Epoch(1), &slot(true, true));
-        assert!(burial.may_begin() && !burial.may_drop(u64::MAX));
+        assert!(burial.may_begin() && !burial.may_drop());
         burial.entered(nodes[0], Epoch(3));
         burial.entered(nodes[1], Epoch(2));
-        assert!(!burial.may_drop(u64::MAX));
+        assert!(!burial.may_drop());
         burial.entered(nodes[1], Epoch(4));
-        assert!(burial.may_drop(u64::MAX) && !burial.may_drop(TOMBSTONE_AGE_MS_MIN));
+        assert!(burial.may_drop());
     }
 }

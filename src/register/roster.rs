@@ -3,10 +3,13 @@
 //! Invariants
 //! - One epoch has one roster: two nodes that hold different ones exchange no votes.
 //! - A roster that was read names somebody, nobody twice, and no more than `VOTERS_MAX`.
+//! - It says of every place since which epoch that node has had it without a break: whoever was away may learn so
+//!   that it lost its place meanwhile and was given it anew.
 
 use super::members::{Members, VOTERS_MAX};
 use crate::base::codec::{CodecError, Reader, Writer};
 use crate::base::{Epoch, Incarnation, NodeName};
+use std::collections::BTreeMap;
 
 /// A place in a member list.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -37,16 +40,46 @@ pub struct Roster {
     pub seats: Vec<Seat>,
     /// The list that gives way to `seats` while the members change; empty otherwise.
     pub before: Vec<Seat>,
+    /// Since which epoch nodes have their places, where that was not the first one.
+    #[serde(skip)]
+    pub given: BTreeMap<Incarnation, Epoch>,
 }
 
 impl Roster {
     /// Most bytes of it.
-    pub const BYTES_MAX: usize = 18 + VOTERS_MAX * (NodeName::BYTES_MAX + 4 + 8);
+    pub const BYTES_MAX: usize = 19 + VOTERS_MAX * (NodeName::BYTES_MAX + 4 + 8 + 16);
 
     /// The first list of a cluster.
     pub fn founding(made_ms: u64, mut seats: Vec<Seat>) -> Self {
         seats.sort_by(|a, b| a.name.cmp(&b.name));
-        Roster { epoch: Epoch(1), made_ms, seats, before: Vec::new() }
+        Roster { epoch: Epoch(1), made_ms, seats, before: Vec::new(), given: BTreeMap::new() }
+    }
+
+    /// The list that follows this one on the way to `seats`: the epoch of both lists; the end of one that was begun,
+    /// whatever `seats` says; or an epoch of the same list.
+    pub fn next(&self, made_ms: u64, seats: &[Seat]) -> Roster {
+        let epoch = Epoch(self.epoch.0.saturating_add(1));
+        let mut next = Roster { epoch, made_ms, ..self.clone() };
+        if !self.before.is_empty() {
+            next.before.clear();
+        } else if !self.same_seats(seats) {
+            next.before = std::mem::replace(&mut next.seats, seats.to_vec());
+            let newcomers = seats.iter().map(|seat| seat.incarnation).filter(|node| !self.seats_node(*node));
+            next.given.extend(newcomers.map(|node| (node, epoch)));
+        }
+        let given = std::mem::take(&mut next.given);
+        next.given = given.into_iter().filter(|(node, _)| next.seats_node(*node)).collect();
+        next
+    }
+
+    /// Whether these are its seats, in whichever order.
+    pub fn same_seats(&self, seats: &[Seat]) -> bool {
+        self.seats.len() == seats.len() && self.seats.iter().all(|seat| seats.contains(seat))
+    }
+
+    /// Since which epoch a node has had its place; none when it has none.
+    pub fn since(&self, node: Incarnation) -> Option<Epoch> {
+        self.seats_node(node).then(|| self.given.get(&node).copied().unwrap_or(Epoch(1)))
     }
 
     /// The majorities of it; `None` of a list that could not be one.
@@ -94,6 +127,10 @@ impl Roster {
                 w.text(seat.name.as_str()).u64(seat.incarnation.0);
             }
         }
+        w.u8(u8::try_from(self.given.len()).unwrap_or(u8::MAX));
+        for (node, since) in &self.given {
+            w.u64(node.0).u64(since.0);
+        }
     }
 
     /// Reads what `write` appended.
@@ -101,7 +138,16 @@ impl Roster {
         let (epoch, made_ms) = (Epoch(r.u64()?), r.u64()?);
         let seats = read_seats(r)?;
         let before = read_seats(r)?;
-        let roster = Roster { epoch, made_ms, seats, before };
+        let mut roster = Roster { epoch, made_ms, seats, before, given: BTreeMap::new() };
+        let count = usize::from(r.u8()?);
+        for _ in 0..count {
+            let (node, since) = (Incarnation(r.u64()?), Epoch(r.u64()?));
+            // In order and of somebody in the list: the same list has the same bytes everywhere.
+            if !roster.seats_node(node) || roster.given.last_key_value().is_some_and(|(last, _)| *last >= node) {
+                return Err(CodecError::Value("member list"));
+            }
+            roster.given.insert(node, since);
+        }
         match roster.members() {
             Some(_) => Ok(roster),
             None => Err(CodecError::Value("member list")),
@@ -134,7 +180,7 @@ mod tests {
     fn round_trip_and_refusals() {
         let founding = Roster::founding(7, vec![seat(3), seat(1), seat(2)]);
         assert_eq!(founding.name_of(Incarnation(1)).map(NodeName::as_str), Some("n1"));
-        let joint = Roster { before: vec![seat(4)], epoch: Epoch(2), ..founding.clone() };
+        let joint = founding.next(8, &[seat(1), seat(4)]);
         for roster in [founding, joint] {
             let mut w = Writer::default();
             roster.write(&mut w);
@@ -146,8 +192,35 @@ mod tests {
         }
         for bad in [vec![], vec![seat(1), seat(1)], (0..=VOTERS_MAX as u64).map(seat).collect()] {
             let mut w = Writer::default();
-            Roster { epoch: Epoch(1), made_ms: 0, seats: bad, before: vec![] }.write(&mut w);
+            Roster { seats: bad, ..Roster::founding(0, vec![]) }.write(&mut w);
             assert!(Roster::read(&mut Reader(&w.0)).is_err());
         }
+        for bad in [vec![9], vec![2, 1], vec![1, 1]] {
+            let mut w = Writer::default();
+            Roster::founding(7, vec![seat(1), seat(2)]).write(&mut w);
+            w.0.pop();
+            w.u8(u8::try_from(bad.len()).unwrap());
+            for node in bad {
+                w.u64(node).u64(3);
+            }
+            assert!(Roster::read(&mut Reader(&w.0)).is_err());
+        }
+    }
+
+    #[test]
+    fn a_list_knows_since_when_each_has_its_place() {
+        let first = Roster::founding(7, vec![seat(1), seat(2), seat(3)]);
+        let two = [seat(1), seat(2)];
+        let without = first.next(8, &two).next(9, &two);
+        assert_eq!((without.epoch, without.before.len()), (Epoch(3), 0));
+        assert_eq!((without.since(Incarnation(2)), without.since(Incarnation(3))), (Some(Epoch(1)), None));
+        let again = without.next(10, &first.seats);
+        assert_eq!((again.since(Incarnation(3)), again.since(Incarnation(1))), (Some(Epoch(4)), Some(Epoch(1))));
+        let same = again.next(11, &[]).next(12, &first.seats);
+        assert_eq!((same.epoch, same.seats.len(), same.before.len()), (Epoch(6), 3, 0));
+        assert_eq!(same.since(Incarnation(3)), Some(Epoch(4)));
+        let leaving = same.next(13, &two);
+        assert_eq!(leaving.since(Incarnation(3)), Some(Epoch(4)), "it votes for as long as both lists do");
+        assert!(leaving.next(14, &two).given.is_empty());
     }
 }

@@ -10,13 +10,15 @@ use super::core::Core;
 use super::download::etag;
 use super::entry::{Held, NodeRecord, Op, encode_frame};
 use super::error::StoreError;
+use super::tree::Counted;
 use super::votes::{Reply, Seating, Vote, VotesTo, acceptor_of};
 use crate::base::names::RegisterName;
 use crate::base::record::ObjectRecord;
 use crate::base::{
-    Ballot, BodyId, BucketName, Condition, Incarnation, Lineage, ObjectName, Record, RegisterKey, Stamp, State, WriteId,
+    Ballot, BodyId, BucketName, Condition, Epoch, Incarnation, Lineage, ObjectName, Record, RegisterKey, Stamp, State,
+    WriteId,
 };
-use crate::register::Acceptor;
+use crate::register::{Acceptor, ListMark};
 use crate::seal::random;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::cell::RefCell;
@@ -75,6 +77,15 @@ pub enum Intent {
         records: Vec<(RegisterKey, Record)>,
         /// Who sent them.
         from: Incarnation,
+        /// Its epoch before it read them.
+        epoch: Epoch,
+    },
+    /// Tombstones go, where they are what these registers hold.
+    Bury {
+        /// The member list under which that was found to be safe.
+        list: ListMark,
+        /// Registers with the ballots of their tombstones.
+        graves: Vec<(RegisterKey, Ballot)>,
     },
     /// A peer's copy of a record, in place of the same one that is damaged here.
     Restore {
@@ -140,14 +151,17 @@ enum Pending {
 /// A batch while it is being decided.
 #[derive(Default)]
 pub(super) struct Batch {
-    ops: Vec<Op>,
-    latest: HashMap<RegisterKey, Arc<Held>>,
+    pub(super) ops: Vec<Op>,
+    /// What was decided lately; `None`: the register holds nothing any more.
+    pub(super) latest: HashMap<RegisterKey, Option<Arc<Held>>>,
+    /// Whether nothing counts that was there before the batch and is not in `latest`.
+    pub(super) cleared: bool,
     replies: Vec<Pending>,
     /// What the node keeps for its votes, if it changed.
     pub(super) node: Option<NodeRecord>,
     dead: Vec<(RegisterKey, BodyId)>,
     /// What each operation replaces, for the tree.
-    moved: Vec<(RegisterKey, Option<Ballot>, Ballot)>,
+    pub(super) moved: Vec<(RegisterKey, Option<Counted>, Option<Counted>)>,
     pub(super) bytes: usize,
     seq: u64,
 }
@@ -264,6 +278,9 @@ impl Committer {
         {
             let mut tree = self.core.tree();
             self.core.apply(batch.ops, self.core.log.end());
+            if batch.cleared {
+                tree.clear();
+            }
             batch.moved.iter().for_each(|(key, from, to)| tree.moved(key, *from, *to));
         }
         if batch.seq > *self.core.head.borrow() {
@@ -330,10 +347,15 @@ impl Committer {
                 let old = self.current(batch, &key)?;
                 Ok(self.delete_state(batch, key, old))
             }
-            Intent::Learn { records, from } => {
+            Intent::Learn { records, from, epoch } => {
+                self.check_teacher(batch, from, epoch)?;
                 for (key, record) in records {
                     self.learn(batch, key, record, from)?;
                 }
+                Ok(self.no_outcome())
+            }
+            Intent::Bury { list, graves } => {
+                self.bury(batch, list, graves)?;
                 Ok(self.no_outcome())
             }
             Intent::Restore { key, record, from } => {
@@ -391,14 +413,16 @@ impl Committer {
 
     pub(super) fn current(&self, batch: &Batch, key: &RegisterKey) -> Result<Option<Arc<Held>>, StoreError> {
         match batch.latest.get(key) {
-            Some(held) => Ok(Some(Arc::clone(held))),
+            Some(held) => Ok(held.clone()),
+            None if batch.cleared => Ok(None),
             None => self.core.lookup(key),
         }
     }
 
     fn bucket_exists(&self, batch: &Batch, bucket: &BucketName) -> bool {
         match batch.latest.get(&RegisterKey::bucket(bucket)) {
-            Some(held) => held.record.state == State::Bucket,
+            Some(held) => held.as_ref().is_some_and(|held| held.record.state == State::Bucket),
+            None if batch.cleared => false,
             None => self.core.buckets().contains_key(bucket),
         }
     }
@@ -406,8 +430,12 @@ impl Committer {
     fn bucket_is_empty(&self, batch: &Batch, bucket: &BucketName) -> Result<bool, StoreError> {
         let (first, end) = (RegisterKey::object_prefix(bucket, ""), RegisterKey::objects_end(bucket));
         let mut from = Bound::Included(first.clone());
-        if batch.latest.iter().any(|(k, h)| *k >= first && *k < end && h.record.object().is_some()) {
+        let is_object = |held: &Option<Arc<Held>>| held.as_ref().is_some_and(|held| held.record.object().is_some());
+        if batch.latest.iter().any(|(k, h)| *k >= first && *k < end && is_object(h)) {
             return Ok(false);
+        }
+        if batch.cleared {
+            return Ok(true);
         }
         loop {
             let page = self.core.scan(from.as_ref(), &end, 256)?;
@@ -460,12 +488,13 @@ impl Batch {
         let existed = old.as_ref().is_some_and(|h| h.record.is_present());
         let outcome = Outcome { ballot: record.ballot, existed };
         let blob = record.blob();
-        self.moved.push((key.clone(), old.as_ref().map(|h| h.record.ballot), record.ballot));
+        let was = old.as_deref().map(Counted::of);
         let dead = old.and_then(|h| h.record.blob()).filter(|id| blob != Some(*id));
         self.dead.extend(dead.map(|id| (key.clone(), id)));
         let held = Arc::new(Held::new(record, chosen, self.seq, from));
+        self.moved.push((key.clone(), was, Some(Counted::of(&held))));
         self.bytes += usize::try_from(held.weight()).unwrap_or(usize::MAX / 2);
-        self.latest.insert(key.clone(), Arc::clone(&held));
+        self.latest.insert(key.clone(), Some(Arc::clone(&held)));
         self.ops.push(Op::Record { key, held });
         outcome
     }
@@ -477,7 +506,7 @@ impl Batch {
         self.seq += 1;
         let held = Arc::new(old.marked(self.seq));
         self.bytes += key.as_bytes().len() + 64;
-        self.latest.insert(key.clone(), Arc::clone(&held));
+        self.latest.insert(key.clone(), Some(Arc::clone(&held)));
         self.ops.push(Op::Mark { key, ballot: old.record.ballot, seq: self.seq, held: Some(held) });
     }
 }
@@ -486,8 +515,10 @@ impl Core {
     /// Makes durable operations visible.
     pub(super) fn apply(&self, ops: Vec<Op>, log_end: u64) {
         for op in &ops {
-            if let Op::Node(node) = op {
-                self.set_voting(node);
+            match op {
+                Op::Forget { key, .. } => self.forgotten(key),
+                Op::Clear { .. } => self.cleared(),
+                Op::Record { .. } | Op::Mark { .. } | Op::Node(_) | Op::Cursor { .. } => {}
             }
             let (Op::Record { key, held } | Op::Mark { key, held: Some(held), .. }) = op else { continue };
             if held.chosen {
@@ -506,8 +537,15 @@ impl Core {
                 self.buckets_mut().remove(&bucket);
             }
         }
-        let mut overlay = self.overlay_mut();
-        overlay.active.log_end = log_end;
-        ops.into_iter().for_each(|op| overlay.active.apply(op));
+        let voting = ops.iter().rev().find_map(|op| if let Op::Node(node) = op { Some(node.clone()) } else { None });
+        {
+            let mut overlay = self.overlay_mut();
+            overlay.active.log_end = log_end;
+            ops.into_iter().for_each(|op| overlay.active.apply(op));
+        }
+        // Last: whoever sees the new epoch sees what was dropped before it as gone.
+        if let Some(node) = voting {
+            self.set_voting(&node);
+        }
     }
 }

@@ -10,7 +10,7 @@ use super::entry::{Held, NodeRecord, encode_frame};
 use super::error::StoreError;
 use super::index::{Index, Marks};
 use super::log::Log;
-use super::overlay::Overlay;
+use super::overlay::{Here, Overlay};
 use super::pages::PagesProbe;
 use super::status::Counters;
 use super::tree::Tree;
@@ -226,18 +226,21 @@ impl Core {
 
     /// The register's state if it is in memory: no disk is touched. `None` says nothing.
     pub fn lookup_cached(&self, key: &RegisterKey) -> Option<Arc<Held>> {
-        if let Some(held) = self.overlay().get(key) {
-            return Some(Arc::clone(held));
+        match self.overlay().get(key) {
+            Here::Held(held) => Some(Arc::clone(held)),
+            Here::Nothing => None,
+            Here::Unknown => self.cache.get(key),
         }
-        self.cache.get(key)
     }
 
     /// The register's state, tombstones included.
     pub fn lookup(&self, key: &RegisterKey) -> Result<Option<Arc<Held>>, StoreError> {
         let retired = {
             let overlay = self.overlay();
-            if let Some(held) = overlay.get(key) {
-                return Ok(Some(Arc::clone(held)));
+            match overlay.get(key) {
+                Here::Held(held) => return Ok(Some(Arc::clone(held))),
+                Here::Nothing => return Ok(None),
+                Here::Unknown => {}
             }
             if let Some(held) = self.cache.get(key) {
                 return Ok(Some(held));
@@ -246,7 +249,7 @@ impl Core {
         };
         let Some(held) = self.index.get(key)?.map(Arc::new) else { return Ok(None) };
         let overlay = self.overlay();
-        if overlay.retired == retired && overlay.get(key).is_none() {
+        if overlay.retired == retired && matches!(overlay.get(key), Here::Unknown) {
             self.cache.insert(key.clone(), Arc::clone(&held));
         }
         Ok(Some(held))
@@ -310,6 +313,10 @@ impl Core {
             let mut overlay = self.overlay_mut();
             overlay.frozen = None;
             overlay.retired += 1;
+            if layer.cleared {
+                self.cache.clear();
+            }
+            layer.forgotten.iter().for_each(|key| drop(self.cache.remove(key)));
             for (key, held) in &layer.records {
                 // What readers had before is stale; what is hot stays hot.
                 if self.cache.remove(key).is_some() {

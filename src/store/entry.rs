@@ -10,7 +10,7 @@ use crate::seal::body::BodyOpener;
 use std::sync::{Arc, OnceLock};
 
 /// Least bytes of an encoded operation, to check a count before memory is taken.
-const OP_BYTES_MIN: usize = 17;
+const OP_BYTES_MIN: usize = 9;
 
 /// One operation of a frame.
 #[derive(Clone, Debug)]
@@ -35,6 +35,18 @@ pub enum Op {
     },
     /// What the node keeps for its votes.
     Node(NodeRecord),
+    /// A register holds nothing any more, as if it had never been written: its tombstone was dropped.
+    Forget {
+        /// Which register.
+        key: RegisterKey,
+        /// The ballot of what it held.
+        ballot: Ballot,
+    },
+    /// No register holds anything any more: the node was given its place anew.
+    Clear {
+        /// In which epoch.
+        epoch: Epoch,
+    },
     /// A peer has acknowledged the feed up to here.
     Cursor {
         /// Which life of the peer.
@@ -166,6 +178,8 @@ pub fn encode_frame(index_sequence: u64, ops: &[Op]) -> Vec<u8> {
                 w.u8(3).bytes(key.as_bytes()).u64(ballot.stamp.0).u64(ballot.node.0).u64(*seq)
             }
             Op::Node(node) => w.u8(4).bytes(&node.encode()),
+            Op::Forget { key, ballot } => w.u8(5).bytes(key.as_bytes()).u64(ballot.stamp.0).u64(ballot.node.0),
+            Op::Clear { epoch } => w.u8(6).u64(epoch.0),
         };
     }
     w.0
@@ -202,6 +216,11 @@ pub fn decode_frame(payload: &[u8]) -> Result<Vec<Op>, CodecError> {
                 Op::Mark { key, ballot, seq: r.u64()?, held: None }
             }
             4 => Op::Node(NodeRecord::decode(r.bytes(NodeRecord::BYTES_MAX, "node state")?)?),
+            5 => {
+                let key = read_key(&mut r)?;
+                Op::Forget { key, ballot: Ballot { stamp: Stamp(r.u64()?), node: Incarnation(r.u64()?) } }
+            }
+            6 => Op::Clear { epoch: Epoch(r.u64()?) },
             _ => return Err(CodecError::Value("operation")),
         });
     }

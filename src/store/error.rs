@@ -38,6 +38,9 @@ pub enum StoreError {
     /// Bytes from a client or a peer are not what their header announced.
     #[error("{0}")]
     Mismatch(&'static str),
+    /// A peer has another member list than this node, or no place in it.
+    #[error("the two nodes have different member lists")]
+    OtherList,
     /// Writes stop before the disk is full, so that reads, deletes and repair go on.
     #[error("disk is full down to the reserve")]
     Full,
@@ -101,7 +104,7 @@ impl StoreError {
     pub fn class(&self) -> Class {
         match self {
             StoreError::NoSuchKey | StoreError::NoSuchBucket => Class::Missing,
-            StoreError::BucketNotEmpty | StoreError::Precondition => Class::Conflict,
+            StoreError::BucketNotEmpty | StoreError::Precondition | StoreError::OtherList => Class::Conflict,
             StoreError::Contended | StoreError::NoMajority(_) | StoreError::UnknownOutcome => Class::Busy,
             StoreError::Corrupt { .. } => Class::Corrupt,
             StoreError::Mismatch(_) => Class::Invalid,

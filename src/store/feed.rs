@@ -9,7 +9,7 @@ use super::core::Core;
 use super::error::StoreError;
 use super::store::{Answer, Store};
 use super::types::{Change, Offer, Want};
-use crate::base::{Ballot, Incarnation, Record, RegisterKey, State};
+use crate::base::{Ballot, Epoch, Incarnation, Record, RegisterKey, State};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -106,8 +106,14 @@ impl Core {
 }
 
 impl Store {
-    /// Takes over a peer's records; the answer comes when they are durable.
-    pub fn learn(&self, records: Vec<(RegisterKey, Record)>, from: Incarnation) -> Result<Answer, StoreError> {
+    /// Takes over a peer's records; the answer comes when they are durable. `epoch` is the peer's, taken before it
+    /// read them.
+    pub fn learn(
+        &self,
+        records: Vec<(RegisterKey, Record)>,
+        from: Incarnation,
+        epoch: Epoch,
+    ) -> Result<Answer, StoreError> {
         let bytes: usize = records.iter().map(|(key, r)| key.as_bytes().len() + inline_bytes(r) + 1024).sum();
         if bytes > self.log.payload_max() / 2 {
             return Err(StoreError::Mismatch("a batch of records is too large"));
@@ -122,7 +128,7 @@ impl Store {
                 return Err(StoreError::Mismatch("a record came before its blob"));
             }
         }
-        Ok(self.submit(Intent::Learn { records, from }))
+        Ok(self.submit(Intent::Learn { records, from, epoch }))
     }
 }
 

@@ -26,7 +26,7 @@ const MARK_SEQ: &str = "seq";
 const MARK_STAMP: &str = "stamp";
 const MARK_PAGES: &str = "format";
 const VOTES: &str = "votes";
-const FORMAT: u64 = 2;
+const FORMAT: u64 = 3;
 
 /// How far the index is, read at open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -99,10 +99,23 @@ impl Index {
             // Opening after a crash then needs no walk over the whole file, and damage in the newest
             // commit is reported instead of being taken for a torn one.
             tx.set_quick_repair(true);
+            if layer.cleared {
+                tx.delete_table(RECORDS).map_err(engine)?;
+                tx.delete_table(CHANGES).map_err(engine)?;
+                tx.delete_table(BODIES).map_err(engine)?;
+            }
             {
                 let mut records = tx.open_table(RECORDS).map_err(engine)?;
                 let mut changes = tx.open_table(CHANGES).map_err(engine)?;
                 let mut bodies = tx.open_table(BODIES).map_err(engine)?;
+                for key in &layer.forgotten {
+                    let Some(old) = records.remove(key.as_bytes()).map_err(engine)? else { continue };
+                    let old = Held::decode(old.value()).map_err(corrupt)?;
+                    changes.remove(old.seq).map_err(engine)?;
+                    if let Some(id) = old.record.blob() {
+                        bodies.remove(id.0).map_err(engine)?;
+                    }
+                }
                 let mut cursors = tx.open_table(CURSORS).map_err(engine)?;
                 let mut table = tx.open_table(MARKS).map_err(engine)?;
                 for (key, held) in &layer.records {

@@ -25,10 +25,32 @@ impl Core {
         to: &RegisterKey,
         limit: usize,
     ) -> Result<Vec<(RegisterKey, Arc<Held>)>, StoreError> {
-        if !bounds_hold(from, to) {
-            return Ok(Vec::new());
+        let mut next = Some(from.cloned());
+        while let Some(from) = next.take() {
+            let (found, end) = self.scan_once(from.as_ref(), to, limit)?;
+            if !found.is_empty() {
+                return Ok(found);
+            }
+            // All that was looked at has been forgotten.
+            next = end.map(Bound::Excluded);
         }
-        let mut merged: BTreeMap<RegisterKey, Arc<Held>> = BTreeMap::new();
+        Ok(Vec::new())
+    }
+
+    /// The same, and where it had to stop, if it did; an empty answer may mean that all of it was forgotten.
+    #[allow(clippy::type_complexity)] // what `scan` gives, and an end
+    fn scan_once(
+        &self,
+        from: Bound<&RegisterKey>,
+        to: &RegisterKey,
+        limit: usize,
+    ) -> Result<(Vec<(RegisterKey, Arc<Held>)>, Option<RegisterKey>), StoreError> {
+        if !bounds_hold(from, to) {
+            return Ok((Vec::new(), None));
+        }
+        // `None`: forgotten.
+        let mut merged: BTreeMap<RegisterKey, Option<Arc<Held>>> = BTreeMap::new();
+        let mut cleared = false;
         // Where a source stopped at the limit: beyond the least of these, its keys may be missing.
         let mut complete_to: Vec<RegisterKey> = Vec::new();
         // The overlay first: what moves from it to the index meanwhile is then seen twice, not never.
@@ -37,24 +59,36 @@ impl Core {
             for layer in overlay.layers() {
                 let found = layer.records.range((from, Bound::Excluded(to))).take(limit);
                 for (count, (key, held)) in (1..).zip(found) {
-                    merged.entry(key.clone()).or_insert_with(|| Arc::clone(held));
+                    merged.entry(key.clone()).or_insert_with(|| Some(Arc::clone(held)));
                     if count == limit {
                         complete_to.push(key.clone());
                     }
                 }
+                let forgotten = layer.forgotten.range::<RegisterKey, _>((from, Bound::Excluded(to))).take(limit);
+                for (count, key) in (1..).zip(forgotten) {
+                    merged.entry(key.clone()).or_insert(None);
+                    if count == limit {
+                        complete_to.push(key.clone());
+                    }
+                }
+                cleared = layer.cleared;
+                if cleared {
+                    break;
+                }
             }
         }
-        let indexed = self.index.range(from, to, limit)?;
+        let indexed = if cleared { Vec::new() } else { self.index.range(from, to, limit)? };
         if indexed.len() >= limit {
             complete_to.extend(indexed.last().map(|(key, _)| key.clone()));
         }
         for (key, held) in indexed {
-            merged.entry(key).or_insert_with(|| Arc::new(held));
+            merged.entry(key).or_insert_with(|| Some(Arc::new(held)));
         }
-        if let Some(end) = complete_to.into_iter().min() {
-            merged.retain(|key, _| *key <= end);
+        let end = complete_to.into_iter().min();
+        if let Some(end) = &end {
+            merged.retain(|key, _| key <= end);
         }
-        Ok(merged.into_iter().collect())
+        Ok((merged.into_iter().filter_map(|(key, held)| Some((key, held?))).collect(), end))
     }
 
     /// One page of a bucket.

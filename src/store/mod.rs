@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `open` `identity` | make and open a data directory |
 //! | `log` `entry` `commit` | group commit: decide, one frame, one fsync |
-//! | `votes` | the replica's side of the register |
+//! | `votes` `graves` | the replica's side of the register; how tombstones go |
 //! | `overlay` `index` `pages` `core` | lookups, and the index's checkpoints |
 //! | `blobs` `upload` `download` | bodies that do not fit a record, in and out |
 //! | `feed` `incoming` `outgoing` | what peers are told and take |
@@ -21,6 +21,7 @@ pub mod download;
 pub mod entry;
 pub mod error;
 pub mod feed;
+pub mod graves;
 pub mod identity;
 pub mod incoming;
 pub mod index;

@@ -8,12 +8,12 @@
 
 use super::blobs::Blobs;
 use super::core::{Core, Options, Parts};
-use super::entry::{NodeRecord, Op, decode_frame, frame_sequence};
+use super::entry::{Held, NodeRecord, Op, decode_frame, frame_sequence};
 use super::error::StoreError;
 use super::identity::{self, Identity};
 use super::index::Index;
 use super::log::Log;
-use super::overlay::Overlay;
+use super::overlay::{Here, Overlay};
 use super::pages;
 use super::store::{Clockwork, Store};
 use crate::base::{Ballot, BucketName, ClusterId, RegisterKey, StampClock};
@@ -144,6 +144,7 @@ fn open_made(
         for op in ops {
             let op = match op {
                 Op::Mark { key, ballot, seq, .. } => marked(&overlay, &index, key, ballot, seq)?,
+                Op::Forget { key, ballot } if !holds(&overlay, &index, &key, ballot)? => continue,
                 op => op,
             };
             if let Op::Record { held, .. } | Op::Mark { held: Some(held), .. } = &op {
@@ -178,12 +179,23 @@ fn open_made(
     Ok(core)
 }
 
+/// What a register holds as far as the log was replayed.
+fn present(overlay: &Overlay, index: &Index, key: &RegisterKey) -> Result<Option<Arc<Held>>, StoreError> {
+    match overlay.get(key) {
+        Here::Held(held) => Ok(Some(Arc::clone(held))),
+        Here::Nothing => Ok(None),
+        Here::Unknown => Ok(index.get(key)?.map(Arc::new)),
+    }
+}
+
+/// Whether that is what is to be forgotten: the index may be ahead of the log's oldest frames.
+fn holds(overlay: &Overlay, index: &Index, key: &RegisterKey, ballot: Ballot) -> Result<bool, StoreError> {
+    Ok(present(overlay, index, key)?.is_some_and(|held| held.record.ballot == ballot))
+}
+
 /// A mark of the log with the record that it marks.
 fn marked(overlay: &Overlay, index: &Index, key: RegisterKey, ballot: Ballot, seq: u64) -> Result<Op, StoreError> {
-    let held = match overlay.get(&key) {
-        Some(held) => Some(Arc::clone(held)),
-        None => index.get(&key)?.map(Arc::new),
-    };
+    let held = present(overlay, index, &key)?;
     // The index may be ahead of the log's oldest frames: then the key holds something newer already.
     let held = held.filter(|held| held.record.ballot == ballot && held.seq <= seq);
     Ok(Op::Mark { key, ballot, seq, held: held.map(|held| Arc::new(held.marked(seq))) })

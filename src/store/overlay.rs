@@ -3,10 +3,11 @@
 //! Invariants
 //! - A read that finds a key here needs nothing else: the overlay is always newer than the index.
 //! - `frozen` is dropped only after the index has it durably.
+//! - What was forgotten hides what older layers and the index hold of it, until the index has forgotten it too.
 
 use super::entry::{Held, NodeRecord, Op};
 use crate::base::{BodyId, Incarnation, RegisterKey};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 /// One generation of not yet indexed commits.
@@ -14,6 +15,10 @@ use std::sync::Arc;
 pub struct Layer {
     /// The latest state of each register.
     pub records: BTreeMap<RegisterKey, Arc<Held>>,
+    /// Registers that hold nothing any more, whatever lies below this layer.
+    pub forgotten: BTreeSet<RegisterKey>,
+    /// Whether nothing that lies below this layer counts.
+    pub cleared: bool,
     /// The change feed's view of the same.
     pub by_seq: BTreeMap<u64, RegisterKey>,
     /// Blobs that the records refer to.
@@ -41,14 +46,24 @@ impl Layer {
                 }
                 self.weight += held.weight() + key.as_bytes().len() as u64;
                 self.by_seq.insert(held.seq, key.clone());
+                self.forgotten.remove(&key);
                 if let Some(old) = self.records.insert(key, Arc::clone(&held)) {
-                    self.by_seq.remove(&old.seq);
-                    self.weight = self.weight.saturating_sub(old.weight());
-                    let old_blob = old.record.blob();
-                    if let Some(id) = old_blob.filter(|_| old_blob != held.record.blob()) {
-                        self.blobs.remove(&id);
-                    }
+                    self.replaced(&old, held.record.blob());
                 }
+            }
+            Op::Forget { key, .. } => {
+                if let Some(old) = self.records.remove(&key) {
+                    self.replaced(&old, None);
+                }
+                self.weight += key.as_bytes().len() as u64 + 64;
+                self.forgotten.insert(key);
+            }
+            Op::Clear { .. } => {
+                self.records.clear();
+                self.forgotten.clear();
+                self.by_seq.clear();
+                self.blobs.clear();
+                (self.cleared, self.weight) = (true, 0);
             }
             Op::Cursor { peer, seq } => {
                 let kept = self.cursors.entry(peer).or_default();
@@ -57,10 +72,39 @@ impl Layer {
         }
     }
 
+    /// A state of a register in this layer has gone; what follows it refers to this blob.
+    fn replaced(&mut self, old: &Held, blob: Option<BodyId>) {
+        self.by_seq.remove(&old.seq);
+        self.weight = self.weight.saturating_sub(old.weight());
+        if let Some(id) = old.record.blob().filter(|id| blob != Some(*id)) {
+            self.blobs.remove(&id);
+        }
+    }
+
+    fn get(&self, key: &RegisterKey) -> Here<'_> {
+        match self.records.get(key) {
+            Some(held) => Here::Held(held),
+            None if self.cleared || self.forgotten.contains(key) => Here::Nothing,
+            None => Here::Unknown,
+        }
+    }
+
     /// Whether there is nothing to bring to the index.
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.cursors.is_empty() && self.node.is_none()
+        let unchanged = self.records.is_empty() && self.forgotten.is_empty() && !self.cleared;
+        unchanged && self.cursors.is_empty() && self.node.is_none()
     }
+}
+
+/// What the overlay knows of a register.
+#[derive(Clone, Copy, Debug)]
+pub enum Here<'a> {
+    /// Its latest state.
+    Held(&'a Arc<Held>),
+    /// That it holds nothing any more, whatever the index says.
+    Nothing,
+    /// Nothing: the index has its latest state, if it has one.
+    Unknown,
 }
 
 /// The layer that grows and the one that is being brought to the index.
@@ -75,9 +119,12 @@ pub struct Overlay {
 }
 
 impl Overlay {
-    /// The latest state of a register, if it is here.
-    pub fn get(&self, key: &RegisterKey) -> Option<&Arc<Held>> {
-        self.active.records.get(key).or_else(|| self.frozen.as_ref()?.records.get(key))
+    /// What is known here of a register.
+    pub fn get(&self, key: &RegisterKey) -> Here<'_> {
+        match (self.active.get(key), &self.frozen) {
+            (Here::Unknown, Some(frozen)) => frozen.get(key),
+            (here, _) => here,
+        }
     }
 
     /// Whether a record here refers to the blob. A frozen record that was superseded counts too.
@@ -126,6 +173,27 @@ mod tests {
         overlay.frozen = Some(Arc::new(std::mem::take(&mut overlay.active)));
         overlay.active.apply(op("aaa", 5));
         let key = RegisterKey::bucket(&BucketName::parse("aaa").unwrap());
-        assert_eq!(overlay.get(&key).map(|h| h.seq), Some(5));
+        assert!(matches!(overlay.get(&key), Here::Held(held) if held.seq == 5));
+    }
+
+    #[test]
+    fn what_was_forgotten_hides_what_lies_below_until_it_is_written_again() {
+        let name = |name: &str| RegisterKey::bucket(&BucketName::parse(name).unwrap());
+        let mut overlay = Overlay::default();
+        overlay.active.apply(op("aaa", 1));
+        overlay.active.apply(op("bbb", 2));
+        overlay.frozen = Some(Arc::new(std::mem::take(&mut overlay.active)));
+        let ballot = Ballot { stamp: Stamp(1), node: Incarnation(1) };
+        overlay.active.apply(Op::Forget { key: name("aaa"), ballot });
+        assert!(matches!(overlay.get(&name("aaa")), Here::Nothing) && !overlay.active.is_empty());
+        assert!(matches!(overlay.get(&name("ccc")), Here::Unknown));
+        overlay.active.apply(op("aaa", 3));
+        assert!(matches!(overlay.get(&name("aaa")), Here::Held(held) if held.seq == 3));
+        overlay.active.apply(Op::Forget { key: name("aaa"), ballot });
+        assert!(overlay.active.by_seq.is_empty() && matches!(overlay.get(&name("aaa")), Here::Nothing));
+        overlay.active.apply(Op::Clear { epoch: crate::base::Epoch(4) });
+        overlay.active.apply(op("ccc", 4));
+        assert!(matches!(overlay.get(&name("bbb")), Here::Nothing));
+        assert!(matches!(overlay.get(&name("ccc")), Here::Held(held) if held.seq == 4));
     }
 }

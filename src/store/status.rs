@@ -15,6 +15,7 @@ pub struct Counters {
     pub(super) damaged_reads: AtomicU64,
     pub(super) uploads_open: AtomicU64,
     pub(super) swept: AtomicU64,
+    pub(super) buried: AtomicU64,
 }
 
 /// The state of the store, for status, metrics and readiness.
@@ -54,6 +55,10 @@ pub struct StoreStatus {
     pub quarantined: u64,
     /// Records that are not known to be chosen.
     pub tentative: u64,
+    /// Registers that hold a tombstone; 0 until all are counted.
+    pub tombstones: u64,
+    /// Tombstones dropped.
+    pub buried: u64,
     /// Whether all registers are counted in the sums that peers compare; false for some time after a start.
     pub compared: bool,
     /// Room on the disk, as last read.
@@ -76,7 +81,7 @@ impl Core {
     pub fn status(&self) -> StoreStatus {
         // One lock after the other: the committer takes the second while it holds the first.
         let tentative = self.tentative_count();
-        let compared = self.tree().root().is_some();
+        let tombstones = self.tree().tombstones();
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let overlay_records = self.overlay().layers().map(|layer| layer.records.len() as u64).sum();
         StoreStatus {
@@ -97,7 +102,9 @@ impl Core {
             swept: load(&self.counters.swept),
             quarantined: self.blobs.quarantined().map_or(0, |n| n as u64),
             tentative,
-            compared,
+            tombstones: tombstones.unwrap_or(0),
+            buried: load(&self.counters.buried),
+            compared: tombstones.is_some(),
             disk: self.space(),
             reserve_bytes: self.options.reserve_bytes,
             full: self.is_low(),

@@ -8,9 +8,10 @@
 //! - A register counts once: behind the walk's place a commit changes it, before that the walk will find it.
 
 use super::core::Core;
+use super::entry::Held;
 use super::error::StoreError;
 use super::types::Change;
-use crate::base::{Ballot, RegisterKey, Sum};
+use crate::base::{Ballot, RegisterKey, State, Sum};
 use crate::seal::MarkKey;
 use std::ops::Bound;
 use std::sync::atomic::Ordering;
@@ -32,19 +33,36 @@ enum Built {
     All,
 }
 
+/// What the tree counts of a register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// Its ballot.
+    pub ballot: Ballot,
+    /// Whether it holds a tombstone.
+    pub tombstone: bool,
+}
+
+impl Counted {
+    /// Of what a register holds.
+    pub fn of(held: &Held) -> Self {
+        Counted { ballot: held.record.ballot, tombstone: held.record.state == State::Deleted }
+    }
+}
+
 /// The sums of one node.
 #[derive(Debug)]
 pub struct Tree {
     key: MarkKey,
     leaves: Vec<Sum>,
     root: Sum,
+    tombstones: u64,
     built: Built,
 }
 
 impl Tree {
     /// An empty tree that a walk has yet to fill.
     pub fn new(key: MarkKey) -> Self {
-        Tree { key, leaves: vec![Sum::default(); LEAVES], root: Sum::default(), built: Built::Nothing }
+        Tree { key, leaves: vec![Sum::default(); LEAVES], root: Sum::default(), tombstones: 0, built: Built::Nothing }
     }
 
     /// The leaf of a register.
@@ -61,8 +79,13 @@ impl Tree {
         }
     }
 
-    /// A commit has brought a register from one ballot to another.
-    pub fn moved(&mut self, key: &RegisterKey, from: Option<Ballot>, to: Ballot) {
+    fn add(&mut self, key: &RegisterKey, counted: Counted) {
+        self.flip(key, counted.ballot);
+        self.tombstones += u64::from(counted.tombstone);
+    }
+
+    /// A commit has brought a register from one state to another; none: it holds nothing.
+    pub fn moved(&mut self, key: &RegisterKey, from: Option<Counted>, to: Option<Counted>) {
         let counted = match &self.built {
             Built::Nothing => false,
             Built::To(last) => key <= last,
@@ -70,15 +93,29 @@ impl Tree {
         };
         if counted {
             if let Some(from) = from {
-                self.flip(key, from);
+                self.flip(key, from.ballot);
+                self.tombstones = self.tombstones.saturating_sub(u64::from(from.tombstone));
             }
-            self.flip(key, to);
+            if let Some(to) = to {
+                self.add(key, to);
+            }
         }
     }
 
+    /// No register holds anything any more.
+    pub fn clear(&mut self) {
+        self.leaves.fill(Sum::default());
+        (self.root, self.tombstones) = (Sum::default(), 0);
+    }
+
+    /// How many registers hold a tombstone; `None` before the walk is done.
+    pub fn tombstones(&self) -> Option<u64> {
+        matches!(self.built, Built::All).then_some(self.tombstones)
+    }
+
     /// The walk has found the next registers in order; none of them means that it is done.
-    pub fn found(&mut self, step: &[(RegisterKey, Ballot)]) {
-        step.iter().for_each(|(key, ballot)| self.flip(key, *ballot));
+    pub fn found(&mut self, step: &[(RegisterKey, Counted)]) {
+        step.iter().for_each(|(key, counted)| self.add(key, *counted));
         self.built = step.last().map_or(Built::All, |(last, _)| Built::To(last.clone()));
     }
 
@@ -119,7 +156,7 @@ impl Core {
             };
             let open = step.iter().filter(|(_, held)| !held.chosen).map(|(key, _)| (key.clone(), Instant::now()));
             self.tentative().extend(open);
-            let step: Vec<_> = step.into_iter().map(|(key, held)| (key, held.record.ballot)).collect();
+            let step: Vec<_> = step.into_iter().map(|(key, held)| (key, Counted::of(&held))).collect();
             tree.found(&step);
             let Some((last, _)) = step.last() else { return };
             from = Bound::Excluded(last.clone());
@@ -166,9 +203,14 @@ mod tests {
         Ballot { stamp: Stamp(stamp), node: Incarnation(1) }
     }
 
+    /// Every third state is a tombstone.
+    fn counted(ballot: Ballot) -> Counted {
+        Counted { ballot, tombstone: ballot.stamp.0.is_multiple_of(3) }
+    }
+
     fn of(state: &BTreeMap<RegisterKey, Ballot>) -> Tree {
         let mut tree = empty();
-        let all: Vec<_> = state.iter().map(|(k, b)| (k.clone(), *b)).collect();
+        let all: Vec<_> = state.iter().map(|(k, b)| (k.clone(), counted(*b))).collect();
         all.chunks(7).for_each(|step| tree.found(step));
         tree.found(&[]);
         tree
@@ -188,14 +230,19 @@ mod tests {
         let mut commit = |tree: &mut Tree, state: &mut BTreeMap<RegisterKey, Ballot>| {
             let (key, to) = (key(roll(700)), ballot(stamp));
             stamp += 1;
-            let from = state.insert(key.clone(), to);
-            tree.moved(&key, from, to);
+            // Some are forgotten.
+            let (from, to) = match roll(4) {
+                0 => (state.remove(&key), None),
+                _ => (state.insert(key.clone(), to), Some(to)),
+            };
+            tree.moved(&key, from.map(counted), to.map(counted));
         };
         let mut at = None;
         loop {
             assert_eq!((tree.root(), tree.sums(&[])), (None, vec![]), "nothing is told before the walk is done");
             let from = at.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-            let step: Vec<_> = state.range((from, Bound::Unbounded)).take(20).map(|(k, b)| (k.clone(), *b)).collect();
+            let rest = state.range((from, Bound::Unbounded));
+            let step: Vec<_> = rest.take(20).map(|(k, b)| (k.clone(), counted(*b))).collect();
             tree.found(&step);
             let Some((last, _)) = step.last() else { break };
             at = Some(last.clone());
@@ -204,6 +251,11 @@ mod tests {
         (0..500).for_each(|_| commit(&mut tree, &mut state));
         let again = of(&state);
         assert_eq!((tree.root(), &tree.leaves), (again.root(), &again.leaves));
+        let tombstones = state.values().filter(|ballot| counted(**ballot).tombstone).count() as u64;
+        assert_eq!((tree.tombstones(), again.tombstones()), (Some(tombstones), Some(tombstones)));
+        assert!(tombstones > 10);
+        tree.clear();
+        assert_eq!((tree.root(), tree.tombstones()), (of(&BTreeMap::new()).root(), Some(0)));
     }
 
     #[test]
@@ -230,7 +282,7 @@ mod tests {
     fn a_tombstone_or_another_writer_makes_another_sum() {
         let mut tree = of(&BTreeMap::from([(key(1), ballot(1))]));
         let before = tree.root();
-        tree.moved(&key(1), Some(ballot(1)), Ballot { node: Incarnation(2), ..ballot(1) });
+        tree.moved(&key(1), Some(counted(ballot(1))), Some(counted(Ballot { node: Incarnation(2), ..ballot(1) })));
         assert_ne!(tree.root(), before);
     }
 }

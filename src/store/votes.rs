@@ -152,8 +152,8 @@ impl Committer {
                     return Err(StoreError::Mismatch("a member list of an epoch that has one"));
                 }
                 let was = acceptor.node();
-                if returns(self.core.incarnation, known.as_deref(), &roster) {
-                    self.forget_tentative(batch)?;
+                if begins_anew(self.core.incarnation, ours, &roster) {
+                    self.clear(batch, roster.epoch)?;
                 }
                 let state = NodeState { epoch: roster.epoch, ..was };
                 *acceptor = Acceptor::new(self.core.incarnation, state, Limits::STANDARD);
@@ -181,22 +181,6 @@ impl Committer {
         Ok(())
     }
 
-    /// What was never known to be chosen is nothing: while this node had no place others may have decided
-    /// under lower ballots than these.
-    fn forget_tentative(&self, batch: &mut Batch) -> Result<(), StoreError> {
-        if self.core.tree().root().is_none() {
-            return Err(StoreError::Mismatch("registers are still being counted"));
-        }
-        let open: Vec<RegisterKey> = self.core.tentative().keys().cloned().collect();
-        for key in open {
-            let held = self.current(batch, &key)?;
-            if held.as_ref().is_some_and(|held| !held.chosen) {
-                batch.store(key, held, record_of(&Slot::default()), true, None);
-            }
-        }
-        Ok(())
-    }
-
     /// The bucket that every cluster has from the start: the same record on every founder, so that it is
     /// chosen as soon as the list is.
     fn first_bucket(&self, batch: &mut Batch, roster: &Roster) -> Result<(), StoreError> {
@@ -211,7 +195,7 @@ impl Committer {
         Ok(())
     }
 
-    fn roster(&self, batch: &Batch) -> Option<Arc<Roster>> {
+    pub(super) fn roster(&self, batch: &Batch) -> Option<Arc<Roster>> {
         match &batch.node {
             Some(node) => node.roster.clone(),
             None => self.core.voting().node.roster.clone(),
@@ -219,10 +203,11 @@ impl Committer {
     }
 }
 
-/// Whether a node that knew a list without a place for it gets one. Newcomers and those who return may vote at
-/// once, since a place is only given by way of an epoch of both lists (`register::members`).
-fn returns(me: Incarnation, before: Option<&Roster>, roster: &Roster) -> bool {
-    roster.seats_node(me) && before.is_some_and(|before| !before.seats_node(me))
+/// Whether a node was given its place after the last list that it knows: then it begins with nothing. While it had no
+/// place others may have decided under lower ballots than those it holds, or have dropped the tombstone of what it
+/// holds. It may vote at once, since a place is only given by way of an epoch of both lists (`register::members`).
+fn begins_anew(me: Incarnation, known: Epoch, roster: &Roster) -> bool {
+    roster.since(me).is_some_and(|since| since > known.max(Epoch(1)))
 }
 
 /// The record of a slot, under the slot's ballot.

@@ -90,10 +90,12 @@ pub enum Call {
     Heartbeat(Pulse),
     /// What do you want of these?
     Offer(Vec<Offered>),
-    /// Keep these; answered when they are durable.
-    Learn(Vec<(RegisterKey, Arc<Record>)>),
+    /// Keep these, which were read in this epoch or later; answered when they are durable.
+    Learn(Epoch, Vec<(RegisterKey, Arc<Record>)>),
     /// What does this replica say to these?
     Vote(ListMark, Vec<Vote>),
+    /// Drop these tombstones: under this member list all its members held them before, and have entered its epoch.
+    Bury(ListMark, Vec<(RegisterKey, Ballot)>),
     /// Which member list do you have?
     List,
     /// Take over this member list, if it is later than yours.
@@ -140,7 +142,7 @@ pub enum Answer {
     Sums(Vec<Sum>),
     /// To a `Pull`.
     Bytes(Bytes),
-    /// To a `Learn` and to a blob: durable here.
+    /// To a `Learn`, a `Bury` and to a blob: durable here.
     Done,
     /// The peer could not do it.
     Failed {
@@ -173,6 +175,7 @@ const LIST: u8 = 8;
 const SCAN: u8 = 9;
 const TAKE: u8 = 10;
 const DISCARD: u8 = 11;
+const BURY: u8 = 12;
 const PULSE: u8 = 1;
 const WANTS: u8 = 2;
 const DONE: u8 = 3;
@@ -203,13 +206,19 @@ impl Call {
                     };
                 }
             }
-            Call::Learn(records) => {
-                w.u8(LEARN);
+            Call::Learn(epoch, records) => {
+                w.u8(LEARN).u64(epoch.0);
                 write_records(&mut w, records);
             }
             Call::Vote(mark, votes) => {
                 w.u8(VOTE);
                 write_votes(&mut w, *mark, votes);
+            }
+            Call::Bury(mark, graves) => {
+                w.u8(BURY).u64(mark.epoch.0).u64(mark.digest).u32(count(graves.len()));
+                for (key, ballot) in graves {
+                    write_ballot(w.bytes(key.as_bytes()), *ballot);
+                }
             }
             Call::List => {
                 w.u8(LIST);
@@ -247,10 +256,14 @@ impl Call {
         let call = match r.u8()? {
             HEARTBEAT => Call::Heartbeat(Pulse::read(&mut r)?),
             OFFER => Call::Offer(list(&mut r, read_offered)?),
-            LEARN => Call::Learn(list(&mut r, read_record)?),
+            LEARN => Call::Learn(Epoch(r.u64()?), list(&mut r, read_record)?),
             VOTE => {
                 let (mark, votes) = read_votes(&mut r)?;
                 Call::Vote(mark, votes)
+            }
+            BURY => {
+                let mark = ListMark { epoch: Epoch(r.u64()?), digest: r.u64()? };
+                Call::Bury(mark, list(&mut r, |r| Ok((read_key(r)?, read_ballot(r)?)))?)
             }
             LIST => Call::List,
             TAKE => Call::Take(Arc::new(Roster::read(&mut r)?)),
@@ -602,7 +615,8 @@ mod tests {
                 Offered { key: key("a"), ballot: ballot(1), blob: None },
                 Offered { key: key("ñ"), ballot: ballot(2), blob: Some(BodyId([7; 16])) },
             ]),
-            Call::Learn(vec![(key("a"), record()), (key("b"), tombstone)]),
+            Call::Learn(Epoch(7), vec![(key("a"), record()), (key("b"), tombstone)]),
+            Call::Bury(ListMark { epoch: Epoch(1), digest: 2 }, vec![(key("a"), ballot(1)), (key("b"), ballot(2))]),
             Call::Heartbeat(Pulse { root: None, ..pulse() }),
             Call::Tree(vec![]),
             Call::Tree(vec![3, 63]),
@@ -671,7 +685,7 @@ mod tests {
         w.u8(OFFER).u32(u32::MAX);
         assert_eq!(Call::decode(&w.0), Err(CodecError::Value("entries")));
         let mut w = Writer::default();
-        w.u8(LEARN).u32(1).bytes(key("a").as_bytes()).u32(u32::MAX);
+        w.u8(LEARN).u64(7).u32(1).bytes(key("a").as_bytes()).u32(u32::MAX);
         assert_eq!(Call::decode(&w.0), Err(CodecError::Value("record")));
         let mut w = Writer::default();
         w.u8(PULL).raw(&[0; 16]).u64(0).u32((1 << 20) + 1);

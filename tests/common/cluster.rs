@@ -75,7 +75,12 @@ impl Cluster {
 
     /// So many nodes that decide together, once they have come to a member list.
     pub fn voting(size: usize) -> Self {
-        let cluster = Self::with("majority", &vec![0; size], &[]);
+        Self::voting_with(size, &[])
+    }
+
+    /// The same with some settings more.
+    pub fn voting_with(size: usize, more: &[(&str, &str)]) -> Self {
+        let cluster = Self::with("majority", &vec![0; size], more);
         (0..size).for_each(|at| cluster.formed(at));
         cluster
     }

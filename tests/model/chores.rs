@@ -131,7 +131,7 @@ impl World {
         let before = self.weak.buries_without_epoch;
         let Some(chore) = self.burial.as_mut().filter(|c| c.begun && !before) else { return };
         chore.burial.entered(from, epoch);
-        if chore.burial.may_drop(u64::MAX) {
+        if chore.burial.may_drop() {
             self.drop_everywhere();
         }
     }
@@ -239,6 +239,11 @@ impl World {
         }
         let Some(chore) = &self.burial else { return };
         let (epoch, from, attempt) = (chore.before.epoch(), chore.home, chore.attempt);
+        if chore.begun {
+            // Who has no place hears of the list as well, whatever it holds.
+            let epoch = chore.members.epoch();
+            self.net.extend(self.nodes[self.replicas..].iter().map(|node| Packet::Enter { to: node.inc, epoch }));
+        }
         for to in chore.members.voters() {
             self.net.push(if chore.begun {
                 Packet::Enter { to: *to, epoch: chore.members.epoch() }

@@ -193,6 +193,8 @@ pub struct Weakened {
     pub buries_without_epoch: bool,
     /// Tombstones are dropped without raising the floor over them.
     pub buries_without_floor: bool,
+    /// Members take records from a node without a place.
+    pub strangers_teach: bool,
     /// Replicas grant records whose blob they do not hold.
     pub grants_without_blob: bool,
 }
@@ -210,6 +212,7 @@ impl Weakened {
         answers_early: false,
         buries_without_epoch: false,
         buries_without_floor: false,
+        strangers_teach: false,
         grants_without_blob: false,
     };
 }

@@ -321,6 +321,11 @@ impl World {
             Request::Store(_, state) => state.blob(),
             _ => None,
         };
+        let list = usize::try_from(self.nodes[at].state.epoch.0).ok().and_then(|epoch| self.epochs.get(epoch));
+        let stranger = list.is_some_and(|list| list.only(to).count() > 0 && list.only(from).count() == 0);
+        if stranger && matches!(message.request, Request::Learn(..)) && !self.weak.strangers_teach {
+            return;
+        }
         let node = &mut self.nodes[at];
         let has_blob = self.weak.grants_without_blob || blob.is_none_or(|body| node.blobs & (1 << body.0[0]) != 0);
         let reply = node.handle(message, has_blob);

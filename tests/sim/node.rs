@@ -1,7 +1,7 @@
 //! A node: its store on a disk that loses power, and the answers that wait for its next commit.
 
 use super::world::Packet;
-use boveda::base::{BodyId, Incarnation, Record, RegisterKey, Secret};
+use boveda::base::{BodyId, Epoch, Incarnation, Record, RegisterKey, Secret};
 use boveda::disk::CrashDisk;
 use boveda::register::Roster;
 use boveda::seal::keyring::Keyring;
@@ -162,7 +162,7 @@ impl Node {
     pub fn learn(&mut self, records: Vec<(RegisterKey, Record)>, from: Incarnation, packet: Packet) {
         let Some(store) = self.store() else { return };
         // A record that came before its blob is offered again.
-        if let Ok(answer) = store.learn(records, from) {
+        if let Ok(answer) = store.learn(records, from, Epoch(1)) {
             self.waiting.push(Waiting::Then { answer, packet: Some(packet) });
         }
     }

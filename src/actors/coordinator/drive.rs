@@ -169,7 +169,7 @@ impl Coordinator {
     }
 
     /// A message to the replica on this node.
-    fn here(&self, vote: Vote) -> impl Future<Output = Event<Value>> + 'static {
+    pub(super) fn here(&self, vote: Vote) -> impl Future<Output = Event<Value>> + 'static {
         let (from, attempt) = (self.0.me, vote.message.attempt);
         let sent = self.0.store.send(CastHere { votes: vec![vote] });
         async move {
@@ -182,7 +182,7 @@ impl Coordinator {
     }
 
     /// A message to a replica on another node; its answer, if it has one.
-    fn there(
+    pub(super) fn there(
         &self,
         key: &RegisterKey,
         to: Incarnation,

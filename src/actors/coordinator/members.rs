@@ -32,14 +32,12 @@ impl Coordinator {
             let roster = voting.node.roster.clone().ok_or_else(no_list)?;
             let epoch = Epoch(roster.epoch.0.saturating_add(1));
             let made_ms = crate::store::core::system_ms();
-            let next = if !roster.before.is_empty() {
+            if !roster.before.is_empty() {
                 self.store_all_again().await?;
-                Roster { epoch, made_ms, seats: roster.seats.clone(), before: Vec::new() }
-            } else if same_seats(&roster.seats, seats) || since.is_some_and(|since| roster.epoch != since) {
+            } else if roster.same_seats(seats) || since.is_some_and(|since| roster.epoch != since) {
                 return Ok(roster);
-            } else {
-                Roster { epoch, made_ms, seats: seats.to_vec(), before: roster.seats.clone() }
-            };
+            }
+            let next = roster.next(made_ms, seats);
             log::info!(epoch = epoch.0, voters = next.seats.len(), joint = !next.before.is_empty(); "member list changes");
             self.decide_list(&roster, next).await?;
             self.wait_for(epoch, self.deadline()).await;
@@ -48,7 +46,7 @@ impl Coordinator {
     }
 
     /// A later list in the place of the present one, unless somebody else was faster.
-    async fn decide_list(&self, present: &Roster, next: Roster) -> Result<(), StoreError> {
+    pub(super) async fn decide_list(&self, present: &Roster, next: Roster) -> Result<(), StoreError> {
         if next.members().is_none() {
             return Err(StoreError::Mismatch("a member list names nobody, somebody twice, or too many"));
         }
@@ -123,8 +121,4 @@ impl Intent<Value> for Succession {
             false => Choice::Refuse,
         }
     }
-}
-
-fn same_seats(a: &[Seat], b: &[Seat]) -> bool {
-    a.len() == b.len() && a.iter().all(|seat| b.contains(seat))
 }

@@ -3,6 +3,7 @@
 //! Invariants
 //! - A page counts as the vote of the incarnation that made it, and of no other.
 //! - What the pages leave unsure is read from a majority.
+//! - A node without a place knows nothing that the pages do not say: it may hold what was deleted and forgotten.
 
 use super::Coordinator;
 use crate::actors::listing::{self, Merged};
@@ -48,7 +49,7 @@ impl Coordinator {
         deadline: Instant,
     ) -> Result<Merged, StoreError> {
         let (voting, members) = self.members()?;
-        let own = self.ask(ScanSlots { from: from.clone(), to: to.clone(), limit }).await?;
+        let mut own = self.ask(ScanSlots { from: from.clone(), to: to.clone(), limit }).await?;
         let mut votes = match voting.node.state.votes {
             true => members.only(self.0.me),
             false => Votes::default(),
@@ -85,6 +86,9 @@ impl Coordinator {
                     return Err(StoreError::NoMajority("a majority of the nodes did not answer in time"));
                 }
             }
+        }
+        if members.only(self.0.me).count() == 0 {
+            listing::confirmed(&mut own, &pages);
         }
         let mut merged = listing::merge(own, &pages, limit);
         for key in std::mem::take(&mut merged.unsure) {

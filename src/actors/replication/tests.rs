@@ -6,7 +6,7 @@ use crate::actors::gate::PeerGate;
 use crate::actors::replica::{RECORDS_LANE, VOTES_LANE};
 use crate::actors::status::LinkState;
 use crate::actors::testing::{Shelf, ShelfActor, identity, key, ring, vitals};
-use crate::base::{Backoff, ClusterId, RegisterKey};
+use crate::base::{Backoff, ClusterId, Epoch, RegisterKey};
 use crate::http::peers::serve;
 use crate::wire::{Answer, CALL_PATH, Call, Frame, Refusal};
 use actix_web::dev::ServerHandle;
@@ -369,7 +369,7 @@ async fn frames_replayed_flipped_or_cut_on_the_way_do_nothing() {
     let n1 = NodeName::parse("n1").unwrap();
     let dialer = Dialer::new(&tap.url, n1, Arc::new(identity("n2", 2)), Arc::new(ring(7).peer_key()));
     let mut conn = dialer.dial().await.unwrap();
-    let learn = |n: u64| Call::Learn(vec![(key(n), crate::actors::testing::record(10))]);
+    let learn = |n: u64| Call::Learn(Epoch(0), vec![(key(n), crate::actors::testing::record(10))]);
     assert_eq!(conn.call(&learn(1)).await.unwrap(), Answer::Done);
     assert_eq!(nodes[0].shelf.all().len(), 1);
 

@@ -1,7 +1,7 @@
 //! Damage on a real disk, and records that came damaged, mended with what another store has.
 
 use super::*;
-use crate::base::{BucketName, ObjectKey, ObjectName, Secret, State};
+use crate::base::{BucketName, Epoch, ObjectKey, ObjectName, Secret, State};
 use crate::disk::RealDisk;
 use crate::seal::keyring::Keyring;
 use crate::store::incoming::{Announced, Purpose};
@@ -74,7 +74,8 @@ fn a_record_whose_body_does_not_open_is_replaced_by_the_same_state_alone() {
     let record = put(&good, "k", b"right bytes");
     let key = RegisterKey::object(&name("k"));
     let peer = good.incarnation();
-    wait_blocking(damaged.learn(vec![(key.clone(), flipped(&record))], peer).expect("queues")).expect("is durable");
+    wait_blocking(damaged.learn(vec![(key.clone(), flipped(&record))], peer, Epoch(0)).expect("queues"))
+        .expect("is durable");
 
     assert!(read(&damaged, "k").expect_err("does not open").is_damage());
     assert_eq!(damaged.diagnose(&key).expect("looks"), Some(Ailment::Record { ballot: record.ballot }));

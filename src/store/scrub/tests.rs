@@ -1,7 +1,7 @@
 //! Rounds over a store on a real disk, whole and damaged.
 
 use super::*;
-use crate::base::{Incarnation, State};
+use crate::base::{Epoch, Incarnation, State};
 use crate::store::mend::tests::{name, put, store};
 use crate::store::scrub_place::{Place, Run};
 use crate::store::store::wait_blocking;
@@ -114,7 +114,7 @@ fn a_body_of_another_digest_is_damage_even_if_it_opens() {
         record.ballot.stamp.0 += 1;
         let State::Object(object) = &mut record.state else { panic!("an object") };
         object.digest[0] ^= 1;
-        let learned = store.learn(vec![(key(name_of), record)], Incarnation(5)).expect("queues");
+        let learned = store.learn(vec![(key(name_of), record)], Incarnation(5), Epoch(0)).expect("queues");
         wait_blocking(learned).expect("is durable");
     }
     assert_eq!(all(&store, Part::Behind(None)).1, BTreeSet::from([key("blob"), key("inline")]));
