@@ -105,7 +105,7 @@ mod tests {
     fn what_only_a_node_without_a_place_has_is_nothing() {
         let mut own = vec![slot(1, 5, true), slot(2, 5, true), slot(3, 5, true), slot(4, 5, true)];
         let page = vec![scanned(1, 5, true), scanned(3, 4, true)];
-        confirmed(&mut own, &[page.clone()]);
+        confirmed(&mut own, std::slice::from_ref(&page));
         // Its own page was full; that of the other is not.
         let merged = merge(own, &[page], 4);
         assert_eq!(merged.found.keys().cloned().collect::<Vec<_>>(), [key(1)]);

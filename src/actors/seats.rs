@@ -96,17 +96,21 @@ impl Seats {
         names.iter().map(seat).collect()
     }
 
-    /// Whether what one node has to see to is this one's: the first of those that are there.
-    pub fn leads(&self, now: Instant, roster: &Roster) -> bool {
-        let there = |name: &NodeName| *name == self.me.name || self.lately(now, name).is_some();
-        let first = roster.seats.iter().chain(&roster.before).map(|seat| &seat.name).filter(|name| there(name)).min();
-        first == Some(&self.me.name) && roster.seats_node(self.me.incarnation)
+    /// Whether a node is there, in the life that has the place: a new life of the same name is not of the list.
+    fn is_there(&self, now: Instant, seat: &Seat) -> bool {
+        *seat == self.me || self.lately(now, &seat.name).is_some_and(|one| one.seat == *seat)
     }
 
-    /// Who of a list is not there, in the life that has the place.
+    /// Whether what one node has to see to is this one's: the first of those that are there.
+    pub fn leads(&self, now: Instant, roster: &Roster) -> bool {
+        let there = roster.seats.iter().chain(&roster.before).filter(|seat| self.is_there(now, seat));
+        there.min_by_key(|seat| &seat.name) == Some(&self.me)
+    }
+
+    /// Who of a list is not there.
     pub fn missing(&self, now: Instant, roster: &Roster) -> Vec<NodeName> {
-        let there = |seat: &Seat| *seat == self.me || self.lately(now, &seat.name).is_some_and(|one| one.seat == *seat);
-        roster.seats.iter().filter(|seat| !there(seat)).map(|seat| seat.name.clone()).collect()
+        let missing = roster.seats.iter().filter(|seat| !self.is_there(now, seat));
+        missing.map(|seat| seat.name.clone()).collect()
     }
 
     /// What a list should become because a node of it has lost its data directory, or because somebody began
@@ -202,6 +206,22 @@ mod tests {
         let mut first = seats(1);
         first.heard(now, 5, &pulse(2, 0, empty), none, empty);
         assert_eq!(first.heard(now, 5, &pulse(3, 0, ROOT), none, empty), Next::Wait);
+    }
+
+    #[test]
+    fn a_new_life_of_the_first_name_leaves_its_place_to_the_next_one_to_give() {
+        let now = Instant::now();
+        let own = ListMark { epoch: Epoch(1), digest: 1 };
+        let roster =
+            Roster::founding(0, (1..=3).map(|n| Seat { name: name(n), incarnation: Incarnation(n) }).collect());
+        let (mut second, mut third) = (seats(2), seats(3));
+        for (seats, other) in [(&mut second, 3), (&mut third, 2)] {
+            seats.heard(now, 5, &pulse(other, 1, ROOT), own, ROOT);
+            seats.heard(now, 5, &Pulse { incarnation: Incarnation(11), ..pulse(1, 0, ROOT) }, own, ROOT);
+        }
+        let target = second.overdue(now, &roster).expect("the first that has a place");
+        assert_eq!(target.iter().map(|seat| seat.incarnation.0).collect::<Vec<_>>(), [11, 2, 3]);
+        assert_eq!(third.overdue(now, &roster), None, "another sees to it");
     }
 
     #[test]
