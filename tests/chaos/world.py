@@ -21,7 +21,8 @@ import time
 CLONE_NEWNET = 0x40000000
 HTTP, PEER = 5000, 5002
 TIMEOUT = 12
-HUB = "bvchaos"
+# Of this run alone: others may go on beside it.
+HUB = f"bvchaos{os.getpid()}"
 CLIENT = "10.77.0.1"
 # Large frames: a switch in Python pays by the frame.
 PEER_MTU = 9000
@@ -38,7 +39,7 @@ def sh(*words, check=True):
 class Node:
     def __init__(self, world, number):
         self.world, self.number = world, number
-        self.name, self.space = f"n{number}", f"{HUB}{number}"
+        self.name, self.space = f"n{number}", f"{HUB}-{number}"
         self.ip, self.peer_ip = f"10.77.0.{10 + number}", f"10.78.0.{10 + number}"
         self.dir = os.path.join(world.dir, self.name)
         self.mount = os.path.join(self.dir, "disk")
@@ -149,8 +150,6 @@ class World:
         atexit.register(self.close)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
-        if sh("ip", "netns", "list").stdout.find(HUB) >= 0:
-            raise RuntimeError(f"namespaces of another run are there: {HUB}*")
         sh(binary, "key", "new", "--key-dir", self.keys)
         sh("ip", "netns", "add", HUB)
         sh("ip", "-n", HUB, "link", "add", "br0", "type", "bridge")
