@@ -224,7 +224,7 @@ impl Own {
                         Ailment::Record { .. } => &self.tally.mended_records,
                     };
                     counter.fetch_add(1, Ordering::Relaxed);
-                    log::warn!(peer:% = peer.name; "damaged copy replaced by the peer's");
+                    log::warn!(peer:% = peer.name; "a copy that was damaged or missing here was fetched from the peer");
                     return Healed::Good;
                 }
                 // No other peer's copy would fit either.
