@@ -146,6 +146,32 @@ fn a_node_that_lost_its_disk_votes_again_by_itself() {
     cluster.holds(&expected);
 }
 
+/// Members take nothing from a node without a place: it must not try for ever, nor be shown as behind.
+#[test]
+fn a_node_without_a_place_comes_to_rest_and_is_heard_again_when_it_has_one() {
+    let cluster = Cluster::voting(3);
+    let mut expected = Expected::new();
+    let mut put = |at: usize, key: String, len: usize| {
+        cluster.put(at, &key, &vec![3; len]);
+        expected.insert(key, Some(vec![3; len]));
+    };
+    put(2, "first".into(), 20);
+    change(&cluster, 0, "n1,n2");
+    for n in 0..20 {
+        put(n % 3, format!("{n}"), if n % 5 == 0 { LARGE } else { 20 });
+    }
+    for to in [0, 1] {
+        eventually("it to have nothing to say", || {
+            let peer = cluster.peer(2, to);
+            (peer["changes_behind"] == 0 && peer["in_flight"] == 0 && peer["link"] == "up").then_some(())
+        });
+        eventually("it to have all", || (cluster.peer(to, 2)["changes_behind"] == 0).then_some(()));
+    }
+    change(&cluster, 1, "n1,n2,n3");
+    put(2, "last".into(), LARGE);
+    cluster.holds(&expected);
+}
+
 #[test]
 fn who_is_away_is_not_given_a_place() {
     let mut cluster = Cluster::voting(3);

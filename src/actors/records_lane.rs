@@ -5,6 +5,8 @@
 //! - The cursor that is saved is the window's: below everything not acknowledged. A restart, a panic or
 //!   a power loss costs repetition, never a change.
 //! - One request is in flight; one read of the own feed may run beside it.
+//! - A node that the peer takes nothing from, since it has no place in the list, keeps no window: when it is given
+//!   one it begins again behind the durable cursor.
 //! - An idle lane sends heartbeats and nothing else. Time is looked at whenever anything happens, and
 //!   at least once a tick.
 
@@ -22,8 +24,9 @@ use super::seats;
 use super::status::{LinkState, ReplicaStatus};
 use super::walk::walk;
 use super::window::{OPEN_MAX, Window};
-use crate::base::{Class, NodeName};
+use crate::base::{Class, Incarnation, NodeName};
 use crate::seal;
+use crate::store::graves::is_stranger;
 use crate::wire::{Answer, Call, Pulse};
 use actix::{ActorContext, AsyncContext, Context, Recipient};
 use std::sync::atomic::Ordering;
@@ -70,6 +73,8 @@ struct BlobSlot {
 /// The state of the records lane.
 pub(super) struct RecordsLane {
     link: Link,
+    /// Who is at the other end.
+    peer: Option<Incarnation>,
     window: Option<Window>,
     slots: Vec<BlobSlot>,
     head: watch::Receiver<u64>,
@@ -94,6 +99,7 @@ impl RecordsLane {
     pub fn new(plan: &Plan) -> Self {
         RecordsLane {
             link: Link::Down { tries: 0, until: Instant::now() },
+            peer: None,
             window: None,
             slots: Vec::new(),
             head: plan.vitals.head.clone(),
@@ -188,6 +194,15 @@ impl RecordsLane {
         match &self.link {
             Link::Down { until, .. } | Link::Refused { until } if *until <= now => self.dial(own, ctx),
             Link::Down { .. } | Link::Refused { .. } | Link::Dialing { .. } => {}
+            Link::Up { .. } if self.is_unheard(own) => {
+                self.window = None;
+                self.step(now, own, ctx);
+            }
+            Link::Up { conn, .. } if self.window.is_none() => {
+                if conn.is_some() {
+                    self.dial(own, ctx);
+                }
+            }
             Link::Up { .. } => {
                 self.read_feed(now, own, ctx);
                 self.compare_all(now, own, ctx);
@@ -195,6 +210,13 @@ impl RecordsLane {
                 self.step(now, own, ctx);
             }
         }
+    }
+
+    /// Whether the peer is a member and takes nothing from this node, which is none.
+    fn is_unheard(&self, own: &Own) -> bool {
+        let voting = own.plan.vitals.ballots.voting();
+        let (Some(list), Some(peer)) = (&voting.node.roster, self.peer) else { return false };
+        is_stranger(list, peer, own.plan.vitals.me.incarnation)
     }
 
     fn dial(&mut self, own: &Own, ctx: &mut Context<ReplicaActor>) {
@@ -221,6 +243,7 @@ impl RecordsLane {
     }
 
     fn link_up(&mut self, conn: Conn, cursor: Option<u64>, own: &Own) {
+        self.peer = Some(conn.info.incarnation);
         if let Some(cursor) = cursor {
             // Another life of the peer: it has what its own cursor says, perhaps nothing.
             self.window = Some(Window::new(conn.info.incarnation, cursor, OPEN_MAX));
@@ -303,7 +326,7 @@ impl RecordsLane {
         });
     }
 
-    fn admit(&mut self, peer: crate::base::Incarnation, changes: Vec<Change>) {
+    fn admit(&mut self, peer: Incarnation, changes: Vec<Change>) {
         // The peer may have begun a new life while the feed was read for the old one.
         if let Some(window) = self.window.as_mut().filter(|window| window.peer() == peer) {
             window.admit(changes);
@@ -538,7 +561,7 @@ impl RecordsLane {
         let head = *self.head.borrow();
         let window = self.window.as_ref();
         let acked = window.map_or(0, Window::cursor);
-        let has_all = self.has_all();
+        let has_all = self.has_all() || self.is_unheard(own);
         let oldest = window.and_then(Window::oldest);
         let pulse = self.heard.as_ref().map(|(_, pulse)| pulse);
         let mut status = ReplicaStatus {
@@ -546,7 +569,7 @@ impl RecordsLane {
             url: own.plan.url.clone(),
             link: self.link.state(),
             tries: self.link.tries(),
-            incarnation: window.map(Window::peer),
+            incarnation: self.peer,
             changes_behind: if has_all { 0 } else { head.saturating_sub(acked) },
             in_flight: window.map_or(0, Window::open),
             oldest_change_age_s: oldest.map_or(0, age_s),
