@@ -188,13 +188,15 @@ impl Handler<OpenObject> for CoordinatorActor {
             }
             let (mut key, mut record) = open(&c, msg.at.clone()).await?;
             let mut permit = msg.permit;
+            let mut same_again = true;
             for _ in 0..REPLACED_MAX {
                 let (of, permit) = (Arc::clone(&record), permit.take());
                 match c.ask(OpenRecord { key: key.clone(), record: of, permit }).await {
                     // Its body may be gone because it was replaced in between: then there is a newer one to read.
                     Err(error) if error.is_damage() => {
                         let found = open(&c, msg.at.clone()).await?;
-                        if found.1.ballot == record.ballot {
+                        // Or this node forgot it in between, when it was given its place anew: it knows it again now.
+                        if found.1.ballot == record.ballot && !std::mem::take(&mut same_again) {
                             return Err(error);
                         }
                         (key, record) = found;
