@@ -75,7 +75,7 @@ fn run(store: &Arc<Store>, len: usize, inline: bool, length: Duration) -> Vec<Du
                             None,
                         )
                         .expect("begun");
-                    upload.append(pieces).expect("appended");
+                    upload.append(pieces, |_| {}).expect("appended");
                     store.finish_upload(upload).expect("durable").wait_blocking().expect("stored");
                 }
                 times.push(begin.elapsed());

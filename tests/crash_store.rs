@@ -105,7 +105,7 @@ fn live(disk: &CrashDisk, seed: u64, steps: u64, possible: &mut Possible) -> Res
                 let mut upload =
                     store.begin_upload(name(&key), boveda::base::Condition::NONE, NewObject::default(), None, None)?;
                 for piece in bytes.chunks(70_000) {
-                    upload.append(&[Bytes::copy_from_slice(piece)])?;
+                    upload.append(&[Bytes::copy_from_slice(piece)], |_| {})?;
                 }
                 if rng.below(5) == 0 {
                     continue; // the client went away
@@ -229,7 +229,7 @@ fn nothing_readable_lies_on_the_disk() {
     wait_blocking(answer).expect("stored");
     let mut upload =
         store.begin_upload(name("conspicuous-blob"), boveda::base::Condition::NONE, head, None, None).expect("begins");
-    upload.append(&[Bytes::from("a large conspicuous plaintext ".repeat(9000))]).expect("appends");
+    upload.append(&[Bytes::from("a large conspicuous plaintext ".repeat(9000))], |_| {}).expect("appends");
     let finishing = store.finish_upload(upload).expect("finishes");
     work.committer.turn();
     finishing.wait_blocking().expect("stored");

@@ -74,7 +74,7 @@ fn a_fast_upload_does_not_outrun_the_look_at_the_disk() {
         .begin_upload(name(0), boveda::base::Condition::NONE, NewObject::default(), None, None)
         .expect("there is room");
     let piece = [Bytes::from(vec![7; BODY])];
-    let taken = (0..1000).find(|_| matches!(upload.append(&piece), Err(StoreError::Full)));
+    let taken = (0..1000).find(|_| matches!(upload.append(&piece, |_| {}), Err(StoreError::Full)));
     // Nobody has asked the disk again, and its figure has not moved: what was admitted was counted.
     assert!(taken.is_some_and(|n| n > 0 && n * BODY as u64 <= MIB), "{taken:?} pieces in a room of 1 MiB");
 }

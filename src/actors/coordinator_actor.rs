@@ -135,7 +135,7 @@ impl Handler<AppendUpload> for CoordinatorActor {
     fn handle(&mut self, AppendUpload { upload, data }: AppendUpload, _: &mut Context<Self>) -> Self::Result {
         self.run(async move |c| {
             let Upload { body, mut streams } = upload;
-            let (body, sealed) = c.ask(SealPieces { upload: body, data }).await?;
+            let (body, sealed) = c.ask(SealPieces { upload: body, data, copy: streams.is_some() }).await?;
             if let Some(streams) = &mut streams {
                 streams.send(sealed).await;
             }

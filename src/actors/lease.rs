@@ -30,8 +30,8 @@ pub enum Fate {
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct LeaseEnded {
-    /// Which life of the records lane gave the lease.
-    pub life: u64,
+    /// From which window the change is.
+    pub window: u64,
     /// Which blob lane had it.
     pub lane: usize,
     /// Which change.
@@ -45,7 +45,7 @@ pub struct LeaseEnded {
 pub struct Lease {
     /// What to ship.
     pub change: Change,
-    life: u64,
+    window: u64,
     lane: usize,
     home: Option<Recipient<LeaseEnded>>,
 }
@@ -56,9 +56,9 @@ pub struct Lease {
 pub struct ShipBlob(pub Lease);
 
 impl Lease {
-    /// A lease given by life `life` of the records lane at `home` to blob lane `lane`.
-    pub fn new(change: Change, life: u64, lane: usize, home: Recipient<LeaseEnded>) -> Self {
-        Lease { change, life, lane, home: Some(home) }
+    /// A lease of window `window`, given by the records lane at `home` to blob lane `lane`.
+    pub fn new(change: Change, window: u64, lane: usize, home: Recipient<LeaseEnded>) -> Self {
+        Lease { change, window, lane, home: Some(home) }
     }
 
     /// Ends it.
@@ -68,7 +68,7 @@ impl Lease {
 
     fn tell(&mut self, fate: Fate) {
         if let Some(home) = self.home.take() {
-            home.do_send(LeaseEnded { life: self.life, lane: self.lane, seq: self.change.seq, fate });
+            home.do_send(LeaseEnded { window: self.window, lane: self.lane, seq: self.change.seq, fate });
         }
     }
 }

@@ -416,7 +416,7 @@ pub struct SealSmall {
     pub body: Vec<Bytes>,
 }
 
-/// Seals and stages more bytes; they come back sealed, as they lie in the blob.
+/// Seals and stages more bytes; they come back sealed, as they lie in the blob, where a copy is wanted.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(StoreUpload, Bytes), StoreError>")]
 pub struct SealPieces {
@@ -424,6 +424,8 @@ pub struct SealPieces {
     pub upload: StoreUpload,
     /// About `PIECE_BYTES` in as many pieces as they arrived in.
     pub data: Vec<Bytes>,
+    /// Whether somebody takes the sealed bytes; else none come back.
+    pub copy: bool,
 }
 
 /// Seals an upload's last bytes; they come back.

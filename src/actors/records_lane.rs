@@ -7,30 +7,34 @@
 //! - One request is in flight; one read of the own feed may run beside it.
 //! - A node that the peer takes nothing from, since it has no place in the list, keeps no window: when it is given
 //!   one it begins again behind the durable cursor.
+//! - A peer that is given a place drops what it had, and what it acknowledged before counts for nothing: its feed begins
+//!   at the front when it is seen in the epoch of its place.
 //! - An idle lane sends heartbeats and nothing else. Time is looked at whenever anything happens, and
 //!   at least once a tick.
 
+mod comparing;
+mod footing;
+mod heartbeat;
+
+use self::footing::Footing;
 use super::batch::{BATCH_MAX, Report, send};
-use super::compare::{Compare, Next};
+use super::compare::Compare;
 use super::conn::Conn;
 use super::error::LinkError;
 use super::gate::Counts;
 use super::lease::{Fate, Lease, LeaseEnded, ShipBlob};
 use super::lists;
-use super::messages::{Change, ChangesAfter, ChangesIn, LoadCursor, SaveCursor};
+use super::messages::{Change, ChangesAfter, LoadCursor, SaveCursor};
 use super::recipients::ask;
 use super::replica::{Own, Plan, ReplicaActor, spawn};
-use super::seats;
 use super::status::{LinkState, ReplicaStatus};
-use super::walk::walk;
 use super::window::{OPEN_MAX, Window};
 use crate::base::{Class, Incarnation, NodeName};
 use crate::seal;
 use crate::store::graves::is_stranger;
-use crate::wire::{Answer, Call, Pulse};
+use crate::wire::Pulse;
 use actix::{ActorContext, AsyncContext, Context, Recipient};
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{oneshot, watch};
 
@@ -76,6 +80,9 @@ pub(super) struct RecordsLane {
     /// Who is at the other end.
     peer: Option<Incarnation>,
     window: Option<Window>,
+    footing: Footing,
+    /// The peer has dropped all that it had: the cursor goes back to the front, durably, before the next window begins.
+    dropped_all: bool,
     slots: Vec<BlobSlot>,
     head: watch::Receiver<u64>,
     reading: bool,
@@ -101,6 +108,8 @@ impl RecordsLane {
             link: Link::Down { tries: 0, until: Instant::now() },
             peer: None,
             window: None,
+            footing: Footing::default(),
+            dropped_all: false,
             slots: Vec::new(),
             head: plan.vitals.head.clone(),
             reading: false,
@@ -146,14 +155,13 @@ impl RecordsLane {
     }
 
     pub fn lease_ended(&mut self, ended: LeaseEnded, own: &Own, ctx: &mut Context<ReplicaActor>) {
-        let LeaseEnded { life, lane, seq, fate } = ended;
+        let LeaseEnded { window: number, lane, seq, fate } = ended;
         if let Some(slot) = self.slots.get_mut(lane) {
             slot.busy = false;
         }
-        if life != own.life {
-            Counts::add(&own.plan.tally.late_replies);
-        } else if let Some(window) = &mut self.window {
-            match fate {
+        match self.window.as_mut().filter(|window| window.number() == number) {
+            None => Counts::add(&own.plan.tally.late_replies),
+            Some(window) => match fate {
                 Fate::Acked => {
                     if window.ack(seq) {
                         Counts::add(&own.plan.tally.repaired);
@@ -167,7 +175,7 @@ impl RecordsLane {
                     window.failed(seq, Instant::now(), |tries| pause(&own.plan, tries));
                     self.last_error = Some(text);
                 }
-            }
+            },
         }
         self.pump(own, ctx);
     }
@@ -206,7 +214,7 @@ impl RecordsLane {
             Link::Up { .. } => {
                 self.read_feed(now, own, ctx);
                 self.compare_all(now, own, ctx);
-                self.lend_blobs(now, own, ctx);
+                self.lend_blobs(now, ctx);
                 self.step(now, own, ctx);
             }
         }
@@ -224,9 +232,13 @@ impl RecordsLane {
         Counts::add(&own.plan.tally.sent.hellos);
         let (dialer, store) = (own.dialer.clone(), own.plan.store.clone());
         let known = self.window.as_ref().map(Window::peer);
+        let emptied = self.peer.filter(|_| self.dropped_all);
         let work = async move {
             let conn = dialer.dial().await?;
             let peer = conn.info.incarnation;
+            if emptied == Some(peer) {
+                ask(&store.save_cursor, SaveCursor { peer, seq: 0 }).await?;
+            }
             let cursor =
                 if known == Some(peer) { None } else { Some(ask(&store.load_cursor, LoadCursor { peer }).await?) };
             Ok((conn, cursor))
@@ -246,7 +258,9 @@ impl RecordsLane {
         self.peer = Some(conn.info.incarnation);
         if let Some(cursor) = cursor {
             // Another life of the peer: it has what its own cursor says, perhaps nothing.
-            self.window = Some(Window::new(conn.info.incarnation, cursor, OPEN_MAX));
+            self.window = Some(Window::new(own.plan.tally.new_life(), conn.info.incarnation, cursor, OPEN_MAX));
+            self.footing = Footing::default();
+            self.dropped_all = false;
             self.saved = cursor;
             self.dry = None;
             self.compare = Compare::new(own.plan.timing.compare, own.plan.timing.settle, Instant::now());
@@ -304,7 +318,7 @@ impl RecordsLane {
         }
         self.reading = true;
         let limit = window.room().min(BATCH_MAX);
-        let (after, peer) = (window.read_to(), window.peer());
+        let (after, number) = (window.read_to(), window.number());
         let feed = own.plan.store.changes_after.clone();
         let work = async move { ask(&feed, ChangesAfter { after, limit }).await };
         spawn(ctx, work, move |read, actor, ctx| {
@@ -317,7 +331,7 @@ impl RecordsLane {
                         let gathers = own.plan.seats.is_some() && changes.len() < limit;
                         lane.not_read_before = gathers.then(|| Instant::now() + own.plan.timing.tick);
                         lane.dry = changes.is_empty().then(|| (head, Instant::now()));
-                        lane.admit(peer, changes);
+                        lane.admit(number, changes);
                     }
                     Err(error) => lane.own_store_failed(&error, own, ctx),
                 }
@@ -326,9 +340,9 @@ impl RecordsLane {
         });
     }
 
-    fn admit(&mut self, peer: Incarnation, changes: Vec<Change>) {
-        // The peer may have begun a new life while the feed was read for the old one.
-        if let Some(window) = self.window.as_mut().filter(|window| window.peer() == peer) {
+    fn admit(&mut self, number: u64, changes: Vec<Change>) {
+        // The peer may have begun anew while the feed was read for what it had.
+        if let Some(window) = self.window.as_mut().filter(|window| window.number() == number) {
             window.admit(changes);
         }
     }
@@ -349,73 +363,9 @@ impl RecordsLane {
         self.window.as_ref().is_some_and(|w| w.open() == 0 && read(w))
     }
 
-    /// Goes on with comparing everything: looks which leaves differ, or offers again what belongs to them.
-    fn compare_all(&mut self, now: Instant, own: &Own, ctx: &mut Context<ReplicaActor>) {
-        let Link::Up { conn: Some(_), .. } = &self.link else { return };
-        let Some(room) = self.window.as_ref().map(Window::room).filter(|room| *room >= BATCH_MAX) else { return };
-        let drained = self.has_all();
-        match self.compare.next(now, drained) {
-            Next::Wait => {}
-            Next::Walk => {
-                let Link::Up { conn, .. } = &mut self.link else { return };
-                let Some(mut session) = conn.take() else { return };
-                let plan = std::sync::Arc::clone(&own.plan);
-                let work = async move {
-                    let differing = walk(&plan, &mut session).await;
-                    (session, differing)
-                };
-                spawn(ctx, work, |(session, differing), actor, ctx| {
-                    actor.records(|lane, own| {
-                        let done = differing.map(|differing| {
-                            if let Some(leaves) = lane.compare.walked(Instant::now(), differing) {
-                                lane.round_ended(leaves, own);
-                            }
-                        });
-                        if done.is_err() {
-                            lane.compare.failed(Instant::now());
-                        }
-                        lane.step_ended(session, done, own, ctx);
-                    });
-                });
-            }
-            Next::Find { leaves, after } => {
-                let find = own.plan.store.changes_in.clone();
-                let limit = room.min(BATCH_MAX);
-                let work = async move { ask(&find, ChangesIn { leaves, after, limit }).await };
-                spawn(ctx, work, |found, actor, ctx| {
-                    actor.records(|lane, own| {
-                        match (found, &mut lane.window) {
-                            (Ok((changes, next)), Some(window)) => {
-                                let taken = u64::try_from(window.doubt(changes)).unwrap_or(u64::MAX);
-                                own.plan.tally.doubted.fetch_add(taken, Ordering::Relaxed);
-                                lane.compare.found(Instant::now(), next);
-                            }
-                            (Ok(_), None) => lane.compare.failed(Instant::now()),
-                            (Err(error), _) => {
-                                lane.compare.failed(Instant::now());
-                                lane.own_store_failed(&error, own, ctx);
-                            }
-                        }
-                        lane.pump(own, ctx);
-                    });
-                });
-            }
-        }
-    }
-
-    fn round_ended(&mut self, leaves: usize, own: &Own) {
-        let tally = &own.plan.tally;
-        tally.compared.fetch_add(1, Ordering::Relaxed);
-        let count = u64::try_from(leaves).unwrap_or(u64::MAX);
-        *tally.last_round.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), count));
-        if leaves > 0 {
-            tally.differing_leaves.fetch_add(count, Ordering::Relaxed);
-            log::warn!(peer:% = own.plan.peer, leaves; "peer differs beyond what is on its way: offered again");
-        }
-    }
-
-    fn lend_blobs(&mut self, now: Instant, own: &Own, ctx: &mut Context<ReplicaActor>) {
+    fn lend_blobs(&mut self, now: Instant, ctx: &mut Context<ReplicaActor>) {
         let Some(window) = &mut self.window else { return };
+        let number = window.number();
         for (at, slot) in self.slots.iter_mut().enumerate().filter(|(_, slot)| !slot.busy) {
             // A dead lane's address stays until the keeper gives a new one.
             if !slot.lane.connected() {
@@ -423,38 +373,20 @@ impl RecordsLane {
             }
             let Some(change) = window.take_blob(now) else { return };
             slot.busy = true;
-            slot.lane.do_send(ShipBlob(Lease::new(change, own.life, at, ctx.address().recipient())));
+            slot.lane.do_send(ShipBlob(Lease::new(change, number, at, ctx.address().recipient())));
         }
     }
 
     /// Starts the next request, if none is in flight: a heartbeat when one is due, else a batch.
     fn step(&mut self, now: Instant, own: &Own, ctx: &mut Context<ReplicaActor>) {
+        let timing = &own.plan.timing;
+        let pause = if self.awaits_news(own) { timing.tick } else { timing.heartbeat };
         let Link::Up { conn, .. } = &mut self.link else { return };
         let Some(mut session) = conn.take() else { return };
         let plan = std::sync::Arc::clone(&own.plan);
-        // A cluster that has yet to form looks oftener who is there.
-        let forming = plan.seats.is_some() && plan.vitals.ballots.voting().node.roster.is_none();
-        let pause = if forming { plan.timing.tick } else { plan.timing.heartbeat };
         if self.beat_at.is_none_or(|at| now.duration_since(at) >= pause) {
             self.beat_at = Some(now);
-            Counts::add(&plan.tally.sent.heartbeats);
-            let work = async move {
-                let answer = beat(&plan, &mut session).await;
-                (session, answer)
-            };
-            spawn(ctx, work, |(session, answer), actor, ctx| {
-                actor.records(|lane, own| {
-                    let done = answer.map(|pulse| {
-                        let now = Instant::now();
-                        let own_root = (own.plan.vitals.root)().filter(|_| shares_list(own, &pulse));
-                        if lane.compare.heard(now, own_root, pulse.root) {
-                            lane.round_ended(0, own);
-                        }
-                        lane.heard = Some((now, pulse));
-                    });
-                    lane.step_ended(session, done, own, ctx);
-                });
-            });
+            self.send_beat(session, own, ctx);
             return;
         }
         let batch = self.window.as_mut().map(|window| window.take_offers(now, BATCH_MAX)).unwrap_or_default();
@@ -595,40 +527,6 @@ fn watch_head(mut head: watch::Receiver<u64>, ctx: &mut Context<ReplicaActor>) {
         watch_head(head, ctx);
         actor.records(|lane, own| lane.pump(own, ctx));
     });
-}
-
-/// Whether what the peer holds is to be the same as here. Who has no place in the list of the others may hold what they
-/// have dropped, and begins with nothing when it is given one.
-fn shares_list(own: &Own, pulse: &Pulse) -> bool {
-    let voting = own.plan.vitals.ballots.voting();
-    let me = own.plan.vitals.me.incarnation;
-    let Some(roster) = &voting.node.roster else { return true };
-    roster.seats_node(me) == roster.seats_node(pulse.incarnation)
-}
-
-/// A heartbeat, and what follows from it for the member list.
-async fn beat(plan: &Plan, session: &mut Conn) -> Result<Pulse, LinkError> {
-    let Answer::Pulse(pulse) = session.call(&Call::Heartbeat(plan.vitals.pulse())).await? else {
-        return Err(LinkError::Unfitting);
-    };
-    // What is told of another node than the one that this session is with counts for nothing.
-    if pulse.incarnation != session.info.incarnation {
-        return Ok(pulse);
-    }
-    let voting = plan.vitals.ballots.voting();
-    plan.vitals.lists.heard(&plan.peer, voting.list, pulse.list);
-    let Some(seats) = &plan.seats else { return Ok(pulse) };
-    let next = {
-        let mut seats = seats.lock().unwrap_or_else(PoisonError::into_inner);
-        let now_ms = crate::store::core::system_ms();
-        seats.heard(Instant::now(), now_ms, &pulse, voting.list, (plan.vitals.root)())
-    };
-    match next {
-        seats::Next::Wait => {}
-        seats::Next::Found(roster) => lists::adopt(&plan.store, Arc::new(roster)).await?,
-        seats::Next::Fetch => lists::fetch(plan, session).await?,
-    }
-    Ok(pulse)
 }
 
 fn pause(plan: &Plan, tries: u32) -> Duration {

@@ -126,7 +126,7 @@ pub struct Tally {
     pub errors: AtomicU64,
     /// Of both, those that were asked for.
     pub kills: AtomicU64,
-    /// Replies for an earlier life.
+    /// Replies for an earlier life, or for what the peer was offered before it began anew.
     pub late_replies: AtomicU64,
     /// Bytes of blobs on their way.
     pub in_flight_bytes: AtomicU64,
@@ -150,7 +150,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// A number for a new life.
+    /// A number for a new life, or for a window of one.
     pub fn new_life(&self) -> u64 {
         self.lives.fetch_add(1, Ordering::Relaxed) + 1
     }

@@ -5,6 +5,11 @@
 //! disk or many bytes goes to the threads. Commits of many requests meet in the store's committer.
 //!
 //! If a handler or a job panics, the process ends: see `abort`.
+//!
+//! Here: what clients ask. `register`: what coordinators ask. `peers`: what replicators and the store's keepers ask.
+
+mod peers;
+mod register;
 
 use super::guard::PanicGuard;
 use super::healer::{Heal, Healed};
@@ -12,7 +17,6 @@ use super::messages::*;
 use super::threads::Threads;
 use crate::base::{ObjectRecord, Record, RegisterKey};
 use crate::store::store::{Answer, wait, written};
-use crate::store::votes::wait_votes;
 use crate::store::{Store, StoreError};
 use actix::prelude::*;
 use std::sync::Arc;
@@ -165,131 +169,6 @@ async fn seal(
     sealed.unwrap_or(Err(StoreError::ShuttingDown))
 }
 
-impl Handler<SealSmall> for StoreActor {
-    type Result = ResponseFuture<Result<Box<ObjectRecord>, StoreError>>;
-    fn handle(&mut self, SealSmall { head, body }: SealSmall, _: &mut Context<Self>) -> Self::Result {
-        let (store, threads) = (Arc::clone(&self.store), self.threads.clone());
-        guarded(async move { seal(&store, &threads, head, body).await })
-    }
-}
-
-impl Handler<LandUpload> for StoreActor {
-    type Result = ResponseFuture<Result<Landed, StoreError>>;
-    fn handle(&mut self, LandUpload { sealed }: LandUpload, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |_| sealed.land())
-    }
-}
-
-impl Handler<SealPieces> for StoreActor {
-    type Result = ResponseFuture<Result<(StoreUpload, bytes::Bytes), StoreError>>;
-    fn handle(&mut self, SealPieces { mut upload, data }: SealPieces, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |_| {
-            let sealed = upload.append(&data)?;
-            Ok((upload, sealed))
-        })
-    }
-}
-
-impl Handler<SealLast> for StoreActor {
-    type Result = ResponseFuture<Result<(Sealed, bytes::Bytes), StoreError>>;
-    fn handle(&mut self, SealLast { upload }: SealLast, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |_| upload.seal())
-    }
-}
-
-impl Handler<Peek> for StoreActor {
-    type Result = MessageResult<Peek>;
-    fn handle(&mut self, Peek { key }: Peek, _: &mut Context<Self>) -> Self::Result {
-        MessageResult(self.store.lookup_cached(&key).map(|held| held.slot()))
-    }
-}
-
-impl Handler<KnowsBucket> for StoreActor {
-    type Result = bool;
-    fn handle(&mut self, KnowsBucket { bucket }: KnowsBucket, _: &mut Context<Self>) -> Self::Result {
-        self.store.has_bucket(&bucket)
-    }
-}
-
-impl Handler<CastHere> for StoreActor {
-    type Result = ResponseFuture<Result<Vec<Option<Reply>>, StoreError>>;
-    fn handle(&mut self, CastHere { votes }: CastHere, _: &mut Context<Self>) -> Self::Result {
-        let store = Arc::clone(&self.store);
-        if votes.iter().all(Vote::is_mark) {
-            let unanswered = votes.iter().map(|_| None).collect();
-            store.mark(votes);
-            return Box::pin(std::future::ready(Ok(unanswered)));
-        }
-        let cached: Result<Vec<_>, _> = votes.iter().map(|vote| store.query(vote, true)).collect();
-        match cached {
-            Ok(replies) if replies.iter().all(Option::is_some) => return Box::pin(std::future::ready(Ok(replies))),
-            Ok(_) if votes.iter().all(Vote::is_query) => {}
-            Ok(_) => return guarded(async move { wait_votes(store.vote(votes)).await }),
-            Err(error) => return Box::pin(std::future::ready(Err(error))),
-        }
-        let threads = self.threads.clone();
-        guarded(async move {
-            let asked = Arc::clone(&store);
-            let read = threads.run(move || {
-                let replies: Result<Vec<_>, _> = votes.iter().map(|vote| asked.query(vote, false)).collect();
-                replies.map(|replies| (votes, replies))
-            });
-            let (votes, mut replies) = read.await.unwrap_or(Err(StoreError::ShuttingDown))?;
-            // What only the committer can answer: another epoch.
-            let open: Vec<usize> = (0..replies.len()).filter(|at| replies[*at].is_none()).collect();
-            if !open.is_empty() {
-                let rest = open.iter().map(|at| votes[*at].clone()).collect();
-                for (at, reply) in open.into_iter().zip(wait_votes(store.vote(rest)).await?) {
-                    replies[at] = reply;
-                }
-            }
-            Ok(replies)
-        })
-    }
-}
-
-impl Handler<OpenRecord> for StoreActor {
-    type Result = ResponseFuture<Result<(ObjectInfo, Download), StoreError>>;
-    fn handle(&mut self, msg: OpenRecord, _: &mut Context<Self>) -> Self::Result {
-        let OpenRecord { key, record, permit } = msg;
-        if record.blob().is_none() {
-            let opened = self.store.open_record(key.clone(), Arc::clone(&record)).map(|(info, mut download)| {
-                download.hold(permit);
-                (info, download)
-            });
-            return Box::pin(std::future::ready(opened));
-        }
-        let reader = self.reader();
-        guarded(async move {
-            let (info, mut download) = reader.open_record(key, record).await?;
-            download.hold(permit);
-            Ok((info, download))
-        })
-    }
-}
-
-impl Handler<ScanSlots> for StoreActor {
-    type Result = ResponseFuture<Result<Vec<(RegisterKey, RegisterSlot)>, StoreError>>;
-    fn handle(&mut self, msg: ScanSlots, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |store| store.scan_slots(msg.from.as_ref(), &msg.to, msg.limit))
-    }
-}
-
-impl Handler<FindTentative> for StoreActor {
-    type Result = Result<Vec<RegisterKey>, StoreError>;
-    fn handle(&mut self, msg: FindTentative, _: &mut Context<Self>) -> Self::Result {
-        Ok(self.store.tentative_for(msg.age, msg.limit))
-    }
-}
-
-impl Handler<Seat> for StoreActor {
-    type Result = ResponseFuture<Result<(), StoreError>>;
-    fn handle(&mut self, Seat { seating }: Seat, _: &mut Context<Self>) -> Self::Result {
-        let answer = self.store.seat(seating);
-        guarded(async move { wait(answer).await.map(|_| ()) })
-    }
-}
-
 impl Handler<PutSmall> for StoreActor {
     type Result = ResponseFuture<Result<Written, StoreError>>;
     fn handle(&mut self, msg: PutSmall, _: &mut Context<Self>) -> Self::Result {
@@ -330,7 +209,7 @@ impl Handler<AppendUpload> for StoreActor {
     fn handle(&mut self, msg: AppendUpload, _: &mut Context<Self>) -> Self::Result {
         self.on_thread(move |_| {
             let mut upload = msg.upload;
-            upload.body.append(&msg.data)?;
+            upload.body.append(&msg.data, |_| {})?;
             Ok(upload)
         })
     }
@@ -440,187 +319,5 @@ impl Handler<DrainStore> for StoreActor {
             store.drain().await?;
             threads.run(move || store.checkpoint()).await.unwrap_or(Err(StoreError::ShuttingDown))
         })
-    }
-}
-
-impl Handler<ChangesAfter> for StoreActor {
-    type Result = ResponseFuture<Result<Vec<Change>, StoreError>>;
-    fn handle(&mut self, msg: ChangesAfter, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |store| store.changes_after(msg.after, msg.limit))
-    }
-}
-
-impl Handler<FetchRecords> for StoreActor {
-    type Result = ResponseFuture<Result<Vec<(crate::base::RegisterKey, Arc<Record>)>, StoreError>>;
-    fn handle(&mut self, msg: FetchRecords, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |store| store.fetch_records(msg.keys, msg.bytes_max))
-    }
-}
-
-impl Handler<CompareOffers> for StoreActor {
-    type Result = ResponseFuture<Result<Vec<Want>, StoreError>>;
-    fn handle(&mut self, msg: CompareOffers, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |store| store.compare_offers(&msg.offers))
-    }
-}
-
-impl Handler<LearnRecords> for StoreActor {
-    type Result = ResponseFuture<Result<(), StoreError>>;
-    fn handle(&mut self, msg: LearnRecords, _: &mut Context<Self>) -> Self::Result {
-        let queued = self.on_thread(move |store| store.learn(msg.records, msg.from, msg.epoch));
-        Box::pin(async move { wait(queued.await?).await.map(|_| ()) })
-    }
-}
-
-impl Handler<Bury> for StoreActor {
-    type Result = ResponseFuture<Result<(), StoreError>>;
-    fn handle(&mut self, Bury { list, graves }: Bury, _: &mut Context<Self>) -> Self::Result {
-        let answers = self.store.bury(list, graves);
-        guarded(async move {
-            for answer in answers {
-                wait(answer).await?;
-            }
-            Ok(())
-        })
-    }
-}
-
-impl Handler<FindDue> for StoreActor {
-    type Result = ResponseFuture<Result<(Vec<Grave>, Option<crate::base::RegisterKey>), StoreError>>;
-    fn handle(&mut self, msg: FindDue, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |store| store.due_tombstones(msg.after.as_ref(), msg.age, msg.limit))
-    }
-}
-
-impl Handler<CountTombstones> for StoreActor {
-    type Result = Result<Option<u64>, StoreError>;
-    fn handle(&mut self, _: CountTombstones, _: &mut Context<Self>) -> Self::Result {
-        Ok(self.store.tree().tombstones())
-    }
-}
-
-impl Handler<BeginIncoming> for StoreActor {
-    type Result = ResponseFuture<Result<Incoming, StoreError>>;
-    fn handle(&mut self, msg: BeginIncoming, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |store| store.begin_incoming(msg.body, msg.announced, msg.purpose))
-    }
-}
-
-impl Handler<AppendIncoming> for StoreActor {
-    type Result = ResponseFuture<Result<Incoming, StoreError>>;
-    fn handle(&mut self, msg: AppendIncoming, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |_| {
-            let mut incoming = msg.incoming;
-            incoming.append(&msg.data)?;
-            Ok(incoming)
-        })
-    }
-}
-
-impl Handler<FinishIncoming> for StoreActor {
-    type Result = ResponseFuture<Result<(), StoreError>>;
-    fn handle(&mut self, msg: FinishIncoming, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |_| msg.incoming.finish(msg.announced))
-    }
-}
-
-impl Handler<DiscardBlob> for StoreActor {
-    type Result = ResponseFuture<Result<(), StoreError>>;
-    fn handle(&mut self, DiscardBlob { body }: DiscardBlob, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |store| store.discard_blob(body))
-    }
-}
-
-impl Handler<OpenOutgoing> for StoreActor {
-    type Result = ResponseFuture<Result<Outgoing, StoreError>>;
-    fn handle(&mut self, msg: OpenOutgoing, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |store| store.open_outgoing(msg.body))
-    }
-}
-
-impl Handler<ReadOutgoing> for StoreActor {
-    type Result = ResponseFuture<Result<(Outgoing, bytes::Bytes), StoreError>>;
-    fn handle(&mut self, msg: ReadOutgoing, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |_| {
-            let mut outgoing = msg.outgoing;
-            let bytes = outgoing.read()?;
-            Ok((outgoing, bytes))
-        })
-    }
-}
-
-impl Handler<ReadSealed> for StoreActor {
-    type Result = ResponseFuture<Result<bytes::Bytes, StoreError>>;
-    fn handle(&mut self, msg: ReadSealed, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |store| store.read_sealed(msg.body, msg.from, msg.len))
-    }
-}
-
-impl Handler<ReadSums> for StoreActor {
-    type Result = ResponseFuture<Result<Vec<crate::base::Sum>, StoreError>>;
-    fn handle(&mut self, msg: ReadSums, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |store| Ok(store.tree().sums(&msg.branches)))
-    }
-}
-
-impl Handler<ChangesIn> for StoreActor {
-    type Result = ResponseFuture<Result<(Vec<Change>, Option<RegisterKey>), StoreError>>;
-    fn handle(&mut self, msg: ChangesIn, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |store| store.changes_in(&msg.leaves, msg.after.as_ref(), msg.limit))
-    }
-}
-
-impl Handler<Diagnose> for StoreActor {
-    type Result = ResponseFuture<Result<Option<Ailment>, StoreError>>;
-    fn handle(&mut self, msg: Diagnose, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |store| store.diagnose(&msg.key))
-    }
-}
-
-impl Handler<Restore> for StoreActor {
-    type Result = ResponseFuture<Result<(), StoreError>>;
-    fn handle(&mut self, msg: Restore, _: &mut Context<Self>) -> Self::Result {
-        let queued = self.on_thread(move |store| store.restore(msg.key, msg.record, msg.from));
-        Box::pin(async move { wait(queued.await?).await.map(|_| ()) })
-    }
-}
-
-impl Handler<LoadCursor> for StoreActor {
-    type Result = ResponseFuture<Result<u64, StoreError>>;
-    fn handle(&mut self, msg: LoadCursor, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |store| store.cursor(msg.peer))
-    }
-}
-
-impl Handler<SaveCursor> for StoreActor {
-    type Result = ResponseFuture<Result<(), StoreError>>;
-    fn handle(&mut self, msg: SaveCursor, _: &mut Context<Self>) -> Self::Result {
-        let answer = self.store.save_cursor(msg.peer, msg.seq);
-        Box::pin(async move { wait(answer).await.map(|_| ()) })
-    }
-}
-
-impl Handler<Scrutinize> for StoreActor {
-    type Result = ResponseFuture<Result<(Round, Seen), StoreError>>;
-    fn handle(&mut self, msg: Scrutinize, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |store| {
-            let mut round = msg.round.unwrap_or_else(|| store.scrub(msg.part));
-            let seen = round.read()?;
-            Ok((round, seen))
-        })
-    }
-}
-
-impl Handler<LoadScrubPlace> for StoreActor {
-    type Result = ResponseFuture<Result<Place, StoreError>>;
-    fn handle(&mut self, _: LoadScrubPlace, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(|store| store.load_scrub_place())
-    }
-}
-
-impl Handler<SaveScrubPlace> for StoreActor {
-    type Result = ResponseFuture<Result<(), StoreError>>;
-    fn handle(&mut self, SaveScrubPlace(place): SaveScrubPlace, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |store| store.save_scrub_place(&place))
     }
 }

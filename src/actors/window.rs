@@ -17,6 +17,7 @@ pub const OPEN_MAX: usize = 4096;
 /// What is on its way to one life of a peer.
 #[derive(Debug)]
 pub struct Window {
+    number: u64,
     peer: Incarnation,
     read_to: u64,
     open_max: usize,
@@ -46,9 +47,14 @@ enum State {
 }
 
 impl Window {
-    /// A window for a life of a peer that has acknowledged everything up to `cursor`.
-    pub fn new(peer: Incarnation, cursor: u64, open_max: usize) -> Self {
-        Window { peer, read_to: cursor, open_max, open: BTreeMap::new() }
+    /// A window for a life of a peer that has acknowledged everything up to `cursor`. No other window has its `number`.
+    pub fn new(number: u64, peer: Incarnation, cursor: u64, open_max: usize) -> Self {
+        Window { number, peer, read_to: cursor, open_max, open: BTreeMap::new() }
+    }
+
+    /// What comes back to a window names it: the same change may be on its way in a later one.
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// Which life of the peer it is for.
@@ -187,7 +193,7 @@ mod tests {
     const PEER: Incarnation = Incarnation(2);
 
     fn window(seqs: &[u64]) -> (Window, Instant) {
-        let mut window = Window::new(PEER, 10, 100);
+        let mut window = Window::new(1, PEER, 10, 100);
         window.admit(seqs.iter().map(|&seq| change(seq)).collect());
         (window, Instant::now())
     }
@@ -224,7 +230,7 @@ mod tests {
 
     #[test]
     fn one_long_blob_holds_the_cursor_and_nothing_else() {
-        let mut w = Window::new(PEER, 0, 3);
+        let mut w = Window::new(1, PEER, 0, 3);
         let now = Instant::now();
         w.admit(vec![change(1)]);
         assert_eq!(w.take_offers(now, 9).len(), 1);

@@ -4,6 +4,7 @@
 //! - Bytes reach the file in whole blocks, from a buffer on a block's boundary, at a block's offset: what
 //!   a file that bypasses the page cache asks for. Only the last write is padded, and then cut off.
 //! - `finish` answers only after everything is durable.
+//! - What `tail` gave stays where it is until `advance` has taken it.
 //!
 //! Why past the page cache: a body is rarely read right after it was written; its pages would push out
 //! those that are, and filling them costs more CPU than sealing what goes into them.
@@ -59,21 +60,41 @@ impl StreamFile {
 
     /// Takes the next bytes.
     pub fn push(&mut self, mut data: &[u8]) -> io::Result<()> {
-        if self.buffer.is_empty() {
-            self.buffer = vec![0; self.room + BLOCK_BYTES];
-            self.start = self.buffer.as_ptr().align_offset(BLOCK_BYTES).min(BLOCK_BYTES);
-        }
         while !data.is_empty() {
             let (now, later) = data.split_at(data.len().min(self.room - self.held));
-            let at = self.start + self.held;
-            self.buffer[at..at + now.len()].copy_from_slice(now);
-            self.held += now.len();
+            self.tail(now.len()).copy_from_slice(now);
+            self.advance(now.len())?;
             data = later;
-            if self.held == self.room {
-                self.write(self.room)?;
-                self.written += self.room as u64;
-                self.held = 0;
-            }
+        }
+        Ok(())
+    }
+
+    /// The place of the next `len` bytes, to be made right there: what is sealed in it is not copied again. Until
+    /// `advance` takes them, the same bytes are given again.
+    pub fn tail(&mut self, len: usize) -> &mut [u8] {
+        let needed = self.held + len;
+        if self.buffer.len() < self.start + needed {
+            // What is beyond `held` was perhaps begun: it comes along.
+            let mut grown = vec![0; needed.max(self.room) + BLOCK_BYTES];
+            let start = grown.as_ptr().align_offset(BLOCK_BYTES).min(BLOCK_BYTES);
+            let old = self.buffer.get(self.start..).unwrap_or_default();
+            let begun = old.len().min(needed);
+            grown[start..start + begun].copy_from_slice(&old[..begun]);
+            (self.buffer, self.start) = (grown, start);
+        }
+        let at = self.start + self.held;
+        &mut self.buffer[at..at + len]
+    }
+
+    /// Takes the first `len` bytes of the tail, which must have been asked for.
+    pub fn advance(&mut self, len: usize) -> io::Result<()> {
+        self.held += len;
+        while self.held >= self.room {
+            self.write(self.room)?;
+            self.written += self.room as u64;
+            self.held -= self.room;
+            let rest = self.start + self.room;
+            self.buffer.copy_within(rest..rest + self.held, self.start);
         }
         Ok(())
     }
@@ -120,8 +141,16 @@ mod tests {
             for (k, expected) in [None, Some(len as u64)].into_iter().enumerate() {
                 let path = dir.path().join(format!("{n}-{k}"));
                 let mut file = StreamFile::create(&RealDisk, &path, expected).expect("creates");
-                for piece in body.chunks(70_001 + n) {
-                    file.push(piece).expect("takes");
+                for (turn, piece) in body.chunks(70_001 + n).enumerate() {
+                    // Given, or made in place by halves.
+                    if turn % 2 == k {
+                        file.push(piece).expect("takes");
+                        continue;
+                    }
+                    let (early, late) = piece.split_at(piece.len() / 2);
+                    file.tail(early.len())[..early.len()].copy_from_slice(early);
+                    file.tail(piece.len() + 16)[early.len()..piece.len()].copy_from_slice(late);
+                    file.advance(piece.len()).expect("takes");
                 }
                 assert_eq!(file.len(), len as u64);
                 file.finish().expect("finishes");

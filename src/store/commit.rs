@@ -4,12 +4,13 @@
 //! - Requests are decided in the order in which they are taken, each upon those before it.
 //! - Nothing is visible or answered before the frame that holds it is durable.
 //! - Ballots are given here, above everything seen: of two writes on this node the later one wins.
-//! - Marks, for which nobody waits, have no commit of their own while others come within `MARKS_WAIT`.
+//! - Marks, for which nobody waits, have no commit of their own while others come soon: see `marks`.
 
 use super::core::Core;
 use super::download::etag;
 use super::entry::{Held, NodeRecord, Op, encode_frame};
 use super::error::StoreError;
+use super::marks::Marks;
 use super::tree::Counted;
 use super::votes::{Reply, Seating, Vote, VotesTo, acceptor_of};
 use crate::base::names::RegisterName;
@@ -26,7 +27,7 @@ use std::collections::HashMap;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::oneshot;
 
 /// Most requests of one batch.
@@ -34,11 +35,6 @@ const BATCH_REQUESTS_MAX: usize = 1024;
 /// A batch takes no further request once it fills this part of a frame; one request fills no more
 /// than the rest.
 const BATCH_PART: usize = 2;
-
-/// How long marks wait for a commit that they can be part of: a record costs one fsync, not two.
-const MARKS_WAIT: Duration = Duration::from_millis(50);
-/// Most marks that wait.
-const MARKS_MAX: usize = 4096;
 
 /// What a request wants to become true.
 #[derive(Debug)]
@@ -140,6 +136,7 @@ pub struct Committer {
     reaper: Sender<(RegisterKey, BodyId)>,
     /// The votes as decided: durable, or in the batch that is being decided.
     pub(super) acceptor: RefCell<Acceptor<RegisterKey>>,
+    pub(super) marks: RefCell<Marks>,
 }
 
 /// What is answered once the batch is durable.
@@ -169,51 +166,58 @@ pub(super) struct Batch {
 impl Committer {
     pub(super) fn new(core: Arc<Core>, queue: Receiver<Request>, reaper: Sender<(RegisterKey, BodyId)>) -> Self {
         let acceptor = RefCell::new(acceptor_of(&core));
-        Committer { core, queue, reaper, acceptor }
+        Committer { core, queue, reaper, acceptor, marks: RefCell::default() }
     }
 
     /// Waits for requests and commits them until all senders are gone.
     pub fn run(&self) {
-        let mut marks: Vec<Vote> = Vec::new();
-        let mut due = Instant::now();
         loop {
-            let next = match marks.is_empty() {
-                true => self.queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                false => self.queue.recv_deadline(due),
+            let due = self.marks.borrow().due();
+            let next = match due {
+                None => self.queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(due) => self.queue.recv_deadline(due),
             };
             match next {
-                Ok(Request::Marks(more)) if marks.len() < MARKS_MAX => {
-                    if marks.is_empty() {
-                        due = Instant::now() + MARKS_WAIT;
-                    }
-                    marks.extend(more);
+                Ok(first) => {
+                    let due = self.marks.borrow().are_due(Instant::now());
+                    self.commit(Some(first), due);
                 }
-                Ok(first) => self.commit(std::mem::take(&mut marks), Some(first)),
-                Err(RecvTimeoutError::Timeout) => self.commit(std::mem::take(&mut marks), None),
-                Err(RecvTimeoutError::Disconnected) => return self.commit(marks, None),
+                Err(RecvTimeoutError::Timeout) => self.commit(None, true),
+                Err(RecvTimeoutError::Disconnected) => return self.commit(None, true),
             }
         }
     }
 
-    /// Commits what waits at this moment, in one batch. For tests that bring their own clockwork.
+    /// Commits what waits at this moment, in one batch; with nothing else waiting, the marks. Whether there was
+    /// anything. For tests that bring their own clockwork.
     pub fn turn(&self) -> bool {
-        self.queue.try_recv().map(|first| self.commit(Vec::new(), Some(first))).is_ok()
+        let first = self.queue.try_recv().ok();
+        let due = first.is_none();
+        let any = first.is_some() || self.marks.borrow().due().is_some();
+        if any {
+            self.commit(first, due);
+        }
+        any
     }
 
-    /// The marks go first: what is decided after them may rest on them.
-    fn commit(&self, marks: Vec<Vote>, first: Option<Request>) {
+    /// One batch: `first` and what waits behind it. With the marks if they are due, or if it is written anyway.
+    fn commit(&self, first: Option<Request>, due: bool) {
         // No blob goes away between a decision that needs it and the commit.
         let _blobs = self.core.blobs.gate();
         let mut batch = Batch { seq: *self.core.head.borrow(), ..Batch::default() };
-        if !marks.is_empty() {
-            self.take(&mut batch, Request::Marks(marks));
+        if due || self.marks.borrow().are_many() {
+            self.take_marks(&mut batch);
         }
         let mut next = first;
         while let Some(request) = next.take() {
             self.take(&mut batch, request);
-            if batch.bytes < self.core.log.payload_max() / BATCH_PART && batch.replies.len() < BATCH_REQUESTS_MAX {
+            let many = batch.replies.len() >= BATCH_REQUESTS_MAX || self.marks.borrow().are_many();
+            if self.has_room(&batch) && !many {
                 next = self.queue.try_recv().ok();
             }
+        }
+        if !batch.ops.is_empty() || batch.node.is_some() {
+            self.take_marks(&mut batch);
         }
         batch.ops.extend(batch.node.clone().map(Op::Node));
         match self.write(&batch) {
@@ -231,7 +235,27 @@ impl Committer {
         }
     }
 
+    fn has_room(&self, batch: &Batch) -> bool {
+        batch.bytes < self.core.log.payload_max() / BATCH_PART
+    }
+
+    fn take_marks(&self, batch: &mut Batch) {
+        while self.has_room(batch) {
+            let Some(mark) = self.marks.borrow_mut().next() else { return };
+            if let Err(error) = self.core.check_writable().and_then(|()| self.vote(batch, vec![mark])) {
+                log::debug!(error:% = error; "a mark was not taken");
+            }
+        }
+    }
+
     fn take(&self, batch: &mut Batch, request: Request) {
+        if let Request::Marks(marks) = request {
+            return self.marks.borrow_mut().add(marks, Instant::now());
+        }
+        if !matches!(request, Request::Vote(..)) {
+            // It may look at any register. Only a vote names the one that it rests on.
+            self.take_marks(batch);
+        }
         let writable = self.core.check_writable();
         // Whoever asked and has gone needs no answer.
         match request {
@@ -247,12 +271,7 @@ impl Committer {
                 Ok(replies) => batch.replies.push(Pending::Vote(reply, replies)),
                 Err(error) => drop(reply.send(Err(error))),
             },
-            Request::Marks(marks) => {
-                // One that is lost leaves its record tentative: a reader or the settler sees to it.
-                if let Err(error) = writable.and_then(|()| self.vote(batch, marks)) {
-                    log::debug!(error:% = error; "marks were not taken");
-                }
-            }
+            Request::Marks(_) => {}
         }
     }
 
@@ -549,3 +568,6 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,9 +2,9 @@
 //!
 //! Invariants
 //! - At most one chunk of plaintext is held back; a full chunk is sealed at once, since the last
-//!   chunk is always shorter than a full one.
+//!   chunk is always shorter than a full one. It is sealed where it will be written from: a body is copied once.
 //! - Dropping an unfinished upload removes its file.
-//! - What `append` and `seal` give back, one after the other, is the blob byte by byte: peers may take it on the way.
+//! - What `append` and `seal` tell, one after the other, is the blob byte by byte: peers may take it on the way.
 
 use super::blobs::refused;
 use super::commit::{Intent, Outcome};
@@ -32,8 +32,8 @@ pub struct Upload {
     sealer: BodySealer,
     wrap: Wrap,
     file: StreamFile,
-    /// Plaintext of the chunk that is not full yet.
-    rest: Vec<u8>,
+    /// Plaintext bytes of the chunk that is not full yet; they lie in the file's tail.
+    open: usize,
     chunks: u64,
     len: u64,
     digest: BodyDigest,
@@ -91,7 +91,7 @@ impl Upload {
             sealer,
             wrap,
             file,
-            rest: Vec::new(),
+            open: 0,
             chunks: 0,
             len: 0,
             digest: BodyDigest::new(),
@@ -105,33 +105,26 @@ impl Upload {
         self.body
     }
 
-    /// Seals and writes `data`. Gives back what was sealed now, as it lies in the blob.
-    pub fn append(&mut self, data: &[Bytes]) -> Result<Bytes, StoreError> {
-        let incoming: usize = data.iter().map(Bytes::len).sum();
-        self.core.check_room(incoming as u64)?;
-        let whole = (self.rest.len() + incoming) / CHUNK_BYTES;
-        let mut out = self.begin_piece((whole + 1) * (CHUNK_BYTES + TAG_BYTES));
-        let mut chunk_at = out.len();
-        out.append(&mut self.rest);
+    /// Seals and writes `data`. Tells what was sealed now, as it lies in the blob.
+    pub fn append(&mut self, data: &[Bytes], mut sealed: impl FnMut(&[u8])) -> Result<(), StoreError> {
+        let incoming = data.iter().map(|piece| piece.len() as u64).sum();
+        self.core.check_room(incoming)?;
+        self.ensure_header(&mut sealed)?;
         for piece in data {
             let mut piece = &piece[..];
             while !piece.is_empty() {
-                let room = CHUNK_BYTES - (out.len() - chunk_at);
-                let (now, later) = piece.split_at(room.min(piece.len()));
-                out.extend_from_slice(now);
+                let (now, later) = piece.split_at(piece.len().min(CHUNK_BYTES - self.open));
+                let chunk = self.file.tail(CHUNK_BYTES + TAG_BYTES);
+                chunk[self.open..self.open + now.len()].copy_from_slice(now);
+                self.open += now.len();
                 piece = later;
-                if out.len() - chunk_at == CHUNK_BYTES {
-                    let tag = self.sealer.seal_chunk(self.chunks, &mut out[chunk_at..]);
-                    out.extend_from_slice(&tag);
-                    self.chunks += 1;
-                    chunk_at = out.len();
+                if self.open == CHUNK_BYTES {
+                    self.close_chunk(&mut sealed)?;
                 }
             }
         }
-        self.rest = out.split_off(chunk_at);
-        self.len += incoming as u64;
-        self.write(&out)?;
-        Ok(out.into())
+        self.len += incoming;
+        Ok(())
     }
 
     /// Makes the body durable and commits its record; answered by the receiver.
@@ -145,17 +138,13 @@ impl Upload {
 
     /// Seals the last chunk and makes the body durable. It has no record yet.
     pub(super) fn land(self) -> Result<Landed, StoreError> {
-        self.seal()?.0.land()
+        self.seal(|_| {})?.land()
     }
 
-    /// Seals and writes the last chunk. Gives back what was sealed now.
-    pub fn seal(mut self) -> Result<(Sealed, Bytes), StoreError> {
-        let mut last = self.begin_piece(self.rest.len() + TAG_BYTES);
-        let chunk_at = last.len();
-        last.append(&mut self.rest);
-        let tag = self.sealer.seal_chunk(self.chunks, &mut last[chunk_at..]);
-        last.extend_from_slice(&tag);
-        self.write(&last)?;
+    /// Seals and writes the last chunk. Tells what was sealed now.
+    pub fn seal(mut self, mut sealed: impl FnMut(&[u8])) -> Result<Sealed, StoreError> {
+        self.ensure_header(&mut sealed)?;
+        self.close_chunk(&mut sealed)?;
         let digest = self.digest.finalize();
         let object = ObjectRecord {
             len: self.len,
@@ -175,21 +164,30 @@ impl Upload {
             object: Box::new(object),
             _permit: self._permit,
         };
-        Ok((Sealed { landed, file: self.file, staged: self.staged }, last.into()))
+        Ok(Sealed { landed, file: self.file, staged: self.staged })
     }
 
-    /// Room for sealed bytes; the header stands before the first of them.
-    fn begin_piece(&self, bytes: usize) -> Vec<u8> {
-        let header: &[u8] = if self.file.is_empty() { self.sealer.header() } else { &[] };
-        let mut piece = Vec::with_capacity(header.len() + bytes);
-        piece.extend_from_slice(header);
-        piece
+    /// Writes the header before anything else.
+    fn ensure_header(&mut self, sealed: &mut impl FnMut(&[u8])) -> Result<(), StoreError> {
+        if !self.file.is_empty() {
+            return Ok(());
+        }
+        let header = self.sealer.header();
+        self.digest.update(header);
+        sealed(header);
+        self.file.push(header).map_err(|source| refused("write", self.core.blobs.path(self.body), source))
     }
 
-    fn write(&mut self, sealed: &[u8]) -> Result<(), StoreError> {
-        let path = || self.core.blobs.path(self.body);
-        self.digest.update(sealed);
-        self.file.push(sealed).map_err(|source| refused("write", path(), source))
+    fn close_chunk(&mut self, sealed: &mut impl FnMut(&[u8])) -> Result<(), StoreError> {
+        let chunk = self.file.tail(self.open + TAG_BYTES);
+        let (text, tag) = chunk.split_at_mut(self.open);
+        tag.copy_from_slice(&self.sealer.seal_chunk(self.chunks, text));
+        self.digest.update(chunk);
+        sealed(chunk);
+        let len = chunk.len();
+        self.chunks += 1;
+        self.open = 0;
+        self.file.advance(len).map_err(|source| refused("write", self.core.blobs.path(self.body), source))
     }
 }
 

@@ -100,7 +100,16 @@ impl Committer {
         votes.into_iter().map(|vote| self.vote_one(batch, vote)).collect()
     }
 
-    fn vote_one(&self, batch: &mut Batch, Vote { key, message }: Vote) -> Result<Option<Reply>, StoreError> {
+    fn vote_one(&self, batch: &mut Batch, vote: Vote) -> Result<Option<Reply>, StoreError> {
+        // What was chosen before is known by the one who promises or stores after it.
+        let mark = if vote.is_mark() || vote.is_query() { None } else { self.marks.borrow_mut().take(&vote.key) };
+        if let Some(mark) = mark {
+            self.decide_vote(batch, mark)?;
+        }
+        self.decide_vote(batch, vote)
+    }
+
+    fn decide_vote(&self, batch: &mut Batch, Vote { key, message }: Vote) -> Result<Option<Reply>, StoreError> {
         let mut acceptor = self.acceptor.borrow_mut();
         // Without the list of that epoch nobody can say whose votes count.
         if message.epoch > acceptor.node().epoch || acceptor.node().epoch == Epoch(0) {
@@ -206,8 +215,8 @@ impl Committer {
 /// Whether a node was given its place after the last list that it knows: then it begins with nothing. While it had no
 /// place others may have decided under lower ballots than those it holds, or have dropped the tombstone of what it
 /// holds. It may vote at once, since a place is only given by way of an epoch of both lists (`register::members`).
-fn begins_anew(me: Incarnation, known: Epoch, roster: &Roster) -> bool {
-    roster.since(me).is_some_and(|since| since > known.max(Epoch(1)))
+pub fn begins_anew(node: Incarnation, known: Epoch, roster: &Roster) -> bool {
+    roster.since(node).is_some_and(|since| since > known.max(Epoch(1)))
 }
 
 /// The record of a slot, under the slot's ballot.

@@ -45,6 +45,8 @@ pub struct Node {
     first: CrashDisk,
     open: Option<(Store, Clockwork)>,
     waiting: Vec<Waiting>,
+    /// Whether the committer may have something left, marks that wait for a commit included.
+    busy: bool,
 }
 
 /// The keys of every node.
@@ -72,7 +74,7 @@ impl Node {
         let disk = CrashDisk::new(seed);
         let opened = open(&disk).expect("an empty disk opens");
         let (inc, first) = (opened.0.incarnation(), disk.clone());
-        Node { inc, disk, first, open: Some(opened), waiting: Vec::new() }
+        Node { inc, disk, first, open: Some(opened), waiting: Vec::new(), busy: false }
     }
 
     /// The store; `None` while the node is down.
@@ -93,6 +95,7 @@ impl Node {
     pub fn kill(&mut self) {
         self.open = None;
         self.waiting.clear();
+        self.busy = false;
     }
 
     /// The machine dies; what was not synced survives as chance has it.
@@ -153,6 +156,11 @@ impl Node {
             let reply = store.query(&vote, false).expect("a healthy disk")?;
             return Some(Packet::Answer { to: from, key: at.0, reply });
         }
+        if vote.is_mark() {
+            store.mark(vec![vote]);
+            self.busy = true;
+            return None;
+        }
         let answer = store.vote(vec![vote]);
         self.waiting.push(Waiting::Votes { to: from, key: at.0, answer });
         None
@@ -176,15 +184,15 @@ impl Node {
         }
     }
 
-    /// Whether answers wait for a commit.
+    /// Whether answers, or marks, wait for a commit.
     pub fn waits(&self) -> bool {
-        !self.waiting.is_empty()
+        !self.waiting.is_empty() || self.busy
     }
 
     /// Commits what waits; the answers that may leave.
     pub fn turn(&mut self) -> Vec<Packet> {
         let Some((_, work)) = &self.open else { return Vec::new() };
-        work.committer.turn();
+        self.busy = work.committer.turn();
         let mut out = Vec::new();
         for waiting in self.waiting.drain(..) {
             match waiting {

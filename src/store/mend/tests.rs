@@ -33,7 +33,7 @@ pub(in crate::store) fn put(store: &Arc<Store>, key: &str, body: &[u8]) -> Recor
         let mut upload = store
             .begin_upload(name(key), crate::base::Condition::NONE, NewObject::default(), None, None)
             .expect("begins");
-        upload.append(&[body]).expect("appends");
+        upload.append(&[body], |_| {}).expect("appends");
         let finishing = store.finish_upload(upload).expect("finishes");
         futures::executor::block_on(finishing.wait())
     };

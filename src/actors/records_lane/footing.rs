@@ -1,0 +1,72 @@
+//! The footing of a peer: whether it still has what it took.
+//!
+//! Invariants
+//! - A node that enters the epoch in which it was given a place drops all that it held (`store::votes`). Whoever fed it
+//!   before learns of that from its heartbeats, however late the own list or the heartbeat comes.
+
+use crate::base::{Epoch, Incarnation};
+use crate::register::Roster;
+use crate::store::votes::begins_anew;
+
+/// Where a peer stood when it was first heard of.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Footing(Option<Epoch>);
+
+impl Footing {
+    /// Whether what the peer took since it was first heard of is gone: it is now in epoch `now_in`, and `list` is the
+    /// own member list.
+    pub fn is_lost(&mut self, peer: Incarnation, now_in: Epoch, list: Option<&Roster>) -> bool {
+        let was_in = *self.0.get_or_insert(now_in);
+        list.is_some_and(|list| {
+            let entered = list.since(peer).is_some_and(|since| since <= now_in);
+            entered && begins_anew(peer, was_in, list)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::NodeName;
+    use crate::register::Seat;
+
+    const OLD: Incarnation = Incarnation(1);
+    const NEW: Incarnation = Incarnation(2);
+
+    fn seat(incarnation: Incarnation) -> Seat {
+        Seat { name: NodeName::parse("n1").expect("a name"), incarnation }
+    }
+
+    /// Founded with `OLD`; `NEW` is given its place in epoch 2, and keeps it in epoch 3.
+    fn lists() -> [Roster; 3] {
+        let founded = Roster::founding(10, vec![seat(OLD)]);
+        let joint = founded.next(11, &[seat(NEW)]);
+        let last = joint.next(12, &[seat(NEW)]);
+        [founded, joint, last]
+    }
+
+    #[test]
+    fn it_is_lost_once_the_peer_is_in_the_epoch_of_its_place_and_the_list_says_so() {
+        let [founded, joint, last] = lists();
+        let mut footing = Footing::default();
+        assert!(!footing.is_lost(NEW, Epoch(1), Some(&founded)), "no place yet");
+        assert!(!footing.is_lost(NEW, Epoch(1), Some(&joint)), "it has yet to enter");
+        let mut late = footing;
+        assert!(footing.is_lost(NEW, Epoch(2), Some(&joint)));
+        // The own list comes later than the heartbeat, and the peer is farther by then.
+        assert!(!late.is_lost(NEW, Epoch(3), Some(&founded)));
+        assert!(late.is_lost(NEW, Epoch(3), Some(&last)));
+        assert!(Footing(Some(Epoch(0))).is_lost(NEW, Epoch(2), Some(&joint)), "it had no list at all");
+    }
+
+    #[test]
+    fn it_stays_for_founders_and_for_who_was_first_heard_of_there() {
+        let [founded, joint, last] = lists();
+        let mut founder = Footing(Some(Epoch(0)));
+        assert!(!founder.is_lost(OLD, Epoch(0), None), "nobody has a list");
+        assert!(!founder.is_lost(OLD, Epoch(1), Some(&founded)));
+        let mut seated = Footing::default();
+        assert!(!seated.is_lost(NEW, Epoch(2), Some(&joint)));
+        assert!(!seated.is_lost(NEW, Epoch(3), Some(&last)));
+    }
+}

@@ -1,0 +1,100 @@
+//! Heartbeats: what two nodes tell each other when nothing else is to be said, and what follows from it.
+
+use super::RecordsLane;
+use crate::actors::conn::Conn;
+use crate::actors::error::LinkError;
+use crate::actors::gate::Counts;
+use crate::actors::replica::{Own, Plan, ReplicaActor, spawn};
+use crate::actors::window::Window;
+use crate::actors::{lists, seats};
+use crate::wire::{Answer, Call, Pulse};
+use actix::Context;
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
+
+impl RecordsLane {
+    /// Sends one over the session; the step ends with its answer.
+    pub(super) fn send_beat(&mut self, mut session: Conn, own: &Own, ctx: &mut Context<ReplicaActor>) {
+        let plan = Arc::clone(&own.plan);
+        Counts::add(&plan.tally.sent.heartbeats);
+        let work = async move {
+            let answer = beat(&plan, &mut session).await;
+            (session, answer)
+        };
+        spawn(ctx, work, |(session, answer), actor, ctx| {
+            actor.records(|lane, own| {
+                let done = answer.map(|pulse| {
+                    let now = Instant::now();
+                    let own_root = (own.plan.vitals.root)().filter(|_| shares_list(own, &pulse));
+                    if lane.compare.heard(now, own_root, pulse.root) {
+                        lane.round_ended(0, own);
+                    }
+                    lane.see_epoch(&pulse, own);
+                    lane.heard = Some((now, pulse));
+                });
+                lane.step_ended(session, done, own, ctx);
+            });
+        });
+    }
+
+    /// Whether to look oftener how the peer is: the cluster has yet to form, or the peer has yet to enter the epoch in
+    /// which it was given its place.
+    pub(super) fn awaits_news(&self, own: &Own) -> bool {
+        let voting = own.plan.vitals.ballots.voting();
+        match (&voting.node.roster, &self.heard) {
+            (None, _) => own.plan.seats.is_some(),
+            (Some(list), Some((_, pulse))) => {
+                let since = list.since(pulse.incarnation);
+                self.peer == Some(pulse.incarnation) && since.is_some_and(|since| since > pulse.list.epoch)
+            }
+            (Some(_), None) => false,
+        }
+    }
+
+    /// Begins the feed anew when the peer has entered the epoch of its place since the window began.
+    fn see_epoch(&mut self, pulse: &Pulse, own: &Own) {
+        let Some(peer) = self.window.as_ref().map(Window::peer).filter(|peer| *peer == pulse.incarnation) else {
+            return;
+        };
+        let voting = own.plan.vitals.ballots.voting();
+        if self.footing.is_lost(peer, pulse.list.epoch, voting.node.roster.as_deref()) {
+            log::info!(peer:% = own.plan.peer; "peer was given its place: all changes are offered again");
+            self.window = None;
+            self.dropped_all = true;
+        }
+    }
+}
+
+/// Whether what the peer holds is to be the same as here. Who has no place in the list of the others may hold what they
+/// have dropped, and begins with nothing when it is given one.
+fn shares_list(own: &Own, pulse: &Pulse) -> bool {
+    let voting = own.plan.vitals.ballots.voting();
+    let me = own.plan.vitals.me.incarnation;
+    let Some(roster) = &voting.node.roster else { return true };
+    roster.seats_node(me) == roster.seats_node(pulse.incarnation)
+}
+
+/// A heartbeat, and what follows from it for the member list.
+async fn beat(plan: &Plan, session: &mut Conn) -> Result<Pulse, LinkError> {
+    let Answer::Pulse(pulse) = session.call(&Call::Heartbeat(plan.vitals.pulse())).await? else {
+        return Err(LinkError::Unfitting);
+    };
+    // What is told of another node than the one that this session is with counts for nothing.
+    if pulse.incarnation != session.info.incarnation {
+        return Ok(pulse);
+    }
+    let voting = plan.vitals.ballots.voting();
+    plan.vitals.lists.heard(&plan.peer, voting.list, pulse.list);
+    let Some(seats) = &plan.seats else { return Ok(pulse) };
+    let next = {
+        let mut seats = seats.lock().unwrap_or_else(PoisonError::into_inner);
+        let now_ms = crate::store::core::system_ms();
+        seats.heard(Instant::now(), now_ms, &pulse, voting.list, (plan.vitals.root)())
+    };
+    match next {
+        seats::Next::Wait => {}
+        seats::Next::Found(roster) => lists::adopt(&plan.store, Arc::new(roster)).await?,
+        seats::Next::Fetch => lists::fetch(plan, session).await?,
+    }
+    Ok(pulse)
+}

@@ -1,0 +1,162 @@
+//! What coordinators ask of the store: votes, and bodies on their way to a vote.
+
+use super::{StoreActor, guarded, seal};
+use crate::actors::messages::*;
+use crate::base::{ObjectRecord, RegisterKey};
+use crate::store::StoreError;
+use crate::store::store::wait;
+use crate::store::votes::wait_votes;
+use actix::prelude::*;
+use std::sync::Arc;
+
+impl Handler<SealSmall> for StoreActor {
+    type Result = ResponseFuture<Result<Box<ObjectRecord>, StoreError>>;
+    fn handle(&mut self, SealSmall { head, body }: SealSmall, _: &mut Context<Self>) -> Self::Result {
+        let (store, threads) = (Arc::clone(&self.store), self.threads.clone());
+        guarded(async move { seal(&store, &threads, head, body).await })
+    }
+}
+
+impl Handler<LandUpload> for StoreActor {
+    type Result = ResponseFuture<Result<Landed, StoreError>>;
+    fn handle(&mut self, LandUpload { sealed }: LandUpload, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |_| sealed.land())
+    }
+}
+
+impl Handler<SealPieces> for StoreActor {
+    type Result = ResponseFuture<Result<(StoreUpload, bytes::Bytes), StoreError>>;
+    fn handle(&mut self, SealPieces { mut upload, data, copy }: SealPieces, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |_| {
+            if !copy {
+                upload.append(&data, |_| {})?;
+                return Ok((upload, bytes::Bytes::new()));
+            }
+            // With tags, and with what was held back of the chunk before.
+            let len: usize = data.iter().map(bytes::Bytes::len).sum();
+            let mut copied = Vec::with_capacity(len + len / 8);
+            upload.append(&data, |sealed| copied.extend_from_slice(sealed))?;
+            Ok((upload, copied.into()))
+        })
+    }
+}
+
+impl Handler<SealLast> for StoreActor {
+    type Result = ResponseFuture<Result<(Sealed, bytes::Bytes), StoreError>>;
+    fn handle(&mut self, SealLast { upload }: SealLast, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |_| {
+            let mut copied = Vec::new();
+            let sealed = upload.seal(|sealed| copied.extend_from_slice(sealed))?;
+            Ok((sealed, copied.into()))
+        })
+    }
+}
+
+impl Handler<Peek> for StoreActor {
+    type Result = MessageResult<Peek>;
+    fn handle(&mut self, Peek { key }: Peek, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.store.lookup_cached(&key).map(|held| held.slot()))
+    }
+}
+
+impl Handler<KnowsBucket> for StoreActor {
+    type Result = bool;
+    fn handle(&mut self, KnowsBucket { bucket }: KnowsBucket, _: &mut Context<Self>) -> Self::Result {
+        self.store.has_bucket(&bucket)
+    }
+}
+
+impl Handler<CastHere> for StoreActor {
+    type Result = ResponseFuture<Result<Vec<Option<Reply>>, StoreError>>;
+    fn handle(&mut self, CastHere { votes }: CastHere, _: &mut Context<Self>) -> Self::Result {
+        let store = Arc::clone(&self.store);
+        // Nobody waits for marks: they wait for a commit, and not even queries wait for them.
+        let is_mark: Vec<bool> = votes.iter().map(Vote::is_mark).collect();
+        let (marks, votes): (Vec<_>, Vec<_>) = votes.into_iter().partition(Vote::is_mark);
+        if marks.is_empty() {
+            return self.cast(votes);
+        }
+        store.mark(marks);
+        if votes.is_empty() {
+            return Box::pin(std::future::ready(Ok(vec![None; is_mark.len()])));
+        }
+        let answered = self.cast(votes);
+        Box::pin(async move {
+            let mut replies = answered.await?.into_iter();
+            Ok(is_mark.iter().map(|mark| if *mark { None } else { replies.next().flatten() }).collect())
+        })
+    }
+}
+
+impl StoreActor {
+    fn cast(&self, votes: Vec<Vote>) -> ResponseFuture<Result<Vec<Option<Reply>>, StoreError>> {
+        let store = Arc::clone(&self.store);
+        let cached: Result<Vec<_>, _> = votes.iter().map(|vote| store.query(vote, true)).collect();
+        match cached {
+            Ok(replies) if replies.iter().all(Option::is_some) => return Box::pin(std::future::ready(Ok(replies))),
+            Ok(_) if votes.iter().all(Vote::is_query) => {}
+            Ok(_) => return guarded(async move { wait_votes(store.vote(votes)).await }),
+            Err(error) => return Box::pin(std::future::ready(Err(error))),
+        }
+        let threads = self.threads.clone();
+        guarded(async move {
+            let asked = Arc::clone(&store);
+            let read = threads.run(move || {
+                let replies: Result<Vec<_>, _> = votes.iter().map(|vote| asked.query(vote, false)).collect();
+                replies.map(|replies| (votes, replies))
+            });
+            let (votes, mut replies) = read.await.unwrap_or(Err(StoreError::ShuttingDown))?;
+            // What only the committer can answer: another epoch.
+            let open: Vec<usize> = (0..replies.len()).filter(|at| replies[*at].is_none()).collect();
+            if !open.is_empty() {
+                let rest = open.iter().map(|at| votes[*at].clone()).collect();
+                for (at, reply) in open.into_iter().zip(wait_votes(store.vote(rest)).await?) {
+                    replies[at] = reply;
+                }
+            }
+            Ok(replies)
+        })
+    }
+}
+
+impl Handler<OpenRecord> for StoreActor {
+    type Result = ResponseFuture<Result<(ObjectInfo, Download), StoreError>>;
+    fn handle(&mut self, msg: OpenRecord, _: &mut Context<Self>) -> Self::Result {
+        let OpenRecord { key, record, permit } = msg;
+        if record.blob().is_none() {
+            let opened = self.store.open_record(key.clone(), Arc::clone(&record)).map(|(info, mut download)| {
+                download.hold(permit);
+                (info, download)
+            });
+            return Box::pin(std::future::ready(opened));
+        }
+        let reader = self.reader();
+        guarded(async move {
+            let (info, mut download) = reader.open_record(key, record).await?;
+            download.hold(permit);
+            Ok((info, download))
+        })
+    }
+}
+
+impl Handler<ScanSlots> for StoreActor {
+    type Result = ResponseFuture<Result<Vec<(RegisterKey, RegisterSlot)>, StoreError>>;
+    fn handle(&mut self, msg: ScanSlots, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |store| store.scan_slots(msg.from.as_ref(), &msg.to, msg.limit))
+    }
+}
+
+impl Handler<FindTentative> for StoreActor {
+    type Result = Result<Vec<RegisterKey>, StoreError>;
+    fn handle(&mut self, msg: FindTentative, _: &mut Context<Self>) -> Self::Result {
+        Ok(self.store.tentative_for(msg.age, msg.limit))
+    }
+}
+
+impl Handler<Seat> for StoreActor {
+    type Result = ResponseFuture<Result<(), StoreError>>;
+    fn handle(&mut self, Seat { seating }: Seat, _: &mut Context<Self>) -> Self::Result {
+        let answer = self.store.seat(seating);
+        guarded(async move { wait(answer).await.map(|_| ()) })
+    }
+}
