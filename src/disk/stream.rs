@@ -58,12 +58,12 @@ impl StreamFile {
         self.len() == 0
     }
 
-    /// Takes the next bytes.
-    pub fn push(&mut self, mut data: &[u8]) -> io::Result<()> {
+    /// Takes the next bytes. `block`: see `advance`.
+    pub fn push(&mut self, mut data: &[u8], mut block: impl FnMut(&[u8])) -> io::Result<()> {
         while !data.is_empty() {
             let (now, later) = data.split_at(data.len().min(self.room - self.held));
             self.tail(now.len()).copy_from_slice(now);
-            self.advance(now.len())?;
+            self.advance(now.len(), &mut block)?;
             data = later;
         }
         Ok(())
@@ -86,10 +86,17 @@ impl StreamFile {
         &mut self.buffer[at..at + len]
     }
 
-    /// Takes the first `len` bytes of the tail, which must have been asked for.
-    pub fn advance(&mut self, len: usize) -> io::Result<()> {
+    /// What is held back: the end of the file, as far as it goes.
+    pub fn held(&self) -> &[u8] {
+        self.buffer.get(self.start..self.start + self.held).unwrap_or_default()
+    }
+
+    /// Takes the first `len` bytes of the tail, which must have been asked for. `block` is shown what is written now:
+    /// blocks of one length, a power of two in a large file, at multiples of it. `held` is the rest.
+    pub fn advance(&mut self, len: usize, mut block: impl FnMut(&[u8])) -> io::Result<()> {
         self.held += len;
         while self.held >= self.room {
+            block(&self.buffer[self.start..self.start + self.room]);
             self.write(self.room)?;
             self.written += self.room as u64;
             self.held -= self.room;
@@ -141,18 +148,21 @@ mod tests {
             for (k, expected) in [None, Some(len as u64)].into_iter().enumerate() {
                 let path = dir.path().join(format!("{n}-{k}"));
                 let mut file = StreamFile::create(&RealDisk, &path, expected).expect("creates");
+                let mut seen = Vec::new();
                 for (turn, piece) in body.chunks(70_001 + n).enumerate() {
                     // Given, or made in place by halves.
                     if turn % 2 == k {
-                        file.push(piece).expect("takes");
+                        file.push(piece, |block| seen.extend_from_slice(block)).expect("takes");
                         continue;
                     }
                     let (early, late) = piece.split_at(piece.len() / 2);
                     file.tail(early.len())[..early.len()].copy_from_slice(early);
                     file.tail(piece.len() + 16)[early.len()..piece.len()].copy_from_slice(late);
-                    file.advance(piece.len()).expect("takes");
+                    file.advance(piece.len(), |block| seen.extend_from_slice(block)).expect("takes");
                 }
                 assert_eq!(file.len(), len as u64);
+                seen.extend_from_slice(file.held());
+                assert!(seen == body, "{len} bytes, expected {expected:?}: shown otherwise");
                 file.finish().expect("finishes");
                 assert!(std::fs::read(&path).expect("reads") == body, "{len} bytes, expected {expected:?}");
             }

@@ -81,8 +81,8 @@ impl Incoming {
             if self.file.len() + piece.len() as u64 > self.bytes_max {
                 return Err(StoreError::Mismatch("a blob is longer than announced"));
             }
-            self.digest.update(piece);
-            self.file.push(piece).map_err(|source| refused("write", path(), source))?;
+            let Incoming { file, digest, .. } = self;
+            file.push(piece, |block| digest.update(block)).map_err(|source| refused("write", path(), source))?;
         }
         Ok(())
     }
@@ -92,6 +92,7 @@ impl Incoming {
         if self.file.len() != announced.sealed_len {
             return Err(StoreError::Mismatch("a blob is not as long as announced"));
         }
+        self.digest.update(self.file.held());
         let digest = std::mem::replace(&mut self.digest, BodyDigest::new()).finalize();
         if digest != announced.digest {
             return Err(StoreError::Mismatch("a blob does not have the announced digest"));

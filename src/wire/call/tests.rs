@@ -1,0 +1,142 @@
+//! Calls and answers on their way: what arrives is what was sent, and what is damaged is refused.
+
+use super::super::testing::batter;
+use super::*;
+use crate::base::{BodyAt, BucketName, KekId, Lineage, ObjectKey, ObjectName, ObjectRecord, State, Wrap};
+use crate::register::Seat;
+use bytes::Bytes;
+
+fn key(name: &str) -> RegisterKey {
+    RegisterKey::object(&ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse(name).unwrap() })
+}
+
+fn ballot(stamp: u64) -> Ballot {
+    Ballot { stamp: Stamp(stamp), node: Incarnation(3) }
+}
+
+fn record() -> Arc<Record> {
+    Arc::new(Record {
+        ballot: ballot(5),
+        lineage: Lineage::NOTHING,
+        written_ms: 6,
+        state: State::Object(Box::new(ObjectRecord {
+            len: 3,
+            content_type: "text/plain".into(),
+            meta: vec![("a".into(), "b".into())],
+            body: BodyId([1; 16]),
+            sealed_len: 6,
+            digest: [2; 32],
+            wrap: Wrap { kek: KekId([3; 16]), nonce: [4; 12], sealed: [5; 48] },
+            at: BodyAt::Inline(Bytes::from_static(b"sealed")),
+        })),
+    })
+}
+
+fn roster() -> Arc<Roster> {
+    let seat = Seat { name: NodeName::parse("n1").unwrap(), incarnation: Incarnation(4) };
+    Arc::new(Roster::founding(9, vec![seat]))
+}
+
+fn pulse() -> Pulse {
+    Pulse {
+        name: NodeName::parse("n1").unwrap(),
+        incarnation: Incarnation(9),
+        head: 4,
+        free: 1 << 40,
+        root: Some(Sum(1 << 100)),
+        list: ListMark { epoch: Epoch(3), digest: 4 },
+        version: "0.1.0".into(),
+        health: Health { tentative: 5, ..Health::default() },
+    }
+}
+
+#[test]
+fn calls_survive_the_trip_and_damage_is_refused() {
+    let tombstone =
+        Arc::new(Record { ballot: ballot(8), lineage: Lineage::NOTHING, written_ms: 1, state: State::Deleted });
+    let calls = [
+        Call::Heartbeat(pulse()),
+        Call::Offer(vec![]),
+        Call::Offer(vec![
+            Offered { key: key("a"), ballot: ballot(1), blob: None },
+            Offered { key: key("ñ"), ballot: ballot(2), blob: Some(BodyId([7; 16])) },
+        ]),
+        Call::Learn(Epoch(7), vec![(key("a"), record()), (key("b"), tombstone)]),
+        Call::Bury(ListMark { epoch: Epoch(1), digest: 2 }, vec![(key("a"), ballot(1)), (key("b"), ballot(2))]),
+        Call::Heartbeat(Pulse { root: None, ..pulse() }),
+        Call::Tree(vec![]),
+        Call::Tree(vec![3, 63]),
+        Call::List,
+        Call::Take(roster()),
+        Call::Scan(Scan {
+            mark: ListMark { epoch: Epoch(1), digest: 2 },
+            from: RegisterKey::buckets().0,
+            inclusive: true,
+            to: RegisterKey::end(),
+            limit: 9,
+        }),
+        Call::Fetch(vec![key("a"), key("b")]),
+        Call::Discard(BodyId([8; 16])),
+        Call::Pull(Pull { body: BodyId([7; 16]), from: 1 << 40, len: 1 << 20 }),
+    ];
+    for call in calls {
+        let bytes = call.encode();
+        assert_eq!(Call::decode(&bytes), Ok(call));
+        batter(&bytes, |bytes| Call::decode(bytes).is_ok());
+    }
+}
+
+#[test]
+fn answers_survive_the_trip_and_damage_is_refused() {
+    let answers = [
+        Answer::Pulse(pulse()),
+        Answer::Wants(vec![Wanted::Nothing, Wanted::Record, Wanted::BlobAndRecord]),
+        Answer::Records(vec![(key("a"), record())]),
+        Answer::Sums(vec![Sum(0), Sum(u128::MAX)]),
+        Answer::List(None),
+        Answer::List(Some(roster())),
+        Answer::Scanned(vec![Scanned { key: key("a"), ballot: ballot(4), chosen: true }]),
+        Answer::Bytes(Bytes::from_static(b"sealed")),
+        Answer::Done,
+        Answer::failed(Class::Full, "disk is full"),
+    ];
+    for answer in answers {
+        let bytes = answer.encode();
+        assert_eq!(Answer::decode(&bytes), Ok(answer));
+        batter(&bytes, |bytes| Answer::decode(bytes).is_ok());
+    }
+    let head = BlobHead { body: BodyId([1; 16]), sealed_len: 9, digest: [3; 32] };
+    assert_eq!(BlobHead::decode(&head.encode()), Ok(head));
+    assert_eq!(head.encode().len(), BlobHead::BYTES);
+    batter(&head.encode(), |bytes| BlobHead::decode(bytes).is_ok());
+    let head = StreamHead { body: BodyId([7; 16]) };
+    assert_eq!(StreamHead::decode(&head.encode()), Ok(head));
+    batter(&head.encode(), |bytes| StreamHead::decode(bytes).is_ok());
+}
+
+#[test]
+fn every_class_survives_and_long_texts_are_cut() {
+    for code in 0..=u8::MAX {
+        if let Ok(class) = class_of(code) {
+            assert_eq!(class_code(class), code);
+        }
+    }
+    let Answer::Failed { text, .. } = Answer::failed(Class::Busy, &"ñ".repeat(400)) else { panic!() };
+    assert_eq!(text.len(), TEXT_BYTES_MAX);
+}
+
+#[test]
+fn a_count_alone_takes_no_memory() {
+    let mut w = Writer::default();
+    w.u8(OFFER).u32(u32::MAX);
+    assert_eq!(Call::decode(&w.0), Err(CodecError::Value("entries")));
+    let mut w = Writer::default();
+    w.u8(LEARN).u64(7).u32(1).bytes(key("a").as_bytes()).u32(u32::MAX);
+    assert_eq!(Call::decode(&w.0), Err(CodecError::Value("record")));
+    let mut w = Writer::default();
+    w.u8(PULL).raw(&[0; 16]).u64(0).u32((1 << 20) + 1);
+    assert_eq!(Call::decode(&w.0), Err(CodecError::Value("length of a pull")));
+    let mut w = Writer::default();
+    w.u8(BYTES).u32((1 << 20) + 1);
+    assert_eq!(Answer::decode(&w.0), Err(CodecError::Value("bytes of a blob")));
+}
