@@ -58,6 +58,7 @@ fn nodes_that_were_founded_apart_exchange_no_votes_and_both_say_so() {
     second.put(1, "of/second", b"2");
     first.kill9(1);
     second.kill9(0);
+    eventually("it to be missed", || (second.peer(1, 0)["link"] == "down").then_some(()));
 
     // n1 of the first is led to n2 of the second, which cannot call back.
     first.link(0, 1).lead_to(Some(second.nodes[1].peer()));
