@@ -4,9 +4,9 @@
 mod common;
 
 use common::cluster::{Cluster, Expected, path};
-use common::{Dice, Node, eventually};
+use common::{Dice, Node, copy_dir, eventually};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 const SMALL_BLOB: usize = 60_000;
 const LARGE_BLOB: usize = 3_300_000;
@@ -116,19 +116,6 @@ fn a_peer_that_restarted_is_asked_again_by_a_fresh_session() {
     }
 }
 
-/// Copies a directory; nobody writes in it.
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a directory");
-    for entry in fs::read_dir(from).expect("a directory").flatten() {
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).expect("a copy");
-        }
-    }
-}
-
 #[test]
 fn a_peer_that_lost_what_it_had_acknowledged_is_found_and_gets_it_again() {
     let mut cluster = Cluster::start(3);
@@ -145,7 +132,7 @@ fn a_peer_that_lost_what_it_had_acknowledged_is_found_and_gets_it_again() {
     cluster.holds(&expected);
     cluster.nodes[1].stop();
     let (data, older) = (cluster.nodes[1].data(), cluster.nodes[1].home().join("older"));
-    copy(&data, &older);
+    copy_dir(&data, &older);
     cluster.begin(1);
     // All of this, and a tombstone, is acknowledged and then lost on n2.
     write(&cluster, &mut expected, 80, 200);

@@ -3,24 +3,9 @@
 mod common;
 
 use common::cluster::{Cluster, new_ring, path};
-use common::eventually;
+use common::{copy_dir, eventually};
 use serde_json::Value;
-use std::fs;
-use std::path::Path;
 use std::process::Command;
-
-/// Copies a directory; nobody writes in it.
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a directory");
-    for entry in fs::read_dir(from).expect("a directory").flatten() {
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).expect("a copy");
-        }
-    }
-}
 
 fn page(cluster: &Cluster, at: usize) -> String {
     let url = format!("http://{}", cluster.nodes[at].http());
@@ -48,7 +33,7 @@ fn nodes_that_were_founded_apart_exchange_no_votes_and_both_say_so() {
     let mut second = Cluster::voting_to_be(2, ring.path());
     first.begin(1);
     assert!(first.nodes[1].stop().success());
-    copy(&first.nodes[1].data(), &second.nodes[1].data());
+    copy_dir(&first.nodes[1].data(), &second.nodes[1].data());
     for cluster in [&mut first, &mut second] {
         cluster.begin(0);
         cluster.begin(1);

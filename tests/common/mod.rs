@@ -19,6 +19,19 @@ use tempfile::TempDir;
 /// How long anything may take that should take milliseconds; machines under load are slow.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
+/// Copies a directory; nobody writes in it.
+pub fn copy_dir(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a directory");
+    for entry in fs::read_dir(from).expect("a directory").flatten() {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("a copy");
+        }
+    }
+}
+
 /// Waits until `condition` gives a value.
 pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let until = Instant::now() + DEADLINE;
