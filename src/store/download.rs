@@ -13,16 +13,21 @@ use crate::base::record::ObjectRecord;
 use crate::base::{BodyAt, Permit, Record, RegisterKey};
 use crate::disk::DiskFile;
 use crate::seal::body::{BodyOpener, HEADER_BYTES, TAG_BYTES};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// Most plaintext bytes of one `read`.
 const PIECE_BYTES: u64 = 1024 * 1024;
 
+/// Pieces of one download that are in memory at most, here and on their way.
+const PIECES_MAX: usize = 3;
+
 /// Blobs up to this many sealed bytes are read and opened whole when they are opened: one trip to a
 /// thread in place of two.
 const WHOLE_BYTES_MAX: u64 = 128 * 1024;
+
+const SHORT: StoreError = StoreError::Corrupt { what: "object body (cut short)" };
 
 /// An open download. Opaque to those who carry it.
 #[derive(Debug)]
@@ -33,6 +38,8 @@ pub struct Download {
     blob: Option<Blob>,
     /// All chunks of a small blob, until they are asked for.
     opened: Vec<Bytes>,
+    /// The memory of the last pieces: used again once whoever took them has let go of them.
+    spare: Vec<Bytes>,
     next: u64,
     end: u64,
     _permit: Option<Permit>,
@@ -59,8 +66,17 @@ impl Download {
             BodyAt::Blob => Some(Blob::open(core, &held, object)?),
         };
         let small = blob.is_some() && object.sealed_len <= WHOLE_BYTES_MAX;
-        let mut download =
-            Download { core: Arc::clone(core), key, held, blob, opened: Vec::new(), next: 0, end, _permit: permit };
+        let mut download = Download {
+            core: Arc::clone(core),
+            key,
+            held,
+            blob,
+            opened: Vec::new(),
+            spare: Vec::new(),
+            next: 0,
+            end,
+            _permit: permit,
+        };
         if small {
             download.opened = download.read()?;
             download.next = 0;
@@ -130,8 +146,13 @@ impl Download {
         let last = last.max(first).min(first + (PIECE_BYTES / chunk).max(1) - 1);
         let from = HEADER_BYTES as u64 + first * stride;
         let to = (HEADER_BYTES as u64 + (last + 1) * stride).min(object.sealed_len);
-        let sealed = self.sealed(object, from, to)?;
-        let opened = open_chunks(&opener, first, usize::try_from(stride).unwrap_or(usize::MAX), sealed)?;
+        let len = to.checked_sub(from).and_then(|len| usize::try_from(len).ok()).ok_or(SHORT)?;
+        let mut sealed = room(&mut self.spare, len);
+        self.fill(object, from, &mut sealed)?;
+        let (whole, opened) = open_chunks(&opener, first, usize::try_from(stride).unwrap_or(usize::MAX), sealed)?;
+        if self.blob.is_some() && self.spare.len() < PIECES_MAX {
+            self.spare.push(whole);
+        }
         self.cut(first, chunk, opened)
     }
 
@@ -154,26 +175,19 @@ impl Download {
         Ok(pieces)
     }
 
-    fn sealed(&self, object: &ObjectRecord, from: u64, to: u64) -> Result<Vec<u8>, StoreError> {
-        let short = StoreError::Corrupt { what: "object body (cut short)" };
-        let len = to.checked_sub(from).and_then(|l| usize::try_from(l).ok());
-        let Some(len) = len else { return Err(short) };
+    /// Reads sealed bytes of the body.
+    fn fill(&self, object: &ObjectRecord, from: u64, out: &mut [u8]) -> Result<(), StoreError> {
         match &self.blob {
             None => {
                 let start = usize::try_from(from).unwrap_or(usize::MAX);
-                let part = inline_of(object).get(start..).and_then(|rest| rest.get(..len));
-                part.map(<[u8]>::to_vec).ok_or(short)
+                let part = inline_of(object).get(start..).and_then(|rest| rest.get(..out.len())).ok_or(SHORT)?;
+                out.copy_from_slice(part);
+                Ok(())
             }
-            Some(blob) => {
-                let mut sealed = vec![0; len];
-                match blob.file.read_at(from, &mut sealed) {
-                    Ok(()) => Ok(sealed),
-                    Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => Err(short),
-                    Err(source) => {
-                        Err(StoreError::Disk { op: "read", path: self.core.blobs.path(object.body), source })
-                    }
-                }
-            }
+            Some(blob) => blob.file.read_at(from, out).map_err(|source| match source.kind() {
+                std::io::ErrorKind::UnexpectedEof => SHORT,
+                _ => StoreError::Disk { op: "read", path: self.core.blobs.path(object.body), source },
+            }),
         }
     }
 
@@ -206,6 +220,18 @@ impl Blob {
     }
 }
 
+/// Memory for a piece: that of one that is gone, if there is one.
+fn room(spare: &mut Vec<Bytes>, len: usize) -> BytesMut {
+    let free = spare.iter().position(Bytes::is_unique).map(|at| spare.swap_remove(at));
+    match free.and_then(|bytes| bytes.try_into_mut().ok()) {
+        Some(mut room) => {
+            room.resize(len, 0);
+            room
+        }
+        None => BytesMut::zeroed(len),
+    }
+}
+
 fn inline_of(object: &ObjectRecord) -> &[u8] {
     match &object.at {
         BodyAt::Inline(bytes) => bytes,
@@ -213,13 +239,13 @@ fn inline_of(object: &ObjectRecord) -> &[u8] {
     }
 }
 
-/// Opens consecutive sealed chunks where they lie; the answer shares their memory.
+/// Opens consecutive sealed chunks where they lie: all of that memory, and the chunks, which share it.
 pub(super) fn open_chunks(
     opener: &BodyOpener,
     first: u64,
     stride: usize,
-    mut sealed: Vec<u8>,
-) -> Result<Vec<Bytes>, StoreError> {
+    mut sealed: BytesMut,
+) -> Result<(Bytes, Vec<Bytes>), StoreError> {
     const DAMAGED: StoreError = StoreError::Corrupt { what: "object body" };
     let mut ranges = Vec::with_capacity(sealed.len() / stride + 1);
     let mut at = 0;
@@ -232,8 +258,9 @@ pub(super) fn open_chunks(
         ranges.push(at..at + split);
         at += whole;
     }
-    let all = Bytes::from(sealed);
-    Ok(ranges.into_iter().map(|range| all.slice(range)).collect())
+    let all = sealed.freeze();
+    let texts = ranges.into_iter().map(|range| all.slice(range)).collect();
+    Ok((all, texts))
 }
 
 /// What readers are told of a record.
@@ -251,4 +278,24 @@ pub(super) fn info_of(record: &Record) -> Option<ObjectInfo> {
 pub fn etag(digest: &[u8; 32]) -> String {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     digest.iter().flat_map(|b| [HEX[usize::from(b >> 4)] as char, HEX[usize::from(b & 15)] as char]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_used_again_when_nobody_holds_a_part_of_it() {
+        let mut spare = Vec::new();
+        let first = room(&mut spare, 1000).freeze();
+        let (at, part) = (first.as_ptr(), first.slice(10..20));
+        spare.push(first);
+        assert_ne!(room(&mut spare, 1000).as_ptr(), at);
+        drop(part);
+        for len in [900, 1000] {
+            let again = room(&mut spare, len);
+            assert_eq!((again.as_ptr(), again.len()), (at, len));
+            spare.push(again.freeze());
+        }
+    }
 }

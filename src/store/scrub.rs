@@ -17,6 +17,7 @@ use crate::base::{BodyAt, RegisterKey};
 use crate::disk::DiskFile;
 use crate::seal::body::{BodyOpener, HEADER_BYTES, TAG_BYTES};
 use crate::seal::digest::{BodyDigest, digest_of};
+use bytes::BytesMut;
 use std::collections::VecDeque;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -228,7 +229,7 @@ impl Blob {
         let stride = (self.opener.chunk_bytes() + TAG_BYTES) as u64;
         let chunks = (PIECE_BYTES / stride).max(1);
         let len = (object.sealed_len - self.at).min(chunks * stride);
-        let mut sealed = vec![0; usize::try_from(len).map_err(|_| BlobError::Bytes)?];
+        let mut sealed = BytesMut::zeroed(usize::try_from(len).map_err(|_| BlobError::Bytes)?);
         self.file.read_at(self.at, &mut sealed).map_err(BlobError::Disk)?;
         *bytes += len;
         self.digest.update(&sealed);
