@@ -136,6 +136,7 @@ pub struct Committer {
     reaper: Sender<(RegisterKey, BodyId)>,
     /// The votes as decided: durable, or in the batch that is being decided.
     pub(super) acceptor: RefCell<Acceptor<RegisterKey>>,
+    /// What waits for a commit that is made anyway.
     pub(super) marks: RefCell<Marks>,
 }
 
@@ -249,10 +250,7 @@ impl Committer {
     }
 
     fn take(&self, batch: &mut Batch, request: Request) {
-        if let Request::Marks(marks) = request {
-            return self.marks.borrow_mut().add(marks, Instant::now());
-        }
-        if !matches!(request, Request::Vote(..)) {
+        if !matches!(request, Request::Vote(..) | Request::Marks(_)) {
             // It may look at any register. Only a vote names the one that it rests on.
             self.take_marks(batch);
         }
@@ -271,7 +269,7 @@ impl Committer {
                 Ok(replies) => batch.replies.push(Pending::Vote(reply, replies)),
                 Err(error) => drop(reply.send(Err(error))),
             },
-            Request::Marks(_) => {}
+            Request::Marks(marks) => self.marks.borrow_mut().add(marks, Instant::now()),
         }
     }
 

@@ -1,7 +1,6 @@
 //! Comparing everything with the peer: which leaves differ, and offering again what belongs to them.
 
-use super::Link;
-use super::RecordsLane;
+use super::{Link, RecordsLane};
 use crate::actors::batch::BATCH_MAX;
 use crate::actors::compare::Next;
 use crate::actors::messages::ChangesIn;

@@ -69,14 +69,13 @@ impl Handler<KnowsBucket> for StoreActor {
 impl Handler<CastHere> for StoreActor {
     type Result = ResponseFuture<Result<Vec<Option<Reply>>, StoreError>>;
     fn handle(&mut self, CastHere { votes }: CastHere, _: &mut Context<Self>) -> Self::Result {
-        let store = Arc::clone(&self.store);
+        if !votes.iter().any(Vote::is_mark) {
+            return self.cast(votes);
+        }
         // Nobody waits for marks: they wait for a commit, and not even queries wait for them.
         let is_mark: Vec<bool> = votes.iter().map(Vote::is_mark).collect();
         let (marks, votes): (Vec<_>, Vec<_>) = votes.into_iter().partition(Vote::is_mark);
-        if marks.is_empty() {
-            return self.cast(votes);
-        }
-        store.mark(marks);
+        self.store.mark(marks);
         if votes.is_empty() {
             return Box::pin(std::future::ready(Ok(vec![None; is_mark.len()])));
         }
