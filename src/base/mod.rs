@@ -14,6 +14,7 @@ pub mod lineage;
 pub mod names;
 pub mod record;
 pub mod secret;
+pub mod spare;
 pub mod sum;
 
 pub use backoff::Backoff;
@@ -26,4 +27,5 @@ pub use lineage::Lineage;
 pub use names::{BucketName, NameError, ObjectKey, ObjectName, RegisterKey};
 pub use record::{BodyAt, ObjectRecord, Record, State, Wrap};
 pub use secret::Secret;
+pub use spare::Spare;
 pub use sum::Sum;

@@ -10,6 +10,7 @@
 //! those that are, and filling them costs more CPU than sealing what goes into them.
 
 use super::{Disk, DiskFile};
+use crate::base::Permit;
 use std::io;
 use std::path::Path;
 
@@ -17,6 +18,12 @@ use std::path::Path;
 const BLOCK_BYTES: usize = 4096;
 /// Bytes of one write. More does not make a disk faster.
 const WRITE_BYTES: usize = 512 * 1024;
+/// The same where there is memory for it: it costs the processor less, since each write costs it the same besides its
+/// pages.
+pub const LARGE_WRITE_BYTES: usize = 2 * 1024 * 1024;
+/// Bytes that are shown at once: soon enough to be in the processor's cache still, and a power of two, which digests are
+/// fastest with.
+const BLOCK_SHOWN_BYTES: usize = 256 * 1024;
 /// Files below this are small enough to be read again soon: the page cache may have them.
 const UNCACHED_MIN: u64 = 1024 * 1024;
 
@@ -30,22 +37,39 @@ pub struct StreamFile {
     start: usize,
     room: usize,
     held: usize,
+    /// How much of what is held was shown.
+    shown: usize,
     written: u64,
     unsynced: u64,
     uncached: bool,
+    /// Stands for the memory of large writes.
+    _memory: Option<Permit>,
 }
 
 impl StreamFile {
     /// Bytes after which a cached file is sent to the disk, so that `finish` has little left to do.
     const SYNC_EVERY: u64 = 32 << 20;
 
-    /// Creates the file, which must not exist yet. `expected` is its length, where it is known.
-    pub fn create(disk: &dyn Disk, path: &Path, expected: Option<u64>) -> io::Result<Self> {
+    /// Creates the file, which must not exist yet. `expected` is its length, where it is known; `memory` the right to
+    /// `LARGE_WRITE_BYTES`.
+    pub fn create(disk: &dyn Disk, path: &Path, expected: Option<u64>, memory: Option<Permit>) -> io::Result<Self> {
         let uncached = expected.is_none_or(|len| len >= UNCACHED_MIN);
         let file = if uncached { disk.create_uncached(path)? } else { disk.create_new(path)? };
-        let wanted = expected.and_then(|len| usize::try_from(len).ok()).unwrap_or(WRITE_BYTES);
-        let room = wanted.clamp(1, WRITE_BYTES).next_multiple_of(BLOCK_BYTES);
-        Ok(StreamFile { file, buffer: Vec::new(), start: 0, room, held: 0, written: 0, unsynced: 0, uncached })
+        let most = if memory.is_some() { LARGE_WRITE_BYTES } else { WRITE_BYTES };
+        let wanted = expected.and_then(|len| usize::try_from(len).ok()).unwrap_or(most);
+        let room = wanted.clamp(1, most).next_multiple_of(BLOCK_BYTES);
+        Ok(StreamFile {
+            file,
+            buffer: Vec::new(),
+            start: 0,
+            room,
+            held: 0,
+            shown: 0,
+            written: 0,
+            unsynced: 0,
+            uncached,
+            _memory: memory,
+        })
     }
 
     /// Bytes taken so far.
@@ -62,7 +86,9 @@ impl StreamFile {
     pub fn push(&mut self, mut data: &[u8], mut block: impl FnMut(&[u8])) -> io::Result<()> {
         while !data.is_empty() {
             let (now, later) = data.split_at(data.len().min(self.room - self.held));
-            self.tail(now.len()).copy_from_slice(now);
+            self.reach(self.room, self.room);
+            let at = self.start + self.held;
+            self.buffer[at..at + now.len()].copy_from_slice(now);
             self.advance(now.len(), &mut block)?;
             data = later;
         }
@@ -72,38 +98,52 @@ impl StreamFile {
     /// The place of the next `len` bytes, to be made right there: what is sealed in it is not copied again. Until
     /// `advance` takes them, the same bytes are given again.
     pub fn tail(&mut self, len: usize) -> &mut [u8] {
-        let needed = self.held + len;
-        if self.buffer.len() < self.start + needed {
-            // What is beyond `held` was perhaps begun: it comes along.
-            let mut grown = vec![0; needed.max(self.room) + BLOCK_BYTES];
-            let start = grown.as_ptr().align_offset(BLOCK_BYTES).min(BLOCK_BYTES);
-            let old = self.buffer.get(self.start..).unwrap_or_default();
-            let begun = old.len().min(needed);
-            grown[start..start + begun].copy_from_slice(&old[..begun]);
-            (self.buffer, self.start) = (grown, start);
-        }
+        // With room for one more such tail behind a write's worth: it is made before that is written.
+        self.reach(self.held + len, self.room + len);
         let at = self.start + self.held;
         &mut self.buffer[at..at + len]
     }
 
-    /// What is held back: the end of the file, as far as it goes.
-    pub fn held(&self) -> &[u8] {
-        self.buffer.get(self.start..self.start + self.held).unwrap_or_default()
+    /// Sees to it that the buffer holds `needed` bytes; if it is too small, it becomes as large as `wanted`, or `needed`.
+    fn reach(&mut self, needed: usize, wanted: usize) {
+        if self.buffer.len() >= self.start + needed {
+            return;
+        }
+        // What is beyond `held` was perhaps begun: it comes along.
+        let mut grown = vec![0; needed.max(wanted) + BLOCK_BYTES];
+        let start = grown.as_ptr().align_offset(BLOCK_BYTES).min(BLOCK_BYTES);
+        let old = self.buffer.get(self.start..).unwrap_or_default();
+        let begun = old.len().min(needed);
+        grown[start..start + begun].copy_from_slice(&old[..begun]);
+        (self.buffer, self.start) = (grown, start);
     }
 
-    /// Takes the first `len` bytes of the tail, which must have been asked for. `block` is shown what is written now:
-    /// blocks of one length, a power of two in a large file, at multiples of it. `held` is the rest.
+    /// What was not shown yet: the end of the file, as far as it goes.
+    pub fn rest(&self) -> &[u8] {
+        self.buffer.get(self.start + self.shown..self.start + self.held).unwrap_or_default()
+    }
+
+    /// Takes the first `len` bytes of the tail, which must have been asked for. `block` is shown everything in order, in
+    /// blocks of one length at multiples of it as far as the file is large, but for what `rest` gives.
     pub fn advance(&mut self, len: usize, mut block: impl FnMut(&[u8])) -> io::Result<()> {
         self.held += len;
-        while self.held >= self.room {
-            block(&self.buffer[self.start..self.start + self.room]);
+        loop {
+            let full = self.held.min(self.room);
+            while self.shown < full && (full == self.room || full - self.shown >= BLOCK_SHOWN_BYTES) {
+                let end = full.min(self.shown + BLOCK_SHOWN_BYTES);
+                block(&self.buffer[self.start + self.shown..self.start + end]);
+                self.shown = end;
+            }
+            if self.held < self.room {
+                return Ok(());
+            }
             self.write(self.room)?;
             self.written += self.room as u64;
             self.held -= self.room;
+            self.shown = 0;
             let rest = self.start + self.room;
             self.buffer.copy_within(rest..rest + self.held, self.start);
         }
-        Ok(())
     }
 
     fn write(&mut self, len: usize) -> io::Result<()> {
@@ -128,7 +168,7 @@ impl StreamFile {
                 self.file.set_len(len)?;
             }
             self.written = len;
-            self.held = 0;
+            (self.held, self.shown) = (0, 0);
         }
         self.file.sync_data()
     }
@@ -137,21 +177,25 @@ impl StreamFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Budget;
     use crate::disk::RealDisk;
 
     #[test]
     fn any_length_in_any_pieces_arrives_whole() {
         let dir = tempfile::tempdir().expect("temporary directory");
-        let lens = [0, 1, 4095, 4096, 4097, 1 << 20, (1 << 20) + 1, (2 << 20) + 4096, (3 << 20) + 77];
+        let budget = Budget::new(1, LARGE_WRITE_BYTES as u64);
+        let lens = [0, 1, 4095, 4096, 4097, 1 << 20, (1 << 20) + 1, (2 << 20) + 4096, (3 << 20) + 77, (5 << 20) + 1];
         for (n, len) in lens.into_iter().enumerate() {
             let body: Vec<u8> = (0..len).map(|i: usize| (i % 251).to_le_bytes()[0]).collect();
-            for (k, expected) in [None, Some(len as u64)].into_iter().enumerate() {
+            let ways = [(None, false), (Some(len as u64), false), (None, true), (Some(len as u64), true)];
+            for (k, (expected, large)) in ways.into_iter().enumerate() {
                 let path = dir.path().join(format!("{n}-{k}"));
-                let mut file = StreamFile::create(&RealDisk, &path, expected).expect("creates");
+                let memory = if large { budget.try_claim(LARGE_WRITE_BYTES as u64) } else { None };
+                let mut file = StreamFile::create(&RealDisk, &path, expected, memory).expect("creates");
                 let mut seen = Vec::new();
                 for (turn, piece) in body.chunks(70_001 + n).enumerate() {
                     // Given, or made in place by halves.
-                    if turn % 2 == k {
+                    if turn % 2 == k % 2 {
                         file.push(piece, |block| seen.extend_from_slice(block)).expect("takes");
                         continue;
                     }
@@ -161,7 +205,7 @@ mod tests {
                     file.advance(piece.len(), |block| seen.extend_from_slice(block)).expect("takes");
                 }
                 assert_eq!(file.len(), len as u64);
-                seen.extend_from_slice(file.held());
+                seen.extend_from_slice(file.rest());
                 assert!(seen == body, "{len} bytes, expected {expected:?}: shown otherwise");
                 file.finish().expect("finishes");
                 assert!(std::fs::read(&path).expect("reads") == body, "{len} bytes, expected {expected:?}");

@@ -9,12 +9,13 @@
 
 use super::Worker;
 use super::errors::HttpError;
+use super::pieces::{Gathering, Small};
 use crate::actors::messages::{AppendUpload, BeginUpload, FinishUpload, NewObject, PIECE_BYTES, PutSmall, Written};
 use crate::base::{Budget, Condition, ObjectName, Permit};
 use actix_web::HttpRequest;
 use actix_web::dev::Payload;
 use actix_web::http::header;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::StreamExt;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -27,10 +28,6 @@ const PERMIT_BYTES_MIN: u64 = 4096;
 const SETTLE_BYTES_MAX: u64 = 64 * 1024;
 /// For how long.
 const SETTLE_TIME_MAX: Duration = Duration::from_millis(500);
-/// Chunks smaller than this are copied together, so that a piece has few parts.
-const SMALL_CHUNK_BYTES: usize = 4096;
-/// So many small chunks are kept as they are: the body of a small object is not copied.
-const SMALL_CHUNKS_KEPT: usize = 16;
 
 /// Where a body's bytes come from.
 pub(super) trait Source {
@@ -170,84 +167,46 @@ pub(super) async fn store<S: Source>(
 ) -> Result<Written, HttpError> {
     let inline_max = worker.shared.settings.inline_max;
     let Window { permit, ahead } = window;
-    let mut piece = Piece::default();
+    let mut small = Small::default();
     // An announced large body is begun before it is read: a missing bucket or a full disk is told at once.
     if len.is_none_or(|len| len <= inline_max as u64) {
         loop {
             match source.next().await? {
-                Some(chunk) => piece.push(chunk),
+                Some(chunk) => small.push(chunk),
                 None => {
-                    let put = PutSmall { at, condition, head, body: piece.take(), permit: Some(permit) };
+                    let put = PutSmall { at, condition, head, body: small.take(), permit: Some(permit) };
                     return Ok(worker.links.put_small.send(put).await??);
                 }
             }
-            if piece.len > inline_max {
+            if small.len() > inline_max {
                 break;
             }
         }
     }
     let begin = BeginUpload { at, condition, head, len_hint: len, permit: Some(permit) };
     let mut upload = worker.links.begin_upload.send(begin).await??;
-    let mut ended = fill(source, &mut piece).await?;
+    let mut gathering = Gathering::after(small, len);
+    let mut ended = gathering.fill(source).await?;
     while !ended {
         // One piece is sealed and written while the next one is received: sending starts the work,
         // awaiting fetches its result.
-        let append = worker.links.append_upload.send(AppendUpload { upload, data: piece.take() });
+        let data = gathering.take();
+        let append = worker.links.append_upload.send(AppendUpload { upload, data });
         if ahead {
-            ended = fill(source, &mut piece).await?;
+            ended = gathering.fill(source).await?;
             upload = append.await??;
         } else {
             upload = append.await??;
-            ended = fill(source, &mut piece).await?;
+            ended = gathering.fill(source).await?;
         }
     }
-    if piece.len > 0 {
-        upload = worker.links.append_upload.send(AppendUpload { upload, data: piece.take() }).await??;
+    let data = gathering.take();
+    // The last piece's memory goes when it is sealed, not when it is durable.
+    drop(gathering);
+    if !data.is_empty() {
+        upload = worker.links.append_upload.send(AppendUpload { upload, data }).await??;
     }
     Ok(worker.links.finish_upload.send(FinishUpload { upload }).await??)
-}
-
-/// Gathers a whole piece; true when the sender has no more.
-async fn fill<S: Source>(source: &mut S, piece: &mut Piece) -> Result<bool, HttpError> {
-    while piece.len < PIECE_BYTES {
-        match source.next().await? {
-            Some(chunk) => piece.push(chunk),
-            None => return Ok(true),
-        }
-    }
-    Ok(false)
-}
-
-/// A piece being gathered.
-#[derive(Default)]
-struct Piece {
-    done: Vec<Bytes>,
-    small: BytesMut,
-    len: usize,
-}
-
-impl Piece {
-    fn push(&mut self, chunk: Bytes) {
-        self.len += chunk.len();
-        if chunk.len() < SMALL_CHUNK_BYTES && self.done.len() >= SMALL_CHUNKS_KEPT {
-            self.small.extend_from_slice(&chunk);
-            return;
-        }
-        self.seal_small();
-        self.done.push(chunk);
-    }
-
-    fn seal_small(&mut self) {
-        if !self.small.is_empty() {
-            self.done.push(self.small.split().freeze());
-        }
-    }
-
-    fn take(&mut self) -> Vec<Bytes> {
-        self.seal_small();
-        self.len = 0;
-        std::mem::take(&mut self.done)
-    }
 }
 
 #[cfg(test)]
@@ -270,22 +229,5 @@ mod tests {
         let full = Budget::new(10, piece / 2);
         assert!(window_for(&full, Some(piece)).is_err());
         assert!(window_for(&full, Some(piece / 2)).unwrap().ahead);
-    }
-
-    #[test]
-    fn a_piece_of_tiny_chunks_has_few_parts_and_the_same_bytes() {
-        let mut piece = Piece::default();
-        let mut expected = Vec::new();
-        for n in 0..100_000usize {
-            let size = if n % 1000 == 999 { SMALL_CHUNK_BYTES } else { 1 + n % 3 };
-            let chunk = vec![n.to_le_bytes()[0]; size];
-            expected.extend_from_slice(&chunk);
-            piece.push(chunk.into());
-        }
-        assert_eq!(piece.len, expected.len());
-        let parts = piece.take();
-        assert!(parts.len() < 250, "{}", parts.len());
-        assert_eq!(parts.concat(), expected);
-        assert!(piece.take().is_empty());
     }
 }

@@ -23,6 +23,7 @@ mod notebook;
 mod objects;
 mod operations;
 pub mod peers;
+mod pieces;
 mod range;
 mod readiness;
 mod request_id;

@@ -42,6 +42,8 @@ const ADDRESSES: &str = "addresses.json";
 const WATCH_EVERY: Duration = Duration::from_millis(500);
 /// The part of `http.in_flight_bytes_max` that is for bodies on their way to the peers.
 const STREAMS_PART: u64 = 3;
+/// As large a part of it again is for large writes, where memory is not short.
+const LARGE_WRITES_PART: u64 = 4;
 /// Most threads for the store's disk work; more only queue at the disk.
 const STORE_THREADS_MAX: usize = 32;
 
@@ -252,6 +254,7 @@ fn open_store(
         log_bytes: config.store.log_bytes,
         cache_bytes: plan.cache_bytes,
         index_cache_bytes: size(plan.index_cache_bytes),
+        large_write_bytes: if plan.reduced { 0 } else { plan.in_flight_bytes / LARGE_WRITES_PART },
         checkpoint_bytes: config.store.checkpoint_bytes,
         checkpoint_interval: config.store.checkpoint_interval,
         orphan_grace: config.store.orphan_grace,

@@ -99,6 +99,17 @@ impl BodySealer {
         assert!(text.len() <= chunks.layout.chunk_bytes(), "a chunk of {} bytes", text.len());
         chunks.key.seal(&chunks.nonce(index), &chunks.place(index), text)
     }
+
+    /// Encrypts a chunk to where it belongs: `out` has room for `text` and, after it, the tag.
+    ///
+    /// # Panics
+    /// When `text` is longer than a chunk, or `out` is not as long as both.
+    pub fn seal_chunk_to(&self, index: u64, text: &[u8], out: &mut [u8]) {
+        let chunks = &self.0;
+        assert!(text.len() <= chunks.layout.chunk_bytes(), "a chunk of {} bytes", text.len());
+        let (sealed, tag) = out.split_at_mut(text.len());
+        tag.copy_from_slice(&chunks.key.seal_to(&chunks.nonce(index), &chunks.place(index), text, sealed));
+    }
 }
 
 impl BodyOpener {

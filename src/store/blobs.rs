@@ -7,8 +7,8 @@
 //! - What does not check is moved to `quarantine/`, never deleted.
 
 use super::error::StoreError;
-use crate::base::BodyId;
-use crate::disk::{Disk, DiskFile, StreamFile};
+use crate::base::{BodyId, Budget};
+use crate::disk::{Disk, DiskFile, LARGE_WRITE_BYTES, StreamFile};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +17,9 @@ use std::time::{Duration, Instant};
 const BLOBS: &str = "blobs";
 const STAGED: &str = "staged";
 const QUARANTINE: &str = "quarantine";
+
+/// Blobs from here on are written in large writes, as far as there is memory for that.
+const LARGE_MIN: u64 = 16 * 1024 * 1024;
 
 /// The blobs of one store.
 #[derive(Debug)]
@@ -28,16 +31,19 @@ pub struct Blobs {
     /// Held by a batch from its first decision until it is durable, and by whoever removes a blob from
     /// asking whether a record refers to it until it is gone.
     gate: Mutex<()>,
+    /// Memory for large writes.
+    large_writes: Budget,
 }
 
 impl Blobs {
-    /// Opens the three folders, making them when they are missing.
-    pub fn open(disk: Arc<dyn Disk>, dir: &Path) -> Result<Self, StoreError> {
+    /// Opens the three folders, making them when they are missing. `large_write_bytes`: memory for large writes.
+    pub fn open(disk: Arc<dyn Disk>, dir: &Path, large_write_bytes: u64) -> Result<Self, StoreError> {
         for folder in [BLOBS, STAGED, QUARANTINE] {
             let path = dir.join(folder);
             disk.create_dir_all(&path).map_err(|source| StoreError::Disk { op: "create", path, source })?;
         }
-        Ok(Blobs { disk, dir: dir.to_owned(), landed: Mutex::default(), gate: Mutex::default() })
+        let large_writes = Budget::new(u64::MAX, large_write_bytes);
+        Ok(Blobs { disk, dir: dir.to_owned(), landed: Mutex::default(), gate: Mutex::default(), large_writes })
     }
 
     /// Creates a staged file. Its name is the transfer's own, not the body's: two peers may send
@@ -45,7 +51,10 @@ impl Blobs {
     /// where it is known.
     pub fn stage(&self, transfer: BodyId, sealed_len: Option<u64>) -> Result<StreamFile, StoreError> {
         let path = self.staged_path(transfer);
-        StreamFile::create(self.disk.as_ref(), &path, sealed_len).map_err(|source| refused("create", path, source))
+        let large = sealed_len.is_some_and(|len| len >= LARGE_MIN);
+        let memory = if large { self.large_writes.try_claim(LARGE_WRITE_BYTES as u64) } else { None };
+        StreamFile::create(self.disk.as_ref(), &path, sealed_len, memory)
+            .map_err(|source| refused("create", path, source))
     }
 
     /// Gives a staged, synced file its name, durably.

@@ -42,6 +42,8 @@ pub struct Options {
     pub cache_bytes: u64,
     /// Bytes of the index engine's own cache.
     pub index_cache_bytes: usize,
+    /// Bytes of memory for large writes of large bodies; those that find none are written in smaller ones.
+    pub large_write_bytes: u64,
     /// The index is brought up to the log when this much has gathered.
     pub checkpoint_bytes: u64,
     /// The index is brought up to the log at least this often while there is something to bring.
@@ -63,6 +65,7 @@ impl Default for Options {
             log_bytes: 64 << 20,
             cache_bytes: 32 << 20,
             index_cache_bytes: 32 << 20,
+            large_write_bytes: 32 << 20,
             checkpoint_bytes: 16 << 20,
             checkpoint_interval: Duration::from_secs(1),
             orphan_grace: Duration::from_secs(3600),

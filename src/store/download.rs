@@ -10,7 +10,7 @@ use super::entry::Held;
 use super::error::StoreError;
 use super::types::ObjectInfo;
 use crate::base::record::ObjectRecord;
-use crate::base::{BodyAt, Permit, Record, RegisterKey};
+use crate::base::{BodyAt, Permit, Record, RegisterKey, Spare};
 use crate::disk::DiskFile;
 use crate::seal::body::{BodyOpener, HEADER_BYTES, TAG_BYTES};
 use bytes::{Bytes, BytesMut};
@@ -39,7 +39,7 @@ pub struct Download {
     /// All chunks of a small blob, until they are asked for.
     opened: Vec<Bytes>,
     /// The memory of the last pieces: used again once whoever took them has let go of them.
-    spare: Vec<Bytes>,
+    spare: Spare,
     next: u64,
     end: u64,
     _permit: Option<Permit>,
@@ -72,7 +72,7 @@ impl Download {
             held,
             blob,
             opened: Vec::new(),
-            spare: Vec::new(),
+            spare: Spare::new(PIECES_MAX),
             next: 0,
             end,
             _permit: permit,
@@ -147,11 +147,12 @@ impl Download {
         let from = HEADER_BYTES as u64 + first * stride;
         let to = (HEADER_BYTES as u64 + (last + 1) * stride).min(object.sealed_len);
         let len = to.checked_sub(from).and_then(|len| usize::try_from(len).ok()).ok_or(SHORT)?;
-        let mut sealed = room(&mut self.spare, len);
+        let mut sealed = self.spare.room(len);
+        sealed.resize(len, 0);
         self.fill(object, from, &mut sealed)?;
         let (whole, opened) = open_chunks(&opener, first, usize::try_from(stride).unwrap_or(usize::MAX), sealed)?;
-        if self.blob.is_some() && self.spare.len() < PIECES_MAX {
-            self.spare.push(whole);
+        if self.blob.is_some() {
+            self.spare.keep(whole);
         }
         self.cut(first, chunk, opened)
     }
@@ -220,18 +221,6 @@ impl Blob {
     }
 }
 
-/// Memory for a piece: that of one that is gone, if there is one.
-fn room(spare: &mut Vec<Bytes>, len: usize) -> BytesMut {
-    let free = spare.iter().position(Bytes::is_unique).map(|at| spare.swap_remove(at));
-    match free.and_then(|bytes| bytes.try_into_mut().ok()) {
-        Some(mut room) => {
-            room.resize(len, 0);
-            room
-        }
-        None => BytesMut::zeroed(len),
-    }
-}
-
 fn inline_of(object: &ObjectRecord) -> &[u8] {
     match &object.at {
         BodyAt::Inline(bytes) => bytes,
@@ -278,24 +267,4 @@ pub(super) fn info_of(record: &Record) -> Option<ObjectInfo> {
 pub fn etag(digest: &[u8; 32]) -> String {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     digest.iter().flat_map(|b| [HEX[usize::from(b >> 4)] as char, HEX[usize::from(b & 15)] as char]).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn memory_is_used_again_when_nobody_holds_a_part_of_it() {
-        let mut spare = Vec::new();
-        let first = room(&mut spare, 1000).freeze();
-        let (at, part) = (first.as_ptr(), first.slice(10..20));
-        spare.push(first);
-        assert_ne!(room(&mut spare, 1000).as_ptr(), at);
-        drop(part);
-        for len in [900, 1000] {
-            let again = room(&mut spare, len);
-            assert_eq!((again.as_ptr(), again.len()), (at, len));
-            spare.push(again.freeze());
-        }
-    }
 }

@@ -92,7 +92,7 @@ impl Incoming {
         if self.file.len() != announced.sealed_len {
             return Err(StoreError::Mismatch("a blob is not as long as announced"));
         }
-        self.digest.update(self.file.held());
+        self.digest.update(self.file.rest());
         let digest = std::mem::replace(&mut self.digest, BodyDigest::new()).finalize();
         if digest != announced.digest {
             return Err(StoreError::Mismatch("a blob does not have the announced digest"));

@@ -130,7 +130,7 @@ fn open_made(
         at_least.map_err(|_| StoreError::Corrupt { what: "commit log (an operation)" })?,
     )?;
     let (index, marks) = Index::new(db)?;
-    let blobs = Blobs::open(Arc::clone(&disk), dir)?;
+    let blobs = Blobs::open(Arc::clone(&disk), dir, options.large_write_bytes)?;
     blobs.sweep_staged()?;
     place::sweep(disk.as_ref(), dir).map_err(|source| StoreError::Disk {
         op: "sweep",

@@ -2,7 +2,8 @@
 //!
 //! Invariants
 //! - At most one chunk of plaintext is held back; a full chunk is sealed at once, since the last
-//!   chunk is always shorter than a full one. It is sealed where it will be written from: a body is copied once.
+//!   chunk is always shorter than a full one. It is sealed to where it will be written from: what comes in whole
+//!   chunks is not copied.
 //! - Dropping an unfinished upload removes its file.
 //! - What `append` and `seal` tell, one after the other, is the blob byte by byte: peers may take it on the way.
 
@@ -113,6 +114,13 @@ impl Upload {
         for piece in data {
             let mut piece = &piece[..];
             while !piece.is_empty() {
+                if self.open == 0
+                    && let Some((chunk, later)) = piece.split_at_checked(CHUNK_BYTES)
+                {
+                    self.seal_chunk_of(chunk, &mut sealed)?;
+                    piece = later;
+                    continue;
+                }
                 let (now, later) = piece.split_at(piece.len().min(CHUNK_BYTES - self.open));
                 let chunk = self.file.tail(CHUNK_BYTES + TAG_BYTES);
                 chunk[self.open..self.open + now.len()].copy_from_slice(now);
@@ -145,7 +153,7 @@ impl Upload {
     pub fn seal(mut self, mut sealed: impl FnMut(&[u8])) -> Result<Sealed, StoreError> {
         self.ensure_header(&mut sealed)?;
         self.close_chunk(&mut sealed)?;
-        self.digest.update(self.file.held());
+        self.digest.update(self.file.rest());
         let digest = self.digest.finalize();
         let object = ObjectRecord {
             len: self.len,
@@ -175,8 +183,19 @@ impl Upload {
         }
         let header = self.sealer.header();
         sealed(header);
-        self.file.tail(header.len()).copy_from_slice(header);
         let len = header.len();
+        // Asked for with the first chunk, so that the buffer is made for both.
+        self.file.tail(len + CHUNK_BYTES + TAG_BYTES)[..len].copy_from_slice(header);
+        self.take(len)
+    }
+
+    /// Seals a full chunk from where it came to.
+    fn seal_chunk_of(&mut self, text: &[u8], sealed: &mut impl FnMut(&[u8])) -> Result<(), StoreError> {
+        let chunk = self.file.tail(text.len() + TAG_BYTES);
+        self.sealer.seal_chunk_to(self.chunks, text, chunk);
+        sealed(chunk);
+        let len = chunk.len();
+        self.chunks += 1;
         self.take(len)
     }
 
