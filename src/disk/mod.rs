@@ -53,6 +53,10 @@ pub trait Disk: Send + Sync + Debug {
 pub trait DiskFile: Send + Sync + Debug {
     /// Fills `out` from `offset`; `UnexpectedEof` when the file ends before.
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()>;
+    /// The same if no disk is waited for: false when some of it is not in memory, or when that cannot be told.
+    fn read_cached_at(&self, _offset: u64, _out: &mut [u8]) -> bool {
+        false
+    }
     /// Writes all of `data` at `offset`, growing the file when needed.
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()>;
     /// Makes the file's bytes and length durable (fdatasync).

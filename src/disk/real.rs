@@ -119,6 +119,18 @@ impl DiskFile for RealFile {
         self.0.read_exact_at(out, offset)
     }
 
+    fn read_cached_at(&self, mut offset: u64, mut out: &mut [u8]) -> bool {
+        while !out.is_empty() {
+            let room = &mut [io::IoSliceMut::new(out)];
+            let read = rustix::io::preadv2(&self.0, room, offset, rustix::io::ReadWriteFlags::NOWAIT);
+            // The end of the file, bytes that are not there, or a file system that cannot tell.
+            let Some(read) = read.ok().filter(|read| *read > 0) else { return false };
+            out = &mut out[read..];
+            offset += read as u64;
+        }
+        true
+    }
+
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.0.write_all_at(data, offset)
     }
@@ -196,6 +208,9 @@ mod tests {
         let mut out = [1; 10];
         file.read_at(0, &mut out).expect("reads");
         assert_eq!(&out, b"\0\0\0\0\0hello");
+        let mut cached = [1; 10];
+        assert!(!file.read_cached_at(0, &mut cached) || cached == out, "what it gives is what is there");
+        assert!(!file.read_cached_at(6, &mut [0; 5]), "past the end");
         assert_eq!(file.read_at(6, &mut [0; 5]).expect_err("past the end").kind(), io::ErrorKind::UnexpectedEof);
         file.set_len(7).expect("cuts");
         assert_eq!(file.len().expect("has a length"), 7);
