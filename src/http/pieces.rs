@@ -150,6 +150,7 @@ mod tests {
             let mut source = Chunks(late.chunks(step).map(Bytes::copy_from_slice).collect());
             let mut gathering = Gathering::after(small, Some(body.len() as u64));
             let (mut lens, mut places, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
+            let mut others = Vec::new();
             loop {
                 let ended = gathering.fill(&mut source).await.expect("the source never fails");
                 for piece in gathering.take() {
@@ -160,6 +161,8 @@ mod tests {
                 if ended {
                     break;
                 }
+                // Takes the memory of the piece, had it been given back.
+                others.push(Vec::<u8>::with_capacity(PIECE_BYTES + ARRIVES_BYTES));
             }
             assert!(bytes == body, "begun {begun}, step {step}: other bytes");
             let whole = PIECE_BYTES..PIECE_BYTES + ARRIVES_BYTES;

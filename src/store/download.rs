@@ -323,7 +323,6 @@ pub fn etag(digest: &[u8; 32]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::store::mend::tests::{name, put, store};
 
     #[test]
@@ -345,7 +344,7 @@ mod tests {
                 turn += 1;
                 let cached = if turn % 3 > 0 { download.read_cached() } else { None };
                 hits += u32::from(cached.is_some());
-                let pieces = cached.map_or_else(|| download.read().expect("reads"), |pieces| pieces);
+                let pieces = cached.unwrap_or_else(|| download.read().expect("reads"));
                 if pieces.is_empty() {
                     break;
                 }
