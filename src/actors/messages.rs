@@ -95,7 +95,7 @@ pub struct StageUpload(pub BeginUpload);
 pub struct AppendUpload {
     /// The open upload.
     pub upload: Upload,
-    /// About `PIECE_BYTES` in as many pieces as they arrived in.
+    /// About `PIECE_BYTES`. What lies in whole chunks in one stretch of memory is sealed without being copied.
     pub data: Vec<Bytes>,
 }
 

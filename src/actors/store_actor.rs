@@ -2,7 +2,8 @@
 //!
 //! One stands on every HTTP worker's arbiter (and one on the replicators'); all share one store.
 //! What is surely in memory and takes microseconds is done right in the handler (a quarter of a MiB of
-//! a large body takes the longest); what waits for the disk or touches more bytes goes to the threads. Commits of many requests meet in the store's committer.
+//! a large body takes the longest); what waits for the disk or touches more bytes goes to the threads.
+//! Commits of many requests meet in the store's committer.
 //!
 //! If a handler or a job panics, the process ends: see `abort`.
 //!

@@ -16,10 +16,9 @@ use std::path::Path;
 
 /// What offsets, lengths and addresses of unbuffered writes are multiples of, on every common disk.
 const BLOCK_BYTES: usize = 4096;
-/// Bytes of one write. More does not make a disk faster.
+/// Bytes of one write.
 const WRITE_BYTES: usize = 512 * 1024;
-/// The same where there is memory for it: it costs the processor less, since each write costs it the same besides its
-/// pages.
+/// The same where there is memory for it: less CPU for each byte, and more of them a second (docs/adr/0016-large-bodies.md).
 pub const LARGE_WRITE_BYTES: usize = 2 * 1024 * 1024;
 /// Bytes that are shown at once: soon enough to be in the processor's cache still, and a power of two, which digests are
 /// fastest with.

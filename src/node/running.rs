@@ -42,7 +42,7 @@ const ADDRESSES: &str = "addresses.json";
 const WATCH_EVERY: Duration = Duration::from_millis(500);
 /// The part of `http.in_flight_bytes_max` that is for bodies on their way to the peers.
 const STREAMS_PART: u64 = 3;
-/// As large a part of it again is for large writes, where memory is not short.
+/// The part of `http.in_flight_bytes_max` that is added to it for large writes, where memory is not short.
 const LARGE_WRITES_PART: u64 = 4;
 /// Most threads for the store's disk work; more only queue at the disk.
 const STORE_THREADS_MAX: usize = 32;
