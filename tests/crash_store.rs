@@ -134,7 +134,7 @@ fn absent() -> BTreeSet<Option<Vec<u8>>> {
 }
 
 fn read(store: &Store, key: &str) -> Option<Vec<u8>> {
-    match store.open_object(&name(key), None) {
+    match store.open_object(&name(key)) {
         Ok((info, mut download)) => {
             let mut bytes = Vec::new();
             loop {

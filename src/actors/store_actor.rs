@@ -2,7 +2,7 @@
 //!
 //! One stands on every HTTP worker's arbiter (and one on the replicators'); all share one store.
 //! What is surely in memory and takes microseconds is done right in the handler (a quarter of a MiB of
-//! a large body takes the longest); what waits for the disk or touches more bytes goes to the threads.
+//! a body takes the longest); what waits for the disk or touches more bytes goes to the threads.
 //! Commits of many requests meet in the store's committer.
 //!
 //! If a handler or a job panics, the process ends: see `abort`.
@@ -16,7 +16,7 @@ use super::guard::PanicGuard;
 use super::healer::{Heal, Healed};
 use super::messages::*;
 use super::threads::Threads;
-use crate::base::{ObjectRecord, Record, RegisterKey};
+use crate::base::{ObjectRecord, Permit, Record, RegisterKey};
 use crate::store::store::{Answer, wait, written};
 use crate::store::{Store, StoreError};
 use actix::prelude::*;
@@ -109,9 +109,9 @@ impl Reader {
     async fn open(&self, at: crate::base::ObjectName) -> Result<(ObjectInfo, Download), StoreError> {
         let key = RegisterKey::object(&at);
         let again = at.clone();
-        match self.run(move |store| store.open_object(&at, None)).await {
+        match self.run(move |store| store.open_object(&at)).await {
             Err(error) if error.is_damage() && self.mends(key).await? => {
-                self.run(move |store| store.open_object(&again, None)).await
+                self.run(move |store| store.open_object(&again)).await
             }
             other => other,
         }
@@ -149,6 +149,12 @@ fn guarded<T>(work: impl Future<Output = T> + 'static) -> ResponseFuture<T> {
         let _guard = PanicGuard::abort();
         work.await
     })
+}
+
+/// A download that holds its permit until it ends.
+fn holding((info, mut download): (ObjectInfo, Download), permit: Option<Permit>) -> (ObjectInfo, Download) {
+    download.hold(permit);
+    (info, download)
 }
 
 fn commit(answer: Answer) -> ResponseFuture<Result<Written, StoreError>> {
@@ -231,16 +237,12 @@ impl Handler<FinishUpload> for StoreActor {
 impl Handler<OpenObject> for StoreActor {
     type Result = ResponseFuture<Result<(ObjectInfo, Download), StoreError>>;
     fn handle(&mut self, msg: OpenObject, _: &mut Context<Self>) -> Self::Result {
-        let OpenObject { at, mut permit, .. } = msg;
-        match self.store.open_cached(&at, &mut permit) {
-            Some(opened) => Box::pin(std::future::ready(opened)),
+        let OpenObject { at, permit, .. } = msg;
+        match self.store.open_cached(&at) {
+            Some(opened) => Box::pin(std::future::ready(Ok(holding(opened, permit)))),
             None => {
                 let reader = self.reader();
-                guarded(async move {
-                    let (info, mut download) = reader.open(at).await?;
-                    download.hold(permit);
-                    Ok((info, download))
-                })
+                guarded(async move { Ok(holding(reader.open(at).await?, permit)) })
             }
         }
     }

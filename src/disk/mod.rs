@@ -33,6 +33,11 @@ pub trait Disk: Send + Sync + Debug {
     }
     /// Opens an existing file for reading and writing.
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+    /// Opens an existing file for reading if no disk is waited for: `None` when its name or its inode is not in memory,
+    /// when there is none, or when that cannot be told.
+    fn open_cached(&self, _path: &Path) -> Option<Box<dyn DiskFile>> {
+        None
+    }
     /// Gives a file another name in the same directory tree, replacing what stood there.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file's name; open handles stay readable.

@@ -84,6 +84,11 @@ impl Blobs {
         }
     }
 
+    /// The same if no disk is waited for. `None` says nothing.
+    pub fn read_cached(&self, body: BodyId) -> Option<Box<dyn DiskFile>> {
+        self.disk.open_cached(&self.path(body))
+    }
+
     /// Whether the blob is in place.
     pub fn exists(&self, body: BodyId) -> Result<bool, StoreError> {
         let path = self.path(body);

@@ -28,7 +28,7 @@ const CACHED_PIECE_BYTES: u64 = 256 * 1024;
 const PIECES_MAX: usize = 3;
 
 /// Blobs up to this many sealed bytes are read and opened whole when they are opened: one trip to a
-/// thread in place of two.
+/// thread in place of two, or none when they are in memory.
 const WHOLE_BYTES_MAX: u64 = 128 * 1024;
 
 const SHORT: StoreError = StoreError::Corrupt { what: "object body (cut short)" };
@@ -67,35 +67,40 @@ struct Blob {
 
 impl Download {
     /// Opens what a record holds. Does not touch the disk when the body is inline.
-    pub(super) fn open(
-        core: &Arc<Core>,
-        key: RegisterKey,
-        held: Arc<Held>,
-        permit: Option<Permit>,
-    ) -> Result<Self, StoreError> {
+    pub(super) fn open(core: &Arc<Core>, key: RegisterKey, held: Arc<Held>) -> Result<Self, StoreError> {
         let object = held.record.object().ok_or(StoreError::NoSuchKey)?;
-        let end = object.len;
         let blob = match object.at {
             BodyAt::Inline(_) => None,
             BodyAt::Blob => Some(Blob::open(core, &held, object)?),
         };
-        let small = blob.is_some() && object.sealed_len <= WHOLE_BYTES_MAX;
-        let mut download = Download {
-            core: Arc::clone(core),
-            key,
-            held,
-            blob,
-            opened: Vec::new(),
-            spare: Spare::new(PIECES_MAX),
-            next: 0,
-            end,
-            _permit: permit,
-        };
+        let (end, small) = (object.len, blob.is_some() && object.sealed_len <= WHOLE_BYTES_MAX);
+        let mut download = Download::new(core, key, held, blob, end);
         if small {
             download.opened = download.read()?;
             download.next = 0;
         }
         Ok(download)
+    }
+
+    /// The same if no disk is waited for. `None` is no error: `open` tells.
+    pub(super) fn open_cached(core: &Arc<Core>, key: &RegisterKey, held: &Arc<Held>) -> Option<Self> {
+        let object = held.record.object()?;
+        let blob = match object.at {
+            BodyAt::Inline(_) => None,
+            BodyAt::Blob => Some(Blob::open_cached(core, held, object)?),
+        };
+        let (end, small) = (object.len, blob.is_some() && object.sealed_len <= WHOLE_BYTES_MAX);
+        let mut download = Download::new(core, key.clone(), Arc::clone(held), blob, end);
+        if small {
+            download.opened = download.read_cached()?;
+            download.next = 0;
+        }
+        Some(download)
+    }
+
+    fn new(core: &Arc<Core>, key: RegisterKey, held: Arc<Held>, blob: Option<Blob>, end: u64) -> Self {
+        let (core, opened, spare) = (Arc::clone(core), Vec::new(), Spare::new(PIECES_MAX));
+        Download { core, key, held, blob, opened, spare, next: 0, end, _permit: None }
     }
 
     /// Holds a permit for as long as the download is open.
@@ -113,9 +118,8 @@ impl Download {
         const REPLACED: StoreError = StoreError::Corrupt { what: "object body (replaced while it was mended)" };
         let ballot = self.held.record.ballot;
         let same = self.core.lookup(&self.key)?.filter(|now| now.record.ballot == ballot).ok_or(REPLACED)?;
-        let anew = Download::open(&self.core, self.key.clone(), same, self._permit.take())?;
-        let (next, end) = (self.next, self.end);
-        *self = Download { next, end, ..anew };
+        let anew = Download::open(&self.core, self.key.clone(), same)?;
+        *self = Download { next: self.next, end: self.end, _permit: self._permit.take(), ..anew };
         Ok(())
     }
 
@@ -271,6 +275,17 @@ impl Blob {
         };
         Ok(Blob { file, opener })
     }
+
+    fn open_cached(core: &Core, held: &Held, object: &ObjectRecord) -> Option<Self> {
+        let file = core.blobs.read_cached(object.body)?;
+        let mut header = [0u8; HEADER_BYTES];
+        let opener = match held.opener.get() {
+            Some(opener) => Arc::clone(opener),
+            None if file.read_cached_at(0, &mut header) => core.opener(held, &header).ok()?,
+            None => return None,
+        };
+        Some(Blob { file, opener })
+    }
 }
 
 fn inline_of(object: &ObjectRecord) -> &[u8] {
@@ -326,6 +341,37 @@ mod tests {
     use crate::store::mend::tests::{name, put, store};
 
     #[test]
+    fn a_small_blob_is_opened_without_the_disk_or_not_at_all() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let store = store(dir.path());
+        let body: Vec<u8> = (0..100_000u32).map(|i| (i % 251).to_le_bytes()[0]).collect();
+        let record = put(&store, "small", &body);
+        let id = record.object().expect("an object").body;
+        let path = store.blobs.path(id);
+        let whole = std::fs::read(&path).expect("is there");
+        // Not every file system tells what it has in memory.
+        let tells = store.blobs.read_cached(id).is_some_and(|file| file.read_cached_at(0, &mut [0; 100]));
+        for _ in 0..2 {
+            let opened = store.open_cached(&name("small"));
+            assert_eq!(opened.is_some(), tells);
+            if let Some((info, mut download)) = opened {
+                assert!(download.is_in_memory() && info.len == body.len() as u64);
+                download.set_range(65_000, 1000);
+                assert!(download.read().expect("reads").concat() == body[65_000..66_000]);
+            }
+        }
+        let mut damaged = whole.clone();
+        damaged[70_000] ^= 1;
+        std::fs::write(&path, damaged).expect("writes");
+        assert!(store.open_cached(&name("small")).is_none(), "nothing of a body with damage");
+        std::fs::write(&path, &whole[..90_000]).expect("writes");
+        assert!(store.open_cached(&name("small")).is_none(), "nothing of a body that is cut short");
+        std::fs::remove_file(&path).expect("removes");
+        assert!(store.open_cached(&name("small")).is_none(), "its blob is gone");
+        assert!(store.open_object(&name("small")).is_err());
+    }
+
+    #[test]
     fn what_is_in_memory_is_read_without_the_disk_and_is_the_same() {
         let dir = tempfile::tempdir().expect("temporary directory");
         let store = store(dir.path());
@@ -337,7 +383,7 @@ mod tests {
         // Just read, so in memory; but not every file system tells.
         let (tells, mut hits) = (file.read_cached_at(0, &mut [0; 100]), 0);
         for (start, len) in [(0, body.len()), (1, 10), (65_535, 2), (262_143, 900_000), (1_699_999, 100)] {
-            let (_, mut download) = store.open_object(&name("large"), None).expect("opens");
+            let (_, mut download) = store.open_object(&name("large")).expect("opens");
             download.set_range(start as u64, len as u64);
             let (mut bytes, mut turn) = (Vec::new(), 0);
             loop {
@@ -356,7 +402,7 @@ mod tests {
         let mut damaged = whole;
         damaged[100_000] ^= 1;
         std::fs::write(&path, damaged).expect("writes");
-        let (_, mut download) = store.open_object(&name("large"), None).expect("opens");
+        let (_, mut download) = store.open_object(&name("large")).expect("opens");
         assert!(download.read_cached().is_none(), "nothing of a piece with damage");
         assert!(download.read().expect_err("does not open").is_damage());
     }

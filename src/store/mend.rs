@@ -126,7 +126,7 @@ impl Store {
 
     fn opens_with_blob(&self, key: &RegisterKey, record: &Record) -> Result<bool, StoreError> {
         let held = Arc::new(Held::new(record.clone(), true, 0, None));
-        match Download::open(self.shared(), key.clone(), held, None) {
+        match Download::open(self.shared(), key.clone(), held) {
             Ok(_) => Ok(true),
             Err(error) if error.is_damage() => Ok(false),
             Err(error) => Err(error),

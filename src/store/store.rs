@@ -183,59 +183,59 @@ impl Store {
         upload.finish(self)
     }
 
-    /// Opens an object whose record is in memory and whose body is in the record; `None` when the
-    /// disk has to be asked.
-    pub fn open_cached(
-        &self,
-        at: &ObjectName,
-        permit: &mut Option<Permit>,
-    ) -> Option<Result<(ObjectInfo, Download), StoreError>> {
+    /// Opens an object if no disk is waited for. `None` is no error: `open_object` tells.
+    pub fn open_cached(&self, at: &ObjectName) -> Option<(ObjectInfo, Download)> {
         let key = RegisterKey::object(at);
-        let held = self.core.lookup_cached(&key)?;
-        match &held.record.object()?.at {
-            BodyAt::Inline(_) => Some(self.open_held(&key, held, permit.take())),
-            BodyAt::Blob => None,
-        }
+        self.open_held_cached(&key, &self.core.lookup_cached(&key)?)
+    }
+
+    fn open_held_cached(&self, key: &RegisterKey, held: &Arc<Held>) -> Option<(ObjectInfo, Download)> {
+        Some((info_of(&held.record)?, Download::open_cached(&self.core, key, held)?))
     }
 
     /// Opens an object.
-    pub fn open_object(&self, at: &ObjectName, permit: Option<Permit>) -> Result<(ObjectInfo, Download), StoreError> {
+    pub fn open_object(&self, at: &ObjectName) -> Result<(ObjectInfo, Download), StoreError> {
         let missing = || match self.core.buckets().contains_key(&at.bucket) {
             true => StoreError::NoSuchKey,
             false => StoreError::NoSuchBucket,
         };
         let key = RegisterKey::object(at);
         let held = self.core.lookup(&key)?.filter(|h| h.record.object().is_some()).ok_or_else(missing)?;
-        match self.open_held(&key, Arc::clone(&held), permit) {
+        match self.open_held(&key, Arc::clone(&held)) {
             // Replaced between the lookup and the opening of its blob: the new one is there by now.
             Err(StoreError::Corrupt { .. }) => match self.core.lookup(&key)? {
                 Some(newer) if newer.seq != held.seq => {
                     if newer.record.object().is_none() {
                         return Err(missing());
                     }
-                    self.open_held(&key, newer, None)
+                    self.open_held(&key, newer)
                 }
-                _ => self.open_held(&key, held, None),
+                _ => self.open_held(&key, held),
             },
             other => other,
         }
     }
 
-    fn open_held(
-        &self,
-        key: &RegisterKey,
-        held: Arc<Held>,
-        permit: Option<Permit>,
-    ) -> Result<(ObjectInfo, Download), StoreError> {
+    fn open_held(&self, key: &RegisterKey, held: Arc<Held>) -> Result<(ObjectInfo, Download), StoreError> {
         let info = info_of(&held.record).ok_or(StoreError::NoSuchKey)?;
-        Ok((info, Download::open(&self.core, key.clone(), held, permit)?))
+        Ok((info, Download::open(&self.core, key.clone(), held)?))
     }
 
     /// Opens a body by a record that was chosen, whatever this node holds of the key by now.
     pub fn open_record(&self, key: RegisterKey, record: Arc<Record>) -> Result<(ObjectInfo, Download), StoreError> {
-        let kept = self.core.lookup_cached(&key).filter(|held| held.record.ballot == record.ballot);
-        let held = kept.unwrap_or_else(|| Arc::new(Held::new(record, true, 0, None)));
-        self.open_held(&key, held, None)
+        let held = self.kept(&key, record);
+        self.open_held(&key, held)
+    }
+
+    /// The same if no disk is waited for. `None` is no error: `open_record` tells.
+    pub fn open_record_cached(&self, key: &RegisterKey, record: &Arc<Record>) -> Option<(ObjectInfo, Download)> {
+        self.open_held_cached(key, &self.kept(key, Arc::clone(record)))
+    }
+
+    /// What is in memory of a record: its body's keys may be expanded already.
+    fn kept(&self, key: &RegisterKey, record: Arc<Record>) -> Arc<Held> {
+        let kept = self.core.lookup_cached(key).filter(|held| held.record.ballot == record.ballot);
+        kept.unwrap_or_else(|| Arc::new(Held::new(record, true, 0, None)))
     }
 
     /// Deletes an object.

@@ -155,7 +155,7 @@ impl Store {
         if digest != object.digest {
             return Err(StoreError::Corrupt { what: "object body (its digest)" });
         }
-        let mut download = Download::open(self.shared(), key.clone(), Arc::clone(held), None)?;
+        let mut download = Download::open(self.shared(), key.clone(), Arc::clone(held))?;
         let mut len = 0;
         loop {
             let pieces = download.read()?;

@@ -1,6 +1,6 @@
 //! What coordinators ask of the store: votes, and bodies on their way to a vote.
 
-use super::{StoreActor, guarded, seal};
+use super::{StoreActor, guarded, holding, seal};
 use crate::actors::messages::*;
 use crate::base::{ObjectRecord, RegisterKey};
 use crate::store::StoreError;
@@ -122,19 +122,13 @@ impl Handler<OpenRecord> for StoreActor {
     type Result = ResponseFuture<Result<(ObjectInfo, Download), StoreError>>;
     fn handle(&mut self, msg: OpenRecord, _: &mut Context<Self>) -> Self::Result {
         let OpenRecord { key, record, permit } = msg;
-        if record.blob().is_none() {
-            let opened = self.store.open_record(key.clone(), Arc::clone(&record)).map(|(info, mut download)| {
-                download.hold(permit);
-                (info, download)
-            });
-            return Box::pin(std::future::ready(opened));
+        match self.store.open_record_cached(&key, &record) {
+            Some(opened) => Box::pin(std::future::ready(Ok(holding(opened, permit)))),
+            None => {
+                let reader = self.reader();
+                guarded(async move { Ok(holding(reader.open_record(key, record).await?, permit)) })
+            }
         }
-        let reader = self.reader();
-        guarded(async move {
-            let (info, mut download) = reader.open_record(key, record).await?;
-            download.hold(permit);
-            Ok((info, download))
-        })
     }
 }
 

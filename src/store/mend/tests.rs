@@ -46,7 +46,7 @@ fn record(store: &Store, key: &str) -> Record {
 }
 
 fn read(store: &Store, key: &str) -> Result<Vec<u8>, StoreError> {
-    let (_, mut download) = store.open_object(&name(key), None)?;
+    let (_, mut download) = store.open_object(&name(key))?;
     let mut all = Vec::new();
     loop {
         let pieces = download.read()?;
@@ -151,7 +151,7 @@ fn a_download_reads_on_after_its_blob_was_mended() {
     bad[2_500_000] ^= 1;
     std::fs::write(&path, &bad).expect("writes");
 
-    let (_, mut download) = store.open_object(&name("k"), None).expect("opens");
+    let (_, mut download) = store.open_object(&name("k")).expect("opens");
     download.set_range(1_000, 2_900_000);
     let mut all = Vec::new();
     let mut mended = false;
