@@ -57,6 +57,15 @@ fn a_body_is_at_its_peers_before_it_has_ended() {
 }
 
 #[test]
+fn a_body_that_comes_in_larger_pieces_than_it_travels_in_is_the_same_everywhere() {
+    let cluster = Cluster::voting(3);
+    let body = Dice(7).bytes(17 * MIB + 5);
+    cluster.put(0, "large", &body);
+    cluster.holds(&Expected::from([("large".to_owned(), Some(body))]));
+    assert_eq!((received(&cluster, 1), received(&cluster, 2)), (1, 1), "it came once, while it arrived");
+}
+
+#[test]
 fn a_client_that_goes_away_leaves_nothing_anywhere() {
     let cluster = Cluster::voting(3);
     cluster.put(0, "first", b"the links are up");

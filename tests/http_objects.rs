@@ -67,7 +67,7 @@ fn put_get_head_delete() {
 fn sizes_around_every_border() {
     let mut node = node();
     let mut dice = Dice(3);
-    let sizes: Vec<usize> = [64 << 10, 128 << 10, 1 << 20, 2 << 20]
+    let sizes: Vec<usize> = [64 << 10, 128 << 10, 1 << 20, 2 << 20, 16 << 20]
         .into_iter()
         .flat_map(|border: usize| [border - 1, border, border + 1])
         .chain([0, 1, 10_000_000])

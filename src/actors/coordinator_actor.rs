@@ -15,6 +15,7 @@ use crate::store::listing::Folding;
 use crate::store::votes::record_of;
 use crate::wire::BlobHead;
 use actix::prelude::*;
+use bytes::Bytes;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -130,14 +131,25 @@ impl Handler<BeginUpload> for CoordinatorActor {
     }
 }
 
+/// The same bytes in slices of at most `most`.
+fn parts(piece: &Bytes, most: usize) -> impl Iterator<Item = Bytes> {
+    (0..piece.len()).step_by(most).map(move |at| piece.slice(at..piece.len().min(at + most)))
+}
+
 impl Handler<AppendUpload> for CoordinatorActor {
     type Result = ResponseFuture<Result<Upload, StoreError>>;
     fn handle(&mut self, AppendUpload { upload, data }: AppendUpload, _: &mut Context<Self>) -> Self::Result {
         self.run(async move |c| {
-            let Upload { body, mut streams } = upload;
-            let (body, sealed) = c.ask(SealPieces { upload: body, data, copy: streams.is_some() }).await?;
-            if let Some(streams) = &mut streams {
-                streams.send(sealed).await;
+            let Upload { mut body, mut streams } = upload;
+            let Some(ways) = &mut streams else {
+                (body, _) = c.ask(SealPieces { upload: body, data, copy: false }).await?;
+                return Ok(Upload { body, streams });
+            };
+            // What waits for a peer is counted in pieces of this length.
+            for part in data.iter().flat_map(|piece| parts(piece, PIECE_BYTES)) {
+                let sealed;
+                (body, sealed) = c.ask(SealPieces { upload: body, data: vec![part], copy: true }).await?;
+                ways.send(sealed).await;
             }
             Ok(Upload { body, streams })
         })

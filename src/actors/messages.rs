@@ -41,7 +41,7 @@ pub enum Consistency {
     Local,
 }
 
-/// Most bytes of a body in one message; senders gather about this much before they send.
+/// Bytes of a body in one message, but for those of a large upload; senders gather about this much before they send.
 pub const PIECE_BYTES: usize = 1024 * 1024;
 
 /// Stores a small object (at most `inline_max` bytes) in one message. Answered once durable here.
@@ -95,7 +95,7 @@ pub struct StageUpload(pub BeginUpload);
 pub struct AppendUpload {
     /// The open upload.
     pub upload: Upload,
-    /// About `PIECE_BYTES`. What lies in whole chunks in one stretch of memory is sealed without being copied.
+    /// Some MiB at most. What lies in whole chunks in one stretch of memory is sealed without being copied.
     pub data: Vec<Bytes>,
 }
 
@@ -422,7 +422,7 @@ pub struct SealSmall {
 pub struct SealPieces {
     /// The open upload.
     pub upload: StoreUpload,
-    /// About `PIECE_BYTES` in as many pieces as they arrived in.
+    /// Some MiB at most, and about `PIECE_BYTES` where a copy is wanted.
     pub data: Vec<Bytes>,
     /// Whether somebody takes the sealed bytes; else none come back.
     pub copy: bool,

@@ -15,6 +15,7 @@ pub mod names;
 pub mod record;
 pub mod secret;
 pub mod spare;
+pub mod stretch;
 pub mod sum;
 
 pub use backoff::Backoff;
@@ -28,4 +29,5 @@ pub use names::{BucketName, NameError, ObjectKey, ObjectName, RegisterKey};
 pub use record::{BodyAt, ObjectRecord, Record, State, Wrap};
 pub use secret::Secret;
 pub use spare::Spare;
+pub use stretch::{LARGE_PAGE_BYTES, Lender, Stretch};
 pub use sum::Sum;

@@ -20,7 +20,7 @@ pub mod stream;
 pub use crash::CrashDisk;
 pub use real::{LockGuard, RealDisk};
 pub use shadow::ShadowDisk;
-pub use stream::{LARGE_WRITE_BYTES, StreamFile};
+pub use stream::{LARGE_BUFFER_BYTES, LargeBuffer, StreamFile};
 
 /// A file system, as far as Boveda needs one.
 pub trait Disk: Send + Sync + Debug {

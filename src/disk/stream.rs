@@ -10,7 +10,7 @@
 //! those that are, and filling them costs more CPU than sealing what goes into them.
 
 use super::{Disk, DiskFile};
-use crate::base::Permit;
+use crate::base::{LARGE_PAGE_BYTES, Permit, Stretch};
 use std::io;
 use std::path::Path;
 
@@ -19,20 +19,31 @@ const BLOCK_BYTES: usize = 4096;
 /// Bytes of one write.
 const WRITE_BYTES: usize = 512 * 1024;
 /// The same where there is memory for it: less CPU for each byte, and more of them a second (docs/adr/0016-large-bodies.md).
-pub const LARGE_WRITE_BYTES: usize = 2 * 1024 * 1024;
+pub const LARGE_WRITE_BYTES: usize = LARGE_PAGE_BYTES;
+/// Bytes of memory for large writes: one, and what is made beyond its end before it is written.
+pub const LARGE_BUFFER_BYTES: usize = LARGE_WRITE_BYTES + 128 * 1024;
 /// Bytes that are shown at once: soon enough to be in the processor's cache still, and a power of two, which digests are
 /// fastest with.
 const BLOCK_SHOWN_BYTES: usize = 256 * 1024;
 /// Files below this are small enough to be read again soon: the page cache may have them.
 const UNCACHED_MIN: u64 = 1024 * 1024;
 
+/// Memory for large writes.
+#[derive(Debug)]
+pub struct LargeBuffer {
+    /// `LARGE_BUFFER_BYTES`. What it holds does not matter.
+    pub memory: Stretch,
+    /// The right to it.
+    pub permit: Permit,
+}
+
 /// A file under construction.
 #[derive(Debug)]
 pub struct StreamFile {
     file: Box<dyn DiskFile>,
-    /// Made with the first bytes: many open uploads wait for theirs. The blocks begin at `start`,
-    /// since a vector does not lie on a boundary by itself.
-    buffer: Vec<u8>,
+    /// Made with the first bytes, but for a large one: many open uploads wait for theirs. The blocks begin at `start`,
+    /// since memory does not lie on a boundary by itself.
+    buffer: Stretch,
     start: usize,
     room: usize,
     held: usize,
@@ -41,33 +52,33 @@ pub struct StreamFile {
     written: u64,
     unsynced: u64,
     uncached: bool,
-    /// Stands for the memory of large writes.
-    _memory: Option<Permit>,
+    _permit: Option<Permit>,
 }
 
 impl StreamFile {
     /// Bytes after which a cached file is sent to the disk, so that `finish` has little left to do.
     const SYNC_EVERY: u64 = 32 << 20;
 
-    /// Creates the file, which must not exist yet. `expected` is its length, where it is known; `memory` the right to
-    /// `LARGE_WRITE_BYTES`.
-    pub fn create(disk: &dyn Disk, path: &Path, expected: Option<u64>, memory: Option<Permit>) -> io::Result<Self> {
+    /// Creates the file, which must not exist yet. `expected` is its length, where it is known; with `large`, it is
+    /// written `LARGE_WRITE_BYTES` at a time.
+    pub fn create(disk: &dyn Disk, path: &Path, expected: Option<u64>, large: Option<LargeBuffer>) -> io::Result<Self> {
         let uncached = expected.is_none_or(|len| len >= UNCACHED_MIN);
         let file = if uncached { disk.create_uncached(path)? } else { disk.create_new(path)? };
-        let most = if memory.is_some() { LARGE_WRITE_BYTES } else { WRITE_BYTES };
+        let most = if large.is_some() { LARGE_WRITE_BYTES } else { WRITE_BYTES };
         let wanted = expected.and_then(|len| usize::try_from(len).ok()).unwrap_or(most);
         let room = wanted.clamp(1, most).next_multiple_of(BLOCK_BYTES);
+        let (buffer, permit) = large.map_or_else(Default::default, |large| (large.memory, Some(large.permit)));
         Ok(StreamFile {
             file,
-            buffer: Vec::new(),
-            start: 0,
+            start: boundary_in(&buffer),
+            buffer,
             room,
             held: 0,
             shown: 0,
             written: 0,
             unsynced: 0,
             uncached,
-            _memory: memory,
+            _permit: permit,
         })
     }
 
@@ -109,8 +120,8 @@ impl StreamFile {
             return;
         }
         // What is beyond `held` was perhaps begun: it comes along.
-        let mut grown = vec![0; needed.max(wanted) + BLOCK_BYTES];
-        let start = grown.as_ptr().align_offset(BLOCK_BYTES).min(BLOCK_BYTES);
+        let mut grown = Stretch::zeroed(needed.max(wanted) + BLOCK_BYTES);
+        let start = boundary_in(&grown);
         let old = self.buffer.get(self.start..).unwrap_or_default();
         let begun = old.len().min(needed);
         grown[start..start + begun].copy_from_slice(&old[..begun]);
@@ -173,24 +184,33 @@ impl StreamFile {
     }
 }
 
+/// Where the first block begins.
+fn boundary_in(buffer: &[u8]) -> usize {
+    buffer.as_ptr().align_offset(BLOCK_BYTES).min(BLOCK_BYTES)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Budget;
+    use crate::base::{Budget, Lender};
     use crate::disk::RealDisk;
 
     #[test]
     fn any_length_in_any_pieces_arrives_whole() {
         let dir = tempfile::tempdir().expect("temporary directory");
-        let budget = Budget::new(1, LARGE_WRITE_BYTES as u64);
+        let (budget, lender) = (Budget::new(1, LARGE_BUFFER_BYTES as u64), Lender::new(LARGE_BUFFER_BYTES));
         let lens = [0, 1, 4095, 4096, 4097, 1 << 20, (1 << 20) + 1, (2 << 20) + 4096, (3 << 20) + 77, (5 << 20) + 1];
         for (n, len) in lens.into_iter().enumerate() {
             let body: Vec<u8> = (0..len).map(|i: usize| (i % 251).to_le_bytes()[0]).collect();
             let ways = [(None, false), (Some(len as u64), false), (None, true), (Some(len as u64), true)];
             for (k, (expected, large)) in ways.into_iter().enumerate() {
                 let path = dir.path().join(format!("{n}-{k}"));
-                let memory = if large { budget.try_claim(LARGE_WRITE_BYTES as u64) } else { None };
-                let mut file = StreamFile::create(&RealDisk, &path, expected, memory).expect("creates");
+                let large = large.then(|| {
+                    let mut memory = lender.lend();
+                    memory.fill(0xEE);
+                    LargeBuffer { memory, permit: budget.try_claim(LARGE_BUFFER_BYTES as u64).expect("room") }
+                });
+                let mut file = StreamFile::create(&RealDisk, &path, expected, large).expect("creates");
                 let mut seen = Vec::new();
                 for (turn, piece) in body.chunks(70_001 + n).enumerate() {
                     // Given, or made in place by halves.

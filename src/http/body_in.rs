@@ -9,7 +9,7 @@
 
 use super::Worker;
 use super::errors::HttpError;
-use super::pieces::{Gathering, Small};
+use super::pieces::{Gathering, LARGE_BODY_BYTES, LARGE_BUFFER_BYTES, Small};
 use crate::actors::messages::{AppendUpload, BeginUpload, FinishUpload, NewObject, PIECE_BYTES, PutSmall, Written};
 use crate::base::{Budget, Condition, ObjectName, Permit};
 use actix_web::HttpRequest;
@@ -138,6 +138,8 @@ pub(super) struct Window {
     permit: Permit,
     /// Whether a second piece may be in memory while the first one is worked on.
     pub(super) ahead: bool,
+    /// Whether pieces may be large.
+    large: bool,
 }
 
 /// A window for a body of that length, or the refusal. When permits are short a large body gets a
@@ -145,14 +147,30 @@ pub(super) struct Window {
 pub(super) fn window_for(budget: &Budget, len: Option<u64>) -> Result<Window, HttpError> {
     let bytes = len.map_or(WINDOW_BYTES, |len| len.clamp(PERMIT_BYTES_MIN, WINDOW_BYTES));
     if let Some(permit) = budget.try_claim(bytes) {
-        return Ok(Window { permit, ahead: true });
+        return Ok(Window { permit, ahead: true, large: false });
     }
     if bytes > PIECE_BYTES as u64
         && let Some(permit) = budget.try_claim(PIECE_BYTES as u64)
     {
-        return Ok(Window { permit, ahead: false });
+        return Ok(Window { permit, ahead: false, large: false });
     }
     Err(HttpError::SlowDown)
+}
+
+/// The same for a body to be stored: a large one gets large pieces, which cost the processor less, as long as others have
+/// room beside it. Few at once get two, as one connection alone is faster with; many are as fast with one.
+pub(super) fn upload_window_for(budget: &Budget, len: Option<u64>) -> Result<Window, HttpError> {
+    const PIECE: u64 = LARGE_BUFFER_BYTES as u64;
+    let level = budget.level();
+    let wanted = if len.is_some_and(|len| len >= LARGE_BODY_BYTES) { [(2, 8), (1, 2)].as_slice() } else { &[] };
+    for &(pieces, part) in wanted {
+        if level.bytes + pieces * PIECE <= level.bytes_max / part
+            && let Some(permit) = budget.try_claim(pieces * PIECE)
+        {
+            return Ok(Window { permit, ahead: pieces > 1, large: true });
+        }
+    }
+    window_for(budget, len)
 }
 
 /// Stores all of `source` as one object. `len` is what the sender announced of it, if it did.
@@ -166,7 +184,7 @@ pub(super) async fn store<S: Source>(
     source: &mut S,
 ) -> Result<Written, HttpError> {
     let inline_max = worker.shared.settings.inline_max;
-    let Window { permit, ahead } = window;
+    let Window { permit, ahead, large } = window;
     let mut small = Small::default();
     // An announced large body is begun before it is read: a missing bucket or a full disk is told at once.
     if len.is_none_or(|len| len <= inline_max as u64) {
@@ -185,7 +203,7 @@ pub(super) async fn store<S: Source>(
     }
     let begin = BeginUpload { at, condition, head, len_hint: len, permit: Some(permit) };
     let mut upload = worker.links.begin_upload.send(begin).await??;
-    let mut gathering = Gathering::after(small, len);
+    let mut gathering = Gathering::after(small, len, large.then(|| worker.shared.large_memory.clone()));
     let mut ended = gathering.fill(source).await?;
     while !ended {
         // One piece is sealed and written while the next one is received: sending starts the work,
@@ -229,5 +247,22 @@ mod tests {
         let full = Budget::new(10, piece / 2);
         assert!(window_for(&full, Some(piece)).is_err());
         assert!(window_for(&full, Some(piece / 2)).unwrap().ahead);
+    }
+
+    #[test]
+    fn large_bodies_get_large_pieces_while_there_is_room_for_others() {
+        let piece = LARGE_BUFFER_BYTES as u64;
+        let budget = Budget::new(100, 32 * piece);
+        let windows: Vec<_> = (0..20).map(|_| upload_window_for(&budget, Some(LARGE_BODY_BYTES)).unwrap()).collect();
+        let kinds: Vec<_> = windows.iter().map(|window| (window.large, window.ahead)).collect();
+        assert_eq!(kinds[..2], [(true, true); 2], "an eighth of the bytes");
+        assert_eq!(kinds[2..14], [(true, false); 12], "half of them");
+        assert_eq!(kinds[14..], [(false, true); 6]);
+        assert_eq!(budget.level().bytes, 16 * piece + 6 * WINDOW_BYTES);
+        drop(windows);
+        for len in [Some(LARGE_BODY_BYTES - 1), None] {
+            let window = upload_window_for(&budget, len).unwrap();
+            assert!(window.ahead && !window.large && budget.level().bytes == WINDOW_BYTES, "{len:?}");
+        }
     }
 }

@@ -33,7 +33,7 @@ pub use links::StoreLinks;
 pub use readiness::Readiness;
 
 use crate::actors::messages::Consistency;
-use crate::base::Budget;
+use crate::base::{Budget, Lender};
 use actix_web::body::BoxBody;
 use actix_web::dev::{Payload, Server, ServiceRequest, ServiceResponse, fn_service};
 use actix_web::http::Method;
@@ -110,13 +110,27 @@ pub struct Shared {
     readiness: Readiness,
     metrics: Arc<Metrics>,
     connections: Arc<Connections>,
+    /// Memory for pieces of large bodies.
+    large_memory: Lender,
 }
 
 impl Shared {
     /// The shared part of a node's HTTP side.
     pub fn new(settings: HttpSettings, budget: Budget, readiness: Readiness) -> Self {
         let connections = Connections::new(settings.connections_per_address_max);
-        Shared { settings: Arc::new(settings), budget, readiness, metrics: Arc::default(), connections }
+        Shared {
+            settings: Arc::new(settings),
+            budget,
+            readiness,
+            metrics: Arc::default(),
+            connections,
+            large_memory: Lender::new(pieces::LARGE_BUFFER_BYTES),
+        }
+    }
+
+    /// The memory of large bodies that arrive, to be trimmed from time to time.
+    pub fn large_memory(&self) -> Lender {
+        self.large_memory.clone()
     }
 }
 

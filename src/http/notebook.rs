@@ -1,6 +1,6 @@
 //! The notebook's three routes, as its users know them: Spanish texts, one bucket, names as they come.
 
-use super::body_in::{Incoming, store, window_for};
+use super::body_in::{Incoming, store, upload_window_for};
 use super::conditions::{no_condition, plain_write};
 use super::disposition::attachment;
 use super::errors::HttpError;
@@ -20,7 +20,7 @@ pub(super) async fn upload(call: &Call<'_>, incoming: &mut Incoming) -> Result<H
     no_condition(call.req.headers())?;
     let content_type = call.req.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
     incoming.check_announced()?;
-    let window = window_for(&call.worker.shared.budget, incoming.announced())?;
+    let window = upload_window_for(&call.worker.shared.budget, incoming.announced())?;
     let mut form = Form::new(content_type, incoming)?;
     let (name, head) = loop {
         match form.next_part().await? {

@@ -5,7 +5,7 @@
 //!   with a code, not a broken connection.
 //! - Objects are served so that no browser runs them on this origin: `nosniff` and a sandbox.
 
-use super::body_in::{Incoming, store, window_for};
+use super::body_in::{Incoming, store, upload_window_for, window_for};
 use super::body_out::{DownloadBody, LengthOnly};
 use super::conditions::{Verdict, judge_read, plain_write, range_applies, write_condition};
 use super::errors::HttpError;
@@ -41,7 +41,7 @@ pub(super) async fn put(
     let head = new_object(call.req.headers())?;
     incoming.check_announced()?;
     let len = incoming.announced();
-    let window = window_for(&call.worker.shared.budget, len)?;
+    let window = upload_window_for(&call.worker.shared.budget, len)?;
     let done = store(call.worker, at, condition, head, len, window, incoming).await?;
     let mut builder = if done.existed { HttpResponse::Ok() } else { HttpResponse::Created() };
     written(&mut builder, call.worker, done.replicas);

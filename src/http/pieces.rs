@@ -7,7 +7,7 @@
 use super::body_in::Source;
 use super::errors::HttpError;
 use crate::actors::messages::PIECE_BYTES;
-use crate::base::Spare;
+use crate::base::{LARGE_PAGE_BYTES, Lender, Stretch};
 use bytes::{Bytes, BytesMut};
 
 /// Chunks smaller than this are copied together, so that a small body has few parts.
@@ -16,8 +16,12 @@ const SMALL_CHUNK_BYTES: usize = 4096;
 const SMALL_CHUNKS_KEPT: usize = 16;
 /// Most bytes that the server gives at once: it stops reading there (`MAX_BUFFER_SIZE` in actix-http).
 const ARRIVES_BYTES: usize = 128 * 1024;
-/// Pieces whose memory is used again: the one that is gathered, and the one that the store has.
-const SPARES_MAX: usize = 2;
+/// Bytes of memory for a piece of a body that is known to be large: one page, in which a piece stays wherever it ends.
+pub(super) const LARGE_BUFFER_BYTES: usize = LARGE_PAGE_BYTES;
+/// Bytes of such a piece.
+const LARGE_PIECE_BYTES: usize = LARGE_BUFFER_BYTES - ARRIVES_BYTES;
+/// Bytes from which on a body is large: below, more memory would be prepared than is used.
+pub(super) const LARGE_BODY_BYTES: u64 = 16 * 1024 * 1024;
 
 /// A body that may be small, as it arrived.
 #[derive(Default)]
@@ -63,34 +67,52 @@ impl Small {
 /// as much as has come, instead of into new memory bit by bit. The store seals whole chunks from there to where they
 /// are written from, so that this is the one copy of a body.
 pub(super) struct Gathering {
-    piece: BytesMut,
-    spare: Spare,
-    /// Bytes of the body that are not in a piece yet, as far as is known.
-    left: u64,
+    /// Bytes of a whole piece.
+    whole: usize,
+    lender: Lender,
+    /// The piece that is being made, and its bytes so far.
+    piece: Option<(Stretch, usize)>,
+    /// Pieces that are made.
+    made: Vec<Bytes>,
 }
 
 impl Gathering {
-    /// Goes on from what was taken before it was clear that the body is large. `len`: of the whole body, if it is known.
-    pub(super) fn after(begun: Small, len: Option<u64>) -> Self {
-        let left = len.unwrap_or(u64::MAX);
-        let mut gathering = Gathering { piece: BytesMut::new(), spare: Spare::new(SPARES_MAX), left };
+    /// Goes on from what was taken before it was clear that the body is not small. `len`: of all of it, if that is known;
+    /// `large`: who lends `LARGE_BUFFER_BYTES` for large pieces, if there is to be any.
+    pub(super) fn after(begun: Small, len: Option<u64>, large: Option<Lender>) -> Self {
+        let whole = if large.is_some() { LARGE_PIECE_BYTES } else { PIECE_BYTES };
+        let most = len.and_then(|len| usize::try_from(len).ok()).unwrap_or(usize::MAX);
+        let lender = large.unwrap_or_else(|| Lender::new(most.clamp(1, PIECE_BYTES + ARRIVES_BYTES)));
+        let mut gathering = Gathering { whole, lender, piece: None, made: Vec::new() };
         begun.take().iter().for_each(|chunk| gathering.push(chunk));
         gathering
     }
 
     fn push(&mut self, chunk: &[u8]) {
-        if self.piece.capacity() == 0 {
-            let wanted = usize::try_from(self.left).unwrap_or(usize::MAX);
-            self.piece = self.spare.room(wanted.min(PIECE_BYTES + ARRIVES_BYTES));
-            self.piece.clear();
+        let mut rest = chunk;
+        while !rest.is_empty() {
+            let (memory, len) = self.piece.get_or_insert_with(|| (self.lender.lend(), 0));
+            let room = &mut memory[*len..];
+            let (now, later) = rest.split_at(rest.len().min(room.len()));
+            room[..now.len()].copy_from_slice(now);
+            *len += now.len();
+            rest = later;
+            // More has arrived at once than a piece has room for: none is lost, the server is only slower with it.
+            if !rest.is_empty() {
+                self.close();
+            }
         }
-        self.piece.extend_from_slice(chunk);
-        self.left = self.left.saturating_sub(chunk.len() as u64);
+    }
+
+    fn close(&mut self) {
+        if let Some((memory, len)) = self.piece.take() {
+            self.made.push(Bytes::from_owner(memory).slice(..len));
+        }
     }
 
     /// Gathers a whole piece; true when the sender has no more.
     pub(super) async fn fill<S: Source>(&mut self, source: &mut S) -> Result<bool, HttpError> {
-        while self.piece.len() < PIECE_BYTES {
+        while self.made.is_empty() && self.piece.as_ref().is_none_or(|(_, len)| *len < self.whole) {
             match source.next().await? {
                 Some(chunk) => self.push(&chunk),
                 None => return Ok(true),
@@ -99,14 +121,10 @@ impl Gathering {
         Ok(false)
     }
 
-    /// The piece as it is: nothing when nothing has come since the last one.
+    /// What was gathered: nothing when nothing has come since the last time.
     pub(super) fn take(&mut self) -> Vec<Bytes> {
-        if self.piece.is_empty() {
-            return Vec::new();
-        }
-        let piece = std::mem::take(&mut self.piece).freeze();
-        self.spare.keep(piece.clone());
-        vec![piece]
+        self.close();
+        std::mem::take(&mut self.made)
     }
 }
 
@@ -142,33 +160,48 @@ mod tests {
 
     #[actix_rt::test]
     async fn pieces_are_full_hold_the_same_bytes_and_use_their_memory_again() {
-        let body: Vec<u8> = (0..5 * PIECE_BYTES / 2 + 7).map(|i| (i % 251).to_le_bytes()[0]).collect();
-        for (begun, step) in [(0, 70_001), (300_000, ARRIVES_BYTES), (PIECE_BYTES - 1, 1000)] {
-            let (early, late) = body.split_at(begun);
-            let mut small = Small::default();
-            early.chunks(step).for_each(|chunk| small.push(Bytes::copy_from_slice(chunk)));
-            let mut source = Chunks(late.chunks(step).map(Bytes::copy_from_slice).collect());
-            let mut gathering = Gathering::after(small, Some(body.len() as u64));
-            let (mut lens, mut places, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
-            let mut others = Vec::new();
-            loop {
-                let ended = gathering.fill(&mut source).await.expect("the source never fails");
-                for piece in gathering.take() {
-                    lens.push(piece.len());
-                    places.push(piece.as_ptr());
-                    bytes.extend_from_slice(&piece);
+        for (large, whole) in [(false, PIECE_BYTES), (true, LARGE_PIECE_BYTES)] {
+            let body: Vec<u8> = (0..5 * whole / 2 + 7).map(|i| (i % 251).to_le_bytes()[0]).collect();
+            for (begun, step) in [(0, 70_001), (300_000, ARRIVES_BYTES), (PIECE_BYTES - 1, 1000)] {
+                let (early, late) = body.split_at(begun);
+                let mut small = Small::default();
+                early.chunks(step).for_each(|chunk| small.push(Bytes::copy_from_slice(chunk)));
+                let mut source = Chunks(late.chunks(step).map(Bytes::copy_from_slice).collect());
+                let mut gathering =
+                    Gathering::after(small, Some(body.len() as u64), large.then(|| Lender::new(LARGE_BUFFER_BYTES)));
+                let (mut lens, mut places, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
+                loop {
+                    let ended = gathering.fill(&mut source).await.expect("the source never fails");
+                    for piece in gathering.take() {
+                        lens.push(piece.len());
+                        places.push(piece.as_ptr());
+                        bytes.extend_from_slice(&piece);
+                    }
+                    if ended {
+                        break;
+                    }
                 }
-                if ended {
-                    break;
-                }
-                // Takes the memory of the piece, had it been given back.
-                others.push(Vec::<u8>::with_capacity(PIECE_BYTES + ARRIVES_BYTES));
+                assert!(bytes == body, "begun {begun}, step {step}: other bytes");
+                let full = whole..whole + ARRIVES_BYTES;
+                assert!(full.contains(&lens[0]) && full.contains(&lens[1]) && lens.len() == 3, "{lens:?}");
+                assert_eq!(places, [places[0]; 3], "a piece that was let go of lends its memory to the next one");
+                assert!(gathering.take().is_empty());
             }
-            assert!(bytes == body, "begun {begun}, step {step}: other bytes");
-            let whole = PIECE_BYTES..PIECE_BYTES + ARRIVES_BYTES;
-            assert!(whole.contains(&lens[0]) && whole.contains(&lens[1]) && lens.len() == 3, "{lens:?}");
-            assert_eq!(places[0], places[1], "a piece that was let go of lends its memory to the next one");
-            assert!(gathering.take().is_empty());
+        }
+    }
+
+    #[actix_rt::test]
+    async fn whatever_arrives_at_once_and_however_short_the_body_was_said_to_be_nothing_is_lost() {
+        let body: Vec<u8> = (0..3 * PIECE_BYTES + 5).map(|i| (i % 251).to_le_bytes()[0]).collect();
+        for (said, step) in [(None, 2 * PIECE_BYTES), (Some(0), 1000), (Some(70_000), 80_000)] {
+            let mut source = Chunks(body.chunks(step).map(Bytes::copy_from_slice).collect());
+            let mut gathering = Gathering::after(Small::default(), said, None);
+            let mut pieces = Vec::new();
+            while !gathering.fill(&mut source).await.expect("the source never fails") {
+                pieces.extend(gathering.take());
+            }
+            pieces.extend(gathering.take());
+            assert!(pieces.concat() == body, "{said:?}, {step} at once");
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::actors::status::KeyGeneration;
 use crate::actors::store_actor::{StoreActor, abort};
 use crate::actors::threads::Threads;
 use crate::actors::undertaker::{self, BurialTally};
-use crate::base::Budget;
+use crate::base::{Budget, Lender};
 use crate::config::{Config, Durability};
 use crate::disk::real::LockGuard;
 use crate::disk::{Disk, RealDisk, handles, place};
@@ -40,6 +40,8 @@ use std::time::Duration;
 const ADDRESSES: &str = "addresses.json";
 /// How often readiness looks at the store.
 const WATCH_EVERY: Duration = Duration::from_millis(500);
+/// How long memory for large bodies is kept that nobody needs, and at most twice that.
+const TRIM_EVERY: Duration = Duration::from_secs(5);
 /// The part of `http.in_flight_bytes_max` that is for bodies on their way to the peers.
 const STREAMS_PART: u64 = 3;
 /// The part of `http.in_flight_bytes_max` that is added to it for large writes, where memory is not short.
@@ -177,6 +179,7 @@ impl Running {
         watch(&store, &readiness, votes(&config));
         health::keep_counting(&pulses, threads.clone());
         sweep(Arc::clone(&store), threads);
+        trim(&store, shared.large_memory());
         log::info!(
             node:% = config.node.name, http:% = http_addr, peer:% = peer_addr, data:% = config.node.data.display(),
             cluster:% = store.cluster(), incarnation:% = store.incarnation(); "serving"
@@ -368,6 +371,19 @@ fn watch(store: &Arc<Store>, readiness: &Readiness, voting: bool) {
 }
 
 /// Removes what crashes left behind, beside the traffic.
+/// Gives memory that nobody needs any more back to the system, for as long as the store is there.
+fn trim(store: &Arc<Store>, arriving: Lender) {
+    let store = Arc::downgrade(store);
+    actix_rt::spawn(async move {
+        loop {
+            actix_rt::time::sleep(TRIM_EVERY).await;
+            let Some(store) = store.upgrade() else { return };
+            store.trim_memory();
+            arriving.trim();
+        }
+    });
+}
+
 fn sweep(store: Arc<Store>, threads: Threads) {
     actix_rt::spawn(async move {
         match threads.run(move || store.sweep_orphans()).await {

@@ -7,8 +7,8 @@
 //! - What does not check is moved to `quarantine/`, never deleted.
 
 use super::error::StoreError;
-use crate::base::{BodyId, Budget};
-use crate::disk::{Disk, DiskFile, LARGE_WRITE_BYTES, StreamFile};
+use crate::base::{BodyId, Budget, Lender};
+use crate::disk::{Disk, DiskFile, LARGE_BUFFER_BYTES, LargeBuffer, StreamFile};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,8 +31,9 @@ pub struct Blobs {
     /// Held by a batch from its first decision until it is durable, and by whoever removes a blob from
     /// asking whether a record refers to it until it is gone.
     gate: Mutex<()>,
-    /// Memory for large writes.
+    /// The right to memory for large writes, and the memory.
     large_writes: Budget,
+    large_memory: Lender,
 }
 
 impl Blobs {
@@ -42,8 +43,14 @@ impl Blobs {
             let path = dir.join(folder);
             disk.create_dir_all(&path).map_err(|source| StoreError::Disk { op: "create", path, source })?;
         }
-        let large_writes = Budget::new(u64::MAX, large_write_bytes);
-        Ok(Blobs { disk, dir: dir.to_owned(), landed: Mutex::default(), gate: Mutex::default(), large_writes })
+        Ok(Blobs {
+            disk,
+            dir: dir.to_owned(),
+            landed: Mutex::default(),
+            gate: Mutex::default(),
+            large_writes: Budget::new(u64::MAX, large_write_bytes),
+            large_memory: Lender::new(LARGE_BUFFER_BYTES),
+        })
     }
 
     /// Creates a staged file. Its name is the transfer's own, not the body's: two peers may send
@@ -52,9 +59,15 @@ impl Blobs {
     pub fn stage(&self, transfer: BodyId, sealed_len: Option<u64>) -> Result<StreamFile, StoreError> {
         let path = self.staged_path(transfer);
         let large = sealed_len.is_some_and(|len| len >= LARGE_MIN);
-        let memory = if large { self.large_writes.try_claim(LARGE_WRITE_BYTES as u64) } else { None };
-        StreamFile::create(self.disk.as_ref(), &path, sealed_len, memory)
+        let permit = if large { self.large_writes.try_claim(LARGE_BUFFER_BYTES as u64) } else { None };
+        let large = permit.map(|permit| LargeBuffer { memory: self.large_memory.lend(), permit });
+        StreamFile::create(self.disk.as_ref(), &path, sealed_len, large)
             .map_err(|source| refused("create", path, source))
+    }
+
+    /// Gives memory of large writes that was not needed since the last time back to the system.
+    pub fn trim_memory(&self) {
+        self.large_memory.trim();
     }
 
     /// Gives a staged, synced file its name, durably.

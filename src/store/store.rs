@@ -117,6 +117,11 @@ impl Store {
         &self.core
     }
 
+    /// Gives memory that was not needed since the last time back to the system.
+    pub fn trim_memory(&self) {
+        self.core.blobs.trim_memory();
+    }
+
     /// Queues an intent.
     pub(super) fn submit(&self, intent: Intent) -> Answer {
         let (reply, answer) = oneshot::channel();
