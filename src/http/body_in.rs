@@ -157,17 +157,18 @@ pub(super) fn window_for(budget: &Budget, len: Option<u64>) -> Result<Window, Ht
     Err(HttpError::SlowDown)
 }
 
-/// The same for a body to be stored: a large one gets large pieces, which cost the processor less, as long as others have
-/// room beside it. Few at once get two, as one connection alone is faster with; many are as fast with one.
-pub(super) fn upload_window_for(budget: &Budget, len: Option<u64>) -> Result<Window, HttpError> {
+/// The same for a body to be stored. If `large`, a large one gets large pieces, which cost the processor less, as long as
+/// others have room beside it: two, as one connection alone is faster with, or one, as many are as fast with.
+pub(super) fn upload_window_for(budget: &Budget, len: Option<u64>, large: bool) -> Result<Window, HttpError> {
     const PIECE: u64 = LARGE_BUFFER_BYTES as u64;
+    let large = large && len.is_some_and(|len| len >= LARGE_BODY_BYTES);
     let level = budget.level();
-    let wanted = if len.is_some_and(|len| len >= LARGE_BODY_BYTES) { [(2, 8), (1, 2)].as_slice() } else { &[] };
-    for &(pieces, part) in wanted {
-        if level.bytes + pieces * PIECE <= level.bytes_max / part
+    for (pieces, part) in [(2, 8), (1, 2)] {
+        if large
+            && level.bytes + pieces * PIECE <= level.bytes_max / part
             && let Some(permit) = budget.try_claim(pieces * PIECE)
         {
-            return Ok(Window { permit, ahead: pieces > 1, large: true });
+            return Ok(Window { permit, ahead: pieces > 1, large });
         }
     }
     window_for(budget, len)
@@ -253,16 +254,17 @@ mod tests {
     fn large_bodies_get_large_pieces_while_there_is_room_for_others() {
         let piece = LARGE_BUFFER_BYTES as u64;
         let budget = Budget::new(100, 32 * piece);
-        let windows: Vec<_> = (0..20).map(|_| upload_window_for(&budget, Some(LARGE_BODY_BYTES)).unwrap()).collect();
+        let window = |len, large| upload_window_for(&budget, len, large).unwrap();
+        let windows: Vec<_> = (0..20).map(|_| window(Some(LARGE_BODY_BYTES), true)).collect();
         let kinds: Vec<_> = windows.iter().map(|window| (window.large, window.ahead)).collect();
         assert_eq!(kinds[..2], [(true, true); 2], "an eighth of the bytes");
         assert_eq!(kinds[2..14], [(true, false); 12], "half of them");
         assert_eq!(kinds[14..], [(false, true); 6]);
         assert_eq!(budget.level().bytes, 16 * piece + 6 * WINDOW_BYTES);
         drop(windows);
-        for len in [Some(LARGE_BODY_BYTES - 1), None] {
-            let window = upload_window_for(&budget, len).unwrap();
-            assert!(window.ahead && !window.large && budget.level().bytes == WINDOW_BYTES, "{len:?}");
+        for (len, large) in [(Some(LARGE_BODY_BYTES), false), (Some(LARGE_BODY_BYTES - 1), true), (None, true)] {
+            let plain = window(len, large);
+            assert!(plain.ahead && !plain.large && budget.level().bytes == WINDOW_BYTES, "{len:?}, {large}");
         }
     }
 }

@@ -92,6 +92,8 @@ pub struct HttpSettings {
     pub durability: &'static str,
     /// Whether writes may have conditions: nodes that decide alone cannot exclude each other.
     pub conditional_writes: bool,
+    /// Whether there is memory to receive large bodies in large pieces.
+    pub large_pieces: bool,
     /// Nodes of the cluster, this one included: the N of `x-boveda-replicas: 1/N`.
     pub cluster_size: usize,
 }

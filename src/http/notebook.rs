@@ -20,7 +20,8 @@ pub(super) async fn upload(call: &Call<'_>, incoming: &mut Incoming) -> Result<H
     no_condition(call.req.headers())?;
     let content_type = call.req.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
     incoming.check_announced()?;
-    let window = upload_window_for(&call.worker.shared.budget, incoming.announced())?;
+    let shared = &call.worker.shared;
+    let window = upload_window_for(&shared.budget, incoming.announced(), shared.settings.large_pieces)?;
     let mut form = Form::new(content_type, incoming)?;
     let (name, head) = loop {
         match form.next_part().await? {

@@ -41,7 +41,8 @@ pub(super) async fn put(
     let head = new_object(call.req.headers())?;
     incoming.check_announced()?;
     let len = incoming.announced();
-    let window = upload_window_for(&call.worker.shared.budget, len)?;
+    let shared = &call.worker.shared;
+    let window = upload_window_for(&shared.budget, len, shared.settings.large_pieces)?;
     let done = store(call.worker, at, condition, head, len, window, incoming).await?;
     let mut builder = if done.existed { HttpResponse::Ok() } else { HttpResponse::Created() };
     written(&mut builder, call.worker, done.replicas);

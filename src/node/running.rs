@@ -21,7 +21,7 @@ use crate::actors::store_actor::{StoreActor, abort};
 use crate::actors::threads::Threads;
 use crate::actors::undertaker::{self, BurialTally};
 use crate::base::{Budget, Lender};
-use crate::config::{Config, Durability};
+use crate::config::{Config, Durability, MemoryPlan};
 use crate::disk::real::LockGuard;
 use crate::disk::{Disk, RealDisk, handles, place};
 use crate::http::{self, HttpSettings, Readiness, Shared, StoreLinks, Worker};
@@ -136,7 +136,7 @@ impl Running {
         let shipping = if votes(&config) { plan.in_flight_bytes / STREAMS_PART } else { 0 };
         let streams = Budget::new(u64::MAX, shipping);
         let budget = Budget::new(config.http.requests_max, plan.in_flight_bytes - shipping);
-        let shared = Shared::new(http_settings(&config, cores), budget, readiness.clone());
+        let shared = Shared::new(http_settings(&config, &plan, cores), budget, readiness.clone());
         let worker_shared = shared.clone();
         let as_ballots = || Arc::clone(&store) as Arc<dyn Ballots>;
         let me = store.incarnation();
@@ -239,11 +239,7 @@ fn listen(addr: SocketAddr, setting: &'static str) -> Result<(TcpListener, Socke
     Ok((listener, bound))
 }
 
-fn open_store(
-    config: &Config,
-    ring: &Arc<Keyring>,
-    plan: &crate::config::MemoryPlan,
-) -> Result<(LockGuard, Arc<Store>), NodeError> {
+fn open_store(config: &Config, ring: &Arc<Keyring>, plan: &MemoryPlan) -> Result<(LockGuard, Arc<Store>), NodeError> {
     let dir = &config.node.data;
     let disk = RealDisk;
     disk.create_dir_all(dir).map_err(|source| NodeError::Data { op: "create", path: dir.clone(), source })?;
@@ -316,7 +312,7 @@ fn votes(config: &Config) -> bool {
     config.cluster.durability == Durability::Majority && config.others().next().is_some()
 }
 
-fn http_settings(config: &Config, workers: usize) -> HttpSettings {
+fn http_settings(config: &Config, plan: &MemoryPlan, workers: usize) -> HttpSettings {
     let http = &config.http;
     HttpSettings {
         workers,
@@ -331,6 +327,7 @@ fn http_settings(config: &Config, workers: usize) -> HttpSettings {
         drain_timeout: http.drain_timeout,
         durability: config.cluster.durability.as_str(),
         conditional_writes: votes(config) || config.others().next().is_none(),
+        large_pieces: !plan.reduced,
         cluster_size: config.others().count() + 1,
     }
 }
