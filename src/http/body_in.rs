@@ -163,7 +163,7 @@ pub(super) fn upload_window_for(budget: &Budget, len: Option<u64>, large: bool) 
     const PIECE: u64 = LARGE_BUFFER_BYTES as u64;
     let large = large && len.is_some_and(|len| len >= LARGE_BODY_BYTES);
     let level = budget.level();
-    for (pieces, part) in [(2, 8), (1, 2)] {
+    for (pieces, part) in [(2, 16), (1, 2)] {
         if large
             && level.bytes + pieces * PIECE <= level.bytes_max / part
             && let Some(permit) = budget.try_claim(pieces * PIECE)
@@ -257,10 +257,10 @@ mod tests {
         let window = |len, large| upload_window_for(&budget, len, large).unwrap();
         let windows: Vec<_> = (0..20).map(|_| window(Some(LARGE_BODY_BYTES), true)).collect();
         let kinds: Vec<_> = windows.iter().map(|window| (window.large, window.ahead)).collect();
-        assert_eq!(kinds[..2], [(true, true); 2], "an eighth of the bytes");
-        assert_eq!(kinds[2..14], [(true, false); 12], "half of them");
-        assert_eq!(kinds[14..], [(false, true); 6]);
-        assert_eq!(budget.level().bytes, 16 * piece + 6 * WINDOW_BYTES);
+        assert_eq!(kinds[..1], [(true, true)], "a sixteenth of the bytes");
+        assert_eq!(kinds[1..15], [(true, false); 14], "half of them");
+        assert_eq!(kinds[15..], [(false, true); 5]);
+        assert_eq!(budget.level().bytes, 16 * piece + 5 * WINDOW_BYTES);
         drop(windows);
         for (len, large) in [(Some(LARGE_BODY_BYTES), false), (Some(LARGE_BODY_BYTES - 1), true), (None, true)] {
             let plain = window(len, large);
