@@ -29,5 +29,5 @@ pub use names::{BucketName, NameError, ObjectKey, ObjectName, RegisterKey};
 pub use record::{BodyAt, ObjectRecord, Record, State, Wrap};
 pub use secret::Secret;
 pub use spare::Spare;
-pub use stretch::{LARGE_PAGE_BYTES, Lender, Stretch};
+pub use stretch::{LARGE_BODY_BYTES, LARGE_PAGE_BYTES, Lender, Stretch};
 pub use sum::Sum;

@@ -1,7 +1,7 @@
 //! Large stretches of memory, in large pages where the system has them.
 //!
 //! Invariants
-//! - A stretch begins as zeros and keeps its length.
+//! - A stretch keeps its length. It begins as zeros, unless it was lent before.
 //! - What a lender lent is lent again only when nobody holds a part of it; whoever lends to two sides lends them what
 //!   the other one wrote.
 //!
@@ -12,6 +12,9 @@
 use memmap2::{Advice, MmapMut, MmapOptions};
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// Bytes from which on a body is large enough for large pages: below, more memory would be prepared than is used.
+pub const LARGE_BODY_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Bytes of a large page on most processors: x86-64, and AArch64 with its common pages.
 pub const LARGE_PAGE_BYTES: usize = 2 * 1024 * 1024;

@@ -9,9 +9,9 @@
 
 use super::Worker;
 use super::errors::HttpError;
-use super::pieces::{Gathering, LARGE_BODY_BYTES, LARGE_BUFFER_BYTES, Small};
+use super::pieces::{Gathering, LARGE_BUFFER_BYTES, Small};
 use crate::actors::messages::{AppendUpload, BeginUpload, FinishUpload, NewObject, PIECE_BYTES, PutSmall, Written};
-use crate::base::{Budget, Condition, ObjectName, Permit};
+use crate::base::{Budget, Condition, LARGE_BODY_BYTES, ObjectName, Permit};
 use actix_web::HttpRequest;
 use actix_web::dev::Payload;
 use actix_web::http::header;

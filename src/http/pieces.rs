@@ -20,8 +20,6 @@ const ARRIVES_BYTES: usize = 128 * 1024;
 pub(super) const LARGE_BUFFER_BYTES: usize = LARGE_PAGE_BYTES;
 /// Bytes of such a piece.
 const LARGE_PIECE_BYTES: usize = LARGE_BUFFER_BYTES - ARRIVES_BYTES;
-/// Bytes from which on a body is large: below, more memory would be prepared than is used.
-pub(super) const LARGE_BODY_BYTES: u64 = 16 * 1024 * 1024;
 
 /// A body that may be small, as it arrived.
 #[derive(Default)]

@@ -7,7 +7,7 @@
 //! - What does not check is moved to `quarantine/`, never deleted.
 
 use super::error::StoreError;
-use crate::base::{BodyId, Budget, Lender};
+use crate::base::{BodyId, Budget, LARGE_BODY_BYTES, Lender};
 use crate::disk::{Disk, DiskFile, LARGE_BUFFER_BYTES, LargeBuffer, StreamFile};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -17,9 +17,6 @@ use std::time::{Duration, Instant};
 const BLOBS: &str = "blobs";
 const STAGED: &str = "staged";
 const QUARANTINE: &str = "quarantine";
-
-/// Blobs from here on are written in large writes, as far as there is memory for that.
-const LARGE_MIN: u64 = 16 * 1024 * 1024;
 
 /// The blobs of one store.
 #[derive(Debug)]
@@ -58,7 +55,8 @@ impl Blobs {
     /// where it is known.
     pub fn stage(&self, transfer: BodyId, sealed_len: Option<u64>) -> Result<StreamFile, StoreError> {
         let path = self.staged_path(transfer);
-        let large = sealed_len.is_some_and(|len| len >= LARGE_MIN);
+        // As far as there is memory for large writes.
+        let large = sealed_len.is_some_and(|len| len >= LARGE_BODY_BYTES);
         let permit = if large { self.large_writes.try_claim(LARGE_BUFFER_BYTES as u64) } else { None };
         let large = permit.map(|permit| LargeBuffer { memory: self.large_memory.lend(), permit });
         StreamFile::create(self.disk.as_ref(), &path, sealed_len, large)
