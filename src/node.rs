@@ -8,6 +8,7 @@
 mod error;
 mod health;
 mod keys;
+mod listener;
 mod running;
 mod status;
 mod verify;

@@ -92,8 +92,8 @@ pub struct HttpSettings {
     pub durability: &'static str,
     /// Whether writes may have conditions: nodes that decide alone cannot exclude each other.
     pub conditional_writes: bool,
-    /// Whether there is memory to receive large bodies in large pieces.
-    pub large_pieces: bool,
+    /// Whether there is memory to receive large bodies in large pieces, and to send in large writes.
+    pub large_buffers: bool,
     /// Nodes of the cluster, this one included: the N of `x-boveda-replicas: 1/N`.
     pub cluster_size: usize,
 }
@@ -103,6 +103,12 @@ pub trait StatusSource {
     /// The present state of node and cluster as one JSON object.
     fn snapshot(&self) -> LocalBoxFuture<'static, serde_json::Value>;
 }
+
+/// What a connection gathers of an answer before it writes to its socket. Every write may have to wake the client,
+/// and costs as much for 64 KiB as for four times that. A connection keeps this memory until it ends.
+const LARGE_WRITE_BYTES: usize = 256 * 1024;
+/// The same where memory is short.
+const WRITE_BYTES: usize = 64 * 1024;
 
 /// What all workers of a node share.
 #[derive(Clone)]
@@ -201,6 +207,7 @@ where
     let settings = Arc::clone(&shared.settings);
     let connections = Arc::clone(&shared.connections);
     sweep_while_alive(&settings, &connections);
+    let write_buffer = if settings.large_buffers { LARGE_WRITE_BYTES } else { WRITE_BYTES };
     let server = HttpServer::new(move || {
         let worker = Rc::new(worker());
         App::new().configure(|config| configure(config, worker))
@@ -208,7 +215,7 @@ where
     .workers(settings.workers.max(1))
     .max_connections((settings.connections_max / settings.workers.max(1)).max(1))
     .tcp_nodelay(true)
-    .h1_write_buffer_size(64 * 1024)
+    .h1_write_buffer_size(write_buffer)
     .keep_alive(settings.keep_alive)
     .client_request_timeout(settings.head_timeout)
     .client_disconnect_timeout(settings.linger)

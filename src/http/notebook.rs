@@ -21,7 +21,7 @@ pub(super) async fn upload(call: &Call<'_>, incoming: &mut Incoming) -> Result<H
     let content_type = call.req.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
     incoming.check_announced()?;
     let shared = &call.worker.shared;
-    let window = upload_window_for(&shared.budget, incoming.announced(), shared.settings.large_pieces)?;
+    let window = upload_window_for(&shared.budget, incoming.announced(), shared.settings.large_buffers)?;
     let mut form = Form::new(content_type, incoming)?;
     let (name, head) = loop {
         match form.next_part().await? {

@@ -42,7 +42,7 @@ pub(super) async fn put(
     incoming.check_announced()?;
     let len = incoming.announced();
     let shared = &call.worker.shared;
-    let window = upload_window_for(&shared.budget, len, shared.settings.large_pieces)?;
+    let window = upload_window_for(&shared.budget, len, shared.settings.large_buffers)?;
     let done = store(call.worker, at, condition, head, len, window, incoming).await?;
     let mut builder = if done.existed { HttpResponse::Ok() } else { HttpResponse::Created() };
     written(&mut builder, call.worker, done.replicas);

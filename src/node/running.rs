@@ -3,6 +3,7 @@
 use super::error::NodeError;
 use super::health::{self, Counted, Pulses};
 use super::keys;
+use super::listener::listen;
 use super::status::{Fixed, NodeStatus};
 use crate::actors::coordinator::{Coordinator, Patience};
 use crate::actors::coordinator_actor::CoordinatorActor;
@@ -30,7 +31,7 @@ use crate::store::{self, Options, Store};
 use actix::{Actor, Addr};
 use actix_rt::Arbiter;
 use actix_web::dev::ServerHandle;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -232,13 +233,6 @@ impl Running {
     }
 }
 
-fn listen(addr: SocketAddr, setting: &'static str) -> Result<(TcpListener, SocketAddr), NodeError> {
-    let fail = |source| NodeError::Listen { addr, setting, source };
-    let listener = TcpListener::bind(addr).map_err(fail)?;
-    let bound = listener.local_addr().map_err(fail)?;
-    Ok((listener, bound))
-}
-
 fn open_store(config: &Config, ring: &Arc<Keyring>, plan: &MemoryPlan) -> Result<(LockGuard, Arc<Store>), NodeError> {
     let dir = &config.node.data;
     let disk = RealDisk;
@@ -327,7 +321,7 @@ fn http_settings(config: &Config, plan: &MemoryPlan, workers: usize) -> HttpSett
         drain_timeout: http.drain_timeout,
         durability: config.cluster.durability.as_str(),
         conditional_writes: votes(config) || config.others().next().is_none(),
-        large_pieces: !plan.reduced,
+        large_buffers: !plan.reduced,
         cluster_size: config.others().count() + 1,
     }
 }

@@ -9,7 +9,7 @@ import os
 import platform
 import subprocess
 
-OTHERS_MAX = 0.05
+from drive import OTHERS_MAX
 
 
 class Target:
@@ -167,6 +167,10 @@ def show(result, reached):
             print(f"INVALID {row['name']} on {row['server']}: {row['trouble']}")
     for lost in result["lost"]:
         print(f"INVALID {lost}")
+    for row in result["rows"]:
+        for turn in row["left_out"]:
+            print(f"AGAIN   {row['name']} on {row['server']}, left out, others used {turn['others']:.0%}: "
+                  f"{number(turn.get('per_s'))} requests/s, {number(turn.get('cpu_s_per_gib'))} CPU s/GiB")
     noisy = [f"{r['name']}/{r['server']} {r['others']:.0%}" for r in result["rows"] if r["others"] > OTHERS_MAX]
     if noisy:
         print(f"NOISY   others used more than {OTHERS_MAX:.0%} of the machine in {len(noisy)} rows: " + ", ".join(noisy))
