@@ -14,7 +14,6 @@ pub mod lineage;
 pub mod names;
 pub mod record;
 pub mod secret;
-pub mod spare;
 pub mod stretch;
 pub mod sum;
 
@@ -28,6 +27,5 @@ pub use lineage::Lineage;
 pub use names::{BucketName, NameError, ObjectKey, ObjectName, RegisterKey};
 pub use record::{BodyAt, ObjectRecord, Record, State, Wrap};
 pub use secret::Secret;
-pub use spare::Spare;
 pub use stretch::{LARGE_BODY_BYTES, LARGE_PAGE_BYTES, Lender, Stretch};
 pub use sum::Sum;

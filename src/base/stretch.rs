@@ -125,6 +125,11 @@ impl Lender {
         Lender { len, shelf: Arc::default() }
     }
 
+    /// The length of its stretches.
+    pub fn stretch_bytes(&self) -> usize {
+        self.len
+    }
+
     /// A stretch. What it holds is what it held before, or zeros.
     pub fn lend(&self) -> Stretch {
         let again = {

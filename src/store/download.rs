@@ -10,10 +10,11 @@ use super::entry::Held;
 use super::error::StoreError;
 use super::types::ObjectInfo;
 use crate::base::record::ObjectRecord;
-use crate::base::{BodyAt, Permit, Record, RegisterKey, Spare};
+use crate::base::{BodyAt, Lender, Permit, Record, RegisterKey, Stretch};
 use crate::disk::DiskFile;
 use crate::seal::body::{BodyOpener, HEADER_BYTES, TAG_BYTES};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -23,9 +24,6 @@ const PIECE_BYTES: u64 = 1024 * 1024;
 /// The same of one `read_cached`. A client that reads as fast as it gets sleeps while a piece is opened, so larger pieces
 /// wake it less often; but all others on the arbiter wait, some 0.3 ms for this.
 const CACHED_PIECE_BYTES: u64 = 512 * 1024;
-
-/// Pieces of one download that are in memory at most, here and on their way.
-const PIECES_MAX: usize = 3;
 
 /// Blobs up to this many sealed bytes are read and opened whole when they are opened: one trip to a
 /// thread in place of two, or none when they are in memory.
@@ -42,8 +40,8 @@ pub struct Download {
     blob: Option<Blob>,
     /// All chunks of a small blob, until they are asked for.
     opened: Vec<Bytes>,
-    /// The memory of the last pieces: used again once whoever took them has let go of them.
-    spare: Spare,
+    /// The memory of pieces, which comes back when whoever took one has let go of it. There is none before the first.
+    memory: Option<Lender>,
     next: u64,
     end: u64,
     _permit: Option<Permit>,
@@ -99,8 +97,8 @@ impl Download {
     }
 
     fn new(core: &Arc<Core>, key: RegisterKey, held: Arc<Held>, blob: Option<Blob>, end: u64) -> Self {
-        let (core, opened, spare) = (Arc::clone(core), Vec::new(), Spare::new(PIECES_MAX));
-        Download { core, key, held, blob, opened, spare, next: 0, end, _permit: None }
+        let (core, opened) = (Arc::clone(core), Vec::new());
+        Download { core, key, held, blob, opened, memory: None, next: 0, end, _permit: None }
     }
 
     /// Holds a permit for as long as the download is open.
@@ -158,9 +156,9 @@ impl Download {
             return self.cut(0, opener.chunk_bytes() as u64, all);
         }
         let extent = self.extent(object, &opener, PIECE_BYTES)?;
-        let mut sealed = self.room(extent.len);
-        self.fill(extent.from, &mut sealed)?;
-        self.open_extent(&opener, &extent, sealed)
+        let mut memory = self.memory(extent.len);
+        self.fill(extent.from, &mut memory[..extent.len])?;
+        self.open_extent(&opener, &extent, memory)
     }
 
     /// The next piece if it is in the system's memory, so that a read waits for no disk. `None` is no error: `read` tells.
@@ -170,12 +168,11 @@ impl Download {
         }
         let opener = Arc::clone(&self.blob.as_ref()?.opener);
         let extent = self.extent(self.held.record.object()?, &opener, CACHED_PIECE_BYTES).ok()?;
-        let mut sealed = self.room(extent.len);
-        if !self.blob.as_ref()?.file.read_cached_at(extent.from, &mut sealed) {
-            self.spare.keep(sealed.freeze());
+        let mut memory = self.memory(extent.len);
+        if !self.blob.as_ref()?.file.read_cached_at(extent.from, &mut memory[..extent.len]) {
             return None;
         }
-        self.open_extent(&opener, &extent, sealed).ok()
+        self.open_extent(&opener, &extent, memory).ok()
     }
 
     /// Where the next chunks lie that hold at most about `most` bytes.
@@ -191,24 +188,25 @@ impl Download {
         Ok(Extent { first, from, len })
     }
 
-    fn room(&mut self, len: usize) -> BytesMut {
-        let mut room = self.spare.room(len);
-        room.resize(len, 0);
-        room
+    /// Memory for at least `len` bytes, whatever it holds.
+    fn memory(&mut self, len: usize) -> Stretch {
+        match &self.memory {
+            Some(lender) if lender.stretch_bytes() >= len => lender.lend(),
+            _ => self.memory.insert(Lender::new(len)).lend(),
+        }
     }
 
-    /// Opens what was read of an extent.
+    /// Opens what was read of an extent, where it lies.
     fn open_extent(
         &mut self,
         opener: &BodyOpener,
         extent: &Extent,
-        sealed: BytesMut,
+        mut memory: Stretch,
     ) -> Result<Vec<Bytes>, StoreError> {
         let chunk = opener.chunk_bytes();
-        let (whole, opened) = open_chunks(opener, extent.first, chunk + TAG_BYTES, sealed)?;
-        if self.blob.is_some() {
-            self.spare.keep(whole);
-        }
+        let texts = open_chunks(opener, extent.first, chunk + TAG_BYTES, &mut memory[..extent.len])?;
+        let all = Bytes::from_owner(memory);
+        let opened = texts.into_iter().map(|text| all.slice(text)).collect();
         self.cut(extent.first, chunk as u64, opened)
     }
 
@@ -295,15 +293,15 @@ fn inline_of(object: &ObjectRecord) -> &[u8] {
     }
 }
 
-/// Opens consecutive sealed chunks where they lie: all of that memory, and the chunks, which share it.
+/// Opens consecutive sealed chunks where they lie, and tells where their texts are.
 pub(super) fn open_chunks(
     opener: &BodyOpener,
     first: u64,
     stride: usize,
-    mut sealed: BytesMut,
-) -> Result<(Bytes, Vec<Bytes>), StoreError> {
+    sealed: &mut [u8],
+) -> Result<Vec<Range<usize>>, StoreError> {
     const DAMAGED: StoreError = StoreError::Corrupt { what: "object body" };
-    let mut ranges = Vec::with_capacity(sealed.len() / stride + 1);
+    let mut texts = Vec::with_capacity(sealed.len() / stride + 1);
     let mut at = 0;
     for (index, part) in (first..).zip(sealed.chunks_mut(stride)) {
         let split = part.len().checked_sub(TAG_BYTES).ok_or(DAMAGED)?;
@@ -311,12 +309,10 @@ pub(super) fn open_chunks(
         let (text, tag) = part.split_at_mut(split);
         let tag: [u8; TAG_BYTES] = (&*tag).try_into().map_err(|_| DAMAGED)?;
         opener.open_chunk(index, text, &tag).map_err(|_| DAMAGED)?;
-        ranges.push(at..at + split);
+        texts.push(at..at + split);
         at += whole;
     }
-    let all = sealed.freeze();
-    let texts = ranges.into_iter().map(|range| all.slice(range)).collect();
-    Ok((all, texts))
+    Ok(texts)
 }
 
 /// What readers are told of a record.

@@ -17,7 +17,6 @@ use crate::base::{BodyAt, RegisterKey};
 use crate::disk::DiskFile;
 use crate::seal::body::{BodyOpener, HEADER_BYTES, TAG_BYTES};
 use crate::seal::digest::{BodyDigest, digest_of};
-use bytes::BytesMut;
 use std::collections::VecDeque;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -229,12 +228,12 @@ impl Blob {
         let stride = (self.opener.chunk_bytes() + TAG_BYTES) as u64;
         let chunks = (PIECE_BYTES / stride).max(1);
         let len = (object.sealed_len - self.at).min(chunks * stride);
-        let mut sealed = BytesMut::zeroed(usize::try_from(len).map_err(|_| BlobError::Bytes)?);
+        let mut sealed = vec![0; usize::try_from(len).map_err(|_| BlobError::Bytes)?];
         self.file.read_at(self.at, &mut sealed).map_err(BlobError::Disk)?;
         *bytes += len;
         self.digest.update(&sealed);
         let stride = usize::try_from(stride).map_err(|_| BlobError::Bytes)?;
-        open_chunks(&self.opener, self.next_chunk, stride, sealed).map_err(|_| BlobError::Bytes)?;
+        open_chunks(&self.opener, self.next_chunk, stride, &mut sealed).map_err(|_| BlobError::Bytes)?;
         self.next_chunk += chunks;
         self.at += len;
         if self.at < object.sealed_len {
