@@ -58,34 +58,44 @@ class Writer:
         self.clients = [Client(node) for node in nodes]
         self.state = {}
         self.turn = self.rng.randrange(len(nodes))
-        self.answered = self.retries = self.bytes = 0
+        self.answered = self.retries = self.bytes = self.found_gone = 0
 
-    def until_answered(self, act):
-        """Tries node after node until one of them says it is done."""
-        end = time.monotonic() + 120
+    def until_answered(self, act, deletes=False):
+        """Tries node after node until one of them says it is done. A delete that may have taken effect before it was tried
+        again is done when the key, which nobody else writes, is gone."""
+        end, may_be_gone = time.monotonic() + 120, False
         while time.monotonic() < end:
             index = self.turn % len(self.nodes)
             self.turn += 1
             try:
                 status, _, body = act(self.clients[index])
                 if is_done(status):
-                    self.answered += 1
-                    return
-                self.report.require(status == 503, f"a write was answered {status} {body[:160]!r}")
-            except Unanswered:
-                pass
+                    return body
+                if status == 404 and may_be_gone:
+                    self.found_gone += 1
+                    return body
+                self.report.require(status == 503, f"a request was answered {status} {body[:160]!r}")
+                may_be_gone = may_be_gone or (deletes and b"UnknownOutcome" in body)
+            except Unanswered as broken:
+                never_sent = broken.__cause__ is None or isinstance(broken.__cause__, ConnectionRefusedError)
+                may_be_gone = may_be_gone or (deletes and not never_sent)
             self.retries += 1
             time.sleep(0.03)
-        raise Trouble("no node took a write for 120 s")
+        raise Trouble("no node took a request for 120 s")
 
     def put(self, key):
         body = body_of(self.rng.random(), size_of(self.rng))
         self.until_answered(lambda c: c.request("PUT", object_path(BUCKET, key), body))
+        self.answered += 1
         self.state[key] = sha(body)
         self.bytes += len(body)
 
     def delete(self, key):
-        self.until_answered(lambda c: c.request("DELETE", object_path(BUCKET, key)))
+        # So that it is this delete, and nothing else, by which the key is gone.
+        there = self.until_answered(lambda c: c.request("GET", object_path(BUCKET, key)))
+        self.report.require(sha(there) == self.state[key], f"{key}: a read gives another body than the last write")
+        self.until_answered(lambda c: c.request("DELETE", object_path(BUCKET, key)), deletes=True)
+        self.answered += 1
         self.state[key] = None
 
     def work(self, keys, keeper, kills):
@@ -279,7 +289,8 @@ def check_kills(report, space, quick, seed):
         f"{objects} objects written, overwritten, deleted",
         f"{sum(w.answered for w in writers)} answered writes, {show_bytes(sum(w.bytes for w in writers))}, {took:.1f} s",
     )
-    report.figure("kill -9 meanwhile, and writes tried again", f"{keeper.kills}, {sum(w.retries for w in writers)}")
+    report.figure("kill -9 meanwhile, and requests tried again", f"{keeper.kills}, {sum(w.retries for w in writers)}")
+    report.figure("deletes that an unanswered try had done already", f"{sum(w.found_gone for w in writers)}")
     for node in nodes:
         if not node.alive():
             node.start()
