@@ -1,7 +1,7 @@
 //! The StoreActor: the only way to the disk and to the keys of what lies on it.
 //!
 //! One stands on every HTTP worker's arbiter (and one on the replicators'); all share one store.
-//! What is surely in memory and takes microseconds is done right in the handler (a quarter of a MiB of
+//! What is surely in memory and takes microseconds is done right in the handler (half a MiB of
 //! a body takes the longest); what waits for the disk or touches more bytes goes to the threads.
 //! Commits of many requests meet in the store's committer.
 //!

@@ -46,7 +46,7 @@ const TRIM_EVERY: Duration = Duration::from_secs(5);
 /// The part of `http.in_flight_bytes_max` that is for bodies on their way to the peers.
 const STREAMS_PART: u64 = 3;
 /// The part of `http.in_flight_bytes_max` that is added to it for large writes, where memory is not short.
-const LARGE_WRITES_PART: u64 = 4;
+const LARGE_WRITES_PART: u64 = 6;
 /// Most threads for the store's disk work; more only queue at the disk.
 const STORE_THREADS_MAX: usize = 32;
 
