@@ -1,4 +1,7 @@
 //! The sockets a node listens on.
+//!
+//! Invariant: only a listener on a loopback address departs from what the system says of its
+//! connections; what crosses a network is sent as its operator decided.
 
 use super::error::NodeError;
 use std::io;
@@ -23,7 +26,8 @@ pub(super) fn listen(addr: SocketAddr, setting: &'static str) -> Result<(TcpList
 
 /// Connections of this listener, whose clients are all on this machine, send without pacing, whatever
 /// the system's congestion control is: BBR sets a timer for every segment, and here is no network to
-/// spare. It must be said before they connect: a connection that was paced once remains so.
+/// spare. They inherit it: on a connection that exists it comes too late, since what was paced once
+/// remains so. A client that connects before this line is served like all, but paced.
 fn send_unpaced(listener: &TcpListener) {
     if let Err(error) = rustix::net::sockopt::set_tcp_congestion(listener, UNPACED) {
         log::debug!(error:% = error; "the system's congestion control stays");
