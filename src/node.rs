@@ -5,6 +5,7 @@
 //! endpoints propagate, no new connections and the open requests finish, the replicators drain, the
 //! store drains; exit 0. A second signal, or the deadline, ends it at once with exit 1.
 
+mod conditions;
 mod error;
 mod health;
 mod keys;

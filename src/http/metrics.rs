@@ -5,6 +5,7 @@
 //! named by its place, a list of things becomes one sample per thing, labelled by its name.
 
 use super::connections::Connections;
+use super::readiness::Conditions;
 use super::target::Group;
 use crate::base::budget::BudgetLevel;
 use actix_web::http::Method;
@@ -111,7 +112,13 @@ impl Metrics {
     }
 
     /// Everything as Prometheus text (version 0.0.4).
-    pub(super) fn expose(&self, budget: BudgetLevel, connections: &Connections, ready: bool, status: &Value) -> String {
+    pub(super) fn expose(
+        &self,
+        budget: BudgetLevel,
+        connections: &Connections,
+        conditions: &Conditions,
+        status: &Value,
+    ) -> String {
         let shards = self.shards();
         let sum = |pick: &dyn Fn(&Shard) -> u64| shards.iter().map(|s| pick(s)).sum::<u64>();
         let value = |counter: &Counter| counter.load(Ordering::Relaxed);
@@ -157,10 +164,18 @@ impl Metrics {
             ("boveda_budget_bytes", "gauge", "Bytes that permits stand for.", budget.bytes),
             ("boveda_budget_bytes_max", "gauge", "Most bytes that permits may stand for.", budget.bytes_max),
             ("boveda_budget_refused_total", "counter", "Permits refused.", budget.refused),
-            ("boveda_ready", "gauge", "Whether this node takes requests.", u64::from(ready)),
+            ("boveda_ready", "gauge", "Whether this node takes requests.", u64::from(conditions.missing.is_empty())),
         ] {
             out.family(name, kind, help);
             out.sample(name, "", amount);
+        }
+        out.family("boveda_missing", "gauge", "What this node lacks to take requests; /readyz says why.");
+        for what in conditions.missing.keys() {
+            out.sample("boveda_missing", &format!("what=\"{what}\""), 1);
+        }
+        out.family("boveda_degraded", "gauge", "What is wrong while the node takes requests; /readyz says why.");
+        for what in conditions.degraded.keys() {
+            out.sample("boveda_degraded", &format!("what=\"{what}\""), 1);
         }
         out.status(status);
         out.0
@@ -254,7 +269,8 @@ mod tests {
             "replicas": [{"peer": "n\"2", "changes_behind": 9}, {"peer": "n3", "changes_behind": 0}],
             "free-bytes": 1.5, "nothing": null,
         });
-        let text = metrics.expose(Budget::new(4, 8).level(), &Connections::new(0), true, &status);
+        let conditions = Conditions { degraded: [("disk", "full".to_owned())].into(), ..Conditions::default() };
+        let text = metrics.expose(Budget::new(4, 8).level(), &Connections::new(0), &conditions, &status);
         for line in [
             "boveda_http_requests_total{route=\"objects\",method=\"GET\",status=\"2xx\"} 2",
             "boveda_http_requests_total{route=\"cargar\",method=\"other\",status=\"4xx\"} 1",
@@ -268,6 +284,7 @@ mod tests {
             "boveda_http_body_bytes_out_total 7",
             "boveda_budget_bytes_max 8",
             "boveda_ready 1",
+            "boveda_degraded{what=\"disk\"} 1",
             "boveda_store_objects 3",
             "boveda_store_poisoned 0",
             "boveda_replicas_changes_behind{peer=\"n\\\"2\"} 9",

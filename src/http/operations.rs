@@ -1,6 +1,7 @@
 //! Liveness, readiness, metrics, status, and the description of the API.
 
 use super::errors::HttpError;
+use super::readiness::Conditions;
 use super::target::Query;
 use super::{Call, json};
 use crate::actors::messages::ChangeMembers;
@@ -24,13 +25,14 @@ pub(super) fn health() -> HttpResponse {
 struct Ready {
     ready: bool,
     missing: BTreeMap<&'static str, String>,
+    degraded: BTreeMap<&'static str, String>,
 }
 
 pub(super) fn ready(call: &Call<'_>) -> HttpResponse {
-    let missing = call.worker.shared.readiness.all_missing();
+    let Conditions { missing, degraded } = call.worker.shared.readiness.conditions();
     let ready = missing.is_empty();
     let mut builder = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
-    json(&mut builder, &Ready { ready, missing })
+    json(&mut builder, &Ready { ready, missing, degraded })
 }
 
 pub(super) async fn cluster(call: &Call<'_>) -> Result<HttpResponse, HttpError> {
@@ -81,8 +83,8 @@ pub(super) async fn pause_scrub(call: &Call<'_>) -> Result<HttpResponse, HttpErr
 pub(super) async fn metrics(call: &Call<'_>) -> Result<HttpResponse, HttpError> {
     let snapshot = call.worker.status.snapshot().await;
     let shared = &call.worker.shared;
-    let ready = shared.readiness.is_ready();
-    let text = shared.metrics.expose(shared.budget.level(), &shared.connections, ready, &snapshot);
+    let conditions = shared.readiness.conditions();
+    let text = shared.metrics.expose(shared.budget.level(), &shared.connections, &conditions, &snapshot);
     let media_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, media_type)).body(text))
 }

@@ -1,5 +1,6 @@
 //! One running node: what it is made of, and in which order that starts and ends.
 
+use super::conditions;
 use super::error::NodeError;
 use super::health::{self, Counted, Pulses};
 use super::keys;
@@ -39,8 +40,6 @@ use std::time::Duration;
 
 /// The file in the data directory that names the bound addresses, for scripts and tests.
 const ADDRESSES: &str = "addresses.json";
-/// How often readiness looks at the store.
-const WATCH_EVERY: Duration = Duration::from_millis(500);
 /// How long memory for large bodies is kept that nobody needs, and at most twice that.
 const TRIM_EVERY: Duration = Duration::from_secs(5);
 /// The part of `http.in_flight_bytes_max` that is for bodies on their way to the peers.
@@ -133,6 +132,7 @@ impl Running {
         let peers = http::peers::serve(peer_listener, gate, move || StoreRecipients::of(&peer_actor()), 1)
             .map_err(|source| NodeError::Start { what: "the peer listener", source })?;
         let readiness = Readiness::default();
+        conditions::watch(&store, &readiness, votes(&config));
         // Where nodes vote, large bodies go on to the others while they arrive: part of the memory is theirs.
         let shipping = if votes(&config) { plan.in_flight_bytes / STREAMS_PART } else { 0 };
         let streams = Budget::new(u64::MAX, shipping);
@@ -177,7 +177,6 @@ impl Running {
             });
         }
         write_addresses(&config.node.data, http_addr, peer_addr)?;
-        watch(&store, &readiness, votes(&config));
         health::keep_counting(&pulses, threads.clone());
         sweep(Arc::clone(&store), threads);
         trim(&store, shared.large_memory());
@@ -338,30 +337,6 @@ fn write_addresses(data: &Path, http: SocketAddr, peer: SocketAddr) -> Result<()
     place::replace(&RealDisk, &path, text.as_bytes()).map_err(|source| NodeError::Data { op: "write", path, source })
 }
 
-/// Keeps readiness true to the store.
-fn watch(store: &Arc<Store>, readiness: &Readiness, voting: bool) {
-    let (store, readiness) = (Arc::downgrade(store), readiness.clone());
-    actix_rt::spawn(async move {
-        loop {
-            let Some(now) = store.upgrade() else { return };
-            match now.is_poisoned() {
-                true => readiness.missing("store", "takes no writes since an earlier write failed; restart it"),
-                false if voting && now.voting().members.is_none() => {
-                    readiness.missing("cluster", "not formed yet: all configured nodes must be reachable once");
-                }
-                false if now.is_low() => readiness.missing("disk", "full down to the reserve; writes get 507"),
-                false => {
-                    readiness.present("cluster");
-                    readiness.present("disk");
-                }
-            }
-            drop(now);
-            actix_rt::time::sleep(WATCH_EVERY).await;
-        }
-    });
-}
-
-/// Removes what crashes left behind, beside the traffic.
 /// Gives memory that nobody needs any more back to the system, for as long as the store is there.
 fn trim(store: &Arc<Store>, arriving: Lender) {
     let store = Arc::downgrade(store);
@@ -375,6 +350,7 @@ fn trim(store: &Arc<Store>, arriving: Lender) {
     });
 }
 
+/// Removes what crashes left behind, beside the traffic.
 fn sweep(store: Arc<Store>, threads: Threads) {
     actix_rt::spawn(async move {
         match threads.run(move || store.sweep_orphans()).await {
