@@ -18,8 +18,11 @@ pub use error::NodeError;
 pub use running::Running;
 pub use verify::verify;
 
+use crate::base::log_pipe;
 use crate::config::Config;
+use env_logger::{Target, WriteStyle};
 use futures::future::{Either, join_all, select};
+use std::io::IsTerminal;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -41,6 +44,7 @@ fn run(configs: Vec<Config>, may_make_cluster_key: bool) -> ExitCode {
     }
     crate::disk::handles::raise_limit();
     let result = actix_rt::System::new().block_on(live(configs, may_make_cluster_key));
+    log_pipe::settle();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -53,11 +57,20 @@ fn run(configs: Vec<Config>, may_make_cluster_key: bool) -> ExitCode {
 fn init_log(filters: &str) {
     // A second node in a test's process finds the log set up already.
     let filters = format!("{filters},{}", crate::http::LOG_FILTER);
-    let _ = env_logger::Builder::new().parse_filters(&filters).format_timestamp_millis().try_init();
+    let mut builder = env_logger::Builder::new();
+    builder.parse_filters(&filters).format_timestamp_millis();
+    if let Ok(pipe) = log_pipe::to_stderr() {
+        // Colours as for stderr itself, which the builder does not see behind the pipe.
+        let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+        builder.target(Target::Pipe(Box::new(pipe)));
+        builder.write_style(if colours { WriteStyle::Always } else { WriteStyle::Never });
+    }
+    let _ = builder.try_init();
 }
 
 async fn live(configs: Vec<Config>, may_make_cluster_key: bool) -> Result<(), NodeError> {
     let mut signals = Signals::listen().map_err(NodeError::Signals)?;
+    pass_over_others().map_err(NodeError::Signals)?;
     let deadline = configs.iter().map(|c| c.http.drain_timeout + c.http.ready_grace).max().unwrap_or_default();
     let mut nodes = Vec::with_capacity(configs.len());
     for config in configs {
@@ -85,6 +98,24 @@ async fn live(configs: Vec<Config>, may_make_cluster_key: bool) -> Result<(), No
 
 /// What the last steps of a stop may take beyond the drain of the requests.
 const STOP_MARGIN: Duration = Duration::from_secs(10);
+
+/// Signals that tools send to servers for other ends, as log rotation does, and that would end the process by default.
+fn pass_over_others() -> std::io::Result<()> {
+    let kinds = [
+        ("SIGHUP", SignalKind::hangup()),
+        ("SIGUSR1", SignalKind::user_defined1()),
+        ("SIGUSR2", SignalKind::user_defined2()),
+    ];
+    for (name, kind) in kinds {
+        let mut arrivals = signal(kind)?;
+        actix_rt::spawn(async move {
+            while arrivals.recv().await.is_some() {
+                log::info!(signal = name; "passed over: the log goes to stderr, and there is nothing to read again");
+            }
+        });
+    }
+    Ok(())
+}
 
 struct Signals {
     terminate: Signal,

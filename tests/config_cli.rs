@@ -112,7 +112,8 @@ fn refusals_are_one_line_and_two() {
             (&[], &[("BOVEDA_HTTP_LISTEN", "0.0.0.0:5000")], "--insecure-open"),
             (&["--peer", "n1"], &[], "NAME=URL"),
             (&["--key-dir", "boveda-data/keys"], &[], "name a directory outside"),
-            (&[], &[("BOVEDA_SERVICE_HOST", "10.0.0.1")], "enableServiceLinks"),
+            (&["--listen", ":5000"], &[], "other machines reach 0.0.0.0:5000"),
+            (&["--listen", "localhost"], &[], "\"localhost\": not an address to listen on"),
         ] {
             let ran = boveda(dir.path(), &[command, args].concat(), env);
             assert_eq!(ran.code, 2, "{command:?} {args:?}: {}", ran.err);

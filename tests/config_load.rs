@@ -201,14 +201,16 @@ fn refusals_from_environment_and_flags_name_them() {
     for (name, text, part) in [
         ("BOVEDA_HTTP_LISTNE", "x", "did you mean BOVEDA_HTTP_LISTEN?"),
         ("BOVEDA_WHATEVER_THIS_IS", "x", "unset it"),
-        ("BOVEDA_SERVICE_HOST", "10.0.0.1", "enableServiceLinks: false"),
-        ("BOVEDA_PORT_5000_TCP_ADDR", "10.0.0.1", "enableServiceLinks: false"),
-        ("BOVEDA_SERVICE_PORT_HTTP", "5000", "enableServiceLinks: false"),
-        ("BOVEDA_PORT", "tcp://10.0.0.1:5000", "enableServiceLinks: false"),
         ("BOVEDA_HTTP_REQUESTS_MAX", "1k", "digits only"),
         ("BOVEDA_HTTP_INSECURE_OPEN", "yes", "true or false"),
         ("BOVEDA_CLUSTER_PEERS", "http://h", "NAME=URL"),
         ("BOVEDA_CLUSTER_DURABILITY", "most", "majority or local"),
+        (
+            "BOVEDA_HTTP_LISTEN",
+            "'127.0.0.1:5000'\r",
+            "\"'127.0.0.1:5000'\\r\": not an address to listen on; write 127.0.0.1:5000",
+        ),
+        ("BOVEDA_HTTP_BODY_MAX", "5 Gb", "\"5 Gb\": not a size"),
     ] {
         let line = refused(load(None, &env(&[(name, text)]), &[]));
         assert!(line.starts_with(&format!("environment {name}: ")) && line.contains(part), "{line}");
@@ -222,6 +224,17 @@ fn refusals_from_environment_and_flags_name_them() {
     let vars = env(&[("BOVEDA_PEER_LISTEN", "127.0.0.1:6000")]);
     let line = refused(load(None, &vars, &[flag("--listen", "http.listen", "127.0.0.1:6000")]));
     assert!(line.starts_with("flag --listen: http.listen: "), "{line}");
+}
+
+#[test]
+fn what_kubernetes_says_of_its_services_is_passed_over() {
+    let links = [
+        ("BOVEDA_SERVICE_HOST", "10.0.0.1"),
+        ("BOVEDA_PORT", "tcp://10.0.0.1:5000"),
+        ("BOVEDA_PORT_5000_TCP_ADDR", "10.0.0.1"),
+    ];
+    let loaded = load(None, &env(&links), &[]).unwrap();
+    assert_eq!(loaded, load(None, &BTreeMap::new(), &[]).unwrap());
 }
 
 #[test]

@@ -194,7 +194,6 @@ fn what_a_write_would_ignore_is_refused() {
     for (name, value) in [
         ("If-Modified-Since", "Thu, 01 Jan 1970 00:00:00 GMT"),
         ("If-Unmodified-Since", "Thu, 01 Jan 1970 00:00:00 GMT"),
-        ("Content-MD5", "1B2M2Y8AsgTpgAmY7PhCfg=="),
         ("Content-Digest", "sha-256=:x:"),
         ("Content-Range", "bytes 0-4/5"),
         ("Content-Encoding", "gzip"),
@@ -443,4 +442,58 @@ fn of_two_uploads_at_once_one_wins_whole() {
         });
         assert_whole(&node.get(&path).body, &lens);
     }
+}
+
+#[test]
+fn a_checksum_that_comes_with_a_body_is_checked() {
+    const OF_HELLO: &str = "XUFAKrxLKna5cZ2REBfFkg==";
+    const OF_NOTHING: &str = "1B2M2Y8AsgTpgAmY7PhCfg==";
+    let node = Node::start();
+    let put = |body: &[u8], md5: &str| node.ask("PUT", "/v1/objects/cargas/k", &[("Content-MD5", md5)], body);
+    put(b"hello", OF_HELLO).expect_written(201);
+    put(b"hullo", OF_HELLO).expect_error(400, "BadDigest");
+    put(b"", OF_HELLO).expect_error(400, "BadDigest");
+    for bad in ["", "x", "aGVsbG8=", "XUFAKrxLKna5cZ2REBfFkg"] {
+        put(b"hello", bad).expect_error(400, "InvalidHeader");
+    }
+    // Large ones are held against it before they show, too.
+    put(&vec![b'x'; 3 << 20], OF_HELLO).expect_error(400, "BadDigest");
+    assert_eq!(node.get("/v1/objects/cargas/k").text(), "hello", "what was refused changed nothing");
+    put(b"", OF_NOTHING).expect_written(200);
+    // The connection goes on behind a body that did not have its checksum.
+    let mut conn = node.connect();
+    for _ in 0..3 {
+        let refused = conn.ask("PUT", "/v1/objects/cargas/k", &[("Content-MD5", OF_NOTHING)], b"hello").unwrap();
+        refused.expect_error(400, "BadDigest");
+    }
+    // On a form it is that of the form.
+    let body = common::form(&[common::file_part("archivo", "a", b"x")]);
+    let headers = [("Content-Type", common::FORM), ("Content-MD5", OF_HELLO)];
+    node.ask("POST", "/cargar", &headers, &body).expect_error(400, "BadDigest");
+    node.get("/descargar/a").expect_error(404, "NoSuchKey");
+}
+
+#[test]
+fn a_bucket_can_be_asked_for_and_a_slash_behind_changes_nothing() {
+    let node = Node::start();
+    node.put("/v1/buckets/abc/", b"").expect_written(201);
+    for path in ["/v1/buckets/abc", "/v1/buckets/abc/"] {
+        assert_eq!(node.get(path).json()["name"], "abc");
+        assert_eq!(node.ask("HEAD", path, &[], b"").status, 200);
+    }
+    node.get("/v1/buckets/abd").expect_error(404, "NoSuchBucket");
+    assert_eq!(node.ask("HEAD", "/v1/buckets/abd", &[], b"").status, 404);
+    node.get("/v1/buckets/abc?prefix=x").expect_error(400, "InvalidQuery");
+    for path in
+        ["/v1/buckets/", "/v1/objects/abc/", "/healthz/", "/readyz/", "/metrics/", "/v1/cluster/", "/openapi.json/"]
+    {
+        assert_eq!(node.get(path).status, 200, "{path}");
+    }
+    // The slash belongs to the name of an object.
+    node.put("/v1/objects/abc/k/", b"with").expect_written(201);
+    node.get("/v1/objects/abc/k").expect_error(404, "NoSuchKey");
+    assert_eq!(node.get("/v1/objects/abc/k/").text(), "with");
+    let root = node.get("/");
+    assert!(root.status == 200 && root.text().contains("/openapi.json"));
+    assert!(node.get("/nothing").expect_error(404, "NoSuchRoute").contains("openapi.json"));
 }

@@ -33,6 +33,7 @@ const MENDING_MAX: Duration = Duration::from_secs(120);
 /// and everything that was answered for is in the log.
 pub fn abort() {
     log::error!("the store panicked: the process ends, so that a restart finds a known state");
+    crate::base::log_pipe::settle();
     std::process::abort()
 }
 

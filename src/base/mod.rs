@@ -11,6 +11,7 @@ pub mod codec;
 pub mod condition;
 pub mod ids;
 pub mod lineage;
+pub mod log_pipe;
 pub mod names;
 pub mod record;
 pub mod secret;

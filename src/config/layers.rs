@@ -125,6 +125,9 @@ impl Layers {
         for (name, text) in env.iter().filter(|(name, _)| name.starts_with(ENV_PREFIX)) {
             let origin = Origin::Environment(name.clone());
             let Some(key) = names.get(name) else {
+                if is_service_link(name) {
+                    continue;
+                }
                 return Err(ConfigError::Unknown { origin, name: name.clone(), remedy: env_remedy(name, &names) });
             };
             self.text(key, text, origin)?;
@@ -160,7 +163,12 @@ impl Layers {
         let mut alone = self.defaults.clone();
         put(&mut alone, key, value.clone());
         if let Err(error) = alone.try_into::<Config>() {
-            let why = format!("{}; the default is {default}", one_line(error.message()));
+            // As it was read, between quotes: a blank or the end of a line is what is wrong, often.
+            let shown = match &value {
+                Value::String(text) => format!("{text:?}"),
+                other => super::show::value(other),
+            };
+            let why = format!("{shown}: {}; the default is {default}", one_line(error.message()));
             return Err(ConfigError::Value { origin, key: key.to_owned(), why });
         }
         put(&mut self.values, key, value);
@@ -199,12 +207,34 @@ impl Layers {
     }
 }
 
-fn env_remedy(name: &str, names: &BTreeMap<String, String>) -> String {
-    // Kubernetes describes each Service in the environment of later pods; one named boveda looks like ours.
-    let service_link = name.ends_with("_SERVICE_HOST") || name.contains("_SERVICE_PORT") || name.contains("_PORT_");
-    if service_link || name == "BOVEDA_PORT" {
-        return "it looks like a Kubernetes service link; set enableServiceLinks: false in the pod".to_owned();
+/// Whether Kubernetes puts a variable of this name into pods that start after a Service named boveda, or boveda-and-more: it is
+/// none of ours, and says nothing about this node.
+fn is_service_link(name: &str) -> bool {
+    let Some(rest) = name.strip_prefix("BOVEDA") else { return false };
+    if rest == "_PORT" || rest.ends_with("_SERVICE_HOST") || rest.ends_with("_SERVICE_PORT") {
+        return true;
     }
+    // A named port of the Service.
+    if rest.contains("_SERVICE_PORT_") {
+        return true;
+    }
+    let Some((_, port)) = rest.rsplit_once("_PORT_").map(|(before, port)| match port {
+        // `…_PORT_5000_TCP_PORT` ends in a second one.
+        "ADDR" | "PORT" | "PROTO" => (before, before.rsplit_once("_PORT_").map_or("", |(_, port)| port)),
+        port => (before, port),
+    }) else {
+        // `…_PORT` of a Service with a longer name.
+        return rest.ends_with("_PORT");
+    };
+    let mut words = port.split('_');
+    let number = words.next().is_some_and(|word| word.parse::<u16>().is_ok());
+    number
+        && matches!(words.next(), Some("TCP" | "UDP" | "SCTP"))
+        && matches!(words.next(), None | Some("ADDR" | "PORT" | "PROTO"))
+        && words.next().is_none()
+}
+
+fn env_remedy(name: &str, names: &BTreeMap<String, String>) -> String {
     match nearest(name, names.keys().map(String::as_str)) {
         Some(near) => format!("did you mean {near}?"),
         None => format!("unset it; variables are named {ENV_PREFIX}SECTION_KEY after the keys of config/boveda.toml"),
@@ -272,6 +302,31 @@ mod tests {
             assert_eq!(distance(a, b), d, "{a} {b}");
             assert_eq!(distance(b, a), d, "{b} {a}");
         }
+    }
+
+    #[test]
+    fn service_links_are_told_from_settings() {
+        for link in [
+            "BOVEDA_SERVICE_HOST",
+            "BOVEDA_SERVICE_PORT",
+            "BOVEDA_SERVICE_PORT_HTTP",
+            "BOVEDA_PORT",
+            "BOVEDA_PORT_5000_TCP",
+            "BOVEDA_PORT_5000_TCP_ADDR",
+            "BOVEDA_PORT_5000_TCP_PORT",
+            "BOVEDA_PORT_5000_UDP_PROTO",
+            "BOVEDA_HEADLESS_SERVICE_HOST",
+            "BOVEDA_HTTP_PORT",
+            "BOVEDA_METRICS_PORT_9100_TCP_ADDR",
+        ] {
+            assert!(is_service_link(link), "{link}");
+        }
+        for ours in
+            ["BOVEDA_HTTP_LISTEN", "BOVEDA_PORT_5000", "BOVEDA_PORT_TCP", "BOVEDA_PORT_X_TCP", "BOVEDA_BACKUP_BUCKET"]
+        {
+            assert!(!is_service_link(ours), "{ours}");
+        }
+        assert!(keys().iter().all(|key| !is_service_link(&env_name(key))), "no setting has such a name");
     }
 
     #[test]

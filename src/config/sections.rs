@@ -6,7 +6,7 @@
 //! - Names say the meaning once: what is a size holds bytes, what is a period is a `Duration`.
 
 use super::peers::{Durability, PeerEntry, cluster_id_or_auto, node_name};
-use super::units::{period, size, size_or_auto};
+use super::units::{listen, period, size, size_or_auto};
 use crate::base::{Backoff, ClusterId, NodeName};
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -70,6 +70,7 @@ impl Default for NodeConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct HttpConfig {
     /// Address and port.
+    #[serde(with = "listen")]
     pub listen: SocketAddr,
     /// Accepts that anyone who reaches `listen` may read, write and delete.
     pub insecure_open: bool,
@@ -130,6 +131,7 @@ impl Default for HttpConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct PeerConfig {
     /// Address and port; every frame there is authenticated.
+    #[serde(with = "listen")]
     pub listen: SocketAddr,
     /// ReplicaActors in the pool of each peer.
     pub replicas_per_peer: usize,

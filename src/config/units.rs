@@ -3,6 +3,7 @@
 //! A number without a unit is refused (only `0` needs none), so that nobody has to know whether a
 //! key counts seconds or milliseconds. What is printed reads back as the same value.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 /// Size units, largest first: printing takes the first that divides the value.
@@ -11,7 +12,7 @@ const SIZE_UNITS: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB"
 /// Period units in milliseconds, largest first.
 const PERIOD_UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1_000), ("ms", 1)];
 
-/// Why a text is no size or no period; the text is for the operator.
+/// Why a text is no size, no period or no address; the text is for the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
     /// Not a whole number followed by a size unit.
@@ -20,6 +21,11 @@ pub enum UnitError {
     /// Not a whole number followed by a unit of time.
     #[error("not a period; write a whole number and a unit, such as 250ms, 30s, 5min or 1h")]
     Period,
+    /// Not an address and a port.
+    #[error(
+        "not an address to listen on; write 127.0.0.1:5000, [::1]:5000, localhost:5000, or :5000 for every address"
+    )]
+    Listen,
 }
 
 /// Reads a size; `None` when it is not one or does not fit 63 bits.
@@ -40,6 +46,21 @@ pub fn parse_period(text: &str) -> Result<Duration, UnitError> {
 /// Writes a period so that `parse_period` reads the same value (whole milliseconds).
 pub fn show_period(period: Duration) -> String {
     show(u64::try_from(period.as_millis()).unwrap_or(u64::MAX), &PERIOD_UNITS, "s")
+}
+
+/// Reads where to listen: an address and a port. `localhost` is this machine by IPv4; without a host it is every address of this
+/// machine, as other servers read it.
+pub fn parse_listen(text: &str) -> Result<SocketAddr, UnitError> {
+    let named = text.strip_prefix("localhost:").map(|port| (Ipv4Addr::LOCALHOST, port));
+    let every = ["*:", ":"].iter().find_map(|any| Some((Ipv4Addr::UNSPECIFIED, text.strip_prefix(any)?)));
+    let found = match named.or(every) {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => {
+            port.parse::<u16>().ok().map(|port| (host, port).into())
+        }
+        Some(_) => None,
+        None => text.parse().ok(),
+    };
+    found.ok_or(UnitError::Listen)
 }
 
 fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
@@ -115,12 +136,46 @@ pub mod period {
     }
 }
 
+/// For `#[serde(with = ...)]`: an address to listen on.
+pub mod listen {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use std::net::SocketAddr;
+
+    /// Writes `127.0.0.1:5000` and the like.
+    pub fn serialize<S: Serializer>(at: &SocketAddr, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(&at.to_string())
+    }
+
+    /// Reads `127.0.0.1:5000`, `[::1]:5000`, `localhost:5000` and `:5000`.
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<SocketAddr, D::Error> {
+        super::parse_listen(&String::deserialize(d)?).map_err(D::Error::custom)
+    }
+}
+
 /// The word for "Boveda finds the value itself".
 pub const AUTO: &str = "auto";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_to_listen_on_are_read_as_other_servers_read_them() {
+        for (text, at) in [
+            ("127.0.0.1:5000", "127.0.0.1:5000"),
+            ("[::1]:0", "[::1]:0"),
+            ("localhost:5000", "127.0.0.1:5000"),
+            (":5000", "0.0.0.0:5000"),
+            ("*:5000", "0.0.0.0:5000"),
+        ] {
+            assert_eq!(parse_listen(text), Ok(at.parse().unwrap()), "{text}");
+        }
+        for bad in
+            ["", "5000", "localhost", "localhost:", ":", ":65536", "host:5000", "127.0.0.1:5000\r", " :5000", ":+5"]
+        {
+            assert_eq!(parse_listen(bad), Err(UnitError::Listen), "{bad:?}");
+        }
+    }
 
     #[test]
     fn sizes_read_and_print() {

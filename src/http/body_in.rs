@@ -5,16 +5,20 @@
 //!   one piece at the store, one being gathered; or, when permits are short, one piece in all.
 //! - A body that breaks off, falls silent, is longer than allowed or other than announced ends the
 //!   upload: the store's handle is dropped, and nothing becomes visible.
-//! - The store is told to finish only after the sender's last byte was counted.
+//! - The store is told to finish only after the sender's last byte was counted, and the checksum that came with the body, if
+//!   one did, was found to be that of all of it.
 
 use super::Worker;
 use super::errors::HttpError;
 use super::pieces::{Gathering, LARGE_BUFFER_BYTES, Small};
 use crate::actors::messages::{AppendUpload, BeginUpload, FinishUpload, NewObject, PIECE_BYTES, PutSmall, Written};
 use crate::base::{Budget, Condition, LARGE_BODY_BYTES, ObjectName, Permit};
+use crate::seal::digest::{MD5_BYTES, Md5};
 use actix_web::HttpRequest;
 use actix_web::dev::Payload;
-use actix_web::http::header;
+use actix_web::http::header::{self, HeaderMap, HeaderName};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use futures::StreamExt;
 use std::time::Duration;
@@ -29,6 +33,8 @@ const SETTLE_BYTES_MAX: u64 = 64 * 1024;
 /// For how long.
 const SETTLE_TIME_MAX: Duration = Duration::from_millis(500);
 
+const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
+
 /// Where a body's bytes come from.
 pub(super) trait Source {
     /// The next bytes; `None` after the last.
@@ -42,6 +48,8 @@ pub(super) struct Incoming {
     seen: u64,
     max: u64,
     idle: Duration,
+    /// What the body's MD5 must be, and what it is so far.
+    md5: Option<([u8; MD5_BYTES], Md5)>,
     state: Reading,
 }
 
@@ -61,7 +69,26 @@ impl Incoming {
             _ => None,
         };
         let state = if announced == Some(0) { Reading::Ended } else { Reading::Open };
-        Incoming { payload, announced, seen: 0, max, idle, state }
+        Incoming { payload, announced, seen: 0, max, idle, md5: None, state }
+    }
+
+    /// Holds the body, as it was sent, against the `Content-MD5` of its head (RFC 1864), if there is one. An empty body is held
+    /// against it at once.
+    pub(super) fn check_md5(&mut self, headers: &HeaderMap) -> Result<(), HttpError> {
+        const WRONG: HttpError = HttpError::Header("Content-MD5 is the 16 bytes of an MD5 in base64");
+        let Some(value) = headers.get(CONTENT_MD5) else { return Ok(()) };
+        let bytes = BASE64_STANDARD.decode(value.as_bytes().trim_ascii()).map_err(|_| WRONG)?;
+        let wanted = <[u8; MD5_BYTES]>::try_from(bytes).map_err(|_| WRONG)?;
+        self.md5 = Some((wanted, Md5::default()));
+        if self.state == Reading::Ended { self.end() } else { Ok(()) }
+    }
+
+    /// After the last byte.
+    fn end(&mut self) -> Result<(), HttpError> {
+        match self.md5.take() {
+            Some((wanted, found)) if found.clone().finalize() != wanted => Err(HttpError::Digest),
+            _ => Ok(()),
+        }
     }
 
     /// Bytes that the client announced.
@@ -92,12 +119,16 @@ impl Incoming {
                 if self.seen > self.max {
                     return Err(HttpError::TooLarge { max: self.max });
                 }
+                if let Some((_, md5)) = &mut self.md5 {
+                    md5.update(&chunk);
+                }
                 Ok(Some(chunk))
             }
             Some(Err(cause)) => Err(HttpError::BrokenBody(cause)),
             None if self.announced.is_some_and(|len| len != self.seen) => Err(HttpError::BodyLength),
             None => {
                 self.state = Reading::Ended;
+                self.end()?;
                 Ok(None)
             }
         }
@@ -126,7 +157,8 @@ impl Source for Incoming {
             return Err(HttpError::BodyLength);
         }
         let result = self.receive().await;
-        if result.is_err() {
+        // A body that has ended stays so, whatever it was found to be: the connection can be used again.
+        if result.is_err() && self.state != Reading::Ended {
             self.state = Reading::Failed;
         }
         result

@@ -6,7 +6,7 @@ use super::media_type::UNKNOWN;
 use super::objects::no_query;
 use super::target::{self, Query};
 use super::{Call, consistency, json, rests_on, written};
-use crate::actors::messages::{CreateBucket, DeleteBucket, ListBuckets, ListObjects, ListPage};
+use crate::actors::messages::{CreateBucket, DeleteBucket, ListBuckets, ListObjects, ListPage, StoreError};
 use actix_web::HttpResponse;
 use serde::Serialize;
 
@@ -54,6 +54,21 @@ pub(super) async fn list(call: &Call<'_>) -> Result<HttpResponse, HttpError> {
     let all = call.worker.links.list_buckets.send(ListBuckets { consistency }).await??;
     let buckets = all.into_iter().map(|(name, ms)| Bucket { name: name.to_string(), created: rfc3339(ms) }).collect();
     Ok(json(rests_on(&mut HttpResponse::Ok(), consistency), &Buckets { buckets }))
+}
+
+/// One bucket, as the list of all shows it.
+pub(super) async fn show(call: &Call<'_>, bucket: &str) -> Result<HttpResponse, HttpError> {
+    let bucket = target::bucket(bucket)?;
+    let _permit = call.worker.shared.budget.try_claim(PAGE_BYTES).ok_or(HttpError::SlowDown)?;
+    let mut query = Query::parse(call.req.query_string())?;
+    let consistency = consistency(&mut query)?;
+    if !query.is_empty() {
+        return Err(HttpError::Query("the known parameter is consistency; objects are listed at /v1/objects/{bucket}"));
+    }
+    let all = call.worker.links.list_buckets.send(ListBuckets { consistency }).await??;
+    let found = all.into_iter().find(|(name, _)| *name == bucket).ok_or(StoreError::NoSuchBucket)?;
+    let shown = Bucket { name: found.0.to_string(), created: rfc3339(found.1) };
+    Ok(json(rests_on(&mut HttpResponse::Ok(), consistency), &shown))
 }
 
 pub(super) async fn create(call: &Call<'_>, bucket: &str) -> Result<HttpResponse, HttpError> {

@@ -48,16 +48,15 @@ pub(super) fn range_applies(headers: &HeaderMap, etag: &str, written_ms: u64) ->
 }
 
 /// Headers that change what a write means and that this release does not honour.
-const NOT_ON_WRITES: [(HeaderName, &str); 9] = [
+const NOT_ON_WRITES: [(HeaderName, &str); 8] = [
     (header::IF_MODIFIED_SINCE, "writes on condition of a date"),
     (header::IF_UNMODIFIED_SINCE, "writes on condition of a date"),
     (header::IF_RANGE, "writing a range"),
     (header::RANGE, "writing a range"),
     (header::CONTENT_RANGE, "writing a range"),
-    (HeaderName::from_static("content-md5"), "checksums in headers"),
-    (HeaderName::from_static("digest"), "checksums in headers"),
-    (HeaderName::from_static("content-digest"), "checksums in headers"),
-    (HeaderName::from_static("repr-digest"), "checksums in headers"),
+    (HeaderName::from_static("digest"), "checksums in headers other than Content-MD5"),
+    (HeaderName::from_static("content-digest"), "checksums in headers other than Content-MD5"),
+    (HeaderName::from_static("repr-digest"), "checksums in headers other than Content-MD5"),
 ];
 
 /// Refuses a write that asks for more than it would get.

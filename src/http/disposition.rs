@@ -3,6 +3,7 @@
 //! Invariants
 //! - Reading: a name is taken as the client's user typed it. Browsers write UTF-8 with `"`, CR and LF
 //!   as `%22`, `%0D`, `%0A`; older tools write `\"`; both are undone, and nothing else is. Backslashes stay.
+//! - A `filename*` that says nothing (RFC 6266 section 4.3: cannot be decoded, or is empty) leaves `filename` as it is.
 //! - Writing: the header is always one line of visible ASCII that every client reads the same way.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -31,17 +32,22 @@ pub(super) fn parse_form_part(header: &str) -> Option<FormPart> {
         match name.trim().to_ascii_lowercase().as_str() {
             "name" if part.name.is_none() => part.name = Some(value),
             "filename" if part.file_name.is_none() => part.file_name = Some(value),
-            "filename*" if extended.is_none() => extended = Some(extended_value(&value)?),
+            "filename*" if extended.is_none() => extended = Some(extended_value(&value).unwrap_or_default()),
             _ => {}
         }
         rest = after;
     }
-    part.file_name = extended.or(part.file_name);
+    // One that says nothing is better than none: it tells that the part is a file.
+    part.file_name = match extended {
+        Some(name) if name.is_empty() => part.file_name.or(Some(name)),
+        None => part.file_name,
+        decoded => decoded,
+    };
     Some(part)
 }
 
 /// One parameter value and what follows it.
-fn parameter(text: &str) -> Option<(String, &str)> {
+pub(super) fn parameter(text: &str) -> Option<(String, &str)> {
     let Some(quoted) = text.strip_prefix('"') else {
         let (value, after) = text.split_once(';').unwrap_or((text, ""));
         return Some((value.trim().to_owned(), after));

@@ -28,6 +28,10 @@ pub(super) enum HttpError {
     Target(&'static str),
     #[error(transparent)]
     Name(#[from] NameError),
+    #[error("a name with a dot segment")]
+    DotSegment,
+    #[error("the body does not have the checksum that was sent with it")]
+    Digest,
     #[error("bad query: {0}")]
     Query(&'static str),
     #[error("bad header: {0}")]
@@ -67,9 +71,12 @@ impl HttpError {
     fn answer(&self) -> Answer {
         use StatusCode as S;
         match self {
-            HttpError::NoRoute => {
-                (S::NOT_FOUND, "NoSuchRoute", "there is nothing at this path", "no hay nada en esta ruta")
-            }
+            HttpError::NoRoute => (
+                S::NOT_FOUND,
+                "NoSuchRoute",
+                "there is nothing at this path; openapi.json describes what there is",
+                "no hay nada en esta ruta",
+            ),
             HttpError::Method { .. } => (
                 S::METHOD_NOT_ALLOWED,
                 "MethodNotAllowed",
@@ -88,6 +95,18 @@ impl HttpError {
                 "InvalidKey",
                 "an object key has 1 to 1024 bytes of UTF-8",
                 "el nombre del archivo debe tener de 1 a 1024 bytes",
+            ),
+            HttpError::DotSegment => (
+                S::BAD_REQUEST,
+                "InvalidKey",
+                "clients resolve '.' and '..' in paths, so a name with such a segment could not be asked for again; use another name",
+                "los clientes resuelven '.' y '..' en las rutas; use un nombre sin esos segmentos",
+            ),
+            HttpError::Digest => (
+                S::BAD_REQUEST,
+                "BadDigest",
+                "the body does not have the MD5 that Content-MD5 announces; nothing was stored",
+                "el cuerpo no tiene el MD5 que anuncia Content-MD5; no se guardó nada",
             ),
             HttpError::Query(why) => {
                 (S::BAD_REQUEST, "InvalidQuery", why, "los parámetros de la consulta no son válidos")
@@ -304,14 +323,34 @@ fn form_answer(error: &FormError) -> Answer {
             ("MissingFile", "the form has no file in the field 'archivo'", "falta el archivo en el campo 'archivo'")
         }
         FormError::NoFileName => ("MissingFileName", "the file has no name", "el archivo no tiene nombre"),
-        FormError::Cut => {
-            ("IncompleteBody", "the form ends before its last delimiter", "el formulario está incompleto")
-        }
-        FormError::TooMuch => (
-            "InvalidForm",
-            "the form holds too much besides the file",
-            "el formulario contiene demasiado además del archivo",
+        FormError::OtherField => (
+            "MissingFile",
+            "the file is in another field; it must be in the field 'archivo'",
+            "el archivo está en otro campo; debe ir en el campo 'archivo'",
         ),
+        FormError::SeveralFiles => (
+            "SeveralFiles",
+            "the form holds several files; send one form for each. None was stored",
+            "el formulario contiene varios archivos; envíe un formulario por archivo. No se guardó ninguno",
+        ),
+        FormError::Cut => (
+            "IncompleteBody",
+            "the form ends before its last delimiter (its lines end in CRLF)",
+            "el formulario está incompleto: falta su último delimitador (sus líneas terminan en CRLF)",
+        ),
+        FormError::BareLf => (
+            "InvalidForm",
+            "a line of the form ends in LF alone; lines of a form end in CRLF",
+            "una línea del formulario termina solo en LF; las líneas deben terminar en CRLF",
+        ),
+        FormError::TooMuch => {
+            return (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "EntityTooLarge",
+                "besides its file a form holds at most 1 MiB, 256 parts, and 16 KiB of headers for each",
+                "además de su archivo, un formulario contiene como máximo 1 MiB, 256 partes y 16 KiB de cabeceras en cada una",
+            );
+        }
         FormError::Malformed(why) => ("InvalidForm", *why, "el formulario está mal construido"),
         FormError::Encoded => {
             return (
@@ -345,6 +384,8 @@ mod tests {
             HttpError::Target("t"),
             HttpError::Name(NameError::Bucket),
             HttpError::Name(NameError::Key),
+            HttpError::DotSegment,
+            HttpError::Digest,
             HttpError::Query("q"),
             HttpError::Header("h"),
             HttpError::NotImplemented("n"),

@@ -301,6 +301,8 @@ async fn answer(call: &Call<'_>, route: Option<Route<'_>>, incoming: &mut Incomi
         Route::Eliminar(name) if *method == Method::DELETE => notebook::delete(call, name).await,
         Route::Listing { bucket } if reads => buckets::list_objects(call, bucket).await,
         Route::Buckets if reads => buckets::list(call).await,
+        Route::Root if reads => Ok(operations::root()),
+        Route::Bucket(bucket) if reads => buckets::show(call, bucket).await,
         Route::Bucket(bucket) if *method == Method::PUT => buckets::create(call, bucket).await,
         Route::Bucket(bucket) if *method == Method::DELETE => buckets::delete(call, bucket).await,
         Route::Members if *method == Method::PUT => operations::members(call).await,

@@ -4,12 +4,14 @@
 //! - A part's bytes are what stands between its headers and CRLF, `--`, boundary: exactly those. Bytes
 //!   that only resemble a delimiter are data; a delimiter with anything behind it but what RFC 2046
 //!   allows ends the form with an error, so nothing is ever cut short in silence.
-//! - A form without its last delimiter is an error.
+//! - A form without its last delimiter is an error, and so is one whose lines end in LF alone.
+//! - One form, one file: a second one is refused as soon as its head is seen, and nothing of the form is stored. What
+//!   browsers send for an input without a file (no name, no bytes) is passed over.
 //! - Memory is bounded by the header limit and one chunk of the sender; what is discarded (preamble,
 //!   other fields, epilogue) is bounded by `DISCARD_BYTES_MAX`, part headers by `HEADERS_BYTES_MAX`.
 
 use super::body_in::Source;
-use super::disposition::{FormPart, parse_form_part};
+use super::disposition::{FormPart, parameter, parse_form_part};
 use super::errors::HttpError;
 use bytes::Bytes;
 use memchr::memmem::Finder;
@@ -32,10 +34,16 @@ pub(super) enum FormError {
     NoFile,
     #[error("the file has no name")]
     NoFileName,
+    #[error("a file in another field")]
+    OtherField,
+    #[error("several files in the form")]
+    SeveralFiles,
     #[error("the form is cut short")]
     Cut,
     #[error("too much besides the file")]
     TooMuch,
+    #[error("a line of the form ends in LF alone")]
+    BareLf,
     #[error("malformed form: {0}")]
     Malformed(&'static str),
     #[error("transfer encoding in a form")]
@@ -58,6 +66,8 @@ pub(super) struct Form<'a, S> {
     held: Bytes,
     discardable: usize,
     parts: usize,
+    /// Whether a file came in a field that is not asked for.
+    other_file: bool,
     state: State,
 }
 
@@ -78,7 +88,15 @@ impl<'a, S: Source> Form<'a, S> {
         // The first delimiter may stand at the very beginning, without its CRLF: lend it one.
         let held = Bytes::from_static(b"\r\n");
         let delimiter = Finder::new(&delimiter).into_owned();
-        Ok(Form { source, delimiter, held, discardable: DISCARD_BYTES_MAX, parts: 0, state: State::InBody })
+        Ok(Form {
+            source,
+            delimiter,
+            held,
+            discardable: DISCARD_BYTES_MAX,
+            parts: 0,
+            other_file: false,
+            state: State::InBody,
+        })
     }
 
     /// Goes to the next part, discarding what is left of the present one; `None` after the last.
@@ -98,9 +116,35 @@ impl<'a, S: Source> Form<'a, S> {
         Ok(Some(head))
     }
 
-    /// Reads on to the end of the body, so that the connection can be used again.
-    pub(super) async fn finish(&mut self) -> Result<(), HttpError> {
-        while self.next_part().await?.is_some() {}
+    /// Goes to the file in the field of that name, and returns its name and its head.
+    pub(super) async fn file(&mut self, field: &str) -> Result<(String, PartHead), HttpError> {
+        let mut unnamed = false;
+        while let Some(mut head) = self.next_part().await? {
+            let Some(name) = head.form.file_name.take() else { continue };
+            match head.form.name.as_deref() == Some(field) {
+                true if !name.is_empty() => return Ok((name, head)),
+                true if self.next_bytes().await?.is_some() => return Err(FormError::NoFileName.into()),
+                true => unnamed = true,
+                false => self.other_file |= !name.is_empty(),
+            }
+        }
+        Err(match (self.other_file, unnamed) {
+            (true, _) => FormError::OtherField,
+            (false, true) => FormError::NoFileName,
+            (false, false) => FormError::NoFile,
+        }
+        .into())
+    }
+
+    /// Reads on to the end of the body, so that the connection can be used again. No other file may come in the field of
+    /// that name.
+    pub(super) async fn finish(&mut self, field: &str) -> Result<(), HttpError> {
+        while let Some(head) = self.next_part().await? {
+            let Some(name) = &head.form.file_name else { continue };
+            if head.form.name.as_deref() == Some(field) && (!name.is_empty() || self.next_bytes().await?.is_some()) {
+                return Err(FormError::SeveralFiles.into());
+            }
+        }
         loop {
             let held = self.held.split_off(0).len();
             self.discard(held)?;
@@ -178,8 +222,10 @@ impl<'a, S: Source> Form<'a, S> {
     /// A line without its CRLF.
     async fn line(&mut self) -> Result<Bytes, HttpError> {
         loop {
-            if let Some(at) = memchr::memmem::find(&self.held, b"\r\n") {
-                let line = self.held.split_to(at);
+            // Told apart from other malformed forms because scripts that write forms by hand get here.
+            if let Some(at) = memchr::memchr(b'\n', &self.held) {
+                let end = at.checked_sub(1).filter(|before| self.held.get(*before) == Some(&b'\r'));
+                let line = self.held.split_to(end.ok_or(FormError::BareLf)?);
                 drop(self.held.split_to(2));
                 return Ok(line);
             }
@@ -198,20 +244,26 @@ impl<'a, S: Source> Form<'a, S> {
     }
 
     fn discard(&mut self, bytes: usize) -> Result<(), FormError> {
-        self.discardable = self.discardable.checked_sub(bytes).ok_or(FormError::TooMuch)?;
+        // A large file in another field is no large field: it says that the field's name is wrong.
+        let much = if self.other_file { FormError::OtherField } else { FormError::TooMuch };
+        self.discardable = self.discardable.checked_sub(bytes).ok_or(much)?;
         Ok(())
     }
 }
 
 /// The present part as a body to be stored. It ends only when the whole form has ended well, so that
 /// no file becomes visible from a form that was cut short behind it.
-pub(super) struct FilePart<'f, 'a, S>(pub(super) &'f mut Form<'a, S>);
+pub(super) struct FilePart<'f, 'a, S> {
+    pub(super) form: &'f mut Form<'a, S>,
+    /// The field that the file came in.
+    pub(super) field: &'static str,
+}
 
 impl<S: Source> Source for FilePart<'_, '_, S> {
     async fn next(&mut self) -> Result<Option<Bytes>, HttpError> {
-        match self.0.next_bytes().await? {
+        match self.form.next_bytes().await? {
             Some(bytes) => Ok(Some(bytes)),
-            None => self.0.finish().await.map(|()| None),
+            None => self.form.finish(self.field).await.map(|()| None),
         }
     }
 }
@@ -244,17 +296,20 @@ fn longest_beginning_at_end(text: &[u8], needle: &[u8]) -> usize {
 
 /// The boundary of a `multipart/form-data` content type.
 fn boundary_of(content_type: &str) -> Option<String> {
-    let (kind, params) = content_type.split_once(';')?;
+    let (kind, mut rest) = content_type.split_once(';')?;
     if !kind.trim().eq_ignore_ascii_case("multipart/form-data") {
         return None;
     }
-    let value = params.split(';').find_map(|param| {
-        let (name, value) = param.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("boundary").then(|| value.trim())
-    })?;
-    let value = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
+    let value = loop {
+        let (name, after) = rest.trim_start_matches([' ', '\t', ';']).split_once('=')?;
+        let (value, after) = parameter(after.trim_start())?;
+        if name.trim().eq_ignore_ascii_case("boundary") {
+            break value;
+        }
+        rest = after;
+    };
     let fits = (1..=BOUNDARY_BYTES_MAX).contains(&value.len());
-    (fits && value.bytes().all(|b| (b' '..0x7f).contains(&b))).then(|| value.to_owned())
+    (fits && value.bytes().all(|b| (b' '..0x7f).contains(&b))).then_some(value)
 }
 
 #[cfg(test)]

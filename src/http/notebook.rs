@@ -4,11 +4,11 @@ use super::body_in::{Incoming, store, upload_window_for};
 use super::conditions::{no_condition, plain_write};
 use super::disposition::attachment;
 use super::errors::HttpError;
-use super::multipart::{FilePart, Form, FormError, PartHead};
+use super::multipart::{FilePart, Form};
 use super::{Call, media_type, objects, target, written};
 use crate::actors::messages::{Consistency, NewObject};
+use crate::base::Condition;
 use crate::base::record::CONTENT_TYPE_BYTES_MAX;
-use crate::base::{BucketName, Condition, ObjectKey, ObjectName};
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 
@@ -20,26 +20,14 @@ pub(super) async fn upload(call: &Call<'_>, incoming: &mut Incoming) -> Result<H
     no_condition(call.req.headers())?;
     let content_type = call.req.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
     incoming.check_announced()?;
+    incoming.check_md5(call.req.headers())?;
     let shared = &call.worker.shared;
     let window = upload_window_for(&shared.budget, incoming.announced(), shared.settings.large_buffers)?;
     let mut form = Form::new(content_type, incoming)?;
-    let (name, head) = loop {
-        match form.next_part().await? {
-            Some(PartHead { form, content_type }) if form.name.as_deref() == Some(FIELD) => {
-                if let Some(name) = form.file_name {
-                    break (name, content_type);
-                }
-            }
-            Some(_) => {}
-            None => return Err(FormError::NoFile.into()),
-        }
-    };
-    if name.is_empty() {
-        return Err(FormError::NoFileName.into());
-    }
-    let at = ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse(&name)? };
-    let head = NewObject { content_type: media_type_of(head.as_deref(), &name), meta: Vec::new() };
-    let part = &mut FilePart(&mut form);
+    let (name, head) = form.file(FIELD).await?;
+    let at = target::carga_named(&name)?;
+    let head = NewObject { content_type: media_type_of(head.content_type.as_deref(), &name), meta: Vec::new() };
+    let part = &mut FilePart { form: &mut form, field: FIELD };
     let done = store(call.worker, at, Condition::NONE, head, None, window, part).await?;
     Ok(text(call, "Archivo cargado y cifrado exitosamente", done.replicas))
 }

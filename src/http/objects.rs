@@ -40,6 +40,7 @@ pub(super) async fn put(
     let condition = conditional_write(call)?;
     let head = new_object(call.req.headers())?;
     incoming.check_announced()?;
+    incoming.check_md5(call.req.headers())?;
     let len = incoming.announced();
     let shared = &call.worker.shared;
     let window = upload_window_for(&shared.budget, len, shared.settings.large_buffers)?;

@@ -21,6 +21,18 @@ pub(super) fn health() -> HttpResponse {
         .body("ok\n")
 }
 
+/// For whoever asks what this is.
+pub(super) fn root() -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")))
+        .body(concat!(
+            "Boveda ",
+            env!("CARGO_PKG_VERSION"),
+            "\n\n/v1/buckets and /v1/objects/{bucket}/{key}   objects\n/cargar, /descargar/{name}, /eliminar/{name}   \
+             the notebook's routes\n/v1/cluster, /readyz, /healthz, /metrics   operations\n/openapi.json   all of it, described\n"
+        ))
+}
+
 #[derive(Serialize)]
 struct Ready {
     ready: bool,

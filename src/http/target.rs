@@ -8,11 +8,13 @@
 
 use super::errors::HttpError;
 use crate::base::{BucketName, ObjectKey, ObjectName};
+use icu_normalizer::ComposingNormalizerBorrowed;
 use std::borrow::Cow;
 
 /// A route, with the raw (still escaped) names that its path carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route<'a> {
+    Root,
     Cargar,
     Descargar(&'a str),
     Eliminar(&'a str),
@@ -76,6 +78,7 @@ impl Group {
 /// Every route as OpenAPI writes it, with what it allows.
 #[cfg(test)]
 pub(super) const ROUTES: &[(&str, &str)] = &[
+    ("/", Route::Root.allow()),
     ("/cargar", Route::Cargar.allow()),
     ("/descargar/{nombre}", Route::Descargar("").allow()),
     ("/eliminar/{nombre}", Route::Eliminar("").allow()),
@@ -96,13 +99,17 @@ impl<'a> Route<'a> {
     /// The route of a raw path, or `None`.
     pub(super) fn of(path: &'a str) -> Option<Self> {
         let rest = path.strip_prefix('/')?;
+        // A slash behind changes the name of an object, and of nothing else.
+        let fixed = rest.strip_suffix('/').unwrap_or(rest);
         if let Some(rest) = rest.strip_prefix("v1/") {
             if let Some(rest) = rest.strip_prefix("objects/") {
                 return Some(match rest.split_once('/') {
+                    Some((bucket, "")) => Route::Listing { bucket },
                     Some((bucket, key)) => Route::Object { bucket, key },
                     None => Route::Listing { bucket: rest },
                 });
             }
+            let rest = fixed.strip_prefix("v1/")?;
             return match rest {
                 "buckets" => Some(Route::Buckets),
                 "cluster" => Some(Route::Cluster),
@@ -117,7 +124,8 @@ impl<'a> Route<'a> {
         if let Some(name) = rest.strip_prefix("eliminar/") {
             return Some(Route::Eliminar(name));
         }
-        match rest {
+        match fixed {
+            "" => Some(Route::Root),
             "cargar" => Some(Route::Cargar),
             "healthz" => Some(Route::Health),
             "readyz" => Some(Route::Ready),
@@ -135,8 +143,9 @@ impl<'a> Route<'a> {
             Route::Scrub => "GET, HEAD, PUT, OPTIONS",
             Route::Eliminar(_) => "DELETE, OPTIONS",
             Route::Object { .. } => "GET, HEAD, PUT, DELETE, OPTIONS",
-            Route::Bucket(_) => "PUT, DELETE, OPTIONS",
-            Route::Descargar(_)
+            Route::Bucket(_) => "GET, HEAD, PUT, DELETE, OPTIONS",
+            Route::Root
+            | Route::Descargar(_)
             | Route::Listing { .. }
             | Route::Buckets
             | Route::Cluster
@@ -155,7 +164,8 @@ impl<'a> Route<'a> {
             Route::Object { .. } => Group::Objects,
             Route::Listing { .. } => Group::Listing,
             Route::Buckets | Route::Bucket(_) => Group::Buckets,
-            Route::Cluster
+            Route::Root
+            | Route::Cluster
             | Route::Members
             | Route::Scrub
             | Route::Health
@@ -176,9 +186,20 @@ pub(super) fn object(raw_bucket: &str, raw_key: &str) -> Result<ObjectName, Http
     Ok(ObjectName { bucket: bucket(raw_bucket)?, key: ObjectKey::parse(&unescape(raw_key, Plus::IsPlus)?)? })
 }
 
-/// A name of the notebook's routes: a key in their bucket.
+/// A name of the notebook's routes as it stands in a path: a key in their bucket.
 pub(super) fn carga(raw: &str) -> Result<ObjectName, HttpError> {
-    Ok(ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse(&unescape(raw, Plus::IsPlus)?)? })
+    carga_named(&unescape(raw, Plus::IsPlus)?)
+}
+
+/// A name of the notebook's routes as people type it. One name is one object, whether a keyboard, a disk or a browser composes
+/// its accents or not (Unicode normalization form C). Clients resolve `.` and `..` in paths, so no client could ask for
+/// such a name again.
+pub(super) fn carga_named(name: &str) -> Result<ObjectName, HttpError> {
+    if name.split('/').any(|segment| segment == "." || segment == "..") {
+        return Err(HttpError::DotSegment);
+    }
+    let composed = ComposingNormalizerBorrowed::new_nfc().normalize(name);
+    Ok(ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse(&composed)? })
 }
 
 /// What `+` means: itself in a path, a space in a query.

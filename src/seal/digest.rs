@@ -29,6 +29,32 @@ impl BodyDigest {
     }
 }
 
+/// Bytes of an MD5.
+pub const MD5_BYTES: usize = 16;
+
+/// MD5 (RFC 1321) of bytes that arrive in pieces: what clients send to find a body that was garbled on its way. It says nothing
+/// against anybody who means to.
+#[derive(Clone, Default)]
+pub struct Md5(md5::Md5);
+
+impl std::fmt::Debug for Md5 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Md5(..)")
+    }
+}
+
+impl Md5 {
+    /// Appends bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        md5::Digest::update(&mut self.0, bytes);
+    }
+
+    /// The MD5 of everything appended.
+    pub fn finalize(self) -> [u8; MD5_BYTES] {
+        md5::Digest::finalize(self.0).into()
+    }
+}
+
 /// The digest of bytes that are all here.
 pub fn digest_of(bytes: &[u8]) -> [u8; DIGEST_BYTES] {
     blake3::hash(bytes).into()

@@ -31,7 +31,7 @@ async fn read(mut source: Chunks) -> Result<Vec<Part>, HttpError> {
         }
         parts.push((head, data));
     }
-    form.finish().await?;
+    form.finish("archivo").await?;
     assert!(source.0.is_empty(), "the body is read to its end");
     Ok(parts)
 }
@@ -129,7 +129,7 @@ async fn what_is_discarded_is_bounded() {
     let large = vec![b'x'; DISCARD_BYTES_MAX + 1];
     let end = b"\r\n--XX--";
     let mut source = Chunks::of(&[&field[..], &large, end].concat(), 8192);
-    let result = Form::new(Some(TYPE), &mut source).unwrap().finish().await;
+    let result = Form::new(Some(TYPE), &mut source).unwrap().finish("archivo").await;
     assert!(matches!(result, Err(HttpError::Form(FormError::TooMuch))));
 
     let headers = [b"--XX\r\n", &b"a: b\r\n".repeat(HEADERS_BYTES_MAX)[..]].concat();
@@ -149,7 +149,7 @@ async fn a_file_ends_only_when_the_form_has_ended() {
         let mut source = Chunks::of(&[&body, end].concat(), 9);
         let mut form = Form::new(Some(TYPE), &mut source).unwrap();
         form.next_part().await.unwrap().unwrap();
-        let (mut part, mut data) = (FilePart(&mut form), Vec::new());
+        let (mut part, mut data) = (FilePart { form: &mut form, field: "archivo" }, Vec::new());
         let result = loop {
             match part.next().await {
                 Ok(Some(bytes)) => data.extend_from_slice(&bytes),
