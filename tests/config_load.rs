@@ -149,7 +149,7 @@ fn peers_by_file_environment_and_flag() {
 #[test]
 fn refusals_name_the_place_the_key_and_the_remedy() {
     for (text, parts) in [
-        ("[http]\nlisten = 'localhost'", &["file b.toml", "http.listen", "socket address", "127.0.0.1:5000"][..]),
+        ("[http]\nlisten = 'localhost'", &["file b.toml", "http.listen", "localhost:5000", "127.0.0.1:5000"][..]),
         ("[http]\nlsten = '127.0.0.1:1'", &["file b.toml", "http.lsten", "did you mean http.listen?"]),
         ("[http]\ninline_max = '1KiB'", &["http.inline_max", "inline_max belongs under [store]"]),
         ("[http]\nzzzzzzzzzzzz = 1", &["http.zzzzzzzzzzzz", "the keys there are", "body_max"]),

@@ -33,7 +33,7 @@ pub use links::StoreLinks;
 pub use readiness::Readiness;
 
 use crate::actors::messages::Consistency;
-use crate::base::{Budget, Lender};
+use crate::base::{Budget, Lender, NameError};
 use actix_web::body::BoxBody;
 use actix_web::dev::{Payload, Server, ServiceRequest, ServiceResponse, fn_service};
 use actix_web::http::Method;
@@ -300,6 +300,12 @@ async fn answer(call: &Call<'_>, route: Option<Route<'_>>, incoming: &mut Incomi
         Route::Descargar(name) if reads => notebook::download(call, name).await,
         Route::Eliminar(name) if *method == Method::DELETE => notebook::delete(call, name).await,
         Route::Listing { bucket } if reads => buckets::list_objects(call, bucket).await,
+        // A write whose key is missing behind the slash.
+        Route::Listing { .. }
+            if call.req.path().ends_with('/') && (*method == Method::PUT || *method == Method::DELETE) =>
+        {
+            Err(NameError::Key.into())
+        }
         Route::Buckets if reads => buckets::list(call).await,
         Route::Root if reads => Ok(operations::root()),
         Route::Bucket(bucket) if reads => buckets::show(call, bucket).await,
