@@ -45,6 +45,7 @@ async fn try_answer(
             Counts::add(&gate.counts().heartbeats);
             let vitals = gate.vitals();
             if pulse.incarnation == from.incarnation {
+                vitals.reach.came(&from.name);
                 vitals.lists.heard(&from.name, vitals.ballots.voting().list, pulse.list);
             }
             Ok(Answer::Pulse(vitals.pulse()))

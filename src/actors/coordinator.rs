@@ -8,6 +8,7 @@
 mod bodies;
 mod burials;
 mod drive;
+mod majority;
 mod members;
 mod merge;
 
@@ -23,7 +24,7 @@ use crate::base::{
     ObjectRecord, RegisterKey, State,
 };
 use crate::register::{
-    Attempt, Choice, Event, Intent, Members, Message, Read, ReadOutcome, Request, Roster, Slot, Traced, Votes, Write,
+    Attempt, Choice, Event, Intent, Members, Message, Read, ReadOutcome, Request, Roster, Slot, Traced, Write,
     WriteOutcome,
 };
 use crate::store::download::etag;
@@ -34,7 +35,6 @@ use actix_rt::time::Instant;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 type Value = Arc<Record>;
@@ -176,6 +176,7 @@ impl Coordinator {
 
     /// Brings a bucket about or away, or deletes an object.
     pub(super) async fn change(&self, key: RegisterKey, wish: Wish) -> Result<WriteOutcome<Value>, StoreError> {
+        self.reachable().await?;
         let (_, members) = self.members()?;
         let write = Write::new(members, wish);
         Ok(self.drive(&key, write, Vec::new(), self.deadline()).await)
@@ -189,6 +190,7 @@ impl Coordinator {
         object: Box<ObjectRecord>,
         streams: Option<BodyStreams>,
     ) -> Result<Written, StoreError> {
+        self.reachable().await?;
         let (voting, members) = self.members()?;
         let (key, digest) = (RegisterKey::object(at), object.digest);
         let conditional = !condition.is_none();
@@ -208,6 +210,7 @@ impl Coordinator {
 
     /// What a majority says of a register.
     pub(super) async fn read(&self, key: &RegisterKey) -> Result<(Ballot, Traced<Value>), StoreError> {
+        self.reachable().await?;
         let (voting, members) = self.members()?;
         let mut prefer = vec![self.0.me];
         prefer.extend(self.near(&voting, members.voters().len() / 2));
@@ -222,19 +225,6 @@ impl Coordinator {
         }
         let message = Message { epoch, attempt: Attempt(0), request: Request::Learn(slot.accepted, slot.state) };
         self.ask(CastHere { votes: vec![Vote { key: key.clone(), message }] }).await.map(|_| ())
-    }
-
-    /// Whether a majority answered lately: what failed then did not fail for want of one.
-    pub(super) fn sees_majority(&self) -> bool {
-        let voting = self.0.ballots.voting();
-        let Some(members) = &voting.members else { return false };
-        let up = |node: &Incarnation| {
-            let name = voting.node.roster.as_ref().and_then(|roster| roster.name_of(*node));
-            *node == self.0.me
-                || self.0.peers.iter().any(|p| Some(&p.name) == name && p.plan.door.up.load(Ordering::Relaxed))
-        };
-        let votes = members.voters().iter().filter(|node| up(node)).map(|node| members.only(*node));
-        members.majority(votes.fold(Votes::default(), Votes::with))
     }
 
     /// Makes what is tentative chosen, or finds that it is.
@@ -252,10 +242,6 @@ impl Coordinator {
     /// Peers to ask first: those that answered lately, in turn.
     fn near(&self, voting: &Voting, count: usize) -> Vec<Incarnation> {
         let Some(roster) = &voting.node.roster else { return Vec::new() };
-        let up = |name: &NodeName| {
-            let door = self.0.peers.iter().find(|peer| peer.name == *name);
-            door.is_some_and(|door| door.plan.door.up.load(Ordering::Relaxed))
-        };
         let mut others: Vec<_> =
             roster.seats.iter().chain(&roster.before).filter(|seat| seat.incarnation != self.0.me).collect();
         others.sort_by_key(|seat| seat.incarnation);
@@ -264,7 +250,7 @@ impl Coordinator {
         self.0.turn.set(reads.wrapping_add(1));
         let turn = reads / TURN;
         let mut order: Vec<_> = (0..others.len()).map(|at| others[(turn.wrapping_add(at)) % others.len()]).collect();
-        order.sort_by_key(|seat| !up(&seat.name));
+        order.sort_by_key(|seat| !self.answers(&seat.name));
         order.into_iter().take(count).map(|seat| seat.incarnation).collect()
     }
 

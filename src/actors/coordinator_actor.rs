@@ -122,6 +122,7 @@ impl Handler<BeginUpload> for CoordinatorActor {
     type Result = ResponseFuture<Result<Upload, StoreError>>;
     fn handle(&mut self, msg: BeginUpload, _: &mut Context<Self>) -> Self::Result {
         self.run(async move |c| {
+            c.reachable().await?;
             check_bucket(&c, &msg.at.bucket).await?;
             c.refuse_early(&msg.at, &msg.condition).await?;
             let body = c.ask(StageUpload(msg)).await?;

@@ -83,6 +83,14 @@ impl LinkError {
         }
     }
 
+    /// Whether a handshake that ended so shows that no session is to be had: nobody is there, or will not agree.
+    pub fn is_absence(&self) -> bool {
+        match self {
+            LinkError::Refused(refusal) => refusal.class() == Class::Permanent,
+            _ => self.breaks_link(),
+        }
+    }
+
     /// Whether the session with the peer is of no more use. What a store said, here or there, says
     /// nothing against the link.
     pub fn breaks_link(&self) -> bool {

@@ -8,6 +8,7 @@
 //!   requests and bytes in flight per peer.
 
 use super::list_watch::ListWatch;
+use super::reach::Reach;
 use super::status::{CallCounts, GateStatus, RefusedCaller};
 use crate::base::{Ballot, Budget, ClusterId, Incarnation, NodeName, Permit, Stamp, Sum};
 use crate::seal;
@@ -83,6 +84,8 @@ pub struct Vitals {
     pub ballots: Arc<dyn Ballots>,
     /// Whose member list is another one.
     pub lists: Arc<ListWatch>,
+    /// Which peers answer.
+    pub reach: Arc<Reach>,
     /// Its highest durable change number.
     pub head: watch::Receiver<u64>,
     /// Bytes that it can still write.

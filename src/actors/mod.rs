@@ -17,6 +17,7 @@
 //! | `lists` `list_watch` | member lists on their way between two nodes; whose is another |
 //! | `coordinator` `coordinator_actor` `vote_lane` `listing` | requests that nodes decide together |
 //! | `streams` | a large body on its way to the voters while it arrives |
+//! | `reach` | which peers answer, and whether there is a majority |
 //! | `seats` `settler` | coming to a member list; what was left tentative |
 //! | `conn` `connector` | a session with a peer, and its sockets |
 //! | `gate` `answering` | the same session seen from the listener |
@@ -40,6 +41,7 @@ pub mod list_watch;
 mod listing;
 mod lists;
 pub mod messages;
+pub mod reach;
 pub mod recipients;
 mod records_lane;
 pub mod replica;

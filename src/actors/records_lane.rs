@@ -200,7 +200,10 @@ impl RecordsLane {
             return;
         }
         match &self.link {
-            Link::Down { until, .. } | Link::Refused { until } if *until <= now => self.dial(own, ctx),
+            Link::Down { until, .. } if *until <= now || own.plan.vitals.reach.knocked(&own.plan.peer) => {
+                self.dial(own, ctx);
+            }
+            Link::Refused { until } if *until <= now => self.dial(own, ctx),
             Link::Down { .. } | Link::Refused { .. } | Link::Dialing { .. } => {}
             Link::Up { .. } if self.is_unheard(own) => {
                 self.window = None;
@@ -243,11 +246,16 @@ impl RecordsLane {
                 if known == Some(peer) { None } else { Some(ask(&store.load_cursor, LoadCursor { peer }).await?) };
             Ok((conn, cursor))
         };
-        spawn(ctx, work, |dialed, actor, ctx| {
+        spawn(ctx, work, |dialed: Result<_, LinkError>, actor, ctx| {
             actor.records(|lane, own| {
                 match dialed {
                     Ok((conn, cursor)) => lane.link_up(conn, cursor, own),
-                    Err(error) => lane.link_lost(error, own, ctx),
+                    Err(error) => {
+                        if error.is_absence() {
+                            own.plan.vitals.reach.failed(&own.plan.peer, Instant::now());
+                        }
+                        lane.link_lost(error, own, ctx);
+                    }
                 }
                 lane.pump(own, ctx);
             });
@@ -256,6 +264,7 @@ impl RecordsLane {
 
     fn link_up(&mut self, conn: Conn, cursor: Option<u64>, own: &Own) {
         self.peer = Some(conn.info.incarnation);
+        own.plan.vitals.reach.answered(&own.plan.peer, conn.info.incarnation);
         if let Some(cursor) = cursor {
             // Another life of the peer: it has what its own cursor says, perhaps nothing.
             self.window = Some(Window::new(own.plan.tally.new_life(), conn.info.incarnation, cursor, OPEN_MAX));
@@ -429,8 +438,12 @@ impl RecordsLane {
 
     fn step_ended(&mut self, conn: Conn, done: Result<(), LinkError>, own: &Own, ctx: &mut Context<ReplicaActor>) {
         match done {
-            Ok(()) => self.link = Link::Up { conn: Some(conn), tries: 0 },
+            Ok(()) => {
+                own.plan.vitals.reach.answered(&own.plan.peer, conn.info.incarnation);
+                self.link = Link::Up { conn: Some(conn), tries: 0 };
+            }
             Err(error) if error.breaks_link() || matches!(error, LinkError::StoreGone(_)) => {
+                own.plan.vitals.reach.broke(&own.plan.peer);
                 self.link_lost(error, own, ctx);
             }
             Err(error) => {

@@ -27,7 +27,7 @@ use actix::{
     Supervised, WeakAddr, WeakRecipient,
 };
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -100,8 +100,6 @@ pub struct Plan {
 #[derive(Default)]
 pub struct Door {
     lane: Mutex<Option<WeakAddr<ReplicaActor>>>,
-    /// Whether the peer answered the last time that it was asked.
-    pub up: AtomicBool,
 }
 
 impl Door {

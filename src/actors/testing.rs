@@ -42,6 +42,7 @@ pub fn vitals(me: Identity) -> Vitals {
         head: watch::channel(0).1,
         ballots: Arc::new(NoBallots),
         lists: Arc::new(ListWatch::new([], Duration::ZERO)),
+        reach: Arc::default(),
         free: Arc::new(|| 1 << 30),
         root: Arc::new(|| None),
         health: Arc::new(Health::default),

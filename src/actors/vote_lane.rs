@@ -9,7 +9,7 @@
 //! - Votes that a peer refuses for its member list are lost too, but the one of the two that is behind has the
 //!   other's list before the next ones go.
 //! - A peer that does not answer costs its first askers `VOTE_MAX`, and everybody else nothing until it is
-//!   tried again.
+//!   tried again. Who waits for a majority may have it tried at any time (`Errand::Probe`).
 
 use super::conn::{Conn, may_be_forgotten};
 use super::error::LinkError;
@@ -41,6 +41,8 @@ const MARKS_WAIT: Duration = Duration::from_millis(50);
 const VOTE_MAX: Duration = Duration::from_secs(3);
 /// Pause after a peer did not answer.
 const DOWN_FOR: Duration = Duration::from_millis(300);
+/// Least pause between two probes.
+const PROBE_EVERY: Duration = Duration::from_millis(50);
 
 /// What coordinators and listings ask of a peer.
 #[derive(Debug, Message)]
@@ -58,6 +60,9 @@ pub enum Errand {
     Stream(NewStream),
     /// A blob that was taken there was taken in vain.
     Discard(Incarnation, BodyId),
+    /// Looks whether the peer answers, also while it is not asked for anything since it did not; the answer comes
+    /// when that is known, or is dropped.
+    Probe(oneshot::Sender<()>),
 }
 
 /// A message of a coordinator to the replica at the peer.
@@ -85,6 +90,9 @@ pub(super) struct VoteLane {
     conns: Vec<Conn>,
     frames: usize,
     down_until: Option<Instant>,
+    /// Who waits for the probe that is under way.
+    probing: Vec<oneshot::Sender<()>>,
+    probed: Option<Instant>,
 }
 
 /// What needs no answer.
@@ -101,10 +109,14 @@ enum Marks {
 
 impl VoteLane {
     pub fn take(&mut self, errand: Errand, own: &Own, ctx: &mut Context<ReplicaActor>) {
+        if let Errand::Probe(done) = errand {
+            return self.probe(done, own, ctx);
+        }
         if self.is_down() {
             return;
         }
         match errand {
+            Errand::Probe(_) => {}
             Errand::Cast(cast) if self.queue.len() < QUEUE_MAX => {
                 self.urgent += usize::from(cast.reply.is_some());
                 self.queue.push_back(*cast);
@@ -153,6 +165,29 @@ impl VoteLane {
         }
     }
 
+    /// One probe at a time: whoever asks meanwhile waits for it too.
+    fn probe(&mut self, done: oneshot::Sender<()>, own: &Own, ctx: &mut Context<ReplicaActor>) {
+        self.probing.push(done);
+        let recent = self.probed.is_some_and(|at| at.elapsed() < PROBE_EVERY);
+        if self.probing.len() > 1 {
+            return;
+        }
+        if recent {
+            self.probing.clear();
+            return;
+        }
+        spawn(ctx, probe_one(own.clone(), self.conns.pop()), |(conn, failed), actor, _| {
+            actor.votes(|lane, own| {
+                lane.probed = Some(Instant::now());
+                lane.give_back(conn, failed, own);
+                // Whoever waited may have given up.
+                for done in lane.probing.drain(..) {
+                    let _ = done.send(());
+                }
+            });
+        });
+    }
+
     fn is_down(&mut self) -> bool {
         self.down_until.is_some_and(|until| until > Instant::now())
     }
@@ -196,18 +231,21 @@ impl VoteLane {
     }
 
     fn give_back(&mut self, conn: Option<Conn>, failed: Option<LinkError>, own: &Own) {
+        let (reach, life) = (&own.plan.vitals.reach, conn.as_ref().map(|conn| conn.info.incarnation));
         self.conns.extend(conn);
-        let door = &own.plan.door;
         match failed {
             Some(error) if error.breaks_link() => {
-                door.up.store(false, Ordering::Relaxed);
+                reach.broke(&own.plan.peer);
                 self.down_until = Some(Instant::now() + DOWN_FOR);
                 self.conns.clear();
                 self.queue.clear();
                 self.urgent = 0;
             }
             Some(error) => log::debug!(peer:% = own.plan.peer, error:% = error; "votes were not taken"),
-            None => door.up.store(true, Ordering::Relaxed),
+            None => {
+                self.down_until = None;
+                life.into_iter().for_each(|life| reach.answered(&own.plan.peer, life));
+            }
         }
     }
 }
@@ -224,10 +262,15 @@ async fn on_session<T>(
             Some(session) => session,
             None => {
                 Counts::add(&own.plan.tally.sent.hellos);
-                match actix_rt::time::timeout(VOTE_MAX, own.dialer.dial()).await {
-                    Ok(Ok(session)) => session,
-                    Ok(Err(error)) => return (None, Err(error)),
-                    Err(_) => return (None, Err(LinkError::Silent)),
+                let dialed = actix_rt::time::timeout(VOTE_MAX, own.dialer.dial()).await;
+                match dialed.unwrap_or(Err(LinkError::Silent)) {
+                    Ok(session) => session,
+                    Err(error) => {
+                        if error.is_absence() {
+                            own.plan.vitals.reach.failed(&own.plan.peer, Instant::now());
+                        }
+                        return (None, Err(error));
+                    }
                 }
             }
         };
@@ -389,6 +432,12 @@ async fn stream_one(own: Own, conn: Option<Conn>, stream: NewStream) -> Option<C
         Err(error) => log::debug!(peer:% = plan.peer, error:% = error; "a body is sent again when it is whole"),
     }
     conn
+}
+
+async fn probe_one(own: Own, conn: Option<Conn>) -> (Option<Conn>, Option<LinkError>) {
+    let beat = Call::Heartbeat(own.plan.vitals.pulse());
+    let (conn, beaten) = on_session(&own, conn, async |session| call(session, &beat).await).await;
+    (conn, beaten.err())
 }
 
 async fn discard_one(own: Own, conn: Option<Conn>, to: Incarnation, body: BodyId) -> (Option<Conn>, Option<LinkError>) {

@@ -2,24 +2,55 @@
 //! the node, then shown by readiness, status and metrics.
 //!
 //! Invariants
-//! - `of` names every condition each time, so one that has passed is taken back.
+//! - `of` names every condition each time, so one that has passed is taken back; what follows from another one that is
+//!   missing is not named beside it.
 //! - Readiness means "can answer reads" (docs/operations.md): what stops writes alone is degraded.
+//! - A node becomes ready when it has its place and has reached a majority since it began. A majority that is lost
+//!   later takes it out of no Service: all others would go with it, and its reason and its local reads are worth
+//!   something.
 
+use crate::actors::gate::Vitals;
+use crate::actors::reach::Standing;
+use crate::actors::status::ListIs;
+use crate::base::Incarnation;
 use crate::http::Readiness;
+use crate::register::Roster;
 use crate::store::Store;
+use crate::store::votes::Voting;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often the conditions are looked at.
 const WATCH_EVERY: Duration = Duration::from_millis(500);
+/// How often until a node is ready for the first time: whoever waits for that should not wait for a look.
+const WATCH_EVERY_AT_FIRST: Duration = Duration::from_millis(50);
+
+/// A node's place in its cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Place {
+    /// It decides alone, and needs none.
+    #[default]
+    Alone,
+    /// It has no member list.
+    NoList,
+    /// Others are in the list.
+    None,
+    /// The list is changing, and its place is one of those to come.
+    Promised,
+    /// It has one, and may not vote for what it holds.
+    Silent,
+    /// It votes.
+    Votes,
+}
 
 /// What the conditions are decided from.
 #[derive(Clone, Copy, Debug, Default)]
 struct View {
-    /// Whether this node decides together with others.
-    voting: bool,
-    /// Whether it has a member list.
-    formed: bool,
+    place: Place,
+    /// Whether a majority was reached since the start.
+    reached: bool,
+    /// Whether none is to be had now.
+    cut_off: bool,
     poisoned: bool,
     /// Whether the disk is below the reserve.
     low: bool,
@@ -35,56 +66,117 @@ enum Finding {
     Missing(String),
 }
 
-fn of(view: View) -> [(&'static str, Finding); 3] {
-    let cluster = match view.voting && !view.formed {
-        true => Finding::Missing("not formed yet: all configured nodes must be reachable once".into()),
-        false => Finding::Fine,
+fn of(view: View) -> [(&'static str, Finding); 5] {
+    let missing = |why: &str| Finding::Missing(why.to_owned());
+    let degraded = |why: &str| Finding::Degraded(why.to_owned());
+    let cluster = match view.place {
+        Place::NoList => missing(
+            "no member list yet: a cluster forms when all configured nodes are reachable at once; a node with an empty \
+             directory gets its place from the others",
+        ),
+        Place::Alone | Place::None | Place::Promised | Place::Silent | Place::Votes => Finding::Fine,
+    };
+    let place = match view.place {
+        Place::None => missing("no place in the member list: `boveda members add` gives it one"),
+        Place::Promised => missing("its place is being given to it: everything is stored again under the new list"),
+        Place::Silent => missing("it does not vote: what it holds does not count yet"),
+        Place::Alone | Place::NoList | Place::Votes => Finding::Fine,
+    };
+    let majority = match view.place {
+        Place::Alone | Place::NoList => Finding::Fine,
+        _ if !view.reached => missing("no majority of the member list was reached since the start"),
+        _ if view.cut_off => {
+            degraded("no link to a majority of the member list: writes and reads get 503, local reads go on")
+        }
+        _ => Finding::Fine,
     };
     let disk = match view.low {
-        true => Finding::Degraded("full down to the reserve; writes get 507".into()),
+        true => degraded("full down to the reserve; writes get 507"),
         false => Finding::Fine,
     };
     let store = match view.poisoned {
-        true => Finding::Degraded("takes no writes since an earlier write failed; restart it".into()),
+        true => degraded("takes no writes since an earlier write failed; restart it"),
         false => Finding::Fine,
     };
-    [("cluster", cluster), ("disk", disk), ("store", store)]
+    [("cluster", cluster), ("place", place), ("majority", majority), ("disk", disk), ("store", store)]
+}
+
+fn place_of(voting: &Voting, me: Incarnation) -> Place {
+    let Some(roster) = &voting.node.roster else { return Place::NoList };
+    // While the list changes, the old one is in force besides.
+    let Roster { seats, before, .. } = &**roster;
+    let firm = if before.is_empty() { seats } else { before };
+    if !roster.seats_node(me) {
+        Place::None
+    } else if !firm.iter().any(|seat| seat.incarnation == me) {
+        Place::Promised
+    } else if !voting.node.state.votes {
+        Place::Silent
+    } else {
+        Place::Votes
+    }
 }
 
 /// Looks at the conditions from now on; the first look is over when this returns, so that the port is opened on the truth.
-pub(super) fn watch(store: &Arc<Store>, readiness: &Readiness, voting: bool) {
+/// `vitals`: of a node that votes.
+pub(super) fn watch(store: &Arc<Store>, readiness: &Readiness, vitals: Option<Vitals>) {
     let (store, readiness) = (Arc::downgrade(store), readiness.clone());
-    if look(&store, &readiness, voting).is_none() {
+    let mut watched = Watched { store, vitals, reached: false };
+    if watched.look(&readiness).is_none() {
         return;
     }
     actix_rt::spawn(async move {
+        let mut was_ready = false;
         loop {
-            actix_rt::time::sleep(WATCH_EVERY).await;
-            if look(&store, &readiness, voting).is_none() {
+            was_ready |= readiness.is_ready();
+            actix_rt::time::sleep(if was_ready { WATCH_EVERY } else { WATCH_EVERY_AT_FIRST }).await;
+            if watched.look(&readiness).is_none() {
                 return;
             }
         }
     });
 }
 
-/// One look; nothing once the store is gone.
-fn look(store: &Weak<Store>, readiness: &Readiness, voting: bool) -> Option<()> {
-    let now = store.upgrade()?;
-    let view = View { voting, formed: now.voting().members.is_some(), poisoned: now.is_poisoned(), low: now.is_low() };
-    drop(now);
-    for (what, finding) in of(view) {
-        match finding {
-            Finding::Fine => readiness.present(what),
-            Finding::Degraded(why) => readiness.degraded(what, why),
-            Finding::Missing(why) => readiness.missing(what, why),
+/// What is looked at.
+struct Watched {
+    store: Weak<Store>,
+    vitals: Option<Vitals>,
+    /// Whether a majority was reached since the start.
+    reached: bool,
+}
+
+impl Watched {
+    /// One look; nothing once the store is gone.
+    fn look(&mut self, readiness: &Readiness) -> Option<()> {
+        let now = self.store.upgrade()?;
+        let mut view = View { poisoned: now.is_poisoned(), low: now.is_low(), ..View::default() };
+        drop(now);
+        if let Some(vitals) = &self.vitals {
+            let (voting, me) = (vitals.ballots.voting(), vitals.me.incarnation);
+            view.place = place_of(&voting, me);
+            // Who has another list does not vote with this node.
+            let agrees = |peer: &_| vitals.lists.of(peer, voting.list).is == ListIs::Same;
+            let standing = vitals.reach.standing_with(&voting, me, Instant::now(), agrees);
+            self.reached |= view.place == Place::Votes && standing == Standing::Reached;
+            (view.reached, view.cut_off) = (self.reached, standing == Standing::CutOff);
         }
+        for (what, finding) in of(view) {
+            match finding {
+                Finding::Fine => readiness.present(what),
+                Finding::Degraded(why) => readiness.degraded(what, why),
+                Finding::Missing(why) => readiness.missing(what, why),
+            }
+        }
+        Some(())
     }
-    Some(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::{Epoch, NodeName};
+    use crate::register::{NodeState, Seat};
+    use crate::store::entry::NodeRecord;
 
     fn missing(view: View) -> Vec<&'static str> {
         of(view).into_iter().filter(|(_, f)| matches!(f, Finding::Missing(_))).map(|(what, _)| what).collect()
@@ -96,13 +188,45 @@ mod tests {
 
     #[test]
     fn what_stops_writes_alone_takes_no_node_out_of_service() {
-        let fine = View { voting: true, formed: true, ..View::default() };
+        let fine = View { place: Place::Votes, reached: true, ..View::default() };
         assert!(missing(fine).is_empty() && degraded(fine).is_empty());
         let low = View { low: true, ..fine };
         assert_eq!((missing(low), degraded(low)), (vec![], vec!["disk"]));
         let poisoned = View { poisoned: true, ..fine };
         assert_eq!((missing(poisoned), degraded(poisoned)), (vec![], vec!["store"]));
-        assert_eq!(missing(View { formed: false, ..fine }), ["cluster"]);
-        assert!(missing(View { voting: false, formed: false, ..fine }).is_empty(), "a node alone needs no list");
+        let lost = View { cut_off: true, ..fine };
+        assert_eq!((missing(lost), degraded(lost)), (vec![], vec!["majority"]), "lost later");
+    }
+
+    #[test]
+    fn a_node_is_not_ready_before_it_has_its_place_and_has_reached_a_majority() {
+        let with = |place, reached| missing(View { place, reached, ..View::default() });
+        assert!(with(Place::Alone, false).is_empty(), "a node alone needs neither");
+        assert_eq!(with(Place::NoList, false), ["cluster"], "the rest follows from it");
+        assert_eq!(with(Place::None, false), ["place", "majority"]);
+        for place in [Place::None, Place::Promised, Place::Silent] {
+            assert_eq!(with(place, true), ["place"], "{place:?}");
+        }
+        assert_eq!(with(Place::Votes, false), ["majority"]);
+        let away = View { place: Place::Votes, cut_off: true, ..View::default() };
+        assert_eq!((missing(away), degraded(away)), (vec!["majority"], vec![]), "since the start");
+    }
+
+    #[test]
+    fn a_place_counts_once_the_old_list_gave_way() {
+        let seat =
+            |n: u64| Seat { name: NodeName::parse(&format!("n{n}")).expect("a name"), incarnation: Incarnation(n) };
+        let place = |roster: &Roster, votes: bool, me: u64| {
+            let state = NodeState { epoch: Epoch(1), votes, ..NodeRecord::NEW.state };
+            place_of(&Voting::of(NodeRecord { state, roster: Some(Arc::new(roster.clone())) }), Incarnation(me))
+        };
+        let first = Roster::founding(0, vec![seat(1), seat(2)]);
+        let joint = first.next(1, &[seat(1), seat(3)]);
+        let last = joint.next(2, &[]);
+        assert_eq!(place_of(&Voting::of(NodeRecord::NEW), Incarnation(1)), Place::NoList);
+        assert_eq!((place(&first, true, 1), place(&first, false, 1)), (Place::Votes, Place::Silent));
+        assert_eq!(place(&first, true, 3), Place::None);
+        assert_eq!((place(&joint, true, 3), place(&joint, true, 2)), (Place::Promised, Place::Votes));
+        assert_eq!((place(&last, true, 3), place(&last, true, 2)), (Place::Votes, Place::None));
     }
 }

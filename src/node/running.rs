@@ -12,6 +12,7 @@ use crate::actors::gate::{Ballots, Identity, PeerGate, Vitals};
 use crate::actors::healer::{HealTally, Healer};
 use crate::actors::list_watch::ListWatch;
 use crate::actors::messages::DrainStore;
+use crate::actors::reach::Reach;
 use crate::actors::recipients::StoreRecipients;
 use crate::actors::replica::Timing;
 use crate::actors::replication::{PeerAddress, Replication, ReplicationConfig, seen_lately};
@@ -109,7 +110,7 @@ impl Running {
         let replication = Replication::start(replicate, Arc::clone(&peer_key), recipients, &arbiter.handle());
         let names = config.cluster.peers.iter().map(|peer| peer.name.clone());
         let burying = Arc::new(BurialTally::default());
-        let gate = Arc::new(PeerGate::new(vitals, peer_key, names));
+        let gate = Arc::new(PeerGate::new(vitals.clone(), peer_key, names));
         let fixed = Arc::new(Fixed {
             node: config.node.name.clone(),
             cluster: store.cluster(),
@@ -132,7 +133,7 @@ impl Running {
         let peers = http::peers::serve(peer_listener, gate, move || StoreRecipients::of(&peer_actor()), 1)
             .map_err(|source| NodeError::Start { what: "the peer listener", source })?;
         let readiness = Readiness::default();
-        conditions::watch(&store, &readiness, votes(&config));
+        conditions::watch(&store, &readiness, votes(&config).then(|| vitals.clone()));
         // Where nodes vote, large bodies go on to the others while they arrive: part of the memory is theirs.
         let shipping = if votes(&config) { plan.in_flight_bytes / STREAMS_PART } else { 0 };
         let streams = Budget::new(u64::MAX, shipping);
@@ -274,6 +275,7 @@ fn vitals(config: &Config, store: &Arc<Store>, pulses: &Arc<Pulses>) -> Vitals {
             config.others().map(|peer| peer.name.clone()),
             seen_lately(config.peer.heartbeat),
         )),
+        reach: Arc::new(Reach::new(config.others().map(|peer| peer.name.clone()))),
         head: store.head(),
         free: Arc::new(move || measured.room()),
         root: Arc::new(move || counted.tree().root()),

@@ -81,8 +81,14 @@ impl Cluster {
     /// The same with some settings more.
     pub fn voting_with(size: usize, more: &[(&str, &str)]) -> Self {
         let cluster = Self::with("majority", &vec![0; size], more);
-        (0..size).for_each(|at| cluster.formed(at));
+        (0..size).for_each(|at| cluster.ready(at));
         cluster
+    }
+
+    /// Waits until a node is ready: it has its place and has reached a majority.
+    #[track_caller]
+    pub fn ready(&self, at: usize) {
+        eventually("a node to be ready", || (self.nodes[at].get("/readyz").status == 200).then_some(()));
     }
 
     /// Waits until a node has a member list.

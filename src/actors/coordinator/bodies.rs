@@ -15,7 +15,6 @@ use crate::store::votes::Voting;
 use crate::wire::BlobHead;
 use futures::future::LocalBoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
-use std::sync::atomic::Ordering;
 
 impl Coordinator {
     /// Refuses a large body whose condition does not hold before it begins to arrive: it need not travel.
@@ -49,7 +48,7 @@ impl Coordinator {
 
     fn is_up(&self, voting: &Voting, node: Incarnation) -> bool {
         let name = voting.node.roster.as_ref().and_then(|roster| roster.name_of(node));
-        self.0.peers.iter().any(|peer| Some(&peer.name) == name && peer.plan.door.up.load(Ordering::Relaxed))
+        name.is_some_and(|name| self.answers(name))
     }
 
     /// Takes a blob to the voters, or waits for its streams. Ends when a majority holds it; the others go on in

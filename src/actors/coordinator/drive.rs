@@ -113,6 +113,8 @@ impl Coordinator {
                             None => machine.on(Event::Silent { from: to, attempt }, &mut out),
                         }
                     }
+                    // Nobody is left to retry with.
+                    Action::Retry { .. } if self.is_cut_off() => machine.deadline(&mut out),
                     Action::Retry { tries } => {
                         if tries > 0 {
                             let pause = self.0.patience.backoff.delay(tries, u64::from_le_bytes(random()));

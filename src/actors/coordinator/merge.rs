@@ -28,6 +28,7 @@ impl Coordinator {
         to: &RegisterKey,
         limit: usize,
     ) -> Result<Merged, StoreError> {
+        self.reachable().await?;
         let deadline = self.deadline();
         let mut tries = 0;
         loop {
@@ -35,7 +36,7 @@ impl Coordinator {
             tries += 1;
             let next = Instant::now() + self.0.patience.backoff.delay(tries, u64::from_le_bytes(random()));
             match done {
-                Err(StoreError::NoMajority(_)) if next < deadline => sleep_until(next).await,
+                Err(StoreError::NoMajority(_)) if next < deadline && !self.is_cut_off() => sleep_until(next).await,
                 done => return done,
             }
         }

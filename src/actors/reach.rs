@@ -1,0 +1,215 @@
+//! Reach: which peers answer, as far as the lanes to them and the listener know; and so whether there is a majority.
+//!
+//! Invariants
+//! - A peer is away once a handshake with it has failed, and none has succeeded since for `AWAY_AFTER`: who was not
+//!   tried yet, and a link that flaps, are not away.
+//! - Who answers is one life of a peer, not a name: a new life does not answer for the one that has the place.
+//! - Whoever comes here may be there again: it is tried at once, and is not away until that has failed.
+
+use crate::base::{Incarnation, NodeName};
+use crate::register::Votes;
+use crate::store::votes::Voting;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a peer has not been reached before it is away.
+const AWAY_AFTER: Duration = Duration::from_millis(500);
+
+/// What is known of the ways to the peers; shared by all who talk to one. Bounded by the configured peers.
+#[derive(Debug, Default)]
+pub struct Reach(BTreeMap<NodeName, Mutex<Way>>);
+
+/// The way to one peer.
+#[derive(Clone, Copy, Debug, Default)]
+struct Way {
+    /// Who answered last.
+    life: Option<Incarnation>,
+    is: Is,
+    /// Whether it came here while it was not known to answer.
+    knocked: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Is {
+    /// Not tried yet; or a session broke, or it came here: the next try shows.
+    #[default]
+    Open,
+    Answering,
+    /// No handshake has succeeded since then.
+    Failing(Instant),
+}
+
+/// How a node stands to the majorities of its member list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// A majority answers.
+    Reached,
+    /// It is not known yet.
+    Open,
+    /// So many are known to be away that the rest is no majority.
+    CutOff,
+}
+
+impl Reach {
+    /// Of these peers.
+    pub fn new(peers: impl IntoIterator<Item = NodeName>) -> Self {
+        Reach(peers.into_iter().map(|name| (name, Mutex::default())).collect())
+    }
+
+    /// A handshake with a peer succeeded, or it answered.
+    pub fn answered(&self, peer: &NodeName, life: Incarnation) {
+        self.change(peer, |way| *way = Way { life: Some(life), is: Is::Answering, knocked: false });
+    }
+
+    /// A session with a peer broke.
+    pub fn broke(&self, peer: &NodeName) {
+        self.change(peer, |way| {
+            if way.is == Is::Answering {
+                way.is = Is::Open;
+            }
+        });
+    }
+
+    /// A handshake with a peer failed.
+    pub fn failed(&self, peer: &NodeName, now: Instant) {
+        self.change(peer, |way| {
+            if !matches!(way.is, Is::Failing(_)) {
+                way.is = Is::Failing(now);
+            }
+        });
+    }
+
+    /// A peer came here.
+    pub fn came(&self, peer: &NodeName) {
+        self.change(peer, |way| {
+            if way.is != Is::Answering {
+                *way = Way { is: Is::Open, knocked: true, ..*way };
+            }
+        });
+    }
+
+    /// Whether a peer came here since it was tried last; told once.
+    pub fn knocked(&self, peer: &NodeName) -> bool {
+        self.of(peer).is_some_and(|mut way| std::mem::take(&mut way.knocked))
+    }
+
+    /// Whether a peer answered when it was asked last.
+    pub fn answers(&self, peer: &NodeName) -> bool {
+        self.of(peer).is_some_and(|way| way.is == Is::Answering)
+    }
+
+    fn answers_as(&self, peer: &NodeName, life: Incarnation) -> bool {
+        self.of(peer).is_some_and(|way| way.is == Is::Answering && way.life == Some(life))
+    }
+
+    fn is_away(&self, peer: &NodeName, life: Incarnation, now: Instant) -> bool {
+        self.of(peer).is_none_or(|way| match way.is {
+            Is::Open => false,
+            Is::Answering => way.life != Some(life),
+            Is::Failing(since) => now.saturating_duration_since(since) >= AWAY_AFTER,
+        })
+    }
+
+    /// How the node of that life stands to the majorities of the list that it has.
+    pub fn standing(&self, voting: &Voting, me: Incarnation, now: Instant) -> Standing {
+        self.standing_with(voting, me, now, |_| true)
+    }
+
+    /// The same, where of those that answer only some count.
+    pub fn standing_with(
+        &self,
+        voting: &Voting,
+        me: Incarnation,
+        now: Instant,
+        counts: impl Fn(&NodeName) -> bool,
+    ) -> Standing {
+        let (Some(members), Some(roster)) = (&voting.members, &voting.node.roster) else { return Standing::Open };
+        let majority = |there: &dyn Fn(&NodeName, Incarnation) -> bool| {
+            let is_there = |node: &Incarnation| match *node == me {
+                true => voting.node.state.votes,
+                false => roster.name_of(*node).is_some_and(|name| there(name, *node)),
+            };
+            let votes = members.voters().iter().filter(|node| is_there(node)).map(|node| members.only(*node));
+            members.majority(votes.fold(Votes::default(), Votes::with))
+        };
+        if majority(&|name, node| self.answers_as(name, node) && counts(name)) {
+            Standing::Reached
+        } else if majority(&|name, node| !self.is_away(name, node, now)) {
+            Standing::Open
+        } else {
+            Standing::CutOff
+        }
+    }
+
+    fn change(&self, peer: &NodeName, how: impl FnOnce(&mut Way)) {
+        if let Some(mut way) = self.of(peer) {
+            how(&mut way);
+        }
+    }
+
+    fn of(&self, peer: &NodeName) -> Option<MutexGuard<'_, Way>> {
+        self.0.get(peer).map(|way| way.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Epoch;
+    use crate::register::{NodeState, Roster, Seat};
+    use crate::store::entry::NodeRecord;
+    use std::sync::Arc;
+
+    const ME: Incarnation = Incarnation(1);
+
+    fn name(n: u64) -> NodeName {
+        NodeName::parse(&format!("n{n}")).expect("a name")
+    }
+
+    fn voting(of: u64) -> Voting {
+        let seats = (1..=of).map(|n| Seat { name: name(n), incarnation: Incarnation(n) }).collect();
+        let roster = Some(Arc::new(Roster::founding(0, seats)));
+        let state = NodeState { epoch: Epoch(1), ..NodeRecord::NEW.state };
+        Voting::of(NodeRecord { state, roster })
+    }
+
+    #[test]
+    fn a_majority_is_away_only_when_it_was_tried_in_vain_for_a_while() {
+        let (reach, voting, now) = (Reach::new([name(2), name(3)]), voting(3), Instant::now());
+        assert_eq!(reach.standing(&voting, ME, now), Standing::Open, "nobody was tried");
+        reach.failed(&name(2), now);
+        reach.failed(&name(3), now);
+        assert_eq!(reach.standing(&voting, ME, now), Standing::Open, "a moment may pass");
+        let later = now + AWAY_AFTER;
+        assert_eq!(reach.standing(&voting, ME, later), Standing::CutOff);
+        reach.failed(&name(2), later);
+        assert_eq!(reach.standing(&voting, ME, later), Standing::CutOff, "since the first failure");
+        reach.broke(&name(2));
+        assert_eq!(reach.standing(&voting, ME, later), Standing::CutOff, "an old session says nothing");
+        reach.came(&name(2));
+        assert_eq!(reach.standing(&voting, ME, later), Standing::Open, "it may be back");
+        assert!(reach.knocked(&name(2)) && !reach.knocked(&name(2)), "tried once for that");
+        reach.answered(&name(2), Incarnation(2));
+        assert_eq!(reach.standing(&voting, ME, later), Standing::Reached);
+        assert_eq!(reach.standing_with(&voting, ME, later, |_| false), Standing::Open);
+        reach.broke(&name(2));
+        assert_eq!(reach.standing(&voting, ME, later + AWAY_AFTER), Standing::Open, "the next try shows");
+    }
+
+    #[test]
+    fn a_new_life_does_not_answer_for_the_old_one_and_strangers_are_away() {
+        let (reach, now) = (Reach::new([name(2), name(3)]), Instant::now());
+        reach.answered(&name(2), Incarnation(22));
+        reach.failed(&name(3), now);
+        assert!(reach.answers(&name(2)));
+        assert_eq!(reach.standing(&voting(3), ME, now + AWAY_AFTER), Standing::CutOff);
+        let other = Reach::new([name(2)]);
+        other.answered(&name(2), Incarnation(2));
+        assert_eq!(other.standing(&voting(3), ME, now), Standing::Reached);
+        assert_eq!(other.standing(&voting(5), ME, now), Standing::CutOff, "three of five are not configured here");
+        assert_eq!(other.standing(&voting(1), ME, now), Standing::Reached, "alone");
+        assert_eq!(other.standing(&Voting::of(NodeRecord::NEW), ME, now), Standing::Open, "no list");
+        assert_eq!(other.standing(&voting(3), Incarnation(9), now), Standing::CutOff, "without a place, of two");
+    }
+}
