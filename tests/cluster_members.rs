@@ -178,8 +178,16 @@ fn who_is_away_is_not_given_a_place() {
     cluster.kill9(2);
     eventually("it to be missed", || (cluster.peer(0, 2)["link"] == "down").then_some(()));
     let answer = cluster.nodes[0].ask("PUT", "/v1/cluster/members?names=n1,n3", &[], b"");
-    answer.expect_error(503, "NoMajority");
-    for bad in ["", "?names=", "?names=n1,,n2", "?names=n1&x=1"] {
+    assert!(answer.expect_error(503, "NodeAway").starts_with("n3 was not heard lately"));
+    for (names, status, code, why) in [
+        ("n1,n2,n9", 400, "UnknownNode", "n9 is not among cluster.peers"),
+        ("n1,n2,n1", 400, "InvalidQuery", "n1 is named twice"),
+        ("n1,n2&epoch=7", 409, "MembersChanged", "the member list is of epoch 1 by now"),
+    ] {
+        let answer = cluster.nodes[0].ask("PUT", &format!("/v1/cluster/members?names={names}"), &[], b"");
+        assert!(answer.expect_error(status, code).starts_with(why), "{names}: {answer:?}");
+    }
+    for bad in ["", "?names=", "?names=n1,,n2", "?names=n1&x=1", "?names=n1&epoch=x"] {
         let answer = cluster.nodes[0].ask("PUT", &format!("/v1/cluster/members{bad}"), &[], b"");
         answer.expect_error(400, "InvalidQuery");
     }

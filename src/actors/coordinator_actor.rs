@@ -8,7 +8,7 @@
 use super::coordinator::{Coordinator, Wish, ended};
 use super::guard::PanicGuard;
 use super::messages::*;
-use super::seats::Seats;
+use super::seats::{Seats, Unseatable};
 use crate::base::names::RegisterName;
 use crate::base::{BodyAt, BucketName, ObjectKey, ObjectName, RegisterKey, State};
 use crate::store::listing::Folding;
@@ -302,24 +302,40 @@ impl Handler<ListBuckets> for CoordinatorActor {
 }
 
 impl Handler<ChangeMembers> for CoordinatorActor {
-    type Result = ResponseFuture<Result<Roster, StoreError>>;
-    fn handle(&mut self, ChangeMembers { names }: ChangeMembers, _: &mut Context<Self>) -> Self::Result {
-        let resolved = {
-            let seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
-            let alone =
-                names.len() == 1 && seats.resolve(Instant::now(), &names).is_ok_and(|found| found == [seats.me()]);
-            let now_ms = crate::store::core::system_ms();
-            let first = if alone { seats.found_alone(Instant::now(), now_ms) } else { None };
-            (seats.resolve(Instant::now(), &names).map_err(|_| ()), first)
+    type Result = ResponseFuture<Result<Roster, Unseatable>>;
+    fn handle(&mut self, ChangeMembers { names, since }: ChangeMembers, _: &mut Context<Self>) -> Self::Result {
+        let (resolved, first) = {
+            let (seats, now) = (self.seats.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
+            let resolved = seats.resolve(now, &names);
+            let alone = resolved.as_ref().is_ok_and(|found| *found == [seats.me()]);
+            let first = if alone { seats.found_alone(now, crate::store::core::system_ms()) } else { None };
+            (resolved, first)
         };
         self.run(async move |c| {
-            let (resolved, first) = resolved;
+            let seats = resolved?;
             if let Some(first) = first.filter(|_| c.roster().is_none()) {
                 c.ask(Seat { seating: Seating::Adopt(Arc::new(first)) }).await?;
+                return c.change_members(&seats, None).await.map(|roster| (*roster).clone()).map_err(Unseatable::from);
             }
-            let seats = resolved.map_err(|()| StoreError::NoMajority("a node of the new list was not heard lately"))?;
-            c.change_members(&seats, None).await.map(|roster| (*roster).clone())
+            if let Some(since) = since.filter(|since| *since != c.epoch()) {
+                log::info!(since = since.0, epoch = c.epoch().0; "a change of an older member list is refused");
+                return Err(Unseatable::Moved(c.epoch()));
+            }
+            let roster = c.change_members(&seats, since).await?;
+            match roster.same_seats(&seats) {
+                true => Ok((*roster).clone()),
+                false => Err(Unseatable::Moved(roster.epoch)),
+            }
         })
+    }
+}
+
+impl Handler<ShowMembers> for CoordinatorActor {
+    type Result = MessageResult<ShowMembers>;
+    fn handle(&mut self, _: ShowMembers, _: &mut Context<Self>) -> Self::Result {
+        let roster = self.coordinator.roster();
+        let seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        MessageResult(seats.show(Instant::now(), roster.as_deref()))
     }
 }
 

@@ -4,6 +4,8 @@
 //! comes back with its answer. Whoever drops it, on purpose or because a client left, ends it: a
 //! dropped upload removes its staged file. So there is no table of open transfers to leak.
 
+use super::seats::Unseatable;
+use super::status::MembersStatus;
 use super::streams::BodyStreams;
 use crate::base::{
     BodyId, BucketName, Condition, Epoch, Incarnation, NodeName, ObjectName, ObjectRecord, Permit, Record, RegisterKey,
@@ -496,11 +498,18 @@ pub struct FindTentative {
 
 /// Brings the cluster to a member list; answered when it is in force.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<Roster, StoreError>")]
+#[rtype(result = "Result<Roster, Unseatable>")]
 pub struct ChangeMembers {
     /// The names of its nodes. All of them must have been heard lately.
     pub names: Vec<NodeName>,
+    /// The epoch of the list that this is a change of; none: of whichever there is.
+    pub since: Option<Epoch>,
 }
+
+/// Who has a place, who is there, and who waits for one.
+#[derive(Debug, Message)]
+#[rtype(result = "MembersStatus")]
+pub struct ShowMembers;
 
 // ---- said by the scrubber ----
 

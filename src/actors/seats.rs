@@ -6,8 +6,10 @@
 //! - It does so when it has heard all configured nodes lately, none of which has a list.
 //! - Everybody else takes over a list of a later epoch from whoever has it.
 
-use crate::base::{NodeName, Sum};
+use super::status::{MemberStatus, MembersStatus};
+use crate::base::{Epoch, NodeName, Sum};
 use crate::register::{ListMark, Roster, Seat};
+use crate::store::StoreError;
 use crate::wire::Pulse;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -21,6 +23,26 @@ pub enum Next {
     Found(Roster),
     /// The peer that was heard has a later list: ask it.
     Fetch,
+}
+
+/// Why a member list cannot be changed as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Unseatable {
+    /// A node that nobody here knows.
+    #[error("{0} is not among cluster.peers of this node: put it there on every node, and restart them one by one")]
+    Unknown(NodeName),
+    /// A node that is not there.
+    #[error("{0} was not heard lately: it must run with the same key ring, and this node must reach it")]
+    Silent(NodeName),
+    /// A name that stands twice.
+    #[error("{0} is named twice")]
+    Twice(NodeName),
+    /// Somebody else has changed the list meanwhile.
+    #[error("the member list is of epoch {} by now: somebody else has changed it; look at it again", .0.0)]
+    Moved(Epoch),
+    /// It could not be brought about.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// What is known of the others.
@@ -87,13 +109,46 @@ impl Seats {
         self.me.clone()
     }
 
-    /// The places of these nodes; the name of the first that was not heard lately otherwise.
-    pub fn resolve<'a>(&self, now: Instant, names: &'a [NodeName]) -> Result<Vec<Seat>, &'a NodeName> {
-        let seat = |name: &'a NodeName| match *name == self.me.name {
-            true => Ok(self.me.clone()),
-            false => self.lately(now, name).map(|one| one.seat.clone()).ok_or(name),
+    /// The places of these nodes, all of which have to be there.
+    pub fn resolve(&self, now: Instant, names: &[NodeName]) -> Result<Vec<Seat>, Unseatable> {
+        let mut seats: Vec<Seat> = Vec::with_capacity(names.len());
+        for name in names {
+            if seats.iter().any(|seat| seat.name == *name) {
+                return Err(Unseatable::Twice(name.clone()));
+            }
+            if !self.names.contains(name) {
+                return Err(Unseatable::Unknown(name.clone()));
+            }
+            let heard = self.lately(now, name).map(|one| &one.seat);
+            let seat = if *name == self.me.name { Some(&self.me) } else { heard };
+            seats.push(seat.cloned().ok_or_else(|| Unseatable::Silent(name.clone()))?);
+        }
+        Ok(seats)
+    }
+
+    /// A list as people look at it: who is there, and who has no place.
+    pub fn show(&self, now: Instant, roster: Option<&Roster>) -> MembersStatus {
+        let seated = |seats: &[Seat]| {
+            let shown = seats.iter().map(|seat| MemberStatus {
+                name: seat.name.clone(),
+                incarnation: Some(seat.incarnation),
+                there: self.is_there(now, seat),
+            });
+            shown.collect::<Vec<_>>()
         };
-        names.iter().map(seat).collect()
+        let (seats, before) = roster.map(|list| (seated(&list.seats), seated(&list.before))).unwrap_or_default();
+        // A new life of a name is another node than the one that has the place.
+        let lives = self.names.iter().map(|name| {
+            let life = if *name == self.me.name { Some(&self.me) } else { self.lately(now, name).map(|one| &one.seat) };
+            MemberStatus { name: name.clone(), incarnation: life.map(|seat| seat.incarnation), there: life.is_some() }
+        });
+        let placeless = |one: &MemberStatus| match one.incarnation {
+            Some(life) => roster.is_none_or(|list| !list.seats_node(life)),
+            None => !seats.iter().chain(&before).any(|seat| seat.name == one.name),
+        };
+        let others = lives.filter(placeless).collect();
+        let (epoch, made_ms) = roster.map_or((Epoch(0), 0), |list| (list.epoch, list.made_ms));
+        MembersStatus { node: self.me.name.clone(), epoch, made_ms, seats, before, others }
     }
 
     /// Whether a node is there, in the life that has the place: a new life of the same name is not of the list.
@@ -245,11 +300,19 @@ mod tests {
         assert_eq!(target.iter().map(|seat| seat.incarnation.0).collect::<Vec<_>>(), [1, 2, 33]);
         assert_eq!(second.overdue(now, &roster), None, "another sees to it");
         assert_eq!(second.overdue(now + 2 * FRESH, &roster), None, "3 is not there any more");
-        let joint = Roster { before: roster.seats.clone(), seats: target.clone(), ..roster };
+        let joint = Roster { before: roster.seats.clone(), seats: target.clone(), ..roster.clone() };
         assert_eq!(second.overdue(now + 2 * FRESH, &joint), Some(target), "somebody began, and is away");
-        assert_eq!(first.resolve(now, &[name(1), name(9)]), Err(&name(9)));
+        let why = |names: &[NodeName]| first.resolve(now, names).map_err(|error| error.to_string());
+        assert!(why(&[name(1), name(9)]).is_err_and(|why| why.starts_with("n9 is not among")));
+        assert!(why(&[name(2), name(1), name(2)]).is_err_and(|why| why.starts_with("n2 is named twice")));
+        let shown = first.show(now, Some(&roster));
+        let row = |one: &MemberStatus| (one.name.clone(), one.incarnation.map(|life| life.0), one.there);
+        let rows: Vec<_> = shown.seats.iter().map(row).collect();
+        assert_eq!(rows, [(name(1), Some(1), true), (name(2), Some(2), true), (name(3), Some(3), false)]);
+        assert_eq!(shown.others.iter().map(row).collect::<Vec<_>>(), [(name(3), Some(33), true)], "its new life");
         assert!(first.resolve(now, &[name(1), name(2)]).is_ok());
         first.lost(&name(2));
-        assert_eq!(first.resolve(now, &[name(1), name(2)]), Err(&name(2)));
+        let why = first.resolve(now, &[name(1), name(2)]).map_err(|error| error.to_string());
+        assert!(why.is_err_and(|why| why.starts_with("n2 was not heard")));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::messages::StoreStatus;
 use crate::base::budget::BudgetLevel;
-use crate::base::{ClusterId, Incarnation, NodeName, Stamp};
+use crate::base::{ClusterId, Epoch, Incarnation, NodeName, Stamp};
 use crate::register::{ListMark, Roster};
 use crate::store::scrub_place::Run;
 use crate::store::votes::Voting;
@@ -298,6 +298,8 @@ pub struct ClusterSnapshot<S = StoreSection> {
     pub version: String,
     /// What an answered write has survived.
     pub durability: String,
+    /// Whether it should get traffic, and what is wrong.
+    pub readiness: ReadinessStatus,
     /// Its part in the decisions of the cluster.
     pub voting: VotingStatus,
     /// The key generations it holds, oldest first, and which of them seals.
@@ -314,6 +316,34 @@ pub struct ClusterSnapshot<S = StoreSection> {
     pub gate: GateStatus,
 }
 
+/// The member list as people look at it. (`/v1/cluster/members`)
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MembersStatus {
+    /// The node that was asked.
+    pub node: NodeName,
+    /// The list's number; 0 where there is none.
+    pub epoch: Epoch,
+    /// When it was made, by the clock of its maker, in milliseconds since 1970.
+    pub made_ms: u64,
+    /// Who votes.
+    pub seats: Vec<MemberStatus>,
+    /// The list that gives way to `seats` while the members change; empty otherwise.
+    pub before: Vec<MemberStatus>,
+    /// Configured nodes without a place.
+    pub others: Vec<MemberStatus>,
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MemberStatus {
+    /// Its name.
+    pub name: NodeName,
+    /// The life of its data directory: the one that has the place, or the one that was heard.
+    pub incarnation: Option<Incarnation>,
+    /// Whether that life was heard lately.
+    pub there: bool,
+}
+
 /// What became of old tombstones.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct BurialStatus {
@@ -325,11 +355,24 @@ pub struct BurialStatus {
     pub waits_for: Vec<NodeName>,
 }
 
+/// Whether a node should get traffic, and what is wrong with it: what `/readyz` says, with the reasons.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ReadinessStatus {
+    /// Whether nothing is missing.
+    pub ready: bool,
+    /// Without these it should get no traffic.
+    pub missing: BTreeMap<&'static str, String>,
+    /// These are no reason to take it out of a Service.
+    pub degraded: BTreeMap<&'static str, String>,
+}
+
 /// A node's part in the decisions of its cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct VotingStatus {
-    /// Whether it votes. Without a member list nobody does.
+    /// Whether it votes: it has a place, and what it holds counts. Without a member list nobody does.
     pub votes: bool,
+    /// Whether a majority can be had, as far as this node knows. A node that decides alone is one.
+    pub majority: bool,
     /// Names the member list, for comparing: two nodes with different ones exchange no votes.
     pub list: ListMark,
     /// The member list; none before the cluster has formed, or where nodes decide alone.
@@ -339,10 +382,12 @@ pub struct VotingStatus {
 }
 
 impl VotingStatus {
-    /// Of what is kept.
-    pub fn of(voting: &Voting) -> Self {
+    /// Of what is kept by the node of that life.
+    pub fn of(voting: &Voting, me: Incarnation, majority: bool) -> Self {
+        let has_place = voting.node.roster.as_ref().is_some_and(|roster| roster.seats_node(me));
         VotingStatus {
-            votes: voting.node.state.votes && voting.members.is_some(),
+            votes: voting.node.state.votes && has_place,
+            majority,
             list: voting.list,
             members: voting.node.roster.as_deref().cloned(),
             reserved: voting.node.state.reserved,

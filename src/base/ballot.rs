@@ -8,8 +8,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The ordering value of a version: milliseconds since 1970 shifted left by 16, or one more than
 /// the highest stamp seen, whichever is higher.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stamp(pub u64);
+
+impl serde::Serialize for Stamp {
+    /// As a text: readers of JSON round what is above 2^53.
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(&self.0)
+    }
+}
 
 impl Stamp {
     /// Bits below the milliseconds.

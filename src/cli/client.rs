@@ -1,7 +1,7 @@
 //! Asking a running node, as a client of its HTTP port.
 //!
 //! Invariants
-//! - No more is read than `ANSWER_BYTES_MAX`, and a silence of `SILENCE_MAX` ends it.
+//! - No more is read than `ANSWER_BYTES_MAX`, and a silence of `SILENCE_MAX`, or what the caller said, ends it.
 //! - Nothing that a node said stands in an error unless it cannot steer a terminal.
 
 use super::status_text::plain;
@@ -65,7 +65,18 @@ pub struct Answered {
 impl Url {
     /// Sends one request without a body. The answer has to be JSON with `member` in it, by which a node is known.
     pub fn ask(&self, method: &str, target: &str, member: &str) -> Result<Answered, ClientError> {
-        let answer = self.fetch(method, target);
+        self.ask_patiently(method, target, member, SILENCE_MAX)
+    }
+
+    /// The same for what may take so long.
+    pub fn ask_patiently(
+        &self,
+        method: &str,
+        target: &str,
+        member: &str,
+        silence: Duration,
+    ) -> Result<Answered, ClientError> {
+        let answer = self.fetch(method, target, silence);
         let answer = answer.map_err(|source| ClientError::Silent { url: self.clone(), source })?;
         let stranger = |what: String| ClientError::Stranger { url: self.clone(), what };
         let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(|| stranger("no HTTP".to_owned()))?;
@@ -88,19 +99,19 @@ impl Url {
     }
 
     /// The whole answer to one request. By HTTP/1.0, whose answers end with their connection.
-    fn fetch(&self, method: &str, target: &str) -> io::Result<String> {
+    fn fetch(&self, method: &str, target: &str, silence: Duration) -> io::Result<String> {
         let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
         for address in (self.host.as_str(), self.port).to_socket_addrs()? {
             match TcpStream::connect_timeout(&address, SILENCE_MAX) {
-                Ok(stream) => return self.exchange(stream, method, target),
+                Ok(stream) => return self.exchange(stream, method, target, silence),
                 Err(error) => last = error,
             }
         }
         Err(last)
     }
 
-    fn exchange(&self, mut stream: TcpStream, method: &str, target: &str) -> io::Result<String> {
-        stream.set_read_timeout(Some(SILENCE_MAX))?;
+    fn exchange(&self, mut stream: TcpStream, method: &str, target: &str, silence: Duration) -> io::Result<String> {
+        stream.set_read_timeout(Some(silence))?;
         stream.set_write_timeout(Some(SILENCE_MAX))?;
         let length = if method == "GET" { "" } else { "Content-Length: 0\r\n" };
         let head = format!("{method} {target} HTTP/1.0\r\nHost: {}\r\n{length}\r\n", self.authority);

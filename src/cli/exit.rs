@@ -12,7 +12,7 @@ pub enum Exit {
     Failed = 1,
     /// The arguments or the configuration are wrong; nothing was tried.
     Usage = 2,
-    /// Some of it was done.
+    /// Some of it was done; or all of it, and something wants attention.
     Partly = 3,
     /// What was asked for is not there.
     NotFound = 10,

@@ -15,6 +15,7 @@ mod config_check;
 mod demo;
 mod exit;
 mod key;
+mod members;
 mod scrub;
 mod serve;
 mod settings;
@@ -31,7 +32,7 @@ pub use exit::Exit;
 Settings come from --config FILE, then from the environment (BOVEDA_SECTION_KEY), then from flags; the last one wins.
 config/boveda.toml explains every setting; `boveda config check` shows what is in force.
 
-Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 partly done, 10 not found, 11 busy, 12 wrong key, 130 interrupted.")]
+Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 partly done or something is wrong, 10 not found, 11 busy, 12 wrong key, 130 interrupted.")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -45,6 +46,8 @@ enum Command {
     #[command(subcommand)]
     Key(key::Key),
     Status(status::Status),
+    #[command(subcommand)]
+    Members(members::Members),
     #[command(subcommand)]
     Scrub(scrub::Scrub),
     Verify(verify::Verify),
@@ -77,6 +80,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: impl IntoIterator<Item
         Command::Demo(demo) => demo.run(&env),
         Command::Key(key) => key.run(&env),
         Command::Status(status) => status.run(),
+        Command::Members(members) => members.run(),
         Command::Scrub(scrub) => scrub.run(),
         Command::Verify(verify) => verify.run(&env),
         Command::Config(ConfigCommand::Check(check)) => check.run(&env),

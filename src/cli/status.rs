@@ -9,7 +9,8 @@ use std::process::ExitCode;
 /// Ask a running node how it and its peers are
 ///
 /// Shows what /v1/cluster of that node says: disk, scrubbing, healing, keys, and for each peer the link, what
-/// it lacks, whether it holds the same, and what it tells of itself. Exits 1 when the node does not answer.
+/// it lacks, whether it holds the same, and what it tells of itself. What wants attention stands behind a `!`.
+/// Exits 3 then, and 1 when the node does not answer.
 #[derive(Debug, clap::Args)]
 pub struct Status {
     /// The node's HTTP port
@@ -24,8 +25,14 @@ impl Status {
     /// Asks and prints.
     pub fn run(&self) -> ExitCode {
         match self.url.ask("GET", "/v1/cluster", "node") {
-            Ok(answered) if self.json => print(&format!("{}\n", answered.raw.trim_end())),
-            Ok(answered) => print(&status_text::page(&answered.json)),
+            Ok(answered) => {
+                let page = match self.json {
+                    true => format!("{}\n", answered.raw.trim_end()),
+                    false => status_text::page(&answered.json),
+                };
+                let printed = print(&page);
+                if status_text::is_unwell(&answered.json) { Exit::Partly.into() } else { printed }
+            }
             Err(error) => refuse(&error, Exit::Failed),
         }
     }

@@ -18,10 +18,25 @@ pub fn page(status: &Value) -> String {
     line("cluster", format!("{}, durability {}", text(status, "/cluster"), text(status, "/durability")));
     let (node, life) = (text(status, "/node"), text(status, "/incarnation"));
     line("node", format!("{node}, incarnation {life}, version {}", text(status, "/version")));
+    line("ready", ready(status));
+    line("voting", voting(status));
     let disk = |name: &str| size(status, &format!("/store/{name}"));
     line("disk", format!("{} free of {}, reserve {}", disk("disk/free"), disk("disk/total"), disk("reserve_bytes")));
     let store = |name: &str| count(status, &format!("/store/{name}"));
-    line("store", format!("{} records, {} buckets, change {}", store("records"), store("buckets"), store("head")));
+    line(
+        "store",
+        match flag(status, "/store/compared") {
+            true => format!(
+                "{} objects, {}, {} buckets, {} tombstones, change {}",
+                store("objects"),
+                disk("bytes"),
+                store("buckets"),
+                store("tombstones"),
+                store("head"),
+            ),
+            false => format!("{} buckets, change {}; objects are being counted", store("buckets"), store("head")),
+        },
+    );
     let scrub = status.pointer("/store/scrub").filter(|scrub| scrub.is_object());
     line("scrub", scrub.map_or_else(|| "-".to_owned(), scrub_now));
     if let Some(last) = scrub.and_then(scrub_last) {
@@ -57,6 +72,40 @@ pub fn page(status: &Value) -> String {
         out.extend(wanted.into_iter().map(|text| format!("! {text}\n")));
     }
     out
+}
+
+/// Whether something wants attention.
+pub fn is_unwell(status: &Value) -> bool {
+    !attention(status, &list(status, "/peers").collect::<Vec<_>>()).is_empty()
+}
+
+fn ready(status: &Value) -> String {
+    match status.pointer("/readiness/ready").and_then(Value::as_bool) {
+        Some(true) => "yes".to_owned(),
+        Some(false) => "no".to_owned(),
+        None => "-".to_owned(),
+    }
+}
+
+/// Who decides, and whether this node is among them.
+fn voting(status: &Value) -> String {
+    let names = |list_of: &str| {
+        let place = format!("/voting/members/{list_of}");
+        let seats = list(status, &place);
+        seats.map(|seat| text(seat, "/name")).collect::<Vec<_>>().join(" ")
+    };
+    let voters = match (names("seats"), names("before")) {
+        (seats, _) if seats.is_empty() && list(status, "/peers").next().is_none() => return "alone".to_owned(),
+        (seats, _) if seats.is_empty() && text(status, "/durability") == "local" => {
+            return "each node for itself".to_owned();
+        }
+        (seats, _) if seats.is_empty() => return "no member list".to_owned(),
+        (seats, before) if before.is_empty() => seats,
+        (seats, before) => format!("{before}, changing to {seats}"),
+    };
+    let votes = if flag(status, "/voting/votes") { "votes" } else { "does not vote" };
+    let majority = if flag(status, "/voting/majority") { "" } else { "; no majority" };
+    format!("{voters}, epoch {}; this node {votes}{majority}", count(status, "/voting/list/epoch"))
 }
 
 /// The page of one scrubber.
@@ -180,6 +229,11 @@ fn is_up(peer: &Value) -> bool {
 /// What somebody has to look at.
 fn attention(status: &Value, peers: &[&Value]) -> Vec<String> {
     let mut all = Vec::new();
+    for (what, begin) in [("missing", "not ready: "), ("degraded", "")] {
+        let found = status.pointer(&format!("/readiness/{what}")).and_then(Value::as_object);
+        let whys = found.into_iter().flatten().filter_map(|(name, why)| Some((plain(name), plain(why.as_str()?))));
+        all.extend(whys.map(|(name, why)| format!("{begin}{name}: {why}")));
+    }
     let some = |path: &str| status.pointer(path).and_then(Value::as_u64).is_some_and(|n| n > 0);
     for peer in peers.iter().filter(|peer| !is_up(peer)) {
         let why = text(peer, "/last_error");
@@ -187,12 +241,6 @@ fn attention(status: &Value, peers: &[&Value]) -> Vec<String> {
     }
     all.extend(peers.iter().filter_map(|peer| other_list(status, peer)));
     all.extend(peers.iter().flat_map(|peer| unwell(peer)));
-    if flag(status, "/store/poisoned") {
-        all.push("the store takes no writes since one failed: look at the disk, then restart the node".to_owned());
-    }
-    if flag(status, "/store/full") {
-        all.push("the disk is full down to the reserve: writes get 507 until there is room".to_owned());
-    }
     if some("/store/damaged_pages") {
         all.push("pages of the index do not open: move the data directory aside and let the peers fill it".to_owned());
     }
@@ -331,7 +379,8 @@ mod tests {
     fn what_wants_attention_stands_last_and_nothing_steers_the_terminal() {
         let status = json!({
             "node": "n1",
-            "store": { "poisoned": true, "scrub": { "state": "resting", "damaged": 2, "repaired": 1 } },
+            "readiness": { "ready": false, "missing": { "place": "none" }, "degraded": { "store": "takes no \u{1b}writes" } },
+            "store": { "compared": true, "objects": 7, "bytes": 2_048, "scrub": { "state": "resting", "damaged": 2, "repaired": 1 } },
             "peers": [
                 { "peer": "n2", "link": "down", "last_error": "a\u{1b}[2Jb" },
                 { "peer": "n3", "link": "up", "compare": { "last_leaves": 0, "last_age_s": 4, "repaired": 2 },
@@ -340,8 +389,10 @@ mod tests {
                               "scrub": { "state": "reading", "position": 0.5, "damaged": 1, "repaired": 1,
                                          "last": { "age_s": 7_200, "damaged": 5, "repaired": 4 } } } },
             ],
-            "voting": { "list": { "epoch": 6 } },
+            "voting": { "list": { "epoch": 6 }, "votes": true, "majority": false,
+                        "members": { "seats": [{ "name": "n1" }, { "name": "n4" }], "before": [{ "name": "n1" }] } },
         });
+        assert!(is_unwell(&status));
         let page = page(&status);
         let at = |part: &str| page.find(part).unwrap_or_else(|| panic!("no {part:?} in\n{page}"));
         assert!(at("n3 ") < at("n2 ") && at("equal, 4 s ago, 2 repaired") < at("! n2: link down, last error: a?[2Jb"));
@@ -350,8 +401,12 @@ mod tests {
         assert!(at("n3    -     ") < at(words), "{page}");
         assert!(at("! n3: another member list of epoch 6") < at("! n3: its disk is full"), "{page}");
         assert!(at("! n3: its disk is full") < at("! n3: 1 damaged objects"), "{page}");
-        assert!(at("! the store takes no writes") < at("! 1 damaged objects"), "{page}");
+        assert!(at("! not ready: place: none") < at("! store: takes no ?writes"), "{page}");
+        assert!(at("! store: takes no ?writes") < at("! 1 damaged objects"), "{page}");
+        at("ready       no\nvoting      n1, changing to n1 n4, epoch 6; this node votes; no majority\n");
+        at("store       7 objects, 2.0 KiB, - buckets");
         assert!(!page.contains('\u{1b}'));
+        assert!(!is_unwell(&json!({})));
         let quiet = super::page(&json!({}));
         assert!(!quiet.contains('!') && quiet.contains("cluster     -"), "{quiet}");
     }

@@ -8,6 +8,7 @@
 use super::multipart::FormError;
 use super::request_id::RequestId;
 use crate::actors::messages::StoreError;
+use crate::actors::seats::Unseatable;
 use crate::base::NameError;
 use actix::MailboxError;
 use actix_web::error::PayloadError;
@@ -56,6 +57,8 @@ pub(super) enum HttpError {
     Precondition,
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Members(Unseatable),
     #[error("in force, and could not be kept")]
     NotKept,
     #[error("the store did not answer")]
@@ -66,6 +69,15 @@ pub(super) enum HttpError {
 
 /// Status, code, English and Spanish text.
 type Answer = (StatusCode, &'static str, &'static str, &'static str);
+
+impl From<Unseatable> for HttpError {
+    fn from(why: Unseatable) -> Self {
+        match why {
+            Unseatable::Store(error) => HttpError::Store(error),
+            why => HttpError::Members(why),
+        }
+    }
+}
 
 impl HttpError {
     fn answer(&self) -> Answer {
@@ -153,6 +165,7 @@ impl HttpError {
                 "no se cumple una condición de la petición",
             ),
             HttpError::Store(store) => store_answer(store),
+            HttpError::Members(why) => members_answer(why),
             HttpError::NotKept => (
                 S::SERVICE_UNAVAILABLE,
                 "NotKept",
@@ -216,7 +229,12 @@ impl HttpError {
             }
             _ => {}
         }
-        let message = if spanish { castellano } else { english };
+        // What is wrong with a member list is said of a node by its name.
+        let named = match self {
+            HttpError::Members(why) if !matches!(why, Unseatable::Store(_)) => Some(why.to_string()),
+            _ => None,
+        };
+        let message = named.as_deref().unwrap_or(if spanish { castellano } else { english });
         let body = ErrorBody { error: message, code, request_id: id.as_str() };
         super::json(&mut builder, &body)
     }
@@ -239,6 +257,18 @@ const INTERNAL: Answer = (
     "something failed on this node; its log has the request id",
     "algo falló en este nodo; su registro tiene el identificador de la petición",
 );
+
+/// The texts are the error's own: they name the node.
+fn members_answer(why: &Unseatable) -> Answer {
+    use StatusCode as S;
+    match why {
+        Unseatable::Unknown(_) => (S::BAD_REQUEST, "UnknownNode", "a node is not known here", ""),
+        Unseatable::Silent(_) => (S::SERVICE_UNAVAILABLE, "NodeAway", "a node was not heard lately", ""),
+        Unseatable::Twice(_) => (S::BAD_REQUEST, "InvalidQuery", "a node is named twice", ""),
+        Unseatable::Moved(_) => (S::CONFLICT, "MembersChanged", "somebody else has changed the list", ""),
+        Unseatable::Store(error) => store_answer(error),
+    }
+}
 
 fn store_answer(error: &StoreError) -> Answer {
     use StatusCode as S;
@@ -374,6 +404,7 @@ struct ErrorBody<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::NodeName;
     use actix_web::body::to_bytes;
     use std::io;
 
@@ -405,6 +436,7 @@ mod tests {
                 path: "/secret/place".into(),
                 source: io::Error::other("inner cause"),
             }),
+            HttpError::Members(Unseatable::Silent(NodeName::parse("n3").expect("a name"))),
             HttpError::Mailbox(MailboxError::Closed),
             HttpError::Broken("b"),
         ]

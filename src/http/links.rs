@@ -2,7 +2,7 @@
 
 use crate::actors::messages::{
     AppendUpload, BeginUpload, ChangeMembers, CreateBucket, DeleteBucket, DeleteObject, FinishUpload, ListBuckets,
-    ListObjects, OpenObject, PutSmall, ReadDownload,
+    ListObjects, OpenObject, PutSmall, ReadDownload, ShowMembers,
 };
 use crate::actors::scrubber::PauseScrub;
 use actix::{Actor, Addr, Context, Handler, Recipient};
@@ -22,7 +22,7 @@ pub struct StoreLinks {
     pub(super) list_buckets: Recipient<ListBuckets>,
     pub(super) list_objects: Recipient<ListObjects>,
     /// Where nodes decide together.
-    pub(super) change_members: Option<Recipient<ChangeMembers>>,
+    pub(super) members: Option<(Recipient<ShowMembers>, Recipient<ChangeMembers>)>,
     /// Where there is a scrubber.
     pub(super) pause_scrub: Option<Recipient<PauseScrub>>,
 }
@@ -56,14 +56,14 @@ impl StoreLinks {
             delete_bucket: store.clone().recipient(),
             list_buckets: store.clone().recipient(),
             list_objects: store.clone().recipient(),
-            change_members: None,
+            members: None,
             pause_scrub: None,
         }
     }
 
-    /// The same links, with somebody who changes the member list.
-    pub fn with_members(self, change_members: Recipient<ChangeMembers>) -> Self {
-        StoreLinks { change_members: Some(change_members), ..self }
+    /// The same links, with somebody who shows and changes the member list.
+    pub fn with_members(self, show: Recipient<ShowMembers>, change: Recipient<ChangeMembers>) -> Self {
+        StoreLinks { members: Some((show, change)), ..self }
     }
 
     /// The same links, with a scrubber.

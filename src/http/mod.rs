@@ -311,6 +311,7 @@ async fn answer(call: &Call<'_>, route: Option<Route<'_>>, incoming: &mut Incomi
         Route::Bucket(bucket) if reads => buckets::show(call, bucket).await,
         Route::Bucket(bucket) if *method == Method::PUT => buckets::create(call, bucket).await,
         Route::Bucket(bucket) if *method == Method::DELETE => buckets::delete(call, bucket).await,
+        Route::Members if reads => operations::show_members(call).await,
         Route::Members if *method == Method::PUT => operations::members(call).await,
         Route::Scrub if reads => operations::scrub(call).await,
         Route::Scrub if *method == Method::PUT => operations::pause_scrub(call).await,

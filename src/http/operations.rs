@@ -4,9 +4,10 @@ use super::errors::HttpError;
 use super::readiness::Conditions;
 use super::target::Query;
 use super::{Call, json};
-use crate::actors::messages::ChangeMembers;
+use crate::actors::messages::{ChangeMembers, ShowMembers};
 use crate::actors::scrubber::PauseScrub;
-use crate::base::NodeName;
+use crate::base::{Epoch, NodeName};
+use actix::Recipient;
 use actix_web::HttpResponse;
 use actix_web::http::header::{self, HeaderValue};
 use serde::Serialize;
@@ -56,16 +57,30 @@ pub(super) async fn cluster(call: &Call<'_>) -> Result<HttpResponse, HttpError> 
 pub(super) async fn members(call: &Call<'_>) -> Result<HttpResponse, HttpError> {
     let mut query = Query::parse(call.req.query_string())?;
     let names = query.take("names").unwrap_or_default();
+    let since = query.take("epoch").map(|epoch| epoch.parse().map(Epoch));
+    let since = since.transpose().map_err(|_| HttpError::Query("epoch is the number of a member list"))?;
     if !query.is_empty() || names.is_empty() {
-        return Err(HttpError::Query("the parameter is names: the nodes of the cluster, with commas between them"));
+        return Err(HttpError::Query(
+            "the parameters are names: the nodes of the cluster, with commas between them; and epoch: of the list that is changed",
+        ));
     }
     let parsed: Option<Vec<NodeName>> = names.split(',').map(NodeName::parse).collect();
     let names = parsed.ok_or(HttpError::Query("names are node names, with commas between them"))?;
-    let Some(link) = &call.worker.links.change_members else {
-        return Err(HttpError::NotImplemented("a member list needs durability = majority and peers"));
-    };
-    let list = link.send(ChangeMembers { names }).await??;
+    let (_, change) = member_links(call)?;
+    let list = change.send(ChangeMembers { names, since }).await??;
     Ok(json(&mut HttpResponse::Ok(), &list))
+}
+
+/// Who has a place, who is there, and who waits for one.
+pub(super) async fn show_members(call: &Call<'_>) -> Result<HttpResponse, HttpError> {
+    let (show, _) = member_links(call)?;
+    let list = show.send(ShowMembers).await?;
+    Ok(json(&mut HttpResponse::Ok(), &list))
+}
+
+fn member_links<'a>(call: &Call<'a>) -> Result<&'a (Recipient<ShowMembers>, Recipient<ChangeMembers>), HttpError> {
+    let none = HttpError::NotImplemented("a member list needs durability = majority and peers");
+    call.worker.links.members.as_ref().ok_or(none)
 }
 
 /// How this node's scrubber is.

@@ -139,8 +139,7 @@ impl<'a> Route<'a> {
     pub(super) const fn allow(&self) -> &'static str {
         match self {
             Route::Cargar => "POST, OPTIONS",
-            Route::Members => "PUT, OPTIONS",
-            Route::Scrub => "GET, HEAD, PUT, OPTIONS",
+            Route::Members | Route::Scrub => "GET, HEAD, PUT, OPTIONS",
             Route::Eliminar(_) => "DELETE, OPTIONS",
             Route::Object { .. } => "GET, HEAD, PUT, DELETE, OPTIONS",
             Route::Bucket(_) => "GET, HEAD, PUT, DELETE, OPTIONS",

@@ -110,6 +110,7 @@ impl Running {
         let replication = Replication::start(replicate, Arc::clone(&peer_key), recipients, &arbiter.handle());
         let names = config.cluster.peers.iter().map(|peer| peer.name.clone());
         let burying = Arc::new(BurialTally::default());
+        let readiness = Readiness::default();
         let gate = Arc::new(PeerGate::new(vitals.clone(), peer_key, names));
         let fixed = Arc::new(Fixed {
             node: config.node.name.clone(),
@@ -122,6 +123,7 @@ impl Running {
             burying: Arc::clone(&burying),
             scrubbing,
             gate: Arc::clone(&gate),
+            readiness: readiness.clone(),
         });
 
         let (shared_store, shared_threads) = (Arc::clone(&store), threads.clone());
@@ -132,7 +134,6 @@ impl Running {
         let peer_actor = new_actor.clone();
         let peers = http::peers::serve(peer_listener, gate, move || StoreRecipients::of(&peer_actor()), 1)
             .map_err(|source| NodeError::Start { what: "the peer listener", source })?;
-        let readiness = Readiness::default();
         conditions::watch(&store, &readiness, votes(&config).then(|| vitals.clone()));
         // Where nodes vote, large bodies go on to the others while they arrive: part of the memory is theirs.
         let shipping = if votes(&config) { plan.in_flight_bytes / STREAMS_PART } else { 0 };
@@ -162,7 +163,7 @@ impl Running {
                     let coordinator =
                         Coordinator::new(me, ballots, store.clone(), doors, patience, bodies.clone(), streams.clone());
                     let actor = CoordinatorActor::new(coordinator, Arc::clone(seats)).start();
-                    StoreLinks::new(&actor).with_members(actor.recipient())
+                    StoreLinks::new(&actor).with_members(actor.clone().recipient(), actor.recipient())
                 }
             };
             let status = Rc::new(NodeStatus { fixed: Arc::clone(&fixed), store });

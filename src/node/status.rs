@@ -5,11 +5,11 @@ use crate::actors::healer::HealTally;
 use crate::actors::messages::ObserveStore;
 use crate::actors::replication::Replication;
 use crate::actors::scrubber::ScrubTally;
-use crate::actors::status::{ClusterSnapshot, KeyGeneration, StoreSection, VotingStatus};
+use crate::actors::status::{ClusterSnapshot, KeyGeneration, ReadinessStatus, StoreSection, VotingStatus};
 use crate::actors::store_actor::StoreActor;
 use crate::actors::undertaker::BurialTally;
 use crate::base::{ClusterId, Incarnation, NodeName};
-use crate::http::StatusSource;
+use crate::http::{Readiness, StatusSource};
 use actix::Addr;
 use futures::future::LocalBoxFuture;
 use std::sync::Arc;
@@ -27,6 +27,7 @@ pub(super) struct Fixed {
     pub burying: Arc<BurialTally>,
     pub scrubbing: Arc<ScrubTally>,
     pub gate: Arc<PeerGate>,
+    pub readiness: Readiness,
 }
 
 /// Gathers the snapshot on one worker.
@@ -43,13 +44,22 @@ impl StatusSource for NodeStatus {
             let Ok(store) = store.send(ObserveStore).await else {
                 return serde_json::json!({ "error": "the store does not answer" });
             };
+            let conditions = fixed.readiness.conditions();
+            let lacks = |what| conditions.missing.contains_key(what) || conditions.degraded.contains_key(what);
+            let majority = !lacks("majority") && !lacks("cluster");
+            let voting = fixed.gate.vitals().ballots.voting();
             let snapshot = ClusterSnapshot {
                 node: fixed.node.clone(),
                 cluster: fixed.cluster,
                 incarnation: fixed.incarnation,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 durability: fixed.durability.to_owned(),
-                voting: VotingStatus::of(&fixed.gate.vitals().ballots.voting()),
+                voting: VotingStatus::of(&voting, fixed.incarnation, majority),
+                readiness: ReadinessStatus {
+                    ready: conditions.missing.is_empty(),
+                    missing: conditions.missing,
+                    degraded: conditions.degraded,
+                },
                 key_generations: fixed.key_generations.clone(),
                 store: StoreSection { scrub: fixed.scrubbing.read(store.records + store.overlay_records), store },
                 healing: fixed.healing.read(),

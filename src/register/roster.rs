@@ -25,8 +25,13 @@ pub struct Seat {
 pub struct ListMark {
     /// Its epoch; 0 of a node that has no list.
     pub epoch: Epoch,
-    /// Of its bytes.
+    /// Of its bytes; shown as a text, since readers of JSON round what is above 2^53.
+    #[serde(serialize_with = "as_hex")]
     pub digest: u64,
+}
+
+fn as_hex<S: serde::Serializer>(number: &u64, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&format_args!("{number:016x}"))
 }
 
 /// Who votes in an epoch.

@@ -57,6 +57,10 @@ pub struct StoreStatus {
     pub tentative: u64,
     /// Registers that hold a tombstone; 0 until all are counted.
     pub tombstones: u64,
+    /// Objects, wherever they lie: what only the log has is among them. 0 until all are counted.
+    pub objects: u64,
+    /// Their bytes, as clients see them.
+    pub bytes: u64,
     /// Tombstones dropped.
     pub buried: u64,
     /// Whether all registers are counted in the sums that peers compare; false for some time after a start.
@@ -81,7 +85,8 @@ impl Core {
     pub fn status(&self) -> StoreStatus {
         // One lock after the other: the committer takes the second while it holds the first.
         let tentative = self.tentative_count();
-        let tombstones = self.tree().tombstones();
+        let tally = self.tree().tally();
+        let counted = tally.unwrap_or_default();
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let overlay_records = self.overlay().layers().map(|layer| layer.records.len() as u64).sum();
         StoreStatus {
@@ -102,9 +107,11 @@ impl Core {
             swept: load(&self.counters.swept),
             quarantined: self.blobs.quarantined().map_or(0, |n| n as u64),
             tentative,
-            tombstones: tombstones.unwrap_or(0),
+            tombstones: counted.tombstones,
+            objects: counted.objects,
+            bytes: counted.bytes,
             buried: load(&self.counters.buried),
-            compared: tombstones.is_some(),
+            compared: tally.is_some(),
             disk: self.space(),
             reserve_bytes: self.options.reserve_bytes,
             full: self.is_low(),

@@ -38,14 +38,44 @@ enum Built {
 pub struct Counted {
     /// Its ballot.
     pub ballot: Ballot,
-    /// Whether it holds a tombstone.
-    pub tombstone: bool,
+    /// What it holds.
+    pub tally: Tally,
 }
 
 impl Counted {
     /// Of what a register holds.
     pub fn of(held: &Held) -> Self {
-        Counted { ballot: held.record.ballot, tombstone: held.record.state == State::Deleted }
+        let record = &held.record;
+        let tally = match record.object() {
+            Some(object) => Tally { objects: 1, bytes: object.len, ..Tally::default() },
+            None => Tally { tombstones: u64::from(record.state == State::Deleted), ..Tally::default() },
+        };
+        Counted { ballot: record.ballot, tally }
+    }
+}
+
+/// How much registers hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Registers that hold a tombstone.
+    pub tombstones: u64,
+    /// Registers that hold an object.
+    pub objects: u64,
+    /// Bytes of these, as clients see them.
+    pub bytes: u64,
+}
+
+impl Tally {
+    fn add(&mut self, more: Tally) {
+        self.tombstones = self.tombstones.saturating_add(more.tombstones);
+        self.objects = self.objects.saturating_add(more.objects);
+        self.bytes = self.bytes.saturating_add(more.bytes);
+    }
+
+    fn take(&mut self, less: Tally) {
+        self.tombstones = self.tombstones.saturating_sub(less.tombstones);
+        self.objects = self.objects.saturating_sub(less.objects);
+        self.bytes = self.bytes.saturating_sub(less.bytes);
     }
 }
 
@@ -55,14 +85,15 @@ pub struct Tree {
     key: MarkKey,
     leaves: Vec<Sum>,
     root: Sum,
-    tombstones: u64,
+    tally: Tally,
     built: Built,
 }
 
 impl Tree {
     /// An empty tree that a walk has yet to fill.
     pub fn new(key: MarkKey) -> Self {
-        Tree { key, leaves: vec![Sum::default(); LEAVES], root: Sum::default(), tombstones: 0, built: Built::Nothing }
+        let (leaves, root) = (vec![Sum::default(); LEAVES], Sum::default());
+        Tree { key, leaves, root, tally: Tally::default(), built: Built::Nothing }
     }
 
     /// The leaf of a register.
@@ -81,7 +112,7 @@ impl Tree {
 
     fn add(&mut self, key: &RegisterKey, counted: Counted) {
         self.flip(key, counted.ballot);
-        self.tombstones += u64::from(counted.tombstone);
+        self.tally.add(counted.tally);
     }
 
     /// A commit has brought a register from one state to another; none: it holds nothing.
@@ -94,7 +125,7 @@ impl Tree {
         if counted {
             if let Some(from) = from {
                 self.flip(key, from.ballot);
-                self.tombstones = self.tombstones.saturating_sub(u64::from(from.tombstone));
+                self.tally.take(from.tally);
             }
             if let Some(to) = to {
                 self.add(key, to);
@@ -105,12 +136,12 @@ impl Tree {
     /// No register holds anything any more.
     pub fn clear(&mut self) {
         self.leaves.fill(Sum::default());
-        (self.root, self.tombstones) = (Sum::default(), 0);
+        (self.root, self.tally) = (Sum::default(), Tally::default());
     }
 
-    /// How many registers hold a tombstone; `None` before the walk is done.
-    pub fn tombstones(&self) -> Option<u64> {
-        matches!(self.built, Built::All).then_some(self.tombstones)
+    /// How much all registers hold; `None` before the walk is done.
+    pub fn tally(&self) -> Option<Tally> {
+        matches!(self.built, Built::All).then_some(self.tally)
     }
 
     /// The walk has found the next registers in order; none of them means that it is done.
@@ -203,9 +234,14 @@ mod tests {
         Ballot { stamp: Stamp(stamp), node: Incarnation(1) }
     }
 
-    /// Every third state is a tombstone.
+    /// Every third state is a tombstone, every fourth of the others an object.
     fn counted(ballot: Ballot) -> Counted {
-        Counted { ballot, tombstone: ballot.stamp.0.is_multiple_of(3) }
+        let tally = match ballot.stamp.0 {
+            stamp if stamp.is_multiple_of(3) => Tally { tombstones: 1, ..Tally::default() },
+            stamp if stamp.is_multiple_of(4) => Tally { objects: 1, bytes: stamp, ..Tally::default() },
+            _ => Tally::default(),
+        };
+        Counted { ballot, tally }
     }
 
     fn of(state: &BTreeMap<RegisterKey, Ballot>) -> Tree {
@@ -251,11 +287,12 @@ mod tests {
         (0..500).for_each(|_| commit(&mut tree, &mut state));
         let again = of(&state);
         assert_eq!((tree.root(), &tree.leaves), (again.root(), &again.leaves));
-        let tombstones = state.values().filter(|ballot| counted(**ballot).tombstone).count() as u64;
-        assert_eq!((tree.tombstones(), again.tombstones()), (Some(tombstones), Some(tombstones)));
-        assert!(tombstones > 10);
+        let mut all = Tally::default();
+        state.values().for_each(|ballot| all.add(counted(*ballot).tally));
+        assert_eq!((tree.tally(), again.tally()), (Some(all), Some(all)));
+        assert!(all.tombstones > 10 && all.objects > 10 && all.bytes > all.objects);
         tree.clear();
-        assert_eq!((tree.root(), tree.tombstones()), (of(&BTreeMap::new()).root(), Some(0)));
+        assert_eq!((tree.root(), tree.tally()), (of(&BTreeMap::new()).root(), Some(Tally::default())));
     }
 
     #[test]

@@ -60,7 +60,7 @@ impl Handler<FindDue> for StoreActor {
 impl Handler<CountTombstones> for StoreActor {
     type Result = Result<Option<u64>, StoreError>;
     fn handle(&mut self, _: CountTombstones, _: &mut Context<Self>) -> Self::Result {
-        Ok(self.store.tree().tombstones())
+        Ok(self.store.tree().tally().map(|tally| tally.tombstones))
     }
 }
 
