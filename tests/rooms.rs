@@ -15,7 +15,7 @@ const ALLOWED: [(&str, &[&str]); 11] = [
     ("actors", &["base", "seal", "wire", "store", "register"]),
     ("http", &["base", "seal", "wire", "actors"]),
     ("cli", &["base", "config", "disk", "seal", "store", "node"]),
-    ("node", &["base", "config", "wire", "seal", "disk", "store", "actors", "http"]),
+    ("node", &["base", "config", "wire", "seal", "disk", "register", "store", "actors", "http"]),
 ];
 
 /// Crates that one room alone may name (with those that build a node or test).
