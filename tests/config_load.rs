@@ -147,6 +147,15 @@ fn peers_by_file_environment_and_flag() {
 }
 
 #[test]
+fn hosts_by_file_and_environment() {
+    let text = "[http]\nhosts = ['store.example.org', '*.inside.example']";
+    assert_eq!(file(text).unwrap().config.http.hosts, ["store.example.org", "*.inside.example"]);
+    let vars = env(&[("BOVEDA_HTTP_HOSTS", "a.example, B.example.,")]);
+    let from_env = load(Some((Path::new("b.toml"), text)), &vars, &[]).unwrap();
+    assert_eq!(from_env.config.http.hosts, ["a.example", "B.example."], "replaced as a whole");
+}
+
+#[test]
 fn refusals_name_the_place_the_key_and_the_remedy() {
     for (text, parts) in [
         ("[http]\nlisten = 'localhost'", &["file b.toml", "http.listen", "localhost:5000", "127.0.0.1:5000"][..]),
@@ -161,6 +170,11 @@ fn refusals_name_the_place_the_key_and_the_remedy() {
         ("[http]\nbody_max = 5", &["http.body_max", "expected a string"]),
         ("[http]\nbody_max = '6TiB'", &["http.body_max", "6TiB", "5TiB"]),
         ("[http]\nidle_timeout = '30'", &["http.idle_timeout", "such as 250ms"]),
+        ("[http]\nhosts = ['a.example', 'https://b.example']", &["http.hosts", "https://b.example", "without scheme"]),
+        ("[http]\nhosts = ['a.example:443']", &["http.hosts", "a.example:443", "without scheme and port"]),
+        ("[http]\nhosts = ['*']", &["http.hosts", "no host name"]),
+        ("[http]\nhosts = ['']", &["http.hosts", "no host name"]),
+        ("[http]\nhosts = 'a.example'", &["http.hosts", "expected a sequence"]),
         ("[node]\nname = 'a b'", &["node.name", "letters, digits"]),
         ("[node]\ndata = ''", &["node.data", "empty"]),
         ("[node]\ndata = 'd'\nkey_dir = './x/../d/keys'", &["node.key_dir", "outside"]),

@@ -153,6 +153,180 @@ fn expect_and_pipelining() {
 }
 
 #[test]
+fn answers_come_in_step_whatever_is_sent_behind_a_request() {
+    let node = Node::start();
+    node.put("/v1/objects/cargas/t", b"0123456789").expect_written(201);
+    let big = Dice(8).bytes(300_000);
+    node.put("/v1/objects/cargas/big", &big).expect_written(201);
+    let line = |method: &str, name: &str, version: &str| {
+        format!("{method} /v1/objects/cargas/{name} HTTP/{version}\r\nHost: x\r\n\r\n")
+    };
+    let (get, head) = (line("GET", "t", "1.1"), line("HEAD", "t", "1.1"));
+    let none = line("HEAD", "none", "1.1");
+    let put = "PUT /v1/objects/cargas/p HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nxyz".to_owned();
+    let chunked = "PUT /v1/objects/cargas/p HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n\
+                   4;e\r\nGET \r\n0\r\nA: b\r\n\r\n"
+        .to_owned();
+    let large = line("GET", "big", "1.1");
+    for order in [
+        vec![&get, &head],
+        vec![&head, &get],
+        vec![&none, &get, &head, &head, &get],
+        vec![&large, &head, &large, &none, &get],
+        vec![&chunked, &head, &put, &head, &get, &chunked, &head],
+    ] {
+        let all: String = order.iter().map(|request| request.as_str()).collect();
+        // In one piece, and in pieces that end anywhere.
+        for pieces in [all.len(), 1, 7, 61] {
+            let mut conn = node.connect();
+            for piece in all.as_bytes().chunks(pieces) {
+                conn.send(piece).unwrap();
+            }
+            for request in &order {
+                let to_head = request.starts_with("HEAD");
+                let answer = conn.answer(to_head).unwrap();
+                let wanted: (u16, &[u8]) = match request {
+                    r if **r == none => (404, b""),
+                    r if to_head || r.starts_with("PUT") => (answer.status, b""),
+                    r if **r == large => (200, &big),
+                    _ => (200, b"0123456789"),
+                };
+                assert!(answer.status == wanted.0 && answer.body == wanted.1, "{request}: {}", answer.status);
+                assert!(answer.status == 404 || answer.status / 100 == 2);
+            }
+            assert_eq!(conn.ask("GET", "/healthz", &[], b"").unwrap().text(), "ok\n");
+        }
+    }
+    let mut conn = node.connect();
+    conn.send([&get, "GET /healthz HTTP/1.0\r\n\r\n", &get].concat()).unwrap();
+    let answers = String::from_utf8(conn.rest()).unwrap();
+    let heads: Vec<&str> = answers.match_indices("HTTP/1.").map(|(at, _)| &answers[at..at + 12]).collect();
+    assert_eq!(heads, ["HTTP/1.1 200", "HTTP/1.0 200"], "each in its own version, and the second ends it: {answers}");
+}
+
+#[test]
+fn who_expects_to_be_told_is_told_the_refusal_and_not_to_go_on() {
+    let node = Node::with(&[("BOVEDA_HTTP_BODY_MAX", "8MiB")]);
+    node.put("/v1/objects/cargas/t", b"x").expect_written(201);
+    for (head, status) in [
+        ("PUT /v1/objects/nowhere/k HTTP/1.1\r\nContent-Length: 5000000", 404),
+        ("PUT /v1/objects/nowhere/k HTTP/1.1\r\nContent-Length: 5", 404),
+        ("PUT /v1/objects/nowhere/k HTTP/1.1\r\nTransfer-Encoding: chunked", 404),
+        ("PUT /v1/objects/cargas/k HTTP/1.1\r\nContent-Length: 50000000", 413),
+        ("PUT /v1/objects/cargas/t HTTP/1.1\r\nIf-None-Match: *\r\nContent-Length: 5000000", 412),
+        ("PUT /v1/objects/cargas/t HTTP/1.1\r\nIf-Match: \"x\"\r\nContent-Length: 5", 412),
+        ("PUT /v1/objects/cargas/t HTTP/1.1\r\nIf-Match: \"x\r\nContent-Length: 5", 400),
+        ("PUT /v1/objects/cargas/k HTTP/1.1\r\nContent-Encoding: gzip\r\nContent-Length: 5", 415),
+        ("PUT /nowhere HTTP/1.1\r\nContent-Length: 5000000", 404),
+        ("PUT /v1/buckets HTTP/1.1\r\nContent-Length: 5000000", 405),
+        ("PUT /v1/objects/B_/k HTTP/1.1\r\nContent-Length: 5", 400),
+        ("POST /cargar HTTP/1.1\r\nContent-Length: 5000000", 400),
+    ] {
+        let mut conn = node.connect();
+        conn.send(format!("{head}\r\nHost: x\r\nExpect: 100-continue\r\n\r\n")).unwrap();
+        let answer = conn.answer(false).unwrap();
+        assert_eq!((answer.status, conn.continued), (status, 0), "{head}");
+        assert_eq!(answer.header("connection"), Some("close"), "{head}: the body may come or not");
+        conn.end_sending();
+        assert!(conn.rest().is_empty());
+    }
+    // What is taken is asked for, once; who sends without waiting is not asked.
+    let head = "PUT /v1/objects/cargas/k HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n";
+    let mut conn = node.connect();
+    for told in 1..=3 {
+        conn.send(head).unwrap();
+        let mut go_on = [0; 25];
+        conn.read_exact(&mut go_on).unwrap();
+        assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n", "{told}");
+        conn.send("hello").unwrap();
+        conn.answer(false).unwrap().expect_written(if told == 1 { 201 } else { 200 });
+    }
+    conn.send([head, "hello", head, "again", "GET /v1/objects/cargas/k HTTP/1.1\r\nHost: x\r\n\r\n"].concat()).unwrap();
+    conn.answer(false).unwrap().expect_written(200);
+    conn.answer(false).unwrap().expect_written(200);
+    assert_eq!((conn.answer(false).unwrap().text(), conn.continued), ("again", 0));
+}
+
+#[test]
+fn an_offered_upgrade_is_passed_over() {
+    let node = Node::start();
+    let mut conn = node.connect();
+    for (offer, told) in [("websocket", 201), ("h2c", 200), ("h2c, websocket", 200)] {
+        let upgrade = format!("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: {offer}\r\n");
+        conn.send(format!(
+            "PUT /v1/objects/cargas/u HTTP/1.1\r\nHost: x\r\n{upgrade}Content-Length: 5\r\n\r\nhello\
+             GET /v1/objects/cargas/u HTTP/1.1\r\nHost: x\r\n{upgrade}\r\n"
+        ))
+        .unwrap();
+        let put = conn.answer(false).unwrap();
+        assert_eq!((put.status, put.header("connection")), (told, None));
+        let get = conn.answer(false).unwrap();
+        assert_eq!((get.text(), get.header("connection")), ("hello", None));
+    }
+    assert_eq!(conn.ask("GET", "/healthz", &[], b"").unwrap().text(), "ok\n");
+}
+
+#[test]
+fn a_body_without_a_length_is_refused_and_nothing_is_stored() {
+    let node = Node::start();
+    for (head, body) in [
+        ("PUT /v1/objects/cargas/l HTTP/1.0\r\n", "hello"),
+        ("PUT /v1/objects/cargas/l HTTP/1.1\r\nHost: x\r\n", "hello"),
+        ("PUT /v1/objects/cargas/l HTTP/1.1\r\nHost: x\r\n", ""),
+        ("POST /cargar HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n", "--x\r\n"),
+    ] {
+        let mut conn = node.connect();
+        conn.send([head, "\r\n", body].concat()).unwrap();
+        let answer = conn.answer(false).unwrap();
+        answer.expect_error(411, "LengthRequired");
+        assert!(conn.rest().is_empty(), "what follows is no request: {head}");
+    }
+    node.get("/v1/objects/cargas/l").expect_error(404, "NoSuchKey");
+    node.put("/v1/objects/cargas/l", b"").expect_written(201);
+    // What takes no body needs no length.
+    let mut conn = node.connect();
+    conn.send("PUT /v1/buckets/bare HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    conn.answer(false).unwrap().expect_written(201);
+}
+
+#[test]
+fn pages_of_other_sites_neither_read_nor_write() {
+    let node = Node::with(&[("BOVEDA_HTTP_HOSTS", "store.example.org, *.inside.example")]);
+    node.put("/v1/objects/cargas/s", b"secret").expect_written(201);
+    let path = "/v1/objects/cargas/s";
+    let ask = |method: &str, host: &str, headers: &str| {
+        let mut conn = node.connect();
+        let length = if method == "PUT" { "Content-Length: 1\r\n\r\nx" } else { "\r\n" };
+        conn.send(format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n{headers}{length}")).unwrap();
+        conn.answer(method == "HEAD").unwrap()
+    };
+    for method in ["GET", "PUT", "DELETE"] {
+        ask(method, "attacker.example", "").expect_error(403, "ForeignHost");
+        ask(method, "attacker.example:5000", "Origin: http://attacker.example:5000\r\n").expect_error(403, "ForeignHost");
+    }
+    let absolute = format!("GET http://attacker.example{path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let mut conn = node.connect();
+    conn.send(absolute).unwrap();
+    conn.answer(false).unwrap().expect_error(403, "ForeignHost");
+    for foreign in ["Origin: https://attacker.example\r\n", "Origin: null\r\n", "Sec-Fetch-Site: cross-site\r\n"] {
+        ask("PUT", "127.0.0.1", foreign).expect_error(403, "ForeignOrigin");
+        ask("DELETE", "127.0.0.1", foreign).expect_error(403, "ForeignOrigin");
+    }
+    let form = common::form(&[common::file_part("archivo", "planted", b"x")]);
+    let cross = [("Content-Type", common::FORM), ("Origin", "https://attacker.example")];
+    let refused = node.ask("POST", "/cargar", &cross, &form);
+    assert!(refused.expect_error(403, "ForeignOrigin").contains("http.hosts"));
+    node.get("/descargar/planted").expect_error(404, "NoSuchKey");
+    assert_eq!(node.get(path).text(), "secret");
+    for host in ["localhost:5000", "127.0.0.1", "[::1]:5000", "boveda-0", "store.example.org", "a.b.inside.example:443"] {
+        assert_eq!(ask("GET", host, "").text(), "secret", "{host}");
+    }
+    ask("PUT", "store.example.org", "Origin: https://store.example.org\r\nSec-Fetch-Site: same-origin\r\n").expect_written(200);
+    ask("PUT", "127.0.0.1", "Origin: https://store.example.org\r\nSec-Fetch-Site: cross-site\r\n").expect_written(200);
+    ask("PUT", "127.0.0.1:5000", "Origin: http://127.0.0.1:5000\r\n").expect_written(200);
+}
+
+#[test]
 fn a_refusal_does_not_cost_the_connection_when_little_is_left() {
     let node = Node::start();
     let mut conn = node.connect();

@@ -18,7 +18,7 @@ use super::messages::*;
 use super::replica::{Plan, ReplicaActor};
 use super::store_actor::StoreActor;
 use super::streams::BodyStreams;
-use crate::base::record::Record;
+use crate::base::record::{Record, written_after};
 use crate::base::{
     Backoff, Ballot, BodyAt, BucketName, Budget, Condition, Epoch, Incarnation, Lineage, NodeName, ObjectName,
     ObjectRecord, RegisterKey, State,
@@ -106,8 +106,8 @@ impl Intent<Value> for Wish {
         match (&self.new, present) {
             (None, None) => Choice::Keep,
             (Some(_), Some(_)) if self.keep => Choice::Keep,
-            (None, Some(_)) => Choice::Put(value(State::Deleted)),
-            (Some(new), _) => Choice::Put(Arc::clone(new)),
+            (None, Some(_)) => Choice::Put(after(found, value(State::Deleted))),
+            (Some(new), _) => Choice::Put(after(found, Arc::clone(new))),
         }
     }
 }
@@ -116,6 +116,15 @@ impl Intent<Value> for Wish {
 fn value(state: State) -> Value {
     let written_ms = crate::store::core::system_ms();
     Arc::new(Record { ballot: Ballot::ZERO, lineage: Lineage::NOTHING, written_ms, state })
+}
+
+/// The same record, written later than the one that it replaces.
+fn after(found: Option<&Value>, mut new: Value) -> Value {
+    let written_ms = written_after(found.map(|record| record.written_ms), new.written_ms);
+    if written_ms != new.written_ms {
+        Arc::make_mut(&mut new).written_ms = written_ms;
+    }
+    new
 }
 
 fn no_list() -> StoreError {

@@ -37,10 +37,28 @@ pub struct Record {
     pub ballot: Ballot,
     /// The writes that led to it, its own first.
     pub lineage: Lineage,
-    /// The writer's clock, in milliseconds since 1970: `Last-Modified`, for people only.
+    /// When it was written, in milliseconds since 1970, see [`written_after`]: `Last-Modified`. Nothing is decided by it.
     pub written_ms: u64,
     /// What the register holds.
     pub state: State,
+}
+
+/// How far the time of a state may stand before its writer's clock, for the sake of the second that it is told in.
+const AHEAD_MS_MAX: u64 = 60_000;
+
+/// The time of a state that replaces one of `before_ms`, by a clock that says `now_ms`.
+///
+/// It grows with each write, also where the clock of the node that wrote before was ahead, and if it can by a second,
+/// since HTTP tells no less: who holds what was replaced is not told that nothing has changed. Of a register that is
+/// written more often than that for long, or by a clock that is far ahead, it grows by what it can.
+pub fn written_after(before_ms: Option<u64>, now_ms: u64) -> u64 {
+    let Some(before_ms) = before_ms else { return now_ms };
+    let next_second = (before_ms / 1000).saturating_add(1).saturating_mul(1000);
+    if next_second <= now_ms.saturating_add(AHEAD_MS_MAX) {
+        now_ms.max(next_second)
+    } else {
+        now_ms.max(before_ms.saturating_add(1))
+    }
 }
 
 /// What a register holds.
@@ -226,6 +244,25 @@ mod tests {
                 wrap: Wrap { kek: KekId([3; 16]), nonce: [4; 12], sealed: [5; 48] },
                 at,
             })),
+        }
+    }
+
+    #[test]
+    fn times_grow_with_each_write_whatever_the_clocks_say() {
+        let now = 1_000_000_500;
+        for (before, after) in [
+            (None, now),
+            (Some(0), now),
+            (Some(now - 2000), now),
+            (Some(now - 600), now),
+            (Some(now - 500), 1_000_001_000),
+            (Some(now), 1_000_001_000),
+            (Some(now + 59_000), 1_000_060_000),
+            (Some(now + 60_000), now + 60_001),
+            (Some(now + 9_000_000), now + 9_000_001),
+            (Some(u64::MAX), u64::MAX),
+        ] {
+            assert_eq!(written_after(before, now), after, "{before:?}");
         }
     }
 

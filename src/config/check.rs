@@ -51,6 +51,7 @@ pub(super) fn values(loaded: &Loaded) -> Result<(), ConfigError> {
     paths(loaded)?;
     log_filter(loaded)?;
     listeners(loaded)?;
+    hosts(loaded)?;
     pairs(loaded)?;
     peers(loaded)
 }
@@ -223,6 +224,26 @@ fn listeners(loaded: &Loaded) -> Result<(), ConfigError> {
         return Err(refuse(loaded, &["http.listen", "peer.listen"], why));
     }
     Ok(())
+}
+
+/// Names alone: a port would never match, and a URL is no name.
+fn hosts(loaded: &Loaded) -> Result<(), ConfigError> {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len()) && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    };
+    let good = |name: &str| {
+        let name = name.strip_prefix("*.").unwrap_or(name);
+        name.strip_suffix('.').unwrap_or(name).split('.').all(label)
+    };
+    match loaded.config.http.hosts.iter().find(|name| !good(name)) {
+        None => Ok(()),
+        Some(bad) => {
+            let why = format!(
+                "{bad:?} is no host name; write it without scheme and port, or as *.example.org for all names below one"
+            );
+            Err(refuse(loaded, &["http.hosts"], why))
+        }
+    }
 }
 
 fn pairs(loaded: &Loaded) -> Result<(), ConfigError> {

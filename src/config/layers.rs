@@ -3,7 +3,7 @@
 //! Invariants
 //! - Each value is tried by itself against the defaults, so an error names exactly its place.
 //! - The keys are those of the defaults: no second list can go stale.
-//! - A list (`cluster.peers`) is replaced as a whole by a later layer, never merged.
+//! - A list (`cluster.peers`, `http.hosts`) is replaced as a whole by a later layer, never merged.
 
 use super::check;
 use super::error::{ConfigError, Origin, one_line};
@@ -149,6 +149,7 @@ impl Layers {
             Some(Value::Boolean(_)) => {
                 Value::Boolean(text.trim().parse().map_err(|_| wrong("neither yes nor no here; write true or false"))?)
             }
+            Some(Value::Array(_)) if key == "http.hosts" => names(text),
             Some(Value::Array(_)) => peers(text).ok_or_else(|| wrong("no list of peers; write NAME=URL,NAME=URL"))?,
             _ => Value::String(text.to_owned()),
         };
@@ -252,6 +253,12 @@ fn put(table: &mut Table, key: &str, value: Value) {
     {
         section.insert(key.to_owned(), value);
     }
+}
+
+/// `NAME,NAME` as the array that a file would hold.
+fn names(text: &str) -> Value {
+    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    Value::Array(names.map(|name| Value::String(name.to_owned())).collect())
 }
 
 /// `NAME=URL,NAME=URL` as the array that a file would hold.

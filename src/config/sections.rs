@@ -74,6 +74,8 @@ pub struct HttpConfig {
     pub listen: SocketAddr,
     /// Accepts that anyone who reaches `listen` may read, write and delete.
     pub insecure_open: bool,
+    /// Names under which clients reach `listen`, besides those of this machine and its network.
+    pub hosts: Vec<String>,
     /// Largest body of one object.
     #[serde(with = "size")]
     pub body_max: u64,
@@ -111,6 +113,7 @@ impl Default for HttpConfig {
         HttpConfig {
             listen: loopback(5000),
             insecure_open: false,
+            hosts: Vec::new(),
             body_max: 5 << 40,
             idle_timeout: Duration::from_secs(30),
             header_timeout: Duration::from_secs(10),

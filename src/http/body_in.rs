@@ -5,12 +5,14 @@
 //!   one piece at the store, one being gathered; or, when permits are short, one piece in all.
 //! - A body that breaks off, falls silent, is longer than allowed or other than announced ends the
 //!   upload: the store's handle is dropped, and nothing becomes visible.
+//! - A client that waits for leave to send its body has it only once the head alone gives no reason to refuse.
 //! - The store is told to finish only after the sender's last byte was counted, and the checksum that came with the body, if
 //!   one did, was found to be that of all of it.
 
 use super::Worker;
 use super::errors::HttpError;
 use super::pieces::{Gathering, LARGE_BUFFER_BYTES, Small};
+use super::turnstile::Gate;
 use crate::actors::messages::{AppendUpload, BeginUpload, FinishUpload, NewObject, PIECE_BYTES, PutSmall, Written};
 use crate::base::{Budget, Condition, LARGE_BODY_BYTES, ObjectName, Permit};
 use crate::seal::digest::{MD5_BYTES, Md5};
@@ -21,6 +23,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use futures::StreamExt;
+use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -45,12 +48,16 @@ pub(super) trait Source {
 pub(super) struct Incoming {
     payload: Payload,
     announced: Option<u64>,
+    /// Whether the head says where the body ends.
+    framed: bool,
     seen: u64,
     max: u64,
     idle: Duration,
     /// What the body's MD5 must be, and what it is so far.
     md5: Option<([u8; MD5_BYTES], Md5)>,
     state: Reading,
+    /// To be told when the body is wanted.
+    gate: Option<Rc<Gate>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,13 +70,26 @@ enum Reading {
 impl Incoming {
     pub(super) fn new(req: &HttpRequest, payload: Payload, max: u64, idle: Duration) -> Self {
         let chunked = req.headers().contains_key(header::TRANSFER_ENCODING);
+        let framed = chunked || req.headers().contains_key(header::CONTENT_LENGTH);
         let announced = match req.headers().get(header::CONTENT_LENGTH) {
             Some(value) if !chunked => value.to_str().ok().and_then(|text| text.trim().parse().ok()),
             None if !chunked => Some(0),
             _ => None,
         };
         let state = if announced == Some(0) { Reading::Ended } else { Reading::Open };
-        Incoming { payload, announced, seen: 0, max, idle, md5: None, state }
+        let gate = req.conn_data::<Rc<Gate>>().cloned();
+        Incoming { payload, announced, framed, seen: 0, max, idle, md5: None, state, gate }
+    }
+
+    /// Refuses a body that nobody can tell the end of: what was meant to be stored may stand behind this request, or
+    /// not be there at all.
+    pub(super) fn check_framed(&self) -> Result<(), HttpError> {
+        if self.framed { Ok(()) } else { Err(HttpError::LengthRequired) }
+    }
+
+    /// Whether the client waits to hear that its body is wanted; it hears that when the first byte is asked for.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.gate.as_ref().is_some_and(|gate| gate.waits())
     }
 
     /// Holds the body, as it was sent, against the `Content-MD5` of its head (RFC 1864), if there is one. An empty body is held
@@ -113,6 +133,9 @@ impl Incoming {
         if self.state == Reading::Ended {
             return Ok(None);
         }
+        if let Some(gate) = &self.gate {
+            gate.want_body();
+        }
         match timeout(self.idle, self.payload.next()).await.map_err(|_| HttpError::Silent)? {
             Some(Ok(chunk)) => {
                 self.seen = self.seen.saturating_add(chunk.len() as u64);
@@ -138,7 +161,8 @@ impl Incoming {
     /// again. A body that does not end within the bounds comes back and must live as long as the
     /// answer: it tells the server to close the connection gently instead of reading for ever.
     pub(super) async fn settle(mut self) -> Option<Payload> {
-        if self.state == Reading::Open {
+        // Who waits for leave to send is refused instead, and may not send at all.
+        if self.state == Reading::Open && !self.is_awaited() {
             let most = self.seen + SETTLE_BYTES_MAX;
             if self.announced.is_some_and(|len| len > most) {
                 return Some(self.payload);

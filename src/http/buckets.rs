@@ -9,6 +9,7 @@ use super::{Call, consistency, json, rests_on, written};
 use crate::actors::messages::{CreateBucket, DeleteBucket, ListBuckets, ListObjects, ListPage, StoreError};
 use actix_web::HttpResponse;
 use serde::Serialize;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Entries of a page, when none or the most are asked for.
 const PAGE_ENTRIES_MAX: usize = 1000;
@@ -116,11 +117,14 @@ pub(super) async fn list_objects(call: &Call<'_>, bucket: &str) -> Result<HttpRe
 }
 
 fn present<'a>(bucket: &'a str, prefix: &'a str, page: &'a ListPage) -> Page<'a> {
+    // As with `Last-Modified`: nothing was written later than now.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let now = u64::try_from(now).unwrap_or(u64::MAX);
     let objects = page.entries.iter().map(|(key, info)| Entry {
         key,
         size: info.len,
         etag: &info.etag,
-        last_modified: rfc3339(info.written_ms),
+        last_modified: rfc3339(info.written_ms.min(now)),
         content_type: if info.content_type.is_empty() { UNKNOWN } else { &info.content_type },
     });
     Page { bucket, prefix, objects: objects.collect(), prefixes: &page.prefixes, next: page.next.as_deref() }
@@ -155,7 +159,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::{Duration, UNIX_EPOCH};
+    use std::time::Duration;
 
     #[test]
     fn dates_agree_with_http_dates() {

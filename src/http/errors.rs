@@ -39,6 +39,14 @@ pub(super) enum HttpError {
     Header(&'static str),
     #[error("not implemented: {0}")]
     NotImplemented(&'static str),
+    #[error("not a coding that is taken: {0}")]
+    Coding(&'static str),
+    #[error("a body without a length")]
+    LengthRequired,
+    #[error("asked for under a name that is not ours")]
+    ForeignHost,
+    #[error("a write from a page of another site")]
+    ForeignOrigin,
     #[error("the body is larger than {max} bytes")]
     TooLarge { max: u64 },
     #[error("the sender fell silent")]
@@ -127,6 +135,30 @@ impl HttpError {
             HttpError::NotImplemented(what) => {
                 (S::NOT_IMPLEMENTED, "NotImplemented", what, "la petición exige algo que esta versión no ofrece")
             }
+            HttpError::Coding(what) => (
+                S::UNSUPPORTED_MEDIA_TYPE,
+                "UnsupportedCoding",
+                what,
+                "el cuerpo viene en una codificación que este nodo no admite; envíelo sin codificar",
+            ),
+            HttpError::LengthRequired => (
+                S::LENGTH_REQUIRED,
+                "LengthRequired",
+                "the body has no length: send Content-Length (0 for an empty object) or Transfer-Encoding: chunked",
+                "el cuerpo no indica su longitud: envíe Content-Length o Transfer-Encoding: chunked",
+            ),
+            HttpError::ForeignHost => (
+                S::FORBIDDEN,
+                "ForeignHost",
+                "the Host of the request is not a name of this node; add it to http.hosts if it is",
+                "el nombre del servidor de la petición no es de este nodo; si lo es, añádalo a http.hosts",
+            ),
+            HttpError::ForeignOrigin => (
+                S::FORBIDDEN,
+                "ForeignOrigin",
+                "a page of another site may not write here; add its host to http.hosts if it may",
+                "una página de otro sitio no puede escribir aquí; si puede, añada su nombre a http.hosts",
+            ),
             HttpError::TooLarge { .. } => (
                 S::PAYLOAD_TOO_LARGE,
                 "EntityTooLarge",
@@ -220,6 +252,13 @@ impl HttpError {
         match self {
             HttpError::Method { allow } => {
                 builder.insert_header((header::ALLOW, HeaderValue::from_static(allow)));
+            }
+            // What was meant as a body would be read as the next request.
+            HttpError::LengthRequired => {
+                builder.force_close();
+            }
+            HttpError::Coding(_) => {
+                builder.insert_header((header::ACCEPT_ENCODING, HeaderValue::from_static("identity")));
             }
             HttpError::Unsatisfiable { len } => {
                 builder.insert_header((header::CONTENT_RANGE, format!("bytes */{len}")));
@@ -383,12 +422,7 @@ fn form_answer(error: &FormError) -> Answer {
         }
         FormError::Malformed(why) => ("InvalidForm", *why, "el formulario está mal construido"),
         FormError::Encoded => {
-            return (
-                StatusCode::NOT_IMPLEMENTED,
-                "NotImplemented",
-                "Content-Transfer-Encoding in a form",
-                "Content-Transfer-Encoding en un formulario",
-            );
+            return HttpError::Coding("a Content-Transfer-Encoding in a form; send the file as it is").answer();
         }
     };
     (StatusCode::BAD_REQUEST, code, english, castellano)
@@ -420,6 +454,10 @@ mod tests {
             HttpError::Query("q"),
             HttpError::Header("h"),
             HttpError::NotImplemented("n"),
+            HttpError::Coding("c"),
+            HttpError::LengthRequired,
+            HttpError::ForeignHost,
+            HttpError::ForeignOrigin,
             HttpError::TooLarge { max: 1 },
             HttpError::Silent,
             HttpError::BodyLength,

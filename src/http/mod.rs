@@ -5,7 +5,8 @@
 //! - A name from a request never becomes a path, and never stands in a log above debug level.
 //! - Every answer of a handler carries `x-request-id`; every error is JSON with a code. (A head that is
 //!   not HTTP at all is refused by the server below, with a bare 400, 408 or 431, and closed.)
-//! - Nothing that a client sends is ignored where it would change what a write means: 501.
+//! - Nothing that a client sends is ignored where it would change what a write means: 501, 415 or 411.
+//! - A web page of somebody else neither reads nor writes here: see `hosts`.
 //! - Memory for bodies is bounded by the budget, whatever the number and size of requests.
 
 mod body_in;
@@ -15,6 +16,8 @@ mod conditions;
 mod connections;
 mod disposition;
 mod errors;
+mod framing;
+mod hosts;
 mod links;
 mod media_type;
 mod metrics;
@@ -27,20 +30,23 @@ mod pieces;
 mod range;
 mod readiness;
 mod request_id;
+mod server;
 mod target;
+mod turnstile;
 
+pub use hosts::Hosts;
 pub use links::StoreLinks;
 pub use readiness::Readiness;
+pub use server::server;
 
 use crate::actors::messages::Consistency;
 use crate::base::{Budget, Lender, NameError};
 use actix_web::body::BoxBody;
-use actix_web::dev::{Payload, Server, ServiceRequest, ServiceResponse, fn_service};
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse, fn_service};
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
-use actix_web::rt::net::TcpStream;
 use actix_web::web::ServiceConfig;
-use actix_web::{App, HttpRequest, HttpResponse, HttpResponseBuilder, HttpServer};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use body_in::Incoming;
 use body_out::WithUnread;
 use connections::{Connection, Connections};
@@ -48,12 +54,12 @@ use errors::HttpError;
 use futures::future::LocalBoxFuture;
 use metrics::{Metrics, Shard};
 use request_id::{RequestId, RequestIds};
-use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use std::{fmt, io};
+use std::fmt;
 use target::{Group, Route};
+use turnstile::Gate;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const DURABILITY: HeaderName = HeaderName::from_static("x-boveda-durability");
@@ -90,6 +96,8 @@ pub struct HttpSettings {
     pub drain_timeout: Duration,
     /// What an answered write has survived: `x-boveda-durability`.
     pub durability: &'static str,
+    /// Under which names clients reach the node, and whose pages may write.
+    pub hosts: Hosts,
     /// Whether writes may have conditions: nodes that decide alone cannot exclude each other.
     pub conditional_writes: bool,
     /// Whether there is memory to receive large bodies in large pieces, and to send in large writes.
@@ -103,12 +111,6 @@ pub trait StatusSource {
     /// The present state of node and cluster as one JSON object.
     fn snapshot(&self) -> LocalBoxFuture<'static, serde_json::Value>;
 }
-
-/// What a connection gathers of an answer before it writes to its socket. Every write may have to wake the client,
-/// and costs as much for 64 KiB as for four times that. A connection keeps this memory until it ends.
-const LARGE_WRITE_BYTES: usize = 256 * 1024;
-/// The same where memory is short.
-const WRITE_BYTES: usize = 64 * 1024;
 
 /// What all workers of a node share.
 #[derive(Clone)]
@@ -198,54 +200,6 @@ pub fn configure(config: &mut ServiceConfig, worker: Rc<Worker>) {
     }));
 }
 
-/// A server on a listener that is bound already. `worker` is called once on each worker's thread.
-/// Signals are the node's business; the server stops by its handle. Call it inside a running system.
-pub fn server<F>(listener: TcpListener, shared: &Shared, worker: F) -> io::Result<Server>
-where
-    F: Fn() -> Worker + Send + Clone + 'static,
-{
-    let settings = Arc::clone(&shared.settings);
-    let connections = Arc::clone(&shared.connections);
-    sweep_while_alive(&settings, &connections);
-    let write_buffer = if settings.large_buffers { LARGE_WRITE_BYTES } else { WRITE_BYTES };
-    let server = HttpServer::new(move || {
-        let worker = Rc::new(worker());
-        App::new().configure(|config| configure(config, worker))
-    })
-    .workers(settings.workers.max(1))
-    .max_connections((settings.connections_max / settings.workers.max(1)).max(1))
-    .tcp_nodelay(true)
-    .h1_write_buffer_size(write_buffer)
-    .keep_alive(settings.keep_alive)
-    .client_request_timeout(settings.head_timeout)
-    .client_disconnect_timeout(settings.linger)
-    .shutdown_timeout(settings.drain_timeout.as_secs().max(1))
-    .disable_signals()
-    .on_connect(move |stream, data| {
-        if let Some(stream) = stream.downcast_ref::<TcpStream>() {
-            data.insert(connections.admit(stream));
-        }
-    });
-    Ok(server.listen(listener)?.run())
-}
-
-/// Cuts stuck connections off, as long as the server that has them exists.
-fn sweep_while_alive(settings: &HttpSettings, connections: &Arc<Connections>) {
-    let idle_max = settings.keep_alive.max(settings.head_timeout).max(settings.linger) + Duration::from_secs(1);
-    let stalled_max = settings.idle_timeout;
-    let pause = (idle_max.min(stalled_max) / 4).clamp(Duration::from_millis(20), Duration::from_secs(5));
-    let connections = Arc::downgrade(connections);
-    actix_web::rt::spawn(async move {
-        loop {
-            actix_web::rt::time::sleep(pause).await;
-            match connections.upgrade() {
-                Some(connections) => connections.sweep(idle_max, stalled_max),
-                None => return,
-            }
-        }
-    });
-}
-
 async fn handle(worker: &Worker, req: &HttpRequest, payload: Payload) -> HttpResponse {
     let started = Instant::now();
     let call = Call { worker, req, id: worker.ids.next() };
@@ -263,6 +217,9 @@ async fn handle(worker: &Worker, req: &HttpRequest, payload: Payload) -> HttpRes
     let received = incoming.seen();
     worker.shard.received(received);
     if let Some(unread) = incoming.settle().await {
+        if let Some(gate) = req.conn_data::<Rc<Gate>>() {
+            gate.end();
+        }
         response = response.map_body(|_, body| BoxBody::new(WithUnread { body, _unread: unread }));
     }
     response.headers_mut().insert(REQUEST_ID, call.id.header());
@@ -282,6 +239,7 @@ async fn handle(worker: &Worker, req: &HttpRequest, payload: Payload) -> HttpRes
 
 async fn answer(call: &Call<'_>, route: Option<Route<'_>>, incoming: &mut Incoming) -> Result<HttpResponse, HttpError> {
     let method = call.req.method();
+    call.worker.shared.settings.hosts.judge(call.req)?;
     let Some(route) = route else {
         if *method == Method::OPTIONS && call.req.path() == "*" {
             return Ok(allowed("GET, HEAD, PUT, POST, DELETE, OPTIONS"));

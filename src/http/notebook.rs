@@ -19,6 +19,7 @@ pub(super) async fn upload(call: &Call<'_>, incoming: &mut Incoming) -> Result<H
     plain_write(call.req.headers())?;
     no_condition(call.req.headers())?;
     let content_type = call.req.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    incoming.check_framed()?;
     incoming.check_announced()?;
     incoming.check_md5(call.req.headers())?;
     let shared = &call.worker.shared;

@@ -23,7 +23,7 @@ use actix_web::HttpResponseBuilder;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use bytes::Bytes;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const META_PREFIX: &str = "x-boveda-meta-";
 /// Answers up to this size are handed over whole, and counted by the request's first permit.
@@ -39,10 +39,14 @@ pub(super) async fn put(
     no_query(call)?;
     let condition = conditional_write(call)?;
     let head = new_object(call.req.headers())?;
+    incoming.check_framed()?;
     incoming.check_announced()?;
     incoming.check_md5(call.req.headers())?;
     let len = incoming.announced();
     let shared = &call.worker.shared;
+    if incoming.is_awaited() {
+        refuse_early(call, &at, &condition).await?;
+    }
     let window = upload_window_for(&shared.budget, len, shared.settings.large_buffers)?;
     let done = store(call.worker, at, condition, head, len, window, incoming).await?;
     let mut builder = if done.existed { HttpResponse::Ok() } else { HttpResponse::Created() };
@@ -73,6 +77,21 @@ pub(super) async fn remove(call: &Call<'_>, at: ObjectName, condition: Condition
     let _permit = call.worker.shared.budget.try_claim(0).ok_or(HttpError::SlowDown)?;
     let done = call.worker.links.delete_object.send(DeleteObject { at, condition }).await??;
     if done.existed { Ok(done) } else { Err(StoreError::NoSuchKey.into()) }
+}
+
+/// Refuses a write whose bucket or condition fails by now, before its body is asked for. What passes here is judged
+/// again when it is decided.
+async fn refuse_early(call: &Call<'_>, at: &ObjectName, condition: &Condition) -> Result<(), HttpError> {
+    let permit = call.worker.shared.budget.try_claim(0).ok_or(HttpError::SlowDown)?;
+    let open = OpenObject { at: at.clone(), consistency: Consistency::Majority, permit: Some(permit) };
+    let found = match call.worker.links.open_object.send(open).await? {
+        Ok((info, _)) => Some(info.etag),
+        Err(StoreError::NoSuchKey) => None,
+        Err(error @ (StoreError::NoSuchBucket | StoreError::NoMajority(_))) => return Err(error.into()),
+        // Whatever else keeps it from being read need not keep it from being written.
+        Err(_) => return Ok(()),
+    };
+    if condition.holds(found.as_deref()) { Ok(()) } else { Err(HttpError::Precondition) }
 }
 
 /// The condition of a write, where writes may have one.
@@ -155,7 +174,7 @@ fn asked_range(headers: &HeaderMap, info: &ObjectInfo) -> Result<Option<(u64, u6
     let mut lines = headers.get_all(header::RANGE);
     let (Some(line), None) = (lines.next(), lines.next()) else { return Ok(None) };
     let Ok(line) = line.to_str() else { return Ok(None) };
-    if !range_applies(headers, &info.etag, info.written_ms) {
+    if !range_applies(headers, &info.etag) {
         return Ok(None);
     }
     match wanted(line, info.len) {
@@ -173,10 +192,14 @@ fn validators(builder: &mut HttpResponseBuilder, info: &ObjectInfo) {
     if let Some(etag) = etag_header(&info.etag) {
         builder.insert_header((header::ETAG, etag));
     }
+    // It may stand ahead of this node's clock, and is not to be later than the answer. The server's own `Date` is up to
+    // half a second old.
+    let now = SystemTime::now();
+    let at = UNIX_EPOCH.checked_add(Duration::from_millis(info.written_ms)).map_or(now, |at| at.min(now));
     // Years of more than four digits have no form in HTTP; such a clock is not told.
-    if info.written_ms < 253_402_300_800_000 {
-        let at = UNIX_EPOCH + Duration::from_millis(info.written_ms);
+    if at < UNIX_EPOCH + Duration::from_secs(253_402_300_800) {
         builder.insert_header((header::LAST_MODIFIED, httpdate::fmt_http_date(at)));
+        builder.insert_header((header::DATE, httpdate::fmt_http_date(now)));
     }
 }
 

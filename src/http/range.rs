@@ -1,7 +1,8 @@
 //! `Range`, as RFC 9110 section 14 reads it, for one range.
 //!
 //! A header that does not parse, another unit, or several ranges of which one fits, mean the whole
-//! object: always a right answer. 416 is kept for what parses and lies outside.
+//! object: always a right answer. 416 is kept for what parses and lies outside; an object of no bytes is whole at once,
+//! and nobody who reads block by block is told that it is broken.
 
 /// What a `Range` header asks of an object of known length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +16,9 @@ pub(super) enum Wanted {
 pub(super) fn wanted(header: &str, len: u64) -> Wanted {
     let Some((unit, set)) = header.split_once('=') else { return Wanted::Whole };
     if !unit.trim().eq_ignore_ascii_case("bytes") {
+        return Wanted::Whole;
+    }
+    if len == 0 {
         return Wanted::Whole;
     }
     let (mut asked, mut fits) = (0u32, None);
@@ -91,8 +95,8 @@ mod tests {
         ] {
             assert_eq!(wanted(header, 10), expected, "{header}");
         }
-        for outside in ["bytes=0-", "bytes=0-0", "bytes=-1"] {
-            assert_eq!(wanted(outside, 0), Wanted::Nothing, "{outside} of nothing");
+        for any in ["bytes=0-", "bytes=0-0", "bytes=0-1023", "bytes=-1", "bytes=-0", "bytes=1-"] {
+            assert_eq!(wanted(any, 0), Wanted::Whole, "{any} of nothing");
         }
         assert_eq!(wanted("bytes=0-", u64::MAX), part(0, u64::MAX));
     }

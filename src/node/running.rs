@@ -27,7 +27,7 @@ use crate::base::{Budget, Lender};
 use crate::config::{Config, Durability, MemoryPlan};
 use crate::disk::real::LockGuard;
 use crate::disk::{Disk, RealDisk, handles, place};
-use crate::http::{self, HttpSettings, Readiness, Shared, StoreLinks, Worker};
+use crate::http::{self, Hosts, HttpSettings, Readiness, Shared, StoreLinks, Worker};
 use crate::seal::keyring::Keyring;
 use crate::store::{self, Options, Store};
 use actix::{Actor, Addr};
@@ -313,6 +313,7 @@ fn http_settings(config: &Config, plan: &MemoryPlan, workers: usize) -> HttpSett
     HttpSettings {
         workers,
         body_max: http.body_max,
+        hosts: Hosts::new(&http.hosts, http.listen.ip().to_canonical().is_loopback()),
         inline_max: usize::try_from(config.store.inline_max).unwrap_or(usize::MAX),
         idle_timeout: http.idle_timeout,
         head_timeout: http.header_timeout,

@@ -14,7 +14,7 @@ use super::marks::Marks;
 use super::tree::Counted;
 use super::votes::{Reply, Seating, Vote, VotesTo, acceptor_of};
 use crate::base::names::RegisterName;
-use crate::base::record::ObjectRecord;
+use crate::base::record::{ObjectRecord, written_after};
 use crate::base::{
     Ballot, BodyId, BucketName, Condition, Epoch, Incarnation, Lineage, ObjectName, Record, RegisterKey, Stamp, State,
     WriteId,
@@ -412,8 +412,9 @@ impl Committer {
     }
 
     fn write_state(&self, batch: &mut Batch, key: RegisterKey, old: Option<Arc<Held>>, state: State) -> Outcome {
-        let written_ms = (self.core.options.now_ms)();
-        let ballot = Ballot { stamp: self.core.clock.next(written_ms), node: self.core.incarnation };
+        let now_ms = (self.core.options.now_ms)();
+        let ballot = Ballot { stamp: self.core.clock.next(now_ms), node: self.core.incarnation };
+        let written_ms = written_after(old.as_ref().map(|held| held.record.written_ms), now_ms);
         let base = old.as_ref().map_or(Lineage::NOTHING, |held| held.record.lineage);
         let lineage = base.then(WriteId::drawn(random()), Lineage::IDS_MAX);
         batch.store(key, old, Record { ballot, lineage, written_ms, state }, true, None)

@@ -344,6 +344,11 @@ impl Conn {
         Ok(answer)
     }
 
+    /// Reads so many bytes as they come.
+    pub fn read_exact(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        self.stream.read_exact(bytes)
+    }
+
     fn line(&mut self) -> io::Result<String> {
         let mut line = String::new();
         if self.stream.read_line(&mut line)? == 0 {

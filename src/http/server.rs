@@ -1,0 +1,119 @@
+//! The server on the HTTP port: sockets, the turnstile in front of each, and the routes behind.
+//!
+//! Invariants
+//! - Every request is served through the turnstile of its connection, which is told how long its body is out of the
+//!   head as the server below read it.
+
+use super::connections::Connections;
+use super::framing::ChunkScan;
+use super::turnstile::{Framing, Gate, InTurn, Turnstile};
+use super::{HttpSettings, Shared, Worker, configure};
+use actix_http::error::DispatchError;
+use actix_http::{HttpMessage as _, HttpService, Request, Response};
+use actix_service::{IntoServiceFactory, Service, ServiceFactoryExt, apply_fn_factory, fn_service, map_config};
+use actix_web::App;
+use actix_web::body::BoxBody;
+use actix_web::dev::{AppConfig, Server};
+use actix_web::http::{Method, header};
+use actix_web::rt::net::TcpStream;
+use std::future::ready;
+use std::io;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a connection gathers of an answer before it writes to its socket. Every write may have to wake the client,
+/// and costs as much for 64 KiB as for four times that. A connection keeps this memory until it ends.
+const LARGE_WRITE_BYTES: usize = 256 * 1024;
+/// The same where memory is short.
+const WRITE_BYTES: usize = 64 * 1024;
+
+/// A server on a listener that is bound already. `worker` is called once on each worker's thread.
+/// Signals are the node's business; the server stops by its handle. Call it inside a running system.
+pub fn server<F>(listener: TcpListener, shared: &Shared, worker: F) -> io::Result<Server>
+where
+    F: Fn() -> Worker + Send + Clone + 'static,
+{
+    let settings = Arc::clone(&shared.settings);
+    let connections = Arc::clone(&shared.connections);
+    sweep_while_alive(&settings, &connections);
+    let workers = settings.workers.max(1);
+    let builder = Server::build()
+        .workers(workers)
+        .max_concurrent_connections((settings.connections_max / workers).max(1))
+        .shutdown_timeout(settings.drain_timeout.as_secs().max(1))
+        .disable_signals();
+    let draining = builder.graceful_shutdown_signal();
+    let write_buffer = if settings.large_buffers { LARGE_WRITE_BYTES } else { WRITE_BYTES };
+    let server = builder.listen("http", listener, move || {
+        let worker = Rc::new(worker());
+        let routes = App::new().configure(|config| configure(config, worker));
+        let routes = routes.into_factory().map_err(|error: actix_web::Error| error.error_response());
+        let routes = map_config(routes, |()| AppConfig::default());
+        let in_turn = apply_fn_factory(routes, |request: Request, routes: &_| {
+            let answering = request.conn_data::<Rc<Gate>>().map(|gate| gate.serve(framing(gate, &request)));
+            let answer = Service::call(routes, request);
+            async move {
+                let answer: Response<BoxBody> = answer.await?.into();
+                Ok(answer.map_body(|_, body| InTurn { body, _answering: answering }))
+            }
+        });
+        let (connections, draining) = (Arc::clone(&connections), draining.clone());
+        let http = HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let draining = draining.clone();
+                async move { draining.notified().await }
+            })
+            .keep_alive(settings.keep_alive)
+            .client_request_timeout(settings.head_timeout)
+            .client_disconnect_timeout(settings.linger)
+            .h1_write_buffer_size(write_buffer)
+            .on_connect_ext(move |stream: &Turnstile, data| {
+                data.insert(connections.admit(stream.socket()));
+                data.insert(stream.gate());
+            })
+            .h1(in_turn);
+        fn_service(|socket: TcpStream| {
+            // Without it an answer may wait for a packet of the client; with a fault it only does.
+            let _ = socket.set_nodelay(true);
+            let peer = socket.peer_addr().ok();
+            ready(Ok::<_, DispatchError>((Turnstile::new(socket), peer)))
+        })
+        .and_then(http)
+    })?;
+    Ok(server.run())
+}
+
+/// How the body of a request ends, as the server below reads it.
+fn framing(gate: &Gate, request: &Request) -> Framing {
+    if *request.method() == Method::CONNECT {
+        // All that follows is its body, there.
+        gate.end();
+    }
+    if request.headers().contains_key(header::TRANSFER_ENCODING) {
+        return Framing::Chunked(ChunkScan::default());
+    }
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    match length.and_then(|text| text.trim().parse().ok()) {
+        None | Some(0) => Framing::None,
+        Some(length) => Framing::Length(length),
+    }
+}
+
+/// Cuts stuck connections off, as long as the server that has them exists.
+fn sweep_while_alive(settings: &HttpSettings, connections: &Arc<Connections>) {
+    let idle_max = settings.keep_alive.max(settings.head_timeout).max(settings.linger) + Duration::from_secs(1);
+    let stalled_max = settings.idle_timeout;
+    let pause = (idle_max.min(stalled_max) / 4).clamp(Duration::from_millis(20), Duration::from_secs(5));
+    let connections = Arc::downgrade(connections);
+    actix_web::rt::spawn(async move {
+        loop {
+            actix_web::rt::time::sleep(pause).await;
+            match connections.upgrade() {
+                Some(connections) => connections.sweep(idle_max, stalled_max),
+                None => return,
+            }
+        }
+    });
+}
