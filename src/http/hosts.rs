@@ -183,7 +183,8 @@ mod tests {
         }
         assert_eq!(judged(&open, Method::GET, &[("host", "anything.example")]), "served");
         assert_eq!(judged(&alone, Method::GET, &[]), "served");
-        let absolute = |uri: &str| alone.judge(&TestRequest::with_uri(uri).append_header(("host", "x")).to_http_request());
+        let absolute =
+            |uri: &str| alone.judge(&TestRequest::with_uri(uri).append_header(("host", "x")).to_http_request());
         assert!(absolute("http://localhost/v1").is_ok() && absolute("http://attacker.example/v1").is_err());
     }
 
@@ -210,7 +211,11 @@ mod tests {
                 assert_eq!(judged(&alone, method.clone(), headers), told, "{headers:?}");
                 assert_eq!(judged(&open, method, headers), told, "{headers:?}");
             }
-            assert_eq!(judged(&alone, Method::GET, headers), "served", "{headers:?}: what is read, its page may not see");
+            assert_eq!(
+                judged(&alone, Method::GET, headers),
+                "served",
+                "{headers:?}: what is read, its page may not see"
+            );
         }
         let page = [host, ("origin", "https://app.example.org"), ("sec-fetch-site", "cross-site")];
         assert_eq!(judged(&open, Method::POST, &page), "served");

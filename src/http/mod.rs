@@ -54,10 +54,10 @@ use errors::HttpError;
 use futures::future::LocalBoxFuture;
 use metrics::{Metrics, Shard};
 use request_id::{RequestId, RequestIds};
+use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use std::fmt;
 use target::{Group, Route};
 use turnstile::Gate;
 

@@ -344,9 +344,12 @@ impl Conn {
         Ok(answer)
     }
 
-    /// Reads so many bytes as they come.
-    pub fn read_exact(&mut self, bytes: &mut [u8]) -> io::Result<()> {
-        self.stream.read_exact(bytes)
+    /// Waits to be told to go on with a body.
+    pub fn told_to_go_on(&mut self) {
+        const GO_ON: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+        let mut told = [0; GO_ON.len()];
+        self.stream.read_exact(&mut told).expect("an interim answer");
+        assert_eq!(told, GO_ON);
     }
 
     fn line(&mut self) -> io::Result<String> {
