@@ -148,7 +148,7 @@ impl Caller {
                     }
                     WriteOutcome::Kept(state) => Some(Op::Read(held(&state))),
                     WriteOutcome::Refused(state) => Some(Op::Refused { condition, saw: held(&state) }),
-                    WriteOutcome::Unknown | WriteOutcome::NoMajority => None,
+                    WriteOutcome::Unknown | WriteOutcome::NoMajority | WriteOutcome::Contended => None,
                 };
                 out.into_iter().map(|action| action.map(op)).collect()
             }
@@ -183,7 +183,7 @@ impl Caller {
         let (Some(plan), Machine::Write(write)) = (self.wish, &self.machine) else { return None };
         let mut out = Vec::new();
         write.clone().deadline(&mut out);
-        let void = matches!(out.last(), Some(Action::Done(WriteOutcome::NoMajority)));
+        let void = matches!(out.last(), Some(Action::Done(WriteOutcome::NoMajority | WriteOutcome::Contended)));
         let op = Op::Write { to: seen(Some(&plan.value)), condition: plan.condition, replaced: None };
         (self.begun && !void).then_some(Call { op, from, to: None })
     }

@@ -18,6 +18,7 @@ use super::messages::*;
 use super::replica::{Plan, ReplicaActor};
 use super::store_actor::StoreActor;
 use super::streams::BodyStreams;
+use super::turns::{Turn, Turns};
 use crate::base::record::{Record, written_after};
 use crate::base::{
     Backoff, Ballot, BodyAt, BucketName, Budget, Condition, Epoch, Incarnation, Lineage, NodeName, ObjectName,
@@ -49,15 +50,31 @@ pub struct Patience {
     pub decide: Duration,
     /// Longest time of one round.
     pub round: Duration,
-    /// Between rounds that lost against others.
+    /// Between looks at what changes elsewhere, and between listings that found no majority.
     pub backoff: Backoff,
 }
+
+/// A pause after a lost round is at most this many times as long as that round was.
+const PAUSE_ROUNDS_MAX: u32 = 8;
+/// No round counts as shorter, or as longer.
+const ROUND_FROM: Duration = Duration::from_millis(2);
+const ROUND_TO: Duration = Duration::from_millis(40);
 
 impl Patience {
     /// Rounds in proportion to the whole.
     pub fn within(decide: Duration) -> Self {
         let backoff = Backoff { base: Duration::from_millis(4), cap: Duration::from_millis(250) };
         Patience { decide, round: (decide / 5).max(Duration::from_millis(200)), backoff }
+    }
+
+    /// The pause after a round that took so long and was lost, as the `tries`-th in a row. At least as long as
+    /// a round, so that whoever won can end his; and the more rounds are lost, the more contend. But never so long that
+    /// others could write a whole lineage meanwhile. `random` is any uniformly distributed number.
+    fn pause(tries: u32, took: Duration, random: u64) -> Duration {
+        let round = took.clamp(ROUND_FROM, ROUND_TO);
+        let more = round * (1 << tries.min(30)).min(PAUSE_ROUNDS_MAX - 1);
+        let spread = u64::try_from(more.as_nanos()).unwrap_or(u64::MAX).max(1);
+        round + Duration::from_nanos(random % spread)
     }
 }
 
@@ -68,6 +85,25 @@ pub struct PeerDoor {
     pub name: NodeName,
     /// The plan of its lanes, which knows the way to its votes lane.
     pub plan: Arc<Plan>,
+}
+
+/// What all coordinators of a node have in common. Cheap to clone.
+#[derive(Clone)]
+pub struct Common {
+    /// Which life of the node.
+    pub me: Incarnation,
+    /// Its votes.
+    pub ballots: Arc<dyn Ballots>,
+    /// Its peers.
+    pub peers: Vec<PeerDoor>,
+    /// Its pauses.
+    pub patience: Patience,
+    /// Who gets the body of a record from a peer.
+    pub fetch: Recipient<FetchBody>,
+    /// What may wait for peers of bodies that arrive.
+    pub streams: Budget,
+    /// Who writes which key.
+    pub turns: Turns,
 }
 
 /// Coordinates for one arbiter. Cheap to clone.
@@ -83,6 +119,8 @@ struct Inner {
     fetch: Recipient<FetchBody>,
     /// What may wait for peers of bodies that arrive.
     streams: Budget,
+    /// Of all coordinators of this node.
+    turns: Turns,
     /// Which peer the next read asks first.
     turn: Cell<usize>,
 }
@@ -133,16 +171,10 @@ fn no_list() -> StoreError {
 
 impl Coordinator {
     /// A coordinator beside a StoreActor.
-    pub fn new(
-        me: Incarnation,
-        ballots: Arc<dyn Ballots>,
-        store: Addr<StoreActor>,
-        peers: Vec<PeerDoor>,
-        patience: Patience,
-        fetch: Recipient<FetchBody>,
-        streams: Budget,
-    ) -> Self {
-        Coordinator(Rc::new(Inner { me, ballots, store, peers, patience, fetch, streams, turn: Cell::new(0) }))
+    pub fn new(common: Common, store: Addr<StoreActor>) -> Self {
+        let Common { me, ballots, peers, patience, fetch, streams, turns } = common;
+        let turn = Cell::new(0);
+        Coordinator(Rc::new(Inner { me, ballots, store, peers, patience, fetch, streams, turns, turn }))
     }
 
     /// Asks the StoreActor beside it.
@@ -186,9 +218,11 @@ impl Coordinator {
     /// Brings a bucket about or away, or deletes an object.
     pub(super) async fn change(&self, key: RegisterKey, wish: Wish) -> Result<WriteOutcome<Value>, StoreError> {
         self.reachable().await?;
+        let deadline = self.deadline();
+        let _turn = self.turn(&key, !wish.condition.is_none(), deadline).await?;
         let (_, members) = self.members()?;
         let write = Write::new(members, wish);
-        Ok(self.drive(&key, write, Vec::new(), self.deadline()).await)
+        Ok(self.drive(&key, write, Vec::new(), deadline).await)
     }
 
     /// Stores an object whose body is in its record, or in a blob on this node and on its way to others by `streams`.
@@ -213,8 +247,16 @@ impl Coordinator {
                 write.on(Event::Holds { node, body: head.body }, &mut Vec::new());
             }
         }
-        let outcome = self.drive(&key, write, rest, self.deadline()).await;
-        ended(outcome, conditional && self.sees_majority()).map(|written| Written { etag: etag(&digest), ..written })
+        let deadline = self.deadline();
+        let _turn = self.turn(&key, conditional, deadline).await?;
+        let outcome = self.drive(&key, write, rest, deadline).await;
+        ended(outcome, conditional).map(|written| Written { etag: etag(&digest), ..written })
+    }
+
+    /// Waits until no other writer of that key at this node is at it. Who goes without has sent nothing.
+    async fn turn(&self, key: &RegisterKey, conditional: bool, deadline: Instant) -> Result<Turn, StoreError> {
+        let turn = self.0.turns.take(key, deadline).await;
+        turn.ok_or_else(|| if self.sees_majority() { crowded(conditional) } else { no_majority() })
     }
 
     /// What a majority says of a register.
@@ -244,7 +286,7 @@ impl Coordinator {
     async fn finish_read(&self, key: &RegisterKey, read: Read<Value>) -> Result<(Ballot, Traced<Value>), StoreError> {
         match self.drive(key, read, Vec::new(), self.deadline()).await {
             ReadOutcome::Found { ballot, state } => Ok((ballot, state)),
-            ReadOutcome::NoMajority => Err(StoreError::NoMajority("a majority of the nodes did not answer in time")),
+            ReadOutcome::NoMajority => Err(no_majority()),
         }
     }
 
@@ -278,9 +320,18 @@ pub(super) fn ended(outcome: WriteOutcome<Value>, conditional: bool) -> Result<W
         WriteOutcome::Kept(state) => Ok(written(Ballot::ZERO, present(&state), 0)),
         WriteOutcome::Refused(_) => Err(StoreError::Precondition),
         WriteOutcome::Unknown => Err(StoreError::UnknownOutcome),
-        WriteOutcome::NoMajority if conditional => Err(StoreError::Contended),
-        WriteOutcome::NoMajority => Err(StoreError::NoMajority("a majority of the nodes did not answer in time")),
+        WriteOutcome::Contended => Err(crowded(conditional)),
+        WriteOutcome::NoMajority => Err(no_majority()),
     }
+}
+
+fn no_majority() -> StoreError {
+    StoreError::NoMajority("a majority of the nodes did not answer in time")
+}
+
+/// Others came first until the time was up.
+fn crowded(conditional: bool) -> StoreError {
+    if conditional { StoreError::Contended } else { StoreError::Crowded }
 }
 
 impl Wish {

@@ -181,7 +181,9 @@ impl Handler<FinishUpload> for CoordinatorActor {
             match &written {
                 Ok(_) => landed.settle(),
                 // Nothing of it was ever voted on, or it lost for good.
-                Err(StoreError::Precondition | StoreError::NoMajority(_) | StoreError::Contended) => {
+                Err(
+                    StoreError::Precondition | StoreError::NoMajority(_) | StoreError::Contended | StoreError::Crowded,
+                ) => {
                     c.take_back(id);
                     landed.remove();
                 }
@@ -236,7 +238,7 @@ impl Handler<DeleteObject> for CoordinatorActor {
             check_bucket(&c, &msg.at.bucket).await?;
             let conditional = !msg.condition.is_none();
             let outcome = c.change(RegisterKey::object(&msg.at), Wish::gone(msg.condition)).await?;
-            ended(outcome, conditional && c.sees_majority())
+            ended(outcome, conditional)
         })
     }
 }

@@ -16,6 +16,7 @@
 //! | `scrub` `scrubber` | reading everything again and again: decided, and carried out |
 //! | `lists` `list_watch` | member lists on their way between two nodes; whose is another |
 //! | `coordinator` `coordinator_actor` `vote_lane` `listing` | requests that nodes decide together |
+//! | `turns` | the writers of one key at one node queue up |
 //! | `streams` | a large body on its way to the voters while it arrives |
 //! | `reach` | which peers answer, and whether there is a majority |
 //! | `seats` `settler` | coming to a member list; what was left tentative |
@@ -54,6 +55,7 @@ pub mod status;
 pub mod store_actor;
 pub mod streams;
 pub mod threads;
+pub mod turns;
 pub mod undertaker;
 pub mod vote_lane;
 mod walk;

@@ -229,6 +229,7 @@ impl HttpError {
                 | StoreError::BucketNotEmpty
                 | StoreError::Precondition
                 | StoreError::Contended
+                | StoreError::Crowded
                 | StoreError::NoMajority(_)
                 | StoreError::UnknownOutcome
                 | StoreError::Mismatch(_)
@@ -323,6 +324,12 @@ fn store_answer(error: &StoreError) -> Answer {
             "ConditionalRequestConflict",
             "concurrent writes of the same object kept this one from being decided; nothing was written, try again",
             "otras escrituras del mismo archivo impidieron esta; no se escribió nada, inténtelo de nuevo",
+        ),
+        StoreError::Crowded => (
+            S::SERVICE_UNAVAILABLE,
+            "SlowDown",
+            "too many writes of the same object at once; nothing was written, try again later",
+            "hay demasiadas escrituras del mismo archivo a la vez; no se escribió nada, inténtelo más tarde",
         ),
         StoreError::NoMajority(why) => (
             S::SERVICE_UNAVAILABLE,

@@ -6,7 +6,7 @@ use super::health::{self, Counted, Pulses};
 use super::keys;
 use super::listener::listen;
 use super::status::{Fixed, NodeStatus};
-use crate::actors::coordinator::{Coordinator, Patience};
+use crate::actors::coordinator::{Common, Coordinator, Patience};
 use crate::actors::coordinator_actor::CoordinatorActor;
 use crate::actors::gate::{Ballots, Identity, PeerGate, Vitals};
 use crate::actors::healer::{HealTally, Healer};
@@ -22,6 +22,7 @@ use crate::actors::settler;
 use crate::actors::status::KeyGeneration;
 use crate::actors::store_actor::{StoreActor, abort};
 use crate::actors::threads::Threads;
+use crate::actors::turns::Turns;
 use crate::actors::undertaker::{self, BurialTally};
 use crate::base::{Budget, Lender};
 use crate::config::{Config, Durability, MemoryPlan};
@@ -141,27 +142,31 @@ impl Running {
         let budget = Budget::new(config.http.requests_max, plan.in_flight_bytes - shipping);
         let shared = Shared::new(http_settings(&config, &plan, cores), budget, readiness.clone());
         let worker_shared = shared.clone();
-        let as_ballots = || Arc::clone(&store) as Arc<dyn Ballots>;
-        let me = store.incarnation();
-        let patience = Patience::within(config.cluster.decide_timeout);
-        let coordinated = replication.seats().map(|seats| (as_ballots(), replication.doors(), seats));
-        if let Some(seats) = replication.seats() {
-            let (ballots, doors) = (as_ballots(), replication.doors());
-            let coordinator =
-                Coordinator::new(me, ballots, store_actor.clone(), doors, patience, bodies.clone(), streams.clone());
+        let coordinated = replication.seats().map(|seats| {
+            let common = Common {
+                me: store.incarnation(),
+                ballots: Arc::clone(&store) as Arc<dyn Ballots>,
+                peers: replication.doors(),
+                patience: Patience::within(config.cluster.decide_timeout),
+                fetch: bodies.clone(),
+                streams: streams.clone(),
+                turns: Turns::default(),
+            };
+            (common, seats)
+        });
+        if let Some((common, seats)) = &coordinated {
+            let coordinator = Coordinator::new(common.clone(), store_actor.clone());
             let age = config.cluster.tombstone_age;
-            actix_rt::spawn(undertaker::run(coordinator.clone(), Arc::clone(&seats), age, burying));
-            actix_rt::spawn(settler::run(coordinator, seats));
+            actix_rt::spawn(undertaker::run(coordinator.clone(), Arc::clone(seats), age, burying));
+            actix_rt::spawn(settler::run(coordinator, Arc::clone(seats)));
         }
         let pause_scrub = scrubber.clone().recipient();
         let http = http::server(http_listener, &shared, move || {
             let store = new_actor();
             let links = match &coordinated {
                 None => StoreLinks::new(&store),
-                Some((ballots, doors, seats)) => {
-                    let (ballots, doors) = (Arc::clone(ballots), doors.clone());
-                    let coordinator =
-                        Coordinator::new(me, ballots, store.clone(), doors, patience, bodies.clone(), streams.clone());
+                Some((common, seats)) => {
+                    let coordinator = Coordinator::new(common.clone(), store.clone());
                     let actor = CoordinatorActor::new(coordinator, Arc::clone(seats)).start();
                     StoreLinks::new(&actor).with_members(actor.clone().recipient(), actor.recipient())
                 }

@@ -104,6 +104,11 @@ impl Members {
         self.voters.iter().enumerate().filter(move |(at, _)| votes.0 & (1 << at) != 0).map(|(_, node)| *node)
     }
 
+    /// The fewest voters that are a majority of every list.
+    pub fn majority_size(&self) -> u32 {
+        self.list.count().max(self.old.unwrap_or_default().count()) / 2 + 1
+    }
+
     /// Whether these are a majority of every list.
     pub fn majority(&self, votes: Votes) -> bool {
         let of = |list: Votes| Votes(votes.0 & list.0).count() > list.count() / 2;

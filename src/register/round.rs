@@ -119,6 +119,7 @@ pub(super) struct Round<R> {
     tally: Tally,
     found: Option<Slot<R>>,
     storing: Option<Traced<R>>,
+    beaten: bool,
 }
 
 impl<R: Value> Round<R> {
@@ -129,7 +130,7 @@ impl<R: Value> Round<R> {
             let message = Message { epoch, attempt: fresh.attempt, request: Request::Prepare(fresh.ballot) };
             out.push(Action::Send { to: *to, message });
         }
-        Round { members, rules, fresh, tally: Tally::default(), found: None, storing: None }
+        Round { members, rules, fresh, tally: Tally::default(), found: None, storing: None, beaten: false }
     }
 
     /// What the round was begun with.
@@ -140,6 +141,11 @@ impl<R: Value> Round<R> {
     /// Who granted the half of the round that runs.
     pub fn granted(&self) -> Votes {
         self.tally.granted()
+    }
+
+    /// Whether a replica refused for a higher ballot: somebody else is at it.
+    pub fn beaten(&self) -> bool {
+        self.beaten
     }
 
     /// The second half: Store to these voters, to the others when they hold the blob.
@@ -218,7 +224,11 @@ impl<R: Value> Round<R> {
                 }
                 Progress::Waiting
             }
-            Answer::Refused(Refusal::Behind(_) | Refusal::Epoch | Refusal::NoVote) => self.refused(voter),
+            Answer::Refused(Refusal::Behind(_)) => {
+                self.beaten = true;
+                self.refused(voter)
+            }
+            Answer::Refused(Refusal::Epoch | Refusal::NoVote) => self.refused(voter),
             Answer::Promised(..) | Answer::Stored(_) | Answer::Held(..) | Answer::Learned => Progress::Waiting,
         }
     }

@@ -45,7 +45,7 @@ pub struct Rules {
     pub below_by_lineage: bool,
     /// An empty base is named by lineages like any other, and never across epochs.
     pub empty_base_by_lineage: bool,
-    /// Success by lineage stores the found record again first.
+    /// Success by lineage stores the found record again first, unless it is known to be chosen.
     pub lineage_stored_again: bool,
     /// Every attempt that stores a new record has an id of its own.
     pub id_per_attempt: bool,

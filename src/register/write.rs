@@ -4,7 +4,7 @@
 //! - Success and refusal are answered only when a majority stores what they rest on.
 //! - Once an own record was sent, every later round looks for it in the lineage of what it finds,
 //!   before it does anything else; no write takes effect twice.
-//! - `NoMajority` means that nothing of this request was sent to be stored; it has no effect, ever.
+//! - `NoMajority` and `Contended` mean that nothing of this request was sent to be stored; it has no effect, ever.
 //!   Otherwise what is not known is `Unknown`.
 //! - `Action::Done` comes once, and last.
 //!
@@ -60,6 +60,8 @@ pub enum WriteOutcome<R> {
     Unknown,
     /// No majority could be had in time; it has no effect.
     NoMajority,
+    /// Other proposals came before it until its time was up; it has no effect.
+    Contended,
 }
 
 #[derive(Clone, Debug)]
@@ -91,6 +93,8 @@ pub struct Write<R, I> {
     goal: Option<WriteOutcome<R>>,
     own: Vec<Own<R>>,
     sent: bool,
+    /// Whether the last round that was lost was lost against a higher ballot.
+    beaten: bool,
     holders: Vec<(Incarnation, BodyId)>,
     tries: u32,
     done: bool,
@@ -113,6 +117,7 @@ impl<R: Value, I: Intent<R>> Write<R, I> {
             goal: None,
             own: Vec::new(),
             sent: false,
+            beaten: false,
             holders: Vec::new(),
             tries: 0,
             done: false,
@@ -147,6 +152,7 @@ impl<R: Value, I: Intent<R>> Write<R, I> {
             Progress::Prepared(found) => self.prepared(found, out),
             Progress::Chosen => self.chosen(out),
             Progress::Lost => {
+                self.beaten = round.beaten();
                 self.round = None;
                 self.tries = self.tries.saturating_add(1);
                 out.push(Action::Retry { tries: self.tries });
@@ -160,7 +166,11 @@ impl<R: Value, I: Intent<R>> Write<R, I> {
 
     /// The client has waited long enough.
     pub fn deadline(&mut self, out: &mut Vec<Action<R, WriteOutcome<R>>>) {
-        let outcome = if self.sent { WriteOutcome::Unknown } else { WriteOutcome::NoMajority };
+        let outcome = match (self.sent, self.beaten) {
+            (true, _) => WriteOutcome::Unknown,
+            (false, true) => WriteOutcome::Contended,
+            (false, false) => WriteOutcome::NoMajority,
+        };
         self.finish(outcome, out);
     }
 
@@ -176,8 +186,10 @@ impl<R: Value, I: Intent<R>> Write<R, I> {
         match self.judge(&found) {
             Verdict::Unknown => self.finish(WriteOutcome::Unknown, out),
             Verdict::TookEffect(id, replaced) => {
-                let goal = WriteOutcome::Written { id, replaced, ballot: found.accepted, replicas: 0 };
-                if self.rules.lineage_stored_again {
+                // What is chosen stays in every later history, and this write with it.
+                let replicas = if found.chosen { self.members.majority_size() } else { 0 };
+                let goal = WriteOutcome::Written { id, replaced, ballot: found.accepted, replicas };
+                if self.rules.lineage_stored_again && !found.chosen {
                     self.store(found.state, goal, self.members.all(), out);
                 } else {
                     self.finish(goal, out);

@@ -23,6 +23,9 @@ pub enum StoreError {
     /// Concurrent writes of the same object kept this one from being decided. Nothing was written.
     #[error("concurrent writes of the same object")]
     Contended,
+    /// Too many writes of the same object came at once for this one's time. Nothing was written.
+    #[error("too many writes of the same object at once")]
+    Crowded,
     /// No majority could be had in time; says why. Nothing was written.
     #[error("no majority: {0}")]
     NoMajority(&'static str),
@@ -105,7 +108,9 @@ impl StoreError {
         match self {
             StoreError::NoSuchKey | StoreError::NoSuchBucket => Class::Missing,
             StoreError::BucketNotEmpty | StoreError::Precondition | StoreError::OtherList => Class::Conflict,
-            StoreError::Contended | StoreError::NoMajority(_) | StoreError::UnknownOutcome => Class::Busy,
+            StoreError::Contended | StoreError::Crowded | StoreError::NoMajority(_) | StoreError::UnknownOutcome => {
+                Class::Busy
+            }
             StoreError::Corrupt { .. } => Class::Corrupt,
             StoreError::Mismatch(_) => Class::Invalid,
             StoreError::Full => Class::Full,

@@ -196,7 +196,7 @@ impl World {
         let plan = self.clients[client].plan;
         let condition = plan.map_or(crate::lin::Condition::Any, |p| p.condition);
         let (op, void) = match end {
-            End::Read(ReadOutcome::NoMajority) | End::Write(WriteOutcome::NoMajority) => {
+            End::Read(ReadOutcome::NoMajority) | End::Write(WriteOutcome::NoMajority | WriteOutcome::Contended) => {
                 self.tally.no_majority += 1;
                 (None, true)
             }

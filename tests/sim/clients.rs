@@ -269,7 +269,7 @@ impl World {
         let op = match end {
             End::Read(ReadOutcome::NoMajority) => None,
             // It has no effect, by its own answer: as if it had never been.
-            End::Write(WriteOutcome::NoMajority) => {
+            End::Write(WriteOutcome::NoMajority | WriteOutcome::Contended) => {
                 self.say("client is refused", &[client as u64]);
                 return self.clients[client].op = None;
             }

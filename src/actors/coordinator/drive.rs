@@ -4,7 +4,7 @@
 //! - Every message that wants an answer ends in an event: the answer, or that there is none.
 //! - A message to a replica names its incarnation; whoever lives under the same name now does not answer for it.
 
-use super::{Coordinator, Value};
+use super::{Coordinator, Patience, Value};
 use crate::actors::healer::FetchBody;
 use crate::actors::messages::*;
 use crate::actors::replica::ReplicaActor;
@@ -117,7 +117,8 @@ impl Coordinator {
                     Action::Retry { .. } if self.is_cut_off() => machine.deadline(&mut out),
                     Action::Retry { tries } => {
                         if tries > 0 {
-                            let pause = self.0.patience.backoff.delay(tries, u64::from_le_bytes(random()));
+                            let took = self.0.patience.round.saturating_sub(expires - Instant::now());
+                            let pause = Patience::pause(tries, took, u64::from_le_bytes(random()));
                             sleep_until((Instant::now() + pause).min(deadline)).await;
                         }
                         if Instant::now() < deadline {

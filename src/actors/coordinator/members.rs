@@ -57,6 +57,7 @@ impl Coordinator {
             // The other one's list shows itself soon; the caller looks again.
             WriteOutcome::Refused(_) => Ok(()),
             WriteOutcome::Unknown => Err(StoreError::UnknownOutcome),
+            WriteOutcome::Contended => Err(StoreError::Contended),
             WriteOutcome::NoMajority => Err(StoreError::NoMajority("a majority of both lists did not answer in time")),
         }
     }
