@@ -54,11 +54,11 @@ pub struct Patience {
     pub backoff: Backoff,
 }
 
-/// A pause after a lost round is at most this many times as long as that round was.
-const PAUSE_ROUNDS_MAX: u32 = 8;
+/// Longest pause after a lost round, in rounds of that length: of a write that sent nothing yet, and of one that did.
+const PAUSE_ROUNDS: (u32, u32) = (8, 3);
 /// No round counts as shorter, or as longer.
 const ROUND_FROM: Duration = Duration::from_millis(2);
-const ROUND_TO: Duration = Duration::from_millis(40);
+const ROUND_TO: Duration = Duration::from_millis(10);
 
 impl Patience {
     /// Rounds in proportion to the whole.
@@ -68,11 +68,12 @@ impl Patience {
     }
 
     /// The pause after a round that took so long and was lost, as the `tries`-th in a row. At least as long as
-    /// a round, so that whoever won can end his; and the more rounds are lost, the more contend. But never so long that
-    /// others could write a whole lineage meanwhile. `random` is any uniformly distributed number.
-    fn pause(tries: u32, took: Duration, random: u64) -> Duration {
+    /// a round, so that whoever won can end his; and the more rounds are lost, the more contend. Whoever has an attempt
+    /// `at_stake` looks for it before others have written a whole lineage. `random` is any uniformly distributed number.
+    fn pause(tries: u32, took: Duration, at_stake: bool, random: u64) -> Duration {
         let round = took.clamp(ROUND_FROM, ROUND_TO);
-        let more = round * (1 << tries.min(30)).min(PAUSE_ROUNDS_MAX - 1);
+        let most = if at_stake { PAUSE_ROUNDS.1 } else { PAUSE_ROUNDS.0 };
+        let more = round * (1 << tries.min(16)).min(most - 1);
         let spread = u64::try_from(more.as_nanos()).unwrap_or(u64::MAX).max(1);
         round + Duration::from_nanos(random % spread)
     }
@@ -349,5 +350,28 @@ impl Wish {
     /// Nothing of that name.
     pub(super) fn gone(condition: Condition) -> Self {
         Wish { condition, new: None, keep: false }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_follow_the_rounds_and_are_short_for_who_has_something_at_stake() {
+        let ms = Duration::from_millis;
+        for tries in [1, 2, 5, 31, u32::MAX] {
+            for random in [0, 1, u64::MAX / 3, u64::MAX] {
+                for took in [ms(0), ms(3), ms(10), ms(5_000)] {
+                    let round = took.clamp(ROUND_FROM, ROUND_TO);
+                    let [free, at_stake] = [false, true].map(|stake| Patience::pause(tries, took, stake, random));
+                    assert!((round..=round * PAUSE_ROUNDS.0).contains(&free));
+                    assert!((round..=round * PAUSE_ROUNDS.1).contains(&at_stake));
+                }
+            }
+        }
+        let spread: std::collections::BTreeSet<_> =
+            (0..100u64).map(|i| Patience::pause(3, ms(3), true, i.wrapping_mul(0x9E37_79B9_7F4A_7C15))).collect();
+        assert!(spread.len() > 90, "nodes do not come back at the same moment");
     }
 }

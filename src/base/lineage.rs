@@ -16,7 +16,7 @@ pub struct Lineage {
 
 impl Lineage {
     /// Most ids that a record carries.
-    pub const IDS_MAX: usize = 8;
+    pub const IDS_MAX: usize = 16;
 
     /// The lineage of the state in which nothing is stored.
     pub const NOTHING: Lineage = Lineage { len: 1, ids: [WriteId::NOTHING; Self::IDS_MAX] };
@@ -91,12 +91,12 @@ mod tests {
     #[test]
     fn the_newest_ids_are_kept() {
         let mut lineage = Lineage::NOTHING;
-        for n in 1..=20 {
+        for n in 1..=40 {
             lineage = lineage.then(id(n), Lineage::IDS_MAX);
         }
-        assert_eq!(lineage.own(), id(20));
+        assert_eq!(lineage.own(), id(40));
         assert_eq!(lineage.ids().len(), Lineage::IDS_MAX);
-        assert!(lineage.names(id(13)) && !lineage.names(id(12)) && !lineage.names(WriteId::NOTHING));
+        assert!(lineage.names(id(25)) && !lineage.names(id(24)) && !lineage.names(WriteId::NOTHING));
         assert_eq!(Lineage::NOTHING.then(id(1), 0).ids(), [id(1)]);
         assert!(Lineage::NOTHING.then(id(1), usize::MAX).names(WriteId::NOTHING));
     }
@@ -110,7 +110,7 @@ mod tests {
         for end in 0..w.0.len() {
             assert!(Lineage::read(&mut Reader(&w.0[..end])).is_err(), "{end}");
         }
-        for len in [0, 9, 255] {
+        for len in [0, 17, 255] {
             w.0[0] = len;
             assert!(Lineage::read(&mut Reader(&w.0)).is_err(), "{len}");
         }

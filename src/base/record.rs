@@ -28,7 +28,7 @@ pub const MEMBERS_BYTES_MAX: usize = 4096;
 /// Most bytes of an encoded record.
 pub const RECORD_BYTES_MAX: usize = INLINE_SEALED_BYTES_MAX + META_BYTES_MAX + CONTENT_TYPE_BYTES_MAX + 4096;
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// One state of one register.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -39,7 +39,7 @@ pub struct Rules {
     pub lineage_checked: bool,
     /// It does so in every later round.
     pub lineage_every_round: bool,
-    /// A record that names neither the attempts nor their base says nothing: the outcome is unknown.
+    /// A record that names neither the attempts nor anything that led to them says nothing: the outcome is unknown.
     pub neither_is_unknown: bool,
     /// A record below the attempt's ballot is judged by its lineage like any other.
     pub below_by_lineage: bool,

@@ -164,6 +164,11 @@ impl<R: Value, I: Intent<R>> Write<R, I> {
         }
     }
 
+    /// Whether an attempt was sent to be stored.
+    pub fn sent(&self) -> bool {
+        self.sent
+    }
+
     /// The client has waited long enough.
     pub fn deadline(&mut self, out: &mut Vec<Action<R, WriteOutcome<R>>>) {
         let outcome = match (self.sent, self.beaten) {
@@ -213,14 +218,12 @@ impl<R: Value, I: Intent<R>> Write<R, I> {
         if let Some(own) = self.own.iter().find(|own| lineage.names(own.id)) {
             return Verdict::TookEffect(own.id, own.base.clone());
         }
-        let base = last.base.id();
-        // A tombstone dropped since then leaves *nothing* behind, and that names the base as well.
-        let dropped = base == WriteId::NOTHING && self.members.epoch() > last.epoch;
-        let excluded = if base == WriteId::NOTHING && !self.rules.empty_base_by_lineage {
-            true
-        } else {
-            lineage.names(base) && !dropped
-        };
+        // A lineage has no gaps: of a history that it shares with the attempt's it names all that came since, and the
+        // attempt would be there. A tombstone dropped since then leaves *nothing* behind, which is then no such place.
+        let dropped = self.members.epoch() > last.epoch;
+        let shared = |id: &WriteId| lineage.names(*id) && !(dropped && *id == WriteId::NOTHING);
+        let excluded = last.base.lineage.ids().iter().any(shared)
+            || (last.base.id() == WriteId::NOTHING && !self.rules.empty_base_by_lineage);
         if excluded || !self.rules.neither_is_unknown {
             if !self.rules.lineage_every_round {
                 self.own.clear();

@@ -31,6 +31,8 @@ pub(super) trait Machine {
     fn on(&mut self, event: Event<Value>, out: &mut Vec<Action<Value, Self::End>>);
     fn renew(&mut self, members: Arc<Members>);
     fn deadline(&mut self, out: &mut Vec<Action<Value, Self::End>>);
+    /// Whether something was sent to be stored whose end it does not know.
+    fn at_stake(&self) -> bool;
 }
 
 impl<I: Intent<Value>> Machine for Write<Value, I> {
@@ -47,6 +49,9 @@ impl<I: Intent<Value>> Machine for Write<Value, I> {
     fn deadline(&mut self, out: &mut Vec<Action<Value, Self::End>>) {
         Write::deadline(self, out);
     }
+    fn at_stake(&self) -> bool {
+        self.sent()
+    }
 }
 
 impl Machine for Read<Value> {
@@ -62,6 +67,9 @@ impl Machine for Read<Value> {
     }
     fn deadline(&mut self, out: &mut Vec<Action<Value, Self::End>>) {
         Read::deadline(self, out);
+    }
+    fn at_stake(&self) -> bool {
+        false
     }
 }
 
@@ -118,7 +126,7 @@ impl Coordinator {
                     Action::Retry { tries } => {
                         if tries > 0 {
                             let took = self.0.patience.round.saturating_sub(expires - Instant::now());
-                            let pause = Patience::pause(tries, took, u64::from_le_bytes(random()));
+                            let pause = Patience::pause(tries, took, machine.at_stake(), u64::from_le_bytes(random()));
                             sleep_until((Instant::now() + pause).min(deadline)).await;
                         }
                         if Instant::now() < deadline {

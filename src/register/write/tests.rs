@@ -181,11 +181,20 @@ fn a_retry_looks_for_its_attempts() {
     assert_eq!(b.stores()[0].1.lineage.ids()[..3], [id(2), id(80), id(77)]);
     b.store_fails();
     // The first attempt is adopted after all.
-    b.promise(1, slot(250, true, &[81, 1, 77], "other"));
+    b.promise(1, slot(250, false, &[81, 1, 77], "other"));
     b.promise(2, slot(5, true, &[77], "old"));
     assert_eq!(b.stores()[0].1.id(), id(81));
-    // Neither: nobody can tell.
-    assert_eq!(retried(slot(150, true, &[80], "later")).outcome(), Some(&WriteOutcome::Unknown));
+    // On top of it stands what is known to be chosen: nothing need be stored again.
+    let b = retried(slot(150, true, &[80, 1, 77], "later"));
+    let replaced = old().state;
+    assert_eq!(b.outcome(), Some(&WriteOutcome::Written { id: id(1), replaced, ballot: at(150), replicas: 2 }));
+    assert!(b.stores().is_empty());
+    // Its base died with it, and what led to both is still named: no part of that history either.
+    let b = retried(slot(150, true, &[80], "later"));
+    assert_eq!(b.stores()[0].1.lineage.ids()[..2], [id(2), id(80)], "both histories begin with nothing");
+    // Nothing in common: nobody can tell.
+    let many: Vec<u64> = (80..80 + Lineage::IDS_MAX as u64).collect();
+    assert_eq!(retried(slot(150, true, &many, "later")).outcome(), Some(&WriteOutcome::Unknown));
 }
 
 #[test]
@@ -209,6 +218,13 @@ fn the_deadline_tells_what_is_known() {
     b.promise(1, Slot::default());
     b.write.deadline(&mut b.out);
     assert_eq!(b.outcome(), Some(&WriteOutcome::NoMajority));
+    let mut b = Bench::new("a", |_| true);
+    for from in [1, 2] {
+        b.reply(from, Attempt(1), Answer::Refused(Refusal::Behind(at(999))));
+    }
+    b.begin();
+    b.write.deadline(&mut b.out);
+    assert_eq!(b.outcome(), Some(&WriteOutcome::Contended), "others came first, and nothing was sent");
     let mut b = Bench::new("a", |_| true);
     b.promise(1, Slot::default());
     b.promise(2, Slot::default());
