@@ -220,7 +220,7 @@ impl Coordinator {
     pub(super) async fn change(&self, key: RegisterKey, wish: Wish) -> Result<WriteOutcome<Value>, StoreError> {
         self.reachable().await?;
         let deadline = self.deadline();
-        let _turn = self.turn(&key, !wish.condition.is_none(), deadline).await?;
+        let _turn = self.turn(&key, !wish.condition.is_none()).await?;
         let (_, members) = self.members()?;
         let write = Write::new(members, wish);
         Ok(self.drive(&key, write, Vec::new(), deadline).await)
@@ -249,14 +249,15 @@ impl Coordinator {
             }
         }
         let deadline = self.deadline();
-        let _turn = self.turn(&key, conditional, deadline).await?;
+        let _turn = self.turn(&key, conditional).await?;
         let outcome = self.drive(&key, write, rest, deadline).await;
         ended(outcome, conditional).map(|written| Written { etag: etag(&digest), ..written })
     }
 
-    /// Waits until no other writer of that key at this node is at it. Who goes without has sent nothing.
-    async fn turn(&self, key: &RegisterKey, conditional: bool, deadline: Instant) -> Result<Turn, StoreError> {
-        let turn = self.0.turns.take(key, deadline).await;
+    /// Waits until no other writer of that key at this node is at it. Who goes without has sent nothing; who has its
+    /// turn has half of its time left at least, since a write that runs out of time is an unknown outcome.
+    async fn turn(&self, key: &RegisterKey, conditional: bool) -> Result<Turn, StoreError> {
+        let turn = self.0.turns.take(key, Instant::now() + self.0.patience.decide / 2).await;
         turn.ok_or_else(|| if self.sees_majority() { crowded(conditional) } else { no_majority() })
     }
 
