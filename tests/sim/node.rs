@@ -26,7 +26,7 @@ thread_local! {
 /// What is told when the commit that it rests on is durable.
 enum Waiting {
     Votes { to: usize, key: usize, answer: Votes },
-    Then { answer: Answer, packet: Option<Packet> },
+    Then { answer: Answer, packet: Option<Box<Packet>> },
 }
 
 /// Which bytes a blob must have.
@@ -171,7 +171,7 @@ impl Node {
         let Some(store) = self.store() else { return };
         // A record that came before its blob is offered again.
         if let Ok(answer) = store.learn(records, from, Epoch(1)) {
-            self.waiting.push(Waiting::Then { answer, packet: Some(packet) });
+            self.waiting.push(Waiting::Then { answer, packet: Some(Box::new(packet)) });
         }
     }
 
@@ -203,7 +203,7 @@ impl Node {
                 }
                 Waiting::Then { mut answer, packet } => {
                     if matches!(answer.try_recv(), Ok(Ok(_))) {
-                        out.extend(packet);
+                        out.extend(packet.map(|packet| *packet));
                     }
                 }
             }
