@@ -1,6 +1,8 @@
 //! Builds a node and owns the order of its start and its end.
 //!
-//! Start: key ring, listeners (a taken port is told before anything is touched), lock, store,
+//! A node that has reason to doubt its memory (`store::doubt`) ends, gives up its incarnation, and starts again.
+//!
+//! Start: key ring, ports (a taken one is told before anything is touched), lock, store, listeners,
 //! actors, peer listener, HTTP; ready last. End, on SIGTERM or Ctrl-C: readiness off, a grace while
 //! endpoints propagate, no new connections and the open requests finish, the replicators drain, the
 //! store drains; exit 0. A second signal, or the deadline, ends it at once with exit 1.
@@ -9,20 +11,24 @@ mod conditions;
 mod error;
 mod health;
 mod keys;
+mod leave;
 mod listener;
+mod place;
 mod running;
 mod status;
 mod verify;
 
 pub use error::NodeError;
+pub use leave::leave;
 pub use running::Running;
 pub use verify::verify;
 
 use crate::base::log_pipe;
 use crate::config::Config;
 use env_logger::{Target, WriteStyle};
-use futures::future::{Either, join_all, select};
+use futures::future::{Either, join_all, select, select_all};
 use std::io::IsTerminal;
+use std::os::unix::process::CommandExt;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -46,7 +52,11 @@ fn run(configs: Vec<Config>, may_make_cluster_key: bool) -> ExitCode {
     let result = actix_rt::System::new().block_on(live(configs, may_make_cluster_key));
     log_pipe::settle();
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(End::Stopped) => ExitCode::SUCCESS,
+        Ok(End::Again) => {
+            eprintln!("boveda: {}", NodeError::Again(again()));
+            ExitCode::FAILURE
+        }
         Err(error) => {
             eprintln!("boveda: {error}");
             ExitCode::FAILURE
@@ -68,7 +78,23 @@ fn init_log(filters: &str) {
     let _ = builder.try_init();
 }
 
-async fn live(configs: Vec<Config>, may_make_cluster_key: bool) -> Result<(), NodeError> {
+/// How a process came to its end.
+enum End {
+    Stopped,
+    /// It is to start again: a node of it is in another life.
+    Again,
+}
+
+/// Runs the same program with the same arguments in the place of this process. It returns only when it could not.
+/// A node whose memory is in doubt begins anew with nothing in memory; every thread, socket and file of its former life
+/// is gone then.
+fn again() -> std::io::Error {
+    let mut args = std::env::args_os();
+    let name = args.next().unwrap_or_default();
+    std::process::Command::new("/proc/self/exe").arg0(name).args(args).exec()
+}
+
+async fn live(configs: Vec<Config>, may_make_cluster_key: bool) -> Result<End, NodeError> {
     let mut signals = Signals::listen().map_err(NodeError::Signals)?;
     pass_over_others().map_err(NodeError::Signals)?;
     let deadline = configs.iter().map(|c| c.http.drain_timeout + c.http.ready_grace).max().unwrap_or_default();
@@ -77,7 +103,22 @@ async fn live(configs: Vec<Config>, may_make_cluster_key: bool) -> Result<(), No
         keys::ensure(&config, may_make_cluster_key)?;
         nodes.push(Running::start(config).await?);
     }
-    let name = signals.next().await;
+    let name = {
+        let next = match select(pin!(signals.next()), pin!(first_in_doubt(&nodes))).await {
+            Either::Left((name, _)) => Err(name),
+            Either::Right((at, _)) => Ok(at),
+        };
+        match next {
+            Err(name) => name,
+            Ok(at) => {
+                let doubting = nodes.remove(at);
+                for stopped in join_all(nodes.into_iter().map(Running::stop)).await {
+                    stopped?;
+                }
+                return doubting.give_up().await.map(|()| End::Again);
+            }
+        }
+    };
     log::info!(signal = name; "stopping");
     let stopping = pin!(join_all(nodes.into_iter().map(Running::stop)));
     let hurry = pin!(async {
@@ -90,10 +131,15 @@ async fn live(configs: Vec<Config>, may_make_cluster_key: bool) -> Result<(), No
         Either::Left((results, _)) => {
             results.into_iter().collect::<Result<(), _>>()?;
             log::info!("stopped: everything is durable");
-            Ok(())
+            Ok(End::Stopped)
         }
         Either::Right((error, _)) => Err(error),
     }
+}
+
+/// Which node is the first to doubt its memory.
+async fn first_in_doubt(nodes: &[Running]) -> usize {
+    select_all(nodes.iter().map(|node| Box::pin(node.doubted()))).await.1
 }
 
 /// What the last steps of a stop may take beyond the drain of the requests.

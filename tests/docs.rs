@@ -87,6 +87,7 @@ fn commands_and_their_flags_exist() {
         "scrub pause",
         "scrub resume",
         "verify",
+        "leave",
         "config check",
     ];
     let mut seen = 0;

@@ -74,14 +74,24 @@ fn every_schedule_keeps_what_was_answered() {
     });
     println!("{tally:?} in {:?}", began.elapsed());
     assert_eq!(tally.schedules, seeds);
+    assert!(tally.put_back * 4 > seeds && tally.retired > 0, "{tally:?}");
     assert!(tally.written > 3 * seeds && tally.power_losses > seeds && tally.kills > seeds, "{tally:?}");
 }
 
 #[test]
 fn disks_that_lie_are_found_out() {
-    let lying = Weather { disks_lie: true, ..Weather::ROUGH };
+    let lying = Weather { disks_lie: true, trusting: true, copy: 0, ..Weather::ROUGH };
     let found = (0..200).any(|seed| run_named(seed, lying).wrong.is_some());
     assert!(found, "disks forgot what they had promised, and nobody noticed");
+}
+
+/// The negative control of `register::memory`: the same copies, and nobody asks what the others remember.
+#[test]
+fn older_copies_that_vote_are_found_out() {
+    let trusting = Weather { trusting: true, ..Weather::ROUGH };
+    let found = (0..SEEDS_IN_THE_GATE).find(|seed| run_named(*seed, trusting).wrong.is_some());
+    println!("found with seed {found:?}");
+    assert!(found.is_some(), "a node voted with an older copy of its disk, and nobody noticed");
 }
 
 #[test]

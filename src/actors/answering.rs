@@ -1,7 +1,7 @@
 //! Answers to calls of peers: the listener's side of replication.
 
 use super::error::LinkError;
-use super::gate::{Counts, PeerGate};
+use super::gate::{Admitted, Counts, PeerGate};
 use super::lists;
 use super::messages::{
     Bury, CastHere, CompareOffers, DiscardBlob, FetchRecords, LearnRecords, Offer, ReadSealed, ReadSums, ScanSlots,
@@ -9,7 +9,7 @@ use super::messages::{
 };
 use super::recipients::{StoreRecipients, ask};
 use crate::base::{Incarnation, NodeName, Record};
-use crate::register::ListMark;
+use crate::register::{ListMark, Start};
 use crate::seal::session::PeerInfo;
 use crate::store::graves::is_stranger;
 use crate::wire::{self, Answer, Call, ENTRIES_MAX, LEARN_BYTES_MAX, Offered, Pull, Scan, Scanned, Voted, Wanted};
@@ -17,7 +17,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 /// Does what an opened call asks for. Whatever fails is told as a class and a text.
-pub async fn answer(gate: &PeerGate, store: &StoreRecipients, from: &PeerInfo, call: Call) -> Answer {
+pub async fn answer(gate: &PeerGate, store: &StoreRecipients, from: &Admitted, call: Call) -> Answer {
     match try_answer(gate, store, from, call).await {
         Ok(answer) => answer,
         Err(error) => failure(&error),
@@ -37,9 +37,10 @@ pub fn failure(error: &LinkError) -> Answer {
 async fn try_answer(
     gate: &PeerGate,
     store: &StoreRecipients,
-    from: &PeerInfo,
+    session: &Admitted,
     call: Call,
 ) -> Result<Answer, LinkError> {
+    let from: &PeerInfo = session.from();
     match call {
         Call::Heartbeat(pulse) => {
             Counts::add(&gate.counts().heartbeats);
@@ -47,11 +48,14 @@ async fn try_answer(
             if pulse.incarnation == from.incarnation {
                 vitals.reach.came(&from.name);
                 vitals.lists.heard(&from.name, vitals.ballots.voting().list, pulse.list);
+                vitals.meet(from, &pulse).await?;
+                session.says(pulse.standing.start);
             }
-            Ok(Answer::Pulse(vitals.pulse()))
+            Ok(Answer::Pulse(Box::new(vitals.pulse())))
         }
         Call::Offer(offered) => {
             Counts::add(&gate.counts().offers);
+            has_said(session)?;
             has_place(gate, from.incarnation)?;
             let offers = offered.into_iter().map(|Offered { key, ballot, blob }| Offer { key, ballot, blob }).collect();
             let wants = ask(&store.compare_offers, CompareOffers { offers }).await?;
@@ -59,6 +63,7 @@ async fn try_answer(
         }
         Call::Learn(epoch, records) => {
             Counts::add(&gate.counts().learns);
+            has_said(session)?;
             let own = |record: Arc<Record>| Arc::try_unwrap(record).unwrap_or_else(|shared| (*shared).clone());
             let records = records.into_iter().map(|(key, record)| (key, own(record))).collect();
             ask(&store.learn_records, LearnRecords { records, from: from.incarnation, epoch }).await?;
@@ -67,6 +72,7 @@ async fn try_answer(
         Call::Vote(mark, votes) => {
             Counts::add(&gate.counts().votes);
             same_list(gate, &from.name, mark)?;
+            has_met(gate, session)?;
             let have: Vec<_> = votes.iter().map(|vote| vote.have).collect();
             let votes = votes.into_iter().map(|wire::Vote { key, message, .. }| Vote { key, message }).collect();
             let replies = ask(&store.cast_here, CastHere { votes }).await?;
@@ -82,10 +88,12 @@ async fn try_answer(
         Call::Bury(list, graves) => {
             Counts::add(&gate.counts().votes);
             same_list(gate, &from.name, list)?;
+            has_met(gate, session)?;
             ask(&store.bury, Bury { list, graves }).await?;
             Ok(Answer::Done)
         }
         Call::Take(roster) => {
+            has_said(session)?;
             lists::adopt(store, roster).await?;
             Ok(Answer::Done)
         }
@@ -93,6 +101,7 @@ async fn try_answer(
         Call::Scan(Scan { mark, from: begin, inclusive, to, limit }) => {
             Counts::add(&gate.counts().scans);
             same_list(gate, &from.name, mark)?;
+            has_met(gate, session)?;
             if !gate.vitals().ballots.voting().node.state.votes {
                 return Err(LinkError::OtherList);
             }
@@ -129,6 +138,21 @@ fn same_list(gate: &PeerGate, from: &NodeName, mark: ListMark) -> Result<(), Lin
     }
     gate.vitals().lists.refused_here(from);
     Err(LinkError::OtherList)
+}
+
+/// No vote passes to a node that has forgotten what it had promised, or from one, before the two have told each other
+/// what they remember.
+fn has_met(gate: &PeerGate, session: &Admitted) -> Result<(), LinkError> {
+    let start = has_said(session)?;
+    match gate.vitals().ballots.is_met(session.from().incarnation, start) {
+        true => Ok(()),
+        false => Err(LinkError::NotMet),
+    }
+}
+
+/// Nothing passes between two lives of a cluster: the caller has said, in this session, which it is of.
+fn has_said(session: &Admitted) -> Result<Start, LinkError> {
+    session.start().ok_or(LinkError::NotMet)
 }
 
 /// What somebody without a place offers is not wanted, and its bodies need not travel. The store asks again.

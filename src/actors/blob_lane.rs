@@ -7,6 +7,7 @@ use super::gate::Counts;
 use super::lease::{Fate, Lease};
 use super::messages::{Change, OpenOutgoing};
 use super::recipients::ask;
+use super::records_lane::heartbeat::meet;
 use super::replica::{Own, Plan, ReplicaActor, spawn};
 use crate::base::BodyId;
 use crate::store::StoreError;
@@ -90,6 +91,9 @@ async fn attempt(own: &Own, conn: &mut Option<Conn>, change: &Change) -> Result<
             conn.insert(own.dialer.dial().await?)
         }
     };
+    if conn.start.is_none() {
+        meet(plan, conn).await?;
+    }
     let in_flight = InFlight::new(plan, sealed_len);
     Counts::add(&plan.tally.sent.blobs);
     conn.ship(BlobHead { body, sealed_len, digest }, blob, &plan.store).await?;

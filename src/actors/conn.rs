@@ -16,6 +16,7 @@ use super::messages::{Outgoing, ReadOutgoing};
 use super::recipients::{StoreRecipients, ask};
 use super::streams::{Piece, Pieces};
 use crate::base::{BodyId, Class, NodeName};
+use crate::register::Start;
 use crate::seal;
 use crate::seal::session::{Hello, PeerInfo, PeerKey, SessionKeys};
 use crate::store::StoreError;
@@ -63,6 +64,8 @@ pub struct Conn {
     counter: u64,
     /// Who is at the other end, proven by the handshake.
     pub info: PeerInfo,
+    /// Which start of its node that is, as it said in this session.
+    pub start: Option<Start>,
 }
 
 impl Dialer {
@@ -97,6 +100,7 @@ impl Dialer {
             keys: Rc::new(keys),
             counter: 0,
             info,
+            start: None,
         })
     }
 }

@@ -49,6 +49,12 @@ pub enum LinkError {
     /// Votes came under another member list than this node has.
     #[error("the two nodes have different member lists")]
     OtherList,
+    /// The peer belongs to another life of the cluster.
+    #[error("one of the two has left the cluster of the other for good ('boveda leave'): nothing passes between them")]
+    OtherLife,
+    /// How the peer stands was not heard in this session, or less than is remembered of it.
+    #[error("the two nodes have not met, or one of them has forgotten what it had promised")]
+    NotMet,
     /// A blob is missing here while a record refers to it.
     #[error("a blob is missing on this node")]
     BlobMissing,
@@ -67,7 +73,8 @@ impl LinkError {
     /// What the replicator may do about it.
     pub fn class(&self) -> Class {
         match self {
-            LinkError::OtherList => Class::Conflict,
+            LinkError::OtherList | LinkError::NotMet => Class::Conflict,
+            LinkError::OtherLife => Class::Permanent,
             LinkError::Unreachable(_) | LinkError::BrokenAnswer(_) | LinkError::Silent | LinkError::NotAPeer(_) => {
                 Class::Busy
             }
@@ -103,9 +110,12 @@ impl LinkError {
             | LinkError::Handshake(_)
             | LinkError::Forged
             | LinkError::Undecodable(_)
+            | LinkError::OtherLife
             | LinkError::Unfitting => true,
-            LinkError::Remote { .. }
-            | LinkError::OtherList
+            // The two will not agree: not by asking again in this session.
+            LinkError::Remote { class, .. } => *class == Class::Permanent,
+            LinkError::OtherList
+            | LinkError::NotMet
             | LinkError::BlobMissing
             | LinkError::NotThere
             | LinkError::Store(_)

@@ -7,14 +7,17 @@
 //! - Tables and queues are bounded: unproven sessions in all, proven ones per peer, refusals shown,
 //!   requests and bytes in flight per peer.
 
+use super::error::LinkError;
 use super::list_watch::ListWatch;
 use super::reach::Reach;
 use super::status::{CallCounts, GateStatus, RefusedCaller};
 use crate::base::{Ballot, Budget, ClusterId, Incarnation, NodeName, Permit, Stamp, Sum};
+use crate::register::{Heard, Remembered, Standing, Start};
 use crate::seal;
 use crate::seal::session::{HelloError, Me, PeerInfo, PeerKey, SessionKeys};
 use crate::store::Store;
 use crate::store::core::Core;
+use crate::store::store::{Answer as CommitAnswer, wait};
 use crate::store::votes::Voting;
 use crate::wire::frame::{place, welcome};
 use crate::wire::{Answer, Frame, Health, Pulse, Refusal, SessionId, Way};
@@ -59,6 +62,16 @@ pub trait Ballots: Send + Sync {
     fn fresh(&self) -> Ballot;
     /// Takes note of a stamp that came in.
     fn observe(&self, stamp: Stamp);
+    /// How this node stands.
+    fn standing(&self) -> Standing;
+    /// What it remembers of the others.
+    fn remembered(&self) -> Remembered;
+    /// Another node says how it stands, and what it remembers of everybody.
+    fn hear(&self, from: Incarnation, now: Standing, told: &[(Incarnation, Standing)]) -> Heard;
+    /// What is remembered becomes durable; answered then.
+    fn remember(&self) -> CommitAnswer;
+    /// Whether votes may pass to and from this start of a node.
+    fn is_met(&self, node: Incarnation, start: Start) -> bool;
 }
 
 impl Ballots for Store {
@@ -70,6 +83,21 @@ impl Ballots for Store {
     }
     fn observe(&self, stamp: Stamp) {
         Core::observe(self, stamp);
+    }
+    fn standing(&self) -> Standing {
+        Core::standing(self)
+    }
+    fn remembered(&self) -> Remembered {
+        Core::remembered(self)
+    }
+    fn hear(&self, from: Incarnation, now: Standing, told: &[(Incarnation, Standing)]) -> Heard {
+        Core::hear(self, from, now, told)
+    }
+    fn remember(&self) -> CommitAnswer {
+        Store::remember(self)
+    }
+    fn is_met(&self, node: Incarnation, start: Start) -> bool {
+        Core::is_met(self, node, start)
     }
 }
 
@@ -97,19 +125,53 @@ pub struct Vitals {
 }
 
 impl Vitals {
+    /// A peer says how it stands: by a heartbeat, or in the answer to one. Once this has returned, `Ballots::is_met`
+    /// says whether votes may pass.
+    pub async fn meet(&self, from: &PeerInfo, pulse: &Pulse) -> Result<(), LinkError> {
+        let voting = self.ballots.voting();
+        let life = life_of(&voting);
+        if life != 0 && pulse.life != 0 && life != pulse.life {
+            return Err(LinkError::OtherLife);
+        }
+        // Lists of one epoch that differ were founded apart: what one of the two remembers is not of the other's nodes.
+        if voting.list.epoch == pulse.list.epoch && voting.list.digest != pulse.list.digest {
+            return Ok(());
+        }
+        match self.ballots.hear(from.incarnation, pulse.standing, &pulse.remembers) {
+            Heard::Known => self.lists.met(&from.name),
+            // A store that takes no writes meets nobody, and is talked to all the same.
+            Heard::New => {
+                self.lists.met(&from.name);
+                if let Err(error) = wait(self.ballots.remember()).await {
+                    log::debug!(peer:% = from.name, error:% = error; "a start could not be remembered");
+                }
+            }
+            Heard::Forgot(remembered) => self.lists.forgot(&from.name, from.incarnation, remembered, pulse.standing),
+        }
+        Ok(())
+    }
+
     /// The present state.
     pub fn pulse(&self) -> Pulse {
+        let voting = self.ballots.voting();
         Pulse {
             name: self.me.name.clone(),
             incarnation: self.me.incarnation,
-            head: *self.head.borrow(),
+            standing: self.ballots.standing(),
+            life: life_of(&voting),
+            remembers: self.ballots.remembered(),
             free: (self.free)(),
             root: (self.root)(),
-            list: self.ballots.voting().list,
+            list: voting.list,
             version: self.version.clone(),
             health: (self.health)(),
         }
     }
+}
+
+/// The life of the cluster that a node belongs to; 0 before it has a list.
+fn life_of(voting: &Voting) -> u64 {
+    voting.node.roster.as_ref().map_or(0, |list| list.life)
 }
 
 /// The listener's side of all sessions. Shared by its workers.
@@ -127,6 +189,8 @@ struct Session {
     peer: PeerInfo,
     keys: SessionKeys,
     state: Mutex<SessionState>,
+    /// The start of the caller, as it said with a heartbeat.
+    start: Mutex<Option<Start>>,
 }
 
 #[derive(Clone, Copy)]
@@ -199,6 +263,16 @@ impl Admitted {
         &self.session.peer
     }
 
+    /// The caller said by a heartbeat which start of its node this is.
+    pub fn says(&self, start: Start) {
+        *lock(&self.session.start) = Some(start);
+    }
+
+    /// Which start of its node the caller is, if it said so in this session.
+    pub fn start(&self) -> Option<Start> {
+        *lock(&self.session.start)
+    }
+
     /// Seals the answer to the request of that counter.
     pub fn answer(&self, path: &str, counter: u64, answer: &Answer) -> Vec<u8> {
         let bound = place(Way::Answer, path, self.session.id);
@@ -246,7 +320,7 @@ impl PeerGate {
         Counts::add(&self.counts.hellos);
         let id = SessionId(u64::from_le_bytes(seal::random()));
         let state = Mutex::new(SessionState { counter: 0, used: Instant::now() });
-        let session = Arc::new(Session { id, peer, keys, state });
+        let session = Arc::new(Session { id, peer, keys, state, start: Mutex::default() });
         let mut sessions = lock(&self.sessions);
         make_room(&mut sessions, Instant::now());
         sessions.insert(id, session);

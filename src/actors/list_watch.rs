@@ -7,8 +7,8 @@
 //!   the heartbeat, so that a link that works one way only is enough.
 
 use super::status::{ListIs, PeerList};
-use crate::base::NodeName;
-use crate::register::ListMark;
+use crate::base::{Incarnation, NodeName};
+use crate::register::{ListMark, Standing, Start};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -27,6 +27,8 @@ struct Seen {
     /// The two lists that differ, this node's first, and since when.
     differing: Option<(ListMark, ListMark, Instant)>,
     told: Option<ListIs>,
+    /// The start that has forgotten something, as it was told last.
+    forgot: Option<(Incarnation, Start)>,
     refused_here: u64,
     refused_there: u64,
 }
@@ -60,6 +62,34 @@ impl ListWatch {
             }
             Some(Turn::Agrees) => log::info!(peer:%, own_epoch; "peer has the same member list again"),
         }
+    }
+
+    /// A peer says less of itself than is remembered: its data directory is an older copy of itself, or its disk forgot.
+    pub fn forgot(&self, peer: &NodeName, life: Incarnation, remembered: Standing, said: Standing) {
+        let new = self
+            .peers()
+            .get_mut(peer)
+            .is_some_and(|seen| seen.forgot.replace((life, said.start)) != Some((life, said.start)));
+        if new {
+            log::warn!(
+                peer:%, incarnation:% = life, start_remembered = remembered.start.number, start = said.start.number,
+                change_remembered = remembered.head, change = said.head,
+                reserved_remembered = remembered.reserved.0, reserved = said.reserved.0;
+                "peer has forgotten what it had said: an older copy of its data directory; no votes with it until it has its place anew"
+            );
+        }
+    }
+
+    /// A peer says of itself at least what is remembered.
+    pub fn met(&self, peer: &NodeName) {
+        if let Some(seen) = self.peers().get_mut(peer) {
+            seen.forgot = None;
+        }
+    }
+
+    /// Whether a peer has forgotten what it had said.
+    pub fn has_forgotten(&self, peer: &NodeName) -> bool {
+        self.peers().get(peer).is_some_and(|seen| seen.forgot.is_some())
     }
 
     /// This node refused votes of a peer, or a scan, because of the list that came with them.

@@ -171,7 +171,7 @@ mod tests {
         let seats = (1..=of).map(|n| Seat { name: name(n), incarnation: Incarnation(n) }).collect();
         let roster = Some(Arc::new(Roster::founding(0, seats)));
         let state = NodeState { epoch: Epoch(1), ..NodeRecord::NEW.state };
-        Voting::of(NodeRecord { state, roster })
+        Voting::of(NodeRecord { state, roster, ..NodeRecord::NEW })
     }
 
     #[test]

@@ -14,7 +14,7 @@
 
 mod comparing;
 mod footing;
-mod heartbeat;
+pub(super) mod heartbeat;
 
 use self::footing::Footing;
 use super::batch::{BATCH_MAX, Report, send};
@@ -523,7 +523,8 @@ impl RecordsLane {
             last_heartbeat_age_s: self.heard.as_ref().map(|(at, _)| at.elapsed().as_secs()),
             peer_free: pulse.map(|pulse| pulse.free),
             peer_version: pulse.map(|pulse| pulse.version.clone()),
-            peer_head: pulse.map(|pulse| pulse.head),
+            peer_starts: pulse.map(|pulse| pulse.standing.start.number),
+            peer_head: pulse.map(|pulse| pulse.standing.head),
             health: pulse.map(|pulse| pulse.health),
             ..ReplicaStatus::default()
         };

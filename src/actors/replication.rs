@@ -146,6 +146,7 @@ impl Peer {
         status.observed_age_s = seen.elapsed().as_secs();
         // Counters outlive the actors and are always fresh.
         self.plan.tally.show(&mut status);
+        status.forgot = self.plan.vitals.lists.has_forgotten(&self.name);
         status.list = self.plan.vitals.lists.of(&self.name, self.plan.vitals.ballots.voting().list);
         status
     }

@@ -196,6 +196,7 @@ struct Heard {
 mod tests {
     use super::*;
     use crate::base::{Epoch, Incarnation};
+    use crate::register::Standing;
     use crate::wire::Health;
 
     const ROOT: Option<Sum> = Some(Sum(7));
@@ -208,7 +209,9 @@ mod tests {
     fn pulse(n: u64, epoch: u64, root: Option<Sum>) -> Pulse {
         let list = ListMark { epoch: Epoch(epoch), digest: epoch };
         let (version, health) = (String::new(), Health::default());
-        Pulse { name: name(n), incarnation: Incarnation(n), head: 0, free: 0, root, list, version, health }
+        let (name, incarnation) = (name(n), Incarnation(n));
+        let (standing, life, remembers) = (Standing::default(), u64::from(epoch > 0), Vec::new());
+        Pulse { name, incarnation, standing, life, remembers, free: 0, root, list, version, health }
     }
 
     fn seats(me: u64) -> Seats {

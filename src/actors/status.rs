@@ -142,6 +142,8 @@ pub struct ReplicaStatus {
     pub shipped_records: u64,
     /// Its member list.
     pub list: PeerList,
+    /// Whether it has forgotten what it had said of itself: an older copy of its data directory.
+    pub forgot: bool,
     /// What was sent.
     pub sent: CallCounts,
     /// What comparing everything has found.
@@ -160,6 +162,8 @@ pub struct ReplicaStatus {
     pub peer_version: Option<String>,
     /// Its own highest change number, as it said then.
     pub peer_head: Option<u64>,
+    /// How often it had started on its data directory then.
+    pub peer_starts: Option<u64>,
     /// What it told of itself then.
     pub health: Option<Health>,
     /// Age of this snapshot: more than 0 when the actor did not answer in time.
@@ -379,11 +383,15 @@ pub struct VotingStatus {
     pub members: Option<Roster>,
     /// Stamps up to this one may have been promised.
     pub reserved: Stamp,
+    /// How often the node has started on its data directory.
+    pub starts: u64,
+    /// The life of the data directory that was given up last, since it may have forgotten what it had promised.
+    pub former: Option<Incarnation>,
 }
 
 impl VotingStatus {
     /// Of what is kept by the node of that life.
-    pub fn of(voting: &Voting, me: Incarnation, majority: bool) -> Self {
+    pub fn of(voting: &Voting, me: Incarnation, former: Option<Incarnation>, majority: bool) -> Self {
         let has_place = voting.node.roster.as_ref().is_some_and(|roster| roster.seats_node(me));
         VotingStatus {
             votes: voting.node.state.votes && has_place,
@@ -391,6 +399,8 @@ impl VotingStatus {
             list: voting.list,
             members: voting.node.roster.as_deref().cloned(),
             reserved: voting.node.state.reserved,
+            starts: voting.node.start.number,
+            former,
         }
     }
 }

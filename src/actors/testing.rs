@@ -11,9 +11,11 @@ use crate::base::{
     Ballot, BodyAt, BodyId, BucketName, ClusterId, Incarnation, KekId, Lineage, NodeName, ObjectKey, ObjectName,
     ObjectRecord, Record, RegisterKey, Secret, Stamp, State, Sum, Wrap,
 };
+use crate::register::{Heard, Remembered, Standing, Start};
 use crate::seal::keyring::Keyring;
 use crate::store::StoreError;
 use crate::store::entry::NodeRecord;
+use crate::store::store::Answer;
 use crate::store::votes::Voting;
 use crate::wire::Health;
 use actix::{Actor, Context, Handler};
@@ -60,6 +62,21 @@ impl Ballots for NoBallots {
         Ballot::ZERO
     }
     fn observe(&self, _: Stamp) {}
+    fn standing(&self) -> Standing {
+        Standing::default()
+    }
+    fn remembered(&self) -> Remembered {
+        Remembered::new()
+    }
+    fn hear(&self, _: Incarnation, _: Standing, _: &[(Incarnation, Standing)]) -> Heard {
+        Heard::Known
+    }
+    fn remember(&self) -> Answer {
+        tokio::sync::oneshot::channel().1
+    }
+    fn is_met(&self, _: Incarnation, _: Start) -> bool {
+        true
+    }
 }
 
 pub fn key(n: u64) -> RegisterKey {

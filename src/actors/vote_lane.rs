@@ -6,6 +6,7 @@
 //! - A message is sent once. One that got lost, for whatever reason, drops its reply: its coordinator
 //!   decides what to do, since it alone knows whether it still matters.
 //! - Whatever counts for one life of the peer is asked of that life: who was wiped does not answer for who it was.
+//! - Nothing that counts is asked in a session in which the two have not told each other how they stand.
 //! - Votes that a peer refuses for its member list are lost too, but the one of the two that is behind has the
 //!   other's list before the next ones go.
 //! - A peer that does not answer costs its first askers `VOTE_MAX`, and everybody else nothing until it is
@@ -17,12 +18,13 @@ use super::gate::Counts;
 use super::lists;
 use super::messages::{OpenOutgoing, Reply};
 use super::recipients::ask;
+use super::records_lane::heartbeat::meet;
 use super::replica::{Own, Plan, ReplicaActor, spawn};
 use super::streams::NewStream;
 use crate::base::{BodyId, Class, Incarnation};
 use crate::register::{ListMark, Slot};
 use crate::wire::votes::Vote;
-use crate::wire::{Answer, BlobHead, Call, ENTRIES_MAX, LEARN_BYTES_MAX, Scan, Scanned};
+use crate::wire::{Answer, BlobHead, Call, ENTRIES_MAX, LEARN_BYTES_MAX, Pulse, Scan, Scanned};
 use actix::{AsyncContext, Context, Message};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -292,16 +294,43 @@ fn is_with(session: &Conn, to: Incarnation) -> Result<(), LinkError> {
     if session.info.incarnation == to { Ok(()) } else { Err(LinkError::OtherList) }
 }
 
+/// Before anything that counts is asked: the two tell each other how they stand and what they remember, once in a session.
+/// A peer of another list is asked without that, and refuses.
+async fn is_heard(plan: &Plan, session: &mut Conn, to: Incarnation) -> Result<(), LinkError> {
+    is_with(session, to)?;
+    if has_met(plan, session, to).is_ok() {
+        return Ok(());
+    }
+    let told = meet_soon(plan, session).await?;
+    let own = plan.vitals.ballots.voting().list;
+    match own != told.list {
+        true => Ok(()),
+        false => has_met(plan, session, to),
+    }
+}
+
+async fn meet_soon(plan: &Plan, session: &mut Conn) -> Result<Pulse, LinkError> {
+    actix_rt::time::timeout(VOTE_MAX, meet(plan, session)).await.map_err(|_| LinkError::Silent)?
+}
+
+/// Whether what the peer answers counts.
+fn has_met(plan: &Plan, session: &Conn, to: Incarnation) -> Result<(), LinkError> {
+    match session.start.is_some_and(|start| plan.vitals.ballots.is_met(to, start)) {
+        true => Ok(()),
+        false => Err(LinkError::NotMet),
+    }
+}
+
 async fn send(own: Own, conn: Option<Conn>, frame: Vec<Cast>) -> (Option<Conn>, Option<LinkError>) {
     let Some((to, mark)) = frame.first().map(|first| (first.to, first.mark)) else { return (conn, None) };
     let (votes, replies): (Vec<_>, Vec<_>) = frame.into_iter().map(|cast| (cast.vote, (cast.have, cast.reply))).unzip();
     let votes = Call::Vote(mark, votes);
     let plan: &Plan = &own.plan;
     let (conn, sent) = on_session(&own, conn, async |session| {
-        is_with(session, to)?;
+        is_heard(plan, session, to).await?;
         Counts::add(&plan.tally.sent.votes);
         match call(session, &votes).await? {
-            Answer::Voted(voted) => Ok(voted),
+            Answer::Voted(voted) => has_met(plan, session, to).map(|()| voted),
             _ => Err(LinkError::Unfitting),
         }
     })
@@ -326,6 +355,8 @@ async fn send(own: Own, conn: Option<Conn>, frame: Vec<Cast>) -> (Option<Conn>, 
 async fn after_refusal(plan: &Plan, conn: Option<Conn>, error: LinkError) -> (Option<Conn>, Option<LinkError>) {
     match conn {
         Some(mut session) if error.class() == Class::Conflict => {
+            // Perhaps the peer has not met this node: then it is told anew.
+            session.start = None;
             if matches!(error, LinkError::Remote { .. }) {
                 plan.vitals.lists.refused_there(&plan.peer);
             }
@@ -350,10 +381,10 @@ async fn scan_one(
     let asked = Call::Scan(scan);
     let plan: &Plan = &own.plan;
     let (conn, found) = on_session(&own, conn, async |session| {
-        is_with(session, to)?;
+        is_heard(plan, session, to).await?;
         Counts::add(&plan.tally.sent.scans);
         match call(session, &asked).await? {
-            Answer::Scanned(found) => Ok(found),
+            Answer::Scanned(found) => has_met(plan, session, to).map(|()| found),
             _ => Err(LinkError::Unfitting),
         }
     })
@@ -374,9 +405,11 @@ async fn ask_one(
     asked: Box<Call>,
     reply: oneshot::Sender<Answer>,
 ) -> (Option<Conn>, Option<LinkError>) {
+    let plan: &Plan = &own.plan;
     let (conn, answer) = on_session(&own, conn, async |session| {
-        is_with(session, to)?;
-        call(session, &asked).await
+        is_heard(plan, session, to).await?;
+        let answer = call(session, &asked).await?;
+        has_met(plan, session, to).map(|()| answer)
     })
     .await;
     match answer {
@@ -435,8 +468,7 @@ async fn stream_one(own: Own, conn: Option<Conn>, stream: NewStream) -> Option<C
 }
 
 async fn probe_one(own: Own, conn: Option<Conn>) -> (Option<Conn>, Option<LinkError>) {
-    let beat = Call::Heartbeat(own.plan.vitals.pulse());
-    let (conn, beaten) = on_session(&own, conn, async |session| call(session, &beat).await).await;
+    let (conn, beaten) = on_session(&own, conn, async |session| meet_soon(&own.plan, session).await).await;
     (conn, beaten.err())
 }
 

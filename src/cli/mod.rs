@@ -15,6 +15,7 @@ mod config_check;
 mod demo;
 mod exit;
 mod key;
+mod leave;
 mod members;
 mod scrub;
 mod serve;
@@ -51,6 +52,7 @@ enum Command {
     #[command(subcommand)]
     Scrub(scrub::Scrub),
     Verify(verify::Verify),
+    Leave(leave::Leave),
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -83,6 +85,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: impl IntoIterator<Item
         Command::Members(members) => members.run(),
         Command::Scrub(scrub) => scrub.run(),
         Command::Verify(verify) => verify.run(&env),
+        Command::Leave(leave) => leave.run(&env),
         Command::Config(ConfigCommand::Check(check)) => check.run(&env),
     }
 }

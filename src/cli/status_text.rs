@@ -240,6 +240,14 @@ fn attention(status: &Value, peers: &[&Value]) -> Vec<String> {
         all.push(format!("{}: link {}, last error: {why}", text(peer, "/peer"), text(peer, "/link")));
     }
     all.extend(peers.iter().filter_map(|peer| other_list(status, peer)));
+    all.extend(peers.iter().filter(|peer| flag(peer, "/forgot")).map(|peer| {
+        format!(
+            "{}: its data directory is an older copy of itself, so no votes pass: it gives up its incarnation and is \
+             given its place anew",
+            text(peer, "/peer")
+        )
+    }));
+    all.extend(gave_up(status));
     all.extend(peers.iter().flat_map(|peer| unwell(peer)));
     if some("/store/damaged_pages") {
         all.push("pages of the index do not open: move the data directory aside and let the peers fill it".to_owned());
@@ -263,6 +271,21 @@ fn unwell(peer: &Value) -> Vec<String> {
         all.push(format!("{name}: {lost} damaged objects without a good copy: `boveda verify` there names them"));
     }
     all
+}
+
+/// A node that may have forgotten what it had promised, until it has its place anew.
+fn gave_up(status: &Value) -> Option<String> {
+    let former = status.pointer("/voting/former").and_then(Value::as_str)?;
+    let mut seats = list(status, "/voting/members/seats").chain(list(status, "/voting/members/before"));
+    let seated = seats.any(|seat| seat.get("incarnation") == status.get("incarnation"));
+    (!seated).then(|| {
+        format!(
+            "this node gave up its incarnation {}, since it may have forgotten what it had promised (an older copy of \
+             its data directory, or a log that was cut): it votes again when a majority of the others has given it its \
+             place anew",
+            plain(former)
+        )
+    })
 }
 
 /// What to do about a peer whose member list is another one.
@@ -389,7 +412,8 @@ mod tests {
                               "scrub": { "state": "reading", "position": 0.5, "damaged": 1, "repaired": 1,
                                          "last": { "age_s": 7_200, "damaged": 5, "repaired": 4 } } } },
             ],
-            "voting": { "list": { "epoch": 6 }, "votes": true, "majority": false,
+            "incarnation": "b",
+            "voting": { "list": { "epoch": 6 }, "votes": true, "majority": false, "former": "a",
                         "members": { "seats": [{ "name": "n1" }, { "name": "n4" }], "before": [{ "name": "n1" }] } },
         });
         assert!(is_unwell(&status));
@@ -401,6 +425,7 @@ mod tests {
         assert!(at("n3    -     ") < at(words), "{page}");
         assert!(at("! n3: another member list of epoch 6") < at("! n3: its disk is full"), "{page}");
         assert!(at("! n3: its disk is full") < at("! n3: 1 damaged objects"), "{page}");
+        assert!(at("! n3: another") < at("! this node gave up its incarnation a"), "{page}");
         assert!(at("! not ready: place: none") < at("! store: takes no ?writes"), "{page}");
         assert!(at("! store: takes no ?writes") < at("! 1 damaged objects"), "{page}");
         at("ready       no\nvoting      n1, changing to n1 n4, epoch 6; this node votes; no majority\n");

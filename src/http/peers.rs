@@ -103,7 +103,7 @@ async fn try_call(
     let frame = Frame::decode(&bytes).map_err(|_| Refusal::Malformed)?;
     let plain = gate.open(&admitted, CALL_PATH, &frame)?;
     let answer = match Call::decode(&plain) {
-        Ok(call) => answer(gate, store, admitted.from(), call).await,
+        Ok(call) => answer(gate, store, &admitted, call).await,
         Err(error) => Answer::failed(Class::Invalid, &error.to_string()),
     };
     Ok(admitted.answer(CALL_PATH, frame.counter, &answer))

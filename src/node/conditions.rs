@@ -218,7 +218,10 @@ mod tests {
             |n: u64| Seat { name: NodeName::parse(&format!("n{n}")).expect("a name"), incarnation: Incarnation(n) };
         let place = |roster: &Roster, votes: bool, me: u64| {
             let state = NodeState { epoch: Epoch(1), votes, ..NodeRecord::NEW.state };
-            place_of(&Voting::of(NodeRecord { state, roster: Some(Arc::new(roster.clone())) }), Incarnation(me))
+            place_of(
+                &Voting::of(NodeRecord { state, roster: Some(Arc::new(roster.clone())), ..NodeRecord::NEW }),
+                Incarnation(me),
+            )
         };
         let first = Roster::founding(0, vec![seat(1), seat(2)]);
         let joint = first.next(1, &[seat(1), seat(3)]);

@@ -1,5 +1,6 @@
 //! Why a node did not start or stop as it should: one line with the cause and the remedy.
 
+use crate::base::NodeName;
 use crate::disk::keydir::KeyDirError;
 use crate::seal::keyring::SealError;
 use crate::store::StoreError;
@@ -46,6 +47,34 @@ pub enum NodeError {
         #[source]
         source: io::Error,
     },
+    /// The data directory is that of another node.
+    #[error("{} is the data directory of {known}, and this node is named {named}: give each node its own directory, or set node.name (--name) to {known}", .dir.display())]
+    OtherName {
+        /// The data directory.
+        dir: PathBuf,
+        /// The name that the directory knows.
+        known: NodeName,
+        /// The configured name.
+        named: NodeName,
+    },
+    /// The configuration would have the node decide without those of its member list.
+    #[error("{} makes {name} a member of a cluster with {members}, but {configured}: name the members with --peer (cluster.peers) and durability majority; if they are lost for good, 'boveda leave' lets {name} go on alone", .dir.display())]
+    Deserts {
+        /// The data directory.
+        dir: PathBuf,
+        /// The node.
+        name: NodeName,
+        /// The other members, by the directory.
+        members: String,
+        /// What the configuration says instead.
+        configured: String,
+    },
+    /// There is no cluster to leave.
+    #[error("{} is in no cluster with other nodes: there is nothing to leave", .0.display())]
+    NothingToLeave(PathBuf),
+    /// The process could not start itself again.
+    #[error("cannot start again: {0}; start the node by hand")]
+    Again(#[source] io::Error),
     /// There is nothing to check.
     #[error("no data directory in {}: name one with node.data (--data)", .0.display())]
     NoData(PathBuf),

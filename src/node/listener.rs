@@ -4,24 +4,49 @@
 //! connections; what crosses a network is sent as its operator decided.
 
 use super::error::NodeError;
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 
+/// Connections that wait to be taken; the system has a limit of its own.
+const BACKLOG: i32 = 4096;
 /// A congestion control without pacing, which every Linux kernel has and lets everybody choose.
 const UNPACED: &str = "reno";
 
-/// A listener on the address of `setting`, and where it is bound.
-pub(super) fn listen(addr: SocketAddr, setting: &'static str) -> Result<(TcpListener, SocketAddr), NodeError> {
-    let bind = || -> io::Result<(TcpListener, SocketAddr)> {
-        let listener = TcpListener::bind(addr)?;
-        let bound = listener.local_addr()?;
-        Ok((listener, bound))
+/// Takes the address of `setting`, so that one that is taken is told before anything is touched.
+pub(super) fn reserve(addr: SocketAddr, setting: &'static str) -> Result<Reserved, NodeError> {
+    let bind = || -> io::Result<(OwnedFd, SocketAddr)> {
+        let family = if addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let socket = net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        net::sockopt::set_socket_reuseaddr(&socket, true)?;
+        net::bind(&socket, &addr)?;
+        let bound = SocketAddr::try_from(net::getsockname(&socket)?)?;
+        Ok((socket, bound))
     };
-    let (listener, bound) = bind().map_err(|source| NodeError::Listen { addr, setting, source })?;
-    if bound.ip().is_loopback() {
-        send_unpaced(&listener);
+    let (socket, bound) = bind().map_err(|source| NodeError::Listen { addr, setting, source })?;
+    Ok(Reserved { socket, bound, setting })
+}
+
+/// An address that nobody else gets any more. Who connects is refused until it is open.
+pub(super) struct Reserved {
+    socket: OwnedFd,
+    bound: SocketAddr,
+    setting: &'static str,
+}
+
+impl Reserved {
+    /// Takes connections from now on.
+    pub fn open(self) -> Result<(TcpListener, SocketAddr), NodeError> {
+        let Reserved { socket, bound, setting } = self;
+        let fail = |source: rustix::io::Errno| NodeError::Listen { addr: bound, setting, source: source.into() };
+        net::listen(&socket, BACKLOG).map_err(fail)?;
+        let listener = TcpListener::from(socket);
+        if bound.ip().is_loopback() {
+            send_unpaced(&listener);
+        }
+        Ok((listener, bound))
     }
-    Ok((listener, bound))
 }
 
 /// Connections of this listener, whose clients are all on this machine, send without pacing, whatever
@@ -37,6 +62,10 @@ fn send_unpaced(listener: &TcpListener) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn listen(addr: SocketAddr, setting: &'static str) -> Result<(TcpListener, SocketAddr), NodeError> {
+        reserve(addr, setting)?.open()
+    }
     use rustix::net::sockopt::tcp_congestion;
     use std::net::TcpStream;
 
@@ -55,6 +84,17 @@ mod tests {
         let (any, bound) = listen("0.0.0.0:0".parse().expect("an address"), "http.listen").expect("binds");
         assert_ne!(bound.port(), 0);
         assert_eq!(tcp_congestion(accepted(&any)).expect("tells"), system);
+    }
+
+    #[test]
+    fn who_connects_before_a_port_is_open_is_refused() {
+        let reserved = reserve("127.0.0.1:0".parse().expect("an address"), "http.listen").expect("binds");
+        let at = reserved.bound;
+        assert!(TcpStream::connect(at).is_err());
+        let (listener, bound) = reserved.open().expect("opens");
+        assert_eq!(bound, at);
+        let _client = TcpStream::connect(at).expect("connects");
+        listener.accept().expect("accepts");
     }
 
     #[test]

@@ -4,7 +4,8 @@ use super::conditions;
 use super::error::NodeError;
 use super::health::{self, Counted, Pulses};
 use super::keys;
-use super::listener::listen;
+use super::listener::reserve;
+use super::place as node_place;
 use super::status::{Fixed, NodeStatus};
 use crate::actors::coordinator::{Common, Coordinator, Patience};
 use crate::actors::coordinator_actor::CoordinatorActor;
@@ -29,7 +30,7 @@ use crate::config::{Config, Durability, MemoryPlan};
 use crate::disk::real::LockGuard;
 use crate::disk::{Disk, RealDisk, handles, place};
 use crate::http::{self, Hosts, HttpSettings, Readiness, Shared, StoreLinks, Worker};
-use crate::seal::keyring::Keyring;
+use crate::seal::{self, keyring::Keyring};
 use crate::store::{self, Options, Store};
 use actix::{Actor, Addr};
 use actix_rt::Arbiter;
@@ -70,13 +71,15 @@ impl Running {
     /// Starts a node; it serves when this returns.
     pub async fn start(config: Config) -> Result<Self, NodeError> {
         let ring = keys::ring(&config)?;
-        let (http_listener, http_addr) = listen(config.http.listen, "http.listen (--listen)")?;
-        let (peer_listener, peer_addr) = listen(config.peer.listen, "peer.listen (--peer-listen)")?;
+        let http_port = reserve(config.http.listen, "http.listen (--listen)")?;
+        let peer_port = reserve(config.peer.listen, "peer.listen (--peer-listen)")?;
         let plan = config.memory_plan(config.ceiling());
         if plan.reduced {
             log::info!(ceiling = plan.ceiling.bytes; "budgets and caches are reduced to fit the memory ceiling");
         }
-        let (lock, store) = open_store(&config, &ring, &plan)?;
+        let (lock, store) = take_place(&config, &ring, &plan).await?;
+        let (http_listener, http_addr) = http_port.open()?;
+        let (peer_listener, peer_addr) = peer_port.open()?;
         let cores = config.threads();
         let threads = Threads::start((cores * 4).min(STORE_THREADS_MAX), abort)
             .map_err(|source| NodeError::Start { what: "the store's threads", source })?;
@@ -117,6 +120,7 @@ impl Running {
             node: config.node.name.clone(),
             cluster: store.cluster(),
             incarnation: store.incarnation(),
+            former: store.former(),
             durability: config.cluster.durability.as_str(),
             key_generations: generations(&ring),
             replication: replication.clone(),
@@ -221,6 +225,28 @@ impl Running {
         &self.replication
     }
 
+    /// Returns when this node, which decides with others, has reason to doubt its memory.
+    pub async fn doubted(&self) {
+        if votes(&self.config) {
+            let mut doubted = self.store.doubted();
+            if doubted.wait_for(Option::is_some).await.is_ok() {
+                return;
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// Ends the node at once, and gives up its incarnation: what it votes now would count for nothing.
+    pub async fn give_up(mut self) -> Result<(), NodeError> {
+        self.config.http.ready_grace = Duration::ZERO;
+        let config = self.config.clone();
+        if let Err(error) = self.stop().await {
+            log::warn!(error:% = error; "not ended in order");
+        }
+        let _lock = lock(&config.node.data)?;
+        renounce(&config)
+    }
+
     /// Ends the node in order; everything answered is durable when this returns.
     pub async fn stop(self) -> Result<(), NodeError> {
         self.readiness.missing("draining", "the node is stopping");
@@ -239,14 +265,53 @@ impl Running {
     }
 }
 
-fn open_store(config: &Config, ring: &Arc<Keyring>, plan: &MemoryPlan) -> Result<(LockGuard, Arc<Store>), NodeError> {
+/// Opens the data directory and looks that it fits the configuration. One that may have forgotten what its node had
+/// promised to others becomes that of another life first.
+async fn take_place(
+    config: &Config,
+    ring: &Arc<Keyring>,
+    plan: &MemoryPlan,
+) -> Result<(LockGuard, Arc<Store>), NodeError> {
     let dir = &config.node.data;
-    let disk = RealDisk;
-    disk.create_dir_all(dir).map_err(|source| NodeError::Data { op: "create", path: dir.clone(), source })?;
-    let lock = RealDisk::lock(dir).map_err(|source| match source.kind() {
-        std::io::ErrorKind::WouldBlock => NodeError::Locked(dir.clone()),
-        _ => NodeError::Data { op: "lock", path: dir.clone(), source },
-    })?;
+    RealDisk.create_dir_all(dir).map_err(|source| NodeError::Data { op: "create", path: dir.clone(), source })?;
+    let lock = lock(dir)?;
+    let mut store = open_store(config, ring, plan)?;
+    if store.doubts() && votes(config) {
+        // Its threads end with it.
+        drop(store);
+        renounce(config)?;
+        store = open_store(config, ring, plan)?;
+    }
+    node_place::check(config, &store)?;
+    let name = config.others().next().map(|_| config.node.name.clone());
+    let begun = store::store::wait(store.begin(u64::from_le_bytes(seal::random()), name)).await;
+    if let Err(error) = begun {
+        // It takes no writes then, so no votes either.
+        log::warn!(error:% = error; "the number of this start could not be written");
+    }
+    Ok((lock, store))
+}
+
+/// The lock of a data directory.
+pub(super) fn lock(dir: &Path) -> Result<LockGuard, NodeError> {
+    RealDisk::lock(dir).map_err(|source| match source.kind() {
+        std::io::ErrorKind::WouldBlock => NodeError::Locked(dir.to_owned()),
+        _ => NodeError::Data { op: "lock", path: dir.to_owned(), source },
+    })
+}
+
+/// Gives up the incarnation of a data directory that nobody uses: the others give its place to the next one.
+fn renounce(config: &Config) -> Result<(), NodeError> {
+    let dir = &config.node.data;
+    let ring = keys::ring(config)?;
+    let renounced = store::open::renounce(&RealDisk, dir, &ring);
+    let (was, is) = renounced.map_err(|source| NodeError::Store { dir: dir.clone(), source })?;
+    log::warn!(was:%, is:%; "this node gives up its incarnation, and votes again when the others have given it its place anew");
+    Ok(())
+}
+
+fn open_store(config: &Config, ring: &Arc<Keyring>, plan: &MemoryPlan) -> Result<Arc<Store>, NodeError> {
+    let dir = &config.node.data;
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     let options = Options {
         inline_max: size(config.store.inline_max),
@@ -262,9 +327,9 @@ fn open_store(config: &Config, ring: &Arc<Keyring>, plan: &MemoryPlan) -> Result
         ..Options::default()
     };
     let fail = |source| NodeError::Store { dir: dir.clone(), source };
-    let opened = store::open(Arc::new(disk), dir, Arc::clone(ring), config.cluster.id, options);
+    let opened = store::open(Arc::new(RealDisk), dir, Arc::clone(ring), config.cluster.id, options);
     let (store, clockwork) = opened.map_err(fail)?;
-    Ok((lock, store.start(clockwork, abort).map_err(fail)?))
+    store.start(clockwork, abort).map_err(fail)
 }
 
 fn vitals(config: &Config, store: &Arc<Store>, pulses: &Arc<Pulses>) -> Vitals {

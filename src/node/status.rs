@@ -20,6 +20,7 @@ pub(super) struct Fixed {
     pub node: NodeName,
     pub cluster: ClusterId,
     pub incarnation: Incarnation,
+    pub former: Option<Incarnation>,
     pub durability: &'static str,
     pub key_generations: Vec<KeyGeneration>,
     pub replication: Replication,
@@ -54,7 +55,7 @@ impl StatusSource for NodeStatus {
                 incarnation: fixed.incarnation,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 durability: fixed.durability.to_owned(),
-                voting: VotingStatus::of(&voting, fixed.incarnation, majority),
+                voting: VotingStatus::of(&voting, fixed.incarnation, fixed.former, majority),
                 readiness: ReadinessStatus {
                     ready: conditions.missing.is_empty(),
                     missing: conditions.missing,

@@ -13,6 +13,7 @@
 //! | `round` | one ballot of a coordinator; what coordinators hear and want done |
 //! | `tally` `members` `roster` | counting answers; who votes, and majorities |
 //! | `stamps` | fresh ballots |
+//! | `memory` | what nodes said of themselves, and who says less than before: an older copy of its directory |
 //! | `join` `burial` | a wiped node comes to vote; a tombstone is dropped |
 //! | `slot` `message` | what is kept and what is said |
 //! | `rules` | the sentences that the model's tests switch off |
@@ -31,6 +32,7 @@ pub mod acceptor;
 pub mod burial;
 pub mod join;
 pub mod members;
+pub mod memory;
 pub mod message;
 pub mod read;
 pub mod roster;
@@ -45,6 +47,7 @@ pub use acceptor::{Acceptor, Decision, Limits, NodeState};
 pub use burial::Burial;
 pub use join::Join;
 pub use members::{Members, MembersError, Votes};
+pub use memory::{Heard, Memory, Remembered, Standing, Start};
 pub use message::{Answer, Attempt, Message, Refusal, Reply, Request};
 pub use read::{Read, ReadOutcome};
 pub use roster::{ListMark, Roster, Seat};

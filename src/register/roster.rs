@@ -3,6 +3,8 @@
 //! Invariants
 //! - One epoch has one roster: two nodes that hold different ones exchange no votes.
 //! - A roster that was read names somebody, nobody twice, and no more than `VOTERS_MAX`.
+//! - Lists of one life of the cluster follow each other. Who leaves a lost cluster on purpose begins another life, whose
+//!   lists are nothing to the nodes of the one before.
 //! - It says of every place since which epoch that node has had it without a break: whoever was away may learn so
 //!   that it lost its place meanwhile and was given it anew.
 
@@ -39,6 +41,9 @@ fn as_hex<S: serde::Serializer>(number: &u64, to: S) -> Result<S::Ok, S::Error> 
 pub struct Roster {
     /// The number that names the list.
     pub epoch: Epoch,
+    /// Which life of the cluster: `FIRST_LIFE`, or drawn by who left a lost one on purpose.
+    #[serde(serialize_with = "hex")]
+    pub life: u64,
     /// When it was made, by the clock of its maker, in milliseconds since 1970.
     pub made_ms: u64,
     /// Who votes.
@@ -52,12 +57,31 @@ pub struct Roster {
 
 impl Roster {
     /// Most bytes of it.
-    pub const BYTES_MAX: usize = 19 + VOTERS_MAX * (NodeName::BYTES_MAX + 4 + 8 + 16);
+    pub const BYTES_MAX: usize = 27 + VOTERS_MAX * (NodeName::BYTES_MAX + 4 + 8 + 16);
+
+    /// The life of a cluster that nobody has left.
+    pub const FIRST_LIFE: u64 = 1;
 
     /// The first list of a cluster.
     pub fn founding(made_ms: u64, mut seats: Vec<Seat>) -> Self {
         seats.sort_by(|a, b| a.name.cmp(&b.name));
-        Roster { epoch: Epoch(1), made_ms, seats, before: Vec::new(), given: BTreeMap::new() }
+        let life = Self::FIRST_LIFE;
+        Roster { epoch: Epoch(1), life, made_ms, seats, before: Vec::new(), given: BTreeMap::new() }
+    }
+
+    /// The list of a node that leaves a lost cluster for good: itself alone, in another life, after all that it has seen.
+    pub fn alone(after: Epoch, life: u64, made_ms: u64, me: Seat) -> Self {
+        Roster { epoch: Epoch(after.0.saturating_add(1)), life, ..Self::founding(made_ms, vec![me]) }
+    }
+
+    /// Whether nothing is decided without every member: what one has forgotten the other one knows.
+    pub fn takes_all(&self) -> bool {
+        self.before.is_empty() && self.seats.len() <= 2
+    }
+
+    /// Whether a node with this list has nobody to decide with.
+    pub fn is_of(&self, node: Incarnation) -> bool {
+        self.seats.iter().chain(&self.before).all(|seat| seat.incarnation == node)
     }
 
     /// The list that follows this one on the way to `seats`: the epoch of both lists; the end of one that was begun,
@@ -125,7 +149,7 @@ impl Roster {
 
     /// Appends its bytes.
     pub fn write(&self, w: &mut Writer) {
-        w.u64(self.epoch.0).u64(self.made_ms);
+        w.u64(self.epoch.0).u64(self.life).u64(self.made_ms);
         for seats in [&self.seats, &self.before] {
             w.u8(u8::try_from(seats.len()).unwrap_or(u8::MAX));
             for seat in seats {
@@ -140,10 +164,13 @@ impl Roster {
 
     /// Reads what `write` appended.
     pub fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
-        let (epoch, made_ms) = (Epoch(r.u64()?), r.u64()?);
+        let (epoch, life, made_ms) = (Epoch(r.u64()?), r.u64()?, r.u64()?);
+        if life == 0 {
+            return Err(CodecError::Value("life of a member list"));
+        }
         let seats = read_seats(r)?;
         let before = read_seats(r)?;
-        let mut roster = Roster { epoch, made_ms, seats, before, given: BTreeMap::new() };
+        let mut roster = Roster { epoch, life, made_ms, seats, before, given: BTreeMap::new() };
         let count = usize::from(r.u8()?);
         for _ in 0..count {
             let (node, since) = (Incarnation(r.u64()?), Epoch(r.u64()?));
@@ -158,6 +185,10 @@ impl Roster {
             None => Err(CodecError::Value("member list")),
         }
     }
+}
+
+fn hex<S: serde::Serializer>(life: &u64, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&format_args!("{life:016x}"))
 }
 
 fn read_seats(r: &mut Reader<'_>) -> Result<Vec<Seat>, CodecError> {

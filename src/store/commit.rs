@@ -19,7 +19,7 @@ use crate::base::{
     Ballot, BodyId, BucketName, Condition, Epoch, Incarnation, Lineage, ObjectName, Record, RegisterKey, Stamp, State,
     WriteId,
 };
-use crate::register::{Acceptor, ListMark};
+use crate::register::{Acceptor, ListMark, Standing};
 use crate::seal::random;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::cell::RefCell;
@@ -92,6 +92,8 @@ pub enum Intent {
         /// Who sent it.
         from: Incarnation,
     },
+    /// What is remembered of the other nodes.
+    Remember,
     /// A peer has acknowledged this much.
     Cursor {
         /// Which life of the peer.
@@ -390,6 +392,12 @@ impl Committer {
                 batch.ops.push(Op::Cursor { peer, seq });
                 Ok(self.no_outcome())
             }
+            Intent::Remember => {
+                let remembered = self.core.remembered();
+                batch.bytes += 64 + remembered.len() * (8 + Standing::BYTES);
+                batch.ops.push(Op::Memory(remembered));
+                Ok(self.no_outcome())
+            }
             Intent::Barrier => Ok(self.no_outcome()),
         }
     }
@@ -411,7 +419,13 @@ impl Committer {
         self.adopt_chosen(batch, &key)
     }
 
-    fn write_state(&self, batch: &mut Batch, key: RegisterKey, old: Option<Arc<Held>>, state: State) -> Outcome {
+    pub(super) fn write_state(
+        &self,
+        batch: &mut Batch,
+        key: RegisterKey,
+        old: Option<Arc<Held>>,
+        state: State,
+    ) -> Outcome {
         let now_ms = (self.core.options.now_ms)();
         let ballot = Ballot { stamp: self.core.clock.next(now_ms), node: self.core.incarnation };
         let written_ms = written_after(old.as_ref().map(|held| held.record.written_ms), now_ms);
@@ -536,6 +550,7 @@ impl Core {
             match op {
                 Op::Forget { key, .. } => self.forgotten(key),
                 Op::Clear { .. } => self.cleared(),
+                Op::Memory(remembered) => self.memory().saved(remembered),
                 Op::Record { .. } | Op::Mark { .. } | Op::Node(_) | Op::Cursor { .. } => {}
             }
             let (Op::Record { key, held } | Op::Mark { key, held: Some(held), .. }) = op else { continue };

@@ -6,6 +6,7 @@
 //! - After a failed write or fsync no write is taken any more; reads go on.
 
 use super::blobs::Blobs;
+use super::doubt::Doubt;
 use super::entry::{Held, NodeRecord, encode_frame};
 use super::error::StoreError;
 use super::index::{Index, Marks};
@@ -17,6 +18,7 @@ use super::tree::Tree;
 use super::votes::Voting;
 use crate::base::{BodyId, BucketName, ClusterId, Incarnation, RegisterKey, StampClock};
 use crate::disk::{Disk, Space};
+use crate::register::Memory;
 use crate::seal::body::BodyOpener;
 use crate::seal::keyring::Keyring;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -102,6 +104,7 @@ pub struct Core {
     pub(super) ring: Arc<Keyring>,
     pub(super) cluster: ClusterId,
     pub(super) incarnation: Incarnation,
+    pub(super) former: Option<Incarnation>,
     pub(super) options: Options,
     pub(super) log: Log,
     pub(super) index: Index,
@@ -113,6 +116,9 @@ pub struct Core {
     tree: Mutex<Tree>,
     overlay: RwLock<Overlay>,
     voting: RwLock<Arc<Voting>>,
+    pub(super) memory: Mutex<Memory>,
+    /// Why this node may have forgotten what it promised, once there is a reason to think so.
+    pub(super) doubt: watch::Sender<Option<Doubt>>,
     /// What is not known to be chosen, and since when it lies here.
     tentative: Mutex<BTreeMap<RegisterKey, Instant>>,
     buckets: RwLock<BTreeMap<BucketName, u64>>,
@@ -136,6 +142,7 @@ pub(super) struct Parts {
     pub ring: Arc<Keyring>,
     pub cluster: ClusterId,
     pub incarnation: Incarnation,
+    pub former: Option<Incarnation>,
     pub options: Options,
     pub log: Log,
     pub index: Index,
@@ -144,6 +151,7 @@ pub(super) struct Parts {
     pub overlay: Overlay,
     pub head: u64,
     pub node: NodeRecord,
+    pub memory: Memory,
     pub probe: Arc<PagesProbe>,
 }
 
@@ -159,6 +167,7 @@ impl Core {
             ring: parts.ring,
             cluster: parts.cluster,
             incarnation: parts.incarnation,
+            former: parts.former,
             options: parts.options,
             log: parts.log,
             index: parts.index,
@@ -170,6 +179,8 @@ impl Core {
             overlay: RwLock::new(parts.overlay),
             tentative: Mutex::default(),
             voting: RwLock::new(Arc::new(Voting::of(parts.node))),
+            memory: Mutex::new(parts.memory),
+            doubt: watch::channel(None).0,
             buckets: RwLock::default(),
             cache: quick_cache::sync::Cache::with_weighter(entries, cache_bytes, ByWeight),
             checkpointing: Mutex::new(()),
@@ -208,7 +219,12 @@ impl Core {
 
     pub(super) fn set_voting(&self, node: &NodeRecord) {
         let voting = Arc::new(Voting::of(node.clone()));
-        *self.voting.write().unwrap_or_else(PoisonError::into_inner) = voting;
+        let mut known = self.voting.write().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *known, Arc::clone(&voting));
+        drop(known);
+        if let Some(roster) = voting.node.roster.as_ref().filter(|_| before.list != voting.list) {
+            self.memory().keep(|node| roster.seats_node(node));
+        }
     }
 
     pub(super) fn tentative(&self) -> MutexGuard<'_, BTreeMap<RegisterKey, Instant>> {
@@ -428,6 +444,11 @@ impl Core {
     /// This data directory's life.
     pub fn incarnation(&self) -> Incarnation {
         self.incarnation
+    }
+
+    /// The life before, if it was given up for doubt.
+    pub fn former(&self) -> Option<Incarnation> {
+        self.former
     }
 
     /// The cluster that its data belongs to.

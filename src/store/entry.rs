@@ -4,8 +4,9 @@
 
 use crate::base::codec::{CodecError, Reader, Writer};
 use crate::base::record::RECORD_BYTES_MAX;
-use crate::base::{Ballot, Epoch, Incarnation, Record, RegisterKey, Stamp, State};
-use crate::register::{NodeState, Roster, Slot, Traced};
+use crate::base::{Ballot, Epoch, Incarnation, NodeName, Record, RegisterKey, Stamp, State};
+use crate::register::memory::{KNOWN_MAX, read_remembered, write_remembered};
+use crate::register::{NodeState, Remembered, Roster, Slot, Standing, Start, Traced};
 use crate::seal::body::BodyOpener;
 use std::sync::{Arc, OnceLock};
 
@@ -47,6 +48,8 @@ pub enum Op {
         /// In which epoch.
         epoch: Epoch,
     },
+    /// What is remembered of the other nodes.
+    Memory(Remembered),
     /// A peer has acknowledged the feed up to here.
     Cursor {
         /// Which life of the peer.
@@ -126,19 +129,25 @@ pub struct NodeRecord {
     pub state: NodeState,
     /// The member list that it knows; none before the cluster has formed.
     pub roster: Option<Arc<Roster>>,
+    /// The newest start of the node on this directory.
+    pub start: Start,
+    /// The name that the node had when it last started among others; none of one that never did.
+    pub name: Option<NodeName>,
 }
 
 impl NodeRecord {
     /// Most bytes of it.
-    pub const BYTES_MAX: usize = 17 + Roster::BYTES_MAX;
+    pub const BYTES_MAX: usize = 17 + 16 + 4 + NodeName::BYTES_MAX + Roster::BYTES_MAX;
 
     /// What a new data directory begins with.
-    pub const NEW: NodeRecord = NodeRecord { state: NodeState::FOUNDER, roster: None };
+    pub const NEW: NodeRecord =
+        NodeRecord { state: NodeState::FOUNDER, roster: None, start: Start { number: 0, draw: 0 }, name: None };
 
-    /// Its bytes: `reserved | epoch | votes | member list, if any`.
+    /// Its bytes: `reserved | epoch | votes | start | name or nothing | member list, if any`.
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::default();
         w.u64(self.state.reserved.0).u64(self.state.epoch.0).u8(u8::from(self.state.votes));
+        w.u64(self.start.number).u64(self.start.draw).text(self.name.as_ref().map_or("", NodeName::as_str));
         if let Some(roster) = &self.roster {
             roster.write(&mut w);
         }
@@ -152,10 +161,32 @@ impl NodeRecord {
         if votes > 1 {
             return Err(CodecError::Value("vote mark"));
         }
+        let start = Start { number: r.u64()?, draw: r.u64()? };
+        let name = match r.text(NodeName::BYTES_MAX, "node name")? {
+            "" => None,
+            name => Some(NodeName::parse(name).ok_or(CodecError::Value("node name"))?),
+        };
         let roster = if r.0.is_empty() { None } else { Some(Arc::new(Roster::read(&mut r)?)) };
         r.end()?;
-        Ok(NodeRecord { state: NodeState { reserved, epoch, votes: votes == 1 }, roster })
+        Ok(NodeRecord { state: NodeState { reserved, epoch, votes: votes == 1 }, roster, start, name })
     }
+}
+
+/// Most bytes of what is remembered of other nodes.
+const REMEMBERED_BYTES_MAX: usize = 1 + KNOWN_MAX * (8 + Standing::BYTES);
+
+/// The bytes of what is remembered of other nodes.
+pub fn encode_remembered(remembered: &Remembered) -> Vec<u8> {
+    let mut w = Writer::default();
+    write_remembered(&mut w, remembered);
+    w.0
+}
+
+/// Reads what `encode_remembered` made.
+pub fn decode_remembered(bytes: &[u8]) -> Result<Remembered, CodecError> {
+    let mut r = Reader(bytes);
+    let remembered = read_remembered(&mut r)?;
+    r.end().map(|()| remembered)
 }
 
 fn read_key(r: &mut Reader<'_>) -> Result<RegisterKey, CodecError> {
@@ -180,6 +211,7 @@ pub fn encode_frame(index_sequence: u64, ops: &[Op]) -> Vec<u8> {
             Op::Node(node) => w.u8(4).bytes(&node.encode()),
             Op::Forget { key, ballot } => w.u8(5).bytes(key.as_bytes()).u64(ballot.stamp.0).u64(ballot.node.0),
             Op::Clear { epoch } => w.u8(6).u64(epoch.0),
+            Op::Memory(remembered) => w.u8(7).bytes(&encode_remembered(remembered)),
         };
     }
     w.0
@@ -221,6 +253,7 @@ pub fn decode_frame(payload: &[u8]) -> Result<Vec<Op>, CodecError> {
                 Op::Forget { key, ballot: Ballot { stamp: Stamp(r.u64()?), node: Incarnation(r.u64()?) } }
             }
             6 => Op::Clear { epoch: Epoch(r.u64()?) },
+            7 => Op::Memory(decode_remembered(r.bytes(REMEMBERED_BYTES_MAX, "memory")?)?),
             _ => return Err(CodecError::Value("operation")),
         });
     }

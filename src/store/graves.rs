@@ -82,14 +82,14 @@ impl Committer {
 
     /// Drops these tombstones, where they are what the registers hold.
     pub(super) fn bury(&self, batch: &mut Batch, list: ListMark, graves: Vec<Grave>) -> Result<(), StoreError> {
-        let roster = self.roster(batch).filter(|roster| mark_of(roster) == list).ok_or(StoreError::OtherList)?;
+        self.roster(batch).filter(|roster| mark_of(roster) == list).ok_or(StoreError::OtherList)?;
         for (key, ballot) in graves {
             let Some(held) = self.current(batch, &key)? else { continue };
             let mut acceptor = self.acceptor.borrow_mut();
             let before = acceptor.node();
             let Some(state) = acceptor.drop_tombstone(&held.slot(), ballot) else { continue };
             if state != before {
-                batch.node = Some(NodeRecord { state, roster: Some(Arc::clone(&roster)) });
+                batch.node = Some(NodeRecord { state, ..self.node(batch) });
             }
             batch.forget(key, &held);
         }

@@ -13,7 +13,7 @@ use crate::seal::{KEY_BYTES, SealingKey, random};
 /// The file's name in the data directory.
 pub const FILE: &str = "identity";
 const PLACE: &[u8] = b"boveda/identity/v1";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Most bytes of the file; what is longer is not an identity.
 pub const BYTES_MAX: u64 = 4096;
 
@@ -24,6 +24,8 @@ pub struct Identity {
     pub cluster: ClusterId,
     /// This life of the directory.
     pub incarnation: Incarnation,
+    /// The life before, if this one was begun because that one may have forgotten what it had promised.
+    pub former: Option<Incarnation>,
     /// Names the index file in its pages' associated data.
     pub index_id: [u8; 16],
     log_key: Secret<[u8; KEY_BYTES]>,
@@ -33,17 +35,20 @@ pub struct Identity {
 impl Identity {
     /// A new life, with keys of its own.
     pub fn generate(cluster: ClusterId) -> Self {
-        let mut incarnation = 0;
-        while incarnation == 0 {
-            incarnation = u64::from_le_bytes(random()); // zero means "nobody" in the index
-        }
         Identity {
             cluster,
-            incarnation: Incarnation(incarnation),
+            incarnation: new_incarnation(),
+            former: None,
             index_id: random(),
             log_key: Secret::new(random()),
             index_key: Secret::new(random()),
         }
+    }
+
+    /// The same directory in another life.
+    pub fn reborn(self) -> Self {
+        let former = Some(self.incarnation);
+        Identity { incarnation: new_incarnation(), former, ..self }
     }
 
     /// The key of the commit log.
@@ -59,7 +64,8 @@ impl Identity {
     /// The file's bytes.
     pub fn seal(&self, ring: &Keyring) -> Vec<u8> {
         let mut w = Writer::default();
-        w.u8(VERSION).raw(&self.cluster.0).u64(self.incarnation.0).raw(&self.index_id);
+        w.u8(VERSION).raw(&self.cluster.0).u64(self.incarnation.0);
+        w.u64(self.former.map_or(0, |life| life.0)).raw(&self.index_id);
         w.raw(self.log_key.expose()).raw(self.index_key.expose());
         let plain = zeroize::Zeroizing::new(w.0);
         ring.seal_box(PLACE, &plain)
@@ -76,6 +82,15 @@ impl Identity {
     }
 }
 
+fn new_incarnation() -> Incarnation {
+    loop {
+        let drawn = u64::from_le_bytes(random());
+        if drawn != 0 {
+            return Incarnation(drawn); // zero means "nobody" in the index
+        }
+    }
+}
+
 fn decode(plain: &[u8]) -> Result<Identity, CodecError> {
     let mut r = Reader(plain);
     if r.u8()? != VERSION {
@@ -84,6 +99,7 @@ fn decode(plain: &[u8]) -> Result<Identity, CodecError> {
     let identity = Identity {
         cluster: ClusterId(r.array()?),
         incarnation: Incarnation(r.u64()?),
+        former: Some(Incarnation(r.u64()?)).filter(|life| life.0 != 0),
         index_id: r.array()?,
         log_key: Secret::new(r.array()?),
         index_key: Secret::new(r.array()?),

@@ -5,12 +5,13 @@
 //! - A register has one entry in `CHANGES`, at its latest number.
 //! - `BODIES` names exactly the blobs that records in `RECORDS` refer to.
 
-use super::entry::{Held, NodeRecord};
+use super::entry::{Held, NodeRecord, decode_remembered, encode_remembered};
 use super::error::StoreError;
 use super::overlay::Layer;
 use super::pages::guarded;
 use crate::base::codec::CodecError;
 use crate::base::{BodyId, Incarnation, RegisterKey, Stamp};
+use crate::register::Remembered;
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 use std::ops::Bound;
 
@@ -26,7 +27,8 @@ const MARK_SEQ: &str = "seq";
 const MARK_STAMP: &str = "stamp";
 const MARK_PAGES: &str = "format";
 const VOTES: &str = "votes";
-const FORMAT: u64 = 3;
+const MEMORY: &str = "memory";
+const FORMAT: u64 = 4;
 
 /// How far the index is, read at open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -143,6 +145,10 @@ impl Index {
                     let mut kept = tx.open_table(NODE).map_err(engine)?;
                     kept.insert(VOTES, node.encode().as_slice()).map_err(engine)?;
                 }
+                if let Some(remembered) = &layer.memory {
+                    let mut kept = tx.open_table(NODE).map_err(engine)?;
+                    kept.insert(MEMORY, encode_remembered(remembered).as_slice()).map_err(engine)?;
+                }
                 for (name, value) in [(MARK_LOG, marks.log), (MARK_SEQ, marks.seq), (MARK_STAMP, marks.stamp.0)] {
                     table.insert(name, value).map_err(engine)?;
                 }
@@ -214,6 +220,16 @@ impl Index {
             let table = tx.open_table(NODE).map_err(engine)?;
             let kept = table.get(VOTES).map_err(engine)?;
             kept.map(|bytes| NodeRecord::decode(bytes.value()).map_err(corrupt)).transpose()
+        })
+    }
+
+    /// What is remembered of the other nodes.
+    pub fn memory(&self) -> Result<Remembered, StoreError> {
+        on_engine(|| {
+            let tx = self.db.begin_read().map_err(engine)?;
+            let table = tx.open_table(NODE).map_err(engine)?;
+            let kept = table.get(MEMORY).map_err(engine)?;
+            kept.map_or(Ok(Remembered::new()), |bytes| decode_remembered(bytes.value()).map_err(corrupt))
         })
     }
 

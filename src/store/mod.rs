@@ -5,6 +5,7 @@
 //! | `open` `identity` | make and open a data directory |
 //! | `log` `entry` `commit` | group commit: decide, one frame, one fsync |
 //! | `votes` `graves` | the replica's side of the register; how tombstones go |
+//! | `doubt` | what peers remember of each other, and a node that has reason to doubt its own memory |
 //! | `overlay` `index` `pages` `core` | lookups, and the index's checkpoints |
 //! | `blobs` `upload` `download` | bodies that do not fit a record, in and out |
 //! | `feed` `incoming` `outgoing` | what peers are told and take |
@@ -17,6 +18,7 @@
 pub mod blobs;
 pub mod commit;
 pub mod core;
+pub mod doubt;
 pub mod download;
 pub mod entry;
 pub mod error;

@@ -16,8 +16,9 @@ use super::log::Log;
 use super::overlay::{Here, Overlay};
 use super::pages;
 use super::store::{Clockwork, Store};
-use crate::base::{Ballot, BucketName, ClusterId, RegisterKey, StampClock};
+use crate::base::{Ballot, BucketName, ClusterId, Incarnation, RegisterKey, StampClock};
 use crate::disk::{Disk, place};
+use crate::register::Memory;
 use crate::seal::keyring::Keyring;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -64,6 +65,19 @@ pub fn open(
         answer.try_recv().unwrap_or(Err(StoreError::ShuttingDown))?;
     }
     Ok((store, clockwork))
+}
+
+/// Gives a data directory that nobody uses another incarnation: who it was before has no vote any more, and never
+/// will have. What it holds stays, until it is given a place anew. The incarnation that it had, and the one it has.
+pub fn renounce(disk: &dyn Disk, dir: &Path, ring: &Keyring) -> Result<(Incarnation, Incarnation), StoreError> {
+    let path = dir.join(identity::FILE);
+    let sealed = read_small(disk, &path, "identity of the data directory")?;
+    let identity = Identity::open(ring, &sealed)?;
+    let was = identity.incarnation;
+    let identity = identity.reborn();
+    let fail = |source| StoreError::Disk { op: "write", path: path.clone(), source };
+    place::replace(disk, &path, &identity.seal(ring)).map_err(fail)?;
+    Ok((was, identity.incarnation))
 }
 
 /// Whether `dir` holds a made data directory.
@@ -158,6 +172,7 @@ fn open_made(
     let indexed = index.node()?;
     let node = overlay.active.node.clone().or(indexed).unwrap_or(NodeRecord::NEW);
     stamp = stamp.max(node.state.reserved);
+    let remembered = overlay.active.memory.clone().map_or_else(|| index.memory(), Ok)?;
     overlay.active.log_end = log.end();
     let core = Core::new(Parts {
         disk,
@@ -165,6 +180,7 @@ fn open_made(
         ring,
         cluster: identity.cluster,
         incarnation: identity.incarnation,
+        former: identity.former,
         options,
         log,
         index,
@@ -173,6 +189,7 @@ fn open_made(
         overlay,
         head,
         node,
+        memory: Memory::restored(&remembered),
         probe,
     });
     core.refresh_space()?;

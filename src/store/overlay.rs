@@ -7,6 +7,7 @@
 
 use super::entry::{Held, NodeRecord, Op};
 use crate::base::{BodyId, Incarnation, RegisterKey};
+use crate::register::Remembered;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
@@ -27,6 +28,8 @@ pub struct Layer {
     pub cursors: BTreeMap<Incarnation, u64>,
     /// What the node keeps for its votes, if it changed.
     pub node: Option<NodeRecord>,
+    /// What is remembered of the other nodes, if it changed.
+    pub memory: Option<Remembered>,
     /// The log position behind the last frame in it.
     pub log_end: u64,
     /// Memory, roughly, in bytes.
@@ -40,6 +43,7 @@ impl Layer {
             // Nothing is marked that is not in the log or the index: see `open`.
             Op::Mark { held: None, .. } => {}
             Op::Node(node) => self.node = Some(node),
+            Op::Memory(remembered) => self.memory = Some(remembered),
             Op::Record { key, held } | Op::Mark { key, held: Some(held), .. } => {
                 if let Some(id) = held.record.blob() {
                     self.blobs.insert(id);
@@ -92,7 +96,7 @@ impl Layer {
     /// Whether there is nothing to bring to the index.
     pub fn is_empty(&self) -> bool {
         let unchanged = self.records.is_empty() && self.forgotten.is_empty() && !self.cleared;
-        unchanged && self.cursors.is_empty() && self.node.is_none()
+        unchanged && self.cursors.is_empty() && self.node.is_none() && self.memory.is_none()
     }
 }
 

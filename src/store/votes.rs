@@ -13,9 +13,9 @@ use super::entry::{Held, NodeRecord};
 use super::error::StoreError;
 use super::store::{Answer, Store};
 use crate::base::{
-    Ballot, BodyAt, BucketName, Epoch, Incarnation, Lineage, Record, RegisterKey, Stamp, State, WriteId,
+    Ballot, BodyAt, BucketName, Epoch, Incarnation, Lineage, NodeName, Record, RegisterKey, Stamp, State, WriteId,
 };
-use crate::register::{Acceptor, Limits, ListMark, Members, NodeState, Refusal, Roster, Slot};
+use crate::register::{Acceptor, Limits, ListMark, Members, NodeState, Refusal, Roster, Seat, Slot, Start};
 use crate::register::{Answer as Granted, Message as AnyMessage, Reply as AnyReply, Request as Asked};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -62,6 +62,20 @@ impl Vote {
 pub enum Seating {
     /// A member list is taken over.
     Adopt(Arc<Roster>),
+    /// The node starts, and is called so if it is among others.
+    Begin {
+        /// Drawn at random.
+        draw: u64,
+        /// What it is called.
+        name: Option<NodeName>,
+    },
+    /// The node leaves a cluster that is lost, for good: it goes on alone, with what it holds.
+    Leave {
+        /// Names the life of its cluster from now on; drawn at random.
+        life: u64,
+        /// What it is called.
+        name: NodeName,
+    },
 }
 
 /// What everybody may know of the node's votes: all of it durable.
@@ -111,6 +125,9 @@ impl Committer {
 
     fn decide_vote(&self, batch: &mut Batch, Vote { key, message }: Vote) -> Result<Option<Reply>, StoreError> {
         let mut acceptor = self.acceptor.borrow_mut();
+        if self.core.doubts() {
+            return Ok(None);
+        }
         // Without the list of that epoch nobody can say whose votes count.
         if message.epoch > acceptor.node().epoch || acceptor.node().epoch == Epoch(0) {
             return Ok(None);
@@ -129,7 +146,7 @@ impl Committer {
         }
         let decision = acceptor.decide(&key, &slot, has_blob, &message);
         if let Some(state) = decision.node {
-            batch.node = Some(NodeRecord { state, roster: self.roster(batch) });
+            batch.node = Some(NodeRecord { state, ..self.node(batch) });
         }
         drop(acceptor);
         match decision.slot {
@@ -157,6 +174,9 @@ impl Committer {
                 if known.as_ref().is_some_and(|known| *known == roster) {
                     return Ok(());
                 }
+                if known.as_ref().is_some_and(|known| known.life != roster.life) {
+                    return Err(StoreError::OtherList);
+                }
                 if roster.epoch <= ours || roster.members().is_none() {
                     return Err(StoreError::Mismatch("a member list of an epoch that has one"));
                 }
@@ -169,7 +189,26 @@ impl Committer {
                 if roster.epoch == Epoch(1) {
                     self.first_bucket(batch, &roster)?;
                 }
-                batch.node = Some(NodeRecord { state, roster: Some(roster) });
+                batch.node = Some(NodeRecord { state, roster: Some(roster), ..self.node(batch) });
+            }
+            Seating::Begin { draw, name } => {
+                let node = self.node(batch);
+                let start = Start { number: node.start.number.saturating_add(1), draw };
+                batch.node = Some(NodeRecord { start, name: name.or(node.name), ..node });
+            }
+            Seating::Leave { life, name } => {
+                let was = acceptor.node();
+                let me = Seat { name: name.clone(), incarnation: self.core.incarnation };
+                let roster = Roster::alone(was.epoch, life, (self.core.options.now_ms)(), me);
+                let state = NodeState { epoch: roster.epoch, votes: true, ..was };
+                *acceptor = Acceptor::new(self.core.incarnation, state, Limits::STANDARD);
+                drop(acceptor);
+                // The list is a register too: what follows it is decided upon it.
+                let key = RegisterKey::members();
+                let old = self.current(batch, &key)?;
+                self.write_state(batch, key, old, State::Members(roster.encode().into()));
+                let roster = Some(Arc::new(roster));
+                batch.node = Some(NodeRecord { state, roster, name: Some(name), ..self.node(batch) });
             }
         }
         batch.bytes += NodeRecord::BYTES_MAX;
@@ -209,6 +248,11 @@ impl Committer {
             Some(node) => node.roster.clone(),
             None => self.core.voting().node.roster.clone(),
         }
+    }
+
+    /// What the node keeps for its votes, as decided.
+    pub(super) fn node(&self, batch: &Batch) -> NodeRecord {
+        batch.node.clone().unwrap_or_else(|| self.core.voting().node.clone())
     }
 }
 
@@ -250,7 +294,7 @@ impl Core {
     /// being committed. `cached`: only if no disk has to be asked, else `None`.
     pub fn query(&self, vote: &Vote, cached: bool) -> Result<Option<Reply>, StoreError> {
         let state = self.voting().node.state;
-        if !vote.is_query() || vote.message.epoch != state.epoch || state.epoch == Epoch(0) {
+        if self.doubts() || !vote.is_query() || vote.message.epoch != state.epoch || state.epoch == Epoch(0) {
             return Ok(None);
         }
         let (from, epoch, attempt) = (self.incarnation, state.epoch, vote.message.attempt);

@@ -10,7 +10,8 @@ use super::{BRANCHES_MAX, ENTRIES_MAX, PULL_BYTES_MAX, TEXT_BYTES_MAX, VERSION_B
 use crate::base::codec::{CodecError, Reader, Writer};
 use crate::base::record::RECORD_BYTES_MAX;
 use crate::base::{Ballot, BodyId, Class, Epoch, Incarnation, NodeName, Record, RegisterKey, Stamp, Sum};
-use crate::register::{ListMark, Roster};
+use crate::register::memory::{read_remembered, write_remembered};
+use crate::register::{ListMark, Remembered, Roster, Standing};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -21,8 +22,12 @@ pub struct Pulse {
     pub name: NodeName,
     /// Which life of its data directory.
     pub incarnation: Incarnation,
-    /// Its highest durable change number.
-    pub head: u64,
+    /// How it stands.
+    pub standing: Standing,
+    /// The life of its cluster; 0 without a member list.
+    pub life: u64,
+    /// What it remembers of the others.
+    pub remembers: Remembered,
     /// Bytes that it can still write.
     pub free: u64,
     /// Its member list.
@@ -87,7 +92,7 @@ pub struct Scanned {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
     /// Are you there, and how?
-    Heartbeat(Pulse),
+    Heartbeat(Box<Pulse>),
     /// What do you want of these?
     Offer(Vec<Offered>),
     /// Keep these, which were read in this epoch or later; answered when they are durable.
@@ -127,7 +132,7 @@ pub struct Pull {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// To a heartbeat.
-    Pulse(Pulse),
+    Pulse(Box<Pulse>),
     /// To votes, in their order.
     Voted(Vec<Option<Voted>>),
     /// To `List`.
@@ -254,7 +259,7 @@ impl Call {
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         let mut r = Reader(bytes);
         let call = match r.u8()? {
-            HEARTBEAT => Call::Heartbeat(Pulse::read(&mut r)?),
+            HEARTBEAT => Call::Heartbeat(Box::new(Pulse::read(&mut r)?)),
             OFFER => Call::Offer(list(&mut r, read_offered)?),
             LEARN => Call::Learn(Epoch(r.u64()?), list(&mut r, read_record)?),
             VOTE => {
@@ -360,7 +365,7 @@ impl Answer {
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         let mut r = Reader(bytes);
         let answer = match r.u8()? {
-            PULSE => Answer::Pulse(Pulse::read(&mut r)?),
+            PULSE => Answer::Pulse(Box::new(Pulse::read(&mut r)?)),
             WANTS => Answer::Wants(list(&mut r, |r| {
                 Ok(match r.u8()? {
                     0 => Wanted::Nothing,
@@ -437,7 +442,9 @@ impl BlobHead {
 
 impl Pulse {
     fn write(&self, w: &mut Writer) {
-        w.text(self.name.as_str()).u64(self.incarnation.0).u64(self.head).u64(self.free);
+        self.standing.write(w.text(self.name.as_str()).u64(self.incarnation.0));
+        write_remembered(w.u64(self.life), &self.remembers);
+        w.u64(self.free);
         match self.root {
             None => w.u8(0),
             Some(root) => w.u8(1).raw(&root.0.to_le_bytes()),
@@ -451,7 +458,9 @@ impl Pulse {
         Ok(Pulse {
             name,
             incarnation: Incarnation(r.u64()?),
-            head: r.u64()?,
+            standing: Standing::read(r)?,
+            life: r.u64()?,
+            remembers: read_remembered(r)?,
             free: r.u64()?,
             root: match r.u8()? {
                 0 => None,

@@ -155,6 +155,18 @@ impl Cluster {
         self.lead(at, Some(self.nodes[at].peer()));
     }
 
+    /// A node may have started again by itself: where it listens now.
+    pub fn look_again(&mut self, at: usize) {
+        self.nodes[at].look_again();
+        self.lead(at, Some(self.nodes[at].peer()));
+    }
+
+    /// Ends a node in order.
+    pub fn stop(&mut self, at: usize) {
+        assert!(self.nodes[at].stop().success());
+        self.lead(at, None);
+    }
+
     /// Ends a node without warning.
     pub fn kill9(&mut self, at: usize) {
         self.nodes[at].kill9();

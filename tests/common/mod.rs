@@ -97,15 +97,43 @@ impl Node {
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log);
         self.child = Some(command.spawn().expect("the node starts"));
-        let (http, peer) = self.wait_for("its addresses", |_| read_addresses(&addresses));
-        (self.http, self.peer) = (Some(http), Some(peer));
+        self.wait_for("its addresses", |_| read_addresses(&addresses));
         // Nodes that have to find each other first are ready together, later.
         let voting = self.settings.iter().any(|(k, v)| k == "BOVEDA_CLUSTER_DURABILITY" && v == "majority");
         let probe = if voting { "/healthz" } else { "/readyz" };
-        self.wait_for("readiness", |_| {
+        let (http, peer) = self.wait_for("readiness", |_| {
+            // A node that begins another life starts again, at other ports.
+            let (http, peer) = read_addresses(&addresses)?;
             let answer = Conn::open(http).ok()?.ask("GET", probe, &[], b"").ok()?;
-            (answer.status == 200).then_some(())
+            (answer.status == 200).then_some((http, peer))
         });
+        (self.http, self.peer) = (Some(http), Some(peer));
+    }
+
+    /// Looks where it listens now: it may have started again by itself.
+    pub fn look_again(&mut self) {
+        if let Some((http, peer)) = read_addresses(&self.data().join("addresses.json")) {
+            (self.http, self.peer) = (Some(http), Some(peer));
+        }
+    }
+
+    /// Its key directory.
+    pub fn keys(&self) -> &Path {
+        &self.keys
+    }
+
+    /// Another value of a setting, from its next start on.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.settings.retain(|(known, _)| known != name);
+        self.settings.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// The program over this node's directories, which does not run, with what it has for settings.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_boveda"));
+        command.args(args).arg("--data").arg(self.data()).arg("--key-dir").arg(&self.keys);
+        command.envs(self.settings.iter().map(|(k, v)| (k, v))).stdin(Stdio::null());
+        command
     }
 
     fn wait_for<T>(&mut self, what: &str, mut condition: impl FnMut(&Self) -> Option<T>) -> T {
@@ -173,6 +201,11 @@ impl Node {
         self.terminate();
         let mut child = self.child.take().expect("it runs");
         eventually("the node to end", || child.try_wait().expect("the child can be asked"))
+    }
+
+    /// A new connection, if it takes one.
+    pub fn connect_if_up(&self) -> Option<Conn> {
+        Conn::open(self.http()).ok()
     }
 
     /// A new connection.

@@ -15,17 +15,28 @@ impl World {
         self.calm = true;
         self.cut = None;
         self.coords.clear();
+        let roster = Arc::clone(&self.roster);
         self.nodes.iter_mut().for_each(Node::start);
+        self.introduce_all();
+        for at in 0..self.nodes.len() {
+            if self.nodes[at].retired {
+                // It begins with nothing in another life, has no vote, and is filled.
+                self.nodes[at] = Node::new(self.rng.next());
+                self.nodes[at].seat(&roster);
+                self.nodes[at].reborn = true;
+            }
+        }
+        self.introduce_all();
         self.rest();
         for key in 0..self.keys.len() {
-            self.spawn_read(key % self.nodes.len(), key, None);
+            self.spawn_read(self.voter(key), key, None);
             self.rest();
         }
         self.drain_feeds()?;
         self.mark_registers();
         self.same_everywhere()?;
         // Every node is asked once more: what it says is part of the history.
-        for node in 0..self.nodes.len() {
+        for node in (0..self.nodes.len()).filter(|node| !self.nodes[*node].reborn).collect::<Vec<_>>() {
             for key in 0..self.keys.len() {
                 self.now += 1;
                 self.clients.push(Client { key, begun: self.now, ended: None, op: None });
@@ -36,12 +47,24 @@ impl World {
         }
         let lost = self.rng.below(self.nodes.len());
         self.nodes[lost] = Node::new(self.rng.next());
-        let roster = Arc::clone(&self.roster);
         self.nodes[lost].seat(&roster);
         self.net.clear();
         self.drain_feeds()?;
         self.mark_registers();
         self.same_everywhere()
+    }
+
+    /// Every node is told by every other one how that stands, and what it remembers.
+    fn introduce_all(&mut self) {
+        for one in 0..self.nodes.len() {
+            (0..one).for_each(|other| self.introduce(one, other));
+        }
+    }
+
+    /// A node with a vote, this one if it has.
+    fn voter(&self, at: usize) -> usize {
+        let all = (0..self.nodes.len()).map(|more| (at + more) % self.nodes.len());
+        all.into_iter().find(|at| !self.nodes[*at].reborn).expect("one is retired at most")
     }
 
     /// Until nothing is under way.
@@ -53,7 +76,11 @@ impl World {
             }
             (0..self.nodes.len()).for_each(|at| self.turn(at));
             if self.net.is_empty() && !self.nodes.iter().any(Node::waits) && !self.wake() {
-                return;
+                if self.coords.is_empty() {
+                    return;
+                }
+                // One that waits for a voter which is no more.
+                self.time_out(false);
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::world::Packet;
 use boveda::base::{BodyId, Epoch, Incarnation, Record, RegisterKey, Secret};
 use boveda::disk::CrashDisk;
-use boveda::register::Roster;
+use boveda::register::{Heard, Remembered, Roster, Standing};
 use boveda::seal::keyring::Keyring;
 use boveda::store::incoming::{Announced, Purpose};
 use boveda::store::store::Answer;
@@ -21,6 +21,8 @@ pub const INLINE_MAX: usize = 600;
 thread_local! {
     /// The wall clock of all nodes; it jumps.
     pub static NOW_MS: Cell<u64> = const { Cell::new(1 << 40) };
+    /// Draws the words of starts: no two are the same.
+    pub static STARTS: Cell<u64> = const { Cell::new(0) };
 }
 
 /// What is told when the commit that it rests on is durable.
@@ -45,6 +47,10 @@ pub struct Node {
     first: CrashDisk,
     open: Option<(Store, Clockwork)>,
     waiting: Vec<Waiting>,
+    /// Whether it has given up its place: it stays down until all is healed.
+    pub retired: bool,
+    /// Whether it is another life of one that has: others vote.
+    pub reborn: bool,
     /// Whether the committer may have something left, marks that wait for a commit included.
     busy: bool,
 }
@@ -68,13 +74,85 @@ fn open(disk: &CrashDisk) -> Result<(Store, Clockwork), StoreError> {
     boveda::store::open(Arc::new(disk.clone()), Path::new("/data"), ring(), None, options)
 }
 
+/// A store that was opened, with the number of this start.
+fn begun(disk: &CrashDisk) -> (Store, Clockwork) {
+    let (store, work) = open(disk).expect("a store opens after any crash");
+    STARTS.set(STARTS.get() + 1);
+    let mut answer = store.begin(STARTS.get(), None);
+    work.committer.turn();
+    answer.try_recv().expect("an answer").expect("a start has its number");
+    (store, work)
+}
+
+/// A disk as it was once.
+pub struct Copy {
+    disk: CrashDisk,
+    standing: Standing,
+}
+
+/// What a node tells another one of itself and of all.
+pub struct Word(Incarnation, Standing, Remembered);
+
+impl Word {
+    /// Without what it remembers of others.
+    pub fn of_itself(self) -> Self {
+        Word(self.0, self.1, Remembered::new())
+    }
+}
+
 impl Node {
+    /// A copy of the disk. The node is down.
+    pub fn copy(&mut self) -> Copy {
+        let (store, _) = open(&self.disk).expect("a store opens after any crash");
+        Copy { standing: store.standing(), disk: self.disk.copy() }
+    }
+
+    /// The copy is put in the place of the disk. The node is down.
+    pub fn put_back(&mut self, copy: &Copy) {
+        self.disk = copy.disk.copy();
+    }
+
+    /// Whether this node remembers a later start of that one than the copy holds.
+    pub fn has_met_since(&self, of: Incarnation, copy: &Copy) -> bool {
+        let later = |standing: &Standing| standing.start.number > copy.standing.start.number;
+        let met = |standing: &Standing| self.store().is_some_and(|store| store.is_met(of, standing.start));
+        let all = self.store().map(|store| store.remembered()).unwrap_or_default();
+        all.iter().any(|(node, standing)| *node == of && later(standing) && met(standing))
+    }
+
+    /// What it tells.
+    pub fn says(&self) -> Option<Word> {
+        let store = self.store()?;
+        Some(Word(self.inc, store.standing(), store.remembered()))
+    }
+
+    /// Another node tells it how it stands, and what it remembers.
+    pub fn hears(&mut self, Word(from, standing, told): &Word) {
+        let Some((store, _)) = &self.open else { return };
+        if store.hear(*from, *standing, told) == Heard::New {
+            let answer = store.remember();
+            self.waiting.push(Waiting::Then { answer, packet: None });
+            self.busy = true;
+        }
+    }
+
+    /// Whether votes may pass to and from the present start of that node.
+    pub fn has_met(&self, other: &Node) -> bool {
+        let start = other.store().map(|store| store.standing().start);
+        self.store().zip(start).is_some_and(|(store, start)| store.is_met(other.inc, start))
+    }
+
+    /// Whether it has reason to doubt its memory.
+    pub fn doubts(&self) -> bool {
+        self.store().is_some_and(|store| store.doubts())
+    }
+
     /// A node on an empty disk.
     pub fn new(seed: u64) -> Self {
         let disk = CrashDisk::new(seed);
-        let opened = open(&disk).expect("an empty disk opens");
+        let opened = begun(&disk);
         let (inc, first) = (opened.0.incarnation(), disk.clone());
-        Node { inc, disk, first, open: Some(opened), waiting: Vec::new(), busy: false }
+        Node { inc, disk, first, open: Some(opened), waiting: Vec::new(), retired: false, reborn: false, busy: false }
     }
 
     /// The store; `None` while the node is down.
@@ -137,8 +215,8 @@ impl Node {
 
     /// Starts again.
     pub fn start(&mut self) {
-        if self.open.is_none() {
-            self.open = Some(open(&self.disk).expect("a store opens after any crash"));
+        if self.open.is_none() && !self.retired {
+            self.open = Some(begun(&self.disk));
         }
     }
 

@@ -1,7 +1,7 @@
 //! The world: nodes, the net between them, and the scheduler. All of it follows from the seed.
 
 use super::clients::{Client, Coordinator};
-use super::node::{Head, NOW_MS, Node};
+use super::node::{Copy, Head, NOW_MS, Node, STARTS};
 use super::trace::Trace;
 use crate::rng::Rng;
 use boveda::base::{BucketName, Incarnation, NodeName, ObjectKey, ObjectName, Record, RegisterKey};
@@ -66,6 +66,12 @@ pub struct Weather {
     pub cut: u32,
     pub part: u32,
     pub clock: u32,
+    /// How often two nodes tell each other how they stand, besides at their first meeting.
+    pub beat: u32,
+    /// How often a disk is copied, and an older copy put in its place: once in a schedule.
+    pub copy: u32,
+    /// Whether nodes vote with each other without asking what the other one remembers.
+    pub trusting: bool,
     /// A disk that says "synced" and forgets: the power loss takes it back to where it stood at the start.
     pub disks_lie: bool,
 }
@@ -81,6 +87,9 @@ impl Weather {
         cut: 2,
         part: 4,
         clock: 4,
+        beat: 10,
+        copy: 4,
+        trusting: false,
         disks_lie: false,
     };
 }
@@ -98,6 +107,8 @@ pub struct Tally {
     pub kills: u64,
     pub power_losses: u64,
     pub partitions: u64,
+    pub put_back: u64,
+    pub retired: u64,
 }
 
 impl Tally {
@@ -112,6 +123,8 @@ impl Tally {
         self.kills += other.kills;
         self.power_losses += other.power_losses;
         self.partitions += other.partitions;
+        self.put_back += other.put_back;
+        self.retired += other.retired;
     }
 }
 
@@ -130,6 +143,8 @@ pub struct World {
     pub roster: Arc<Roster>,
     pub cut: Option<usize>,
     pub calm: bool,
+    /// Which node's disk was copied, and the copy.
+    copied: Option<(usize, Copy)>,
 }
 
 /// What became of a schedule.
@@ -151,6 +166,7 @@ impl World {
     fn new(seed: u64, count: usize, weather: Weather) -> Self {
         let mut rng = Rng::new(seed);
         NOW_MS.set(1 << 40);
+        STARTS.set(0);
         let mut nodes: Vec<Node> = (0..count).map(|_| Node::new(0)).collect();
         // Incarnations are drawn by the stores and break ties: the nodes stand in their order, and only then has
         // each a chance of its own.
@@ -180,6 +196,7 @@ impl World {
             roster,
             cut: None,
             calm: false,
+            copied: None,
             trace: Trace::new(std::env::var_os("BOVEDA_SIM_TRACE").is_some()),
         }
     }
@@ -229,6 +246,11 @@ impl World {
         } else if falls(w.clock) {
             NOW_MS.set(NOW_MS.get() + self.rng.below(2_000_000) as u64 - 1_000_000);
             self.say("clock", &[NOW_MS.get()]);
+        } else if falls(w.beat) {
+            let other = self.rng.below(self.nodes.len());
+            self.introduce(at, other);
+        } else if falls(w.copy) {
+            self.older_copy(at);
         } else if falls(60) {
             self.nodes[at].start();
         } else if falls(30) {
@@ -305,7 +327,72 @@ impl World {
         if lost || to >= self.nodes.len() || self.nodes[to].store().is_none() {
             return;
         }
+        let counts = matches!(&packet, Packet::Ask { .. } | Packet::Answer { .. });
+        let from = self.sender(&packet);
+        if counts && !self.have_met(from, to) {
+            return;
+        }
         self.arrive(packet);
+    }
+
+    /// Whether votes pass between two nodes: both have told each other, in their present starts, what they remember.
+    /// What an earlier start had sent is still let in.
+    fn have_met(&mut self, from: usize, to: usize) -> bool {
+        let is_up = |at: usize| self.nodes.get(at).is_some_and(|node| node.store().is_some());
+        if from == to || !is_up(from) {
+            return true;
+        }
+        let met = |nodes: &[Node]| nodes[from].has_met(&nodes[to]) && nodes[to].has_met(&nodes[from]);
+        if !met(&self.nodes) {
+            self.introduce(from, to);
+        }
+        self.weather.trusting || met(&self.nodes)
+    }
+
+    /// Two nodes tell each other how they stand and what they remember. Who has reason to doubt its memory then gives up
+    /// its place.
+    pub fn introduce(&mut self, one: usize, other: usize) {
+        if one == other {
+            return;
+        }
+        for (from, to) in [(one, other), (other, one)] {
+            let word = self.nodes[from].says().map(|word| if self.weather.trusting { word.of_itself() } else { word });
+            if let Some(word) = word.filter(|_| self.nodes[to].store().is_some()) {
+                self.nodes[to].hears(&word);
+                self.turn(to);
+            }
+        }
+        for at in [one, other] {
+            if self.nodes[at].doubts() {
+                self.tally.retired += 1;
+                self.end(at, |node| {
+                    node.kill();
+                    node.retired = true;
+                });
+            }
+        }
+    }
+
+    /// A disk is copied; or the copy is put in its place, once all others have met the node in a later start. (What
+    /// nobody has heard nobody can tell: see `register::memory`.)
+    fn older_copy(&mut self, at: usize) {
+        let Some((of, copy)) = &self.copied else {
+            self.end(at, Node::kill);
+            let copy = self.nodes[at].copy();
+            self.copied = Some((at, copy));
+            return;
+        };
+        let of = *of;
+        let others = || self.nodes.iter().enumerate().filter(|(other, _)| *other != of).map(|(_, node)| node);
+        if self.tally.put_back > 0 || !others().all(|node| node.has_met_since(self.nodes[of].inc, copy)) {
+            return;
+        }
+        self.tally.put_back += 1;
+        self.end(of, Node::kill);
+        let Some((_, copy)) = self.copied.take() else { return };
+        self.nodes[of].put_back(&copy);
+        self.copied = Some((of, copy));
+        self.nodes[of].start();
     }
 
     fn sender(&self, packet: &Packet) -> usize {

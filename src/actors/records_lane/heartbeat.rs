@@ -74,13 +74,23 @@ fn shares_list(own: &Own, pulse: &Pulse) -> bool {
     roster.seats_node(me) == roster.seats_node(pulse.incarnation)
 }
 
-/// A heartbeat, and what follows from it for the member list.
-async fn beat(plan: &Plan, session: &mut Conn) -> Result<Pulse, LinkError> {
-    let Answer::Pulse(pulse) = session.call(&Call::Heartbeat(plan.vitals.pulse())).await? else {
+/// A heartbeat: the two tell each other how they stand and what they remember.
+pub(in crate::actors) async fn meet(plan: &Plan, session: &mut Conn) -> Result<Pulse, LinkError> {
+    let Answer::Pulse(pulse) = session.call(&Call::Heartbeat(Box::new(plan.vitals.pulse()))).await? else {
         return Err(LinkError::Unfitting);
     };
     // What is told of another node than the one that this session is with counts for nothing.
-    if pulse.incarnation != session.info.incarnation {
+    if pulse.incarnation == session.info.incarnation {
+        plan.vitals.meet(&session.info, &pulse).await?;
+        session.start = Some(pulse.standing.start);
+    }
+    Ok(*pulse)
+}
+
+/// A heartbeat, and what follows from it for the member list.
+async fn beat(plan: &Plan, session: &mut Conn) -> Result<Pulse, LinkError> {
+    let pulse = meet(plan, session).await?;
+    if session.start.is_none() {
         return Ok(pulse);
     }
     let voting = plan.vitals.ballots.voting();

@@ -3,7 +3,7 @@
 use super::super::testing::batter;
 use super::*;
 use crate::base::{BodyAt, BucketName, KekId, Lineage, ObjectKey, ObjectName, ObjectRecord, State, Wrap};
-use crate::register::Seat;
+use crate::register::{Seat, Start};
 use bytes::Bytes;
 
 fn key(name: &str) -> RegisterKey {
@@ -37,11 +37,17 @@ fn roster() -> Arc<Roster> {
     Arc::new(Roster::founding(9, vec![seat]))
 }
 
+fn standing(n: u64) -> Standing {
+    Standing { start: Start { number: n, draw: u64::MAX }, head: n + 1, reserved: Stamp(n + 2) }
+}
+
 fn pulse() -> Pulse {
     Pulse {
         name: NodeName::parse("n1").unwrap(),
         incarnation: Incarnation(9),
-        head: 4,
+        standing: standing(7),
+        life: 3,
+        remembers: vec![(Incarnation(8), standing(9)), (Incarnation(2), standing(1))],
         free: 1 << 40,
         root: Some(Sum(1 << 100)),
         list: ListMark { epoch: Epoch(3), digest: 4 },
@@ -55,7 +61,7 @@ fn calls_survive_the_trip_and_damage_is_refused() {
     let tombstone =
         Arc::new(Record { ballot: ballot(8), lineage: Lineage::NOTHING, written_ms: 1, state: State::Deleted });
     let calls = [
-        Call::Heartbeat(pulse()),
+        Call::Heartbeat(Box::new(pulse())),
         Call::Offer(vec![]),
         Call::Offer(vec![
             Offered { key: key("a"), ballot: ballot(1), blob: None },
@@ -63,7 +69,7 @@ fn calls_survive_the_trip_and_damage_is_refused() {
         ]),
         Call::Learn(Epoch(7), vec![(key("a"), record()), (key("b"), tombstone)]),
         Call::Bury(ListMark { epoch: Epoch(1), digest: 2 }, vec![(key("a"), ballot(1)), (key("b"), ballot(2))]),
-        Call::Heartbeat(Pulse { root: None, ..pulse() }),
+        Call::Heartbeat(Box::new(Pulse { root: None, ..pulse() })),
         Call::Tree(vec![]),
         Call::Tree(vec![3, 63]),
         Call::List,
@@ -89,7 +95,7 @@ fn calls_survive_the_trip_and_damage_is_refused() {
 #[test]
 fn answers_survive_the_trip_and_damage_is_refused() {
     let answers = [
-        Answer::Pulse(pulse()),
+        Answer::Pulse(Box::new(pulse())),
         Answer::Wants(vec![Wanted::Nothing, Wanted::Record, Wanted::BlobAndRecord]),
         Answer::Records(vec![(key("a"), record())]),
         Answer::Sums(vec![Sum(0), Sum(u128::MAX)]),

@@ -1,0 +1,154 @@
+use super::*;
+use crate::base::{Ballot, BucketName, Epoch, RegisterKey, Secret};
+use crate::disk::CrashDisk;
+use crate::register::{Attempt, Message, Request, Roster, Seat};
+use crate::seal::keyring::Keyring;
+use crate::store::open::renounce;
+use crate::store::store::wait_blocking;
+use crate::store::votes::{Vote, wait_votes};
+use crate::store::{Clockwork, Options, open};
+use std::path::Path;
+use std::sync::Arc;
+
+const OTHER: Incarnation = Incarnation(77);
+
+struct Node(Store, Clockwork);
+
+fn ring() -> Arc<Keyring> {
+    Arc::new(Keyring::new(vec![(1, Secret::new([9; 32]))]).expect("a ring"))
+}
+
+fn start(disk: &CrashDisk, draw: u64) -> Node {
+    let options = Options { log_bytes: 256 * 1024, reserve_bytes: 0, first_bucket: false, ..Options::default() };
+    let (store, work) = open(Arc::new(disk.clone()), Path::new("/data"), ring(), None, options).expect("it opens");
+    let node = Node(store, work);
+    node.done(node.0.begin(draw, None));
+    node
+}
+
+fn name(n: u64) -> NodeName {
+    NodeName::parse(&format!("n{n}")).expect("a name")
+}
+
+impl Node {
+    fn done(&self, answer: Answer) {
+        self.1.committer.turn();
+        wait_blocking(answer).expect("it is done");
+    }
+
+    fn seat(&self, others: &[u64]) {
+        let me = Seat { name: name(1), incarnation: self.0.incarnation() };
+        let others = others.iter().map(|n| Seat { name: name(*n), incarnation: Incarnation(*n) });
+        let roster = Roster::founding(1, [me].into_iter().chain(others).collect());
+        self.done(self.0.seat(Seating::Adopt(Arc::new(roster))));
+    }
+
+    /// Whether it answers votes.
+    fn votes(&self) -> bool {
+        let key = RegisterKey::bucket(&BucketName::cargas());
+        let ask = |request| {
+            let epoch = self.0.voting().list.epoch;
+            Vote { key: key.clone(), message: Message { epoch, attempt: Attempt(1), request } }
+        };
+        let asked = self.0.vote(vec![ask(Request::Prepare(Ballot { stamp: Stamp(1 << 50), node: OTHER }))]);
+        self.1.committer.turn();
+        let promised = futures::executor::block_on(wait_votes(asked)).expect("an answer")[0].is_some();
+        let told = self.0.query(&ask(Request::Query), false).expect("a healthy disk").is_some();
+        assert_eq!(promised, told, "it promises and tells, or neither");
+        promised
+    }
+}
+
+fn at(number: u64, draw: u64, head: u64) -> Standing {
+    Standing { start: Start { number, draw }, head, reserved: Stamp(0) }
+}
+
+#[test]
+fn every_start_has_its_number_and_what_was_met_is_remembered_after_power_loss() {
+    let disk = CrashDisk::new(1);
+    let node = start(&disk, 5);
+    assert_eq!(node.0.standing().start, Start { number: 1, draw: 5 });
+    assert_eq!(node.0.hear(OTHER, at(4, 9, 2), &[]), Heard::New);
+    assert!(!node.0.is_met(OTHER, at(4, 9, 2).start), "not before it is durable");
+    node.done(node.0.remember());
+    assert!(node.0.is_met(OTHER, at(4, 9, 2).start));
+    drop(node);
+    let disk = disk.after_power_loss();
+    for round in 0..2 {
+        let node = start(&disk, 6 + round);
+        assert_eq!(node.0.standing().start, Start { number: 2 + round, draw: 6 + round });
+        assert_eq!(node.0.hear(OTHER, at(4, 8, 90), &[]), Heard::Forgot(at(4, 9, 2)));
+        assert_eq!(node.0.hear(OTHER, at(5, 8, 1), &[]), Heard::Forgot(at(4, 9, 2)));
+        assert_eq!(node.0.hear(OTHER, at(4, 9, 2), &[]), Heard::Known, "it had been met");
+        // The second time from the index.
+        node.0.checkpoint().expect("a checkpoint");
+    }
+}
+
+#[test]
+fn who_is_told_more_of_itself_than_it_knows_votes_no_more_and_begins_another_life() {
+    let disk = CrashDisk::new(1);
+    let node = start(&disk, 5);
+    node.seat(&[77, 78]);
+    let (me, here) = (node.0.incarnation(), node.0.standing());
+    node.0.hear(OTHER, at(1, 1, 1), &[(me, here), (Incarnation(3), at(9, 9, 9))]);
+    assert!(node.votes() && !node.0.doubts(), "the truth is no reason to doubt");
+    node.0.hear(OTHER, at(1, 1, 1), &[(me, Standing { head: here.head + 1, ..here })]);
+    assert!(node.0.doubts() && !node.votes());
+    node.done(node.0.remember());
+    assert!(!node.0.is_met(OTHER, at(1, 1, 1).start), "nor are the others met any more");
+    drop(node);
+    let (was, is) = renounce(&disk, Path::new("/data"), &ring()).expect("it is written");
+    assert_eq!(was, me);
+    let node = start(&disk, 6);
+    assert_eq!((node.0.incarnation(), node.0.former()), (is, Some(me)));
+    assert!(is != me && !node.0.doubts());
+    assert!(node.0.voting().node.roster.as_ref().is_some_and(|list| !list.seats_node(is)));
+}
+
+#[test]
+fn a_log_that_was_cut_is_a_reason_and_a_node_that_decides_alone_goes_on() {
+    for (others, doubts) in [(&[][..], false), (&[77], false), (&[77, 78], true)] {
+        let node = start(&CrashDisk::new(1), 5);
+        node.seat(others);
+        node.0.doubt(Doubt::TailCut);
+        assert_eq!((node.0.doubts(), node.votes()), (doubts, !doubts));
+    }
+}
+
+#[test]
+fn of_two_each_was_part_of_every_decision_and_meets_the_other_again() {
+    let disk = CrashDisk::new(1);
+    let node = start(&disk, 5);
+    node.seat(&[77]);
+    for now in [at(4, 9, 20), at(4, 8, 10)] {
+        assert_eq!(node.0.hear(OTHER, now, &[(node.0.incarnation(), at(9, 9, 99))]), Heard::New);
+        node.done(node.0.remember());
+        assert!(node.0.is_met(OTHER, now.start) && node.votes());
+    }
+}
+
+#[test]
+fn who_leaves_decides_alone_and_takes_no_list_of_the_others() {
+    let disk = CrashDisk::new(1);
+    let node = start(&disk, 5);
+    node.seat(&[77, 78]);
+    let list = node.0.voting().node.roster.clone().expect("a list");
+    drop(node);
+    renounce(&disk, Path::new("/data"), &ring()).expect("it is written");
+    let node = start(&disk, 6);
+    node.done(node.0.leave(9, name(1)));
+    let voting = node.0.voting();
+    let alone = voting.node.roster.as_ref().expect("a list");
+    assert!(alone.is_of(node.0.incarnation()) && alone.life == 9 && alone.epoch == Epoch(2));
+    let next = Arc::new(list.next(2, &list.seats).next(3, &list.seats));
+    assert!(next.epoch > alone.epoch);
+    let refused = node.0.seat(Seating::Adopt(next));
+    node.1.committer.turn();
+    assert!(wait_blocking(refused).is_err());
+    // What follows is decided upon its own list.
+    drop(node);
+    let node = start(&disk, 7);
+    let held = node.0.lookup(&RegisterKey::members()).expect("a healthy disk").expect("the list");
+    assert!(held.chosen && node.0.voting().list == voting.list && node.votes());
+}
