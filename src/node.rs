@@ -14,6 +14,7 @@ mod keys;
 mod leave;
 mod listener;
 mod place;
+mod queues;
 mod running;
 mod status;
 mod verify;

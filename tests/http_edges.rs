@@ -384,7 +384,7 @@ fn no_permits_no_work() {
 
 #[test]
 fn when_bytes_are_short_bodies_go_on_in_smaller_steps() {
-    let node = Node::with(&[("BOVEDA_HTTP_IN_FLIGHT_BYTES_MAX", "3200KiB")]);
+    let node = Node::with(&[("BOVEDA_HTTP_IN_FLIGHT_BYTES_MAX", "3200KiB"), ("BOVEDA_HTTP_TURN_TIMEOUT", "100ms")]);
     let body = Dice(7).bytes(5_000_000);
     node.put("/v1/objects/cargas/a", &body).expect_written(201);
     let mut slow = node.connect();

@@ -4,17 +4,20 @@ use super::error::LinkError;
 use super::gate::{Admitted, Counts, PeerGate};
 use super::lists;
 use super::messages::{
-    Bury, CastHere, CompareOffers, DiscardBlob, FetchRecords, LearnRecords, Offer, ReadSealed, ReadSums, ScanSlots,
-    Vote, Want,
+    Bury, CastHere, CompareOffers, DiscardBlob, FetchRecords, LearnRecords, Offer, OpenOutgoing, ReadSealed, ReadSums,
+    ScanSlots, StoreError, Vote, Want,
 };
 use super::recipients::{StoreRecipients, ask};
 use crate::base::{Incarnation, NodeName, Record};
 use crate::register::{ListMark, Start};
 use crate::seal::session::PeerInfo;
 use crate::store::graves::is_stranger;
-use crate::wire::{self, Answer, Call, ENTRIES_MAX, LEARN_BYTES_MAX, Offered, Pull, Scan, Scanned, Voted, Wanted};
+use crate::wire::{
+    self, Answer, BlobHead, Bring, Call, ENTRIES_MAX, LEARN_BYTES_MAX, Offered, Pull, Scan, Scanned, Voted, Wanted,
+};
 use std::ops::Bound;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Does what an opened call asks for. Whatever fails is told as a class and a text.
 pub async fn answer(gate: &PeerGate, store: &StoreRecipients, from: &Admitted, call: Call) -> Answer {
@@ -124,11 +127,24 @@ async fn try_answer(
             ask(&store.discard_blob, DiscardBlob { body }).await?;
             Ok(Answer::Done)
         }
-        Call::Pull(Pull { body, from, len }) => {
+        Call::Bring(head) => Ok(Answer::Bring(bring(gate, store, from, head).await?)),
+        Call::Pull(Pull { body, from: begin, len }) => {
             Counts::add(&gate.counts().fetches);
-            Ok(Answer::Bytes(ask(&store.read_sealed, ReadSealed { body, from, len }).await?))
+            Ok(Answer::Bytes(ask(&store.read_sealed, ReadSealed { body, from: begin, len }).await?))
         }
     }
+}
+
+/// Whether a peer is to send a body.
+async fn bring(gate: &PeerGate, store: &StoreRecipients, from: &PeerInfo, head: BlobHead) -> Result<Bring, LinkError> {
+    match ask(&store.open_outgoing, OpenOutgoing { body: head.body }).await {
+        // Whatever has a blob's name was checked before it got that.
+        Ok(there) if there.sealed_len() == head.sealed_len => return Ok(Bring::There),
+        Ok(_) | Err(LinkError::Store(StoreError::NoSuchKey)) => {}
+        Err(error) => return Err(error),
+    }
+    let arriving = gate.arrivals().offered(head.body, from.incarnation, Instant::now());
+    Ok(arriving.map_or(Bring::Send, Bring::Arriving))
 }
 
 /// Nodes of different member lists exchange no votes: nobody could say whose count.

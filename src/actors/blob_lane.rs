@@ -1,5 +1,5 @@
 //! A blob lane: ships one blob at a time, then its record. It dials when it has work, and an idle one
-//! sends nothing.
+//! sends nothing. A blob that another lane carries already is not sent twice: its record follows when that has arrived.
 
 use super::conn::{Conn, may_be_forgotten};
 use super::error::LinkError;
@@ -9,6 +9,7 @@ use super::messages::{Change, OpenOutgoing};
 use super::recipients::ask;
 use super::records_lane::heartbeat::meet;
 use super::replica::{Own, Plan, ReplicaActor, spawn};
+use super::transfers::{Kind, Part, carry, ended};
 use crate::base::BodyId;
 use crate::store::StoreError;
 use crate::wire::{Answer, BlobHead, Call};
@@ -76,14 +77,6 @@ async fn run(own: Own, mut conn: Option<Conn>, lease: Lease) -> Option<Conn> {
 async fn attempt(own: &Own, conn: &mut Option<Conn>, change: &Change) -> Result<Fate, LinkError> {
     let plan = &own.plan;
     let Some((body, sealed_len, digest)) = change.blob else { return Ok(Fate::Superseded) };
-    let blob = match ask(&plan.store.open_outgoing, OpenOutgoing { body }).await {
-        Ok(blob) => blob,
-        Err(LinkError::Store(StoreError::NoSuchKey)) if still_refers(plan, change, body).await? => {
-            return Err(LinkError::BlobMissing);
-        }
-        Err(LinkError::Store(StoreError::NoSuchKey)) => return Ok(Fate::Superseded),
-        Err(error) => return Err(error),
-    };
     let conn = match conn {
         Some(conn) => conn,
         None => {
@@ -94,11 +87,35 @@ async fn attempt(own: &Own, conn: &mut Option<Conn>, change: &Change) -> Result<
     if conn.start.is_none() {
         meet(plan, conn).await?;
     }
-    let in_flight = InFlight::new(plan, sealed_len);
-    Counts::add(&plan.tally.sent.blobs);
-    conn.ship(BlobHead { body, sealed_len, digest }, blob, &plan.store).await?;
-    drop(in_flight);
-    plan.tally.shipped_bytes.fetch_add(sealed_len, Ordering::Relaxed);
+    let lead = loop {
+        let ending = match plan.transfers.join(conn.info.incarnation, body) {
+            Part::Lead(lead) => break Some(lead),
+            Part::Follow(ending) => ending,
+        };
+        match ended(ending).await {
+            Some(true) => break None,
+            Some(false) => return Err(LinkError::NotMoved),
+            // Whoever carried it gave it up.
+            None => {}
+        }
+    };
+    if let Some(lead) = lead {
+        let _turn = plan.transfers.turn(Kind::Whole(sealed_len)).await.ok_or(LinkError::NotMoved)?;
+        let blob = match ask(&plan.store.open_outgoing, OpenOutgoing { body }).await {
+            Ok(blob) => blob,
+            Err(LinkError::Store(StoreError::NoSuchKey)) if still_refers(plan, change, body).await? => {
+                return Err(LinkError::BlobMissing);
+            }
+            Err(LinkError::Store(StoreError::NoSuchKey)) => return Ok(Fate::Superseded),
+            Err(error) => return Err(error),
+        };
+        let in_flight = InFlight::new(plan, sealed_len);
+        let shipped = carry(plan, conn, BlobHead { body, sealed_len, digest }, blob).await;
+        lead.end(shipped.is_ok());
+        shipped?;
+        drop(in_flight);
+        plan.tally.shipped_bytes.fetch_add(sealed_len, Ordering::Relaxed);
+    }
 
     // Before the record is read: see `Slot::lesson`.
     let epoch = plan.vitals.ballots.voting().list.epoch;

@@ -15,7 +15,7 @@ use super::error::LinkError;
 use super::messages::{Outgoing, ReadOutgoing};
 use super::recipients::{StoreRecipients, ask};
 use super::streams::{Piece, Pieces};
-use crate::base::{BodyId, Class, NodeName};
+use crate::base::{Class, NodeName};
 use crate::register::Start;
 use crate::seal;
 use crate::seal::session::{Hello, PeerInfo, PeerKey, SessionKeys};
@@ -133,8 +133,7 @@ impl Conn {
         let body = SizedStream::new(len, body.into_stream());
         let url = format!("{}{BLOB_PATH}", self.base);
         let sent = post(&self.client, &url, body, FRAME_BYTES_MAX);
-        let patience = STALL_MAX + Duration::from_secs(head.sealed_len / DURABLE_BYTES_PER_SEC);
-        let answer = unless_stalled(sent, &moved, patience).await;
+        let answer = unless_stalled(sent, &moved, patience(head.sealed_len)).await;
         // What stopped the body says more than "the body stopped".
         if let Some(error) = cause.borrow_mut().take() {
             return Err(error);
@@ -144,8 +143,8 @@ impl Conn {
 
     /// Streams a blob while it is made. Answered when the peer has it, durable and checked against what is said of
     /// it at its end. As long as nothing new is made, nothing is late.
-    pub async fn stream(&mut self, body: BodyId, pieces: Pieces) -> Result<(), LinkError> {
-        let prefix = blob_prefix(&self.seal(STREAM_PATH, StreamHead { body }.encode()));
+    pub async fn stream(&mut self, head: StreamHead, pieces: Pieces) -> Result<(), LinkError> {
+        let prefix = blob_prefix(&self.seal(STREAM_PATH, head.encode()));
         // The frame behind the blob has the next counter, and so has the answer.
         self.counter += 1;
         let pace = Rc::new(Cell::new(Pace::Idle));
@@ -182,6 +181,11 @@ impl Conn {
             answer => Ok(answer),
         }
     }
+}
+
+/// How long a transfer of so many bytes may seem to stand still: when all is sent, the peer's disk works on.
+pub fn patience(sealed_len: u64) -> Duration {
+    STALL_MAX + Duration::from_secs(sealed_len / DURABLE_BYTES_PER_SEC)
 }
 
 async fn post(
@@ -279,8 +283,7 @@ impl Making {
                 Some(Ok(bytes))
             }
             Some(Piece::End(head)) => {
-                let patience = STALL_MAX + Duration::from_secs(head.sealed_len / DURABLE_BYTES_PER_SEC);
-                self.pace.set(Pace::Peer(Instant::now(), patience));
+                self.pace.set(Pace::Peer(Instant::now(), patience(head.sealed_len)));
                 let bound = place(Way::Request, STREAM_PATH, self.session);
                 let sealed = self.keys.send.seal(self.counter, &bound, head.encode());
                 let frame = Frame { session: self.session, counter: self.counter, sealed: &sealed };

@@ -9,9 +9,10 @@ mod bodies;
 mod burials;
 mod drive;
 mod majority;
-mod members;
+pub mod members;
 mod merge;
 
+use self::members::Far;
 use super::gate::Ballots;
 use super::healer::FetchBody;
 use super::messages::*;
@@ -105,6 +106,8 @@ pub struct Common {
     pub streams: Budget,
     /// Who writes which key.
     pub turns: Turns,
+    /// How far a change of the member list has come.
+    pub far: Arc<Far>,
 }
 
 /// Coordinates for one arbiter. Cheap to clone.
@@ -122,6 +125,8 @@ struct Inner {
     streams: Budget,
     /// Of all coordinators of this node.
     turns: Turns,
+    /// How far a change of the member list has come.
+    far: Arc<Far>,
     /// Which peer the next read asks first.
     turn: Cell<usize>,
 }
@@ -173,9 +178,9 @@ fn no_list() -> StoreError {
 impl Coordinator {
     /// A coordinator beside a StoreActor.
     pub fn new(common: Common, store: Addr<StoreActor>) -> Self {
-        let Common { me, ballots, peers, patience, fetch, streams, turns } = common;
+        let Common { me, ballots, peers, patience, fetch, streams, turns, far } = common;
         let turn = Cell::new(0);
-        Coordinator(Rc::new(Inner { me, ballots, store, peers, patience, fetch, streams, turns, turn }))
+        Coordinator(Rc::new(Inner { me, ballots, store, peers, patience, fetch, streams, turns, far, turn }))
     }
 
     /// Asks the StoreActor beside it.

@@ -11,9 +11,10 @@ use super::messages::*;
 use super::seats::{Seats, Unseatable};
 use crate::base::names::RegisterName;
 use crate::base::{BodyAt, BucketName, ObjectKey, ObjectName, RegisterKey, State};
+use crate::seal::layout::Layout;
 use crate::store::listing::Folding;
 use crate::store::votes::record_of;
-use crate::wire::BlobHead;
+use crate::wire::{BlobHead, StreamHead};
 use actix::prelude::*;
 use bytes::Bytes;
 use std::ops::Bound;
@@ -125,8 +126,9 @@ impl Handler<BeginUpload> for CoordinatorActor {
             c.reachable().await?;
             check_bucket(&c, &msg.at.bucket).await?;
             c.refuse_early(&msg.at, &msg.condition).await?;
+            let bytes_max = msg.len_hint.and_then(|len| Layout::default().sealed_len(len)).unwrap_or(u64::MAX);
             let body = c.ask(StageUpload(msg)).await?;
-            let streams = c.streams(body.body());
+            let streams = c.streams(StreamHead { body: body.body(), bytes_max });
             Ok(Upload { body, streams })
         })
     }

@@ -55,6 +55,9 @@ pub enum LinkError {
     /// How the peer stands was not heard in this session, or less than is remembered of it.
     #[error("the two nodes have not met, or one of them has forgotten what it had promised")]
     NotMet,
+    /// A body was to go with another transfer of it, or after others, and did not.
+    #[error("another transfer of the body did not come to its end")]
+    NotMoved,
     /// A blob is missing here while a record refers to it.
     #[error("a blob is missing on this node")]
     BlobMissing,
@@ -78,6 +81,7 @@ impl LinkError {
             LinkError::Unreachable(_) | LinkError::BrokenAnswer(_) | LinkError::Silent | LinkError::NotAPeer(_) => {
                 Class::Busy
             }
+            LinkError::NotMoved => Class::Busy,
             LinkError::Refused(refusal) => refusal.class(),
             LinkError::Handshake(error) => error.class(),
             // A changed answer may be noise on the way: a new session settles it.
@@ -102,6 +106,8 @@ impl LinkError {
     /// nothing against the link.
     pub fn breaks_link(&self) -> bool {
         match self {
+            // The frame was not looked at: neither its counter nor its session is used up.
+            LinkError::Refused(Refusal::Busy) => false,
             LinkError::Unreachable(_)
             | LinkError::BrokenAnswer(_)
             | LinkError::Silent
@@ -116,6 +122,7 @@ impl LinkError {
             LinkError::Remote { class, .. } => *class == Class::Permanent,
             LinkError::OtherList
             | LinkError::NotMet
+            | LinkError::NotMoved
             | LinkError::BlobMissing
             | LinkError::NotThere
             | LinkError::Store(_)

@@ -7,10 +7,12 @@
 //! - Tables and queues are bounded: unproven sessions in all, proven ones per peer, refusals shown,
 //!   requests and bytes in flight per peer.
 
+use super::arrivals::Arrivals;
 use super::error::LinkError;
 use super::list_watch::ListWatch;
 use super::reach::Reach;
 use super::status::{CallCounts, GateStatus, RefusedCaller};
+use crate::base::budget::BudgetLevel;
 use crate::base::{Ballot, Budget, ClusterId, Incarnation, NodeName, Permit, Stamp, Sum};
 use crate::register::{Heard, Remembered, Standing, Start};
 use crate::seal;
@@ -27,6 +29,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 /// Most sessions that have not carried a frame yet.
 const UNPROVEN_MAX: usize = 64;
@@ -38,10 +41,44 @@ const PROVEN_PER_PEER_MAX: usize = 64;
 const IDLE_MAX: Duration = Duration::from_secs(600);
 /// Most kinds of refused callers that are kept for the status page.
 const REFUSED_MAX: usize = 32;
-/// Most bytes that the frames and pieces of one peer may hold at once.
-const PEER_BYTES_MAX: u64 = 64 * 1024 * 1024;
-/// Most requests of one peer at once.
+/// Most requests of one peer at once, of each kind, those that wait among them.
 const PEER_REQUESTS_MAX: u64 = 64;
+/// How long a request waits for its turn. Less than the time in which its sender takes silence for a fault.
+const TURN_MAX: Duration = Duration::from_secs(20);
+
+/// Bytes that one peer may make this node hold at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerBytes {
+    /// Calls, and the answers to them.
+    pub calls: u64,
+    /// Bodies that come as fast as they can: whole, or small.
+    pub blobs: u64,
+    /// Bodies that come as they are made, at the pace of some client.
+    pub streams: u64,
+}
+
+impl Default for PeerBytes {
+    fn default() -> Self {
+        PeerBytes { calls: 8 << 20, blobs: 8 << 20, streams: 10 << 20 }
+    }
+}
+
+/// What one peer may hold, by kind: votes do not wait behind bodies, nor bodies behind slow clients.
+#[derive(Debug)]
+struct Budgets {
+    calls: Budget,
+    blobs: Budget,
+    streams: Budget,
+}
+
+/// The kind of a body that comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coming {
+    /// As fast as it can.
+    Blob,
+    /// As it is made.
+    Stream,
+}
 
 /// Who this node is to its peers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,10 +215,11 @@ fn life_of(voting: &Voting) -> u64 {
 pub struct PeerGate {
     vitals: Vitals,
     key: Arc<PeerKey>,
-    budgets: BTreeMap<NodeName, Budget>,
+    budgets: BTreeMap<NodeName, Budgets>,
     sessions: Mutex<HashMap<SessionId, Arc<Session>>>,
     refused: Mutex<BTreeMap<(IpAddr, Refusal), Turned>>,
     counts: Counts,
+    arrivals: Arc<Arrivals>,
 }
 
 struct Session {
@@ -283,9 +321,13 @@ impl Admitted {
 
 impl PeerGate {
     /// A gate for the peers of those names.
-    pub fn new(vitals: Vitals, key: Arc<PeerKey>, peers: impl IntoIterator<Item = NodeName>) -> Self {
+    pub fn new(vitals: Vitals, key: Arc<PeerKey>, peers: impl IntoIterator<Item = NodeName>, bytes: PeerBytes) -> Self {
         let own = vitals.me.name.clone();
-        let budget = || Budget::new(PEER_REQUESTS_MAX, PEER_BYTES_MAX);
+        let budget = || {
+            let [calls, blobs, streams] =
+                [bytes.calls, bytes.blobs, bytes.streams].map(|bytes| Budget::new(PEER_REQUESTS_MAX, bytes));
+            Budgets { calls, blobs, streams }
+        };
         PeerGate {
             vitals,
             key,
@@ -293,7 +335,18 @@ impl PeerGate {
             sessions: Mutex::default(),
             refused: Mutex::default(),
             counts: Counts::default(),
+            arrivals: Arc::default(),
         }
+    }
+
+    /// Shares what it knows of bodies on their way here with whoever fetches some.
+    pub fn sharing(self, arrivals: Arc<Arrivals>) -> Self {
+        PeerGate { arrivals, ..self }
+    }
+
+    /// The bodies on their way here.
+    pub fn arrivals(&self) -> &Arc<Arrivals> {
+        &self.arrivals
     }
 
     /// What this node tells of itself.
@@ -328,15 +381,24 @@ impl PeerGate {
     }
 
     /// Looks at a frame's clear part before its body is read: is there such a session, is the
-    /// counter fresh, and is there room for `bytes` more of that peer?
-    pub fn admit(&self, session: SessionId, counter: u64, bytes: u64) -> Result<Admitted, Refusal> {
+    /// counter fresh, and is there room for `bytes` more of that peer? Waits for room.
+    pub async fn admit(&self, session: SessionId, counter: u64, bytes: u64) -> Result<Admitted, Refusal> {
         let session = lock(&self.sessions).get(&session).map(Arc::clone).ok_or(Refusal::UnknownSession)?;
         if counter <= lock(&session.state).counter {
             return Err(Refusal::BadFrame);
         }
         let budget = self.budgets.get(&session.peer.name).ok_or(Refusal::NotAMember)?;
-        let permit = budget.try_claim(bytes).ok_or(Refusal::Busy)?;
+        let permit = turn(&budget.calls, bytes).await?;
         Ok(Admitted { session, _permit: permit })
+    }
+
+    /// Room for a body behind a frame that was opened. Waits for it, while the body waits in its socket.
+    pub async fn hold(&self, admitted: &Admitted, coming: Coming, bytes: u64) -> Result<Permit, Refusal> {
+        let budget = self.budgets.get(&admitted.from().name).ok_or(Refusal::NotAMember)?;
+        match coming {
+            Coming::Blob => turn(&budget.blobs, bytes).await,
+            Coming::Stream => turn(&budget.streams, bytes).await,
+        }
     }
 
     /// Opens a request's frame; from then on its counter is used.
@@ -391,7 +453,34 @@ impl PeerGate {
             refused: refused.collect(),
             received: self.counts.read(),
             sessions: lock(&self.sessions).len(),
-            budgets: self.budgets.iter().map(|(name, budget)| (name.clone(), budget.level())).collect(),
+            budgets: self.budgets.iter().map(|(name, budgets)| (name.clone(), budgets.level())).collect(),
+        }
+    }
+}
+
+/// What is larger than all of it takes all of it.
+async fn turn(budget: &Budget, bytes: u64) -> Result<Permit, Refusal> {
+    let bytes = bytes.min(budget.level().bytes_max);
+    match timeout(TURN_MAX, budget.claim(bytes)).await {
+        Ok(Some(permit)) => Ok(permit),
+        Ok(None) => Err(Refusal::Busy),
+        Err(_) => {
+            budget.refuse();
+            Err(Refusal::Busy)
+        }
+    }
+}
+
+impl Budgets {
+    fn level(&self) -> BudgetLevel {
+        let levels = [&self.calls, &self.blobs, &self.streams].map(Budget::level);
+        let sum = |of: fn(&BudgetLevel) -> u64| levels.iter().map(of).sum();
+        BudgetLevel {
+            requests: sum(|level| level.requests),
+            requests_max: sum(|level| level.requests_max),
+            bytes: sum(|level| level.bytes),
+            bytes_max: sum(|level| level.bytes_max),
+            refused: sum(|level| level.refused),
         }
     }
 }

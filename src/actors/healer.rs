@@ -9,16 +9,18 @@
 //!
 //! Bodies come in pieces over a session of the healer's own, so that replication does not wait for them.
 
-use super::conn::{Conn, Dialer, Identity, may_be_forgotten};
+use super::arrivals::Arrivals;
+use super::conn::{Conn, Dialer, Identity, may_be_forgotten, patience};
 use super::error::LinkError;
 use super::guard::PanicGuard;
 use super::messages::{
-    Ailment, Announced, AppendIncoming, BeginIncoming, Diagnose, FinishIncoming, Purpose, Restore, StoreError,
+    Ailment, Announced, AppendIncoming, BeginIncoming, Diagnose, FinishIncoming, OpenOutgoing, Purpose, Restore,
+    StoreError,
 };
 use super::recipients::{StoreRecipients, ask};
 use super::replication::PeerAddress;
 use super::status::HealingStatus;
-use crate::base::{Ballot, BodyId, Class, NodeName, Record, RegisterKey};
+use crate::base::{Ballot, BodyId, Class, Incarnation, NodeName, Record, RegisterKey};
 use crate::seal::session::PeerKey;
 use crate::wire::{Answer, Call, PULL_BYTES_MAX, Pull};
 use actix::fut::wrap_future;
@@ -28,10 +30,16 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::oneshot;
+use std::time::{Duration, Instant};
+use tokio::sync::{Semaphore, oneshot};
 
 /// Most registers that are mended at once.
-const OPEN_MAX: usize = 4;
+const OPEN_MAX: usize = 2;
+/// Bytes that all of that holds, at most: a piece as it came, opened, and on its way to the disk.
+pub const HOLDS_BYTES_MAX: usize = 2 * OPEN_MAX * 3 * PULL_BYTES_MAX;
+
+/// Between two looks whether what somebody else sends has arrived.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Whether it is worth reading again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +109,8 @@ struct Own {
     store: StoreRecipients,
     peers: Vec<Peer>,
     tally: Arc<HealTally>,
+    me: Incarnation,
+    arrivals: Arc<Arrivals>,
 }
 
 struct Peer {
@@ -114,6 +124,9 @@ struct Peer {
 pub struct Healer {
     own: Rc<Own>,
     patients: HashMap<RegisterKey, Vec<oneshot::Sender<Healed>>>,
+    /// Who waits for bodies that are being fetched.
+    wanted: HashMap<BodyId, Vec<oneshot::Sender<bool>>>,
+    fetches: Rc<Semaphore>,
     queue: VecDeque<RegisterKey>,
     open: usize,
     _guard: PanicGuard,
@@ -127,6 +140,7 @@ impl Healer {
         peers: &[PeerAddress],
         store: StoreRecipients,
         tally: Arc<HealTally>,
+        arrivals: Arc<Arrivals>,
     ) -> Self {
         let others = peers.iter().filter(|peer| peer.name != me.name);
         let peers = others.map(|peer| Peer {
@@ -135,8 +149,10 @@ impl Healer {
             idle: RefCell::new(None),
         });
         Healer {
-            own: Rc::new(Own { store, peers: peers.collect(), tally }),
+            own: Rc::new(Own { store, peers: peers.collect(), tally, me: me.incarnation, arrivals }),
             patients: HashMap::new(),
+            wanted: HashMap::new(),
+            fetches: Rc::new(Semaphore::new(OPEN_MAX)),
             queue: VecDeque::new(),
             open: 0,
             // Nobody would build another, and readers would wait in vain.
@@ -188,24 +204,57 @@ impl Handler<Heal> for Healer {
 
 impl Handler<FetchBody> for Healer {
     type Result = ResponseFuture<bool>;
-    fn handle(&mut self, FetchBody { body, sealed_len, digest }: FetchBody, _: &mut Context<Self>) -> Self::Result {
-        let own = Rc::clone(&self.own);
-        Box::pin(async move {
-            let _guard = PanicGuard::abort();
-            let missing = Ailment::Blob { body, sealed_len, digest };
-            for peer in &own.peers {
-                // The key is asked for only where a record is damaged.
-                match own.mend_from(peer, &RegisterKey::members(), missing).await {
-                    Ok(()) => return true,
-                    Err(error) => own.tally.failed(format!("{}: {error}", peer.name)),
+    fn handle(&mut self, wanted: FetchBody, ctx: &mut Context<Self>) -> Self::Result {
+        let (tell, told) = oneshot::channel();
+        let waiting = self.wanted.entry(wanted.body).or_default();
+        waiting.push(tell);
+        if waiting.len() == 1 {
+            let (own, fetches) = (Rc::clone(&self.own), Rc::clone(&self.fetches));
+            let work = async move {
+                let _guard = PanicGuard::abort();
+                let _turn = fetches.acquire().await;
+                own.fetch(wanted).await
+            };
+            ctx.spawn(wrap_future::<_, Self>(work).map(move |fetched, healer, _| {
+                for waiting in healer.wanted.remove(&wanted.body).unwrap_or_default() {
+                    // Whoever waited may have gone.
+                    let _ = waiting.send(fetched);
                 }
-            }
-            false
-        })
+            }));
+        }
+        Box::pin(async move { told.await.unwrap_or(false) })
     }
 }
 
 impl Own {
+    /// Sees to it that a body is here, unless somebody sends it already: then that is waited for, as long as it moves.
+    async fn fetch(&self, FetchBody { body, sealed_len, digest }: FetchBody) -> bool {
+        let patience = patience(sealed_len);
+        let mut seen = (0, Instant::now());
+        while let Some(bytes) = self.arrivals.offered(body, self.me, Instant::now()) {
+            if bytes > seen.0 {
+                seen = (bytes, Instant::now());
+            }
+            if seen.1.elapsed() > patience {
+                return false;
+            }
+            actix_rt::time::sleep(LOOK_AGAIN).await;
+        }
+        let here = ask(&self.store.open_outgoing, OpenOutgoing { body }).await;
+        if here.is_ok_and(|here| here.sealed_len() == sealed_len) {
+            return true;
+        }
+        let missing = Ailment::Blob { body, sealed_len, digest };
+        for peer in &self.peers {
+            // The key is asked for only where a record is damaged.
+            match self.mend_from(peer, &RegisterKey::members(), missing).await {
+                Ok(()) => return true,
+                Err(error) => self.tally.failed(format!("{}: {error}", peer.name)),
+            }
+        }
+        false
+    }
+
     async fn mend(&self, key: &RegisterKey) -> Healed {
         let ailment = match ask(&self.store.diagnose, Diagnose { key: key.clone() }).await {
             // Mended meanwhile, or replaced.
@@ -279,7 +328,8 @@ impl Own {
         digest: [u8; 32],
     ) -> Result<(), LinkError> {
         let announced = Announced { sealed_len, digest };
-        let begin = BeginIncoming { body, announced: Some(announced), purpose: Purpose::Reader };
+        let begin = BeginIncoming { body, bytes_max: Some(sealed_len), purpose: Purpose::Reader };
+        let arriving = self.arrivals.begin(body);
         let (mut from, mut incoming) = (0, None);
         while from < sealed_len {
             let len = (sealed_len - from).min(PULL_BYTES_MAX as u64);
@@ -296,6 +346,7 @@ impl Own {
             incoming =
                 Some(ask(&self.store.append_incoming, AppendIncoming { incoming: open, data: vec![bytes] }).await?);
             from += len;
+            arriving.moved(usize::try_from(len).unwrap_or(0));
             self.tally.fetched_bytes.fetch_add(len, Ordering::Relaxed);
         }
         let incoming = incoming.ok_or(LinkError::Unfitting)?;

@@ -270,8 +270,8 @@ pub struct CountTombstones;
 pub struct BeginIncoming {
     /// Its name.
     pub body: BodyId,
-    /// Its length and digest, if they are known already.
-    pub announced: Option<Announced>,
+    /// Most bytes that it may have, where that is known.
+    pub bytes_max: Option<u64>,
     /// What it comes for.
     pub purpose: Purpose,
 }

@@ -25,6 +25,7 @@
 //! | `status` | the snapshot that everybody shows |
 
 pub mod answering;
+pub mod arrivals;
 mod batch;
 mod blob_lane;
 pub mod compare;
@@ -55,6 +56,7 @@ pub mod status;
 pub mod store_actor;
 pub mod streams;
 pub mod threads;
+pub mod transfers;
 pub mod turns;
 pub mod undertaker;
 pub mod vote_lane;

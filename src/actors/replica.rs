@@ -18,6 +18,7 @@ use super::recipients::StoreRecipients;
 use super::records_lane::RecordsLane;
 use super::seats::Seats;
 use super::status::{CompareStatus, ReplicaStatus, Restarts};
+use super::transfers::Transfers;
 use super::vote_lane::{Errand, VoteLane};
 use crate::base::{Backoff, NodeName};
 use crate::seal::session::PeerKey;
@@ -92,6 +93,10 @@ pub struct Plan {
     pub door: Door,
     /// How the cluster comes to its member list; none where nobody votes.
     pub seats: Option<Arc<Mutex<Seats>>>,
+    /// Which bodies are on their way, by whichever lane.
+    pub transfers: Arc<Transfers>,
+    /// Most bytes of votes that wait for the peer and are under way.
+    pub votes_bytes: u64,
     /// Counters that outlive the actors.
     pub tally: Tally,
 }

@@ -12,6 +12,7 @@ use super::recipients::StoreRecipients;
 use super::replica::{Door, How, Kill, Plan, Tally, Timing};
 use super::seats::Seats;
 use super::status::ReplicaStatus;
+use super::transfers::Transfers;
 use crate::base::NodeName;
 use crate::register::Seat;
 use crate::seal::session::PeerKey;
@@ -51,6 +52,10 @@ pub struct ReplicationConfig {
     pub pool: usize,
     /// Pauses and periods.
     pub timing: Timing,
+    /// Most bytes of votes that wait for one peer.
+    pub votes_bytes: u64,
+    /// Most bytes of bodies that are read to be sent to one peer.
+    pub sending_bytes: u64,
     /// Whether the nodes vote, and so need a member list.
     pub votes: bool,
 }
@@ -93,6 +98,8 @@ impl Replication {
                 timing: config.timing,
                 door: Door::default(),
                 seats: shared_seats.clone(),
+                transfers: Arc::new(Transfers::new(config.sending_bytes)),
+                votes_bytes: config.votes_bytes,
                 tally: Tally::default(),
             });
             let (shared, pool) = (Arc::clone(&plan), config.pool);

@@ -5,16 +5,18 @@
 //! - A peer that cannot follow for `LAG_MAX` is left behind: it gets the body afterwards, from this node's copy.
 //! - At most `AHEAD` pieces wait for a peer, and a permit stands for them: without one a body is sent afterwards.
 
-use crate::base::{BodyId, Incarnation, Permit};
-use crate::wire::BlobHead;
+use crate::base::{Incarnation, Permit};
+use crate::wire::{BlobHead, StreamHead};
 use bytes::Bytes;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 /// Pieces that may wait for a peer.
 const AHEAD: usize = 2;
 /// How long a client waits for a peer that does not follow.
-const LAG_MAX: Duration = Duration::from_secs(1);
+pub(super) const LAG_MAX: Duration = Duration::from_secs(1);
 
 /// What travels in a stream.
 #[derive(Clone, Debug)]
@@ -33,10 +35,12 @@ pub type Pieces = mpsc::Receiver<Piece>;
 pub struct NewStream {
     /// To which life of the peer.
     pub to: Incarnation,
-    /// The blob's name.
-    pub body: BodyId,
+    /// The blob's name, and how long it may become.
+    pub head: StreamHead,
     /// What comes.
     pub pieces: Pieces,
+    /// Whether all of it was given: one that ends otherwise was given up.
+    pub whole: Arc<AtomicBool>,
     /// Answered when the peer has the blob, durable and checked; dropped otherwise.
     pub done: oneshot::Sender<()>,
 }
@@ -44,7 +48,7 @@ pub struct NewStream {
 /// The streams of one body.
 #[derive(Debug)]
 pub struct BodyStreams {
-    body: BodyId,
+    head: StreamHead,
     peers: Vec<PeerStream>,
     _permit: Permit,
 }
@@ -52,6 +56,7 @@ pub struct BodyStreams {
 #[derive(Debug)]
 struct PeerStream {
     to: Incarnation,
+    whole: Arc<AtomicBool>,
     /// None once the peer was left behind, or all was sent.
     pieces: Option<mpsc::Sender<Piece>>,
     done: oneshot::Receiver<()>,
@@ -62,16 +67,17 @@ impl BodyStreams {
     pub const HOLDS_BYTES: u64 = (AHEAD as u64 + 1) * super::messages::PIECE_BYTES as u64;
 
     /// No streams yet, of a body.
-    pub fn new(body: BodyId, permit: Permit) -> Self {
-        BodyStreams { body, peers: Vec::new(), _permit: permit }
+    pub fn new(head: StreamHead, permit: Permit) -> Self {
+        BodyStreams { head, peers: Vec::new(), _permit: permit }
     }
 
     /// One more, for the lane to that peer.
     pub fn to(&mut self, to: Incarnation) -> NewStream {
         let (pieces, come) = mpsc::channel(AHEAD);
         let (done, shipped) = oneshot::channel();
-        self.peers.push(PeerStream { to, pieces: Some(pieces), done: shipped });
-        NewStream { to, body: self.body, pieces: come, done }
+        let whole = Arc::new(AtomicBool::new(false));
+        self.peers.push(PeerStream { to, whole: Arc::clone(&whole), pieces: Some(pieces), done: shipped });
+        NewStream { to, head: self.head, pieces: come, whole, done }
     }
 
     /// The next bytes of the body. Waits for peers that are slow, and leaves those behind that are too slow.
@@ -85,7 +91,10 @@ impl BodyStreams {
     pub async fn end(&mut self, last: Bytes, head: BlobHead) {
         self.send(last).await;
         self.pass_on(Piece::End(head)).await;
-        self.peers.iter_mut().for_each(|peer| peer.pieces = None);
+        for peer in &mut self.peers {
+            peer.whole.store(peer.pieces.is_some(), Ordering::Release);
+            peer.pieces = None;
+        }
     }
 
     async fn pass_on(&mut self, piece: Piece) {
@@ -112,11 +121,11 @@ impl BodyStreams {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Budget;
+    use crate::base::{BodyId, Budget};
 
     fn streams() -> BodyStreams {
         let permit = Budget::new(1, BodyStreams::HOLDS_BYTES).try_claim(BodyStreams::HOLDS_BYTES).expect("room");
-        BodyStreams::new(BodyId([1; 16]), permit)
+        BodyStreams::new(StreamHead { body: BodyId([1; 16]), bytes_max: u64::MAX }, permit)
     }
 
     fn head() -> BlobHead {

@@ -2,6 +2,7 @@
 //!
 //! Invariants
 //! - What waits for the peer at the same moment travels in one frame; at most `FRAMES_MAX` are under way.
+//! - What waits and what is under way is bounded in bytes (`Plan::votes_bytes`) and in number; what is too much is lost.
 //! - What needs no answer (marks) waits up to `MARKS_WAIT` for a frame that is sent anyway.
 //! - A message is sent once. One that got lost, for whatever reason, drops its reply: its coordinator
 //!   decides what to do, since it alone knows whether it still matters.
@@ -12,21 +13,26 @@
 //! - A peer that does not answer costs its first askers `VOTE_MAX`, and everybody else nothing until it is
 //!   tried again. Who waits for a majority may have it tried at any time (`Errand::Probe`).
 
+mod bodies;
+
 use super::conn::{Conn, may_be_forgotten};
 use super::error::LinkError;
 use super::gate::Counts;
 use super::lists;
-use super::messages::{OpenOutgoing, Reply};
-use super::recipients::ask;
+use super::messages::Reply;
 use super::records_lane::heartbeat::meet;
 use super::replica::{Own, Plan, ReplicaActor, spawn};
 use super::streams::NewStream;
+use super::transfers::{Kind, unless_left};
 use crate::base::{BodyId, Class, Incarnation};
 use crate::register::{ListMark, Slot};
-use crate::wire::votes::Vote;
+use crate::wire::votes::{Vote, slot_weight};
 use crate::wire::{Answer, BlobHead, Call, ENTRIES_MAX, LEARN_BYTES_MAX, Pulse, Scan, Scanned};
 use actix::{AsyncContext, Context, Message};
+use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::future::Future;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -82,19 +88,43 @@ pub struct Cast {
     pub reply: Option<oneshot::Sender<Reply>>,
 }
 
+impl Cast {
+    /// Bytes that it holds while it waits and while it is under way, at most.
+    fn weight(&self) -> u64 {
+        let have = self.have.as_ref().map_or(0, slot_weight);
+        (size_of::<Cast>() + self.vote.weight() + have) as u64
+    }
+}
+
 /// The state of a votes lane.
 #[derive(Default)]
 pub(super) struct VoteLane {
     queue: VecDeque<Cast>,
     /// How many of the queue want an answer.
     urgent: usize,
+    /// Bytes of the messages that wait or are under way.
+    held: u64,
     marks: Marks,
-    conns: Vec<Conn>,
+    idle: Idle,
     frames: usize,
     down_until: Option<Instant>,
     /// Who waits for the probe that is under way.
     probing: Vec<oneshot::Sender<()>>,
     probed: Option<Instant>,
+}
+
+/// Sessions that are not in use. Who waits for his turn holds none.
+#[derive(Clone, Default)]
+struct Idle(Rc<RefCell<Vec<Conn>>>);
+
+impl Idle {
+    fn take(&self) -> Option<Conn> {
+        self.0.borrow_mut().pop()
+    }
+
+    fn put(&self, session: Conn) {
+        self.0.borrow_mut().push(session);
+    }
 }
 
 /// What needs no answer.
@@ -117,53 +147,15 @@ impl VoteLane {
         if self.is_down() {
             return;
         }
+        let (own_now, idle) = (own.clone(), self.idle.clone());
         match errand {
             Errand::Probe(_) => {}
-            Errand::Cast(cast) if self.queue.len() < QUEUE_MAX => {
-                self.urgent += usize::from(cast.reply.is_some());
-                self.queue.push_back(*cast);
-                if self.urgent == 0 && self.marks == Marks::Fresh {
-                    self.marks = Marks::Waiting;
-                    ctx.run_later(MARKS_WAIT, |actor, ctx| {
-                        actor.votes(|lane, own| {
-                            lane.marks = Marks::Due;
-                            lane.pump(own, ctx);
-                        });
-                    });
-                }
-                self.pump(own, ctx);
-            }
-            Errand::Cast(_) => {}
-            Errand::Scan(to, scan, reply) => {
-                let work = scan_one(own.clone(), self.conns.pop(), to, scan, reply);
-                spawn(ctx, work, |(conn, failed), actor, _| {
-                    actor.votes(|lane, own| lane.give_back(conn, failed, own));
-                });
-            }
-            Errand::Ask(to, asked, reply) => {
-                let work = ask_one(own.clone(), self.conns.pop(), to, asked, reply);
-                spawn(ctx, work, |(conn, failed), actor, _| {
-                    actor.votes(|lane, own| lane.give_back(conn, failed, own));
-                });
-            }
-            Errand::Stream(stream) => {
-                let work = stream_one(own.clone(), self.conns.pop(), stream);
-                spawn(ctx, work, |conn, actor, _| {
-                    actor.votes(|lane, _| lane.conns.extend(conn));
-                });
-            }
-            Errand::Discard(to, body) => {
-                let work = discard_one(own.clone(), self.conns.pop(), to, body);
-                spawn(ctx, work, |(conn, failed), actor, _| {
-                    actor.votes(|lane, own| lane.give_back(conn, failed, own));
-                });
-            }
-            Errand::Ship(to, head, done) => {
-                let work = ship_one(own.clone(), self.conns.pop(), to, head, done);
-                spawn(ctx, work, |(conn, failed), actor, _| {
-                    actor.votes(|lane, own| lane.give_back(conn, failed, own));
-                });
-            }
+            Errand::Cast(cast) => self.queue_up(*cast, own, ctx),
+            Errand::Scan(to, scan, reply) => run(ctx, scan_one(own_now, idle, to, scan, reply)),
+            Errand::Ask(to, asked, reply) => run(ctx, ask_one(own_now, idle, to, asked, reply)),
+            Errand::Discard(to, body) => run(ctx, bodies::discard_one(own_now, idle, to, body)),
+            Errand::Ship(to, head, done) => run(ctx, bodies::ship_one(own_now, idle, to, head, done)),
+            Errand::Stream(stream) => spawn(ctx, bodies::stream_one(own_now, idle, stream), |(), _, _| {}),
         }
     }
 
@@ -178,16 +170,36 @@ impl VoteLane {
             self.probing.clear();
             return;
         }
-        spawn(ctx, probe_one(own.clone(), self.conns.pop()), |(conn, failed), actor, _| {
+        spawn(ctx, probe_one(own.clone(), self.idle.clone()), |failed, actor, _| {
             actor.votes(|lane, own| {
                 lane.probed = Some(Instant::now());
-                lane.give_back(conn, failed, own);
+                lane.ended(failed, own);
                 // Whoever waited may have given up.
                 for done in lane.probing.drain(..) {
                     let _ = done.send(());
                 }
             });
         });
+    }
+
+    fn queue_up(&mut self, cast: Cast, own: &Own, ctx: &mut Context<ReplicaActor>) {
+        let held = self.held + cast.weight();
+        if held > own.plan.votes_bytes || self.queue.len() >= QUEUE_MAX {
+            return;
+        }
+        self.held = held;
+        self.urgent += usize::from(cast.reply.is_some());
+        self.queue.push_back(cast);
+        if self.urgent == 0 && self.marks == Marks::Fresh {
+            self.marks = Marks::Waiting;
+            ctx.run_later(MARKS_WAIT, |actor, ctx| {
+                actor.votes(|lane, own| {
+                    lane.marks = Marks::Due;
+                    lane.pump(own, ctx);
+                });
+            });
+        }
+        self.pump(own, ctx);
     }
 
     fn is_down(&mut self) -> bool {
@@ -205,11 +217,13 @@ impl VoteLane {
             }
             self.urgent -= frame.iter().filter(|cast| cast.reply.is_some()).count();
             self.frames += 1;
-            let work = send(own.clone(), self.conns.pop(), frame);
-            spawn(ctx, work, |(conn, failed), actor, ctx| {
+            let weight: u64 = frame.iter().map(Cast::weight).sum();
+            let work = send(own.clone(), self.idle.clone(), frame);
+            spawn(ctx, work, move |failed, actor, ctx| {
                 actor.votes(|lane, own| {
                     lane.frames -= 1;
-                    lane.give_back(conn, failed, own);
+                    lane.held -= weight;
+                    lane.ended(failed, own);
                     lane.pump(own, ctx);
                 });
             });
@@ -232,35 +246,52 @@ impl VoteLane {
         frame
     }
 
-    fn give_back(&mut self, conn: Option<Conn>, failed: Option<LinkError>, own: &Own) {
-        let (reach, life) = (&own.plan.vitals.reach, conn.as_ref().map(|conn| conn.info.incarnation));
-        self.conns.extend(conn);
+    fn ended(&mut self, failed: Option<LinkError>, own: &Own) {
+        let reach = &own.plan.vitals.reach;
         match failed {
             Some(error) if error.breaks_link() => {
                 reach.broke(&own.plan.peer);
                 self.down_until = Some(Instant::now() + DOWN_FOR);
-                self.conns.clear();
-                self.queue.clear();
+                own.plan.transfers.lost();
+                self.idle.0.borrow_mut().clear();
+                self.held -= self.queue.drain(..).map(|cast| cast.weight()).sum::<u64>();
                 self.urgent = 0;
             }
             Some(error) => log::debug!(peer:% = own.plan.peer, error:% = error; "votes were not taken"),
-            None => {
-                self.down_until = None;
-                life.into_iter().for_each(|life| reach.answered(&own.plan.peer, life));
-            }
+            None => self.down_until = None,
         }
     }
+}
+
+/// Runs `work` beside the mailbox; what it ends with is said of the link.
+fn run(ctx: &mut Context<ReplicaActor>, work: impl Future<Output = Done> + 'static) {
+    spawn(ctx, work, |done, actor, _| {
+        actor.votes(|lane, own| match done {
+            Done::Idle => {}
+            Done::Answered => lane.ended(None, own),
+            Done::Failed(error) => lane.ended(Some(error), own),
+        });
+    });
+}
+
+/// What an errand says of the link.
+enum Done {
+    /// Nothing: the peer was not asked.
+    Idle,
+    Answered,
+    Failed(LinkError),
 }
 
 /// Runs `work` on a session, on a fresh one when the old one was forgotten by the peer.
 async fn on_session<T>(
     own: &Own,
-    mut conn: Option<Conn>,
+    idle: &Idle,
     mut work: impl AsyncFnMut(&mut Conn) -> Result<T, LinkError>,
-) -> (Option<Conn>, Result<T, LinkError>) {
+) -> Result<T, LinkError> {
+    let mut used = idle.take();
     loop {
-        let reused = conn.is_some();
-        let mut session = match conn.take() {
+        let reused = used.is_some();
+        let mut session = match used.take() {
             Some(session) => session,
             None => {
                 Counts::add(&own.plan.tally.sent.hellos);
@@ -271,16 +302,21 @@ async fn on_session<T>(
                         if error.is_absence() {
                             own.plan.vitals.reach.failed(&own.plan.peer, Instant::now());
                         }
-                        return (None, Err(error));
+                        return Err(error);
                     }
                 }
             }
         };
         match work(&mut session).await {
-            Ok(done) => return (Some(session), Ok(done)),
             Err(error) if reused && may_be_forgotten(&error) => {}
-            Err(error) if error.breaks_link() => return (None, Err(error)),
-            Err(error) => return (Some(session), Err(error)),
+            Err(error) if error.breaks_link() => return Err(error),
+            done => {
+                if done.is_ok() {
+                    own.plan.vitals.reach.answered(&own.plan.peer, session.info.incarnation);
+                }
+                idle.put(session);
+                return done;
+            }
         }
     }
 }
@@ -321,12 +357,12 @@ fn has_met(plan: &Plan, session: &Conn, to: Incarnation) -> Result<(), LinkError
     }
 }
 
-async fn send(own: Own, conn: Option<Conn>, frame: Vec<Cast>) -> (Option<Conn>, Option<LinkError>) {
-    let Some((to, mark)) = frame.first().map(|first| (first.to, first.mark)) else { return (conn, None) };
+async fn send(own: Own, idle: Idle, frame: Vec<Cast>) -> Option<LinkError> {
+    let (to, mark) = frame.first().map(|first| (first.to, first.mark))?;
     let (votes, replies): (Vec<_>, Vec<_>) = frame.into_iter().map(|cast| (cast.vote, (cast.have, cast.reply))).unzip();
     let votes = Call::Vote(mark, votes);
     let plan: &Plan = &own.plan;
-    let (conn, sent) = on_session(&own, conn, async |session| {
+    let sent = on_session(&own, &idle, async |session| {
         is_heard(plan, session, to).await?;
         Counts::add(&plan.tally.sent.votes);
         match call(session, &votes).await? {
@@ -344,43 +380,41 @@ async fn send(own: Own, conn: Option<Conn>, frame: Vec<Cast>) -> (Option<Conn>, 
                     let _ = reply.send(answer);
                 }
             }
-            (conn, None)
+            None
         }
-        Ok(_) => (None, Some(LinkError::Unfitting)),
-        Err(error) => after_refusal(plan, conn, error).await,
+        Ok(_) => Some(LinkError::Unfitting),
+        Err(error) => Some(after_refusal(plan, &idle, error).await),
     }
 }
 
 /// A refusal may be for the member list: then that is put right before anything else is asked.
-async fn after_refusal(plan: &Plan, conn: Option<Conn>, error: LinkError) -> (Option<Conn>, Option<LinkError>) {
-    match conn {
-        Some(mut session) if error.class() == Class::Conflict => {
-            // Perhaps the peer has not met this node: then it is told anew.
-            session.start = None;
-            if matches!(error, LinkError::Remote { .. }) {
-                plan.vitals.lists.refused_there(&plan.peer);
-            }
-            match actix_rt::time::timeout(VOTE_MAX, lists::exchange(plan, &mut session)).await {
-                Ok(Ok(())) => (Some(session), Some(error)),
-                Ok(Err(worse)) if !worse.breaks_link() => (Some(session), Some(worse)),
-                Ok(Err(worse)) => (None, Some(worse)),
-                Err(_) => (None, Some(LinkError::Silent)),
-            }
+async fn after_refusal(plan: &Plan, idle: &Idle, error: LinkError) -> LinkError {
+    if error.class() != Class::Conflict {
+        return error;
+    }
+    let Some(mut session) = idle.take() else { return error };
+    // Perhaps the peer has not met this node: then it is told anew.
+    session.start = None;
+    if matches!(error, LinkError::Remote { .. }) {
+        plan.vitals.lists.refused_there(&plan.peer);
+    }
+    match actix_rt::time::timeout(VOTE_MAX, lists::exchange(plan, &mut session)).await {
+        Ok(Err(worse)) if worse.breaks_link() => worse,
+        Ok(exchanged) => {
+            idle.put(session);
+            exchanged.err().unwrap_or(error)
         }
-        conn => (conn, Some(error)),
+        Err(_) => LinkError::Silent,
     }
 }
 
-async fn scan_one(
-    own: Own,
-    conn: Option<Conn>,
-    to: Incarnation,
-    scan: Scan,
-    reply: oneshot::Sender<Vec<Scanned>>,
-) -> (Option<Conn>, Option<LinkError>) {
-    let asked = Call::Scan(scan);
+async fn scan_one(own: Own, idle: Idle, to: Incarnation, scan: Scan, mut reply: oneshot::Sender<Vec<Scanned>>) -> Done {
     let plan: &Plan = &own.plan;
-    let (conn, found) = on_session(&own, conn, async |session| {
+    let Some(Some(_turn)) = unless_left(plan.transfers.turn(Kind::Call), reply.closed()).await else {
+        return Done::Idle;
+    };
+    let asked = Call::Scan(scan);
+    let found = on_session(&own, &idle, async |session| {
         is_heard(plan, session, to).await?;
         Counts::add(&plan.tally.sent.scans);
         match call(session, &asked).await? {
@@ -392,21 +426,18 @@ async fn scan_one(
     match found {
         Ok(found) => {
             let _ = reply.send(found);
-            (conn, None)
+            Done::Answered
         }
-        Err(error) => after_refusal(plan, conn, error).await,
+        Err(error) => Done::Failed(after_refusal(plan, &idle, error).await),
     }
 }
 
-async fn ask_one(
-    own: Own,
-    conn: Option<Conn>,
-    to: Incarnation,
-    asked: Box<Call>,
-    reply: oneshot::Sender<Answer>,
-) -> (Option<Conn>, Option<LinkError>) {
+async fn ask_one(own: Own, idle: Idle, to: Incarnation, asked: Box<Call>, mut reply: oneshot::Sender<Answer>) -> Done {
     let plan: &Plan = &own.plan;
-    let (conn, answer) = on_session(&own, conn, async |session| {
+    let Some(Some(_turn)) = unless_left(plan.transfers.turn(Kind::Call), reply.closed()).await else {
+        return Done::Idle;
+    };
+    let answer = on_session(&own, &idle, async |session| {
         is_heard(plan, session, to).await?;
         let answer = call(session, &asked).await?;
         has_met(plan, session, to).map(|()| answer)
@@ -415,68 +446,12 @@ async fn ask_one(
     match answer {
         Ok(answer) => {
             let _ = reply.send(answer);
-            (conn, None)
+            Done::Answered
         }
-        Err(error) => after_refusal(&own.plan, conn, error).await,
+        Err(error) => Done::Failed(after_refusal(plan, &idle, error).await),
     }
 }
 
-async fn ship_one(
-    own: Own,
-    conn: Option<Conn>,
-    to: Incarnation,
-    head: BlobHead,
-    done: oneshot::Sender<()>,
-) -> (Option<Conn>, Option<LinkError>) {
-    let plan: &Plan = &own.plan;
-    let body: BodyId = head.body;
-    let (conn, shipped) = on_session(&own, conn, async |session| {
-        is_with(session, to)?;
-        let blob = ask(&plan.store.open_outgoing, OpenOutgoing { body }).await?;
-        Counts::add(&plan.tally.sent.blobs);
-        session.ship(head, blob, &plan.store).await
-    })
-    .await;
-    match shipped {
-        Ok(()) => {
-            plan.tally.shipped_bytes.fetch_add(head.sealed_len, Ordering::Relaxed);
-            let _ = done.send(());
-            (conn, None)
-        }
-        Err(error) => (conn, Some(error)),
-    }
-}
-
-/// A stream cannot begin anew, and is not missed: whoever made it ships the blob when it is whole. So it says
-/// nothing of the link either.
-async fn stream_one(own: Own, conn: Option<Conn>, stream: NewStream) -> Option<Conn> {
-    let NewStream { to, body, pieces, done } = stream;
-    let plan: &Plan = &own.plan;
-    let mut pieces = Some(pieces);
-    let (conn, streamed) = on_session(&own, conn, async |session| {
-        is_with(session, to)?;
-        let pieces = pieces.take().ok_or(LinkError::Silent)?;
-        Counts::add(&plan.tally.sent.blobs);
-        session.stream(body, pieces).await
-    })
-    .await;
-    match streamed {
-        Ok(()) => drop(done.send(())),
-        Err(error) => log::debug!(peer:% = plan.peer, error:% = error; "a body is sent again when it is whole"),
-    }
-    conn
-}
-
-async fn probe_one(own: Own, conn: Option<Conn>) -> (Option<Conn>, Option<LinkError>) {
-    let (conn, beaten) = on_session(&own, conn, async |session| meet_soon(&own.plan, session).await).await;
-    (conn, beaten.err())
-}
-
-async fn discard_one(own: Own, conn: Option<Conn>, to: Incarnation, body: BodyId) -> (Option<Conn>, Option<LinkError>) {
-    let (conn, discarded) = on_session(&own, conn, async |session| {
-        is_with(session, to)?;
-        call(session, &Call::Discard(body)).await
-    })
-    .await;
-    (conn, discarded.err())
+async fn probe_one(own: Own, idle: Idle) -> Option<LinkError> {
+    on_session(&own, &idle, async |session| meet_soon(&own.plan, session).await).await.err()
 }

@@ -7,12 +7,15 @@
 //! - A change is in one state, and only `ack` lets it go.
 
 use super::messages::Change;
-use crate::base::Incarnation;
+use crate::base::{Incarnation, RegisterKey};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// Most open changes of one peer.
-pub const OPEN_MAX: usize = 4096;
+pub const OPEN_MAX: usize = 2048;
+
+/// Bytes of them, at most.
+pub const OPEN_BYTES_MAX: usize = OPEN_MAX * (size_of::<Open>() + RegisterKey::BYTES_MAX);
 
 /// What is on its way to one life of a peer.
 #[derive(Debug)]

@@ -132,6 +132,7 @@ fn ranges(loaded: &Loaded) -> Result<(), ConfigError> {
         ("http.in_flight_bytes_max", bytes(http.in_flight_bytes_max), MIB, TIB),
         ("http.connections_max", count(http.connections_max), 1, 1_000_000),
         ("http.connections_per_address_max", Amount::Count(u64::from(http.connections_per_address_max)), 0, 1_000_000),
+        ("http.turn_timeout", millis(http.turn_timeout), 0, HOUR),
         ("http.linger", millis(http.linger), 100, HOUR),
         ("http.keep_alive", millis(http.keep_alive), 0, HOUR),
         ("http.drain_timeout", millis(http.drain_timeout), 0, HOUR),

@@ -15,6 +15,9 @@ const CEILING_UNKNOWN: u64 = 512 << 20;
 /// Buffers and caches get three quarters of the ceiling.
 const PLANNED_SHARE: (u64, u64) = (3, 4);
 
+/// The part of `http.in_flight_bytes_max` that is added to it for large writes, where memory is not short.
+const LARGE_WRITES_PART: u64 = 6;
+
 /// From here on a number means "no limit": version 1 has no other word for it.
 const NO_LIMIT: u64 = 1 << 62;
 
@@ -43,6 +46,47 @@ pub struct Ceiling {
     pub source: CeilingSource,
 }
 
+/// What the traffic with one peer may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerPlan {
+    /// Votes that wait for it and are under way.
+    pub votes_bytes: u64,
+    /// Bodies that are read to be sent to it.
+    pub sending_bytes: u64,
+    /// Its calls, and the answers to them.
+    pub calls_bytes: u64,
+    /// Bodies that it sends as fast as it can.
+    pub blobs_bytes: u64,
+    /// Bodies that it sends at the pace of its clients.
+    pub streams_bytes: u64,
+}
+
+/// What a peer gets where there is enough.
+const PEER: PeerPlan = PeerPlan {
+    votes_bytes: 6 << 20,
+    sending_bytes: 8 << 20,
+    calls_bytes: 8 << 20,
+    blobs_bytes: 8 << 20,
+    streams_bytes: 10 << 20,
+};
+
+impl PeerPlan {
+    /// All of it.
+    pub fn bytes(&self) -> u64 {
+        self.votes_bytes + self.sending_bytes + self.calls_bytes + self.blobs_bytes + self.streams_bytes
+    }
+
+    fn map(self, part: impl Fn(u64) -> u64) -> Self {
+        PeerPlan {
+            votes_bytes: part(self.votes_bytes),
+            sending_bytes: part(self.sending_bytes),
+            calls_bytes: part(self.calls_bytes),
+            blobs_bytes: part(self.blobs_bytes),
+            streams_bytes: part(self.streams_bytes),
+        }
+    }
+}
+
 /// The ceiling shared out: what the builders of budgets and caches use instead of the settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryPlan {
@@ -54,6 +98,10 @@ pub struct MemoryPlan {
     pub cache_bytes: u64,
     /// For `store.index_cache_bytes`.
     pub index_cache_bytes: u64,
+    /// For large writes to the disk; none where memory is short.
+    pub large_write_bytes: u64,
+    /// For each peer.
+    pub peer: PeerPlan,
     /// Whether the settings were more than the ceiling allows, and have been scaled down.
     pub reduced: bool,
 }
@@ -120,17 +168,45 @@ impl Config {
         }
     }
 
-    /// Shares out the ceiling: the settings as they are when they fit, and otherwise all of them
-    /// smaller in the same proportion.
-    pub fn memory_plan(&self, ceiling: Ceiling) -> MemoryPlan {
-        let wanted = [self.http.in_flight_bytes_max, self.store.cache_bytes, self.store.index_cache_bytes];
-        let sum: u128 = wanted.iter().map(|&bytes| u128::from(bytes)).sum();
-        let room = u128::from(ceiling.bytes) * u128::from(PLANNED_SHARE.0) / u128::from(PLANNED_SHARE.1);
-        let reduced = sum > room;
-        let [in_flight_bytes, cache_bytes, index_cache_bytes] = wanted.map(|bytes| {
-            if reduced { u64::try_from(u128::from(bytes) * room / sum.max(1)).unwrap_or(bytes) } else { bytes }
-        });
-        MemoryPlan { ceiling, in_flight_bytes, cache_bytes, index_cache_bytes, reduced }
+    /// Shares out the ceiling, of which `fixed` bytes are taken: the settings as they are when they fit, and otherwise all
+    /// of them smaller in the same proportion. Half of it is shared out even where what is fixed would take more.
+    pub fn memory_plan(&self, ceiling: Ceiling, fixed: u64) -> MemoryPlan {
+        let (http, store) = (&self.http, &self.store);
+        let large_write_bytes = http.in_flight_bytes_max / LARGE_WRITES_PART;
+        let peers = u128::from(PEER.bytes()) * self.others().count() as u128;
+        let settings = [http.in_flight_bytes_max, store.cache_bytes, store.index_cache_bytes];
+        let settings: u128 = settings.iter().map(|&bytes| u128::from(bytes)).sum();
+        let planned = u128::from(ceiling.bytes) * u128::from(PLANNED_SHARE.0) / u128::from(PLANNED_SHARE.1);
+        let room = planned.saturating_sub(u128::from(fixed)).max(planned / 2);
+        let reduced = settings + peers + u128::from(large_write_bytes) > room;
+        // Where memory is short there are no large writes.
+        let sum = settings + peers;
+        let part = |bytes: u64| match reduced && sum > room {
+            true => u64::try_from(u128::from(bytes) * room / sum.max(1)).unwrap_or(bytes),
+            false => bytes,
+        };
+        MemoryPlan {
+            ceiling,
+            in_flight_bytes: part(http.in_flight_bytes_max),
+            cache_bytes: part(store.cache_bytes),
+            index_cache_bytes: part(store.index_cache_bytes),
+            large_write_bytes: if reduced { 0 } else { large_write_bytes },
+            peer: PEER.map(part),
+            reduced,
+        }
+    }
+}
+
+impl MemoryPlan {
+    /// What is shared out among so many peers and the rest.
+    pub fn bytes(&self, peers: usize) -> u64 {
+        let own = self.in_flight_bytes + self.cache_bytes + self.index_cache_bytes + self.large_write_bytes;
+        own + self.peer.bytes() * peers as u64
+    }
+
+    /// What buffers and caches may take in all.
+    pub fn share(&self) -> u64 {
+        self.ceiling.bytes / PLANNED_SHARE.1 * PLANNED_SHARE.0
     }
 }
 
@@ -185,14 +261,13 @@ mod tests {
     #[test]
     fn the_plan_never_passes_its_share() {
         let config = Config::default();
-        let plan = |bytes| config.memory_plan(Ceiling { bytes, source: CeilingSource::Setting });
+        let plan = |bytes| config.memory_plan(Ceiling { bytes, source: CeilingSource::Setting }, 0);
         let roomy = plan(GIB);
         assert!(!roomy.reduced);
         assert_eq!(roomy.cache_bytes, config.store.cache_bytes);
         for mib in [32, 64, 128, 200, 256] {
             let tight = plan(mib << 20);
-            let sum = tight.in_flight_bytes + tight.cache_bytes + tight.index_cache_bytes;
-            assert!(tight.reduced && sum <= (mib << 20) * 3 / 4, "{mib} MiB: {tight:?}");
+            assert!(tight.reduced && tight.bytes(0) <= tight.share(), "{mib} MiB: {tight:?}");
             assert!(tight.in_flight_bytes > tight.cache_bytes && tight.index_cache_bytes > 0);
         }
     }

@@ -90,6 +90,9 @@ pub struct HttpConfig {
     /// Body bytes held in memory at once, all requests together.
     #[serde(with = "size")]
     pub in_flight_bytes_max: u64,
+    /// How long a body waits for its turn when `in_flight_bytes_max` is used up.
+    #[serde(with = "period")]
+    pub turn_timeout: Duration,
     /// Open connections at once, all workers together.
     pub connections_max: usize,
     /// Open connections at once from one address; 0: as many as all together.
@@ -119,6 +122,7 @@ impl Default for HttpConfig {
             header_timeout: Duration::from_secs(10),
             requests_max: 1024,
             in_flight_bytes_max: 128 << 20,
+            turn_timeout: Duration::from_secs(10),
             connections_max: 4096,
             connections_per_address_max: 0,
             keep_alive: Duration::from_secs(75),

@@ -199,35 +199,49 @@ pub(super) struct Window {
 }
 
 /// A window for a body of that length, or the refusal. When permits are short a large body gets a
-/// window of one piece: slower, but under way.
-pub(super) fn window_for(budget: &Budget, len: Option<u64>) -> Result<Window, HttpError> {
+/// window of one piece: slower, but under way. When there are none, a body waits for its turn for `turn_max`.
+pub(super) async fn window_for(budget: &Budget, len: Option<u64>, turn_max: Duration) -> Result<Window, HttpError> {
     let bytes = len.map_or(WINDOW_BYTES, |len| len.clamp(PERMIT_BYTES_MIN, WINDOW_BYTES));
-    if let Some(permit) = budget.try_claim(bytes) {
+    let first = !budget.is_waited_for();
+    if first && let Some(permit) = budget.take(bytes) {
         return Ok(Window { permit, ahead: true, large: false });
     }
-    if bytes > PIECE_BYTES as u64
-        && let Some(permit) = budget.try_claim(PIECE_BYTES as u64)
-    {
-        return Ok(Window { permit, ahead: false, large: false });
+    let least = bytes.min(PIECE_BYTES as u64);
+    let permit = claim(budget, least, turn_max).await?;
+    Ok(Window { permit, ahead: least == bytes, large: false })
+}
+
+/// A permit for so many bytes, waited for; `SlowDown` at once where too many requests wait or work already.
+pub(super) async fn claim(budget: &Budget, bytes: u64, turn_max: Duration) -> Result<Permit, HttpError> {
+    match timeout(turn_max, budget.claim(bytes)).await {
+        Ok(permit) => permit.ok_or(HttpError::SlowDown),
+        Err(_) => {
+            budget.refuse();
+            Err(HttpError::SlowDown)
+        }
     }
-    Err(HttpError::SlowDown)
 }
 
 /// The same for a body to be stored. If `large`, a large one gets large pieces, which cost the processor less, as long as
 /// others have room beside it: two, as one connection alone is faster with, or one, as many are as fast with.
-pub(super) fn upload_window_for(budget: &Budget, len: Option<u64>, large: bool) -> Result<Window, HttpError> {
+pub(super) async fn upload_window_for(
+    budget: &Budget,
+    len: Option<u64>,
+    large: bool,
+    turn_max: Duration,
+) -> Result<Window, HttpError> {
     const PIECE: u64 = LARGE_BUFFER_BYTES as u64;
     let large = large && len.is_some_and(|len| len >= LARGE_BODY_BYTES);
     let level = budget.level();
     for (pieces, part) in [(2, 16), (1, 2)] {
         if large
             && level.bytes + pieces * PIECE <= level.bytes_max / part
-            && let Some(permit) = budget.try_claim(pieces * PIECE)
+            && let Some(permit) = budget.take(pieces * PIECE)
         {
             return Ok(Window { permit, ahead: pieces > 1, large });
         }
     }
-    window_for(budget, len)
+    window_for(budget, len, turn_max).await
 }
 
 /// Stores all of `source` as one object. `len` is what the sender announced of it, if it did.
@@ -288,30 +302,46 @@ pub(super) async fn store<S: Source>(
 mod tests {
     use super::*;
 
-    #[test]
-    fn short_permits_narrow_the_window_before_they_refuse() {
+    const AT_ONCE: Duration = Duration::ZERO;
+
+    #[tokio::test]
+    async fn short_permits_narrow_the_window_before_they_refuse() {
         let piece = PIECE_BYTES as u64;
         let budget = Budget::new(10, 4 * piece - 1);
-        let first = window_for(&budget, None).unwrap();
-        let second = window_for(&budget, Some(100 * piece)).unwrap();
+        let first = window_for(&budget, None, AT_ONCE).await.unwrap();
+        let second = window_for(&budget, Some(100 * piece), AT_ONCE).await.unwrap();
         assert_eq!((first.ahead, second.ahead), (true, false));
-        assert!(window_for(&budget, None).is_err());
-        let small = window_for(&budget, Some(100)).unwrap();
+        assert!(window_for(&budget, None, AT_ONCE).await.is_err());
+        let small = window_for(&budget, Some(100), AT_ONCE).await.unwrap();
         assert!(small.ahead);
-        assert_eq!(budget.level().bytes, 3 * piece + PERMIT_BYTES_MIN);
+        assert_eq!((budget.level().bytes, budget.level().refused), (3 * piece + PERMIT_BYTES_MIN, 1));
         drop((first, second, small));
         assert_eq!(budget.level().bytes, 0);
         let full = Budget::new(10, piece / 2);
-        assert!(window_for(&full, Some(piece)).is_err());
-        assert!(window_for(&full, Some(piece / 2)).unwrap().ahead);
+        assert!(window_for(&full, Some(piece), AT_ONCE).await.is_err());
+        assert!(window_for(&full, Some(piece / 2), AT_ONCE).await.unwrap().ahead);
     }
 
-    #[test]
-    fn large_bodies_get_large_pieces_while_there_is_room_for_others() {
+    #[tokio::test]
+    async fn a_body_waits_for_its_turn() {
+        let piece = PIECE_BYTES as u64;
+        let budget = Budget::new(10, piece);
+        let held = window_for(&budget, Some(piece), AT_ONCE).await.unwrap();
+        let mut next = Box::pin(window_for(&budget, Some(piece), Duration::from_secs(60)));
+        assert!(futures::poll!(&mut next).is_pending());
+        drop(held);
+        assert!(next.await.unwrap().ahead);
+    }
+
+    #[tokio::test]
+    async fn large_bodies_get_large_pieces_while_there_is_room_for_others() {
         let piece = LARGE_BUFFER_BYTES as u64;
         let budget = Budget::new(100, 32 * piece);
-        let window = |len, large| upload_window_for(&budget, len, large).unwrap();
-        let windows: Vec<_> = (0..20).map(|_| window(Some(LARGE_BODY_BYTES), true)).collect();
+        let window = async |len, large| upload_window_for(&budget, len, large, AT_ONCE).await.unwrap();
+        let mut windows = Vec::new();
+        for _ in 0..20 {
+            windows.push(window(Some(LARGE_BODY_BYTES), true).await);
+        }
         let kinds: Vec<_> = windows.iter().map(|window| (window.large, window.ahead)).collect();
         assert_eq!(kinds[..1], [(true, true)], "a sixteenth of the bytes");
         assert_eq!(kinds[1..15], [(true, false); 14], "half of them");
@@ -319,7 +349,7 @@ mod tests {
         assert_eq!(budget.level().bytes, 16 * piece + 5 * WINDOW_BYTES);
         drop(windows);
         for (len, large) in [(Some(LARGE_BODY_BYTES), false), (Some(LARGE_BODY_BYTES - 1), true), (None, true)] {
-            let plain = window(len, large);
+            let plain = window(len, large).await;
             assert!(plain.ahead && !plain.large && budget.level().bytes == WINDOW_BYTES, "{len:?}, {large}");
         }
     }

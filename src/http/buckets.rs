@@ -1,5 +1,6 @@
 //! Buckets and listings.
 
+use super::body_in::claim;
 use super::conditions::{no_condition, plain_write};
 use super::errors::HttpError;
 use super::media_type::UNKNOWN;
@@ -46,7 +47,7 @@ struct Entry<'a> {
 }
 
 pub(super) async fn list(call: &Call<'_>) -> Result<HttpResponse, HttpError> {
-    let _permit = call.worker.shared.budget.try_claim(PAGE_BYTES).ok_or(HttpError::SlowDown)?;
+    let _permit = claim(&call.worker.shared.budget, PAGE_BYTES, call.worker.shared.settings.turn_max).await?;
     let mut query = Query::parse(call.req.query_string())?;
     let consistency = consistency(&mut query)?;
     if !query.is_empty() {
@@ -110,7 +111,7 @@ pub(super) async fn list_objects(call: &Call<'_>, bucket: &str) -> Result<HttpRe
     if !query.is_empty() {
         return Err(HttpError::Query("known parameters are prefix, delimiter, after, limit and consistency"));
     }
-    let _permit = call.worker.shared.budget.try_claim(PAGE_BYTES).ok_or(HttpError::SlowDown)?;
+    let _permit = claim(&call.worker.shared.budget, PAGE_BYTES, call.worker.shared.settings.turn_max).await?;
     let ask = ListObjects { bucket: bucket.clone(), prefix: prefix.clone(), delimiter, after, limit, consistency };
     let page = call.worker.links.list_objects.send(ask).await??;
     Ok(json(rests_on(&mut HttpResponse::Ok(), consistency), &present(bucket.as_str(), &prefix, &page)))

@@ -82,6 +82,8 @@ pub struct HttpSettings {
     pub inline_max: usize,
     /// Longest silence of a sender within a body, and of a reader within an answer.
     pub idle_timeout: Duration,
+    /// How long a body waits for its turn when bytes are short.
+    pub turn_max: Duration,
     /// Longest time for the head of a connection's first request.
     pub head_timeout: Duration,
     /// How long an unused connection is kept.

@@ -5,7 +5,7 @@
 //!   with a code, not a broken connection.
 //! - Objects are served so that no browser runs them on this origin: `nosniff` and a sandbox.
 
-use super::body_in::{Incoming, store, upload_window_for, window_for};
+use super::body_in::{Incoming, claim, store, upload_window_for, window_for};
 use super::body_out::{DownloadBody, LengthOnly};
 use super::conditions::{Verdict, judge_read, plain_write, range_applies, write_condition};
 use super::errors::HttpError;
@@ -47,7 +47,8 @@ pub(super) async fn put(
     if incoming.is_awaited() {
         refuse_early(call, &at, &condition).await?;
     }
-    let window = upload_window_for(&shared.budget, len, shared.settings.large_buffers)?;
+    let window =
+        upload_window_for(&shared.budget, len, shared.settings.large_buffers, shared.settings.turn_max).await?;
     let done = store(call.worker, at, condition, head, len, window, incoming).await?;
     let mut builder = if done.existed { HttpResponse::Ok() } else { HttpResponse::Created() };
     written(&mut builder, call.worker, done.replicas);
@@ -122,7 +123,8 @@ pub(super) async fn serve(
 ) -> Result<HttpResponse, HttpError> {
     let worker = call.worker;
     let headers = call.req.headers();
-    let permit = worker.shared.budget.try_claim(WHOLE_BYTES_MAX).ok_or(HttpError::SlowDown)?;
+    let turn_max = worker.shared.settings.turn_max;
+    let permit = claim(&worker.shared.budget, WHOLE_BYTES_MAX, turn_max).await?;
     let open = OpenObject { at, consistency, permit: Some(permit) };
     let (info, mut download) = worker.links.open_object.send(open).await??;
 
@@ -156,7 +158,10 @@ pub(super) async fn serve(
         return Ok(builder.body(LengthOnly(len)));
     }
 
-    let window = if len > WHOLE_BYTES_MAX { Some(window_for(&worker.shared.budget, Some(len))?) } else { None };
+    let window = match len > WHOLE_BYTES_MAX {
+        true => Some(window_for(&worker.shared.budget, Some(len), turn_max).await?),
+        false => None,
+    };
     let (download, mut pieces) = worker.links.read_download.send(ReadDownload { download }).await??;
     if len <= WHOLE_BYTES_MAX && pieces.len() == 1 {
         let body = pieces.pop().unwrap_or_else(Bytes::new);

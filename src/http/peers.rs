@@ -7,18 +7,21 @@
 //!   and the connection is closed, since an unread body may stand in it.
 
 use crate::actors::answering::{answer, failure};
+use crate::actors::arrivals::Arriving;
 use crate::actors::error::LinkError;
-use crate::actors::gate::{Admitted, Counts, PeerGate};
+use crate::actors::gate::{Admitted, Coming, Counts, PeerGate};
 use crate::actors::messages::StoreError;
 use crate::actors::messages::{
     Announced, AppendIncoming, BeginIncoming, FinishIncoming, Incoming, PIECE_BYTES, Purpose,
 };
 use crate::actors::recipients::{StoreRecipients, ask};
+use crate::actors::transfers::SMALL_BYTES_MAX;
 use crate::base::Class;
 use crate::wire::frame::{BLOB_PREFIX_BYTES, CLEAR_BYTES, blob_prefix_len};
 use crate::wire::{Answer, BLOB_HEAD_BYTES_MAX, BLOB_PATH, BlobHead, CALL_PATH, Call, FRAME_BYTES_MAX, Frame};
 use crate::wire::{
-    HELLO_BYTES_MAX, HELLO_PATH, Refusal, SEAL_TAG_BYTES, STREAM_PATH, STREAM_TRAILER_BYTES, StreamHead,
+    HELLO_BYTES_MAX, HELLO_PATH, LEARN_BYTES_MAX, Refusal, SEAL_TAG_BYTES, STREAM_PATH, STREAM_TRAILER_BYTES,
+    StreamHead,
 };
 use actix_web::dev::Server;
 use actix_web::http::StatusCode;
@@ -43,8 +46,16 @@ const HEAD_MAX: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// Most sockets at once, over all workers.
 const SOCKETS_MAX: usize = 512;
-/// What a blob in transit holds in memory, at most: a gathered piece, and one being written.
-const BLOB_HOLDS_BYTES: u64 = 2 * PIECE_BYTES as u64;
+/// Most bytes of the answer to a call, for which no other permit stands.
+const ANSWER_BYTES_MAX: u64 = LEARN_BYTES_MAX as u64;
+
+/// What a blob of that length holds in memory, at most: a gathered piece, and one being written.
+fn holds(sealed_len: u64) -> u64 {
+    2 * sealed_len.saturating_add(BLOCK_BYTES).min(PIECE_BYTES as u64)
+}
+
+/// What the last block of a file is filled up to.
+const BLOCK_BYTES: u64 = 4096;
 
 /// Serves peers on a bound listener. `store` is called once on each worker, on its own arbiter.
 /// Signals are left to whoever owns the process.
@@ -98,7 +109,7 @@ async fn try_call(
     let mut body = Body::new(body, CALL_BODY_MAX);
     body.gather(CLEAR_BYTES).await?;
     let (session, counter) = Frame::peek(&body.have).map_err(|_| Refusal::Malformed)?;
-    let admitted = gate.admit(session, counter, len)?;
+    let admitted = gate.admit(session, counter, len + ANSWER_BYTES_MAX).await?;
     let bytes = body.whole(request, FRAME_BYTES_MAX).await?;
     let frame = Frame::decode(&bytes).map_err(|_| Refusal::Malformed)?;
     let plain = gate.open(&admitted, CALL_PATH, &frame)?;
@@ -131,8 +142,9 @@ async fn try_blob(
     let Opening { admitted, counter, plain, clear } = open_blob(&mut body, gate, BLOB_PATH).await?;
     let head = BlobHead::decode(&plain).map_err(|_| Refusal::Malformed)?;
     let done = if head.sealed_len.checked_add(clear) == Some(announced) {
+        let _room = gate.hold(&admitted, Coming::Blob, holds(head.sealed_len)).await?;
         Counts::add(&gate.counts().blobs);
-        receive(store, head, &mut body).await
+        receive(store, gate.arrivals().begin(head.body), head, &mut body).await
     } else {
         Err(LinkError::Store(StoreError::Mismatch("the body's length is not what its head announces")))
     };
@@ -154,7 +166,7 @@ async fn open_blob(body: &mut Body, gate: &PeerGate, path: &str) -> Result<Openi
     let frame_len = blob_prefix_len(&body.have).map_err(|_| Refusal::Malformed)?;
     let prefix = body.have.split_to(BLOB_PREFIX_BYTES).len();
     let (session, counter) = Frame::peek(&body.have).map_err(|_| Refusal::Malformed)?;
-    let admitted: Admitted = gate.admit(session, counter, BLOB_HOLDS_BYTES)?;
+    let admitted: Admitted = gate.admit(session, counter, BLOB_HEAD_BYTES_MAX as u64).await?;
     body.gather(frame_len).await?;
     let frame = body.have.split_to(frame_len.min(body.have.len()));
     let frame = Frame::decode(&frame).map_err(|_| Refusal::Malformed)?;
@@ -185,6 +197,8 @@ async fn try_stream(body: Payload, gate: &PeerGate, store: &StoreRecipients) -> 
     let Opening { admitted, counter, plain, .. } = open_blob(&mut body, gate, STREAM_PATH).await?;
     let head = StreamHead::decode(&plain).map_err(|_| Refusal::Malformed)?;
     let last = counter.checked_add(1).ok_or(Refusal::BadFrame)?;
+    let coming = if head.bytes_max <= SMALL_BYTES_MAX { Coming::Blob } else { Coming::Stream };
+    let _room = gate.hold(&admitted, coming, holds(head.bytes_max)).await?;
     Counts::add(&gate.counts().blobs);
     let done = receive_stream(gate, &admitted, last, store, head, &mut body).await;
     let answer = done.as_ref().map_or_else(failure, |()| Answer::Done);
@@ -199,7 +213,9 @@ async fn receive_stream(
     head: StreamHead,
     body: &mut Body,
 ) -> Result<(), LinkError> {
-    let begin = BeginIncoming { body: head.body, announced: None, purpose: Purpose::Copy };
+    let bytes_max = Some(head.bytes_max).filter(|max| *max < u64::MAX);
+    let begin = BeginIncoming { body: head.body, bytes_max, purpose: Purpose::Copy };
+    let arriving = gate.arrivals().begin(head.body);
     let mut incoming = ask(&store.begin_incoming, begin).await?;
     let first = std::mem::take(&mut body.have).freeze();
     let mut gathered = first.len();
@@ -211,6 +227,7 @@ async fn receive_stream(
         if gathered >= PIECE_BYTES + STREAM_TRAILER_BYTES {
             let held = split_end(&mut pieces, STREAM_TRAILER_BYTES).ok_or(cut())?;
             incoming = append(store, incoming, std::mem::take(&mut pieces)).await?;
+            arriving.moved(gathered - held.len());
             gathered = held.len();
             pieces.push(held);
         }
@@ -250,10 +267,15 @@ fn split_end(pieces: &mut Vec<Bytes>, len: usize) -> Option<Bytes> {
     Some(end.freeze())
 }
 
-async fn receive(store: &StoreRecipients, head: BlobHead, body: &mut Body) -> Result<(), LinkError> {
+async fn receive(
+    store: &StoreRecipients,
+    arriving: Arriving,
+    head: BlobHead,
+    body: &mut Body,
+) -> Result<(), LinkError> {
     let BlobHead { body: id, sealed_len, digest } = head;
     let announced = Announced { sealed_len, digest };
-    let begin = BeginIncoming { body: id, announced: Some(announced), purpose: Purpose::Copy };
+    let begin = BeginIncoming { body: id, bytes_max: Some(sealed_len), purpose: Purpose::Copy };
     let mut incoming = ask(&store.begin_incoming, begin).await?;
     let mut left = sealed_len;
     let mut pieces = Vec::new();
@@ -271,6 +293,7 @@ async fn receive(store: &StoreRecipients, head: BlobHead, body: &mut Body) -> Re
         pieces.push(bytes);
         if gathered >= PIECE_BYTES || left == 0 {
             incoming = append(store, incoming, std::mem::take(&mut pieces)).await?;
+            arriving.moved(gathered);
             gathered = 0;
         }
     }

@@ -6,10 +6,12 @@ use super::health::{self, Counted, Pulses};
 use super::keys;
 use super::listener::reserve;
 use super::place as node_place;
+use super::queues;
 use super::status::{Fixed, NodeStatus};
+use crate::actors::arrivals::Arrivals;
 use crate::actors::coordinator::{Common, Coordinator, Patience};
 use crate::actors::coordinator_actor::CoordinatorActor;
-use crate::actors::gate::{Ballots, Identity, PeerGate, Vitals};
+use crate::actors::gate::{Ballots, Identity, PeerBytes, PeerGate, Vitals};
 use crate::actors::healer::{HealTally, Healer};
 use crate::actors::list_watch::ListWatch;
 use crate::actors::messages::DrainStore;
@@ -47,8 +49,6 @@ const ADDRESSES: &str = "addresses.json";
 const TRIM_EVERY: Duration = Duration::from_secs(5);
 /// The part of `http.in_flight_bytes_max` that is for bodies on their way to the peers.
 const STREAMS_PART: u64 = 3;
-/// The part of `http.in_flight_bytes_max` that is added to it for large writes, where memory is not short.
-const LARGE_WRITES_PART: u64 = 6;
 /// Most threads for the store's disk work; more only queue at the disk.
 const STORE_THREADS_MAX: usize = 32;
 
@@ -73,7 +73,7 @@ impl Running {
         let ring = keys::ring(&config)?;
         let http_port = reserve(config.http.listen, "http.listen (--listen)")?;
         let peer_port = reserve(config.peer.listen, "peer.listen (--peer-listen)")?;
-        let plan = config.memory_plan(config.ceiling());
+        let plan = config.memory_plan(config.ceiling(), queues::fixed_bytes(config.others().count()));
         if plan.reduced {
             log::info!(ceiling = plan.ceiling.bytes; "budgets and caches are reduced to fit the memory ceiling");
         }
@@ -97,12 +97,13 @@ impl Running {
             counted: Counted::default(),
         });
         let vitals = vitals(&config, &store, &pulses);
-        let replicate = replication_config(&config, vitals.clone());
+        let replicate = replication_config(&config, vitals.clone(), &plan);
         let recipients = StoreRecipients::of(&store_actor);
+        let arrivals = Arc::new(Arrivals::default());
         let healer = {
             let (me, key, peers) = (Arc::clone(&vitals.me), Arc::clone(&peer_key), replicate.peers.clone());
-            let (store, tally) = (recipients.clone(), Arc::clone(&healing));
-            Healer::start_in_arbiter(&arbiter.handle(), move |_| Healer::new(&me, &key, &peers, store, tally))
+            let (store, tally, arrivals) = (recipients.clone(), Arc::clone(&healing), Arc::clone(&arrivals));
+            Healer::start_in_arbiter(&arbiter.handle(), move |_| Healer::new(&me, &key, &peers, store, tally, arrivals))
         };
         let bodies = healer.clone().recipient();
         let scrubber = {
@@ -115,7 +116,9 @@ impl Running {
         let names = config.cluster.peers.iter().map(|peer| peer.name.clone());
         let burying = Arc::new(BurialTally::default());
         let readiness = Readiness::default();
-        let gate = Arc::new(PeerGate::new(vitals.clone(), peer_key, names));
+        let each = plan.peer;
+        let bytes = PeerBytes { calls: each.calls_bytes, blobs: each.blobs_bytes, streams: each.streams_bytes };
+        let gate = Arc::new(PeerGate::new(vitals.clone(), peer_key, names, bytes).sharing(arrivals));
         let fixed = Arc::new(Fixed {
             node: config.node.name.clone(),
             cluster: store.cluster(),
@@ -155,6 +158,7 @@ impl Running {
                 fetch: bodies.clone(),
                 streams: streams.clone(),
                 turns: Turns::default(),
+                far: Arc::default(),
             };
             (common, seats)
         });
@@ -318,7 +322,7 @@ fn open_store(config: &Config, ring: &Arc<Keyring>, plan: &MemoryPlan) -> Result
         log_bytes: config.store.log_bytes,
         cache_bytes: plan.cache_bytes,
         index_cache_bytes: size(plan.index_cache_bytes),
-        large_write_bytes: if plan.reduced { 0 } else { plan.in_flight_bytes / LARGE_WRITES_PART },
+        large_write_bytes: plan.large_write_bytes,
         checkpoint_bytes: config.store.checkpoint_bytes,
         checkpoint_interval: config.store.checkpoint_interval,
         orphan_grace: config.store.orphan_grace,
@@ -354,7 +358,7 @@ fn vitals(config: &Config, store: &Arc<Store>, pulses: &Arc<Pulses>) -> Vitals {
     }
 }
 
-fn replication_config(config: &Config, vitals: Vitals) -> ReplicationConfig {
+fn replication_config(config: &Config, vitals: Vitals, plan: &MemoryPlan) -> ReplicationConfig {
     let standard = Timing::default();
     let timing = Timing {
         heartbeat: config.peer.heartbeat,
@@ -369,6 +373,8 @@ fn replication_config(config: &Config, vitals: Vitals) -> ReplicationConfig {
         peers: config.cluster.peers.iter().map(address).collect(),
         pool: config.peer.replicas_per_peer,
         timing,
+        votes_bytes: plan.peer.votes_bytes,
+        sending_bytes: plan.peer.sending_bytes,
         votes: votes(config),
     }
 }
@@ -386,6 +392,7 @@ fn http_settings(config: &Config, plan: &MemoryPlan, workers: usize) -> HttpSett
         hosts: Hosts::new(&http.hosts, http.listen.ip().to_canonical().is_loopback()),
         inline_max: usize::try_from(config.store.inline_max).unwrap_or(usize::MAX),
         idle_timeout: http.idle_timeout,
+        turn_max: http.turn_timeout,
         head_timeout: http.header_timeout,
         keep_alive: http.keep_alive,
         connections_max: handles::connections_for(http.connections_max),

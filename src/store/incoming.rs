@@ -53,19 +53,18 @@ impl Incoming {
     pub(super) fn begin(
         core: &Arc<Core>,
         body: BodyId,
-        announced: Option<Announced>,
+        bytes_max: Option<u64>,
         purpose: Purpose,
     ) -> Result<Self, StoreError> {
-        let sealed_len = announced.map(|announced| announced.sealed_len);
         core.check_writable()?;
         if purpose == Purpose::Copy {
-            core.check_fits(sealed_len.unwrap_or(0))?;
+            core.check_fits(bytes_max.unwrap_or(0))?;
         }
         let transfer = BodyId(crate::seal::random());
-        let file = core.blobs.stage(transfer, sealed_len)?;
+        let file = core.blobs.stage(transfer, bytes_max)?;
         let core = Arc::clone(core);
         let digest = BodyDigest::new();
-        let bytes_max = sealed_len.unwrap_or(u64::MAX);
+        let bytes_max = bytes_max.unwrap_or(u64::MAX);
         Ok(Incoming { core, body, transfer, file, bytes_max, purpose, digest, landed: false })
     }
 

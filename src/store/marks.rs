@@ -15,6 +15,9 @@ const WAIT: Duration = Duration::from_millis(50);
 /// Most marks that wait.
 const WAITING_MAX: usize = 4096;
 
+/// Bytes of them, at most.
+pub const WAITING_BYTES_MAX: usize = WAITING_MAX * (size_of::<Message>() + RegisterKey::BYTES_MAX);
+
 /// The marks of one store.
 #[derive(Debug, Default)]
 pub(super) struct Marks {

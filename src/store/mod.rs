@@ -29,7 +29,7 @@ pub mod incoming;
 pub mod index;
 pub mod listing;
 pub mod log;
-mod marks;
+pub mod marks;
 pub mod mend;
 pub mod open;
 pub mod outgoing;

@@ -8,7 +8,7 @@ use super::core::Core;
 use super::download::{Download, etag, info_of};
 use super::entry::Held;
 use super::error::StoreError;
-use super::incoming::{Announced, Purpose};
+use super::incoming::Purpose;
 use super::types::{NewObject, ObjectInfo, Written};
 use super::upload::Upload;
 use crate::base::record::ObjectRecord;
@@ -272,10 +272,10 @@ impl Store {
     pub fn begin_incoming(
         &self,
         body: BodyId,
-        announced: Option<Announced>,
+        bytes_max: Option<u64>,
         purpose: Purpose,
     ) -> Result<super::incoming::Incoming, StoreError> {
-        super::incoming::Incoming::begin(&self.core, body, announced, purpose)
+        super::incoming::Incoming::begin(&self.core, body, bytes_max, purpose)
     }
 
     /// Removes a blob that landed here for a record that will never come.

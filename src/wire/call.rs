@@ -115,6 +115,19 @@ pub enum Call {
     Pull(Pull),
     /// This blob was sent for a record that will not come.
     Discard(BodyId),
+    /// Shall this blob be sent?
+    Bring(BlobHead),
+}
+
+/// Whether a blob is to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bring {
+    /// Yes, now: for a moment nobody else is told so.
+    Send,
+    /// No: it is there, durable and checked.
+    There,
+    /// Perhaps: somebody else sends it, and so many bytes of it have come.
+    Arriving(u64),
 }
 
 /// Which bytes of a blob.
@@ -147,6 +160,8 @@ pub enum Answer {
     Sums(Vec<Sum>),
     /// To a `Pull`.
     Bytes(Bytes),
+    /// To a `Bring`.
+    Bring(Bring),
     /// To a `Learn`, a `Bury` and to a blob: durable here.
     Done,
     /// The peer could not do it.
@@ -181,6 +196,7 @@ const SCAN: u8 = 9;
 const TAKE: u8 = 10;
 const DISCARD: u8 = 11;
 const BURY: u8 = 12;
+const BRING: u8 = 13;
 const PULSE: u8 = 1;
 const WANTS: u8 = 2;
 const DONE: u8 = 3;
@@ -191,6 +207,7 @@ const SUMS: u8 = 7;
 const VOTED: u8 = 8;
 const SEATS: u8 = 9;
 const SCANNED: u8 = 10;
+const BROUGHT: u8 = 11;
 
 impl Call {
     /// The call's bytes.
@@ -251,6 +268,9 @@ impl Call {
             Call::Discard(body) => {
                 w.u8(DISCARD).raw(&body.0);
             }
+            Call::Bring(head) => {
+                w.u8(BRING).raw(&head.encode());
+            }
         }
         w.0
     }
@@ -287,6 +307,7 @@ impl Call {
                 Call::Pull(pull)
             }
             DISCARD => Call::Discard(BodyId(r.array()?)),
+            BRING => Call::Bring(BlobHead::read(&mut r)?),
             _ => return Err(CodecError::Value("call")),
         };
         r.end()?;
@@ -351,6 +372,13 @@ impl Answer {
             Answer::Bytes(bytes) => {
                 w.u8(BYTES).bytes(bytes);
             }
+            Answer::Bring(bring) => {
+                match bring {
+                    Bring::Send => w.u8(BROUGHT).u8(0),
+                    Bring::There => w.u8(BROUGHT).u8(1),
+                    Bring::Arriving(bytes) => w.u8(BROUGHT).u8(2).u64(*bytes),
+                };
+            }
             Answer::Done => {
                 w.u8(DONE);
             }
@@ -384,6 +412,12 @@ impl Answer {
             SCANNED => Answer::Scanned(list(&mut r, |r| {
                 Ok(Scanned { key: read_key(r)?, ballot: read_ballot(r)?, chosen: r.u8()? == 1 })
             })?),
+            BROUGHT => Answer::Bring(match r.u8()? {
+                0 => Bring::Send,
+                1 => Bring::There,
+                2 => Bring::Arriving(r.u64()?),
+                _ => return Err(CodecError::Value("bring")),
+            }),
             SUMS => Answer::Sums(list(&mut r, |r| Ok(Sum(u128::from_le_bytes(r.array()?))))?),
             BYTES => Answer::Bytes(Bytes::copy_from_slice(r.bytes(PULL_BYTES_MAX, "bytes of a blob")?)),
             DONE => Answer::Done,
@@ -403,18 +437,22 @@ impl Answer {
 pub struct StreamHead {
     /// Its name.
     pub body: BodyId,
+    /// Most sealed bytes that it will have; the largest number where nobody knows.
+    pub bytes_max: u64,
 }
 
 impl StreamHead {
     /// The head's bytes.
     pub fn encode(&self) -> Vec<u8> {
-        self.body.0.to_vec()
+        let mut w = Writer::default();
+        w.raw(&self.body.0).u64(self.bytes_max);
+        w.0
     }
 
     /// Reads a head.
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         let mut r = Reader(bytes);
-        let head = StreamHead { body: BodyId(r.array()?) };
+        let head = StreamHead { body: BodyId(r.array()?), bytes_max: r.u64()? };
         r.end()?;
         Ok(head)
     }
@@ -434,9 +472,13 @@ impl BlobHead {
     /// Reads a head.
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         let mut r = Reader(bytes);
-        let head = BlobHead { body: BodyId(r.array()?), sealed_len: r.u64()?, digest: r.array()? };
+        let head = BlobHead::read(&mut r)?;
         r.end()?;
         Ok(head)
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
+        Ok(BlobHead { body: BodyId(r.array()?), sealed_len: r.u64()?, digest: r.array()? })
     }
 }
 

@@ -11,7 +11,7 @@ pub mod health;
 pub mod refusal;
 pub mod votes;
 
-pub use call::{Answer, BlobHead, Call, Offered, Pull, Pulse, Scan, Scanned, StreamHead, Wanted};
+pub use call::{Answer, BlobHead, Bring, Call, Offered, Pull, Pulse, Scan, Scanned, StreamHead, Wanted};
 pub use frame::{Frame, SessionId, Way};
 pub use health::{Health, ScrubState};
 pub use refusal::Refusal;

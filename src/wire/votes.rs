@@ -99,9 +99,7 @@ impl Voted {
     /// Bytes that it takes in a frame, at most.
     pub fn weight(&self) -> usize {
         match &self.answer {
-            VotedAnswer::Held(Told::Slot(slot), _) | VotedAnswer::Promised(_, Told::Slot(slot)) => {
-                64 + state_weight(&slot.state)
-            }
+            VotedAnswer::Held(Told::Slot(slot), _) | VotedAnswer::Promised(_, Told::Slot(slot)) => slot_weight(slot),
             _ => 64,
         }
     }
@@ -116,6 +114,11 @@ impl Vote {
         };
         self.key.as_bytes().len() + 64 + state
     }
+}
+
+/// Bytes that a slot takes in a frame, at most.
+pub fn slot_weight(slot: &Slot<Registered>) -> usize {
+    64 + state_weight(&slot.state)
 }
 
 fn state_weight(state: &Traced<Registered>) -> usize {

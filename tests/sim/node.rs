@@ -305,7 +305,7 @@ impl Node {
         let Some(store) = self.store() else { return false };
         let received = || {
             let announced = Announced { sealed_len: head.sealed_len, digest: head.digest };
-            let mut incoming = store.begin_incoming(head.body, Some(announced), Purpose::Copy)?;
+            let mut incoming = store.begin_incoming(head.body, Some(head.sealed_len), Purpose::Copy)?;
             incoming.append(std::slice::from_ref(sealed))?;
             incoming.finish(announced)
         };

@@ -12,7 +12,7 @@ use crate::actors::vote_lane::Errand;
 use crate::base::{BodyId, Condition, Incarnation, ObjectName, RegisterKey};
 use crate::register::{Attempt, Event, Members};
 use crate::store::votes::Voting;
-use crate::wire::BlobHead;
+use crate::wire::{BlobHead, StreamHead};
 use futures::future::LocalBoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 
@@ -34,10 +34,10 @@ impl Coordinator {
     }
 
     /// Streams of a body to the voters that answered lately; none where there is no room for what they hold.
-    pub(in crate::actors) fn streams(&self, body: BodyId) -> Option<BodyStreams> {
+    pub(in crate::actors) fn streams(&self, head: StreamHead) -> Option<BodyStreams> {
         let (voting, members) = self.members().ok()?;
-        let permit = self.0.streams.try_claim(BodyStreams::HOLDS_BYTES)?;
-        let mut streams = BodyStreams::new(body, permit);
+        let permit = self.0.streams.try_claim(BodyStreams::HOLDS_BYTES.min(head.bytes_max))?;
+        let mut streams = BodyStreams::new(head, permit);
         for to in members.voters().iter().filter(|to| **to != self.0.me && self.is_up(&voting, **to)) {
             if let Some(door) = self.door(&voting, *to) {
                 door.do_send(Errand::Stream(streams.to(*to)));

@@ -2,6 +2,7 @@
 //!
 //! Invariants
 //! - Every message that wants an answer ends in an event: the answer, or that there is none.
+//! - A deadline does not end a decision that waits for a body which is under way: that ends by itself when it stands still.
 //! - A message to a replica names its incarnation; whoever lives under the same name now does not answer for it.
 
 use super::{Coordinator, Patience, Value};
@@ -19,8 +20,11 @@ use crate::wire::BlobHead;
 use crate::wire::votes::Vote as WireVote;
 use actix::Addr;
 use actix_rt::time::{Instant, sleep_until};
-use futures::future::LocalBoxFuture;
+use futures::future::{FutureExt, LocalBoxFuture};
 use futures::stream::{FuturesUnordered, StreamExt};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -80,8 +84,9 @@ impl Coordinator {
         key: &RegisterKey,
         mut machine: M,
         under_way: Vec<LocalBoxFuture<'static, Event<Value>>>,
-        deadline: Instant,
+        mut deadline: Instant,
     ) -> M::End {
+        let carrying = Rc::new(RefCell::new(BTreeSet::new()));
         let mut pending: FuturesUnordered<_> = under_way.into_iter().collect();
         let mut have = self.peek(key).await;
         let mut storing: Option<Value> = None;
@@ -114,10 +119,18 @@ impl Coordinator {
                             pending.push(event);
                         }
                     }
+                    // Whoever is asked again while it travels: the first one's answer is for both.
+                    Action::Ship { to, body, .. } if carrying.borrow().contains(&(to, body)) => {}
                     Action::Ship { to, body, attempt } => {
                         let sent = self.ship_again(storing.as_ref(), to, body, attempt);
                         match sent {
-                            Some(shipping) => pending.push(shipping),
+                            Some(shipping) => {
+                                carrying.borrow_mut().insert((to, body));
+                                let under_way = Rc::clone(&carrying);
+                                pending.push(Box::pin(shipping.inspect(move |_| {
+                                    under_way.borrow_mut().remove(&(to, body));
+                                })));
+                            }
                             None => machine.on(Event::Silent { from: to, attempt }, &mut out),
                         }
                     }
@@ -157,6 +170,10 @@ impl Coordinator {
             };
             match event {
                 Some(event) => self.heard(&mut machine, event, &mut out),
+                // A transfer ends by itself when it does not move.
+                None if Instant::now() >= deadline && !carrying.borrow().is_empty() => {
+                    deadline = Instant::now() + self.0.patience.decide;
+                }
                 None if Instant::now() >= deadline => machine.deadline(&mut out),
                 None => {
                     expires = Instant::now() + self.0.patience.round;

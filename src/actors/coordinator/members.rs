@@ -2,6 +2,8 @@
 //!
 //! Invariants
 //! - A list follows the present one only where a majority of the present one says so: lists are a register too.
+//! - What was stored again in an epoch need not be stored again in it once more: a change that was held up goes on where it
+//!   was, as long as the node lives that sees it through.
 //! - An epoch of both lists ends when every register has been stored again under it.
 
 use super::{Coordinator, Value, no_list, value};
@@ -11,7 +13,7 @@ use crate::register::{Choice, Intent, Read, Roster, Seat, Write, WriteOutcome};
 use actix_rt::time::{Instant, sleep_until};
 use futures::stream::StreamExt;
 use std::ops::Bound;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Most changes of the member list that one call sees through.
@@ -21,6 +23,26 @@ const CHANGE_PATIENCE: Duration = Duration::from_secs(120);
 /// Registers of a step, and how many of them are stored at once.
 const STORE_STEP: usize = 256;
 const STORE_AT_ONCE: usize = 16;
+
+/// How far the registers were stored again in an epoch of both lists: all of them up to a place.
+#[derive(Debug, Default)]
+pub struct Far(Mutex<Option<(Epoch, RegisterKey)>>);
+
+impl Far {
+    /// The last register up to which all are stored again in this epoch.
+    fn place(&self, epoch: Epoch) -> Option<RegisterKey> {
+        let far = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        far.as_ref().filter(|(of, _)| *of == epoch).map(|(_, key)| key.clone())
+    }
+
+    /// All are, up to this one.
+    fn reached(&self, epoch: Epoch, key: &RegisterKey) {
+        let mut far = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if far.as_ref().is_none_or(|(of, last)| (*of, last) < (epoch, key)) {
+            *far = Some((epoch, key.clone()));
+        }
+    }
+}
 
 impl Coordinator {
     /// Brings the cluster to this member list, by way of an epoch of both lists. Goes on with a change that
@@ -62,10 +84,12 @@ impl Coordinator {
         }
     }
 
-    /// Stores every register again, in the present epoch: nothing rests on the old list alone any more.
+    /// Stores every register again, in the present epoch: nothing rests on the old list alone any more. Goes on where an
+    /// earlier try, or one that runs beside it, has come to.
     async fn store_all_again(&self) -> Result<(), StoreError> {
-        let end = RegisterKey::end();
-        let mut from = Some(Bound::Included(RegisterKey::buckets().0));
+        let (epoch, end) = (self.epoch(), RegisterKey::end());
+        let first = Bound::Included(RegisterKey::buckets().0);
+        let mut from = Some(self.0.far.place(epoch).map_or(first, Bound::Excluded));
         let mut stored = 0u64;
         while let Some(next) = from.take() {
             let step = self.again(async || self.merged(next.clone(), &end, STORE_STEP).await).await?;
@@ -77,6 +101,9 @@ impl Coordinator {
             while let Some(done) = all.next().await {
                 done?;
                 stored += 1;
+            }
+            if let Some(Bound::Excluded(to)) = &from {
+                self.0.far.reached(epoch, to);
             }
         }
         log::info!(stored; "every register is stored again under the new member list");
@@ -121,5 +148,27 @@ impl Intent<Value> for Succession {
             true => Choice::Put(value(State::Members(self.next.encode().into()))),
             false => Choice::Refuse,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{BucketName, ObjectKey, ObjectName};
+
+    #[test]
+    fn a_change_goes_on_where_it_was_in_its_own_epoch_alone() {
+        let key = |name: &str| {
+            let key = ObjectKey::parse(name).expect("a key");
+            RegisterKey::object(&ObjectName { bucket: BucketName::cargas(), key })
+        };
+        let far = Far::default();
+        assert_eq!(far.place(Epoch(2)), None);
+        far.reached(Epoch(2), &key("b"));
+        far.reached(Epoch(2), &key("a"));
+        assert_eq!((far.place(Epoch(2)), far.place(Epoch(3))), (Some(key("b")), None), "never back");
+        far.reached(Epoch(3), &key("a"));
+        far.reached(Epoch(2), &key("c"));
+        assert_eq!((far.place(Epoch(2)), far.place(Epoch(3))), (None, Some(key("a"))));
     }
 }

@@ -11,7 +11,7 @@ struct Caller {
 
 fn gate() -> PeerGate {
     let names = ["n1", "n2", "n3"].map(|name| NodeName::parse(name).unwrap());
-    PeerGate::new(vitals(identity("n1", 1)), Arc::new(ring(7).peer_key()), names)
+    PeerGate::new(vitals(identity("n1", 1)), Arc::new(ring(7).peer_key()), names, PeerBytes::default())
 }
 
 fn hello(from: &str, to: &str) -> (Vec<u8>, seal::session::PendingHello) {
@@ -37,9 +37,18 @@ impl Caller {
     }
 }
 
+/// What is said at once.
+fn admit(gate: &PeerGate, session: SessionId, counter: u64, bytes: u64) -> Result<Admitted, Refusal> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("runtime")
+        .block_on(gate.admit(session, counter, bytes))
+}
+
 fn take(gate: &PeerGate, path: &str, bytes: &[u8]) -> Result<Vec<u8>, Refusal> {
     let frame = Frame::decode(bytes).map_err(|_| Refusal::Malformed)?;
-    let admitted = gate.admit(frame.session, frame.counter, 0)?;
+    let admitted = admit(gate, frame.session, frame.counter, 0)?;
     gate.open(&admitted, path, &frame)
 }
 
@@ -72,7 +81,7 @@ fn two_copies_of_a_frame_at_once_are_taken_once() {
     let caller = call(&gate);
     let bytes = caller.frame(CALL_PATH, 1);
     let frame = Frame::decode(&bytes).unwrap();
-    let both = [gate.admit(frame.session, 1, 0).unwrap(), gate.admit(frame.session, 1, 0).unwrap()];
+    let both = [admit(&gate, frame.session, 1, 0).unwrap(), admit(&gate, frame.session, 1, 0).unwrap()];
     let taken = both.map(|admitted| gate.open(&admitted, CALL_PATH, &frame).is_ok());
     assert_eq!(taken, [true, false]);
 }
@@ -117,14 +126,21 @@ fn sessions_of_one_peer_are_bounded_and_the_idle_one_goes() {
     assert_eq!(take(&gate, CALL_PATH, &first.frame(CALL_PATH, 2)), Err(Refusal::UnknownSession));
 }
 
-#[test]
-fn a_peer_that_has_too_much_in_flight_is_told_to_wait() {
+#[actix_rt::test]
+async fn a_peer_that_has_much_in_flight_waits_for_its_turn() {
     let gate = gate();
     let caller = call(&gate);
-    let held = gate.admit(caller.session, 1, PEER_BYTES_MAX).unwrap();
-    assert!(matches!(gate.admit(caller.session, 1, 1), Err(Refusal::Busy)));
+    let held = gate.admit(caller.session, 1, u64::MAX).await.unwrap();
+    let mut next = Box::pin(gate.admit(caller.session, 1, 1));
+    assert!(futures::poll!(&mut next).is_pending());
     drop(held);
-    assert!(gate.admit(caller.session, 1, 1).is_ok());
+    let admitted = next.await.unwrap();
+    let stream = gate.hold(&admitted, Coming::Stream, u64::MAX).await.unwrap();
+    assert!(futures::poll!(Box::pin(gate.hold(&admitted, Coming::Stream, 1))).is_pending());
+    // Neither a call nor a body that comes by itself waits for what a client sends at its own pace.
+    let blob = gate.hold(&admitted, Coming::Blob, 1).await.unwrap();
+    assert!(gate.admit(caller.session, 1, 1).await.is_ok());
+    drop((stream, blob));
 }
 
 #[test]

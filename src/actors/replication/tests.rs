@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::actors::conn::Dialer;
-use crate::actors::gate::PeerGate;
+use crate::actors::gate::{PeerBytes, PeerGate};
 use crate::actors::replica::{RECORDS_LANE, VOTES_LANE};
 use crate::actors::status::LinkState;
 use crate::actors::testing::{Shelf, ShelfActor, identity, key, ring, vitals};
@@ -49,14 +49,21 @@ impl Node {
         let vitals = Vitals { head: self.shelf.head(), ..vitals(self.me.clone()) };
         let key = Arc::new(ring(self.ring).peer_key());
         let names = self.peers.iter().map(|peer| peer.name.clone());
-        let gate = Arc::new(PeerGate::new(vitals.clone(), Arc::clone(&key), names));
+        let gate = Arc::new(PeerGate::new(vitals.clone(), Arc::clone(&key), names, PeerBytes::default()));
         let shelf = Arc::clone(&self.shelf);
         let store = move || StoreRecipients::of(&ShelfActor(Arc::clone(&shelf)).start());
         let server = serve(listener, Arc::clone(&gate), store.clone(), 1).unwrap();
         let handle = server.handle();
         actix_rt::spawn(server);
-        let config =
-            ReplicationConfig { vitals, peers: self.peers.clone(), pool: 3, timing: self.timing, votes: false };
+        let config = ReplicationConfig {
+            vitals,
+            peers: self.peers.clone(),
+            pool: 3,
+            timing: self.timing,
+            votes_bytes: 8 << 20,
+            sending_bytes: 8 << 20,
+            votes: false,
+        };
         let replication = Replication::start(config, key, store(), &actix_rt::Arbiter::current());
         self.running = Some(Running { server: handle, gate, replication });
     }

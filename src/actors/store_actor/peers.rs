@@ -67,7 +67,7 @@ impl Handler<CountTombstones> for StoreActor {
 impl Handler<BeginIncoming> for StoreActor {
     type Result = ResponseFuture<Result<Incoming, StoreError>>;
     fn handle(&mut self, msg: BeginIncoming, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |store| store.begin_incoming(msg.body, msg.announced, msg.purpose))
+        self.on_thread(move |store| store.begin_incoming(msg.body, msg.bytes_max, msg.purpose))
     }
 }
 

@@ -108,7 +108,8 @@ fn a_blob_that_does_not_check_is_set_aside_and_a_good_one_takes_its_place() {
     let good = std::fs::read(&path).expect("reads");
     let mend = |sealed: &[u8]| {
         let announced = Announced { sealed_len: object.sealed_len, digest: object.digest };
-        let mut incoming = store.begin_incoming(object.body, Some(announced), Purpose::Copy).expect("begins");
+        let mut incoming =
+            store.begin_incoming(object.body, Some(announced.sealed_len), Purpose::Copy).expect("begins");
         incoming.append(&[Bytes::copy_from_slice(sealed)]).expect("appends");
         incoming.finish(announced)
     };
@@ -163,7 +164,8 @@ fn a_download_reads_on_after_its_blob_was_mended() {
                 assert!(error.is_damage() && !mended, "{error}");
                 assert!(all.len() > 1_000_000, "what opened before the damage was handed out");
                 let announced = Announced { sealed_len: object.sealed_len, digest: object.digest };
-                let mut incoming = store.begin_incoming(object.body, Some(announced), Purpose::Copy).expect("begins");
+                let mut incoming =
+                    store.begin_incoming(object.body, Some(announced.sealed_len), Purpose::Copy).expect("begins");
                 incoming
                     .append(&[Bytes::copy_from_slice(&good)])
                     .and_then(|()| incoming.finish(announced))

@@ -83,6 +83,7 @@ fn calls_survive_the_trip_and_damage_is_refused() {
         }),
         Call::Fetch(vec![key("a"), key("b")]),
         Call::Discard(BodyId([8; 16])),
+        Call::Bring(BlobHead { body: BodyId([8; 16]), sealed_len: 1 << 40, digest: [9; 32] }),
         Call::Pull(Pull { body: BodyId([7; 16]), from: 1 << 40, len: 1 << 20 }),
     ];
     for call in calls {
@@ -103,6 +104,9 @@ fn answers_survive_the_trip_and_damage_is_refused() {
         Answer::List(Some(roster())),
         Answer::Scanned(vec![Scanned { key: key("a"), ballot: ballot(4), chosen: true }]),
         Answer::Bytes(Bytes::from_static(b"sealed")),
+        Answer::Bring(Bring::Send),
+        Answer::Bring(Bring::There),
+        Answer::Bring(Bring::Arriving(1 << 40)),
         Answer::Done,
         Answer::failed(Class::Full, "disk is full"),
     ];
@@ -115,7 +119,7 @@ fn answers_survive_the_trip_and_damage_is_refused() {
     assert_eq!(BlobHead::decode(&head.encode()), Ok(head));
     assert_eq!(head.encode().len(), BlobHead::BYTES);
     batter(&head.encode(), |bytes| BlobHead::decode(bytes).is_ok());
-    let head = StreamHead { body: BodyId([7; 16]) };
+    let head = StreamHead { body: BodyId([7; 16]), bytes_max: 1 << 40 };
     assert_eq!(StreamHead::decode(&head.encode()), Ok(head));
     batter(&head.encode(), |bytes| StreamHead::decode(bytes).is_ok());
 }

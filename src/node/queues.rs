@@ -1,0 +1,83 @@
+//! Every queue of a node, with its bound in bytes: together they are part of what the memory ceiling allows.
+//!
+//! Invariants
+//! - What waits in this process for a disk, a peer or a client is in this list, under the bound that the code keeps.
+//! - What is shared out by the plan shrinks with the ceiling; what is fixed is taken off before.
+//!
+//! | queue | bound | kept by |
+//! |---|---|---|
+//! | bodies of clients, coming and going; requests | `in_flight_bytes` | permits (`http`) |
+//! | bodies on their way to the peers while they arrive | a third of that | permits (`streams`) |
+//! | large writes | `large_write_bytes` | permits (`store::blobs`) |
+//! | votes lane of a peer | `votes_bytes` | `vote_lane` |
+//! | blob lanes of a peer, and bodies shipped for coordinators | `sending_bytes` | `transfers` |
+//! | calls of a peer and their answers | `calls_bytes` | `gate` |
+//! | bodies of a peer | `blobs_bytes`, `streams_bytes` | `gate` |
+//! | the rest | fixed, below | constants of the rooms |
+//!
+//! The committer's queue and that of the store's threads hold nothing of their own: each entry belongs to a request or
+//! a call that has its permit.
+
+use crate::actors::healer;
+use crate::actors::transfers::CALLS_AT_ONCE;
+use crate::actors::window;
+use crate::store::{log, marks};
+use crate::wire::LEARN_BYTES_MAX;
+
+/// Bytes of all queues whose bound does not depend on the ceiling, with so many peers.
+pub fn fixed_bytes(peers: usize) -> u64 {
+    let own = [
+        // The committer's batch, and the frame that is made of it.
+        2 * log::FRAME_BYTES_MAX,
+        marks::WAITING_BYTES_MAX,
+    ];
+    let for_peers = if peers == 0 { 0 } else { healer::HOLDS_BYTES_MAX };
+    let each = [
+        // The records lane: changes that are open, and a step of it as it is and sealed.
+        window::OPEN_BYTES_MAX,
+        2 * LEARN_BYTES_MAX,
+        // Answers to calls of the votes lane.
+        CALLS_AT_ONCE * LEARN_BYTES_MAX,
+    ];
+    let sum = own.iter().sum::<usize>() + for_peers + peers * each.iter().sum::<usize>();
+    u64::try_from(sum).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::NodeName;
+    use crate::config::memory::CeilingSource;
+    use crate::config::{Ceiling, Config, PeerEntry, PeerUrl};
+
+    const MIB: u64 = 1 << 20;
+
+    fn config(peers: usize) -> Config {
+        let mut config = Config::default();
+        config.cluster.peers = (0..peers)
+            .map(|n| PeerEntry {
+                name: NodeName::parse(&format!("n{n}")).expect("a name"),
+                url: PeerUrl::parse(&format!("http://127.0.0.1:{}", 4000 + n)).expect("an address"),
+            })
+            .collect();
+        config
+    }
+
+    #[test]
+    fn all_queues_and_caches_together_stay_below_the_share_of_the_ceiling() {
+        for peers in [0, 1, 2, 4, 6] {
+            let config = config(peers);
+            for mib in [160, 256, 384, 512, 1024, 4096, 65536] {
+                let ceiling = Ceiling { bytes: mib * MIB, source: CeilingSource::Setting };
+                let fixed = fixed_bytes(peers);
+                let plan = config.memory_plan(ceiling, fixed);
+                let all = plan.bytes(peers) + fixed;
+                assert!(all <= plan.share(), "{peers} peers, {mib} MiB: {} of {}", all / MIB, plan.share() / MIB);
+                let least = [plan.in_flight_bytes, plan.peer.votes_bytes, plan.peer.calls_bytes, plan.peer.blobs_bytes];
+                assert!(least.iter().all(|bytes| *bytes > MIB / 2), "{peers} peers, {mib} MiB: {plan:?}");
+            }
+        }
+        let pod = Ceiling { bytes: 512 * MIB, source: CeilingSource::Cgroup };
+        assert!(!config(2).memory_plan(pod, fixed_bytes(2)).reduced, "three pods as delivered have all that is set");
+    }
+}
