@@ -8,6 +8,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// Which way a message goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub enum Fate {
     Pass,
     /// So many bytes of its body go on; then both connections are closed.
     Cut(usize),
+    /// It waits until `let_go`; others go on meanwhile.
+    Hold,
 }
 
 /// Looks at a message, by the path of its request, and may change its body.
@@ -44,6 +47,7 @@ struct Shared {
     /// Whatever is open, so that it can be closed from outside.
     open: Mutex<BTreeMap<u64, [TcpStream; 2]>>,
     ending: AtomicBool,
+    let_go: AtomicBool,
 }
 
 /// The test that uses a relay may panic in its judge; the others go on.
@@ -89,6 +93,11 @@ impl Relay {
     /// From now on this decides about every message.
     pub fn judge(&self, judge: impl FnMut(Way, &str, &mut Vec<u8>) -> Fate + Send + 'static) {
         *lock(&self.shared.judge) = Some(Box::new(judge));
+    }
+
+    /// Whatever was held goes on, and nothing is held any more.
+    pub fn let_go(&self) {
+        self.shared.let_go.store(true, Ordering::SeqCst);
     }
 
     /// From now on every message passes as it is.
@@ -156,8 +165,12 @@ impl Shared {
             let mut chunk = vec![0; len];
             from.read_exact(&mut chunk)?;
             from.read_exact(&mut [0; 2])?;
-            if len > 0 && matches!(self.fate(Way::Request, path, &mut chunk), Fate::Cut(_)) {
-                return Ok(false);
+            if len > 0 {
+                match self.fate(Way::Request, path, &mut chunk) {
+                    Fate::Pass => {}
+                    Fate::Hold => self.hold(),
+                    Fate::Cut(_) => return Ok(false),
+                }
             }
             to.write_all(format!("{:x}\r\n", chunk.len()).as_bytes())?;
             chunk.extend_from_slice(b"\r\n");
@@ -171,10 +184,19 @@ impl Shared {
     /// Whether the connection goes on.
     fn pass_on(&self, way: Way, path: &str, mut message: Message, to: &mut TcpStream) -> io::Result<bool> {
         let fate = self.fate(way, path, &mut message.body);
+        if fate == Fate::Hold {
+            self.hold();
+        }
         to.write_all(message.head.as_bytes())?;
         match fate {
-            Fate::Pass => to.write_all(&message.body).map(|()| true),
+            Fate::Pass | Fate::Hold => to.write_all(&message.body).map(|()| true),
             Fate::Cut(len) => to.write_all(&message.body[..len.min(message.body.len())]).map(|()| false),
+        }
+    }
+
+    fn hold(&self) {
+        while !self.let_go.load(Ordering::SeqCst) && !self.ending.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(2));
         }
     }
 

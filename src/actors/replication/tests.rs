@@ -6,13 +6,20 @@ use crate::actors::gate::{PeerBytes, PeerGate};
 use crate::actors::replica::{RECORDS_LANE, VOTES_LANE};
 use crate::actors::status::LinkState;
 use crate::actors::testing::{Shelf, ShelfActor, identity, key, ring, vitals};
-use crate::base::{Backoff, ClusterId, Epoch, RegisterKey};
+use crate::actors::vote_lane::{Cast, Errand};
+use crate::base::{
+    Backoff, Ballot, BodyAt, BodyId, ClusterId, Epoch, Incarnation, KekId, Lineage, ObjectRecord, Record, RegisterKey,
+    State, Wrap,
+};
 use crate::http::peers::serve;
+use crate::register::{Attempt, ListMark, Message, Request, Traced};
+use crate::wire::votes::Vote;
 use crate::wire::{Answer, CALL_PATH, Call, Frame, Refusal};
 use actix_web::dev::ServerHandle;
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::oneshot;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -418,4 +425,42 @@ async fn a_peer_that_restarts_costs_one_handshake_and_no_wait() {
         converged(&nodes).await;
     }
     assert_eq!(nodes[1].shelf.all().len(), 3);
+}
+
+#[actix::test]
+async fn what_waits_for_a_silent_peer_is_bounded_in_bytes() {
+    const BODY: usize = 16 * 1024;
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut nodes = cluster::<2>(FAST).await;
+    nodes[0].stop().await;
+    nodes[0].peers[1].url = format!("http://{}", silent.local_addr().unwrap());
+    nodes[0].start(None).await;
+    let door = &nodes[0].running().replication.doors()[0];
+    let lane = door.plan.door.address().unwrap();
+    let object = ObjectRecord {
+        len: BODY as u64,
+        content_type: "text/plain".into(),
+        meta: Vec::new(),
+        body: BodyId([1; 16]),
+        sealed_len: BODY as u64,
+        digest: [2; 32],
+        wrap: Wrap { kek: KekId([3; 16]), nonce: [4; 12], sealed: [5; 48] },
+        at: BodyAt::Inline(vec![6; BODY].into()),
+    };
+    let state = State::Object(Box::new(object));
+    let record = Arc::new(Record { ballot: Ballot::ZERO, lineage: Lineage::NOTHING, written_ms: 1, state });
+    let mut answers = Vec::new();
+    for n in 0..16 * 1024u64 {
+        let (reply, answer) = oneshot::channel();
+        let state = Traced { lineage: Lineage::NOTHING, value: Some(Arc::clone(&record)) };
+        let request = Request::Store(Ballot::ZERO, state);
+        let message = Message { epoch: Epoch(1), attempt: Attempt(n), request };
+        let vote = Vote { key: key(n), message, have: None };
+        let cast = Cast { to: Incarnation(2), mark: ListMark::default(), vote, have: None, reply: Some(reply) };
+        lane.send(Errand::Cast(Box::new(cast))).await.unwrap();
+        answers.push(answer);
+    }
+    let waiting = answers.iter_mut().filter(|answer| futures::FutureExt::now_or_never(answer).is_none()).count();
+    let bytes = (waiting * BODY) as u64;
+    assert!(bytes > 0 && bytes <= door.plan.votes_bytes, "{waiting} messages wait, {} MiB", bytes >> 20);
 }

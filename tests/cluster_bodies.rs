@@ -1,0 +1,88 @@
+//! Bodies between nodes: many at once wait for their turn, and each goes once to each peer, however long that takes.
+
+mod common;
+
+use common::cluster::{Cluster, Expected, path};
+use common::relay::{Fate, Way};
+use common::{Conn, Dice, eventually};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+const BLOB: &str = "/peer/v1/blob";
+const MIB: usize = 1024 * 1024;
+
+#[test]
+fn many_bodies_at_once_wait_for_their_turn_and_none_is_refused() {
+    const CONNECTIONS: usize = 96;
+    let cluster = Cluster::voting(3);
+    cluster.put(0, "first", b"the links are up");
+    let body = Dice(1).bytes(64 * 1024);
+    let (to, body) = (cluster.nodes[0].http(), &body);
+    let refused: Vec<String> = std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..CONNECTIONS)
+            .map(|n| {
+                scope.spawn(move || {
+                    let mut conn = Conn::open(to).expect("a connection");
+                    let answers = (0..6).map(|k| conn.ask("PUT", &path(&format!("{n}/{k}")), &[], body));
+                    let answers = answers.map(|answer| answer.expect("an answer"));
+                    answers.filter(|answer| answer.status != 201).map(|answer| answer.text().to_owned()).collect()
+                })
+            })
+            .collect();
+        writers.into_iter().flat_map(|writer| -> Vec<String> { writer.join().expect("a writer ends") }).collect()
+    });
+    assert!(refused.is_empty(), "{} refused: {:?}", refused.len(), refused.first());
+}
+
+#[test]
+fn a_body_that_takes_longer_than_a_decision_goes_once_to_each_new_member() {
+    const DECIDE: Duration = Duration::from_millis(500);
+    let cluster = Cluster::voting_with(3, &[("BOVEDA_CLUSTER_DECIDE_TIMEOUT", "500ms")]);
+    let alone = cluster.nodes[0].ask("PUT", "/v1/cluster/members?names=n1", &[], b"");
+    assert_eq!(alone.status, 200, "{alone:?}");
+    cluster.part();
+    let body = Dice(2).bytes(8 * MIB);
+    cluster.put(0, "large", &body);
+    let sent: Vec<_> = [1, 2]
+        .map(|to| {
+            let sent = Arc::new(AtomicUsize::new(0));
+            let count = Arc::clone(&sent);
+            cluster.link(0, to).judge(move |way, on, _| {
+                if way == Way::Request && on == BLOB {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    return Fate::Hold;
+                }
+                Fate::Pass
+            });
+            sent
+        })
+        .into();
+    cluster.heal();
+    let begun = |to: usize| sent[to - 1].load(Ordering::SeqCst);
+    for to in [1, 2] {
+        eventually("the new member to be heard", || (cluster.peer(0, to)["link"] == "up").then_some(()));
+    }
+    std::thread::scope(|scope| {
+        let change = scope.spawn(|| {
+            // It was not heard lately enough at first.
+            eventually("the change to be done", || {
+                let answer = cluster.nodes[0].ask("PUT", "/v1/cluster/members?names=n1,n2,n3", &[], b"");
+                (answer.status == 200).then(|| answer.json())
+            })
+        });
+        for to in [1, 2] {
+            eventually("the body to be under way", || (begun(to) > 0).then_some(()));
+        }
+        let since = Instant::now();
+        eventually("a decision's time to pass, six times", || (since.elapsed() > 6 * DECIDE).then_some(()));
+        assert_eq!([begun(1), begun(2)], [1, 1], "it goes once");
+        for to in [1, 2] {
+            cluster.link(0, to).let_go();
+        }
+        let list = change.join().expect("it ends");
+        assert!(list["before"].as_array().expect("a list").is_empty(), "{list}");
+    });
+    assert_eq!([begun(1), begun(2)], [1, 1], "it went once");
+    cluster.holds(&Expected::from([("large".to_owned(), Some(body))]));
+}
