@@ -23,7 +23,12 @@ from servers import Trouble
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 BUCKET = "cargas"
 # Enough objects that no server lives on one hot one, few enough that all are in memory in both.
-SIZES = {"1 KiB": (KIB, 100), "64 KiB": (64 * KIB, 100), "1 MiB": (MIB, 10), "64 MiB": (64 * MIB, 4)}
+SIZES = {"1 KiB": (KIB, 100), "64 KiB": (64 * KIB, 100), "1 MiB": (MIB, 10), "64 MiB": (64 * MIB, 4),
+         "16 KiB": (16 * KIB, 10), "256 KiB": (256 * KIB, 10)}
+# What one node is measured with; what a cluster costs; and what a cluster must take, by how many at once.
+ROW_SIZES = ("1 KiB", "64 KiB", "1 MiB", "64 MiB")
+COST_SIZES = ("1 KiB", "64 MiB")
+TAKEN_SIZES, TAKEN_AT_ONCE = ("1 KiB", "16 KiB", "64 KiB", "256 KiB", "1 MiB"), (64, 256)
 # The part of the machine that others may use before a row is called noisy.
 OTHERS_MAX = 0.05
 # Beyond the time of a cell: for requests under way at its end, and for a slow machine.
@@ -42,19 +47,22 @@ class Cell:
         self.method, self.size, self.connections = method, size, connections
         self.bytes, self.objects = SIZES[size]
         self.name = f"{method} {size} x{connections}"
-        self.is_cost = size in ("1 KiB", "64 MiB")
         self.is_probed = self.name == "PUT 1 KiB x64"
 
     def slug(self):
         return self.size.replace(" ", "").lower()
 
 
-def cells(only=None):
+def cells(nodes, only=None):
     """All cells, reads first: what is written later does not stand in their way."""
     out = []
     for method, many in (("GET", 4), ("PUT", 16)):
-        for size in SIZES:
+        for size in ROW_SIZES if nodes == 1 else COST_SIZES:
             out += [Cell(method, size, c) for c in (1, many if size == "64 MiB" else 64)]
+    if nodes > 1:
+        names = {cell.name for cell in out}
+        taken = [Cell("PUT", size, c) for size in TAKEN_SIZES for c in TAKEN_AT_ONCE]
+        out += [cell for cell in taken if cell.name not in names]
     return [cell for cell in out if not only or re.search(only, cell.name)]
 
 
