@@ -43,6 +43,11 @@ pub enum Consistency {
     Local,
 }
 
+/// Most bytes that an open upload of that many holds beside what it was sent.
+pub fn upload_holds(len: Option<u64>) -> u64 {
+    crate::store::upload::holds(len)
+}
+
 /// Bytes of a body in one message, but for those of a large upload; senders gather about this much before they send.
 pub const PIECE_BYTES: usize = 1024 * 1024;
 

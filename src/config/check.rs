@@ -129,7 +129,7 @@ fn ranges(loaded: &Loaded) -> Result<(), ConfigError> {
         ("http.idle_timeout", millis(http.idle_timeout), 100, 24 * HOUR),
         ("http.header_timeout", millis(http.header_timeout), 100, HOUR),
         ("http.requests_max", Amount::Count(http.requests_max), 1, 1_000_000),
-        ("http.in_flight_bytes_max", bytes(http.in_flight_bytes_max), MIB, TIB),
+        ("http.in_flight_bytes_max", bytes(http.in_flight_bytes_max), 4 * MIB, TIB),
         ("http.connections_max", count(http.connections_max), 1, 1_000_000),
         ("http.connections_per_address_max", Amount::Count(u64::from(http.connections_per_address_max)), 0, 1_000_000),
         ("http.turn_timeout", millis(http.turn_timeout), 0, HOUR),

@@ -56,6 +56,12 @@ pub struct StreamFile {
 }
 
 impl StreamFile {
+    /// Most bytes that a file of that length holds in memory, where it is made in its tail `ahead` bytes at a time; without
+    /// large memory, which has its own permit.
+    pub fn holds(len: u64, ahead: u64) -> u64 {
+        len.min(WRITE_BYTES as u64).next_multiple_of(BLOCK_BYTES as u64) + ahead + BLOCK_BYTES as u64
+    }
+
     /// Bytes after which a cached file is sent to the disk, so that `finish` has little left to do.
     const SYNC_EVERY: u64 = 32 << 20;
 

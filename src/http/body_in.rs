@@ -9,11 +9,13 @@
 //! - The store is told to finish only after the sender's last byte was counted, and the checksum that came with the body, if
 //!   one did, was found to be that of all of it.
 
-use super::Worker;
 use super::errors::HttpError;
 use super::pieces::{Gathering, LARGE_BUFFER_BYTES, Small};
 use super::turnstile::Gate;
-use crate::actors::messages::{AppendUpload, BeginUpload, FinishUpload, NewObject, PIECE_BYTES, PutSmall, Written};
+use super::{HttpSettings, Shared, Worker};
+use crate::actors::messages::{
+    AppendUpload, BeginUpload, FinishUpload, NewObject, PIECE_BYTES, PutSmall, Written, upload_holds,
+};
 use crate::base::{Budget, Condition, LARGE_BODY_BYTES, ObjectName, Permit};
 use crate::seal::digest::{MD5_BYTES, Md5};
 use actix_web::HttpRequest;
@@ -201,13 +203,18 @@ pub(super) struct Window {
 /// A window for a body of that length, or the refusal. When permits are short a large body gets a
 /// window of one piece: slower, but under way. When there are none, a body waits for its turn for `turn_max`.
 pub(super) async fn window_for(budget: &Budget, len: Option<u64>, turn_max: Duration) -> Result<Window, HttpError> {
+    window_beside(budget, len, 0, turn_max).await
+}
+
+/// The same where `more` bytes are held beside the window.
+async fn window_beside(budget: &Budget, len: Option<u64>, more: u64, turn_max: Duration) -> Result<Window, HttpError> {
     let bytes = len.map_or(WINDOW_BYTES, |len| len.clamp(PERMIT_BYTES_MIN, WINDOW_BYTES));
     let first = !budget.is_waited_for();
-    if first && let Some(permit) = budget.take(bytes) {
+    if first && let Some(permit) = budget.take(bytes + more) {
         return Ok(Window { permit, ahead: true, large: false });
     }
     let least = bytes.min(PIECE_BYTES as u64);
-    let permit = claim(budget, least, turn_max).await?;
+    let permit = claim(budget, least + more, turn_max).await?;
     Ok(Window { permit, ahead: least == bytes, large: false })
 }
 
@@ -223,11 +230,19 @@ pub(super) async fn claim(budget: &Budget, bytes: u64, turn_max: Duration) -> Re
 }
 
 /// The same for a body to be stored. If `large`, a large one gets large pieces, which cost the processor less, as long as
-/// others have room beside it: two, as one connection alone is faster with, or one, as many are as fast with.
-pub(super) async fn upload_window_for(
+/// others have room beside it: two, as one connection alone is faster with, or one, as many are as fast with. What does not
+/// fit a record is written from memory of its own, which counts too.
+pub(super) async fn upload_window_for(shared: &Shared, len: Option<u64>) -> Result<Window, HttpError> {
+    let HttpSettings { inline_max, large_buffers, turn_max, .. } = *shared.settings;
+    let more = if len.is_some_and(|len| len <= inline_max as u64) { 0 } else { upload_holds(len) };
+    upload_window(&shared.budget, len, large_buffers, more, turn_max).await
+}
+
+async fn upload_window(
     budget: &Budget,
     len: Option<u64>,
     large: bool,
+    more: u64,
     turn_max: Duration,
 ) -> Result<Window, HttpError> {
     const PIECE: u64 = LARGE_BUFFER_BYTES as u64;
@@ -241,7 +256,7 @@ pub(super) async fn upload_window_for(
             return Ok(Window { permit, ahead: pieces > 1, large });
         }
     }
-    window_for(budget, len, turn_max).await
+    window_beside(budget, len, more, turn_max).await
 }
 
 /// Stores all of `source` as one object. `len` is what the sender announced of it, if it did.
@@ -337,7 +352,7 @@ mod tests {
     async fn large_bodies_get_large_pieces_while_there_is_room_for_others() {
         let piece = LARGE_BUFFER_BYTES as u64;
         let budget = Budget::new(100, 32 * piece);
-        let window = async |len, large| upload_window_for(&budget, len, large, AT_ONCE).await.unwrap();
+        let window = async |len, large| upload_window(&budget, len, large, 7, AT_ONCE).await.unwrap();
         let mut windows = Vec::new();
         for _ in 0..20 {
             windows.push(window(Some(LARGE_BODY_BYTES), true).await);
@@ -346,11 +361,11 @@ mod tests {
         assert_eq!(kinds[..1], [(true, true)], "a sixteenth of the bytes");
         assert_eq!(kinds[1..15], [(true, false); 14], "half of them");
         assert_eq!(kinds[15..], [(false, true); 5]);
-        assert_eq!(budget.level().bytes, 16 * piece + 5 * WINDOW_BYTES);
+        assert_eq!(budget.level().bytes, 16 * piece + 5 * (WINDOW_BYTES + 7));
         drop(windows);
         for (len, large) in [(Some(LARGE_BODY_BYTES), false), (Some(LARGE_BODY_BYTES - 1), true), (None, true)] {
             let plain = window(len, large).await;
-            assert!(plain.ahead && !plain.large && budget.level().bytes == WINDOW_BYTES, "{len:?}, {large}");
+            assert!(plain.ahead && !plain.large && budget.level().bytes == WINDOW_BYTES + 7, "{len:?}, {large}");
         }
     }
 }

@@ -23,13 +23,7 @@ pub(super) async fn upload(call: &Call<'_>, incoming: &mut Incoming) -> Result<H
     incoming.check_announced()?;
     incoming.check_md5(call.req.headers())?;
     let shared = &call.worker.shared;
-    let window = upload_window_for(
-        &shared.budget,
-        incoming.announced(),
-        shared.settings.large_buffers,
-        shared.settings.turn_max,
-    )
-    .await?;
+    let window = upload_window_for(shared, incoming.announced()).await?;
     let mut form = Form::new(content_type, incoming)?;
     let (name, head) = form.file(FIELD).await?;
     let at = target::carga_named(&name)?;

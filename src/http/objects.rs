@@ -47,8 +47,7 @@ pub(super) async fn put(
     if incoming.is_awaited() {
         refuse_early(call, &at, &condition).await?;
     }
-    let window =
-        upload_window_for(&shared.budget, len, shared.settings.large_buffers, shared.settings.turn_max).await?;
+    let window = upload_window_for(shared, len).await?;
     let done = store(call.worker, at, condition, head, len, window, incoming).await?;
     let mut builder = if done.existed { HttpResponse::Ok() } else { HttpResponse::Created() };
     written(&mut builder, call.worker, done.replicas);

@@ -18,7 +18,7 @@ use crate::base::{BodyAt, BodyId, Condition, ObjectName, Permit, Wrap};
 use crate::disk::StreamFile;
 use crate::seal::body::{BodySealer, CHUNK_BYTES, TAG_BYTES};
 use crate::seal::digest::BodyDigest;
-use crate::seal::layout::Layout;
+use crate::seal::layout::{HEADER_BYTES, Layout};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -65,6 +65,12 @@ impl std::fmt::Debug for Upload {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Upload({}, {} bytes)", self.body, self.len)
     }
+}
+
+/// Most bytes that an upload of that many holds beside what it is given: see `StreamFile::holds`.
+pub fn holds(len: Option<u64>) -> u64 {
+    let sealed = len.and_then(|len| Layout::default().sealed_len(len)).unwrap_or(u64::MAX / 2);
+    StreamFile::holds(sealed, (HEADER_BYTES + CHUNK_BYTES + TAG_BYTES) as u64)
 }
 
 impl Upload {
