@@ -437,6 +437,7 @@ async fn what_waits_for_a_silent_peer_is_bounded_in_bytes() {
     nodes[0].peers[1].url = format!("http://{}", silent.local_addr().unwrap());
     nodes[0].start(None).await;
     let door = &nodes[0].running().replication.doors()[0];
+    until("the lane to be there", || async { door.plan.door.address().is_some() }).await;
     let lane = door.plan.door.address().unwrap();
     let object = ObjectRecord {
         len: BODY as u64,
