@@ -63,6 +63,21 @@ fn a_node_is_ready_once_it_has_its_place_and_has_reached_a_majority() {
 }
 
 #[test]
+fn a_whole_cluster_that_starts_cold_finds_itself() {
+    let mut cluster = Cluster::voting(3);
+    cluster.put(0, "kept", b"kept");
+    (0..3).for_each(|at| cluster.kill9(at));
+    // Who is not ready is reached by its peers all the same, or nobody would ever be.
+    for at in 0..3 {
+        cluster.begin(at);
+        let answer = cluster.nodes[at].get("/readyz");
+        assert!(at > 0 || answer.status == 503, "alone: {answer:?}");
+    }
+    (0..3).for_each(|at| cluster.ready(at));
+    assert_eq!(cluster.get(2, "kept").text(), "kept");
+}
+
+#[test]
 fn disks_replaced_one_after_the_other_as_soon_as_nodes_are_ready_lose_nothing() {
     let mut cluster = Cluster::voting(3);
     let mut expected = Expected::new();

@@ -10,7 +10,8 @@ use super::guard::PanicGuard;
 use super::messages::*;
 use super::seats::{Seats, Unseatable};
 use crate::base::names::RegisterName;
-use crate::base::{BodyAt, BucketName, ObjectKey, ObjectName, RegisterKey, State};
+use crate::base::{BodyAt, BucketName, NodeName, ObjectKey, ObjectName, RegisterKey, State};
+use crate::register::Seat as Seated;
 use crate::seal::layout::Layout;
 use crate::store::listing::Folding;
 use crate::store::votes::record_of;
@@ -19,12 +20,15 @@ use actix::prelude::*;
 use bytes::Bytes;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Registers of one step of a listing.
 const STEP: usize = 256;
 /// How often a reader looks again for an object that was replaced while it was being opened.
 const REPLACED_MAX: usize = 8;
+/// How long a node of a new member list may take to be heard, and how often that is looked at.
+const HEARD_WITHIN: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Coordinates the requests of one HTTP worker.
 pub struct CoordinatorActor {
@@ -305,17 +309,29 @@ impl Handler<ListBuckets> for CoordinatorActor {
     }
 }
 
+/// The places of these nodes; and the first list of a cluster, if this node is to begin one alone.
+fn resolve(seats: &Mutex<Seats>, names: &[NodeName]) -> (Result<Vec<Seated>, Unseatable>, Option<Roster>) {
+    let (seats, now) = (seats.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
+    let resolved = seats.resolve(now, names);
+    let alone = resolved.as_ref().is_ok_and(|found| *found == [seats.me()]);
+    let first = if alone { seats.found_alone(now, crate::store::core::system_ms()) } else { None };
+    (resolved, first)
+}
+
 impl Handler<ChangeMembers> for CoordinatorActor {
     type Result = ResponseFuture<Result<Roster, Unseatable>>;
     fn handle(&mut self, ChangeMembers { names, since }: ChangeMembers, _: &mut Context<Self>) -> Self::Result {
-        let (resolved, first) = {
-            let (seats, now) = (self.seats.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
-            let resolved = seats.resolve(now, &names);
-            let alone = resolved.as_ref().is_ok_and(|found| *found == [seats.me()]);
-            let first = if alone { seats.found_alone(now, crate::store::core::system_ms()) } else { None };
-            (resolved, first)
-        };
+        let seats = Arc::clone(&self.seats);
         self.run(async move |c| {
+            let until = Instant::now() + HEARD_WITHIN;
+            let (resolved, first) = loop {
+                let (resolved, first) = resolve(&seats, &names);
+                match resolved {
+                    // Its heartbeat may be under way: a link that was lost a moment ago says nothing yet.
+                    Err(Unseatable::Silent(_)) if Instant::now() < until => actix_rt::time::sleep(LOOK_EVERY).await,
+                    resolved => break (resolved, first),
+                }
+            };
             let seats = resolved?;
             if let Some(first) = first.filter(|_| c.roster().is_none()) {
                 c.ask(Seat { seating: Seating::Adopt(Arc::new(first)) }).await?;
@@ -324,6 +340,10 @@ impl Handler<ChangeMembers> for CoordinatorActor {
             if let Some(since) = since.filter(|since| *since != c.epoch()) {
                 log::info!(since = since.0, epoch = c.epoch().0; "a change of an older member list is refused");
                 return Err(Unseatable::Moved(c.epoch()));
+            }
+            let next = c.roster().filter(|list| list.before.is_empty()).map(|list| list.next(0, &seats));
+            if next.is_some_and(|next| next.members().is_none()) {
+                return Err(Unseatable::TooMany);
             }
             let roster = c.change_members(&seats, since).await?;
             match roster.same_seats(&seats) {

@@ -19,7 +19,7 @@ pub(super) mod heartbeat;
 use self::footing::Footing;
 use super::batch::{BATCH_MAX, Report, send};
 use super::compare::Compare;
-use super::conn::Conn;
+use super::conn::{Conn, may_be_forgotten};
 use super::error::LinkError;
 use super::gate::Counts;
 use super::lease::{Fate, Lease, LeaseEnded, ShipBlob};
@@ -305,7 +305,8 @@ impl RecordsLane {
             return;
         }
         let tries = self.link.tries();
-        let wait = pause(&own.plan, tries);
+        // A listener that restarted has forgotten the session, and is there: one fresh handshake at once.
+        let wait = if tries == 0 && may_be_forgotten(&error) { Duration::ZERO } else { pause(&own.plan, tries) };
         self.link = Link::Down { tries: tries.saturating_add(1), until: Instant::now() + wait };
         // One lost connection after a good time is not worth a line: a try that fails is.
         if tries > 0 && self.changed_to(LinkState::Down) {

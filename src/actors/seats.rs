@@ -37,6 +37,9 @@ pub enum Unseatable {
     /// A name that stands twice.
     #[error("{0} is named twice")]
     Twice(NodeName),
+    /// More than a list, or two on the way from one to the other, can have.
+    #[error("more than {} nodes in the old list and the new one together", crate::register::VOTERS_MAX)]
+    TooMany,
     /// Somebody else has changed the list meanwhile.
     #[error("the member list is of epoch {} by now: somebody else has changed it; look at it again", .0.0)]
     Moved(Epoch),

@@ -305,6 +305,7 @@ fn members_answer(why: &Unseatable) -> Answer {
         Unseatable::Unknown(_) => (S::BAD_REQUEST, "UnknownNode", "a node is not known here", ""),
         Unseatable::Silent(_) => (S::SERVICE_UNAVAILABLE, "NodeAway", "a node was not heard lately", ""),
         Unseatable::Twice(_) => (S::BAD_REQUEST, "InvalidQuery", "a node is named twice", ""),
+        Unseatable::TooMany => (S::BAD_REQUEST, "InvalidQuery", "too many nodes", ""),
         Unseatable::Moved(_) => (S::CONFLICT, "MembersChanged", "somebody else has changed the list", ""),
         Unseatable::Store(error) => store_answer(error),
     }
