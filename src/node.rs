@@ -98,9 +98,11 @@ fn again() -> std::io::Error {
 async fn live(configs: Vec<Config>, may_make_cluster_key: bool) -> Result<End, NodeError> {
     let mut signals = Signals::listen().map_err(NodeError::Signals)?;
     pass_over_others().map_err(NodeError::Signals)?;
+    survive_long_files();
     let deadline = configs.iter().map(|c| c.http.drain_timeout + c.http.ready_grace).max().unwrap_or_default();
     let mut nodes = Vec::with_capacity(configs.len());
     for config in configs {
+        keys::require_data(&config)?;
         keys::ensure(&config, may_make_cluster_key)?;
         nodes.push(Running::start(config).await?);
     }
@@ -141,6 +143,14 @@ async fn live(configs: Vec<Config>, may_make_cluster_key: bool) -> Result<End, N
 /// Which node is the first to doubt its memory.
 async fn first_in_doubt(nodes: &[Running]) -> usize {
     select_all(nodes.iter().map(|node| Box::pin(node.doubted()))).await.1
+}
+
+/// Listens for the signal of a write beyond the longest file that this process may make: nobody minds it, and the write
+/// fails with an error instead of ending the process.
+fn survive_long_files() {
+    if let Err(error) = signal(SignalKind::from_raw(crate::disk::shortage::file_len_signal())) {
+        log::warn!(error:% = error; "a file beyond the file size limit (ulimit -f) will end this process");
+    }
 }
 
 /// What the last steps of a stop may take beyond the drain of the requests.

@@ -1,6 +1,6 @@
 //! A disk that fills up: writes stop before it is full, deletes go on, and nothing is lost or poisoned.
 
-use boveda::base::{BodyId, BucketName, ObjectKey, ObjectName, Secret};
+use boveda::base::{BodyId, BucketName, ObjectKey, ObjectName, Secret, Shortage};
 use boveda::disk::{CrashDisk, Space};
 use boveda::seal::keyring::Keyring;
 use boveda::store::incoming::Purpose;
@@ -58,7 +58,7 @@ impl Bench {
 }
 
 fn space(free: u64) -> Space {
-    Space { total: 1000 * MIB, free }
+    Space { total: 1000 * MIB, free, files_free: u64::MAX }
 }
 
 fn name(n: u64) -> ObjectName {
@@ -141,4 +141,47 @@ fn a_ring_that_cannot_be_emptied_refuses_and_recovers() {
     bench.disk.set_space(space(1000 * MIB));
     bench.store.refresh_space().expect("the disk can be asked");
     bench.put(n).expect("the index is brought up to the log, and the ring has room");
+}
+
+#[test]
+fn a_volume_without_inodes_takes_what_needs_no_file() {
+    let bench = Bench::new(100 * MIB);
+    let begin = || bench.store.begin_upload(name(0), boveda::base::Condition::NONE, NewObject::default(), None, None);
+    drop(begin().expect("there are inodes"));
+    bench.disk.set_space(Space { files_free: 0, ..space(100 * MIB) });
+    bench.store.refresh_space().expect("the disk can be asked");
+    assert!(matches!(begin(), Err(StoreError::Short(Shortage::Inodes))));
+    bench.put(1).expect("a body in its record needs no file");
+    assert_eq!(bench.store.shortage(Shortage::Inodes), (true, 1));
+    bench.disk.set_space(space(100 * MIB));
+    bench.store.refresh_space().expect("the disk can be asked");
+    drop(begin().expect("there are inodes again"));
+    assert!(!bench.store.shortage(Shortage::Inodes).0);
+}
+
+#[test]
+fn a_volume_smaller_than_the_reserve_is_called_so() {
+    let bench = Bench::new(100 * MIB);
+    bench.put(0).expect("there is room");
+    bench.disk.set_space(Space { total: RESERVE / 2, ..space(RESERVE / 4) });
+    bench.store.refresh_space().expect("the disk can be asked");
+    assert!(matches!(bench.put(1), Err(StoreError::Short(Shortage::SmallVolume))));
+    assert!(bench.delete(0).expect("deletes go on"));
+    assert!(bench.store.shortage(Shortage::SmallVolume).0 && !bench.store.is_poisoned());
+}
+
+#[test]
+fn a_bucket_is_refused_on_a_full_disk_and_deleted_on_it() {
+    let bench = Bench::new(100 * MIB);
+    let bucket = |text: &str| BucketName::parse(text).expect("a name");
+    let done = |answer| {
+        assert!(bench.work.committer.turn());
+        boveda::store::store::wait_blocking(answer)
+    };
+    done(bench.store.create_bucket(bucket("before"))).expect("there is room");
+    bench.disk.set_space(space(RESERVE / 2));
+    bench.store.refresh_space().expect("the disk can be asked");
+    assert!(matches!(done(bench.store.create_bucket(bucket("after"))), Err(StoreError::Full)));
+    assert!(done(bench.store.create_bucket(bucket("before"))).expect("it is there").existed);
+    assert!(done(bench.store.delete_bucket(bucket("before"))).expect("deletes go on").existed);
 }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Node, eventually};
+use common::{Conn, Node, eventually};
 use std::fs::{self, File, Permissions};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
@@ -158,6 +158,40 @@ fn data_that_is_not_ours_not_this_clusters_or_in_use() {
 
     place.expect(&["verify", "--data", "nowhere"], 10, &["no data directory in nowhere", "--data"]);
     assert!(!place.at("nowhere").exists());
+}
+
+#[test]
+fn data_that_is_not_where_it_must_be() {
+    let place = Place::with_a_used_node();
+    let says = ["empty holds no Boveda data", "node.data_must_exist (--require-data)", "mount its volume"];
+    fs::create_dir(place.at("empty")).expect("a new directory");
+    place.serve_fails("empty", "keys", &["--require-data"], &says);
+    place.serve_fails("nowhere", "new", &["--require-data"], &["nowhere holds no Boveda data"]);
+    assert!(fs::read_dir(place.at("empty")).expect("there").next().is_none(), "nothing was made in its place");
+    assert!(!place.at("nowhere").exists() && !place.at("new").exists());
+}
+
+#[test]
+fn a_list_of_addresses_that_cannot_be_written_stops_no_start() {
+    let place = Place::with_a_used_node();
+    // As on a disk without a free byte or inode: nothing can be put in its place.
+    fs::remove_file(place.at("data/addresses.json")).expect("it is ours");
+    fs::create_dir_all(place.at("data/addresses.json/in-the-way")).expect("it is ours");
+    let args = [&["serve", "--data", "data", "--key-dir", "keys"][..], &ANY_PORTS].concat();
+    let mut command = place.command(Path::new(env!("CARGO_BIN_EXE_boveda")), &args);
+    let log = File::create(place.at("stderr")).expect("a file");
+    command.env("BOVEDA_NODE_LOG", "info").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    let mut child = Started(command.spawn().expect("the program starts"));
+    let line = eventually("it to serve", || {
+        assert!(child.0.try_wait().expect("it can be asked").is_none(), "it ended");
+        let text = fs::read_to_string(place.at("stderr")).expect("UTF-8");
+        text.lines().find(|line| line.contains(" serving ")).map(str::to_owned)
+    });
+    let address = line.split("http=").nth(1).and_then(|rest| rest.split(' ').next()).expect("its address");
+    let mut conn = Conn::open(address.parse().expect("an address")).expect("it takes connections");
+    assert_eq!(conn.ask("GET", "/v1/objects/cargas/a.txt", &[], b"").expect("an answer").body, b"a");
+    let told = fs::read_to_string(place.at("stderr")).expect("UTF-8");
+    assert!(told.contains("WARN") && told.contains("addresses.json is not of this start"), "{told}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::guard::PanicGuard;
 use super::messages::*;
 use super::seats::{Seats, Unseatable};
 use crate::base::names::RegisterName;
-use crate::base::{BodyAt, BucketName, NodeName, ObjectKey, ObjectName, RegisterKey, State};
+use crate::base::{BodyAt, BucketName, Class, NodeName, ObjectKey, ObjectName, RegisterKey, State};
 use crate::register::Seat as Seated;
 use crate::seal::layout::Layout;
 use crate::store::listing::Folding;
@@ -101,8 +101,9 @@ async fn open(c: &Coordinator, at: ObjectName) -> Result<(RegisterKey, Arc<crate
     // A body that is fetched from a peer is mended by what this node holds of the key.
     if record.object().is_some_and(|object| object.at == BodyAt::Blob) {
         match c.learn(&key, slot, epoch).await {
-            // Then it has to be here already.
-            Ok(()) | Err(StoreError::Full) => {}
+            Ok(()) => {}
+            // A full, read-only or damaged store learns nothing: then its body is here, or comes from a peer as it is.
+            Err(error) if matches!(error.class(), Class::Full | Class::Internal | Class::Corrupt) => {}
             Err(error) => return Err(error),
         }
     }
@@ -115,6 +116,7 @@ impl Handler<PutSmall> for CoordinatorActor {
         let PutSmall { at, condition, head, body, permit } = msg;
         self.run(async move |c| {
             check_bucket(&c, &at.bucket).await?;
+            c.check_takers(true)?;
             let object = c.ask(SealSmall { head, body }).await?;
             let written = c.store(&at, condition, object, None).await;
             drop(permit);
@@ -129,6 +131,7 @@ impl Handler<BeginUpload> for CoordinatorActor {
         self.run(async move |c| {
             c.reachable().await?;
             check_bucket(&c, &msg.at.bucket).await?;
+            c.check_takers(true)?;
             c.refuse_early(&msg.at, &msg.condition).await?;
             let bytes_max = msg.len_hint.and_then(|len| Layout::default().sealed_len(len)).unwrap_or(u64::MAX);
             let body = c.ask(StageUpload(msg)).await?;
@@ -242,6 +245,7 @@ impl Handler<DeleteObject> for CoordinatorActor {
     fn handle(&mut self, msg: DeleteObject, _: &mut Context<Self>) -> Self::Result {
         self.run(async move |c| {
             check_bucket(&c, &msg.at.bucket).await?;
+            c.check_takers(false)?;
             let conditional = !msg.condition.is_none();
             let outcome = c.change(RegisterKey::object(&msg.at), Wish::gone(msg.condition)).await?;
             ended(outcome, conditional)
@@ -252,7 +256,13 @@ impl Handler<DeleteObject> for CoordinatorActor {
 impl Handler<CreateBucket> for CoordinatorActor {
     type Result = ResponseFuture<Result<Written, StoreError>>;
     fn handle(&mut self, msg: CreateBucket, _: &mut Context<Self>) -> Self::Result {
-        self.run(async move |c| ended(c.change(RegisterKey::bucket(&msg.bucket), Wish::bucket()).await?, false))
+        self.run(async move |c| {
+            // One that is there already is no write.
+            if !c.knows(&msg.bucket).await {
+                c.check_takers(true)?;
+            }
+            ended(c.change(RegisterKey::bucket(&msg.bucket), Wish::bucket()).await?, false)
+        })
     }
 }
 

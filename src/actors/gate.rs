@@ -109,6 +109,14 @@ pub trait Ballots: Send + Sync {
     fn remember(&self) -> CommitAnswer;
     /// Whether votes may pass to and from this start of a node.
     fn is_met(&self, node: Incarnation, start: Start) -> bool;
+    /// Whether this node takes no new bytes: its disk is full down to the reserve.
+    fn is_full(&self) -> bool {
+        false
+    }
+    /// Whether it takes no writes at all.
+    fn is_read_only(&self) -> bool {
+        false
+    }
 }
 
 impl Ballots for Store {
@@ -135,6 +143,12 @@ impl Ballots for Store {
     }
     fn is_met(&self, node: Incarnation, start: Start) -> bool {
         Core::is_met(self, node, start)
+    }
+    fn is_full(&self) -> bool {
+        self.is_low()
+    }
+    fn is_read_only(&self) -> bool {
+        self.is_poisoned()
     }
 }
 

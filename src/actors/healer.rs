@@ -58,6 +58,8 @@ pub enum Healed {
 pub struct Heal {
     /// Which register does not open here.
     pub key: RegisterKey,
+    /// What is missing, where this node may not hold the record that says so: it is read for what others hold.
+    pub wanted: Option<Ailment>,
 }
 
 /// Asks for a blob that a record needs which this node does not hold yet. The answer says whether it is here now.
@@ -127,7 +129,7 @@ pub struct Healer {
     /// Who waits for bodies that are being fetched.
     wanted: HashMap<BodyId, Vec<oneshot::Sender<bool>>>,
     fetches: Rc<Semaphore>,
-    queue: VecDeque<RegisterKey>,
+    queue: VecDeque<(RegisterKey, Option<Ailment>)>,
     open: usize,
     _guard: PanicGuard,
 }
@@ -162,13 +164,13 @@ impl Healer {
 
     fn next(&mut self, ctx: &mut Context<Self>) {
         while self.open < OPEN_MAX {
-            let Some(key) = self.queue.pop_front() else { return };
+            let Some((key, wanted)) = self.queue.pop_front() else { return };
             self.open += 1;
             let (own, patient) = (Rc::clone(&self.own), key.clone());
             let work = async move {
                 let _guard = PanicGuard::abort();
                 own.tally.open.fetch_add(1, Ordering::Relaxed);
-                let mended = own.mend(&patient).await;
+                let mended = own.mend(&patient, wanted).await;
                 own.tally.open.fetch_sub(1, Ordering::Relaxed);
                 mended
             };
@@ -190,11 +192,11 @@ impl Actor for Healer {
 
 impl Handler<Heal> for Healer {
     type Result = ResponseFuture<Healed>;
-    fn handle(&mut self, Heal { key }: Heal, ctx: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, Heal { key, wanted }: Heal, ctx: &mut Context<Self>) -> Self::Result {
         let (tell, told) = oneshot::channel();
         let waiting = self.patients.entry(key.clone()).or_default();
         if waiting.is_empty() {
-            self.queue.push_back(key);
+            self.queue.push_back((key, wanted));
         }
         waiting.push(tell);
         self.next(ctx);
@@ -244,7 +246,7 @@ impl Own {
         if here.is_ok_and(|here| here.sealed_len() == sealed_len) {
             return true;
         }
-        let missing = Ailment::Blob { body, sealed_len, digest };
+        let missing = Ailment::Blob { body, sealed_len, digest, damaged: false };
         for peer in &self.peers {
             // The key is asked for only where a record is damaged.
             match self.mend_from(peer, &RegisterKey::members(), missing).await {
@@ -255,16 +257,21 @@ impl Own {
         false
     }
 
-    async fn mend(&self, key: &RegisterKey) -> Healed {
+    async fn mend(&self, key: &RegisterKey, wanted: Option<Ailment>) -> Healed {
         let ailment = match ask(&self.store.diagnose, Diagnose { key: key.clone() }).await {
-            // Mended meanwhile, or replaced.
-            Ok(None) => return Healed::Good,
             Ok(Some(ailment)) => ailment,
-            Err(error) => {
-                self.tally.failed(error.to_string());
-                return Healed::NoCopy;
-            }
+            other => match (other, wanted) {
+                // The record is not known here, or cannot be looked up: a page of the index does not open.
+                (_, Some(wanted)) => wanted,
+                // Mended meanwhile, or replaced.
+                (Ok(_), None) => return Healed::Good,
+                (Err(error), None) => {
+                    self.tally.failed(error.to_string());
+                    return Healed::NoCopy;
+                }
+            },
         };
+        let mut all_asked = true;
         for peer in &self.peers {
             match self.mend_from(peer, key, ailment).await {
                 Ok(()) => {
@@ -273,11 +280,18 @@ impl Own {
                         Ailment::Record { .. } => &self.tally.mended_records,
                     };
                     counter.fetch_add(1, Ordering::Relaxed);
-                    log::warn!(peer:% = peer.name; "a copy that was damaged or missing here was fetched from the peer");
+                    match ailment.is_fault() {
+                        true => {
+                            log::warn!(peer:% = peer.name; "a copy that was damaged here was fetched from the peer")
+                        }
+                        false => {
+                            log::info!(peer:% = peer.name; "a body that was not here yet was fetched from the peer")
+                        }
+                    }
                     return Healed::Good;
                 }
                 // No other peer's copy would fit either.
-                Err(LinkError::Store(StoreError::Full)) => {
+                Err(LinkError::Store(error)) if error.class() == Class::Full => {
                     log::warn!("no room for a good copy of what is damaged or missing here");
                     self.tally.failed(StoreError::Full.to_string());
                     return Healed::NoRoom;
@@ -286,13 +300,29 @@ impl Own {
                     if error.class() == Class::Invalid {
                         self.tally.refused.fetch_add(1, Ordering::Relaxed);
                     }
-                    log::warn!(peer:% = peer.name, error:% = error; "no good copy from this peer");
+                    all_asked &= error.class() == Class::Missing;
+                    match ailment.is_fault() {
+                        true => log::warn!(peer:% = peer.name, error:% = error; "no good copy from this peer"),
+                        false => log::debug!(peer:% = peer.name, error:% = error; "a body is not to be had there"),
+                    }
                     self.tally.failed(format!("{}: {error}", peer.name));
                 }
             }
         }
-        self.tally.unmended.fetch_add(1, Ordering::Relaxed);
-        log::error!("a damaged copy could not be mended: no peer has a good one");
+        if ailment.is_fault() {
+            self.tally.unmended.fetch_add(1, Ordering::Relaxed);
+            log::error!("a damaged copy could not be mended: no peer has a good one");
+            return Healed::NoCopy;
+        }
+        // It may have come, or have been replaced, while it was asked for.
+        if wanted.is_none() && matches!(ask(&self.store.diagnose, Diagnose { key: key.clone() }).await, Ok(None)) {
+            return Healed::Good;
+        }
+        // As long as a peer is away that may have it, nothing is lost.
+        if all_asked {
+            self.tally.unmended.fetch_add(1, Ordering::Relaxed);
+            log::error!("a body that is missing here is at no peer");
+        }
         Healed::NoCopy
     }
 
@@ -305,7 +335,9 @@ impl Own {
                 None => peer.dialer.dial().await?,
             };
             let done = match ailment {
-                Ailment::Blob { body, sealed_len, digest } => self.blob_from(&mut conn, body, sealed_len, digest).await,
+                Ailment::Blob { body, sealed_len, digest, .. } => {
+                    self.blob_from(&mut conn, body, sealed_len, digest).await
+                }
                 Ailment::Record { ballot } => self.record_from(&mut conn, key, ballot).await,
             };
             match done {

@@ -28,7 +28,7 @@ use actix::{
     Supervised, WeakAddr, WeakRecipient,
 };
 use std::future::Future;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -105,6 +105,10 @@ pub struct Plan {
 #[derive(Default)]
 pub struct Door {
     lane: Mutex<Option<WeakAddr<ReplicaActor>>>,
+    /// Whether it said, with its last heartbeat, that its disk is full down to the reserve.
+    pub full: AtomicBool,
+    /// Whether it said that it takes no writes.
+    pub read_only: AtomicBool,
 }
 
 impl Door {

@@ -160,7 +160,7 @@ impl Own {
                 Some(Next::Wait(pause)) => drop(actix_rt::time::timeout(pause, self.wake.notified()).await),
                 Some(Next::Read(part)) => self.read(part, &mut open).await,
                 Some(Next::Mend(key)) => {
-                    let healed = self.heal.send(Heal { key }).await;
+                    let healed = self.heal.send(Heal { key, wanted: None }).await;
                     self.decide(|scrub| scrub.mended(healed == Ok(Healed::Good)));
                 }
                 Some(Next::End) | None => return,

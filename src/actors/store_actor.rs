@@ -88,9 +88,11 @@ impl Reader {
     }
 
     /// Whether the copy of a register may be read again: it has been mended. `Full` when there was no room for that.
-    async fn mends(&self, key: RegisterKey) -> Result<bool, StoreError> {
+    /// `wanted`: the record whose body is to be read, which this node may not hold.
+    async fn mends(&self, key: RegisterKey, wanted: Option<&Record>) -> Result<bool, StoreError> {
         let Some(healer) = &self.healer else { return Ok(false) };
-        match healer.send(Heal { key }).timeout(MENDING_MAX).await.unwrap_or(Healed::NoCopy) {
+        let wanted = wanted.and_then(Record::object).and_then(Ailment::missing);
+        match healer.send(Heal { key, wanted }).timeout(MENDING_MAX).await.unwrap_or(Healed::NoCopy) {
             Healed::Good => Ok(true),
             Healed::NoCopy => Ok(false),
             Healed::NoRoom => Err(StoreError::Full),
@@ -100,7 +102,7 @@ impl Reader {
     async fn open_record(&self, key: RegisterKey, record: Arc<Record>) -> Result<(ObjectInfo, Download), StoreError> {
         let (first, sealed) = (key.clone(), Arc::clone(&record));
         match self.run(move |store| store.open_record(first, sealed)).await {
-            Err(error) if error.is_damage() && self.mends(key.clone()).await? => {
+            Err(error) if error.is_damage() && self.mends(key.clone(), Some(&record)).await? => {
                 self.run(move |store| store.open_record(key, record)).await
             }
             other => other,
@@ -111,7 +113,7 @@ impl Reader {
         let key = RegisterKey::object(&at);
         let again = at.clone();
         match self.run(move |store| store.open_object(&at)).await {
-            Err(error) if error.is_damage() && self.mends(key).await? => {
+            Err(error) if error.is_damage() && self.mends(key, None).await? => {
                 self.run(move |store| store.open_object(&again)).await
             }
             other => other,
@@ -127,7 +129,7 @@ impl Reader {
             .await?;
         match read {
             Ok(pieces) => Ok((download, pieces)),
-            Err(error) if error.is_damage() && self.mends(download.key().clone()).await? => {
+            Err(error) if error.is_damage() && self.mends(download.key().clone(), None).await? => {
                 let anew = move |_: &Store| {
                     download.reopen()?;
                     download.read().map(|pieces| (download, pieces))

@@ -15,6 +15,7 @@ pub mod log_pipe;
 pub mod names;
 pub mod record;
 pub mod secret;
+pub mod shortage;
 pub mod stretch;
 pub mod sum;
 
@@ -28,5 +29,6 @@ pub use lineage::Lineage;
 pub use names::{BucketName, NameError, ObjectKey, ObjectName, RegisterKey};
 pub use record::{BodyAt, ObjectRecord, Record, State, Wrap};
 pub use secret::Secret;
+pub use shortage::Shortage;
 pub use stretch::{LARGE_BODY_BYTES, LARGE_PAGE_BYTES, Lender, Stretch};
 pub use sum::Sum;

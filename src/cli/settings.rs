@@ -40,6 +40,10 @@ pub struct NodeArgs {
     file: FileArg,
     #[command(flatten)]
     data: DataArg,
+    /// Refuse to start unless the data directory holds data: its volume may not be mounted
+    /// [node.data_must_exist]
+    #[arg(long)]
+    require_data: bool,
     /// This node's name among the peers [node.name, default boveda]
     #[arg(long, value_name = "NODE")]
     name: Option<String>,
@@ -73,6 +77,7 @@ impl NodeArgs {
         flags.extend(flag("--peer-listen", "peer.listen", &self.peer_listen));
         flags.extend(flag("--durability", "cluster.durability", &self.durability));
         flags.extend(flag("--peer", "cluster.peers", &(!self.peer.is_empty()).then(|| self.peer.join(","))));
+        flags.extend(flag("--require-data", "node.data_must_exist", &self.require_data.then(|| "true".to_owned())));
         flags.extend(flag("--insecure-open", "http.insecure_open", &self.insecure_open.then(|| "true".to_owned())));
         self.file.load(env, &flags)
     }

@@ -1,8 +1,8 @@
 //! How much memory the process may take, and how the ceiling is shared out.
 //!
 //! Invariants
-//! - Buffers and caches together stay at or below `PLANNED_SHARE` of the ceiling; the rest is code,
-//!   stacks, connections and what the allocator wastes.
+//! - Buffers and caches together stay at or below `PLANNED_SHARE` of the ceiling, and leave `FIXED` of it; the rest is
+//!   code, stacks, connections and what the allocator wastes.
 //! - The arithmetic takes texts and numbers; only `detect` reads the kernel's files.
 
 use super::sections::Config;
@@ -17,6 +17,11 @@ const PLANNED_SHARE: (u64, u64) = (3, 4);
 
 /// The part of `http.in_flight_bytes_max` that is added to it for large writes, where memory is not short.
 const LARGE_WRITES_PART: u64 = 6;
+/// What code, stacks and connections take however small the ceiling is: measured under load, with some room.
+const CODE_BYTES: u64 = 18 << 20;
+
+/// Below this a node does not start: it would be killed in the middle of its first uploads.
+pub const CEILING_MIN: u64 = 24 << 20;
 
 /// From here on a number means "no limit": version 1 has no other word for it.
 const NO_LIMIT: u64 = 1 << 62;
@@ -117,7 +122,10 @@ pub fn ceiling(limits: &[String], meminfo: Option<&str>) -> Ceiling {
         .min();
     match (limit, machine) {
         (Some(bytes), _) => Ceiling { bytes, source: CeilingSource::Cgroup },
-        (None, Some(total)) => Ceiling { bytes: total / MACHINE_SHARE, source: CeilingSource::Machine },
+        // On a small machine a larger part, since nobody has set a limit that could be passed.
+        (None, Some(total)) => {
+            Ceiling { bytes: (total / MACHINE_SHARE).max(CEILING_MIN), source: CeilingSource::Machine }
+        }
         (None, None) => Ceiling { bytes: CEILING_UNKNOWN, source: CeilingSource::Unknown },
     }
 }
@@ -177,7 +185,9 @@ impl Config {
         let settings = [http.in_flight_bytes_max, store.cache_bytes, store.index_cache_bytes];
         let settings: u128 = settings.iter().map(|&bytes| u128::from(bytes)).sum();
         let planned = u128::from(ceiling.bytes) * u128::from(PLANNED_SHARE.0) / u128::from(PLANNED_SHARE.1);
-        let room = planned.saturating_sub(u128::from(fixed)).max(planned / 2);
+        // However small the ceiling is, code and stacks are counted first.
+        let left = u128::from(ceiling.bytes.saturating_sub(CODE_BYTES));
+        let room = planned.saturating_sub(u128::from(fixed)).max(planned / 2).min(left);
         let reduced = settings + peers + u128::from(large_write_bytes) > room;
         // Where memory is short there are no large writes.
         let sum = settings + peers;
@@ -228,6 +238,7 @@ mod tests {
         assert_eq!(from(&["536870912\n", "max\n"], Some(MEMINFO)), (GIB / 2, CeilingSource::Cgroup));
         assert_eq!(from(&["1073741824", "536870912"], None), (GIB / 2, CeilingSource::Cgroup));
         assert_eq!(from(&["max\n"], Some(MEMINFO)), (2 * GIB, CeilingSource::Machine));
+        assert_eq!(from(&[], Some("MemTotal: 65536 kB\n")), (CEILING_MIN, CeilingSource::Machine));
         assert_eq!(from(&[], Some(MEMINFO)), (2 * GIB, CeilingSource::Machine));
         // Version 1 writes "no limit" as the largest multiple of a page.
         assert_eq!(from(&["9223372036854771712"], Some(MEMINFO)), (2 * GIB, CeilingSource::Machine));
@@ -265,9 +276,10 @@ mod tests {
         let roomy = plan(GIB);
         assert!(!roomy.reduced);
         assert_eq!(roomy.cache_bytes, config.store.cache_bytes);
-        for mib in [32, 64, 128, 200, 256] {
+        for mib in [24, 32, 64, 128, 200, 256] {
             let tight = plan(mib << 20);
             assert!(tight.reduced && tight.bytes(0) <= tight.share(), "{mib} MiB: {tight:?}");
+            assert!(tight.bytes(0) + CODE_BYTES <= mib << 20, "{mib} MiB: {tight:?}");
             assert!(tight.in_flight_bytes > tight.cache_bytes && tight.index_cache_bytes > 0);
         }
     }

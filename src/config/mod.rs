@@ -18,6 +18,6 @@ pub mod units;
 pub use check::open_access;
 pub use error::{ConfigError, Origin};
 pub use layers::{Flag, Loaded, load};
-pub use memory::{Ceiling, MemoryPlan};
+pub use memory::{CEILING_MIN, Ceiling, MemoryPlan};
 pub use peers::{Durability, PeerEntry, PeerUrl};
 pub use sections::{ClusterConfig, Config, HttpConfig, MemoryConfig, NodeConfig, PeerConfig, ScrubConfig, StoreConfig};

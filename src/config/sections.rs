@@ -45,6 +45,8 @@ pub struct NodeConfig {
     pub name: NodeName,
     /// Directory of sealed bytes.
     pub data: PathBuf,
+    /// Whether a start without data in `data` is refused.
+    pub data_must_exist: bool,
     /// Directory of the key ring; never inside `data`.
     pub key_dir: PathBuf,
     /// HTTP workers and store threads; 0 means one per core. See `Config::threads`.
@@ -58,6 +60,7 @@ impl Default for NodeConfig {
         NodeConfig {
             name: NodeName::parse("boveda").expect("the default name follows the rule"),
             data: "./boveda-data".into(),
+            data_must_exist: false,
             key_dir: "./boveda-keys".into(),
             threads: 0,
             log: "info".to_owned(),

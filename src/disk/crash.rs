@@ -84,7 +84,7 @@ impl NameChange {
 impl CrashDisk {
     /// An empty disk with power. `seed` decides what survives.
     pub fn new(seed: u64) -> Self {
-        let space = Space { total: 1 << 40, free: 1 << 40 };
+        let space = Space { total: 1 << 40, free: 1 << 40, files_free: u64::MAX };
         CrashDisk(Arc::new(Mutex::new(State {
             rng: Rng::new(seed),
             syncs: 0,

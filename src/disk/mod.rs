@@ -14,6 +14,7 @@ pub mod keydir;
 pub mod place;
 pub mod real;
 pub mod shadow;
+pub mod shortage;
 mod sparse;
 pub mod stream;
 
@@ -52,6 +53,23 @@ pub trait Disk: Send + Sync + Debug {
     fn exists(&self, path: &Path) -> io::Result<bool>;
     /// Room on the file system that holds `dir`.
     fn space(&self, dir: &Path) -> io::Result<Space>;
+    /// Which directory stands there: another one after its volume was unmounted.
+    fn which(&self, _dir: &Path) -> io::Result<DirId> {
+        Ok(DirId::default())
+    }
+    /// The longest file that this process may make; none without such a limit.
+    fn file_len_max(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// Tells one directory from every other of this machine, whatever it is called.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DirId {
+    /// Its volume.
+    pub device: u64,
+    /// Its number there.
+    pub inode: u64,
 }
 
 /// An open file. All methods take `&self`: positions are explicit, so threads can share a handle.
@@ -78,11 +96,13 @@ pub trait DiskFile: Send + Sync + Debug {
     fn set_len(&self, len: u64) -> io::Result<()>;
 }
 
-/// Room on a file system, in bytes.
+/// Room on a file system: bytes, and files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Space {
     /// All of it.
     pub total: u64,
     /// What an ordinary user can still write.
     pub free: u64,
+    /// Files that can still be made (inodes); the largest number where nobody counts them.
+    pub files_free: u64,
 }

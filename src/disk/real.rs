@@ -6,11 +6,11 @@
 //! - Files and directories made here are readable by their owner alone.
 
 use super::place::parent;
-use super::{Disk, DiskFile, Space};
+use super::{DirId, Disk, DiskFile, Space};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Name of the lock file in a data directory.
@@ -113,7 +113,18 @@ impl Disk for RealDisk {
     fn space(&self, dir: &Path) -> io::Result<Space> {
         let stat = rustix::fs::statvfs(dir)?;
         let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
-        Ok(Space { total: bytes(stat.f_blocks), free: bytes(stat.f_bavail) })
+        // A file system that makes inodes as it needs them counts none.
+        let files_free = if stat.f_files == 0 { u64::MAX } else { stat.f_favail };
+        Ok(Space { total: bytes(stat.f_blocks), free: bytes(stat.f_bavail), files_free })
+    }
+
+    fn which(&self, dir: &Path) -> io::Result<DirId> {
+        let there = std::fs::metadata(dir)?;
+        Ok(DirId { device: there.dev(), inode: there.ino() })
+    }
+
+    fn file_len_max(&self) -> Option<u64> {
+        super::shortage::file_len_max()
     }
 }
 

@@ -9,7 +9,7 @@ use super::multipart::FormError;
 use super::request_id::RequestId;
 use crate::actors::messages::StoreError;
 use crate::actors::seats::Unseatable;
-use crate::base::NameError;
+use crate::base::{NameError, Shortage};
 use actix::MailboxError;
 use actix_web::error::PayloadError;
 use actix_web::http::StatusCode;
@@ -217,6 +217,7 @@ impl HttpError {
     /// Whether the fault is on this side, so that somebody must look at the log.
     fn is_ours(&self) -> bool {
         match self {
+            HttpError::Store(e) if e.shortage().is_some() => false,
             HttpError::Store(e) => match e {
                 StoreError::Corrupt { .. }
                 | StoreError::Index(_)
@@ -235,6 +236,7 @@ impl HttpError {
                 | StoreError::Mismatch(_)
                 | StoreError::OtherList
                 | StoreError::Full
+                | StoreError::Short(_)
                 | StoreError::Poisoned
                 | StoreError::ShuttingDown => false,
             },
@@ -311,8 +313,46 @@ fn members_answer(why: &Unseatable) -> Answer {
     }
 }
 
+/// What the machine has run out of is told by its name, wherever it was met.
+fn shortage_answer(what: Shortage) -> Answer {
+    let (english, castellano) = match what {
+        Shortage::Inodes => (
+            "this node's volume has no inodes left: it takes no more files although bytes are free; reads and deletes go on",
+            "el volumen de este nodo no tiene inodos libres; se puede leer y eliminar",
+        ),
+        Shortage::FileSize => (
+            "the file size limit of this node's process (ulimit -f) is reached: it makes no longer file; smaller bodies, reads and deletes go on",
+            "el archivo supera el tamaño máximo que el proceso de este nodo puede crear (ulimit -f)",
+        ),
+        Shortage::SmallVolume => (
+            "this node's volume is smaller than its reserve (store.reserve_bytes): it can take no write; reads and deletes go on",
+            "el volumen de este nodo es menor que su reserva; se puede leer y eliminar",
+        ),
+        Shortage::OpenFiles => {
+            return (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "TooManyOpenFiles",
+                "this node may not open more files at the moment (ulimit -n); try again",
+                "este nodo no puede abrir más archivos por ahora; inténtelo de nuevo",
+            );
+        }
+        Shortage::Volume => {
+            return (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "VolumeGone",
+                "the volume of this node's data directory is gone: it must be mounted again and the node restarted; try another node",
+                "el volumen de datos de este nodo ya no está montado; inténtelo en otro nodo",
+            );
+        }
+    };
+    (StatusCode::INSUFFICIENT_STORAGE, "InsufficientStorage", english, castellano)
+}
+
 fn store_answer(error: &StoreError) -> Answer {
     use StatusCode as S;
+    if let Some(what) = error.shortage() {
+        return shortage_answer(what);
+    }
     match error {
         StoreError::NoSuchKey => (S::NOT_FOUND, "NoSuchKey", "there is no such object", "el archivo no existe"),
         StoreError::NoSuchBucket => (S::NOT_FOUND, "NoSuchBucket", "there is no such bucket", "el depósito no existe"),
@@ -366,14 +406,14 @@ fn store_answer(error: &StoreError) -> Answer {
         StoreError::Full => (
             S::INSUFFICIENT_STORAGE,
             "InsufficientStorage",
-            "this node's disk is full; reads and deletes go on",
-            "el disco de este nodo está lleno; se puede leer y eliminar",
+            "the disk of this node, or of a majority of the nodes, is full; reads and deletes go on",
+            "el disco de este nodo, o de la mayoría de los nodos, está lleno; se puede leer y eliminar",
         ),
         StoreError::Poisoned => (
             S::SERVICE_UNAVAILABLE,
             "ReadOnly",
-            "this node takes no writes since its disk failed one; it must be restarted",
-            "este nodo no admite escrituras desde que su disco falló; hay que reiniciarlo",
+            "this node takes no writes since its disk failed one, or its index is damaged; its /readyz says what must be done",
+            "este nodo no admite escrituras desde que su disco falló o su índice está dañado; /readyz dice qué hacer",
         ),
         StoreError::ShuttingDown => (
             S::SERVICE_UNAVAILABLE,
@@ -381,6 +421,7 @@ fn store_answer(error: &StoreError) -> Answer {
             "this node is shutting down; try another or try again",
             "este nodo se está apagando; inténtelo en otro o más tarde",
         ),
+        StoreError::Short(what) => shortage_answer(*what),
         StoreError::Index(_)
         | StoreError::Disk { .. }
         | StoreError::ForeignKey { .. }
@@ -477,6 +518,8 @@ mod tests {
             HttpError::Store(StoreError::NoSuchKey),
             HttpError::Store(StoreError::Full),
             HttpError::Store(StoreError::Poisoned),
+            HttpError::Store(StoreError::Short(Shortage::Inodes)),
+            HttpError::Store(StoreError::Short(Shortage::Volume)),
             HttpError::Store(StoreError::Disk {
                 op: "read",
                 path: "/secret/place".into(),
@@ -516,6 +559,20 @@ mod tests {
     fn statuses_that_clients_rely_on() {
         let status = |e: HttpError| e.answer().0.as_u16();
         assert_eq!(status(StoreError::Full.into()), 507);
+        for (what, expected) in [
+            (Shortage::Inodes, 507),
+            (Shortage::FileSize, 507),
+            (Shortage::SmallVolume, 507),
+            (Shortage::OpenFiles, 503),
+            (Shortage::Volume, 503),
+        ] {
+            assert_eq!(status(StoreError::Short(what).into()), expected, "{what:?}");
+        }
+        let no_more_files =
+            StoreError::Disk { op: "open", path: "/p".into(), source: io::Error::from_raw_os_error(24) };
+        let no_more_files = HttpError::from(no_more_files);
+        assert!(!no_more_files.is_ours(), "a passing shortage is no line in the log for each request");
+        assert_eq!(status(no_more_files), 503);
         assert_eq!(status(StoreError::BucketNotEmpty.into()), 409);
         assert_eq!(status(StoreError::ShuttingDown.into()), 503);
         assert_eq!(status(HttpError::Silent), 408);

@@ -12,7 +12,7 @@
 use crate::actors::gate::Vitals;
 use crate::actors::reach::Standing;
 use crate::actors::status::ListIs;
-use crate::base::Incarnation;
+use crate::base::{Incarnation, Shortage};
 use crate::http::Readiness;
 use crate::register::Roster;
 use crate::store::Store;
@@ -52,9 +52,16 @@ struct View {
     /// Whether none is to be had now.
     cut_off: bool,
     poisoned: bool,
+    /// Whether pages of the index do not open.
+    damaged: bool,
     /// Whether the disk is below the reserve.
     low: bool,
+    /// What else the machine lacks.
+    short: Short,
 }
+
+/// Which shortages there are, in the order of `Shortage::ALL`.
+type Short = [bool; Shortage::ALL.len()];
 
 /// How one condition stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +73,12 @@ enum Finding {
     Missing(String),
 }
 
-fn of(view: View) -> [(&'static str, Finding); 5] {
+/// What a damaged index means, and the way out.
+const INDEX_DAMAGED: &str = "its index is damaged, which no restart mends: it takes no writes, or will not for long, and what it cannot \
+    read itself it asks its peers for; stop it, move its data directory aside and start it with an empty one: its peers \
+    fill that (a node alone: docs/operations.md, \"A damaged index\")";
+
+fn of(view: View) -> Vec<(&'static str, Finding)> {
     let missing = |why: &str| Finding::Missing(why.to_owned());
     let degraded = |why: &str| Finding::Degraded(why.to_owned());
     let cluster = match view.place {
@@ -94,11 +106,19 @@ fn of(view: View) -> [(&'static str, Finding); 5] {
         true => degraded("full down to the reserve; writes get 507"),
         false => Finding::Fine,
     };
-    let store = match view.poisoned {
-        true => degraded("takes no writes since an earlier write failed; restart it"),
-        false => Finding::Fine,
+    let store = match (view.damaged, view.poisoned) {
+        // A restart would find the same pages.
+        (true, _) => degraded(INDEX_DAMAGED),
+        (false, true) => {
+            degraded("takes no writes since an earlier write failed; look at the disk, then restart the node")
+        }
+        (false, false) => Finding::Fine,
     };
+    let short = Shortage::ALL.into_iter().zip(view.short).map(|(what, now)| (what.name(), of_shortage(what, now)));
     [("cluster", cluster), ("place", place), ("majority", majority), ("disk", disk), ("store", store)]
+        .into_iter()
+        .chain(short)
+        .collect()
 }
 
 fn place_of(voting: &Voting, me: Incarnation) -> Place {
@@ -114,6 +134,17 @@ fn place_of(voting: &Voting, me: Incarnation) -> Place {
         Place::Silent
     } else {
         Place::Votes
+    }
+}
+
+/// Without its volume a node reads next to nothing; the other shortages stop writes, or pass.
+fn of_shortage(what: Shortage, now: bool) -> Finding {
+    match what {
+        _ if !now => Finding::Fine,
+        Shortage::Volume => Finding::Missing(what.why().into()),
+        Shortage::Inodes | Shortage::FileSize | Shortage::OpenFiles | Shortage::SmallVolume => {
+            Finding::Degraded(what.why().into())
+        }
     }
 }
 
@@ -149,7 +180,14 @@ impl Watched {
     /// One look; nothing once the store is gone.
     fn look(&mut self, readiness: &Readiness) -> Option<()> {
         let now = self.store.upgrade()?;
-        let mut view = View { poisoned: now.is_poisoned(), low: now.is_low(), ..View::default() };
+        let mut view = View {
+            poisoned: now.is_poisoned(),
+            damaged: now.is_index_damaged(),
+            // That a volume is too small says more than that it is full.
+            low: now.is_low() && !now.shortage(Shortage::SmallVolume).0,
+            short: Shortage::ALL.map(|what| now.shortage(what).0),
+            ..View::default()
+        };
         drop(now);
         if let Some(vitals) = &self.vitals {
             let (voting, me) = (vitals.ballots.voting(), vitals.me.incarnation);
@@ -192,8 +230,22 @@ mod tests {
         assert!(missing(fine).is_empty() && degraded(fine).is_empty());
         let low = View { low: true, ..fine };
         assert_eq!((missing(low), degraded(low)), (vec![], vec!["disk"]));
+        for (at, what) in Shortage::ALL.into_iter().enumerate() {
+            let mut short = Short::default();
+            short[at] = true;
+            let view = View { short, ..fine };
+            let gone = what == Shortage::Volume;
+            let expected = if gone { (vec![what.name()], vec![]) } else { (vec![], vec![what.name()]) };
+            assert_eq!((missing(view), degraded(view)), expected);
+        }
         let poisoned = View { poisoned: true, ..fine };
         assert_eq!((missing(poisoned), degraded(poisoned)), (vec![], vec!["store"]));
+        let damaged = View { damaged: true, ..poisoned };
+        assert_eq!((missing(damaged), degraded(damaged)), (vec![], vec!["store"]));
+        let told =
+            |view| of(view).into_iter().find(|(what, _)| *what == "store").map(|(_, finding)| format!("{finding:?}"));
+        assert!(told(poisoned).is_some_and(|why| why.contains("restart the node")));
+        assert!(told(damaged).is_some_and(|why| why.contains("no restart mends") && why.contains("empty one")));
         let lost = View { cut_off: true, ..fine };
         assert_eq!((missing(lost), degraded(lost)), (vec![], vec!["majority"]), "lost later");
     }

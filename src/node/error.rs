@@ -75,6 +75,12 @@ pub enum NodeError {
     /// The process could not start itself again.
     #[error("cannot start again: {0}; start the node by hand")]
     Again(#[source] io::Error),
+    /// The data is not where it must be.
+    #[error("{} holds no Boveda data, and node.data_must_exist (--require-data) is set: mount its volume; for a first start, or to let the peers fill a new volume, start without it", .0.display())]
+    DataMissing(PathBuf),
+    /// Less memory than a node needs.
+    #[error("the memory limit of {} MiB is too little: a node needs {} MiB at least; raise the limit of its container or control group", .0 >> 20, crate::config::CEILING_MIN >> 20)]
+    Memory(u64),
     /// There is nothing to check.
     #[error("no data directory in {}: name one with node.data (--data)", .0.display())]
     NoData(PathBuf),

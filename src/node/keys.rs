@@ -9,6 +9,14 @@ use crate::store;
 use std::path::Path;
 use std::sync::Arc;
 
+/// Refuses a start whose data is not where it must be: its volume is not mounted. Before anything is made.
+pub(super) fn require_data(config: &Config) -> Result<(), NodeError> {
+    match config.node.data_must_exist && !is_made(&config.node.data)? {
+        true => Err(NodeError::DataMissing(config.node.data.clone())),
+        false => Ok(()),
+    }
+}
+
 /// Makes the first key of a new node that stands alone. A cluster's nodes share one ring, so a node
 /// with peers makes none, unless it is the demonstration, whose nodes share a directory.
 pub(super) fn ensure(config: &Config, may_make_cluster_key: bool) -> Result<(), NodeError> {

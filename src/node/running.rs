@@ -28,7 +28,7 @@ use crate::actors::threads::Threads;
 use crate::actors::turns::Turns;
 use crate::actors::undertaker::{self, BurialTally};
 use crate::base::{Budget, Lender};
-use crate::config::{Config, Durability, MemoryPlan};
+use crate::config::{CEILING_MIN, Config, Durability, MemoryPlan};
 use crate::disk::real::LockGuard;
 use crate::disk::{Disk, RealDisk, handles, place};
 use crate::http::{self, Hosts, HttpSettings, Readiness, Shared, StoreLinks, Worker};
@@ -74,6 +74,9 @@ impl Running {
         let http_port = reserve(config.http.listen, "http.listen (--listen)")?;
         let peer_port = reserve(config.peer.listen, "peer.listen (--peer-listen)")?;
         let plan = config.memory_plan(config.ceiling(), queues::fixed_bytes(config.others().count()));
+        if plan.ceiling.bytes < CEILING_MIN {
+            return Err(NodeError::Memory(plan.ceiling.bytes));
+        }
         if plan.reduced {
             log::info!(ceiling = plan.ceiling.bytes; "budgets and caches are reduced to fit the memory ceiling");
         }
@@ -191,7 +194,10 @@ impl Running {
                 }
             });
         }
-        write_addresses(&config.node.data, http_addr, peer_addr)?;
+        // For scripts. A disk without room for it can still be read, and be made room on.
+        if let Err(error) = write_addresses(&config.node.data, http_addr, peer_addr) {
+            log::warn!(error:% = error; "{ADDRESSES} is not of this start");
+        }
         health::keep_counting(&pulses, threads.clone());
         sweep(Arc::clone(&store), threads);
         trim(&store, shared.large_memory());

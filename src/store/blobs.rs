@@ -7,6 +7,7 @@
 //! - What does not check is moved to `quarantine/`, never deleted.
 
 use super::error::StoreError;
+use super::room::Room;
 use crate::base::{BodyId, Budget, LARGE_BODY_BYTES, Lender};
 use crate::disk::{Disk, DiskFile, LARGE_BUFFER_BYTES, LargeBuffer, StreamFile};
 use std::collections::HashMap;
@@ -23,6 +24,7 @@ const QUARANTINE: &str = "quarantine";
 pub struct Blobs {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
+    room: Arc<Room>,
     /// Landed, and perhaps not referred to yet.
     landed: Mutex<HashMap<BodyId, Instant>>,
     /// Held by a batch from its first decision until it is durable, and by whoever removes a blob from
@@ -35,7 +37,7 @@ pub struct Blobs {
 
 impl Blobs {
     /// Opens the three folders, making them when they are missing. `large_write_bytes`: memory for large writes.
-    pub fn open(disk: Arc<dyn Disk>, dir: &Path, large_write_bytes: u64) -> Result<Self, StoreError> {
+    pub fn open(disk: Arc<dyn Disk>, dir: &Path, room: Arc<Room>, large_write_bytes: u64) -> Result<Self, StoreError> {
         for folder in [BLOBS, STAGED, QUARANTINE] {
             let path = dir.join(folder);
             disk.create_dir_all(&path).map_err(|source| StoreError::Disk { op: "create", path, source })?;
@@ -43,6 +45,7 @@ impl Blobs {
         Ok(Blobs {
             disk,
             dir: dir.to_owned(),
+            room,
             landed: Mutex::default(),
             gate: Mutex::default(),
             large_writes: Budget::new(u64::MAX, large_write_bytes),
@@ -60,7 +63,7 @@ impl Blobs {
         let permit = if large { self.large_writes.try_claim(LARGE_BUFFER_BYTES as u64) } else { None };
         let large = permit.map(|permit| LargeBuffer { memory: self.large_memory.lend(), permit });
         StreamFile::create(self.disk.as_ref(), &path, sealed_len, large)
-            .map_err(|source| refused("create", path, source))
+            .map_err(|source| self.refused("create", path, source))
     }
 
     /// Gives memory of large writes that was not needed since the last time back to the system.
@@ -73,11 +76,13 @@ impl Blobs {
         self.landed().insert(body, Instant::now());
         let (from, to) = (self.staged_path(transfer), self.path(body));
         let folder = to.parent().unwrap_or(&self.dir).to_owned();
-        if !self.disk.exists(&folder).map_err(|e| refused("look for", folder.clone(), e))? {
-            self.disk.create_dir_all(&folder).map_err(|e| refused("create", folder.clone(), e))?;
+        if !self.disk.exists(&folder).map_err(|e| self.refused("look for", folder.clone(), e))? {
+            // Where the volume was there may be another directory now, which must not be filled.
+            self.room.check_there()?;
+            self.disk.create_dir_all(&folder).map_err(|e| self.refused("create", folder.clone(), e))?;
         }
-        self.disk.rename(&from, &to).map_err(|e| refused("publish", to.clone(), e))?;
-        self.disk.sync_dir(&folder).map_err(|source| StoreError::Disk { op: "sync", path: folder, source })
+        self.disk.rename(&from, &to).map_err(|e| self.refused("publish", to.clone(), e))?;
+        self.disk.sync_dir(&folder).map_err(|e| self.refused("sync", folder, e))
     }
 
     /// The record is committed: the blob is no longer on its own.
@@ -90,8 +95,8 @@ impl Blobs {
         let path = self.path(body);
         match self.disk.open(&path) {
             Ok(file) => Ok(Some(file)),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(StoreError::Disk { op: "open", path, source }),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => self.room.check_there().map(|()| None),
+            Err(source) => Err(self.refused("open", path, source)),
         }
     }
 
@@ -103,7 +108,10 @@ impl Blobs {
     /// Whether the blob is in place.
     pub fn exists(&self, body: BodyId) -> Result<bool, StoreError> {
         let path = self.path(body);
-        self.disk.exists(&path).map_err(|source| StoreError::Disk { op: "look for", path, source })
+        match self.disk.exists(&path).map_err(|source| self.refused("look for", path, source))? {
+            true => Ok(true),
+            false => self.room.check_there().map(|()| false),
+        }
     }
 
     /// While it is held no blob is removed: what a record that is being decided refers to stays.
@@ -151,10 +159,16 @@ impl Blobs {
         match self.disk.rename(&from, &to) {
             Ok(()) => {}
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(e) => return Err(refused("quarantine", from, e)),
+            Err(e) => return Err(self.refused("quarantine", from, e)),
         }
         let folder = self.dir.join(QUARANTINE);
         self.disk.sync_dir(&folder).map_err(|source| StoreError::Disk { op: "sync", path: folder, source })
+    }
+
+    /// Whether a damaged file of that name was set aside.
+    pub fn is_quarantined(&self, body: BodyId) -> bool {
+        // What cannot be told is taken for damage.
+        self.disk.exists(&self.dir.join(QUARANTINE).join(body.to_string())).unwrap_or(true)
     }
 
     /// Files in quarantine.
@@ -198,9 +212,14 @@ impl Blobs {
         self.landed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What an operation on a blob came to: see `Room::refused`.
+    pub(super) fn refused(&self, op: &'static str, path: PathBuf, source: std::io::Error) -> StoreError {
+        self.room.refused(op, path, source)
+    }
+
     fn list(&self, dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
         let names = self.disk.list(dir);
-        names.map_err(|source| StoreError::Disk { op: "list", path: dir.to_owned(), source })
+        names.map_err(|source| self.refused("list", dir.to_owned(), source))
     }
 
     fn unlink(&self, path: PathBuf) -> Result<(), StoreError> {
@@ -219,13 +238,5 @@ impl Blobs {
 
     fn staged_path(&self, transfer: BodyId) -> PathBuf {
         self.dir.join(STAGED).join(transfer.to_string())
-    }
-}
-
-/// A full disk refuses one body and leaves the store well: no record refers to it yet.
-pub(super) fn refused(op: &'static str, path: PathBuf, source: std::io::Error) -> StoreError {
-    match source.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => StoreError::Full,
-        _ => StoreError::Disk { op, path, source },
     }
 }

@@ -227,9 +227,10 @@ impl Committer {
             Ok(()) => self.publish(batch),
             // The log has no room until the disk has: nothing was begun. What was decided is not so: the
             // votes begin again from what is durable, as after a restart.
-            Err(StoreError::Full) => {
+            Err(error) if error.is_shortage() => {
                 *self.acceptor.borrow_mut() = acceptor_of(&self.core);
-                refuse(batch, || StoreError::Full);
+                let what = error.shortage();
+                refuse(batch, || what.map_or(StoreError::Full, StoreError::Short));
             }
             Err(error) => {
                 self.core.poison("commit", &error);
@@ -352,7 +353,10 @@ impl Committer {
                         let record = Record { ballot, lineage, written_ms, state };
                         Ok(batch.store(key, old, record, true, None))
                     }
-                    _ => Ok(self.write_state(batch, key, old, State::Bucket)),
+                    _ => {
+                        self.core.check_room(0)?;
+                        Ok(self.write_state(batch, key, old, State::Bucket))
+                    }
                 }
             }
             Intent::DeleteBucket { bucket } => {

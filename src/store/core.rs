@@ -13,10 +13,11 @@ use super::index::{Index, Marks};
 use super::log::Log;
 use super::overlay::{Here, Overlay};
 use super::pages::PagesProbe;
+use super::room::Room;
 use super::status::Counters;
 use super::tree::Tree;
 use super::votes::Voting;
-use crate::base::{BodyId, BucketName, ClusterId, Incarnation, RegisterKey, StampClock};
+use crate::base::{BodyId, BucketName, Class, ClusterId, Incarnation, RegisterKey, Shortage, StampClock};
 use crate::disk::{Disk, Space};
 use crate::register::Memory;
 use crate::seal::body::BodyOpener;
@@ -24,7 +25,7 @@ use crate::seal::keyring::Keyring;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -125,12 +126,10 @@ pub struct Core {
     cache: quick_cache::sync::Cache<RegisterKey, Arc<Held>, ByWeight>,
     checkpointing: Mutex<()>,
     poisoned: AtomicBool,
+    /// Whether it is so because what lies on the disk is damaged: then a restart helps nothing.
+    damaged: AtomicBool,
     pub(super) closing: AtomicBool,
-    low: AtomicBool,
-    free: AtomicU64,
-    total: AtomicU64,
-    /// Bytes admitted since the disk was last asked.
-    admitted: AtomicU64,
+    pub(super) room: Arc<Room>,
     /// Wakes the thread that checkpoints before its time.
     pub(super) nudge: (Sender<()>, Receiver<()>),
 }
@@ -153,6 +152,7 @@ pub(super) struct Parts {
     pub node: NodeRecord,
     pub memory: Memory,
     pub probe: Arc<PagesProbe>,
+    pub room: Arc<Room>,
 }
 
 impl Core {
@@ -185,11 +185,9 @@ impl Core {
             cache: quick_cache::sync::Cache::with_weighter(entries, cache_bytes, ByWeight),
             checkpointing: Mutex::new(()),
             poisoned: AtomicBool::new(false),
+            damaged: AtomicBool::new(false),
             closing: AtomicBool::new(false),
-            low: AtomicBool::new(false),
-            free: AtomicU64::new(u64::MAX),
-            total: AtomicU64::new(u64::MAX),
-            admitted: AtomicU64::new(0),
+            room: parts.room,
             nudge: bounded(1),
         }
     }
@@ -303,8 +301,10 @@ impl Core {
         // A disk that others fill is asked right before: a commit of the index that meets its end
         // half way leaves a state that only a reopening can tell.
         if self.refresh_space()?.free < self.owed_to_index() {
-            return Err(StoreError::Full);
+            return Err(self.room.full());
         }
+        let index_bytes = self.probe.file_bytes().unwrap_or(0);
+        self.room.check_len(index_bytes.saturating_add(self.owed_to_index()))?;
         let result = self.checkpoint_locked();
         if let Err(error) = &result {
             self.poison("checkpoint", error);
@@ -353,6 +353,9 @@ impl Core {
 
     /// Refuses writes from now on: a half-known disk state must not be written over.
     pub(super) fn poison(&self, during: &str, error: &StoreError) {
+        if error.class() == Class::Corrupt {
+            self.damaged.store(true, Ordering::Release);
+        }
         if !self.poisoned.swap(true, Ordering::AcqRel) {
             log::error!(during, error:% = error; "store takes no writes until it is reopened");
         }
@@ -363,57 +366,47 @@ impl Core {
         self.poisoned.load(Ordering::Acquire)
     }
 
+    /// Whether the index is damaged: pages of it did not open, or that stopped the writes. No restart mends it.
+    pub fn is_index_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Acquire) || self.probe.damaged_pages() > 0
+    }
+
     pub(super) fn check_writable(&self) -> Result<(), StoreError> {
-        if self.is_poisoned() { Err(StoreError::Poisoned) } else { Ok(()) }
+        if self.is_poisoned() {
+            return Err(StoreError::Poisoned);
+        }
+        if self.room.shortage(Shortage::Volume).0 {
+            return Err(StoreError::Short(Shortage::Volume));
+        }
+        // A write behind the limit would fail half way, and poison.
+        self.room.check_len(self.log.capacity())
+    }
+
+    /// Whether the machine lacks this now, and how much was refused for it.
+    pub fn shortage(&self, what: Shortage) -> (bool, u64) {
+        self.room.shortage(what)
     }
 
     /// Reads the room on the disk anew. Called at intervals, since it asks the system.
     pub fn refresh_space(&self) -> Result<Space, StoreError> {
-        let space = self.disk.space(&self.dir).map_err(|source| StoreError::Disk {
-            op: "measure free space of",
-            path: self.dir.clone(),
-            source,
-        })?;
-        // Counted anew only from here on: what is admitted meanwhile may count twice, never not at all.
-        self.admitted.store(0, Ordering::Relaxed);
-        self.free.store(space.free, Ordering::Relaxed);
-        self.total.store(space.total, Ordering::Relaxed);
-        let reserve = self.options.reserve_bytes;
-        let low = space.free < reserve;
-        if low != self.low.swap(low, Ordering::Relaxed) {
-            if low {
-                log::warn!(free = space.free, reserve; "disk is full down to the reserve, writes get 507");
-            } else {
-                log::info!(free = space.free, reserve; "disk has room again");
-            }
-        }
-        Ok(space)
+        self.room.refresh()
     }
 
     /// Refuses what would eat into the reserve, and counts what is let in until the disk is asked
     /// again: a fast disk takes a whole reserve between two looks at it.
     pub(super) fn check_room(&self, bytes: u64) -> Result<(), StoreError> {
-        if self.is_low() { Err(StoreError::Full) } else { self.admit(bytes, self.room()) }
+        if self.is_low() { Err(self.room.full()) } else { self.room.admit(bytes, self.room()) }
     }
 
     /// The same for a copy that a reader waits for: reads go on when writes do not, so half of the reserve is theirs.
     pub(super) fn check_room_for_reader(&self, bytes: u64) -> Result<(), StoreError> {
         let kept = self.options.reserve_bytes / 2 + self.owed_to_index();
-        self.admit(bytes, self.space().free.saturating_sub(kept))
-    }
-
-    fn admit(&self, bytes: u64, room: u64) -> Result<(), StoreError> {
-        let before = self.admitted.fetch_add(bytes, Ordering::Relaxed);
-        if before.checked_add(bytes).is_some_and(|sum| sum <= room) {
-            return Ok(());
-        }
-        self.admitted.fetch_sub(bytes, Ordering::Relaxed);
-        Err(StoreError::Full)
+        self.room.admit(bytes, self.space().free.saturating_sub(kept))
     }
 
     /// Refuses what could not be taken whole, without counting it: its parts are counted as they come.
     pub(super) fn check_fits(&self, bytes: u64) -> Result<(), StoreError> {
-        if self.is_low() || bytes > self.room() { Err(StoreError::Full) } else { Ok(()) }
+        if self.is_low() || bytes > self.room() { Err(self.room.full()) } else { self.room.check_file(bytes) }
     }
 
     /// What has to stay free: the reserve, and what the index needs for what the log holds.
@@ -423,7 +416,7 @@ impl Core {
 
     /// The room on the disk as last read.
     pub(super) fn space(&self) -> Space {
-        Space { total: self.total.load(Ordering::Relaxed), free: self.free.load(Ordering::Relaxed) }
+        self.room.space()
     }
 
     /// Bytes that can still be written before the reserve is reached.
@@ -433,7 +426,7 @@ impl Core {
 
     /// Whether writes of new bytes are refused for want of room.
     pub fn is_low(&self) -> bool {
-        self.low.load(Ordering::Relaxed)
+        self.room.is_low()
     }
 
     /// The highest commit number that is durable here, as it moves.

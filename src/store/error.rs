@@ -1,6 +1,7 @@
 //! What can go wrong in the store, and what it means to the caller.
 
-use crate::base::{Class, ClusterId, KekId};
+use crate::base::{Class, ClusterId, KekId, Shortage};
+use crate::disk::shortage;
 use std::io;
 use std::path::PathBuf;
 
@@ -47,6 +48,9 @@ pub enum StoreError {
     /// Writes stop before the disk is full, so that reads, deletes and repair go on.
     #[error("disk is full down to the reserve")]
     Full,
+    /// The machine has run out of something else than the room above the reserve. Nothing was written.
+    #[error("{0}")]
+    Short(Shortage),
     /// A write or fsync failed earlier: no writes until the store is reopened.
     #[error("store takes no writes since an earlier write failed")]
     Poisoned,
@@ -103,6 +107,20 @@ impl StoreError {
         }
     }
 
+    /// Whether nothing was begun for want of room or of something else: the store is as it was.
+    pub fn is_shortage(&self) -> bool {
+        matches!(self, StoreError::Full | StoreError::Short(_))
+    }
+
+    /// What the machine has run out of.
+    pub fn shortage(&self) -> Option<Shortage> {
+        match self {
+            StoreError::Short(what) => Some(*what),
+            StoreError::Disk { source, .. } => shortage::of(source),
+            _ => None,
+        }
+    }
+
     /// What the caller may do about it.
     pub fn class(&self) -> Class {
         match self {
@@ -113,7 +131,11 @@ impl StoreError {
             }
             StoreError::Corrupt { .. } => Class::Corrupt,
             StoreError::Mismatch(_) => Class::Invalid,
-            StoreError::Full => Class::Full,
+            StoreError::Full | StoreError::Short(Shortage::Inodes | Shortage::FileSize | Shortage::SmallVolume) => {
+                Class::Full
+            }
+            StoreError::Short(Shortage::OpenFiles) => Class::Busy,
+            StoreError::Short(Shortage::Volume) => Class::Internal,
             StoreError::ShuttingDown => Class::Busy,
             StoreError::ForeignKey { .. } | StoreError::ForeignCluster { .. } | StoreError::ForeignDirectory { .. } => {
                 Class::Permanent

@@ -2,7 +2,6 @@
 //!
 //! Invariant: what does not have the announced length and digest never gets a blob's name.
 
-use super::blobs::refused;
 use super::core::Core;
 use super::error::StoreError;
 use crate::base::BodyId;
@@ -56,9 +55,13 @@ impl Incoming {
         bytes_max: Option<u64>,
         purpose: Purpose,
     ) -> Result<Self, StoreError> {
-        core.check_writable()?;
-        if purpose == Purpose::Copy {
-            core.check_fits(bytes_max.unwrap_or(0))?;
+        match purpose {
+            Purpose::Copy => {
+                core.check_writable()?;
+                core.check_fits(bytes_max.unwrap_or(0))?;
+            }
+            // Reads go on when writes do not: a blob has nothing to do with the log and the index that failed.
+            Purpose::Reader => core.room.check_there()?,
         }
         let transfer = BodyId(crate::seal::random());
         let file = core.blobs.stage(transfer, bytes_max)?;
@@ -70,7 +73,7 @@ impl Incoming {
 
     /// Writes more sealed bytes.
     pub fn append(&mut self, data: &[Bytes]) -> Result<(), StoreError> {
-        let path = || self.core.blobs.path(self.body);
+        let body = self.body;
         let bytes = data.iter().map(|piece| piece.len() as u64).sum();
         match self.purpose {
             Purpose::Copy => self.core.check_room(bytes)?,
@@ -80,8 +83,9 @@ impl Incoming {
             if self.file.len() + piece.len() as u64 > self.bytes_max {
                 return Err(StoreError::Mismatch("a blob is longer than announced"));
             }
-            let Incoming { file, digest, .. } = self;
-            file.push(piece, |block| digest.update(block)).map_err(|source| refused("write", path(), source))?;
+            let Incoming { core, file, digest, .. } = self;
+            file.push(piece, |block| digest.update(block))
+                .map_err(|source| core.blobs.refused("write", core.blobs.path(body), source))?;
         }
         Ok(())
     }
@@ -96,8 +100,8 @@ impl Incoming {
         if digest != announced.digest {
             return Err(StoreError::Mismatch("a blob does not have the announced digest"));
         }
-        let path = || self.core.blobs.path(self.body);
-        self.file.finish().map_err(|source| refused("write", path(), source))?;
+        let blobs = &self.core.blobs;
+        self.file.finish().map_err(|source| blobs.refused("write", blobs.path(self.body), source))?;
         // Whatever stands there under the name of what was just checked: a second transfer of the same, or damage.
         self.core.set_aside_if_damaged(self.body, announced.sealed_len, &announced.digest)?;
         self.core.blobs.land(self.transfer, self.body)?;

@@ -30,12 +30,28 @@ pub enum Ailment {
         sealed_len: u64,
         /// Its digest.
         digest: [u8; 32],
+        /// Whether a damaged one was here, now or before. Else it has not come yet, or was lost: while a node is being
+        /// filled that is no fault.
+        damaged: bool,
     },
     /// The record: what it says does not open the body.
     Record {
         /// Of the state that is damaged.
         ballot: Ballot,
     },
+}
+
+impl Ailment {
+    /// The blob of an object that is read here; none where its body is in its record.
+    pub fn missing(object: &ObjectRecord) -> Option<Self> {
+        let ObjectRecord { body, sealed_len, digest, .. } = *object;
+        (object.at == BodyAt::Blob).then_some(Ailment::Blob { body, sealed_len, digest, damaged: false })
+    }
+
+    /// Whether the disk gave back other bytes than it was given. What is only missing may be on its way.
+    pub fn is_fault(&self) -> bool {
+        !matches!(self, Ailment::Blob { damaged: false, .. })
+    }
 }
 
 impl Core {
@@ -52,8 +68,11 @@ impl Core {
             }
             BodyAt::Blob => self.blobs.read(object.body)?,
         };
-        let blob = Ailment::Blob { body: object.body, sealed_len: object.sealed_len, digest: object.digest };
         let there = sealed.is_some();
+        let blob = {
+            let (body, sealed_len, digest) = (object.body, object.sealed_len, object.digest);
+            Ailment::Blob { body, sealed_len, digest, damaged: there || self.blobs.is_quarantined(body) }
+        };
         let Some(file) = sealed.filter(|file| checks(file.as_ref(), object.sealed_len, &object.digest)) else {
             // A newer record may have taken the blob along: then there is nothing to mend.
             if self.lookup(key)?.is_none_or(|now| now.record.ballot != held.record.ballot) {

@@ -8,6 +8,7 @@
 //! | `doubt` | what peers remember of each other, and a node that has reason to doubt its own memory |
 //! | `overlay` `index` `pages` `core` | lookups, and the index's checkpoints |
 //! | `blobs` `upload` `download` | bodies that do not fit a record, in and out |
+//! | `room` | what the disk still gives, and what the machine has run out of |
 //! | `feed` `incoming` `outgoing` | what peers are told and take |
 //! | `tree` | sums that two nodes compare |
 //! | `mend` | what is damaged here, and taking a peer's good copy of it |
@@ -35,6 +36,7 @@ pub mod open;
 pub mod outgoing;
 pub mod overlay;
 pub mod pages;
+pub mod room;
 pub mod scrub;
 pub mod scrub_place;
 pub mod status;

@@ -15,6 +15,7 @@ use super::index::Index;
 use super::log::Log;
 use super::overlay::{Here, Overlay};
 use super::pages;
+use super::room::Room;
 use super::store::{Clockwork, Store};
 use crate::base::{Ballot, BucketName, ClusterId, Incarnation, RegisterKey, StampClock};
 use crate::disk::{Disk, place};
@@ -144,7 +145,8 @@ fn open_made(
         at_least.map_err(|_| StoreError::Corrupt { what: "commit log (an operation)" })?,
     )?;
     let (index, marks) = Index::new(db)?;
-    let blobs = Blobs::open(Arc::clone(&disk), dir, options.large_write_bytes)?;
+    let room = Arc::new(Room::new(Arc::clone(&disk), dir, options.reserve_bytes)?);
+    let blobs = Blobs::open(Arc::clone(&disk), dir, Arc::clone(&room), options.large_write_bytes)?;
     blobs.sweep_staged()?;
     place::sweep(disk.as_ref(), dir).map_err(|source| StoreError::Disk {
         op: "sweep",
@@ -191,6 +193,7 @@ fn open_made(
         node,
         memory: Memory::restored(&remembered),
         probe,
+        room,
     });
     core.refresh_space()?;
     Ok(core)

@@ -1,9 +1,10 @@
 //! What the store tells of itself.
 
 use super::core::Core;
-use crate::base::{ClusterId, Incarnation};
+use crate::base::{ClusterId, Incarnation, Shortage};
 use crate::disk::Space;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Counts since the store was opened.
@@ -16,6 +17,21 @@ pub struct Counters {
     pub(super) uploads_open: AtomicU64,
     pub(super) swept: AtomicU64,
     pub(super) buried: AtomicU64,
+}
+
+/// Something that the machine may lack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ShortStatus {
+    /// Whether it does.
+    pub now: bool,
+    /// What was refused for it since the store was opened.
+    pub refused: u64,
+}
+
+impl ShortStatus {
+    fn of((now, refused): (bool, u64)) -> Self {
+        ShortStatus { now, refused }
+    }
 }
 
 /// The state of the store, for status, metrics and readiness.
@@ -71,6 +87,8 @@ pub struct StoreStatus {
     pub reserve_bytes: u64,
     /// Whether writes get 507.
     pub full: bool,
+    /// What else the machine may lack, by name.
+    pub short: BTreeMap<&'static str, ShortStatus>,
     /// Whether writes are refused since one failed.
     pub poisoned: bool,
 }
@@ -115,6 +133,7 @@ impl Core {
             disk: self.space(),
             reserve_bytes: self.options.reserve_bytes,
             full: self.is_low(),
+            short: Shortage::ALL.into_iter().map(|what| (what.name(), ShortStatus::of(self.shortage(what)))).collect(),
             poisoned: self.is_poisoned(),
         }
     }

@@ -359,7 +359,8 @@ struct TickClock {
 }
 
 fn on_tick(core: &Core, clock: &mut TickClock) {
-    if let Err(error) = core.refresh_space() {
+    // A shortage has been told of when it began.
+    if let Some(error) = core.refresh_space().err().filter(|error| !error.is_shortage()) {
         log::warn!(error:% = error; "free space unknown");
     }
     let due = clock.checkpointed.elapsed() >= core.options.checkpoint_interval;

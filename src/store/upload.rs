@@ -7,7 +7,6 @@
 //! - Dropping an unfinished upload removes its file.
 //! - What `append` and `seal` tell, one after the other, is the blob byte by byte: peers may take it on the way.
 
-use super::blobs::refused;
 use super::commit::{Intent, Outcome};
 use super::core::Core;
 use super::error::StoreError;
@@ -221,7 +220,7 @@ impl Upload {
     fn take(&mut self, len: usize) -> Result<(), StoreError> {
         let Upload { file, digest, .. } = self;
         let taken = file.advance(len, |block| digest.update(block));
-        taken.map_err(|source| refused("write", self.core.blobs.path(self.body), source))
+        taken.map_err(|source| self.core.blobs.refused("write", self.core.blobs.path(self.body), source))
     }
 }
 
@@ -247,7 +246,7 @@ impl Sealed {
     /// Makes the body durable. It has no record yet.
     pub fn land(mut self) -> Result<Landed, StoreError> {
         let (core, body) = (&self.landed.core, self.landed.body);
-        self.file.finish().map_err(|source| refused("write", core.blobs.path(body), source))?;
+        self.file.finish().map_err(|source| core.blobs.refused("write", core.blobs.path(body), source))?;
         core.blobs.land(body, body)?;
         self.staged.landed = true;
         Ok(self.landed)

@@ -79,7 +79,7 @@ impl Store {
         // Taking in what the log holds touches what no lookup does. A full disk is no damage.
         match self.checkpoint() {
             Ok(()) => self.index.check(),
-            Err(StoreError::Full) => Ok(()),
+            Err(error) if error.is_shortage() => Ok(()),
             Err(error) => Err(error),
         }
         .unwrap_or_else(|error| {

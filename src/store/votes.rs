@@ -13,7 +13,8 @@ use super::entry::{Held, NodeRecord};
 use super::error::StoreError;
 use super::store::{Answer, Store};
 use crate::base::{
-    Ballot, BodyAt, BucketName, Epoch, Incarnation, Lineage, NodeName, Record, RegisterKey, Stamp, State, WriteId,
+    Ballot, BodyAt, BucketName, Class, Epoch, Incarnation, Lineage, NodeName, Record, RegisterKey, Stamp, State,
+    WriteId,
 };
 use crate::register::{Acceptor, Limits, ListMark, Members, NodeState, Refusal, Roster, Seat, Slot, Start};
 use crate::register::{Answer as Granted, Message as AnyMessage, Reply as AnyReply, Request as Asked};
@@ -111,7 +112,12 @@ pub(super) fn acceptor_of(core: &Core) -> Acceptor<RegisterKey> {
 
 impl Committer {
     pub(super) fn vote(&self, batch: &mut Batch, votes: Vec<Vote>) -> Result<Vec<Option<Reply>>, StoreError> {
-        votes.into_iter().map(|vote| self.vote_one(batch, vote)).collect()
+        let answered = votes.into_iter().map(|vote| match self.vote_one(batch, vote) {
+            // A page of the index that does not open costs its own registers this node's vote, and no others.
+            Err(error) if error.class() == Class::Corrupt => Ok(None),
+            done => done,
+        });
+        answered.collect()
     }
 
     fn vote_one(&self, batch: &mut Batch, vote: Vote) -> Result<Option<Reply>, StoreError> {
@@ -137,7 +143,7 @@ impl Committer {
         let slot = held.as_ref().map_or_else(Slot::default, |held| held.slot());
         let mut has_blob = true;
         if let Asked::Store(ballot, state) = &message.request {
-            if *ballot != slot.accepted && self.core.check_room(inline_bytes(state.value.as_deref())).is_err() {
+            if *ballot != slot.accepted && state.id() != slot.state.id() && !self.has_room_for(state.value.as_deref()) {
                 return Ok(None);
             }
             if let Some(body) = state.blob() {
@@ -163,6 +169,20 @@ impl Committer {
             None => {}
         }
         Ok(Some(decision.reply))
+    }
+
+    /// Whether a record may be stored on a disk that may be full down to the reserve. What makes room goes on, and so
+    /// does what takes none: a tombstone, a member list, the record of a blob that was let in before. They stop only
+    /// when the index might not take in any more what the log holds (`Core::checkpoint`).
+    fn has_room_for(&self, record: Option<&Record>) -> bool {
+        match record.map(|record| &record.state) {
+            Some(State::Object(object)) => match &object.at {
+                BodyAt::Inline(bytes) => self.core.check_room(bytes.len() as u64).is_ok(),
+                BodyAt::Blob => true,
+            },
+            Some(State::Bucket) => self.core.check_room(0).is_ok(),
+            Some(State::Deleted | State::Members(_) | State::Nothing) | None => true,
+        }
     }
 
     pub(super) fn seat(&self, batch: &mut Batch, seating: Seating) -> Result<(), StoreError> {
@@ -270,13 +290,6 @@ pub fn record_of(slot: &Slot<Arc<Record>>) -> Record {
         Some(record) => Record { ballot, lineage, ..(**record).clone() },
         None => Record { ballot, lineage, written_ms: 0, state: State::Nothing },
     }
-}
-
-fn inline_bytes(record: Option<&Record>) -> u64 {
-    record.and_then(Record::object).map_or(0, |object| match &object.at {
-        BodyAt::Inline(bytes) => bytes.len() as u64,
-        BodyAt::Blob => 0,
-    })
 }
 
 impl Core {

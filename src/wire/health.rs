@@ -2,7 +2,8 @@
 //!
 //! Invariants
 //! - It is bounded: `Health::BYTES_MAX`.
-//! - It is shown and nothing else: no node decides anything by what another says of itself here.
+//! - Nothing is chosen by it. It is shown; and a coordinator refuses what a majority says that it does not take, before
+//!   anything was sent, and sends no body where it would not be voted for.
 
 use crate::base::codec::{CodecError, Reader, Writer};
 use serde::{Serialize, Serializer};

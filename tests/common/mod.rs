@@ -75,6 +75,12 @@ impl Node {
         Node { child: None, dir, keys, settings, http: None, peer: None }
     }
 
+    /// A setting of its next start, by the name of its environment variable.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.settings.retain(|(known, _)| known != name);
+        self.settings.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Starts the process (again) and waits until it is ready.
     pub fn begin(&mut self) {
         assert!(self.child.is_none(), "it runs already");
@@ -120,12 +126,6 @@ impl Node {
     /// Its key directory.
     pub fn keys(&self) -> &Path {
         &self.keys
-    }
-
-    /// Another value of a setting, from its next start on.
-    pub fn set(&mut self, name: &str, value: &str) {
-        self.settings.retain(|(known, _)| known != name);
-        self.settings.push((name.to_owned(), value.to_owned()));
     }
 
     /// The program over this node's directories, which does not run, with what it has for settings.

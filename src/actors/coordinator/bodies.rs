@@ -38,7 +38,11 @@ impl Coordinator {
         let (voting, members) = self.members().ok()?;
         let permit = self.0.streams.try_claim(BodyStreams::HOLDS_BYTES.min(head.bytes_max))?;
         let mut streams = BodyStreams::new(head, permit);
-        for to in members.voters().iter().filter(|to| **to != self.0.me && self.is_up(&voting, **to)) {
+        for to in members
+            .voters()
+            .iter()
+            .filter(|to| **to != self.0.me && self.is_up(&voting, **to) && !self.takes_no_body(&voting, **to))
+        {
             if let Some(door) = self.door(&voting, *to) {
                 door.do_send(Errand::Stream(streams.to(*to)));
             }
@@ -67,7 +71,8 @@ impl Coordinator {
             holders.push(self.0.me);
         }
         let mut under_way: FuturesUnordered<LocalBoxFuture<'static, Event<Value>>> = FuturesUnordered::new();
-        for to in members.voters().iter().copied().filter(|to| *to != self.0.me) {
+        let others = members.voters().iter().copied().filter(|to| *to != self.0.me && !self.takes_no_body(voting, *to));
+        for to in others {
             let Some(door) = self.door(voting, to) else { continue };
             match streams.as_mut().and_then(|streams| streams.take(to)) {
                 Some(streamed) => under_way.push(Box::pin(async move {

@@ -9,7 +9,7 @@ use super::Coordinator;
 use crate::actors::listing::{self, Merged};
 use crate::actors::messages::*;
 use crate::actors::vote_lane::Errand;
-use crate::base::{Incarnation, RegisterKey};
+use crate::base::{Class, Incarnation, RegisterKey};
 use crate::register::{Slot, Votes};
 use crate::seal::random;
 use crate::wire::{Scan, Scanned};
@@ -50,8 +50,11 @@ impl Coordinator {
         deadline: Instant,
     ) -> Result<Merged, StoreError> {
         let (voting, members) = self.members()?;
-        let mut own = self.ask(ScanSlots { from: from.clone(), to: to.clone(), limit }).await?;
-        let mut votes = match voting.node.state.votes {
+        let own = self.ask(ScanSlots { from: from.clone(), to: to.clone(), limit }).await;
+        // Where the own index does not open, the peers are asked as if this node held nothing.
+        let damaged = own.as_ref().is_err_and(|error| error.class() == Class::Corrupt);
+        let mut own = if damaged { Vec::new() } else { own? };
+        let mut votes = match voting.node.state.votes && !damaged {
             true => members.only(self.0.me),
             false => Votes::default(),
         };

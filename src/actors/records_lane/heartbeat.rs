@@ -9,6 +9,7 @@ use crate::actors::window::Window;
 use crate::actors::{lists, seats};
 use crate::wire::{Answer, Call, Pulse};
 use actix::Context;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
@@ -30,6 +31,8 @@ impl RecordsLane {
                         lane.round_ended(0, own);
                     }
                     lane.see_epoch(&pulse, own);
+                    own.plan.door.full.store(pulse.health.full, Ordering::Relaxed);
+                    own.plan.door.read_only.store(pulse.health.poisoned, Ordering::Relaxed);
                     lane.heard = Some((now, pulse));
                 });
                 lane.step_ended(session, done, own, ctx);

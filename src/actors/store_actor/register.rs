@@ -2,7 +2,7 @@
 
 use super::{StoreActor, guarded, holding, seal};
 use crate::actors::messages::*;
-use crate::base::{ObjectRecord, RegisterKey};
+use crate::base::{Class, ObjectRecord, RegisterKey};
 use crate::store::StoreError;
 use crate::store::store::wait;
 use crate::store::votes::wait_votes;
@@ -101,7 +101,14 @@ impl StoreActor {
         guarded(async move {
             let asked = Arc::clone(&store);
             let read = threads.run(move || {
-                let replies: Result<Vec<_>, _> = votes.iter().map(|vote| asked.query(vote, false)).collect();
+                // A page of the index that does not open costs its own registers this node's vote, and no others.
+                let query = |vote| {
+                    asked.query(vote, false).or_else(|error| match error.class() {
+                        Class::Corrupt => Ok(None),
+                        _ => Err(error),
+                    })
+                };
+                let replies: Result<Vec<_>, _> = votes.iter().map(query).collect();
                 replies.map(|replies| (votes, replies))
             });
             let (votes, mut replies) = read.await.unwrap_or(Err(StoreError::ShuttingDown))?;
@@ -109,7 +116,9 @@ impl StoreActor {
             let open: Vec<usize> = (0..replies.len()).filter(|at| replies[*at].is_none()).collect();
             if !open.is_empty() {
                 let rest = open.iter().map(|at| votes[*at].clone()).collect();
-                for (at, reply) in open.into_iter().zip(wait_votes(store.vote(rest)).await?) {
+                // A store that takes no writes any more has no answer to these; it has to the others.
+                let answers = wait_votes(store.vote(rest)).await.unwrap_or_default();
+                for (at, reply) in open.into_iter().zip(answers) {
                     replies[at] = reply;
                 }
             }
