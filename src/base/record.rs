@@ -27,6 +27,9 @@ pub const INLINE_SEALED_BYTES_MAX: usize = INLINE_BYTES_MAX + 4096;
 pub const MEMBERS_BYTES_MAX: usize = 4096;
 /// Most bytes of an encoded record.
 pub const RECORD_BYTES_MAX: usize = INLINE_SEALED_BYTES_MAX + META_BYTES_MAX + CONTENT_TYPE_BYTES_MAX + 4096;
+/// Least bytes of a commit log that takes whatever may have to be written at once: what is asked in one peer frame, beside
+/// an eighth of it for what waited before, a quarter for what is skipped at its end, and the frames' own bytes.
+pub const LOG_BYTES_MIN: u64 = 8 << 20;
 
 const VERSION: u8 = 3;
 

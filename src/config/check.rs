@@ -8,7 +8,7 @@ use super::error::{ConfigError, Origin};
 use super::layers::Loaded;
 use super::sections::{Config, TOMBSTONE_AGE};
 use super::units::{show_period, show_size};
-use crate::base::record::INLINE_BYTES_MAX;
+use crate::base::record::{INLINE_BYTES_MAX, LOG_BYTES_MIN};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
@@ -144,7 +144,7 @@ fn ranges(loaded: &Loaded) -> Result<(), ConfigError> {
         ("peer.backoff_cap", millis(peer.backoff_cap), 1, HOUR),
         ("cluster.tombstone_age", millis(cluster.tombstone_age), SEC, 366 * 24 * HOUR),
         ("store.inline_max", bytes(store.inline_max), KIB, INLINE_BYTES_MAX as u64),
-        ("store.log_bytes", bytes(store.log_bytes), 64 * KIB, 4 * GIB),
+        ("store.log_bytes", bytes(store.log_bytes), LOG_BYTES_MIN, 4 * GIB),
         ("store.cache_bytes", bytes(store.cache_bytes), 0, TIB),
         ("store.index_cache_bytes", bytes(store.index_cache_bytes), 64 * KIB, TIB),
         ("store.reserve_bytes", bytes(store.reserve_bytes), 0, 64 * TIB),

@@ -92,6 +92,16 @@ pub trait DiskFile: Send + Sync + Debug {
     }
     /// Lets the system forget what it remembers of these bytes, so that the next read asks the disk. A hint.
     fn forget(&self, _offset: u64, _len: u64) {}
+    /// Sees to it that what is read next is what the disk has: what an earlier process wrote and did not sync is written,
+    /// and what the system remembers is dropped. After a failed sync the system takes pages for written that are not.
+    fn settle(&self) -> io::Result<()> {
+        // The first may tell of a failure before this process: only what fails now counts.
+        if self.sync_data().is_err() {
+            self.sync_data()?;
+        }
+        self.forget(0, self.len()?);
+        Ok(())
+    }
     /// Cuts the file, or extends it with zeros.
     fn set_len(&self, len: u64) -> io::Result<()>;
 }

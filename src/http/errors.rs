@@ -224,7 +224,8 @@ impl HttpError {
                 | StoreError::Disk { .. }
                 | StoreError::ForeignKey { .. }
                 | StoreError::ForeignCluster { .. }
-                | StoreError::ForeignDirectory { .. } => true,
+                | StoreError::ForeignDirectory { .. }
+                | StoreError::SmallLog { .. } => true,
                 StoreError::NoSuchKey
                 | StoreError::NoSuchBucket
                 | StoreError::BucketNotEmpty
@@ -426,7 +427,8 @@ fn store_answer(error: &StoreError) -> Answer {
         | StoreError::Disk { .. }
         | StoreError::ForeignKey { .. }
         | StoreError::ForeignCluster { .. }
-        | StoreError::ForeignDirectory { .. } => INTERNAL,
+        | StoreError::ForeignDirectory { .. }
+        | StoreError::SmallLog { .. } => INTERNAL,
     }
 }
 

@@ -2,22 +2,24 @@
 //!
 //! Invariants
 //! - Requests are decided in the order in which they are taken, each upon those before it.
-//! - Nothing is visible or answered before the frame that holds it is durable.
+//! - Nothing is visible or answered before the frames that hold it are durable. Whoever waits for a batch that failed is
+//!   told that its outcome is unknown: the next start may find it.
 //! - Ballots are given here, above everything seen: of two writes on this node the later one wins.
 //! - Marks, for which nobody waits, have no commit of their own while others come soon: see `marks`.
 
 use super::core::Core;
 use super::download::etag;
-use super::entry::{Held, NodeRecord, Op, encode_frame};
+use super::entry::{Encoded, Held, NodeRecord, Op};
 use super::error::StoreError;
+use super::log::{Appended, Writer};
 use super::marks::Marks;
 use super::tree::Counted;
 use super::votes::{Reply, Seating, Vote, VotesTo, acceptor_of};
 use crate::base::names::RegisterName;
 use crate::base::record::{ObjectRecord, written_after};
 use crate::base::{
-    Ballot, BodyId, BucketName, Condition, Epoch, Incarnation, Lineage, ObjectName, Record, RegisterKey, Stamp, State,
-    WriteId,
+    Ballot, BodyId, BucketName, Condition, Epoch, Incarnation, Lineage, ObjectName, Record, RegisterKey, Shortage,
+    Stamp, State, WriteId,
 };
 use crate::register::{Acceptor, ListMark, Standing};
 use crate::seal::random;
@@ -32,8 +34,8 @@ use tokio::sync::oneshot;
 
 /// Most requests of one batch.
 const BATCH_REQUESTS_MAX: usize = 1024;
-/// A batch takes no further request once it fills this part of a frame; one request fills no more
-/// than the rest.
+/// A batch takes no further request once it fills this part of a frame. One request may be longer than a frame: then its
+/// batch takes several.
 const BATCH_PART: usize = 2;
 
 /// What a request wants to become true.
@@ -151,7 +153,8 @@ enum Pending {
 /// A batch while it is being decided.
 #[derive(Default)]
 pub(super) struct Batch {
-    pub(super) ops: Vec<Op>,
+    ops: Vec<Op>,
+    encoded: Encoded,
     /// What was decided lately; `None`: the register holds nothing any more.
     pub(super) latest: HashMap<RegisterKey, Option<Arc<Held>>>,
     /// Whether nothing counts that was there before the batch and is not in `latest`.
@@ -162,7 +165,6 @@ pub(super) struct Batch {
     dead: Vec<(RegisterKey, BodyId)>,
     /// What each operation replaces, for the tree.
     pub(super) moved: Vec<(RegisterKey, Option<Counted>, Option<Counted>)>,
-    pub(super) bytes: usize,
     seq: u64,
 }
 
@@ -222,25 +224,32 @@ impl Committer {
         if !batch.ops.is_empty() || batch.node.is_some() {
             self.take_marks(&mut batch);
         }
-        batch.ops.extend(batch.node.clone().map(Op::Node));
+        if let Some(node) = batch.node.clone() {
+            batch.push(Op::Node(node));
+        }
         match self.write(&batch) {
             Ok(()) => self.publish(batch),
-            // The log has no room until the disk has: nothing was begun. What was decided is not so: the
-            // votes begin again from what is durable, as after a restart.
-            Err(error) if error.is_shortage() => {
+            // Nothing was begun. What was decided is not so: the votes begin again from what is durable, as after a
+            // restart.
+            Err(Unwritten::Short(what)) => {
                 *self.acceptor.borrow_mut() = acceptor_of(&self.core);
-                let what = error.shortage();
                 refuse(batch, || what.map_or(StoreError::Full, StoreError::Short));
             }
-            Err(error) => {
+            Err(Unwritten::TooLong) => {
+                *self.acceptor.borrow_mut() = acceptor_of(&self.core);
+                refuse(batch, || StoreError::Mismatch("a write is longer than the commit log takes"));
+            }
+            Err(Unwritten::Not) => refuse(batch, || StoreError::Poisoned),
+            // The next start may find it.
+            Err(Unwritten::Perhaps(error)) => {
                 self.core.poison("commit", &error);
-                refuse(batch, || StoreError::Poisoned);
+                refuse(batch, || StoreError::UnknownOutcome);
             }
         }
     }
 
     fn has_room(&self, batch: &Batch) -> bool {
-        batch.bytes < self.core.log.payload_max() / BATCH_PART
+        batch.encoded.len() < self.core.log.payload_max() / BATCH_PART
     }
 
     fn take_marks(&self, batch: &mut Batch) {
@@ -276,15 +285,28 @@ impl Committer {
         }
     }
 
-    fn write(&self, batch: &Batch) -> Result<(), StoreError> {
+    fn write(&self, batch: &Batch) -> Result<(), Unwritten> {
         if batch.ops.is_empty() {
             return Ok(());
         }
-        let payload = encode_frame(self.core.probe.sequence(), &batch.ops);
-        if !self.core.log.room_for(payload.len()) {
-            self.core.checkpoint()?;
+        let log = &self.core.log;
+        let frames = || batch.encoded.frames(self.core.probe.sequence(), log.payload_max());
+        let mut appended = log.append(&frames(), Writer::Batch).map_err(Unwritten::Perhaps)?;
+        if appended == Appended::NoRoom {
+            self.core.checkpoint().map_err(|error| match error {
+                error if error.is_shortage() => Unwritten::Short(error.shortage()),
+                // It has poisoned the store, and told why.
+                _ => Unwritten::Not,
+            })?;
+            appended = log.append(&frames(), Writer::Batch).map_err(Unwritten::Perhaps)?;
         }
-        self.core.log.append(&payload)?;
+        if appended == Appended::NoRoom {
+            return Err(Unwritten::TooLong);
+        }
+        // What another thread met meanwhile may have been this frame's failure.
+        if self.core.is_poisoned() {
+            return Err(Unwritten::Perhaps(StoreError::Poisoned));
+        }
         if self.core.log.used() > self.core.options.checkpoint_bytes {
             // A full channel means that it has been told.
             let _ = self.core.nudge.0.try_send(());
@@ -392,14 +414,12 @@ impl Committer {
                 }
             }
             Intent::Cursor { peer, seq } => {
-                batch.bytes += 32;
-                batch.ops.push(Op::Cursor { peer, seq });
+                batch.push(Op::Cursor { peer, seq });
                 Ok(self.no_outcome())
             }
             Intent::Remember => {
                 let remembered = self.core.remembered();
-                batch.bytes += 64 + remembered.len() * (8 + Standing::BYTES);
-                batch.ops.push(Op::Memory(remembered));
+                batch.push(Op::Memory(remembered));
                 Ok(self.no_outcome())
             }
             Intent::Barrier => Ok(self.no_outcome()),
@@ -493,6 +513,18 @@ impl Committer {
     }
 }
 
+/// Why a batch is not known to be durable.
+enum Unwritten {
+    /// Nothing of it was written, for want of something that the system gives: the store is well.
+    Short(Option<Shortage>),
+    /// Nothing of it was written: the whole log does not hold it.
+    TooLong,
+    /// Nothing of it was written, and nothing will be.
+    Not,
+    /// Some of it was, or all.
+    Perhaps(StoreError),
+}
+
 fn refuse(batch: Batch, why: impl Fn() -> StoreError) {
     // A client that has gone needs no answer.
     for pending in batch.replies {
@@ -529,21 +561,25 @@ impl Batch {
         self.dead.extend(dead.map(|id| (key.clone(), id)));
         let held = Arc::new(Held::new(record, chosen, self.seq, from));
         self.moved.push((key.clone(), was, Some(Counted::of(&held))));
-        self.bytes += usize::try_from(held.weight()).unwrap_or(usize::MAX / 2);
         self.latest.insert(key.clone(), Some(Arc::clone(&held)));
-        self.ops.push(Op::Record { key, held });
+        self.push(Op::Record { key, held });
         outcome
     }
 }
 
 impl Batch {
+    /// Takes an operation in.
+    pub(super) fn push(&mut self, op: Op) {
+        self.encoded.push(&op);
+        self.ops.push(op);
+    }
+
     /// What a register holds has become chosen.
     pub(super) fn mark(&mut self, key: RegisterKey, old: &Held) {
         self.seq += 1;
         let held = Arc::new(old.marked(self.seq));
-        self.bytes += key.as_bytes().len() + 64;
         self.latest.insert(key.clone(), Some(Arc::clone(&held)));
-        self.ops.push(Op::Mark { key, ballot: old.record.ballot, seq: self.seq, held: Some(held) });
+        self.push(Op::Mark { key, ballot: old.record.ballot, seq: self.seq, held: Some(held) });
     }
 }
 

@@ -7,10 +7,10 @@
 
 use super::blobs::Blobs;
 use super::doubt::Doubt;
-use super::entry::{Held, NodeRecord, encode_frame};
+use super::entry::{Encoded, Held, NodeRecord};
 use super::error::StoreError;
 use super::index::{Index, Marks};
-use super::log::Log;
+use super::log::{Appended, Log, Writer};
 use super::overlay::{Here, Overlay};
 use super::pages::PagesProbe;
 use super::room::Room;
@@ -312,6 +312,12 @@ impl Core {
         result
     }
 
+    /// Says on the disk where the log ends, if that is not said yet.
+    pub(super) fn mark_log(&self) -> Result<(), StoreError> {
+        self.check_writable()?;
+        self.log.mark().inspect_err(|error| self.poison("mark of the log", error))
+    }
+
     /// Room that the index may need to take in what the log holds.
     fn owed_to_index(&self) -> u64 {
         self.log.used().saturating_mul(INDEX_BYTES_PER_LOG_BYTE)
@@ -345,7 +351,10 @@ impl Core {
         }
         // Before the frames go: without one that names this state of the index, damage could set
         // the index back to the state before it and nothing would tell.
-        self.log.append(&encode_frame(self.probe.sequence(), &[]))?;
+        let named = Encoded::default().frames(self.probe.sequence(), self.log.payload_max());
+        if self.log.append(&named, Writer::Checkpoint)? == Appended::NoRoom {
+            return Err(StoreError::Full);
+        }
         self.log.release(marks.log)?;
         self.counters.checkpoints.fetch_add(1, Ordering::Relaxed);
         Ok(())
@@ -359,6 +368,12 @@ impl Core {
         if !self.poisoned.swap(true, Ordering::AcqRel) {
             log::error!(during, error:% = error; "store takes no writes until it is reopened");
         }
+    }
+
+    /// Whether this node may have forgotten what it promised or stored: frames of its log that had been durable are gone
+    /// from its end. It must not vote until it has been given its place anew; then this is over. It outlasts restarts.
+    pub fn tail_was_cut(&self) -> bool {
+        self.log.is_cut()
     }
 
     /// Whether writes are refused since one failed.

@@ -194,27 +194,65 @@ fn read_key(r: &mut Reader<'_>) -> Result<RegisterKey, CodecError> {
     RegisterKey::from_bytes(bytes).ok_or(CodecError::Value("register key"))
 }
 
-/// A frame's payload: `index sequence | count | operations`.
-///
-/// The sequence is that of the newest index state known to be durable when the frame was written:
-/// an older index than the log has seen is damage.
-pub fn encode_frame(index_sequence: u64, ops: &[Op]) -> Vec<u8> {
-    let mut w = Writer(Vec::with_capacity(512 * ops.len() + 16));
-    w.u64(index_sequence).u32(u32::try_from(ops.len()).expect("a batch is bounded"));
-    for op in ops {
-        match op {
-            Op::Record { key, held } => w.u8(1).bytes(key.as_bytes()).bytes(&held.encode()),
-            Op::Cursor { peer, seq } => w.u8(2).u64(peer.0).u64(*seq),
-            Op::Mark { key, ballot, seq, .. } => {
-                w.u8(3).bytes(key.as_bytes()).u64(ballot.stamp.0).u64(ballot.node.0).u64(*seq)
-            }
-            Op::Node(node) => w.u8(4).bytes(&node.encode()),
-            Op::Forget { key, ballot } => w.u8(5).bytes(key.as_bytes()).u64(ballot.stamp.0).u64(ballot.node.0),
-            Op::Clear { epoch } => w.u8(6).u64(epoch.0),
-            Op::Memory(remembered) => w.u8(7).bytes(&encode_remembered(remembered)),
-        };
+fn write_op(w: &mut Writer, op: &Op) {
+    match op {
+        Op::Record { key, held } => w.u8(1).bytes(key.as_bytes()).bytes(&held.encode()),
+        Op::Cursor { peer, seq } => w.u8(2).u64(peer.0).u64(*seq),
+        Op::Mark { key, ballot, seq, .. } => {
+            w.u8(3).bytes(key.as_bytes()).u64(ballot.stamp.0).u64(ballot.node.0).u64(*seq)
+        }
+        Op::Node(node) => w.u8(4).bytes(&node.encode()),
+        Op::Forget { key, ballot } => w.u8(5).bytes(key.as_bytes()).u64(ballot.stamp.0).u64(ballot.node.0),
+        Op::Clear { epoch } => w.u8(6).u64(epoch.0),
+        Op::Memory(remembered) => w.u8(7).bytes(&encode_remembered(remembered)),
+    };
+}
+
+/// Bytes of a payload before its operations.
+const FRAME_HEAD_BYTES: usize = 8 + 1 + 4;
+
+/// The operations of a batch as its frames will hold them.
+#[derive(Debug, Default)]
+pub struct Encoded {
+    bytes: Writer,
+    /// Where each operation ends.
+    ends: Vec<usize>,
+}
+
+impl Encoded {
+    /// Takes one more.
+    pub fn push(&mut self, op: &Op) {
+        write_op(&mut self.bytes, op);
+        self.ends.push(self.bytes.0.len());
     }
-    w.0
+
+    /// Bytes of all of them.
+    pub fn len(&self) -> usize {
+        self.bytes.0.len()
+    }
+
+    /// Payloads of `payload_max` bytes at most that hold all of them, in order, at least one; longer only where a single
+    /// operation is. Each is `index sequence | 1 if the batch goes on in the next frame, else 0 | count | operations`.
+    ///
+    /// The sequence is that of the newest index state known to be durable when the frame was written:
+    /// an older index than the log has seen is damage.
+    pub fn frames(&self, index_sequence: u64, payload_max: usize) -> Vec<Vec<u8>> {
+        let room = payload_max.saturating_sub(FRAME_HEAD_BYTES);
+        let (mut frames, mut from, mut ends) = (Vec::new(), 0, &self.ends[..]);
+        loop {
+            let fitting = ends.iter().take_while(|end| **end - from <= room).count().max(1).min(ends.len());
+            let (now, later) = ends.split_at(fitting);
+            let to = now.last().copied().unwrap_or(from);
+            let mut w = Writer(Vec::with_capacity(FRAME_HEAD_BYTES + to - from));
+            w.u64(index_sequence).u8(u8::from(!later.is_empty()));
+            w.u32(u32::try_from(now.len()).expect("a frame is bounded")).raw(&self.bytes.0[from..to]);
+            frames.push(w.0);
+            if later.is_empty() {
+                return frames;
+            }
+            (from, ends) = (to, later);
+        }
+    }
 }
 
 /// The index sequence of a frame's payload; 0 for a skip frame (no bytes).
@@ -222,13 +260,14 @@ pub fn frame_sequence(payload: &[u8]) -> Result<u64, CodecError> {
     if payload.is_empty() { Ok(0) } else { Reader(payload).u64() }
 }
 
-/// Reads a frame's payload; a skip frame (no bytes) holds no operations.
-pub fn decode_frame(payload: &[u8]) -> Result<Vec<Op>, CodecError> {
-    if payload.is_empty() {
-        return Ok(Vec::new());
-    }
+/// Reads a frame's payload: its operations, and whether its batch ends with them.
+pub fn decode_frame(payload: &[u8]) -> Result<(Vec<Op>, bool), CodecError> {
     let mut r = Reader(payload);
     r.u64()?;
+    let goes_on = r.u8()?;
+    if goes_on > 1 {
+        return Err(CodecError::Value("batch mark"));
+    }
     let count = usize::try_from(r.u32()?).map_err(|_| CodecError::Value("operation count"))?;
     if count > r.0.len() / OP_BYTES_MIN + 1 {
         return Err(CodecError::Value("operation count"));
@@ -258,5 +297,5 @@ pub fn decode_frame(payload: &[u8]) -> Result<Vec<Op>, CodecError> {
         });
     }
     r.end()?;
-    Ok(ops)
+    Ok((ops, goes_on == 0))
 }

@@ -78,6 +78,14 @@ pub enum StoreError {
         /// Which directory.
         dir: PathBuf,
     },
+    /// The commit log was made too small for what may have to be written at once.
+    #[error("the commit log has {bytes} bytes, and {least} are the least: start with an empty data directory")]
+    SmallLog {
+        /// What it has.
+        bytes: u64,
+        /// What it would need.
+        least: u64,
+    },
     /// The store is closing.
     #[error("store is shutting down")]
     ShuttingDown,
@@ -137,9 +145,10 @@ impl StoreError {
             StoreError::Short(Shortage::OpenFiles) => Class::Busy,
             StoreError::Short(Shortage::Volume) => Class::Internal,
             StoreError::ShuttingDown => Class::Busy,
-            StoreError::ForeignKey { .. } | StoreError::ForeignCluster { .. } | StoreError::ForeignDirectory { .. } => {
-                Class::Permanent
-            }
+            StoreError::ForeignKey { .. }
+            | StoreError::ForeignCluster { .. }
+            | StoreError::ForeignDirectory { .. }
+            | StoreError::SmallLog { .. } => Class::Permanent,
             StoreError::Index(source) if is_damage(source) => Class::Corrupt,
             StoreError::Poisoned | StoreError::Index(_) | StoreError::Disk { .. } => Class::Internal,
         }

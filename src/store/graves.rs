@@ -60,6 +60,7 @@ impl Core {
 
     /// All registers have been forgotten, durably.
     pub(super) fn cleared(&self) {
+        self.log.forgive();
         self.tentative().clear();
         self.buckets_mut().clear();
     }
@@ -111,18 +112,16 @@ impl Committer {
 
 impl Batch {
     fn forget(&mut self, key: RegisterKey, held: &Held) {
-        self.bytes += key.as_bytes().len() + 64;
         self.moved.push((key.clone(), Some(Counted::of(held)), None));
         self.latest.insert(key.clone(), None);
-        self.ops.push(Op::Forget { key, ballot: held.record.ballot });
+        self.push(Op::Forget { key, ballot: held.record.ballot });
     }
 
     fn clear(&mut self, epoch: Epoch) {
-        self.bytes += 64;
         self.moved.clear();
         self.latest.clear();
         self.cleared = true;
-        self.ops.push(Op::Clear { epoch });
+        self.push(Op::Clear { epoch });
     }
 }
 

@@ -12,11 +12,12 @@ use super::entry::{Held, NodeRecord, Op, decode_frame, frame_sequence};
 use super::error::StoreError;
 use super::identity::{self, Identity};
 use super::index::Index;
-use super::log::Log;
+use super::log::{Log, LogReader};
 use super::overlay::{Here, Overlay};
 use super::pages;
 use super::room::Room;
 use super::store::{Clockwork, Store};
+use crate::base::record::LOG_BYTES_MIN;
 use crate::base::{Ballot, BucketName, ClusterId, Incarnation, RegisterKey, StampClock};
 use crate::disk::{Disk, place};
 use crate::register::Memory;
@@ -114,7 +115,7 @@ fn first_start_of(
     }
     disk.sync_dir(dir).map_err(fail("sync"))?;
     let identity = Identity::generate(cluster);
-    Log::create(disk, &dir.join(LOG), options.log_bytes)?;
+    Log::create(disk, &dir.join(LOG), &identity.log_key(), options.log_bytes)?;
     {
         let index = dir.join(INDEX);
         let made =
@@ -134,8 +135,9 @@ fn open_made(
     identity: Identity,
     options: Options,
 ) -> Result<Core, StoreError> {
-    let newest = Log::newest(disk.as_ref(), &dir.join(LOG), identity.log_key())?;
-    let at_least = newest.map_or(Ok(0), |payload| frame_sequence(&payload));
+    let log = LogReader::open(disk.as_ref(), &dir.join(LOG), identity.log_key())?;
+    check_capacity(log.capacity(), options.log_bytes)?;
+    let at_least = log.newest()?.map_or(Ok(0), |payload| frame_sequence(&payload));
     let (db, probe) = pages::open_database(
         disk.as_ref(),
         &dir.join(INDEX),
@@ -155,9 +157,15 @@ fn open_made(
     })?;
     let mut overlay = Overlay::default();
     let (mut head, mut stamp) = (marks.seq, marks.stamp);
-    let log = Log::open(disk.as_ref(), &dir.join(LOG), identity.log_key(), marks.log, |payload| {
-        let ops = decode_frame(payload).map_err(|_| StoreError::Corrupt { what: "commit log (an operation)" })?;
-        for op in ops {
+    let (mut batch, mut anew) = (Vec::new(), false);
+    let tail = log.replay(marks.log, |payload| {
+        let decoded = decode_frame(payload).map_err(|_| StoreError::Corrupt { what: "commit log (an operation)" })?;
+        let (ops, ends) = decoded;
+        batch.extend(ops);
+        if !ends {
+            return Ok(false);
+        }
+        for op in batch.drain(..) {
             let op = match op {
                 Op::Mark { key, ballot, seq, .. } => marked(&overlay, &index, key, ballot, seq)?,
                 Op::Forget { key, ballot } if !holds(&overlay, &index, &key, ballot)? => continue,
@@ -167,14 +175,25 @@ fn open_made(
                 head = head.max(held.seq);
                 stamp = stamp.max(held.record.ballot.stamp);
             }
+            anew |= matches!(op, Op::Clear { .. });
             overlay.active.apply(op);
         }
-        Ok(())
+        Ok(true)
     })?;
     let indexed = index.node()?;
     let node = overlay.active.node.clone().or(indexed).unwrap_or(NodeRecord::NEW);
     stamp = stamp.max(node.state.reserved);
     let remembered = overlay.active.memory.clone().map_or_else(|| index.memory(), Ok)?;
+    if tail.is_lost() {
+        // Others can give this node its place anew; alone it would serve a state that it knows to be an older one.
+        if node.roster.as_ref().is_none_or(|roster| roster.seats.len() < 2) {
+            return Err(StoreError::Corrupt { what: "commit log (answered frames are missing at its end)" });
+        }
+        log::error!(
+            "the newest frames of the commit log are gone: this node may have forgotten what it promised or stored"
+        );
+    }
+    let log = tail.accept(disk.as_ref(), anew)?;
     overlay.active.log_end = log.end();
     let core = Core::new(Parts {
         disk,
@@ -219,6 +238,14 @@ fn marked(overlay: &Overlay, index: &Index, key: RegisterKey, ballot: Ballot, se
     // The index may be ahead of the log's oldest frames: then the key holds something newer already.
     let held = held.filter(|held| held.record.ballot == ballot && held.seq <= seq);
     Ok(Op::Mark { key, ballot, seq, held: held.map(|held| Arc::new(held.marked(seq))) })
+}
+
+/// A log that was made too small for what may come is refused, where the configuration could not ask for one either.
+fn check_capacity(capacity: u64, configured: u64) -> Result<(), StoreError> {
+    if capacity < LOG_BYTES_MIN && configured >= LOG_BYTES_MIN {
+        return Err(StoreError::SmallLog { bytes: capacity, least: LOG_BYTES_MIN });
+    }
+    Ok(())
 }
 
 fn is_named(path: &Path, names: &[&str]) -> bool {

@@ -339,7 +339,7 @@ impl Reaper {
 
 fn background(core: &Arc<Core>, reaper: &Reaper, stopped: &Receiver<()>) {
     let ticks = tick(TICK);
-    let mut clock = TickClock { checkpointed: Instant::now(), swept: Instant::now() };
+    let mut clock = TickClock { log_end: 0, checkpointed: Instant::now(), swept: Instant::now() };
     loop {
         select! {
             recv(reaper.dead) -> dead => match dead {
@@ -354,6 +354,8 @@ fn background(core: &Arc<Core>, reaper: &Reaper, stopped: &Receiver<()>) {
 }
 
 struct TickClock {
+    /// Where the log ended a tick ago.
+    log_end: u64,
     checkpointed: Instant,
     swept: Instant,
 }
@@ -366,6 +368,11 @@ fn on_tick(core: &Core, clock: &mut TickClock) {
     let due = clock.checkpointed.elapsed() >= core.options.checkpoint_interval;
     if due {
         bring_index_up(core, clock);
+    }
+    // While frames follow each other each says that those before it are durable.
+    if std::mem::replace(&mut clock.log_end, core.log.end()) == core.log.end() {
+        // A failure has poisoned the store and logged why.
+        let _ = core.mark_log();
     }
     if clock.swept.elapsed() >= SWEEP_EVERY {
         clock.swept = Instant::now();
@@ -410,6 +417,10 @@ impl Drop for Store {
         self.stop = None;
         for thread in self.threads.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {
             let _ = thread.join();
+        }
+        // The next start then knows where the log ended. It is a help: without it, it knows where the last frame began.
+        if let Err(error) = self.core.mark_log() {
+            log::debug!(error:% = error; "the end of the log is not marked");
         }
     }
 }

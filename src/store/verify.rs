@@ -76,6 +76,11 @@ impl Store {
     pub fn verify(&self, tell: &mut dyn FnMut(Finding)) -> Result<Summary, StoreError> {
         let mut sum = Summary { quarantined: self.blobs.quarantined()? as u64, ..Summary::default() };
         let mut referred = HashSet::new();
+        if self.tail_was_cut() {
+            sum.damaged += 1;
+            let why = "its newest frames are gone: what they held is what the other nodes have".to_owned();
+            tell(Finding::Damaged { name: "the commit log".to_owned(), why });
+        }
         // Taking in what the log holds touches what no lookup does. A full disk is no damage.
         match self.checkpoint() {
             Ok(()) => self.index.check(),

@@ -231,7 +231,6 @@ impl Committer {
                 batch.node = Some(NodeRecord { state, roster, name: Some(name), ..self.node(batch) });
             }
         }
-        batch.bytes += NodeRecord::BYTES_MAX;
         Ok(())
     }
 

@@ -22,8 +22,9 @@ BLOB_HEADER = [("magic", 0, 4), ("suite", 4, 5), ("chunk size", 5, 6), ("zero", 
 BLOB_HEADER += [("body id", 24, 40), ("salt", 40, 64), ("commitment", 64, 96)]
 SEALED_CHUNK = 64 * 1024 + 16
 LOG_MAGIC = b"BVL1"
+LOG_HEAD_MAGIC = b"BVLH"
 ENV = {
-    "BOVEDA_STORE_LOG_BYTES": "1MiB",
+    "BOVEDA_STORE_LOG_BYTES": "8MiB",
     "BOVEDA_STORE_CHECKPOINT_INTERVAL": "1h",
     "BOVEDA_STORE_CHECKPOINT_BYTES": "1GiB",
     "BOVEDA_STORE_RESERVE_BYTES": "1MiB",
@@ -127,7 +128,8 @@ def log_regions(path, size, add):
             add("log frames, sealed", "log", at + 64, at + total)
             at += total
         else:
-            add("log, empty" if not any(log[at:at + PAGE]) else "log, other", "log", at, min(size, at + PAGE))
+            head = log[at:at + 4] == LOG_HEAD_MAGIC
+            add("log head" if head else "log, empty" if not any(log[at:at + PAGE]) else "log, other", "log", at, min(size, at + PAGE))
             at += PAGE
     add("log, last byte", "log", size - 1, size)
 

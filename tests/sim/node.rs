@@ -178,8 +178,10 @@ impl Node {
 
     /// The machine dies; what was not synced survives as chance has it.
     pub fn lose_power(&mut self) {
+        // Before the store is dropped: on its way out it writes.
+        let after = self.disk.after_power_loss();
         self.kill();
-        self.disk = self.disk.after_power_loss();
+        self.disk = after;
     }
 
     /// A disk that lied about its syncs is back where it was at the start.

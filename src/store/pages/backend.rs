@@ -84,6 +84,7 @@ impl SealedPages {
     pub fn open(disk: &dyn Disk, path: &Path, key: SealingKey, id: FileId, at_least: u64) -> Result<Self, PagesError> {
         let failed = |op| move |source| PagesError::Disk { op, path: path.to_owned(), source };
         let file = disk.open(path).map_err(failed("open"))?;
+        file.settle().map_err(failed("sync"))?;
         if file.len().map_err(failed("measure"))? < HEADERS_BYTES as u64 {
             return Err(PagesError::Damaged("cut short"));
         }
