@@ -6,6 +6,8 @@
 //! - What was not synced survives as chance has it: any subset, in any order, torn at sectors; a rename
 //!   happens whole or not at all.
 //! - Without power every operation fails, on all handles, for good: `after_power_loss` is the way on.
+//! - A sync that fails leaves what was written to be seen, and it never becomes durable; each handle that was open hears of
+//!   it once.
 //! - Chance hangs on the seed and on the order of what was asked, never on names or bytes: a store draws both
 //!   from the system's random source, and a seed must replay all the same.
 
@@ -15,17 +17,23 @@ use super::{Disk, DiskFile, Space};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 mod bytes;
 mod chance;
 mod course;
+mod file;
+mod weather;
 
 pub use chance::Rng;
+pub use weather::Misread;
 
-use bytes::{Bytes, Change};
+use bytes::Bytes;
 use chance::Keep;
 use course::{Course, Step};
+use file::CrashFile;
+use weather::{AtSync, Weather};
 
 /// A simulated disk. Clones are handles on the same disk.
 #[derive(Clone, Debug)]
@@ -42,6 +50,7 @@ struct State {
     failing: Option<(u64, io::ErrorKind)>,
     space: Space,
     course: Course,
+    weather: Weather,
     /// With the order of their making, as names have.
     dirs: BTreeMap<PathBuf, usize>,
     names: BTreeMap<PathBuf, usize>,
@@ -93,6 +102,7 @@ impl CrashDisk {
             failing: None,
             space,
             course: Course::default(),
+            weather: Weather::default(),
             dirs: BTreeMap::new(),
             names: BTreeMap::new(),
             durable_names: BTreeMap::new(),
@@ -142,6 +152,41 @@ impl CrashDisk {
     /// Writes succeed again.
     pub fn heal(&self) {
         self.state().failing = None;
+    }
+
+    /// After `operations` more of any kind, one fails with `kind`. A write leaves half of its bytes behind, a sync leaves all
+    /// that it was to make durable for the system to take for written.
+    pub fn fail_once_after(&self, operations: u64, kind: io::ErrorKind) {
+        self.state().weather.fail_once_after(operations, kind);
+    }
+
+    /// After `reads` more, one brings something else than was asked for.
+    pub fn misread_once_after(&self, reads: u64, how: Misread) {
+        self.state().weather.misread_once_after(reads, how);
+    }
+
+    /// After `syncs` more syncs of files, `what` happens before the next one.
+    pub fn at_sync(&self, syncs: u64, what: impl FnOnce() + Send + 'static) {
+        self.state().weather.at_sync(syncs, AtSync(Box::new(what)));
+    }
+
+    /// How many operations of any kind there were.
+    pub fn operations(&self) -> u64 {
+        self.state().weather.operations
+    }
+
+    /// How many of them went wrong by `fail_once_after` and `misread_once_after`.
+    pub fn struck(&self) -> u64 {
+        self.state().weather.struck
+    }
+
+    /// The system tries to write what was changed in a file, by itself, and fails.
+    pub fn fail_writeback(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        let file = *state.names.get(path).ok_or(io::ErrorKind::NotFound)?;
+        let State { files, rng, .. } = &mut *state;
+        files[file].fail(rng);
+        Ok(())
     }
 
     /// What `space` answers from now on.
@@ -219,10 +264,27 @@ impl CrashDisk {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The state, if there is power.
+    /// The state, if there is power and the weather lets this operation be.
     fn powered(&self) -> io::Result<MutexGuard<'_, State>> {
-        let state = self.state();
-        if state.dead { Err(no_power()) } else { Ok(state) }
+        let (state, struck) = self.begun()?;
+        struck.map_or(Ok(state), Err)
+    }
+
+    /// The state, if there is power, and whether this operation fails.
+    fn begun(&self) -> io::Result<(MutexGuard<'_, State>, Option<io::Error>)> {
+        let mut state = self.state();
+        if state.dead {
+            return Err(no_power());
+        }
+        let struck = state.weather.strikes();
+        Ok((state, struck))
+    }
+
+    fn handle(&self, state: &State, file: usize) -> Box<dyn DiskFile> {
+        let bytes = &state.files[file];
+        // Whoever opens it hears of a failure that nobody has heard of.
+        let heard = AtomicU64::new(bytes.failures - u64::from(bytes.untold));
+        Box::new(CrashFile { disk: self.clone(), file, heard })
     }
 }
 
@@ -241,6 +303,7 @@ impl State {
             failing: None,
             space: self.space,
             course: self.course,
+            weather: Weather::default(),
             dirs: self.dirs.clone(),
             durable_names: names.clone(),
             names,
@@ -292,12 +355,13 @@ impl Disk for CrashDisk {
         state.names.insert(path.to_owned(), file);
         state.course.note(Step::Create { file });
         state.name_changes.push(NameChange::Create(path.to_owned(), file));
-        Ok(Box::new(CrashFile { disk: self.clone(), file }))
+        Ok(self.handle(&state, file))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        let file = *self.powered()?.names.get(path).ok_or(io::ErrorKind::NotFound)?;
-        Ok(Box::new(CrashFile { disk: self.clone(), file }))
+        let state = self.powered()?;
+        let file = *state.names.get(path).ok_or(io::ErrorKind::NotFound)?;
+        Ok(self.handle(&state, file))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -375,49 +439,6 @@ impl Disk for CrashDisk {
 
     fn space(&self, _dir: &Path) -> io::Result<Space> {
         Ok(self.powered()?.space)
-    }
-}
-
-/// An open file of a simulated disk.
-#[derive(Debug)]
-struct CrashFile {
-    disk: CrashDisk,
-    file: usize,
-}
-
-impl DiskFile for CrashFile {
-    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.disk.powered()?.files[self.file].seen.read(offset, out)
-    }
-
-    fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let mut state = self.disk.powered()?;
-        let allowed = state.may_write();
-        let written = if allowed.is_ok() { data } else { &data[..data.len() / 2] };
-        if !written.is_empty() {
-            state.course.note(Step::Write { file: self.file, offset, len: written.len() });
-            state.files[self.file].change(Change::Write(offset, written.to_vec()))?;
-        }
-        allowed
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        let mut state = self.disk.powered()?;
-        state.sync()?;
-        state.course.note(Step::Sync { file: self.file });
-        state.files[self.file].sync();
-        Ok(())
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.disk.powered()?.files[self.file].seen.len())
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        let mut state = self.disk.powered()?;
-        state.may_write()?;
-        state.course.note(Step::SetLen { file: self.file, len });
-        state.files[self.file].change(Change::SetLen(len))
     }
 }
 

@@ -382,8 +382,8 @@ fn store_answer(error: &StoreError) -> Answer {
         StoreError::UnknownOutcome => (
             S::SERVICE_UNAVAILABLE,
             "UnknownOutcome",
-            "the write was begun and the majority was lost: it may have taken effect, or may yet; read before trying again",
-            "la escritura se empezó y se perdió la mayoría: puede haber tenido efecto; compruébelo antes de repetirla",
+            "the write was begun, and then a disk failed or the majority was lost: it may have taken effect, or may yet; read before trying again",
+            "la escritura se empezó y falló un disco o se perdió la mayoría: puede haber tenido efecto; compruébelo antes de repetirla",
         ),
         StoreError::Corrupt { .. } => (
             S::INTERNAL_SERVER_ERROR,

@@ -2,6 +2,8 @@
 //!
 //! Invariants
 //! - A file under `blobs/` was complete and durable before it got its name.
+//! - A blob is there, for whoever promises something because of it, only once its name is durable: after the sync of its
+//!   folder in `land`, or after one since this start. One whose folder could not be synced is not there until a restart.
 //! - A blob that a record refers to is never removed; one that has landed and has no record yet is
 //!   left alone for a grace period.
 //! - What does not check is moved to `quarantine/`, never deleted.
@@ -9,8 +11,8 @@
 use super::error::StoreError;
 use super::room::Room;
 use crate::base::{BodyId, Budget, LARGE_BODY_BYTES, Lender};
-use crate::disk::{Disk, DiskFile, LARGE_BUFFER_BYTES, LargeBuffer, StreamFile};
-use std::collections::HashMap;
+use crate::disk::{Disk, DiskFile, LARGE_BUFFER_BYTES, LargeBuffer, StreamFile, place};
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -26,13 +28,23 @@ pub struct Blobs {
     dir: PathBuf,
     room: Arc<Room>,
     /// Landed, and perhaps not referred to yet.
-    landed: Mutex<HashMap<BodyId, Instant>>,
+    landed: Mutex<HashMap<BodyId, Landing>>,
+    /// Folders that are durable themselves and were synced since this start.
+    synced: Mutex<HashSet<PathBuf>>,
     /// Held by a batch from its first decision until it is durable, and by whoever removes a blob from
     /// asking whether a record refers to it until it is gone.
     gate: Mutex<()>,
     /// The right to memory for large writes, and the memory.
     large_writes: Budget,
     large_memory: Lender,
+}
+
+/// A blob that was put in place.
+#[derive(Clone, Copy, Debug)]
+struct Landing {
+    at: Instant,
+    /// Whether its name is durable.
+    named: bool,
 }
 
 impl Blobs {
@@ -47,6 +59,7 @@ impl Blobs {
             dir: dir.to_owned(),
             room,
             landed: Mutex::default(),
+            synced: Mutex::default(),
             gate: Mutex::default(),
             large_writes: Budget::new(u64::MAX, large_write_bytes),
             large_memory: Lender::new(LARGE_BUFFER_BYTES),
@@ -73,16 +86,34 @@ impl Blobs {
 
     /// Gives a staged, synced file its name, durably.
     pub fn land(&self, transfer: BodyId, body: BodyId) -> Result<(), StoreError> {
-        self.landed().insert(body, Instant::now());
+        // Of two transfers of one body the second replaces the same bytes: a name that is durable stays so.
+        self.landed().entry(body).or_insert(Landing { at: Instant::now(), named: false }).at = Instant::now();
         let (from, to) = (self.staged_path(transfer), self.path(body));
-        let folder = to.parent().unwrap_or(&self.dir).to_owned();
-        if !self.disk.exists(&folder).map_err(|e| self.refused("look for", folder.clone(), e))? {
+        let folder = place::parent(&to);
+        self.sync_folder(folder)?;
+        self.disk.rename(&from, &to).map_err(|e| self.refused("publish", to.clone(), e))?;
+        let synced = self.disk.sync_dir(folder);
+        synced.map_err(|e| self.refused("sync", folder.to_owned(), e))?;
+        if let Some(landing) = self.landed().get_mut(&body) {
+            landing.named = true;
+        }
+        Ok(())
+    }
+
+    /// Makes a folder if it is missing, and it and its names durable, once since the start: what an earlier process made
+    /// and did not sync is seen, and may go.
+    fn sync_folder(&self, folder: &Path) -> Result<(), StoreError> {
+        // Held meanwhile: whoever comes second must not take it for durable before it is.
+        let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
+        if !synced.contains(folder) {
             // Where the volume was there may be another directory now, which must not be filled.
             self.room.check_there()?;
-            self.disk.create_dir_all(&folder).map_err(|e| self.refused("create", folder.clone(), e))?;
+            self.disk.create_dir_all(folder).map_err(|e| self.refused("create", folder.to_owned(), e))?;
+            let done = self.disk.sync_dir(folder);
+            done.map_err(|e| self.refused("sync", folder.to_owned(), e))?;
+            synced.insert(folder.to_owned());
         }
-        self.disk.rename(&from, &to).map_err(|e| self.refused("publish", to.clone(), e))?;
-        self.disk.sync_dir(&folder).map_err(|e| self.refused("sync", folder, e))
+        Ok(())
     }
 
     /// The record is committed: the blob is no longer on its own.
@@ -105,13 +136,17 @@ impl Blobs {
         self.disk.open_cached(&self.path(body))
     }
 
-    /// Whether the blob is in place.
+    /// Whether the blob is in place, durably.
     pub fn exists(&self, body: BodyId) -> Result<bool, StoreError> {
         let path = self.path(body);
-        match self.disk.exists(&path).map_err(|source| self.refused("look for", path, source))? {
-            true => Ok(true),
-            false => self.room.check_there().map(|()| false),
+        if self.landed().get(&body).is_some_and(|landing| !landing.named) {
+            return Ok(false);
         }
+        if !self.disk.exists(&path).map_err(|e| self.refused("look for", path.clone(), e))? {
+            return self.room.check_there().map(|()| false);
+        }
+        self.sync_folder(place::parent(&path))?;
+        Ok(true)
     }
 
     /// While it is held no blob is removed: what a record that is being decided refers to stays.
@@ -121,31 +156,31 @@ impl Blobs {
 
     /// Removes a blob that nothing refers to; one that is already gone is fine.
     pub fn remove(&self, body: BodyId) -> Result<(), StoreError> {
-        self.remove_if(body, |_| Ok(true))
+        self.remove_if(body, |_| Ok(true)).map(|_| ())
     }
 
-    /// The same, if `free` says that nothing refers to it.
+    /// The same, if `free` says that nothing refers to it; whether it did.
     pub fn remove_if(
         &self,
         body: BodyId,
         free: impl FnOnce(&Self) -> Result<bool, StoreError>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let doomed = self.staged_path(BodyId(crate::seal::random()));
         {
             let _gate = self.gate();
             if !free(self)? {
-                return Ok(());
+                return Ok(false);
             }
             self.landed().remove(&body);
             let from = self.path(body);
             match self.disk.rename(&from, &doomed) {
                 Ok(()) => {}
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(true),
                 Err(source) => return Err(StoreError::Disk { op: "take away", path: from, source }),
             }
         }
         // Outside the gate: the space of a large file takes time to free.
-        self.unlink(doomed)
+        self.unlink(doomed).map(|()| true)
     }
 
     /// Removes the staged file of an upload that ended.
@@ -205,10 +240,10 @@ impl Blobs {
 
     /// Blobs that landed longer than `grace` ago and may still wait for a record.
     pub fn landed_before(&self, grace: Duration) -> Vec<BodyId> {
-        self.landed().iter().filter(|(_, at)| at.elapsed() >= grace).map(|(id, _)| *id).collect()
+        self.landed().iter().filter(|(_, landing)| landing.at.elapsed() >= grace).map(|(id, _)| *id).collect()
     }
 
-    fn landed(&self) -> MutexGuard<'_, HashMap<BodyId, Instant>> {
+    fn landed(&self) -> MutexGuard<'_, HashMap<BodyId, Landing>> {
         self.landed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -238,5 +273,67 @@ impl Blobs {
 
     fn staged_path(&self, transfer: BodyId) -> PathBuf {
         self.dir.join(STAGED).join(transfer.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::CrashDisk;
+
+    const BODY: BodyId = BodyId([7; 16]);
+
+    fn open(disk: &CrashDisk) -> Blobs {
+        let (disk, dir): (Arc<dyn Disk>, _) = (Arc::new(disk.clone()), Path::new("/data"));
+        disk.create_dir_all(dir).expect("creates");
+        let room = Room::new(Arc::clone(&disk), dir, 0).expect("it is there");
+        Blobs::open(disk, dir, Arc::new(room), 0).expect("opens")
+    }
+
+    fn staged(blobs: &Blobs) {
+        let mut file = blobs.stage(BODY, None).expect("stages");
+        file.push(b"sealed", |_| {}).expect("writes");
+        file.finish().expect("finishes");
+    }
+
+    fn check_kept(disk: &CrashDisk, context: &str) {
+        for _ in 0..20 {
+            let after = disk.after_power_loss();
+            assert!(open(&after).exists(BODY).expect("a healthy disk"), "{context}");
+        }
+    }
+
+    #[test]
+    fn a_blob_is_there_once_its_name_is_durable() {
+        let mut found = 0;
+        for at in 0..20 {
+            let disk = CrashDisk::new(at);
+            let blobs = open(&disk);
+            staged(&blobs);
+            disk.fail_once_after(at, std::io::ErrorKind::Other);
+            let landed = blobs.land(BODY, BODY);
+            let there = blobs.exists(BODY).unwrap_or(false);
+            assert_eq!(landed.is_ok() && disk.struck() == 0, there && disk.struck() == 0, "operation {at}");
+            if there {
+                found += 1;
+                check_kept(&disk, &format!("operation {at}"));
+            }
+        }
+        assert!((1..20).contains(&found), "{found}");
+    }
+
+    #[test]
+    fn what_an_earlier_process_put_in_place_is_made_durable_before_it_counts() {
+        for seed in 0..10 {
+            let disk = CrashDisk::new(seed);
+            let blobs = open(&disk);
+            let folder = blobs.path(BODY);
+            disk.create_dir_all(place::parent(&folder)).expect("creates");
+            staged(&blobs);
+            // Killed between the two.
+            disk.rename(&blobs.staged_path(BODY), &blobs.path(BODY)).expect("renames");
+            assert!(open(&disk).exists(BODY).expect("a healthy disk"));
+            check_kept(&disk, &format!("seed {seed}"));
+        }
     }
 }

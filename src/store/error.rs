@@ -30,7 +30,7 @@ pub enum StoreError {
     /// No majority could be had in time; says why. Nothing was written.
     #[error("no majority: {0}")]
     NoMajority(&'static str),
-    /// A write was begun and a majority was lost: it may have taken effect, or may yet.
+    /// A write was begun, and then the disk failed or a majority was lost: it may have taken effect, or may yet.
     #[error("the outcome of the write is unknown")]
     UnknownOutcome,
     /// Stored bytes do not open or do not check; says what.

@@ -114,10 +114,6 @@ impl Store {
         from: Incarnation,
         epoch: Epoch,
     ) -> Result<Answer, StoreError> {
-        let bytes: usize = records.iter().map(|(key, r)| key.as_bytes().len() + inline_bytes(r) + 1024).sum();
-        if bytes > self.log.payload_max() / 2 {
-            return Err(StoreError::Mismatch("a batch of records is too large"));
-        }
         for (_, record) in &records {
             if matches!(record.state, State::Object(_)) {
                 self.check_room(inline_bytes(record) as u64)?;

@@ -89,7 +89,7 @@ impl Store {
         let (stop, stopped) = crossbeam_channel::bounded(0);
         let Clockwork { committer, reaper } = clockwork;
         let core = Arc::clone(&self.core);
-        let walked = Arc::clone(&self.core);
+        let (walked, walk_stopped) = (Arc::clone(&self.core), stopped.clone());
         let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
             let guarded = move || {
                 let guard = OnPanic(on_panic);
@@ -104,7 +104,7 @@ impl Store {
         };
         let threads = vec![
             spawn("committer", Box::new(move || committer.run()))?,
-            spawn("tree", Box::new(move || walked.build_tree()))?,
+            spawn("tree", Box::new(move || walked.build_tree(&walk_stopped)))?,
             spawn("keeper-of-disk", Box::new(move || background(&core, &reaper, &stopped)))?,
         ];
         *self.threads.lock().unwrap_or_else(PoisonError::into_inner) = threads;
@@ -280,7 +280,8 @@ impl Store {
 
     /// Removes a blob that landed here for a record that will never come.
     pub fn discard_blob(&self, body: BodyId) -> Result<(), StoreError> {
-        self.core.blobs.remove_if(body, |blobs| Ok(blobs.is_landed(body) && !self.core.refers_to(body)?))
+        let free = |blobs: &Blobs| Ok(blobs.is_landed(body) && !self.core.refers_to(body)?);
+        self.core.blobs.remove_if(body, free).map(|_| ())
     }
 
     /// Opens a blob for a peer.
@@ -298,11 +299,10 @@ impl Store {
         }
         let mut swept = 0;
         for body in ids {
-            // In this order: a blob stops being "landed" only after its record is visible.
-            if !self.core.blobs.is_landed(body) && !self.core.refers_to(body)? {
-                self.core.blobs.remove_if(body, |blobs| Ok(!blobs.is_landed(body)))?;
-                swept += 1;
-            }
+            // Asked within the gate: a vote may have been granted on it a moment ago. In this order: a blob stops being
+            // "landed" only after its record is visible.
+            let free = |blobs: &Blobs| Ok(!blobs.is_landed(body) && !self.core.refers_to(body)?);
+            swept += usize::from(self.core.blobs.remove_if(body, free)?);
         }
         self.core.counters.swept.fetch_add(swept as u64, Ordering::Relaxed);
         Ok(swept)

@@ -13,9 +13,10 @@ use super::error::StoreError;
 use super::types::Change;
 use crate::base::{Ballot, RegisterKey, State, Sum};
 use crate::seal::MarkKey;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::ops::Bound;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Sums at the upper level.
 pub const BRANCHES: u8 = 64;
@@ -24,6 +25,9 @@ pub const LEAVES_PER_BRANCH: usize = 64;
 const LEAVES: usize = BRANCHES as usize * LEAVES_PER_BRANCH;
 /// Registers taken in one step of the walk. No commit becomes visible meanwhile.
 const STEP: usize = 256;
+/// How long a walk that could not read waits before it goes on: twice as long each time.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(60);
 
 /// How far the walk has come.
 #[derive(Debug)]
@@ -171,8 +175,10 @@ impl Tree {
 }
 
 impl Core {
-    /// Walks over all registers and fills the tree. On a thread of its own, beside the traffic.
-    pub(super) fn build_tree(&self) {
+    /// Walks over all registers and fills the tree, until the sender of `stopped` is gone. On a thread of its own, beside the
+    /// traffic.
+    pub(super) fn build_tree(&self, stopped: &Receiver<()>) {
+        let mut wait = RETRY_FIRST;
         let end = RegisterKey::end();
         let mut from = Bound::Included(RegisterKey::buckets().0);
         while !self.closing.load(Ordering::Acquire) {
@@ -181,8 +187,16 @@ impl Core {
             let step = match self.scan(from.as_ref(), &end, STEP) {
                 Ok(step) => step,
                 Err(error) => {
-                    log::warn!(error:% = error; "registers are not compared with the peers' until the next start");
-                    return;
+                    drop(tree);
+                    if wait == RETRY_FIRST {
+                        log::warn!(error:% = error; "registers are not compared with the peers' before they can be read; trying again");
+                    }
+                    // Nobody sends: it ends with the store.
+                    if !matches!(stopped.recv_timeout(wait), Err(RecvTimeoutError::Timeout)) {
+                        return;
+                    }
+                    wait = (wait * 2).min(RETRY_MAX);
+                    continue;
                 }
             };
             let open = step.iter().filter(|(_, held)| !held.chosen).map(|(key, _)| (key.clone(), Instant::now()));
@@ -321,5 +335,38 @@ mod tests {
         let before = tree.root();
         tree.moved(&key(1), Some(counted(ballot(1))), Some(counted(Ballot { node: Incarnation(2), ..ballot(1) })));
         assert_ne!(tree.root(), before);
+    }
+
+    #[test]
+    fn a_walk_that_could_not_read_goes_on() {
+        use crate::base::{Condition, ObjectKey, ObjectName};
+        use crate::disk::CrashDisk;
+        use crate::disk::crash::Misread;
+        use crate::store::{Options, StoreError, open};
+        use std::sync::Arc;
+        let disk = CrashDisk::new(1);
+        let start = || {
+            let ring = Arc::new(Keyring::new(vec![(1, Secret::new([9; 32]))]).unwrap());
+            let options = Options { log_bytes: 1 << 20, reserve_bytes: 0, ..Options::default() };
+            open(Arc::new(disk.clone()), std::path::Path::new("/data"), ring, None, options).unwrap()
+        };
+        let (store, work) = start();
+        for n in 0..200 {
+            let object = store.seal_small(Default::default(), &[vec![7; 900].into()]).unwrap();
+            let at = ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse(&format!("{n}")).unwrap() };
+            drop(store.put(at, Condition::NONE, object));
+            work.committer.turn();
+        }
+        store.checkpoint().unwrap();
+        drop((store, work));
+        let (store, work) = start();
+        disk.misread_once_after(2, Misread::Refused);
+        let store = store.start(work, || std::process::abort()).map_err(|_: StoreError| ()).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while store.tree().root().is_none() {
+            assert!(Instant::now() < deadline, "it never went on");
+            std::thread::yield_now();
+        }
+        assert_eq!(disk.struck(), 1, "a read went wrong");
     }
 }

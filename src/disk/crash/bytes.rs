@@ -1,4 +1,7 @@
 //! The bytes of one file: what is seen, what is durable, and what chance leaves of the rest.
+//!
+//! Invariant: a sync writes the pages that were changed since the last one, also if that failed. So what a failed sync left
+//! behind is seen until it is forgotten, and never becomes durable by itself.
 
 use super::chance::{Keep, Rng};
 use crate::disk::sparse::Sparse;
@@ -6,12 +9,20 @@ use std::io;
 
 /// The unit that a disk writes whole or not at all.
 const SECTOR_BYTES: u64 = 512;
+/// The unit that the system remembers and writes.
+const PAGE_BYTES: u64 = 4096;
 
 #[derive(Debug, Default)]
 pub struct Bytes {
     pub seen: Sparse,
     pub durable: Sparse,
+    /// What was durable before the last sync that changed anything.
+    pub before: Sparse,
     changes: Vec<Change>,
+    /// How often writing failed. Each handle hears of it once.
+    pub failures: u64,
+    /// Whether nobody has heard of the last failure.
+    pub untold: bool,
 }
 
 /// A change of bytes that no `sync_data` has covered yet.
@@ -23,7 +34,7 @@ pub enum Change {
 
 impl Bytes {
     pub fn of(bytes: Sparse) -> Self {
-        Bytes { durable: bytes.clone(), seen: bytes, changes: Vec::new() }
+        Bytes { durable: bytes.clone(), seen: bytes, ..Bytes::default() }
     }
 
     pub fn change(&mut self, change: Change) -> io::Result<()> {
@@ -35,9 +46,46 @@ impl Bytes {
         Ok(())
     }
 
-    pub fn sync(&mut self) {
-        self.durable = self.seen.clone();
+    pub fn sync(&mut self) -> io::Result<()> {
+        if self.changes.is_empty() {
+            return Ok(());
+        }
+        self.before = self.durable.clone();
+        let changes = std::mem::take(&mut self.changes);
+        for change in &changes {
+            if let Change::SetLen(len) = change {
+                self.durable.set_len(*len)?;
+            }
+        }
+        for change in &changes {
+            let Change::Write(offset, data) = change else { continue };
+            let from = offset - offset % PAGE_BYTES;
+            let to = (offset + data.len() as u64).next_multiple_of(PAGE_BYTES).min(self.seen.len());
+            let mut pages = vec![0; usize::try_from(to.saturating_sub(from)).map_err(|_| io::ErrorKind::FileTooLarge)?];
+            self.seen.read(from, &mut pages)?;
+            self.durable.write(from, &pages)?;
+        }
+        self.durable.set_len(self.seen.len())
+    }
+
+    /// Writing fails: what was changed is taken for written, and is as chance has it.
+    pub fn fail(&mut self, rng: &mut Rng) {
+        self.durable = self.survive(rng).durable;
         self.changes.clear();
+        self.failures += 1;
+        self.untold = true;
+    }
+
+    /// The system forgets what it takes for written.
+    pub fn forget(&mut self) -> io::Result<()> {
+        self.seen = self.durable.clone();
+        for change in &self.changes {
+            match change {
+                Change::Write(offset, data) => self.seen.write(*offset, data)?,
+                Change::SetLen(len) => self.seen.set_len(*len)?,
+            }
+        }
+        Ok(())
     }
 
     /// What chance leaves of this file. An old length cuts what was written behind it.

@@ -160,3 +160,99 @@ fn names_and_bytes_change_nothing_of_what_chance_does() {
     }
     assert!(outcomes.len() > 4, "{outcomes:?}");
 }
+
+#[test]
+fn a_sync_that_fails_leaves_what_is_seen_and_never_becomes_durable() {
+    let mut reached = BTreeSet::new();
+    for seed in 0..100 {
+        let disk = disk(seed);
+        let file = disk.create_new(&path("f")).expect("creates");
+        disk.sync_dir(Path::new(DIR)).expect("syncs");
+        file.write_at(0, &[1; 8192]).expect("writes");
+        file.sync_data().expect("syncs");
+        file.write_at(0, &[2; 4096]).expect("writes");
+        disk.fail_once_after(0, io::ErrorKind::Other);
+        file.sync_data().expect_err("fails");
+        let read = |file: &dyn DiskFile| {
+            let mut out = [0; 8192];
+            file.read_at(0, &mut out).expect("reads");
+            (out[0], out[4096])
+        };
+        assert_eq!(read(file.as_ref()), (2, 1), "it is seen");
+        // Another page is written and synced: that one alone becomes durable.
+        file.write_at(4096, &[3; 100]).expect("writes");
+        file.sync_data().expect("this one succeeds");
+        let left = disk.after_power_loss().read_raw(&path("f")).expect("it is there");
+        assert_eq!(left[4096], 3);
+        reached.insert(left[0]);
+        file.forget(0, 8192);
+        assert_eq!(read(file.as_ref()), (left[0], 3), "what is forgotten is read from the disk");
+        file.write_at(10, &[4; 10]).expect("writes");
+        file.forget(0, 8192);
+        let mut out = [0; 10];
+        file.read_at(10, &mut out).expect("reads");
+        assert_eq!(out, [4; 10], "what was not written out is not forgotten");
+    }
+    assert_eq!(Vec::from_iter(reached), [1, 2], "it had reached the disk, or not");
+}
+
+#[test]
+fn each_handle_hears_once_of_a_failure() {
+    let disk = disk(1);
+    let one = disk.create_new(&path("f")).expect("creates");
+    let two = disk.open(&path("f")).expect("opens");
+    one.write_at(0, b"x").expect("writes");
+    disk.fail_writeback(&path("f")).expect("it is there");
+    let late = disk.open(&path("f")).expect("opens");
+    assert!(one.sync_data().is_err() && two.sync_data().is_err());
+    assert!(one.sync_data().is_ok() && two.sync_data().is_ok());
+    assert!(late.sync_data().is_err(), "nobody had heard of it when this one was opened");
+    assert!(disk.open(&path("f")).expect("opens").sync_data().is_ok(), "and now somebody has");
+}
+
+#[test]
+fn one_operation_fails_and_one_read_brings_something_else() {
+    let disk = disk(1);
+    let file = disk.create_new(&path("f")).expect("creates");
+    for byte in [1, 2] {
+        file.write_at(0, &[byte; 8192]).expect("writes");
+        file.write_at(4096, &[9; 4096]).expect("writes");
+        file.sync_data().expect("syncs");
+    }
+    let read = || {
+        let mut out = vec![0; 4096];
+        file.read_at(0, &mut out).map(|()| out)
+    };
+    let right = vec![2; 4096];
+    for how in Misread::ALL {
+        disk.misread_once_after(1, how);
+        assert_eq!(read().expect("not yet"), right);
+        let wrong = read();
+        assert!(wrong.as_ref().map_or(true, |wrong| *wrong != right), "{how:?}");
+        match how {
+            Misread::Short | Misread::Refused => assert!(wrong.is_err()),
+            Misread::Zeroed | Misread::Rotten => {
+                assert_eq!(wrong.expect("reads").iter().filter(|&&byte| byte != 2).count(), 512);
+            }
+            Misread::Stale => assert_eq!(wrong.expect("reads"), vec![1; 4096]),
+            Misread::Misdirected => assert_eq!(wrong.expect("reads"), vec![9; 4096]),
+        }
+        assert_eq!(read().expect("once"), right);
+    }
+    disk.fail_once_after(2, io::ErrorKind::StorageFull);
+    let before = disk.operations();
+    file.len().expect("not yet");
+    disk.list(Path::new(DIR)).expect("not yet");
+    assert_eq!(file.write_at(0, &[7; 8192]).expect_err("now").kind(), io::ErrorKind::StorageFull);
+    let mut halves = [0; 8192];
+    file.read_at(0, &mut halves).expect("once");
+    assert_eq!((halves[4095], halves[4096]), (7, 9));
+    assert_eq!((disk.operations() - before, disk.struck()), (4, 1 + Misread::ALL.len() as u64));
+    let seen = std::sync::Arc::new(AtomicU64::new(0));
+    let counted = std::sync::Arc::clone(&seen);
+    disk.at_sync(1, move || counted.store(1, std::sync::atomic::Ordering::Relaxed));
+    for expected in [0, 1] {
+        file.sync_data().expect("syncs");
+        assert_eq!(seen.load(std::sync::atomic::Ordering::Relaxed), expected);
+    }
+}

@@ -9,7 +9,7 @@ use crate::register::{Answer, Attempt, Message, Request, Roster, Seat, Traced};
 use crate::seal::keyring::Keyring;
 use crate::store::store::wait_blocking;
 use crate::store::votes::{Seating, Vote};
-use crate::store::{Clockwork, Options, Store, open};
+use crate::store::{Clockwork, Options, Store, StoreError, open};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -127,4 +127,187 @@ fn what_looks_at_any_register_takes_all_marks_along() {
     node.1.committer.turn();
     wait_blocking(answer).expect("a bucket");
     assert!(node.is_chosen("k"));
+}
+
+fn bucket(node: &Node, name: &str) -> Result<crate::store::commit::Outcome, StoreError> {
+    let answer = node.0.create_bucket(BucketName::parse(name).expect("a name"));
+    node.1.committer.turn();
+    wait_blocking(answer)
+}
+
+#[test]
+fn whoever_waits_for_a_batch_that_failed_is_told_that_its_outcome_is_unknown() {
+    // The frame, its mark, their sync.
+    for operation in 0..3 {
+        let disk = CrashDisk::new(operation);
+        let node = start(&disk);
+        bucket(&node, "before").expect("a healthy disk");
+        disk.fail_once_after(operation, std::io::ErrorKind::Other);
+        assert!(matches!(bucket(&node, "during"), Err(StoreError::UnknownOutcome)), "operation {operation}");
+        assert!(matches!(bucket(&node, "after"), Err(StoreError::Poisoned)), "nothing is written any more");
+        drop(node);
+        let again = start(&disk);
+        assert!(again.0.has_bucket(&BucketName::parse("before").expect("a name")));
+        assert!(!again.0.has_bucket(&BucketName::parse("after").expect("a name")));
+        bucket(&again, "after").expect("it is well again");
+    }
+}
+
+#[test]
+fn a_batch_is_refused_when_the_store_was_poisoned_meanwhile() {
+    let disk = CrashDisk::new(1);
+    let node = start(&disk);
+    let core = Arc::clone(node.0.shared());
+    disk.at_sync(0, move || core.poison("another sync", &StoreError::ShuttingDown));
+    assert!(matches!(bucket(&node, "during"), Err(StoreError::UnknownOutcome)));
+}
+
+#[test]
+fn a_batch_counts_what_it_will_be_in_the_log() {
+    let disk = CrashDisk::new(1);
+    let node = start(&disk);
+    bucket(&node, "cargas").expect("a healthy disk");
+    // Five of these are 40 KiB, and a frame of this log takes 24.
+    let meta: Vec<_> = (0..8).map(|n| (format!("k{n}"), "x".repeat(1000))).collect();
+    let put = |n: u32| {
+        let head = crate::store::types::NewObject { content_type: String::new(), meta: meta.clone() };
+        let object = node.0.seal_small(head, &[bytes::Bytes::from_static(b"small")]).expect("seals");
+        let at = ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse(&format!("o{n}")).expect("a key") };
+        node.0.put(at, Condition::NONE, object)
+    };
+    let frames = node.commits();
+    for round in 0..30 {
+        let answers: Vec<_> = (0..5).map(|n| put(round * 5 + n)).collect();
+        while node.1.committer.turn() {}
+        answers.into_iter().for_each(|answer| drop(wait_blocking(answer).expect("a healthy disk")));
+    }
+    assert!(node.commits() - frames >= 60, "{} commits", node.commits() - frames);
+    drop(node);
+    let again = start(&disk.after_power_loss());
+    assert!((0..150).all(|n| again.0.lookup(&key(&format!("o{n}"))).expect("a healthy disk").is_some()));
+}
+
+#[test]
+fn one_request_longer_than_a_frame_is_whole_or_not_there() {
+    let record = |n| {
+        let lineage = Lineage::NOTHING.then(WriteId::drawn([7; 8]), Lineage::IDS_MAX);
+        Record { ballot: ballot(n), lineage, written_ms: 5, state: State::Deleted }
+    };
+    let records =
+        |count: u64| -> Vec<_> { (0..count).map(|n| (key(&format!("{}{n}", "long".repeat(60))), record(n))).collect() };
+    let mut outcomes = std::collections::BTreeSet::new();
+    for stop_at in 0..12 {
+        let disk = CrashDisk::new(stop_at);
+        let node = start(&disk);
+        disk.set_power_budget(Some(stop_at));
+        let answer = node.0.learn(records(150), Incarnation(77), Epoch(0)).expect("it is taken");
+        node.1.committer.turn();
+        let answered = wait_blocking(answer).is_ok();
+        let again = start(&disk.after_power_loss());
+        let there = records(150).iter().filter(|(key, _)| again.0.lookup(key).expect("healthy").is_some()).count();
+        assert!(there == 150 || (there == 0 && !answered), "stopped at {stop_at}: {there} of 150");
+        outcomes.insert((answered, there));
+        // Longer than the whole log.
+        let answer = again.0.learn(records(500), Incarnation(77), Epoch(0)).expect("it is taken");
+        again.1.committer.turn();
+        assert!(matches!(wait_blocking(answer), Err(StoreError::Mismatch(_))));
+        bucket(&again, "well").expect("the store is well");
+    }
+    assert!(outcomes.contains(&(true, 150)) && outcomes.contains(&(false, 0)), "{outcomes:?}");
+}
+
+#[test]
+fn a_sweep_leaves_a_body_that_was_promised_a_moment_ago() {
+    let disk = CrashDisk::new(1);
+    let node = start(&disk);
+    bucket(&node, "cargas").expect("a healthy disk");
+    let at = ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse("k").expect("a key") };
+    let mut upload = node.0.begin_upload(at, Condition::NONE, Default::default(), None, None).expect("begins");
+    upload.append(&[bytes::Bytes::from(vec![7; 30_000])], |_| {}).expect("appends");
+    let object = upload.land().expect("lands").object;
+    let body = object.body;
+    drop(node);
+    // A start later nobody knows what it came for.
+    let node = start(&disk);
+    let core = Arc::clone(node.0.shared());
+    let gate = core.blobs.gate();
+    std::thread::scope(|scope| {
+        let before = disk.operations();
+        let sweep = scope.spawn(|| node.0.sweep_orphans());
+        // It has listed what there is, and waits to remove it.
+        while disk.operations() < before + 2 {
+            std::thread::yield_now();
+        }
+        (0..10_000).for_each(|_| std::thread::yield_now());
+        let Asked::Store(_, state) = store_at(ballot(5)) else { panic!("a store") };
+        let lineage = state.lineage;
+        let record = Record { ballot: ballot(5), lineage, written_ms: 5, state: State::Object(object) };
+        let held = Arc::new(crate::store::entry::Held::new(record, false, 1, None));
+        core.apply(vec![crate::store::entry::Op::Record { key: key("k"), held }], core.log.end());
+        drop(gate);
+        assert_eq!(sweep.join().expect("no panic").expect("a healthy disk"), 0);
+    });
+    assert!(core.blobs.exists(body).expect("a healthy disk"));
+}
+
+/// Zeroes the newest `count` frames of the log.
+fn rot(disk: &CrashDisk, count: usize) {
+    let path = Path::new("/data/log");
+    let bytes = disk.read_raw(path).expect("reads");
+    let mut frames: Vec<(&[u8], u64, usize)> = bytes
+        .chunks(4096)
+        .zip((0..).step_by(4096))
+        .filter(|(block, _)| block.starts_with(b"BVL1"))
+        .map(|(block, at)| (&block[8..16], at, u32::from_le_bytes(block[4..8].try_into().expect("four")) as usize))
+        .collect();
+    frames.sort_by_key(|(position, ..)| u64::from_le_bytes((*position).try_into().expect("eight")));
+    for (_, at, len) in frames.into_iter().rev().take(count) {
+        disk.write_raw(path, at, &vec![0; len]).expect("rots");
+    }
+}
+
+#[test]
+fn a_node_whose_log_was_cut_says_so_until_it_has_its_place_anew() {
+    for count in 1..4 {
+        let disk = CrashDisk::new(1);
+        let node = seated(&disk);
+        for n in 5..10 {
+            node.ask("k", Asked::Prepare(ballot(n)));
+            node.ask("k", store_at(ballot(n)));
+        }
+        drop(node);
+        assert!(!start(&disk.copy()).0.tail_was_cut());
+        rot(&disk, count);
+        for _ in 0..2 {
+            let node = start(&disk);
+            assert!(node.0.tail_was_cut(), "{count} frames are gone");
+            assert_eq!(node.0.verify(&mut |_| {}).expect("it can be read").damaged, 1);
+        }
+        let node = start(&disk);
+        let was = node.0.voting().node.roster.clone().expect("a list");
+        let (epoch, given) = (Epoch(3), [(node.0.incarnation(), Epoch(3))].into());
+        let answer = node.0.seat(Seating::Adopt(Arc::new(Roster { epoch, given, ..(*was).clone() })));
+        node.1.committer.turn();
+        wait_blocking(answer).expect("a place anew");
+        assert!(!node.0.tail_was_cut());
+        // Killed right after: the log itself says so.
+        assert!(!start(&disk.after_power_loss()).0.tail_was_cut());
+        drop(node);
+        assert!(!start(&disk).0.tail_was_cut());
+    }
+}
+
+#[test]
+fn a_node_alone_whose_log_was_cut_does_not_start() {
+    let disk = CrashDisk::new(1);
+    let node = start(&disk);
+    (0..5).for_each(|n| drop(bucket(&node, &format!("bucket-{n}")).expect("a healthy disk")));
+    drop(node);
+    rot(&disk, 2);
+    for _ in 0..2 {
+        let ring = Arc::new(Keyring::new(vec![(1, Secret::new([9; 32]))]).expect("a ring"));
+        let options = Options { log_bytes: 96 * 1024, reserve_bytes: 0, first_bucket: false, ..Options::default() };
+        let opened = open(Arc::new(disk.clone()), Path::new("/data"), ring, None, options);
+        assert!(matches!(opened, Err(StoreError::Corrupt { .. })), "now and later");
+    }
 }

@@ -7,7 +7,7 @@
 //!   newest one, damaged so that it looks torn, after a crash that came before the mark behind it. See docs/format.md.
 //! - Nothing is changed on the disk before `Tail::accept`.
 
-use super::frame::{self, ALIGN, SECTOR, Unopened};
+use super::frame::{self, ALIGN, FRAME_BYTES_MAX, SECTOR, Unopened};
 use super::head::{HEAD_BYTES, Head};
 use super::{CAPACITY_MIN, Log, Place, Writing, ZERO_STEP, zero};
 use crate::disk::{Disk, DiskFile};
@@ -154,7 +154,18 @@ impl LogReader {
         Ok(begun)
     }
 
+    /// What stands at a position. Nothing is taken for missing or damaged because of one read that went wrong.
     fn read_frame(&self, position: u64) -> Result<Found, StoreError> {
+        match self.read_frame_once(position) {
+            Ok(found @ Found::Frame { .. }) => Ok(found),
+            _ => {
+                self.file.forget(self.place.of(position), self.place.run(position, position + FRAME_BYTES_MAX));
+                self.read_frame_once(position)
+            }
+        }
+    }
+
+    fn read_frame_once(&self, position: u64) -> Result<Found, StoreError> {
         let mut head = [0u8; SECTOR];
         self.read(position, &mut head)?;
         if head.iter().all(|&b| b == 0) {

@@ -281,3 +281,82 @@ fn released_frames_are_zero_on_the_disk() {
     log.release(log.end()).expect("releases");
     assert!(ring_of(&disk.copy()).iter().all(|&b| b == 0));
 }
+
+#[test]
+fn an_append_is_not_durable_when_another_sync_was_told_of_its_failure() {
+    let disk = made();
+    let log = std::sync::Arc::new(open(&disk, 0).expect("opens").0);
+    append(&log, &[1; 5000]);
+    let released = log.end();
+    let (weather, other) = (disk.clone(), std::sync::Arc::clone(&log));
+    // Between an append's write and its sync the system writes by itself and fails, and a release hears of it.
+    disk.at_sync(0, move || {
+        weather.fail_writeback(Path::new(PATH)).expect("it is there");
+        other.release(released).expect_err("it hears of it");
+    });
+    log.append(&[[2; 5000]], Writer::Batch).expect_err("and so does the append");
+    for frames in [1, 2] {
+        assert!(matches!(log.append(&vec![[3; 10]; frames], Writer::Batch), Err(StoreError::Poisoned)));
+        assert!(matches!(log.mark(), Err(StoreError::Poisoned)));
+    }
+}
+
+#[test]
+fn what_a_failed_sync_left_in_memory_is_not_believed() {
+    let mut outcomes = std::collections::BTreeSet::new();
+    for seed in 0..50 {
+        let disk = made();
+        disk.set_seed(seed);
+        let (log, _) = open(&disk, 0).expect("opens");
+        append(&log, &[1; 5000]);
+        // A write of a frame, one of its mark, and the sync that fails.
+        disk.fail_once_after(2, std::io::ErrorKind::Other);
+        log.append(&[[2; 5000]], Writer::Batch).expect_err("the sync fails");
+        drop(log);
+        // The process starts again, and what it believes it writes upon. Then the power goes.
+        let (log, seen) = open(&disk, 0).expect("opens");
+        append(&log, &[3; 5000]);
+        let (again, after) = open(&disk.after_power_loss(), 0).expect("opens");
+        assert_eq!((after.len(), again.end(), again.is_cut()), (seen.len() + 1, log.end(), false), "seed {seed}");
+        assert_eq!(after[..seen.len()], seen[..]);
+        outcomes.insert(seen.len());
+    }
+    assert_eq!(Vec::from_iter(outcomes), [1, 2], "it had reached the disk, or not");
+}
+
+#[test]
+fn a_frame_that_was_written_and_not_synced_is_synced_before_it_is_believed() {
+    let disk = made();
+    let (log, _) = open(&disk, 0).expect("opens");
+    append(&log, &[1; 5000]);
+    let reached = disk.clone();
+    // Killed between write and sync: what is seen is not durable.
+    let killed = std::sync::Arc::new(Mutex::new(None));
+    let kept = std::sync::Arc::clone(&killed);
+    disk.at_sync(0, move || {
+        let (tail, _) = read(&reached, 0).expect("reads");
+        *kept.lock().expect("alone") = Some((tail.end(), reached.after_power_loss()));
+    });
+    append(&log, &[2; 5000]);
+    let (end, after) = killed.lock().expect("alone").take().expect("it came to that");
+    assert_eq!(end, log.end(), "a start that reads it believes it");
+    assert_eq!(read(&after, 0).expect("reads").0.end(), end, "and so it is durable");
+}
+
+#[test]
+fn one_read_that_goes_wrong_loses_nothing() {
+    use crate::disk::crash::Misread;
+    let disk = made();
+    let (log, _) = open(&disk, 0).expect("opens");
+    (1..=3u8).for_each(|n| append(&log, &vec![n; 9000]));
+    for how in Misread::ALL {
+        for reads in 0..60 {
+            let copy = disk.copy();
+            copy.misread_once_after(reads, how);
+            // An error is no answer; the next start has one.
+            drop(open(&copy, 0));
+            let (log, seen) = open(&copy, 0).expect("opens");
+            assert_eq!((seen.len(), log.is_cut()), (3, false), "{how:?} at {reads}");
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! One file operation in the store's life fails, or one read brings something else: what was answered is there afterwards,
+//! nothing wrong is handed out, nothing panics, and after a restart all goes on, over a power loss too.
+//!
+//! `BOVEDA_WEATHER_STEP=1` tries every single operation, for every kind; a failure names kind, operation and seed.
+
+use boveda::base::{BucketName, Condition, ObjectKey, ObjectName, Secret};
+use boveda::disk::CrashDisk;
+use boveda::disk::crash::Misread;
+use boveda::seal::keyring::Keyring;
+use boveda::store::store::wait_blocking;
+use boveda::store::types::NewObject;
+use boveda::store::{Clockwork, Options, Store, StoreError};
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::Arc;
+
+const DIR: &str = "/data";
+const KEYS: u8 = 6;
+
+/// What may be found under a key: the state that was answered last, and those whose outcome is unknown.
+type Possible = BTreeMap<String, BTreeSet<Option<Vec<u8>>>>;
+
+/// What is done in a life, one after the other.
+#[derive(Clone, Copy, Debug)]
+enum Deed {
+    Put(u8),
+    PutLarge(u8),
+    Delete(u8),
+    Checkpoint,
+    Reap,
+    Sweep,
+    Restart,
+    ReadAll,
+}
+
+use Deed::{Checkpoint, Delete, Put, PutLarge, ReadAll, Reap, Restart, Sweep};
+
+const LIFE: [Deed; 23] = [
+    Put(0),
+    PutLarge(1),
+    Put(0),
+    Checkpoint,
+    ReadAll,
+    Delete(0),
+    PutLarge(1),
+    Reap,
+    Put(2),
+    Restart,
+    ReadAll,
+    Put(3),
+    Checkpoint,
+    Delete(2),
+    PutLarge(4),
+    Sweep,
+    Restart,
+    ReadAll,
+    Put(5),
+    Delete(1),
+    Checkpoint,
+    Put(0),
+    Reap,
+];
+
+fn open(disk: &CrashDisk) -> Result<(Store, Clockwork), StoreError> {
+    let ring = Arc::new(Keyring::new(vec![(1, Secret::new([9; 32]))]).expect("a ring"));
+    let options = Options {
+        inline_max: 700,
+        log_bytes: 96 * 1024,
+        cache_bytes: 64 * 1024,
+        index_cache_bytes: 256 * 1024,
+        reserve_bytes: 0,
+        ..Options::default()
+    };
+    boveda::store::open(Arc::new(disk.clone()), Path::new(DIR), ring, None, options)
+}
+
+fn name(key: &str) -> ObjectName {
+    ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse(key).expect("a key") }
+}
+
+fn body(deed: usize, len: usize) -> Vec<u8> {
+    (0..len).map(|at| u8::try_from((deed * 31 + at * 7 + at / 256) % 251).expect("below 251")).collect()
+}
+
+fn put(store: &Store, work: &Clockwork, key: &str, bytes: &[u8]) -> Result<(), StoreError> {
+    let object = store.seal_small(NewObject::default(), &[Bytes::copy_from_slice(bytes)])?;
+    let answer = store.put(name(key), Condition::NONE, object);
+    work.committer.turn();
+    wait_blocking(answer).map(|_| ())
+}
+
+fn put_large(store: &Store, work: &Clockwork, key: &str, bytes: &[u8]) -> Result<(), StoreError> {
+    let mut upload = store.begin_upload(name(key), Condition::NONE, NewObject::default(), None, None)?;
+    for piece in bytes.chunks(70_000) {
+        upload.append(&[Bytes::copy_from_slice(piece)], |_| {})?;
+    }
+    let finishing = store.finish_upload(upload)?;
+    work.committer.turn();
+    finishing.wait_blocking().map(|_| ())
+}
+
+fn delete(store: &Store, work: &Clockwork, key: &str) -> Result<(), StoreError> {
+    let answer = store.delete(name(key), Condition::NONE);
+    work.committer.turn();
+    wait_blocking(answer).map(|_| ())
+}
+
+fn read(store: &Store, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    let (_, mut download) = match store.open_object(&name(key)) {
+        Ok(opened) => opened,
+        Err(StoreError::NoSuchKey | StoreError::NoSuchBucket) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut bytes = Vec::new();
+    loop {
+        let pieces = download.read()?;
+        if pieces.is_empty() {
+            return Ok(Some(bytes));
+        }
+        pieces.iter().for_each(|piece| bytes.extend_from_slice(piece));
+    }
+}
+
+/// One life, to its end whatever fails: what may be found afterwards. A store that takes no more writes is opened again,
+/// as an operator would.
+fn live(disk: &CrashDisk, possible: &mut Possible, context: &str) {
+    let again = |why: &str| {
+        // The first may meet the failure, and is no answer to anybody.
+        open(disk).or_else(|_| open(disk)).unwrap_or_else(|e| panic!("{context}: {why}: {e}"))
+    };
+    let (mut store, mut work) = again("the first start");
+    for (at, deed) in LIFE.into_iter().enumerate() {
+        let done = match deed {
+            Put(key) | PutLarge(key) | Delete(key) => {
+                let key = format!("k{key}");
+                let bytes = match deed {
+                    Put(_) => Some(body(at, 500)),
+                    PutLarge(_) => Some(body(at, 150_000)),
+                    _ => None,
+                };
+                let states = possible.entry(key.clone()).or_insert_with(|| BTreeSet::from([None]));
+                states.insert(bytes.clone());
+                let done = match (&bytes, deed) {
+                    (Some(bytes), PutLarge(_)) => put_large(&store, &work, &key, bytes),
+                    (Some(bytes), _) => put(&store, &work, &key, bytes),
+                    (None, _) => delete(&store, &work, &key),
+                };
+                match &done {
+                    Ok(()) => *states = BTreeSet::from([bytes]),
+                    // Whoever hears this need not ask whether it was written all the same.
+                    Err(StoreError::Poisoned | StoreError::Full) => drop(states.remove(&bytes)),
+                    Err(_) => {}
+                }
+                done
+            }
+            Checkpoint => store.checkpoint(),
+            Reap => {
+                work.reaper.turn();
+                Ok(())
+            }
+            Sweep => store.sweep_orphans().map(|_| ()),
+            Restart => Err(StoreError::Poisoned),
+            ReadAll => {
+                for key in 0..KEYS {
+                    let key = format!("k{key}");
+                    if let (Ok(found), Some(states)) = (read(&store, &key), possible.get(&key)) {
+                        assert!(states.contains(&found), "{context}: {key} holds something else at {at}");
+                    }
+                }
+                Ok(())
+            }
+        };
+        if done.is_err() && (store.is_poisoned() || matches!(deed, Restart)) {
+            drop((store, work));
+            (store, work) = again("a restart");
+        }
+    }
+}
+
+fn check(disk: &CrashDisk, possible: &Possible, context: &str) {
+    let (store, work) = open(disk).unwrap_or_else(|e| panic!("{context}: does not open: {e}"));
+    for (key, states) in possible {
+        let found = read(&store, key).unwrap_or_else(|e| panic!("{context}: {key}: {e}"));
+        assert!(states.contains(&found), "{context}: {key} holds {:?} bytes", found.map(|found| found.len()));
+    }
+    put(&store, &work, "after", b"after").unwrap_or_else(|e| panic!("{context}: a write afterwards: {e}"));
+    store.checkpoint().unwrap_or_else(|e| panic!("{context}: a checkpoint afterwards: {e}"));
+    store.sweep_orphans().unwrap_or_else(|e| panic!("{context}: a sweep afterwards: {e}"));
+    let sum = store.verify(&mut |_| {}).unwrap_or_else(|e| panic!("{context}: a check afterwards: {e}"));
+    assert_eq!((sum.damaged, sum.orphans, sum.strangers), (0, 0, 0), "{context}: {sum:?}");
+}
+
+fn step() -> usize {
+    std::env::var("BOVEDA_WEATHER_STEP").ok().and_then(|n| n.parse().ok()).unwrap_or(7).max(1)
+}
+
+/// Runs a life for each of the operations up to the last, with `strike` asked for each, and looks at what it left: as it
+/// is, and after a power loss. How often something went wrong.
+fn every(what: &str, strike: impl Fn(&CrashDisk, u64)) -> u64 {
+    let whole = CrashDisk::new(1);
+    let mut possible = Possible::new();
+    live(&whole, &mut possible, "without weather");
+    check(&whole.copy(), &possible, "without weather");
+    let mut struck = 0;
+    for at in (0..whole.operations()).step_by(step()) {
+        let disk = CrashDisk::new(at);
+        let context = format!("{what} at {at}");
+        strike(&disk, at);
+        let mut possible = Possible::new();
+        live(&disk, &mut possible, &context);
+        check(&disk.after_power_loss(), &possible, &format!("{context}, power loss"));
+        check(&disk, &possible, &context);
+        check(&disk.after_power_loss(), &possible, &format!("{context}, all of it, power loss"));
+        struck += disk.struck();
+    }
+    struck
+}
+
+#[test]
+fn any_operation_that_fails_once_loses_nothing() {
+    for kind in [ErrorKind::Other, ErrorKind::StorageFull] {
+        let struck = every(&format!("{kind:?}"), |disk, at| disk.fail_once_after(at, kind));
+        assert!(struck > 20, "{kind:?}: it went wrong often enough: {struck}");
+    }
+}
+
+#[test]
+fn any_read_that_goes_wrong_once_loses_nothing() {
+    for how in Misread::ALL {
+        let struck = every(&format!("{how:?}"), |disk, at| disk.misread_once_after(at / 2, how));
+        assert!(struck > 20, "{how:?}: it went wrong often enough: {struck}");
+    }
+}
