@@ -141,7 +141,7 @@ fn live(disk: &CrashDisk, possible: &mut Possible, context: &str) {
                     _ => None,
                 };
                 let states = possible.entry(key.clone()).or_insert_with(|| BTreeSet::from([None]));
-                states.insert(bytes.clone());
+                let new = states.insert(bytes.clone());
                 let done = match (&bytes, deed) {
                     (Some(bytes), PutLarge(_)) => put_large(&store, &work, &key, bytes),
                     (Some(bytes), _) => put(&store, &work, &key, bytes),
@@ -150,7 +150,7 @@ fn live(disk: &CrashDisk, possible: &mut Possible, context: &str) {
                 match &done {
                     Ok(()) => *states = BTreeSet::from([bytes]),
                     // Whoever hears this need not ask whether it was written all the same.
-                    Err(StoreError::Poisoned | StoreError::Full) => drop(states.remove(&bytes)),
+                    Err(StoreError::Poisoned | StoreError::Full) if new => drop(states.remove(&bytes)),
                     Err(_) => {}
                 }
                 done

@@ -3,6 +3,9 @@
 //! Invariants
 //! - What `sync_data` answered for survives power loss; what `sync_dir` answered for keeps its name.
 //! - No other code renames, so no other code can publish a half-written file.
+//! - The system tells of a failed write once for each open handle, to whoever syncs it next. So whatever is synced by two at
+//!   once has a handle for each: the commit log. The index has one who syncs it, and stops at its first failure; a staged body
+//!   has its writer; a directory is opened for each sync, and a file system whose journal failed fails all that follow.
 
 use std::fmt::Debug;
 use std::io;

@@ -51,17 +51,26 @@ impl Head {
     pub fn read(file: &dyn DiskFile, key: &SealingKey) -> io::Result<Option<(Self, bool)>> {
         let (mut newest, mut both): (Option<Head>, bool) = (None, true);
         for slot in 0..SLOTS {
-            let mut block = [0; SLOT_BYTES];
-            match file.read_at(slot * SLOT_BYTES as u64, &mut block) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-                Err(error) => return Err(error),
+            let mut found = read_slot(file, key, slot);
+            if !matches!(found, Ok(Some(_))) {
+                // One read that went wrong must not set it back.
+                file.forget(slot * SLOT_BYTES as u64, SLOT_BYTES as u64);
+                found = read_slot(file, key, slot);
             }
-            let found = decode(key, slot, &mut block).ok();
+            let found = found?;
             both &= found.is_some();
             newest = newest.into_iter().chain(found).max_by_key(|head| head.sequence);
         }
         Ok(newest.map(|newest| (newest, both)))
+    }
+}
+
+fn read_slot(file: &dyn DiskFile, key: &SealingKey, slot: u64) -> io::Result<Option<Head>> {
+    let mut block = [0; SLOT_BYTES];
+    match file.read_at(slot * SLOT_BYTES as u64, &mut block) {
+        Ok(()) => Ok(decode(key, slot, &mut block).ok()),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

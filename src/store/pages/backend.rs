@@ -259,16 +259,26 @@ impl Shared {
         result
     }
 
-    /// Opens one page in place.
-    fn open_page(&self, group: usize, index: usize, entry: &Entry, text: &mut [u8]) -> io::Result<()> {
-        let page = (group * GROUP_PAGES + index) as u64;
+    /// Opens one page in place; whether it did.
+    fn opens(&self, page: u64, entry: &Entry, text: &mut [u8]) -> bool {
         let opened = entry.split_first_chunk::<NONCE_BYTES>().and_then(|(nonce, tag)| {
             let tag = tag.first_chunk()?;
             self.key.open(nonce, &page_place(&self.id, page), text, tag).ok()
         });
-        match opened {
-            Some(()) => Ok(()),
-            None => self.refuse_page(page, text),
+        opened.is_some()
+    }
+
+    /// Reads and opens one page that did not come or did not open. The engine takes no error for less than the end of all
+    /// its work until it is opened again, so one read that went wrong is not told to it.
+    fn read_again(&self, group: usize, index: usize, entry: &Entry, text: &mut [u8]) -> io::Result<()> {
+        let (page, at) = ((group * GROUP_PAGES + index) as u64, page_at(group, index));
+        self.file.forget(at, PAGE_BYTES as u64);
+        match self.file.read_at(at, text) {
+            Ok(()) if self.opens(page, entry, text) => Ok(()),
+            Ok(()) => self.refuse_page(page, text),
+            // Cut short.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => self.refuse_page(page, text),
+            Err(error) => Err(error.kind().into()),
         }
     }
 
@@ -296,16 +306,10 @@ impl Shared {
             } else {
                 let whole = self.file.read_at(page_at(group, index + at), run);
                 for (i, text) in run.chunks_exact_mut(PAGE_BYTES).enumerate() {
-                    match &whole {
-                        Ok(()) => self.open_page(group, index + at + i, &entry(at + i), text)?,
-                        // Cut short: the pages that are still there may be whole.
-                        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                            match self.file.read_at(page_at(group, index + at + i), text) {
-                                Ok(()) => self.open_page(group, index + at + i, &entry(at + i), text)?,
-                                Err(_) => self.refuse_page((group * GROUP_PAGES + index + at + i) as u64, text)?,
-                            }
-                        }
-                        Err(error) => return Err(error.kind().into()),
+                    let index = index + at + i;
+                    let page = (group * GROUP_PAGES + index) as u64;
+                    if whole.is_err() || !self.opens(page, &entry(at + i), text) {
+                        self.read_again(group, index, &entry(at + i), text)?;
                     }
                 }
             }
