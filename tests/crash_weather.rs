@@ -210,6 +210,7 @@ fn every(what: &str, strike: impl Fn(&CrashDisk, u64)) -> u64 {
         strike(&disk, at);
         let mut possible = Possible::new();
         live(&disk, &mut possible, &context);
+        disk.heal();
         check(&disk.after_power_loss(), &possible, &format!("{context}, power loss"));
         check(&disk, &possible, &context);
         check(&disk.after_power_loss(), &possible, &format!("{context}, all of it, power loss"));

@@ -149,9 +149,11 @@ impl CrashDisk {
         self.state().failing = Some((writes, kind));
     }
 
-    /// Writes succeed again.
+    /// Nothing goes wrong any more.
     pub fn heal(&self) {
-        self.state().failing = None;
+        let mut state = self.state();
+        state.failing = None;
+        state.weather.calm();
     }
 
     /// After `operations` more of any kind, one fails with `kind`. A write leaves half of its bytes behind, a sync leaves all

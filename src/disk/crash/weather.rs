@@ -69,6 +69,11 @@ impl Weather {
         self.at_sync = Some((syncs, what));
     }
 
+    /// Nothing of what was asked for comes any more.
+    pub fn calm(&mut self) {
+        (self.failing, self.misreading, self.at_sync) = (None, None, None);
+    }
+
     /// An operation begins: whether it fails.
     pub fn strikes(&mut self) -> Option<io::Error> {
         self.operations += 1;

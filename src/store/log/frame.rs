@@ -52,8 +52,12 @@ pub enum Unopened {
     Damaged,
 }
 
-/// Opens a whole frame in place; its payload.
-pub fn open<'a>(key: &SealingKey, frame: &'a mut [u8]) -> Result<&'a [u8], Unopened> {
+/// Opens a whole frame of this position in place; its payload.
+pub fn open<'a>(key: &SealingKey, position: u64, frame: &'a mut [u8]) -> Result<&'a [u8], Unopened> {
+    // The header was read before, by another read: this one may have brought another frame.
+    if header(frame, position) != Some(frame.len() as u64) {
+        return Err(Unopened::Damaged);
+    }
     let torn = frame.chunks(SECTOR).any(|sector| sector.iter().all(|&b| b == 0));
     let why = if torn { Unopened::Torn } else { Unopened::Damaged };
     let (head, text) = frame.split_at_mut_checked(HEADER_BYTES).ok_or(why)?;

@@ -177,7 +177,7 @@ impl LogReader {
         };
         let mut bytes = vec![0u8; usize::try_from(total).map_err(|_| StoreError::Corrupt { what: "commit log" })?];
         self.read(position, &mut bytes)?;
-        match frame::open(&self.key, &mut bytes) {
+        match frame::open(&self.key, position, &mut bytes) {
             Ok(payload) => Ok(Found::Frame { payload: payload.to_vec(), total }),
             Err(Unopened::Torn) => Ok(Found::Nothing),
             Err(Unopened::Damaged) => Err(StoreError::Corrupt { what: "commit log (frame)" }),
@@ -217,13 +217,12 @@ impl Tail {
         first.write(file.as_ref(), &key).map_err(fail("mark log"))?;
         if let Some((at, total)) = newest {
             let mut bytes = vec![0u8; usize::try_from(total).map_err(|_| StoreError::Corrupt { what: "commit log" })?];
-            let at = place.of(at);
-            file.read_at(at, &mut bytes).map_err(fail("read log"))?;
+            file.read_at(place.of(at), &mut bytes).map_err(fail("read log"))?;
             // A read that goes wrong now must not be written.
-            if frame::open(&key, &mut bytes.clone()).is_err() {
+            if frame::open(&key, at, &mut bytes.clone()).is_err() {
                 return Err(StoreError::Corrupt { what: "commit log (its newest frame, read once more)" });
             }
-            file.write_at(at, &bytes).map_err(fail("append to log"))?;
+            file.write_at(place.of(at), &bytes).map_err(fail("append to log"))?;
         }
         file.sync_data().map_err(fail("sync log"))?;
         clean(file.as_ref(), &place, end, start + place.capacity)?;
