@@ -150,7 +150,9 @@ fn live(disk: &CrashDisk, possible: &mut Possible, context: &str) {
                 match &done {
                     Ok(()) => *states = BTreeSet::from([bytes]),
                     // Whoever hears this need not ask whether it was written all the same.
-                    Err(StoreError::Poisoned | StoreError::Full) if new => drop(states.remove(&bytes)),
+                    Err(StoreError::Poisoned | StoreError::Full) if new => {
+                        states.remove(&bytes);
+                    }
                     Err(_) => {}
                 }
                 done

@@ -249,7 +249,7 @@ impl Committer {
     }
 
     fn has_room(&self, batch: &Batch) -> bool {
-        batch.encoded.len() < self.core.log.payload_max() / BATCH_PART
+        batch.encoded.size() < self.core.log.payload_max() / BATCH_PART
     }
 
     fn take_marks(&self, batch: &mut Batch) {

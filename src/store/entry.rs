@@ -227,7 +227,7 @@ impl Encoded {
     }
 
     /// Bytes of all of them.
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.bytes.0.len()
     }
 

@@ -135,7 +135,11 @@ fn a_log_of_another_length_is_refused() {
 fn newest_frames_that_rotted_are_missed_until_the_node_has_its_place_anew() {
     let disk = made();
     let (log, _) = open(&disk, 0).expect("opens");
-    let ends: Vec<u64> = (1..=4u8).map(|n| (append(&log, &vec![n; 5000]), log.end()).1).collect();
+    let mut ends = Vec::new();
+    for n in 1..=4u8 {
+        append(&log, &vec![n; 5000]);
+        ends.push(log.end());
+    }
     // One sector of each, or all of them; from the third frame on, and with the mark behind the last from that on.
     for (from, marked) in [(ends[1], false), (ends[1], true), (ends[2], true)] {
         if marked {
