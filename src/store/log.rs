@@ -16,6 +16,7 @@
 //! "Commit log". Limits: `FRAME_BYTES_MAX`, `BYTES_MIN`.
 
 use super::error::StoreError;
+use crate::base::Incarnation;
 use crate::disk::{Disk, DiskFile, place};
 use crate::seal::SealingKey;
 use std::path::{Path, PathBuf};
@@ -53,7 +54,8 @@ pub struct Log {
     start: AtomicU64,
     /// The next frame's position.
     end: AtomicU64,
-    /// Whether this node may have forgotten what it answered for.
+    life: Incarnation,
+    /// Whether this life of the directory may have forgotten what it answered for.
     cut: AtomicBool,
     /// Whether a write or a sync failed, on either handle.
     failed: AtomicBool,
@@ -119,7 +121,7 @@ impl Log {
         let file = disk.create_new(&staged).map_err(fail("create log"))?;
         zero(file.as_ref(), HEAD_BYTES, capacity).map_err(fail("prezero log"))?;
         for sequence in [1, 2] {
-            let head = Head { sequence, capacity, durable: 0, cut: false };
+            let head = Head { sequence, capacity, durable: 0, cut: 0 };
             head.write(file.as_ref(), key).map_err(fail("mark log"))?;
         }
         file.sync_data().map_err(fail("sync log"))?;
@@ -163,7 +165,7 @@ impl Log {
     /// each frame the same is said of those before it; this is for a while without any.
     pub fn mark(&self) -> Result<(), StoreError> {
         let mut writing = self.writing();
-        let (durable, cut) = (self.end(), self.is_cut());
+        let (durable, cut) = (self.end(), self.cut_life());
         if (writing.head.durable, writing.head.cut) == (durable, cut) {
             return Ok(());
         }
@@ -237,7 +239,7 @@ impl Log {
     }
 
     fn write_head(&self, writing: &mut Writing, durable: u64) -> Result<(), StoreError> {
-        let head = Head { sequence: writing.head.sequence + 1, durable, cut: self.is_cut(), ..writing.head };
+        let head = Head { sequence: writing.head.sequence + 1, durable, cut: self.cut_life(), ..writing.head };
         head.write(self.appends.as_ref(), &self.key).map_err(|e| self.place.fail("mark log", e))?;
         writing.head = head;
         Ok(())
@@ -253,6 +255,10 @@ impl Log {
             self.failed.store(true, Ordering::Release);
         }
         result
+    }
+
+    fn cut_life(&self) -> u64 {
+        if self.is_cut() { self.life.0 } else { 0 }
     }
 
     fn check_usable(&self) -> Result<(), StoreError> {

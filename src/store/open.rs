@@ -8,6 +8,7 @@
 
 use super::blobs::Blobs;
 use super::core::{Core, Options, Parts};
+use super::doubt::Doubt;
 use super::entry::{Held, NodeRecord, Op, decode_frame, frame_sequence};
 use super::error::StoreError;
 use super::identity::{self, Identity};
@@ -193,7 +194,7 @@ fn open_made(
             "the newest frames of the commit log are gone: this node may have forgotten what it promised or stored"
         );
     }
-    let log = tail.accept(disk.as_ref(), anew)?;
+    let log = tail.accept(disk.as_ref(), identity.incarnation, anew)?;
     overlay.active.log_end = log.end();
     let core = Core::new(Parts {
         disk,
@@ -214,6 +215,9 @@ fn open_made(
         probe,
         room,
     });
+    if core.tail_was_cut() {
+        core.doubt(Doubt::TailCut);
+    }
     core.refresh_space()?;
     Ok(core)
 }

@@ -253,7 +253,7 @@ fn a_sweep_leaves_a_body_that_was_promised_a_moment_ago() {
 }
 
 /// Zeroes the newest `count` frames of the log.
-fn rot(disk: &CrashDisk, count: usize) {
+pub(in crate::store) fn rot(disk: &CrashDisk, count: usize) {
     let path = Path::new("/data/log");
     let bytes = disk.read_raw(path).expect("reads");
     let mut frames: Vec<(&[u8], u64, usize)> = bytes

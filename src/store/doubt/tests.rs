@@ -152,3 +152,23 @@ fn who_leaves_decides_alone_and_takes_no_list_of_the_others() {
     let held = node.0.lookup(&RegisterKey::members()).expect("a healthy disk").expect("the list");
     assert!(held.chosen && node.0.voting().list == voting.list && node.votes());
 }
+
+#[test]
+fn a_log_that_was_cut_is_noticed_at_open_and_another_life_is_free_of_it() {
+    for (others, doubts) in [(&[77][..], false), (&[77, 78], true)] {
+        let disk = CrashDisk::new(1);
+        let node = start(&disk, 5);
+        node.seat(others);
+        (0..2).for_each(|_| node.done(node.0.remember()));
+        drop(node);
+        crate::store::commit::tests::rot(&disk, 2);
+        for draw in 6..8 {
+            let node = start(&disk, draw);
+            assert!(node.0.tail_was_cut(), "it is not forgotten by a restart");
+            assert_eq!((node.0.doubts(), node.votes()), (doubts, !doubts));
+        }
+        renounce(&disk, Path::new("/data"), &ring()).expect("it is written");
+        let node = start(&disk, 8);
+        assert!(!node.0.tail_was_cut() && !node.0.doubts());
+    }
+}

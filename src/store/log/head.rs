@@ -29,8 +29,9 @@ pub struct Head {
     pub capacity: u64,
     /// Every frame below this position was durable.
     pub durable: u64,
-    /// Whether frames that were answered for have been lost, and the node has not been given its place anew since.
-    pub cut: bool,
+    /// The life of the data directory in which frames that were answered for were lost; zero if none were, or if the node
+    /// has been given its place anew since. A later life has answered for nothing of that.
+    pub cut: u64,
 }
 
 impl Head {
@@ -38,7 +39,7 @@ impl Head {
     pub fn write(&self, file: &dyn DiskFile, key: &SealingKey) -> io::Result<()> {
         let slot = self.sequence % SLOTS;
         let mut w = Writer::default();
-        w.u64(self.sequence).u64(self.capacity).u64(self.durable).u8(u8::from(self.cut));
+        w.u64(self.sequence).u64(self.capacity).u64(self.durable).u64(self.cut);
         let mut text = w.0;
         text.resize(SLOT_BYTES - CLEAR_BYTES, 0);
         let nonce: [u8; NONCE_BYTES] = random();
@@ -90,9 +91,9 @@ fn decode(key: &SealingKey, slot: u64, block: &mut [u8]) -> Result<Head, CodecEr
     let (nonce, tag) = (r.array::<NONCE_BYTES>()?, r.array::<TAG_BYTES>()?);
     key.open(&nonce, &place(slot), text, &tag).map_err(|_| BAD)?;
     let mut r = Reader(text);
-    let (sequence, capacity, durable, cut) = (r.u64()?, r.u64()?, r.u64()?, r.u8()?);
-    if cut > 1 || sequence % SLOTS != slot {
+    let (sequence, capacity, durable, cut) = (r.u64()?, r.u64()?, r.u64()?, r.u64()?);
+    if sequence % SLOTS != slot {
         return Err(BAD);
     }
-    Ok(Head { sequence, capacity, durable, cut: cut == 1 })
+    Ok(Head { sequence, capacity, durable, cut })
 }

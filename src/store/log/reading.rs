@@ -10,6 +10,7 @@
 use super::frame::{self, ALIGN, FRAME_BYTES_MAX, SECTOR, Unopened};
 use super::head::{HEAD_BYTES, Head};
 use super::{CAPACITY_MIN, Log, Place, Writing, ZERO_STEP, zero};
+use crate::base::Incarnation;
 use crate::disk::{Disk, DiskFile};
 use crate::seal::SealingKey;
 use crate::store::error::StoreError;
@@ -200,20 +201,21 @@ impl Tail {
         self.end
     }
 
-    /// Takes the log as it was read. `anew`: it says that the node was given its place anew since it lost any.
+    /// Takes the log as it was read. `life`: of the data directory. `anew`: the log says that the node was given its place
+    /// anew since it lost any.
     ///
     /// What it is taken for is durable before anything is appended: the newest frame may lie in memory alone, where a
     /// process was killed between write and sync, on a file system that keeps its memory when told to drop it.
-    pub fn accept(self, disk: &dyn Disk, anew: bool) -> Result<Log, StoreError> {
+    pub fn accept(self, disk: &dyn Disk, life: Incarnation, anew: bool) -> Result<Log, StoreError> {
         let Tail { reader, start, end, newest, lost } = self;
         let LogReader { file, key, place, head, .. } = reader;
-        let cut = lost || (head.cut && !anew);
+        let cut = lost || (head.cut == life.0 && !anew);
         let fail = |op: &'static str| {
             let place = &place;
             move |source| place.fail(op, source)
         };
         // Before anything is zeroed: a mark above the end would tell of lost frames, the next time.
-        let first = Head { sequence: head.sequence + 1, durable: end, cut, ..head };
+        let first = Head { sequence: head.sequence + 1, durable: end, cut: if cut { life.0 } else { 0 }, ..head };
         first.write(file.as_ref(), &key).map_err(fail("mark log"))?;
         if let Some((at, total)) = newest {
             let mut bytes = vec![0u8; usize::try_from(total).map_err(|_| StoreError::Corrupt { what: "commit log" })?];
@@ -238,6 +240,7 @@ impl Tail {
             place,
             start: AtomicU64::new(start),
             end: AtomicU64::new(end),
+            life,
             cut: AtomicBool::new(cut),
             failed: AtomicBool::new(false),
             writing: std::sync::Mutex::new(Writing { buffer: Vec::new(), head: second }),

@@ -4,6 +4,7 @@ use crate::disk::crash::Rng;
 
 const PATH: &str = "/log";
 const CAPACITY: u64 = 64 * 1024;
+const LIFE: Incarnation = Incarnation(7);
 
 fn key() -> SealingKey {
     SealingKey::new(&[3; 32])
@@ -27,7 +28,7 @@ fn read(disk: &CrashDisk, start: u64) -> Result<(Tail, Vec<Vec<u8>>), StoreError
 
 fn open(disk: &CrashDisk, start: u64) -> Result<(Log, Vec<Vec<u8>>), StoreError> {
     let (tail, seen) = read(disk, start)?;
-    Ok((tail.accept(disk, false)?, seen))
+    Ok((tail.accept(disk, LIFE, false)?, seen))
 }
 
 fn append(log: &Log, payload: &[u8]) {
@@ -152,13 +153,16 @@ fn newest_frames_that_rotted_are_missed_until_the_node_has_its_place_anew() {
             }
             let (tail, _) = read(&copy, 0).expect("reads");
             assert!(tail.is_lost(), "from {from}, marked {marked}, whole {whole}");
-            let log = tail.accept(&copy, false).expect("opens");
+            let log = tail.accept(&copy, LIFE, false).expect("opens");
             append(&log, b"later");
             for _ in 0..2 {
                 let (log, _) = open(&copy, 0).expect("opens");
                 assert!(log.is_cut(), "it is not forgotten by a restart");
                 append(&log, b"later still");
             }
+            // Another life has answered for nothing of that.
+            let other = copy.copy();
+            assert!(!read(&other, 0).expect("reads").0.accept(&other, Incarnation(8), false).expect("opens").is_cut());
             let (log, _) = open(&copy, 0).expect("opens");
             log.forgive();
             log.mark().expect("marks");
@@ -166,7 +170,7 @@ fn newest_frames_that_rotted_are_missed_until_the_node_has_its_place_anew() {
             drop(log);
             // The same, learned from the log itself.
             let (tail, _) = read(&copy, 0).expect("reads");
-            assert!(!tail.accept(&copy, true).expect("opens").is_cut());
+            assert!(!tail.accept(&copy, LIFE, true).expect("opens").is_cut());
         }
     }
 }
@@ -217,7 +221,7 @@ fn no_crash_looks_like_lost_frames() {
             let (tail, _) = read(&after, mark).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
             assert!(!tail.is_lost() && tail.end() >= durable, "seed {seed}, {again}");
             after.set_power_budget(Some(again));
-            drop(tail.accept(&after, false));
+            drop(tail.accept(&after, LIFE, false));
             after = after.after_power_loss();
         }
     }
@@ -259,7 +263,7 @@ fn of_a_batch_that_does_not_end_nothing_counts() {
     for _ in 0..2 {
         let tail = replay(&copy);
         assert_eq!((tail.end(), tail.is_lost()), (whole, false));
-        tail.accept(&copy, false).expect("opens");
+        tail.accept(&copy, LIFE, false).expect("opens");
     }
 }
 
