@@ -21,7 +21,7 @@ use crate::base::{
     Ballot, BodyId, BucketName, Condition, Epoch, Incarnation, Lineage, ObjectName, Record, RegisterKey, Shortage,
     Stamp, State, WriteId,
 };
-use crate::register::{Acceptor, ListMark, Standing};
+use crate::register::{Acceptor, ListMark};
 use crate::seal::random;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::cell::RefCell;
