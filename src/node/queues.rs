@@ -28,7 +28,7 @@ use crate::wire::LEARN_BYTES_MAX;
 pub fn fixed_bytes(peers: usize) -> u64 {
     let own = [
         // The committer's batch, and the frame that is made of it.
-        2 * log::FRAME_BYTES_MAX,
+        2 * log::FRAME_BYTES_MAX as usize,
         marks::WAITING_BYTES_MAX,
     ];
     let for_peers = if peers == 0 { 0 } else { healer::HOLDS_BYTES_MAX };
