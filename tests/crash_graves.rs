@@ -2,8 +2,8 @@
 //! not come back, what came after it is there, and the floor lies above it.
 
 use boveda::base::{
-    Ballot, BucketName, Class, Condition, Epoch, Incarnation, Lineage, NodeName, ObjectKey, ObjectName, Record,
-    RegisterKey, Secret, Stamp, State, WriteId,
+    Ballot, BucketName, Class, Complete, Condition, Epoch, Incarnation, Lineage, NodeName, ObjectKey, ObjectName,
+    Record, RegisterKey, Secret, Stamp, State, WriteId,
 };
 use boveda::disk::CrashDisk;
 use boveda::register::{Answer, Attempt, ListMark, Message, Refusal, Request, Roster, Seat, Traced};
@@ -104,17 +104,17 @@ fn learn(
 fn objects(store: &Store) -> Vec<(String, State)> {
     let (first, end) =
         (RegisterKey::object_prefix(&BucketName::cargas(), ""), RegisterKey::objects_end(&BucketName::cargas()));
-    let (mut from, mut all) = (Bound::Included(first), Vec::new());
-    loop {
+    let (mut next, mut all) = (Some(Bound::Included(first)), Vec::new());
+    while let Some(from) = next {
         // Small steps: what is hidden must not look like the end.
-        let step = store.scan_slots(from.as_ref(), &end, 2).expect("a healthy disk");
-        let Some((last, _)) = step.last() else { return all };
-        from = Bound::Excluded(last.clone());
-        for (key, slot) in step {
+        let page = store.scan_slots(from.as_ref(), &end, 2).expect("a healthy disk");
+        next = page.complete.next();
+        for (key, slot) in page.entries {
             let Some(boveda::base::names::RegisterName::Object(name)) = key.name() else { panic!("an object") };
             all.push((name.key.as_str().to_owned(), slot.state.value.expect("not nothing").state.clone()));
         }
     }
+    all
 }
 
 fn names(store: &Store) -> Vec<String> {
@@ -249,11 +249,11 @@ fn what_is_due_is_old_and_chosen_and_not_the_first_bucket() {
     let due = |age| {
         let (mut all, mut after) = (Vec::new(), None);
         loop {
-            let (found, next) = open_.0.due_tombstones(after.as_ref(), age, 1).expect("looks");
-            all.extend(found);
-            match next {
-                Some(next) => after = Some(next),
-                None => return all,
+            let page = open_.0.due_tombstones(after.as_ref(), age, 1).expect("looks");
+            all.extend(page.entries);
+            match page.complete {
+                Complete::Through(last) => after = Some(last),
+                Complete::End => return all,
             }
         }
     };

@@ -9,7 +9,7 @@ use super::messages::{
 };
 use super::recipients::{StoreRecipients, ask};
 use crate::base::{Incarnation, NodeName, Record};
-use crate::register::{ListMark, Start};
+use crate::register::{ListMark, Slot, Start};
 use crate::seal::session::PeerInfo;
 use crate::store::graves::is_stranger;
 use crate::wire::{
@@ -110,10 +110,11 @@ async fn try_answer(
             }
             let begin = if inclusive { Bound::Included(begin) } else { Bound::Excluded(begin) };
             let limit = usize::try_from(limit).unwrap_or(ENTRIES_MAX).min(ENTRIES_MAX);
-            let found = ask(&store.scan_slots, ScanSlots { from: begin, to, limit }).await?;
-            let scanned = found.into_iter().take(ENTRIES_MAX);
-            let scanned = scanned.map(|(key, slot)| Scanned { key, ballot: slot.accepted, chosen: slot.chosen });
-            Ok(Answer::Scanned(scanned.collect()))
+            let page = ask(&store.scan_slots, ScanSlots { from: begin, to, limit }).await?;
+            // In a later epoch tombstones may have been dropped meanwhile that the asker, in this one, does not know of.
+            same_list(gate, &from.name, mark)?;
+            let scanned = |(key, slot): (_, Slot<_>)| Some(Scanned { key, ballot: slot.accepted, chosen: slot.chosen });
+            Ok(Answer::Scanned(page.map(scanned)))
         }
         Call::Tree(branches) => {
             Counts::add(&gate.counts().trees);

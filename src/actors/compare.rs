@@ -7,7 +7,7 @@
 //!   those count that differ twice, some time apart, by the very same sum.
 //! - Offers decide: a peer that has a state or a newer one wants nothing of it, so a wrong guess is harmless.
 
-use crate::base::{RegisterKey, Sum};
+use crate::base::{Complete, RegisterKey, Sum};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -108,14 +108,14 @@ impl Compare {
         }
     }
 
-    /// What belongs to the leaves is in doubt up to `next`; without one, all of it.
-    pub fn found(&mut self, now: Instant, next: Option<RegisterKey>) {
-        match (&mut self.state, next) {
-            (State::Offering { after, finding, .. }, Some(next)) => {
-                *after = Some(next);
+    /// What belongs to the leaves is in doubt, as far as `to`.
+    pub fn found(&mut self, now: Instant, to: Complete) {
+        match (&mut self.state, to) {
+            (State::Offering { after, finding, .. }, Complete::Through(last)) => {
+                *after = Some(last);
                 *finding = false;
             }
-            (State::Offering { .. }, None) => self.rest(now),
+            (State::Offering { .. }, Complete::End) => self.rest(now),
             _ => {}
         }
     }
@@ -188,9 +188,9 @@ mod tests {
         assert_eq!(compare.walked(now, differing(&[(3, 7), (9, 1)])), Some(1));
         assert_eq!(compare.next(now, false), Next::Find { leaves: vec![3], after: None });
         assert_eq!(compare.next(now, false), Next::Wait, "one step at a time");
-        compare.found(now, Some(key(5)));
+        compare.found(now, Complete::Through(key(5)));
         assert_eq!(compare.next(now, false), Next::Find { leaves: vec![3], after: Some(key(5)) });
-        compare.found(now, None);
+        compare.found(now, Complete::End);
         assert_eq!(compare.next(now, true), Next::Wait);
         assert!(!compare.heard(now + EVERY / 2, A, B), "rests before it looks again");
     }
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn a_lost_link_ends_a_round_and_strangers_change_nothing() {
         let (mut compare, now) = begin();
-        compare.found(now, None);
+        compare.found(now, Complete::End);
         assert_eq!(compare.walked(now, differing(&[(1, 1)])), None, "nobody asked");
         compare.heard(now, A, B);
         assert_eq!(compare.next(now, true), Next::Walk);

@@ -218,8 +218,13 @@ impl Coordinator {
         Ok((voting, members))
     }
 
-    fn deadline(&self) -> Instant {
+    pub(super) fn deadline(&self) -> Instant {
         Instant::now() + self.0.patience.decide
+    }
+
+    /// When a page of a listing that is not full by then ends early: a last step still has its time.
+    pub(super) fn page_deadline(&self) -> Instant {
+        Instant::now() + self.0.patience.decide / 2
     }
 
     /// Brings a bucket about or away, or deletes an object.
@@ -269,12 +274,22 @@ impl Coordinator {
 
     /// What a majority says of a register.
     pub(super) async fn read(&self, key: &RegisterKey) -> Result<(Ballot, Traced<Value>), StoreError> {
+        self.read_by(key, self.deadline()).await
+    }
+
+    async fn read_by(&self, key: &RegisterKey, deadline: Instant) -> Result<(Ballot, Traced<Value>), StoreError> {
         self.reachable().await?;
         let (voting, members) = self.members()?;
         let mut prefer = vec![self.0.me];
         prefer.extend(self.near(&voting, members.voters().len() / 2));
         let read = Read::new(members, &prefer);
-        self.finish_read(key, read).await
+        self.finish_read(key, read, deadline).await
+    }
+
+    /// Whether a majority holds something under this name.
+    pub(super) async fn holds(&self, key: &RegisterKey) -> Result<bool, StoreError> {
+        let (_, state) = self.read(key).await?;
+        Ok(state.value.is_some_and(|record| record.is_present()))
     }
 
     /// What was read is known here too. `epoch` is that of before the read: see `Slot::lesson`.
@@ -291,8 +306,13 @@ impl Coordinator {
         self.read(key).await.map(|_| ())
     }
 
-    async fn finish_read(&self, key: &RegisterKey, read: Read<Value>) -> Result<(Ballot, Traced<Value>), StoreError> {
-        match self.drive(key, read, Vec::new(), self.deadline()).await {
+    async fn finish_read(
+        &self,
+        key: &RegisterKey,
+        read: Read<Value>,
+        deadline: Instant,
+    ) -> Result<(Ballot, Traced<Value>), StoreError> {
+        match self.drive(key, read, Vec::new(), deadline).await {
             ReadOutcome::Found { ballot, state } => Ok((ballot, state)),
             ReadOutcome::NoMajority => Err(no_majority()),
         }

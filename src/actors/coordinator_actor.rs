@@ -7,10 +7,11 @@
 
 use super::coordinator::{Coordinator, Wish, ended};
 use super::guard::PanicGuard;
+use super::listing::Stride;
 use super::messages::*;
 use super::seats::{Seats, Unseatable};
 use crate::base::names::RegisterName;
-use crate::base::{BodyAt, BucketName, Class, NodeName, ObjectKey, ObjectName, RegisterKey, State};
+use crate::base::{BodyAt, BucketName, Class, NodeName, ObjectKey, ObjectName, Page, RegisterKey, State};
 use crate::register::Seat as Seated;
 use crate::seal::layout::Layout;
 use crate::store::listing::Folding;
@@ -22,8 +23,10 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Registers of one step of a listing.
-const STEP: usize = 256;
+/// How long a walk over a range may take that has to be seen as a whole.
+const WALK_TIME: Duration = Duration::from_secs(60);
+const MUCH_DELETED: &str =
+    "the names of what was deleted take too long to look through; nothing was changed, try again later";
 /// How often a reader looks again for an object that was replaced while it was being opened.
 const REPLACED_MAX: usize = 8;
 /// How long a node of a new member list may take to be heard, and how often that is looked at.
@@ -69,6 +72,7 @@ async fn check_bucket(c: &Coordinator, bucket: &BucketName) -> Result<(), StoreE
 }
 
 async fn list(c: &Coordinator, msg: &ListObjects) -> Result<ListPage, StoreError> {
+    let (early, deadline) = (c.page_deadline(), c.deadline());
     check_bucket(c, &msg.bucket).await?;
     // No key begins with what is longer than a key; and what lies behind it lies behind its beginning.
     if msg.prefix.len() > ObjectKey::BYTES_MAX {
@@ -76,12 +80,67 @@ async fn list(c: &Coordinator, msg: &ListObjects) -> Result<ListPage, StoreError
     }
     let after = msg.after.as_deref().map(|after| &after[..after.floor_char_boundary(ObjectKey::BYTES_MAX)]);
     let mut folding = Folding::new(&msg.bucket, &msg.prefix, msg.delimiter.as_deref(), after, msg.limit);
+    let mut stride = Stride::new(msg.limit);
     while let Some(from) = folding.next() {
-        let step = c.merged(from, folding.end(), STEP.min(msg.limit.saturating_add(1))).await?;
-        let found = step.found.into_iter().map(|(key, slot)| (key, Arc::new(record_of(&slot))));
-        folding.take(found, step.end);
+        let (names, step) = (folding.names(), c.merged(from, folding.end(), stride.registers(), deadline).await?);
+        let entries = step.found.into_iter().map(|(key, slot)| (key, Arc::new(record_of(&slot)))).collect();
+        folding.take(Page { entries, complete: step.complete });
+        stride.stepped(folding.names() > names);
+        if actix_rt::time::Instant::now() >= early && folding.stop() {
+            break;
+        }
     }
     Ok(folding.page())
+}
+
+/// Walks over what a majority holds of a range, until `see` has seen enough or all of it.
+async fn walk(
+    c: &Coordinator,
+    (first, end): (RegisterKey, RegisterKey),
+    mut stride: Stride,
+    mut see: impl FnMut(RegisterKey, RegisterSlot) -> Seen,
+) -> Result<(), StoreError> {
+    let until = Instant::now() + WALK_TIME;
+    let mut next = Some(Bound::Included(first));
+    while let Some(from) = next {
+        if Instant::now() >= until {
+            return Err(StoreError::OutOfTime(MUCH_DELETED));
+        }
+        let step = c.merged(from, &end, stride.registers(), c.deadline()).await?;
+        next = step.complete.next();
+        let mut brought = false;
+        for (key, slot) in step.found {
+            match see(key, slot) {
+                Seen::Nothing => {}
+                Seen::Some => brought = true,
+                Seen::Enough => return Ok(()),
+            }
+        }
+        stride.stepped(brought);
+    }
+    Ok(())
+}
+
+/// What a register was to whoever walks.
+enum Seen {
+    Nothing,
+    Some,
+    Enough,
+}
+
+/// Whether a majority holds no object of the bucket.
+async fn is_empty(c: &Coordinator, bucket: &BucketName) -> Result<bool, StoreError> {
+    let range = (RegisterKey::object_prefix(bucket, ""), RegisterKey::objects_end(bucket));
+    let mut empty = true;
+    walk(c, range, Stride::new(1), |_, slot| match slot.state.value.is_some_and(|record| record.is_present()) {
+        true => {
+            empty = false;
+            Seen::Enough
+        }
+        false => Seen::Nothing,
+    })
+    .await?;
+    Ok(empty)
 }
 
 async fn open(c: &Coordinator, at: ObjectName) -> Result<(RegisterKey, Arc<crate::base::Record>), StoreError> {
@@ -244,10 +303,16 @@ impl Handler<DeleteObject> for CoordinatorActor {
     type Result = ResponseFuture<Result<Written, StoreError>>;
     fn handle(&mut self, msg: DeleteObject, _: &mut Context<Self>) -> Self::Result {
         self.run(async move |c| {
-            check_bucket(&c, &msg.at.bucket).await?;
+            let key = RegisterKey::object(&msg.at);
+            match check_bucket(&c, &msg.at.bucket).await {
+                Ok(()) => {}
+                // What has lost its bucket meanwhile can be deleted all the same.
+                Err(StoreError::NoSuchBucket) if c.holds(&key).await? => {}
+                Err(error) => return Err(error),
+            }
             c.check_takers(false)?;
             let conditional = !msg.condition.is_none();
-            let outcome = c.change(RegisterKey::object(&msg.at), Wish::gone(msg.condition)).await?;
+            let outcome = c.change(key, Wish::gone(msg.condition)).await?;
             ended(outcome, conditional)
         })
     }
@@ -271,16 +336,8 @@ impl Handler<DeleteBucket> for CoordinatorActor {
     fn handle(&mut self, msg: DeleteBucket, _: &mut Context<Self>) -> Self::Result {
         self.run(async move |c| {
             let bucket = msg.bucket;
-            let everything = ListObjects {
-                bucket: bucket.clone(),
-                prefix: String::new(),
-                delimiter: None,
-                after: None,
-                limit: 1,
-                consistency: Consistency::Majority,
-            };
-            let page = list(&c, &everything).await?;
-            if !page.entries.is_empty() {
+            check_bucket(&c, &bucket).await?;
+            if !is_empty(&c, &bucket).await? {
                 return Err(StoreError::BucketNotEmpty);
             }
             let outcome = c.change(RegisterKey::bucket(&bucket), Wish::gone(crate::base::Condition::NONE)).await?;
@@ -299,21 +356,16 @@ impl Handler<ListBuckets> for CoordinatorActor {
             if msg.consistency == Consistency::Local {
                 return c.ask(msg).await;
             }
-            let (first, end) = RegisterKey::buckets();
-            let mut from = Some(Bound::Included(first));
             let mut found = Vec::new();
-            while let Some(next) = from.take() {
-                let step = c.merged(next, &end, STEP).await?;
-                from = step.end.map(Bound::Excluded);
-                for (key, slot) in step.found {
-                    let Some(record) = slot.state.value.filter(|record| record.state == State::Bucket) else {
-                        continue;
-                    };
-                    if let Some(RegisterName::Bucket(name)) = key.name() {
-                        found.push((name, record.written_ms));
-                    }
-                }
-            }
+            walk(&c, RegisterKey::buckets(), Stride::new(usize::MAX), |key, slot| {
+                let record = slot.state.value.filter(|record| record.state == State::Bucket);
+                let (Some(record), Some(RegisterName::Bucket(name))) = (record, key.name()) else {
+                    return Seen::Nothing;
+                };
+                found.push((name, record.written_ms));
+                Seen::Some
+            })
+            .await?;
             Ok(found)
         })
     }

@@ -3,36 +3,65 @@
 //! Invariants
 //! - Of each key the highest ballot of all pages counts; it is taken only if it is known to be chosen at that
 //!   very ballot and its record is here, and read from a majority otherwise.
-//! - Nothing behind the end of the shortest full page is believed to be complete.
+//! - Nothing is believed beyond what every page is complete to.
 
 use super::messages::RegisterSlot;
-use crate::base::{Ballot, RegisterKey};
-use crate::wire::Scanned;
+use crate::base::{Ballot, Complete, Page, RegisterKey};
+use crate::wire::{ENTRIES_MAX, Scanned};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// This node's registers of a range.
+pub type Own = Page<(RegisterKey, RegisterSlot)>;
+
+/// How many registers a step asks for: few where few names are wanted, and more after each step that brought none, since
+/// what lies there was deleted.
+#[derive(Clone, Copy, Debug)]
+pub struct Stride {
+    least: usize,
+    now: usize,
+}
+
+impl Stride {
+    /// For so many names; one register more shows whether there are more.
+    pub fn new(wanted: usize) -> Self {
+        let least = wanted.saturating_add(1).min(LEAST_MAX);
+        Stride { least, now: least }
+    }
+
+    /// Registers of the next step.
+    pub fn registers(self) -> usize {
+        self.now
+    }
+
+    /// A step has ended, and brought some of what was wanted, or nothing.
+    pub fn stepped(&mut self, brought: bool) {
+        self.now = if brought { self.least } else { self.now.saturating_mul(4).min(ENTRIES_MAX) };
+    }
+}
+
+/// Registers of a step that is expected to bring something.
+const LEAST_MAX: usize = 256;
 
 /// A step of a listing.
 #[derive(Debug, Default)]
-pub(super) struct Merged {
+pub struct Merged {
     /// What is settled already.
     pub found: BTreeMap<RegisterKey, RegisterSlot>,
     /// What has to be read from a majority.
     pub unsure: BTreeSet<RegisterKey>,
-    /// The last register that the step is complete to; none at the end of the range.
-    pub end: Option<RegisterKey>,
+    /// What the step is complete to.
+    pub complete: Complete,
 }
 
-/// Merges this node's registers of a range with the pages of others. `limit`: how many were asked for.
-pub(super) fn merge(own: Vec<(RegisterKey, RegisterSlot)>, pages: &[Vec<Scanned>], limit: usize) -> Merged {
-    let full = |len: usize, last: Option<&RegisterKey>| last.filter(|_| len >= limit).cloned();
-    let ends = pages.iter().map(|page| full(page.len(), page.last().map(|scanned| &scanned.key)));
-    // A page that is not full has everything to the end of the range.
-    let end = ends.chain([own_end(&own, limit)]).flatten().min();
-    let within = |key: &RegisterKey| end.as_ref().is_none_or(|end| key <= end);
+/// Merges this node's registers of a range with the pages of others.
+pub fn merge(own: Own, pages: &[Page<Scanned>]) -> Merged {
+    let complete = pages.iter().map(|page| &page.complete).chain([&own.complete]).min().cloned().unwrap_or_default();
+    let own = own.entries;
 
     let mut highest: BTreeMap<&RegisterKey, (Ballot, bool)> = BTreeMap::new();
     let all = own.iter().map(|(key, slot)| (key, slot.accepted, slot.chosen));
-    let theirs = pages.iter().flatten().map(|scanned| (&scanned.key, scanned.ballot, scanned.chosen));
-    for (key, ballot, chosen) in all.chain(theirs).filter(|(key, ..)| within(key)) {
+    let theirs = entries(pages).map(|scanned| (&scanned.key, scanned.ballot, scanned.chosen));
+    for (key, ballot, chosen) in all.chain(theirs).filter(|(key, ..)| complete.covers(key)) {
         let known = highest.entry(key).or_insert((ballot, chosen));
         match ballot.cmp(&known.0) {
             std::cmp::Ordering::Greater => *known = (ballot, chosen),
@@ -41,7 +70,7 @@ pub(super) fn merge(own: Vec<(RegisterKey, RegisterSlot)>, pages: &[Vec<Scanned>
         }
     }
     let here: BTreeMap<&RegisterKey, &RegisterSlot> = own.iter().map(|(key, slot)| (key, slot)).collect();
-    let mut merged = Merged { end: end.clone(), ..Merged::default() };
+    let mut merged = Merged { complete: complete.clone(), ..Merged::default() };
     for (key, (ballot, chosen)) in highest {
         match here.get(key).filter(|slot| chosen && slot.accepted == ballot) {
             Some(slot) => {
@@ -57,13 +86,13 @@ pub(super) fn merge(own: Vec<(RegisterKey, RegisterSlot)>, pages: &[Vec<Scanned>
 
 /// Leaves only what a page has at the very same ballot: of a node without a place, which may hold what others have
 /// dropped. It need not be asked for again then.
-pub(super) fn confirmed(own: &mut Vec<(RegisterKey, RegisterSlot)>, pages: &[Vec<Scanned>]) {
-    let theirs: BTreeSet<_> = pages.iter().flatten().map(|scanned| (&scanned.key, scanned.ballot)).collect();
-    own.retain(|(key, slot)| theirs.contains(&(key, slot.accepted)));
+pub fn confirmed(own: &mut Own, pages: &[Page<Scanned>]) {
+    let theirs: BTreeSet<_> = entries(pages).map(|scanned| (&scanned.key, scanned.ballot)).collect();
+    own.entries.retain(|(key, slot)| theirs.contains(&(key, slot.accepted)));
 }
 
-fn own_end(own: &[(RegisterKey, RegisterSlot)], limit: usize) -> Option<RegisterKey> {
-    own.last().filter(|_| own.len() >= limit).map(|(key, _)| key.clone())
+fn entries(pages: &[Page<Scanned>]) -> impl Iterator<Item = &Scanned> {
+    pages.iter().flat_map(|page| &page.entries)
 }
 
 #[cfg(test)]
@@ -84,6 +113,10 @@ mod tests {
         Scanned { key: key(n), ballot: ballot(stamp), chosen }
     }
 
+    fn through(n: u64) -> Complete {
+        Complete::Through(key(n))
+    }
+
     #[test]
     fn the_highest_ballot_counts_when_it_is_chosen_and_here() {
         let own = vec![slot(1, 5, true), slot(2, 5, true), slot(3, 5, false), slot(4, 5, false), slot(6, 7, false)];
@@ -95,32 +128,54 @@ mod tests {
             scanned(5, 1, true),
             scanned(6, 5, true),
         ];
-        let merged = merge(own, &[page], 10);
+        let merged = merge(Page::whole(own), &[Page::whole(page)]);
         assert_eq!(merged.found.keys().cloned().collect::<Vec<_>>(), [key(1), key(3)]);
         assert_eq!(merged.unsure.into_iter().collect::<Vec<_>>(), [key(2), key(4), key(5), key(6)]);
-        assert_eq!(merged.end, None);
+        assert_eq!(merged.complete, Complete::End);
     }
 
     #[test]
     fn what_only_a_node_without_a_place_has_is_nothing() {
-        let mut own = vec![slot(1, 5, true), slot(2, 5, true), slot(3, 5, true), slot(4, 5, true)];
-        let page = vec![scanned(1, 5, true), scanned(3, 4, true)];
+        let entries = vec![slot(1, 5, true), slot(2, 5, true), slot(3, 5, true), slot(4, 5, true)];
+        let mut own = Page { entries, complete: through(4) };
+        let page = Page::whole(vec![scanned(1, 5, true), scanned(3, 4, true), scanned(5, 5, true)]);
         confirmed(&mut own, std::slice::from_ref(&page));
-        // Its own page was full; that of the other is not.
-        let merged = merge(own, &[page], 4);
+        let merged = merge(own, &[page]);
         assert_eq!(merged.found.keys().cloned().collect::<Vec<_>>(), [key(1)]);
         assert_eq!(merged.unsure.into_iter().collect::<Vec<_>>(), [key(3)], "as the others have it");
-        assert_eq!(merged.end, None);
+        assert_eq!(merged.complete, through(4));
     }
 
     #[test]
-    fn a_full_page_hides_what_comes_behind_it() {
-        let own = vec![slot(1, 5, true), slot(9, 5, true)];
-        let page = vec![scanned(1, 5, true), scanned(3, 5, true)];
-        let merged = merge(own, &[page, vec![]], 2);
-        assert_eq!(merged.end, Some(key(3)));
+    fn nothing_is_believed_beyond_what_every_page_is_complete_to() {
+        let own = Page::whole(vec![slot(1, 5, true), slot(9, 5, true)]);
+        let page = Page { entries: vec![scanned(1, 5, true), scanned(3, 5, true)], complete: through(4) };
+        let merged = merge(own.clone(), &[page, Page::whole(vec![])]);
+        assert_eq!(merged.complete, through(4));
         assert_eq!(merged.found.keys().cloned().collect::<Vec<_>>(), [key(1)]);
         assert_eq!(merged.unsure.into_iter().collect::<Vec<_>>(), [key(3)]);
-        assert_eq!(merge(vec![], &[vec![]], 2).end, None);
+        // A short page, or an empty one, is no end: what it lacks may have been forgotten.
+        let empty = Page { entries: vec![], complete: through(0) };
+        let merged = merge(own, &[empty]);
+        assert!(merged.found.is_empty() && merged.complete == through(0));
+        assert_eq!(merge(Page::whole(vec![]), &[Page::whole(vec![])]).complete, Complete::End);
+    }
+
+    #[test]
+    fn steps_grow_where_nothing_is_found() {
+        let mut stride = Stride::new(1);
+        let mut registers = 0;
+        let mut steps = 0;
+        while registers < 20_000 {
+            registers += stride.registers();
+            steps += 1;
+            stride.stepped(false);
+        }
+        assert!(steps < 30 && stride.registers() == ENTRIES_MAX, "{steps} steps");
+        stride.stepped(true);
+        assert_eq!(
+            (stride.registers(), Stride::new(1000).registers(), Stride::new(usize::MAX).registers()),
+            (2, 256, 256)
+        );
     }
 }

@@ -8,8 +8,8 @@ use super::seats::Unseatable;
 use super::status::MembersStatus;
 use super::streams::BodyStreams;
 use crate::base::{
-    BodyId, BucketName, Condition, Epoch, Incarnation, NodeName, ObjectName, ObjectRecord, Permit, Record, RegisterKey,
-    Sum,
+    BodyId, BucketName, Condition, Epoch, Incarnation, NodeName, ObjectName, ObjectRecord, Page, Permit, Record,
+    RegisterKey, Sum,
 };
 use actix::Message;
 use bytes::Bytes;
@@ -252,9 +252,9 @@ pub struct Bury {
     pub graves: Vec<Grave>,
 }
 
-/// Of up to `limit` registers, those whose tombstones are older than `age`, and behind which register to go on.
+/// Of a page of registers, those whose tombstones are older than `age`.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<(Vec<Grave>, Option<RegisterKey>), StoreError>")]
+#[rtype(result = "Result<Page<Grave>, StoreError>")]
 pub struct FindDue {
     /// Behind which register to begin.
     pub after: Option<RegisterKey>,
@@ -365,9 +365,9 @@ pub struct ReadSums {
     pub branches: Vec<u8>,
 }
 
-/// Of up to `limit` registers, those of some leaves of the tree, and behind which register to go on.
+/// Of a page of registers, those of some leaves of the tree.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<(Vec<Change>, Option<RegisterKey>), StoreError>")]
+#[rtype(result = "Result<Page<Change>, StoreError>")]
 pub struct ChangesIn {
     /// Which leaves.
     pub leaves: Vec<u16>,
@@ -463,9 +463,9 @@ pub struct OpenRecord {
     pub permit: Option<Permit>,
 }
 
-/// The registers of a range, in order; none at its end.
+/// A page of registers as replicas see them.
 #[derive(Clone, Debug, Message)]
-#[rtype(result = "Result<Vec<(RegisterKey, RegisterSlot)>, StoreError>")]
+#[rtype(result = "Result<Page<(RegisterKey, RegisterSlot)>, StoreError>")]
 pub struct ScanSlots {
     /// Where to begin.
     pub from: std::ops::Bound<RegisterKey>,

@@ -40,7 +40,7 @@ pub mod healer;
 pub mod keeper;
 pub mod lease;
 pub mod list_watch;
-mod listing;
+pub mod listing;
 mod lists;
 pub mod messages;
 pub mod reach;

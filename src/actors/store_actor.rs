@@ -21,10 +21,13 @@ use crate::store::store::{Answer, wait, written};
 use crate::store::{Store, StoreError};
 use actix::prelude::*;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Bodies up to this many bytes are sealed and opened on the arbiter: cheaper than the hop.
 const ON_ARBITER_BYTES: usize = 64 * 1024;
+
+/// How long a page of a listing may take; then it ends where it has come to.
+const LIST_TIME: Duration = Duration::from_secs(5);
 
 /// How long a reader waits for a damaged copy to be mended. The mending goes on when he has gone.
 const MENDING_MAX: Duration = Duration::from_secs(120);
@@ -300,8 +303,9 @@ impl Handler<ListBuckets> for StoreActor {
 impl Handler<ListObjects> for StoreActor {
     type Result = ResponseFuture<Result<ListPage, StoreError>>;
     fn handle(&mut self, msg: ListObjects, _: &mut Context<Self>) -> Self::Result {
+        let until = Instant::now() + LIST_TIME;
         self.on_thread(move |store| {
-            store.list(&msg.bucket, &msg.prefix, msg.delimiter.as_deref(), msg.after.as_deref(), msg.limit)
+            store.list(&msg.bucket, &msg.prefix, msg.delimiter.as_deref(), msg.after.as_deref(), msg.limit, until)
         })
     }
 }

@@ -9,7 +9,7 @@ use super::messages::{
 };
 use crate::base::{
     Ballot, BodyAt, BodyId, BucketName, ClusterId, Incarnation, KekId, Lineage, NodeName, ObjectKey, ObjectName,
-    ObjectRecord, Record, RegisterKey, Secret, Stamp, State, Sum, Wrap,
+    ObjectRecord, Page, Record, RegisterKey, Secret, Stamp, State, Sum, Wrap,
 };
 use crate::register::{Heard, Remembered, Standing, Start};
 use crate::seal::keyring::Keyring;
@@ -271,8 +271,8 @@ handle!(ReadSealed, Bytes, |_shelf, _msg| Err(StoreError::NoSuchKey));
 handle!(Diagnose, Option<Ailment>, |_shelf, _msg| Ok(None));
 handle!(Restore, (), |_shelf, _msg| Err(StoreError::Mismatch("nothing is damaged here")));
 handle!(ReadSums, Vec<Sum>, |_shelf, _msg| Ok(Vec::new()));
-handle!(ChangesIn, (Vec<Change>, Option<RegisterKey>), |_shelf, _msg| Ok((Vec::new(), None)));
+handle!(ChangesIn, Page<Change>, |_shelf, _msg| Ok(Page::whole(Vec::new())));
 handle!(CastHere, Vec<Option<Reply>>, |_shelf, msg| Ok(msg.votes.iter().map(|_| None).collect()));
 handle!(Bury, (), |_shelf, _msg| Err(StoreError::OtherList));
-handle!(ScanSlots, Vec<(RegisterKey, RegisterSlot)>, |_shelf, _msg| Ok(Vec::new()));
+handle!(ScanSlots, Page<(RegisterKey, RegisterSlot)>, |_shelf, _msg| Ok(Page::whole(Vec::new())));
 handle!(Seat, (), |_shelf, _msg| Err(StoreError::Mismatch("nobody votes here")));

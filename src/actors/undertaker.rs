@@ -9,7 +9,7 @@ use super::coordinator::Coordinator;
 use super::messages::{CountTombstones, FindDue, Grave, StoreError};
 use super::seats::Seats;
 use super::status::BurialStatus;
-use crate::base::NodeName;
+use crate::base::{Complete, NodeName};
 use crate::register::Roster;
 use crate::seal::random;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -132,12 +132,12 @@ fn is_mine(seats: &Mutex<Seats>, roster: &Roster) -> bool {
 async fn look(coordinator: &Coordinator, age: Duration) -> Result<(Vec<Grave>, bool), StoreError> {
     let (mut graves, mut after) = (Vec::new(), None);
     loop {
-        let (found, next) = coordinator.ask(FindDue { after, age, limit: STEP }).await?;
-        graves.extend(found);
-        match next {
-            None => return Ok((graves, false)),
-            Some(_) if graves.len() >= ROUND_MAX => return Ok((graves, true)),
-            next => after = next,
+        let page = coordinator.ask(FindDue { after, age, limit: STEP }).await?;
+        graves.extend(page.entries);
+        match page.complete {
+            Complete::End => return Ok((graves, false)),
+            Complete::Through(_) if graves.len() >= ROUND_MAX => return Ok((graves, true)),
+            Complete::Through(last) => after = Some(last),
         }
     }
 }

@@ -24,7 +24,7 @@ use super::records_lane::heartbeat::meet;
 use super::replica::{Own, Plan, ReplicaActor, spawn};
 use super::streams::NewStream;
 use super::transfers::{Kind, unless_left};
-use crate::base::{BodyId, Class, Incarnation};
+use crate::base::{BodyId, Class, Incarnation, Page};
 use crate::register::{ListMark, Slot};
 use crate::wire::votes::{Vote, slot_weight};
 use crate::wire::{Answer, BlobHead, Call, ENTRIES_MAX, LEARN_BYTES_MAX, Pulse, Scan, Scanned};
@@ -32,6 +32,7 @@ use actix::{AsyncContext, Context, Message};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::Future;
+use std::ops::Bound;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -58,7 +59,7 @@ pub enum Errand {
     /// A vote.
     Cast(Box<Cast>),
     /// Registers of a range, as that life of the peer holds them.
-    Scan(Incarnation, Scan, oneshot::Sender<Vec<Scanned>>),
+    Scan(Incarnation, Scan, oneshot::Sender<Page<Scanned>>),
     /// Any other call to that life of the peer.
     Ask(Incarnation, Box<Call>, oneshot::Sender<Answer>),
     /// Takes the blob of a record to that life of the peer; answered when it is durable and checked.
@@ -407,7 +408,14 @@ async fn after_refusal(plan: &Plan, idle: &Idle, error: LinkError) -> LinkError 
     }
 }
 
-async fn scan_one(own: Own, idle: Idle, to: Incarnation, scan: Scan, mut reply: oneshot::Sender<Vec<Scanned>>) -> Done {
+async fn scan_one(
+    own: Own,
+    idle: Idle,
+    to: Incarnation,
+    scan: Scan,
+    mut reply: oneshot::Sender<Page<Scanned>>,
+) -> Done {
+    let from = if scan.inclusive { Bound::Included(scan.from.clone()) } else { Bound::Excluded(scan.from.clone()) };
     let plan: &Plan = &own.plan;
     let Some(Some(_turn)) = unless_left(plan.transfers.turn(Kind::Call), reply.closed()).await else {
         return Done::Idle;
@@ -417,7 +425,8 @@ async fn scan_one(own: Own, idle: Idle, to: Incarnation, scan: Scan, mut reply: 
         is_heard(plan, session, to).await?;
         Counts::add(&plan.tally.sent.scans);
         match call(session, &asked).await? {
-            Answer::Scanned(found) => has_met(plan, session, to).map(|()| found),
+            // Whoever goes on where a page ends must get on.
+            Answer::Scanned(page) if page.complete.is_behind(&from) => has_met(plan, session, to).map(|()| page),
             _ => Err(LinkError::Unfitting),
         }
     })

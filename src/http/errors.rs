@@ -234,6 +234,7 @@ impl HttpError {
                 | StoreError::Crowded
                 | StoreError::NoMajority(_)
                 | StoreError::UnknownOutcome
+                | StoreError::OutOfTime(_)
                 | StoreError::Mismatch(_)
                 | StoreError::OtherList
                 | StoreError::Full
@@ -378,6 +379,12 @@ fn store_answer(error: &StoreError) -> Answer {
             "NoMajority",
             why,
             "no hay mayoría de nodos; no se escribió nada, inténtelo más tarde",
+        ),
+        StoreError::OutOfTime(why) => (
+            S::SERVICE_UNAVAILABLE,
+            "OutOfTime",
+            why,
+            "no hubo tiempo para recorrerlo todo; no se cambió nada, inténtelo más tarde",
         ),
         StoreError::UnknownOutcome => (
             S::SERVICE_UNAVAILABLE,

@@ -352,11 +352,13 @@ impl Committer {
                 Ok(self.write_state(batch, key, old, State::Object(object)))
             }
             Intent::Delete { at, condition } => {
-                if !self.bucket_exists(batch, &at.bucket) {
-                    return Err(StoreError::NoSuchBucket);
-                }
                 let key = RegisterKey::object(&at);
                 let old = self.current(batch, &key)?;
+                // What has lost its bucket meanwhile can be deleted all the same.
+                let there = old.as_ref().is_some_and(|held| held.record.is_present());
+                if !there && !self.bucket_exists(batch, &at.bucket) {
+                    return Err(StoreError::NoSuchBucket);
+                }
                 check(&condition, old.as_deref())?;
                 Ok(self.delete_state(batch, key, old))
             }
@@ -485,7 +487,6 @@ impl Committer {
 
     fn bucket_is_empty(&self, batch: &Batch, bucket: &BucketName) -> Result<bool, StoreError> {
         let (first, end) = (RegisterKey::object_prefix(bucket, ""), RegisterKey::objects_end(bucket));
-        let mut from = Bound::Included(first.clone());
         let is_object = |held: &Option<Arc<Held>>| held.as_ref().is_some_and(|held| held.record.object().is_some());
         if batch.latest.iter().any(|(k, h)| *k >= first && *k < end && is_object(h)) {
             return Ok(false);
@@ -493,15 +494,17 @@ impl Committer {
         if batch.cleared {
             return Ok(true);
         }
-        loop {
+        let mut next = Some(Bound::Included(first));
+        while let Some(from) = next {
             let page = self.core.scan(from.as_ref(), &end, 256)?;
-            let Some((last, _)) = page.last() else { return Ok(true) };
-            from = Bound::Excluded(last.clone());
+            next = page.complete.next();
             // What the batch has deleted meanwhile does not count.
-            if page.iter().any(|(key, held)| held.record.object().is_some() && !batch.latest.contains_key(key)) {
+            if page.entries.iter().any(|(key, held)| held.record.object().is_some() && !batch.latest.contains_key(key))
+            {
                 return Ok(false);
             }
         }
+        Ok(true)
     }
 
     fn no_outcome(&self) -> Outcome {

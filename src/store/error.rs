@@ -30,6 +30,9 @@ pub enum StoreError {
     /// No majority could be had in time; says why. Nothing was written.
     #[error("no majority: {0}")]
     NoMajority(&'static str),
+    /// There is too much to look through in one request; says what. Nothing was changed.
+    #[error("there was no time for all of it: {0}")]
+    OutOfTime(&'static str),
     /// A write was begun, and then the disk failed or a majority was lost: it may have taken effect, or may yet.
     #[error("the outcome of the write is unknown")]
     UnknownOutcome,
@@ -134,9 +137,11 @@ impl StoreError {
         match self {
             StoreError::NoSuchKey | StoreError::NoSuchBucket => Class::Missing,
             StoreError::BucketNotEmpty | StoreError::Precondition | StoreError::OtherList => Class::Conflict,
-            StoreError::Contended | StoreError::Crowded | StoreError::NoMajority(_) | StoreError::UnknownOutcome => {
-                Class::Busy
-            }
+            StoreError::Contended
+            | StoreError::Crowded
+            | StoreError::NoMajority(_)
+            | StoreError::UnknownOutcome
+            | StoreError::OutOfTime(_) => Class::Busy,
             StoreError::Corrupt { .. } => Class::Corrupt,
             StoreError::Mismatch(_) => Class::Invalid,
             StoreError::Full | StoreError::Short(Shortage::Inodes | Shortage::FileSize | Shortage::SmallVolume) => {

@@ -17,7 +17,7 @@ use super::store::{Answer, Store};
 use super::tree::Counted;
 use super::votes::mark_of;
 use crate::base::names::RegisterName;
-use crate::base::{Ballot, BucketName, Epoch, Incarnation, RegisterKey, State};
+use crate::base::{Ballot, BucketName, Epoch, Incarnation, Mark, Page, RegisterKey, State};
 use crate::register::{ListMark, Roster};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -28,25 +28,24 @@ use std::time::Duration;
 pub type Grave = (RegisterKey, Ballot);
 
 impl Core {
-    /// Of up to `limit` registers behind `after`, those whose tombstones are known to be chosen and were written
-    /// longer ago than `age`; and where to go on.
+    /// Of a page of registers behind `after`, those whose tombstones are known to be chosen and were written longer ago
+    /// than `age`.
     pub fn due_tombstones(
         &self,
         after: Option<&RegisterKey>,
         age: Duration,
         limit: usize,
-    ) -> Result<(Vec<Grave>, Option<RegisterKey>), StoreError> {
+    ) -> Result<Page<Grave>, StoreError> {
         let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
         let now_ms = (self.options.now_ms)();
         let kept = RegisterKey::bucket(&BucketName::cargas());
         let first = RegisterKey::buckets().0;
-        let step = self.scan(after.map_or(Bound::Included(&first), Bound::Excluded), &RegisterKey::end(), limit)?;
-        let next = step.last().map(|(key, _)| key.clone());
+        let page = self.scan(after.map_or(Bound::Included(&first), Bound::Excluded), &RegisterKey::end(), limit)?;
         let due = |(key, held): &(RegisterKey, Arc<Held>)| {
             let gone = held.chosen && held.record.state == State::Deleted && *key != kept;
             gone && now_ms.saturating_sub(held.record.written_ms) > age_ms
         };
-        Ok((step.into_iter().filter(due).map(|(key, held)| (key, held.record.ballot)).collect(), next))
+        Ok(page.map(|one| due(&one).then_some((one.0, one.1.record.ballot))))
     }
 
     /// A register has been forgotten, durably.
@@ -105,6 +104,7 @@ impl Committer {
         if let Some(held) = kept {
             batch.store(list, None, (*held.record).clone(), true, held.learned_from);
         }
+        Mark::BeganAnew.hit();
         log::info!(epoch = epoch.0; "this node was given its place anew, and begins with nothing");
         Ok(())
     }

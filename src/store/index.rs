@@ -10,7 +10,7 @@ use super::error::StoreError;
 use super::overlay::Layer;
 use super::pages::guarded;
 use crate::base::codec::CodecError;
-use crate::base::{BodyId, Incarnation, RegisterKey, Stamp};
+use crate::base::{BodyId, Complete, Incarnation, Page, RegisterKey, Stamp};
 use crate::register::Remembered;
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 use std::ops::Bound;
@@ -167,24 +167,31 @@ impl Index {
         })
     }
 
-    /// Up to `limit` registers from `from` to below `to`, in order.
+    /// At most `limit` registers from `from` to below `to`.
     pub fn range(
         &self,
         from: Bound<&RegisterKey>,
         to: &RegisterKey,
         limit: usize,
-    ) -> Result<Vec<(RegisterKey, Held)>, StoreError> {
+    ) -> Result<Page<(RegisterKey, Held)>, StoreError> {
         on_engine(|| {
             let tx = self.db.begin_read().map_err(engine)?;
             let table = tx.open_table(RECORDS).map_err(engine)?;
             let bounds = (from.map(RegisterKey::as_bytes), Bound::Excluded(to.as_bytes()));
-            let mut found = Vec::new();
-            for entry in table.range::<&[u8]>(bounds).map_err(engine)?.take(limit) {
+            let mut page = Page::whole(Vec::new());
+            for entry in table.range::<&[u8]>(bounds).map_err(engine)? {
+                if page.entries.len() == limit {
+                    page.complete = page
+                        .entries
+                        .last()
+                        .map_or(Complete::End, |(last, _): &(RegisterKey, _)| Complete::Through(last.clone()));
+                    break;
+                }
                 let (key, value) = entry.map_err(engine)?;
                 let key = RegisterKey::from_bytes(key.value()).ok_or(StoreError::Corrupt { what: "index key" })?;
-                found.push((key, Held::decode(value.value()).map_err(corrupt)?));
+                page.entries.push((key, Held::decode(value.value()).map_err(corrupt)?));
             }
-            Ok(found)
+            Ok(page)
         })
     }
 

@@ -1,97 +1,24 @@
-//! Listings: overlay and index merged in key order, page by page.
+//! Listings: registers in order, folded into a page of names as a client asked for it.
 //!
-//! Invariant: a page is sorted by key in byte order, and `next` leads to exactly what follows it.
+//! Invariants
+//! - A page is sorted by key in byte order, and `next` leads to exactly what follows it.
+//! - A page without `next` is the last one. How much it has says nothing.
 
 use super::core::Core;
 use super::download::info_of;
-use super::entry::Held;
 use super::error::StoreError;
 use super::types::ListPage;
 use crate::base::names::RegisterName;
-use crate::base::{BucketName, Record, RegisterKey, State};
-use std::collections::BTreeMap;
+use crate::base::{BucketName, Complete, Page, Record, RegisterKey, State};
 use std::ops::Bound;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Registers looked at in one step: bounds how long a step holds the overlay.
 const STEP: usize = 256;
 
 impl Core {
-    /// Up to about `limit` registers from `from` to below `to`, in order, tombstones included; an
-    /// empty answer means that there are no more.
-    pub(super) fn scan(
-        &self,
-        from: Bound<&RegisterKey>,
-        to: &RegisterKey,
-        limit: usize,
-    ) -> Result<Vec<(RegisterKey, Arc<Held>)>, StoreError> {
-        let mut next = Some(from.cloned());
-        while let Some(from) = next.take() {
-            let (found, end) = self.scan_once(from.as_ref(), to, limit)?;
-            if !found.is_empty() {
-                return Ok(found);
-            }
-            // All that was looked at has been forgotten.
-            next = end.map(Bound::Excluded);
-        }
-        Ok(Vec::new())
-    }
-
-    /// The same, and where it had to stop, if it did; an empty answer may mean that all of it was forgotten.
-    #[allow(clippy::type_complexity)] // what `scan` gives, and an end
-    fn scan_once(
-        &self,
-        from: Bound<&RegisterKey>,
-        to: &RegisterKey,
-        limit: usize,
-    ) -> Result<(Vec<(RegisterKey, Arc<Held>)>, Option<RegisterKey>), StoreError> {
-        if !bounds_hold(from, to) {
-            return Ok((Vec::new(), None));
-        }
-        // `None`: forgotten.
-        let mut merged: BTreeMap<RegisterKey, Option<Arc<Held>>> = BTreeMap::new();
-        let mut cleared = false;
-        // Where a source stopped at the limit: beyond the least of these, its keys may be missing.
-        let mut complete_to: Vec<RegisterKey> = Vec::new();
-        // The overlay first: what moves from it to the index meanwhile is then seen twice, not never.
-        {
-            let overlay = self.overlay();
-            for layer in overlay.layers() {
-                let found = layer.records.range((from, Bound::Excluded(to))).take(limit);
-                for (count, (key, held)) in (1..).zip(found) {
-                    merged.entry(key.clone()).or_insert_with(|| Some(Arc::clone(held)));
-                    if count == limit {
-                        complete_to.push(key.clone());
-                    }
-                }
-                let forgotten = layer.forgotten.range::<RegisterKey, _>((from, Bound::Excluded(to))).take(limit);
-                for (count, key) in (1..).zip(forgotten) {
-                    merged.entry(key.clone()).or_insert(None);
-                    if count == limit {
-                        complete_to.push(key.clone());
-                    }
-                }
-                cleared = layer.cleared;
-                if cleared {
-                    break;
-                }
-            }
-        }
-        let indexed = if cleared { Vec::new() } else { self.index.range(from, to, limit)? };
-        if indexed.len() >= limit {
-            complete_to.extend(indexed.last().map(|(key, _)| key.clone()));
-        }
-        for (key, held) in indexed {
-            merged.entry(key).or_insert_with(|| Some(Arc::new(held)));
-        }
-        let end = complete_to.into_iter().min();
-        if let Some(end) = &end {
-            merged.retain(|key, _| key <= end);
-        }
-        Ok((merged.into_iter().filter_map(|(key, held)| Some((key, held?))).collect(), end))
-    }
-
-    /// One page of a bucket.
+    /// One page of a bucket. It ends early when it is not full by `until`.
     pub fn list(
         &self,
         bucket: &BucketName,
@@ -99,6 +26,7 @@ impl Core {
         delimiter: Option<&str>,
         after: Option<&str>,
         limit: usize,
+        until: Instant,
     ) -> Result<ListPage, StoreError> {
         if !self.buckets().contains_key(bucket) {
             return Err(StoreError::NoSuchBucket);
@@ -106,8 +34,10 @@ impl Core {
         let mut folding = Folding::new(bucket, prefix, delimiter, after, limit);
         while let Some(from) = folding.next() {
             let step = self.scan(from.as_ref(), folding.end(), STEP)?;
-            let end = step.last().map(|(key, _)| key.clone());
-            folding.take(step.into_iter().map(|(key, held)| (key, Arc::clone(&held.record))), end);
+            folding.take(step.map(|(key, held)| Some((key, Arc::clone(&held.record)))));
+            if Instant::now() >= until && folding.stop() {
+                break;
+            }
         }
         Ok(folding.page())
     }
@@ -120,18 +50,18 @@ impl Core {
     /// Reads the buckets from the index; at open.
     pub(super) fn load_buckets(&self) -> Result<(), StoreError> {
         let (first, end) = RegisterKey::buckets();
-        let mut from = Bound::Included(first);
-        loop {
-            let step = self.scan(from.as_ref(), &end, STEP)?;
-            let Some((furthest, _)) = step.last() else { return Ok(()) };
-            from = Bound::Excluded(furthest.clone());
+        let mut next = Some(Bound::Included(first));
+        while let Some(from) = next {
+            let page = self.scan(from.as_ref(), &end, STEP)?;
+            next = page.complete.next();
             let mut buckets = self.buckets_mut();
-            for (key, held) in step {
+            for (key, held) in page.entries {
                 if let (Some(RegisterName::Bucket(name)), State::Bucket) = (key.name(), &held.record.state) {
                     buckets.insert(name, held.record.written_ms);
                 }
             }
         }
+        Ok(())
     }
 }
 
@@ -165,7 +95,7 @@ impl Folding {
             prefix: prefix.to_owned(),
             delimiter: delimiter.map(str::to_owned),
             limit,
-            end: RegisterKey::objects_end(bucket),
+            end: behind(bucket, prefix),
             from: Some(from),
             last: None,
             page: ListPage::default(),
@@ -187,18 +117,44 @@ impl Folding {
         self.page
     }
 
-    /// Takes a step in: all registers from `next` to `end`, in order; without an `end`, all to the last.
-    pub fn take(&mut self, step: impl IntoIterator<Item = (RegisterKey, Arc<Record>)>, end: Option<RegisterKey>) {
-        self.from = end.map(Bound::Excluded);
-        for (key, record) in step {
+    /// How many names the page has so far.
+    pub fn names(&self) -> usize {
+        self.page.entries.len() + self.page.prefixes.len()
+    }
+
+    /// Ends the page where it has come to, for want of time. False where it has to go on for another step: `next`
+    /// cannot name this place.
+    pub fn stop(&mut self) -> bool {
+        let place = match &self.from {
+            None => return true,
+            // Behind a common prefix; or at the very beginning.
+            Some(Bound::Included(_) | Bound::Unbounded) => self.last.take(),
+            // As `after`, a name that ends like a common prefix would lead behind all that begins with it.
+            Some(Bound::Excluded(key)) => match key.name() {
+                Some(RegisterName::Object(name)) => Some(name.key.as_str().to_owned())
+                    .filter(|at| !self.delimiter.as_deref().is_some_and(|d| folds(at, &self.prefix, d))),
+                _ => None,
+            },
+        };
+        let Some(place) = place else { return false };
+        (self.page.next, self.from) = (Some(place), None);
+        true
+    }
+
+    /// Takes a step in: a page of registers from `next` on.
+    pub fn take(&mut self, step: Page<(RegisterKey, Arc<Record>)>) {
+        self.from = step.complete.next();
+        // What a common prefix stands for already.
+        let mut folded: Option<RegisterKey> = None;
+        for (key, record) in step.entries {
+            if folded.as_ref().is_some_and(|behind| key < *behind) {
+                continue;
+            }
             let Some(RegisterName::Object(name)) = key.name() else { continue };
             let key = name.key.as_str();
-            let Some(rest) = key.strip_prefix(self.prefix.as_str()) else {
-                self.from = None;
-                return;
-            };
+            let Some(rest) = key.strip_prefix(self.prefix.as_str()) else { continue };
             let Some(info) = info_of(&record) else { continue };
-            if self.page.entries.len() + self.page.prefixes.len() >= self.limit {
+            if self.names() >= self.limit {
                 self.page.next = self.last.take();
                 self.from = None;
                 return;
@@ -206,13 +162,19 @@ impl Folding {
             let fold = self.delimiter.as_ref().and_then(|d| rest.find(d.as_str()).map(|at| at + d.len()));
             if let Some(at) = fold {
                 let common = key[..self.prefix.len() + at].to_owned();
-                self.from = Some(Bound::Included(behind(&self.bucket, &common)));
+                folded = Some(behind(&self.bucket, &common));
                 self.last = Some(common.clone());
                 self.page.prefixes.push(common);
-                return;
+                continue;
             }
             self.last = Some(key.to_owned());
             self.page.entries.push((key.to_owned(), info));
+        }
+        // The rest of what the last common prefix stands for need not be looked at.
+        if let (Complete::Through(last), Some(behind)) = (&step.complete, folded)
+            && *last < behind
+        {
+            self.from = Some(Bound::Included(behind));
         }
     }
 }
@@ -230,9 +192,5 @@ fn behind(bucket: &BucketName, common: &str) -> RegisterKey {
     RegisterKey::object_prefix(bucket, common).successor()
 }
 
-fn bounds_hold(from: Bound<&RegisterKey>, to: &RegisterKey) -> bool {
-    match from {
-        Bound::Included(from) | Bound::Excluded(from) => from < to,
-        Bound::Unbounded => true,
-    }
-}
+#[cfg(test)]
+mod tests;

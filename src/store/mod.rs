@@ -13,7 +13,8 @@
 //! | `tree` | sums that two nodes compare |
 //! | `mend` | what is damaged here, and taking a peer's good copy of it |
 //! | `scrub` `scrub_place` | reading everything a piece at a time, and how far that has come |
-//! | `listing` `status` `verify` | pages of names, figures, a check of everything |
+//! | `scan` `listing` | pages of registers, and of names as clients ask for them |
+//! | `status` `verify` | figures, a check of everything |
 //! | `store` | the handle and its threads |
 
 pub mod blobs;
@@ -37,6 +38,7 @@ pub mod outgoing;
 pub mod overlay;
 pub mod pages;
 pub mod room;
+pub mod scan;
 pub mod scrub;
 pub mod scrub_place;
 pub mod status;

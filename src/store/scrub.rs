@@ -134,10 +134,9 @@ impl Round {
     fn list(&mut self) -> Result<(), StoreError> {
         match &self.next {
             Listing::From(from) => {
-                let listed = self.core.scan(from.as_ref(), &RegisterKey::end(), LIST_MAX)?;
-                let last = listed.last().map(|(last, _)| last.clone());
-                self.next = last.map_or(Listing::Nothing, |last| Listing::From(Bound::Excluded(last)));
-                self.queue = listed.into();
+                let page = self.core.scan(from.as_ref(), &RegisterKey::end(), LIST_MAX)?;
+                self.next = page.complete.next().map_or(Listing::Nothing, Listing::From);
+                self.queue = page.entries.into();
             }
             Listing::Only(key) => {
                 self.queue.extend(self.core.lookup(key)?.map(|held| (key.clone(), held)));

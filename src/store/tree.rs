@@ -11,7 +11,7 @@ use super::core::Core;
 use super::entry::Held;
 use super::error::StoreError;
 use super::types::Change;
-use crate::base::{Ballot, RegisterKey, State, Sum};
+use crate::base::{Ballot, Complete, Page, RegisterKey, State, Sum};
 use crate::seal::MarkKey;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::ops::Bound;
@@ -148,10 +148,13 @@ impl Tree {
         matches!(self.built, Built::All).then_some(self.tally)
     }
 
-    /// The walk has found the next registers in order; none of them means that it is done.
-    pub fn found(&mut self, step: &[(RegisterKey, Counted)]) {
-        step.iter().for_each(|(key, counted)| self.add(key, *counted));
-        self.built = step.last().map_or(Built::All, |(last, _)| Built::To(last.clone()));
+    /// The walk has found the next registers.
+    pub fn found(&mut self, page: &Page<(RegisterKey, Counted)>) {
+        page.entries.iter().for_each(|(key, counted)| self.add(key, *counted));
+        self.built = match &page.complete {
+            Complete::Through(last) => Built::To(last.clone()),
+            Complete::End => Built::All,
+        };
     }
 
     /// The sum of everything; `None` before the walk is done.
@@ -180,12 +183,12 @@ impl Core {
     pub(super) fn build_tree(&self, stopped: &Receiver<()>) {
         let mut wait = RETRY_FIRST;
         let end = RegisterKey::end();
-        let mut from = Bound::Included(RegisterKey::buckets().0);
-        while !self.closing.load(Ordering::Acquire) {
+        let mut next = Some(Bound::Included(RegisterKey::buckets().0));
+        while let Some(from) = next.filter(|_| !self.closing.load(Ordering::Acquire)) {
             // While the tree is held no commit becomes visible: what the step sees is what it counts.
             let mut tree = self.tree();
-            let step = match self.scan(from.as_ref(), &end, STEP) {
-                Ok(step) => step,
+            let page = match self.scan(from.as_ref(), &end, STEP) {
+                Ok(page) => page,
                 Err(error) => {
                     drop(tree);
                     if wait == RETRY_FIRST {
@@ -199,33 +202,27 @@ impl Core {
                     continue;
                 }
             };
-            let open = step.iter().filter(|(_, held)| !held.chosen).map(|(key, _)| (key.clone(), Instant::now()));
+            let open =
+                page.entries.iter().filter(|(_, held)| !held.chosen).map(|(key, _)| (key.clone(), Instant::now()));
             self.tentative().extend(open);
-            let step: Vec<_> = step.into_iter().map(|(key, held)| (key, Counted::of(&held))).collect();
-            tree.found(&step);
-            let Some((last, _)) = step.last() else { return };
-            from = Bound::Excluded(last.clone());
+            next = page.complete.next();
+            tree.found(&page.map(|(key, held)| Some((key, Counted::of(&held)))));
         }
     }
 
-    /// Of up to `limit` registers behind `after`, those that belong to `leaves`, as entries of the feed, and
-    /// where to go on.
+    /// Of a page of registers behind `after`, those that belong to `leaves`, as entries of the feed.
     pub fn changes_in(
         &self,
         leaves: &[u16],
         after: Option<&RegisterKey>,
         limit: usize,
-    ) -> Result<(Vec<Change>, Option<RegisterKey>), StoreError> {
+    ) -> Result<Page<Change>, StoreError> {
         let first = RegisterKey::buckets().0;
         let from = after.map_or(Bound::Included(&first), Bound::Excluded);
-        let step = self.scan(from, &RegisterKey::end(), limit)?;
-        let next = step.last().map(|(key, _)| key.clone());
-        let places: Vec<u16> = {
-            let tree = self.tree();
-            step.iter().map(|(key, _)| tree.leaf(key)).collect()
-        };
-        let wanted = step.into_iter().zip(places).filter(|((_, held), leaf)| held.chosen && leaves.contains(leaf));
-        Ok((wanted.map(|((key, held), _)| Change::of(key, &held)).collect(), next))
+        let page = self.scan(from, &RegisterKey::end(), limit)?;
+        let tree = self.tree();
+        let wanted = |key: &RegisterKey, held: &Held| held.chosen && leaves.contains(&tree.leaf(key));
+        Ok(page.map(|(key, held)| wanted(&key, &held).then(|| Change::of(key, &held))))
     }
 }
 
@@ -261,8 +258,9 @@ mod tests {
     fn of(state: &BTreeMap<RegisterKey, Ballot>) -> Tree {
         let mut tree = empty();
         let all: Vec<_> = state.iter().map(|(k, b)| (k.clone(), counted(*b))).collect();
-        all.chunks(7).for_each(|step| tree.found(step));
-        tree.found(&[]);
+        let through = |step: &[(RegisterKey, Counted)]| Complete::Through(step.last().unwrap().0.clone());
+        all.chunks(7).for_each(|step| tree.found(&Page { entries: step.to_vec(), complete: through(step) }));
+        tree.found(&Page::whole(vec![]));
         tree
     }
 
@@ -287,15 +285,26 @@ mod tests {
             };
             tree.moved(&key, from.map(counted), to.map(counted));
         };
-        let mut at = None;
+        let (mut at, mut odd) = (None, false);
         loop {
             assert_eq!((tree.root(), tree.sums(&[])), (None, vec![]), "nothing is told before the walk is done");
             let from = at.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
             let rest = state.range((from, Bound::Unbounded));
-            let step: Vec<_> = rest.take(20).map(|(k, b)| (k.clone(), counted(*b))).collect();
-            tree.found(&step);
-            let Some((last, _)) = step.last() else { break };
-            at = Some(last.clone());
+            let mut page = Page::whole(rest.map(|(k, b)| (k.clone(), counted(*b))).collect());
+            // Up to a register that holds nothing, every second time: a page is complete to more than it has.
+            page.cut(20, |(key, _)| key);
+            let Complete::Through(last) = page.complete.clone() else {
+                tree.found(&page);
+                break;
+            };
+            odd = !odd;
+            if odd {
+                page.entries.pop();
+                page.complete = Complete::Through(last.clone());
+                state.remove(&last);
+            }
+            tree.found(&page);
+            at = Some(last);
             (0..10).for_each(|_| commit(&mut tree, &mut state));
         }
         (0..500).for_each(|_| commit(&mut tree, &mut state));

@@ -47,7 +47,8 @@ pub struct ListPage {
     pub entries: Vec<(String, ObjectInfo)>,
     /// Common prefixes, each with its delimiter at the end.
     pub prefixes: Vec<String>,
-    /// Pass as `after` for the following page; `None` when this was the last.
+    /// Pass as `after` for the following page; `None` when this was the last. It need not be on the page: a page that
+    /// ended early, for want of time, may even be empty.
     pub next: Option<String>,
 }
 

@@ -93,12 +93,11 @@ impl Store {
         });
         let (first, _) = RegisterKey::buckets();
         let end = RegisterKey::end();
-        let mut from = Bound::Included(first);
-        loop {
-            let step = self.scan(from.as_ref(), &end, STEP)?;
-            let Some((furthest, _)) = step.last() else { break };
-            from = Bound::Excluded(furthest.clone());
-            for (key, held) in step {
+        let mut next = Some(Bound::Included(first));
+        while let Some(from) = next {
+            let page = self.scan(from.as_ref(), &end, STEP)?;
+            next = page.complete.next();
+            for (key, held) in page.entries {
                 referred.extend(held.record.blob());
                 self.verify_one(&key, &held, &mut sum, tell);
             }

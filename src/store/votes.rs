@@ -13,7 +13,7 @@ use super::entry::{Held, NodeRecord};
 use super::error::StoreError;
 use super::store::{Answer, Store};
 use crate::base::{
-    Ballot, BodyAt, BucketName, Class, Epoch, Incarnation, Lineage, NodeName, Record, RegisterKey, Stamp, State,
+    Ballot, BodyAt, BucketName, Class, Epoch, Incarnation, Lineage, NodeName, Page, Record, RegisterKey, Stamp, State,
     WriteId,
 };
 use crate::register::{Acceptor, Limits, ListMark, Members, NodeState, Refusal, Roster, Seat, Slot, Start};
@@ -326,14 +326,14 @@ impl Core {
 }
 
 impl Core {
-    /// Up to about `limit` registers of a range as replicas see them, in order; none at its end.
+    /// At most `limit` registers of a range, as replicas see them.
     pub fn scan_slots(
         &self,
         from: Bound<&RegisterKey>,
         to: &RegisterKey,
         limit: usize,
-    ) -> Result<Vec<Listed>, StoreError> {
-        Ok(self.scan(from, to, limit)?.into_iter().map(|(key, held)| (key, held.slot())).collect())
+    ) -> Result<Page<Listed>, StoreError> {
+        Ok(self.scan(from, to, limit)?.map(|(key, held)| Some((key, held.slot()))))
     }
 
     /// Whether the bucket is known here.

@@ -9,7 +9,9 @@ use super::votes::{Vote, Voted, read_ballot, read_voted, read_votes, write_ballo
 use super::{BRANCHES_MAX, ENTRIES_MAX, PULL_BYTES_MAX, TEXT_BYTES_MAX, VERSION_BYTES_MAX};
 use crate::base::codec::{CodecError, Reader, Writer};
 use crate::base::record::RECORD_BYTES_MAX;
-use crate::base::{Ballot, BodyId, Class, Epoch, Incarnation, NodeName, Record, RegisterKey, Stamp, Sum};
+use crate::base::{
+    Ballot, BodyId, Class, Complete, Epoch, Incarnation, NodeName, Page, Record, RegisterKey, Stamp, Sum,
+};
 use crate::register::memory::{read_remembered, write_remembered};
 use crate::register::{ListMark, Remembered, Roster, Standing};
 use bytes::Bytes;
@@ -150,8 +152,8 @@ pub enum Answer {
     Voted(Vec<Option<Voted>>),
     /// To `List`.
     List(Option<Arc<Roster>>),
-    /// To a `Scan`: in order; fewer than asked for only at the end.
-    Scanned(Vec<Scanned>),
+    /// To a `Scan`.
+    Scanned(Page<Scanned>),
     /// To an offer, in its order.
     Wants(Vec<Wanted>),
     /// To a `Fetch`: what is held, as much of it as fits; the receiver checks every byte.
@@ -357,9 +359,14 @@ impl Answer {
                     roster.write(&mut w);
                 }
             }
-            Answer::Scanned(found) => {
-                w.u8(SCANNED).u32(count(found.len()));
-                for Scanned { key, ballot, chosen } in found {
+            Answer::Scanned(page) => {
+                w.u8(SCANNED);
+                match &page.complete {
+                    Complete::End => w.u8(0),
+                    Complete::Through(last) => w.u8(1).bytes(last.as_bytes()),
+                };
+                w.u32(count(page.entries.len()));
+                for Scanned { key, ballot, chosen } in &page.entries {
                     write_ballot(w.bytes(key.as_bytes()), *ballot).u8(u8::from(*chosen));
                 }
             }
@@ -409,9 +416,17 @@ impl Answer {
                 1 => Some(Arc::new(Roster::read(&mut r)?)),
                 _ => return Err(CodecError::Value("member list")),
             }),
-            SCANNED => Answer::Scanned(list(&mut r, |r| {
-                Ok(Scanned { key: read_key(r)?, ballot: read_ballot(r)?, chosen: r.u8()? == 1 })
-            })?),
+            SCANNED => {
+                let complete = match r.u8()? {
+                    0 => Complete::End,
+                    1 => Complete::Through(read_key(&mut r)?),
+                    _ => return Err(CodecError::Value("end of a page")),
+                };
+                let scanned = |r: &mut Reader<'_>| {
+                    Ok(Scanned { key: read_key(r)?, ballot: read_ballot(r)?, chosen: r.u8()? == 1 })
+                };
+                Answer::Scanned(Page { entries: list(&mut r, scanned)?, complete })
+            }
             BROUGHT => Answer::Bring(match r.u8()? {
                 0 => Bring::Send,
                 1 => Bring::There,

@@ -83,6 +83,9 @@ class Node:
             "BOVEDA_PEER_COMPARE_EVERY": "5s",
             "BOVEDA_STORE_LOG_BYTES": "16MiB",
             "BOVEDA_STORE_CHECKPOINT_BYTES": "4MiB",
+            # So that lists meet what was dropped and what the index still has.
+            "BOVEDA_STORE_CHECKPOINT_INTERVAL": "30s",
+            "BOVEDA_CLUSTER_TOMBSTONE_AGE": "3s",
             "BOVEDA_STORE_RESERVE_BYTES": "8MiB",
             "LD_PRELOAD": self.world.faketime,
             "FAKETIME_TIMESTAMP_FILE": self.clock_file,

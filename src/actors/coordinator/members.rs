@@ -89,11 +89,11 @@ impl Coordinator {
     async fn store_all_again(&self) -> Result<(), StoreError> {
         let (epoch, end) = (self.epoch(), RegisterKey::end());
         let first = Bound::Included(RegisterKey::buckets().0);
-        let mut from = Some(self.0.far.place(epoch).map_or(first, Bound::Excluded));
+        let mut next = Some(self.0.far.place(epoch).map_or(first, Bound::Excluded));
         let mut stored = 0u64;
-        while let Some(next) = from.take() {
-            let step = self.again(async || self.merged(next.clone(), &end, STORE_STEP).await).await?;
-            from = step.end.map(Bound::Excluded);
+        while let Some(from) = next {
+            let step = self.again(async || self.merged(from.clone(), &end, STORE_STEP, self.deadline()).await).await?;
+            next = step.complete.next();
             let keys: Vec<RegisterKey> = step.found.into_keys().collect();
             let all = futures::stream::iter(keys)
                 .map(|key| async move { self.again(async || self.store_again(&key).await).await });
@@ -102,7 +102,7 @@ impl Coordinator {
                 done?;
                 stored += 1;
             }
-            if let Some(Bound::Excluded(to)) = &from {
+            if let Some(Bound::Excluded(to)) = &next {
                 self.0.far.reached(epoch, to);
             }
         }
@@ -112,7 +112,7 @@ impl Coordinator {
 
     async fn store_again(&self, key: &RegisterKey) -> Result<(), StoreError> {
         let (_, members) = self.members()?;
-        self.finish_read(key, Read::settle(members)).await.map(|_| ())
+        self.finish_read(key, Read::settle(members), self.deadline()).await.map(|_| ())
     }
 
     /// Tries for as long as only a majority is missing, within bounds.

@@ -9,7 +9,7 @@ use super::Coordinator;
 use crate::actors::listing::{self, Merged};
 use crate::actors::messages::*;
 use crate::actors::vote_lane::Errand;
-use crate::base::{Class, Incarnation, RegisterKey};
+use crate::base::{Class, Incarnation, Page, RegisterKey};
 use crate::register::{Slot, Votes};
 use crate::seal::random;
 use crate::wire::{Scan, Scanned};
@@ -19,17 +19,20 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use std::ops::Bound;
 use tokio::sync::oneshot;
 
+/// Registers of a step that are read from a majority at once.
+const READ_AT_ONCE: usize = 16;
+
 impl Coordinator {
-    /// A step of a listing: what a majority holds of a range, in order, and where it ends. Tried on until the
-    /// time for a decision is over: nodes that come back, or come to a later member list, answer then.
+    /// A step of a listing: what a majority holds of a range, and what that is complete to. Tried on until the
+    /// deadline: nodes that come back, or come to a later member list, answer then.
     pub(in crate::actors) async fn merged(
         &self,
         from: Bound<RegisterKey>,
         to: &RegisterKey,
         limit: usize,
+        deadline: Instant,
     ) -> Result<Merged, StoreError> {
         self.reachable().await?;
-        let deadline = self.deadline();
         let mut tries = 0;
         loop {
             let done = self.merge(from.clone(), to, limit, deadline).await;
@@ -58,13 +61,13 @@ impl Coordinator {
             true => members.only(self.0.me),
             false => Votes::default(),
         };
-        let mut pages: Vec<Vec<Scanned>> = Vec::new();
+        let mut pages: Vec<Page<Scanned>> = Vec::new();
         let (start, inclusive) = match &from {
             Bound::Included(key) => (key.clone(), true),
             Bound::Excluded(key) => (key.clone(), false),
             Bound::Unbounded => (RegisterKey::buckets().0, true),
         };
-        let mut asked: FuturesUnordered<LocalBoxFuture<'static, (Incarnation, Option<Vec<Scanned>>)>> =
+        let mut asked: FuturesUnordered<LocalBoxFuture<'static, (Incarnation, Option<Page<Scanned>>)>> =
             FuturesUnordered::new();
         let mut order = self.near(&voting, members.voters().len()).into_iter();
         while !members.majority(votes) {
@@ -94,10 +97,15 @@ impl Coordinator {
         if members.only(self.0.me).count() == 0 {
             listing::confirmed(&mut own, &pages);
         }
-        let mut merged = listing::merge(own, &pages, limit);
-        for key in std::mem::take(&mut merged.unsure) {
-            let (ballot, state) = self.read(&key).await?;
-            merged.found.insert(key, Slot { accepted: ballot, chosen: true, state });
+        let mut merged = listing::merge(own, &pages);
+        let reads = futures::stream::iter(std::mem::take(&mut merged.unsure)).map(|key| async move {
+            let read = self.read_by(&key, deadline).await;
+            read.map(|(ballot, state)| (key, Slot { accepted: ballot, chosen: true, state }))
+        });
+        let mut reads = std::pin::pin!(reads.buffer_unordered(READ_AT_ONCE));
+        while let Some(read) = reads.next().await {
+            let (key, slot) = read?;
+            merged.found.insert(key, slot);
         }
         Ok(merged)
     }

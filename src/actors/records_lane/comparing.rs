@@ -50,10 +50,10 @@ impl RecordsLane {
                 spawn(ctx, work, |found, actor, ctx| {
                     actor.records(|lane, own| {
                         match (found, &mut lane.window) {
-                            (Ok((changes, next)), Some(window)) => {
-                                let taken = u64::try_from(window.doubt(changes)).unwrap_or(u64::MAX);
+                            (Ok(page), Some(window)) => {
+                                let taken = u64::try_from(window.doubt(page.entries)).unwrap_or(u64::MAX);
                                 own.plan.tally.doubted.fetch_add(taken, Ordering::Relaxed);
-                                lane.compare.found(Instant::now(), next);
+                                lane.compare.found(Instant::now(), page.complete);
                             }
                             (Ok(_), None) => lane.compare.failed(Instant::now()),
                             (Err(error), _) => {

@@ -2,7 +2,7 @@
 
 use super::{StoreActor, guarded};
 use crate::actors::messages::*;
-use crate::base::{Record, RegisterKey};
+use crate::base::{Page, Record, RegisterKey};
 use crate::store::StoreError;
 use crate::store::store::wait;
 use actix::prelude::*;
@@ -51,7 +51,7 @@ impl Handler<Bury> for StoreActor {
 }
 
 impl Handler<FindDue> for StoreActor {
-    type Result = ResponseFuture<Result<(Vec<Grave>, Option<RegisterKey>), StoreError>>;
+    type Result = ResponseFuture<Result<Page<Grave>, StoreError>>;
     fn handle(&mut self, msg: FindDue, _: &mut Context<Self>) -> Self::Result {
         self.on_thread(move |store| store.due_tombstones(msg.after.as_ref(), msg.age, msg.limit))
     }
@@ -129,7 +129,7 @@ impl Handler<ReadSums> for StoreActor {
 }
 
 impl Handler<ChangesIn> for StoreActor {
-    type Result = ResponseFuture<Result<(Vec<Change>, Option<RegisterKey>), StoreError>>;
+    type Result = ResponseFuture<Result<Page<Change>, StoreError>>;
     fn handle(&mut self, msg: ChangesIn, _: &mut Context<Self>) -> Self::Result {
         self.on_thread(move |store| store.changes_in(&msg.leaves, msg.after.as_ref(), msg.limit))
     }

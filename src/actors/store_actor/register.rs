@@ -2,7 +2,7 @@
 
 use super::{StoreActor, guarded, holding, seal};
 use crate::actors::messages::*;
-use crate::base::{Class, ObjectRecord, RegisterKey};
+use crate::base::{Class, ObjectRecord, Page, RegisterKey};
 use crate::store::StoreError;
 use crate::store::store::wait;
 use crate::store::votes::wait_votes;
@@ -142,7 +142,7 @@ impl Handler<OpenRecord> for StoreActor {
 }
 
 impl Handler<ScanSlots> for StoreActor {
-    type Result = ResponseFuture<Result<Vec<(RegisterKey, RegisterSlot)>, StoreError>>;
+    type Result = ResponseFuture<Result<Page<(RegisterKey, RegisterSlot)>, StoreError>>;
     fn handle(&mut self, msg: ScanSlots, _: &mut Context<Self>) -> Self::Result {
         self.on_thread(move |store| store.scan_slots(msg.from.as_ref(), &msg.to, msg.limit))
     }

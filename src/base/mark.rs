@@ -1,0 +1,64 @@
+//! Marks: rare paths, counted, so that a gate can tell whether it ever went there.
+//!
+//! A simulation that never reaches the path it is there for says nothing, and says it in green. So whoever writes a rare
+//! path marks it, and a test names the mark: `Mark::count` says how often this process was there.
+//!
+//! Invariants
+//! - A mark costs one relaxed addition, and nothing is decided by it.
+//! - Every mark is asked for by a test (`tests/marks.rs`).
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! marks {
+    ($($name:ident: $what:literal,)*) => {
+        /// A rare path.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Mark {
+            $(#[doc = $what] $name,)*
+        }
+
+        impl Mark {
+            /// All of them, each with what it says.
+            pub const ALL: &[(Mark, &str)] = &[$((Mark::$name, $what),)*];
+        }
+    };
+}
+
+marks! {
+    ShortPage: "A page of a scan was short, and not the last one.",
+    EmptyPage: "A page of a scan was empty, and not the last one.",
+    BurialMetScan: "A scan passed over a register that was forgotten, and that an older layer or the index still has.",
+    BeganAnew: "A node was given its place anew, and forgot what it held.",
+}
+
+static COUNTS: [AtomicU64; Mark::ALL.len()] = [const { AtomicU64::new(0) }; Mark::ALL.len()];
+
+impl Mark {
+    /// It was reached.
+    pub fn hit(self) {
+        if let Some(count) = COUNTS.get(self as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How often it was reached since this process began.
+    pub fn count(self) -> u64 {
+        COUNTS.get(self as usize).map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mark_has_a_count_of_its_own() {
+        for (at, (mark, what)) in Mark::ALL.iter().enumerate() {
+            assert_eq!(*mark as usize, at);
+            assert!(what.ends_with('.'), "{what}");
+        }
+        let before = Mark::BeganAnew.count();
+        Mark::BeganAnew.hit();
+        assert!(Mark::BeganAnew.count() > before);
+    }
+}

@@ -1,0 +1,435 @@
+//! The nodes, what is there, and the register's machines run to their end at once.
+
+use super::rng::Rng;
+use super::walks::{Burying, Walk};
+use boveda::base::{
+    Ballot, BucketName, Epoch, Incarnation, Lineage, NodeName, ObjectKey, ObjectName, Record, RegisterKey, Secret,
+    State, WriteId,
+};
+use boveda::disk::CrashDisk;
+use boveda::register::{
+    Action, Attempt, Choice, Event, Fresh, Intent, Read, ReadOutcome, Roster, Seat, Traced, Write, WriteOutcome,
+};
+use boveda::seal::keyring::Keyring;
+use boveda::store::store::wait_blocking;
+use boveda::store::types::{NewObject, Offer, Want};
+use boveda::store::votes::{Message, Reply, Seating, Vote};
+use boveda::store::{Clockwork, Options, Store, StoreError};
+use bytes::Bytes;
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Keys of the bucket.
+const KEYS: usize = 160;
+/// Nodes, of which three or four have a place.
+const NODES: usize = 4;
+const RETRIES_MAX: u32 = 6;
+
+pub type Value = Arc<Record>;
+
+thread_local! {
+    static NOW_MS: Cell<u64> = const { Cell::new(1 << 40) };
+}
+
+/// How pages are read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// As they say what they are complete to.
+    Sound,
+    /// As if one with fewer registers than were asked for were the last: to see that the judge sees it.
+    TakesShortForLast,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    pub written: u64,
+    pub lists: u64,
+    pub empty: u64,
+    pub not_empty: u64,
+    pub changes: u64,
+    pub buried: u64,
+    pub power_losses: u64,
+}
+
+impl Tally {
+    pub fn add(&mut self, other: &Tally) {
+        self.written += other.written;
+        self.lists += other.lists;
+        self.empty += other.empty;
+        self.not_empty += other.not_empty;
+        self.changes += other.changes;
+        self.buried += other.buried;
+        self.power_losses += other.power_losses;
+    }
+}
+
+pub struct Node {
+    disk: CrashDisk,
+    open: Option<(Store, Clockwork)>,
+    pub seat: Seat,
+}
+
+fn open(disk: &CrashDisk) -> (Store, Clockwork) {
+    let ring = Arc::new(Keyring::new(vec![(1, Secret::new([9; 32]))]).expect("a ring"));
+    let options = Options {
+        log_bytes: 1024 * 1024,
+        cache_bytes: 64 * 1024,
+        index_cache_bytes: 256 * 1024,
+        reserve_bytes: 0,
+        first_bucket: false,
+        now_ms: || NOW_MS.get(),
+        ..Options::default()
+    };
+    boveda::store::open(Arc::new(disk.clone()), Path::new("/data"), ring, None, options).expect("a store opens")
+}
+
+impl Node {
+    fn new(at: usize, seed: u64) -> Self {
+        let disk = CrashDisk::new(seed);
+        let open = open(&disk);
+        let seat =
+            Seat { name: NodeName::parse(&format!("n{at}")).expect("a name"), incarnation: open.0.incarnation() };
+        Node { disk, open: Some(open), seat }
+    }
+
+    /// The store; none while the node is away.
+    pub fn store(&self) -> Option<&Store> {
+        self.open.as_ref().map(|(store, _)| store)
+    }
+
+    /// Commits what waits.
+    pub fn turn(&self) {
+        if let Some((_, work)) = &self.open {
+            work.committer.turn();
+        }
+    }
+}
+
+pub struct World {
+    pub rng: Rng,
+    pub nodes: Vec<Node>,
+    pub reader: Reader,
+    /// The latest member list. Who does not have it yet exchanges no votes with those who do.
+    pub roster: Arc<Roster>,
+    pub there: BTreeSet<RegisterKey>,
+    /// What a write without a known outcome may have changed.
+    pub unsure: BTreeSet<RegisterKey>,
+    pub walks: Vec<Walk>,
+    pub burying: Option<Burying>,
+    pub tally: Tally,
+}
+
+/// What a client wants to become of a register.
+#[derive(Clone)]
+struct Wish(Option<State>);
+
+impl Intent<Value> for Wish {
+    fn decide(&self, found: Option<&Value>) -> Choice<Value> {
+        match (&self.0, found.is_some_and(|record| record.is_present())) {
+            (None, false) => Choice::Keep,
+            (state, _) => Choice::Put(record(state.clone().unwrap_or(State::Deleted))),
+        }
+    }
+}
+
+/// The next list, where the present one still holds.
+#[derive(Clone)]
+struct Succession(Epoch, Roster);
+
+impl Intent<Value> for Succession {
+    fn decide(&self, found: Option<&Value>) -> Choice<Value> {
+        let found = match found.map(|record| &record.state) {
+            Some(State::Members(list)) => Roster::decode(list).ok().map(|roster| roster.epoch),
+            _ => Some(Epoch(1)),
+        };
+        match found == Some(self.0) {
+            true => Choice::Put(record(State::Members(self.1.encode().into()))),
+            false => Choice::Refuse,
+        }
+    }
+}
+
+fn record(state: State) -> Value {
+    Arc::new(Record { ballot: Ballot::ZERO, lineage: Lineage::NOTHING, written_ms: NOW_MS.get(), state })
+}
+
+/// A machine of the register.
+trait Machine {
+    type End;
+    fn begin(&mut self, fresh: Fresh, out: &mut Vec<Action<Value, Self::End>>);
+    fn on(&mut self, event: Event<Value>, out: &mut Vec<Action<Value, Self::End>>);
+    fn deadline(&mut self, out: &mut Vec<Action<Value, Self::End>>);
+}
+
+macro_rules! machine {
+    ([$($generics:tt)*] $machine:ty, $end:ty) => {
+        impl<$($generics)*> Machine for $machine {
+            type End = $end;
+            fn begin(&mut self, fresh: Fresh, out: &mut Vec<Action<Value, $end>>) {
+                <$machine>::begin(self, fresh, out);
+            }
+            fn on(&mut self, event: Event<Value>, out: &mut Vec<Action<Value, $end>>) {
+                <$machine>::on(self, event, out);
+            }
+            fn deadline(&mut self, out: &mut Vec<Action<Value, $end>>) {
+                <$machine>::deadline(self, out);
+            }
+        }
+    };
+}
+machine!([I: Intent<Value>] Write<Value, I>, WriteOutcome<Value>);
+machine!([] Read<Value>, ReadOutcome<Value>);
+
+pub fn bucket() -> BucketName {
+    BucketName::parse("big").expect("a name")
+}
+
+fn key(n: usize) -> RegisterKey {
+    let key = ObjectKey::parse(&format!("k{n:04}")).expect("a key");
+    RegisterKey::object(&ObjectName { bucket: bucket(), key })
+}
+
+impl World {
+    pub fn new(seed: u64, reader: Reader) -> Self {
+        NOW_MS.set(1 << 40);
+        let mut rng = Rng::new(seed);
+        let nodes: Vec<Node> = (0..NODES).map(|at| Node::new(at, rng.next())).collect();
+        let seats = nodes[..3].iter().map(|node| node.seat.clone()).collect();
+        let roster = Arc::new(Roster::founding(1, seats));
+        let (there, walks, tally) = (BTreeSet::new(), Vec::new(), Tally::default());
+        let mut world =
+            World { rng, nodes, reader, roster, there, unsure: BTreeSet::new(), walks, burying: None, tally };
+        (0..NODES).for_each(|at| world.tell_list(at));
+        (0..KEYS).for_each(|n| world.write(n, true));
+        world
+    }
+
+    pub fn step(&mut self) -> Result<(), String> {
+        NOW_MS.set(NOW_MS.get() + 1);
+        let at = self.rng.below(NODES);
+        match self.rng.below(1000) {
+            0..250 => {
+                let (n, puts) = (self.rng.below(KEYS), self.rng.odds(400));
+                self.write(n, puts);
+            }
+            // A stretch of neighbours goes, as when a prefix is cleared; at times all that there is.
+            250..256 => {
+                let (from, count) = (self.rng.below(KEYS), self.rng.below(60));
+                (from..(from + count).min(KEYS)).for_each(|n| self.write(n, false));
+            }
+            256..258 => (0..KEYS).for_each(|n| self.write(n, false)),
+            258..300 => self.begin_walk(at),
+            300..650 => self.go_on()?,
+            650..750 => self.tell_list(at),
+            750..760 => self.begin_burying(at),
+            760..830 => self.bury_on(at),
+            830..930 => self.feed(at),
+            930..935 => drop(self.nodes[at].store().map(|store| store.checkpoint())),
+            935..950 => self.lose_power(at),
+            _ => self.start(at),
+        }
+        Ok(())
+    }
+
+    /// Everybody is there again: all that was begun ends, and every list is right.
+    pub fn settle(&mut self) -> Result<(), String> {
+        (0..NODES).for_each(|at| self.start(at));
+        (0..NODES).for_each(|at| self.tell_list(at));
+        for _ in 0..100_000 {
+            if self.walks.is_empty() {
+                break;
+            }
+            self.go_on()?;
+            (0..NODES).for_each(|at| self.tell_list(at));
+        }
+        if !self.walks.is_empty() {
+            return Err("a walk does not end".to_owned());
+        }
+        for at in 0..NODES {
+            self.begin_list(at);
+            while !self.walks.is_empty() {
+                self.go_on()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn lose_power(&mut self, at: usize) {
+        // Of three at most one is away; of a list that changes too, since every two of its nodes may be needed.
+        if self.nodes.iter().all(|node| node.open.is_some()) {
+            self.tally.power_losses += 1;
+            self.nodes[at].open = None;
+            self.nodes[at].disk = self.nodes[at].disk.after_power_loss();
+            self.walks.retain(|walk| walk.node != at || walk.is_change());
+        }
+    }
+
+    fn start(&mut self, at: usize) {
+        let node = &mut self.nodes[at];
+        if node.open.is_none() {
+            node.open = Some(open(&node.disk));
+        }
+    }
+
+    fn tell_list(&mut self, at: usize) {
+        let Some(store) = self.nodes[at].store() else { return };
+        if store.voting().node.state.epoch < self.roster.epoch {
+            let mut answer = store.seat(Seating::Adopt(Arc::clone(&self.roster)));
+            self.nodes[at].turn();
+            answer.try_recv().expect("an answer").expect("the list is taken over");
+        }
+    }
+
+    /// What a node has of the feed, offered to all others: as replicators do, and refused as they are.
+    fn feed(&mut self, from: usize) {
+        let Some(store) = self.nodes[from].store() else { return };
+        let epoch = store.voting().node.state.epoch;
+        let changes = store.changes_after(0, 10_000).expect("a healthy disk");
+        let offers: Vec<_> =
+            changes.iter().map(|c| Offer { key: c.key.clone(), ballot: c.ballot, blob: None }).collect();
+        for to in (0..NODES).filter(|to| *to != from) {
+            let Some(other) = self.nodes[to].store() else { continue };
+            let wants = other.compare_offers(&offers).expect("a healthy disk");
+            let wanted = offers.iter().zip(wants).filter(|(_, want)| *want != Want::Nothing);
+            let keys: Vec<_> = wanted.map(|(offer, _)| offer.key.clone()).collect();
+            for some in keys.chunks(32) {
+                let records = store.fetch_records(some.to_vec(), usize::MAX).expect("a healthy disk");
+                let records = records.into_iter().map(|(key, record)| (key, (*record).clone())).collect();
+                let answer = other.learn(records, store.incarnation(), epoch).expect("a batch");
+                self.nodes[to].turn();
+                match wait_blocking(answer) {
+                    Ok(_) | Err(StoreError::OtherList) => {}
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
+    }
+
+    /// A client writes or deletes, by way of some node.
+    fn write(&mut self, n: usize, puts: bool) {
+        let Some(at) = self.coordinator() else { return };
+        let Some(store) = self.nodes[at].store() else { return };
+        let object = puts.then(|| store.seal_small(NewObject::default(), &[Bytes::from(n.to_string())]));
+        let state = object.map(|object| State::Object(object.expect("sealed")));
+        let Some(members) = store.voting().members.clone() else { return };
+        let key = key(n);
+        match self.run(at, &key, Write::new(members, Wish(state))) {
+            WriteOutcome::Written { .. } | WriteOutcome::Kept(_) => {
+                self.tally.written += 1;
+                self.unsure.remove(&key);
+                match puts {
+                    true => drop(self.there.insert(key.clone())),
+                    false => drop(self.there.remove(&key)),
+                }
+                self.walks.iter_mut().for_each(|walk| walk.changed(&key, puts));
+            }
+            // It may be there or not until the next write of it that is answered.
+            WriteOutcome::Unknown => {
+                self.unsure.insert(key.clone());
+                for walk in &mut self.walks {
+                    walk.changed(&key, true);
+                    walk.changed(&key, false);
+                }
+            }
+            WriteOutcome::NoMajority | WriteOutcome::Contended => {}
+            WriteOutcome::Refused(_) => unreachable!("without a condition"),
+        }
+    }
+
+    /// Some node that is there and votes.
+    fn coordinator(&mut self) -> Option<usize> {
+        let at = self.rng.below(NODES);
+        self.nodes[at].store().is_some_and(|store| store.voting().node.state.votes).then_some(at)
+    }
+
+    /// Puts a list in the place of the present one. Whether it is decided.
+    pub fn decide(&mut self, at: usize, next: Roster) -> bool {
+        let Some(store) = self.nodes[at].store() else { return false };
+        let voting = store.voting();
+        let Some(members) = voting.members.clone().filter(|_| voting.node.state.epoch == self.roster.epoch) else {
+            return false;
+        };
+        let write = Write::new(members, Succession(self.roster.epoch, next.clone()));
+        let decided = matches!(self.run(at, &RegisterKey::members(), write), WriteOutcome::Written { .. });
+        if decided {
+            self.roster = Arc::new(next);
+        }
+        decided
+    }
+
+    /// Reads a register. None without a majority.
+    pub fn read(&mut self, at: usize, key: &RegisterKey, settles: bool) -> Option<(Ballot, Traced<Value>)> {
+        let members = self.nodes[at].store()?.voting().members.clone()?;
+        let prefer = [self.nodes[at].seat.incarnation];
+        let read = if settles { Read::settle(members) } else { Read::new(members, &prefer) };
+        match self.run(at, key, read) {
+            ReadOutcome::Found { ballot, state } => Some((ballot, state)),
+            ReadOutcome::NoMajority => None,
+        }
+    }
+
+    pub fn place(&self, node: Incarnation) -> Option<usize> {
+        self.nodes.iter().position(|other| other.seat.incarnation == node)
+    }
+
+    /// The store of a node that votes under the same list.
+    pub fn voter(&self, from: usize, to: usize) -> Option<&Store> {
+        let (mine, store) = (self.nodes[from].store()?, self.nodes[to].store()?);
+        let voting = store.voting();
+        (voting.list == mine.voting().list && voting.node.state.votes).then_some(store)
+    }
+
+    /// What a node answers to a message of a coordinator; none when it does not.
+    pub fn ask(&self, from: usize, to: usize, key: &RegisterKey, message: Message) -> Option<Reply> {
+        let store = self.voter(from, to)?;
+        let vote = Vote { key: key.clone(), message };
+        if vote.is_mark() {
+            store.mark(vec![vote]);
+            return None;
+        }
+        let mut answer = store.vote(vec![vote]);
+        self.nodes[to].turn();
+        answer.try_recv().ok()?.ok()?.into_iter().next().flatten()
+    }
+
+    fn run<M: Machine>(&mut self, at: usize, key: &RegisterKey, mut machine: M) -> M::End {
+        let mut out = Vec::new();
+        self.begin(at, &mut machine, &mut out);
+        loop {
+            if out.is_empty() {
+                machine.deadline(&mut out);
+            }
+            match out.remove(0) {
+                Action::Send { to, message } => {
+                    let (attempt, marks) =
+                        (message.attempt, Vote { key: key.clone(), message: message.clone() }.is_mark());
+                    let reply = self.place(to).and_then(|to| self.ask(at, to, key, message));
+                    match (reply, self.nodes[at].store()) {
+                        (Some(reply), Some(store)) => {
+                            store.observe(reply.stamp());
+                            machine.on(Event::Reply(reply), &mut out);
+                        }
+                        _ if marks => {}
+                        _ => machine.on(Event::Silent { from: to, attempt }, &mut out),
+                    }
+                }
+                Action::Retry { tries } if tries < RETRIES_MAX => self.begin(at, &mut machine, &mut out),
+                Action::Retry { .. } | Action::Renew { .. } => machine.deadline(&mut out),
+                Action::Ship { .. } => unreachable!("bodies lie in their records"),
+                Action::Done(end) => return end,
+            }
+        }
+    }
+
+    fn begin<M: Machine>(&mut self, at: usize, machine: &mut M, out: &mut Vec<Action<Value, M::End>>) {
+        let fresh = self.nodes[at].store().map(|store| store.fresh_ballot());
+        let (attempt, write) = (Attempt(self.rng.next()), WriteId::drawn(self.rng.next().to_be_bytes()));
+        match fresh {
+            Some(ballot) => machine.begin(Fresh { ballot, attempt, write }, out),
+            None => machine.deadline(out),
+        }
+    }
+}
