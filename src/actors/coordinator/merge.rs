@@ -56,7 +56,7 @@ impl Coordinator {
         let own = self.ask(ScanSlots { from: from.clone(), to: to.clone(), limit }).await;
         // Where the own index does not open, the peers are asked as if this node held nothing.
         let damaged = own.as_ref().is_err_and(|error| error.class() == Class::Corrupt);
-        let mut own = if damaged { Vec::new() } else { own? };
+        let mut own = if damaged { Page::whole(Vec::new()) } else { own? };
         let mut votes = match voting.node.state.votes && !damaged {
             true => members.only(self.0.me),
             false => Votes::default(),
