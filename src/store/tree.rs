@@ -184,7 +184,10 @@ impl Core {
         let mut wait = RETRY_FIRST;
         let end = RegisterKey::end();
         let mut next = Some(Bound::Included(RegisterKey::buckets().0));
-        while let Some(from) = next.filter(|_| !self.closing.load(Ordering::Acquire)) {
+        while let Some(from) = &next {
+            if self.closing.load(Ordering::Acquire) {
+                return;
+            }
             // While the tree is held no commit becomes visible: what the step sees is what it counts.
             let mut tree = self.tree();
             let page = match self.scan(from.as_ref(), &end, STEP) {
