@@ -18,6 +18,8 @@ mod disposition;
 mod errors;
 mod framing;
 mod hosts;
+#[doc(hidden)]
+pub mod fuzzing;
 mod links;
 mod media_type;
 mod metrics;

@@ -156,7 +156,7 @@ impl<'a, S: Source> Form<'a, S> {
     }
 
     /// The next bytes of the present part; `None` at its end.
-    async fn next_bytes(&mut self) -> Result<Option<Bytes>, HttpError> {
+    pub(super) async fn next_bytes(&mut self) -> Result<Option<Bytes>, HttpError> {
         if self.state != State::InBody {
             return Ok(None);
         }

@@ -1,0 +1,312 @@
+//! What is fuzzed: one function for each decoder, which takes any bytes and panics where something is broken.
+//!
+//! `tests/fuzz_corpus.rs` drives these over the stored corpus and over changed copies of it, in the gate;
+//! `fuzz/run` drives them with libFuzzer, guided by coverage.
+//!
+//! Decoders behind a seal get what an attacker could not make: bytes that open. So nothing rests on the seal alone.
+
+use boveda::base::{BodyId, ClusterId, NodeName, Record, Secret, Wrap};
+use boveda::disk::{CrashDisk, Disk};
+use boveda::http::fuzzing;
+use boveda::register::Roster;
+use boveda::seal::{BodyOpener, Hello, Keyring, Me, SealingKey, body};
+use boveda::store::entry::{self, Held, NodeRecord};
+use boveda::store::pages::{create_database, open_database};
+use boveda::wire::{Answer, BlobHead, Call, Frame, Refusal, StreamHead, frame};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::OnceLock;
+
+/// A target: its name, its function, and bytes to begin with.
+pub struct Target {
+    /// As `fuzz/run` and `fuzz/corpus` name it.
+    pub name: &'static str,
+    /// Takes any bytes.
+    pub run: fn(&[u8]),
+    /// Well-formed inputs, made by the encoders.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+}
+
+/// All of them; requests over a live handler are `tests/fuzz_http.rs`.
+pub const TARGETS: [Target; 17] = [
+    Target { name: "record", run: record, seeds: records },
+    Target { name: "held", run: held, seeds: || records().into_iter().map(|r| held_of(&r)).collect() },
+    Target { name: "node_record", run: node_record, seeds: node_records },
+    Target { name: "roster", run: roster, seeds: rosters },
+    Target { name: "log_frame", run: log_frame, seeds: log_frames },
+    Target { name: "sealed_body", run: sealed_body, seeds: || vec![vec![0; 8], vec![0, 0, 0, 40, 1]] },
+    Target { name: "index_file", run: index_file, seeds: || vec![vec![0; 8], vec![0, 0, 32, 0, 255]] },
+    Target { name: "peer_frame", run: peer_frame, seeds: || vec![vec![7; 64]] },
+    Target { name: "call", run: call, seeds: || vec![Call::Tree(vec![1, 2]).encode()] },
+    Target { name: "answer", run: answer, seeds: || vec![Answer::Done.encode(), vec![8, 0, 0, 0, 0]] },
+    Target { name: "hello", run: hello, seeds: hellos },
+    Target { name: "form", run: fuzzing::form, seeds: forms },
+    Target { name: "disposition", run: fuzzing::disposition, seeds: dispositions },
+    Target { name: "range", run: fuzzing::range, seeds: ranges },
+    Target { name: "conditions", run: fuzzing::conditions, seeds: conditions },
+    Target { name: "target", run: fuzzing::target, seeds: paths },
+    Target { name: "config", run: config, seeds: configs },
+];
+
+/// The target of that name.
+pub fn named(name: &str) -> Option<&'static Target> {
+    TARGETS.iter().find(|target| target.name == name)
+}
+
+fn key() -> SealingKey {
+    SealingKey::new(&[5; 32])
+}
+
+fn ring() -> &'static Keyring {
+    static RING: OnceLock<Keyring> = OnceLock::new();
+    RING.get_or_init(|| Keyring::new(vec![(1, Secret::new([7; 32]))]).expect("a ring of one key"))
+}
+
+fn record(data: &[u8]) {
+    if let Ok(record) = Record::decode(data) {
+        assert_eq!(record.encode(), data, "a record has one encoding");
+    }
+}
+
+fn held(data: &[u8]) {
+    if let Ok(held) = Held::decode(data) {
+        assert_eq!(held.encode(), data, "a held record has one encoding");
+    }
+}
+
+fn node_record(data: &[u8]) {
+    if let Ok(node) = NodeRecord::decode(data) {
+        assert_eq!(node.encode(), data, "the node's state has one encoding");
+    }
+}
+
+fn roster(data: &[u8]) {
+    if let Ok(roster) = Roster::decode(data) {
+        assert_eq!(roster.encode(), data, "a member list has one encoding");
+        let _ = roster.members();
+    }
+}
+
+fn log_frame(data: &[u8]) {
+    // An empty payload is a skip.
+    if !data.is_empty()
+        && let (Ok(sequence), Ok(ops)) = (entry::frame_sequence(data), entry::decode_frame(data))
+    {
+        assert_eq!(entry::encode_frame(sequence, &ops), data, "a frame has one encoding");
+    }
+}
+
+/// A good body with bytes exchanged: place (4 bytes, big-endian) and byte, again and again. It opens as it was, or not at all.
+fn sealed_body(data: &[u8]) {
+    const PLAIN: &[u8] = &[42; 5_000];
+    static SEALED: OnceLock<(Vec<u8>, Wrap)> = OnceLock::new();
+    let (cluster, id) = (ClusterId([1; 16]), BodyId([2; 16]));
+    let (sealed, wrap) = SEALED.get_or_init(|| {
+        let (sealed, wrap, _) = body::seal_whole(ring(), cluster, id, &[bytes::Bytes::from_static(PLAIN)]);
+        (sealed, wrap)
+    });
+    let mut changed = sealed.clone();
+    patch(&mut changed, data);
+    if let Ok(opener) = BodyOpener::new(ring(), cluster, id, wrap, &changed)
+        && let Ok(plain) = body::open_whole(&opener, &changed)
+    {
+        assert_eq!((plain.as_slice(), &changed), (PLAIN, sealed), "changed bytes opened");
+    }
+    // All of it from outside: nothing but an error is possible.
+    assert!(BodyOpener::new(ring(), cluster, id, wrap, data).is_err(), "bytes from nowhere opened");
+}
+
+/// A good index with bytes exchanged, as above: it opens and reads what was stored, or says that it is damaged.
+fn index_file(data: &[u8]) {
+    const TABLE: redb::TableDefinition<&[u8], &[u8]> = redb::TableDefinition::new("t");
+    static FILE: OnceLock<Vec<u8>> = OnceLock::new();
+    let (path, id) = (Path::new("/index"), [9; 16]);
+    let good = FILE.get_or_init(|| {
+        let disk = CrashDisk::new(1);
+        let (db, _) = create_database(&disk, path, key(), id, 1 << 20).expect("a new index");
+        let write = db.begin_write().expect("a transaction");
+        for n in 0..200u32 {
+            let mut table = write.open_table(TABLE).expect("a table");
+            table.insert(n.to_be_bytes().as_slice(), [3u8; 40].as_slice()).expect("an entry");
+        }
+        write.commit().expect("a commit");
+        drop(db);
+        disk.read_raw(path).expect("the file")
+    });
+    let mut changed = good.clone();
+    patch(&mut changed, data);
+    let disk = CrashDisk::new(1);
+    disk.create_new(path).and_then(|file| file.write_at(0, &changed)).expect("a file in memory");
+    let Ok(Ok((db, _))) = boveda::store::pages::guarded(|| open_database(&disk, path, key(), id, 0, 1 << 20)) else {
+        return;
+    };
+    let _ = boveda::store::pages::guarded(|| {
+        use redb::{ReadableDatabase, ReadableTable};
+        let Ok(read) = db.begin_read() else { return };
+        let Ok(table) = read.open_table(TABLE) else { return };
+        let Ok(entries) = table.iter() else { return };
+        for (_, value) in entries.flatten() {
+            assert_eq!(value.value(), [3u8; 40], "the index handed out other bytes");
+        }
+    });
+}
+
+/// Four bytes of place, modulo the length, and a byte for that place; what is left over cuts the end off.
+fn patch(bytes: &mut Vec<u8>, changes: &[u8]) {
+    let mut rest = changes;
+    while let Some((change, later)) = rest.split_first_chunk::<5>() {
+        let place = u32::from_be_bytes([change[0], change[1], change[2], change[3]]) as usize % bytes.len();
+        bytes[place] = change[4];
+        rest = later;
+    }
+    if let [cut] = rest {
+        bytes.truncate(bytes.len().saturating_sub(usize::from(*cut) * 16).max(1));
+    }
+}
+
+fn peer_frame(data: &[u8]) {
+    let _ = Frame::peek(data);
+    if let Ok(frame) = Frame::decode(data) {
+        assert_eq!(frame.encode(), data, "a frame has one encoding");
+    }
+    let _ = frame::read_welcome(data);
+    let _ = frame::blob_prefix_len(data);
+    let _ = Refusal::decode(data);
+    let _ = StreamHead::decode(data);
+    let _ = BlobHead::decode(data);
+}
+
+fn call(data: &[u8]) {
+    if let Ok(call) = Call::decode(data) {
+        assert_eq!(call.encode(), data, "a call has one encoding");
+    }
+}
+
+fn answer(data: &[u8]) {
+    if let Ok(answer) = Answer::decode(data) {
+        assert_eq!(answer.encode(), data, "an answer has one encoding");
+    }
+}
+
+fn me() -> Me<'static> {
+    Me { name: "n2", cluster: ClusterId([1; 16]), incarnation: 2 }
+}
+
+fn a_hello() -> Hello<'static> {
+    Hello {
+        from: "n1",
+        to: "n2",
+        cluster: ClusterId([1; 16]),
+        incarnation: 1,
+        nonce: [3; boveda::seal::session::HELLO_NONCE_BYTES],
+    }
+}
+
+fn hello(data: &[u8]) {
+    let peer = ring().peer_key();
+    let _ = peer.answer(me(), data);
+    assert!(peer.complete(a_hello().pending(), data).is_err(), "an answer from nowhere was believed");
+}
+
+fn config(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let _ = boveda::config::load(Some((Path::new("boveda.toml"), text)), &BTreeMap::new(), &[]);
+    let environment: BTreeMap<String, String> = text
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect();
+    let _ = boveda::config::load(None, &environment, &[]);
+    let _ = NodeName::parse(text);
+}
+
+// Bytes to begin with.
+
+fn records() -> Vec<Vec<u8>> {
+    let stored = [
+        "02010000000000000100000000000000070109090909090909090000000000000005",
+        "02000000000000000100000000000000070200000000000000010000000000000002",
+    ];
+    stored.iter().map(|hex| unhex(hex)).collect()
+}
+
+fn held_of(record: &[u8]) -> Vec<u8> {
+    [&9u64.to_le_bytes()[..], &0u64.to_le_bytes(), &[1], record].concat()
+}
+
+fn node_records() -> Vec<Vec<u8>> {
+    rosters().iter().map(|list| [&[0; 8][..], &[0; 8], &[1], list].concat()).collect()
+}
+
+fn rosters() -> Vec<Vec<u8>> {
+    let seat = |name: &str, incarnation: u64| boveda::register::Seat {
+        name: NodeName::parse(name).expect("a node's name"),
+        incarnation: boveda::base::Incarnation(incarnation),
+    };
+    vec![Roster::founding(1, vec![seat("n1", 1), seat("n2", 2)]).encode()]
+}
+
+fn log_frames() -> Vec<Vec<u8>> {
+    vec![entry::encode_frame(3, &[])]
+}
+
+fn hellos() -> Vec<Vec<u8>> {
+    vec![ring().peer_key().hello(a_hello())]
+}
+
+fn forms() -> Vec<Vec<u8>> {
+    let form = |name: &str| {
+        format!(
+            "\u{5}--XX\r\nContent-Disposition: form-data; name=\"archivo\"; {name}\r\nContent-Type: a/b\r\n\r\ndata\r\n--X\r\n--XX--\r\n"
+        )
+    };
+    [form("filename=\"a.txt\""), form("filename*=UTF-8''a%20b"), form("filename=\"\"").replace("\r\n", "\n")]
+        .map(String::into_bytes)
+        .to_vec()
+}
+
+fn dispositions() -> Vec<Vec<u8>> {
+    texts(&[
+        "form-data; name=\"archivo\"; filename=\"a \\\"b\\\".txt\"",
+        "form-data; name=x; filename*=utf-8'en'%e2%82%ac",
+        "attachment",
+    ])
+}
+
+fn ranges() -> Vec<Vec<u8>> {
+    texts(&["\u{9}\0\0\0\0\0\0\0bytes=0-3", "\u{9}\0\0\0\0\0\0\0bytes=-5,2-", "\0\0\0\0\0\0\0\0bytes=0-"])
+}
+
+fn conditions() -> Vec<Vec<u8>> {
+    texts(&[
+        "if-match: \"4558\", W/\"1\"\nif-none-match: *",
+        "if-range: Tue, 14 Nov 2023 22:13:20 GMT\nif-modified-since: x",
+    ])
+}
+
+fn paths() -> Vec<Vec<u8>> {
+    texts(&[
+        "/v1/objects/b-b/a%2Fb/%C3%A9?versions=&x=%00",
+        "/v1/buckets/abc",
+        "/descargar/a%2520b",
+        "/v1/objects/abc?prefix=a+b&limit=3",
+    ])
+}
+
+fn configs() -> Vec<Vec<u8>> {
+    let mut all = texts(&[
+        "[node]\nname = \"n1\"\n[store]\nlog_bytes = \"64MiB\"\n",
+        "BOVEDA_NODE_NAME=n1\nBOVEDA_CLUSTER_PEERS=a=http://b:1",
+    ]);
+    all.push(include_bytes!("../config/boveda.toml").to_vec());
+    all
+}
+
+fn texts(all: &[&str]) -> Vec<Vec<u8>> {
+    all.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digit = |c: u8| (c as char).to_digit(16).expect("a digit") as u8;
+    text.as_bytes().chunks(2).map(|pair| digit(pair[0]) * 16 + digit(pair[1])).collect()
+}

@@ -1,0 +1,112 @@
+//! Ways in for the fuzz targets (`fuzz/targets.rs`) to decoders that nobody else may name.
+//!
+//! Each takes any bytes, and panics only where an invariant of its decoder is broken.
+
+use super::body_in::Source;
+use super::conditions::{judge_read, plain_write, range_applies, write_condition};
+use super::disposition::parse_form_part;
+use super::errors::HttpError;
+use super::multipart::Form;
+use super::range::{self, Wanted};
+use super::target::{self, Query, Route};
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use bytes::Bytes;
+use futures::FutureExt;
+use std::str::FromStr;
+
+/// A sender whose chunks are there at once.
+struct Chunks<'a> {
+    rest: &'a [u8],
+    step: usize,
+}
+
+impl Source for Chunks<'_> {
+    async fn next(&mut self) -> Result<Option<Bytes>, HttpError> {
+        let (now, later) = self.rest.split_at(self.rest.len().min(self.step));
+        self.rest = later;
+        Ok((!now.is_empty()).then(|| Bytes::copy_from_slice(now)))
+    }
+}
+
+/// The parts of a form: name, file name, bytes; or that it was refused.
+type Parts = Option<Vec<(Option<String>, Option<String>, Vec<u8>)>>;
+
+fn parts(body: &[u8], step: usize) -> Parts {
+    let mut source = Chunks { rest: body, step };
+    let reading = async {
+        let mut form = Form::new(Some("multipart/form-data; boundary=XX"), &mut source).ok()?;
+        let mut parts = Vec::new();
+        while let Some(head) = form.next_part().await.ok()? {
+            let mut data = Vec::new();
+            while let Some(bytes) = form.next_bytes().await.ok()? {
+                data.extend_from_slice(&bytes);
+            }
+            parts.push((head.form.name, head.form.file_name, data));
+        }
+        form.finish().await.ok()?;
+        Some(parts)
+    };
+    reading.now_or_never().expect("a source that never waits")
+}
+
+/// A form's body, with the boundary `XX`. However it is cut on its way, it means the same; the first byte says how.
+pub fn form(data: &[u8]) {
+    let Some((first, body)) = data.split_first() else { return };
+    let whole = parts(body, body.len().max(1));
+    assert_eq!(whole, parts(body, usize::from(*first).max(1)), "the pieces on the wire changed what a form means");
+}
+
+/// A `Content-Disposition` of a part.
+pub fn disposition(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data) {
+        let _ = parse_form_part(text);
+    }
+}
+
+/// A `Range` header behind the length of an object.
+pub fn range(data: &[u8]) {
+    let Some((len, header)) = data.split_first_chunk::<8>() else { return };
+    let len = u64::from_le_bytes(*len);
+    let Ok(header) = std::str::from_utf8(header) else { return };
+    if let Wanted::Part { start, len: part } = range::wanted(header, len) {
+        assert!(part > 0 && start < len && part <= len - start, "{start}+{part} of {len}");
+    }
+}
+
+/// The lines of a head, `name: value` each, as conditions of a read and of a write.
+pub fn conditions(data: &[u8]) {
+    let mut headers = HeaderMap::new();
+    for line in data.split(|b| *b == b'\n') {
+        let mut halves = line.splitn(2, |b| *b == b':');
+        let (Some(name), Some(value)) = (halves.next(), halves.next()) else { continue };
+        let name = std::str::from_utf8(name).ok().and_then(|name| HeaderName::from_str(name.trim()).ok());
+        if let (Some(name), Ok(value)) = (name, HeaderValue::from_bytes(value.trim_ascii())) {
+            headers.append(name, value);
+        }
+    }
+    let _ = judge_read(&headers, "4558", 1_700_000_000_123);
+    let _ = range_applies(&headers, "4558", 1_700_000_000_123);
+    let _ = plain_write(&headers);
+    let _ = write_condition(&headers);
+}
+
+/// A path and a query, with a `?` between them.
+pub fn target(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let (path, query) = text.split_once('?').unwrap_or((text, ""));
+    let _ = Query::parse(query);
+    match Route::of(path) {
+        Some(Route::Object { bucket, key }) => {
+            if let Ok(name) = target::object(bucket, key) {
+                assert!(!name.key.as_str().is_empty());
+            }
+        }
+        Some(Route::Bucket(bucket) | Route::Listing { bucket }) => {
+            let _ = target::bucket(bucket);
+        }
+        Some(Route::Descargar(name) | Route::Eliminar(name)) => {
+            let _ = target::carga(name);
+        }
+        _ => {}
+    }
+}
