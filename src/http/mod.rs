@@ -17,9 +17,9 @@ mod connections;
 mod disposition;
 mod errors;
 mod framing;
-mod hosts;
 #[doc(hidden)]
 pub mod fuzzing;
+mod hosts;
 mod links;
 mod media_type;
 mod metrics;
