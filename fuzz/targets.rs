@@ -5,7 +5,10 @@
 //!
 //! Decoders behind a seal get what an attacker could not make: bytes that open. So nothing rests on the seal alone.
 
-use boveda::base::{BodyId, ClusterId, NodeName, Record, Secret, Wrap};
+use boveda::base::{
+    Ballot, BodyAt, BodyId, ClusterId, Incarnation, Lineage, NodeName, ObjectRecord, Record, Secret, Stamp, State,
+    Wrap, WriteId,
+};
 use boveda::disk::{CrashDisk, Disk};
 use boveda::http::fuzzing;
 use boveda::register::Roster;
@@ -15,7 +18,7 @@ use boveda::store::pages::{create_database, open_database};
 use boveda::wire::{Answer, BlobHead, Call, Frame, Refusal, StreamHead, frame};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// A target: its name, its function, and bytes to begin with.
 pub struct Target {
@@ -223,11 +226,31 @@ fn config(data: &[u8]) {
 // Bytes to begin with.
 
 fn records() -> Vec<Vec<u8>> {
-    let stored = [
-        "02010000000000000100000000000000070109090909090909090000000000000005",
-        "02000000000000000100000000000000070200000000000000010000000000000002",
+    let object = |at| ObjectRecord {
+        len: 3,
+        content_type: "text/plain".to_owned(),
+        meta: vec![("a".to_owned(), "b".to_owned())],
+        body: BodyId([2; 16]),
+        sealed_len: 115,
+        digest: [4; 32],
+        wrap: Wrap { kek: boveda::base::KekId([5; 16]), nonce: [6; 12], sealed: [7; 48] },
+        at,
+    };
+    let states = [
+        State::Nothing,
+        State::Deleted,
+        State::Bucket,
+        State::Members(rosters().remove(0).into()),
+        State::Object(Box::new(object(BodyAt::Blob))),
+        State::Object(Box::new(object(BodyAt::Inline(vec![8; 115].into())))),
     ];
-    stored.iter().map(|hex| unhex(hex)).collect()
+    let record = |state| Record {
+        ballot: Ballot { stamp: Stamp(9), node: Incarnation(1) },
+        lineage: Lineage::NOTHING.then(WriteId([1; 8]), 8),
+        written_ms: 5,
+        state,
+    };
+    states.into_iter().map(|state| record(state).encode()).collect()
 }
 
 fn held_of(record: &[u8]) -> Vec<u8> {
@@ -235,13 +258,15 @@ fn held_of(record: &[u8]) -> Vec<u8> {
 }
 
 fn node_records() -> Vec<Vec<u8>> {
-    rosters().iter().map(|list| [&[0; 8][..], &[0; 8], &[1], list].concat()).collect()
+    let list = Roster::decode(&rosters()[0]).expect("a list");
+    let node = NodeRecord { roster: Some(Arc::new(list)), name: NodeName::parse("n1"), ..NodeRecord::NEW };
+    vec![NodeRecord::NEW.encode(), node.encode()]
 }
 
 fn rosters() -> Vec<Vec<u8>> {
     let seat = |name: &str, incarnation: u64| boveda::register::Seat {
         name: NodeName::parse(name).expect("a node's name"),
-        incarnation: boveda::base::Incarnation(incarnation),
+        incarnation: Incarnation(incarnation),
     };
     vec![Roster::founding(1, vec![seat("n1", 1), seat("n2", 2)]).encode()]
 }
@@ -304,9 +329,4 @@ fn configs() -> Vec<Vec<u8>> {
 
 fn texts(all: &[&str]) -> Vec<Vec<u8>> {
     all.iter().map(|text| text.as_bytes().to_vec()).collect()
-}
-
-fn unhex(text: &str) -> Vec<u8> {
-    let digit = |c: u8| (c as char).to_digit(16).expect("a digit") as u8;
-    text.as_bytes().chunks(2).map(|pair| digit(pair[0]) * 16 + digit(pair[1])).collect()
 }
