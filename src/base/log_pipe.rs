@@ -75,10 +75,10 @@ impl LogPipe {
             let lost = if line.is_none() { std::mem::take(&mut queue.lost) } else { 0 };
             queue.writing = true;
             drop(queue);
-            let _ = match line {
-                Some(line) => out.write_all(&line),
-                None => writeln!(out, "[{lost} lines of this log are lost: they came faster than they were read]"),
-            };
+            let line = line.unwrap_or_else(|| {
+                format!("[{lost} lines of this log are lost: they came faster than they were read]\n").into_bytes()
+            });
+            let _ = out.write_all(&line);
             let _ = out.flush();
             self.queue().writing = false;
             self.0.1.notify_all();

@@ -257,7 +257,6 @@ mod tests {
             "if-unmodified-since",
             "range",
             "content-range",
-            "content-md5",
             "content-digest",
             "x-amz-checksum-crc32",
             "x-amz-anything",

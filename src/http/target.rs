@@ -292,7 +292,8 @@ mod tests {
         }
         let long = format!("/v1/objects/abc/{}", "%6b".repeat(1024));
         assert_eq!(object(&long).unwrap().1.len(), 1024);
-        for bad in ["", "%", "%4", "%4g", "%-1", "%+1", "a%", "%ff", "%C3", "%ED%A0%80", &"k".repeat(1025)] {
+        assert_eq!(Route::of("/v1/objects/abc/"), Some(Route::Listing { bucket: "abc" }));
+        for bad in ["%", "%4", "%4g", "%-1", "%+1", "a%", "%ff", "%C3", "%ED%A0%80", &"k".repeat(1025)] {
             assert!(object(&format!("/v1/objects/abc/{bad}")).is_err(), "{bad}");
         }
         for bad in ["", "ab", "a%2Fbc", "ABC", "%2e%2e%2e", "a%00c"] {
@@ -308,9 +309,13 @@ mod tests {
         assert_eq!(Route::of("/v1/objects/b"), Some(Route::Listing { bucket: "b" }));
         assert_eq!(Route::of("/v1/buckets"), Some(Route::Buckets));
         assert_eq!(Route::of("/v1/buckets/b"), Some(Route::Bucket("b")));
-        for none in
-            ["", "/", "cargar", "/cargar/", "//cargar", "/Cargar", "/%63argar", "/v1", "/v1/", "/v1/objects", "*"]
+        assert_eq!(Route::of("/"), Some(Route::Root));
+        for (slash, route) in
+            [("/cargar/", Route::Cargar), ("/v1/buckets/", Route::Buckets), ("/v1/buckets/b/", Route::Bucket("b"))]
         {
+            assert_eq!(Route::of(slash), Some(route), "{slash}");
+        }
+        for none in ["", "cargar", "/cargar//", "//cargar", "/Cargar", "/%63argar", "/v1", "/v1/", "/v1/objects", "*"] {
             assert_eq!(Route::of(none), None, "{none}");
         }
         for (template, allow) in ROUTES {
