@@ -70,7 +70,7 @@ fn whatever_arrives_is_answered_by_the_book() {
         }
     }
     // Changed requests reach the handlers, and are refused there and before them.
-    assert!([b'2', b'4'].iter().all(|class| seen.get(class).is_some_and(|n| *n > rounds / 10)), "{seen:?}");
+    assert!([b'2', b'4'].iter().all(|class| seen.get(class).is_some_and(|n| *n > rounds / 50)), "{seen:?}");
     assert_eq!(node.get("/healthz").status, 200);
     let log = node.log();
     let faults: Vec<_> = log.lines().filter(|l| l.contains("panicked") || l.contains(" ERROR ")).collect();

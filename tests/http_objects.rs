@@ -290,7 +290,9 @@ fn keys_are_taken_as_they_come() {
         (&"k".repeat(1025), "InvalidKey"),
         (&"%C3%B1".repeat(513), "InvalidKey"),
     ] {
-        for method in ["PUT", "GET", "DELETE"] {
+        // Without a key it is the bucket that is read.
+        let methods = if target.is_empty() { &["PUT", "DELETE"][..] } else { &["PUT", "GET", "DELETE"] };
+        for method in methods {
             node.ask(method, &format!("/v1/objects/abc/{target}"), &[], b"").expect_error(400, code);
         }
     }

@@ -167,7 +167,7 @@ impl Layers {
             // As it was read, between quotes: a blank or the end of a line is what is wrong, often.
             let shown = match &value {
                 Value::String(text) => format!("{text:?}"),
-                other => super::show::value(other),
+                other => one_line(&super::show::value(other)),
             };
             let why = format!("{shown}: {}; the default is {default}", one_line(error.message()));
             return Err(ConfigError::Value { origin, key: key.to_owned(), why });
