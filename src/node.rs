@@ -28,12 +28,16 @@ use crate::base::log_pipe;
 use crate::config::Config;
 use env_logger::{Target, WriteStyle};
 use futures::future::{Either, join_all, select, select_all};
+use std::cell::RefCell;
 use std::io::IsTerminal;
 use std::os::unix::process::CommandExt;
 use std::pin::pin;
 use std::process::ExitCode;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 
 /// Runs one node until it is told to stop.
 pub fn serve(config: Config) -> ExitCode {
@@ -97,14 +101,17 @@ fn again() -> std::io::Error {
 
 async fn live(configs: Vec<Config>, may_make_cluster_key: bool) -> Result<End, NodeError> {
     let mut signals = Signals::listen().map_err(NodeError::Signals)?;
-    pass_over_others().map_err(NodeError::Signals)?;
+    let nudges = Nudges::default();
+    pass_over_others(&nudges).map_err(NodeError::Signals)?;
     survive_long_files();
     let deadline = configs.iter().map(|c| c.http.drain_timeout + c.http.ready_grace).max().unwrap_or_default();
     let mut nodes = Vec::with_capacity(configs.len());
     for config in configs {
         keys::require_data(&config)?;
         keys::ensure(&config, may_make_cluster_key)?;
-        nodes.push(Running::start(config).await?);
+        let node = Running::start(config).await?;
+        nudges.borrow_mut().push(node.nudge());
+        nodes.push(node);
     }
     let name = {
         let next = match select(pin!(signals.next()), pin!(first_in_doubt(&nodes))).await {
@@ -156,13 +163,20 @@ fn survive_long_files() {
 /// What the last steps of a stop may take beyond the drain of the requests.
 const STOP_MARGIN: Duration = Duration::from_secs(10);
 
+/// What makes each node of this process read its key directory again.
+type Nudges = Rc<RefCell<Vec<Arc<Notify>>>>;
+
 /// Signals that tools send to servers for other ends, as log rotation does, and that would end the process by default.
-fn pass_over_others() -> std::io::Result<()> {
-    let kinds = [
-        ("SIGHUP", SignalKind::hangup()),
-        ("SIGUSR1", SignalKind::user_defined1()),
-        ("SIGUSR2", SignalKind::user_defined2()),
-    ];
+/// SIGHUP has the key directories read again, besides.
+fn pass_over_others(nudges: &Nudges) -> std::io::Result<()> {
+    let (mut arrivals, nudges) = (signal(SignalKind::hangup())?, Rc::clone(nudges));
+    actix_rt::spawn(async move {
+        while arrivals.recv().await.is_some() {
+            log::info!(signal = "SIGHUP"; "the key directory is read again; the log goes to stderr");
+            nudges.borrow().iter().for_each(|nudge| nudge.notify_one());
+        }
+    });
+    let kinds = [("SIGUSR1", SignalKind::user_defined1()), ("SIGUSR2", SignalKind::user_defined2())];
     for (name, kind) in kinds {
         let mut arrivals = signal(kind)?;
         actix_rt::spawn(async move {

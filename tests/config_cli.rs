@@ -144,7 +144,11 @@ fn keys_are_made_and_listed_but_never_shown() {
     assert_eq!(lines.len(), 2, "{}", listed.out);
     assert_eq!(id(lines[0]), id(&first.out));
     assert_eq!(id(lines[1]), id(&second.out));
-    assert!(lines[0].ends_with("  opens") && lines[1].ends_with("  seals and opens"), "{}", listed.out);
+    assert!(
+        lines[0].ends_with("  opens") && lines[1].ends_with("  opens, and seals once all members have it"),
+        "{}",
+        listed.out
+    );
 
     let hex = |name: &str| -> String {
         let key = std::fs::read(dir.path().join("boveda-keys").join(name)).unwrap();

@@ -53,6 +53,7 @@ async fn try_answer(
                 vitals.lists.heard(&from.name, vitals.ballots.voting().list, pulse.list);
                 vitals.meet(from, &pulse).await?;
                 session.says(pulse.standing.start);
+                vitals.keys.heard(&from.name, pulse.incarnation, pulse.keys);
             }
             Ok(Answer::Pulse(Box::new(vitals.pulse())))
         }

@@ -9,6 +9,7 @@
 
 use super::arrivals::Arrivals;
 use super::error::LinkError;
+use super::key_watch::KeyWatch;
 use super::list_watch::ListWatch;
 use super::reach::Reach;
 use super::status::{CallCounts, GateStatus, RefusedCaller};
@@ -163,6 +164,8 @@ pub struct Vitals {
     pub ballots: Arc<dyn Ballots>,
     /// Whose member list is another one.
     pub lists: Arc<ListWatch>,
+    /// Which key generations the nodes open.
+    pub keys: Arc<KeyWatch>,
     /// Which peers answer.
     pub reach: Arc<Reach>,
     /// Its highest durable change number.
@@ -215,6 +218,7 @@ impl Vitals {
             root: (self.root)(),
             list: voting.list,
             version: self.version.clone(),
+            keys: self.keys.news(),
             health: (self.health)(),
         }
     }

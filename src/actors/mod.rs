@@ -38,6 +38,7 @@ pub mod gate;
 pub mod guard;
 pub mod healer;
 pub mod keeper;
+pub mod key_watch;
 pub mod lease;
 pub mod list_watch;
 pub mod listing;

@@ -200,7 +200,8 @@ impl Own {
             Part::Behind(_) => Part::Behind(seen.after.clone()),
             Part::Only(key) => Part::Only(key),
         };
-        *open = Some((next, round));
+        // One that has ended shows nothing more: where there was nothing to read, the next run begins in the same place.
+        *open = (!seen.done).then_some((next, round));
         let ended = seen.done;
         self.decide(|scrub| scrub.seen(now(), seen));
         let status = self.decide(|scrub| scrub.status()).filter(|status| status.state == ScrubState::Resting);

@@ -198,9 +198,9 @@ struct Heard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{Epoch, Incarnation};
+    use crate::base::{Epoch, Incarnation, KekId};
     use crate::register::Standing;
-    use crate::wire::Health;
+    use crate::wire::{Health, KeyNews};
 
     const ROOT: Option<Sum> = Some(Sum(7));
     const FRESH: Duration = Duration::from_secs(1);
@@ -214,7 +214,8 @@ mod tests {
         let (version, health) = (String::new(), Health::default());
         let (name, incarnation) = (name(n), Incarnation(n));
         let (standing, life, remembers) = (Standing::default(), u64::from(epoch > 0), Vec::new());
-        Pulse { name, incarnation, standing, life, remembers, free: 0, root, list, version, health }
+        let keys = KeyNews::of(KekId([1; 16]), Vec::new());
+        Pulse { name, incarnation, standing, life, remembers, free: 0, root, list, version, keys, health }
     }
 
     fn seats(me: u64) -> Seats {

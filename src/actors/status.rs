@@ -414,4 +414,8 @@ pub struct KeyGeneration {
     pub id: String,
     /// Whether new data keys are sealed with it.
     pub active: bool,
+    /// How many members have not said lately that they open it: until they do, it does not seal.
+    pub waits: usize,
+    /// Their names.
+    pub waits_for: Vec<NodeName>,
 }

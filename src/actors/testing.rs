@@ -1,6 +1,7 @@
 //! Stand-ins for tests of replication: identities, changes, and a store in memory for inline records.
 
 use super::gate::{Ballots, Identity, Vitals};
+use super::key_watch::KeyWatch;
 use super::list_watch::ListWatch;
 use super::messages::{
     Ailment, AppendIncoming, BeginIncoming, Bury, CastHere, Change, ChangesAfter, ChangesIn, CompareOffers, Diagnose,
@@ -44,6 +45,7 @@ pub fn vitals(me: Identity) -> Vitals {
         head: watch::channel(0).1,
         ballots: Arc::new(NoBallots),
         lists: Arc::new(ListWatch::new([], Duration::ZERO)),
+        keys: Arc::new(KeyWatch::new(Arc::new(ring(7)), [], Duration::ZERO)),
         reach: Arc::default(),
         free: Arc::new(|| 1 << 30),
         root: Arc::new(|| None),

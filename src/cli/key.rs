@@ -14,9 +14,9 @@ use std::process::ExitCode;
 pub enum Key {
     /// Add a generation to the key ring
     ///
-    /// The newest generation seals whatever is written after the next start, and all of them open. In a
-    /// cluster every node needs the same ring: copy the directory to all of them before any is restarted.
-    /// Without its keys a data directory is noise, so keep a copy elsewhere.
+    /// A running node takes the new file in within seconds, or at once on SIGHUP, and seals under it when all members of
+    /// its cluster have it too: copy the file to every node. All generations go on opening what they sealed, so none is
+    /// ever removed. Without its keys a data directory is noise, so keep a copy elsewhere.
     New(KeyArgs),
     /// List the generations of the key ring with their ids
     List(KeyArgs),
@@ -89,7 +89,8 @@ fn add(dir: PathBuf) -> Result<String, KeyError> {
 fn list(dir: PathBuf) -> Result<String, KeyError> {
     let ring = ring(&dir)?;
     let line = |(generation, id)| {
-        let role = if id == ring.active() { "seals and opens" } else { "opens" };
+        // Which one seals by now, `boveda status` says.
+        let role = if id == ring.active() { "opens, and seals once all members have it" } else { "opens" };
         format!("generation {generation}  id {id}  {role}\n")
     };
     Ok(ring.generations().into_iter().map(line).collect())

@@ -55,7 +55,11 @@ pub fn page(status: &Value) -> String {
         ),
     );
     for key in list(status, "/key_generations") {
-        let role = if flag(key, "/active") { "seals and opens" } else { "opens" };
+        let mut role = if flag(key, "/active") { "seals and opens" } else { "opens" }.to_owned();
+        let waits = names(key, "/waits_for");
+        if !waits.is_empty() {
+            let _ = write!(role, ", seals once these open it: {waits}");
+        }
         line("key", format!("generation {}  id {}  {role}", count(key, "/number"), text(key, "/id")));
     }
     let mut peers: Vec<&Value> = list(status, "/peers").collect();
@@ -239,6 +243,12 @@ fn attention(status: &Value, peers: &[&Value]) -> Vec<String> {
         let why = text(peer, "/last_error");
         all.push(format!("{}: link {}, last error: {why}", text(peer, "/peer"), text(peer, "/link")));
     }
+    for key in list(status, "/key_generations").filter(|key| !names(key, "/waits_for").is_empty()) {
+        let (number, waits) = (count(key, "/number"), names(key, "/waits_for"));
+        all.push(format!(
+            "key generation {number} does not seal yet: put its file into the key directories of {waits}"
+        ));
+    }
     all.extend(peers.iter().filter_map(|peer| other_list(status, peer)));
     all.extend(peers.iter().filter(|peer| flag(peer, "/forgot")).map(|peer| {
         format!(
@@ -334,6 +344,11 @@ fn list<'a>(value: &'a Value, path: &str) -> impl Iterator<Item = &'a Value> {
     value.pointer(path).and_then(Value::as_array).into_iter().flatten()
 }
 
+/// The texts of a list, in a row.
+fn names(value: &Value, path: &str) -> String {
+    list(value, path).filter_map(Value::as_str).map(plain).collect::<Vec<_>>().join(" ")
+}
+
 fn flag(value: &Value, path: &str) -> bool {
     value.pointer(path).and_then(Value::as_bool).unwrap_or(false)
 }
@@ -412,6 +427,8 @@ mod tests {
                               "scrub": { "state": "reading", "position": 0.5, "damaged": 1, "repaired": 1,
                                          "last": { "age_s": 7_200, "damaged": 5, "repaired": 4 } } } },
             ],
+            "key_generations": [{ "number": 1, "id": "aa", "active": true, "waits_for": [] },
+                                { "number": 2, "id": "bb", "active": false, "waits_for": ["n2", "n3"] }],
             "incarnation": "b",
             "voting": { "list": { "epoch": 6 }, "votes": true, "majority": false, "former": "a",
                         "members": { "seats": [{ "name": "n1" }, { "name": "n4" }], "before": [{ "name": "n1" }] } },
@@ -430,6 +447,8 @@ mod tests {
         assert!(at("! store: takes no ?writes") < at("! 1 damaged objects"), "{page}");
         at("ready       no\nvoting      n1, changing to n1 n4, epoch 6; this node votes; no majority\n");
         at("store       7 objects, 2.0 KiB, - buckets");
+        at("key         generation 1  id aa  seals and opens\nkey         generation 2  id bb  opens, seals once");
+        at("! key generation 2 does not seal yet: put its file into the key directories of n2 n3");
         assert!(!page.contains('\u{1b}'));
         assert!(!is_unwell(&json!({})));
         let quiet = super::page(&json!({}));

@@ -97,6 +97,26 @@ pub fn load(dir: &Path) -> Result<Keys, KeyDirError> {
     Ok(keys)
 }
 
+/// How a key directory looks from outside, to tell whether it has to be read again. What cannot be looked at is part of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Look(Vec<(PathBuf, Option<[i64; 7]>)>);
+
+/// Looks at a directory. Links are followed, so another target is seen, as is another mode.
+pub fn look(dir: &Path) -> Look {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let visible = entries.filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
+    let mut seen: Vec<_> = visible.map(|entry| (entry.path(), stamp_of(&entry.path()))).collect();
+    seen.sort();
+    Look(seen)
+}
+
+fn stamp_of(path: &Path) -> Option<[i64; 7]> {
+    let meta = fs::metadata(path).ok()?;
+    let number = |n: u64| n.cast_signed();
+    let times = [meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec()];
+    Some([number(meta.dev()), number(meta.ino()), number(meta.len()), times[0], times[1], times[2], times[3]])
+}
+
 /// The number that the next new key gets: 1 where there is no key yet.
 pub fn next_generation(dir: &Path) -> Result<u32, KeyDirError> {
     let highest = generations(dir)?.into_iter().map(|(generation, _)| generation).max().unwrap_or(0);
@@ -341,6 +361,31 @@ mod tests {
             }
             fs::remove_file(file).unwrap();
         }
+    }
+
+    #[test]
+    fn a_look_shows_what_would_be_read_otherwise() {
+        let tmp = tempfile::tempdir().unwrap();
+        assert_eq!(look(&tmp.path().join("nowhere")), Look::default());
+        put(tmp.path(), "kek-0001", &[7; 32], 0o600);
+        let mut before = look(tmp.path());
+        let mut changed = |what: &str, expected: bool| {
+            let now = look(tmp.path());
+            assert_eq!(now != before, expected, "{what}");
+            before = now;
+        };
+        changed("nothing", false);
+        put(tmp.path(), ".kek-0002.staged", b"", 0o644);
+        changed("a hidden file", false);
+        put(tmp.path(), "kek-0002", &[8; 32], 0o600);
+        changed("a new file", true);
+        fs::set_permissions(tmp.path().join("kek-0002"), fs::Permissions::from_mode(0o400)).unwrap();
+        changed("another mode", true);
+        fs::remove_file(tmp.path().join("kek-0001")).unwrap();
+        symlink(".elsewhere", tmp.path().join("kek-0001")).unwrap();
+        changed("a link to nowhere", true);
+        put(tmp.path(), ".elsewhere", &[7; 32], 0o600);
+        changed("its target", true);
     }
 
     /// How Kubernetes mounts a secret: two links, and the target's mode counts.

@@ -240,6 +240,7 @@ impl HttpError {
                 | StoreError::Full
                 | StoreError::Short(_)
                 | StoreError::Poisoned
+                | StoreError::KeyMissing { .. }
                 | StoreError::ShuttingDown => false,
             },
             HttpError::Mailbox(_) | HttpError::Broken(_) => true,
@@ -273,9 +274,10 @@ impl HttpError {
             }
             _ => {}
         }
-        // What is wrong with a member list is said of a node by its name.
+        // What is wrong with a member list is said of a node by its name, and a missing key by its id.
         let named = match self {
             HttpError::Members(why) if !matches!(why, Unseatable::Store(_)) => Some(why.to_string()),
+            HttpError::Store(error @ StoreError::KeyMissing { .. }) if !spanish => Some(error.to_string()),
             _ => None,
         };
         let message = named.as_deref().unwrap_or(if spanish { castellano } else { english });
@@ -398,6 +400,12 @@ fn store_answer(error: &StoreError) -> Answer {
             "the stored bytes do not open; no copy could replace them",
             "los bytes guardados están dañados y ninguna copia pudo reemplazarlos",
         ),
+        StoreError::KeyMissing { .. } => (
+            S::SERVICE_UNAVAILABLE,
+            "KeyMissing",
+            "this node lacks a key generation: put its file into the key directory",
+            "a este nodo le falta una generación de la clave; inténtelo en otro o más tarde",
+        ),
         StoreError::Mismatch(_) => (
             S::BAD_REQUEST,
             "IncompleteBody",
@@ -496,7 +504,7 @@ struct ErrorBody<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::NodeName;
+    use crate::base::{KekId, NodeName};
     use actix_web::body::to_bytes;
     use std::io;
 
@@ -529,6 +537,7 @@ mod tests {
             HttpError::Store(StoreError::Poisoned),
             HttpError::Store(StoreError::Short(Shortage::Inodes)),
             HttpError::Store(StoreError::Short(Shortage::Volume)),
+            HttpError::Store(StoreError::KeyMissing { kek: KekId([7; 16]) }),
             HttpError::Store(StoreError::Disk {
                 op: "read",
                 path: "/secret/place".into(),
@@ -582,6 +591,7 @@ mod tests {
         assert_eq!(status(no_more_files), 503);
         assert_eq!(status(StoreError::BucketNotEmpty.into()), 409);
         assert_eq!(status(StoreError::ShuttingDown.into()), 503);
+        assert_eq!(status(StoreError::KeyMissing { kek: KekId([7; 16]) }.into()), 503);
         assert_eq!(status(HttpError::Silent), 408);
         assert_eq!(status(HttpError::TooLarge { max: 1 }), 413);
         assert_eq!(status(HttpError::NotImplemented("x")), 501);

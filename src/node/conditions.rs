@@ -4,15 +4,17 @@
 //! Invariants
 //! - `of` names every condition each time, so one that has passed is taken back; what follows from another one that is
 //!   missing is not named beside it.
-//! - Readiness means "can answer reads" (docs/operations.md): what stops writes alone is degraded.
+//! - Readiness means "can answer reads" (docs/operations.md): what stops writes alone is degraded. A node that lacks a key
+//!   generation cannot answer some.
 //! - A node becomes ready when it has its place and has reached a majority since it began. A majority that is lost
 //!   later takes it out of no Service: all others would go with it, and its reason and its local reads are worth
 //!   something.
 
 use crate::actors::gate::Vitals;
+use crate::actors::key_watch::KeyWatch;
 use crate::actors::reach::Standing;
 use crate::actors::status::ListIs;
-use crate::base::{Incarnation, Shortage};
+use crate::base::{Incarnation, KekId, Shortage};
 use crate::http::Readiness;
 use crate::register::Roster;
 use crate::store::Store;
@@ -58,6 +60,8 @@ struct View {
     low: bool,
     /// What else the machine lacks.
     short: Short,
+    /// A key generation that is needed here and not there, with its number if that is known.
+    lacks: Option<(Option<u32>, KekId)>,
 }
 
 /// Which shortages there are, in the order of `Shortage::ALL`.
@@ -114,8 +118,15 @@ fn of(view: View) -> Vec<(&'static str, Finding)> {
         }
         (false, false) => Finding::Fine,
     };
+    let keys = match view.lacks {
+        Some((number, kek)) => {
+            let number = number.map(|number| format!("{number}, ")).unwrap_or_default();
+            Finding::Missing(format!("lacks key generation {number}id {kek}: put its file into the key directory"))
+        }
+        None => Finding::Fine,
+    };
     let short = Shortage::ALL.into_iter().zip(view.short).map(|(what, now)| (what.name(), of_shortage(what, now)));
-    [("cluster", cluster), ("place", place), ("majority", majority), ("disk", disk), ("store", store)]
+    [("cluster", cluster), ("place", place), ("majority", majority), ("disk", disk), ("store", store), ("keys", keys)]
         .into_iter()
         .chain(short)
         .collect()
@@ -150,9 +161,9 @@ fn of_shortage(what: Shortage, now: bool) -> Finding {
 
 /// Looks at the conditions from now on; the first look is over when this returns, so that the port is opened on the truth.
 /// `vitals`: of a node that votes.
-pub(super) fn watch(store: &Arc<Store>, readiness: &Readiness, vitals: Option<Vitals>) {
+pub(super) fn watch(store: &Arc<Store>, readiness: &Readiness, keys: Arc<KeyWatch>, vitals: Option<Vitals>) {
     let (store, readiness) = (Arc::downgrade(store), readiness.clone());
-    let mut watched = Watched { store, vitals, reached: false };
+    let mut watched = Watched { store, keys, vitals, reached: false };
     if watched.look(&readiness).is_none() {
         return;
     }
@@ -171,6 +182,7 @@ pub(super) fn watch(store: &Arc<Store>, readiness: &Readiness, vitals: Option<Vi
 /// What is looked at.
 struct Watched {
     store: Weak<Store>,
+    keys: Arc<KeyWatch>,
     vitals: Option<Vitals>,
     /// Whether a majority was reached since the start.
     reached: bool,
@@ -186,6 +198,7 @@ impl Watched {
             // That a volume is too small says more than that it is full.
             low: now.is_low() && !now.shortage(Shortage::SmallVolume).0,
             short: Shortage::ALL.map(|what| now.shortage(what).0),
+            lacks: self.keys.missing(),
             ..View::default()
         };
         drop(now);
@@ -248,6 +261,19 @@ mod tests {
         assert!(told(damaged).is_some_and(|why| why.contains("no restart mends") && why.contains("empty one")));
         let lost = View { cut_off: true, ..fine };
         assert_eq!((missing(lost), degraded(lost)), (vec![], vec!["majority"]), "lost later");
+    }
+
+    #[test]
+    fn a_key_generation_that_is_missing_is_named() {
+        let named = |number| {
+            let view = View { lacks: Some((number, KekId([0xab; 16]))), ..View::default() };
+            assert_eq!(missing(view), ["keys"]);
+            let found = of(view).into_iter().find_map(|(what, found)| (what == "keys").then_some(found));
+            let Some(Finding::Missing(why)) = found else { panic!("it is named") };
+            why
+        };
+        assert!(named(None).starts_with(&format!("lacks key generation id {}: ", "ab".repeat(16))));
+        assert!(named(Some(2)).starts_with("lacks key generation 2, id abab"));
     }
 
     #[test]

@@ -1,13 +1,27 @@
-//! The key ring at start: made where it is safe to make one, missed loudly where it is not.
+//! The key ring: made at start where it is safe to make one, missed loudly where it is not, and read again while the
+//! node runs.
+//!
+//! Invariants
+//! - The running ring only grows. A key file that is gone, changed or wrong is said once, and the ring stays as it is.
+//! - At start the generation seals that sealed in the data directory last, the first one in a new directory. A newer one
+//!   does when `actors::key_watch` says that all members open it.
 
 use super::error::NodeError;
-use crate::base::Secret;
+use crate::actors::gate::Vitals;
+use crate::actors::key_watch::KeyWatch;
+use crate::actors::threads::Threads;
+use crate::base::{Incarnation, Secret};
 use crate::config::Config;
 use crate::disk::{RealDisk, keydir};
 use crate::seal::keyring::Keyring;
-use crate::store;
-use std::path::Path;
-use std::sync::Arc;
+use crate::store::{self, Store};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// How often the key directory is looked at, and what the others open.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Refuses a start whose data is not where it must be: its volume is not mounted. Before anything is made.
 pub(super) fn require_data(config: &Config) -> Result<(), NodeError> {
@@ -35,9 +49,132 @@ pub(super) fn ensure(config: &Config, may_make_cluster_key: bool) -> Result<(), 
     Ok(())
 }
 
-/// Reads the ring.
+/// Reads the ring. Its first generation seals, which all nodes have.
 pub(super) fn ring(config: &Config) -> Result<Arc<Keyring>, NodeError> {
-    Ok(Arc::new(Keyring::new(keydir::load(&config.node.key_dir)?)?))
+    let ring = Keyring::new(keydir::load(&config.node.key_dir)?)?;
+    if let Some((_, first)) = ring.generations().first() {
+        ring.seal_with(*first);
+    }
+    Ok(Arc::new(ring))
+}
+
+/// Lets the ring grow with its directory, and a newer generation seal once all members open it, from now on. The first
+/// look is over when this returns: a node alone seals under its newest generation at once.
+pub(super) fn keep(
+    config: &Config,
+    ring: &Arc<Keyring>,
+    store: &Arc<Store>,
+    vitals: &Vitals,
+    threads: Threads,
+) -> Keeper {
+    let kept = Arc::new(Kept {
+        dir: config.node.key_dir.clone(),
+        ring: Arc::clone(ring),
+        store: Arc::downgrade(store),
+        watch: Arc::clone(&vitals.keys),
+        me: vitals.me.incarnation,
+        // Nothing: what came since the ring was built is read with the first look.
+        seen: Mutex::default(),
+        nudge: Arc::default(),
+    });
+    if kept.look(false).is_some() {
+        let kept = Arc::clone(&kept);
+        actix_rt::spawn(async move {
+            loop {
+                let nudged = actix_rt::time::timeout(LOOK_EVERY, kept.nudge.notified()).await.is_ok();
+                let looking = Arc::clone(&kept);
+                if threads.run(move || looking.look(nudged)).await.flatten().is_none() {
+                    return;
+                }
+            }
+        });
+    }
+    Keeper(kept)
+}
+
+/// What keeps the ring of a running node.
+pub(super) struct Keeper(Arc<Kept>);
+
+impl Keeper {
+    /// Has the key directory read again when it is notified.
+    pub fn nudge(&self) -> Arc<Notify> {
+        Arc::clone(&self.0.nudge)
+    }
+
+    /// Leaves the data directory alone from now on. Somebody may be about to give it another life.
+    pub fn end(&self) {
+        self.0.seen().ended = true;
+    }
+}
+
+/// What is looked at.
+struct Kept {
+    dir: PathBuf,
+    ring: Arc<Keyring>,
+    store: Weak<Store>,
+    watch: Arc<KeyWatch>,
+    me: Incarnation,
+    seen: Mutex<Seen>,
+    nudge: Arc<Notify>,
+}
+
+/// How the key directory looked when it was read last. Locked during a look.
+#[derive(Default)]
+struct Seen {
+    /// Read, and done with, whether it was taken in or refused.
+    taken: keydir::Look,
+    /// Refused once: somebody may have been about to write it.
+    suspect: Option<keydir::Look>,
+    ended: bool,
+}
+
+impl Kept {
+    /// One look; nothing once there is no use in another.
+    fn look(&self, nudged: bool) -> Option<()> {
+        let mut seen = self.seen();
+        let store = self.store.upgrade().filter(|_| !seen.ended)?;
+        self.read_again(&mut seen, nudged);
+        let voting = store.voting();
+        let choice = self.watch.choice(voting.node.roster.as_deref(), self.me);
+        if choice.seals != self.ring.active() && !store.is_poisoned() {
+            match store.seal_under(choice.seals) {
+                Ok(()) => {
+                    log::info!(kek:% = choice.seals; "seals under another key generation from now on: all members open it");
+                }
+                Err(error) => log::warn!(error:% = error, kek:% = choice.seals; "a key generation does not seal yet"),
+            }
+        }
+        Some(())
+    }
+
+    fn read_again(&self, seen: &mut Seen, nudged: bool) {
+        let now = keydir::look(&self.dir);
+        if now == seen.taken && !nudged {
+            return;
+        }
+        let read = keydir::load(&self.dir).map_err(|error| error.to_string());
+        let grown = read.and_then(|keys| self.ring.grow(keys).map_err(|error| error.to_string()));
+        match grown {
+            Ok(new) => {
+                for (number, kek) in new {
+                    log::info!(number, kek:%; "a key generation was taken in: it opens, and seals once all members have it");
+                }
+            }
+            // It is read once more when it still looks like this.
+            Err(_) if !nudged && seen.suspect.as_ref() != Some(&now) => {
+                seen.suspect = Some(now);
+                return;
+            }
+            Err(why) => {
+                log::warn!(why:%, dir:% = self.dir.display(); "the key directory is not taken: the ring stays as it is");
+            }
+        }
+        (seen.taken, seen.suspect) = (now, None);
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Whether a data directory has been made.

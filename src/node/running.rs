@@ -3,7 +3,7 @@
 use super::conditions;
 use super::error::NodeError;
 use super::health::{self, Counted, Pulses};
-use super::keys;
+use super::keys::{self, Keeper};
 use super::listener::reserve;
 use super::place as node_place;
 use super::queues;
@@ -13,6 +13,7 @@ use crate::actors::coordinator::{Common, Coordinator, Patience};
 use crate::actors::coordinator_actor::CoordinatorActor;
 use crate::actors::gate::{Ballots, Identity, PeerBytes, PeerGate, Vitals};
 use crate::actors::healer::{HealTally, Healer};
+use crate::actors::key_watch::KeyWatch;
 use crate::actors::list_watch::ListWatch;
 use crate::actors::messages::DrainStore;
 use crate::actors::reach::Reach;
@@ -22,7 +23,6 @@ use crate::actors::replication::{PeerAddress, Replication, ReplicationConfig, se
 use crate::actors::scrub::Pace;
 use crate::actors::scrubber::{ScrubTally, Scrubber, StopScrub};
 use crate::actors::settler;
-use crate::actors::status::KeyGeneration;
 use crate::actors::store_actor::{StoreActor, abort};
 use crate::actors::threads::Threads;
 use crate::actors::turns::Turns;
@@ -42,6 +42,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// The file in the data directory that names the bound addresses, for scripts and tests.
 const ADDRESSES: &str = "addresses.json";
@@ -64,6 +65,7 @@ pub struct Running {
     store_actor: Addr<StoreActor>,
     store: Arc<Store>,
     addresses: (SocketAddr, SocketAddr),
+    keeper: Keeper,
     _lock: LockGuard,
 }
 
@@ -99,7 +101,8 @@ impl Running {
             scrubbing: Arc::clone(&scrubbing),
             counted: Counted::default(),
         });
-        let vitals = vitals(&config, &store, &pulses);
+        let vitals = vitals(&config, &store, &ring, &pulses);
+        let keeper = keys::keep(&config, &ring, &store, &vitals, threads.clone());
         let replicate = replication_config(&config, vitals.clone(), &plan);
         let recipients = StoreRecipients::of(&store_actor);
         let arrivals = Arc::new(Arrivals::default());
@@ -128,7 +131,6 @@ impl Running {
             incarnation: store.incarnation(),
             former: store.former(),
             durability: config.cluster.durability.as_str(),
-            key_generations: generations(&ring),
             replication: replication.clone(),
             healing,
             burying: Arc::clone(&burying),
@@ -145,7 +147,7 @@ impl Running {
         let peer_actor = new_actor.clone();
         let peers = http::peers::serve(peer_listener, gate, move || StoreRecipients::of(&peer_actor()), 1)
             .map_err(|source| NodeError::Start { what: "the peer listener", source })?;
-        conditions::watch(&store, &readiness, votes(&config).then(|| vitals.clone()));
+        conditions::watch(&store, &readiness, Arc::clone(&vitals.keys), votes(&config).then(|| vitals.clone()));
         // Where nodes vote, large bodies go on to the others while they arrive: part of the memory is theirs.
         let shipping = if votes(&config) { plan.in_flight_bytes / STREAMS_PART } else { 0 };
         let streams = Budget::new(u64::MAX, shipping);
@@ -221,8 +223,14 @@ impl Running {
             store_actor,
             store,
             addresses: (http_addr, peer_addr),
+            keeper,
             _lock: lock,
         })
+    }
+
+    /// Reads the key directory again when it is notified.
+    pub fn nudge(&self) -> Arc<Notify> {
+        self.keeper.nudge()
     }
 
     /// The bound addresses: HTTP and peers.
@@ -260,6 +268,7 @@ impl Running {
     /// Ends the node in order; everything answered is durable when this returns.
     pub async fn stop(self) -> Result<(), NodeError> {
         self.readiness.missing("draining", "the node is stopping");
+        self.keeper.end();
         // It ends first: what it reads from now on, open requests would wait for.
         self.scrubber.send(StopScrub).await.map_err(|_| NodeError::NoActor)?;
         actix_rt::time::sleep(self.config.http.ready_grace).await;
@@ -342,7 +351,7 @@ fn open_store(config: &Config, ring: &Arc<Keyring>, plan: &MemoryPlan) -> Result
     store.start(clockwork, abort).map_err(fail)
 }
 
-fn vitals(config: &Config, store: &Arc<Store>, pulses: &Arc<Pulses>) -> Vitals {
+fn vitals(config: &Config, store: &Arc<Store>, ring: &Arc<Keyring>, pulses: &Arc<Pulses>) -> Vitals {
     let (measured, counted, pulses) = (Arc::clone(store), Arc::clone(store), Arc::clone(pulses));
     Vitals {
         me: Arc::new(Identity {
@@ -353,6 +362,11 @@ fn vitals(config: &Config, store: &Arc<Store>, pulses: &Arc<Pulses>) -> Vitals {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ballots: Arc::clone(store) as Arc<dyn Ballots>,
         lists: Arc::new(ListWatch::new(
+            config.others().map(|peer| peer.name.clone()),
+            seen_lately(config.peer.heartbeat),
+        )),
+        keys: Arc::new(KeyWatch::new(
+            Arc::clone(ring),
             config.others().map(|peer| peer.name.clone()),
             seen_lately(config.peer.heartbeat),
         )),
@@ -410,12 +424,6 @@ fn http_settings(config: &Config, plan: &MemoryPlan, workers: usize) -> HttpSett
         large_buffers: !plan.reduced,
         cluster_size: config.others().count() + 1,
     }
-}
-
-fn generations(ring: &Keyring) -> Vec<KeyGeneration> {
-    let active = ring.active();
-    let show = |(number, id)| KeyGeneration { number, id: format!("{id}"), active: id == active };
-    ring.generations().into_iter().map(show).collect()
 }
 
 fn write_addresses(data: &Path, http: SocketAddr, peer: SocketAddr) -> Result<(), NodeError> {

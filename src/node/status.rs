@@ -5,7 +5,7 @@ use crate::actors::healer::HealTally;
 use crate::actors::messages::ObserveStore;
 use crate::actors::replication::Replication;
 use crate::actors::scrubber::ScrubTally;
-use crate::actors::status::{ClusterSnapshot, KeyGeneration, ReadinessStatus, StoreSection, VotingStatus};
+use crate::actors::status::{ClusterSnapshot, ReadinessStatus, StoreSection, VotingStatus};
 use crate::actors::store_actor::StoreActor;
 use crate::actors::undertaker::BurialTally;
 use crate::base::{ClusterId, Incarnation, NodeName};
@@ -22,7 +22,6 @@ pub(super) struct Fixed {
     pub incarnation: Incarnation,
     pub former: Option<Incarnation>,
     pub durability: &'static str,
-    pub key_generations: Vec<KeyGeneration>,
     pub replication: Replication,
     pub healing: Arc<HealTally>,
     pub burying: Arc<BurialTally>,
@@ -61,7 +60,7 @@ impl StatusSource for NodeStatus {
                     missing: conditions.missing,
                     degraded: conditions.degraded,
                 },
-                key_generations: fixed.key_generations.clone(),
+                key_generations: fixed.gate.vitals().keys.show(voting.node.roster.as_deref(), fixed.incarnation),
                 store: StoreSection { scrub: fixed.scrubbing.read(store.records + store.overlay_records), store },
                 healing: fixed.healing.read(),
                 burials: fixed.burying.read(),

@@ -25,7 +25,9 @@ pub fn verify(config: Config, json: bool) -> ExitCode {
             eprintln!("boveda: {error}");
             match error {
                 NodeError::Locked(_) => ExitCode::from(EXIT_BUSY),
-                NodeError::Store { source: StoreError::ForeignKey { .. }, .. } => ExitCode::from(EXIT_WRONG_KEY),
+                NodeError::Store { source: StoreError::ForeignKey { .. } | StoreError::KeyMissing { .. }, .. } => {
+                    ExitCode::from(EXIT_WRONG_KEY)
+                }
                 NodeError::NoData(_) => ExitCode::from(EXIT_NOT_FOUND),
                 _ => ExitCode::FAILURE,
             }

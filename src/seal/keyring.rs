@@ -5,6 +5,8 @@
 //!   expanded once and used for one purpose.
 //! - A wrap opens only for the cluster and the body it was made for; a box only at its place.
 //! - The cluster id, the peer key and the mark key come from the first generation, so rotation changes neither.
+//! - A ring only grows: whatever it opens once it opens for as long as it lives. Which generation seals is chosen by
+//!   whoever knows what the other nodes open (`actors::key_watch`), and never goes back.
 //!
 //! Layout: docs/format.md, "Keys", "Wrap" and "Box".
 
@@ -15,10 +17,15 @@ use super::random;
 use super::session::PeerKey;
 use crate::base::codec::Reader;
 use crate::base::{BodyId, ClusterId, KekId, Secret, Wrap};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 const BOX_VERSION: u8 = 1;
 const BOX_HEAD_BYTES: usize = 1 + 16 + NONCE_BYTES;
 const WRAP_PLACE_BYTES: usize = 14 + 16 + 16;
+/// Most generations that are remembered as missing: they are for people, who need one name at a time.
+const MISSED_MAX: usize = 16;
 
 /// Why keys do not make a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +39,23 @@ pub enum SealError {
     /// One key stands under two generations: a file was copied where a new key was meant.
     #[error("generations {0} and {1} hold the same key")]
     SameKey(u32, u32),
+}
+
+/// Why a ring does not take what the key directory holds by now. It stays as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GrowError {
+    /// These keys are no ring.
+    #[error(transparent)]
+    NoRing(#[from] SealError),
+    /// A generation that is in use is not there any more.
+    #[error("generation {0} is gone, and what it sealed needs it: put its file back")]
+    Gone(u32),
+    /// A generation that is in use has another key.
+    #[error("generation {0} holds another key than the one that is in use: put the original file back")]
+    Changed(u32),
+    /// A number below the first: the cluster would become another one with the next start.
+    #[error("generation {0} is below the first one: new generations have higher numbers")]
+    Below(u32),
 }
 
 /// Why a box does not open.
@@ -71,13 +95,20 @@ impl Dek {
 }
 
 /// All generations of the KEK, ready for use. Shared as an `Arc`, never cloned.
-#[derive(Debug)]
 pub struct Keyring {
-    /// In rising order, never empty.
-    generations: Vec<Generation>,
+    state: RwLock<State>,
     cluster: ClusterId,
     peer: Secret<[u8; KEY_BYTES]>,
     marks: Secret<[u8; KEY_BYTES]>,
+    /// Generations that something here was sealed under, and that the ring does not hold.
+    missed: Mutex<BTreeSet<KekId>>,
+}
+
+struct State {
+    /// In rising order, never empty.
+    generations: Vec<Arc<Generation>>,
+    /// The one of them that seals.
+    sealing: Arc<Generation>,
 }
 
 #[derive(Debug)]
@@ -88,6 +119,26 @@ struct Generation {
     boxes: SealingKey,
 }
 
+/// The generations of numbered keys, in rising order.
+fn generations_of(mut keys: Keys) -> Result<Vec<Arc<Generation>>, SealError> {
+    keys.sort_by_key(|(number, _)| *number);
+    let mut generations: Vec<Arc<Generation>> = Vec::with_capacity(keys.len());
+    for (number, kek) in &keys {
+        let next = Generation::new(*number, kek.expose());
+        if generations.last().is_some_and(|g| g.number == next.number) {
+            return Err(SealError::DuplicateGeneration(next.number));
+        }
+        if let Some(same) = generations.iter().find(|g| g.id == next.id) {
+            return Err(SealError::SameKey(same.number, next.number));
+        }
+        generations.push(Arc::new(next));
+    }
+    Ok(generations)
+}
+
+/// Generations with their keys, in any order.
+type Keys = Vec<(u32, Secret<[u8; KEY_BYTES]>)>;
+
 impl Generation {
     fn new(number: u32, kek: &[u8; KEY_BYTES]) -> Self {
         Generation {
@@ -97,28 +148,74 @@ impl Generation {
             boxes: SealingKey::new(&derive(kek, &[b"boveda/box-key/v1"])),
         }
     }
+
+    fn seal_box(&self, place: &[u8], plain: &[u8], nonce: [u8; NONCE_BYTES]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(BOX_HEAD_BYTES + plain.len() + TAG_BYTES);
+        out.push(BOX_VERSION);
+        out.extend_from_slice(&self.id.0);
+        out.extend_from_slice(&nonce);
+        out.extend_from_slice(plain);
+        let tag = self.boxes.seal(&nonce, &box_place(place), &mut out[BOX_HEAD_BYTES..]);
+        out.extend_from_slice(&tag);
+        out
+    }
 }
 
 impl Keyring {
-    /// Builds the ring from numbered KEKs, in any order. The highest generation seals.
-    pub fn new(mut keys: Vec<(u32, Secret<[u8; KEY_BYTES]>)>) -> Result<Self, SealError> {
+    /// Builds the ring from numbered KEKs, in any order. The highest generation seals, until `seal_with` says otherwise.
+    pub fn new(mut keys: Keys) -> Result<Self, SealError> {
         keys.sort_by_key(|(number, _)| *number);
         let first = keys.first().ok_or(SealError::NoKeys)?.1.expose();
         let cluster = ClusterId(*derive(first, &[b"boveda/cluster-id/v1"]));
         let peer = Secret::new(*derive(first, &[b"boveda/peer-key/v1"]));
         let marks = Secret::new(*derive(first, &[b"boveda/mark-key/v1"]));
-        let mut generations: Vec<Generation> = Vec::with_capacity(keys.len());
-        for (number, kek) in &keys {
-            let next = Generation::new(*number, kek.expose());
-            if generations.last().is_some_and(|g| g.number == next.number) {
-                return Err(SealError::DuplicateGeneration(next.number));
+        let generations = generations_of(keys)?;
+        let sealing = Arc::clone(generations.last().ok_or(SealError::NoKeys)?);
+        Ok(Keyring {
+            state: RwLock::new(State { generations, sealing }),
+            cluster,
+            peer,
+            marks,
+            missed: Mutex::default(),
+        })
+    }
+
+    /// Takes in what is new among these keys, which are all that the key directory holds by now, and tells what that
+    /// is. What seals does not change. On an error nothing was taken in.
+    pub fn grow(&self, keys: Keys) -> Result<Vec<(u32, KekId)>, GrowError> {
+        let found = generations_of(keys)?;
+        let mut state = self.state_mut();
+        for held in &state.generations {
+            match found.iter().find(|g| g.number == held.number) {
+                None => return Err(GrowError::Gone(held.number)),
+                Some(now) if now.id != held.id => return Err(GrowError::Changed(held.number)),
+                Some(_) => {}
             }
-            if let Some(same) = generations.iter().find(|g| g.id == next.id) {
-                return Err(SealError::SameKey(same.number, next.number));
-            }
-            generations.push(next);
         }
-        Ok(Keyring { generations, cluster, peer, marks })
+        let first = state.generations.first().map_or(0, |g| g.number);
+        if let Some(below) = found.iter().find(|g| g.number < first) {
+            return Err(GrowError::Below(below.number));
+        }
+        let mut new = Vec::new();
+        for next in found {
+            // Of those that are held, the keys in use stay: one seals at this moment, perhaps.
+            if !state.generations.iter().any(|g| g.id == next.id) {
+                new.push((next.number, next.id));
+                state.generations.push(next);
+            }
+        }
+        state.generations.sort_by_key(|g| g.number);
+        drop(state);
+        self.missed().retain(|kek| !new.iter().any(|(_, id)| id == kek));
+        Ok(new)
+    }
+
+    /// Seals under that generation from now on; says whether the ring holds it.
+    pub fn seal_with(&self, kek: KekId) -> bool {
+        let mut state = self.state_mut();
+        let Some(sealing) = state.generations.iter().find(|g| g.id == kek).map(Arc::clone) else { return false };
+        state.sealing = sealing;
+        true
     }
 
     /// The cluster id that the ring implies: whoever holds the first generation computes the same.
@@ -128,12 +225,30 @@ impl Keyring {
 
     /// The generation that seals.
     pub fn active(&self) -> KekId {
-        self.newest().id
+        self.state().sealing.id
+    }
+
+    /// Whether what that generation sealed opens here. One that is missing is remembered, for `missing`, and logged once.
+    pub fn opens(&self, kek: KekId) -> bool {
+        if self.find(kek).is_some() {
+            return true;
+        }
+        let mut missed = self.missed();
+        if missed.len() < MISSED_MAX && missed.insert(kek) {
+            log::warn!(kek:%; "something here is sealed under a key generation that this node lacks");
+        }
+        false
+    }
+
+    /// A generation that something here was sealed under, and that the ring lacks.
+    pub fn missing(&self) -> Option<KekId> {
+        // One may have come while it was noted as missing.
+        self.missed().iter().copied().find(|kek| self.find(*kek).is_none())
     }
 
     /// All generations with their ids, in rising order.
     pub fn generations(&self) -> Vec<(u32, KekId)> {
-        self.generations.iter().map(|g| (g.number, g.id)).collect()
+        self.state().generations.iter().map(|g| (g.number, g.id)).collect()
     }
 
     /// Seals a data key for one body of one cluster, under the active generation.
@@ -142,7 +257,7 @@ impl Keyring {
     }
 
     pub(super) fn wrap_with(&self, cluster: ClusterId, body: BodyId, dek: &Dek, nonce: [u8; NONCE_BYTES]) -> Wrap {
-        let kek = self.newest();
+        let kek = self.sealing();
         let mut sealed = [0; KEY_BYTES + TAG_BYTES];
         let (text, tag) = sealed.split_at_mut(KEY_BYTES);
         text.copy_from_slice(dek.expose());
@@ -172,19 +287,17 @@ impl Keyring {
 
     /// Seals a few bytes that must open at `place` alone, such as the key of the log or the index.
     pub fn seal_box(&self, place: &[u8], plain: &[u8]) -> Vec<u8> {
-        self.seal_box_with(place, plain, random())
+        self.sealing().seal_box(place, plain, random())
     }
 
-    pub(super) fn seal_box_with(&self, place: &[u8], plain: &[u8], nonce: [u8; NONCE_BYTES]) -> Vec<u8> {
-        let kek = self.newest();
-        let mut out = Vec::with_capacity(BOX_HEAD_BYTES + plain.len() + TAG_BYTES);
-        out.push(BOX_VERSION);
-        out.extend_from_slice(&kek.id.0);
-        out.extend_from_slice(&nonce);
-        out.extend_from_slice(plain);
-        let tag = kek.boxes.seal(&nonce, &box_place(place), &mut out[BOX_HEAD_BYTES..]);
-        out.extend_from_slice(&tag);
-        out
+    /// The same under a generation that need not be the one that seals; `None` when the ring lacks it.
+    pub fn seal_box_under(&self, kek: KekId, place: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
+        Some(self.find(kek)?.seal_box(place, plain, random()))
+    }
+
+    /// Which generation a box was sealed under, as it says itself.
+    pub fn box_key(sealed: &[u8]) -> Option<KekId> {
+        sealed.get(1..17).and_then(|id| id.try_into().ok()).map(KekId)
     }
 
     /// Opens a box, and tells a foreign key from changed bytes, so that a start can say which it is.
@@ -200,12 +313,36 @@ impl Keyring {
         Ok(plain)
     }
 
-    fn newest(&self) -> &Generation {
-        self.generations.last().expect("a ring is never empty")
+    fn sealing(&self) -> Arc<Generation> {
+        Arc::clone(&self.state().sealing)
     }
 
-    fn find(&self, kek: KekId) -> Option<&Generation> {
-        self.generations.iter().find(|g| g.id == kek)
+    fn find(&self, kek: KekId) -> Option<Arc<Generation>> {
+        self.state().generations.iter().find(|g| g.id == kek).map(Arc::clone)
+    }
+
+    // No panic leaves a state half changed behind these locks.
+    fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn missed(&self) -> MutexGuard<'_, BTreeSet<KekId>> {
+        self.missed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keyring")
+            .field("generations", &self.state().generations)
+            .field("cluster", &self.cluster)
+            .field("peer", &self.peer)
+            .field("marks", &self.marks)
+            .finish()
     }
 }
 

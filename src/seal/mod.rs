@@ -15,7 +15,7 @@ pub mod session;
 
 pub use body::{BodyOpener, BodySealer};
 pub use key::{KEY_BYTES, NONCE_BYTES, OpenError, SealingKey, TAG_BYTES};
-pub use keyring::{BoxError, Dek, Keyring, SealError};
+pub use keyring::{BoxError, Dek, GrowError, Keyring, SealError};
 pub use layout::{CHUNK_BYTES, HEADER_BYTES, Layout};
 pub use mark::MarkKey;
 pub use session::{Hello, HelloError, Me, PeerInfo, PeerKey, PendingHello, SessionKey, SessionKeys};

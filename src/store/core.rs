@@ -9,16 +9,20 @@ use super::blobs::Blobs;
 use super::doubt::Doubt;
 use super::entry::{Encoded, Held, NodeRecord};
 use super::error::StoreError;
+use super::identity::{self, Identity};
 use super::index::{Index, Marks};
 use super::log::{Appended, Log, Writer};
+use super::open::read_small;
 use super::overlay::{Here, Overlay};
 use super::pages::PagesProbe;
 use super::room::Room;
 use super::status::Counters;
 use super::tree::Tree;
 use super::votes::Voting;
-use crate::base::{BodyId, BucketName, Class, ClusterId, Incarnation, RegisterKey, Shortage, StampClock};
-use crate::disk::{Disk, Space};
+use crate::base::{
+    BodyId, BucketName, Class, ClusterId, Incarnation, KekId, ObjectRecord, RegisterKey, Shortage, StampClock,
+};
+use crate::disk::{Disk, Space, place};
 use crate::register::Memory;
 use crate::seal::body::BodyOpener;
 use crate::seal::keyring::Keyring;
@@ -278,9 +282,32 @@ impl Core {
             return Ok(Arc::clone(opener));
         }
         let object = held.record.object().ok_or(StoreError::NoSuchKey)?;
-        let opener = BodyOpener::new(&self.ring, self.cluster, object.body, &object.wrap, header)
-            .map_err(|_| StoreError::Corrupt { what: "object body (its header)" })?;
+        let opener = self.open_body(object, header)?;
         Ok(Arc::clone(held.opener.get_or_init(|| Arc::new(opener))))
+    }
+
+    /// Expands the keys of a body. A generation that this node lacks is no damage.
+    pub(super) fn open_body(&self, object: &ObjectRecord, header: &[u8]) -> Result<BodyOpener, StoreError> {
+        let kek = object.wrap.kek;
+        if !self.ring.opens(kek) {
+            return Err(StoreError::KeyMissing { kek });
+        }
+        BodyOpener::new(&self.ring, self.cluster, object.body, &object.wrap, header)
+            .map_err(|_| StoreError::Corrupt { what: "object body (its header)" })
+    }
+
+    /// Seals under that generation from now on, over restarts too. One that the ring lacks is refused.
+    pub fn seal_under(&self, kek: KekId) -> Result<(), StoreError> {
+        self.check_writable()?;
+        let path = self.dir.join(identity::FILE);
+        let sealed = read_small(self.disk.as_ref(), &path, "identity of the data directory")?;
+        let identity = Identity::open(&self.ring, &sealed)?;
+        // Before anything else is sealed under it: see there.
+        let sealed = identity.seal_under(&self.ring, kek).ok_or(StoreError::KeyMissing { kek })?;
+        let placed = place::replace(self.disk.as_ref(), &path, &sealed);
+        placed.map_err(|source| StoreError::Disk { op: "write", path, source })?;
+        self.ring.seal_with(kek);
+        Ok(())
     }
 
     /// Whether a record, here or in the index, refers to the blob.

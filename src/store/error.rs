@@ -59,10 +59,16 @@ pub enum StoreError {
     Poisoned,
     /// The data directory was sealed under another key ring.
     #[error(
-        "the data directory was sealed under key {kek}, which is not in the key directory: use the key directory that belongs to it"
+        "the data directory was sealed under key {kek}, which is not in the key directory: use the key directory that belongs to it, with all its generations"
     )]
     ForeignKey {
         /// The key that sealed it.
+        kek: KekId,
+    },
+    /// A body was sealed under a generation that this node has not loaded. No copy is damaged.
+    #[error("this node lacks key generation {kek}: put its file into the key directory")]
+    KeyMissing {
+        /// That generation.
         kek: KekId,
     },
     /// The data directory belongs to another cluster.
@@ -149,7 +155,7 @@ impl StoreError {
             }
             StoreError::Short(Shortage::OpenFiles) => Class::Busy,
             StoreError::Short(Shortage::Volume) => Class::Internal,
-            StoreError::ShuttingDown => Class::Busy,
+            StoreError::ShuttingDown | StoreError::KeyMissing { .. } => Class::Busy,
             StoreError::ForeignKey { .. }
             | StoreError::ForeignCluster { .. }
             | StoreError::ForeignDirectory { .. }

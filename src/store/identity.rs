@@ -3,10 +3,12 @@
 //! Invariants
 //! - It is written last at first start: a directory with an identity is complete.
 //! - It is sealed under the KEK ring: another ring cannot even start.
+//! - The generation that sealed it is the one that seals here, over restarts too: it is sealed anew before a newer
+//!   one seals anything else, so a start without that one fails and says so.
 
 use super::error::StoreError;
 use crate::base::codec::{CodecError, Reader, Writer};
-use crate::base::{ClusterId, Incarnation, Secret};
+use crate::base::{ClusterId, Incarnation, KekId, Secret};
 use crate::seal::keyring::{BoxError, Keyring};
 use crate::seal::{KEY_BYTES, SealingKey, random};
 
@@ -63,12 +65,20 @@ impl Identity {
 
     /// The file's bytes.
     pub fn seal(&self, ring: &Keyring) -> Vec<u8> {
+        ring.seal_box(PLACE, &self.plain())
+    }
+
+    /// The file's bytes under a generation that does not seal yet; `None` when the ring lacks it.
+    pub fn seal_under(&self, ring: &Keyring, kek: KekId) -> Option<Vec<u8>> {
+        ring.seal_box_under(kek, PLACE, &self.plain())
+    }
+
+    fn plain(&self) -> zeroize::Zeroizing<Vec<u8>> {
         let mut w = Writer::default();
         w.u8(VERSION).raw(&self.cluster.0).u64(self.incarnation.0);
         w.u64(self.former.map_or(0, |life| life.0)).raw(&self.index_id);
         w.raw(self.log_key.expose()).raw(self.index_key.expose());
-        let plain = zeroize::Zeroizing::new(w.0);
-        ring.seal_box(PLACE, &plain)
+        zeroize::Zeroizing::new(w.0)
     }
 
     /// Reads the file's bytes.

@@ -3,7 +3,7 @@
 //! Invariants
 //! - A blob that does not check is moved to `quarantine/` before anything takes its name.
 //! - A record from a peer replaces the one of its own ballot only, and only when its body opens here.
-//! - What is right is never touched.
+//! - What is right is never touched, nor is what may be right: a body whose key generation is missing here is no damage.
 
 use super::commit::Intent;
 use super::core::Core;
@@ -63,7 +63,7 @@ impl Core {
         let record = Ailment::Record { ballot: held.record.ballot };
         let sealed = match &object.at {
             BodyAt::Inline(sealed) => {
-                let opens = digest_of(sealed) == object.digest && self.opens(object, sealed);
+                let opens = digest_of(sealed) == object.digest && self.opens(object, sealed)?;
                 return Ok((!opens).then_some(record));
             }
             BodyAt::Blob => self.blobs.read(object.body)?,
@@ -84,16 +84,15 @@ impl Core {
             return Ok(Some(blob));
         };
         let mut header = [0; crate::seal::HEADER_BYTES];
-        let opens = file.read_at(0, &mut header).is_ok()
-            && BodyOpener::new(&self.ring, self.cluster, object.body, &object.wrap, &header).is_ok();
+        let opens = file.read_at(0, &mut header).is_ok() && is_opened(self.open_body(object, &header))?.is_some();
         Ok((!opens).then_some(record))
     }
 
     /// Whether a body in a record opens, and is as long as the record says.
-    pub(super) fn opens(&self, object: &ObjectRecord, sealed: &[u8]) -> bool {
-        let opener = BodyOpener::new(&self.ring, self.cluster, object.body, &object.wrap, sealed);
-        let plain = opener.ok().and_then(|opener| open_whole(&opener, sealed).ok());
-        plain.is_some_and(|plain| plain.len() as u64 == object.len)
+    pub(super) fn opens(&self, object: &ObjectRecord, sealed: &[u8]) -> Result<bool, StoreError> {
+        let opener = is_opened(self.open_body(object, sealed))?;
+        let plain = opener.and_then(|opener| open_whole(&opener, sealed).ok());
+        Ok(plain.is_some_and(|plain| plain.len() as u64 == object.len))
     }
 
     /// Moves the file of that name to quarantine unless it has this length and digest.
@@ -134,7 +133,7 @@ impl Store {
     pub fn restore(&self, key: RegisterKey, record: Record, from: Incarnation) -> Result<Answer, StoreError> {
         let object = record.object().ok_or(StoreError::Mismatch("a peer has another kind of record"))?;
         let opens = match &object.at {
-            BodyAt::Inline(sealed) => digest_of(sealed) == object.digest && self.opens(object, sealed),
+            BodyAt::Inline(sealed) => digest_of(sealed) == object.digest && self.opens(object, sealed)?,
             BodyAt::Blob => self.opens_with_blob(&key, &record)?,
         };
         if !opens {
@@ -150,6 +149,15 @@ impl Store {
             Err(error) if error.is_damage() => Ok(false),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// What was opened, or nothing when it is damaged. Whether a body whose key is missing is right, nobody can say.
+fn is_opened(opener: Result<BodyOpener, StoreError>) -> Result<Option<BodyOpener>, StoreError> {
+    match opener {
+        Ok(opener) => Ok(Some(opener)),
+        Err(error) if error.is_damage() => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -35,7 +35,8 @@ const OURS: [&str; 9] =
 
 /// Opens or makes the store in `dir`. The threads are not started yet.
 ///
-/// `cluster`: the configured cluster id; without one it is derived from the key ring.
+/// `cluster`: the configured cluster id; without one it is derived from the key ring. In a directory that is made
+/// already the ring seals under the generation that sealed there last.
 pub fn open(
     disk: Arc<dyn Disk>,
     dir: &Path,
@@ -52,7 +53,11 @@ pub fn open(
         first_start_of(disk.as_ref(), dir, &ring, cluster, &options)?
     } else {
         let sealed = read_small(disk.as_ref(), &identity_path, "identity of the data directory")?;
-        Identity::open(&ring, &sealed)?
+        let identity = Identity::open(&ring, &sealed)?;
+        if let Some(kek) = Keyring::box_key(&sealed) {
+            ring.seal_with(kek);
+        }
+        identity
     };
     if identity.cluster != cluster {
         return Err(StoreError::ForeignCluster { theirs: identity.cluster, ours: cluster });
@@ -78,8 +83,11 @@ pub fn renounce(disk: &dyn Disk, dir: &Path, ring: &Keyring) -> Result<(Incarnat
     let identity = Identity::open(ring, &sealed)?;
     let was = identity.incarnation;
     let identity = identity.reborn();
+    // Under the generation that it was: what seals never goes back.
+    let anew = Keyring::box_key(&sealed).and_then(|kek| identity.seal_under(ring, kek));
+    let anew = anew.unwrap_or_else(|| identity.seal(ring));
     let fail = |source| StoreError::Disk { op: "write", path: path.clone(), source };
-    place::replace(disk, &path, &identity.seal(ring)).map_err(fail)?;
+    place::replace(disk, &path, &anew).map_err(fail)?;
     Ok((was, identity.incarnation))
 }
 

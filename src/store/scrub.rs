@@ -155,7 +155,10 @@ impl Round {
         match error.is_damage() {
             true => seen.damaged = Some(key.clone()),
             false => {
-                log::warn!(error:% = error; "a body could not be scrubbed");
+                // That a generation is missing was said once, and readiness goes on saying it.
+                if !matches!(error, StoreError::KeyMissing { .. }) {
+                    log::warn!(error:% = error; "a body could not be scrubbed");
+                }
                 seen.unread += 1;
             }
         }
@@ -170,7 +173,7 @@ impl Round {
             BodyAt::Blob => return self.read_blob(object, bytes),
         };
         *bytes += sealed.len() as u64;
-        match digest_of(sealed) == object.digest && self.core.opens(object, sealed) {
+        match digest_of(sealed) == object.digest && self.core.opens(object, sealed)? {
             true => Ok(true),
             false => Err(StoreError::Corrupt { what: "object body" }),
         }
@@ -212,8 +215,7 @@ impl Blob {
         file.forget(0, object.sealed_len);
         let mut header = [0; HEADER_BYTES];
         file.read_at(0, &mut header).map_err(fail("read"))?;
-        let opener = BodyOpener::new(&core.ring, core.cluster, object.body, &object.wrap, &header)
-            .map_err(|_| corrupt("object body (its header)"))?;
+        let opener = core.open_body(object, &header)?;
         if opener.layout().plain_len(object.sealed_len) != Some(object.len) {
             return Err(corrupt("object body (its plaintext length)"));
         }

@@ -12,6 +12,7 @@ use super::open::read_small;
 use crate::base::RegisterKey;
 use crate::base::codec::{CodecError, Reader, Writer};
 use crate::disk::place;
+use crate::seal::keyring::BoxError;
 
 /// The file's name in the data directory.
 const FILE: &str = "scrub";
@@ -64,7 +65,10 @@ impl Core {
             return Ok(Place::default());
         }
         let sealed = read_small(self.disk.as_ref(), &path, "scrubber's place")?;
-        let plain = self.ring.open_box(&self.scrub_box(), &sealed).map_err(|_| DAMAGED)?;
+        let plain = self.ring.open_box(&self.scrub_box(), &sealed).map_err(|error| match error {
+            BoxError::UnknownKey { kek } => StoreError::KeyMissing { kek },
+            BoxError::Short | BoxError::Open => DAMAGED,
+        })?;
         decode(&plain).map_err(|_| DAMAGED)
     }
 

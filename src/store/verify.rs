@@ -99,7 +99,7 @@ impl Store {
             next = page.complete.next();
             for (key, held) in page.entries {
                 referred.extend(held.record.blob());
-                self.verify_one(&key, &held, &mut sum, tell);
+                self.verify_one(&key, &held, &mut sum, tell)?;
             }
         }
         let (ids, strangers) = self.blobs.all()?;
@@ -111,7 +111,14 @@ impl Store {
         Ok(sum)
     }
 
-    fn verify_one(&self, key: &RegisterKey, held: &Arc<Held>, sum: &mut Summary, tell: &mut dyn FnMut(Finding)) {
+    /// An error says that nothing can be said: a key generation is missing.
+    fn verify_one(
+        &self,
+        key: &RegisterKey,
+        held: &Arc<Held>,
+        sum: &mut Summary,
+        tell: &mut dyn FnMut(Finding),
+    ) -> Result<(), StoreError> {
         match (key.name(), &held.record.state) {
             (_, State::Deleted | State::Nothing) => sum.tombstones += 1,
             (Some(RegisterName::Bucket(name)), _) => {
@@ -124,6 +131,7 @@ impl Store {
                     sum.bytes += object.len;
                     tell(Finding::Object { name: name.to_string(), len: object.len });
                 }
+                Err(error @ StoreError::KeyMissing { .. }) => return Err(error),
                 Err(error) => {
                     sum.damaged += 1;
                     tell(Finding::Damaged { name: name.to_string(), why: error.to_string() });
@@ -136,6 +144,7 @@ impl Store {
                 tell(Finding::Damaged { name: format!("{name:?}"), why });
             }
         }
+        Ok(())
     }
 
     fn verify_body(&self, key: &RegisterKey, held: &Arc<Held>, object: &ObjectRecord) -> Result<(), StoreError> {

@@ -5,6 +5,7 @@
 //! - Counts are checked against `ENTRIES_MAX` before a list is made.
 
 use super::health::Health;
+use super::keys::KeyNews;
 use super::votes::{Vote, Voted, read_ballot, read_voted, read_votes, write_ballot, write_voted, write_votes};
 use super::{BRANCHES_MAX, ENTRIES_MAX, PULL_BYTES_MAX, TEXT_BYTES_MAX, VERSION_BYTES_MAX};
 use crate::base::codec::{CodecError, Reader, Writer};
@@ -38,6 +39,8 @@ pub struct Pulse {
     pub root: Option<Sum>,
     /// Its release.
     pub version: String,
+    /// Which key generations it opens, and under which it seals.
+    pub keys: KeyNews,
     /// How it is besides, for people.
     pub health: Health,
 }
@@ -507,6 +510,7 @@ impl Pulse {
             Some(root) => w.u8(1).raw(&root.0.to_le_bytes()),
         };
         w.u64(self.list.epoch.0).u64(self.list.digest).text(&self.version);
+        self.keys.write(w);
         self.health.write(w);
     }
 
@@ -526,6 +530,7 @@ impl Pulse {
             },
             list: ListMark { epoch: Epoch(r.u64()?), digest: r.u64()? },
             version: r.text(VERSION_BYTES_MAX, "version")?.to_owned(),
+            keys: KeyNews::read(r)?,
             health: Health::read(r)?,
         })
     }

@@ -8,12 +8,14 @@
 pub mod call;
 pub mod frame;
 pub mod health;
+pub mod keys;
 pub mod refusal;
 pub mod votes;
 
 pub use call::{Answer, BlobHead, Bring, Call, Offered, Pull, Pulse, Scan, Scanned, StreamHead, Wanted};
 pub use frame::{Frame, SessionId, Way};
 pub use health::{Health, ScrubState};
+pub use keys::KeyNews;
 pub use refusal::Refusal;
 pub use votes::{Vote, Voted};
 

@@ -33,7 +33,7 @@ pub struct Cluster {
     /// The nodes. End and begin them by the methods of the cluster, which keep the relays right.
     pub nodes: Vec<Node>,
     relays: BTreeMap<(usize, usize), Relay>,
-    _keys: Vec<TempDir>,
+    keys: Vec<TempDir>,
 }
 
 /// The path of an object in the bucket that every node has from its first start.
@@ -85,6 +85,28 @@ impl Cluster {
         cluster
     }
 
+    /// So many nodes that decide together, each with a copy of one key ring in a directory of its own.
+    pub fn voting_with_copies(size: usize, more: &[(&str, &str)]) -> Self {
+        let first = new_ring();
+        let copy = |_| {
+            let dir = tempfile::tempdir().expect("a directory for keys");
+            std::fs::copy(first.path().join("kek-0001"), dir.path().join("kek-0001")).expect("a copy, with its mode");
+            dir
+        };
+        let keys: Vec<TempDir> = (0..size).map(copy).collect();
+        let paths: Vec<&Path> = keys.iter().map(TempDir::path).collect();
+        let mut cluster = Self::prepared("majority", &paths, more);
+        cluster.keys = keys;
+        (0..size).for_each(|at| cluster.begin(at));
+        (0..size).for_each(|at| cluster.ready(at));
+        cluster
+    }
+
+    /// The key directory of a node that has one of its own.
+    pub fn keys(&self, at: usize) -> &Path {
+        self.keys[at].path()
+    }
+
     /// Waits until a node is ready: it has its place and has reached a majority.
     #[track_caller]
     pub fn ready(&self, at: usize) {
@@ -119,7 +141,7 @@ impl Cluster {
         let keys: Vec<TempDir> = (0..=rings.iter().copied().max().unwrap_or(0)).map(|_| new_ring()).collect();
         let paths: Vec<&Path> = rings.iter().map(|ring| keys[*ring].path()).collect();
         let mut cluster = Self::prepared(durability, &paths, more);
-        cluster._keys = keys;
+        cluster.keys = keys;
         (0..rings.len()).for_each(|at| cluster.begin(at));
         cluster
     }
@@ -141,7 +163,7 @@ impl Cluster {
             Node::prepared(&settings, Some(ring))
         };
         let nodes = rings.iter().enumerate().map(node).collect();
-        Cluster { nodes, relays, _keys: Vec::new() }
+        Cluster { nodes, relays, keys: Vec::new() }
     }
 
     /// The relay by which one node reaches another.

@@ -192,8 +192,13 @@ impl Node {
 
     /// Asks it to end.
     pub fn terminate(&self) {
+        self.signal(rustix::process::Signal::TERM);
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
         let pid = i32::try_from(self.pid()).ok().and_then(rustix::process::Pid::from_raw).expect("a process id");
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it can be signalled");
+        rustix::process::kill_process(pid, signal).expect("it can be signalled");
     }
 
     /// Asks it to end, and waits until it has.

@@ -98,6 +98,7 @@ async fn beat(plan: &Plan, session: &mut Conn) -> Result<Pulse, LinkError> {
     }
     let voting = plan.vitals.ballots.voting();
     plan.vitals.lists.heard(&plan.peer, voting.list, pulse.list);
+    plan.vitals.keys.heard(&plan.peer, pulse.incarnation, pulse.keys.clone());
     let Some(seats) = &plan.seats else { return Ok(pulse) };
     let next = {
         let mut seats = seats.lock().unwrap_or_else(PoisonError::into_inner);

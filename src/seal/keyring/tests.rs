@@ -119,3 +119,39 @@ fn purposes_do_not_share_keys() {
         labels.iter().map(|l| *derive(&kek, &[format!("boveda/{l}/v1").as_bytes()])).collect();
     assert_eq!(derived.len(), labels.len());
 }
+
+#[test]
+fn a_ring_grows_and_never_loses_or_changes_a_generation() {
+    let keys = |generations: &[u32]| generations.iter().map(|&g| (g, key(g))).collect::<Vec<_>>();
+    let one = ring(&[2, 3]);
+    let [(_, two), (_, three)] = one.generations()[..] else { panic!("two generations") };
+    assert!(one.seal_with(two));
+    let sealed = one.seal_box(b"here", b"x");
+    let ids = |ring: &Keyring| ring.generations().into_iter().map(|(_, id)| id).collect::<Vec<_>>();
+    for (found, refused) in [
+        (keys(&[]), GrowError::Gone(2)),
+        (keys(&[2]), GrowError::Gone(3)),
+        (keys(&[2, 4]), GrowError::Gone(3)),
+        (vec![(2, key(2)), (3, key(9)), (4, key(4))], GrowError::Changed(3)),
+        (keys(&[1, 2, 3]), GrowError::Below(1)),
+        (vec![(2, key(2)), (3, key(3)), (4, key(3))], GrowError::NoRing(SealError::SameKey(3, 4))),
+    ] {
+        assert_eq!(one.grow(found), Err(refused));
+        assert_eq!((ids(&one), one.active()), (vec![two, three], two), "{refused:?}");
+    }
+    assert_eq!(one.grow(keys(&[2, 3])), Ok(vec![]));
+
+    let more = ring(&[2, 3, 5]);
+    let five = more.active();
+    assert!(!one.opens(five) && !one.seal_with(five));
+    assert_eq!(one.missing(), Some(five), "it was asked for");
+    assert_eq!(one.grow(keys(&[5, 3, 2])), Ok(vec![(5, five)]));
+    assert_eq!((one.missing(), one.active()), (None, two), "what seals is chosen by others");
+    assert!(one.opens(five) && one.seal_with(five));
+    assert_eq!(one.open_box(b"here", &sealed).unwrap(), b"x");
+    assert_eq!(Keyring::box_key(&sealed), Some(two));
+    assert_eq!(Keyring::box_key(&one.seal_box(b"here", b"x")), Some(five));
+    assert_eq!(Keyring::box_key(&one.seal_box_under(three, b"here", b"x").unwrap()), Some(three));
+    assert_eq!(one.seal_box_under(KekId([9; 16]), b"here", b"x"), None);
+    assert_eq!(one.wrap(CLUSTER, BODY, &Dek::generate()).kek, five);
+}

@@ -13,7 +13,19 @@ use std::path::Path;
 const INLINE_MAX: usize = 1000;
 
 pub(in crate::store) fn store(dir: &Path) -> Arc<Store> {
-    let ring = Arc::new(Keyring::new(vec![(1, Secret::new([9; 32]))]).expect("ring"));
+    store_with(dir, ring(&[9]))
+}
+
+/// A ring whose generations are numbered from 1, with these bytes for keys.
+fn ring(keys: &[u8]) -> Arc<Keyring> {
+    Arc::new(Keyring::new(keys_of(keys)).expect("ring"))
+}
+
+fn keys_of(keys: &[u8]) -> Vec<(u32, Secret<[u8; 32]>)> {
+    (1..).zip(keys).map(|(number, byte)| (number, Secret::new([*byte; 32]))).collect()
+}
+
+fn store_with(dir: &Path, ring: Arc<Keyring>) -> Arc<Store> {
     let options = Options { inline_max: INLINE_MAX, log_bytes: 1 << 20, reserve_bytes: 0, ..Options::default() };
     let (store, clockwork) = open(Arc::new(RealDisk), dir, ring, None, options).expect("opens");
     store.start(clockwork, || std::process::abort()).expect("starts")
@@ -195,4 +207,71 @@ fn sealed_bytes_are_read_up_to_the_end_of_a_blob() {
     assert_eq!(read(object.sealed_len - 1, 5), all[all.len() - 1..]);
     assert!(read(object.sealed_len, 5).is_empty() && read(u64::MAX, u32::MAX).is_empty());
     assert!(matches!(store.read_sealed(BodyId([0; 16]), 0, 1), Err(StoreError::NoSuchKey)));
+}
+
+#[test]
+fn a_body_under_a_generation_that_is_missing_is_no_damage() {
+    let dir = tempfile::tempdir().expect("directory");
+    let newer = {
+        let ring = ring(&[9, 8]);
+        let [(_, first), (_, newer)] = ring.generations()[..] else { panic!("two generations") };
+        assert!(ring.seal_with(first));
+        let store = store_with(dir.path(), Arc::clone(&ring));
+        // As a peer does that has it already: the identity stays under the first.
+        assert!(ring.seal_with(newer));
+        put(&store, "small", b"bytes");
+        put(&store, "large", &[7; 5000]);
+        newer
+    };
+    let ring = ring(&[9]);
+    let store = store_with(dir.path(), Arc::clone(&ring));
+    let lacking = |error: &StoreError| matches!(error, StoreError::KeyMissing { kek } if *kek == newer);
+    for key in ["small", "large"] {
+        assert!(read(&store, key).is_err_and(|error| lacking(&error) && !error.is_damage()), "{key}");
+        let found = store.diagnose(&RegisterKey::object(&name(key)));
+        assert!(found.is_err_and(|error| lacking(&error)), "{key}");
+        let record = record(&store, key);
+        let restored = store.restore(RegisterKey::object(&name(key)), record, Incarnation(7));
+        assert!(restored.is_err_and(|error| lacking(&error)), "{key}");
+    }
+    let mut round = store.scrub(crate::store::scrub::Part::Behind(None));
+    let (mut unread, mut done) = (0, false);
+    while !done {
+        let seen = round.read().expect("reads");
+        assert_eq!(seen.damaged, None);
+        (unread, done) = (unread + seen.unread, seen.done);
+    }
+    assert_eq!(unread, 2);
+    assert!(matches!(store.verify(&mut |_| ()), Err(error) if lacking(&error)), "nothing can be said of them");
+    let status = store.status();
+    assert_eq!((status.damaged_reads, status.quarantined), (0, 0));
+    assert_eq!(ring.missing(), Some(newer));
+
+    ring.grow(keys_of(&[9, 8])).expect("one more");
+    assert_eq!(ring.missing(), None);
+    assert_eq!(read(&store, "small").expect("opens"), b"bytes");
+    assert_eq!(read(&store, "large").expect("opens"), [7; 5000]);
+}
+
+#[test]
+fn what_seals_goes_on_sealing_after_a_restart_and_a_start_without_it_says_so() {
+    let dir = tempfile::tempdir().expect("directory");
+    let two = ring(&[9, 8]);
+    let [(_, first), (_, newer)] = two.generations()[..] else { panic!("two generations") };
+    assert!(two.seal_with(first));
+    let store = store_with(dir.path(), Arc::clone(&two));
+    let unknown = crate::base::KekId([1; 16]);
+    assert!(matches!(store.seal_under(unknown), Err(StoreError::KeyMissing { kek }) if kek == unknown));
+    assert_eq!(two.active(), first);
+    store.seal_under(newer).expect("sealed anew");
+    assert_eq!(two.active(), newer);
+    drop(store);
+
+    let open_with = |ring: Arc<Keyring>| open(Arc::new(RealDisk), dir.path(), ring, None, Options::default());
+    let refused = open_with(ring(&[9]));
+    assert!(matches!(refused, Err(StoreError::ForeignKey { kek }) if kek == newer), "before anything is touched");
+    let again = ring(&[9, 8]);
+    assert!(again.seal_with(first));
+    drop(store_with(dir.path(), Arc::clone(&again)));
+    assert_eq!(again.active(), newer, "the directory says so");
 }

@@ -1,0 +1,79 @@
+//! Key news: which generations of the key ring a node can open, and which one seals there, as it tells its peers with every
+//! heartbeat.
+//!
+//! Invariants
+//! - It is bounded: the newest `GENERATIONS_MAX`.
+//! - What a node has told once it opens for as long as it runs.
+
+use crate::base::KekId;
+use crate::base::codec::{CodecError, Reader, Writer};
+
+/// Most generations that are told.
+const GENERATIONS_MAX: usize = 64;
+
+/// What a node tells of its key ring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyNews {
+    /// The one that seals.
+    pub seals: KekId,
+    /// The numbers and ids of those that it opens, in rising order.
+    pub opens: Vec<(u32, KekId)>,
+}
+
+impl KeyNews {
+    /// Of a ring with these generations, in rising order. The newest count.
+    pub fn of(seals: KekId, mut opens: Vec<(u32, KekId)>) -> Self {
+        opens.drain(..opens.len().saturating_sub(GENERATIONS_MAX));
+        KeyNews { seals, opens }
+    }
+
+    /// Appends its bytes.
+    pub fn write(&self, w: &mut Writer) {
+        w.raw(&self.seals.0).u8(u8::try_from(self.opens.len()).expect("they are few"));
+        for (number, id) in &self.opens {
+            w.u32(*number).raw(&id.0);
+        }
+    }
+
+    /// Reads what `write` appended.
+    pub fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
+        let (seals, count) = (KekId(r.array()?), usize::from(r.u8()?));
+        if count > GENERATIONS_MAX {
+            return Err(CodecError::Value("key generations"));
+        }
+        let opens = (0..count).map(|_| Ok((r.u32()?, KekId(r.array()?)))).collect::<Result<_, CodecError>>()?;
+        Ok(KeyNews { seals, opens })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::batter;
+    use super::*;
+
+    fn decode(bytes: &[u8]) -> Result<KeyNews, CodecError> {
+        let mut r = Reader(bytes);
+        let news = KeyNews::read(&mut r)?;
+        r.end()?;
+        Ok(news)
+    }
+
+    #[test]
+    fn news_survive_the_trip_and_too_many_are_neither_sent_nor_taken() {
+        let ring = |count: u32| (1..=count).map(|n| (n, KekId([n.to_le_bytes()[0]; 16]))).collect::<Vec<_>>();
+        for count in [0, 1, 2, 64, 70] {
+            let news = KeyNews::of(KekId([9; 16]), ring(count));
+            assert_eq!(news.opens.last(), ring(count).last(), "the newest count");
+            assert!(news.opens.len() <= GENERATIONS_MAX);
+            let mut w = Writer::default();
+            news.write(&mut w);
+            assert_eq!(decode(&w.0), Ok(news));
+            batter(&w.0, |bytes| decode(bytes).is_ok());
+        }
+        let mut w = Writer::default();
+        KeyNews::of(KekId([9; 16]), ring(64)).write(&mut w);
+        w.0[16] = 65;
+        w.0.extend([0; 20]);
+        assert_eq!(decode(&w.0), Err(CodecError::Value("key generations")));
+    }
+}
