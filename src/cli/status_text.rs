@@ -428,7 +428,7 @@ mod tests {
                                          "last": { "age_s": 7_200, "damaged": 5, "repaired": 4 } } } },
             ],
             "key_generations": [{ "number": 1, "id": "aa", "active": true, "waits_for": [] },
-                                { "number": 2, "id": "bb", "active": false, "waits_for": ["n2", "n3"] }],
+                                { "number": 2, "id": "bb", "active": false, "waits_for": ["n7", "n8"] }],
             "incarnation": "b",
             "voting": { "list": { "epoch": 6 }, "votes": true, "majority": false, "former": "a",
                         "members": { "seats": [{ "name": "n1" }, { "name": "n4" }], "before": [{ "name": "n1" }] } },
@@ -448,7 +448,7 @@ mod tests {
         at("ready       no\nvoting      n1, changing to n1 n4, epoch 6; this node votes; no majority\n");
         at("store       7 objects, 2.0 KiB, - buckets");
         at("key         generation 1  id aa  seals and opens\nkey         generation 2  id bb  opens, seals once");
-        at("! key generation 2 does not seal yet: put its file into the key directories of n2 n3");
+        at("! key generation 2 does not seal yet: put its file into the key directories of n7 n8");
         assert!(!page.contains('\u{1b}'));
         assert!(!is_unwell(&json!({})));
         let quiet = super::page(&json!({}));
