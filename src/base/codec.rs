@@ -65,6 +65,14 @@ impl<'a> Reader<'a> {
     pub fn u8(&mut self) -> Result<u8, CodecError> {
         Ok(self.array::<1>()?[0])
     }
+    /// One byte that is 1 or 0. `field` names it in the error.
+    pub fn flag(&mut self, field: &'static str) -> Result<bool, CodecError> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(CodecError::Value(field)),
+        }
+    }
     /// Two bytes.
     pub fn u16(&mut self) -> Result<u16, CodecError> {
         self.array().map(u16::from_le_bytes)

@@ -299,7 +299,7 @@ impl Call {
             TAKE => Call::Take(Arc::new(Roster::read(&mut r)?)),
             SCAN => {
                 let mark = ListMark { epoch: Epoch(r.u64()?), digest: r.u64()? };
-                let (from, inclusive, to) = (read_bound(&mut r)?, r.u8()? == 1, read_bound(&mut r)?);
+                let (from, inclusive, to) = (read_bound(&mut r)?, r.flag("inclusive")?, read_bound(&mut r)?);
                 Call::Scan(Scan { mark, from, inclusive, to, limit: r.u32()? })
             }
             TREE => Call::Tree(r.bytes(BRANCHES_MAX, "branches")?.to_vec()),
@@ -426,7 +426,7 @@ impl Answer {
                     _ => return Err(CodecError::Value("end of a page")),
                 };
                 let scanned = |r: &mut Reader<'_>| {
-                    Ok(Scanned { key: read_key(r)?, ballot: read_ballot(r)?, chosen: r.u8()? == 1 })
+                    Ok(Scanned { key: read_key(r)?, ballot: read_ballot(r)?, chosen: r.flag("chosen mark")? })
                 };
                 Answer::Scanned(Page { entries: list(&mut r, scanned)?, complete })
             }

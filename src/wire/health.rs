@@ -111,27 +111,19 @@ impl Health {
             quarantined: r.u64()?,
             mended: r.u64()?,
             unmended: r.u64()?,
-            full: flag(r)?,
-            poisoned: flag(r)?,
+            full: r.flag("flag of a heartbeat")?,
+            poisoned: r.flag("flag of a heartbeat")?,
             scrub: ScrubHealth {
                 state: *STATES.get(usize::from(r.u8()?)).ok_or(CodecError::Value("scrub state"))?,
                 done_permille: Some(r.u16()?).filter(|n| *n <= 1_000).ok_or(CodecError::Value("scrub position"))?,
                 damaged: r.u64()?,
                 repaired: r.u64()?,
-                last: match flag(r)? {
+                last: match r.flag("flag of a heartbeat")? {
                     false => None,
                     true => Some(RunHealth { age_s: r.u64()?, damaged: r.u64()?, repaired: r.u64()? }),
                 },
             },
         })
-    }
-}
-
-fn flag(r: &mut Reader<'_>) -> Result<bool, CodecError> {
-    match r.u8()? {
-        0 => Ok(false),
-        1 => Ok(true),
-        _ => Err(CodecError::Value("flag of a heartbeat")),
     }
 }
 
