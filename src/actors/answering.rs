@@ -59,7 +59,7 @@ async fn try_answer(
         }
         Call::Offer(offered) => {
             Counts::add(&gate.counts().offers);
-            has_said(session)?;
+            remembers(gate, session)?;
             has_place(gate, from.incarnation)?;
             let offers = offered.into_iter().map(|Offered { key, ballot, blob }| Offer { key, ballot, blob }).collect();
             let wants = ask(&store.compare_offers, CompareOffers { offers }).await?;
@@ -67,7 +67,7 @@ async fn try_answer(
         }
         Call::Learn(epoch, records) => {
             Counts::add(&gate.counts().learns);
-            has_said(session)?;
+            remembers(gate, session)?;
             let own = |record: Arc<Record>| Arc::try_unwrap(record).unwrap_or_else(|shared| (*shared).clone());
             let records = records.into_iter().map(|(key, record)| (key, own(record))).collect();
             ask(&store.learn_records, LearnRecords { records, from: from.incarnation, epoch }).await?;
@@ -171,6 +171,16 @@ fn has_met(gate: &PeerGate, session: &Admitted) -> Result<(), LinkError> {
 /// Nothing passes between two lives of a cluster: the caller has said, in this session, which it is of.
 fn has_said(session: &Admitted) -> Result<Start, LinkError> {
     session.start().ok_or(LinkError::NotMet)
+}
+
+/// Nothing is learned from a node that has forgotten what it had said, an older copy of a directory: it may hold what was
+/// deleted and forgotten by everybody else.
+fn remembers(gate: &PeerGate, session: &Admitted) -> Result<(), LinkError> {
+    has_said(session)?;
+    match gate.vitals().lists.has_forgotten(&session.from().name) {
+        false => Ok(()),
+        true => Err(LinkError::NotMet),
+    }
 }
 
 /// What somebody without a place offers is not wanted, and its bodies need not travel. The store asks again.

@@ -110,6 +110,10 @@ pub trait Ballots: Send + Sync {
     fn remember(&self) -> CommitAnswer;
     /// Whether votes may pass to and from this start of a node.
     fn is_met(&self, node: Incarnation, start: Start) -> bool;
+    /// Whether this node doubts its memory: what it holds is told to nobody then.
+    fn doubts(&self) -> bool {
+        false
+    }
     /// Whether this node takes no new bytes: its disk is full down to the reserve.
     fn is_full(&self) -> bool {
         false
@@ -144,6 +148,9 @@ impl Ballots for Store {
     }
     fn is_met(&self, node: Incarnation, start: Start) -> bool {
         Core::is_met(self, node, start)
+    }
+    fn doubts(&self) -> bool {
+        Core::doubts(self)
     }
     fn is_full(&self) -> bool {
         self.is_low()

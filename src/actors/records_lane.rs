@@ -199,6 +199,10 @@ impl RecordsLane {
             self.finish_drain();
             return;
         }
+        // It may hold what everybody else has deleted and forgotten.
+        if own.plan.vitals.ballots.doubts() {
+            return;
+        }
         match &self.link {
             Link::Down { until, .. } if *until <= now || own.plan.vitals.reach.knocked(&own.plan.peer) => {
                 self.dial(own, ctx);

@@ -201,10 +201,12 @@ impl Watched {
             lacks: self.keys.missing(),
             ..View::default()
         };
+        let doubts = now.doubts();
         drop(now);
         if let Some(vitals) = &self.vitals {
             let (voting, me) = (vitals.ballots.voting(), vitals.me.incarnation);
-            view.place = place_of(&voting, me);
+            // Who doubts its memory has no vote until its place is given to it anew.
+            view.place = if doubts { Place::Silent } else { place_of(&voting, me) };
             // Who has another list does not vote with this node.
             let agrees = |peer: &_| vitals.lists.of(peer, voting.list).is == ListIs::Same;
             let standing = vitals.reach.standing_with(&voting, me, Instant::now(), agrees);

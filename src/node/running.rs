@@ -53,6 +53,15 @@ const STREAMS_PART: u64 = 3;
 /// Most threads for the store's disk work; more only queue at the disk.
 const STORE_THREADS_MAX: usize = 32;
 
+/// How a node ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// Open requests are served first.
+    InOrder,
+    /// Nobody is waited for.
+    AtOnce,
+}
+
 /// A node that serves.
 pub struct Running {
     config: Config,
@@ -258,7 +267,7 @@ impl Running {
     pub async fn give_up(mut self) -> Result<(), NodeError> {
         self.config.http.ready_grace = Duration::ZERO;
         let config = self.config.clone();
-        if let Err(error) = self.stop().await {
+        if let Err(error) = self.end(Ending::AtOnce).await {
             log::warn!(error:% = error; "not ended in order");
         }
         let _lock = lock(&config.node.data)?;
@@ -267,14 +276,19 @@ impl Running {
 
     /// Ends the node in order; everything answered is durable when this returns.
     pub async fn stop(self) -> Result<(), NodeError> {
+        self.end(Ending::InOrder).await
+    }
+
+    async fn end(self, ending: Ending) -> Result<(), NodeError> {
         self.readiness.missing("draining", "the node is stopping");
         self.keeper.end();
         // It ends first: what it reads from now on, open requests would wait for.
         self.scrubber.send(StopScrub).await.map_err(|_| NodeError::NoActor)?;
         actix_rt::time::sleep(self.config.http.ready_grace).await;
-        self.http.stop(true).await;
+        let in_order = ending == Ending::InOrder;
+        self.http.stop(in_order).await;
         self.replication.drain().await;
-        self.peers.stop(true).await;
+        self.peers.stop(in_order).await;
         let drained = self.store_actor.send(DrainStore).await.map_err(|_| NodeError::NoActor)?;
         self.arbiter.stop();
         let dir = self.config.node.data;

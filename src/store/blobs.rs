@@ -323,6 +323,28 @@ mod tests {
     }
 
     #[test]
+    fn a_body_that_could_not_be_put_in_place_comes_again_and_is_there_then() {
+        let mut failed = 0;
+        for at in 0..20 {
+            let disk = CrashDisk::new(at);
+            let blobs = open(&disk);
+            staged(&blobs);
+            disk.fail_once_after(at, std::io::ErrorKind::Other);
+            if blobs.land(BODY, BODY).is_err() {
+                failed += 1;
+                if !blobs.exists(BODY).expect("a healthy disk") {
+                    let _ = disk.remove(&blobs.staged_path(BODY));
+                    staged(&blobs);
+                    blobs.land(BODY, BODY).expect("a healthy disk");
+                }
+                assert!(blobs.exists(BODY).expect("a healthy disk"), "operation {at}");
+                check_kept(&disk, &format!("operation {at}"));
+            }
+        }
+        assert!(failed > 0);
+    }
+
+    #[test]
     fn what_an_earlier_process_put_in_place_is_made_durable_before_it_counts() {
         for seed in 0..10 {
             let disk = CrashDisk::new(seed);

@@ -21,7 +21,12 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
+    /// Opens a blob that is in place, durably. One whose name may still go counts as missing: it comes again then, and is put
+    /// in place once more.
     pub(super) fn open(core: &Arc<Core>, body: BodyId) -> Result<Self, StoreError> {
+        if !core.blobs.exists(body)? {
+            return Err(StoreError::NoSuchKey);
+        }
         let file = core.blobs.read(body)?.ok_or(StoreError::NoSuchKey)?;
         let path = || core.blobs.path(body);
         let len = file.len().map_err(|source| StoreError::Disk { op: "measure", path: path(), source })?;

@@ -17,10 +17,13 @@ use actix_rt::time::{Instant, sleep_until};
 use futures::future::LocalBoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::ops::Bound;
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// Registers of a step that are read from a majority at once.
 const READ_AT_ONCE: usize = 16;
+/// How long one peer is waited for before another one is asked for the same page.
+const ASK_NEXT_AFTER: Duration = Duration::from_millis(200);
 
 impl Coordinator {
     /// A step of a listing: what a majority holds of a range, and what that is complete to. Tried on until the
@@ -70,17 +73,32 @@ impl Coordinator {
         let mut asked: FuturesUnordered<LocalBoxFuture<'static, (Incarnation, Option<Page<Scanned>>)>> =
             FuturesUnordered::new();
         let mut order = self.near(&voting, members.voters().len()).into_iter();
+        let mut ask_next = Instant::now();
         while !members.majority(votes) {
-            if asked.is_empty() {
-                let Some(node) = order.next() else {
-                    return Err(StoreError::NoMajority("a majority of the nodes did not answer in time"));
-                };
-                let Some(door) = self.door(&voting, node) else { continue };
-                let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-                let scan = Scan { mark: voting.list, from: start.clone(), inclusive, to: to.clone(), limit };
-                let (reply, answer) = oneshot::channel();
-                door.do_send(Errand::Scan(node, scan, reply));
-                asked.push(Box::pin(async move { (node, answer.await.ok()) }));
+            let now = Instant::now();
+            if now >= deadline {
+                return Err(StoreError::NoMajority("a majority of the nodes did not answer in time"));
+            }
+            // One that is silent holds nobody up for long: the next one is asked as well.
+            if asked.is_empty() || now >= ask_next {
+                ask_next = now + ASK_NEXT_AFTER;
+                match order.next().map(|node| (node, self.door(&voting, node))) {
+                    Some((node, Some(door))) => {
+                        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+                        let scan = Scan { mark: voting.list, from: start.clone(), inclusive, to: to.clone(), limit };
+                        let (reply, answer) = oneshot::channel();
+                        door.do_send(Errand::Scan(node, scan, reply));
+                        asked.push(Box::pin(async move { (node, answer.await.ok()) }));
+                    }
+                    Some((_, None)) => {
+                        ask_next = now;
+                        continue;
+                    }
+                    None if asked.is_empty() => {
+                        return Err(StoreError::NoMajority("a majority of the nodes did not answer in time"));
+                    }
+                    None => ask_next = deadline,
+                }
             }
             tokio::select! {
                 Some((node, page)) = asked.next() => {
@@ -89,9 +107,7 @@ impl Coordinator {
                         pages.push(page);
                     }
                 }
-                () = sleep_until(deadline) => {
-                    return Err(StoreError::NoMajority("a majority of the nodes did not answer in time"));
-                }
+                () = sleep_until(ask_next.min(deadline)) => {}
             }
         }
         if members.only(self.0.me).count() == 0 {

@@ -1,8 +1,13 @@
 use super::*;
-use crate::actors::testing::{identity, ring, vitals};
+use crate::actors::answering::answer;
+use crate::actors::recipients::StoreRecipients;
+use crate::actors::testing::{Shelf, ShelfActor, identity, key, record, ring, vitals};
+use crate::base::Epoch;
+use crate::register::Standing;
 use crate::seal::session::Hello;
 use crate::wire::frame::read_welcome;
-use crate::wire::{CALL_PATH, Call};
+use crate::wire::{Answer, CALL_PATH, Call};
+use actix::Actor;
 
 struct Caller {
     session: SessionId,
@@ -158,4 +163,24 @@ fn refusals_are_counted_shown_and_bounded() {
         gate.turned_away(ip(n), Refusal::NotAMember);
     }
     assert_eq!(gate.status().refused.len(), REFUSED_MAX);
+}
+
+#[actix::test]
+async fn nothing_is_learned_from_an_older_copy() {
+    let gate = gate();
+    let caller = call(&gate);
+    let session = gate.admit(caller.session, 1, 0).await.expect("a session");
+    let (shelf, name) = (Shelf::new(1), NodeName::parse("n2").expect("a name"));
+    let store = StoreRecipients::of(&ShelfActor(Arc::clone(&shelf)).start());
+    let news = || Call::Learn(Epoch(0), vec![(key(1), record(1))]);
+    session.says(Standing::default().start);
+    assert!(matches!(answer(&gate, &store, &session, news()).await, Answer::Done));
+    assert_eq!(shelf.all().len(), 1);
+    gate.vitals().lists.forgot(&name, Incarnation(2), Standing::default(), Standing::default());
+    let more = Call::Learn(Epoch(0), vec![(key(2), record(1))]);
+    assert!(!matches!(answer(&gate, &store, &session, more).await, Answer::Done));
+    assert!(!matches!(answer(&gate, &store, &session, Call::Offer(vec![])).await, Answer::Wants(_)));
+    assert_eq!(shelf.all().len(), 1, "it may be what everybody else has deleted");
+    gate.vitals().lists.met(&name);
+    assert!(matches!(answer(&gate, &store, &session, news()).await, Answer::Done));
 }
