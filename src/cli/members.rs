@@ -266,8 +266,20 @@ fn page(list: &Value) -> String {
         let changing = if seats(list, "before").next().is_some() { ", changing" } else { "" };
         let _ = writeln!(out, "epoch {epoch}{changing}");
     }
-    for (member, role) in [("seats", "votes"), ("before", "leaves"), ("others", "no place")] {
+    // While the list changes both are in force: who is in one of them alone comes or goes, a node under another
+    // incarnation does both.
+    let is_in =
+        |member: &str, seat: &Value| seats(list, member).any(|s| s.get("incarnation") == seat.get("incarnation"));
+    let changing = seats(list, "before").next().is_some();
+    for member in ["seats", "before", "others"] {
         for seat in seats(list, member) {
+            let role = match member {
+                "seats" if changing && !is_in("before", seat) => "joins",
+                "seats" => "votes",
+                "before" if is_in("seats", seat) => continue,
+                "before" => "leaves",
+                _ => "no place",
+            };
             let there = if seat.get("there").and_then(Value::as_bool) == Some(true) { "there" } else { "away" };
             let life = plain(seat.get("incarnation").and_then(Value::as_str).unwrap_or("-"));
             let _ = writeln!(out, "{:<20}  {role:<8}  {there:<5}  {life}", seat_name(seat));
@@ -326,8 +338,11 @@ mod tests {
     fn a_list_is_shown_with_who_is_away_and_who_waits() {
         let page = page(&json!({
             "epoch": 2,
-            "seats": [{ "name": "n1", "incarnation": "00ab", "there": true }, { "name": "n\u{1b}2", "there": false }],
-            "before": [{ "name": "n3", "incarnation": "00cd", "there": true }],
+            "seats": [{ "name": "n1", "incarnation": "00ab", "there": true }, { "name": "n\u{1b}2", "incarnation": "00ef", "there": false }],
+            "before": [
+                { "name": "n1", "incarnation": "00ab", "there": true },
+                { "name": "n3", "incarnation": "00cd", "there": true },
+            ],
             "others": [{ "name": "n4", "there": true }],
         }));
         let rows: Vec<Vec<&str>> = page.lines().map(|line| line.split_whitespace().collect()).collect();
@@ -336,7 +351,7 @@ mod tests {
             [
                 vec!["epoch", "2,", "changing"],
                 vec!["n1", "votes", "there", "00ab"],
-                vec!["n?2", "votes", "away", "-"],
+                vec!["n?2", "joins", "away", "00ef"],
                 vec!["n3", "leaves", "there", "00cd"],
                 vec!["n4", "no", "place", "there", "-"],
             ]

@@ -93,7 +93,10 @@ fn of(view: View) -> Vec<(&'static str, Finding)> {
         Place::Alone | Place::None | Place::Promised | Place::Silent | Place::Votes => Finding::Fine,
     };
     let place = match view.place {
-        Place::None => missing("no place in the member list: `boveda members add` gives it one"),
+        Place::None => missing(
+            "no place in the member list: one that it had under another incarnation is given to it by the others, by \
+             itself; else `boveda members add` gives it one",
+        ),
         Place::Promised => missing("its place is being given to it: everything is stored again under the new list"),
         Place::Silent => missing("it does not vote: what it holds does not count yet"),
         Place::Alone | Place::NoList | Place::Votes => Finding::Fine,

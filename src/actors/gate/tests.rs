@@ -167,10 +167,12 @@ fn refusals_are_counted_shown_and_bounded() {
 
 #[actix::test]
 async fn nothing_is_learned_from_an_older_copy() {
-    let gate = gate();
+    let (shelf, name) = (Shelf::new(1), NodeName::parse("n2").expect("a name"));
+    let lists = Arc::new(ListWatch::new([name.clone()], Duration::ZERO));
+    let vitals = Vitals { lists, ..vitals(identity("n1", 1)) };
+    let gate = PeerGate::new(vitals, Arc::new(ring(7).peer_key()), [name.clone()], PeerBytes::default());
     let caller = call(&gate);
     let session = gate.admit(caller.session, 1, 0).await.expect("a session");
-    let (shelf, name) = (Shelf::new(1), NodeName::parse("n2").expect("a name"));
     let store = StoreRecipients::of(&ShelfActor(Arc::clone(&shelf)).start());
     let news = || Call::Learn(Epoch(0), vec![(key(1), record(1))]);
     session.says(Standing::default().start);
