@@ -47,7 +47,7 @@ pub const TARGETS: [Target; 17] = [
     Target { name: "disposition", run: fuzzing::disposition, seeds: dispositions },
     Target { name: "range", run: fuzzing::range, seeds: ranges },
     Target { name: "conditions", run: fuzzing::conditions, seeds: conditions },
-    Target { name: "target", run: fuzzing::target, seeds: paths },
+    Target { name: "request_target", run: fuzzing::target, seeds: paths },
     Target { name: "config", run: config, seeds: configs },
 ];
 
