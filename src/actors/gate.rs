@@ -207,6 +207,8 @@ impl Vitals {
                     log::debug!(peer:% = from.name, error:% = error; "a start could not be remembered");
                 }
             }
+            // Without a member list nobody votes, and what was forgotten is found by comparing.
+            Heard::Forgot(_) if voting.node.roster.is_none() => {}
             Heard::Forgot(remembered) => self.lists.forgot(&from.name, from.incarnation, remembered, pulse.standing),
         }
         Ok(())

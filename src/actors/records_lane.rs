@@ -199,8 +199,9 @@ impl RecordsLane {
             self.finish_drain();
             return;
         }
-        // It may hold what everybody else has deleted and forgotten.
-        if own.plan.vitals.ballots.doubts() {
+        // It may hold what everybody else has deleted and forgotten. (Without a member list nothing is forgotten.)
+        let ballots = &own.plan.vitals.ballots;
+        if ballots.doubts() && ballots.voting().node.roster.is_some() {
             return;
         }
         match &self.link {
