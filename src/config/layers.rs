@@ -125,7 +125,7 @@ impl Layers {
         for (name, text) in env.iter().filter(|(name, _)| name.starts_with(ENV_PREFIX)) {
             let origin = Origin::Environment(name.clone());
             let Some(key) = names.get(name) else {
-                if is_service_link(name) {
+                if is_service_link(name, text) {
                     continue;
                 }
                 return Err(ConfigError::Unknown { origin, name: name.clone(), remedy: env_remedy(name, &names) });
@@ -209,10 +209,12 @@ impl Layers {
 }
 
 /// Whether Kubernetes puts a variable of this name into pods that start after a Service named boveda, or boveda-and-more: it is
-/// none of ours, and says nothing about this node.
-fn is_service_link(name: &str) -> bool {
+/// none of ours, and says nothing about this node. `…_PORT` is one only with the URL that Kubernetes writes there: with a number it is
+/// somebody's guess at a setting, and is refused as such.
+fn is_service_link(name: &str, text: &str) -> bool {
     let Some(rest) = name.strip_prefix("BOVEDA") else { return false };
-    if rest == "_PORT" || rest.ends_with("_SERVICE_HOST") || rest.ends_with("_SERVICE_PORT") {
+    let is_url = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| text.starts_with(scheme));
+    if rest.ends_with("_SERVICE_HOST") || rest.ends_with("_SERVICE_PORT") {
         return true;
     }
     // A named port of the Service.
@@ -224,8 +226,7 @@ fn is_service_link(name: &str) -> bool {
         "ADDR" | "PORT" | "PROTO" => (before, before.rsplit_once("_PORT_").map_or("", |(_, port)| port)),
         port => (before, port),
     }) else {
-        // `…_PORT` of a Service with a longer name.
-        return rest.ends_with("_PORT");
+        return is_url && rest.ends_with("_PORT");
     };
     let mut words = port.split('_');
     let number = words.next().is_some_and(|word| word.parse::<u16>().is_ok());
@@ -326,14 +327,15 @@ mod tests {
             "BOVEDA_HTTP_PORT",
             "BOVEDA_METRICS_PORT_9100_TCP_ADDR",
         ] {
-            assert!(is_service_link(link), "{link}");
+            assert!(is_service_link(link, "tcp://10.0.0.1:5000"), "{link}");
         }
         for ours in
             ["BOVEDA_HTTP_LISTEN", "BOVEDA_PORT_5000", "BOVEDA_PORT_TCP", "BOVEDA_PORT_X_TCP", "BOVEDA_BACKUP_BUCKET"]
         {
-            assert!(!is_service_link(ours), "{ours}");
+            assert!(!is_service_link(ours, "tcp://10.0.0.1:5000"), "{ours}");
         }
-        assert!(keys().iter().all(|key| !is_service_link(&env_name(key))), "no setting has such a name");
+        assert!(!is_service_link("BOVEDA_HTTP_PORT", "8080"), "somebody's guess at a setting");
+        assert!(keys().iter().all(|key| !is_service_link(&env_name(key), "x")), "no setting has such a name");
     }
 
     #[test]
