@@ -13,6 +13,7 @@ import signal
 import threading
 import time
 
+from trials import TRIALS, Witnesses
 from world import ask, until
 
 # The list that a run begins with. Who is configured and not of the list is a spare.
@@ -26,24 +27,51 @@ class Faults(threading.Thread):
     KINDS = ["partition", "minority", "one way", "loss", "kill", "kill two", "stop", "disk full", "kill in partition",
              "clock", "rough", "rough and kill"]
     # Only where nodes decide together.
-    OF_A_LIST = ["members", "members race", "members and kill", "members and partition", "members and rough", "lost disk"]
-    # A short run meets these too.
-    FIRST = ["kill", "lost disk", "members and kill"]
-    LONGEST_S = 3 * CHANGE_S
+    OF_A_LIST = ["members", "members race", "members and kill", "members and partition", "members and rough", "lost disk",
+                 *TRIALS]
+    # A short run meets these: the last one first.
+    FIRST = ["kill", "disks replaced", "key rotation", "started apart", "older copy", "members and kill"]
+    # What `run --plant` spoils on purpose, which must be found, and the fault that meets it.
+    PLANTED = {"list": ["planted list"], "write": ["planted write"], **{name: [name] for name in TRIALS}}
+    CHANGE_S, CALL_S = CHANGE_S, CALL_S
+    LONGEST_S = 5 * CHANGE_S
 
-    def __init__(self, world, seed, stop):
+    def __init__(self, world, seed, stop, plant=None, only=None):
         super().__init__(daemon=True)
-        self.world, self.stop, self.dice = world, stop, random.Random(seed)
-        self.done = collections.Counter()
-        self.asked = collections.Counter()
+        self.world, self.stop, self.dice, self.plant = world, stop, random.Random(seed), plant
+        self.seed = seed
+        self.only = self.PLANTED[plant] if plant else only
+        self.done, self.seen = collections.Counter(), collections.Counter()
+        self.asked, self.asked_bodies = collections.Counter(), collections.Counter()
         self.members = tuple(node.name for node in world.nodes)
-        self.error = None
+        self.error, self.broken = None, []
+        self.witnesses = Witnesses(self.wrong, seed)
+        self.history = None
+
+    def kinds(self):
+        """All that a long run meets."""
+        return self.KINDS + (self.OF_A_LIST if self.world.durability == "majority" else [])
+
+    def turn(self, kind, ways):
+        """Which of so many ways it takes this time: one after the other, beginning anywhere."""
+        return (self.seed + self.done[kind]) % ways
+
+    def wrong(self, text):
+        """A promise was broken."""
+        self.broken.append(text)
+
+    def expect(self, test, seconds, what):
+        """Like `until`, where the run can go on if it does not come."""
+        try:
+            return until(test, seconds, what)
+        except RuntimeError as error:
+            return self.wrong(str(error))
 
     def run(self):
         try:
             votes = self.world.durability == "majority"
-            kinds = self.KINDS + (self.OF_A_LIST if votes else [])
-            bag = self.FIRST[:] if votes else []
+            kinds = self.only or self.kinds()
+            bag = self.FIRST[:] if votes and not self.only else []
             while not self.stop.is_set():
                 if not bag:
                     bag = kinds[:]
@@ -62,7 +90,11 @@ class Faults(threading.Thread):
         nodes = self.world.nodes[:]
         self.dice.shuffle(nodes)
         last = 2 + self.dice.random() * 5
-        if kind == "lost disk":
+        if kind in TRIALS:
+            TRIALS[kind](self, nodes, last)
+        elif kind.startswith("planted"):
+            self.planted(kind, nodes[0])
+        elif kind == "lost disk":
             self.lose_disk(nodes[0])
         elif kind.startswith("members"):
             self.change_under(kind, nodes, last)
@@ -180,6 +212,15 @@ class Faults(threading.Thread):
         """Asks one node after another until the list is in force."""
         until(lambda: self.ask_for(self.dice.choice(self.world.nodes), names), CHANGE_S, f"the list {names} to be in force")
         self.members = names
+
+    def planted(self, kind, node):
+        """Objects go away, and nobody has asked for it."""
+        objects = [f"many/s{n:04}" for n in (0, 350, 699)]
+        if kind == "planted write":
+            objects = [f"cargas/{key}" for key in self.history.live]
+        for path in objects:
+            ask(node, f"/v1/objects/{path}", "DELETE")
+        self.pause(1)
 
     def lose_disk(self, node):
         self.change(self.members)

@@ -21,6 +21,7 @@ import time
 CLONE_NEWNET = 0x40000000
 HTTP, PEER = 5000, 5002
 TIMEOUT = 12
+RESERVE_MIB = 8
 # Of this run alone: others may go on beside it.
 HUB = f"bvchaos{os.getpid()}"
 CLIENT = "10.77.0.1"
@@ -43,12 +44,15 @@ class Node:
         self.ip, self.peer_ip = f"10.77.0.{10 + number}", f"10.78.0.{10 + number}"
         self.dir = os.path.join(world.dir, self.name)
         self.mount = os.path.join(self.dir, "disk")
+        self.data, self.copy = os.path.join(self.mount, "data"), os.path.join(self.dir, "copy")
+        self.keys = os.path.join(self.dir, "keys")
         self.log = open(os.path.join(world.dir, f"{self.name}.log"), "ab")
         self.clock_file = os.path.join(self.dir, "clock")
         self.process = None
 
     def prepare(self):
         os.makedirs(self.mount)
+        shutil.copytree(self.world.keys, self.keys)
         self.clock(0)
         sh("mount", "-t", "tmpfs", "-o", f"size={self.world.disk_mib}m", "tmpfs", self.mount)
         sh("ip", "netns", "add", self.space)
@@ -70,12 +74,12 @@ class Node:
             file.write(f"{seconds:+d}\n")
         os.rename(following, self.clock_file)
 
-    def start(self):
-        peers = ",".join(f"{n.name}=http://{n.peer_ip}:{PEER}" for n in self.world.nodes)
+    def start(self, **contradicting):
+        """`contradicting`: settings that are not those of this node in its cluster."""
         settings = {
             "BOVEDA_NODE_NAME": self.name,
             "BOVEDA_NODE_THREADS": "1",
-            "BOVEDA_CLUSTER_PEERS": peers,
+            "BOVEDA_CLUSTER_PEERS": self.world.peers(self.world.nodes),
             "BOVEDA_CLUSTER_DURABILITY": self.world.durability,
             "BOVEDA_CLUSTER_DECIDE_TIMEOUT": "4s",
             "BOVEDA_PEER_HEARTBEAT": "500ms",
@@ -86,15 +90,18 @@ class Node:
             # So that lists meet what was dropped and what the index still has.
             "BOVEDA_STORE_CHECKPOINT_INTERVAL": "30s",
             "BOVEDA_CLUSTER_TOMBSTONE_AGE": "3s",
-            "BOVEDA_STORE_RESERVE_BYTES": "8MiB",
+            "BOVEDA_STORE_RESERVE_BYTES": f"{RESERVE_MIB}MiB",
+            "BOVEDA_HTTP_READY_GRACE": "100ms",
+            "BOVEDA_HTTP_DRAIN_TIMEOUT": "2s",
             "LD_PRELOAD": self.world.faketime,
             "FAKETIME_TIMESTAMP_FILE": self.clock_file,
             "FAKETIME_CACHE_DURATION": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            **contradicting,
         }
         command = [
-            "ip", "netns", "exec", self.space, self.world.binary, "serve", "--data", os.path.join(self.mount, "data"),
-            "--key-dir", self.world.keys, "--listen", f"{self.ip}:{HTTP}", "--peer-listen", f"{self.peer_ip}:{PEER}",
+            "ip", "netns", "exec", self.space, self.world.binary, "serve", "--data", self.data,
+            "--key-dir", self.keys, "--listen", f"{self.ip}:{HTTP}", "--peer-listen", f"{self.peer_ip}:{PEER}",
             "--insecure-open",
         ]
         environment = {**os.environ, **settings}
@@ -107,9 +114,34 @@ class Node:
         self.process.kill()
         self.process.wait()
 
+    def end(self):
+        """In order, as an operator does it."""
+        self.signal(signal.SIGTERM)
+        self.process.wait(30)
+
     def wipe(self):
-        """All that the node ever kept is gone; the ring of keys is not its own."""
-        shutil.rmtree(os.path.join(self.mount, "data"))
+        """All that the node ever kept is gone, but for its ring of keys."""
+        shutil.rmtree(self.data)
+
+    def copy_data(self):
+        """A snapshot of its volume: of a node that does not run, or stands still."""
+        shutil.rmtree(self.copy, ignore_errors=True)
+        sh("cp", "-a", self.data, self.copy)
+
+    def put_back(self):
+        """The snapshot takes the place of what the node has."""
+        self.wipe()
+        sh("cp", "-a", self.copy, self.data)
+
+    def said(self):
+        """How much it has said so far."""
+        return os.path.getsize(self.log.name)
+
+    def says(self, text, since):
+        """Whether its log has that text after the first so many bytes."""
+        with open(self.log.name, "rb") as log:
+            log.seek(since)
+            return text.encode() in log.read()
 
     def rule(self, *words):
         sh("ip", "netns", "exec", self.space, "iptables", *words)
@@ -121,10 +153,13 @@ class Node:
     def heal(self):
         self.rule("-F")
 
-    def fill(self):
+    def fill(self, leave_mib=0):
+        """Its volume has so much left."""
+        room = os.statvfs(self.mount)
+        mib = max(0, (room.f_bavail * room.f_frsize >> 20) - leave_mib) if leave_mib else 1 << 30
         with open(os.path.join(self.mount, "ballast"), "wb") as ballast:
             try:
-                while True:
+                for _ in range(mib):
                     ballast.write(bytes(1 << 20))
             except OSError:
                 pass
@@ -172,6 +207,11 @@ class World:
         for node in self.nodes:
             node.plug()
             node.start()
+
+    @staticmethod
+    def peers(nodes):
+        """A setting that names these nodes."""
+        return ",".join(f"{node.name}=http://{node.peer_ip}:{PEER}" for node in nodes)
 
     def enter(self):
         """This thread, and those that it starts, are where the clients are."""
@@ -226,11 +266,11 @@ def until(test, seconds, what):
     raise RuntimeError(f"not within {seconds} s: {what}")
 
 
-def ask(node, path, method="GET", timeout=TIMEOUT):
+def ask(node, path, method="GET", timeout=TIMEOUT, body=None, headers=None):
     """Status and body; no status when nobody knows."""
     conn = http.client.HTTPConnection(node.ip, HTTP, timeout=timeout)
     try:
-        conn.request(method, path)
+        conn.request(method, path, body=body, headers=headers or {})
         answer = conn.getresponse()
         return answer.status, answer.read()
     except (OSError, http.client.HTTPException):
