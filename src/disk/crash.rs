@@ -7,7 +7,7 @@
 //!   happens whole or not at all.
 //! - Without power every operation fails, on all handles, for good: `after_power_loss` is the way on.
 //! - A sync that fails leaves what was written to be seen, and it never becomes durable; each handle that was open hears of
-//!   it once.
+//!   it once. So with the names of a directory whose sync fails.
 //! - Chance hangs on the seed and on the order of what was asked, never on names or bytes: a store draws both
 //!   from the system's random source, and a seed must replay all the same.
 
@@ -180,6 +180,11 @@ impl CrashDisk {
     /// How many of them went wrong by `fail_once_after` and `misread_once_after`.
     pub fn struck(&self) -> u64 {
         self.state().weather.struck
+    }
+
+    /// How many changes of names were lost with syncs of directories that failed.
+    pub fn names_lost(&self) -> u64 {
+        self.state().weather.names_lost
     }
 
     /// The system tries to write what was changed in a file, by itself, and fails.
@@ -387,7 +392,15 @@ impl Disk for CrashDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        let mut state = self.powered()?;
+        let (mut state, struck) = self.begun()?;
+        if let Some(error) = struck {
+            // The names stay to be seen, and no later sync makes them durable.
+            let of_others = |change: &NameChange| change.dir() != dir;
+            let all = state.name_changes.len();
+            state.name_changes.retain(of_others);
+            state.weather.names_lost += (all - state.name_changes.len()) as u64;
+            return Err(error);
+        }
         if !state.is_dir(dir) {
             return Err(io::ErrorKind::NotFound.into());
         }

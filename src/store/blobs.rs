@@ -3,7 +3,10 @@
 //! Invariants
 //! - A file under `blobs/` was complete and durable before it got its name.
 //! - A blob is there, for whoever promises something because of it, only once its name is durable: after the sync of its
-//!   folder in `land`, or after one since this start. One whose folder could not be synced is not there until a restart.
+//!   folder in `land`, or after one since this start. The system tells of a sync that failed once, and of the next that
+//!   all is well: so what was to become durable with one that failed is not there until a restart, but for what is put
+//!   in place anew.
+//! - Of the bodies of one folder one is put in place at a time: a sync that fails is told to the one that it fails.
 //! - A blob that a record refers to is never removed; one that has landed and has no record yet is
 //!   left alone for a grace period.
 //! - What does not check is moved to `quarantine/`, never deleted.
@@ -20,6 +23,13 @@ use std::time::{Duration, Instant};
 const BLOBS: &str = "blobs";
 const STAGED: &str = "staged";
 const QUARANTINE: &str = "quarantine";
+/// Bodies that are put in place at once, at most: each waits for a sync.
+const LANDING_AT_ONCE: usize = 32;
+
+/// A panic while one of these locks is held leaves no half-made state.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The blobs of one store.
 #[derive(Debug)]
@@ -29,14 +39,25 @@ pub struct Blobs {
     room: Arc<Room>,
     /// Landed, and perhaps not referred to yet.
     landed: Mutex<HashMap<BodyId, Landing>>,
-    /// Folders that are durable themselves and were synced since this start.
-    synced: Mutex<HashSet<PathBuf>>,
+    /// The folders that were used since this start.
+    folders: Mutex<HashMap<PathBuf, Folder>>,
+    /// Held while a body is put in place, by the first digit of its name.
+    landing: [Mutex<()>; LANDING_AT_ONCE],
     /// Held by a batch from its first decision until it is durable, and by whoever removes a blob from
     /// asking whether a record refers to it until it is gone.
     gate: Mutex<()>,
     /// The right to memory for large writes, and the memory.
     large_writes: Budget,
     large_memory: Lender,
+}
+
+/// A folder of blobs.
+#[derive(Debug, Default)]
+struct Folder {
+    /// Whether it is durable itself, and was synced since this start.
+    synced: bool,
+    /// Since a sync of what was there before has failed: what was put in place after that, durably. Nothing else is there.
+    anew: Option<HashSet<BodyId>>,
 }
 
 /// A blob that was put in place.
@@ -59,7 +80,8 @@ impl Blobs {
             dir: dir.to_owned(),
             room,
             landed: Mutex::default(),
-            synced: Mutex::default(),
+            folders: Mutex::default(),
+            landing: Default::default(),
             gate: Mutex::default(),
             large_writes: Budget::new(u64::MAX, large_write_bytes),
             large_memory: Lender::new(LARGE_BUFFER_BYTES),
@@ -87,6 +109,8 @@ impl Blobs {
     /// Gives a staged, synced file its name, durably.
     pub fn land(&self, transfer: BodyId, body: BodyId) -> Result<(), StoreError> {
         // Of two transfers of one body the second replaces the same bytes: a name that is durable stays so.
+        let [first, ..] = body.0;
+        let lane = self.landing.get(usize::from(first) % LANDING_AT_ONCE).map(lock);
         self.landed().entry(body).or_insert(Landing { at: Instant::now(), named: false }).at = Instant::now();
         let (from, to) = (self.staged_path(transfer), self.path(body));
         let folder = place::parent(&to);
@@ -94,6 +118,10 @@ impl Blobs {
         self.disk.rename(&from, &to).map_err(|e| self.refused("publish", to.clone(), e))?;
         let synced = self.disk.sync_dir(folder);
         synced.map_err(|e| self.refused("sync", folder.to_owned(), e))?;
+        drop(lane);
+        if let Some(anew) = lock(&self.folders).get_mut(folder).and_then(|folder| folder.anew.as_mut()) {
+            anew.insert(body);
+        }
         if let Some(landing) = self.landed().get_mut(&body) {
             landing.named = true;
         }
@@ -104,14 +132,19 @@ impl Blobs {
     /// and did not sync is seen, and may go.
     fn sync_folder(&self, folder: &Path) -> Result<(), StoreError> {
         // Held meanwhile: whoever comes second must not take it for durable before it is.
-        let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
-        if !synced.contains(folder) {
+        let mut folders = lock(&self.folders);
+        let state = folders.entry(folder.to_owned()).or_default();
+        if !state.synced {
             // Where the volume was there may be another directory now, which must not be filled.
             self.room.check_there()?;
             self.disk.create_dir_all(folder).map_err(|e| self.refused("create", folder.to_owned(), e))?;
-            let done = self.disk.sync_dir(folder);
-            done.map_err(|e| self.refused("sync", folder.to_owned(), e))?;
-            synced.insert(folder.to_owned());
+            if let Err(error) = self.disk.sync_dir(folder) {
+                state.anew.get_or_insert_default();
+                drop(folders);
+                log::warn!(folder:% = folder.display(), error:% = error; "a folder of bodies could not be synced: what it holds counts as missing until a restart");
+                return Err(self.refused("sync", folder.to_owned(), error));
+            }
+            state.synced = true;
         }
         Ok(())
     }
@@ -145,13 +178,16 @@ impl Blobs {
         if !self.disk.exists(&path).map_err(|e| self.refused("look for", path.clone(), e))? {
             return self.room.check_there().map(|()| false);
         }
-        self.sync_folder(place::parent(&path))?;
-        Ok(true)
+        let folder = place::parent(&path);
+        self.sync_folder(folder)?;
+        let folders = lock(&self.folders);
+        let anew = folders.get(folder).and_then(|folder| folder.anew.as_ref());
+        Ok(anew.is_none_or(|anew| anew.contains(&body)))
     }
 
     /// While it is held no blob is removed: what a record that is being decided refers to stays.
     pub fn gate(&self) -> MutexGuard<'_, ()> {
-        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.gate)
     }
 
     /// Removes a blob that nothing refers to; one that is already gone is fine.
@@ -244,7 +280,7 @@ impl Blobs {
     }
 
     fn landed(&self) -> MutexGuard<'_, HashMap<BodyId, Landing>> {
-        self.landed.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.landed)
     }
 
     /// What an operation on a blob came to: see `Room::refused`.
@@ -340,6 +376,33 @@ mod tests {
                 assert!(blobs.exists(BODY).expect("a healthy disk"), "operation {at}");
                 check_kept(&disk, &format!("operation {at}"));
             }
+        }
+        assert!(failed > 0);
+    }
+
+    #[test]
+    fn what_a_failed_sync_left_is_not_there_until_it_comes_anew() {
+        let mut failed = 0;
+        for at in 0..20 {
+            let disk = CrashDisk::new(at);
+            let blobs = open(&disk);
+            disk.create_dir_all(place::parent(&blobs.path(BODY))).expect("creates");
+            staged(&blobs);
+            // An earlier process was killed between the two.
+            disk.rename(&blobs.staged_path(BODY), &blobs.path(BODY)).expect("renames");
+            let blobs = open(&disk);
+            disk.fail_once_after(at, std::io::ErrorKind::Other);
+            if blobs.exists(BODY).is_ok() || disk.names_lost() == 0 {
+                continue;
+            }
+            failed += 1;
+            for _ in 0..3 {
+                assert!(!blobs.exists(BODY).expect("the system says that all is well"), "operation {at}");
+            }
+            staged(&blobs);
+            blobs.land(BODY, BODY).expect("a healthy disk");
+            assert!(blobs.exists(BODY).expect("a healthy disk"));
+            check_kept(&disk, &format!("operation {at}"));
         }
         assert!(failed > 0);
     }

@@ -51,6 +51,8 @@ pub struct Weather {
     at_sync: Option<(u64, AtSync)>,
     /// What went wrong so far.
     pub struck: u64,
+    /// Changes of names that no sync makes durable any more.
+    pub names_lost: u64,
 }
 
 impl Weather {
