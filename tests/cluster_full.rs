@@ -4,6 +4,7 @@ mod common;
 
 use common::cluster::{Cluster, path};
 use common::eventually;
+use rustix::process::Resource;
 use std::time::{Duration, Instant};
 
 /// Above any body in a record.
@@ -58,4 +59,73 @@ fn with_a_majority_of_full_disks_what_makes_room_goes_on() {
         cluster.get(at, "small").expect_error(404, "NoSuchKey");
         cluster.get(at, "large").expect_error(404, "NoSuchKey");
     }
+}
+
+/// Room for the log and the index, and for no large body.
+const FILE_MAX: u64 = 5 << 20;
+
+#[test]
+fn a_body_that_no_majority_has_room_for_is_refused_at_once_and_leaves_nothing() {
+    let settings = [
+        ("BOVEDA_CLUSTER_DECIDE_TIMEOUT", "30s"),
+        ("BOVEDA_STORE_LOG_BYTES", "4MiB"),
+        ("BOVEDA_STORE_CHECKPOINT_BYTES", "256KiB"),
+    ];
+    let cluster = Cluster::voting_with(3, &settings);
+    cluster.put(0, "first", b"the links are up");
+    let large = vec![7; 6 << 20];
+    let began = Instant::now();
+    cluster.put(0, "none-short", &large);
+    let taken = began.elapsed();
+    let refused = || {
+        let began = Instant::now();
+        cluster.nodes[0].put(&path("large"), &large).expect_error(507, "InsufficientStorage");
+        // A form does not say how long its file is.
+        cluster.nodes[0].upload("large", &large).expect_error(507, "InsufficientStorage");
+        assert!(began.elapsed() < 2 * (taken + AT_ONCE), "{:?}", began.elapsed());
+        assert!(cluster.nodes[0].files_in("staged").is_empty());
+        cluster.get(0, "large").expect_error(404, "NoSuchKey");
+    };
+    let before = cluster.nodes[2].limit(Resource::Fsize, FILE_MAX);
+    cluster.put(0, "one-short", &large);
+    cluster.nodes[1].limit(Resource::Fsize, FILE_MAX);
+    refused();
+    for at in [1, 2] {
+        let why = cluster.nodes[at].get("/readyz").json()["degraded"]["file_size"].clone();
+        assert!(why.as_str().is_some_and(|why| why.contains("ulimit -f")), "n{}: {why}", at + 1);
+    }
+    cluster.put(0, "small", &[7; BLOB]);
+    assert!(cluster.metric(0, "boveda_voting_majority") == 1, "nobody was taken for lost");
+    cluster.nodes[2].limit(Resource::Fsize, before.current.unwrap_or(u64::MAX));
+    eventually("it to be taken", || (cluster.nodes[0].put(&path("large"), &large).status < 300).then_some(()));
+}
+
+#[test]
+fn a_body_that_is_longer_than_what_is_left_above_the_reserve_is_refused_before_it_comes() {
+    let mut cluster = Cluster::voting_with(3, &[("BOVEDA_CLUSTER_DECIDE_TIMEOUT", "10s")]);
+    let free = cluster.status(0)["store"]["disk"]["free"].as_u64().expect("a number");
+    for at in [1, 2] {
+        assert!(cluster.nodes[at].stop().success());
+        cluster.nodes[at].set("BOVEDA_STORE_RESERVE_BYTES", &format!("{}B", free / 2));
+        cluster.begin(at);
+    }
+    for at in 0..3 {
+        cluster.ready(at);
+    }
+    let told = |to: usize| cluster.peer(0, to)["peer_free"].as_u64();
+    eventually("the first to hear of it", || {
+        [1, 2].map(told).iter().all(|told| *told < Some(free * 3 / 4)).then_some(())
+    });
+    let began = Instant::now();
+    let mut conn = cluster.nodes[0].connect();
+    let head = format!("PUT {} HTTP/1.1\r\nHost: boveda\r\nContent-Length: {}\r\n\r\n", path("vast"), free / 4 * 3);
+    conn.send(head).expect("the head is taken");
+    conn.answer(false).expect("an answer").expect_error(507, "InsufficientStorage");
+    assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
+    for at in [1, 2] {
+        let degraded = || cluster.nodes[at].get("/readyz").json()["degraded"]["disk"].clone();
+        let why = eventually("it to be told", || degraded().as_str().map(str::to_owned));
+        assert!(why.contains("above the reserve") && why.contains("507"), "{why}");
+    }
+    cluster.put(0, "small", &[7; BLOB]);
 }

@@ -3,21 +3,13 @@
 mod common;
 
 use common::{Answer, Node, eventually};
-use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+use rustix::process::Resource;
 use std::fs;
 use std::process::Command;
 
 const BIG: usize = 16 << 20;
 /// Room for log and index, and for no big body.
 const LIMIT: u64 = 12 << 20;
-
-fn limit(node: &Node, what: Resource, to: u64) -> Rlimit {
-    let pid = i32::try_from(node.pid()).ok().and_then(Pid::from_raw).expect("a process id");
-    // It has the upper limit from us, and keeps it.
-    let maximum = getrlimit(what).maximum;
-    let current = Some(to).filter(|to| maximum.is_none_or(|most| *to <= most)).or(maximum);
-    prlimit(Some(pid), what, Rlimit { current, maximum }).expect("a child of ours")
-}
 
 /// The shortage of that name is told wherever an operator looks; `ready` while reads go on.
 #[track_caller]
@@ -53,7 +45,7 @@ fn has_passed(node: &Node) {
 fn a_file_beyond_the_limit_ends_no_node() {
     let node = Node::with(&[("BOVEDA_STORE_LOG_BYTES", "8MiB"), ("BOVEDA_STORE_CHECKPOINT_BYTES", "256KiB")]);
     assert_eq!(node.put("/v1/objects/cargas/before", &[1; 100_000]).status, 201);
-    let before = limit(&node, Resource::Fsize, LIMIT);
+    let before = node.limit(Resource::Fsize, LIMIT);
     // Nobody knows the length of a form's file before it has come: the write itself meets the limit.
     node.upload("big.bin", &[7; BIG]).expect_error(507, "InsufficientStorage");
     let told = node.put("/v1/objects/cargas/big", &[7; BIG]).expect_error(507, "InsufficientStorage");
@@ -61,7 +53,7 @@ fn a_file_beyond_the_limit_ends_no_node() {
     assert_eq!(node.put("/v1/objects/cargas/small", &[1; 100_000]).status, 201);
     assert_eq!(node.get("/v1/objects/cargas/before").status, 200);
     is_told(&node, "file_size", "file size limit", true);
-    limit(&node, Resource::Fsize, before.current.unwrap_or(u64::MAX));
+    node.limit(Resource::Fsize, before.current.unwrap_or(u64::MAX));
     has_passed(&node);
 }
 
@@ -73,7 +65,7 @@ fn a_node_that_may_open_no_more_files_says_so_and_goes_on() {
         open.ask(method, &format!("/v1/objects/cargas/{key}"), &[], body).expect("an answer")
     };
     assert_eq!(ask("PUT", "before", &[1; 100_000]).status, 201);
-    let before = limit(&node, Resource::Nofile, 3);
+    let before = node.limit(Resource::Nofile, 3);
     for _ in 0..3 {
         // What little is left of it is read, so that the connection goes on: no other one could be taken.
         let told = ask("PUT", "more", &[7; 50_000]);
@@ -82,7 +74,7 @@ fn a_node_that_may_open_no_more_files_says_so_and_goes_on() {
         ask("GET", "before", b"").expect_error(503, "TooManyOpenFiles");
     }
     assert_eq!(ask("PUT", "small", b"needs no file").status, 201);
-    limit(&node, Resource::Nofile, before.current.unwrap_or(u64::MAX));
+    node.limit(Resource::Nofile, before.current.unwrap_or(u64::MAX));
     is_told(&node, "open_files", "ulimit -n", true);
     has_passed(&node);
 }

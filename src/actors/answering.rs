@@ -145,6 +145,8 @@ async fn bring(gate: &PeerGate, store: &StoreRecipients, from: &PeerInfo, head: 
         Ok(_) | Err(LinkError::Store(StoreError::NoSuchKey)) => {}
         Err(error) => return Err(error),
     }
+    // Said before it travels.
+    gate.vitals().ballots.check_fits(head.sealed_len)?;
     let arriving = gate.arrivals().offered(head.body, from.incarnation, Instant::now());
     Ok(arriving.map_or(Bring::Send, Bring::Arriving))
 }

@@ -9,7 +9,7 @@ use super::messages::{Change, OpenOutgoing};
 use super::recipients::ask;
 use super::records_lane::heartbeat::meet;
 use super::replica::{Own, Plan, ReplicaActor, spawn};
-use super::transfers::{Kind, Part, carry, ended};
+use super::transfers::{Carried, Kind, Part, carry, ended};
 use crate::base::BodyId;
 use crate::store::StoreError;
 use crate::wire::{Answer, BlobHead, Call};
@@ -93,8 +93,8 @@ async fn attempt(own: &Own, conn: &mut Option<Conn>, change: &Change) -> Result<
             Part::Follow(ending) => ending,
         };
         match ended(ending).await {
-            Some(true) => break None,
-            Some(false) => return Err(LinkError::NotMoved),
+            Some(Carried::There) => break None,
+            Some(Carried::NoRoom | Carried::Not) => return Err(LinkError::NotMoved),
             // Whoever carried it gave it up.
             None => {}
         }
@@ -111,7 +111,7 @@ async fn attempt(own: &Own, conn: &mut Option<Conn>, change: &Change) -> Result<
         };
         let in_flight = InFlight::new(plan, sealed_len);
         let shipped = carry(plan, conn, BlobHead { body, sealed_len, digest }, blob).await;
-        lead.end(shipped.is_ok());
+        lead.end(Carried::by(&shipped));
         shipped?;
         drop(in_flight);
         plan.tally.shipped_bytes.fetch_add(sealed_len, Ordering::Relaxed);

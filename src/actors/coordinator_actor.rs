@@ -5,6 +5,7 @@
 //!   unless the client asked for what this node holds.
 //! - Bodies pass through it by hand-over: it opens and seals nothing.
 
+use super::coordinator::takers::New;
 use super::coordinator::{Coordinator, Wish, ended};
 use super::guard::PanicGuard;
 use super::listing::Stride;
@@ -175,7 +176,8 @@ impl Handler<PutSmall> for CoordinatorActor {
         let PutSmall { at, condition, head, body, permit } = msg;
         self.run(async move |c| {
             check_bucket(&c, &at.bucket).await?;
-            c.check_takers(true)?;
+            let bytes = body.iter().map(|piece| piece.len() as u64).sum();
+            c.check_takers(Some(New::Record(bytes))).await?;
             let object = c.ask(SealSmall { head, body }).await?;
             let written = c.store(&at, condition, object, None).await;
             drop(permit);
@@ -190,9 +192,10 @@ impl Handler<BeginUpload> for CoordinatorActor {
         self.run(async move |c| {
             c.reachable().await?;
             check_bucket(&c, &msg.at.bucket).await?;
-            c.check_takers(true)?;
+            let bytes = msg.len_hint.and_then(|len| Layout::default().sealed_len(len));
+            c.check_takers(Some(New::Body(bytes.unwrap_or(0)))).await?;
             c.refuse_early(&msg.at, &msg.condition).await?;
-            let bytes_max = msg.len_hint.and_then(|len| Layout::default().sealed_len(len)).unwrap_or(u64::MAX);
+            let bytes_max = bytes.unwrap_or(u64::MAX);
             let body = c.ask(StageUpload(msg)).await?;
             let streams = c.streams(StreamHead { body: body.body(), bytes_max });
             Ok(Upload { body, streams })
@@ -250,7 +253,11 @@ impl Handler<FinishUpload> for CoordinatorActor {
                 Ok(_) => landed.settle(),
                 // Nothing of it was ever voted on, or it lost for good.
                 Err(
-                    StoreError::Precondition | StoreError::NoMajority(_) | StoreError::Contended | StoreError::Crowded,
+                    StoreError::Precondition
+                    | StoreError::NoMajority(_)
+                    | StoreError::Full
+                    | StoreError::Contended
+                    | StoreError::Crowded,
                 ) => {
                     c.take_back(id);
                     landed.remove();
@@ -310,7 +317,7 @@ impl Handler<DeleteObject> for CoordinatorActor {
                 Err(StoreError::NoSuchBucket) if c.holds(&key).await? => {}
                 Err(error) => return Err(error),
             }
-            c.check_takers(false)?;
+            c.check_takers(None).await?;
             let conditional = !msg.condition.is_none();
             let outcome = c.change(key, Wish::gone(msg.condition)).await?;
             ended(outcome, conditional)
@@ -324,7 +331,7 @@ impl Handler<CreateBucket> for CoordinatorActor {
         self.run(async move |c| {
             // One that is there already is no write.
             if !c.knows(&msg.bucket).await {
-                c.check_takers(true)?;
+                c.check_takers(Some(New::Record(0))).await?;
             }
             ended(c.change(RegisterKey::bucket(&msg.bucket), Wish::bucket()).await?, false)
         })

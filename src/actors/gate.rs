@@ -18,10 +18,10 @@ use crate::base::{Ballot, Budget, ClusterId, Incarnation, NodeName, Permit, Stam
 use crate::register::{Heard, Remembered, Standing, Start};
 use crate::seal;
 use crate::seal::session::{HelloError, Me, PeerInfo, PeerKey, SessionKeys};
-use crate::store::Store;
 use crate::store::core::Core;
 use crate::store::store::{Answer as CommitAnswer, wait};
 use crate::store::votes::Voting;
+use crate::store::{Store, StoreError};
 use crate::wire::frame::{place, welcome};
 use crate::wire::{Answer, Frame, Health, Pulse, Refusal, SessionId, Way};
 use std::collections::{BTreeMap, HashMap};
@@ -118,6 +118,18 @@ pub trait Ballots: Send + Sync {
     fn is_full(&self) -> bool {
         false
     }
+    /// Bytes that it has above its reserve.
+    fn room(&self) -> u64 {
+        u64::MAX
+    }
+    /// Refuses what this node has no room for: a body of so many bytes.
+    fn check_fits(&self, _: u64) -> Result<(), StoreError> {
+        Ok(())
+    }
+    /// The same for what goes into its log.
+    fn check_left(&self, _: u64) -> Result<(), StoreError> {
+        Ok(())
+    }
     /// Whether it takes no writes at all.
     fn is_read_only(&self) -> bool {
         false
@@ -154,6 +166,15 @@ impl Ballots for Store {
     }
     fn is_full(&self) -> bool {
         self.is_low()
+    }
+    fn room(&self) -> u64 {
+        Core::room(self)
+    }
+    fn check_fits(&self, bytes: u64) -> Result<(), StoreError> {
+        Core::check_fits(self, bytes)
+    }
+    fn check_left(&self, bytes: u64) -> Result<(), StoreError> {
+        Core::check_left(self, bytes)
     }
     fn is_read_only(&self) -> bool {
         self.is_poisoned()

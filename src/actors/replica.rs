@@ -107,8 +107,31 @@ pub struct Door {
     lane: Mutex<Option<WeakAddr<ReplicaActor>>>,
     /// Whether it said, with its last heartbeat, that its disk is full down to the reserve.
     pub full: AtomicBool,
+    /// Bytes that it has above its reserve, as it said then; more than anything before it said so.
+    pub room: Heard,
     /// Whether it said that it takes no writes.
     pub read_only: AtomicBool,
+}
+
+/// A number that was heard; the largest before.
+pub struct Heard(AtomicU64);
+
+impl Default for Heard {
+    fn default() -> Self {
+        Heard(AtomicU64::new(u64::MAX))
+    }
+}
+
+impl Heard {
+    /// The number.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// It was said.
+    pub fn set(&self, number: u64) {
+        self.0.store(number, Ordering::Relaxed);
+    }
 }
 
 impl Door {

@@ -11,7 +11,7 @@ use super::error::LinkError;
 use super::gate::Counts;
 use super::messages::{Outgoing, PIECE_BYTES};
 use super::replica::Plan;
-use crate::base::{BodyId, Budget, Incarnation, Permit};
+use crate::base::{BodyId, Budget, Class, Incarnation, Permit};
 use crate::wire::{Answer, BlobHead, Bring, Call};
 use actix_rt::time::{Instant, sleep};
 use std::collections::HashMap;
@@ -51,7 +51,29 @@ pub struct Transfers {
     joined: AtomicU64,
 }
 
-type Open = HashMap<(Incarnation, BodyId), watch::Receiver<Option<bool>>>;
+type Open = HashMap<(Incarnation, BodyId), watch::Receiver<Option<Carried>>>;
+
+/// What became of a body that was to go to a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carried {
+    /// The peer has it, durable and checked.
+    There,
+    /// The peer has no room for it, as it says.
+    NoRoom,
+    /// It did not get there.
+    Not,
+}
+
+impl Carried {
+    /// What became of it, by how its way ended.
+    pub fn by(end: &Result<(), LinkError>) -> Self {
+        match end {
+            Ok(()) => Carried::There,
+            Err(LinkError::Remote { class: Class::Full, .. }) => Carried::NoRoom,
+            Err(_) => Carried::Not,
+        }
+    }
+}
 
 /// What is to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,14 +98,14 @@ pub enum Part {
     /// The asker does.
     Lead(Lead),
     /// Somebody does: see `ended`.
-    Follow(watch::Receiver<Option<bool>>),
+    Follow(watch::Receiver<Option<Carried>>),
 }
 
 /// The duty to carry a body. Dropping it leaves it to those who wait.
 pub struct Lead {
     transfers: Arc<Transfers>,
     of: (Incarnation, BodyId),
-    tell: watch::Sender<Option<bool>>,
+    tell: watch::Sender<Option<Carried>>,
 }
 
 impl Transfers {
@@ -153,16 +175,16 @@ impl Transfers {
 }
 
 /// What became of a transfer that was joined; none when whoever carried it gave it up: it is to be joined again.
-pub async fn ended(mut ending: watch::Receiver<Option<bool>>) -> Option<bool> {
+pub async fn ended(mut ending: watch::Receiver<Option<Carried>>) -> Option<Carried> {
     ending.wait_for(Option::is_some).await.ok().and_then(|end| *end)
 }
 
 impl Lead {
-    /// Tells those who wait whether the peer has it.
-    pub fn end(self, shipped: bool) {
+    /// Tells those who wait what became of it.
+    pub fn end(self, carried: Carried) {
         // Out of the table first: who comes now begins anew.
         self.transfers.open().remove(&self.of);
-        self.tell.send_replace(Some(shipped));
+        self.tell.send_replace(Some(carried));
     }
 }
 
@@ -223,7 +245,7 @@ mod tests {
         }
     }
 
-    fn follow(part: Part) -> watch::Receiver<Option<bool>> {
+    fn follow(part: Part) -> watch::Receiver<Option<Carried>> {
         match part {
             Part::Follow(ending) => ending,
             Part::Lead(_) => panic!("nobody carries it"),
@@ -237,12 +259,12 @@ mod tests {
         let (a, b) = (follow(transfers.join(TO, BODY)), follow(transfers.join(TO, BODY)));
         drop(lead(transfers.join(Incarnation(3), BODY)));
         drop(lead(transfers.join(TO, BodyId([2; 16]))));
-        first.end(true);
-        assert_eq!((ended(a).await, ended(b).await), (Some(true), Some(true)));
+        first.end(Carried::There);
+        assert_eq!((ended(a).await, ended(b).await), (Some(Carried::There), Some(Carried::There)));
         let again = lead(transfers.join(TO, BODY));
         let c = follow(transfers.join(TO, BODY));
-        again.end(false);
-        assert_eq!((ended(c).await, transfers.joined()), (Some(false), 3));
+        again.end(Carried::NoRoom);
+        assert_eq!((ended(c).await, transfers.joined()), (Some(Carried::NoRoom), 3));
     }
 
     #[tokio::test]

@@ -23,7 +23,7 @@ use super::messages::Reply;
 use super::records_lane::heartbeat::meet;
 use super::replica::{Own, Plan, ReplicaActor, spawn};
 use super::streams::NewStream;
-use super::transfers::{Kind, unless_left};
+use super::transfers::{Carried, Kind, unless_left};
 use crate::base::{BodyId, Class, Incarnation, Page};
 use crate::register::{ListMark, Slot};
 use crate::wire::votes::{Vote, slot_weight};
@@ -62,8 +62,10 @@ pub enum Errand {
     Scan(Incarnation, Scan, oneshot::Sender<Page<Scanned>>),
     /// Any other call to that life of the peer.
     Ask(Incarnation, Box<Call>, oneshot::Sender<Answer>),
-    /// Takes the blob of a record to that life of the peer; answered when it is durable and checked.
-    Ship(Incarnation, BlobHead, oneshot::Sender<()>),
+    /// Takes the blob of a record to that life of the peer; answered when it is there, or will not be.
+    Ship(Incarnation, BlobHead, oneshot::Sender<Carried>),
+    /// Whether that life of the peer has room for a body of so many bytes.
+    Room(Incarnation, u64, oneshot::Sender<bool>),
     /// Takes a blob there while it is made.
     Stream(NewStream),
     /// A blob that was taken there was taken in vain.
@@ -154,6 +156,7 @@ impl VoteLane {
             Errand::Scan(to, scan, reply) => run(ctx, scan_one(own_now, idle, to, scan, reply)),
             Errand::Ask(to, asked, reply) => run(ctx, ask_one(own_now, idle, to, asked, reply)),
             Errand::Discard(to, body) => run(ctx, bodies::discard_one(own_now, idle, to, body)),
+            Errand::Room(to, bytes, has) => run(ctx, bodies::room_one(own_now, idle, to, bytes, has)),
             Errand::Ship(to, head, done) => run(ctx, bodies::ship_one(own_now, idle, to, head, done)),
             Errand::Stream(stream) => spawn(ctx, bodies::stream_one(own_now, idle, stream), |(), _, _| {}),
         }

@@ -422,8 +422,8 @@ fn store_answer(error: &StoreError) -> Answer {
         StoreError::Full => (
             S::INSUFFICIENT_STORAGE,
             "InsufficientStorage",
-            "the disk of this node, or of a majority of the nodes, is full; reads and deletes go on",
-            "el disco de este nodo, o de la mayoría de los nodos, está lleno; se puede leer y eliminar",
+            "the disk of this node, or of a majority of the nodes, has no room for this above its reserve; reads and deletes go on, and their /readyz says more",
+            "el disco de este nodo, o de la mayoría de los nodos, no tiene espacio para esto sobre su reserva; se puede leer y eliminar, y su /readyz dice más",
         ),
         StoreError::Poisoned => (
             S::SERVICE_UNAVAILABLE,

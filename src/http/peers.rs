@@ -40,6 +40,8 @@ use std::time::{Duration, Instant};
 const SILENT_MAX: Duration = Duration::from_secs(20);
 /// Longest time that a call's body may take.
 const CALL_BODY_MAX: Duration = Duration::from_secs(60);
+/// Longest time for the rest of a small body that was refused.
+const PASS_OVER_MAX: Duration = Duration::from_secs(5);
 /// Longest time for a request's head.
 const HEAD_MAX: Duration = Duration::from_secs(10);
 /// Idle sockets are kept longer than the peers' clients keep them, so that the client closes first.
@@ -149,7 +151,8 @@ async fn try_blob(
         Err(LinkError::Store(StoreError::Mismatch("the body's length is not what its head announces")))
     };
     let answer = done.as_ref().map_or_else(failure, |()| Answer::Done);
-    Ok((admitted.answer(BLOB_PATH, counter, &answer), done.is_ok()))
+    let whole = done.is_ok() || body.is_passed_over().await;
+    Ok((admitted.answer(BLOB_PATH, counter, &answer), whole))
 }
 
 /// What stands in front of a blob, opened.
@@ -202,7 +205,8 @@ async fn try_stream(body: Payload, gate: &PeerGate, store: &StoreRecipients) -> 
     Counts::add(&gate.counts().blobs);
     let done = receive_stream(gate, &admitted, last, store, head, &mut body).await;
     let answer = done.as_ref().map_or_else(failure, |()| Answer::Done);
-    Ok((admitted.answer(STREAM_PATH, last, &answer), done.is_ok()))
+    let whole = done.is_ok() || body.is_passed_over().await;
+    Ok((admitted.answer(STREAM_PATH, last, &answer), whole))
 }
 
 async fn receive_stream(
@@ -332,6 +336,23 @@ impl Body {
             Ok(Some(Ok(bytes))) => Ok(Some(bytes)),
             Ok(Some(Err(_))) => Err(Refusal::Malformed),
             Err(_) => Err(Refusal::Slow),
+        }
+    }
+
+    /// Reads on after a refusal, if little is left: a sender hears the answer once it has sent everything, and takes a
+    /// connection that ends before for a peer that is lost. Whether all of it was read.
+    async fn is_passed_over(&mut self) -> bool {
+        self.until = Instant::now().checked_add(PASS_OVER_MAX);
+        let mut passed = 0;
+        loop {
+            match self.next().await {
+                Ok(None) => return true,
+                Ok(Some(bytes)) => passed += bytes.len() as u64,
+                Err(_) => return false,
+            }
+            if passed > SMALL_BYTES_MAX {
+                return false;
+            }
         }
     }
 

@@ -51,6 +51,8 @@ struct View {
     place: Place,
     /// Whether a majority was reached since the start.
     reached: bool,
+    /// Whether this start has its number.
+    unbegun: bool,
     /// Whether none is to be had now.
     cut_off: bool,
     poisoned: bool,
@@ -58,6 +60,8 @@ struct View {
     damaged: bool,
     /// Whether the disk is below the reserve.
     low: bool,
+    /// What did not fit lately, though the disk is not below the reserve, and what would: in bytes.
+    unfit: Option<(u64, u64)>,
     /// What else the machine lacks.
     short: Short,
     /// A key generation that is needed here and not there, with its number if that is known.
@@ -98,6 +102,10 @@ fn of(view: View) -> Vec<(&'static str, Finding)> {
              itself; else `boveda members add` gives it one",
         ),
         Place::Promised => missing("its place is being given to it: everything is stored again under the new list"),
+        Place::Silent if view.unbegun => missing(
+            "it does not vote: the number of this start could not be written; it tries again, and can once the disk takes \
+             a write (a full one: delete something, or give the volume room)",
+        ),
         Place::Silent => missing("it does not vote: what it holds does not count yet"),
         Place::Alone | Place::NoList | Place::Votes => Finding::Fine,
     };
@@ -109,9 +117,12 @@ fn of(view: View) -> Vec<(&'static str, Finding)> {
         }
         _ => Finding::Fine,
     };
-    let disk = match view.low {
-        true => degraded("full down to the reserve; writes get 507"),
-        false => Finding::Fine,
+    let disk = match (view.low, view.unfit) {
+        (true, _) => degraded("full down to the reserve; writes get 507"),
+        (false, Some((bytes, room))) => Finding::Degraded(format!(
+            "{room} bytes are left above the reserve; {bytes} did not fit lately: what needs more than is left gets 507"
+        )),
+        (false, None) => Finding::Fine,
     };
     let store = match (view.damaged, view.poisoned) {
         // A restart would find the same pages.
@@ -200,16 +211,18 @@ impl Watched {
             damaged: now.is_index_damaged(),
             // That a volume is too small says more than that it is full.
             low: now.is_low() && !now.shortage(Shortage::SmallVolume).0,
+            unfit: now.unfit().map(|bytes| (bytes, now.room())),
             short: Shortage::ALL.map(|what| now.shortage(what).0),
             lacks: self.keys.missing(),
             ..View::default()
         };
-        let doubts = now.doubts();
+        view.unbegun = !now.has_begun();
+        let silent = !now.may_vote();
         drop(now);
         if let Some(vitals) = &self.vitals {
             let (voting, me) = (vitals.ballots.voting(), vitals.me.incarnation);
             // Who doubts its memory has no vote until its place is given to it anew.
-            view.place = if doubts { Place::Silent } else { place_of(&voting, me) };
+            view.place = if silent { Place::Silent } else { place_of(&voting, me) };
             // Who has another list does not vote with this node.
             let agrees = |peer: &_| vitals.lists.of(peer, voting.list).is == ListIs::Same;
             let standing = vitals.reach.standing_with(&voting, me, Instant::now(), agrees);
@@ -248,6 +261,8 @@ mod tests {
         assert!(missing(fine).is_empty() && degraded(fine).is_empty());
         let low = View { low: true, ..fine };
         assert_eq!((missing(low), degraded(low)), (vec![], vec!["disk"]));
+        let tight = View { unfit: Some((7, 5)), ..fine };
+        assert_eq!((missing(tight), degraded(tight)), (vec![], vec!["disk"]));
         for (at, what) in Shortage::ALL.into_iter().enumerate() {
             let mut short = Short::default();
             short[at] = true;

@@ -27,13 +27,13 @@ use crate::actors::store_actor::{StoreActor, abort};
 use crate::actors::threads::Threads;
 use crate::actors::turns::Turns;
 use crate::actors::undertaker::{self, BurialTally};
-use crate::base::{Budget, Lender};
+use crate::base::{Budget, Lender, NodeName};
 use crate::config::{CEILING_MIN, Config, Durability, MemoryPlan};
 use crate::disk::real::LockGuard;
 use crate::disk::{Disk, RealDisk, handles, place};
 use crate::http::{self, Hosts, HttpSettings, Readiness, Shared, StoreLinks, Worker};
 use crate::seal::{self, keyring::Keyring};
-use crate::store::{self, Options, Store};
+use crate::store::{self, Options, Store, StoreError};
 use actix::{Actor, Addr};
 use actix_rt::Arbiter;
 use actix_web::dev::ServerHandle;
@@ -48,6 +48,8 @@ use tokio::sync::Notify;
 const ADDRESSES: &str = "addresses.json";
 /// How long memory for large bodies is kept that nobody needs, and at most twice that.
 const TRIM_EVERY: Duration = Duration::from_secs(5);
+/// How often a node tries to begin whose disk did not let it.
+const BEGIN_EVERY: Duration = Duration::from_secs(1);
 /// The part of `http.in_flight_bytes_max` that is for bodies on their way to the peers.
 const STREAMS_PART: u64 = 3;
 /// Most threads for the store's disk work; more only queue at the disk.
@@ -317,12 +319,24 @@ async fn take_place(
     }
     node_place::check(config, &store)?;
     let name = config.others().next().map(|_| config.node.name.clone());
-    let begun = store::store::wait(store.begin(u64::from_le_bytes(seal::random()), name)).await;
-    if let Err(error) = begun {
-        // It takes no writes then, so no votes either.
-        log::warn!(error:% = error; "the number of this start could not be written");
+    if let Err(error) = begin(&store, name.clone()).await {
+        log::warn!(error:% = error; "the number of this start could not be written: the node does not vote until it is");
+        let later = Arc::downgrade(&store);
+        actix_rt::spawn(async move {
+            loop {
+                actix_rt::time::sleep(BEGIN_EVERY).await;
+                let Some(store) = later.upgrade() else { return };
+                if begin(&store, name.clone()).await.is_ok() {
+                    return log::info!("this start has its number now");
+                }
+            }
+        });
     }
     Ok((lock, store))
+}
+
+async fn begin(store: &Store, name: Option<NodeName>) -> Result<(), StoreError> {
+    store::store::wait(store.begin(u64::from_le_bytes(seal::random()), name)).await.map(drop)
 }
 
 /// The lock of a data directory.

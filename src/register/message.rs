@@ -82,6 +82,8 @@ pub enum Refusal {
     Epoch,
     /// The replica is joining and does not vote yet.
     NoVote,
+    /// The replica has no room for the record. It may have, later.
+    NoRoom,
 }
 
 impl<R> Message<R> {
@@ -101,7 +103,9 @@ impl<R> Reply<R> {
             Answer::Held(slot, beat) => slot.accepted.max(*beat).stamp,
             Answer::Promised(b, slot) => slot.accepted.max(*b).stamp,
             Answer::Stored(b) | Answer::Refused(Refusal::Behind(b)) => b.stamp,
-            Answer::Learned | Answer::Refused(Refusal::NoBlob | Refusal::Epoch | Refusal::NoVote) => Stamp(0),
+            Answer::Learned | Answer::Refused(Refusal::NoBlob | Refusal::Epoch | Refusal::NoVote | Refusal::NoRoom) => {
+                Stamp(0)
+            }
         }
     }
 }

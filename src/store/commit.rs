@@ -617,7 +617,12 @@ impl Core {
         {
             let mut overlay = self.overlay_mut();
             overlay.active.log_end = log_end;
+            let remembers = ops.iter().any(|op| matches!(op, Op::Memory(_)));
             ops.into_iter().for_each(|op| overlay.active.apply(op));
+            // More may have been heard since that was decided.
+            if remembers {
+                self.memory_changed(&mut overlay);
+            }
         }
         // Last: whoever sees the new epoch sees what was dropped before it as gone.
         if let Some(node) = voting {

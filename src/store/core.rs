@@ -122,6 +122,8 @@ pub struct Core {
     overlay: RwLock<Overlay>,
     voting: RwLock<Arc<Voting>>,
     pub(super) memory: Mutex<Memory>,
+    /// Whether this start is to have a number and has none yet.
+    pub(super) unbegun: AtomicBool,
     /// Why this node may have forgotten what it promised, once there is a reason to think so.
     pub(super) doubt: watch::Sender<Option<Doubt>>,
     /// What is not known to be chosen, and since when it lies here.
@@ -184,6 +186,7 @@ impl Core {
             tentative: Mutex::default(),
             voting: RwLock::new(Arc::new(Voting::of(parts.node))),
             memory: Mutex::new(parts.memory),
+            unbegun: AtomicBool::new(false),
             doubt: watch::channel(None).0,
             buckets: RwLock::default(),
             cache: quick_cache::sync::Cache::with_weighter(entries, cache_bytes, ByWeight),
@@ -224,6 +227,9 @@ impl Core {
         let mut known = self.voting.write().unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::replace(&mut *known, Arc::clone(&voting));
         drop(known);
+        if before.node.start != voting.node.start {
+            self.unbegun.store(false, Ordering::Release);
+        }
         if let Some(roster) = voting.node.roster.as_ref().filter(|_| before.list != voting.list) {
             self.memory().keep(|node| roster.seats_node(node));
         }
@@ -447,8 +453,23 @@ impl Core {
     }
 
     /// Refuses what could not be taken whole, without counting it: its parts are counted as they come.
-    pub(super) fn check_fits(&self, bytes: u64) -> Result<(), StoreError> {
-        if self.is_low() || bytes > self.room() { Err(self.room.full()) } else { self.room.check_file(bytes) }
+    pub fn check_fits(&self, bytes: u64) -> Result<(), StoreError> {
+        self.check_left(bytes)?;
+        self.room.check_file(bytes)
+    }
+
+    /// The same for what goes into the log.
+    pub fn check_left(&self, bytes: u64) -> Result<(), StoreError> {
+        match self.room() {
+            _ if self.is_low() => Err(self.room.full()),
+            room if bytes > room => Err(self.room.full_for(bytes, room)),
+            _ => Ok(()),
+        }
+    }
+
+    /// What was refused lately, and would be now, although the disk is not down to the reserve: its bytes.
+    pub fn unfit(&self) -> Option<u64> {
+        self.room.unfit_lately().filter(|bytes| !self.is_low() && *bytes > self.room())
     }
 
     /// What has to stay free: the reserve, and what the index needs for what the log holds.

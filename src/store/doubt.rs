@@ -2,7 +2,7 @@
 //! What follows from which word is decided in `register::memory`.
 //!
 //! Invariants
-//! - A start has its number before the node says anything of itself.
+//! - A start has its number before the node votes: one that could not be written is no start that others may meet.
 //! - A start of another node is met only when that is durable here.
 //! - Who doubts answers no vote any more, and does not stop doubting: it goes on under another incarnation.
 //! - Where nothing is decided without every member, in a list of two or of one, nobody doubts: the other one was part of
@@ -10,10 +10,12 @@
 
 use super::commit::Intent;
 use super::core::Core;
+use super::overlay::Overlay;
 use super::store::{Answer, Store};
 use super::votes::Seating;
 use crate::base::{Incarnation, NodeName, Stamp};
 use crate::register::{Heard, Memory, Remembered, Standing, Start};
+use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
 use tokio::sync::watch;
 
@@ -65,7 +67,7 @@ impl Core {
 
     /// Whether votes may pass to and from this start of a node.
     pub fn is_met(&self, node: Incarnation, start: Start) -> bool {
-        !self.doubts() && self.memory().is_met(node, start)
+        self.may_vote() && self.memory().is_met(node, start)
     }
 
     /// Another node says how it stands, and what it remembers of everybody.
@@ -77,7 +79,7 @@ impl Core {
             }
         }
         let takes_all = self.takes_all();
-        let (heard, remembered) = {
+        let (heard, news) = {
             let mut memory = self.memory();
             let (mut heard, mut news) = memory.hear(from, now);
             if matches!(heard, Heard::Forgot(_)) && takes_all {
@@ -88,13 +90,19 @@ impl Core {
             for (node, standing) in told.iter().filter(|(node, _)| *node != self.incarnation && *node != from) {
                 news |= memory.overhear(*node, *standing);
             }
-            (heard, news.then(|| memory.remembered()))
+            (heard, news)
         };
         // It becomes durable with the next checkpoint. What has to be so before it counts: see `Store::remember`.
-        if let Some(remembered) = remembered {
-            self.overlay_mut().active.memory = Some(remembered);
+        if news {
+            self.memory_changed(&mut self.overlay_mut());
         }
         heard
+    }
+
+    /// What is remembered goes to the index with the next checkpoint: all of it as it is now. It is read while the overlay
+    /// is held, so that of two who come at once the later one is the last.
+    pub(super) fn memory_changed(&self, overlay: &mut Overlay) {
+        overlay.active.memory = Some(self.memory().remembered());
     }
 
     fn takes_all(&self) -> bool {
@@ -116,6 +124,16 @@ impl Core {
         self.doubt.borrow().is_some()
     }
 
+    /// Whether this start has its number, and no doubt is left: else the node answers no vote.
+    pub fn may_vote(&self) -> bool {
+        !self.doubts() && self.has_begun()
+    }
+
+    /// Whether this start has its number, or needs none.
+    pub fn has_begun(&self) -> bool {
+        !self.unbegun.load(Ordering::Acquire)
+    }
+
     /// Why, as soon as it does.
     pub fn doubted(&self) -> watch::Receiver<Option<Doubt>> {
         self.doubt.subscribe()
@@ -127,8 +145,10 @@ impl Core {
 }
 
 impl Store {
-    /// Gives this start of the node its number, durably. `name`: what it is called among others, if there are others.
+    /// Gives this start of the node its number, durably; until then it does not vote. `name`: what it is called among
+    /// others, if there are others.
     pub fn begin(&self, draw: u64, name: Option<NodeName>) -> Answer {
+        self.unbegun.store(true, Ordering::Release);
         self.seat(Seating::Begin { draw, name })
     }
 

@@ -49,7 +49,7 @@ pub enum StoreError {
     #[error("the two nodes have different member lists")]
     OtherList,
     /// Writes stop before the disk is full, so that reads, deletes and repair go on.
-    #[error("disk is full down to the reserve")]
+    #[error("no room for it on the disk above the reserve")]
     Full,
     /// The machine has run out of something else than the room above the reserve. Nothing was written.
     #[error("{0}")]

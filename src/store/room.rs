@@ -3,6 +3,7 @@
 //! Invariants
 //! - Bytes are counted as they are admitted: a fast disk takes a whole reserve between two looks at it.
 //! - A shortage is told in the log when it begins and when it ends, not once per request.
+//! - What is refused although something is left above the reserve is kept in mind: nothing else shows it.
 //! - Nothing is written once the data directory is not the one that was opened.
 
 use super::error::StoreError;
@@ -38,6 +39,8 @@ pub struct Room {
     /// Bytes admitted since the disk was last asked.
     admitted: AtomicU64,
     short: Mutex<BTreeMap<Shortage, Seen>>,
+    /// What did not fit lately: its bytes, and when it was refused last.
+    unfit: Mutex<Option<(u64, Instant)>>,
 }
 
 /// A shortage that there is, or was.
@@ -65,6 +68,7 @@ impl Room {
             files_free: AtomicU64::new(u64::MAX),
             admitted: AtomicU64::new(0),
             short: Mutex::default(),
+            unfit: Mutex::default(),
         })
     }
 
@@ -172,6 +176,26 @@ impl Room {
         }
     }
 
+    /// Why so many bytes were refused, with `room` left above the reserve.
+    pub(super) fn full_for(&self, bytes: u64, room: u64) -> StoreError {
+        let mut unfit = self.unfit();
+        let least = match *unfit {
+            Some((least, last)) if last.elapsed() <= PASSING => least.min(bytes),
+            _ => {
+                log::warn!(room, bytes; "no room above the reserve for what has to be stored, it gets 507");
+                bytes
+            }
+        };
+        *unfit = Some((least, Instant::now()));
+        drop(unfit);
+        self.full()
+    }
+
+    /// The least that was refused lately for want of room.
+    pub(super) fn unfit_lately(&self) -> Option<u64> {
+        self.unfit().filter(|(_, last)| last.elapsed() <= PASSING).map(|(least, _)| least)
+    }
+
     /// Admits bytes, if so many fit in what is left of `room`.
     pub(super) fn admit(&self, bytes: u64, room: u64) -> Result<(), StoreError> {
         let before = self.admitted.fetch_add(bytes, Ordering::Relaxed);
@@ -179,7 +203,7 @@ impl Room {
             return Ok(());
         }
         self.admitted.fetch_sub(bytes, Ordering::Relaxed);
-        Err(self.full())
+        Err(self.full_for(bytes, room))
     }
 
     /// Refuses a file of that length that could not be made.
@@ -207,6 +231,10 @@ impl Room {
     /// Whether less is free than the reserve.
     pub(super) fn is_low(&self) -> bool {
         self.low.load(Ordering::Relaxed)
+    }
+
+    fn unfit(&self) -> MutexGuard<'_, Option<(u64, Instant)>> {
+        self.unfit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn short(&self) -> MutexGuard<'_, BTreeMap<Shortage, Seen>> {

@@ -131,7 +131,7 @@ impl Committer {
 
     fn decide_vote(&self, batch: &mut Batch, Vote { key, message }: Vote) -> Result<Option<Reply>, StoreError> {
         let mut acceptor = self.acceptor.borrow_mut();
-        if self.core.doubts() {
+        if !self.core.may_vote() {
             return Ok(None);
         }
         // Without the list of that epoch nobody can say whose votes count.
@@ -144,7 +144,8 @@ impl Committer {
         let mut has_blob = true;
         if let Asked::Store(ballot, state) = &message.request {
             if *ballot != slot.accepted && state.id() != slot.state.id() && !self.has_room_for(state.value.as_deref()) {
-                return Ok(None);
+                let (from, epoch, attempt) = (self.core.incarnation, acceptor.node().epoch, message.attempt);
+                return Ok(Some(Reply { from, epoch, attempt, answer: Granted::Refused(Refusal::NoRoom) }));
             }
             if let Some(body) = state.blob() {
                 has_blob = self.core.blobs.exists(body)?;
@@ -306,7 +307,7 @@ impl Core {
     /// being committed. `cached`: only if no disk has to be asked, else `None`.
     pub fn query(&self, vote: &Vote, cached: bool) -> Result<Option<Reply>, StoreError> {
         let state = self.voting().node.state;
-        if self.doubts() || !vote.is_query() || vote.message.epoch != state.epoch || state.epoch == Epoch(0) {
+        if !self.may_vote() || !vote.is_query() || vote.message.epoch != state.epoch || state.epoch == Epoch(0) {
             return Ok(None);
         }
         let (from, epoch, attempt) = (self.incarnation, state.epoch, vote.message.attempt);

@@ -201,6 +201,7 @@ pub(super) fn write_voted(w: &mut Writer, voted: &[Option<Voted>]) {
                     Refusal::NoBlob => w.u8(2),
                     Refusal::Epoch => w.u8(3),
                     Refusal::NoVote => w.u8(4),
+                    Refusal::NoRoom => w.u8(5),
                 };
             }
         }
@@ -227,6 +228,7 @@ pub(super) fn read_voted(r: &mut Reader<'_>) -> Result<Vec<Option<Voted>>, Codec
                 2 => Refusal::NoBlob,
                 3 => Refusal::Epoch,
                 4 => Refusal::NoVote,
+                5 => Refusal::NoRoom,
                 _ => return Err(CodecError::Value("refusal")),
             }),
             _ => return Err(CodecError::Value("answer to a vote")),
@@ -355,6 +357,7 @@ mod tests {
             VotedAnswer::Refused(Refusal::NoBlob),
             VotedAnswer::Refused(Refusal::Epoch),
             VotedAnswer::Refused(Refusal::NoVote),
+            VotedAnswer::Refused(Refusal::NoRoom),
         ];
         let voted = |answer| Some(Voted { epoch: Epoch(2), attempt: Attempt(3), answer });
         let all: Vec<_> = answers.into_iter().map(voted).chain([None]).collect();

@@ -8,6 +8,7 @@
 pub mod cluster;
 pub mod relay;
 
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -114,6 +115,15 @@ impl Node {
             (answer.status == 200).then_some((http, peer))
         });
         (self.http, self.peer) = (Some(http), Some(peer));
+    }
+
+    /// Another limit of what the running process may take of the system; the one before.
+    pub fn limit(&self, what: Resource, to: u64) -> Rlimit {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("a process id");
+        // It has the upper limit from us, and keeps it.
+        let maximum = getrlimit(what).maximum;
+        let current = Some(to).filter(|to| maximum.is_none_or(|most| *to <= most)).or(maximum);
+        prlimit(Some(pid), what, Rlimit { current, maximum }).expect("a child of ours")
     }
 
     /// Looks where it listens now: it may have started again by itself.

@@ -2,18 +2,21 @@
 //!
 //! Invariants
 //! - A replica counts as holding a blob only when it said that it has it, durable and checked.
+//! - A write ends as soon as those that are left make no majority; and as one for want of room, where a majority would
+//!   hold the blob if all had it.
 //! - A blob is taken back only for a record that was never voted on, or lost for good; who refers to it keeps it.
 
-use super::drive::ship_to;
+use super::drive::{carried, carry_to};
 use super::{Coordinator, Value, Wish};
 use crate::actors::messages::*;
 use crate::actors::streams::BodyStreams;
+use crate::actors::transfers::Carried;
 use crate::actors::vote_lane::Errand;
 use crate::base::{BodyId, Condition, Incarnation, ObjectName, RegisterKey};
-use crate::register::{Attempt, Event, Members};
+use crate::register::{Attempt, Event, Members, Votes};
 use crate::store::votes::Voting;
 use crate::wire::{BlobHead, StreamHead};
-use futures::future::LocalBoxFuture;
+use futures::future::{FutureExt, LocalBoxFuture};
 use futures::stream::{FuturesUnordered, StreamExt};
 
 impl Coordinator {
@@ -70,31 +73,45 @@ impl Coordinator {
         if held.count() > 0 {
             holders.push(self.0.me);
         }
-        let mut under_way: FuturesUnordered<LocalBoxFuture<'static, Event<Value>>> = FuturesUnordered::new();
-        let others = members.voters().iter().copied().filter(|to| *to != self.0.me && !self.takes_no_body(voting, *to));
-        for to in others {
-            let Some(door) = self.door(voting, to) else { continue };
-            match streams.as_mut().and_then(|streams| streams.take(to)) {
-                Some(streamed) => under_way.push(Box::pin(async move {
-                    match streamed.await {
-                        Ok(()) => Event::Holds { node: to, body: head.body },
-                        Err(_) => ship_to(&door, to, head, Attempt(0)).await,
-                    }
-                })),
-                None => under_way.push(ship_to(&door, to, head, Attempt(0))),
+        let mut under_way: FuturesUnordered<LocalBoxFuture<'static, (Incarnation, Carried)>> = FuturesUnordered::new();
+        let (mut awaited, mut no_room) = (Votes::default(), Votes::default());
+        for to in members.voters().iter().copied().filter(|to| *to != self.0.me) {
+            let says = self.says(voting, to);
+            if says.full {
+                no_room = no_room.with(members.only(to));
             }
+            let Some(door) = self.door(voting, to).filter(|_| !says.full && !says.read_only) else { continue };
+            awaited = awaited.with(members.only(to));
+            let streamed = streams.as_mut().and_then(|streams| streams.take(to));
+            under_way.push(Box::pin(async move {
+                let streamed = match streamed {
+                    Some(streamed) => streamed.await.is_ok(),
+                    None => false,
+                };
+                (to, if streamed { Carried::There } else { carry_to(&door, to, head).await })
+            }));
         }
         while !members.majority(held) {
-            match under_way.next().await {
-                Some(Event::Holds { node, .. }) => {
+            let next = if members.majority(held.with(awaited)) { under_way.next().await } else { None };
+            match next {
+                Some((node, Carried::There)) => {
                     held = held.with(members.only(node));
                     holders.push(node);
                 }
-                Some(_) => {}
+                Some((node, became)) => {
+                    awaited = awaited.without(members.only(node));
+                    if became == Carried::NoRoom {
+                        no_room = no_room.with(members.only(node));
+                    }
+                }
+                None if members.majority(held.with(awaited).with(no_room)) => return Err(StoreError::Full),
                 None => return Err(StoreError::NoMajority("a majority of the nodes did not take the body")),
             }
         }
-        rest.extend(under_way);
+        let event = move |(node, became)| carried(node, head.body, became, Attempt(0));
+        rest.extend(
+            under_way.into_iter().map(|carrying| -> LocalBoxFuture<'static, _> { carrying.map(event).boxed_local() }),
+        );
         Ok(holders)
     }
 

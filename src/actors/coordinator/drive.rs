@@ -9,11 +9,12 @@ use super::{Coordinator, Patience, Value};
 use crate::actors::healer::FetchBody;
 use crate::actors::messages::*;
 use crate::actors::replica::ReplicaActor;
+use crate::actors::transfers::Carried;
 use crate::actors::vote_lane::{Cast, Errand};
 use crate::base::{BodyId, Epoch, Incarnation, RegisterKey, WriteId};
 use crate::register::{
-    Action, Answer, Attempt, Event, Fresh, Intent, ListMark, Members, Message, Read, ReadOutcome, Request, Slot, Write,
-    WriteOutcome,
+    Action, Answer, Attempt, Event, Fresh, Intent, ListMark, Members, Message, Read, ReadOutcome, Refusal, Request,
+    Slot, Write, WriteOutcome,
 };
 use crate::seal::random;
 use crate::wire::BlobHead;
@@ -86,6 +87,7 @@ impl Coordinator {
         under_way: Vec<LocalBoxFuture<'static, Event<Value>>>,
         mut deadline: Instant,
     ) -> M::End {
+        let mut no_room = BTreeSet::new();
         let carrying = Rc::new(RefCell::new(BTreeSet::new()));
         let mut pending: FuturesUnordered<_> = under_way.into_iter().collect();
         let mut have = self.peek(key).await;
@@ -135,7 +137,9 @@ impl Coordinator {
                         }
                     }
                     // Nobody is left to retry with.
-                    Action::Retry { .. } if self.is_cut_off() => machine.deadline(&mut out),
+                    Action::Retry { .. } if self.is_cut_off() || self.is_majority(&no_room) => {
+                        machine.deadline(&mut out);
+                    }
                     Action::Retry { tries } => {
                         if tries > 0 {
                             let took = self.0.patience.round.saturating_sub(expires - Instant::now());
@@ -169,7 +173,10 @@ impl Coordinator {
                 () = sleep_until(expires.min(deadline)) => None,
             };
             match event {
-                Some(event) => self.heard(&mut machine, event, &mut out),
+                Some(event) => {
+                    no_room.extend(lacks_room(&event));
+                    self.heard(&mut machine, event, &mut out);
+                }
                 // A transfer ends by itself when it does not move.
                 None if Instant::now() >= deadline && !carrying.borrow().is_empty() => {
                     deadline = Instant::now() + self.0.patience.decide;
@@ -258,13 +265,14 @@ impl Coordinator {
             }));
         }
         let door = self.door(&self.0.ballots.voting(), to)?;
-        let shipped = ship_to(&door, to, head, attempt);
+        let shipped = carry_to(&door, to, head);
         Some(Box::pin(async move {
-            match shipped.await {
+            let became = match shipped.await {
                 // Perhaps it is not here either: then it is fetched first.
-                Event::Silent { .. } if fetched.await => ship_to(&door, to, head, attempt).await,
+                Carried::Not if fetched.await => carry_to(&door, to, head).await,
                 done => done,
-            }
+            };
+            carried(to, body, became, attempt)
         }))
     }
 
@@ -287,6 +295,14 @@ fn in_order<E>(mut actions: Vec<Action<Value, E>>, me: Incarnation) -> Vec<Actio
     actions
 }
 
+/// Who said, with this, that it has no room for what was to be stored.
+fn lacks_room(event: &Event<Value>) -> Option<Incarnation> {
+    match event {
+        Event::Reply(reply) if reply.answer == Answer::Refused(Refusal::NoRoom) => Some(reply.from),
+        _ => None,
+    }
+}
+
 fn slot_in(event: &Event<Value>) -> Option<Slot<Value>> {
     match event {
         Event::Reply(reply) => match &reply.answer {
@@ -297,18 +313,21 @@ fn slot_in(event: &Event<Value>) -> Option<Slot<Value>> {
     }
 }
 
-pub(super) fn ship_to(
+/// Takes a blob to a replica; what became of it.
+pub(super) fn carry_to(
     door: &Addr<ReplicaActor>,
     to: Incarnation,
     head: BlobHead,
-    attempt: Attempt,
-) -> LocalBoxFuture<'static, Event<Value>> {
-    let (done, shipped) = oneshot::channel();
+) -> impl Future<Output = Carried> + 'static {
+    let (done, carried) = oneshot::channel();
     door.do_send(Errand::Ship(to, head, done));
-    Box::pin(async move {
-        match shipped.await {
-            Ok(()) => Event::Holds { node: to, body: head.body },
-            Err(_) => Event::Silent { from: to, attempt },
-        }
-    })
+    async move { carried.await.unwrap_or(Carried::Not) }
+}
+
+/// What a write hears of it.
+pub(super) fn carried(node: Incarnation, body: BodyId, carried: Carried, attempt: Attempt) -> Event<Value> {
+    match carried {
+        Carried::There => Event::Holds { node, body },
+        Carried::NoRoom | Carried::Not => Event::Silent { from: node, attempt },
+    }
 }

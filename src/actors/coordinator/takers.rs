@@ -4,40 +4,99 @@
 
 use super::Coordinator;
 use crate::actors::messages::StoreError;
+use crate::actors::vote_lane::Errand;
 use crate::base::Incarnation;
 use crate::register::Votes;
 use crate::store::votes::Voting;
+use actix_rt::time::timeout;
+use futures::future::join_all;
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::oneshot;
 
 /// What a node says of writes.
-#[derive(Clone, Copy, Debug, Default)]
-struct Says {
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Says {
     /// No new bytes.
-    full: bool,
+    pub full: bool,
     /// Nothing.
-    read_only: bool,
+    pub read_only: bool,
+    /// No more than so many.
+    room: u64,
 }
 
+/// New bytes that a write brings.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::actors) enum New {
+    /// In its record.
+    Record(u64),
+    /// In a file, so many at least.
+    Body(u64),
+}
+
+impl New {
+    fn bytes(self) -> u64 {
+        match self {
+            New::Record(bytes) | New::Body(bytes) => bytes,
+        }
+    }
+}
+
+/// How long a node may take to say whether it has room.
+const ROOM_MAX: Duration = Duration::from_secs(1);
+
 impl Coordinator {
-    /// Refuses a write that no majority would take. With `new_bytes` those do not count that are full; what makes room
-    /// they take.
-    pub(in crate::actors) fn check_takers(&self, new_bytes: bool) -> Result<(), StoreError> {
+    /// Refuses a write that no majority would take. With `new_bytes`, so many, those do not count that are full or have
+    /// no room for them; what makes room they take.
+    pub(in crate::actors) async fn check_takers(&self, new_bytes: Option<New>) -> Result<(), StoreError> {
         let (voting, members) = self.members()?;
-        let can = |full_too: bool| {
-            let takes = |node: &&Incarnation| {
-                let says = self.says(&voting, **node);
-                !says.read_only && (full_too || !says.full)
-            };
-            let votes = members.voters().iter().filter(takes).map(|node| members.only(*node));
+        let of = |takes: &dyn Fn(Incarnation) -> bool| {
+            let votes = members.voters().iter().filter(|node| takes(**node)).map(|node| members.only(*node));
             members.majority(votes.fold(Votes::default(), Votes::with))
         };
-        match (can(true), new_bytes && !can(false)) {
-            (false, _) => Err(StoreError::NoMajority(
+        if !of(&|node| !self.says(&voting, node).read_only) {
+            return Err(StoreError::NoMajority(
                 "a majority of the nodes takes no writes; /readyz of each says why; nothing was written",
-            )),
-            (true, true) => Err(StoreError::Full),
-            (true, false) => Ok(()),
+            ));
         }
+        let Some(new) = new_bytes else { return Ok(()) };
+        if !of(&|node| !self.takes_no_body(&voting, node)) {
+            return Err(StoreError::Full);
+        }
+        let takes = |node| !self.takes_no_body(&voting, node) && self.says(&voting, node).room >= new.bytes();
+        if of(&takes) {
+            return Ok(());
+        }
+        // What they told may be past. They say it anew, and show that they had to.
+        let cramped = members.voters().iter().copied().filter(|node| !takes(*node));
+        let asked = cramped.map(async |node| (node, self.has_room(&voting, node, new).await));
+        let without: Vec<_> = join_all(asked).await.into_iter().filter(|(_, has)| !has).map(|(node, _)| node).collect();
+        match of(&|node| !self.takes_no_body(&voting, node) && !without.contains(&node)) {
+            true => Ok(()),
+            false => Err(StoreError::Full),
+        }
+    }
+
+    /// Whether a node has room for a write; who does not answer has: the write will tell.
+    async fn has_room(&self, voting: &Voting, node: Incarnation, new: New) -> bool {
+        if node == self.0.me {
+            return match new {
+                New::Record(bytes) => self.0.ballots.check_left(bytes).is_ok(),
+                New::Body(bytes) => self.0.ballots.check_fits(bytes).is_ok(),
+            };
+        }
+        let Some(door) = self.door(voting, node) else { return true };
+        let (tell, told) = oneshot::channel();
+        door.do_send(Errand::Room(node, new.bytes(), tell));
+        timeout(ROOM_MAX, told).await.is_ok_and(|told| told.unwrap_or(true))
+    }
+
+    /// Whether these nodes keep a majority from being had.
+    pub(super) fn is_majority(&self, without: &BTreeSet<Incarnation>) -> bool {
+        let Ok((_, members)) = self.members() else { return false };
+        let others = members.voters().iter().filter(|node| !without.contains(node)).map(|node| members.only(*node));
+        !members.majority(others.fold(Votes::default(), Votes::with))
     }
 
     /// Whether a body is not worth sending there: the node would not vote for its record.
@@ -46,15 +105,20 @@ impl Coordinator {
         says.full || says.read_only
     }
 
-    fn says(&self, voting: &Voting, node: Incarnation) -> Says {
+    pub(super) fn says(&self, voting: &Voting, node: Incarnation) -> Says {
         if node == self.0.me {
-            return Says { full: self.0.ballots.is_full(), read_only: self.0.ballots.is_read_only() };
+            return Says {
+                full: self.0.ballots.is_full(),
+                read_only: self.0.ballots.is_read_only(),
+                room: self.0.ballots.room(),
+            };
         }
         let name = voting.node.roster.as_ref().and_then(|roster| roster.name_of(node));
         let door = self.0.peers.iter().find(|peer| Some(&peer.name) == name).map(|peer| &peer.plan.door);
-        door.map_or_else(Says::default, |door| Says {
+        door.map_or(Says { full: false, read_only: false, room: u64::MAX }, |door| Says {
             full: door.full.load(Ordering::Relaxed),
             read_only: door.read_only.load(Ordering::Relaxed),
+            room: door.room.get(),
         })
     }
 }

@@ -32,6 +32,7 @@ impl RecordsLane {
                     }
                     lane.see_epoch(&pulse, own);
                     own.plan.door.full.store(pulse.health.full, Ordering::Relaxed);
+                    own.plan.door.room.set(pulse.free);
                     own.plan.door.read_only.store(pulse.health.poisoned, Ordering::Relaxed);
                     lane.heard = Some((now, pulse));
                 });

@@ -11,8 +11,9 @@ use crate::actors::messages::OpenOutgoing;
 use crate::actors::recipients::ask;
 use crate::actors::replica::{Own, Plan};
 use crate::actors::streams::{LAG_MAX, NewStream};
-use crate::actors::transfers::{self, Kind, Part, ended, unless_left};
+use crate::actors::transfers::{self, Carried, Kind, Part, ended, unless_left};
 use crate::base::{BodyId, Incarnation};
+use crate::seal::random;
 use crate::wire::{BlobHead, Call, Refusal};
 use actix_rt::time::{Instant, timeout};
 use std::sync::atomic::Ordering;
@@ -28,7 +29,7 @@ pub(super) async fn ship_one(
     idle: Idle,
     to: Incarnation,
     head: BlobHead,
-    mut done: oneshot::Sender<()>,
+    mut done: oneshot::Sender<Carried>,
 ) -> Done {
     let plan: &Plan = &own.plan;
     let lead = loop {
@@ -37,30 +38,31 @@ pub(super) async fn ship_one(
             Part::Follow(ending) => ending,
         };
         match unless_left(ended(ending), done.closed()).await {
-            Some(Some(true)) => {
-                let _ = done.send(());
+            Some(Some(carried)) => {
+                let _ = done.send(carried);
                 return Done::Idle;
             }
             // Whoever carried it gave it up: somebody else does.
             Some(None) => {}
-            Some(Some(false)) | None => return Done::Idle,
+            None => return Done::Idle,
         }
     };
     let _turn = match unless_left(plan.transfers.turn(Kind::Whole(head.sealed_len)), done.closed()).await {
         Some(Some(turn)) => turn,
         Some(None) => {
-            lead.end(false);
+            lead.end(Carried::Not);
             return Done::Idle;
         }
         // Others may wait for it still.
         None => return Done::Idle,
     };
     let shipped = carry(&own, &idle, to, head).await;
-    lead.end(shipped.is_ok());
+    let carried = Carried::by(&shipped);
+    lead.end(carried);
+    let _ = done.send(carried);
     match shipped {
         Ok(()) => {
             plan.tally.shipped_bytes.fetch_add(head.sealed_len, Ordering::Relaxed);
-            let _ = done.send(());
             Done::Answered
         }
         Err(error) => Done::Failed(error),
@@ -106,6 +108,30 @@ pub(super) async fn stream_one(own: Own, idle: Idle, stream: NewStream) {
         Ok(()) => drop(done.send(())),
         Err(error) => log::debug!(peer:% = plan.peer, error:% = error; "a body is sent again when it is whole"),
     }
+}
+
+/// Asks whether the peer has room for a body of that length; it is not sent.
+pub(super) async fn room_one(
+    own: Own,
+    idle: Idle,
+    to: Incarnation,
+    bytes: u64,
+    mut has: oneshot::Sender<bool>,
+) -> Done {
+    let turn = unless_left(own.plan.transfers.turn(Kind::Call), has.closed()).await;
+    let Some(Some(_turn)) = turn else { return Done::Idle };
+    let head = BlobHead { body: BodyId(random()), sealed_len: bytes, digest: random() };
+    let asked = on_session(&own, &idle, async |session| {
+        is_with(session, to)?;
+        call(session, &Call::Bring(head)).await.map(drop)
+    })
+    .await;
+    match Carried::by(&asked) {
+        Carried::There => drop(has.send(true)),
+        Carried::NoRoom => drop(has.send(false)),
+        Carried::Not => {}
+    }
+    asked.map_or_else(Done::Failed, |()| Done::Answered)
 }
 
 pub(super) async fn discard_one(own: Own, idle: Idle, to: Incarnation, body: BodyId) -> Done {

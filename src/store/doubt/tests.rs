@@ -172,3 +172,46 @@ fn a_log_that_was_cut_is_noticed_at_open_and_another_life_is_free_of_it() {
         assert!(!node.0.tail_was_cut() && !node.0.doubts());
     }
 }
+
+#[test]
+fn a_start_that_could_not_be_numbered_does_not_vote() {
+    let disk = CrashDisk::new(3);
+    let node = start(&disk, 5);
+    node.seat(&[2, 3]);
+    node.0.hear(OTHER, at(4, 9, 2), &[]);
+    node.done(node.0.remember());
+    assert!(node.votes() && node.0.is_met(OTHER, at(4, 9, 2).start));
+    drop(node);
+    let options = Options { log_bytes: 256 * 1024, reserve_bytes: 0, first_bucket: false, ..Options::default() };
+    let (store, work) = open(Arc::new(disk.clone()), Path::new("/data"), ring(), None, options).expect("it opens");
+    let node = Node(store, work);
+    let full = disk.clone();
+    // Nothing is left, for the log either.
+    full.fail_writes_after(0, std::io::ErrorKind::Other);
+    let begun = node.0.begin(6, None);
+    node.1.committer.turn();
+    assert!(wait_blocking(begun).is_err());
+    let epoch = node.0.voting().list.epoch;
+    let asked = Vote {
+        key: RegisterKey::bucket(&BucketName::cargas()),
+        message: Message { epoch, attempt: Attempt(1), request: Request::Query },
+    };
+    assert_eq!(node.0.query(&asked, false).expect("it can be read"), None, "under the number of the start before");
+    assert!(!node.0.is_met(OTHER, at(4, 9, 2).start));
+}
+
+#[test]
+fn what_two_hear_at_once_is_remembered_of_both() {
+    let disk = CrashDisk::new(1);
+    let node = start(&disk, 5);
+    for round in 1..400 {
+        std::thread::scope(|scope| {
+            for other in 0..4 {
+                let store = &node.0;
+                scope.spawn(move || store.hear(Incarnation(other + 1), at(round, 9, round), &[]));
+            }
+        });
+        let kept = node.0.overlay().active.memory.clone();
+        assert_eq!(kept, Some(node.0.remembered()), "round {round}");
+    }
+}
