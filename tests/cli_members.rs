@@ -86,3 +86,44 @@ fn places_are_given_and_taken_by_people() {
     let (code, page, _) = boveda(&cluster, 0, "status");
     assert!(code == 3 && page.contains("; no majority\n") && page.contains("! majority: no link"), "{page}");
 }
+
+/// As docs/operations.md says: a node is lost with its disk, and another one under a new name gets its place.
+#[test]
+fn a_lost_node_is_replaced_by_one_of_another_name() {
+    let mut cluster = Cluster::voting_apart(4, 3);
+    let mut expected = Expected::new();
+    for n in 0..12u8 {
+        let body = vec![n; if n % 3 == 2 { 100_000 } else { 100 }];
+        cluster.put(usize::from(n) % 3, &format!("k/{n}"), &body);
+        expected.insert(format!("k/{n}"), Some(body));
+    }
+    cluster.kill9(2);
+    cluster.wipe(2);
+    for at in [0, 1] {
+        cluster.stop(at);
+        cluster.know_all(at);
+        cluster.begin(at);
+        cluster.ready(at);
+    }
+    cluster.begin(3);
+    let seen = |at| rows(&boveda(&cluster, at, "members list").1);
+    eventually("it to be seen", || {
+        (seen(0) == ["n1 votes there", "n2 votes there", "n3 votes away", "n4 no place there"]).then_some(())
+    });
+    assert_eq!(cluster.nodes[3].get("/readyz").status, 503, "not before it has its place");
+    let (code, page, errors) = boveda(&cluster, 1, "members replace n3 n4 --yes");
+    assert_eq!(
+        (code, rows(&page)),
+        (0, ["n1 votes there", "n2 votes there", "n4 votes there", "n3 no place away"].map(str::to_owned).to_vec()),
+        "{errors}"
+    );
+    assert!(errors.contains("n3 loses its place"), "{errors}");
+    let ready = cluster.nodes[3].get("/readyz");
+    assert_eq!(ready.status, 200, "the command ends when it is ready: {}", ready.text());
+    // It is worth a majority now.
+    cluster.kill9(0);
+    cluster.put(3, "after", b"with the new node's vote");
+    for (key, body) in &expected {
+        assert_eq!(Some(&cluster.get(3, key).body), body.as_ref(), "{key}");
+    }
+}

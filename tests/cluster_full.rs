@@ -62,18 +62,18 @@ fn with_a_majority_of_full_disks_what_makes_room_goes_on() {
 }
 
 /// Room for the log and the index, and for no large body.
-const FILE_MAX: u64 = 5 << 20;
+const FILE_MAX: u64 = 10 << 20;
 
 #[test]
 fn a_body_that_no_majority_has_room_for_is_refused_at_once_and_leaves_nothing() {
     let settings = [
         ("BOVEDA_CLUSTER_DECIDE_TIMEOUT", "30s"),
-        ("BOVEDA_STORE_LOG_BYTES", "4MiB"),
+        ("BOVEDA_STORE_LOG_BYTES", "8MiB"),
         ("BOVEDA_STORE_CHECKPOINT_BYTES", "256KiB"),
     ];
     let cluster = Cluster::voting_with(3, &settings);
     cluster.put(0, "first", b"the links are up");
-    let large = vec![7; 6 << 20];
+    let large = vec![7; 11 << 20];
     let began = Instant::now();
     cluster.put(0, "none-short", &large);
     let taken = began.elapsed();
@@ -128,4 +128,35 @@ fn a_body_that_is_longer_than_what_is_left_above_the_reserve_is_refused_before_i
         assert!(why.contains("above the reserve") && why.contains("507"), "{why}");
     }
     cluster.put(0, "small", &[7; BLOB]);
+}
+
+/// One disk is full and another one is lost: whatever was written meanwhile is on one node alone, and has to go to the
+/// full one before the place of the lost one can be given away.
+#[test]
+fn a_lost_node_gets_its_place_beside_a_full_disk() {
+    let mut cluster = Cluster::voting_with(3, &[("BOVEDA_CLUSTER_DECIDE_TIMEOUT", "10s")]);
+    cluster.put(0, "before", &[7; BLOB]);
+    cluster.converged();
+    let free = cluster.status(0)["store"]["disk"]["free"].as_u64().expect("a number");
+    assert!(cluster.nodes[1].stop().success());
+    // Full, and not down to half of its reserve.
+    cluster.nodes[1].set("BOVEDA_STORE_RESERVE_BYTES", &format!("{}B", free / 2 * 3));
+    cluster.begin(1);
+    cluster.ready(1);
+    eventually("it to be seen as full", || (cluster.peer(0, 1)["health"]["full"] == true).then_some(()));
+    for n in 0..4u8 {
+        cluster.put(0, &format!("small/{n}"), &[n; 100]);
+        cluster.put(0, &format!("large/{n}"), &[n; BLOB]);
+    }
+    cluster.kill9(2);
+    cluster.wipe(2);
+    cluster.begin(2);
+    cluster.ready(2);
+    cluster.put(0, "new", b"of those with room");
+    // What was on one node alone is on two.
+    cluster.kill9(0);
+    for n in 0..4u8 {
+        assert_eq!(cluster.get(2, &format!("small/{n}")).body, [n; 100]);
+        assert_eq!(cluster.get(2, &format!("large/{n}")).body, [n; BLOB]);
+    }
 }

@@ -229,6 +229,14 @@ fn what_is_wrong_with_a_form_is_said() {
     let large = vec![b'x'; 2 << 20];
     let wrong = ask(&form(&[file_part("fichero", "a", &large)]));
     assert!(wrong.expect_error(400, "MissingFile").contains("en el campo 'archivo'"));
+    // What `curl -F archivo=hello` sends.
+    let text = form(&[plain_field("archivo", b"hello")]);
+    let told = node.ask("POST", "/cargar", &[("Content-Type", FORM)], &text).expect_error(400, "MissingFile");
+    assert!(told.contains("archivo=@ARCHIVO"), "{told}");
+    for path in ["/v1", "/v1/", "/v1/x"] {
+        let told = node.get(path).expect_error(404, "NoSuchRoute");
+        assert!(told.contains("/openapi.json") && told.contains("GET /"), "{told}");
+    }
     let fields = [
         form(&[plain_field("nota", &large), file_part("archivo", "a", b"x")]),
         form(&vec![plain_field("n", b""); 300]),

@@ -11,6 +11,7 @@ use super::guard::PanicGuard;
 use super::listing::Stride;
 use super::messages::*;
 use super::seats::{Seats, Unseatable};
+use super::status::MembersStatus;
 use crate::base::names::RegisterName;
 use crate::base::{BodyAt, BucketName, Class, NodeName, ObjectKey, ObjectName, Page, RegisterKey, State};
 use crate::register::Seat as Seated;
@@ -428,7 +429,8 @@ impl Handler<ShowMembers> for CoordinatorActor {
     fn handle(&mut self, _: ShowMembers, _: &mut Context<Self>) -> Self::Result {
         let roster = self.coordinator.roster();
         let seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
-        MessageResult(seats.show(Instant::now(), roster.as_deref()))
+        let full = roster.as_deref().map(|list| self.coordinator.full_of(list)).unwrap_or_default();
+        MessageResult(MembersStatus { full, ..seats.show(Instant::now(), roster.as_deref()) })
     }
 }
 

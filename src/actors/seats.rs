@@ -69,7 +69,10 @@ impl Seats {
     /// A heartbeat of a peer; `own` and `root` are this node's.
     pub fn heard(&mut self, now: Instant, now_ms: u64, pulse: &Pulse, own: ListMark, root: Option<Sum>) -> Next {
         let seat = Seat { name: pulse.name.clone(), incarnation: pulse.incarnation };
-        self.heard.insert(pulse.name.clone(), Heard { at: now, seat, list: pulse.list, root: pulse.root });
+        self.heard.insert(
+            pulse.name.clone(),
+            Heard { at: now, seat, list: pulse.list, root: pulse.root, ready: pulse.health.ready },
+        );
         if pulse.list.epoch > own.epoch {
             return Next::Fetch;
         }
@@ -136,6 +139,7 @@ impl Seats {
                 name: seat.name.clone(),
                 incarnation: Some(seat.incarnation),
                 there: self.is_there(now, seat),
+                ready: self.ready(now, seat),
             });
             shown.collect::<Vec<_>>()
         };
@@ -143,7 +147,8 @@ impl Seats {
         // A new life of a name is another node than the one that has the place.
         let lives = self.names.iter().map(|name| {
             let life = if *name == self.me.name { Some(&self.me) } else { self.lately(now, name).map(|one| &one.seat) };
-            MemberStatus { name: name.clone(), incarnation: life.map(|seat| seat.incarnation), there: life.is_some() }
+            let (incarnation, ready) = (life.map(|seat| seat.incarnation), life.and_then(|seat| self.ready(now, seat)));
+            MemberStatus { name: name.clone(), incarnation, there: life.is_some(), ready }
         });
         let placeless = |one: &MemberStatus| match one.incarnation {
             Some(life) => roster.is_none_or(|list| !list.seats_node(life)),
@@ -151,12 +156,17 @@ impl Seats {
         };
         let others = lives.filter(placeless).collect();
         let (epoch, made_ms) = roster.map_or((Epoch(0), 0), |list| (list.epoch, list.made_ms));
-        MembersStatus { node: self.me.name.clone(), epoch, made_ms, seats, before, others }
+        MembersStatus { node: self.me.name.clone(), epoch, made_ms, seats, before, others, full: Vec::new() }
     }
 
     /// Whether a node is there, in the life that has the place: a new life of the same name is not of the list.
     fn is_there(&self, now: Instant, seat: &Seat) -> bool {
         *seat == self.me || self.lately(now, &seat.name).is_some_and(|one| one.seat == *seat)
+    }
+
+    /// Whether a node said that it is ready.
+    fn ready(&self, now: Instant, seat: &Seat) -> Option<bool> {
+        self.lately(now, &seat.name).filter(|one| one.seat == *seat).map(|one| one.ready)
     }
 
     /// Whether what one node has to see to is this one's: the first of those that are there.
@@ -193,6 +203,7 @@ struct Heard {
     seat: Seat,
     list: ListMark,
     root: Option<Sum>,
+    ready: bool,
 }
 
 #[cfg(test)]

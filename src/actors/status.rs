@@ -335,6 +335,8 @@ pub struct MembersStatus {
     pub before: Vec<MemberStatus>,
     /// Configured nodes without a place.
     pub others: Vec<MemberStatus>,
+    /// Nodes of either list whose disks are full down to the reserve.
+    pub full: Vec<NodeName>,
 }
 
 /// One of them.
@@ -346,6 +348,8 @@ pub struct MemberStatus {
     pub incarnation: Option<Incarnation>,
     /// Whether that life was heard lately.
     pub there: bool,
+    /// Whether it said lately that it is ready; nothing where this node asks itself.
+    pub ready: Option<bool>,
 }
 
 /// What became of old tombstones.

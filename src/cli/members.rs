@@ -12,11 +12,15 @@ use serde_json::Value;
 use std::fmt::Write as _;
 use std::io::{BufRead, IsTerminal, Write as _};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const PATH: &str = "/v1/cluster/members";
 /// What a change may take: every object is stored again, and bodies travel to new nodes.
 const CHANGE_MAX: Duration = Duration::from_secs(3600);
+
+/// How long a node that was given a place may take to be ready before that is said, and how often that is looked at.
+const READY_MAX: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Show and change the nodes that vote
 ///
@@ -160,7 +164,32 @@ impl Members {
             certain()?;
         }
         shown.change(&asked.url, &plan.names)?;
-        Ok((Shown::by(&asked.url)?.answered, asked.json))
+        let now = self.are_ready(&asked.url)?;
+        Ok((now.answered, asked.json))
+    }
+
+    /// Waits until who was given a place says that it is ready.
+    fn are_ready(&self, url: &Url) -> Result<Shown, ClientError> {
+        let come: &[NodeName] = match self {
+            Members::List(_) | Members::Remove { .. } => &[],
+            Members::Add { names, .. } => names,
+            Members::Replace { new, .. } => std::slice::from_ref(new),
+        };
+        let until = Instant::now() + READY_MAX;
+        loop {
+            let shown = Shown::by(url)?;
+            let is_ready = |seat: &Value| seat.get("ready").is_none_or(|ready| ready.as_bool() != Some(false));
+            let waits = |name: &&NodeName| {
+                !seats(&shown.answered.json, "seats").any(|seat| seat_name(seat) == name.as_str() && is_ready(seat))
+            };
+            let Some(waiting) = come.iter().find(waits) else { return Ok(shown) };
+            if Instant::now() >= until {
+                let text = format!("{waiting} has its place, and is not ready yet: its /readyz says why\n");
+                let _ = std::io::stderr().write_all(text.as_bytes());
+                return Ok(shown);
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
     }
 
     fn plan(&self, now: &[String]) -> Result<Plan, MembersError> {
@@ -266,6 +295,11 @@ fn page(list: &Value) -> String {
         let changing = if seats(list, "before").next().is_some() { ", changing" } else { "" };
         let _ = writeln!(out, "epoch {epoch}{changing}");
     }
+    let full = list.get("full").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    for name in full.filter(|_| seats(list, "before").next().is_some()) {
+        let name = plain(name);
+        let _ = writeln!(out, "! {name}: its disk is full down to the reserve: the change may wait for room there");
+    }
     // While the list changes both are in force: who is in one of them alone comes or goes, a node under another
     // incarnation does both.
     let is_in =
@@ -344,7 +378,10 @@ mod tests {
                 { "name": "n3", "incarnation": "00cd", "there": true },
             ],
             "others": [{ "name": "n4", "there": true }],
+            "full": ["n1"],
         }));
+        assert!(page.contains("! n1: its disk is full"), "{page}");
+        let page = page.replace("! n1: its disk is full down to the reserve: the change may wait for room there\n", "");
         let rows: Vec<Vec<&str>> = page.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(
             rows,

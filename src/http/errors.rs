@@ -94,8 +94,8 @@ impl HttpError {
             HttpError::NoRoute => (
                 S::NOT_FOUND,
                 "NoSuchRoute",
-                "there is nothing at this path; openapi.json describes what there is",
-                "no hay nada en esta ruta",
+                "there is nothing at this path; GET / names the routes, and /openapi.json describes them",
+                "no hay nada en esta ruta; GET / nombra las rutas y /openapi.json las describe",
             ),
             HttpError::Method { .. } => (
                 S::METHOD_NOT_ALLOWED,
@@ -457,6 +457,11 @@ fn form_answer(error: &FormError) -> Answer {
         FormError::NoFile => {
             ("MissingFile", "the form has no file in the field 'archivo'", "falta el archivo en el campo 'archivo'")
         }
+        FormError::NoFilePart => (
+            "MissingFile",
+            "the field 'archivo' holds a text and no file; send it as a file, with a file name (curl -F archivo=@FILE)",
+            "el campo 'archivo' contiene un texto y no un archivo; envíelo como archivo, con su nombre (curl -F archivo=@ARCHIVO)",
+        ),
         FormError::NoFileName => ("MissingFileName", "the file has no name", "el archivo no tiene nombre"),
         FormError::OtherField => (
             "MissingFile",

@@ -32,6 +32,8 @@ pub(super) enum FormError {
     NotAForm,
     #[error("no file in the form")]
     NoFile,
+    #[error("a text in the place of a file")]
+    NoFilePart,
     #[error("the file has no name")]
     NoFileName,
     #[error("a file in another field")]
@@ -118,9 +120,12 @@ impl<'a, S: Source> Form<'a, S> {
 
     /// Goes to the file in the field of that name, and returns its name and its head.
     pub(super) async fn file(&mut self, field: &str) -> Result<(String, PartHead), HttpError> {
-        let mut unnamed = false;
+        let (mut unnamed, mut text) = (false, false);
         while let Some(mut head) = self.next_part().await? {
-            let Some(name) = head.form.file_name.take() else { continue };
+            let Some(name) = head.form.file_name.take() else {
+                text |= head.form.name.as_deref() == Some(field);
+                continue;
+            };
             match head.form.name.as_deref() == Some(field) {
                 true if !name.is_empty() => return Ok((name, head)),
                 true if self.next_bytes().await?.is_some() => return Err(FormError::NoFileName.into()),
@@ -131,6 +136,7 @@ impl<'a, S: Source> Form<'a, S> {
         Err(match (self.other_file, unnamed) {
             (true, _) => FormError::OtherField,
             (false, true) => FormError::NoFileName,
+            (false, false) if text => FormError::NoFilePart,
             (false, false) => FormError::NoFile,
         }
         .into())

@@ -10,15 +10,18 @@
 //!   later takes it out of no Service: all others would go with it, and its reason and its local reads are worth
 //!   something.
 
+use crate::actors::coordinator::PeerDoor;
 use crate::actors::gate::Vitals;
 use crate::actors::key_watch::KeyWatch;
 use crate::actors::reach::Standing;
 use crate::actors::status::ListIs;
-use crate::base::{Incarnation, KekId, Shortage};
+use crate::base::{Incarnation, KekId, NodeName, Shortage};
 use crate::http::Readiness;
 use crate::register::Roster;
 use crate::store::Store;
 use crate::store::votes::Voting;
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -26,6 +29,9 @@ use std::time::{Duration, Instant};
 const WATCH_EVERY: Duration = Duration::from_millis(500);
 /// How often until a node is ready for the first time: whoever waits for that should not wait for a look.
 const WATCH_EVERY_AT_FIRST: Duration = Duration::from_millis(50);
+
+/// What is missing until the first look.
+pub(super) const BEGINS: &str = "start";
 
 /// A node's place in its cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,6 +57,8 @@ struct View {
     place: Place,
     /// Whether a majority was reached since the start.
     reached: bool,
+    /// Whether both lists are in force.
+    changing: bool,
     /// Whether this start has its number.
     unbegun: bool,
     /// Whether none is to be had now.
@@ -86,7 +94,7 @@ const INDEX_DAMAGED: &str = "its index is damaged, which no restart mends: it ta
     read itself it asks its peers for; stop it, move its data directory aside and start it with an empty one: its peers \
     fill that (a node alone: docs/operations.md, \"A damaged index\")";
 
-fn of(view: View) -> Vec<(&'static str, Finding)> {
+fn of(view: View, full: &[NodeName]) -> Vec<(&'static str, Finding)> {
     let missing = |why: &str| Finding::Missing(why.to_owned());
     let degraded = |why: &str| Finding::Degraded(why.to_owned());
     let cluster = match view.place {
@@ -117,6 +125,14 @@ fn of(view: View) -> Vec<(&'static str, Finding)> {
         }
         _ => Finding::Fine,
     };
+    let members = match (view.changing, full) {
+        (false, _) | (true, []) => Finding::Fine,
+        (true, full) => Finding::Degraded(format!(
+            "the member list changes, for which the disk of {} may have no room: each node has to take what it lacks, with \
+             half of its reserve; if this stays, make room there (delete objects, or give the volume room)",
+            full.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ")
+        )),
+    };
     let disk = match (view.low, view.unfit) {
         (true, _) => degraded("full down to the reserve; writes get 507"),
         (false, Some((bytes, room))) => Finding::Degraded(format!(
@@ -140,10 +156,18 @@ fn of(view: View) -> Vec<(&'static str, Finding)> {
         None => Finding::Fine,
     };
     let short = Shortage::ALL.into_iter().zip(view.short).map(|(what, now)| (what.name(), of_shortage(what, now)));
-    [("cluster", cluster), ("place", place), ("majority", majority), ("disk", disk), ("store", store), ("keys", keys)]
-        .into_iter()
-        .chain(short)
-        .collect()
+    [
+        ("cluster", cluster),
+        ("place", place),
+        ("majority", majority),
+        ("disk", disk),
+        ("store", store),
+        ("keys", keys),
+        ("members", members),
+    ]
+    .into_iter()
+    .chain(short)
+    .collect()
 }
 
 fn place_of(voting: &Voting, me: Incarnation) -> Place {
@@ -162,6 +186,17 @@ fn place_of(voting: &Voting, me: Incarnation) -> Place {
     }
 }
 
+/// The nodes of the list whose disks are full down to the reserve, as they said last.
+fn full_of(voting: &Voting, me: &NodeName, low: bool, peers: &[PeerDoor]) -> Vec<NodeName> {
+    let Some(list) = &voting.node.roster else { return Vec::new() };
+    let is_full = |name: &&NodeName| match *name == me {
+        true => low,
+        false => peers.iter().any(|peer| peer.name == **name && peer.plan.door.full.load(Ordering::Relaxed)),
+    };
+    let names: BTreeSet<&NodeName> = list.seats.iter().chain(&list.before).map(|seat| &seat.name).collect();
+    names.into_iter().filter(is_full).cloned().collect()
+}
+
 /// Without its volume a node reads next to nothing; the other shortages stop writes, or pass.
 fn of_shortage(what: Shortage, now: bool) -> Finding {
     match what {
@@ -175,12 +210,19 @@ fn of_shortage(what: Shortage, now: bool) -> Finding {
 
 /// Looks at the conditions from now on; the first look is over when this returns, so that the port is opened on the truth.
 /// `vitals`: of a node that votes.
-pub(super) fn watch(store: &Arc<Store>, readiness: &Readiness, keys: Arc<KeyWatch>, vitals: Option<Vitals>) {
+pub(super) fn watch(
+    store: &Arc<Store>,
+    readiness: &Readiness,
+    keys: Arc<KeyWatch>,
+    vitals: Option<Vitals>,
+    peers: Vec<PeerDoor>,
+) {
     let (store, readiness) = (Arc::downgrade(store), readiness.clone());
-    let mut watched = Watched { store, keys, vitals, reached: false };
+    let mut watched = Watched { store, keys, vitals, peers, reached: false };
     if watched.look(&readiness).is_none() {
         return;
     }
+    readiness.present(BEGINS);
     actix_rt::spawn(async move {
         let mut was_ready = false;
         loop {
@@ -198,6 +240,8 @@ struct Watched {
     store: Weak<Store>,
     keys: Arc<KeyWatch>,
     vitals: Option<Vitals>,
+    /// Of a node that votes.
+    peers: Vec<PeerDoor>,
     /// Whether a majority was reached since the start.
     reached: bool,
 }
@@ -218,18 +262,21 @@ impl Watched {
         };
         view.unbegun = !now.has_begun();
         let silent = !now.may_vote();
+        let mut full = Vec::new();
         drop(now);
         if let Some(vitals) = &self.vitals {
             let (voting, me) = (vitals.ballots.voting(), vitals.me.incarnation);
             // Who doubts its memory has no vote until its place is given to it anew.
             view.place = if silent { Place::Silent } else { place_of(&voting, me) };
+            view.changing = voting.node.roster.as_ref().is_some_and(|list| !list.before.is_empty());
+            full = full_of(&voting, &vitals.me.name, view.low, &self.peers);
             // Who has another list does not vote with this node.
             let agrees = |peer: &_| vitals.lists.of(peer, voting.list).is == ListIs::Same;
             let standing = vitals.reach.standing_with(&voting, me, Instant::now(), agrees);
             self.reached |= view.place == Place::Votes && standing == Standing::Reached;
             (view.reached, view.cut_off) = (self.reached, standing == Standing::CutOff);
         }
-        for (what, finding) in of(view) {
+        for (what, finding) in of(view, &full) {
             match finding {
                 Finding::Fine => readiness.present(what),
                 Finding::Degraded(why) => readiness.degraded(what, why),
@@ -243,16 +290,16 @@ impl Watched {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{Epoch, NodeName};
+    use crate::base::Epoch;
     use crate::register::{NodeState, Seat};
     use crate::store::entry::NodeRecord;
 
     fn missing(view: View) -> Vec<&'static str> {
-        of(view).into_iter().filter(|(_, f)| matches!(f, Finding::Missing(_))).map(|(what, _)| what).collect()
+        of(view, &[]).into_iter().filter(|(_, f)| matches!(f, Finding::Missing(_))).map(|(what, _)| what).collect()
     }
 
     fn degraded(view: View) -> Vec<&'static str> {
-        of(view).into_iter().filter(|(_, f)| matches!(f, Finding::Degraded(_))).map(|(what, _)| what).collect()
+        of(view, &[]).into_iter().filter(|(_, f)| matches!(f, Finding::Degraded(_))).map(|(what, _)| what).collect()
     }
 
     #[test]
@@ -275,8 +322,9 @@ mod tests {
         assert_eq!((missing(poisoned), degraded(poisoned)), (vec![], vec!["store"]));
         let damaged = View { damaged: true, ..poisoned };
         assert_eq!((missing(damaged), degraded(damaged)), (vec![], vec!["store"]));
-        let told =
-            |view| of(view).into_iter().find(|(what, _)| *what == "store").map(|(_, finding)| format!("{finding:?}"));
+        let told = |view| {
+            of(view, &[]).into_iter().find(|(what, _)| *what == "store").map(|(_, finding)| format!("{finding:?}"))
+        };
         assert!(told(poisoned).is_some_and(|why| why.contains("restart the node")));
         assert!(told(damaged).is_some_and(|why| why.contains("no restart mends") && why.contains("empty one")));
         let lost = View { cut_off: true, ..fine };
@@ -284,11 +332,23 @@ mod tests {
     }
 
     #[test]
+    fn a_change_of_the_list_that_may_wait_for_room_names_who_lacks_it() {
+        let full = [NodeName::parse("n2").expect("a name")];
+        let told = |changing, full: &[NodeName]| {
+            let view = View { changing, place: Place::Promised, reached: true, ..View::default() };
+            of(view, full).into_iter().find(|(what, _)| *what == "members").map(|(_, finding)| finding)
+        };
+        assert_eq!((told(false, &full), told(true, &[])), (Some(Finding::Fine), Some(Finding::Fine)));
+        let Some(Finding::Degraded(why)) = told(true, &full) else { panic!("it is told") };
+        assert!(why.contains("the disk of n2 ") && why.contains("make room there"), "{why}");
+    }
+
+    #[test]
     fn a_key_generation_that_is_missing_is_named() {
         let named = |number| {
             let view = View { lacks: Some((number, KekId([0xab; 16]))), ..View::default() };
             assert_eq!(missing(view), ["keys"]);
-            let found = of(view).into_iter().find_map(|(what, found)| (what == "keys").then_some(found));
+            let found = of(view, &[]).into_iter().find_map(|(what, found)| (what == "keys").then_some(found));
             let Some(Finding::Missing(why)) = found else { panic!("it is named") };
             why
         };

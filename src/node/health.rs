@@ -4,6 +4,7 @@
 use crate::actors::healer::HealTally;
 use crate::actors::scrubber::ScrubTally;
 use crate::actors::threads::Threads;
+use crate::http::Readiness;
 use crate::store::Store;
 use crate::wire::health::{Health, RunHealth, ScrubHealth};
 use std::sync::Arc;
@@ -16,6 +17,7 @@ const COUNT_EVERY: Duration = Duration::from_secs(5);
 /// Where the numbers come from.
 pub(super) struct Pulses {
     pub store: Arc<Store>,
+    pub readiness: Readiness,
     pub healing: Arc<HealTally>,
     pub scrubbing: Arc<ScrubTally>,
     pub counted: Counted,
@@ -40,6 +42,7 @@ impl Pulses {
             unmended: healing.unmended,
             full: self.store.is_low(),
             poisoned: self.store.is_poisoned(),
+            ready: self.readiness.is_ready(),
             scrub: ScrubHealth {
                 state: scrub.state,
                 done_permille: permille(scrub.position),

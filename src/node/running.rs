@@ -106,8 +106,12 @@ impl Running {
             StoreActor::start_in_arbiter(&arbiter.handle(), move |_| StoreActor::new(on_arbiter, workers));
         let peer_key = Arc::new(ring.peer_key());
         let (healing, scrubbing) = (Arc::new(HealTally::default()), Arc::new(ScrubTally::default()));
+        let readiness = Readiness::default();
+        // Not before the first look.
+        readiness.missing(conditions::BEGINS, "it begins");
         let pulses = Arc::new(Pulses {
             store: Arc::clone(&store),
+            readiness: readiness.clone(),
             healing: Arc::clone(&healing),
             scrubbing: Arc::clone(&scrubbing),
             counted: Counted::default(),
@@ -132,7 +136,6 @@ impl Running {
         let replication = Replication::start(replicate, Arc::clone(&peer_key), recipients, &arbiter.handle());
         let names = config.cluster.peers.iter().map(|peer| peer.name.clone());
         let burying = Arc::new(BurialTally::default());
-        let readiness = Readiness::default();
         let each = plan.peer;
         let bytes = PeerBytes { calls: each.calls_bytes, blobs: each.blobs_bytes, streams: each.streams_bytes };
         let gate = Arc::new(PeerGate::new(vitals.clone(), peer_key, names, bytes).sharing(arrivals));
@@ -158,7 +161,8 @@ impl Running {
         let peer_actor = new_actor.clone();
         let peers = http::peers::serve(peer_listener, gate, move || StoreRecipients::of(&peer_actor()), 1)
             .map_err(|source| NodeError::Start { what: "the peer listener", source })?;
-        conditions::watch(&store, &readiness, Arc::clone(&vitals.keys), votes(&config).then(|| vitals.clone()));
+        let voter = votes(&config).then(|| vitals.clone());
+        conditions::watch(&store, &readiness, Arc::clone(&vitals.keys), voter, replication.doors());
         // Where nodes vote, large bodies go on to the others while they arrive: part of the memory is theirs.
         let shipping = if votes(&config) { plan.in_flight_bytes / STREAMS_PART } else { 0 };
         let streams = Budget::new(u64::MAX, shipping);

@@ -443,7 +443,22 @@ impl Core {
     /// Refuses what would eat into the reserve, and counts what is let in until the disk is asked
     /// again: a fast disk takes a whole reserve between two looks at it.
     pub(super) fn check_room(&self, bytes: u64) -> Result<(), StoreError> {
-        if self.is_low() { Err(self.room.full()) } else { self.room.admit(bytes, self.room()) }
+        match self.has_reached_reserve() {
+            true => Err(self.room.full()),
+            false => self.room.admit(bytes, self.room()),
+        }
+    }
+
+    /// While the member list changes, half of the reserve is for what has to be stored again: the place of a lost node
+    /// must not wait for room. New bytes of clients are refused before, where they come in, by what `is_low` says.
+    fn reserve_now(&self) -> u64 {
+        let reserve = self.options.reserve_bytes;
+        let changes = self.voting().node.roster.as_ref().is_some_and(|list| !list.before.is_empty());
+        if changes { reserve / 2 } else { reserve }
+    }
+
+    fn has_reached_reserve(&self) -> bool {
+        self.is_low() && self.space().free < self.reserve_now()
     }
 
     /// The same for a copy that a reader waits for: reads go on when writes do not, so half of the reserve is theirs.
@@ -461,7 +476,7 @@ impl Core {
     /// The same for what goes into the log.
     pub fn check_left(&self, bytes: u64) -> Result<(), StoreError> {
         match self.room() {
-            _ if self.is_low() => Err(self.room.full()),
+            _ if self.has_reached_reserve() => Err(self.room.full()),
             room if bytes > room => Err(self.room.full_for(bytes, room)),
             _ => Ok(()),
         }
@@ -474,7 +489,7 @@ impl Core {
 
     /// What has to stay free: the reserve, and what the index needs for what the log holds.
     fn kept_free(&self) -> u64 {
-        self.options.reserve_bytes.saturating_add(self.owed_to_index())
+        self.reserve_now().saturating_add(self.owed_to_index())
     }
 
     /// The room on the disk as last read.

@@ -52,6 +52,8 @@ pub struct Health {
     pub full: bool,
     /// Whether writes are refused since one failed.
     pub poisoned: bool,
+    /// Whether it is ready: it has its place, and has reached a majority.
+    pub ready: bool,
     /// Its scrubber.
     pub scrub: ScrubHealth,
 }
@@ -89,12 +91,12 @@ fn share<S: Serializer>(permille: &u16, to: S) -> Result<S::Ok, S::Error> {
 
 impl Health {
     /// Most bytes of it.
-    pub const BYTES_MAX: usize = 4 * 8 + 2 + 1 + 2 + 2 * 8 + 1 + 3 * 8;
+    pub const BYTES_MAX: usize = 4 * 8 + 3 + 1 + 2 + 2 * 8 + 1 + 3 * 8;
 
     /// Appends its bytes.
     pub fn write(&self, w: &mut Writer) {
         w.u64(self.tentative).u64(self.quarantined).u64(self.mended).u64(self.unmended);
-        w.u8(u8::from(self.full)).u8(u8::from(self.poisoned));
+        w.u8(u8::from(self.full)).u8(u8::from(self.poisoned)).u8(u8::from(self.ready));
         let ScrubHealth { state, done_permille, damaged, repaired, last } = &self.scrub;
         let code = STATES.iter().position(|known| known == state).and_then(|at| u8::try_from(at).ok());
         w.u8(code.expect("every state is in the list, which is short"));
@@ -113,6 +115,7 @@ impl Health {
             unmended: r.u64()?,
             full: r.flag("flag of a heartbeat")?,
             poisoned: r.flag("flag of a heartbeat")?,
+            ready: r.flag("flag of a heartbeat")?,
             scrub: ScrubHealth {
                 state: *STATES.get(usize::from(r.u8()?)).ok_or(CodecError::Value("scrub state"))?,
                 done_permille: Some(r.u16()?).filter(|n| *n <= 1_000).ok_or(CodecError::Value("scrub position"))?,
@@ -144,8 +147,8 @@ mod tests {
         for (at, state) in STATES.into_iter().enumerate() {
             let last = (at % 2 == 0).then_some(RunHealth { age_s: 9, damaged: 3, repaired: u64::MAX });
             let scrub = ScrubHealth { state, done_permille: 1_000, damaged: 5, repaired: 6, last };
-            let health =
-                Health { tentative: 1, quarantined: 2, mended: 3, unmended: 4, full: true, poisoned: at == 1, scrub };
+            let (full, poisoned, ready) = (true, at == 1, at == 2);
+            let health = Health { tentative: 1, quarantined: 2, mended: 3, unmended: 4, full, poisoned, ready, scrub };
             let mut w = Writer::default();
             health.write(&mut w);
             assert!(w.0.len() <= Health::BYTES_MAX);
@@ -158,7 +161,7 @@ mod tests {
     fn a_share_is_at_most_all() {
         let mut w = Writer::default();
         Health::default().write(&mut w);
-        let at = 4 * 8 + 2 + 1;
+        let at = 4 * 8 + 3 + 1;
         w.0[at..at + 2].copy_from_slice(&1_001_u16.to_le_bytes());
         assert_eq!(decode(&w.0), Err(CodecError::Value("scrub position")));
         let shown = serde_json::to_value(ScrubHealth { done_permille: 250, ..ScrubHealth::default() });

@@ -102,6 +102,33 @@ impl Cluster {
         cluster
     }
 
+    /// `size` nodes of which the first `first` run and know of each other alone.
+    pub fn voting_apart(size: usize, first: usize) -> Self {
+        let keys = vec![new_ring()];
+        let paths: Vec<&Path> = vec![keys[0].path(); size];
+        let mut cluster = Self::prepared("majority", &paths, &[]);
+        cluster.keys = keys;
+        for at in 0..first {
+            let peers = cluster.peers_of(at, first);
+            cluster.nodes[at].set("BOVEDA_CLUSTER_PEERS", &peers);
+            cluster.begin(at);
+        }
+        (0..first).for_each(|at| cluster.ready(at));
+        cluster
+    }
+
+    /// From its next start on a node knows of all the others.
+    pub fn know_all(&mut self, at: usize) {
+        let peers = self.peers_of(at, self.nodes.len());
+        self.nodes[at].set("BOVEDA_CLUSTER_PEERS", &peers);
+    }
+
+    fn peers_of(&self, at: usize, among: usize) -> String {
+        let others = self.relays.iter().filter(|((from, to), _)| *from == at && *to < among);
+        let peers: Vec<_> = others.map(|((_, to), relay)| format!("n{}=http://{}", to + 1, relay.address())).collect();
+        peers.join(",")
+    }
+
     /// The key directory of a node that has one of its own.
     pub fn keys(&self, at: usize) -> &Path {
         self.keys[at].path()

@@ -53,7 +53,7 @@ impl Coordinator {
         Some(streams)
     }
 
-    fn is_up(&self, voting: &Voting, node: Incarnation) -> bool {
+    pub(super) fn is_up(&self, voting: &Voting, node: Incarnation) -> bool {
         let name = voting.node.roster.as_ref().and_then(|roster| roster.name_of(node));
         name.is_some_and(|name| self.answers(name))
     }

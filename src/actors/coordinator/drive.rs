@@ -137,7 +137,7 @@ impl Coordinator {
                         }
                     }
                     // Nobody is left to retry with.
-                    Action::Retry { .. } if self.is_cut_off() || self.is_majority(&no_room) => {
+                    Action::Retry { .. } if self.is_cut_off() || self.keep_majority(&no_room) => {
                         machine.deadline(&mut out);
                     }
                     Action::Retry { tries } => {

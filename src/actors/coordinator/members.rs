@@ -123,6 +123,7 @@ impl Coordinator {
                 Err(StoreError::NoMajority(_)) if Instant::now() < until => {
                     sleep_until(Instant::now() + self.0.patience.backoff.cap).await;
                 }
+                Err(StoreError::NoMajority(_)) if self.is_for_room() => return Err(StoreError::Full),
                 done => return done,
             }
         }

@@ -5,8 +5,8 @@
 use super::Coordinator;
 use crate::actors::messages::StoreError;
 use crate::actors::vote_lane::Errand;
-use crate::base::Incarnation;
-use crate::register::Votes;
+use crate::base::{Incarnation, NodeName};
+use crate::register::{Roster, Votes};
 use crate::store::votes::Voting;
 use actix_rt::time::timeout;
 use futures::future::join_all;
@@ -92,8 +92,26 @@ impl Coordinator {
         timeout(ROOM_MAX, told).await.is_ok_and(|told| told.unwrap_or(true))
     }
 
+    /// The nodes of a list that are full, as they told last.
+    pub(in crate::actors) fn full_of(&self, list: &Roster) -> Vec<NodeName> {
+        let voting = self.0.ballots.voting();
+        let seats = list.seats.iter().chain(&list.before);
+        let full: BTreeSet<_> =
+            seats.filter(|seat| self.says(&voting, seat.incarnation).full).map(|s| &s.name).collect();
+        full.into_iter().cloned().collect()
+    }
+
+    /// Whether a majority would be had but for full nodes.
+    pub(super) fn is_for_room(&self) -> bool {
+        let Ok((voting, members)) = self.members() else { return false };
+        let is_away = |node: &Incarnation| *node != self.0.me && !self.is_up(&voting, *node);
+        let lost: BTreeSet<_> = members.voters().iter().copied().filter(is_away).collect();
+        let full = members.voters().iter().copied().filter(|node| self.says(&voting, *node).full);
+        !self.keep_majority(&lost) && self.keep_majority(&lost.iter().copied().chain(full).collect())
+    }
+
     /// Whether these nodes keep a majority from being had.
-    pub(super) fn is_majority(&self, without: &BTreeSet<Incarnation>) -> bool {
+    pub(super) fn keep_majority(&self, without: &BTreeSet<Incarnation>) -> bool {
         let Ok((_, members)) = self.members() else { return false };
         let others = members.voters().iter().filter(|node| !without.contains(node)).map(|node| members.only(*node));
         !members.majority(others.fold(Votes::default(), Votes::with))

@@ -41,15 +41,17 @@ impl RecordsLane {
         });
     }
 
-    /// Whether to look oftener how the peer is: the cluster has yet to form, or the peer has yet to enter the epoch in
-    /// which it was given its place.
+    /// Whether to look oftener how the peer is: the cluster has yet to form, the peer has yet to enter the epoch in which it
+    /// was given its place, has another list than this node, or has yet to be ready.
     pub(super) fn awaits_news(&self, own: &Own) -> bool {
         let voting = own.plan.vitals.ballots.voting();
         match (&voting.node.roster, &self.heard) {
             (None, _) => own.plan.seats.is_some(),
             (Some(list), Some((_, pulse))) => {
                 let since = list.since(pulse.incarnation);
-                self.peer == Some(pulse.incarnation) && since.is_some_and(|since| since > pulse.list.epoch)
+                let news = since.is_some_and(|since| since > pulse.list.epoch)
+                    || (since.is_some() && (pulse.list != voting.list || !pulse.health.ready));
+                self.peer == Some(pulse.incarnation) && news
             }
             (Some(_), None) => false,
         }
