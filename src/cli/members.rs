@@ -178,7 +178,11 @@ impl Members {
         let until = Instant::now() + READY_MAX;
         loop {
             let shown = Shown::by(url)?;
-            let is_ready = |seat: &Value| seat.get("ready").is_none_or(|ready| ready.as_bool() != Some(false));
+            // The node that was asked does not say it of itself here, and one of an earlier build says nothing.
+            let is_ready = |seat: &Value| match seat.get("ready") {
+                Some(Value::Null) => seat_name(seat) == shown.me,
+                said => said.is_none_or(|ready| ready.as_bool() == Some(true)),
+            };
             let waits = |name: &&NodeName| {
                 !seats(&shown.answered.json, "seats").any(|seat| seat_name(seat) == name.as_str() && is_ready(seat))
             };

@@ -23,8 +23,8 @@ use std::time::{Duration, Instant};
 const BLOBS: &str = "blobs";
 const STAGED: &str = "staged";
 const QUARANTINE: &str = "quarantine";
-/// Bodies that are put in place at once, at most: each waits for a sync.
-const LANDING_AT_ONCE: usize = 32;
+/// Folders of bodies: one for each first byte of a name.
+const FOLDERS: usize = 256;
 
 /// A panic while one of these locks is held leaves no half-made state.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -41,8 +41,8 @@ pub struct Blobs {
     landed: Mutex<HashMap<BodyId, Landing>>,
     /// The folders that were used since this start.
     folders: Mutex<HashMap<PathBuf, Folder>>,
-    /// Held while a body is put in place, by the first digit of its name.
-    landing: [Mutex<()>; LANDING_AT_ONCE],
+    /// Held while a body is put in place in a folder.
+    landing: Vec<Mutex<()>>,
     /// Held by a batch from its first decision until it is durable, and by whoever removes a blob from
     /// asking whether a record refers to it until it is gone.
     gate: Mutex<()>,
@@ -81,7 +81,7 @@ impl Blobs {
             room,
             landed: Mutex::default(),
             folders: Mutex::default(),
-            landing: Default::default(),
+            landing: (0..FOLDERS).map(|_| Mutex::default()).collect(),
             gate: Mutex::default(),
             large_writes: Budget::new(u64::MAX, large_write_bytes),
             large_memory: Lender::new(LARGE_BUFFER_BYTES),
@@ -110,7 +110,7 @@ impl Blobs {
     pub fn land(&self, transfer: BodyId, body: BodyId) -> Result<(), StoreError> {
         // Of two transfers of one body the second replaces the same bytes: a name that is durable stays so.
         let [first, ..] = body.0;
-        let lane = self.landing.get(usize::from(first) % LANDING_AT_ONCE).map(lock);
+        let lane = self.landing.get(usize::from(first)).map(lock);
         self.landed().entry(body).or_insert(Landing { at: Instant::now(), named: false }).at = Instant::now();
         let (from, to) = (self.staged_path(transfer), self.path(body));
         let folder = place::parent(&to);

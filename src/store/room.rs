@@ -39,7 +39,7 @@ pub struct Room {
     /// Bytes admitted since the disk was last asked.
     admitted: AtomicU64,
     short: Mutex<BTreeMap<Shortage, Seen>>,
-    /// What did not fit lately: its bytes, and when it was refused last.
+    /// What did not fit lately: the most bytes of it, and when something was refused last.
     unfit: Mutex<Option<(u64, Instant)>>,
 }
 
@@ -179,21 +179,21 @@ impl Room {
     /// Why so many bytes were refused, with `room` left above the reserve.
     pub(super) fn full_for(&self, bytes: u64, room: u64) -> StoreError {
         let mut unfit = self.unfit();
-        let least = match *unfit {
-            Some((least, last)) if last.elapsed() <= PASSING => least.min(bytes),
+        let most = match *unfit {
+            Some((most, last)) if last.elapsed() <= PASSING => most.max(bytes),
             _ => {
                 log::warn!(room, bytes; "no room above the reserve for what has to be stored, it gets 507");
                 bytes
             }
         };
-        *unfit = Some((least, Instant::now()));
+        *unfit = Some((most, Instant::now()));
         drop(unfit);
         self.full()
     }
 
-    /// The least that was refused lately for want of room.
+    /// The most that was refused lately for want of room.
     pub(super) fn unfit_lately(&self) -> Option<u64> {
-        self.unfit().filter(|(_, last)| last.elapsed() <= PASSING).map(|(least, _)| least)
+        self.unfit().filter(|(_, last)| last.elapsed() <= PASSING).map(|(most, _)| most)
     }
 
     /// Admits bytes, if so many fit in what is left of `room`.
