@@ -10,16 +10,21 @@
 //! - Who says less than is remembered of it is not met, and no vote passes to or from whom is not met.
 //! - A node that is told more of itself than it knows has forgotten something: it gives up its place (`Standing::is_beyond`).
 //! - A start that is met is remembered durably: whoever is met by a node that restarts is still known.
+//! - Whoever has a place in the member list is remembered, however many others there have been.
 //!
 //! What nobody who is there has heard is found by nobody: a copy that was put back while only nodes that are away now
 //! had heard of what came after it.
 
+use super::members::VOTERS_MAX;
+use super::roster::Roster;
 use crate::base::codec::{CodecError, Reader, Writer};
 use crate::base::{Incarnation, Stamp};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Most nodes that are remembered.
 pub const KNOWN_MAX: usize = 64;
+// There is always a stranger to give way.
+const _: () = assert!(VOTERS_MAX < KNOWN_MAX);
 
 /// A start of a node on its data directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -113,6 +118,10 @@ pub enum Heard {
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     known: BTreeMap<Incarnation, Known>,
+    /// Who has a place, and so does not give way to others.
+    seated: BTreeSet<Incarnation>,
+    /// Counts words, to tell who was heard of last.
+    words: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -122,23 +131,28 @@ struct Known {
     first: Option<Standing>,
     /// Whether this start is remembered durably.
     durable: bool,
+    /// The word by which it was heard of last; 0 when that was before this life of the process.
+    word: u64,
 }
 
 impl Memory {
-    /// What was remembered durably.
-    pub fn restored(remembered: &[(Incarnation, Standing)]) -> Self {
+    /// What was remembered durably, by a node with this member list.
+    pub fn restored(remembered: &[(Incarnation, Standing)], list: Option<&Roster>) -> Self {
         let known = |(node, standing): &(Incarnation, Standing)| {
-            (*node, Known { standing: *standing, first: None, durable: true })
+            (*node, Known { standing: *standing, first: None, durable: true, word: 0 })
         };
-        Memory { known: remembered.iter().map(known).collect() }
+        let seated = list.map(seated_in).unwrap_or_default();
+        Memory { known: remembered.iter().map(known).collect(), seated, words: 0 }
     }
 
     /// A node says how it stands; and whether anything new came of that.
     pub fn hear(&mut self, node: Incarnation, now: Standing) -> (Heard, bool) {
+        let word = self.next_word();
         let Some(known) = self.known.get_mut(&node) else {
             self.admit(node, now, Some(now));
             return (Heard::New, true);
         };
+        known.word = word;
         if known.standing.start == now.start {
             // Within one start what it says may overtake itself on the way; it cannot fall.
             let news = known.standing.raise(&now);
@@ -147,13 +161,14 @@ impl Memory {
         if known.standing.is_beyond(&now) {
             return (Heard::Forgot(known.standing), false);
         }
-        *known = Known { standing: now, first: Some(now), durable: false };
+        *known = Known { standing: now, first: Some(now), durable: false, word };
         (Heard::New, true)
     }
 
     /// What a node has forgotten harms nobody: it stands here now.
     pub fn accept(&mut self, node: Incarnation, now: Standing) {
-        self.known.insert(node, Known { standing: now, first: Some(now), durable: false });
+        let word = self.next_word();
+        self.known.insert(node, Known { standing: now, first: Some(now), durable: false, word });
     }
 
     /// Another node says how one stood; whether anything new came of that.
@@ -170,7 +185,8 @@ impl Memory {
         let twice = match here.number.cmp(&there.number) {
             std::cmp::Ordering::Less => {
                 let fell = known.standing.is_beyond(&told);
-                *known = Known { standing: Standing { start: there, ..known.standing }, first: None, durable: false };
+                known.standing.start = there;
+                (known.first, known.durable) = (None, false);
                 fell
             }
             std::cmp::Ordering::Equal => true,
@@ -204,23 +220,38 @@ impl Memory {
         self.known.iter().map(|(node, known)| (*node, known.standing)).collect()
     }
 
-    /// Forgets all but these: whoever has no place in the list is nobody's voter.
-    pub fn keep(&mut self, voters: impl Fn(Incarnation) -> bool) {
-        self.known.retain(|node, _| voters(*node));
+    /// The member list is another one now. Whoever has no place in it is nobody's voter, and forgotten.
+    pub fn keep(&mut self, list: &Roster) {
+        self.seated = seated_in(list);
+        self.known.retain(|node, _| self.seated.contains(node));
     }
 
     fn admit(&mut self, node: Incarnation, standing: Standing, first: Option<Standing>) {
         if self.known.len() >= KNOWN_MAX {
-            // Only lives that have no place come in such numbers; those that count are heard again.
-            self.known.pop_first();
+            // Who has no place counts for nothing until it is heard again: the one goes that was not for longest.
+            let strangers = self.known.iter().filter(|(node, _)| !self.seated.contains(node));
+            let Some(oldest) = strangers.min_by_key(|(_, known)| known.word).map(|(node, _)| *node) else { return };
+            self.known.remove(&oldest);
         }
-        self.known.insert(node, Known { standing, first, durable: false });
+        let word = self.next_word();
+        self.known.insert(node, Known { standing, first, durable: false, word });
     }
+
+    fn next_word(&mut self) -> u64 {
+        self.words += 1;
+        self.words
+    }
+}
+
+fn seated_in(list: &Roster) -> BTreeSet<Incarnation> {
+    list.seats.iter().chain(&list.before).map(|seat| seat.incarnation).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::NodeName;
+    use crate::register::Seat;
 
     const N: Incarnation = Incarnation(7);
 
@@ -260,7 +291,7 @@ mod tests {
     fn what_is_durable_outlives_a_restart() {
         let mut memory = Memory::default();
         met(&mut memory, at(5, 1, 100, 9));
-        let mut again = Memory::restored(&memory.remembered());
+        let mut again = Memory::restored(&memory.remembered(), None);
         assert_eq!(again.hear(N, at(5, 1, 100, 9)).0, Heard::Known);
         assert!(matches!(again.hear(N, at(5, 2, 100, 9)).0, Heard::Forgot(_)));
     }
@@ -298,7 +329,57 @@ mod tests {
             assert!(read_remembered(&mut Reader(&w.0[..end])).is_err());
         }
         assert!(read_remembered(&mut Reader(&[KNOWN_MAX as u8 + 1])).is_err());
-        memory.keep(|node| node.0 % 2 == 0);
-        assert_eq!(memory.remembered().len(), KNOWN_MAX / 2);
+        memory.keep(&list(&[100, 101, 999]));
+        assert_eq!(memory.remembered().len(), 2);
+    }
+
+    fn seat(n: u64) -> Seat {
+        Seat { name: NodeName::parse(&format!("n{n}")).expect("a name"), incarnation: Incarnation(n) }
+    }
+
+    fn list(nodes: &[u64]) -> Roster {
+        Roster::founding(1, nodes.iter().map(|n| seat(*n)).collect())
+    }
+
+    fn knows(memory: &Memory, node: u64) -> bool {
+        memory.remembered().iter().any(|(known, _)| known.0 == node)
+    }
+
+    #[test]
+    fn members_are_remembered_however_many_strangers_come() {
+        let (before, then) = ([seat(1), seat(2)], [seat(1), seat(3)]);
+        let joint = Roster::founding(1, before.to_vec()).next(2, &then);
+        let mut memory = Memory::default();
+        memory.keep(&joint);
+        for n in 1..=3 {
+            memory.hear(Incarnation(n), at(1, n, 2, 3));
+        }
+        // They are remembered after a restart too, before anybody has said a word.
+        for mut memory in [memory.clone(), Memory::restored(&memory.remembered(), Some(&joint))] {
+            for n in 10..10 + 3 * KNOWN_MAX as u64 {
+                if n % 2 == 0 {
+                    memory.hear(Incarnation(n), at(1, n, 2, 3));
+                } else {
+                    memory.overhear(Incarnation(n), at(1, n, 2, 3));
+                }
+                assert!((1..=3).all(|member| knows(&memory, member)), "after {n}");
+                assert!(knows(&memory, n), "the newest stranger");
+            }
+            assert_eq!(memory.remembered().len(), KNOWN_MAX);
+        }
+    }
+
+    #[test]
+    fn of_strangers_those_go_that_were_not_heard_for_longest() {
+        let mut memory = Memory::default();
+        for n in 1..=KNOWN_MAX as u64 {
+            memory.hear(Incarnation(n), at(1, n, 2, 3));
+        }
+        memory.hear(Incarnation(1), at(1, 1, 2, 3));
+        for n in (1..KNOWN_MAX as u64).map(|n| 1000 - n) {
+            memory.hear(Incarnation(n), at(1, n, 2, 3));
+            assert!(knows(&memory, 1) && knows(&memory, n), "{n}");
+        }
+        assert!(!(2..=KNOWN_MAX as u64).any(|n| knows(&memory, n)));
     }
 }

@@ -231,7 +231,7 @@ impl Core {
             self.unbegun.store(false, Ordering::Release);
         }
         if let Some(roster) = voting.node.roster.as_ref().filter(|_| before.list != voting.list) {
-            self.memory().keep(|node| roster.seats_node(node));
+            self.memory().keep(roster);
         }
     }
 

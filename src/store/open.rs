@@ -204,6 +204,7 @@ fn open_made(
     }
     let log = tail.accept(disk.as_ref(), identity.incarnation, anew)?;
     overlay.active.log_end = log.end();
+    let memory = Memory::restored(&remembered, node.roster.as_deref());
     let core = Core::new(Parts {
         disk,
         dir: dir.to_owned(),
@@ -219,7 +220,7 @@ fn open_made(
         overlay,
         head,
         node,
-        memory: Memory::restored(&remembered),
+        memory,
         probe,
         room,
     });
