@@ -109,11 +109,12 @@ fn a_majority_that_is_lost_is_told_at_once_and_takes_nobody_out_of_service() {
     // The first to come may find the links dead.
     let first = cluster.nodes[0].put(&path("a"), b"after");
     assert_eq!(first.status, 503, "{first:?}");
+    // Whoever asks the node after that is told the same.
     let node = &cluster.nodes[0];
-    eventually("it to be named", || {
-        let answer = node.get("/readyz");
-        (named(&answer, "degraded") == names(&["majority"])).then(|| assert_eq!(answer.status, 200, "{answer:?}"))
-    });
+    let (answer, status) = (node.get("/readyz"), cluster.status(0));
+    assert_eq!((answer.status, named(&answer, "degraded")), (200, names(&["majority"])), "{answer:?}");
+    assert!(status["readiness"]["degraded"]["majority"].is_string(), "{}", status["readiness"]);
+    assert_eq!(status["voting"]["majority"], false);
     for (method, target, body) in [
         ("PUT", path("a"), vec![1; 10]),
         ("PUT", path("a"), vec![1; LARGE]),

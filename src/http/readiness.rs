@@ -3,15 +3,26 @@
 //! Invariants
 //! - A condition is named once: what is missing is not named as degraded at the same time.
 //! - `is_ready` rests on what is missing alone.
+//! - Whoever asks is told what holds now, and not what did at the last look: a request that hears why it fails and a probe
+//!   that comes after it hear the same.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// A handle that everybody who has something to wait for may hold; clones are the same handle.
 /// A node is ready while nothing is missing. It is degraded while something is wrong that reads can do without:
 /// a full disk, a majority that was lost since.
-#[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<Mutex<Conditions>>);
+#[derive(Clone, Default)]
+pub struct Readiness(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    table: Mutex<Conditions>,
+    look: OnceLock<Look>,
+}
+
+/// Sees to it that the conditions are those of now.
+type Look = Box<dyn Fn(&Readiness) + Send + Sync>;
 
 /// The names of the conditions that hold, and why each does (for the operator, without names of objects).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,11 +62,20 @@ impl Readiness {
 
     /// Everything that holds now.
     pub fn conditions(&self) -> Conditions {
+        if let Some(look) = self.0.look.get() {
+            look(self);
+        }
         self.table().clone()
     }
 
+    /// How to see what holds now: before each answer of `conditions`. Set once; it keeps nothing alive.
+    pub fn looks_by(&self, look: impl Fn(&Readiness) + Send + Sync + 'static) {
+        // A second one would be of another node.
+        let _ = self.0.look.set(Box::new(look));
+    }
+
     fn table(&self) -> MutexGuard<'_, Conditions> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -73,5 +93,9 @@ mod tests {
         assert!(readiness.conditions().degraded.is_empty(), "named once");
         readiness.present("disk");
         assert_eq!(readiness.conditions(), Conditions::default());
+        readiness.looks_by(|readiness| readiness.missing("majority", "away"));
+        assert!(readiness.is_ready());
+        assert_eq!(readiness.conditions().missing.len(), 1, "whoever asks is told what holds now");
+        assert!(!readiness.clone().is_ready());
     }
 }

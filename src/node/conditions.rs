@@ -22,10 +22,10 @@ use crate::store::Store;
 use crate::store::votes::Voting;
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-/// How often the conditions are looked at.
+/// How often the conditions are looked at, besides whenever somebody asks: a majority that was reached in between counts.
 const WATCH_EVERY: Duration = Duration::from_millis(500);
 /// How often until a node is ready for the first time: whoever waits for that should not wait for a look.
 const WATCH_EVERY_AT_FIRST: Duration = Duration::from_millis(50);
@@ -208,8 +208,8 @@ fn of_shortage(what: Shortage, now: bool) -> Finding {
     }
 }
 
-/// Looks at the conditions from now on; the first look is over when this returns, so that the port is opened on the truth.
-/// `vitals`: of a node that votes.
+/// Looks at the conditions from now on, and whenever somebody asks; the first look is over when this returns, so that the
+/// port is opened on the truth. `vitals`: of a node that votes.
 pub(super) fn watch(
     store: &Arc<Store>,
     readiness: &Readiness,
@@ -218,17 +218,25 @@ pub(super) fn watch(
     peers: Vec<PeerDoor>,
 ) {
     let (store, readiness) = (Arc::downgrade(store), readiness.clone());
-    let mut watched = Watched { store, keys, vitals, peers, reached: false };
-    if watched.look(&readiness).is_none() {
+    let watched = Arc::new(Mutex::new(Watched { store, keys, vitals, peers, reached: false }));
+    let look = |watched: &Mutex<Watched>, readiness: &Readiness| {
+        // A panic while it is held leaves no half-made state.
+        watched.lock().unwrap_or_else(PoisonError::into_inner).look(readiness)
+    };
+    if look(&watched, &readiness).is_none() {
         return;
     }
     readiness.present(BEGINS);
+    let asked = Arc::downgrade(&watched);
+    readiness.looks_by(move |readiness| {
+        asked.upgrade().and_then(|watched| look(&watched, readiness));
+    });
     actix_rt::spawn(async move {
         let mut was_ready = false;
         loop {
             was_ready |= readiness.is_ready();
             actix_rt::time::sleep(if was_ready { WATCH_EVERY } else { WATCH_EVERY_AT_FIRST }).await;
-            if watched.look(&readiness).is_none() {
+            if look(&watched, &readiness).is_none() {
                 return;
             }
         }
