@@ -4,7 +4,7 @@
 mod common;
 
 use common::cluster::{Cluster, Expected, path};
-use common::{Conn, eventually};
+use common::{Conn, copy_dir, eventually};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -185,4 +185,71 @@ fn a_retired_node_that_returns_brings_nothing_back() {
     expected.insert("k/7".into(), None);
     gone(&cluster, &[0, 1, 2]);
     cluster.holds(&expected);
+}
+
+/// Checks that none of these is served by anybody who answers.
+#[track_caller]
+fn stays_gone(cluster: &Cluster, keys: impl Iterator<Item = usize> + Clone) {
+    for at in 0..3 {
+        for n in keys.clone() {
+            for more in ["", "?consistency=local"] {
+                let Some(mut conn) = cluster.nodes[at].connect_if_up() else { continue };
+                // It may begin another life at this moment.
+                let Ok(answer) = conn.ask("GET", &(path(&format!("k/{n}")) + more), &[], b"") else { continue };
+                let local = at == 2 && !more.is_empty();
+                assert!(answer.status != 200 || local, "k/{n} is back at n{}: {answer:?}", at + 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_older_copy_that_is_put_back_brings_nothing_back_that_was_deleted_and_buried() {
+    let mut cluster = Cluster::voting_with(3, &AGE);
+    let mut expected = fill(&cluster, 12);
+    cluster.holds(&expected);
+    cluster.stop(2);
+    let copy = tempfile::tempdir().expect("a directory");
+    copy_dir(&cluster.nodes[2].data(), copy.path());
+    cluster.begin(2);
+    cluster.ready(2);
+    for n in 0..6 {
+        delete(&cluster, n % 3, &format!("k/{n}"));
+        expected.insert(format!("k/{n}"), None);
+    }
+    for at in 0..3 {
+        eventually("the tombstones to be buried", || {
+            let store = &cluster.status(at)["store"];
+            (store["buried"] == 6 && store["tombstones"] == 0).then_some(())
+        });
+    }
+    let was = cluster.status(2)["incarnation"].clone();
+    cluster.stop(2);
+    std::fs::remove_dir_all(cluster.nodes[2].data()).expect("it can be removed");
+    copy_dir(copy.path(), &cluster.nodes[2].data());
+    // The others start again too: once while it is away, once when it is back.
+    for at in 0..2 {
+        cluster.kill9(at);
+        cluster.begin(at);
+    }
+    cluster.begin(2);
+    cluster.kill9(0);
+    cluster.begin(0);
+    eventually("its place, in another life", || {
+        cluster.look_again(2);
+        stays_gone(&cluster, 0..6);
+        let status = cluster.nodes[2].connect_if_up()?.ask("GET", "/v1/cluster", &[], b"").ok()?.json();
+        let (life, ready) = (&status["incarnation"], &status["readiness"]["ready"]);
+        (*life != was && *ready == true).then_some(())
+    });
+    cluster.kill9(1);
+    cluster.begin(1);
+    (0..3).for_each(|at| cluster.ready(at));
+    cluster.holds(&expected);
+    for n in 0..12 {
+        for at in 0..3 {
+            let here = cluster.nodes[at].get(&format!("{}?consistency=local", path(&format!("k/{n}"))));
+            assert_eq!(here.status == 200, n >= 6, "k/{n} on n{}: {here:?}", at + 1);
+        }
+    }
 }
