@@ -1,7 +1,8 @@
 //! How far the scrubber has come, in a small file, so that a restart goes on there.
 //!
 //! Invariants
-//! - The file is sealed: it names a register. It is bound to this data directory's life.
+//! - The file is sealed: it names a register. It is bound to this data directory's life. Of the life before, which was
+//!   given up, only an operator's pause counts.
 //! - It is a help: one that is missing or does not open costs a run from the beginning, nothing else.
 //!
 //! Layout: docs/format.md, "Scrubber's place".
@@ -9,8 +10,8 @@
 use super::core::Core;
 use super::error::StoreError;
 use super::open::read_small;
-use crate::base::RegisterKey;
 use crate::base::codec::{CodecError, Reader, Writer};
+use crate::base::{Incarnation, RegisterKey};
 use crate::disk::place;
 use crate::seal::keyring::BoxError;
 
@@ -65,17 +66,24 @@ impl Core {
             return Ok(Place::default());
         }
         let sealed = read_small(self.disk.as_ref(), &path, "scrubber's place")?;
-        let plain = self.ring.open_box(&self.scrub_box(), &sealed).map_err(|error| match error {
-            BoxError::UnknownKey { kek } => StoreError::KeyMissing { kek },
-            BoxError::Short | BoxError::Open => DAMAGED,
-        })?;
-        decode(&plain).map_err(|_| DAMAGED)
+        let read = |life| {
+            let plain = self.ring.open_box(&scrub_box(life), &sealed).map_err(|error| match error {
+                BoxError::UnknownKey { kek } => StoreError::KeyMissing { kek },
+                BoxError::Short | BoxError::Open => DAMAGED,
+            })?;
+            decode(&plain).map_err(|_| DAMAGED)
+        };
+        let place = read(self.incarnation);
+        match self.former().filter(|_| place.is_err()).map(read) {
+            Some(Ok(before)) => Ok(Place { paused: before.paused, ..Place::default() }),
+            _ => place,
+        }
     }
 
     /// Keeps the place, durably. One caller at a time.
     pub fn save_scrub_place(&self, place: &Place) -> Result<(), StoreError> {
         self.check_writable()?;
-        let sealed = self.ring.seal_box(&self.scrub_box(), &encode(place));
+        let sealed = self.ring.seal_box(&scrub_box(self.incarnation), &encode(place));
         let path = self.dir.join(FILE);
         place::replace(self.disk.as_ref(), &path, &sealed).map_err(|source| StoreError::Disk {
             op: "write",
@@ -83,10 +91,10 @@ impl Core {
             source,
         })
     }
+}
 
-    fn scrub_box(&self) -> Vec<u8> {
-        [PLACE, &self.incarnation.0.to_le_bytes()].concat()
-    }
+fn scrub_box(life: Incarnation) -> Vec<u8> {
+    [PLACE, &life.0.to_le_bytes()].concat()
 }
 
 fn encode(place: &Place) -> Vec<u8> {
