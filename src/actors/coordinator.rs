@@ -11,7 +11,7 @@ mod drive;
 mod majority;
 pub mod members;
 mod merge;
-pub(super) mod takers;
+pub mod takers;
 
 use self::members::Far;
 use super::gate::Ballots;

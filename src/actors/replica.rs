@@ -108,29 +108,29 @@ pub struct Door {
     /// Whether it said, with its last heartbeat, that its disk is full down to the reserve.
     pub full: AtomicBool,
     /// Bytes that it has above its reserve, as it said then; more than anything before it said so.
-    pub room: Heard,
+    pub room: RoomSaid,
     /// Whether it said that it takes no writes.
     pub read_only: AtomicBool,
 }
 
-/// A number that was heard; the largest before.
-pub struct Heard(AtomicU64);
+/// Bytes that a peer said it has room for; the largest number before it said anything.
+pub struct RoomSaid(AtomicU64);
 
-impl Default for Heard {
+impl Default for RoomSaid {
     fn default() -> Self {
-        Heard(AtomicU64::new(u64::MAX))
+        RoomSaid(AtomicU64::new(u64::MAX))
     }
 }
 
-impl Heard {
-    /// The number.
+impl RoomSaid {
+    /// What it said last.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// It was said.
-    pub fn set(&self, number: u64) {
-        self.0.store(number, Ordering::Relaxed);
+    /// It says so.
+    pub fn set(&self, bytes: u64) {
+        self.0.store(bytes, Ordering::Relaxed);
     }
 }
 

@@ -11,6 +11,7 @@
 //!   something.
 
 use crate::actors::coordinator::PeerDoor;
+use crate::actors::coordinator::takers::full_of;
 use crate::actors::gate::Vitals;
 use crate::actors::key_watch::KeyWatch;
 use crate::actors::reach::Standing;
@@ -20,8 +21,6 @@ use crate::http::Readiness;
 use crate::register::Roster;
 use crate::store::Store;
 use crate::store::votes::Voting;
-use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -186,17 +185,6 @@ fn place_of(voting: &Voting, me: Incarnation) -> Place {
     }
 }
 
-/// The nodes of the list whose disks are full down to the reserve, as they said last.
-fn full_of(voting: &Voting, me: &NodeName, low: bool, peers: &[PeerDoor]) -> Vec<NodeName> {
-    let Some(list) = &voting.node.roster else { return Vec::new() };
-    let is_full = |name: &&NodeName| match *name == me {
-        true => low,
-        false => peers.iter().any(|peer| peer.name == **name && peer.plan.door.full.load(Ordering::Relaxed)),
-    };
-    let names: BTreeSet<&NodeName> = list.seats.iter().chain(&list.before).map(|seat| &seat.name).collect();
-    names.into_iter().filter(is_full).cloned().collect()
-}
-
 /// Without its volume a node reads next to nothing; the other shortages stop writes, or pass.
 fn of_shortage(what: Shortage, now: bool) -> Finding {
     match what {
@@ -277,7 +265,8 @@ impl Watched {
             // Who doubts its memory has no vote until its place is given to it anew.
             view.place = if silent { Place::Silent } else { place_of(&voting, me) };
             view.changing = voting.node.roster.as_ref().is_some_and(|list| !list.before.is_empty());
-            full = full_of(&voting, &vitals.me.name, view.low, &self.peers);
+            let list = voting.node.roster.as_deref();
+            full = list.map(|list| full_of(list, (me, view.low), &self.peers)).unwrap_or_default();
             // Who has another list does not vote with this node.
             let agrees = |peer: &_| vitals.lists.of(peer, voting.list).is == ListIs::Same;
             let standing = vitals.reach.standing_with(&voting, me, Instant::now(), agrees);

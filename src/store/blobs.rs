@@ -108,9 +108,9 @@ impl Blobs {
 
     /// Gives a staged, synced file its name, durably.
     pub fn land(&self, transfer: BodyId, body: BodyId) -> Result<(), StoreError> {
-        // Of two transfers of one body the second replaces the same bytes: a name that is durable stays so.
         let [first, ..] = body.0;
         let lane = self.landing.get(usize::from(first)).map(lock);
+        // Of two transfers of one body the second replaces the same bytes: a name that is durable stays so.
         self.landed().entry(body).or_insert(Landing { at: Instant::now(), named: false }).at = Instant::now();
         let (from, to) = (self.staged_path(transfer), self.path(body));
         let folder = place::parent(&to);

@@ -2,11 +2,11 @@
 //!
 //! Invariant: this only refuses, before anything of a write was sent, and only skips; what is chosen rests on votes alone.
 
-use super::Coordinator;
+use super::{Coordinator, PeerDoor};
 use crate::actors::messages::StoreError;
 use crate::actors::vote_lane::Errand;
 use crate::base::{Incarnation, NodeName};
-use crate::register::{Roster, Votes};
+use crate::register::{Members, Roster, Seat, Votes};
 use crate::store::votes::Voting;
 use actix_rt::time::timeout;
 use futures::future::join_all;
@@ -51,28 +51,28 @@ impl Coordinator {
     /// no room for them; what makes room they take.
     pub(in crate::actors) async fn check_takers(&self, new_bytes: Option<New>) -> Result<(), StoreError> {
         let (voting, members) = self.members()?;
-        let of = |takes: &dyn Fn(Incarnation) -> bool| {
-            let votes = members.voters().iter().filter(|node| takes(**node)).map(|node| members.only(*node));
-            members.majority(votes.fold(Votes::default(), Votes::with))
+        let takes_it = |node, bytes| {
+            let says = self.says(&voting, node);
+            !says.full && !says.read_only && says.room >= bytes
         };
-        if !of(&|node| !self.says(&voting, node).read_only) {
+        // Nearly every write ends here.
+        if new_bytes.is_some_and(|new| majority_of(&members, |node| takes_it(node, new.bytes()))) {
+            return Ok(());
+        }
+        if !majority_of(&members, |node| !self.says(&voting, node).read_only) {
             return Err(StoreError::NoMajority(
                 "a majority of the nodes takes no writes; /readyz of each says why; nothing was written",
             ));
         }
         let Some(new) = new_bytes else { return Ok(()) };
-        if !of(&|node| !self.takes_no_body(&voting, node)) {
+        if !majority_of(&members, |node| takes_it(node, 0)) {
             return Err(StoreError::Full);
         }
-        let takes = |node| !self.takes_no_body(&voting, node) && self.says(&voting, node).room >= new.bytes();
-        if of(&takes) {
-            return Ok(());
-        }
         // What they told may be past. They say it anew, and show that they had to.
-        let cramped = members.voters().iter().copied().filter(|node| !takes(*node));
+        let cramped = members.voters().iter().copied().filter(|node| !takes_it(*node, new.bytes()));
         let asked = cramped.map(async |node| (node, self.has_room(&voting, node, new).await));
         let without: Vec<_> = join_all(asked).await.into_iter().filter(|(_, has)| !has).map(|(node, _)| node).collect();
-        match of(&|node| !self.takes_no_body(&voting, node) && !without.contains(&node)) {
+        match majority_of(&members, |node| takes_it(node, 0) && !without.contains(&node)) {
             true => Ok(()),
             false => Err(StoreError::Full),
         }
@@ -94,11 +94,7 @@ impl Coordinator {
 
     /// The nodes of a list that are full, as they told last.
     pub(in crate::actors) fn full_of(&self, list: &Roster) -> Vec<NodeName> {
-        let voting = self.0.ballots.voting();
-        let seats = list.seats.iter().chain(&list.before);
-        let full: BTreeSet<_> =
-            seats.filter(|seat| self.says(&voting, seat.incarnation).full).map(|s| &s.name).collect();
-        full.into_iter().cloned().collect()
+        full_of(list, (self.0.me, self.0.ballots.is_full()), &self.0.peers)
     }
 
     /// Whether a majority would be had but for full nodes.
@@ -113,8 +109,7 @@ impl Coordinator {
     /// Whether these nodes keep a majority from being had.
     pub(super) fn keep_majority(&self, without: &BTreeSet<Incarnation>) -> bool {
         let Ok((_, members)) = self.members() else { return false };
-        let others = members.voters().iter().filter(|node| !without.contains(node)).map(|node| members.only(*node));
-        !members.majority(others.fold(Votes::default(), Votes::with))
+        !majority_of(&members, |node| !without.contains(&node))
     }
 
     /// Whether a body is not worth sending there: the node would not vote for its record.
@@ -139,4 +134,21 @@ impl Coordinator {
             room: door.room.get(),
         })
     }
+}
+
+/// Whether the voters for which that holds are a majority.
+fn majority_of(members: &Members, holds: impl Fn(Incarnation) -> bool) -> bool {
+    let votes = members.voters().iter().filter(|node| holds(**node)).map(|node| members.only(*node));
+    members.majority(votes.fold(Votes::default(), Votes::with))
+}
+
+/// The nodes of a list whose disks are full down to the reserve, by name; each once. `me`: this node, and whether its disk
+/// is; of the others by what they told last.
+pub fn full_of(list: &Roster, me: (Incarnation, bool), peers: &[PeerDoor]) -> Vec<NodeName> {
+    let is_full = |seat: &&Seat| match seat.incarnation == me.0 {
+        true => me.1,
+        false => peers.iter().any(|peer| peer.name == seat.name && peer.plan.door.full.load(Ordering::Relaxed)),
+    };
+    let names: BTreeSet<_> = list.seats.iter().chain(&list.before).filter(is_full).map(|seat| &seat.name).collect();
+    names.into_iter().cloned().collect()
 }

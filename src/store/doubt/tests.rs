@@ -190,9 +190,8 @@ fn a_start_that_could_not_be_numbered_does_not_vote() {
     let options = Options { log_bytes: 256 * 1024, reserve_bytes: 0, first_bucket: false, ..Options::default() };
     let (store, work) = open(Arc::new(disk.clone()), Path::new("/data"), ring(), None, options).expect("it opens");
     let node = Node(store, work);
-    let full = disk.clone();
     // Nothing is left, for the log either.
-    full.fail_writes_after(0, std::io::ErrorKind::Other);
+    disk.fail_writes_after(0, std::io::ErrorKind::Other);
     let begun = node.0.begin(6, None);
     node.1.committer.turn();
     assert!(wait_blocking(begun).is_err());
