@@ -4,18 +4,18 @@
 //!
 //! | here | our code |
 //! |---|---|
-//! | a panic under a `Supervisor` is the end | `actors/keeper.rs` holds factories and builds a new value |
+//! | a panic under a `Supervisor` is the end | `actors/replication/keeper.rs` holds factories and builds a new value |
 //! | the value is dropped while its thread unwinds | `actors/guard.rs`: the guard is a field, its drop tells or aborts |
-//! | messages that are queued or sent to the dead are dropped | `actors/lease.rs`: the drop of a lease is the message |
-//! | `stop()` under a `Supervisor`: same value, same queue, no pause | `actors/replica.rs`, `restarting`; `actors/records_lane.rs` keeps the pause itself |
-//! | futures of the context are lost in a restart, answers in flight are not | `actors/replica.rs`: `spawn` for what belongs to one life |
-//! | a panic in a `ResponseFuture` passes the actor by | `actors/store_actor.rs`, `guarded`; `actors/threads.rs` has its own hook |
-//! | mailboxes bound nothing | `base/budget.rs`: permits; `actors/gate.rs`: requests and bytes of each peer |
-//! | a dropped request skips what has not begun, and only that | `actors/messages.rs`: a commit is one message; handles end by drop |
-//! | `timeout` ends the wait, not the work | `actors/replication.rs`: `OBSERVE_MAX`, the last snapshot with its age |
-//! | the mailbox is emptied before timers | `actors/records_lane.rs`: `pump` looks at the clock after every event |
-//! | timers keep alive what nobody can reach | `actors/records_lane.rs`: `pump` ends an actor without senders |
-//! | weak recipients hold nobody | `actors/keeper.rs`: lanes know their keeper weakly |
+//! | messages that are queued or sent to the dead are dropped | `actors/replication/lease.rs`: the drop of a lease is the message |
+//! | `stop()` under a `Supervisor`: same value, same queue, no pause | `actors/replication/actor.rs`, `restarting`; `actors/replication/records` keeps the pause itself |
+//! | futures of the context are lost in a restart, answers in flight are not | `actors/replication/actor.rs`: `spawn` for what belongs to one life |
+//! | a panic in a `ResponseFuture` passes the actor by | `actors/store_actor`, `guarded`; `actors/store_actor/threads.rs` has its own hook |
+//! | mailboxes bound nothing | `base/budget.rs`: permits; `actors/peer/sessions.rs`: requests and bytes of each peer |
+//! | a dropped request skips what has not begun, and only that | `actors/messages`: a commit is one message; handles end by drop |
+//! | `timeout` ends the wait, not the work | `actors/replication`: `OBSERVE_MAX`, the last snapshot with its age |
+//! | the mailbox is emptied before timers | `actors/replication/records`: `pump` looks at the clock after every event |
+//! | timers keep alive what nobody can reach | `actors/replication/records`: `pump` ends an actor without senders |
+//! | weak recipients hold nobody | `actors/replication/keeper.rs`: lanes know their keeper weakly |
 //! | a panic in a web handler costs its connection, no more | `http/mod.rs`: nothing of a request outlives its handler |
 //!
 //! Nothing here sleeps. On one arbiter, what is sent without an await in between is queued together.

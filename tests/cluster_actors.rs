@@ -4,8 +4,8 @@
 mod common;
 
 use actix_rt::System;
-use boveda::actors::replica::How;
 use boveda::actors::replication::Replication;
+use boveda::actors::replication::actor::How;
 use boveda::base::NodeName;
 use boveda::config;
 use boveda::node::Running;

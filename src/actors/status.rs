@@ -1,6 +1,6 @@
 //! How replication is: one snapshot for `/v1/cluster`, the console, the CLI, the metrics and tests.
 
-use super::messages::StoreStatus;
+use crate::actors::messages::StoreStatus;
 use crate::base::budget::BudgetLevel;
 use crate::base::{ClusterId, Epoch, Incarnation, NodeName, Stamp};
 use crate::register::{ListMark, Roster};

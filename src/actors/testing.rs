@@ -1,13 +1,13 @@
 //! Stand-ins for tests of replication: identities, changes, and a store in memory for inline records.
 
-use super::gate::{Ballots, Identity, Vitals};
-use super::key_watch::KeyWatch;
-use super::list_watch::ListWatch;
-use super::messages::{
+use crate::actors::messages::{
     Ailment, AppendIncoming, BeginIncoming, Bury, CastHere, Change, ChangesAfter, ChangesIn, CompareOffers, Diagnose,
     DiscardBlob, FetchRecords, FinishIncoming, Incoming, LearnRecords, LoadCursor, OpenOutgoing, Outgoing,
     ReadOutgoing, ReadSealed, ReadSums, RegisterSlot, Reply, Restore, SaveCursor, ScanSlots, Seat, Want,
 };
+use crate::actors::peer::key_watch::KeyWatch;
+use crate::actors::peer::list_watch::ListWatch;
+use crate::actors::peer::vitals::{Ballots, Identity, Vitals};
 use crate::base::{
     Ballot, BodyAt, BodyId, BucketName, ClusterId, Incarnation, KekId, Lineage, NodeName, ObjectKey, ObjectName,
     ObjectRecord, Page, Record, RegisterKey, Secret, Stamp, State, Sum, Wrap,
@@ -241,7 +241,7 @@ handle!(FetchRecords, Vec<(RegisterKey, Arc<Record>)>, |shelf, msg| {
 });
 handle!(CompareOffers, Vec<Want>, |shelf, msg| {
     let inner = shelf.inner.lock().unwrap();
-    let want = |offer: &super::messages::Offer| match inner.records.get(&offer.key) {
+    let want = |offer: &crate::actors::messages::Offer| match inner.records.get(&offer.key) {
         Some((_, held, _)) if held.ballot >= offer.ballot => Want::Nothing,
         _ => Want::Record,
     };

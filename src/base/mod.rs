@@ -34,5 +34,5 @@ pub use page::{Complete, Page};
 pub use record::{BodyAt, ObjectRecord, Record, State, Wrap};
 pub use secret::Secret;
 pub use shortage::Shortage;
-pub use stretch::{LARGE_BODY_BYTES, LARGE_PAGE_BYTES, Lender, Stretch};
+pub use stretch::{LARGE_BODY_BYTES, LARGE_PAGE_BYTES, Lender, PIECE_BYTES, Stretch};
 pub use sum::Sum;

@@ -19,6 +19,10 @@ pub const LARGE_BODY_BYTES: u64 = 16 * 1024 * 1024;
 /// Bytes of a large page on most processors: x86-64, and AArch64 with its common pages.
 pub const LARGE_PAGE_BYTES: usize = 2 * 1024 * 1024;
 
+/// Bytes of a body in one message, on one way of a disk, or in one call, but for those of a large upload; senders gather
+/// about this much before they send.
+pub const PIECE_BYTES: usize = 1024 * 1024;
+
 /// A stretch of memory. One that was lent goes back when it is dropped; `Bytes::from_owner` takes it, and drops it with
 /// the last slice.
 #[derive(Debug, Default)]

@@ -8,7 +8,7 @@
 use super::multipart::FormError;
 use super::request_id::RequestId;
 use crate::actors::messages::StoreError;
-use crate::actors::seats::Unseatable;
+use crate::actors::messages::Unseatable;
 use crate::base::{NameError, Shortage};
 use actix::MailboxError;
 use actix_web::error::PayloadError;

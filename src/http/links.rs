@@ -1,10 +1,10 @@
 //! What handlers may say to the store and beside it: one recipient per message, so that this list is all of it.
 
+use crate::actors::background::scrubber::PauseScrub;
 use crate::actors::messages::{
     AppendUpload, BeginUpload, ChangeMembers, CreateBucket, DeleteBucket, DeleteObject, FinishUpload, ListBuckets,
     ListObjects, OpenObject, PutSmall, ReadDownload, ShowMembers,
 };
-use crate::actors::scrubber::PauseScrub;
 use actix::{Actor, Addr, Context, Handler, Recipient};
 
 /// The way from an HTTP worker to the StoreActor on its own arbiter.
@@ -28,8 +28,8 @@ pub struct StoreLinks {
 }
 
 impl StoreLinks {
-    /// Links to an actor that takes all of these messages.
-    pub fn new<A>(store: &Addr<A>) -> Self
+    /// Links to an actor that takes what is asked of objects and buckets. Downloads, once opened, are read at `downloads`.
+    pub fn new<A>(store: &Addr<A>, downloads: Recipient<ReadDownload>) -> Self
     where
         A: Actor<Context = Context<A>>
             + Handler<PutSmall>
@@ -37,7 +37,6 @@ impl StoreLinks {
             + Handler<AppendUpload>
             + Handler<FinishUpload>
             + Handler<OpenObject>
-            + Handler<ReadDownload>
             + Handler<DeleteObject>
             + Handler<CreateBucket>
             + Handler<DeleteBucket>
@@ -50,7 +49,7 @@ impl StoreLinks {
             append_upload: store.clone().recipient(),
             finish_upload: store.clone().recipient(),
             open_object: store.clone().recipient(),
-            read_download: store.clone().recipient(),
+            read_download: downloads,
             delete_object: store.clone().recipient(),
             create_bucket: store.clone().recipient(),
             delete_bucket: store.clone().recipient(),

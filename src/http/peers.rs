@@ -6,16 +6,17 @@
 //! - What the gate opened is answered sealed; what it did not open is answered with a clear refusal,
 //!   and the connection is closed, since an unread body may stand in it.
 
-use crate::actors::answering::{answer, failure};
-use crate::actors::arrivals::Arriving;
-use crate::actors::error::LinkError;
-use crate::actors::gate::{Admitted, Coming, Counts, PeerGate};
 use crate::actors::messages::StoreError;
 use crate::actors::messages::{
     Announced, AppendIncoming, BeginIncoming, FinishIncoming, Incoming, PIECE_BYTES, Purpose,
 };
-use crate::actors::recipients::{StoreRecipients, ask};
-use crate::actors::transfers::SMALL_BYTES_MAX;
+use crate::actors::peer::answers::{answer, failure};
+use crate::actors::peer::arrivals::Arriving;
+use crate::actors::peer::error::LinkError;
+use crate::actors::peer::sessions::{Admitted, Coming, PeerGate};
+use crate::actors::peer::store::{StoreRecipients, ask};
+use crate::actors::peer::transfers::SMALL_BYTES_MAX;
+use crate::actors::peer::vitals::Counts;
 use crate::base::Class;
 use crate::wire::frame::{BLOB_PREFIX_BYTES, CLEAR_BYTES, blob_prefix_len};
 use crate::wire::{Answer, BLOB_HEAD_BYTES_MAX, BLOB_PATH, BlobHead, CALL_PATH, Call, FRAME_BYTES_MAX, Frame};

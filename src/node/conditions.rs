@@ -10,11 +10,11 @@
 //!   later takes it out of no Service: all others would go with it, and its reason and its local reads are worth
 //!   something.
 
-use crate::actors::coordinator::PeerDoor;
 use crate::actors::coordinator::takers::full_of;
-use crate::actors::gate::Vitals;
-use crate::actors::key_watch::KeyWatch;
-use crate::actors::reach::Standing;
+use crate::actors::peer::key_watch::KeyWatch;
+use crate::actors::peer::plan::Plan;
+use crate::actors::peer::reach::Standing;
+use crate::actors::peer::vitals::Vitals;
 use crate::actors::status::ListIs;
 use crate::base::{Incarnation, KekId, NodeName, Shortage};
 use crate::http::Readiness;
@@ -203,7 +203,7 @@ pub(super) fn watch(
     readiness: &Readiness,
     keys: Arc<KeyWatch>,
     vitals: Option<Vitals>,
-    peers: Vec<PeerDoor>,
+    peers: Vec<Arc<Plan>>,
 ) {
     let (store, readiness) = (Arc::downgrade(store), readiness.clone());
     let watched = Arc::new(Mutex::new(Watched { store, keys, vitals, peers, reached: false }));
@@ -237,7 +237,7 @@ struct Watched {
     keys: Arc<KeyWatch>,
     vitals: Option<Vitals>,
     /// Of a node that votes.
-    peers: Vec<PeerDoor>,
+    peers: Vec<Arc<Plan>>,
     /// Whether a majority was reached since the start.
     reached: bool,
 }

@@ -1,9 +1,9 @@
 //! What this node tells its peers of itself with every heartbeat. What takes a look at the disk is counted now and
 //! then beside the traffic, so that a heartbeat never waits.
 
-use crate::actors::healer::HealTally;
-use crate::actors::scrubber::ScrubTally;
-use crate::actors::threads::Threads;
+use crate::actors::background::healer::HealTally;
+use crate::actors::background::scrubber::ScrubTally;
+use crate::actors::store_actor::threads::Threads;
 use crate::http::Readiness;
 use crate::store::Store;
 use crate::wire::health::{Health, RunHealth, ScrubHealth};

@@ -7,9 +7,9 @@
 //!   does when `actors::key_watch` says that all members open it.
 
 use super::error::NodeError;
-use crate::actors::gate::Vitals;
-use crate::actors::key_watch::KeyWatch;
-use crate::actors::threads::Threads;
+use crate::actors::peer::key_watch::KeyWatch;
+use crate::actors::peer::vitals::Vitals;
+use crate::actors::store_actor::threads::Threads;
 use crate::base::{Incarnation, Secret};
 use crate::config::Config;
 use crate::disk::{RealDisk, keydir};

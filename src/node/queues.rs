@@ -9,18 +9,18 @@
 //! | bodies of clients, coming and going; requests | `in_flight_bytes` | permits (`http`) |
 //! | bodies on their way to the peers while they arrive | a third of that | permits (`streams`) |
 //! | large writes | `large_write_bytes` | permits (`store::blobs`) |
-//! | votes lane of a peer | `votes_bytes` | `vote_lane` |
+//! | votes lane of a peer | `votes_bytes` | `votes_lane` |
 //! | blob lanes of a peer, and bodies shipped for coordinators | `sending_bytes` | `transfers` |
-//! | calls of a peer and their answers | `calls_bytes` | `gate` |
-//! | bodies of a peer | `blobs_bytes`, `streams_bytes` | `gate` |
+//! | calls of a peer and their answers | `calls_bytes` | `sessions` |
+//! | bodies of a peer | `blobs_bytes`, `streams_bytes` | `sessions` |
 //! | the rest | fixed, below | constants of the rooms |
 //!
 //! The committer's queue and that of the store's threads hold nothing of their own: each entry belongs to a request or
 //! a call that has its permit.
 
-use crate::actors::healer;
-use crate::actors::transfers::CALLS_AT_ONCE;
-use crate::actors::window;
+use crate::actors::background::healer;
+use crate::actors::peer::transfers::CALLS_AT_ONCE;
+use crate::actors::replication::records::window;
 use crate::store::{log, marks};
 use crate::wire::LEARN_BYTES_MAX;
 

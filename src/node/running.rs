@@ -8,25 +8,28 @@ use super::listener::reserve;
 use super::place as node_place;
 use super::queues;
 use super::status::{Fixed, NodeStatus};
-use crate::actors::arrivals::Arrivals;
+use crate::actors::background::healer::{HealTally, Healer};
+use crate::actors::background::scrub::Pace;
+use crate::actors::background::scrubber::{ScrubTally, Scrubber, StopScrub};
+use crate::actors::background::settler;
+use crate::actors::background::tombstones::{self, BurialTally};
+use crate::actors::coordinator::actor::CoordinatorActor;
+use crate::actors::coordinator::store::StoreBeside;
+use crate::actors::coordinator::turns::Turns;
 use crate::actors::coordinator::{Common, Coordinator, Patience};
-use crate::actors::coordinator_actor::CoordinatorActor;
-use crate::actors::gate::{Ballots, Identity, PeerBytes, PeerGate, Vitals};
-use crate::actors::healer::{HealTally, Healer};
-use crate::actors::key_watch::KeyWatch;
-use crate::actors::list_watch::ListWatch;
 use crate::actors::messages::DrainStore;
-use crate::actors::reach::Reach;
-use crate::actors::recipients::StoreRecipients;
-use crate::actors::replica::Timing;
-use crate::actors::replication::{PeerAddress, Replication, ReplicationConfig, seen_lately};
-use crate::actors::scrub::Pace;
-use crate::actors::scrubber::{ScrubTally, Scrubber, StopScrub};
-use crate::actors::settler;
+use crate::actors::peer::arrivals::Arrivals;
+use crate::actors::peer::key_watch::KeyWatch;
+use crate::actors::peer::list_watch::ListWatch;
+use crate::actors::peer::plan::PeerAddress;
+use crate::actors::peer::plan::Timing;
+use crate::actors::peer::reach::Reach;
+use crate::actors::peer::sessions::{PeerBytes, PeerGate};
+use crate::actors::peer::store::StoreRecipients;
+use crate::actors::peer::vitals::{Ballots, Identity, Vitals};
+use crate::actors::replication::{Replication, ReplicationConfig, seen_lately};
+use crate::actors::store_actor::threads::Threads;
 use crate::actors::store_actor::{StoreActor, abort};
-use crate::actors::threads::Threads;
-use crate::actors::turns::Turns;
-use crate::actors::undertaker::{self, BurialTally};
 use crate::base::{Budget, Lender, NodeName};
 use crate::config::{CEILING_MIN, Config, Durability, MemoryPlan};
 use crate::disk::real::LockGuard;
@@ -162,7 +165,7 @@ impl Running {
         let peers = http::peers::serve(peer_listener, gate, move || StoreRecipients::of(&peer_actor()), 1)
             .map_err(|source| NodeError::Start { what: "the peer listener", source })?;
         let voter = votes(&config).then(|| vitals.clone());
-        conditions::watch(&store, &readiness, Arc::clone(&vitals.keys), voter, replication.doors());
+        conditions::watch(&store, &readiness, Arc::clone(&vitals.keys), voter, replication.peers());
         // Where nodes vote, large bodies go on to the others while they arrive: part of the memory is theirs.
         let shipping = if votes(&config) { plan.in_flight_bytes / STREAMS_PART } else { 0 };
         let streams = Budget::new(u64::MAX, shipping);
@@ -173,7 +176,7 @@ impl Running {
             let common = Common {
                 me: store.incarnation(),
                 ballots: Arc::clone(&store) as Arc<dyn Ballots>,
-                peers: replication.doors(),
+                peers: replication.peers(),
                 patience: Patience::within(config.cluster.decide_timeout),
                 fetch: bodies.clone(),
                 streams: streams.clone(),
@@ -183,20 +186,21 @@ impl Running {
             (common, seats)
         });
         if let Some((common, seats)) = &coordinated {
-            let coordinator = Coordinator::new(common.clone(), store_actor.clone());
+            let coordinator = Coordinator::new(common.clone(), StoreBeside::of(&store_actor));
             let age = config.cluster.tombstone_age;
-            actix_rt::spawn(undertaker::run(coordinator.clone(), Arc::clone(seats), age, burying));
+            actix_rt::spawn(tombstones::run(coordinator.clone(), Arc::clone(seats), age, burying));
             actix_rt::spawn(settler::run(coordinator, Arc::clone(seats)));
         }
         let pause_scrub = scrubber.clone().recipient();
         let http = http::server(http_listener, &shared, move || {
             let store = new_actor();
+            let downloads = store.clone().recipient();
             let links = match &coordinated {
-                None => StoreLinks::new(&store),
+                None => StoreLinks::new(&store, downloads),
                 Some((common, seats)) => {
-                    let coordinator = Coordinator::new(common.clone(), store.clone());
+                    let coordinator = Coordinator::new(common.clone(), StoreBeside::of(&store));
                     let actor = CoordinatorActor::new(coordinator, Arc::clone(seats)).start();
-                    StoreLinks::new(&actor).with_members(actor.clone().recipient(), actor.recipient())
+                    StoreLinks::new(&actor, downloads).with_members(actor.clone().recipient(), actor.recipient())
                 }
             };
             let status = Rc::new(NodeStatus { fixed: Arc::clone(&fixed), store });

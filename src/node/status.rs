@@ -1,13 +1,13 @@
 //! The one snapshot that status, metrics and tests share.
 
-use crate::actors::gate::PeerGate;
-use crate::actors::healer::HealTally;
+use crate::actors::background::healer::HealTally;
+use crate::actors::background::scrubber::ScrubTally;
+use crate::actors::background::tombstones::BurialTally;
 use crate::actors::messages::ObserveStore;
+use crate::actors::peer::sessions::PeerGate;
 use crate::actors::replication::Replication;
-use crate::actors::scrubber::ScrubTally;
 use crate::actors::status::{ClusterSnapshot, ReadinessStatus, StoreSection, VotingStatus};
 use crate::actors::store_actor::StoreActor;
-use crate::actors::undertaker::BurialTally;
 use crate::base::{ClusterId, Incarnation, NodeName};
 use crate::http::{Readiness, StatusSource};
 use actix::Addr;

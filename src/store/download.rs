@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// Most plaintext bytes of one `read`.
-const PIECE_BYTES: u64 = 1024 * 1024;
+const PIECE_BYTES: u64 = crate::base::PIECE_BYTES as u64;
 
 /// The same of one `read_cached`. A client that reads as fast as it gets sleeps while a piece is opened, so larger pieces
 /// wake it less often; but all others on the arbiter wait, some 0.3 ms for this.

@@ -8,7 +8,7 @@ use crate::seal::digest::BodyDigest;
 use bytes::Bytes;
 use std::sync::Arc;
 
-const PIECE_BYTES: u64 = 1024 * 1024;
+const PIECE_BYTES: u64 = crate::base::PIECE_BYTES as u64;
 
 /// An open transfer.
 #[derive(Debug)]

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// About how many bytes of bodies one `read` takes.
-const PIECE_BYTES: u64 = 1024 * 1024;
+const PIECE_BYTES: u64 = crate::base::PIECE_BYTES as u64;
 /// Most registers that one look into the index takes.
 const LIST_MAX: usize = 32;
 

@@ -1,7 +1,7 @@
 //! What goes on step by step: lists, the look whether a bucket is empty, member changes, burials.
 
 use super::world::{Reader, World, bucket};
-use boveda::actors::listing::{self, Stride};
+use boveda::actors::coordinator::pages::{self, Stride};
 use boveda::base::{Complete, Page, RegisterKey};
 use boveda::register::{Answer, Attempt, Burial, Message, Request, Roster, Slot, Votes};
 use boveda::store::graves::Grave;
@@ -193,9 +193,9 @@ impl World {
             return None;
         }
         if members.only(inc).count() == 0 {
-            listing::confirmed(&mut own, &pages);
+            pages::confirmed(&mut own, &pages);
         }
-        let merged = listing::merge(own, &pages);
+        let merged = pages::merge(own, &pages);
         let there = |value: Option<&super::world::Value>| value.is_some_and(|record| record.object().is_some());
         let mut found: BTreeMap<_, _> =
             merged.found.iter().map(|(key, slot)| (key.clone(), there(slot.state.value.as_ref()))).collect();

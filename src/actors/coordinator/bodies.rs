@@ -8,10 +8,10 @@
 
 use super::drive::{carried, carry_to};
 use super::{Coordinator, Value, Wish};
+use crate::actors::body_streams::BodyStreams;
 use crate::actors::messages::*;
-use crate::actors::streams::BodyStreams;
-use crate::actors::transfers::Carried;
-use crate::actors::vote_lane::Errand;
+use crate::actors::peer::errand::Errand;
+use crate::actors::peer::transfers::Carried;
 use crate::base::{BodyId, Condition, Incarnation, ObjectName, RegisterKey};
 use crate::register::{Attempt, Event, Members, Votes};
 use crate::store::votes::Voting;

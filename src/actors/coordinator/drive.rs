@@ -6,11 +6,9 @@
 //! - A message to a replica names its incarnation; whoever lives under the same name now does not answer for it.
 
 use super::{Coordinator, Patience, Value};
-use crate::actors::healer::FetchBody;
 use crate::actors::messages::*;
-use crate::actors::replica::ReplicaActor;
-use crate::actors::transfers::Carried;
-use crate::actors::vote_lane::{Cast, Errand};
+use crate::actors::peer::errand::{Cast, Errand};
+use crate::actors::peer::transfers::Carried;
 use crate::base::{BodyId, Epoch, Incarnation, RegisterKey, WriteId};
 use crate::register::{
     Action, Answer, Attempt, Event, Fresh, Intent, ListMark, Members, Message, Read, ReadOutcome, Refusal, Request,
@@ -19,7 +17,7 @@ use crate::register::{
 use crate::seal::random;
 use crate::wire::BlobHead;
 use crate::wire::votes::Vote as WireVote;
-use actix::Addr;
+use actix::Recipient;
 use actix_rt::time::{Instant, sleep_until};
 use futures::future::{FutureExt, LocalBoxFuture};
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -107,7 +105,7 @@ impl Coordinator {
                         let is_news = matches!(message.request, Request::Mark(_) | Request::Learn(..));
                         let vote = Vote { key: key.clone(), message };
                         if is_news {
-                            self.0.store.do_send(CastHere { votes: vec![vote] });
+                            self.0.store.cast_here.do_send(CastHere { votes: vec![vote] });
                         } else if is_query {
                             let event = self.here(vote).await;
                             have = slot_in(&event).or(have);
@@ -206,7 +204,7 @@ impl Coordinator {
     /// A message to the replica on this node.
     pub(super) fn here(&self, vote: Vote) -> impl Future<Output = Event<Value>> + 'static {
         let (from, attempt) = (self.0.me, vote.message.attempt);
-        let sent = self.0.store.send(CastHere { votes: vec![vote] });
+        let sent = self.0.store.cast_here.send(CastHere { votes: vec![vote] });
         async move {
             let replies = sent.await.unwrap_or(Err(StoreError::ShuttingDown)).unwrap_or_default();
             match replies.into_iter().next().flatten() {
@@ -315,7 +313,7 @@ fn slot_in(event: &Event<Value>) -> Option<Slot<Value>> {
 
 /// Takes a blob to a replica; what became of it.
 pub(super) fn carry_to(
-    door: &Addr<ReplicaActor>,
+    door: &Recipient<Errand>,
     to: Incarnation,
     head: BlobHead,
 ) -> impl Future<Output = Carried> + 'static {

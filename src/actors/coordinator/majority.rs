@@ -6,8 +6,8 @@
 
 use super::Coordinator;
 use crate::actors::messages::StoreError;
-use crate::actors::reach::{Reach, Standing};
-use crate::actors::vote_lane::Errand;
+use crate::actors::peer::errand::Errand;
+use crate::actors::peer::reach::{Reach, Standing};
 use crate::base::NodeName;
 use crate::store::votes::Voting;
 use actix_rt::time::{Instant, sleep_until};
@@ -24,7 +24,7 @@ pub(super) const AWAY: &str =
 
 impl Coordinator {
     fn reach(&self) -> Option<&Reach> {
-        self.0.peers.first().map(|peer| &*peer.plan.vitals.reach)
+        self.0.peers.first().map(|peer| &*peer.vitals.reach)
     }
 
     fn standing(&self, voting: &Voting) -> Standing {
@@ -51,7 +51,7 @@ impl Coordinator {
         if !self.is_cut_off() {
             return Ok(());
         }
-        let lanes = self.0.peers.iter().filter_map(|peer| peer.plan.door.address());
+        let lanes = self.0.peers.iter().filter_map(|peer| peer.door.lane());
         let mut probes: FuturesUnordered<_> = lanes
             .map(|lane| {
                 let (done, probed) = oneshot::channel();

@@ -2,15 +2,17 @@
 //!
 //! Invariant: this only refuses, before anything of a write was sent, and only skips; what is chosen rests on votes alone.
 
-use super::{Coordinator, PeerDoor};
+use super::Coordinator;
 use crate::actors::messages::StoreError;
-use crate::actors::vote_lane::Errand;
+use crate::actors::peer::errand::Errand;
+use crate::actors::peer::plan::Plan;
 use crate::base::{Incarnation, NodeName};
 use crate::register::{Members, Roster, Seat, Votes};
 use crate::store::votes::Voting;
 use actix_rt::time::timeout;
 use futures::future::join_all;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -127,7 +129,7 @@ impl Coordinator {
             };
         }
         let name = voting.node.roster.as_ref().and_then(|roster| roster.name_of(node));
-        let door = self.0.peers.iter().find(|peer| Some(&peer.name) == name).map(|peer| &peer.plan.door);
+        let door = self.0.peers.iter().find(|peer| Some(&peer.peer) == name).map(|peer| &peer.door);
         door.map_or(Says { full: false, read_only: false, room: u64::MAX }, |door| Says {
             full: door.full.load(Ordering::Relaxed),
             read_only: door.read_only.load(Ordering::Relaxed),
@@ -144,10 +146,10 @@ fn majority_of(members: &Members, holds: impl Fn(Incarnation) -> bool) -> bool {
 
 /// The nodes of a list whose disks are full down to the reserve, by name; each once. `me`: this node, and whether its disk
 /// is; of the others by what they told last.
-pub fn full_of(list: &Roster, me: (Incarnation, bool), peers: &[PeerDoor]) -> Vec<NodeName> {
+pub fn full_of(list: &Roster, me: (Incarnation, bool), peers: &[Arc<Plan>]) -> Vec<NodeName> {
     let is_full = |seat: &&Seat| match seat.incarnation == me.0 {
         true => me.1,
-        false => peers.iter().any(|peer| peer.name == seat.name && peer.plan.door.full.load(Ordering::Relaxed)),
+        false => peers.iter().any(|peer| peer.peer == seat.name && peer.door.full.load(Ordering::Relaxed)),
     };
     let names: BTreeSet<_> = list.seats.iter().chain(&list.before).filter(is_full).map(|seat| &seat.name).collect();
     names.into_iter().cloned().collect()

@@ -1,12 +1,12 @@
 //! Two and three nodes over real sockets, with stores in memory.
 
 use super::*;
-use crate::actors::conn::Dialer;
-use crate::actors::gate::{PeerBytes, PeerGate};
-use crate::actors::replica::{RECORDS_LANE, VOTES_LANE};
+use crate::actors::peer::conn::Dialer;
+use crate::actors::peer::errand::{Cast, Errand};
+use crate::actors::peer::sessions::{PeerBytes, PeerGate};
+use crate::actors::replication::keeper::{RECORDS_LANE, VOTES_LANE};
 use crate::actors::status::LinkState;
 use crate::actors::testing::{Shelf, ShelfActor, identity, key, ring, vitals};
-use crate::actors::vote_lane::{Cast, Errand};
 use crate::base::{
     Backoff, Ballot, BodyAt, BodyId, ClusterId, Epoch, Incarnation, KekId, Lineage, ObjectRecord, Record, RegisterKey,
     State, Wrap,
@@ -227,7 +227,7 @@ async fn killed_actors_return_and_replication_goes_on() {
         until("both came back", || async {
             let restarts = nodes[0].status("n2").await.restarts;
             // A panic counts before the next actor is there; a kill in between would be heard by nobody.
-            let there = nodes[0].running().replication.0.iter().all(|peer| peer.plan.door.address().is_some());
+            let there = nodes[0].running().replication.0.iter().all(|peer| peer.plan.door.lane().is_some());
             there && restarts.kills == 2 * round && restarts.errors + restarts.panics == 2 * round
         })
         .await;
@@ -291,7 +291,7 @@ async fn another_cluster_and_a_stranger_are_refused() {
     ];
     for (me, to, expected) in cases {
         match dial(me, &to).dial().await {
-            Err(crate::actors::error::LinkError::Refused(refusal)) => assert_eq!(refusal, expected),
+            Err(crate::actors::peer::error::LinkError::Refused(refusal)) => assert_eq!(refusal, expected),
             other => panic!("{expected:?}: {}", other.map_or_else(|e| e.to_string(), |_| "a session".into())),
         }
     }
@@ -436,9 +436,9 @@ async fn what_waits_for_a_silent_peer_is_bounded_in_bytes() {
     nodes[0].stop().await;
     nodes[0].peers[1].url = format!("http://{}", silent.local_addr().unwrap());
     nodes[0].start(None).await;
-    let door = &nodes[0].running().replication.doors()[0];
-    until("the lane to be there", || async { door.plan.door.address().is_some() }).await;
-    let lane = door.plan.door.address().unwrap();
+    let peer = &nodes[0].running().replication.peers()[0];
+    until("the lane to be there", || async { peer.door.lane().is_some() }).await;
+    let lane = peer.door.lane().unwrap();
     let object = ObjectRecord {
         len: BODY as u64,
         content_type: "text/plain".into(),
@@ -465,5 +465,5 @@ async fn what_waits_for_a_silent_peer_is_bounded_in_bytes() {
     let waiting =
         answers.iter_mut().filter_map(|answer| answer.try_recv().err()).filter(|e| *e == TryRecvError::Empty).count();
     let bytes = (waiting * BODY) as u64;
-    assert!(bytes > 0 && bytes <= door.plan.votes_bytes, "{waiting} messages wait, {} MiB", bytes >> 20);
+    assert!(bytes > 0 && bytes <= peer.votes_bytes, "{waiting} messages wait, {} MiB", bytes >> 20);
 }

@@ -1,0 +1,423 @@
+//! The healer: fetches good copies of what is damaged here from the peers.
+//!
+//! Invariants
+//! - Nothing a peer sends is believed: a blob is checked against the digest in the own record, a record
+//!   by opening its body, before either takes the place of the damaged copy.
+//! - A register is mended once at a time, however many readers wait for it; at most `OPEN_MAX` at once.
+//! - Whoever asks hears whether it is worth reading again, and is never told so in vain for ever: he
+//!   asks once.
+//!
+//! Bodies come in pieces over a session of the healer's own, so that replication does not wait for them.
+
+use crate::actors::guard::PanicGuard;
+use crate::actors::messages::{
+    Ailment, Announced, AppendIncoming, BeginIncoming, Diagnose, FetchBody, FinishIncoming, Heal, Healed, OpenOutgoing,
+    Purpose, Restore, StoreError,
+};
+use crate::actors::peer::arrivals::Arrivals;
+use crate::actors::peer::conn::{Conn, Dialer, Identity, may_be_forgotten, patience};
+use crate::actors::peer::error::LinkError;
+use crate::actors::peer::plan::PeerAddress;
+use crate::actors::peer::store::{StoreRecipients, ask};
+use crate::actors::status::HealingStatus;
+use crate::base::{Ballot, BodyId, Class, Incarnation, NodeName, Record, RegisterKey};
+use crate::seal::session::PeerKey;
+use crate::wire::{Answer, Call, PULL_BYTES_MAX, Pull};
+use actix::fut::wrap_future;
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, ResponseFuture};
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{Semaphore, oneshot};
+
+/// Most registers that are mended at once.
+const OPEN_MAX: usize = 2;
+/// Bytes that all of that holds, at most: a piece as it came, opened, and on its way to the disk.
+pub const HOLDS_BYTES_MAX: usize = 2 * OPEN_MAX * 3 * PULL_BYTES_MAX;
+
+/// Between two looks whether what somebody else sends has arrived.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// Counters that outlive the actor.
+#[derive(Default)]
+pub struct HealTally {
+    open: AtomicU64,
+    mended_blobs: AtomicU64,
+    mended_records: AtomicU64,
+    fetched_bytes: AtomicU64,
+    refused: AtomicU64,
+    unmended: AtomicU64,
+    last_error: Mutex<Option<String>>,
+}
+
+impl HealTally {
+    /// Their present values.
+    pub fn read(&self) -> HealingStatus {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        HealingStatus {
+            open: read(&self.open),
+            mended_blobs: read(&self.mended_blobs),
+            mended_records: read(&self.mended_records),
+            fetched_bytes: read(&self.fetched_bytes),
+            refused: read(&self.refused),
+            unmended: read(&self.unmended),
+            last_error: self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+
+    fn failed(&self, why: String) {
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+    }
+}
+
+/// What the work beside the mailbox needs.
+struct Own {
+    store: StoreRecipients,
+    peers: Vec<Peer>,
+    tally: Arc<HealTally>,
+    me: Incarnation,
+    arrivals: Arc<Arrivals>,
+}
+
+struct Peer {
+    name: NodeName,
+    dialer: Dialer,
+    /// A session that is not in use.
+    idle: RefCell<Option<Conn>>,
+}
+
+/// Mends copies, some at a time.
+pub struct Healer {
+    own: Rc<Own>,
+    patients: HashMap<RegisterKey, Vec<oneshot::Sender<Healed>>>,
+    /// Who waits for bodies that are being fetched.
+    wanted: HashMap<BodyId, Vec<oneshot::Sender<bool>>>,
+    fetches: Rc<Semaphore>,
+    queue: VecDeque<(RegisterKey, Option<Ailment>)>,
+    open: usize,
+    _guard: PanicGuard,
+}
+
+impl Healer {
+    /// A healer that asks these peers, in this order. Runs on the arbiter that it will live on.
+    pub fn new(
+        me: &Arc<Identity>,
+        key: &Arc<PeerKey>,
+        peers: &[PeerAddress],
+        store: StoreRecipients,
+        tally: Arc<HealTally>,
+        arrivals: Arc<Arrivals>,
+    ) -> Self {
+        let others = peers.iter().filter(|peer| peer.name != me.name);
+        let peers = others.map(|peer| Peer {
+            name: peer.name.clone(),
+            dialer: Dialer::new(&peer.url, peer.name.clone(), Arc::clone(me), Arc::clone(key)),
+            idle: RefCell::new(None),
+        });
+        Healer {
+            own: Rc::new(Own { store, peers: peers.collect(), tally, me: me.incarnation, arrivals }),
+            patients: HashMap::new(),
+            wanted: HashMap::new(),
+            fetches: Rc::new(Semaphore::new(OPEN_MAX)),
+            queue: VecDeque::new(),
+            open: 0,
+            // Nobody would build another, and readers would wait in vain.
+            _guard: PanicGuard::abort(),
+        }
+    }
+
+    fn next(&mut self, ctx: &mut Context<Self>) {
+        while self.open < OPEN_MAX {
+            let Some((key, wanted)) = self.queue.pop_front() else { return };
+            self.open += 1;
+            let (own, patient) = (Rc::clone(&self.own), key.clone());
+            let work = async move {
+                let _guard = PanicGuard::abort();
+                own.tally.open.fetch_add(1, Ordering::Relaxed);
+                let mended = own.mend(&patient, wanted).await;
+                own.tally.open.fetch_sub(1, Ordering::Relaxed);
+                mended
+            };
+            ctx.spawn(wrap_future::<_, Self>(work).map(move |mended, healer, ctx| {
+                healer.open -= 1;
+                for waiting in healer.patients.remove(&key).unwrap_or_default() {
+                    // Whoever waited may have gone.
+                    let _ = waiting.send(mended);
+                }
+                healer.next(ctx);
+            }));
+        }
+    }
+}
+
+impl Actor for Healer {
+    type Context = Context<Self>;
+}
+
+impl Handler<Heal> for Healer {
+    type Result = ResponseFuture<Healed>;
+    fn handle(&mut self, Heal { key, wanted }: Heal, ctx: &mut Context<Self>) -> Self::Result {
+        let (tell, told) = oneshot::channel();
+        let waiting = self.patients.entry(key.clone()).or_default();
+        if waiting.is_empty() {
+            self.queue.push_back((key, wanted));
+        }
+        waiting.push(tell);
+        self.next(ctx);
+        Box::pin(async move { told.await.unwrap_or(Healed::NoCopy) })
+    }
+}
+
+impl Handler<FetchBody> for Healer {
+    type Result = ResponseFuture<bool>;
+    fn handle(&mut self, wanted: FetchBody, ctx: &mut Context<Self>) -> Self::Result {
+        let (tell, told) = oneshot::channel();
+        let waiting = self.wanted.entry(wanted.body).or_default();
+        waiting.push(tell);
+        if waiting.len() == 1 {
+            let (own, fetches) = (Rc::clone(&self.own), Rc::clone(&self.fetches));
+            let work = async move {
+                let _guard = PanicGuard::abort();
+                let _turn = fetches.acquire().await;
+                own.fetch(wanted).await
+            };
+            ctx.spawn(wrap_future::<_, Self>(work).map(move |fetched, healer, _| {
+                for waiting in healer.wanted.remove(&wanted.body).unwrap_or_default() {
+                    // Whoever waited may have gone.
+                    let _ = waiting.send(fetched);
+                }
+            }));
+        }
+        Box::pin(async move { told.await.unwrap_or(false) })
+    }
+}
+
+impl Own {
+    /// Sees to it that a body is here, unless somebody sends it already: then that is waited for, as long as it moves.
+    async fn fetch(&self, FetchBody { body, sealed_len, digest }: FetchBody) -> bool {
+        let patience = patience(sealed_len);
+        let mut seen = (0, Instant::now());
+        while let Some(bytes) = self.arrivals.offered(body, self.me, Instant::now()) {
+            if bytes > seen.0 {
+                seen = (bytes, Instant::now());
+            }
+            if seen.1.elapsed() > patience {
+                return false;
+            }
+            actix_rt::time::sleep(LOOK_AGAIN).await;
+        }
+        let here = ask(&self.store.open_outgoing, OpenOutgoing { body }).await;
+        if here.is_ok_and(|here| here.sealed_len() == sealed_len) {
+            return true;
+        }
+        let missing = Ailment::Blob { body, sealed_len, digest, damaged: false };
+        for peer in &self.peers {
+            // The key is asked for only where a record is damaged.
+            match self.mend_from(peer, &RegisterKey::members(), missing).await {
+                Ok(()) => return true,
+                Err(error) => self.tally.failed(format!("{}: {error}", peer.name)),
+            }
+        }
+        false
+    }
+
+    async fn mend(&self, key: &RegisterKey, wanted: Option<Ailment>) -> Healed {
+        let ailment = match ask(&self.store.diagnose, Diagnose { key: key.clone() }).await {
+            Ok(Some(ailment)) => ailment,
+            other => match (other, wanted) {
+                // The record is not known here, or cannot be looked up: a page of the index does not open.
+                (_, Some(wanted)) => wanted,
+                // Mended meanwhile, or replaced.
+                (Ok(_), None) => return Healed::Good,
+                (Err(error), None) => {
+                    self.tally.failed(error.to_string());
+                    return Healed::NoCopy;
+                }
+            },
+        };
+        let mut all_asked = true;
+        for peer in &self.peers {
+            match self.mend_from(peer, key, ailment).await {
+                Ok(()) => {
+                    let counter = match ailment {
+                        Ailment::Blob { .. } => &self.tally.mended_blobs,
+                        Ailment::Record { .. } => &self.tally.mended_records,
+                    };
+                    counter.fetch_add(1, Ordering::Relaxed);
+                    match ailment.is_fault() {
+                        true => {
+                            log::warn!(peer:% = peer.name; "a copy that was damaged here was fetched from the peer")
+                        }
+                        false => {
+                            log::info!(peer:% = peer.name; "a body that was not here yet was fetched from the peer")
+                        }
+                    }
+                    return Healed::Good;
+                }
+                // No other peer's copy would fit either.
+                Err(LinkError::Store(error)) if error.class() == Class::Full => {
+                    // That the disk is full is told once, not for each reader.
+                    log::debug!("no room for a good copy of what is damaged or missing here");
+                    self.tally.failed(StoreError::Full.to_string());
+                    return Healed::NoRoom;
+                }
+                Err(error) => {
+                    if error.class() == Class::Invalid {
+                        self.tally.refused.fetch_add(1, Ordering::Relaxed);
+                    }
+                    all_asked &= error.class() == Class::Missing;
+                    match ailment.is_fault() {
+                        true => log::warn!(peer:% = peer.name, error:% = error; "no good copy from this peer"),
+                        false => log::debug!(peer:% = peer.name, error:% = error; "a body is not to be had there"),
+                    }
+                    self.tally.failed(format!("{}: {error}", peer.name));
+                }
+            }
+        }
+        if ailment.is_fault() {
+            self.tally.unmended.fetch_add(1, Ordering::Relaxed);
+            log::error!("a damaged copy could not be mended: no peer has a good one");
+            return Healed::NoCopy;
+        }
+        // It may have come, or have been replaced, while it was asked for.
+        let now = ask(&self.store.diagnose, Diagnose { key: key.clone() }).await;
+        if wanted.is_none() && matches!(now, Ok(None)) {
+            return Healed::Good;
+        }
+        // As long as a peer is away that may have it, nothing is lost. And what no record here refers to may be gone
+        // everywhere because it was replaced: whoever reads it looks again.
+        if all_asked && matches!(now, Ok(Some(still)) if still == ailment) {
+            self.tally.unmended.fetch_add(1, Ordering::Relaxed);
+            log::error!("a body that is missing here is at no peer");
+        }
+        Healed::NoCopy
+    }
+
+    async fn mend_from(&self, peer: &Peer, key: &RegisterKey, ailment: Ailment) -> Result<(), LinkError> {
+        let mut reused = peer.idle.borrow_mut().take();
+        loop {
+            let forgivable = reused.is_some();
+            let mut conn = match reused.take() {
+                Some(conn) => conn,
+                None => peer.dialer.dial().await?,
+            };
+            let done = match ailment {
+                Ailment::Blob { body, sealed_len, digest, .. } => {
+                    self.blob_from(&mut conn, body, sealed_len, digest).await
+                }
+                Ailment::Record { ballot } => self.record_from(&mut conn, key, ballot).await,
+            };
+            match done {
+                // The peer may have restarted since this session was used: that is no failure yet.
+                Err(error) if forgivable && may_be_forgotten(&error) => continue,
+                Err(error) if error.breaks_link() => return Err(error),
+                done => {
+                    *peer.idle.borrow_mut() = Some(conn);
+                    return done;
+                }
+            }
+        }
+    }
+
+    async fn blob_from(
+        &self,
+        conn: &mut Conn,
+        body: BodyId,
+        sealed_len: u64,
+        digest: [u8; 32],
+    ) -> Result<(), LinkError> {
+        let announced = Announced { sealed_len, digest };
+        let begin = BeginIncoming { body, bytes_max: Some(sealed_len), purpose: Purpose::Reader };
+        let arriving = self.arrivals.begin(body);
+        let (mut from, mut incoming) = (0, None);
+        while from < sealed_len {
+            let len = (sealed_len - from).min(PULL_BYTES_MAX as u64);
+            let pull = Pull { body, from, len: u32::try_from(len).unwrap_or(0) };
+            let Answer::Bytes(bytes) = conn.call(&Call::Pull(pull)).await? else { return Err(LinkError::Unfitting) };
+            if bytes.len() as u64 != len {
+                return Err(LinkError::Undecodable(crate::base::codec::CodecError::Value("length of the peer's blob")));
+            }
+            // Staged only now: a peer that has nothing costs no file.
+            let open = match incoming.take() {
+                Some(open) => open,
+                None => ask(&self.store.begin_incoming, begin).await?,
+            };
+            incoming =
+                Some(ask(&self.store.append_incoming, AppendIncoming { incoming: open, data: vec![bytes] }).await?);
+            from += len;
+            arriving.moved(usize::try_from(len).unwrap_or(0));
+            self.tally.fetched_bytes.fetch_add(len, Ordering::Relaxed);
+        }
+        let incoming = incoming.ok_or(LinkError::Unfitting)?;
+        ask(&self.store.finish_incoming, FinishIncoming { incoming, announced }).await
+    }
+
+    async fn record_from(&self, conn: &mut Conn, key: &RegisterKey, ballot: Ballot) -> Result<(), LinkError> {
+        let Answer::Records(found) = conn.call(&Call::Fetch(vec![key.clone()])).await? else {
+            return Err(LinkError::Unfitting);
+        };
+        let same = |(found, record): &(RegisterKey, Arc<Record>)| found == key && record.ballot == ballot;
+        let (key, record) = found.into_iter().find(same).ok_or(LinkError::NotThere)?;
+        let record = Arc::try_unwrap(record).unwrap_or_else(|shared| (*shared).clone());
+        ask(&self.store.restore, Restore { key, record, from: conn.info.incarnation }).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actors::store_actor::threads::Threads;
+    use crate::actors::store_actor::{StoreActor, abort};
+    use crate::base::{BucketName, Condition, ObjectKey, ObjectName, Secret};
+    use crate::disk::RealDisk;
+    use crate::seal::keyring::Keyring;
+    use crate::store::types::NewObject;
+    use crate::store::{Options, open};
+
+    fn key(of: &str) -> (ObjectName, RegisterKey) {
+        let name = ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse(of).expect("a key") };
+        let register = RegisterKey::object(&name);
+        (name, register)
+    }
+
+    #[actix_rt::test]
+    async fn a_body_that_is_at_no_peer_is_lost_only_if_a_record_here_refers_to_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let ring = Arc::new(Keyring::new(vec![(1, Secret::new([9; 32]))]).expect("a ring"));
+        let options = Options { inline_max: 1_000, log_bytes: 1 << 20, reserve_bytes: 0, ..Options::default() };
+        let opened = open(Arc::new(RealDisk), dir.path(), Arc::clone(&ring), None, options).expect("it opens");
+        let store = opened.0.start(opened.1, abort).expect("it starts");
+        let actor = StoreActor::new(Arc::clone(&store), Threads::start(1, abort).expect("threads")).start();
+        let me = Arc::new(Identity {
+            name: NodeName::parse("n1").expect("a name"),
+            cluster: store.cluster(),
+            incarnation: store.incarnation(),
+        });
+        let tally = Arc::new(HealTally::default());
+        let recipients = StoreRecipients::of(&actor);
+        let healer =
+            Healer::new(&me, &Arc::new(ring.peer_key()), &[], recipients, Arc::clone(&tally), Arc::default()).start();
+        let heal = |key, wanted| {
+            let asked = healer.send(Heal { key, wanted });
+            async { asked.await.expect("it answers") }
+        };
+
+        // It was read for what others held, who hold something else by now.
+        let gone = Ailment::Blob { body: BodyId([7; 16]), sealed_len: 9, digest: [7; 32], damaged: false };
+        assert_eq!(heal(key("replaced").1, Some(gone)).await, Healed::NoCopy);
+        assert_eq!(tally.read().unmended, 0, "nothing is lost");
+
+        let (name, register) = key("lost");
+        let upload = store.begin_upload(name, Condition::NONE, NewObject::default(), None, None);
+        let mut upload = upload.expect("it begins");
+        upload.append(&[vec![7; 5_000].into()], |_| {}).expect("it is taken");
+        store.finish_upload(upload).expect("it ends").wait().await.expect("it is durable");
+        assert_eq!(heal(register.clone(), None).await, Healed::Good);
+        std::fs::remove_dir_all(dir.path().join("blobs")).expect("they go");
+        assert_eq!(heal(register, None).await, Healed::NoCopy);
+        assert_eq!(tally.read().unmended, 1);
+    }
+}

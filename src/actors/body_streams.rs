@@ -1,0 +1,185 @@
+//! Streams: a large body on its way to the voters while it arrives.
+//!
+//! Invariants
+//! - A peer gets every byte of the body in order, and at the end what it has to be; or nothing that counts.
+//! - A peer that cannot follow for `LAG_MAX` is left behind: it gets the body afterwards, from this node's copy.
+//! - At most `AHEAD` pieces wait for a peer, and a permit stands for them: without one a body is sent afterwards.
+
+use crate::base::{Incarnation, Permit};
+use crate::wire::{BlobHead, StreamHead};
+use bytes::Bytes;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// Pieces that may wait for a peer.
+const AHEAD: usize = 2;
+/// How long a client waits for a peer that does not follow.
+pub(in crate::actors) const LAG_MAX: Duration = Duration::from_secs(1);
+
+/// What travels in a stream.
+#[derive(Clone, Debug)]
+pub enum Piece {
+    /// The next bytes of the blob.
+    Bytes(Bytes),
+    /// The end, and what it was.
+    End(BlobHead),
+}
+
+/// A stream as its lane sees it. One that ends without an `End` was given up.
+pub type Pieces = mpsc::Receiver<Piece>;
+
+/// A stream for the lane to a peer.
+#[derive(Debug)]
+pub struct NewStream {
+    /// To which life of the peer.
+    pub to: Incarnation,
+    /// The blob's name, and how long it may become.
+    pub head: StreamHead,
+    /// What comes.
+    pub pieces: Pieces,
+    /// Whether all of it was given: one that ends otherwise was given up.
+    pub whole: Arc<AtomicBool>,
+    /// Answered when the peer has the blob, durable and checked; dropped otherwise.
+    pub done: oneshot::Sender<()>,
+}
+
+/// The streams of one body.
+#[derive(Debug)]
+pub struct BodyStreams {
+    head: StreamHead,
+    peers: Vec<PeerStream>,
+    _permit: Permit,
+}
+
+#[derive(Debug)]
+struct PeerStream {
+    to: Incarnation,
+    whole: Arc<AtomicBool>,
+    /// None once the peer was left behind, or all was sent.
+    pieces: Option<mpsc::Sender<Piece>>,
+    done: oneshot::Receiver<()>,
+}
+
+impl BodyStreams {
+    /// Most bytes that the streams of one body hold: what waits, and what is being sent.
+    pub const HOLDS_BYTES: u64 = (AHEAD as u64 + 1) * crate::base::PIECE_BYTES as u64;
+
+    /// No streams yet, of a body.
+    pub fn new(head: StreamHead, permit: Permit) -> Self {
+        BodyStreams { head, peers: Vec::new(), _permit: permit }
+    }
+
+    /// One more, for the lane to that peer.
+    pub fn to(&mut self, to: Incarnation) -> NewStream {
+        let (pieces, come) = mpsc::channel(AHEAD);
+        let (done, shipped) = oneshot::channel();
+        let whole = Arc::new(AtomicBool::new(false));
+        self.peers.push(PeerStream { to, whole: Arc::clone(&whole), pieces: Some(pieces), done: shipped });
+        NewStream { to, head: self.head, pieces: come, whole, done }
+    }
+
+    /// The next bytes of the body. Waits for peers that are slow, and leaves those behind that are too slow.
+    pub async fn send(&mut self, bytes: Bytes) {
+        if !bytes.is_empty() {
+            self.pass_on(Piece::Bytes(bytes)).await;
+        }
+    }
+
+    /// The last bytes, and what the body is.
+    pub async fn end(&mut self, last: Bytes, head: BlobHead) {
+        self.send(last).await;
+        self.pass_on(Piece::End(head)).await;
+        for peer in &mut self.peers {
+            peer.whole.store(peer.pieces.is_some(), Ordering::Release);
+            peer.pieces = None;
+        }
+    }
+
+    async fn pass_on(&mut self, piece: Piece) {
+        let sent = self.peers.iter_mut().map(|peer| {
+            let piece = piece.clone();
+            async move {
+                let Some(pieces) = &peer.pieces else { return };
+                let taken = actix_rt::time::timeout(LAG_MAX, pieces.send(piece)).await;
+                if !matches!(taken, Ok(Ok(()))) {
+                    peer.pieces = None;
+                }
+            }
+        });
+        futures::future::join_all(sent).await;
+    }
+
+    /// Whether that peer was sent to: what it answers, if it does. Once.
+    pub fn take(&mut self, node: Incarnation) -> Option<oneshot::Receiver<()>> {
+        let at = self.peers.iter().position(|peer| peer.to == node)?;
+        Some(self.peers.swap_remove(at).done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{BodyId, Budget};
+
+    fn streams() -> BodyStreams {
+        let permit = Budget::new(1, BodyStreams::HOLDS_BYTES).try_claim(BodyStreams::HOLDS_BYTES).expect("room");
+        BodyStreams::new(StreamHead { body: BodyId([1; 16]), bytes_max: u64::MAX }, permit)
+    }
+
+    fn head() -> BlobHead {
+        BlobHead { body: BodyId([1; 16]), sealed_len: 5, digest: [2; 32] }
+    }
+
+    #[actix_rt::test]
+    async fn everything_arrives_in_order_with_its_end() {
+        let mut streams = streams();
+        let mut stream = streams.to(Incarnation(2));
+        let taking = actix_rt::spawn(async move {
+            let (mut bytes, mut ended) = (Vec::new(), None);
+            while let Some(piece) = stream.pieces.recv().await {
+                match piece {
+                    Piece::Bytes(more) => bytes.extend_from_slice(&more),
+                    Piece::End(head) => ended = Some(head),
+                }
+            }
+            let _ = stream.done.send(());
+            (bytes, ended)
+        });
+        for piece in [b"a".as_slice(), b"", b"bc"] {
+            streams.send(Bytes::from_static(piece)).await;
+        }
+        streams.end(Bytes::from_static(b"de"), head()).await;
+        assert_eq!(streams.take(Incarnation(2)).expect("it was sent").await, Ok(()));
+        assert_eq!(taking.await.expect("ends"), (b"abcde".to_vec(), Some(head())));
+        assert!(streams.take(Incarnation(2)).is_none(), "once");
+    }
+
+    #[actix_rt::test]
+    async fn who_does_not_follow_is_left_behind_and_nobody_else_is() {
+        let mut streams = streams();
+        let mut stuck = streams.to(Incarnation(2));
+        let gone = streams.to(Incarnation(3));
+        drop(gone);
+        let mut quick = streams.to(Incarnation(4));
+        let taking = actix_rt::spawn(async move {
+            let mut pieces = 0;
+            while quick.pieces.recv().await.is_some() {
+                pieces += 1;
+            }
+            pieces
+        });
+        for _ in 0..10 {
+            streams.send(Bytes::from_static(b"x")).await;
+        }
+        streams.end(Bytes::new(), head()).await;
+        assert_eq!(taking.await.expect("ends"), 11);
+        let mut seen = 0;
+        while let Some(piece) = stuck.pieces.recv().await {
+            assert!(matches!(piece, Piece::Bytes(_)), "no end for a body that is not whole");
+            seen += 1;
+        }
+        assert_eq!(seen, AHEAD);
+    }
+}

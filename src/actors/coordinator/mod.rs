@@ -1,0 +1,422 @@
+//! The coordinator: carries out the register's decisions for the requests of one HTTP worker.
+//!
+//! Invariants
+//! - What is decided is `register`'s alone; here are the clock, the sockets and the patience.
+//! - A request ends by its deadline, with an answer that says what is known: never a guess.
+//! - It holds no key and no file: bodies are sealed and opened by the StoreActor beside it.
+//!
+//! | file | | what |
+//! |---|---|---|
+//! | `actor` | does | takes the messages of clients, one kind after the other |
+//! | `drive` | does | carries one write or read of a register to its end |
+//! | `bodies` | does | the body of a new record on its way to who votes on it |
+//! | `takers` | decides | who has room for a body or a record |
+//! | `majority` | decides | whether a majority can be reached at all |
+//! | `members` | does | a change of the member list |
+//! | `pages` `scan` | decides, does | registers of all nodes merged into one list; asking for them |
+//! | `tombstones` | does | drops tombstones at all nodes |
+//! | `turns` | decides | the writers of one key at one node queue up |
+//! | `store` | | what a coordinator may ask of the StoreActor beside it |
+
+pub mod actor;
+mod bodies;
+mod drive;
+mod majority;
+pub mod members;
+pub mod pages;
+mod scan;
+pub mod store;
+pub mod takers;
+mod tombstones;
+pub mod turns;
+
+use self::members::Far;
+use self::store::StoreBeside;
+use crate::actors::body_streams::BodyStreams;
+use crate::actors::coordinator::turns::{Turn, Turns};
+use crate::actors::messages::FetchBody;
+use crate::actors::messages::*;
+use crate::actors::peer::errand::Errand;
+use crate::actors::peer::plan::Plan;
+use crate::actors::peer::vitals::Ballots;
+use crate::base::record::{Record, written_after};
+use crate::base::{
+    Backoff, Ballot, BodyAt, BucketName, Budget, Condition, Epoch, Incarnation, Lineage, ObjectName, ObjectRecord,
+    RegisterKey, State,
+};
+use crate::register::{
+    Attempt, Choice, Event, Intent, Members, Message, Read, ReadOutcome, Request, Roster, Slot, Traced, Write,
+    WriteOutcome,
+};
+use crate::store::download::etag;
+use crate::store::votes::Voting;
+use crate::wire::BlobHead;
+use actix::{Message as ActorMessage, Recipient};
+use actix_rt::time::Instant;
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+type Value = Arc<Record>;
+
+/// Reads that ask one peer before it is the next one's turn: what goes to one travels together.
+const TURN: usize = 32;
+
+/// Pauses of coordinators.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Longest time for a decision: then the client hears 503. Shipping a body is not counted.
+    pub decide: Duration,
+    /// Longest time of one round.
+    pub round: Duration,
+    /// Between looks at what changes elsewhere, and between listings that found no majority.
+    pub backoff: Backoff,
+}
+
+/// Longest pause after a lost round, in rounds of that length: of a write that sent nothing yet, and of one that did.
+const PAUSE_ROUNDS: (u32, u32) = (8, 3);
+/// No round counts as shorter, or as longer.
+const ROUND_FROM: Duration = Duration::from_millis(2);
+const ROUND_TO: Duration = Duration::from_millis(10);
+
+impl Patience {
+    /// Rounds in proportion to the whole.
+    pub fn within(decide: Duration) -> Self {
+        let backoff = Backoff { base: Duration::from_millis(4), cap: Duration::from_millis(250) };
+        Patience { decide, round: (decide / 5).max(Duration::from_millis(200)), backoff }
+    }
+
+    /// The pause after a round that took so long and was lost, as the `tries`-th in a row. At least as long as
+    /// a round, so that whoever won can end his; and the more rounds are lost, the more contend. Whoever has an attempt
+    /// `at_stake` looks for it before others have written a whole lineage. `random` is any uniformly distributed number.
+    fn pause(tries: u32, took: Duration, at_stake: bool, random: u64) -> Duration {
+        let round = took.clamp(ROUND_FROM, ROUND_TO);
+        let most = if at_stake { PAUSE_ROUNDS.1 } else { PAUSE_ROUNDS.0 };
+        let more = round * (1 << tries.min(16)).min(most - 1);
+        let spread = u64::try_from(more.as_nanos()).unwrap_or(u64::MAX).max(1);
+        round + Duration::from_nanos(random % spread)
+    }
+}
+
+/// What all coordinators of a node have in common. Cheap to clone.
+#[derive(Clone)]
+pub struct Common {
+    /// Which life of the node.
+    pub me: Incarnation,
+    /// Its votes.
+    pub ballots: Arc<dyn Ballots>,
+    /// Its peers.
+    pub peers: Vec<Arc<Plan>>,
+    /// Its pauses.
+    pub patience: Patience,
+    /// Who gets the body of a record from a peer.
+    pub fetch: Recipient<FetchBody>,
+    /// What may wait for peers of bodies that arrive.
+    pub streams: Budget,
+    /// Who writes which key.
+    pub turns: Turns,
+    /// How far a change of the member list has come.
+    pub far: Arc<Far>,
+}
+
+/// Coordinates for one arbiter. Cheap to clone.
+#[derive(Clone)]
+pub struct Coordinator(Rc<Inner>);
+
+struct Inner {
+    me: Incarnation,
+    ballots: Arc<dyn Ballots>,
+    store: StoreBeside,
+    peers: Vec<Arc<Plan>>,
+    patience: Patience,
+    fetch: Recipient<FetchBody>,
+    /// What may wait for peers of bodies that arrive.
+    streams: Budget,
+    /// Of all coordinators of this node.
+    turns: Turns,
+    /// How far a change of the member list has come.
+    far: Arc<Far>,
+    /// Which peer the next read asks first.
+    turn: Cell<usize>,
+}
+
+/// What a client wants to become of a register.
+#[derive(Clone, Debug)]
+pub(in crate::actors) struct Wish {
+    condition: Condition,
+    /// The new state; none to delete what is there.
+    new: Option<Value>,
+    /// Whether something that is there is left as it is: a bucket.
+    keep: bool,
+}
+
+impl Intent<Value> for Wish {
+    fn decide(&self, found: Option<&Value>) -> Choice<Value> {
+        if !self.holds(found) {
+            return Choice::Refuse;
+        }
+        let present = found.filter(|record| record.is_present());
+        match (&self.new, present) {
+            (None, None) => Choice::Keep,
+            (Some(_), Some(_)) if self.keep => Choice::Keep,
+            (None, Some(_)) => Choice::Put(after(found, value(State::Deleted))),
+            (Some(new), _) => Choice::Put(after(found, Arc::clone(new))),
+        }
+    }
+}
+
+/// A record to be voted on; its ballot and lineage are those of the slot that it comes to.
+fn value(state: State) -> Value {
+    let written_ms = crate::store::core::system_ms();
+    Arc::new(Record { ballot: Ballot::ZERO, lineage: Lineage::NOTHING, written_ms, state })
+}
+
+/// The same record, written later than the one that it replaces.
+fn after(found: Option<&Value>, mut new: Value) -> Value {
+    let written_ms = written_after(found.map(|record| record.written_ms), new.written_ms);
+    if written_ms != new.written_ms {
+        Arc::make_mut(&mut new).written_ms = written_ms;
+    }
+    new
+}
+
+fn no_list() -> StoreError {
+    StoreError::NoMajority("the cluster has not formed yet: all its nodes must be reachable once")
+}
+
+impl Coordinator {
+    /// A coordinator beside a StoreActor.
+    pub fn new(common: Common, store: StoreBeside) -> Self {
+        let Common { me, ballots, peers, patience, fetch, streams, turns, far } = common;
+        let turn = Cell::new(0);
+        Coordinator(Rc::new(Inner { me, ballots, store, peers, patience, fetch, streams, turns, far, turn }))
+    }
+
+    /// Asks the StoreActor beside it.
+    pub(in crate::actors) async fn ask<M, T>(&self, message: M) -> Result<T, StoreError>
+    where
+        M: ActorMessage<Result = Result<T, StoreError>> + Send + 'static,
+        T: Send + 'static,
+        StoreBeside: Knows<M>,
+    {
+        Knows::<M>::recipient(&self.0.store).send(message).await.unwrap_or(Err(StoreError::ShuttingDown))
+    }
+
+    pub(in crate::actors) async fn knows(&self, bucket: &BucketName) -> bool {
+        self.0.store.knows_bucket.send(KnowsBucket { bucket: bucket.clone() }).await.unwrap_or(false)
+    }
+
+    /// The epoch of this node's list.
+    pub(in crate::actors) fn epoch(&self) -> Epoch {
+        self.0.ballots.voting().list.epoch
+    }
+
+    async fn peek(&self, key: &RegisterKey) -> Option<Slot<Value>> {
+        self.0.store.peek.send(Peek { key: key.clone() }).await.ok().flatten()
+    }
+
+    /// The member list; none before the cluster has formed.
+    pub fn roster(&self) -> Option<Arc<Roster>> {
+        self.0.ballots.voting().node.roster.clone()
+    }
+
+    fn members(&self) -> Result<(Arc<Voting>, Arc<Members>), StoreError> {
+        let voting = self.0.ballots.voting();
+        let members = voting.members.clone().ok_or_else(no_list)?;
+        Ok((voting, members))
+    }
+
+    pub(in crate::actors) fn deadline(&self) -> Instant {
+        Instant::now() + self.0.patience.decide
+    }
+
+    /// When a page of a listing that is not full by then ends early: a last step still has its time.
+    pub(in crate::actors) fn page_deadline(&self) -> Instant {
+        Instant::now() + self.0.patience.decide / 2
+    }
+
+    /// Brings a bucket about or away, or deletes an object.
+    pub(in crate::actors) async fn change(
+        &self,
+        key: RegisterKey,
+        wish: Wish,
+    ) -> Result<WriteOutcome<Value>, StoreError> {
+        self.reachable().await?;
+        let deadline = self.deadline();
+        let _turn = self.turn(&key, !wish.condition.is_none()).await?;
+        let (_, members) = self.members()?;
+        let write = Write::new(members, wish);
+        Ok(self.drive(&key, write, Vec::new(), deadline).await)
+    }
+
+    /// Stores an object whose body is in its record, or in a blob on this node and on its way to others by `streams`.
+    pub(in crate::actors) async fn store(
+        &self,
+        at: &ObjectName,
+        condition: Condition,
+        object: Box<ObjectRecord>,
+        streams: Option<BodyStreams>,
+    ) -> Result<Written, StoreError> {
+        self.reachable().await?;
+        let (voting, members) = self.members()?;
+        let (key, digest) = (RegisterKey::object(at), object.digest);
+        let conditional = !condition.is_none();
+        let head = BlobHead { body: object.body, sealed_len: object.sealed_len, digest };
+        let blob = object.at == BodyAt::Blob;
+        let wish = Wish { condition, new: Some(value(State::Object(object))), keep: false };
+        let mut write = Write::new(Arc::clone(&members), wish);
+        let mut rest = Vec::new();
+        if blob {
+            for node in self.ship(&voting, &members, head, streams, &mut rest).await? {
+                write.on(Event::Holds { node, body: head.body }, &mut Vec::new());
+            }
+        }
+        let deadline = self.deadline();
+        let _turn = self.turn(&key, conditional).await?;
+        let outcome = self.drive(&key, write, rest, deadline).await;
+        ended(outcome, conditional).map(|written| Written { etag: etag(&digest), ..written })
+    }
+
+    /// Waits until no other writer of that key at this node is at it. Who goes without has sent nothing; who has its
+    /// turn has half of its time left at least, since a write that runs out of time is an unknown outcome.
+    async fn turn(&self, key: &RegisterKey, conditional: bool) -> Result<Turn, StoreError> {
+        let turn = self.0.turns.take(key, Instant::now() + self.0.patience.decide / 2).await;
+        turn.ok_or_else(|| if self.sees_majority() { crowded(conditional) } else { no_majority() })
+    }
+
+    /// What a majority says of a register.
+    pub(in crate::actors) async fn read(&self, key: &RegisterKey) -> Result<(Ballot, Traced<Value>), StoreError> {
+        self.read_by(key, self.deadline()).await
+    }
+
+    async fn read_by(&self, key: &RegisterKey, deadline: Instant) -> Result<(Ballot, Traced<Value>), StoreError> {
+        self.reachable().await?;
+        let (voting, members) = self.members()?;
+        let mut prefer = vec![self.0.me];
+        prefer.extend(self.near(&voting, members.voters().len() / 2));
+        let read = Read::new(members, &prefer);
+        self.finish_read(key, read, deadline).await
+    }
+
+    /// Whether a majority holds something under this name.
+    pub(in crate::actors) async fn holds(&self, key: &RegisterKey) -> Result<bool, StoreError> {
+        let (_, state) = self.read(key).await?;
+        Ok(state.value.is_some_and(|record| record.is_present()))
+    }
+
+    /// What was read is known here too. `epoch` is that of before the read: see `Slot::lesson`.
+    pub(in crate::actors) async fn learn(
+        &self,
+        key: &RegisterKey,
+        slot: Slot<Value>,
+        epoch: Epoch,
+    ) -> Result<(), StoreError> {
+        if self.peek(key).await.is_some_and(|here| here.accepted >= slot.accepted) {
+            return Ok(());
+        }
+        let message = Message { epoch, attempt: Attempt(0), request: Request::Learn(slot.accepted, slot.state) };
+        self.ask(CastHere { votes: vec![Vote { key: key.clone(), message }] }).await.map(|_| ())
+    }
+
+    /// Makes what is tentative chosen, or finds that it is.
+    pub async fn settle(&self, key: &RegisterKey) -> Result<(), StoreError> {
+        self.read(key).await.map(|_| ())
+    }
+
+    async fn finish_read(
+        &self,
+        key: &RegisterKey,
+        read: Read<Value>,
+        deadline: Instant,
+    ) -> Result<(Ballot, Traced<Value>), StoreError> {
+        match self.drive(key, read, Vec::new(), deadline).await {
+            ReadOutcome::Found { ballot, state } => Ok((ballot, state)),
+            ReadOutcome::NoMajority => Err(no_majority()),
+        }
+    }
+
+    /// Peers to ask first: those that answered lately, in turn.
+    fn near(&self, voting: &Voting, count: usize) -> Vec<Incarnation> {
+        let Some(roster) = &voting.node.roster else { return Vec::new() };
+        let mut others: Vec<_> =
+            roster.seats.iter().chain(&roster.before).filter(|seat| seat.incarnation != self.0.me).collect();
+        others.sort_by_key(|seat| seat.incarnation);
+        others.dedup();
+        let reads = self.0.turn.get();
+        self.0.turn.set(reads.wrapping_add(1));
+        let turn = reads / TURN;
+        let mut order: Vec<_> = (0..others.len()).map(|at| others[(turn.wrapping_add(at)) % others.len()]).collect();
+        order.sort_by_key(|seat| !self.answers(&seat.name));
+        order.into_iter().take(count).map(|seat| seat.incarnation).collect()
+    }
+
+    fn door(&self, voting: &Voting, node: Incarnation) -> Option<Recipient<Errand>> {
+        let name = voting.node.roster.as_ref()?.name_of(node)?;
+        self.0.peers.iter().find(|peer| peer.peer == *name)?.door.lane()
+    }
+}
+
+/// What a client is told of a write.
+pub(in crate::actors) fn ended(outcome: WriteOutcome<Value>, conditional: bool) -> Result<Written, StoreError> {
+    let present = |state: &Traced<Value>| state.value.as_ref().is_some_and(|record| record.is_present());
+    let written = |ballot, existed, replicas| Written { ballot, etag: String::new(), existed, replicas };
+    match outcome {
+        WriteOutcome::Written { replaced, ballot, replicas, .. } => Ok(written(ballot, present(&replaced), replicas)),
+        WriteOutcome::Kept(state) => Ok(written(Ballot::ZERO, present(&state), 0)),
+        WriteOutcome::Refused(_) => Err(StoreError::Precondition),
+        WriteOutcome::Unknown => Err(StoreError::UnknownOutcome),
+        WriteOutcome::Contended => Err(crowded(conditional)),
+        WriteOutcome::NoMajority => Err(no_majority()),
+    }
+}
+
+fn no_majority() -> StoreError {
+    StoreError::NoMajority("a majority of the nodes did not answer in time")
+}
+
+/// Others came first until the time was up.
+fn crowded(conditional: bool) -> StoreError {
+    if conditional { StoreError::Contended } else { StoreError::Crowded }
+}
+
+impl Wish {
+    /// Whether the condition holds of what was found.
+    fn holds(&self, found: Option<&Value>) -> bool {
+        let object = found.filter(|record| record.is_present()).and_then(|record| record.object());
+        self.condition.holds(object.map(|object| etag(&object.digest)).as_deref())
+    }
+
+    /// A bucket, unless it is there.
+    pub(in crate::actors) fn bucket() -> Self {
+        Wish { condition: Condition::NONE, new: Some(value(State::Bucket)), keep: true }
+    }
+
+    /// Nothing of that name.
+    pub(in crate::actors) fn gone(condition: Condition) -> Self {
+        Wish { condition, new: None, keep: false }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_follow_the_rounds_and_are_short_for_who_has_something_at_stake() {
+        let ms = Duration::from_millis;
+        for tries in [1, 2, 5, 31, u32::MAX] {
+            for random in [0, 1, u64::MAX / 3, u64::MAX] {
+                for took in [ms(0), ms(3), ms(10), ms(5_000)] {
+                    let round = took.clamp(ROUND_FROM, ROUND_TO);
+                    let [free, at_stake] = [false, true].map(|stake| Patience::pause(tries, took, stake, random));
+                    assert!((round..=round * PAUSE_ROUNDS.0).contains(&free));
+                    assert!((round..=round * PAUSE_ROUNDS.1).contains(&at_stake));
+                }
+            }
+        }
+        let spread: std::collections::BTreeSet<_> =
+            (0..100u64).map(|i| Patience::pause(3, ms(3), true, i.wrapping_mul(0x9E37_79B9_7F4A_7C15))).collect();
+        assert!(spread.len() > 90, "nodes do not come back at the same moment");
+    }
+}

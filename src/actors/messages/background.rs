@@ -1,0 +1,105 @@
+//! What is asked without a request waiting: healing, scrubbing, tombstones, what was left tentative.
+
+use super::{Ailment, Grave, Part, Place, Round, Seen, StoreError};
+use crate::base::{BodyId, Incarnation, Page, Record, RegisterKey};
+use actix::Message;
+
+/// Whether it is worth reading again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Healed {
+    /// There is a good copy now, or nothing was wrong.
+    Good,
+    /// Nobody has a good one.
+    NoCopy,
+    /// A peer may have one; there is no room for it here.
+    NoRoom,
+}
+
+/// Asks for a good copy of a register. The answer says whether there is one now.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Healed")]
+pub struct Heal {
+    /// Which register does not open here.
+    pub key: RegisterKey,
+    /// What is missing, where this node may not hold the record that says so: it is read for what others hold.
+    pub wanted: Option<Ailment>,
+}
+
+/// Asks for a blob that a record needs which this node does not hold yet. The answer says whether it is here now.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "bool")]
+pub struct FetchBody {
+    /// Its name.
+    pub body: BodyId,
+    /// Its sealed length.
+    pub sealed_len: u64,
+    /// Its digest.
+    pub digest: [u8; 32],
+}
+
+/// Registers whose records have not been known to be chosen for long.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Vec<RegisterKey>, StoreError>")]
+pub struct FindTentative {
+    /// For how long.
+    pub age: std::time::Duration,
+    /// Most registers.
+    pub limit: usize,
+}
+
+/// Of a page of registers, those whose tombstones are older than `age`.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Page<Grave>, StoreError>")]
+pub struct FindDue {
+    /// Behind which register to begin.
+    pub after: Option<RegisterKey>,
+    /// How old.
+    pub age: std::time::Duration,
+    /// Most registers to look at.
+    pub limit: usize,
+}
+
+/// How many registers hold a tombstone; none before all are counted.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Option<u64>, StoreError>")]
+pub struct CountTombstones;
+
+/// What is wrong with the copy of a register here; `None` when nothing is.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Option<Ailment>, StoreError>")]
+pub struct Diagnose {
+    /// Which register.
+    pub key: RegisterKey,
+}
+
+/// Takes a peer's copy of a record in place of the damaged one of the same ballot. Answered once durable.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), StoreError>")]
+pub struct Restore {
+    /// Which register.
+    pub key: RegisterKey,
+    /// Its record at the peer.
+    pub record: Record,
+    /// Who sent it.
+    pub from: Incarnation,
+}
+
+/// Reads on in a round, or begins one; the round comes back with what was seen.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(Round, Seen), StoreError>")]
+pub struct Scrutinize {
+    /// Which part of the store.
+    pub part: Part,
+    /// The round over it, if it has begun.
+    pub round: Option<Round>,
+}
+
+/// How far the scrubber had come when that was kept last.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Place, StoreError>")]
+pub struct LoadScrubPlace;
+
+/// Keeps how far the scrubber has come. Answered once durable; one at a time.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), StoreError>")]
+pub struct SaveScrubPlace(pub Place);

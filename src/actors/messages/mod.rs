@@ -1,0 +1,66 @@
+//! What may be said to the StoreActor and to coordinators. Handlers and replicators know these and nothing behind them.
+//!
+//! | file | who says it |
+//! |---|---|
+//! | `objects` | HTTP handlers, for clients |
+//! | `votes` | coordinators, to the store beside them |
+//! | `replicas` | replicators and the peer listener |
+//! | `members` | whoever changes or shows the member list |
+//! | `recipients` | how such a list is written down once, for whoever may say it |
+//! | `background` | the healer, the scrubber, and whoever finds tombstones and what was left tentative |
+//!
+//! Bodies travel in hand-over-hand style: an opaque `Upload` or `Download` goes into a message and
+//! comes back with its answer. Whoever drops it, on purpose or because a client left, ends it: a
+//! dropped upload removes its staged file. So there is no table of open transfers to leak.
+
+mod background;
+mod members;
+mod objects;
+mod recipients;
+mod replicas;
+mod votes;
+
+pub use background::*;
+pub use members::*;
+pub use objects::*;
+pub use recipients::Knows;
+pub(crate) use recipients::recipients;
+pub use replicas::*;
+pub use votes::*;
+
+use crate::base::Record;
+use std::sync::Arc;
+
+pub use crate::base::PIECE_BYTES;
+pub use crate::register::{ListMark, Roster};
+pub use crate::store::StoreError;
+pub use crate::store::download::Download;
+pub use crate::store::graves::Grave;
+pub use crate::store::incoming::{Announced, Incoming, Purpose};
+pub use crate::store::mend::Ailment;
+pub use crate::store::outgoing::Outgoing;
+pub use crate::store::scrub::{Part, Round, Seen};
+pub use crate::store::scrub_place::Place;
+pub use crate::store::status::StoreStatus;
+pub use crate::store::tree::LEAVES_PER_BRANCH;
+pub use crate::store::types::{Change, ListPage, NewObject, ObjectInfo, Offer, Want, Written};
+pub use crate::store::upload::{Landed, Sealed, Upload as StoreUpload};
+pub use crate::store::votes::{Reply, Seating, Vote};
+
+/// What a replica keeps of a register.
+pub type RegisterSlot = crate::register::Slot<Arc<Record>>;
+
+/// What a read rests on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Consistency {
+    /// What a majority holds: every write that was answered before the read began.
+    #[default]
+    Majority,
+    /// What this node holds: it answers without the others, and may be behind them.
+    Local,
+}
+
+/// Most bytes that an open upload of that many holds beside what it was sent.
+pub fn upload_holds(len: Option<u64>) -> u64 {
+    crate::store::upload::holds(len)
+}

@@ -1,0 +1,148 @@
+//! What clients ask: objects, buckets, lists.
+
+use super::{Consistency, Download, ListPage, NewObject, ObjectInfo, StoreError, StoreStatus, StoreUpload, Written};
+use crate::actors::body_streams::BodyStreams;
+use crate::base::{BucketName, Condition, ObjectName, Permit};
+use actix::Message;
+use bytes::Bytes;
+
+/// Stores a small object (at most `inline_max` bytes) in one message. Answered once durable here.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Written, StoreError>")]
+pub struct PutSmall {
+    /// Which object.
+    pub at: ObjectName,
+    /// What must hold of the state that it replaces.
+    pub condition: Condition,
+    /// What the client said of it.
+    pub head: NewObject,
+    /// All its bytes, in pieces as they arrived.
+    pub body: Vec<Bytes>,
+    /// Freed when the write is answered.
+    pub permit: Option<Permit>,
+}
+
+/// An upload as it goes to and fro: what the store has of it, and its way to the other nodes of a cluster.
+#[derive(Debug)]
+pub struct Upload {
+    pub(in crate::actors) body: StoreUpload,
+    pub(in crate::actors) streams: Option<BodyStreams>,
+}
+
+/// Begins an object that does not fit `PutSmall`. Nothing is visible before `FinishUpload`.
+/// Fails early with `NoSuchBucket` or `Full`.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Upload, StoreError>")]
+pub struct BeginUpload {
+    /// Which object.
+    pub at: ObjectName,
+    /// What must hold of the state that it replaces, when it is finished.
+    pub condition: Condition,
+    /// What the client said of it.
+    pub head: NewObject,
+    /// Bytes announced by the client, if it did: refused early when they cannot fit.
+    pub len_hint: Option<u64>,
+    /// Freed when the upload ends, however it ends.
+    pub permit: Option<Permit>,
+}
+
+/// Seals and stages more bytes. The upload comes back when they are written (not yet durable).
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Upload, StoreError>")]
+pub struct AppendUpload {
+    /// The open upload.
+    pub upload: Upload,
+    /// Some MiB at most. What lies in whole chunks in one stretch of memory is sealed without being copied.
+    pub data: Vec<Bytes>,
+}
+
+/// Makes the body durable, then the record; answered after both.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Written, StoreError>")]
+pub struct FinishUpload {
+    /// The open upload.
+    pub upload: Upload,
+}
+
+/// Looks an object up; `NoSuchBucket` and `NoSuchKey` are told apart.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(ObjectInfo, Download), StoreError>")]
+pub struct OpenObject {
+    /// Which object.
+    pub at: ObjectName,
+    /// Whether to ask the other nodes for anything newer.
+    pub consistency: Consistency,
+    /// Freed when the download is dropped.
+    pub permit: Option<Permit>,
+}
+
+/// Opens the next plaintext of a download (set its range with `Download::set_range` first): up to
+/// `PIECE_BYTES`, in slices of whole chunks. An empty answer means the range is done.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(Download, Vec<Bytes>), StoreError>")]
+pub struct ReadDownload {
+    /// The open download.
+    pub download: Download,
+}
+
+/// Deletes an object: leaves a tombstone. A missing key writes nothing and answers `existed: false`.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Written, StoreError>")]
+pub struct DeleteObject {
+    /// Which object.
+    pub at: ObjectName,
+    /// What must hold of the present state.
+    pub condition: Condition,
+}
+
+/// Creates a bucket; creating one that exists changes nothing (`existed: true`).
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Written, StoreError>")]
+pub struct CreateBucket {
+    /// Its name.
+    pub bucket: BucketName,
+}
+
+/// Deletes a bucket that holds nothing.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Written, StoreError>")]
+pub struct DeleteBucket {
+    /// Its name.
+    pub bucket: BucketName,
+}
+
+/// All buckets with their creation time (ms since 1970), sorted by name.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Vec<(BucketName, u64)>, StoreError>")]
+pub struct ListBuckets {
+    /// Whether to ask the other nodes for anything newer.
+    pub consistency: Consistency,
+}
+
+/// One page of a bucket's objects, sorted by key in byte order.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<ListPage, StoreError>")]
+pub struct ListObjects {
+    /// Which bucket.
+    pub bucket: BucketName,
+    /// Only keys that begin so.
+    pub prefix: String,
+    /// Keys that hold this after the prefix are folded into one common prefix.
+    pub delimiter: Option<String>,
+    /// Only keys (and common prefixes) greater than this.
+    pub after: Option<String>,
+    /// Most entries and common prefixes together, 1 to 1000.
+    pub limit: usize,
+    /// Whether to ask the other nodes for anything newer.
+    pub consistency: Consistency,
+}
+
+/// The state of the store, for status, metrics and readiness.
+#[derive(Debug, Message)]
+#[rtype(result = "StoreStatus")]
+pub struct ObserveStore;
+
+/// Answered when everything begun is durable and the index holds all of the log. No writes after.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), StoreError>")]
+pub struct DrainStore;

@@ -1,0 +1,166 @@
+//! What replicators and the peer listener ask of the store.
+
+use super::{Announced, Change, Grave, Incoming, ListMark, Offer, Outgoing, Purpose, StoreError, Want};
+use crate::base::{BodyId, Epoch, Incarnation, Page, Record, RegisterKey, Sum};
+use actix::Message;
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// Entries of the feed with `seq > after`, in order, at most `limit`; keys that changed again appear
+/// only at their latest number, so numbers have gaps.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Vec<Change>, StoreError>")]
+pub struct ChangesAfter {
+    /// The last number already seen.
+    pub after: u64,
+    /// Most entries.
+    pub limit: usize,
+}
+
+/// The present records of some registers (missing ones are left out), until `bytes_max` is reached.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Vec<(RegisterKey, Arc<Record>)>, StoreError>")]
+pub struct FetchRecords {
+    /// Which registers.
+    pub keys: Vec<RegisterKey>,
+    /// Stop before encoded records exceed this (at least one is returned).
+    pub bytes_max: usize,
+}
+
+/// Compares offers with what is here; answers in the same order.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Vec<Want>, StoreError>")]
+pub struct CompareOffers {
+    /// What the peer offers.
+    pub offers: Vec<Offer>,
+}
+
+/// Takes over records from a peer where their ballot is higher. Answered once durable here.
+/// A record whose blob is not here fails the whole message with `Mismatch`; `OtherList` from an earlier epoch, or from
+/// somebody without a place in the member list.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), StoreError>")]
+pub struct LearnRecords {
+    /// Keys with their records.
+    pub records: Vec<(RegisterKey, Record)>,
+    /// Who sent them.
+    pub from: Incarnation,
+    /// Its epoch before it read them.
+    pub epoch: Epoch,
+}
+
+/// Drops tombstones under this member list, where they are what the registers hold. Answered once durable here.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), StoreError>")]
+pub struct Bury {
+    /// The member list under which that was found to be safe.
+    pub list: ListMark,
+    /// Which.
+    pub graves: Vec<Grave>,
+}
+
+/// Begins to receive a sealed blob from a peer.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Result<Incoming, StoreError>")]
+pub struct BeginIncoming {
+    /// Its name.
+    pub body: BodyId,
+    /// Most bytes that it may have, where that is known.
+    pub bytes_max: Option<u64>,
+    /// What it comes for.
+    pub purpose: Purpose,
+}
+
+/// Stages more sealed bytes.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Incoming, StoreError>")]
+pub struct AppendIncoming {
+    /// The open transfer.
+    pub incoming: Incoming,
+    /// Sealed bytes in order.
+    pub data: Vec<Bytes>,
+}
+
+/// Checks length and digest and makes the blob durable.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), StoreError>")]
+pub struct FinishIncoming {
+    /// The open transfer.
+    pub incoming: Incoming,
+    /// What it has to be: a body that does not match is refused and removed.
+    pub announced: Announced,
+}
+
+/// Removes a blob that was sent here for a record that will not come. One that a record refers to stays.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Result<(), StoreError>")]
+pub struct DiscardBlob {
+    /// Its name.
+    pub body: BodyId,
+}
+
+/// Opens a blob for shipping, as sealed bytes. `NoSuchKey` when it is gone: a newer record is in the feed.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Outgoing, StoreError>")]
+pub struct OpenOutgoing {
+    /// Its name.
+    pub body: BodyId,
+}
+
+/// The next sealed bytes of a blob, up to `PIECE_BYTES`; empty at the end.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(Outgoing, Bytes), StoreError>")]
+pub struct ReadOutgoing {
+    /// The open transfer.
+    pub outgoing: Outgoing,
+}
+
+/// Sealed bytes of a blob for a peer whose copy is damaged; fewer at the blob's end. `NoSuchKey` when it is gone.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Bytes, StoreError>")]
+pub struct ReadSealed {
+    /// Its name.
+    pub body: BodyId,
+    /// The first byte.
+    pub from: u64,
+    /// How many.
+    pub len: u32,
+}
+
+/// The sums below some branches of this node's tree, or of all branches; empty until they are counted.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Vec<Sum>, StoreError>")]
+pub struct ReadSums {
+    /// Which branches.
+    pub branches: Vec<u8>,
+}
+
+/// Of a page of registers, those of some leaves of the tree.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Page<Change>, StoreError>")]
+pub struct ChangesIn {
+    /// Which leaves.
+    pub leaves: Vec<u16>,
+    /// Behind which register to begin.
+    pub after: Option<RegisterKey>,
+    /// Most registers to look at.
+    pub limit: usize,
+}
+
+/// How far a peer incarnation has durably acknowledged this node's feed; 0 when never heard of.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<u64, StoreError>")]
+pub struct LoadCursor {
+    /// Which life of the peer.
+    pub peer: Incarnation,
+}
+
+/// Keeps a cursor. Answered once durable; it only moves forward.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), StoreError>")]
+pub struct SaveCursor {
+    /// Which life of the peer.
+    pub peer: Incarnation,
+    /// The highest number below which everything is acknowledged.
+    pub seq: u64,
+}

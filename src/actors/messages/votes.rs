@@ -1,0 +1,100 @@
+//! What coordinators ask of the store beside them.
+
+use super::{
+    BeginUpload, Download, Landed, NewObject, ObjectInfo, RegisterSlot, Reply, Sealed, StoreError, StoreUpload, Vote,
+};
+use crate::base::{BucketName, ObjectRecord, Page, Permit, Record, RegisterKey};
+use actix::Message;
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// Votes of this node as a replica. Answered in order, when durable; marks alone are not answered for.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Vec<Option<Reply>>, StoreError>")]
+pub struct CastHere {
+    /// What is asked.
+    pub votes: Vec<Vote>,
+}
+
+/// What this node holds of a register, if it is in memory.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<RegisterSlot>")]
+pub struct Peek {
+    /// Which.
+    pub key: RegisterKey,
+}
+
+/// The same without asking for the bucket: whoever decides with other nodes has, and this node may not know it yet.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<StoreUpload, StoreError>")]
+pub struct StageUpload(pub BeginUpload);
+
+/// Seals a small body, without a record.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Box<ObjectRecord>, StoreError>")]
+pub struct SealSmall {
+    /// What the client said of it.
+    pub head: NewObject,
+    /// All its bytes.
+    pub body: Vec<Bytes>,
+}
+
+/// Seals and stages more bytes; they come back sealed, as they lie in the blob, where a copy is wanted.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(StoreUpload, Bytes), StoreError>")]
+pub struct SealPieces {
+    /// The open upload.
+    pub upload: StoreUpload,
+    /// Some MiB at most, and about `PIECE_BYTES` where a copy is wanted.
+    pub data: Vec<Bytes>,
+    /// Whether somebody takes the sealed bytes; else none come back.
+    pub copy: bool,
+}
+
+/// Seals an upload's last bytes; they come back.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(Sealed, Bytes), StoreError>")]
+pub struct SealLast {
+    /// The open upload.
+    pub upload: StoreUpload,
+}
+
+/// Makes an upload's body durable, without a record.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Landed, StoreError>")]
+pub struct LandUpload {
+    /// All its bytes.
+    pub sealed: Sealed,
+}
+
+/// Opens the body of a record that was chosen.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(ObjectInfo, Download), StoreError>")]
+pub struct OpenRecord {
+    /// Of which register.
+    pub key: RegisterKey,
+    /// Its record.
+    pub record: Arc<Record>,
+    /// Freed when the download is dropped.
+    pub permit: Option<Permit>,
+}
+
+/// A page of registers as replicas see them.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<Page<(RegisterKey, RegisterSlot)>, StoreError>")]
+pub struct ScanSlots {
+    /// Where to begin.
+    pub from: std::ops::Bound<RegisterKey>,
+    /// Where to end, itself not included.
+    pub to: RegisterKey,
+    /// Most registers.
+    pub limit: usize,
+}
+
+/// Whether this node knows of a bucket.
+#[derive(Debug, Message)]
+#[rtype(result = "bool")]
+pub struct KnowsBucket {
+    /// Its name.
+    pub bucket: BucketName,
+}

@@ -1,0 +1,205 @@
+//! Answers to calls of peers: the listener's side of replication.
+
+use crate::actors::messages::{
+    Bury, CastHere, CompareOffers, DiscardBlob, FetchRecords, LearnRecords, Offer, OpenOutgoing, ReadSealed, ReadSums,
+    ScanSlots, StoreError, Vote, Want,
+};
+use crate::actors::peer::error::LinkError;
+use crate::actors::peer::list_exchange;
+use crate::actors::peer::sessions::{Admitted, PeerGate};
+use crate::actors::peer::store::{StoreRecipients, ask};
+use crate::actors::peer::vitals::Counts;
+use crate::base::{Incarnation, NodeName, Record};
+use crate::register::{ListMark, Slot, Start};
+use crate::seal::session::PeerInfo;
+use crate::store::graves::is_stranger;
+use crate::wire::{
+    self, Answer, BlobHead, Bring, Call, ENTRIES_MAX, LEARN_BYTES_MAX, Offered, Pull, Scan, Scanned, Voted, Wanted,
+};
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Does what an opened call asks for. Whatever fails is told as a class and a text.
+pub async fn answer(gate: &PeerGate, store: &StoreRecipients, from: &Admitted, call: Call) -> Answer {
+    match try_answer(gate, store, from, call).await {
+        Ok(answer) => answer,
+        Err(error) => failure(&error),
+    }
+}
+
+/// What a peer is told of an error here.
+pub fn failure(error: &LinkError) -> Answer {
+    // The text of a disk error names a path; a peer needs no more than its kind.
+    let text = match error {
+        LinkError::Store(crate::store::StoreError::Disk { op, .. }) => format!("disk error in {op}"),
+        other => other.to_string(),
+    };
+    Answer::failed(error.class(), &text)
+}
+
+async fn try_answer(
+    gate: &PeerGate,
+    store: &StoreRecipients,
+    session: &Admitted,
+    call: Call,
+) -> Result<Answer, LinkError> {
+    let from: &PeerInfo = session.from();
+    match call {
+        Call::Heartbeat(pulse) => {
+            Counts::add(&gate.counts().heartbeats);
+            let vitals = gate.vitals();
+            if pulse.incarnation == from.incarnation {
+                vitals.reach.came(&from.name);
+                vitals.lists.heard(&from.name, vitals.ballots.voting().list, pulse.list);
+                vitals.meet(from, &pulse).await?;
+                session.says(pulse.standing.start);
+                vitals.keys.heard(&from.name, pulse.incarnation, pulse.keys);
+            }
+            Ok(Answer::Pulse(Box::new(vitals.pulse())))
+        }
+        Call::Offer(offered) => {
+            Counts::add(&gate.counts().offers);
+            remembers(gate, session)?;
+            has_place(gate, from.incarnation)?;
+            let offers = offered.into_iter().map(|Offered { key, ballot, blob }| Offer { key, ballot, blob }).collect();
+            let wants = ask(&store.compare_offers, CompareOffers { offers }).await?;
+            Ok(Answer::Wants(wants.into_iter().map(wanted).collect()))
+        }
+        Call::Learn(epoch, records) => {
+            Counts::add(&gate.counts().learns);
+            remembers(gate, session)?;
+            let own = |record: Arc<Record>| Arc::try_unwrap(record).unwrap_or_else(|shared| (*shared).clone());
+            let records = records.into_iter().map(|(key, record)| (key, own(record))).collect();
+            ask(&store.learn_records, LearnRecords { records, from: from.incarnation, epoch }).await?;
+            Ok(Answer::Done)
+        }
+        Call::Vote(mark, votes) => {
+            Counts::add(&gate.counts().votes);
+            same_list(gate, &from.name, mark)?;
+            has_met(gate, session)?;
+            let have: Vec<_> = votes.iter().map(|vote| vote.have).collect();
+            let votes = votes.into_iter().map(|wire::Vote { key, message, .. }| Vote { key, message }).collect();
+            let replies = ask(&store.cast_here, CastHere { votes }).await?;
+            let mut room = LEARN_BYTES_MAX;
+            let voted = replies.into_iter().zip(have).map(|(reply, have)| {
+                let voted = Voted::of(reply?, have);
+                // What does not fit is asked again.
+                room = room.checked_sub(voted.weight())?;
+                Some(voted)
+            });
+            Ok(Answer::Voted(voted.collect()))
+        }
+        Call::Bury(list, graves) => {
+            Counts::add(&gate.counts().votes);
+            same_list(gate, &from.name, list)?;
+            has_met(gate, session)?;
+            ask(&store.bury, Bury { list, graves }).await?;
+            Ok(Answer::Done)
+        }
+        Call::Take(roster) => {
+            has_said(session)?;
+            list_exchange::adopt(store, roster).await?;
+            Ok(Answer::Done)
+        }
+        Call::List => Ok(Answer::List(gate.vitals().ballots.voting().node.roster.clone())),
+        Call::Scan(Scan { mark, from: begin, inclusive, to, limit }) => {
+            Counts::add(&gate.counts().scans);
+            same_list(gate, &from.name, mark)?;
+            has_met(gate, session)?;
+            if !gate.vitals().ballots.voting().node.state.votes {
+                return Err(LinkError::OtherList);
+            }
+            let begin = if inclusive { Bound::Included(begin) } else { Bound::Excluded(begin) };
+            let limit = usize::try_from(limit).unwrap_or(ENTRIES_MAX).min(ENTRIES_MAX);
+            let page = ask(&store.scan_slots, ScanSlots { from: begin, to, limit }).await?;
+            // In a later epoch tombstones may have been dropped meanwhile that the asker, in this one, does not know of.
+            same_list(gate, &from.name, mark)?;
+            let scanned = |(key, slot): (_, Slot<_>)| Some(Scanned { key, ballot: slot.accepted, chosen: slot.chosen });
+            Ok(Answer::Scanned(page.map(scanned)))
+        }
+        Call::Tree(branches) => {
+            Counts::add(&gate.counts().trees);
+            Ok(Answer::Sums(ask(&store.read_sums, ReadSums { branches }).await?))
+        }
+        Call::Fetch(keys) => {
+            Counts::add(&gate.counts().fetches);
+            Ok(Answer::Records(ask(&store.fetch_records, FetchRecords { keys, bytes_max: LEARN_BYTES_MAX }).await?))
+        }
+        Call::Discard(body) => {
+            ask(&store.discard_blob, DiscardBlob { body }).await?;
+            Ok(Answer::Done)
+        }
+        Call::Bring(head) => Ok(Answer::Bring(bring(gate, store, from, head).await?)),
+        Call::Pull(Pull { body, from: begin, len }) => {
+            Counts::add(&gate.counts().fetches);
+            Ok(Answer::Bytes(ask(&store.read_sealed, ReadSealed { body, from: begin, len }).await?))
+        }
+    }
+}
+
+/// Whether a peer is to send a body.
+async fn bring(gate: &PeerGate, store: &StoreRecipients, from: &PeerInfo, head: BlobHead) -> Result<Bring, LinkError> {
+    match ask(&store.open_outgoing, OpenOutgoing { body: head.body }).await {
+        // Whatever has a blob's name was checked before it got that.
+        Ok(there) if there.sealed_len() == head.sealed_len => return Ok(Bring::There),
+        Ok(_) | Err(LinkError::Store(StoreError::NoSuchKey)) => {}
+        Err(error) => return Err(error),
+    }
+    // Said before it travels.
+    gate.vitals().ballots.check_fits(head.sealed_len)?;
+    let arriving = gate.arrivals().offered(head.body, from.incarnation, Instant::now());
+    Ok(arriving.map_or(Bring::Send, Bring::Arriving))
+}
+
+/// Nodes of different member lists exchange no votes: nobody could say whose count.
+fn same_list(gate: &PeerGate, from: &NodeName, mark: ListMark) -> Result<(), LinkError> {
+    if gate.vitals().ballots.voting().list == mark {
+        return Ok(());
+    }
+    gate.vitals().lists.refused_here(from);
+    Err(LinkError::OtherList)
+}
+
+/// No vote passes to a node that has forgotten what it had promised, or from one, before the two have told each other
+/// what they remember.
+fn has_met(gate: &PeerGate, session: &Admitted) -> Result<(), LinkError> {
+    let start = has_said(session)?;
+    match gate.vitals().ballots.is_met(session.from().incarnation, start) {
+        true => Ok(()),
+        false => Err(LinkError::NotMet),
+    }
+}
+
+/// Nothing passes between two lives of a cluster: the caller has said, in this session, which it is of.
+fn has_said(session: &Admitted) -> Result<Start, LinkError> {
+    session.start().ok_or(LinkError::NotMet)
+}
+
+/// Nothing is learned from a node that has forgotten what it had said, an older copy of a directory: it may hold what was
+/// deleted and forgotten by everybody else.
+fn remembers(gate: &PeerGate, session: &Admitted) -> Result<(), LinkError> {
+    has_said(session)?;
+    match gate.vitals().lists.has_forgotten(&session.from().name) {
+        false => Ok(()),
+        true => Err(LinkError::NotMet),
+    }
+}
+
+/// What somebody without a place offers is not wanted, and its bodies need not travel. The store asks again.
+fn has_place(gate: &PeerGate, from: Incarnation) -> Result<(), LinkError> {
+    let (voting, me) = (gate.vitals().ballots.voting(), gate.vitals().me.incarnation);
+    if voting.node.roster.as_ref().is_some_and(|list| is_stranger(list, me, from)) {
+        Err(LinkError::OtherList)
+    } else {
+        Ok(())
+    }
+}
+
+fn wanted(want: Want) -> Wanted {
+    match want {
+        Want::Nothing => Wanted::Nothing,
+        Want::Record => Wanted::Record,
+        Want::BlobAndRecord => Wanted::BlobAndRecord,
+    }
+}

@@ -1,0 +1,58 @@
+//! What coordinators and listings ask of a peer by way of its votes lane.
+
+use super::transfers::Carried;
+use crate::actors::body_streams::NewStream;
+use crate::actors::messages::Reply;
+use crate::base::{BodyId, Incarnation, Page};
+use crate::register::{ListMark, Slot};
+use crate::wire::votes::{Vote, slot_weight};
+use crate::wire::{Answer, BlobHead, Call, Scan, Scanned};
+use actix::Message;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// What coordinators and listings ask of a peer.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub enum Errand {
+    /// A vote.
+    Cast(Box<Cast>),
+    /// Registers of a range, as that life of the peer holds them.
+    Scan(Incarnation, Scan, oneshot::Sender<Page<Scanned>>),
+    /// Any other call to that life of the peer.
+    Ask(Incarnation, Box<Call>, oneshot::Sender<Answer>),
+    /// Takes the blob of a record to that life of the peer; answered when it is there, or will not be.
+    Ship(Incarnation, BlobHead, oneshot::Sender<Carried>),
+    /// Whether that life of the peer has room for a body of so many bytes.
+    Room(Incarnation, u64, oneshot::Sender<bool>),
+    /// Takes a blob there while it is made.
+    Stream(NewStream),
+    /// A blob that was taken there was taken in vain.
+    Discard(Incarnation, BodyId),
+    /// Looks whether the peer answers, also while it is not asked for anything since it did not; the answer comes
+    /// when that is known, or is dropped.
+    Probe(oneshot::Sender<()>),
+}
+
+/// A message of a coordinator to the replica at the peer.
+#[derive(Debug)]
+pub struct Cast {
+    /// To which life of the peer.
+    pub to: Incarnation,
+    /// Under which list.
+    pub mark: ListMark,
+    /// What.
+    pub vote: Vote,
+    /// The slot that `vote.have` names.
+    pub have: Option<Slot<Arc<crate::base::Record>>>,
+    /// Where the answer goes; none for what needs none.
+    pub reply: Option<oneshot::Sender<Reply>>,
+}
+
+impl Cast {
+    /// Bytes that it holds while it waits and while it is under way, at most.
+    pub fn weight(&self) -> u64 {
+        let have = self.have.as_ref().map_or(0, slot_weight);
+        (size_of::<Cast>() + self.vote.weight() + have) as u64
+    }
+}

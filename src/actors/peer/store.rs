@@ -1,0 +1,77 @@
+//! What a session with a peer may ask of this node's store, and nothing else: recipients, not an address.
+
+use crate::actors::messages::{
+    AppendIncoming, BeginIncoming, Bury, CastHere, ChangesAfter, ChangesIn, CompareOffers, Diagnose, DiscardBlob,
+    FetchRecords, FinishIncoming, LearnRecords, LoadCursor, OpenOutgoing, ReadOutgoing, ReadSealed, ReadSums, Restore,
+    SaveCursor, ScanSlots, Seat, recipients,
+};
+use crate::actors::peer::error::LinkError;
+use crate::base::{Record, RegisterKey};
+use crate::store::StoreError;
+use actix::{Message, Recipient};
+use std::sync::Arc;
+
+recipients! {
+    /// The store, as far as replicators and the peer listener know it.
+    pub struct StoreRecipients {
+        /// Reads the feed.
+        changes_after: ChangesAfter,
+        /// Reads records for a peer.
+        fetch_records: FetchRecords,
+        /// Compares a peer's offer.
+        compare_offers: CompareOffers,
+        /// Takes a peer's records.
+        learn_records: LearnRecords,
+        /// Begins a peer's blob.
+        begin_incoming: BeginIncoming,
+        /// Goes on with it.
+        append_incoming: AppendIncoming,
+        /// Ends it.
+        finish_incoming: FinishIncoming,
+        /// Removes what was sent in vain.
+        discard_blob: DiscardBlob,
+        /// Begins a blob for a peer.
+        open_outgoing: OpenOutgoing,
+        /// Goes on with it.
+        read_outgoing: ReadOutgoing,
+        /// Reads a blob for a peer whose copy is damaged.
+        read_sealed: ReadSealed,
+        /// Reads the tree.
+        read_sums: ReadSums,
+        /// Finds what belongs to its leaves.
+        changes_in: ChangesIn,
+        /// Looks what is damaged here.
+        diagnose: Diagnose,
+        /// Takes a good copy of a damaged record.
+        restore: Restore,
+        /// Votes.
+        cast_here: CastHere,
+        /// Drops tombstones.
+        bury: Bury,
+        /// Scans for a listing.
+        scan_slots: ScanSlots,
+        /// Changes the node's part in its cluster.
+        seat: Seat,
+        /// How far a peer has confirmed.
+        load_cursor: LoadCursor,
+        /// Keeps that.
+        save_cursor: SaveCursor,
+    }
+}
+
+impl StoreRecipients {
+    /// The present record of one register.
+    pub async fn record(&self, key: &RegisterKey) -> Result<Option<Arc<Record>>, LinkError> {
+        let found = ask(&self.fetch_records, FetchRecords { keys: vec![key.clone()], bytes_max: 0 }).await?;
+        Ok(found.into_iter().find(|(found, _)| found == key).map(|(_, record)| record))
+    }
+}
+
+/// Asks the store; a store that is gone is an error like any other.
+pub async fn ask<M, T>(to: &Recipient<M>, message: M) -> Result<T, LinkError>
+where
+    M: Message<Result = Result<T, StoreError>> + Send + 'static,
+    T: Send + 'static,
+{
+    Ok(to.send(message).await??)
+}

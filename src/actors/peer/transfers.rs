@@ -1,0 +1,272 @@
+//! Transfers: which bodies are on their way to one peer, and which wait for their turn.
+//!
+//! Invariants
+//! - A body goes to a life of the peer once at a time, whoever asks for it: later askers wait for what becomes of it.
+//! - So many go at once, and no more; the others wait. Small bodies do not wait behind large ones, and what a client
+//!   sends at its own pace stands in nobody's way but that of its like.
+//! - Waiting is no failure: it ends with a turn, when the asker has gone, or when the peer was lost meanwhile.
+
+use crate::actors::peer::error::LinkError;
+use crate::base::{BodyId, Budget, Class, Incarnation, PIECE_BYTES, Permit};
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
+
+/// Bodies up to this length are small: they are there in an instant.
+pub const SMALL_BYTES_MAX: u64 = PIECE_BYTES as u64 + 64 * 1024;
+/// Most calls at once, beside frames of votes.
+pub const CALLS_AT_ONCE: usize = 2;
+/// Most streams at once of what is not small.
+pub const STREAMS_AT_ONCE: usize = 5;
+/// Most small streams at once, and most small bodies.
+pub const SMALL_AT_ONCE: usize = 16;
+/// Most larger ones.
+pub const LARGE_AT_ONCE: usize = 4;
+
+/// The transfers to one peer. All its lanes share them.
+#[derive(Debug)]
+pub struct Transfers {
+    calls: Semaphore,
+    streams: Semaphore,
+    small_streams: Semaphore,
+    small: Semaphore,
+    large: Semaphore,
+    /// How often the peer was lost: who waited before that asks again.
+    losses: AtomicU64,
+    /// Memory for what is read from the disk to be sent.
+    room: Budget,
+    open: Mutex<Open>,
+    joined: AtomicU64,
+}
+
+type Open = HashMap<(Incarnation, BodyId), watch::Receiver<Option<Carried>>>;
+
+/// What became of a body that was to go to a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carried {
+    /// The peer has it, durable and checked.
+    There,
+    /// The peer has no room for it, as it says.
+    NoRoom,
+    /// It did not get there.
+    Not,
+}
+
+impl Carried {
+    /// What became of it, by how its way ended.
+    pub fn by(end: &Result<(), LinkError>) -> Self {
+        match end {
+            Ok(()) => Carried::There,
+            Err(LinkError::Remote { class: Class::Full, .. }) => Carried::NoRoom,
+            Err(_) => Carried::Not,
+        }
+    }
+}
+
+/// What is to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A call, as for a listing.
+    Call,
+    /// A body that is being made, of that length at most.
+    Stream(u64),
+    /// A body of that sealed length.
+    Whole(u64),
+}
+
+/// The right to send one.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    _place: SemaphorePermit<'a>,
+    _room: Permit,
+}
+
+/// Who carries a body.
+pub enum Part {
+    /// The asker does.
+    Lead(Lead),
+    /// Somebody does: see `ended`.
+    Follow(watch::Receiver<Option<Carried>>),
+}
+
+/// The duty to carry a body. Dropping it leaves it to those who wait.
+pub struct Lead {
+    transfers: Arc<Transfers>,
+    of: (Incarnation, BodyId),
+    tell: watch::Sender<Option<Carried>>,
+}
+
+impl Transfers {
+    /// Transfers that may hold so many bytes.
+    pub fn new(bytes: u64) -> Self {
+        Transfers {
+            calls: Semaphore::new(CALLS_AT_ONCE),
+            streams: Semaphore::new(STREAMS_AT_ONCE),
+            small_streams: Semaphore::new(SMALL_AT_ONCE),
+            small: Semaphore::new(SMALL_AT_ONCE),
+            large: Semaphore::new(LARGE_AT_ONCE),
+            losses: AtomicU64::new(0),
+            room: Budget::new(u64::MAX, bytes),
+            open: Mutex::default(),
+            joined: AtomicU64::new(0),
+        }
+    }
+
+    /// Carries a body, or takes part in what somebody else does about it.
+    pub fn join(self: &Arc<Self>, to: Incarnation, body: BodyId) -> Part {
+        let of = (to, body);
+        let mut open = self.open();
+        if let Some(ending) = open.get(&of) {
+            self.joined.fetch_add(1, Ordering::Relaxed);
+            return Part::Follow(ending.clone());
+        }
+        let (tell, ending) = watch::channel(None);
+        open.insert(of, ending);
+        Part::Lead(Lead { transfers: Arc::clone(self), of, tell })
+    }
+
+    /// The right to send. None when the peer was lost while it was waited for.
+    pub async fn turn(&self, kind: Kind) -> Option<Turn<'_>> {
+        let of_kind = match kind {
+            Kind::Call => &self.calls,
+            Kind::Stream(len) if len <= SMALL_BYTES_MAX => &self.small_streams,
+            Kind::Stream(_) => &self.streams,
+            Kind::Whole(len) if len <= SMALL_BYTES_MAX => &self.small,
+            Kind::Whole(_) => &self.large,
+        };
+        let losses = self.losses.load(Ordering::Relaxed);
+        let place = of_kind.acquire().await.ok()?;
+        // What a stream holds is counted by whoever makes it.
+        let holds = match kind {
+            Kind::Call | Kind::Stream(_) => 0,
+            Kind::Whole(len) => 2 * len.min(PIECE_BYTES as u64),
+        };
+        let room = self.room.claim(holds.min(self.room.level().bytes_max)).await?;
+        let turn = Turn { _place: place, _room: room };
+        (self.losses.load(Ordering::Relaxed) == losses).then_some(turn)
+    }
+
+    /// The peer is lost: nobody who waits for a turn need try.
+    pub fn lost(&self) {
+        self.losses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often somebody joined.
+    pub fn joined(&self) -> u64 {
+        self.joined.load(Ordering::Relaxed)
+    }
+
+    /// A panic while it is held leaves no half-made state.
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What became of a transfer that was joined; none when whoever carried it gave it up: it is to be joined again.
+pub async fn ended(mut ending: watch::Receiver<Option<Carried>>) -> Option<Carried> {
+    ending.wait_for(Option::is_some).await.ok().and_then(|end| *end)
+}
+
+impl Lead {
+    /// Tells those who wait what became of it.
+    pub fn end(self, carried: Carried) {
+        // Out of the table first: who comes now begins anew.
+        self.transfers.open().remove(&self.of);
+        self.tell.send_replace(Some(carried));
+    }
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        if self.tell.borrow().is_none() {
+            self.transfers.open().remove(&self.of);
+        }
+    }
+}
+
+/// Waits for `work`, or for the end of everybody's interest in it.
+pub async fn unless_left<T>(work: impl Future<Output = T>, left: impl Future<Output = ()>) -> Option<T> {
+    tokio::select! {
+        biased;
+        done = work => Some(done),
+        () = left => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TO: Incarnation = Incarnation(2);
+    const BODY: BodyId = BodyId([1; 16]);
+
+    fn lead(part: Part) -> Lead {
+        match part {
+            Part::Lead(lead) => lead,
+            Part::Follow(_) => panic!("somebody carries it"),
+        }
+    }
+
+    fn follow(part: Part) -> watch::Receiver<Option<Carried>> {
+        match part {
+            Part::Follow(ending) => ending,
+            Part::Lead(_) => panic!("nobody carries it"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_goes_once_and_later_askers_hear_what_became_of_it() {
+        let transfers = Arc::new(Transfers::new(64 << 20));
+        let first = lead(transfers.join(TO, BODY));
+        let (a, b) = (follow(transfers.join(TO, BODY)), follow(transfers.join(TO, BODY)));
+        drop(lead(transfers.join(Incarnation(3), BODY)));
+        drop(lead(transfers.join(TO, BodyId([2; 16]))));
+        first.end(Carried::There);
+        assert_eq!((ended(a).await, ended(b).await), (Some(Carried::There), Some(Carried::There)));
+        let again = lead(transfers.join(TO, BODY));
+        let c = follow(transfers.join(TO, BODY));
+        again.end(Carried::NoRoom);
+        assert_eq!((ended(c).await, transfers.joined()), (Some(Carried::NoRoom), 3));
+    }
+
+    #[tokio::test]
+    async fn what_is_given_up_is_carried_by_the_next() {
+        let transfers = Arc::new(Transfers::new(64 << 20));
+        let first = lead(transfers.join(TO, BODY));
+        let waiting = follow(transfers.join(TO, BODY));
+        drop(first);
+        assert_eq!(ended(waiting).await, None);
+        let next = lead(transfers.join(TO, BODY));
+        follow(transfers.join(TO, BODY));
+        drop(next);
+    }
+
+    #[tokio::test]
+    async fn so_many_go_at_once_and_small_ones_do_not_wait_behind_large_ones() {
+        let transfers = Transfers::new(64 << 20);
+        let mut large = Vec::new();
+        for _ in 0..LARGE_AT_ONCE {
+            large.push(transfers.turn(Kind::Whole(SMALL_BYTES_MAX + 1)).await.expect("a turn"));
+        }
+        let mut next = Box::pin(transfers.turn(Kind::Whole(u64::MAX)));
+        assert!(futures::poll!(&mut next).is_pending());
+        assert!(transfers.turn(Kind::Whole(SMALL_BYTES_MAX)).await.is_some());
+        assert!(transfers.turn(Kind::Stream(u64::MAX)).await.is_some());
+        large.pop();
+        assert!(next.await.is_some());
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_peer_that_is_lost_does_not_wait_for_the_next_one_to_fail() {
+        let transfers = Transfers::new(64 << 20);
+        let held = transfers.small.acquire_many(SMALL_AT_ONCE as u32).await.expect("all");
+        let mut waiting = Box::pin(transfers.turn(Kind::Whole(1)));
+        assert!(futures::poll!(&mut waiting).is_pending());
+        transfers.lost();
+        drop(held);
+        assert!(waiting.await.is_none());
+        assert!(transfers.turn(Kind::Whole(1)).await.is_some());
+    }
+}

@@ -1,0 +1,244 @@
+//! How this node is, as its peers and everybody who talks to them need to know at once.
+//!
+//! Invariant: what is asked here is in memory; nothing waits for a disk but what is to be remembered.
+
+use crate::actors::peer::error::LinkError;
+use crate::actors::peer::key_watch::KeyWatch;
+use crate::actors::peer::list_watch::ListWatch;
+use crate::actors::peer::reach::Reach;
+use crate::actors::status::CallCounts;
+use crate::base::{Ballot, ClusterId, Incarnation, NodeName, Stamp, Sum};
+use crate::register::{Heard, Remembered, Standing, Start};
+use crate::seal::session::PeerInfo;
+use crate::store::core::Core;
+use crate::store::store::{Answer as CommitAnswer, wait};
+use crate::store::votes::Voting;
+use crate::store::{Store, StoreError};
+use crate::wire::{Health, Pulse};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::watch;
+
+/// Who this node is to its peers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Its configured name.
+    pub name: NodeName,
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// Which life of its data directory.
+    pub incarnation: Incarnation,
+}
+
+/// What coordinators and listeners need to know of the node's votes, at once.
+pub trait Ballots: Send + Sync {
+    /// The member list and what goes with it, as far as durable.
+    fn voting(&self) -> Arc<Voting>;
+    /// A ballot above all that was seen.
+    fn fresh(&self) -> Ballot;
+    /// Takes note of a stamp that came in.
+    fn observe(&self, stamp: Stamp);
+    /// How this node stands.
+    fn standing(&self) -> Standing;
+    /// What it remembers of the others.
+    fn remembered(&self) -> Remembered;
+    /// Another node says how it stands, and what it remembers of everybody.
+    fn hear(&self, from: Incarnation, now: Standing, told: &[(Incarnation, Standing)]) -> Heard;
+    /// What is remembered becomes durable; answered then.
+    fn remember(&self) -> CommitAnswer;
+    /// Whether votes may pass to and from this start of a node.
+    fn is_met(&self, node: Incarnation, start: Start) -> bool;
+    /// Whether this node doubts its memory: what it holds is told to nobody then.
+    fn doubts(&self) -> bool {
+        false
+    }
+    /// Whether this node takes no new bytes: its disk is full down to the reserve.
+    fn is_full(&self) -> bool {
+        false
+    }
+    /// Bytes that it has above its reserve.
+    fn room(&self) -> u64 {
+        u64::MAX
+    }
+    /// Refuses what this node has no room for: a body of so many bytes.
+    fn check_fits(&self, _: u64) -> Result<(), StoreError> {
+        Ok(())
+    }
+    /// The same for what goes into its log.
+    fn check_left(&self, _: u64) -> Result<(), StoreError> {
+        Ok(())
+    }
+    /// Whether it takes no writes at all.
+    fn is_read_only(&self) -> bool {
+        false
+    }
+}
+
+impl Ballots for Store {
+    fn voting(&self) -> Arc<Voting> {
+        Core::voting(self)
+    }
+    fn fresh(&self) -> Ballot {
+        self.fresh_ballot()
+    }
+    fn observe(&self, stamp: Stamp) {
+        Core::observe(self, stamp);
+    }
+    fn standing(&self) -> Standing {
+        Core::standing(self)
+    }
+    fn remembered(&self) -> Remembered {
+        Core::remembered(self)
+    }
+    fn hear(&self, from: Incarnation, now: Standing, told: &[(Incarnation, Standing)]) -> Heard {
+        Core::hear(self, from, now, told)
+    }
+    fn remember(&self) -> CommitAnswer {
+        Store::remember(self)
+    }
+    fn is_met(&self, node: Incarnation, start: Start) -> bool {
+        Core::is_met(self, node, start)
+    }
+    fn doubts(&self) -> bool {
+        Core::doubts(self)
+    }
+    fn is_full(&self) -> bool {
+        self.is_low()
+    }
+    fn room(&self) -> u64 {
+        Core::room(self)
+    }
+    fn check_fits(&self, bytes: u64) -> Result<(), StoreError> {
+        Core::check_fits(self, bytes)
+    }
+    fn check_left(&self, bytes: u64) -> Result<(), StoreError> {
+        Core::check_left(self, bytes)
+    }
+    fn is_read_only(&self) -> bool {
+        self.is_poisoned()
+    }
+}
+
+/// What this node tells of itself with a heartbeat, and what it notes of those of others.
+#[derive(Clone)]
+pub struct Vitals {
+    /// Who it is.
+    pub me: Arc<Identity>,
+    /// Its release.
+    pub version: String,
+    /// Its votes.
+    pub ballots: Arc<dyn Ballots>,
+    /// Whose member list is another one.
+    pub lists: Arc<ListWatch>,
+    /// Which key generations the nodes open.
+    pub keys: Arc<KeyWatch>,
+    /// Which peers answer.
+    pub reach: Arc<Reach>,
+    /// Its highest durable change number.
+    pub head: watch::Receiver<u64>,
+    /// Bytes that it can still write.
+    pub free: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// The sum over its registers, once they are counted.
+    pub root: Arc<dyn Fn() -> Option<Sum> + Send + Sync>,
+    /// How it is besides, at once.
+    pub health: Arc<dyn Fn() -> Health + Send + Sync>,
+}
+
+impl Vitals {
+    /// A peer says how it stands: by a heartbeat, or in the answer to one. Once this has returned, `Ballots::is_met`
+    /// says whether votes may pass.
+    pub async fn meet(&self, from: &PeerInfo, pulse: &Pulse) -> Result<(), LinkError> {
+        let voting = self.ballots.voting();
+        let life = life_of(&voting);
+        if life != 0 && pulse.life != 0 && life != pulse.life {
+            return Err(LinkError::OtherLife);
+        }
+        // Lists of one epoch that differ were founded apart: what one of the two remembers is not of the other's nodes.
+        if voting.list.epoch == pulse.list.epoch && voting.list.digest != pulse.list.digest {
+            return Ok(());
+        }
+        match self.ballots.hear(from.incarnation, pulse.standing, &pulse.remembers) {
+            Heard::Known => self.lists.met(&from.name),
+            // A store that takes no writes meets nobody, and is talked to all the same.
+            Heard::New => {
+                self.lists.met(&from.name);
+                if let Err(error) = wait(self.ballots.remember()).await {
+                    log::debug!(peer:% = from.name, error:% = error; "a start could not be remembered");
+                }
+            }
+            // Without a member list nobody votes, and what was forgotten is found by comparing.
+            Heard::Forgot(_) if voting.node.roster.is_none() => {}
+            Heard::Forgot(remembered) => self.lists.forgot(&from.name, from.incarnation, remembered, pulse.standing),
+        }
+        Ok(())
+    }
+
+    /// The present state.
+    pub fn pulse(&self) -> Pulse {
+        let voting = self.ballots.voting();
+        Pulse {
+            name: self.me.name.clone(),
+            incarnation: self.me.incarnation,
+            standing: self.ballots.standing(),
+            life: life_of(&voting),
+            remembers: self.ballots.remembered(),
+            free: (self.free)(),
+            root: (self.root)(),
+            list: voting.list,
+            version: self.version.clone(),
+            keys: self.keys.news(),
+            health: (self.health)(),
+        }
+    }
+}
+
+/// The life of the cluster that a node belongs to; 0 before it has a list.
+fn life_of(voting: &Voting) -> u64 {
+    voting.node.roster.as_ref().map_or(0, |list| list.life)
+}
+
+/// Counters of what came in.
+#[derive(Default)]
+pub struct Counts {
+    /// Heartbeats.
+    pub heartbeats: AtomicU64,
+    /// Offers.
+    pub offers: AtomicU64,
+    /// Frames of votes.
+    pub votes: AtomicU64,
+    /// Scans for listings.
+    pub scans: AtomicU64,
+    /// Batches of records.
+    pub learns: AtomicU64,
+    /// Blobs.
+    pub blobs: AtomicU64,
+    /// Looks at sums below the root.
+    pub trees: AtomicU64,
+    /// Good copies of what is damaged, asked for: records, and pieces of blobs.
+    pub fetches: AtomicU64,
+    /// Handshakes.
+    pub hellos: AtomicU64,
+}
+
+impl Counts {
+    /// Their present values.
+    pub fn read(&self) -> CallCounts {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        CallCounts {
+            heartbeats: read(&self.heartbeats),
+            offers: read(&self.offers),
+            votes: read(&self.votes),
+            scans: read(&self.scans),
+            learns: read(&self.learns),
+            blobs: read(&self.blobs),
+            trees: read(&self.trees),
+            fetches: read(&self.fetches),
+            hellos: read(&self.hellos),
+        }
+    }
+
+    /// One more.
+    pub fn add(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}

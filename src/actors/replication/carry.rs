@@ -1,0 +1,40 @@
+//! A body on its way over a session that stands.
+
+use crate::actors::messages::Outgoing;
+use crate::actors::peer::conn::{Conn, patience};
+use crate::actors::peer::error::LinkError;
+use crate::actors::peer::plan::Plan;
+use crate::actors::peer::transfers::SMALL_BYTES_MAX;
+use crate::actors::peer::vitals::Counts;
+use crate::wire::{Answer, BlobHead, Bring, Call};
+use actix_rt::time::{Instant, sleep};
+use std::time::Duration;
+
+/// Between two questions whether what somebody else sends has arrived.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// Carries a body on a session. A larger one is offered first: the peer may have it, or get it from somebody else.
+pub async fn carry(plan: &Plan, session: &mut Conn, head: BlobHead, blob: Outgoing) -> Result<(), LinkError> {
+    if head.sealed_len > SMALL_BYTES_MAX && !is_wanted(session, head).await? {
+        return Ok(());
+    }
+    Counts::add(&plan.tally.sent.blobs);
+    session.ship(head, blob, &plan.store).await
+}
+
+/// Whether a body is to be sent. While somebody else sends it this waits, as long as that moves.
+async fn is_wanted(session: &mut Conn, head: BlobHead) -> Result<bool, LinkError> {
+    let patience = patience(head.sealed_len);
+    let mut seen = (0, Instant::now());
+    loop {
+        match session.call(&Call::Bring(head)).await? {
+            Answer::Bring(Bring::Send) => return Ok(true),
+            Answer::Bring(Bring::There) => return Ok(false),
+            Answer::Bring(Bring::Arriving(bytes)) if bytes > seen.0 => seen = (bytes, Instant::now()),
+            Answer::Bring(Bring::Arriving(_)) if seen.1.elapsed() < patience => {}
+            Answer::Bring(Bring::Arriving(_)) => return Err(LinkError::NotMoved),
+            _ => return Err(LinkError::Unfitting),
+        }
+        sleep(ASK_AGAIN).await;
+    }
+}

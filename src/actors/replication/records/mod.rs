@@ -1,0 +1,628 @@
+//! The records lane: reads the change feed behind the peer's cursor, offers, sends records, hands
+//! blobs to the other lanes, keeps the cursor, and holds the state of the link.
+//!
+//! Invariants
+//! - The cursor that is saved is the window's: below everything not acknowledged. A restart, a panic or
+//!   a power loss costs repetition, never a change.
+//! - One request is in flight; one read of the own feed may run beside it.
+//! - A node that the peer takes nothing from, since it has no place in the list, keeps no window: when it is given
+//!   one it begins again behind the durable cursor.
+//! - A peer that is given a place drops what it had, and what it acknowledged before counts for nothing: its feed begins
+//!   at the front when it is seen in the epoch of its place.
+//! - An idle lane sends heartbeats and nothing else. Time is looked at whenever anything happens, and
+//!   at least once a tick.
+//!
+//! | file | | what |
+//! |---|---|---|
+//! | `window` | decides | what is in flight to the peer, and what comes next |
+//! | `offer_step` | does | offers a batch, sends what is wanted |
+//! | `heartbeat` | does | what two nodes tell each other when nothing else is to be said |
+//! | `compare` | decides | when everything is compared, and which differences last |
+//! | `compare_step` `tree_walk` | does | one look at the differences between two trees |
+//! | `cleared_peer` | decides | whether the peer has dropped what it had acknowledged |
+
+mod cleared_peer;
+pub mod compare;
+mod compare_step;
+pub(in crate::actors) mod heartbeat;
+mod offer_step;
+mod tree_walk;
+pub mod window;
+
+use self::cleared_peer::Footing;
+use crate::actors::messages::{Change, ChangesAfter, LoadCursor, SaveCursor};
+use crate::actors::peer::conn::{Conn, may_be_forgotten};
+use crate::actors::peer::error::LinkError;
+use crate::actors::peer::list_exchange;
+use crate::actors::peer::plan::Plan;
+use crate::actors::peer::store::ask;
+use crate::actors::peer::vitals::Counts;
+use crate::actors::replication::actor::{Lane, Own, ReplicaActor, spawn};
+use crate::actors::replication::lease::{Fate, Lease, LeaseEnded, ShipBlob};
+use crate::actors::replication::records::compare::Compare;
+use crate::actors::replication::records::offer_step::{BATCH_MAX, Report, send};
+use crate::actors::replication::records::window::{OPEN_MAX, Window};
+use crate::actors::status::{LinkState, ReplicaStatus};
+use crate::base::{Class, Incarnation, NodeName};
+use crate::seal;
+use crate::store::graves::is_stranger;
+use crate::wire::Pulse;
+use actix::{ActorContext, AsyncContext, Context, Handler, Message, MessageResult, Recipient};
+use std::sync::PoisonError;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::{oneshot, watch};
+
+/// The link to the peer.
+#[allow(clippy::large_enum_variant)] // one per peer, never moved in bulk
+enum Link {
+    /// Tried again at `until`. Failures in a row since the last acknowledgement: `tries`.
+    Down { tries: u32, until: Instant },
+    /// A handshake is under way.
+    Dialing { tries: u32 },
+    /// A session is open; a step borrows it.
+    Up { conn: Option<Conn>, tries: u32 },
+    /// The two do not agree; tried again slowly.
+    Refused { until: Instant },
+}
+
+impl Link {
+    fn tries(&self) -> u32 {
+        match self {
+            Link::Down { tries, .. } | Link::Dialing { tries } | Link::Up { tries, .. } => *tries,
+            Link::Refused { .. } => 0,
+        }
+    }
+
+    fn state(&self) -> LinkState {
+        match self {
+            Link::Down { .. } => LinkState::Down,
+            Link::Dialing { .. } => LinkState::Dialing,
+            Link::Up { .. } => LinkState::Up,
+            Link::Refused { .. } => LinkState::Refused,
+        }
+    }
+}
+
+struct BlobSlot {
+    lane: Recipient<ShipBlob>,
+    busy: bool,
+}
+
+/// The state of the records lane.
+pub struct RecordsLane {
+    link: Link,
+    /// Who is at the other end.
+    peer: Option<Incarnation>,
+    window: Option<Window>,
+    footing: Footing,
+    /// The peer has dropped all that it had: the cursor goes back to the front, durably, before the next window begins.
+    dropped_all: bool,
+    slots: Vec<BlobSlot>,
+    head: watch::Receiver<u64>,
+    reading: bool,
+    /// The head at which the feed had nothing new, and when: no need to ask again soon before it moves.
+    dry: Option<(u64, Instant)>,
+    not_read_before: Option<Instant>,
+    saved: u64,
+    saving: bool,
+    saved_at: Option<Instant>,
+    beat_at: Option<Instant>,
+    heard: Option<(Instant, Pulse)>,
+    compare: Compare,
+    draining: Vec<oneshot::Sender<()>>,
+    drained: bool,
+    last_error: Option<String>,
+    /// The state that was logged last: each change is logged once.
+    logged: Option<LinkState>,
+}
+
+impl Lane for RecordsLane {
+    fn new(plan: &Plan) -> Self {
+        RecordsLane {
+            link: Link::Down { tries: 0, until: Instant::now() },
+            peer: None,
+            window: None,
+            footing: Footing::default(),
+            dropped_all: false,
+            slots: Vec::new(),
+            head: plan.vitals.head.clone(),
+            reading: false,
+            dry: None,
+            not_read_before: None,
+            saved: 0,
+            saving: false,
+            saved_at: None,
+            beat_at: None,
+            heard: None,
+            compare: Compare::new(plan.timing.compare, plan.timing.settle, Instant::now()),
+            draining: Vec::new(),
+            drained: false,
+            last_error: None,
+            logged: None,
+        }
+    }
+
+    fn started(&mut self, own: &Own, ctx: &mut Context<ReplicaActor<Self>>) {
+        ctx.run_interval(own.plan.timing.tick, |actor, ctx| {
+            actor.with(|lane, own| lane.pump(own, ctx));
+        });
+        watch_head(self.head.clone(), ctx);
+        self.pump(own, ctx);
+    }
+
+    /// What was in flight is gone with its futures: everything is found again behind the cursor.
+    fn restarting(&mut self, own: &Own) {
+        let tries = self.link.tries() + 1;
+        self.link = Link::Down { tries, until: Instant::now() + pause(&own.plan, tries) };
+        self.window = None;
+        self.reading = false;
+        self.saving = false;
+        self.dry = None;
+        self.compare.failed(Instant::now());
+    }
+}
+
+/// Asks a records lane how it is.
+#[derive(Debug, Message)]
+#[rtype(result = "ReplicaStatus")]
+pub struct Observe;
+
+/// Tells the records lane which blob lanes there are.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct SetLanes(pub Vec<Recipient<ShipBlob>>);
+
+/// Nothing new is sent; `done` hears when what was sent is answered and the cursor is saved.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct DrainLane {
+    /// Dropped unanswered when the actor dies before.
+    pub done: oneshot::Sender<()>,
+}
+
+impl Handler<SetLanes> for ReplicaActor<RecordsLane> {
+    type Result = ();
+    fn handle(&mut self, SetLanes(lanes): SetLanes, ctx: &mut Context<Self>) {
+        self.with(|lane, own| lane.set_lanes(lanes, own, ctx));
+    }
+}
+
+impl Handler<LeaseEnded> for ReplicaActor<RecordsLane> {
+    type Result = ();
+    fn handle(&mut self, ended: LeaseEnded, ctx: &mut Context<Self>) {
+        self.with(|lane, own| lane.lease_ended(ended, own, ctx));
+    }
+}
+
+impl Handler<Observe> for ReplicaActor<RecordsLane> {
+    type Result = MessageResult<Observe>;
+    fn handle(&mut self, _: Observe, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.with(|lane, own| lane.status(own)))
+    }
+}
+
+impl Handler<DrainLane> for ReplicaActor<RecordsLane> {
+    type Result = ();
+    fn handle(&mut self, DrainLane { done }: DrainLane, ctx: &mut Context<Self>) {
+        self.with(|lane, own| lane.drain(done, own, ctx));
+    }
+}
+
+impl RecordsLane {
+    fn set_lanes(&mut self, lanes: Vec<Recipient<ShipBlob>>, own: &Own, ctx: &mut Context<ReplicaActor<Self>>) {
+        let before = std::mem::take(&mut self.slots);
+        let busy = |lane: &Recipient<ShipBlob>| before.iter().any(|slot| slot.busy && slot.lane == *lane);
+        self.slots = lanes.into_iter().map(|lane| BlobSlot { busy: busy(&lane), lane }).collect();
+        self.pump(own, ctx);
+    }
+
+    fn lease_ended(&mut self, ended: LeaseEnded, own: &Own, ctx: &mut Context<ReplicaActor<Self>>) {
+        let LeaseEnded { window: number, lane, seq, fate } = ended;
+        if let Some(slot) = self.slots.get_mut(lane) {
+            slot.busy = false;
+        }
+        match self.window.as_mut().filter(|window| window.number() == number) {
+            None => Counts::add(&own.plan.tally.late_replies),
+            Some(window) => match fate {
+                Fate::Acked => {
+                    if window.ack(seq) {
+                        Counts::add(&own.plan.tally.repaired);
+                    }
+                }
+                Fate::Superseded => {
+                    window.ack(seq);
+                }
+                Fate::Lost => window.failed(seq, Instant::now(), |tries| pause(&own.plan, tries)),
+                Fate::Failed { text, .. } => {
+                    window.failed(seq, Instant::now(), |tries| pause(&own.plan, tries));
+                    self.last_error = Some(text);
+                }
+            },
+        }
+        self.pump(own, ctx);
+    }
+
+    fn drain(&mut self, done: oneshot::Sender<()>, own: &Own, ctx: &mut Context<ReplicaActor<Self>>) {
+        self.drained = true;
+        self.draining.push(done);
+        self.pump(own, ctx);
+    }
+
+    /// Starts whatever can be started now. Called after every event.
+    fn pump(&mut self, own: &Own, ctx: &mut Context<ReplicaActor<Self>>) {
+        // Timers and waits keep an actor alive that nobody can reach any more.
+        if !ctx.connected() {
+            ctx.terminate();
+            return;
+        }
+        let now = Instant::now();
+        self.save_cursor(now, own, ctx);
+        if self.drained {
+            self.finish_drain();
+            return;
+        }
+        // It may hold what everybody else has deleted and forgotten. (Without a member list nothing is forgotten.)
+        let ballots = &own.plan.vitals.ballots;
+        if ballots.doubts() && ballots.voting().node.roster.is_some() {
+            return;
+        }
+        match &self.link {
+            Link::Down { until, .. } if *until <= now || own.plan.vitals.reach.knocked(&own.plan.peer) => {
+                self.dial(own, ctx);
+            }
+            Link::Refused { until } if *until <= now => self.dial(own, ctx),
+            Link::Down { .. } | Link::Refused { .. } | Link::Dialing { .. } => {}
+            Link::Up { .. } if self.is_unheard(own) => {
+                self.window = None;
+                self.step(now, own, ctx);
+            }
+            Link::Up { conn, .. } if self.window.is_none() => {
+                if conn.is_some() {
+                    self.dial(own, ctx);
+                }
+            }
+            Link::Up { .. } => {
+                self.read_feed(now, own, ctx);
+                self.compare_all(now, own, ctx);
+                self.lend_blobs(now, ctx);
+                self.step(now, own, ctx);
+            }
+        }
+    }
+
+    /// Whether the peer is a member and takes nothing from this node, which is none.
+    fn is_unheard(&self, own: &Own) -> bool {
+        let voting = own.plan.vitals.ballots.voting();
+        let (Some(list), Some(peer)) = (&voting.node.roster, self.peer) else { return false };
+        is_stranger(list, peer, own.plan.vitals.me.incarnation)
+    }
+
+    fn dial(&mut self, own: &Own, ctx: &mut Context<ReplicaActor<Self>>) {
+        self.link = Link::Dialing { tries: self.link.tries() };
+        Counts::add(&own.plan.tally.sent.hellos);
+        let (dialer, store) = (own.dialer.clone(), own.plan.store.clone());
+        let known = self.window.as_ref().map(Window::peer);
+        let emptied = self.peer.filter(|_| self.dropped_all);
+        let work = async move {
+            let conn = dialer.dial().await?;
+            let peer = conn.info.incarnation;
+            if emptied == Some(peer) {
+                ask(&store.save_cursor, SaveCursor { peer, seq: 0 }).await?;
+            }
+            let cursor =
+                if known == Some(peer) { None } else { Some(ask(&store.load_cursor, LoadCursor { peer }).await?) };
+            Ok((conn, cursor))
+        };
+        spawn(ctx, work, |dialed: Result<_, LinkError>, actor, ctx| {
+            actor.with(|lane, own| {
+                match dialed {
+                    Ok((conn, cursor)) => lane.link_up(conn, cursor, own),
+                    Err(error) => {
+                        if error.is_absence() {
+                            own.plan.vitals.reach.failed(&own.plan.peer, Instant::now());
+                        }
+                        lane.link_lost(error, own, ctx);
+                    }
+                }
+                lane.pump(own, ctx);
+            });
+        });
+    }
+
+    fn link_up(&mut self, conn: Conn, cursor: Option<u64>, own: &Own) {
+        self.peer = Some(conn.info.incarnation);
+        own.plan.vitals.reach.answered(&own.plan.peer, conn.info.incarnation);
+        if let Some(cursor) = cursor {
+            // Another life of the peer: it has what its own cursor says, perhaps nothing.
+            self.window = Some(Window::new(own.plan.tally.new_life(), conn.info.incarnation, cursor, OPEN_MAX));
+            self.footing = Footing::default();
+            self.dropped_all = false;
+            self.saved = cursor;
+            self.dry = None;
+            self.compare = Compare::new(own.plan.timing.compare, own.plan.timing.settle, Instant::now());
+        }
+        self.beat_at = None;
+        self.link = Link::Up { conn: Some(conn), tries: self.link.tries() };
+        if self.changed_to(LinkState::Up) {
+            log::info!(peer:% = own.plan.peer; "peer reached");
+        }
+    }
+
+    fn link_lost(&mut self, error: LinkError, own: &Own, ctx: &mut Context<ReplicaActor<Self>>) {
+        let peer: &NodeName = &own.plan.peer;
+        if let Some(window) = &mut self.window {
+            window.step_ended();
+        }
+        self.compare.failed(Instant::now());
+        self.last_error = Some(error.to_string());
+        if let Some(seats) = &own.plan.seats {
+            seats.lock().unwrap_or_else(PoisonError::into_inner).lost(peer);
+        }
+        let timing = &own.plan.timing;
+        if let LinkError::StoreGone(_) = error {
+            log::error!(peer:% = peer, error:% = error; "replicator lost its store");
+            ctx.stop();
+            return;
+        }
+        if error.class() == Class::Permanent {
+            self.link = Link::Refused { until: Instant::now() + timing.refused_retry };
+            if self.changed_to(LinkState::Refused) {
+                log::warn!(peer:% = peer, error:% = error; "peer and this node do not agree, tried again slowly");
+            }
+            return;
+        }
+        let tries = self.link.tries();
+        // A listener that restarted has forgotten the session, and is there: one fresh handshake at once.
+        let wait = if tries == 0 && may_be_forgotten(&error) { Duration::ZERO } else { pause(&own.plan, tries) };
+        self.link = Link::Down { tries: tries.saturating_add(1), until: Instant::now() + wait };
+        // One lost connection after a good time is not worth a line: a try that fails is.
+        if tries > 0 && self.changed_to(LinkState::Down) {
+            log::warn!(peer:% = peer, error:% = error; "peer unreachable, tried again with growing pauses");
+        }
+    }
+
+    fn changed_to(&mut self, state: LinkState) -> bool {
+        self.logged.replace(state) != Some(state)
+    }
+
+    fn read_feed(&mut self, now: Instant, own: &Own, ctx: &mut Context<ReplicaActor<Self>>) {
+        let Some(window) = &self.window else { return };
+        let head = *self.head.borrow();
+        let wait = self.not_read_before.is_some_and(|at| at > now);
+        let dry = self.dry.is_some_and(|(at, when)| at == head && now.duration_since(when) < own.plan.timing.heartbeat);
+        if self.reading || wait || dry || head <= window.read_to() || window.room() == 0 {
+            return;
+        }
+        self.reading = true;
+        let limit = window.room().min(BATCH_MAX);
+        let (after, number) = (window.read_to(), window.number());
+        let feed = own.plan.store.changes_after.clone();
+        let work = async move { ask(&feed, ChangesAfter { after, limit }).await };
+        spawn(ctx, work, move |read, actor, ctx| {
+            actor.with(|lane, own| {
+                lane.reading = false;
+                match read {
+                    Ok(changes) => {
+                        // Where nodes vote, the votes have brought it already, as a rule: what is left to say of
+                        // it is said of many at once.
+                        let gathers = own.plan.seats.is_some() && changes.len() < limit;
+                        lane.not_read_before = gathers.then(|| Instant::now() + own.plan.timing.tick);
+                        lane.dry = changes.is_empty().then(|| (head, Instant::now()));
+                        lane.admit(number, changes);
+                    }
+                    Err(error) => lane.own_store_failed(&error, own, ctx),
+                }
+                lane.pump(own, ctx);
+            });
+        });
+    }
+
+    fn admit(&mut self, number: u64, changes: Vec<Change>) {
+        // The peer may have begun anew while the feed was read for what it had.
+        if let Some(window) = self.window.as_mut().filter(|window| window.number() == number) {
+            window.admit(changes);
+        }
+    }
+
+    fn own_store_failed(&mut self, error: &LinkError, own: &Own, ctx: &mut Context<ReplicaActor<Self>>) {
+        self.last_error = Some(error.to_string());
+        self.not_read_before = Some(Instant::now() + own.plan.timing.backoff.cap);
+        if let LinkError::StoreGone(_) = error {
+            log::error!(peer:% = own.plan.peer, error:% = error; "replicator lost its store");
+            ctx.stop();
+        }
+    }
+
+    /// Whether the peer has acknowledged all that the feed holds.
+    fn has_all(&self) -> bool {
+        let head = *self.head.borrow();
+        let read = |w: &Window| w.read_to() >= head || self.dry.is_some_and(|(at, _)| at == head);
+        self.window.as_ref().is_some_and(|w| w.open() == 0 && read(w))
+    }
+
+    fn lend_blobs(&mut self, now: Instant, ctx: &mut Context<ReplicaActor<Self>>) {
+        let Some(window) = &mut self.window else { return };
+        let number = window.number();
+        for (at, slot) in self.slots.iter_mut().enumerate().filter(|(_, slot)| !slot.busy) {
+            // A dead lane's address stays until the keeper gives a new one.
+            if !slot.lane.connected() {
+                continue;
+            }
+            let Some(change) = window.take_blob(now) else { return };
+            slot.busy = true;
+            slot.lane.do_send(ShipBlob(Lease::new(change, number, at, ctx.address().recipient())));
+        }
+    }
+
+    /// Starts the next request, if none is in flight: a heartbeat when one is due, else a batch.
+    fn step(&mut self, now: Instant, own: &Own, ctx: &mut Context<ReplicaActor<Self>>) {
+        let timing = &own.plan.timing;
+        let pause = if self.awaits_news(own) { timing.tick } else { timing.heartbeat };
+        let Link::Up { conn, .. } = &mut self.link else { return };
+        let Some(mut session) = conn.take() else { return };
+        let plan = std::sync::Arc::clone(&own.plan);
+        if self.beat_at.is_none_or(|at| now.duration_since(at) >= pause) {
+            self.beat_at = Some(now);
+            self.send_beat(session, own, ctx);
+            return;
+        }
+        let batch = self.window.as_mut().map(|window| window.take_offers(now, BATCH_MAX)).unwrap_or_default();
+        if batch.is_empty() {
+            *conn = Some(session);
+            return;
+        }
+        let work = async move {
+            let mut report = Report::default();
+            let done = match send(&plan, &mut session, batch, &mut report).await {
+                Err(error) => Err(list_exchange::after_refusal(&plan, &mut session, error).await),
+                done => done,
+            };
+            (session, report, done)
+        };
+        spawn(ctx, work, |(session, report, done), actor, ctx| {
+            actor.with(|lane, own| {
+                lane.apply(report, own);
+                lane.step_ended(session, done, own, ctx);
+            });
+        });
+    }
+
+    fn apply(&mut self, report: Report, own: &Own) {
+        let Some(window) = &mut self.window else { return };
+        for seq in report.unwanted {
+            window.ack(seq);
+        }
+        for seq in report.acked {
+            if window.ack(seq) {
+                Counts::add(&own.plan.tally.repaired);
+            }
+        }
+        report.blobs.into_iter().for_each(|seq| window.wants_blob(seq));
+        for (seq, error) in report.failed {
+            window.failed(seq, Instant::now(), |tries| pause(&own.plan, tries));
+            self.last_error = Some(error.to_string());
+        }
+    }
+
+    fn step_ended(
+        &mut self,
+        conn: Conn,
+        done: Result<(), LinkError>,
+        own: &Own,
+        ctx: &mut Context<ReplicaActor<Self>>,
+    ) {
+        match done {
+            Ok(()) => {
+                own.plan.vitals.reach.answered(&own.plan.peer, conn.info.incarnation);
+                self.link = Link::Up { conn: Some(conn), tries: 0 };
+            }
+            Err(error) if error.breaks_link() || matches!(error, LinkError::StoreGone(_)) => {
+                own.plan.vitals.reach.broke(&own.plan.peer);
+                self.link_lost(error, own, ctx);
+            }
+            Err(error) => {
+                // The link is sound; what a store could not do waits.
+                self.link = Link::Up { conn: Some(conn), tries: 0 };
+                self.last_error = Some(error.to_string());
+                if let Some(window) = &mut self.window {
+                    window.step_failed(Instant::now(), |tries| pause(&own.plan, tries));
+                }
+            }
+        }
+        self.pump(own, ctx);
+    }
+
+    fn save_cursor(&mut self, now: Instant, own: &Own, ctx: &mut Context<ReplicaActor<Self>>) {
+        let Some(window) = &self.window else { return };
+        let (peer, seq) = (window.peer(), window.cursor());
+        // Lazily: a cursor that is behind costs a few offers after a restart, a write per batch costs a
+        // commit each.
+        let due = self.drained || self.saved_at.is_none_or(|at| now.duration_since(at) >= own.plan.timing.save_cursor);
+        if self.saving || !due || seq <= self.saved {
+            return;
+        }
+        self.saving = true;
+        self.saved_at = Some(now);
+        let save = own.plan.store.save_cursor.clone();
+        let work = async move { ask(&save, SaveCursor { peer, seq }).await };
+        spawn(ctx, work, move |saved, actor, ctx| {
+            actor.with(|lane, own| {
+                lane.saving = false;
+                match saved {
+                    Ok(()) if lane.window.as_ref().is_some_and(|window| window.peer() == peer) => lane.saved = seq,
+                    Ok(()) => {}
+                    Err(error) => {
+                        // A drain does not wait for a store that cannot: the old cursor is as safe.
+                        lane.saved = if lane.drained { u64::MAX } else { lane.saved };
+                        lane.own_store_failed(&error, own, ctx);
+                    }
+                }
+                lane.pump(own, ctx);
+            });
+        });
+    }
+
+    fn finish_drain(&mut self) {
+        let in_flight = match &self.link {
+            Link::Up { conn, .. } => conn.is_none(),
+            Link::Down { .. } | Link::Dialing { .. } | Link::Refused { .. } => false,
+        };
+        let unsaved = self.window.as_ref().is_some_and(|window| window.is_busy() || window.cursor() > self.saved);
+        if !in_flight && !unsaved && !self.saving {
+            for done in self.draining.drain(..) {
+                // Whoever waited may have given up.
+                let _ = done.send(());
+            }
+        }
+    }
+
+    fn status(&self, own: &Own) -> ReplicaStatus {
+        let head = *self.head.borrow();
+        let window = self.window.as_ref();
+        let acked = window.map_or(0, Window::cursor);
+        let has_all = self.has_all() || self.is_unheard(own);
+        let oldest = window.and_then(Window::oldest);
+        let pulse = self.heard.as_ref().map(|(_, pulse)| pulse);
+        let mut status = ReplicaStatus {
+            peer: own.plan.peer.to_string(),
+            url: own.plan.url.clone(),
+            link: self.link.state(),
+            tries: self.link.tries(),
+            incarnation: self.peer,
+            changes_behind: if has_all { 0 } else { head.saturating_sub(acked) },
+            in_flight: window.map_or(0, Window::open),
+            oldest_change_age_s: oldest.map_or(0, age_s),
+            acked_seq: acked,
+            last_error: self.last_error.clone(),
+            last_heartbeat_age_s: self.heard.as_ref().map(|(at, _)| at.elapsed().as_secs()),
+            peer_free: pulse.map(|pulse| pulse.free),
+            peer_version: pulse.map(|pulse| pulse.version.clone()),
+            peer_starts: pulse.map(|pulse| pulse.standing.start.number),
+            peer_head: pulse.map(|pulse| pulse.standing.head),
+            health: pulse.map(|pulse| pulse.health),
+            ..ReplicaStatus::default()
+        };
+        own.plan.tally.show(&mut status);
+        status
+    }
+}
+
+/// Pumps whenever the head moves. The receiver goes round, so that no move is missed in between.
+fn watch_head(mut head: watch::Receiver<u64>, ctx: &mut Context<ReplicaActor<RecordsLane>>) {
+    let moved = async move { head.changed().await.is_ok().then_some(head) };
+    spawn(ctx, moved, |head, actor, ctx| {
+        let Some(head) = head else { return };
+        watch_head(head, ctx);
+        actor.with(|lane, own| lane.pump(own, ctx));
+    });
+}
+
+fn pause(plan: &Plan, tries: u32) -> Duration {
+    plan.timing.backoff.delay(tries, u64::from_le_bytes(seal::random()))
+}
+
+/// By the writer's clock, so for people only.
+fn age_s(change: &Change) -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    now.as_secs().saturating_sub(change.ballot.stamp.clock_ms() / 1000)
+}

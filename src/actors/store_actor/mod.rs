@@ -1,0 +1,341 @@
+//! The StoreActor: the only way to the disk and to the keys of what lies on it.
+//!
+//! One stands on every HTTP worker's arbiter (and one on the replicators'); all share one store.
+//! What is surely in memory and takes microseconds is done right in the handler (half a MiB of
+//! a body takes the longest); what waits for the disk or touches more bytes goes to the threads.
+//! Commits of many requests meet in the store's committer.
+//!
+//! If a handler or a job panics, the process ends: see `abort`.
+//!
+//! | file | what |
+//! |---|---|
+//! | here | what clients ask |
+//! | `votes` | what coordinators ask |
+//! | `peers` | what replicators and the store's keepers ask |
+//! | `threads` | the threads for what waits for a disk |
+
+mod peers;
+pub mod threads;
+mod votes;
+
+use crate::actors::guard::PanicGuard;
+use crate::actors::messages::*;
+use crate::actors::store_actor::threads::Threads;
+use crate::base::{ObjectRecord, Permit, Record, RegisterKey};
+use crate::store::store::{Answer, wait, written};
+use crate::store::{Store, StoreError};
+use actix::prelude::*;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Bodies up to this many bytes are sealed and opened on the arbiter: cheaper than the hop.
+const ON_ARBITER_BYTES: usize = 64 * 1024;
+
+/// How long a page of a listing may take; then it ends where it has come to.
+const LIST_TIME: Duration = Duration::from_secs(5);
+
+/// How long a reader waits for a damaged copy to be mended. The mending goes on when he has gone.
+const MENDING_MAX: Duration = Duration::from_secs(120);
+
+/// Ends the process when the key holder panics: a half-known disk state is worse than a restart,
+/// and everything that was answered for is in the log.
+pub fn abort() {
+    log::error!("the store panicked: the process ends, so that a restart finds a known state");
+    crate::base::log_pipe::settle();
+    std::process::abort()
+}
+
+/// Carries messages to the store.
+#[derive(Debug)]
+pub struct StoreActor {
+    store: Arc<Store>,
+    threads: Threads,
+    healer: Option<Recipient<Heal>>,
+    _guard: PanicGuard,
+}
+
+impl StoreActor {
+    /// An actor over a shared store and its threads.
+    pub fn new(store: Arc<Store>, threads: Threads) -> Self {
+        StoreActor { store, threads, healer: None, _guard: PanicGuard::abort() }
+    }
+
+    /// The same actor with somebody who mends what readers find damaged.
+    pub fn healed_by(self, healer: Recipient<Heal>) -> Self {
+        StoreActor { healer: Some(healer), ..self }
+    }
+
+    fn reader(&self) -> Reader {
+        Reader { store: Arc::clone(&self.store), threads: self.threads.clone(), healer: self.healer.clone() }
+    }
+
+    /// Runs store code on a thread.
+    fn on_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Arc<Store>) -> Result<T, StoreError> + Send + 'static,
+    ) -> ResponseFuture<Result<T, StoreError>> {
+        let (store, threads) = (Arc::clone(&self.store), self.threads.clone());
+        Box::pin(async move { threads.run(move || work(&store)).await.unwrap_or(Err(StoreError::ShuttingDown)) })
+    }
+}
+
+/// What a read needs beside the mailbox.
+struct Reader {
+    store: Arc<Store>,
+    threads: Threads,
+    healer: Option<Recipient<Heal>>,
+}
+
+impl Reader {
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let store = Arc::clone(&self.store);
+        self.threads.run(move || work(&store)).await.unwrap_or(Err(StoreError::ShuttingDown))
+    }
+
+    /// Whether the copy of a register may be read again: it has been mended. `Full` when there was no room for that.
+    /// `wanted`: the record whose body is to be read, which this node may not hold.
+    async fn mends(&self, key: RegisterKey, wanted: Option<&Record>) -> Result<bool, StoreError> {
+        let Some(healer) = &self.healer else { return Ok(false) };
+        let wanted = wanted.and_then(Record::object).and_then(Ailment::missing);
+        match healer.send(Heal { key, wanted }).timeout(MENDING_MAX).await.unwrap_or(Healed::NoCopy) {
+            Healed::Good => Ok(true),
+            Healed::NoCopy => Ok(false),
+            Healed::NoRoom => Err(StoreError::Full),
+        }
+    }
+
+    async fn open_record(&self, key: RegisterKey, record: Arc<Record>) -> Result<(ObjectInfo, Download), StoreError> {
+        let (first, sealed) = (key.clone(), Arc::clone(&record));
+        match self.run(move |store| store.open_record(first, sealed)).await {
+            Err(error) if error.is_damage() && self.mends(key.clone(), Some(&record)).await? => {
+                self.run(move |store| store.open_record(key, record)).await
+            }
+            other => other,
+        }
+    }
+
+    async fn open(&self, at: crate::base::ObjectName) -> Result<(ObjectInfo, Download), StoreError> {
+        let key = RegisterKey::object(&at);
+        let again = at.clone();
+        match self.run(move |store| store.open_object(&at)).await {
+            Err(error) if error.is_damage() && self.mends(key, None).await? => {
+                self.run(move |store| store.open_object(&again)).await
+            }
+            other => other,
+        }
+    }
+
+    async fn read(&self, mut download: Download) -> Result<(Download, Vec<bytes::Bytes>), StoreError> {
+        let (mut download, read) = self
+            .run(move |_| {
+                let read = download.read();
+                Ok((download, read))
+            })
+            .await?;
+        match read {
+            Ok(pieces) => Ok((download, pieces)),
+            Err(error) if error.is_damage() && self.mends(download.key().clone(), None).await? => {
+                let anew = move |_: &Store| {
+                    download.reopen()?;
+                    download.read().map(|pieces| (download, pieces))
+                };
+                self.run(anew).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Actor for StoreActor {
+    type Context = Context<Self>;
+}
+
+/// Work beside the mailbox. The actor's own guard does not see a panic there (`actor_traps` pins that),
+/// so it takes one along.
+fn guarded<T>(work: impl Future<Output = T> + 'static) -> ResponseFuture<T> {
+    Box::pin(async move {
+        let _guard = PanicGuard::abort();
+        work.await
+    })
+}
+
+/// A download that holds its permit until it ends.
+fn holding((info, mut download): (ObjectInfo, Download), permit: Option<Permit>) -> (ObjectInfo, Download) {
+    download.hold(permit);
+    (info, download)
+}
+
+fn commit(answer: Answer) -> ResponseFuture<Result<Written, StoreError>> {
+    Box::pin(async move { Ok(written(wait(answer).await?, None)) })
+}
+
+async fn seal(
+    store: &Arc<Store>,
+    threads: &Threads,
+    head: NewObject,
+    body: Vec<bytes::Bytes>,
+) -> Result<Box<ObjectRecord>, StoreError> {
+    let len: usize = body.iter().map(bytes::Bytes::len).sum();
+    if len <= ON_ARBITER_BYTES {
+        return store.seal_small(head, &body);
+    }
+    let store = Arc::clone(store);
+    let sealed = threads.run(move || store.seal_small(head, &body)).await;
+    sealed.unwrap_or(Err(StoreError::ShuttingDown))
+}
+
+impl Handler<PutSmall> for StoreActor {
+    type Result = ResponseFuture<Result<Written, StoreError>>;
+    fn handle(&mut self, msg: PutSmall, _: &mut Context<Self>) -> Self::Result {
+        let PutSmall { at, condition, head, body, permit } = msg;
+        let (store, threads) = (Arc::clone(&self.store), self.threads.clone());
+        guarded(async move {
+            let object = seal(&store, &threads, head, body).await?;
+            let digest = object.digest;
+            let outcome = wait(store.put(at, condition, object)).await;
+            drop(permit);
+            Ok(written(outcome?, Some(&digest)))
+        })
+    }
+}
+
+impl Handler<BeginUpload> for StoreActor {
+    type Result = ResponseFuture<Result<Upload, StoreError>>;
+    fn handle(&mut self, msg: BeginUpload, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |store| {
+            if !store.has_bucket(&msg.at.bucket) {
+                return Err(StoreError::NoSuchBucket);
+            }
+            let body = store.begin_upload(msg.at, msg.condition, msg.head, msg.len_hint, msg.permit)?;
+            Ok(Upload { body, streams: None })
+        })
+    }
+}
+
+impl Handler<StageUpload> for StoreActor {
+    type Result = ResponseFuture<Result<StoreUpload, StoreError>>;
+    fn handle(&mut self, StageUpload(msg): StageUpload, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |store| store.begin_upload(msg.at, msg.condition, msg.head, msg.len_hint, msg.permit))
+    }
+}
+
+impl Handler<AppendUpload> for StoreActor {
+    type Result = ResponseFuture<Result<Upload, StoreError>>;
+    fn handle(&mut self, msg: AppendUpload, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |_| {
+            let mut upload = msg.upload;
+            upload.body.append(&msg.data, |_| {})?;
+            Ok(upload)
+        })
+    }
+}
+
+impl Handler<FinishUpload> for StoreActor {
+    type Result = ResponseFuture<Result<Written, StoreError>>;
+    fn handle(&mut self, msg: FinishUpload, _: &mut Context<Self>) -> Self::Result {
+        let finishing = self.on_thread(move |store| store.finish_upload(msg.upload.body));
+        Box::pin(async move {
+            let finishing = finishing.await?;
+            let digest = finishing.digest;
+            Ok(written(finishing.wait().await?, Some(&digest)))
+        })
+    }
+}
+
+impl Handler<OpenObject> for StoreActor {
+    type Result = ResponseFuture<Result<(ObjectInfo, Download), StoreError>>;
+    fn handle(&mut self, msg: OpenObject, _: &mut Context<Self>) -> Self::Result {
+        let OpenObject { at, permit, .. } = msg;
+        match self.store.open_cached(&at) {
+            Some(opened) => Box::pin(std::future::ready(Ok(holding(opened, permit)))),
+            None => {
+                let reader = self.reader();
+                guarded(async move { Ok(holding(reader.open(at).await?, permit)) })
+            }
+        }
+    }
+}
+
+impl Handler<ReadDownload> for StoreActor {
+    type Result = ResponseFuture<Result<(Download, Vec<bytes::Bytes>), StoreError>>;
+    fn handle(&mut self, msg: ReadDownload, _: &mut Context<Self>) -> Self::Result {
+        let mut download = msg.download;
+        if download.is_in_memory() {
+            match download.read() {
+                Err(error) if error.is_damage() => {}
+                read => return Box::pin(std::future::ready(read.map(|pieces| (download, pieces)))),
+            }
+        }
+        if let Some(pieces) = download.read_cached() {
+            return Box::pin(std::future::ready(Ok((download, pieces))));
+        }
+        let reader = self.reader();
+        guarded(async move { reader.read(download).await })
+    }
+}
+
+impl Handler<DeleteObject> for StoreActor {
+    type Result = ResponseFuture<Result<Written, StoreError>>;
+    fn handle(&mut self, msg: DeleteObject, _: &mut Context<Self>) -> Self::Result {
+        commit(self.store.delete(msg.at, msg.condition))
+    }
+}
+
+impl Handler<CreateBucket> for StoreActor {
+    type Result = ResponseFuture<Result<Written, StoreError>>;
+    fn handle(&mut self, msg: CreateBucket, _: &mut Context<Self>) -> Self::Result {
+        commit(self.store.create_bucket(msg.bucket))
+    }
+}
+
+impl Handler<DeleteBucket> for StoreActor {
+    type Result = ResponseFuture<Result<Written, StoreError>>;
+    fn handle(&mut self, msg: DeleteBucket, _: &mut Context<Self>) -> Self::Result {
+        commit(self.store.delete_bucket(msg.bucket))
+    }
+}
+
+impl Handler<ListBuckets> for StoreActor {
+    type Result = Result<Vec<(crate::base::BucketName, u64)>, StoreError>;
+    fn handle(&mut self, _: ListBuckets, _: &mut Context<Self>) -> Self::Result {
+        Ok(self.store.list_buckets())
+    }
+}
+
+impl Handler<ListObjects> for StoreActor {
+    type Result = ResponseFuture<Result<ListPage, StoreError>>;
+    fn handle(&mut self, msg: ListObjects, _: &mut Context<Self>) -> Self::Result {
+        let until = Instant::now() + LIST_TIME;
+        self.on_thread(move |store| {
+            store.list(&msg.bucket, &msg.prefix, msg.delimiter.as_deref(), msg.after.as_deref(), msg.limit, until)
+        })
+    }
+}
+
+impl Handler<ObserveStore> for StoreActor {
+    type Result = ResponseFuture<StoreStatus>;
+    fn handle(&mut self, _: ObserveStore, _: &mut Context<Self>) -> Self::Result {
+        let (store, threads) = (Arc::clone(&self.store), self.threads.clone());
+        guarded(async move {
+            let observed = Arc::clone(&store);
+            match threads.run(move || observed.status()).await {
+                Some(status) => status,
+                None => store.status(), // the threads have ended: nobody is kept waiting any more
+            }
+        })
+    }
+}
+
+impl Handler<DrainStore> for StoreActor {
+    type Result = ResponseFuture<Result<(), StoreError>>;
+    fn handle(&mut self, _: DrainStore, _: &mut Context<Self>) -> Self::Result {
+        let (store, threads) = (Arc::clone(&self.store), self.threads.clone());
+        guarded(async move {
+            store.drain().await?;
+            threads.run(move || store.checkpoint()).await.unwrap_or(Err(StoreError::ShuttingDown))
+        })
+    }
+}
