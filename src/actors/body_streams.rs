@@ -102,6 +102,7 @@ impl BodyStreams {
             let piece = piece.clone();
             async move {
                 let Some(pieces) = &peer.pieces else { return };
+                // The client waits as well: one slow peer costs it this much, and then the body follows afterwards.
                 let taken = actix_rt::time::timeout(LAG_MAX, pieces.send(piece)).await;
                 if !matches!(taken, Ok(Ok(()))) {
                     peer.pieces = None;

@@ -50,6 +50,7 @@ impl Drop for PanicGuard {
                 log::error!(
                     "a part that holds keys or the disk panicked: the process ends, and starts again from the log"
                 );
+                // Lines wait in memory for another thread, which ends with the process.
                 crate::base::log_pipe::settle();
                 std::process::abort();
             }

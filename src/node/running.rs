@@ -87,8 +87,10 @@ impl Running {
     /// Starts a node; it serves when this returns.
     pub async fn start(config: Config) -> Result<Self, NodeError> {
         let ring = keys::ring(&config)?;
+        // Addresses first: one that is taken is told before the data directory is touched.
         let http_port = reserve(config.http.listen, "http.listen (--listen)")?;
         let peer_port = reserve(config.peer.listen, "peer.listen (--peer-listen)")?;
+        // Shared out before anything is made: caches and budgets are parts of one ceiling.
         let plan = config.memory_plan(config.ceiling(), queues::fixed_bytes(config.others().count()));
         if plan.ceiling.bytes < CEILING_MIN {
             return Err(NodeError::Memory(plan.ceiling.bytes));
@@ -97,16 +99,19 @@ impl Running {
             log::info!(ceiling = plan.ceiling.bytes; "budgets and caches are reduced to fit the memory ceiling");
         }
         let (lock, store) = take_place(&config, &ring, &plan).await?;
+        // Connections are taken from here on, and wait until the servers run: a refused start never accepts one.
         let (http_listener, http_addr) = http_port.open()?;
         let (peer_listener, peer_addr) = peer_port.open()?;
         let cores = config.threads();
         let threads = Threads::start((cores * 4).min(STORE_THREADS_MAX), abort)
             .map_err(|source| NodeError::Start { what: "the store's threads", source })?;
 
+        // Replication, healer and scrubber share a thread, with a StoreActor on it: no HTTP worker waits for them.
         let arbiter = Arbiter::new();
         let (on_arbiter, workers) = (Arc::clone(&store), threads.clone());
         let store_actor =
             StoreActor::start_in_arbiter(&arbiter.handle(), move |_| StoreActor::new(on_arbiter, workers));
+        // Derived for sessions alone, it opens nothing that is stored; so it may leave the StoreActor's hands.
         let peer_key = Arc::new(ring.peer_key());
         let (healing, scrubbing) = (Arc::new(HealTally::default()), Arc::new(ScrubTally::default()));
         let readiness = Readiness::default();
@@ -129,6 +134,7 @@ impl Running {
             let (store, tally, arrivals) = (recipients.clone(), Arc::clone(&healing), Arc::clone(&arrivals));
             Healer::start_in_arbiter(&arbiter.handle(), move |_| Healer::new(&me, &key, &peers, store, tally, arrivals))
         };
+        // A coordinator whose record's body is missing here has it fetched by the same healer as readers do.
         let bodies = healer.clone().recipient();
         let scrubber = {
             let scrub = &config.scrub;
@@ -191,6 +197,7 @@ impl Running {
             actix_rt::spawn(tombstones::run(coordinator.clone(), Arc::clone(seats), age, burying));
             actix_rt::spawn(settler::run(coordinator, Arc::clone(seats)));
         }
+        // What follows is built once on each worker's own thread: a message to a StoreActor there costs no hop.
         let pause_scrub = scrubber.clone().recipient();
         let http = http::server(http_listener, &shared, move || {
             let store = new_actor();
@@ -208,6 +215,7 @@ impl Running {
         })
         .map_err(|source| NodeError::Start { what: "the HTTP server", source })?;
         let (http_handle, peers_handle) = (http.handle(), peers.handle());
+        // A server runs until its handle stops it: one that ends before is worth a line, and the node goes on.
         for (what, server) in [("http", http), ("peers", peers)] {
             actix_rt::spawn(async move {
                 if let Err(error) = server.await {

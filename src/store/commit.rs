@@ -179,6 +179,7 @@ impl Committer {
         loop {
             let due = self.marks.borrow().due();
             let next = match due {
+                // Without marks nothing is due: the thread sleeps until somebody asks.
                 None => self.queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(due) => self.queue.recv_deadline(due),
             };
@@ -188,6 +189,7 @@ impl Committer {
                     self.commit(Some(first), due);
                 }
                 Err(RecvTimeoutError::Timeout) => self.commit(None, true),
+                // Marks that still wait go with a last commit: no reader has to settle their records.
                 Err(RecvTimeoutError::Disconnected) => return self.commit(None, true),
             }
         }
@@ -209,11 +211,13 @@ impl Committer {
     fn commit(&self, first: Option<Request>, due: bool) {
         // No blob goes away between a decision that needs it and the commit.
         let _blobs = self.core.blobs.gate();
+        // Numbers go on behind the last durable one: those of a batch that failed are given again.
         let mut batch = Batch { seq: *self.core.head.borrow(), ..Batch::default() };
         if due || self.marks.borrow().are_many() {
             self.take_marks(&mut batch);
         }
         let mut next = first;
+        // Whatever waits by now shares this fsync.
         while let Some(request) = next.take() {
             self.take(&mut batch, request);
             let many = batch.replies.len() >= BATCH_REQUESTS_MAX || self.marks.borrow().are_many();
@@ -221,9 +225,11 @@ impl Committer {
                 next = self.queue.try_recv().ok();
             }
         }
+        // A commit that is made anyway carries marks at no cost.
         if !batch.ops.is_empty() || batch.node.is_some() {
             self.take_marks(&mut batch);
         }
+        // The reserve becomes durable with the promises that rest on it, once for all of the batch.
         if let Some(node) = batch.node.clone() {
             batch.push(Op::Node(node));
         }
@@ -290,9 +296,11 @@ impl Committer {
             return Ok(());
         }
         let log = &self.core.log;
+        // Frames name the newest state of the index, and a checkpoint between two tries makes a newer one.
         let frames = || batch.encoded.frames(self.core.probe.sequence(), log.payload_max());
         let mut appended = log.append(&frames(), Writer::Batch).map_err(Unwritten::Perhaps)?;
         if appended == Appended::NoRoom {
+            // The ring is full of what the index has not taken in yet: a checkpoint frees it.
             self.core.checkpoint().map_err(|error| match error {
                 error if error.is_shortage() => Unwritten::Short(error.shortage()),
                 // It has poisoned the store, and told why.
@@ -318,6 +326,7 @@ impl Committer {
 
     fn publish(&self, batch: Batch) {
         {
+            // The tree is held until all is visible, so that its walk counts each register in one state.
             let mut tree = self.core.tree();
             self.core.apply(batch.ops, self.core.log.end());
             if batch.cleared {
@@ -325,9 +334,11 @@ impl Committer {
             }
             batch.moved.iter().for_each(|(key, from, to)| tree.moved(key, *from, *to));
         }
+        // Replicators wake by this number: not for a batch that changed no register.
         if batch.seq > *self.core.head.borrow() {
             self.core.head.send_replace(batch.seq);
         }
+        // Answers come last: whoever hears of a write can read it.
         for pending in batch.replies {
             match pending {
                 Pending::Write(reply, outcome) => drop(reply.send(Ok(outcome))),
@@ -343,6 +354,7 @@ impl Committer {
     fn decide(&self, batch: &mut Batch, intent: Intent) -> Result<Outcome, StoreError> {
         match intent {
             Intent::Put { at, condition, object } => {
+                // Asked in the order of commits: a bucket that this batch has deleted takes nothing any more.
                 if !self.bucket_exists(batch, &at.bucket) {
                     return Err(StoreError::NoSuchBucket);
                 }
@@ -395,6 +407,7 @@ impl Committer {
                 Ok(self.delete_state(batch, key, old))
             }
             Intent::Learn { records, from, epoch } => {
+                // Judged in the order of commits: a member list that came earlier in this batch counts already.
                 self.check_teacher(batch, from, epoch)?;
                 for (key, record) in records {
                     self.learn(batch, key, record, from)?;
@@ -407,6 +420,7 @@ impl Committer {
             }
             Intent::Restore { key, record, from } => {
                 let old = self.current(batch, &key)?;
+                // The peer's copy was checked before it was queued: the register may have moved on since.
                 match old.filter(|old| old.record.ballot == record.ballot) {
                     Some(old) => {
                         let chosen = old.chosen;
@@ -420,6 +434,7 @@ impl Committer {
                 Ok(self.no_outcome())
             }
             Intent::Remember => {
+                // Read now, not when it was asked for: what was heard meanwhile becomes durable with it.
                 let remembered = self.core.remembered();
                 batch.push(Op::Memory(remembered));
                 Ok(self.no_outcome())
@@ -430,10 +445,12 @@ impl Committer {
 
     fn learn(&self, batch: &mut Batch, key: RegisterKey, record: Record, from: Incarnation) -> Result<(), StoreError> {
         let old = self.current(batch, &key)?;
+        // A later write of this node must lie above what is known to be chosen.
         self.core.clock.observe(record.ballot.stamp);
         if let Some(old) = old.as_ref().filter(|old| old.record.ballot >= record.ballot) {
             if old.record.ballot == record.ballot && !old.chosen {
                 let old = Arc::clone(old);
+                // The record is here already, and the peer knows that it was chosen: a mark is all that is written.
                 batch.mark(key.clone(), &old);
                 return self.adopt_chosen(batch, &key);
             }
@@ -488,6 +505,7 @@ impl Committer {
     fn bucket_is_empty(&self, batch: &Batch, bucket: &BucketName) -> Result<bool, StoreError> {
         let (first, end) = (RegisterKey::object_prefix(bucket, ""), RegisterKey::objects_end(bucket));
         let is_object = |held: &Option<Arc<Held>>| held.as_ref().is_some_and(|held| held.record.object().is_some());
+        // What this batch decided stands in no index yet.
         if batch.latest.iter().any(|(k, h)| *k >= first && *k < end && is_object(h)) {
             return Ok(false);
         }
@@ -560,6 +578,7 @@ impl Batch {
         let outcome = Outcome { ballot: record.ballot, existed };
         let blob = record.blob();
         let was = old.as_deref().map(Counted::of);
+        // A state that is stored again keeps its blob.
         let dead = old.and_then(|h| h.record.blob()).filter(|id| blob != Some(*id));
         self.dead.extend(dead.map(|id| (key.clone(), id)));
         let held = Arc::new(Held::new(record, chosen, self.seq, from));
@@ -597,6 +616,7 @@ impl Core {
                 Op::Record { .. } | Op::Mark { .. } | Op::Node(_) | Op::Cursor { .. } => {}
             }
             let (Op::Record { key, held } | Op::Mark { key, held: Some(held), .. }) = op else { continue };
+            // The settler looks here for what somebody left behind before it was known to be chosen.
             if held.chosen {
                 self.tentative().remove(key);
             } else {

@@ -276,6 +276,7 @@ impl Core {
         };
         let Some(held) = self.index.get(key)?.map(Arc::new) else { return Ok(None) };
         let overlay = self.overlay();
+        // A layer that retired between the two looks may have brought a newer state along: nothing is cached then.
         if overlay.retired == retired && matches!(overlay.get(key), Here::Unknown) {
             self.cache.insert(key.clone(), Arc::clone(&held));
         }
@@ -361,6 +362,7 @@ impl Core {
             let mut overlay = self.overlay_mut();
             let layer = Arc::new(std::mem::take(&mut overlay.active));
             overlay.active.log_end = layer.log_end;
+            // Readers find it here until the index has it.
             overlay.frozen = Some(Arc::clone(&layer));
             let newest = layer.by_seq.last_key_value().map_or(0, |(seq, _)| *seq);
             let seq = newest.max(*self.head.borrow());

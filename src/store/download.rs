@@ -115,6 +115,7 @@ impl Download {
     pub fn reopen(&mut self) -> Result<(), StoreError> {
         const REPLACED: StoreError = StoreError::Corrupt { what: "object body (replaced while it was mended)" };
         let ballot = self.held.record.ballot;
+        // The client has the beginning of this version: the rest of another one must not follow it.
         let same = self.core.lookup(&self.key)?.filter(|now| now.record.ballot == ballot).ok_or(REPLACED)?;
         let anew = Download::open(&self.core, self.key.clone(), same)?;
         *self = Download { next: self.next, end: self.end, _permit: self._permit.take(), ..anew };
@@ -223,6 +224,7 @@ impl Download {
                 pieces.push(bytes.slice(span(skip)..span(stop)));
             }
         }
+        // An empty piece means to the caller that the range is done.
         if pieces.is_empty() {
             return Err(StoreError::Corrupt { what: "object body (shorter than its record says)" });
         }
@@ -240,6 +242,7 @@ impl Download {
                 Ok(())
             }
             Some(blob) => blob.file.read_at(from, out).map_err(|source| match source.kind() {
+                // A file that is too short is damage, which a peer's copy mends; anything else is the disk's matter.
                 std::io::ErrorKind::UnexpectedEof => SHORT,
                 _ => StoreError::Disk { op: "read", path: self.core.blobs.path(object.body), source },
             }),

@@ -240,6 +240,7 @@ impl Encoded {
         let room = payload_max.saturating_sub(FRAME_HEAD_BYTES);
         let (mut frames, mut from, mut ends) = (Vec::new(), 0, &self.ends[..]);
         loop {
+            // A single operation may be longer than a frame: it gets one to itself.
             let fitting = ends.iter().take_while(|end| **end - from <= room).count().max(1).min(ends.len());
             let (now, later) = ends.split_at(fitting);
             let to = now.last().copied().unwrap_or(from);
@@ -269,6 +270,7 @@ pub fn decode_frame(payload: &[u8]) -> Result<(Vec<Op>, bool), CodecError> {
         return Err(CodecError::Value("batch mark"));
     }
     let count = usize::try_from(r.u32()?).map_err(|_| CodecError::Value("operation count"))?;
+    // Before memory is taken for so many.
     if count > r.0.len() / OP_BYTES_MIN + 1 {
         return Err(CodecError::Value("operation count"));
     }

@@ -125,6 +125,7 @@ impl Index {
                     let old = records.insert(key.as_bytes(), held.encode().as_slice()).map_err(engine)?;
                     if let Some(old) = old {
                         let old = Held::decode(old.value()).map_err(corrupt)?;
+                        // A register stands in the feed once, under its latest number.
                         changes.remove(old.seq).map_err(engine)?;
                         let old_blob = old.record.blob();
                         if let Some(id) = old_blob.filter(|_| old_blob != blob) {

@@ -220,6 +220,7 @@ impl Log {
             position += len;
         }
         self.watch(self.sync(self.releases.as_ref()))?;
+        // Only now is it free: an old frame that came back behind the newest one would read as damage.
         self.start.store(mark, Ordering::Release);
         Ok(())
     }
@@ -231,6 +232,7 @@ impl Log {
         // In the same sync. It may become durable before the frame does, and says nothing of it.
         self.write_head(writing, position)?;
         self.sync(self.appends.as_ref())?;
+        // One long frame must not keep its memory for good.
         if writing.buffer.capacity() > 2 * ZERO_STEP {
             writing.buffer = Vec::new();
         }

@@ -48,12 +48,14 @@ pub fn open(
     let fail = |op: &'static str| move |source| StoreError::Disk { op, path: dir.to_owned(), source };
     disk.create_dir_all(dir).map_err(fail("create"))?;
     let identity_path = dir.join(identity::FILE);
+    // The identity is written last: a directory without one has never answered anything.
     let first_start = !disk.exists(&identity_path).map_err(fail("look into"))?;
     let identity = if first_start {
         first_start_of(disk.as_ref(), dir, &ring, cluster, &options)?
     } else {
         let sealed = read_small(disk.as_ref(), &identity_path, "identity of the data directory")?;
         let identity = Identity::open(&ring, &sealed)?;
+        // The generation of the box is the one that sealed last, and sealing never goes back behind it.
         if let Some(kek) = Keyring::box_key(&sealed) {
             ring.seal_with(kek);
         }
@@ -82,6 +84,7 @@ pub fn renounce(disk: &dyn Disk, dir: &Path, ring: &Keyring) -> Result<(Incarnat
     let sealed = read_small(disk, &path, "identity of the data directory")?;
     let identity = Identity::open(ring, &sealed)?;
     let was = identity.incarnation;
+    // Ballots carry the incarnation: a node that has forgotten which ones it used must not use them again.
     let identity = identity.reborn();
     // Under the generation that it was: what seals never goes back.
     let anew = Keyring::box_key(&sealed).and_then(|kek| identity.seal_under(ring, kek));
@@ -108,6 +111,7 @@ fn first_start_of(
     let marker = dir.join(FIRST_START);
     let names = disk.list(dir).map_err(fail("list"))?;
     let begun = disk.exists(&marker).map_err(fail("look into"))?;
+    // Without the marker nobody began here: whatever stands in the directory is somebody else's.
     if !begun {
         let made = names.iter().any(|path| is_named(path, &[LOG, INDEX]));
         let foreign = names.iter().any(|path| !is_named(path, &OURS) && !place::is_staged(path));
@@ -115,6 +119,7 @@ fn first_start_of(
             return Err(StoreError::ForeignDirectory { dir: dir.to_owned() });
         }
         place::sweep(disk, dir).map_err(fail("sweep"))?;
+        // Durable before log and index are made: after a crash in between they are known to be ours, and empty.
         place::replace(disk, &marker, b"").map_err(fail("mark the first start in"))?;
     }
     place::sweep(disk, dir).map_err(fail("sweep"))?;
@@ -131,6 +136,7 @@ fn first_start_of(
             pages::create_database(disk, &index, identity.index_key(), identity.index_id, options.index_cache_bytes)?;
         Index::format(&made.0)?;
     }
+    // From here on the directory is made, and its keys are known.
     place::replace(disk, &dir.join(identity::FILE), &identity.seal(ring)).map_err(fail("write identity in"))?;
     disk.remove(&marker).map_err(fail("unmark the first start in"))?;
     disk.sync_dir(dir).map_err(fail("sync"))?;
@@ -146,6 +152,7 @@ fn open_made(
 ) -> Result<Core, StoreError> {
     let log = LogReader::open(disk.as_ref(), &dir.join(LOG), identity.log_key())?;
     check_capacity(log.capacity(), options.log_bytes)?;
+    // Frames name the state of the index that was durable when they were written: an older index is refused.
     let at_least = log.newest()?.map_or(Ok(0), |payload| frame_sequence(&payload));
     let (db, probe) = pages::open_database(
         disk.as_ref(),
@@ -158,6 +165,7 @@ fn open_made(
     let (index, marks) = Index::new(db)?;
     let room = Arc::new(Room::new(Arc::clone(&disk), dir, options.reserve_bytes)?);
     let blobs = Blobs::open(Arc::clone(&disk), dir, Arc::clone(&room), options.large_write_bytes)?;
+    // No upload outlives the process that staged it.
     blobs.sweep_staged()?;
     place::sweep(disk.as_ref(), dir).map_err(|source| StoreError::Disk {
         op: "sweep",
@@ -171,6 +179,7 @@ fn open_made(
         let decoded = decode_frame(payload).map_err(|_| StoreError::Corrupt { what: "commit log (an operation)" })?;
         let (ops, ends) = decoded;
         batch.extend(ops);
+        // A batch counts whole: the rest of its frames may never have come.
         if !ends {
             return Ok(false);
         }
@@ -184,6 +193,7 @@ fn open_made(
                 head = head.max(held.seq);
                 stamp = stamp.max(held.record.ballot.stamp);
             }
+            // A node that was given its place anew since owes nothing for the frames that it had lost.
             anew |= matches!(op, Op::Clear { .. });
             overlay.active.apply(op);
         }
@@ -191,6 +201,7 @@ fn open_made(
     })?;
     let indexed = index.node()?;
     let node = overlay.active.node.clone().or(indexed).unwrap_or(NodeRecord::NEW);
+    // Promises up to the reserve may have been given: the own ballots begin above them.
     stamp = stamp.max(node.state.reserved);
     let remembered = overlay.active.memory.clone().map_or_else(|| index.memory(), Ok)?;
     if tail.is_lost() {
@@ -224,9 +235,11 @@ fn open_made(
         probe,
         room,
     });
+    // The log remembers a loss over restarts: it is in doubt until its node has its place anew.
     if core.tail_was_cut() {
         core.doubt(Doubt::TailCut);
     }
+    // Until the disk was asked, its room counts as endless.
     core.refresh_space()?;
     Ok(core)
 }

@@ -122,6 +122,7 @@ impl Round {
                 self.after = Some(key);
                 self.queue.pop_front();
             }
+            // A piece ends with what is damaged, so that it is mended before anything else is read.
             if seen.bytes >= PIECE_BYTES || seen.damaged.is_some() {
                 break;
             }
@@ -149,6 +150,7 @@ impl Round {
 
     /// What it means that a body did not check.
     fn judge(&self, key: &RegisterKey, held: &Held, error: &StoreError, seen: &mut Seen) -> Result<(), StoreError> {
+        // It was replaced while it was read: nobody needs the old bytes any more.
         if self.core.lookup(key)?.is_none_or(|now| now.record.ballot != held.record.ballot) {
             return Ok(());
         }

@@ -126,6 +126,7 @@ impl Tree {
             Built::To(last) => key <= last,
             Built::All => true,
         };
+        // What the walk has not come to yet it will find in its new state.
         if counted {
             if let Some(from) = from {
                 self.flip(key, from.ballot);

@@ -82,6 +82,7 @@ impl Upload {
         permit: Option<Permit>,
     ) -> Result<Self, StoreError> {
         core.check_writable()?;
+        // Refused before its first byte: a body that has no room need not be sent.
         core.check_fits(len_hint.unwrap_or(0))?;
         let body = BodyId(crate::seal::random());
         let (sealer, wrap) = BodySealer::new(&core.ring, core.cluster, body);
@@ -114,11 +115,13 @@ impl Upload {
     /// Seals and writes `data`. Tells what was sealed now, as it lies in the blob.
     pub fn append(&mut self, data: &[Bytes], mut sealed: impl FnMut(&[u8])) -> Result<(), StoreError> {
         let incoming = data.iter().map(|piece| piece.len() as u64).sum();
+        // Counted as it comes: without a length nobody knows how much that will be.
         self.core.check_room(incoming)?;
         self.ensure_header(&mut sealed)?;
         for piece in data {
             let mut piece = &piece[..];
             while !piece.is_empty() {
+                // A chunk that comes whole is sealed from where it lies.
                 if self.open == 0
                     && let Some((chunk, later)) = piece.split_at_checked(CHUNK_BYTES)
                 {

@@ -143,6 +143,7 @@ impl Committer {
         let slot = held.as_ref().map_or_else(Slot::default, |held| held.slot());
         let mut has_blob = true;
         if let Asked::Store(ballot, state) = &message.request {
+            // A record that is here already takes no more room when it is stored again.
             if *ballot != slot.accepted && state.id() != slot.state.id() && !self.has_room_for(state.value.as_deref()) {
                 let (from, epoch, attempt) = (self.core.incarnation, acceptor.node().epoch, message.attempt);
                 return Ok(Some(Reply { from, epoch, attempt, answer: Granted::Refused(Refusal::NoRoom) }));
@@ -195,6 +196,7 @@ impl Committer {
                 if known.as_ref().is_some_and(|known| *known == roster) {
                     return Ok(());
                 }
+                // Lists of two lives of a cluster never follow each other, whatever their epochs.
                 if known.as_ref().is_some_and(|known| known.life != roster.life) {
                     return Err(StoreError::OtherList);
                 }

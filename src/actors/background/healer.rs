@@ -161,6 +161,7 @@ impl Handler<Heal> for Healer {
     type Result = ResponseFuture<Healed>;
     fn handle(&mut self, Heal { key, wanted }: Heal, ctx: &mut Context<Self>) -> Self::Result {
         let (tell, told) = oneshot::channel();
+        // Many readers may meet the same damage: one copy is fetched for all of them.
         let waiting = self.patients.entry(key.clone()).or_default();
         if waiting.is_empty() {
             self.queue.push_back((key, wanted));

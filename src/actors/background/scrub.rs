@@ -150,6 +150,7 @@ impl Scrub {
     pub fn seen(&mut self, now: Now, seen: Seen) {
         self.moved();
         let weight = seen.registers.saturating_mul(RECORD_BYTES).saturating_add(seen.bytes);
+        // Counted from now on: time in which nothing was read is not saved up for a burst.
         self.free_at = now.at + time_for(weight, self.pace.bytes_per_second);
         let Some(run) = &mut self.place.run else { return };
         run.bytes += seen.bytes;
@@ -168,6 +169,7 @@ impl Scrub {
                     self.phase = Phase::Resting;
                 }
             }
+            // It was mended and does not open all the same: it stays counted as damaged, and the next run meets it.
             Phase::Again(_) if seen.damaged.is_some() => self.phase = Phase::Reading,
             Phase::Again(_) if seen.done => {
                 run.repaired += 1;

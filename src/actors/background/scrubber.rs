@@ -149,6 +149,7 @@ impl Own {
         let place = self.load().await;
         *self.scrub.borrow_mut() = Some(Scrub::new(self.pace, place, now()));
         self.loaded.notify_waiters();
+        // It was told to stop while the place was being loaded, and nobody says so again.
         if self.stopped.get() {
             self.decide(Scrub::stop);
         }

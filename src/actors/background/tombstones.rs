@@ -90,6 +90,7 @@ pub async fn run(coordinator: Coordinator, seats: Arc<Mutex<Seats>>, age: Durati
         actix_rt::time::sleep(pace.tick() + Duration::from_millis(jitter)).await;
         let Ok(tombstones) = coordinator.ask(CountTombstones).await else { return };
         let roster = coordinator.roster().filter(|_| pace.is_due(Instant::now(), tombstones));
+        // One node alone sees to it: two would begin epochs against each other.
         let Some(roster) = roster.filter(|roster| is_mine(&seats, roster)) else {
             tally.waits(&[]);
             continue;
@@ -99,6 +100,7 @@ pub async fn run(coordinator: Coordinator, seats: Arc<Mutex<Seats>>, age: Durati
             let names = missing.iter().map(NodeName::as_str).collect::<Vec<_>>().join(", ");
             log::warn!(nodes:% = names; "tombstones are kept until these nodes are back, or have no place in the member list");
         }
+        // Only a member itself can say that it holds a tombstone: while one is away none may go.
         if !missing.is_empty() {
             continue;
         }

@@ -66,6 +66,7 @@ async fn check_bucket(c: &Coordinator, bucket: &BucketName) -> Result<(), StoreE
     if c.knows(bucket).await {
         return Ok(());
     }
+    // A bucket that was made through another node may have yet to come here.
     let (_, state) = c.read(&RegisterKey::bucket(bucket)).await?;
     match state.value.is_some_and(|record| record.state == State::Bucket) {
         true => Ok(()),
@@ -147,11 +148,13 @@ async fn is_empty(c: &Coordinator, bucket: &BucketName) -> Result<bool, StoreErr
 
 async fn open(c: &Coordinator, at: ObjectName) -> Result<(RegisterKey, Arc<crate::base::Record>), StoreError> {
     let key = RegisterKey::object(&at);
+    // Before the read: in a later epoch what was read may have been dropped by all, and must not be learned here.
     let epoch = c.epoch();
     let (ballot, state) = c.read(&key).await?;
     let slot = RegisterSlot { accepted: ballot, chosen: true, state };
     let present = slot.state.value.as_ref().is_some_and(|record| record.object().is_some());
     if !present {
+        // Only now: an object that is there needs no second question.
         check_bucket(c, &at.bucket).await?;
         return Err(StoreError::NoSuchKey);
     }
@@ -179,6 +182,7 @@ impl Handler<PutSmall> for CoordinatorActor {
             check_bucket(&c, &at.bucket).await?;
             let bytes = body.iter().map(|piece| piece.len() as u64).sum();
             c.check_takers(Some(New::Record(bytes))).await?;
+            // Sealed once, before the vote, so that all copies are the same bytes.
             let object = c.ask(SealSmall { head, body }).await?;
             let written = c.store(&at, condition, object, None).await;
             drop(permit);
@@ -338,6 +342,7 @@ impl Handler<DeleteBucket> for CoordinatorActor {
         self.run(async move |c| {
             let bucket = msg.bucket;
             check_bucket(&c, &bucket).await?;
+            // Looking and deleting are two decisions: an object that comes in between stays behind (README, "Limits").
             if !is_empty(&c, &bucket).await? {
                 return Err(StoreError::BucketNotEmpty);
             }
@@ -396,6 +401,7 @@ impl Handler<ChangeMembers> for CoordinatorActor {
                 }
             };
             let seats = resolved?;
+            // Without a list nobody votes: the first one is founded, not decided.
             if let Some(first) = first.filter(|_| c.roster().is_none()) {
                 c.ask(Seat { seating: Seating::Adopt(Arc::new(first)) }).await?;
                 return c.change_members(&seats, None).await.map(|roster| (*roster).clone()).map_err(Unseatable::from);

@@ -39,6 +39,7 @@ impl Coordinator {
     /// Streams of a body to the voters that answered lately; none where there is no room for what they hold.
     pub(in crate::actors) fn streams(&self, head: StreamHead) -> Option<BodyStreams> {
         let (voting, members) = self.members().ok()?;
+        // Nobody waits for memory here: without it the body goes to the peers afterwards, from this node's copy.
         let permit = self.0.streams.try_claim(BodyStreams::HOLDS_BYTES.min(head.bytes_max))?;
         let mut streams = BodyStreams::new(head, permit);
         for to in members
@@ -69,6 +70,7 @@ impl Coordinator {
         rest: &mut Vec<LocalBoxFuture<'static, Event<Value>>>,
     ) -> Result<Vec<Incarnation>, StoreError> {
         let mut holders = Vec::new();
+        // This node has it, durable: that counts as far as it has a vote.
         let mut held = members.only(self.0.me);
         if held.count() > 0 {
             holders.push(self.0.me);
@@ -82,6 +84,7 @@ impl Coordinator {
             }
             let Some(door) = self.door(voting, to).filter(|_| !says.full && !says.read_only) else { continue };
             awaited = awaited.with(members.only(to));
+            // A stream that came whole is the blob; a peer that fell behind is sent this node's copy.
             let streamed = streams.as_mut().and_then(|streams| streams.take(to));
             under_way.push(Box::pin(async move {
                 let streamed = match streamed {
@@ -92,6 +95,7 @@ impl Coordinator {
             }));
         }
         while !members.majority(held) {
+            // Once those that are left make no majority, nobody is waited for.
             let next = if members.majority(held.with(awaited)) { under_way.next().await } else { None };
             match next {
                 Some((node, Carried::There)) => {
@@ -109,6 +113,7 @@ impl Coordinator {
             }
         }
         let event = move |(node, became)| carried(node, head.body, became, Attempt(0));
+        // A majority is enough to vote. Who has the blob later is sent the record then.
         rest.extend(
             under_way.into_iter().map(|carrying| -> LocalBoxFuture<'static, _> { carrying.map(event).boxed_local() }),
         );

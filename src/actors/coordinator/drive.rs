@@ -85,10 +85,14 @@ impl Coordinator {
         under_way: Vec<LocalBoxFuture<'static, Event<Value>>>,
         mut deadline: Instant,
     ) -> M::End {
+        // Who refused for want of room: once these keep a majority from being had, another round helps nothing.
         let mut no_room = BTreeSet::new();
+        // The bodies under way, and to whom: a second transfer of one would cost its way twice.
         let carrying = Rc::new(RefCell::new(BTreeSet::new()));
         let mut pending: FuturesUnordered<_> = under_way.into_iter().collect();
+        // A peer whose record is at the same ballot answers without it: what this node holds need not travel back.
         let mut have = self.peek(key).await;
+        // What is being stored, so that a replica that lacks its blob can be sent it.
         let mut storing: Option<Value> = None;
         let mut out = Vec::new();
         let mut attempt = self.begin(&mut machine, &mut out);
@@ -104,13 +108,16 @@ impl Coordinator {
                         let is_query = message.request == Request::Query;
                         let is_news = matches!(message.request, Request::Mark(_) | Request::Learn(..));
                         let vote = Vote { key: key.clone(), message };
+                        // A mark and a lesson have no answer that a decision waits for.
                         if is_news {
                             self.0.store.cast_here.do_send(CastHere { votes: vec![vote] });
                         } else if is_query {
+                            // A query is in memory, as a rule, and awaited before the peers are asked: see `have`.
                             let event = self.here(vote).await;
                             have = slot_in(&event).or(have);
                             self.heard(&mut machine, event, &mut out);
                         } else {
+                            // A vote has to be durable: the peers' disks work at the same time as this one's.
                             pending.push(Box::pin(self.here(vote)));
                         }
                     }
@@ -131,6 +138,7 @@ impl Coordinator {
                                     under_way.borrow_mut().remove(&(to, body));
                                 })));
                             }
+                            // No way leads there, or the attempt was given up: the round counts a refusal.
                             None => machine.on(Event::Silent { from: to, attempt }, &mut out),
                         }
                     }
@@ -140,6 +148,7 @@ impl Coordinator {
                     }
                     Action::Retry { tries } => {
                         if tries > 0 {
+                            // The pause has a random part: two that come back together outbid each other.
                             let took = self.0.patience.round.saturating_sub(expires - Instant::now());
                             let pause = Patience::pause(tries, took, machine.at_stake(), u64::from_le_bytes(random()));
                             sleep_until((Instant::now() + pause).min(deadline)).await;
@@ -151,6 +160,7 @@ impl Coordinator {
                         }
                     }
                     Action::Renew { epoch } => {
+                        // The later list comes by itself; a round under the older one is refused again.
                         self.wait_for(epoch, deadline).await;
                         if let Some(members) = self.0.ballots.voting().members.clone() {
                             machine.renew(members);
@@ -162,10 +172,12 @@ impl Coordinator {
                     }
                 }
             }
+            // Answers of this node may have asked for more already: that goes out before anybody is waited for.
             if !out.is_empty() {
                 continue;
             }
             let event = tokio::select! {
+                // An answer that is there counts, also when the time is up at the same moment.
                 biased;
                 Some(event) = pending.next(), if !pending.is_empty() => Some(event),
                 () = sleep_until(expires.min(deadline)) => None,
@@ -182,6 +194,7 @@ impl Coordinator {
                 None if Instant::now() >= deadline => machine.deadline(&mut out),
                 None => {
                     expires = Instant::now() + self.0.patience.round;
+                    // The round is lost, not the decision: the next one may find a majority.
                     machine.on(Event::Expired { attempt }, &mut out);
                 }
             }
@@ -196,6 +209,7 @@ impl Coordinator {
 
     fn heard<M: Machine>(&self, machine: &mut M, event: Event<Value>, out: &mut Vec<Action<Value, M::End>>) {
         if let Event::Reply(reply) = &event {
+            // The next ballot has to lie above all that was heard, or it is refused as well.
             self.0.ballots.observe(reply.stamp());
         }
         machine.on(event, out);
@@ -227,11 +241,14 @@ impl Coordinator {
         let silent = Event::Silent { from: to, attempt };
         let wants_answer = !matches!(message.request, Request::Mark(_) | Request::Learn(..));
         let asks = matches!(message.request, Request::Query | Request::Prepare(_));
+        // The answers to these two alone carry a record.
         let have = have.filter(|_| asks).cloned();
+        // The peer refuses votes under another list: nobody could say whose votes count.
         let mark: ListMark = voting.list;
         let (reply, answer) = oneshot::channel();
         let vote = WireVote { key: key.clone(), message, have: have.as_ref().map(|slot| slot.accepted) };
         let cast = Cast { to, mark, vote, have, reply: wants_answer.then_some(reply) };
+        // Without a lane the cast is dropped here, and its reply with it: that is heard as silence.
         if let Some(door) = self.door(&voting, to) {
             door.do_send(Errand::Cast(Box::new(cast)));
         }
@@ -254,6 +271,7 @@ impl Coordinator {
             let (fetch, BlobHead { body, sealed_len, digest }) = (self.0.fetch.clone(), head);
             async move { fetch.send(FetchBody { body, sealed_len, digest }).await.unwrap_or(false) }
         };
+        // A round may store what it found at others again: then it is this node that lacks the blob.
         if to == self.0.me {
             return Some(Box::pin(async move {
                 match fetched.await {
@@ -289,6 +307,7 @@ impl Coordinator {
 /// This node first: what it says is at hand, and the others need not repeat it.
 fn in_order<E>(mut actions: Vec<Action<Value, E>>, me: Incarnation) -> Vec<Action<Value, E>> {
     actions.sort_by_key(|action| !matches!(action, Action::Send { to, .. } if *to == me));
+    // `Done` ends the loop: the marks of the same step are told before.
     actions.sort_by_key(|action| matches!(action, Action::Done(_)));
     actions
 }

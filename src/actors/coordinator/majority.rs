@@ -51,6 +51,7 @@ impl Coordinator {
         if !self.is_cut_off() {
             return Ok(());
         }
+        // That they are away may be a moment old: one quick try may save a client a refusal.
         let lanes = self.0.peers.iter().filter_map(|peer| peer.door.lane());
         let mut probes: FuturesUnordered<_> = lanes
             .map(|lane| {

@@ -49,11 +49,13 @@ impl Coordinator {
     /// somebody else has begun, before its own. With `since`, it begins nothing that does not follow the list of
     /// that epoch at once: what somebody else has decided meanwhile stays.
     pub async fn change_members(&self, seats: &[Seat], since: Option<Epoch>) -> Result<Arc<Roster>, StoreError> {
+        // Each turn is one step: into an epoch of both lists, or out of it.
         for _ in 0..CHANGES_MAX {
             let voting = self.0.ballots.voting();
             let roster = voting.node.roster.clone().ok_or_else(no_list)?;
             let epoch = Epoch(roster.epoch.0.saturating_add(1));
             let made_ms = crate::store::core::system_ms();
+            // What rests on the old list alone would be lost with it: its majorities count no more after the next step.
             if !roster.before.is_empty() {
                 self.store_all_again().await?;
             } else if roster.same_seats(seats) || since.is_some_and(|since| roster.epoch != since) {
@@ -62,6 +64,7 @@ impl Coordinator {
             let next = roster.next(made_ms, seats);
             log::info!(epoch = epoch.0, voters = next.seats.len(), joint = !next.before.is_empty(); "member list changes");
             self.decide_list(&roster, next).await?;
+            // The next step is decided under the list that this one has made.
             self.wait_for(epoch, self.deadline()).await;
         }
         Err(StoreError::Contended)

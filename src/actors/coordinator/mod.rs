@@ -244,6 +244,7 @@ impl Coordinator {
     ) -> Result<WriteOutcome<Value>, StoreError> {
         self.reachable().await?;
         let deadline = self.deadline();
+        // Two writers of one key at one node would only cost each other rounds.
         let _turn = self.turn(&key, !wish.condition.is_none()).await?;
         let (_, members) = self.members()?;
         let write = Write::new(members, wish);
@@ -272,6 +273,7 @@ impl Coordinator {
                 write.on(Event::Holds { node, body: head.body }, &mut Vec::new());
             }
         }
+        // The time for the decision begins behind the body: how long that travels is not the nodes' matter.
         let deadline = self.deadline();
         let _turn = self.turn(&key, conditional).await?;
         let outcome = self.drive(&key, write, rest, deadline).await;
@@ -293,6 +295,7 @@ impl Coordinator {
     async fn read_by(&self, key: &RegisterKey, deadline: Instant) -> Result<(Ballot, Traced<Value>), StoreError> {
         self.reachable().await?;
         let (voting, members) = self.members()?;
+        // This node, and as many peers as make a majority with it: asking all would be work for nothing.
         let mut prefer = vec![self.0.me];
         prefer.extend(self.near(&voting, members.voters().len() / 2));
         let read = Read::new(members, &prefer);
@@ -312,6 +315,7 @@ impl Coordinator {
         slot: Slot<Value>,
         epoch: Epoch,
     ) -> Result<(), StoreError> {
+        // It is known here already, as a rule: a lesson would cost a commit.
         if self.peek(key).await.is_some_and(|here| here.accepted >= slot.accepted) {
             return Ok(());
         }
@@ -347,6 +351,7 @@ impl Coordinator {
         self.0.turn.set(reads.wrapping_add(1));
         let turn = reads / TURN;
         let mut order: Vec<_> = (0..others.len()).map(|at| others[(turn.wrapping_add(at)) % others.len()]).collect();
+        // A peer that is away would cost the reader a round.
         order.sort_by_key(|seat| !self.answers(&seat.name));
         order.into_iter().take(count).map(|seat| seat.incarnation).collect()
     }

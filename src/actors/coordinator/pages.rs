@@ -72,6 +72,7 @@ pub fn merge(own: Own, pages: &[Page<Scanned>]) -> Merged {
     let here: BTreeMap<&RegisterKey, &RegisterSlot> = own.iter().map(|(key, slot)| (key, slot)).collect();
     let mut merged = Merged { complete: complete.clone(), ..Merged::default() };
     for (key, (ballot, chosen)) in highest {
+        // Chosen at this very ballot, with its record at hand: no majority has to be asked for it.
         match here.get(key).filter(|slot| chosen && slot.accepted == ballot) {
             Some(slot) => {
                 merged.found.insert(key.clone(), RegisterSlot { chosen: true, ..(*slot).clone() });

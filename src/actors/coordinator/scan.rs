@@ -110,6 +110,7 @@ impl Coordinator {
                 () = sleep_until(ask_next.min(deadline)) => {}
             }
         }
+        // Without a place this node may hold what the others have dropped.
         if members.only(self.0.me).count() == 0 {
             pages::confirmed(&mut own, &pages);
         }

@@ -39,6 +39,7 @@ impl Coordinator {
     pub(in crate::actors) async fn bury(&self, graves: Vec<Grave>) -> Result<usize, StoreError> {
         let (voting, members) = self.members()?;
         let roster = voting.node.roster.clone().ok_or_else(no_list)?;
+        // A change of the list is under way, with epochs of its own: tombstones wait until it is over.
         if !roster.before.is_empty() {
             return Ok(0);
         }
@@ -57,6 +58,7 @@ impl Coordinator {
         self.decide_list(&roster, next).await?;
         self.wait_for(epoch, until).await;
         self.wait_for_all(&coming, list, &mut leaving, until).await;
+        // A member that is not in the epoch yet may still take in what a tombstone has deleted.
         leaving.retain(|one| one.burial.may_drop());
         let graves: Vec<Grave> = leaving.into_iter().map(|one| (one.key, one.ballot)).collect();
         let count = graves.len();

@@ -44,6 +44,7 @@ impl Turns {
                 Entry::Occupied(mut busy) => {
                     let waiting = busy.get_mut();
                     if waiting.len() >= WAITING_MAX {
+                        // Clients that have gone hold no place.
                         waiting.retain(|other| !other.is_closed());
                     }
                     if waiting.len() >= WAITING_MAX {
@@ -73,10 +74,12 @@ impl Drop for Turn {
         while let Some(next) = waiting.pop_front() {
             match next.send(turn) {
                 Ok(()) => return,
+                // This one waits no longer: the turn goes to the next.
                 Err(back) => turn = back,
             }
         }
         queues.remove(&key);
+        // It must find nothing to pass on when it drops here: the lock is held.
         turn.of = None;
     }
 }

@@ -49,9 +49,11 @@ async fn try_answer(
         Call::Heartbeat(pulse) => {
             Counts::add(&gate.counts().heartbeats);
             let vitals = gate.vitals();
+            // A heartbeat speaks for the node at the other end of the session, and for no other.
             if pulse.incarnation == from.incarnation {
                 vitals.reach.came(&from.name);
                 vitals.lists.heard(&from.name, vitals.ballots.voting().list, pulse.list);
+                // The start is remembered durably before it is answered: from then on an older copy of it shows.
                 vitals.meet(from, &pulse).await?;
                 session.says(pulse.standing.start);
                 vitals.keys.heard(&from.name, pulse.incarnation, pulse.keys);
@@ -71,6 +73,7 @@ async fn try_answer(
             remembers(gate, session)?;
             let own = |record: Arc<Record>| Arc::try_unwrap(record).unwrap_or_else(|shared| (*shared).clone());
             let records = records.into_iter().map(|(key, record)| (key, own(record))).collect();
+            // The committer refuses records of an earlier epoch: their tombstone may have been dropped since.
             ask(&store.learn_records, LearnRecords { records, from: from.incarnation, epoch }).await?;
             Ok(Answer::Done)
         }
@@ -78,6 +81,7 @@ async fn try_answer(
             Counts::add(&gate.counts().votes);
             same_list(gate, &from.name, mark)?;
             has_met(gate, session)?;
+            // The caller named the records that it holds: those do not travel back.
             let have: Vec<_> = votes.iter().map(|vote| vote.have).collect();
             let votes = votes.into_iter().map(|wire::Vote { key, message, .. }| Vote { key, message }).collect();
             let replies = ask(&store.cast_here, CastHere { votes }).await?;
@@ -98,15 +102,18 @@ async fn try_answer(
             Ok(Answer::Done)
         }
         Call::Take(roster) => {
+            // Meeting compares the lives of the cluster: a list of another life does not come in here.
             has_said(session)?;
             list_exchange::adopt(store, roster).await?;
             Ok(Answer::Done)
         }
+        // Two nodes that refuse each other's votes need it to agree, so nothing but a session is asked for.
         Call::List => Ok(Answer::List(gate.vitals().ballots.voting().node.roster.clone())),
         Call::Scan(Scan { mark, from: begin, inclusive, to, limit }) => {
             Counts::add(&gate.counts().scans);
             same_list(gate, &from.name, mark)?;
             has_met(gate, session)?;
+            // A page counts as this node's vote on all that it says: without a vote it says nothing.
             if !gate.vitals().ballots.voting().node.state.votes {
                 return Err(LinkError::OtherList);
             }
@@ -119,6 +126,7 @@ async fn try_answer(
             Ok(Answer::Scanned(page.map(scanned)))
         }
         Call::Tree(branches) => {
+            // Sums change nothing: what differs is offered again, and an offer is judged like any other.
             Counts::add(&gate.counts().trees);
             Ok(Answer::Sums(ask(&store.read_sums, ReadSums { branches }).await?))
         }
@@ -127,12 +135,14 @@ async fn try_answer(
             Ok(Answer::Records(ask(&store.fetch_records, FetchRecords { keys, bytes_max: LEARN_BYTES_MAX }).await?))
         }
         Call::Discard(body) => {
+            // The store keeps what a record refers to, whoever says that it came in vain.
             ask(&store.discard_blob, DiscardBlob { body }).await?;
             Ok(Answer::Done)
         }
         Call::Bring(head) => Ok(Answer::Bring(bring(gate, store, from, head).await?)),
         Call::Pull(Pull { body, from: begin, len }) => {
             Counts::add(&gate.counts().fetches);
+            // These bytes go out unchecked: the caller has the digest, and takes nothing that does not fit it.
             Ok(Answer::Bytes(ask(&store.read_sealed, ReadSealed { body, from: begin, len }).await?))
         }
     }

@@ -50,6 +50,7 @@ impl Arrivals {
             return Some(arrival.bytes);
         }
         table.retain(|_, arrival| arrival.open > 0 || arrival.promised.is_some_and(|(_, until)| until > now));
+        // Beyond that a body may come twice, which costs its way and nothing else.
         if table.len() < PROMISES_MAX {
             table.entry(body).or_default().promised = Some((from, now + PROMISE_MAX));
         }

@@ -90,6 +90,7 @@ impl Dialer {
         let answer = timeout(CALL_MAX, answer).await.map_err(|_| LinkError::Silent)??;
         let (session, proof) = read_welcome(&answer).map_err(LinkError::Undecodable)?;
         let (info, keys) = self.key.complete(pending, proof).map_err(LinkError::Handshake)?;
+        // An address that leads back here would make this node a peer of itself.
         if info.incarnation == self.me.incarnation {
             return Err(LinkError::Refused(Refusal::Itself));
         }
@@ -170,6 +171,7 @@ impl Conn {
 
     fn open(&self, path: &str, answer: &[u8]) -> Result<Answer, LinkError> {
         let frame = Frame::decode(answer).map_err(LinkError::Undecodable)?;
+        // An answer to an earlier request, kept by somebody and sent again, must not pass for this one's.
         if frame.session != self.session || frame.counter != self.counter {
             return Err(LinkError::Forged);
         }
@@ -202,6 +204,7 @@ async fn post(
     if status.is_success() {
         return body.map_err(LinkError::BrokenAnswer);
     }
+    // A refusal is not sealed: whoever refuses may know no session to seal it in.
     let refusal = body.ok().and_then(|body| Refusal::decode(&body));
     Err(refusal.map_or(LinkError::NotAPeer(status.as_u16()), LinkError::Refused))
 }
@@ -218,6 +221,7 @@ async fn unless_stalled<T>(
         match select(work.as_mut(), pin!(sleep_until(deadline))).await {
             Either::Left((done, _)) => return done,
             Either::Right(_) if moved.get() + patience <= Instant::now() => return Err(LinkError::Silent),
+            // It moved meanwhile, and the deadline with it.
             Either::Right(_) => {}
         }
     }
@@ -274,6 +278,7 @@ impl Making {
             return Some(Ok(prefix));
         }
         let mut pieces = self.pieces.take()?;
+        // A client that uploads slowly is no fault of the peer.
         self.pace.set(Pace::Idle);
         let next = pieces.recv().await;
         match next {
@@ -332,6 +337,7 @@ impl Shipment {
         let Some(blob) = self.blob.take().filter(|_| self.left > 0) else { return Ok(None) };
         let (blob, bytes) = ask(&self.store.read_outgoing, ReadOutgoing { outgoing: blob }).await?;
         let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        // The length was announced: a file that has another one by now is damaged.
         if len == 0 || len > self.left {
             return Err(wrong);
         }

@@ -53,6 +53,7 @@ impl Seats {
         if pulse.list.epoch > own.epoch {
             return Next::Fetch;
         }
+        // Before its registers are counted a node cannot say that all hold the same.
         if own != ListMark::default() || root.is_none() {
             return Next::Wait;
         }
@@ -61,6 +62,7 @@ impl Seats {
         let Some(heard) = heard.filter(|heard| heard.iter().all(|one| one.list == ListMark::default())) else {
             return Next::Wait;
         };
+        // One name alone founds, so that there are never two first lists.
         let first = self.names.first() == Some(&self.me.name);
         if first && heard.iter().all(|one| one.root == root) {
             let seats = heard.iter().map(|one| one.seat.clone()).chain([self.me.clone()]);
@@ -167,6 +169,7 @@ impl Seats {
         if !roster.before.is_empty() {
             return Some(roster.seats.clone());
         }
+        // A node that lost its directory is back under another incarnation: that one gets the place of the name.
         let now_at = |seat: &Seat| self.lately(now, &seat.name).map_or(seat.clone(), |one| one.seat.clone());
         let seats: Vec<Seat> = roster.seats.iter().map(now_at).collect();
         (seats != roster.seats).then_some(seats)

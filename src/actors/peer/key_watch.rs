@@ -82,6 +82,7 @@ impl KeyWatch {
         let told = |name: &NodeName, life: Option<Incarnation>| {
             let heard = table.get(name)?.as_ref()?;
             let counts = now.saturating_duration_since(heard.at) <= self.fresh;
+            // Another life of the same name may have been given another key directory.
             (counts && life.is_none_or(|life| life == heard.incarnation)).then_some(&heard.news.opens[..])
         };
         let members: Vec<Told<'_>> = match roster {

@@ -124,6 +124,7 @@ impl Seen {
             self.differing = None;
             return self.told.take().map(|_| Turn::Agrees);
         }
+        // Each change of the list makes two nodes differ for a moment: that alone is not worth a line.
         let since = match self.differing {
             Some((before, of, since)) if (before, of) == (own, theirs) => since,
             _ => now,

@@ -122,6 +122,7 @@ impl Door {
     /// The lane; none while it is being built anew.
     pub fn lane(&self) -> Option<Recipient<Errand>> {
         let lane = self.lane.lock().unwrap_or_else(PoisonError::into_inner);
+        // A lane that has died keeps its address until the keeper has built another.
         lane.as_ref().and_then(WeakRecipient::upgrade).filter(Recipient::connected)
     }
 

@@ -106,6 +106,7 @@ impl Reach {
     fn is_away(&self, peer: &NodeName, life: Incarnation, now: Instant) -> bool {
         self.of(peer).is_none_or(|way| match way.is {
             Is::Open => false,
+            // A new life of the peer is there: the one that has the place is not.
             Is::Answering => way.life != Some(life),
             Is::Failing(since) => now.saturating_duration_since(since) >= AWAY_AFTER,
         })

@@ -179,6 +179,7 @@ impl PeerGate {
         let me = &self.vitals.me;
         let me = Me { name: me.name.as_str(), cluster: me.cluster, incarnation: me.incarnation.0 };
         let (proof, peer, keys) = self.key.answer(me, hello).map_err(refusal_of)?;
+        // The key ring alone makes no peer: it has to be configured here too, and gets a budget by that.
         if !self.budgets.contains_key(&peer.name) {
             return Err(Refusal::NotAMember);
         }
@@ -199,6 +200,7 @@ impl PeerGate {
     /// counter fresh, and is there room for `bytes` more of that peer? Waits for room.
     pub async fn admit(&self, session: SessionId, counter: u64, bytes: u64) -> Result<Admitted, Refusal> {
         let session = lock(&self.sessions).get(&session).map(Arc::clone).ok_or(Refusal::UnknownSession)?;
+        // Before the body is read: a frame that is sent again costs nothing but this look.
         if counter <= lock(&session.state).counter {
             return Err(Refusal::BadFrame);
         }
@@ -227,6 +229,7 @@ impl PeerGate {
         let plain = session.keys.receive.open(frame.counter, &bound, frame.sealed.to_vec());
         let plain = plain.map_err(|_| Refusal::BadFrame)?;
         let mut state = lock(&session.state);
+        // Two frames of one counter may be opened side by side: one of them counts.
         if frame.counter <= state.counter {
             return Err(Refusal::BadFrame);
         }
@@ -307,6 +310,7 @@ fn make_room(sessions: &mut HashMap<SessionId, Arc<Session>>, now: Instant) {
     sessions.retain(|id, session| {
         let SessionState { counter, used } = *lock(&session.state);
         let age = now.saturating_duration_since(used);
+        // A hello may be a recorded one: a session is worth little until a frame has opened in it.
         let keep = age < if counter == 0 { UNPROVEN_AGE_MAX } else { IDLE_MAX };
         if keep && counter == 0 {
             unproven.push((used, *id));

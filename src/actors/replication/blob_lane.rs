@@ -99,6 +99,7 @@ async fn attempt(own: &Own, conn: &mut Option<Conn>, change: &Change) -> Result<
             conn.insert(own.dialer.dial().await?)
         }
     };
+    // Nothing counts between two nodes that have not told each other how they stand.
     if conn.start.is_none() {
         meet(plan, conn).await?;
     }
@@ -135,6 +136,7 @@ async fn attempt(own: &Own, conn: &mut Option<Conn>, change: &Change) -> Result<
     // Before the record is read: see `Slot::lesson`.
     let epoch = plan.vitals.ballots.voting().list.epoch;
     let Some(record) = plan.store.record(&change.key).await? else { return Ok(Fate::Superseded) };
+    // Another record than the offered one may not be chosen. Its own number comes with the feed.
     if record.ballot != change.ballot {
         return Ok(Fate::Superseded);
     }

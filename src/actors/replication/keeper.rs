@@ -169,6 +169,7 @@ impl Handler<Died> for Keeper {
     fn handle(&mut self, Died { lane: at, life }: Died, ctx: &mut Context<Self>) {
         let _guard = PanicGuard::abort();
         let backoff = self.plan.timing.backoff;
+        // A death that is told late is not one of the life that came after.
         let Some(past) = self.past(at).filter(|past| past.life == life) else { return };
         if past.born.is_some_and(|born| born.elapsed() >= FORGIVEN_AFTER) {
             past.panics = 0;

@@ -110,6 +110,7 @@ impl VotesLane {
         if let Errand::Probe(done) = errand {
             return self.probe(done, own, ctx);
         }
+        // What was to be answered is dropped, reply and all: its coordinator hears at once that nobody answers.
         if self.is_down() {
             return;
         }
@@ -151,6 +152,7 @@ impl VotesLane {
 
     fn queue_up(&mut self, cast: Cast, own: &Own, ctx: &mut Context<ReplicaActor<Self>>) {
         let held = self.held + cast.weight();
+        // A coordinator that hears nothing tries again; memory that is full does not.
         if held > own.plan.votes_bytes || self.queue.len() >= QUEUE_MAX {
             return;
         }
@@ -221,6 +223,7 @@ impl VotesLane {
                 self.down_until = Some(Instant::now() + DOWN_FOR);
                 own.plan.transfers.lost();
                 self.idle.0.borrow_mut().clear();
+                // All that waits is lost with the link, now: each of them would wait in vain for as long as the first.
                 self.held -= self.queue.drain(..).map(|cast| cast.weight()).sum::<u64>();
                 self.urgent = 0;
             }
@@ -275,6 +278,7 @@ async fn on_session<T>(
             }
         };
         match work(&mut session).await {
+            // The peer may have restarted since this session was used: a fresh handshake tells.
             Err(error) if reused && may_be_forgotten(&error) => {}
             Err(error) if error.breaks_link() => return Err(error),
             done => {
@@ -333,6 +337,7 @@ async fn send(own: Own, idle: Idle, frame: Vec<Cast>) -> Option<LinkError> {
         is_heard(plan, session, to).await?;
         Counts::add(&plan.tally.sent.votes);
         match call(session, &votes).await? {
+            // Behind the answer once more: a peer that has turned out to be an older copy does not count.
             Answer::Voted(voted) => has_met(plan, session, to).map(|()| voted),
             _ => Err(LinkError::Unfitting),
         }

@@ -93,6 +93,7 @@ impl StoreActor {
         let cached: Result<Vec<_>, _> = votes.iter().map(|vote| store.query(vote, true)).collect();
         match cached {
             Ok(replies) if replies.iter().all(Option::is_some) => return Box::pin(std::future::ready(Ok(replies))),
+            // Queries alone need no commit: what is not in memory is read by a thread, beside the committer.
             Ok(_) if votes.iter().all(Vote::is_query) => {}
             Ok(_) => return guarded(async move { wait_votes(store.vote(votes)).await }),
             Err(error) => return Box::pin(std::future::ready(Err(error))),

@@ -449,6 +449,7 @@ impl Shared {
                 return Ok(());
             }
             let header = self.watch(state.write_tags(self.file.as_ref()))?;
+            // The other slot: if this header is torn, the one before it still stands.
             (header, 1 - state.header_slot)
         };
         let block = header.encode(&self.key, &self.id, self.nonce());

@@ -96,6 +96,7 @@ impl Compare {
             }
             before => {
                 let before = before.unwrap_or_default();
+                // A leaf that differs by another sum than before has writes on their way, and is no loss.
                 let lasting = differing.into_iter().filter(|(leaf, sum)| before.get(leaf) == Some(sum));
                 let leaves: Vec<u16> = lasting.map(|(leaf, _)| leaf).collect();
                 let count = leaves.len();

@@ -17,7 +17,9 @@ impl RecordsLane {
     /// Goes on with comparing everything: looks which leaves differ, or offers again what belongs to them.
     pub(super) fn compare_all(&mut self, now: Instant, own: &Own, ctx: &mut Context<ReplicaActor<Self>>) {
         let Link::Up { conn: Some(_), .. } = &self.link else { return };
+        // What is offered again must not crowd out the feed.
         let Some(room) = self.window.as_ref().map(Window::room).filter(|room| *room >= BATCH_MAX) else { return };
+        // A change on its way would show as a difference.
         let drained = self.has_all();
         match self.compare.next(now, drained) {
             Next::Wait => {}

@@ -28,6 +28,7 @@ impl RecordsLane {
             actor.with(|lane, own| {
                 let done = answer.map(|pulse| {
                     let now = Instant::now();
+                    // Where one of the two has no place they hold different things, and rightly so.
                     let own_root = (own.plan.vitals.root)().filter(|_| shares_list(own, &pulse));
                     if lane.compare.heard(now, own_root, pulse.root) {
                         lane.round_ended(0, own);
@@ -85,6 +86,7 @@ fn shares_list(own: &Own, pulse: &Pulse) -> bool {
 /// A heartbeat, and what follows from it for the member list.
 async fn beat(plan: &Plan, session: &mut Conn) -> Result<Pulse, LinkError> {
     let pulse = meet(plan, session).await?;
+    // Another life answered than the one that the session is with: nothing of it counts.
     if session.start.is_none() {
         return Ok(pulse);
     }

@@ -301,11 +301,13 @@ impl RecordsLane {
         self.link = Link::Dialing { tries: self.link.tries() };
         Counts::add(&own.plan.tally.sent.hellos);
         let (dialer, store) = (own.dialer.clone(), own.plan.store.clone());
+        // A window for the same life goes on; another life begins behind its own cursor.
         let known = self.window.as_ref().map(Window::peer);
         let emptied = self.peer.filter(|_| self.dropped_all);
         let work = async move {
             let conn = dialer.dial().await?;
             let peer = conn.info.incarnation;
+            // Durable before the next window begins: after a crash the old cursor would skip what the peer has dropped.
             if emptied == Some(peer) {
                 ask(&store.save_cursor, SaveCursor { peer, seq: 0 }).await?;
             }
@@ -461,6 +463,7 @@ impl RecordsLane {
         let Link::Up { conn, .. } = &mut self.link else { return };
         let Some(mut session) = conn.take() else { return };
         let plan = std::sync::Arc::clone(&own.plan);
+        // The heartbeat goes first: steady traffic would keep it off for ever.
         if self.beat_at.is_none_or(|at| now.duration_since(at) >= pause) {
             self.beat_at = Some(now);
             self.send_beat(session, own, ctx);

@@ -33,6 +33,7 @@ async fn both(plan: &Plan, conn: &mut Conn, branches: Vec<u8>) -> Result<Vec<Sum
     let own = ask(&plan.store.read_sums, ReadSums { branches: branches.clone() }).await?;
     Counts::add(&plan.tally.sent.trees);
     let Answer::Sums(theirs) = conn.call(&Call::Tree(branches)).await? else { return Err(LinkError::Unfitting) };
+    // One of the two has not counted yet: that is no difference.
     if own.is_empty() || theirs.is_empty() {
         return Ok(Vec::new());
     }

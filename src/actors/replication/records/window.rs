@@ -67,6 +67,7 @@ impl Window {
 
     /// Everything up to this number is acknowledged.
     pub fn cursor(&self) -> u64 {
+        // What is offered again was acknowledged once, and does not hold the cursor.
         let first = self.open.iter().find(|(_, open)| !open.again);
         first.map_or(self.read_to, |(seq, _)| seq.saturating_sub(1))
     }
@@ -104,6 +105,7 @@ impl Window {
                 continue;
             }
             self.read_to = change.seq;
+            // The peer needs no record back that came from it.
             if change.learned_from != Some(self.peer) {
                 let open = Open { change, state: State::Waiting, tries: 0, not_before: None, again: false };
                 self.open.insert(open.change.seq, open);
