@@ -1,6 +1,7 @@
 //! The configuration from outside: layers, refusals in one line, and the documented defaults.
 
 use boveda::config::layers::{env_name, keys};
+use boveda::config::table::{SETTINGS, Takes};
 use boveda::config::{Config, ConfigError, Durability, Flag, Loaded, Origin, check, load, open_access, show};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -304,4 +305,29 @@ fn what_is_shown_reads_back_and_names_its_origins() {
     assert_eq!(loaded.config.http.drain_timeout, Duration::from_millis(1500));
     assert_eq!(loaded.config.cluster.durability, Durability::Majority);
     assert_eq!(loaded.config.peer.backoff().cap, Duration::from_secs(10));
+}
+
+#[test]
+fn the_table_of_settings_has_every_key_and_its_limits_hold() {
+    let table: Vec<&str> = SETTINGS.iter().map(|setting| setting.key).collect();
+    assert_eq!(table, keys(), "one row for each key of config/boveda.toml, in its order");
+    for setting in SETTINGS {
+        let (section, name) = setting.key.split_once('.').expect("section.key");
+        let (least, most) = match setting.takes {
+            Takes::Count(_, min, max) => (min, max),
+            Takes::Bytes(_, min, max) | Takes::Period(_, min, max) => (min, max),
+            Takes::Parsed | Takes::Checked => continue,
+        };
+        let text = |n: u64| match setting.takes {
+            Takes::Count(..) => format!("[{section}]\n{name} = {n}"),
+            Takes::Bytes(..) => format!("[{section}]\n{name} = '{n}B'"),
+            _ => format!("[{section}]\n{name} = '{n}ms'"),
+        };
+        for bad in least.checked_sub(1).into_iter().chain([most + 1]) {
+            let why = refused(file(&text(bad)));
+            assert!(why.contains(setting.key) && why.contains("out of range"), "{}: {why}", setting.key);
+        }
+    }
+    let why = refused(file("[cluster]\ndecide_timeout = '0s'"));
+    assert!(why.contains("cluster.decide_timeout") && why.contains("100ms"), "{why}");
 }

@@ -5,45 +5,13 @@
 //! - Whoever serves beyond loopback has said in words that everybody may come in.
 
 use super::error::{ConfigError, Origin};
-use super::layers::Loaded;
+use super::loaded::Loaded;
 use super::sections::{Config, TOMBSTONE_AGE};
-use super::units::{show_period, show_size};
-use crate::base::record::{INLINE_BYTES_MAX, LOG_BYTES_MIN};
+use super::table::SETTINGS;
+use super::units::show_period;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
-use std::time::Duration;
-
-const KIB: u64 = 1 << 10;
-const MIB: u64 = 1 << 20;
-const GIB: u64 = 1 << 30;
-const TIB: u64 = 1 << 40;
-const SEC: u64 = 1_000;
-const HOUR: u64 = 3_600 * SEC;
-
-/// A number with the unit it is shown in.
-#[derive(Clone, Copy)]
-enum Amount {
-    Count(u64),
-    Bytes(u64),
-    Millis(u64),
-}
-
-impl Amount {
-    fn number(self) -> u64 {
-        match self {
-            Amount::Count(n) | Amount::Bytes(n) | Amount::Millis(n) => n,
-        }
-    }
-
-    fn show(self, n: u64) -> String {
-        match self {
-            Amount::Count(_) => n.to_string(),
-            Amount::Bytes(_) => show_size(n),
-            Amount::Millis(_) => show_period(Duration::from_millis(n)),
-        }
-    }
-}
 
 /// Everything that holds for every command.
 pub(super) fn values(loaded: &Loaded) -> Result<(), ConfigError> {
@@ -118,48 +86,11 @@ fn refuse(loaded: &Loaded, keys: &[&str], why: String) -> ConfigError {
     ConfigError::Value { origin, key, why }
 }
 
+/// What each setting takes by itself: see `table`.
 fn ranges(loaded: &Loaded) -> Result<(), ConfigError> {
-    let Config { node, http, peer, cluster, store, scrub, memory } = &loaded.config;
-    let count = |n: usize| Amount::Count(u64::try_from(n).unwrap_or(u64::MAX));
-    let bytes = Amount::Bytes;
-    let millis = |d: Duration| Amount::Millis(u64::try_from(d.as_millis()).unwrap_or(u64::MAX));
-    let rules = [
-        ("node.threads", count(node.threads), 0, 1024),
-        ("http.body_max", bytes(http.body_max), 1, 5 * TIB),
-        ("http.idle_timeout", millis(http.idle_timeout), 100, 24 * HOUR),
-        ("http.header_timeout", millis(http.header_timeout), 100, HOUR),
-        ("http.requests_max", Amount::Count(http.requests_max), 1, 1_000_000),
-        ("http.in_flight_bytes_max", bytes(http.in_flight_bytes_max), 4 * MIB, TIB),
-        ("http.connections_max", count(http.connections_max), 1, 1_000_000),
-        ("http.connections_per_address_max", Amount::Count(u64::from(http.connections_per_address_max)), 0, 1_000_000),
-        ("http.turn_timeout", millis(http.turn_timeout), 0, HOUR),
-        ("http.linger", millis(http.linger), 100, HOUR),
-        ("http.keep_alive", millis(http.keep_alive), 0, HOUR),
-        ("http.drain_timeout", millis(http.drain_timeout), 0, HOUR),
-        ("http.ready_grace", millis(http.ready_grace), 0, HOUR),
-        ("peer.replicas_per_peer", count(peer.replicas_per_peer), 1, 64),
-        ("peer.heartbeat", millis(peer.heartbeat), 10, HOUR),
-        ("peer.compare_every", millis(peer.compare_every), 10, 24 * HOUR),
-        ("peer.backoff_base", millis(peer.backoff_base), 1, HOUR),
-        ("peer.backoff_cap", millis(peer.backoff_cap), 1, HOUR),
-        ("cluster.tombstone_age", millis(cluster.tombstone_age), SEC, 366 * 24 * HOUR),
-        ("store.inline_max", bytes(store.inline_max), KIB, INLINE_BYTES_MAX as u64),
-        ("store.log_bytes", bytes(store.log_bytes), LOG_BYTES_MIN, 4 * GIB),
-        ("store.cache_bytes", bytes(store.cache_bytes), 0, TIB),
-        ("store.index_cache_bytes", bytes(store.index_cache_bytes), 64 * KIB, TIB),
-        ("store.reserve_bytes", bytes(store.reserve_bytes), 0, 64 * TIB),
-        ("store.orphan_grace", millis(store.orphan_grace), 0, 30 * 24 * HOUR),
-        ("store.checkpoint_interval", millis(store.checkpoint_interval), 10, HOUR),
-        ("store.checkpoint_bytes", bytes(store.checkpoint_bytes), 4 * KIB, 4 * GIB),
-        ("scrub.period", millis(scrub.period), 10, 366 * 24 * HOUR),
-        ("scrub.bytes_per_second", bytes(scrub.bytes_per_second), 4 * KIB, TIB),
-        ("memory.ceiling", bytes(memory.ceiling.unwrap_or(GIB)), 32 * MIB, 64 * TIB),
-    ];
-    for (key, amount, min, max) in rules {
-        if !(min..=max).contains(&amount.number()) {
-            let show = |n| amount.show(n);
-            let why = format!("{} is out of range; it takes {} to {}", show(amount.number()), show(min), show(max));
-            return Err(refuse(loaded, &[key], why));
+    for setting in SETTINGS {
+        if let Some(why) = setting.takes.refusal(&loaded.config) {
+            return Err(refuse(loaded, &[setting.key], why));
         }
     }
     Ok(())

@@ -7,6 +7,8 @@
 
 use super::check;
 use super::error::{ConfigError, Origin, one_line};
+use super::loaded;
+pub use super::loaded::{Loaded, keys};
 use super::sections::Config;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -24,37 +26,6 @@ pub struct Flag {
     pub key: &'static str,
     /// The value as typed; peers as `NAME=URL`, separated by commas.
     pub text: String,
-}
-
-/// A checked configuration, and where its values came from.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Loaded {
-    /// The values.
-    pub config: Config,
-    /// `section.key` of every value that somebody set.
-    origins: BTreeMap<String, Origin>,
-}
-
-impl Loaded {
-    /// Where the value of `section.key` came from.
-    pub fn origin(&self, key: &str) -> Origin {
-        self.origins.get(key).cloned().unwrap_or(Origin::Default)
-    }
-}
-
-/// Every `section.key` in the order of the documentation.
-pub fn keys() -> Vec<String> {
-    let text = toml::to_string(&Config::default()).expect("the defaults are plain TOML");
-    let mut section = "";
-    let mut keys = Vec::new();
-    for line in text.lines() {
-        if let Some(name) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
-            section = name;
-        } else if let Some((key, _)) = line.split_once(" = ") {
-            keys.push(format!("{section}.{key}"));
-        }
-    }
-    keys
 }
 
 /// The environment variable that sets `section.key`.
@@ -160,14 +131,14 @@ impl Layers {
         let Some(default) = get(&self.defaults, key) else {
             return Err(ConfigError::Unknown { origin, name: key.to_owned(), remedy: self.advice(key) });
         };
-        let default = super::show::value(default);
+        let default = loaded::value(default);
         let mut alone = self.defaults.clone();
         put(&mut alone, key, value.clone());
         if let Err(error) = alone.try_into::<Config>() {
             // As it was read, between quotes: a blank or the end of a line is what is wrong, often.
             let shown = match &value {
                 Value::String(text) => format!("{text:?}"),
-                other => one_line(&super::show::value(other)),
+                other => one_line(&loaded::value(other)),
             };
             let why = format!("{shown}: {}; the default is {default}", one_line(error.message()));
             return Err(ConfigError::Value { origin, key: key.to_owned(), why });

@@ -217,10 +217,10 @@ pub struct StoreConfig {
     /// Largest body that lives in its record.
     #[serde(with = "size")]
     pub inline_max: u64,
-    /// Size at which a file of the commit log is closed and the next begun.
+    /// Bytes of the commit log, a ring: what it holds is in the index before it goes round.
     #[serde(with = "size")]
     pub log_bytes: u64,
-    /// Cache of sealed records and small bodies.
+    /// Cache of opened records and small bodies.
     #[serde(with = "size")]
     pub cache_bytes: u64,
     /// Cache of index pages.

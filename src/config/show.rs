@@ -4,9 +4,9 @@
 //! it came from. No value is a secret: keys stay in the files that the paths name.
 
 use super::error::Origin;
-use super::layers::{Loaded, keys};
+use super::loaded::{Loaded, keys, value};
 use std::fmt::Write;
-use toml::{Table, Value};
+use toml::Table;
 
 /// The whole configuration as TOML.
 pub fn effective(loaded: &Loaded) -> String {
@@ -27,15 +27,4 @@ pub fn effective(loaded: &Loaded) -> String {
         };
     }
     out
-}
-
-/// One value as it stands in a file; lists take a line for each entry.
-pub(super) fn value(value: &Value) -> String {
-    match value {
-        Value::Array(entries) if !entries.is_empty() => {
-            let lines: String = entries.iter().map(|entry| format!("    {entry},\n")).collect();
-            format!("[\n{lines}]")
-        }
-        other => other.to_string(),
-    }
 }
