@@ -1,5 +1,8 @@
 //! Boveda: a self-hosted object store that keeps every byte sealed and every object on several nodes.
 //!
+//! Begin with `docs/tour.md`, which leads through the files along a PUT, a GET, a vote and a setting; `docs/words.md` has
+//! the words, `tests/README.md` the tests, `docs/adr` the decisions. The header of each room has a table of its files.
+//!
 //! The rooms, and which may import which (left imports right, never the reverse; a test keeps it so):
 //!
 //! | room | job | may import |

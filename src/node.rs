@@ -6,6 +6,18 @@
 //! actors, peer listener, HTTP; ready last. End, on SIGTERM or Ctrl-C: readiness off, a grace while
 //! endpoints propagate, no new connections and the open requests finish, the replicators drain, the
 //! store drains; exit 0. A second signal, or the deadline, ends it at once with exit 1.
+//!
+//! | file | job |
+//! |---|---|
+//! | here | a process: its signals, its log, one node or the three of a demo |
+//! | `running` | one node: what it is made of, and in which order that starts and ends |
+//! | `keys` | the key ring: made at start where that is safe, and read again while the node runs |
+//! | `place` | what the directory says of the node, against what the configuration says |
+//! | `listener` | the sockets |
+//! | `queues` | every queue with its bound in bytes |
+//! | `conditions` `health` `status` | ready or not; what peers are told; the snapshot for people and tools |
+//! | `leave` `verify` | `boveda leave` and `boveda verify`, on a directory that no node uses |
+//! | `error` | why a node did not start or stop as it should |
 
 mod conditions;
 mod error;

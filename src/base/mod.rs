@@ -2,6 +2,22 @@
 //!
 //! Nothing here touches a disk, a socket, a clock or a cipher. What a record or a name means is
 //! settled here once, and parsed once at the edge.
+//!
+//! | file | what |
+//! |---|---|
+//! | `names` | buckets, object keys, and the keys of registers |
+//! | `ids` | bodies, nodes, incarnations, epochs, writes: none is a bare integer |
+//! | `ballot` `lineage` | the order of states; the writes that led to one |
+//! | `record` | one state of a register, as disks and peers keep it |
+//! | `condition` | what must hold for a write to take place |
+//! | `page` | registers of a range, and what they are complete to |
+//! | `sum` `mark` | sums that nodes compare; counters of rare paths, for the gates |
+//! | `codec` | the one way formats are written and read |
+//! | `budget` `stretch` | permits; memory for bodies that is used again and again |
+//! | `backoff` | pauses that grow, with a random part |
+//! | `class` `shortage` | what the caller may do about an error; what a machine can run out of |
+//! | `secret` | keys that are zeroed and never printed |
+//! | `log_pipe` | the log on its way to stderr, for which nobody waits |
 
 pub mod backoff;
 pub mod ballot;

@@ -4,6 +4,16 @@
 //! - Results go to stdout, everything else to stderr; a refusal is one line.
 //! - A flag does something or does not exist.
 //! - Nothing here panics when stdout is closed early.
+//!
+//! | file | job |
+//! |---|---|
+//! | here | which command it is |
+//! | `serve` `demo` | `boveda serve`; `boveda demo` |
+//! | `status` `status_text` | `boveda status`, and its page for people |
+//! | `members` `scrub` | `boveda members`, `boveda scrub`: what a running node is asked |
+//! | `key` `verify` `leave` | what works on directories that no node uses, or on keys |
+//! | `settings` `config_check` | flags, file and environment; `boveda config check` |
+//! | `client` `exit` | asking a running node; exit codes |
 
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;

@@ -10,6 +10,12 @@
 //!   it once. So with the names of a directory whose sync fails.
 //! - Chance hangs on the seed and on the order of what was asked, never on names or bytes: a store draws both
 //!   from the system's random source, and a seed must replay all the same.
+//!
+//! | file | job |
+//! |---|---|
+//! | `file` `bytes` | an open file; what of its bytes is seen, and what is durable |
+//! | `chance` `course` | numbers by seed; one number over all that was changed, in its order |
+//! | `weather` | what disks do besides losing power: failing once, and bringing something else |
 
 use super::place::parent;
 use super::sparse::Sparse;

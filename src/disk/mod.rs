@@ -6,6 +6,17 @@
 //! - The system tells of a failed write once for each open handle, to whoever syncs it next. So whatever is synced by two at
 //!   once has a handle for each: the commit log. The index has one who syncs it, and stops at its first failure; a staged body
 //!   has its writer; a directory is opened for each sync, and a file system whose journal failed fails all that follow.
+//!
+//! | file | job |
+//! |---|---|
+//! | here | what a file system is to Boveda: the traits `Disk` and `DiskFile` |
+//! | `real` | the real one, and the lock on a data directory |
+//! | `crash` `sparse` | one in memory that loses power and lies, by seed; the bytes of its files |
+//! | `shadow` | a real directory whose changes stay in memory, for checks that replay and repair |
+//! | `place` | the one way to put a file in place |
+//! | `stream` | a new file written once, from front to back: bodies on their way to their blobs |
+//! | `keydir` | the key directory: one file for each generation |
+//! | `handles` `shortage` | how many files may be open; what the system lacks, told from its errors |
 
 use std::fmt::Debug;
 use std::io;

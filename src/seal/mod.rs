@@ -3,6 +3,15 @@
 //! Layouts: docs/format.md. Rule one: nothing of a key or a plaintext leaves this room except to
 //! the caller who sealed it. Rule two: a byte that changed, moved or is missing is noticed before
 //! any byte of its chunk is handed out.
+//!
+//! | file | job |
+//! |---|---|
+//! | `key` | one symmetric key and its two operations |
+//! | `keyring` `derive` | the KEK generations of a cluster; all keys that are derived from one |
+//! | `body` `layout` | a sealed body, and where its chunks lie |
+//! | `digest` | the hash over sealed bytes, for which no key is needed |
+//! | `mark` | keyed sums of register states, which the nodes of a ring compare |
+//! | `session` | handshake and frames between two nodes of one ring |
 
 pub mod body;
 mod derive;

@@ -14,6 +14,12 @@
 //! Positions are logical and never wrap: the place in the ring is `position % capacity`. A frame
 //! never spans the end of the ring; a skip frame fills what is left. Layout: docs/format.md,
 //! "Commit log". Limits: `FRAME_BYTES_MAX`, `BYTES_MIN`.
+//!
+//! | file | job |
+//! |---|---|
+//! | here | appending, and freeing what the index holds |
+//! | `frame` `head` | the bytes of a frame; the head that says how far the ring is durable |
+//! | `reading` | a log at open: what of it counts, and what is known to be missing |
 
 use super::error::StoreError;
 use crate::base::Incarnation;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `open` `identity` | make and open a data directory |
 //! | `log` `entry` `commit` | group commit: decide, one frame, one fsync |
+//! | `marks` | news that nobody waits for, on the way to a commit that is made anyway |
 //! | `votes` `graves` | the replica's side of the register; how tombstones go |
 //! | `doubt` | what peers remember of each other, and a node that has reason to doubt its own memory |
 //! | `overlay` `index` `pages` `core` | lookups, and the index's checkpoints |
@@ -16,6 +17,7 @@
 //! | `scan` `listing` | pages of registers, and of names as clients ask for them |
 //! | `status` `verify` | figures, a check of everything |
 //! | `store` | the handle and its threads |
+//! | `types` `error` | what is said to the store and by it, and what can go wrong |
 
 pub mod blobs;
 pub mod commit;

@@ -4,6 +4,14 @@
 //! - Decoding never panics, and takes no memory before a length was checked against a limit here.
 //! - Everything that is encoded here decodes to the same value.
 //! - What a frame's seal is bound to (its `place`) is written down once, for both sides.
+//!
+//! | file | what it encodes |
+//! |---|---|
+//! | `frame` | the clear head of a frame: session and counter |
+//! | `call` | what a peer is asked, and what it answers |
+//! | `votes` | messages of coordinators and the answers of replicas, many to a call |
+//! | `health` `keys` | parts of a heartbeat: how the node is, and which key generations it opens |
+//! | `refusal` | why a listener did not do what was asked: the one thing that is said in the clear |
 
 pub mod call;
 pub mod frame;

@@ -9,6 +9,14 @@
 //! - Outside of the engine's own recovery a page that does not open is an error, never zeros.
 //!
 //! Layout: docs/format.md, "Index pages".
+//!
+//! | file | job |
+//! |---|---|
+//! | `engine` | makes and opens the index engine on sealed pages |
+//! | `backend` | the engine's file, as it believes, above those pages |
+//! | `state` | the tags of all pages, in memory and on the disk |
+//! | `layout` | where things lie, and what a header says |
+//! | `error` | what can go wrong under the index |
 
 mod backend;
 mod engine;
