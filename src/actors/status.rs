@@ -30,23 +30,23 @@ pub enum LinkState {
 /// What went between two nodes, by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct CallCounts {
-    /// Heartbeats.
+    /// Calls with a heartbeat; the answer to one is a heartbeat too.
     pub heartbeats: u64,
-    /// Offers of changes.
+    /// Offers of changes from the feed, many changes to one.
     pub offers: u64,
     /// Frames of votes, each with as many as were waiting.
     pub votes: u64,
-    /// Scans for listings.
+    /// Pages of registers, for listings and member changes.
     pub scans: u64,
-    /// Batches of records.
+    /// Batches of records that the feed or a comparison brought.
     pub learns: u64,
-    /// Blobs.
+    /// Bodies, whole or while they were made.
     pub blobs: u64,
     /// Looks at sums below the root.
     pub trees: u64,
     /// Good copies of what is damaged, asked for: records, and pieces of blobs.
     pub fetches: u64,
-    /// Handshakes.
+    /// Handshakes, each of which opens a session.
     pub hellos: u64,
 }
 
@@ -118,7 +118,7 @@ pub struct PeerList {
 pub struct ReplicaStatus {
     /// The peer's configured name.
     pub peer: String,
-    /// Its configured address.
+    /// The address of its peer listener, as configured here.
     pub url: String,
     /// The link of the records lane.
     pub link: LinkState,
@@ -140,11 +140,11 @@ pub struct ReplicaStatus {
     pub shipped_bytes: u64,
     /// Records that the peer acknowledged.
     pub shipped_records: u64,
-    /// Its member list.
+    /// Which member list it has, beside this node's.
     pub list: PeerList,
     /// Whether it has forgotten what it had said of itself: an older copy of its data directory.
     pub forgot: bool,
-    /// What was sent.
+    /// Calls to it since this process began.
     pub sent: CallCounts,
     /// What comparing everything has found.
     pub compare: CompareStatus,
@@ -173,11 +173,11 @@ pub struct ReplicaStatus {
 /// A kind of caller that the peer listener turned away.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RefusedCaller {
-    /// Its address.
+    /// The address it came from, without the port.
     pub from: String,
-    /// Why.
+    /// Why it was turned away.
     pub reason: Refusal,
-    /// How often.
+    /// How often, as far as is remembered.
     pub count: u64,
     /// When last, in milliseconds since 1970.
     pub last_ms: u64,
@@ -188,7 +188,7 @@ pub struct RefusedCaller {
 pub struct GateStatus {
     /// Whom it turned away.
     pub refused: Vec<RefusedCaller>,
-    /// What came in.
+    /// Calls that came in since this process began, from all peers.
     pub received: CallCounts,
     /// Sessions that it knows.
     pub sessions: usize,
@@ -220,7 +220,7 @@ pub struct HealingStatus {
 pub struct LastScrub {
     /// When it began, in milliseconds since 1970.
     pub started_ms: u64,
-    /// When it ended.
+    /// When it ended, in milliseconds since 1970.
     pub ended_ms: u64,
     /// How long ago that was.
     pub age_s: u64,
@@ -412,7 +412,7 @@ impl VotingStatus {
 /// One generation of the key ring, without anything of the key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct KeyGeneration {
-    /// Its number.
+    /// The number in its file's name, `kek-0001` onwards.
     pub number: u32,
     /// Its name, which tells nothing of the key.
     pub id: String,
@@ -420,6 +420,6 @@ pub struct KeyGeneration {
     pub active: bool,
     /// How many members have not said lately that they open it: until they do, it does not seal.
     pub waits: usize,
-    /// Their names.
+    /// Members that have not said lately that they open it.
     pub waits_for: Vec<NodeName>,
 }

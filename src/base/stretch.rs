@@ -5,8 +5,8 @@
 //! - What a lender lent is lent again only when nobody holds a part of it; whoever lends to two sides lends them what
 //!   the other one wrote.
 //!
-//! Why large pages: a body passes through megabytes of memory, which the processor looks up page by page. Of 2 MiB in
-//! place of 4 KiB there is one such page for a whole piece, and one for the disk to take it from
+//! Why large pages: a body passes through megabytes of memory, which the processor looks up page by page. A whole piece
+//! fits one page of 2 MiB, and the disk takes it from one, where pages of 4 KiB would be hundreds
 //! (docs/adr/0016-large-bodies.md). Where the system gives none, the pages are small and nothing else is different.
 
 use memmap2::{Advice, MmapMut, MmapOptions};

@@ -63,7 +63,7 @@ pub struct Decision<R> {
     pub node: Option<NodeState>,
     /// The key's new slot, if it changed. In one commit with `node`.
     pub slot: Option<Slot<R>>,
-    /// The answer.
+    /// The answer, to go out only when `node` and `slot` are durable.
     pub reply: Reply<R>,
 }
 

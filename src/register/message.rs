@@ -22,7 +22,7 @@ impl Attempt {
 pub struct Message<R> {
     /// The epoch of the round.
     pub epoch: Epoch,
-    /// The round.
+    /// The half of a round that asks: an answer counts for no other.
     pub attempt: Attempt,
     /// What is asked.
     pub request: Request<R>,
@@ -46,9 +46,9 @@ pub enum Request<R> {
 /// An answer with what every answer carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply<R> {
-    /// Who answers.
+    /// The replica that answers: it counts once.
     pub from: Incarnation,
-    /// Its epoch.
+    /// The epoch that it is in: in another one than the round's it counts for nothing.
     pub epoch: Epoch,
     /// The attempt that it answers.
     pub attempt: Attempt,

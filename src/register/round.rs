@@ -19,7 +19,7 @@ use std::sync::Arc;
 pub struct Fresh {
     /// From `Stamps::ballot`, after everything that came in was observed.
     pub ballot: Ballot,
-    /// 8 random bytes.
+    /// Names the round in every message and answer: 8 random bytes.
     pub attempt: Attempt,
     /// The id of the new record, should this round store one: `WriteId::drawn`.
     pub write: WriteId,

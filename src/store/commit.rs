@@ -73,7 +73,7 @@ pub enum Intent {
     Learn {
         /// Keys with their records.
         records: Vec<(RegisterKey, Record)>,
-        /// Who sent them.
+        /// The peer that sent them; its feed is not offered them back.
         from: Incarnation,
         /// Its epoch before it read them.
         epoch: Epoch,
@@ -91,7 +91,7 @@ pub enum Intent {
         key: RegisterKey,
         /// Its record, checked: its body opens.
         record: Record,
-        /// Who sent it.
+        /// The peer whose copy it is.
         from: Incarnation,
     },
     /// What is remembered of the other nodes.

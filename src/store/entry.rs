@@ -18,14 +18,14 @@ const OP_BYTES_MIN: usize = 9;
 pub enum Op {
     /// A register has a new state.
     Record {
-        /// Which register.
+        /// Which register; it may have held something before.
         key: RegisterKey,
-        /// Its state.
+        /// What it holds from now on, under this node's commit number.
         held: Arc<Held>,
     },
     /// What a register holds has become chosen.
     Mark {
-        /// Which register.
+        /// The register whose state became chosen.
         key: RegisterKey,
         /// The ballot of what it holds.
         ballot: Ballot,
@@ -38,14 +38,14 @@ pub enum Op {
     Node(NodeRecord),
     /// A register holds nothing any more, as if it had never been written: its tombstone was dropped.
     Forget {
-        /// Which register.
+        /// The register whose tombstone was dropped.
         key: RegisterKey,
         /// The ballot of what it held.
         ballot: Ballot,
     },
     /// No register holds anything any more: the node was given its place anew.
     Clear {
-        /// In which epoch.
+        /// The epoch in which the node has its place.
         epoch: Epoch,
     },
     /// What is remembered of the other nodes.
@@ -62,7 +62,7 @@ pub enum Op {
 /// A record with what only this node says of it.
 #[derive(Debug)]
 pub struct Held {
-    /// The record.
+    /// The record as all replicas keep it, byte for byte.
     pub record: Arc<Record>,
     /// Whether a majority is known to store it under its ballot.
     pub chosen: bool,

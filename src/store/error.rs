@@ -68,7 +68,7 @@ pub enum StoreError {
     /// A body was sealed under a generation that this node has not loaded. No copy is damaged.
     #[error("this node lacks key generation {kek}: put its file into the key directory")]
     KeyMissing {
-        /// That generation.
+        /// The generation that is missing here.
         kek: KekId,
     },
     /// The data directory belongs to another cluster.
@@ -76,9 +76,9 @@ pub enum StoreError {
         "the data directory belongs to cluster {theirs}, not {ours}: set cluster.id or use the data directory that belongs here"
     )]
     ForeignCluster {
-        /// The directory's cluster.
+        /// The cluster that the directory was made in.
         theirs: ClusterId,
-        /// The configured one.
+        /// The cluster of the configuration, or of the key ring.
         ours: ClusterId,
     },
     /// The directory holds something that Boveda did not make.
@@ -90,7 +90,7 @@ pub enum StoreError {
     /// The commit log was made too small for what may have to be written at once.
     #[error("the commit log has {bytes} bytes, and {least} are the least: start with an empty data directory")]
     SmallLog {
-        /// What it has.
+        /// Bytes of its ring, without the head.
         bytes: u64,
         /// What it would need.
         least: u64,

@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// What a peer says of a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Announced {
-    /// Bytes of it.
+    /// Bytes of the sealed body.
     pub sealed_len: u64,
     /// The digest of all of them.
     pub digest: [u8; 32],

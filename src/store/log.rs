@@ -102,7 +102,7 @@ impl Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Appended {
-    /// It is durable.
+    /// Every frame of it is on the disk, synced.
     Durable,
     /// It does not fit, and nothing was written.
     NoRoom,

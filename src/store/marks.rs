@@ -1,4 +1,4 @@
-//! Marks that wait: what this node holds was chosen, and nobody waits to hear that it knows.
+//! Marks that wait: news that a record which lies here was chosen. Nobody waits until this node knows it.
 //!
 //! Invariants
 //! - A mark becomes part of a commit that is made anyway; it makes one of its own only when it has waited for `WAIT`.

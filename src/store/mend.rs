@@ -26,9 +26,9 @@ pub enum Ailment {
     Blob {
         /// Its name.
         body: BodyId,
-        /// Its sealed length.
+        /// Bytes of the sealed body, by the record.
         sealed_len: u64,
-        /// Its digest.
+        /// BLAKE3 over these, by the record: what a peer sends has to have it.
         digest: [u8; 32],
         /// Whether a damaged one was here, now or before. Else it has not come yet, or was lost: while a node is being
         /// filled that is no fault.

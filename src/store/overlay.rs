@@ -24,7 +24,7 @@ pub struct Layer {
     pub by_seq: BTreeMap<u64, RegisterKey>,
     /// Blobs that the records refer to.
     pub blobs: HashSet<BodyId>,
-    /// Cursors of peers.
+    /// How far peers have acknowledged the feed, if that moved since the last checkpoint.
     pub cursors: BTreeMap<Incarnation, u64>,
     /// What the node keeps for its votes, if it changed.
     pub node: Option<NodeRecord>,
@@ -114,9 +114,9 @@ pub enum Here<'a> {
 /// The layer that grows and the one that is being brought to the index.
 #[derive(Debug, Default)]
 pub struct Overlay {
-    /// Takes new commits.
+    /// The layer that takes new commits.
     pub active: Layer,
-    /// Being applied.
+    /// The layer that a checkpoint is bringing to the index; none between checkpoints.
     pub frozen: Option<Arc<Layer>>,
     /// Counts retired layers, so that a slow reader does not cache what has been replaced meanwhile.
     pub retired: u64,

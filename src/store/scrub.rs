@@ -32,7 +32,7 @@ const LIST_MAX: usize = 32;
 pub enum Part {
     /// All behind this one; without one, all.
     Behind(Option<RegisterKey>),
-    /// This one.
+    /// This one alone: one that was mended is looked at again.
     Only(RegisterKey),
 }
 

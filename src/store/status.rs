@@ -55,19 +55,19 @@ pub struct StoreStatus {
     pub log_bytes: u64,
     /// Frames written, each with one fsync.
     pub commits: u64,
-    /// Operations in them.
+    /// Operations in these commits: records, marks, cursors and the node's own state.
     pub committed_ops: u64,
     /// Times the index was brought up to the log.
     pub checkpoints: u64,
-    /// Uploads open now.
+    /// Uploads that have begun and are neither durable nor given up.
     pub uploads_open: u64,
     /// Index pages that did not open.
     pub damaged_pages: u64,
     /// Reads that met damage.
     pub damaged_reads: u64,
-    /// Orphaned files removed.
+    /// Files under `blobs/` that were removed because no record referred to them.
     pub swept: u64,
-    /// Files in quarantine.
+    /// Damaged files that were set aside, and are kept for people to look at.
     pub quarantined: u64,
     /// Records that are not known to be chosen.
     pub tentative: u64,
@@ -77,7 +77,7 @@ pub struct StoreStatus {
     pub objects: u64,
     /// Their bytes, as clients see them.
     pub bytes: u64,
-    /// Tombstones dropped.
+    /// Tombstones that were dropped here, once all members held them.
     pub buried: u64,
     /// Whether all registers are counted in the sums that peers compare; false for some time after a start.
     pub compared: bool,

@@ -44,7 +44,7 @@ pub struct Store {
 pub struct Clockwork {
     /// Commits what waits.
     pub committer: Committer,
-    /// Removes dead blobs.
+    /// Removes blobs that no record refers to any more.
     pub reaper: Reaper,
 }
 

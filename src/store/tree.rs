@@ -40,7 +40,7 @@ enum Built {
 /// What the tree counts of a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counted {
-    /// Its ballot.
+    /// The ballot of its state: the sums are made of these.
     pub ballot: Ballot,
     /// What it holds.
     pub tally: Tally,

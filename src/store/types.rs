@@ -28,11 +28,11 @@ pub struct Written {
 /// What readers are told about an object.
 #[derive(Clone, Debug)]
 pub struct ObjectInfo {
-    /// Bytes of plaintext.
+    /// Bytes as clients see them.
     pub len: u64,
     /// Media type; may be empty.
     pub content_type: String,
-    /// User metadata.
+    /// Names and values of the client's `x-boveda-meta-` headers.
     pub meta: Vec<(String, String)>,
     /// ETag without quotes.
     pub etag: String,

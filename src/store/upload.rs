@@ -264,7 +264,7 @@ pub struct Landed {
     /// What must hold of the state that it replaces.
     pub condition: Condition,
     body: BodyId,
-    /// Its metadata.
+    /// What its record will say: lengths, digest, wrapped key, metadata.
     pub object: Box<ObjectRecord>,
     _permit: Option<Permit>,
 }
@@ -291,7 +291,7 @@ impl Landed {
 pub struct Finishing {
     core: Arc<Core>,
     body: BodyId,
-    /// The body's digest.
+    /// BLAKE3 over the sealed body, from which the ETag is made.
     pub digest: [u8; 32],
     answer: super::store::Answer,
     _permit: Option<Permit>,

@@ -28,7 +28,7 @@ pub enum Finding {
     Object {
         /// Its bucket and key.
         name: String,
-        /// Bytes of plaintext.
+        /// Bytes as clients see them.
         len: u64,
     },
     /// An object that does not open.
@@ -53,11 +53,11 @@ pub enum Finding {
 /// The sums of a check.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Summary {
-    /// Objects that open.
+    /// Objects whose whole body opens.
     pub objects: u64,
-    /// Their plaintext bytes.
+    /// Bytes of these, as clients see them.
     pub bytes: u64,
-    /// Buckets.
+    /// Buckets that are there, not those that were deleted.
     pub buckets: u64,
     /// Deleted names that are still remembered.
     pub tombstones: u64,
@@ -65,7 +65,7 @@ pub struct Summary {
     pub damaged: u64,
     /// Blobs that no record refers to.
     pub orphans: u64,
-    /// Files in quarantine.
+    /// Damaged files that were set aside by healing, and are kept for people to look at.
     pub quarantined: u64,
     /// Files under `blobs/` that Boveda did not make.
     pub strangers: u64,

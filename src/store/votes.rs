@@ -65,7 +65,7 @@ pub enum Seating {
     Adopt(Arc<Roster>),
     /// The node starts, and is called so if it is among others.
     Begin {
-        /// Drawn at random.
+        /// A word drawn at random: two copies of one directory may start with the same number.
         draw: u64,
         /// What it is called.
         name: Option<NodeName>,

@@ -78,7 +78,7 @@ pub struct Scan {
     pub inclusive: bool,
     /// Where to end, itself not asked for.
     pub to: RegisterKey,
-    /// Most registers.
+    /// Most registers of the page; the answerer has a limit of its own, `ENTRIES_MAX`.
     pub limit: u32,
 }
 

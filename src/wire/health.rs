@@ -42,7 +42,7 @@ const STATES: [ScrubState; 6] = [
 pub struct Health {
     /// Records that are not known to be chosen.
     pub tentative: u64,
-    /// Files in quarantine.
+    /// Damaged files that were set aside.
     pub quarantined: u64,
     /// Blobs and records that a peer's copy mended, since it started.
     pub mended: u64,

@@ -36,7 +36,7 @@ pub enum Told {
 /// The answer to a vote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Voted {
-    /// The replica's epoch.
+    /// The epoch of the replica's list; a later one than asked in ends the round.
     pub epoch: Epoch,
     /// The attempt that it answers.
     pub attempt: Attempt,

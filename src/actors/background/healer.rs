@@ -4,8 +4,7 @@
 //! - Nothing a peer sends is believed: a blob is checked against the digest in the own record, a record
 //!   by opening its body, before either takes the place of the damaged copy.
 //! - A register is mended once at a time, however many readers wait for it; at most `OPEN_MAX` at once.
-//! - Whoever asks hears whether it is worth reading again, and is never told so in vain for ever: he
-//!   asks once.
+//! - Whoever asks hears whether it is worth reading again. A reader asks once, so a wrong "yes" costs one more read.
 //!
 //! Bodies come in pieces over a session of the healer's own, so that replication does not wait for them.
 

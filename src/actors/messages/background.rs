@@ -31,9 +31,9 @@ pub struct Heal {
 pub struct FetchBody {
     /// Its name.
     pub body: BodyId,
-    /// Its sealed length.
+    /// Bytes of the sealed body.
     pub sealed_len: u64,
-    /// Its digest.
+    /// BLAKE3 over these.
     pub digest: [u8; 32],
 }
 
@@ -41,9 +41,9 @@ pub struct FetchBody {
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Vec<RegisterKey>, StoreError>")]
 pub struct FindTentative {
-    /// For how long.
+    /// How long they have been tentative at least.
     pub age: std::time::Duration,
-    /// Most registers.
+    /// Most registers of the answer.
     pub limit: usize,
 }
 
@@ -53,7 +53,7 @@ pub struct FindTentative {
 pub struct FindDue {
     /// Behind which register to begin.
     pub after: Option<RegisterKey>,
-    /// How old.
+    /// How long ago they were written at least, by the writers' clocks.
     pub age: std::time::Duration,
     /// Most registers to look at.
     pub limit: usize,
@@ -80,7 +80,7 @@ pub struct Restore {
     pub key: RegisterKey,
     /// Its record at the peer.
     pub record: Record,
-    /// Who sent it.
+    /// The peer whose copy it is.
     pub from: Incarnation,
 }
 

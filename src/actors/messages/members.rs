@@ -9,7 +9,7 @@ use actix::Message;
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(), StoreError>")]
 pub struct Seat {
-    /// How.
+    /// What changes: a list, a start, or the cluster itself.
     pub seating: Seating,
 }
 

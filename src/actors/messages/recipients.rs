@@ -8,7 +8,7 @@ where
     M: Message + Send,
     M::Result: Send,
 {
-    /// Where.
+    /// Where messages of this kind go.
     fn recipient(&self) -> &Recipient<M>;
 }
 

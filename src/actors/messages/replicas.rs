@@ -13,7 +13,7 @@ use std::sync::Arc;
 pub struct ChangesAfter {
     /// The last number already seen.
     pub after: u64,
-    /// Most entries.
+    /// Most entries of the answer; fewer do not mean that the feed ends.
     pub limit: usize,
 }
 
@@ -21,7 +21,7 @@ pub struct ChangesAfter {
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Vec<(RegisterKey, Arc<Record>)>, StoreError>")]
 pub struct FetchRecords {
-    /// Which registers.
+    /// Which registers; those that hold nothing are left out of the answer.
     pub keys: Vec<RegisterKey>,
     /// Stop before encoded records exceed this (at least one is returned).
     pub bytes_max: usize,
@@ -43,7 +43,7 @@ pub struct CompareOffers {
 pub struct LearnRecords {
     /// Keys with their records.
     pub records: Vec<(RegisterKey, Record)>,
-    /// Who sent them.
+    /// The peer that sent them.
     pub from: Incarnation,
     /// Its epoch before it read them.
     pub epoch: Epoch,
@@ -55,7 +55,7 @@ pub struct LearnRecords {
 pub struct Bury {
     /// The member list under which that was found to be safe.
     pub list: ListMark,
-    /// Which.
+    /// Registers with the ballots of their tombstones; what holds something else by then is left.
     pub graves: Vec<Grave>,
 }
 
@@ -121,9 +121,9 @@ pub struct ReadOutgoing {
 pub struct ReadSealed {
     /// Its name.
     pub body: BodyId,
-    /// The first byte.
+    /// The first byte of the sealed blob.
     pub from: u64,
-    /// How many.
+    /// Bytes from there on; fewer come where the blob ends.
     pub len: u32,
 }
 
@@ -131,7 +131,7 @@ pub struct ReadSealed {
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Vec<Sum>, StoreError>")]
 pub struct ReadSums {
-    /// Which branches.
+    /// The branches whose leaves are wanted; none for the sums of all branches.
     pub branches: Vec<u8>,
 }
 
@@ -139,7 +139,7 @@ pub struct ReadSums {
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Page<Change>, StoreError>")]
 pub struct ChangesIn {
-    /// Which leaves.
+    /// Leaves of the tree, of 4,096.
     pub leaves: Vec<u16>,
     /// Behind which register to begin.
     pub after: Option<RegisterKey>,

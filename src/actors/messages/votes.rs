@@ -87,7 +87,7 @@ pub struct ScanSlots {
     pub from: std::ops::Bound<RegisterKey>,
     /// Where to end, itself not included.
     pub to: RegisterKey,
-    /// Most registers.
+    /// Most registers of the page.
     pub limit: usize,
 }
 

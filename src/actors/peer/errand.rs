@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub enum Errand {
-    /// A vote.
+    /// A vote: it travels with what else waits, in one frame.
     Cast(Box<Cast>),
     /// Registers of a range, as that life of the peer holds them.
     Scan(Incarnation, Scan, oneshot::Sender<Page<Scanned>>),
@@ -39,9 +39,9 @@ pub enum Errand {
 pub struct Cast {
     /// To which life of the peer.
     pub to: Incarnation,
-    /// Under which list.
+    /// The list under which it was made: a peer with another one refuses it.
     pub mark: ListMark,
-    /// What.
+    /// The register, and what is asked of it.
     pub vote: Vote,
     /// The slot that `vote.have` names.
     pub have: Option<Slot<Arc<crate::base::Record>>>,

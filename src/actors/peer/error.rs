@@ -41,9 +41,9 @@ pub enum LinkError {
     /// The peer understood, and its store could not do it.
     #[error("the peer could not: {text}")]
     Remote {
-        /// What that means.
+        /// What the caller may do about it, as the peer says.
         class: Class,
-        /// Its words.
+        /// The peer's words, without names of files.
         text: String,
     },
     /// Votes came under another member list than this node has.

@@ -43,7 +43,7 @@ enum Is {
 /// How a node stands to the majorities of its member list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// A majority answers.
+    /// A majority answers, this node counted where it votes.
     Reached,
     /// It is not known yet.
     Open,

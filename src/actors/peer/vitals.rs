@@ -22,9 +22,9 @@ use tokio::sync::watch;
 /// Who this node is to its peers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// Its configured name.
+    /// Its name in every node's `cluster.peers`.
     pub name: NodeName,
-    /// Its cluster.
+    /// Its cluster: nodes of two clusters open no session.
     pub cluster: ClusterId,
     /// Which life of its data directory.
     pub incarnation: Incarnation,
@@ -124,15 +124,15 @@ impl Ballots for Store {
 pub struct Vitals {
     /// Who it is.
     pub me: Arc<Identity>,
-    /// Its release.
+    /// Its release, for the status of the others.
     pub version: String,
-    /// Its votes.
+    /// Its part in the votes: list, ballots, what it remembers of others.
     pub ballots: Arc<dyn Ballots>,
     /// Whose member list is another one.
     pub lists: Arc<ListWatch>,
     /// Which key generations the nodes open.
     pub keys: Arc<KeyWatch>,
-    /// Which peers answer.
+    /// Which peers answer, and so whether a majority does.
     pub reach: Arc<Reach>,
     /// Its highest durable change number.
     pub head: watch::Receiver<u64>,
@@ -200,23 +200,23 @@ fn life_of(voting: &Voting) -> u64 {
 /// Counters of what came in.
 #[derive(Default)]
 pub struct Counts {
-    /// Heartbeats.
+    /// Calls with a heartbeat; the answer to one is a heartbeat too.
     pub heartbeats: AtomicU64,
-    /// Offers.
+    /// Offers of changes from the feed, many changes to one.
     pub offers: AtomicU64,
-    /// Frames of votes.
+    /// Frames of votes, many votes to one.
     pub votes: AtomicU64,
-    /// Scans for listings.
+    /// Pages of registers, for listings and member changes.
     pub scans: AtomicU64,
-    /// Batches of records.
+    /// Batches of records that the feed or a comparison brought.
     pub learns: AtomicU64,
-    /// Blobs.
+    /// Bodies, whole or while they were made.
     pub blobs: AtomicU64,
     /// Looks at sums below the root.
     pub trees: AtomicU64,
     /// Good copies of what is damaged, asked for: records, and pieces of blobs.
     pub fetches: AtomicU64,
-    /// Handshakes.
+    /// Handshakes, each of which opens a session.
     pub hellos: AtomicU64,
 }
 

@@ -90,7 +90,7 @@ impl SealedPages {
         }
         let headers = read_headers(file.as_ref(), &key, &id).map_err(failed("read"))??;
         let newest = headers.first().map_or(0, |(header, _)| header.sequence);
-        // What is wrong with the newest says more than that the one before it is old.
+        // The fault of the newest header says more than the age of the one before it.
         let mut refusal = None;
         for (header, slot) in headers {
             let found = header.sequence;

@@ -32,7 +32,7 @@ pub enum PagesError {
     /// A disk operation failed.
     #[error("{op} {}: {source}", .path.display())]
     Disk {
-        /// What was tried.
+        /// The operation, as an infinitive: "read", "sync".
         op: &'static str,
         /// On which file.
         path: PathBuf,

@@ -74,8 +74,8 @@ impl RecordsLane {
     }
 }
 
-/// Whether what the peer holds is to be the same as here. Who has no place in the list of the others may hold what they
-/// have dropped, and begins with nothing when it is given one.
+/// Whether what the peer holds is to be the same as here. A node without a place in the member list may hold what the
+/// members have dropped; it begins with nothing when it is given one.
 fn shares_list(own: &Own, pulse: &Pulse) -> bool {
     let voting = own.plan.vitals.ballots.voting();
     let me = own.plan.vitals.me.incarnation;
