@@ -7,7 +7,7 @@ use std::time::Duration;
 pub struct Backoff {
     /// Longest wait after the first failure.
     pub base: Duration,
-    /// Longest wait ever.
+    /// The longest wait, however many tries have failed.
     pub cap: Duration,
 }
 

@@ -36,7 +36,7 @@ impl Stamp {
 /// `(stamp, node)`: which of two versions is newer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub struct Ballot {
-    /// Compared first.
+    /// Compared first: about the time, in the writer's milliseconds and a counter.
     pub stamp: Stamp,
     /// Breaks ties; no two nodes share an incarnation.
     pub node: Incarnation,

@@ -49,7 +49,7 @@ pub struct BudgetLevel {
     pub requests: u64,
     /// Most requests at once.
     pub requests_max: u64,
-    /// Bytes out now.
+    /// Bytes that are out with permits now.
     pub bytes: u64,
     /// Most bytes at once.
     pub bytes_max: u64,

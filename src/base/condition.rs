@@ -15,9 +15,9 @@ pub struct Condition {
 /// A list of entity tags, without quotes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tags {
-    /// Every tag: `*`.
+    /// Every tag: `*`. What is not there has none.
     Any,
-    /// These.
+    /// Any of these, in the form in which an ETag is answered.
     OneOf(Vec<String>),
 }
 
@@ -31,7 +31,7 @@ impl Tags {
 }
 
 impl Condition {
-    /// No condition.
+    /// No condition: whatever is there, the write may take place.
     pub const NONE: Condition = Condition { matches: None, differs: None };
 
     /// Whether anything is asked at all.

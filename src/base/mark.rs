@@ -34,7 +34,7 @@ marks! {
 static COUNTS: [AtomicU64; Mark::ALL.len()] = [const { AtomicU64::new(0) }; Mark::ALL.len()];
 
 impl Mark {
-    /// It was reached.
+    /// Counts that it was reached, in this process.
     pub fn hit(self) {
         if let Some(count) = COUNTS.get(self as usize) {
             count.fetch_add(1, Ordering::Relaxed);

@@ -80,9 +80,9 @@ impl fmt::Display for ObjectKey {
 /// Which object: its bucket and its key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectName {
-    /// The namespace.
+    /// The bucket that it is in.
     pub bucket: BucketName,
-    /// The name there.
+    /// Its name there, 1 to 1,024 bytes.
     pub key: ObjectKey,
 }
 
@@ -106,9 +106,9 @@ const KIND_MEMBERS: u8 = 3;
 /// What a register holds, read back from its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RegisterName {
-    /// A bucket.
+    /// The register of a bucket.
     Bucket(BucketName),
-    /// An object.
+    /// The register of an object.
     Object(ObjectName),
     /// The member list of the cluster.
     Members,

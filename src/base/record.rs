@@ -69,20 +69,20 @@ pub fn written_after(before_ms: Option<u64>, now_ms: u64) -> u64 {
 pub enum State {
     /// As if it had never been written: voted on like any other, when a dropped tombstone leaves it behind.
     Nothing,
-    /// Deleted (a tombstone).
+    /// A tombstone: deleted, and remembered until all members hold that.
     Deleted,
     /// A bucket that exists.
     Bucket,
     /// A member list, as `register` writes it.
     Members(Bytes),
-    /// An object.
+    /// An object: its metadata, and its body or where that is.
     Object(Box<ObjectRecord>),
 }
 
 /// The metadata of an object's version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectRecord {
-    /// Bytes of plaintext.
+    /// Bytes of the body as clients see it.
     pub len: u64,
     /// Media type as the client gave it.
     pub content_type: String,
@@ -103,7 +103,7 @@ pub struct ObjectRecord {
 /// Where a sealed body lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BodyAt {
-    /// In the record.
+    /// In the record itself, sealed: bodies up to `store.inline_max`.
     Inline(Bytes),
     /// In a blob named by the body id.
     Blob,

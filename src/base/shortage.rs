@@ -19,7 +19,7 @@ pub enum Shortage {
 }
 
 impl Shortage {
-    /// All of them.
+    /// All of them, for whoever counts each.
     pub const ALL: [Shortage; 5] =
         [Shortage::Inodes, Shortage::FileSize, Shortage::OpenFiles, Shortage::SmallVolume, Shortage::Volume];
 

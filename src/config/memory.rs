@@ -32,7 +32,7 @@ const MACHINE_SHARE: u64 = 4;
 /// Where the ceiling came from, for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CeilingSource {
-    /// `memory.ceiling`.
+    /// The setting `memory.ceiling`.
     Setting,
     /// The limit of the control group, as a container has one.
     Cgroup,
@@ -45,9 +45,9 @@ pub enum CeilingSource {
 /// How much memory the process may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ceiling {
-    /// Bytes.
+    /// The ceiling, in bytes.
     pub bytes: u64,
-    /// Who says so.
+    /// Who set it: the setting, a control group, or the machine's memory.
     pub source: CeilingSource,
 }
 
@@ -105,7 +105,7 @@ pub struct MemoryPlan {
     pub index_cache_bytes: u64,
     /// For large writes to the disk; none where memory is short.
     pub large_write_bytes: u64,
-    /// For each peer.
+    /// The bytes of each peer's queues, one peer's share.
     pub peer: PeerPlan,
     /// Whether the settings were more than the ceiling allows, and have been scaled down.
     pub reduced: bool,

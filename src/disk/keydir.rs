@@ -31,7 +31,7 @@ pub enum KeyDirError {
     /// The directory is missing or holds no key.
     #[error("no key in {}: make one with 'boveda key new --key-dir {}' or mount the cluster's keys there", .dir.display(), .dir.display())]
     NoKeys {
-        /// The key directory.
+        /// The key directory that was looked into.
         dir: PathBuf,
     },
     /// Others can read or change the file.
@@ -39,7 +39,7 @@ pub enum KeyDirError {
     Mode {
         /// The key file.
         file: PathBuf,
-        /// Its permission bits.
+        /// Its permission bits, of which some are open to others.
         mode: u32,
     },
     /// Not 32 raw bytes.

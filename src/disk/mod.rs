@@ -80,9 +80,9 @@ pub trait Disk: Send + Sync + Debug {
 /// Tells one directory from every other of this machine, whatever it is called.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DirId {
-    /// Its volume.
+    /// The volume it lies on, as `stat` numbers it.
     pub device: u64,
-    /// Its number there.
+    /// Its number on that volume.
     pub inode: u64,
 }
 
@@ -123,7 +123,7 @@ pub trait DiskFile: Send + Sync + Debug {
 /// Room on a file system: bytes, and files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Space {
-    /// All of it.
+    /// Bytes of the whole file system.
     pub total: u64,
     /// What an ordinary user can still write.
     pub free: u64,

@@ -48,7 +48,7 @@ impl Votes {
         self.0 & other.0 != 0
     }
 
-    /// How many voters.
+    /// How many voters are in it.
     pub fn count(self) -> u32 {
         self.0.count_ones()
     }

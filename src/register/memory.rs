@@ -53,7 +53,7 @@ impl Start {
 }
 
 impl Standing {
-    /// Bytes of it.
+    /// Bytes of an encoded one: start, word, change and stamp.
     pub const BYTES: usize = 32;
 
     /// Whether a node that once stood here and says `now` has forgotten something.

@@ -24,7 +24,7 @@ pub struct Message<R> {
     pub epoch: Epoch,
     /// The half of a round that asks: an answer counts for no other.
     pub attempt: Attempt,
-    /// What is asked.
+    /// What the replica is to do.
     pub request: Request<R>,
 }
 
@@ -52,7 +52,7 @@ pub struct Reply<R> {
     pub epoch: Epoch,
     /// The attempt that it answers.
     pub attempt: Attempt,
-    /// The answer.
+    /// What it did, or why not.
     pub answer: Answer<R>,
 }
 
@@ -67,7 +67,7 @@ pub enum Answer<R> {
     Stored(Ballot),
     /// To `Learn` and `Mark`: it holds this or something newer, durably.
     Learned,
-    /// Not granted.
+    /// Not granted, and why.
     Refused(Refusal),
 }
 

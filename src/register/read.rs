@@ -25,7 +25,7 @@ pub enum ReadOutcome<R> {
     Found {
         /// The ballot at which it is chosen.
         ballot: Ballot,
-        /// The state.
+        /// The state that is chosen; *nothing* is a state too.
         state: Traced<R>,
     },
     /// No majority could be had in time.

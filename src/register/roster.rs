@@ -46,7 +46,7 @@ pub struct Roster {
     pub life: u64,
     /// When it was made, by the clock of its maker, in milliseconds since 1970.
     pub made_ms: u64,
-    /// Who votes.
+    /// Who votes; while the list changes, the seats that it changes to.
     pub seats: Vec<Seat>,
     /// The list that gives way to `seats` while the members change; empty otherwise.
     pub before: Vec<Seat>,

@@ -32,7 +32,7 @@ pub enum Event<R> {
     Reply(Reply<R>),
     /// This peer will not answer that message: its link is down, or the send failed.
     Silent {
-        /// The peer.
+        /// The replica that did not answer, or could not be asked.
         from: Incarnation,
         /// The attempt of the message.
         attempt: Attempt,
@@ -44,9 +44,9 @@ pub enum Event<R> {
     },
     /// A replica holds this blob, durable and checked.
     Holds {
-        /// The replica.
+        /// The replica that holds it now.
         node: Incarnation,
-        /// The blob.
+        /// The blob, durable and checked there.
         body: BodyId,
     },
 }
@@ -58,14 +58,14 @@ pub enum Action<R, O> {
     Send {
         /// To whom; often this node itself.
         to: Incarnation,
-        /// What.
+        /// The message, with the epoch and the attempt that its answer has to name.
         message: Message<R>,
     },
     /// Send the blob of this record, then say `Event::Holds`; or `Event::Silent`.
     Ship {
-        /// To whom.
+        /// The replica that refused a record for want of it.
         to: Incarnation,
-        /// The blob.
+        /// The blob of the record that is being stored.
         body: BodyId,
         /// The attempt to name when it fails.
         attempt: Attempt,

@@ -60,7 +60,7 @@ pub struct Slot<R> {
     pub accepted: Ballot,
     /// Whether a majority is known to have stored the record under this very ballot.
     pub chosen: bool,
-    /// The record.
+    /// The record, with the writes that led to it; *nothing* where none was stored.
     pub state: Traced<R>,
 }
 

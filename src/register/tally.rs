@@ -27,7 +27,7 @@ impl Tally {
         self.refused = self.refused.with(voter.without(self.granted));
     }
 
-    /// Who granted.
+    /// The voters that granted; a later refusal takes nothing back.
     pub fn granted(&self) -> Votes {
         self.granted
     }

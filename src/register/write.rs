@@ -30,11 +30,11 @@ pub trait Intent<R> {
 /// What is to be done with the state that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Choice<R> {
-    /// Store this record.
+    /// Store this record in its place.
     Put(R),
     /// Nothing to write, and that is success: DELETE of what is not there.
     Keep,
-    /// The condition fails.
+    /// The client's condition fails on it, which is told once it is known to be chosen.
     Refuse,
 }
 
@@ -78,7 +78,7 @@ enum Verdict<R> {
     Free,
     /// This attempt took effect, on this base.
     TookEffect(WriteId, Traced<R>),
-    /// Nobody can tell.
+    /// Nobody can tell: what was found shares nothing with what the attempt stood on.
     Unknown,
 }
 

@@ -67,7 +67,7 @@ pub enum BoxError {
     /// It was sealed under a key that is not in the ring.
     #[error("sealed under key {kek}, which is not in the key directory")]
     UnknownKey {
-        /// Names that key.
+        /// The generation that it was sealed under; its id tells nothing of the key.
         kek: KekId,
     },
     /// Changed bytes, another place, or a version of the box that is not known here.

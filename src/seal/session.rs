@@ -68,13 +68,13 @@ pub enum HelloError {
     /// The other side speaks another version of the protocol.
     #[error("the peer speaks protocol {theirs}, this node {PROTOCOL_VERSION}")]
     ForeignProtocol {
-        /// Its version.
+        /// The version that it speaks.
         theirs: u16,
     },
     /// Same ring, another cluster.
     #[error("the peer belongs to cluster {theirs}")]
     ForeignCluster {
-        /// Its cluster.
+        /// The cluster that it belongs to.
         theirs: ClusterId,
     },
     /// The message is addressed to, or comes from, another node than it should.
@@ -112,7 +112,7 @@ impl HelloError {
 /// What the initiator says of itself and of whom it expects. The nonce is fresh for every hello.
 #[derive(Clone, Copy, Debug)]
 pub struct Hello<'a> {
-    /// Own name.
+    /// The caller's own name, bound by the handshake.
     pub from: &'a str,
     /// The name of the node that should be at the other end.
     pub to: &'a str,
@@ -120,7 +120,7 @@ pub struct Hello<'a> {
     pub cluster: ClusterId,
     /// This life of the own data directory.
     pub incarnation: u64,
-    /// From `seal::random`.
+    /// Drawn anew for each handshake, from `seal::random`.
     pub nonce: [u8; HELLO_NONCE_BYTES],
 }
 

@@ -59,7 +59,7 @@ pub enum Intent {
     },
     /// A bucket.
     CreateBucket {
-        /// Its name.
+        /// The bucket that is to be there.
         bucket: BucketName,
         /// Made by the store itself: loses to whatever the cluster knows of it.
         first_start: bool,

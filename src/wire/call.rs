@@ -21,11 +21,11 @@ use std::sync::Arc;
 /// How a node is, as it tells its peers with every heartbeat.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pulse {
-    /// Its configured name.
+    /// Its name, as the others have it in `cluster.peers`.
     pub name: NodeName,
     /// Which life of its data directory.
     pub incarnation: Incarnation,
-    /// How it stands.
+    /// How it stands: start, highest change, reserved stamp.
     pub standing: Standing,
     /// The life of its cluster; 0 without a member list.
     pub life: u64,
@@ -33,11 +33,11 @@ pub struct Pulse {
     pub remembers: Remembered,
     /// Bytes that it can still write.
     pub free: u64,
-    /// Its member list.
+    /// Names its member list: epoch and digest; zero before it has one.
     pub list: ListMark,
     /// The sum over its registers and their ballots, once it has counted them.
     pub root: Option<Sum>,
-    /// Its release.
+    /// Its release, for the status of the others.
     pub version: String,
     /// Which key generations it opens, and under which it seals.
     pub keys: KeyNews,
@@ -48,9 +48,9 @@ pub struct Pulse {
 /// One entry of an offer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offered {
-    /// Which register.
+    /// The register that has changed.
     pub key: RegisterKey,
-    /// At which ballot.
+    /// The ballot of its state: a receiver that holds a higher one wants nothing.
     pub ballot: Ballot,
     /// The blob it refers to.
     pub blob: Option<BodyId>,
@@ -61,7 +61,7 @@ pub struct Offered {
 pub enum Wanted {
     /// It has that state or a newer one.
     Nothing,
-    /// The record.
+    /// The record: its body is in it, or here already.
     Record,
     /// The blob first, then the record.
     BlobAndRecord,
@@ -72,7 +72,7 @@ pub enum Wanted {
 pub struct Scan {
     /// The member list of the asker.
     pub mark: ListMark,
-    /// Where to begin.
+    /// Where the range begins.
     pub from: RegisterKey,
     /// Whether `from` itself is asked for.
     pub inclusive: bool,
@@ -85,7 +85,7 @@ pub struct Scan {
 /// A register in the answer to a `Scan`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scanned {
-    /// Which.
+    /// A register of the range.
     pub key: RegisterKey,
     /// Under which ballot it holds its record.
     pub ballot: Ballot,
@@ -138,7 +138,7 @@ pub enum Bring {
 /// Which bytes of a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pull {
-    /// The blob's name.
+    /// The blob that bytes are wanted of.
     pub body: BodyId,
     /// The first of them.
     pub from: u64,
@@ -181,7 +181,7 @@ pub enum Answer {
 /// What stands, sealed, in front of a blob's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlobHead {
-    /// The blob's name.
+    /// The name that the blob gets, the same at all nodes.
     pub body: BodyId,
     /// How many sealed bytes follow.
     pub sealed_len: u64,

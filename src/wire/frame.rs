@@ -29,7 +29,7 @@ impl fmt::Debug for SessionId {
 pub enum Way {
     /// From the node that opened the session.
     Request,
-    /// Back to it.
+    /// From the listener back to the caller.
     Answer,
 }
 

@@ -17,9 +17,9 @@ pub enum ScrubState {
     Off,
     /// Nothing: an operator has paused it.
     Paused,
-    /// Between two runs.
+    /// It waits between two runs.
     Resting,
-    /// It reads.
+    /// It is in the midst of a run.
     Reading,
     /// A damaged copy is being mended, or read again.
     Mending,

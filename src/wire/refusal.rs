@@ -7,7 +7,7 @@
 use crate::base::Class;
 use crate::base::codec::Writer;
 
-/// Opens every refusal.
+/// The first bytes of every refusal, so that no other server's answer is taken for one.
 const MAGIC: [u8; 4] = *b"BVDR";
 
 /// Why a listener did not do what was asked, said in the clear.

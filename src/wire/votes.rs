@@ -16,9 +16,9 @@ type Registered = Arc<Record>;
 /// One message of a coordinator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vote {
-    /// About which register.
+    /// The register that is asked about.
     pub key: RegisterKey,
-    /// What.
+    /// What is asked, with the epoch and the attempt of its round.
     pub message: Message<Registered>,
     /// The ballot of the record that the asker holds.
     pub have: Option<Ballot>,
@@ -29,7 +29,7 @@ pub struct Vote {
 pub enum Told {
     /// The record that the asker holds, and whether it is marked as chosen here.
     Same(Ballot, bool),
-    /// All of it.
+    /// All of it, since the asker has another one or none.
     Slot(Slot<Registered>),
 }
 
@@ -40,22 +40,22 @@ pub struct Voted {
     pub epoch: Epoch,
     /// The attempt that it answers.
     pub attempt: Attempt,
-    /// What.
+    /// What became of it at the replica.
     pub answer: VotedAnswer,
 }
 
 /// What a replica answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VotedAnswer {
-    /// To `Query`.
+    /// To `Query`: what it holds, and the ballot that a proposal has to be above.
     Held(Told, Ballot),
-    /// To `Prepare`.
+    /// To `Prepare`: the ballot that it promised, and what it holds.
     Promised(Ballot, Told),
-    /// To `Store`.
+    /// To `Store`: durable under this ballot.
     Stored(Ballot),
     /// To `Learn` and `Mark`.
     Learned,
-    /// Not granted.
+    /// Not granted, and why.
     Refused(Refusal),
 }
 

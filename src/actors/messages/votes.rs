@@ -63,7 +63,7 @@ pub struct SealLast {
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Landed, StoreError>")]
 pub struct LandUpload {
-    /// All its bytes.
+    /// The body, written to its end and not durable yet.
     pub sealed: Sealed,
 }
 
@@ -73,7 +73,7 @@ pub struct LandUpload {
 pub struct OpenRecord {
     /// Of which register.
     pub key: RegisterKey,
-    /// Its record.
+    /// The chosen record whose body is to be read, whatever this node holds of the register.
     pub record: Arc<Record>,
     /// Freed when the download is dropped.
     pub permit: Option<Permit>,

@@ -41,7 +41,7 @@ impl fmt::Debug for AtSync {
 /// What is to come.
 #[derive(Debug, Default)]
 pub struct Weather {
-    /// Operations so far.
+    /// Operations on the disk so far, by which a run names where something is to fail.
     pub operations: u64,
     /// Operations left before one fails, and how.
     failing: Option<(u64, io::ErrorKind)>,
