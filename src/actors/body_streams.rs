@@ -37,7 +37,7 @@ pub struct NewStream {
     pub to: Incarnation,
     /// The blob's name, and how long it may become.
     pub head: StreamHead,
-    /// What comes.
+    /// The bytes as they are made, and at the end what they were.
     pub pieces: Pieces,
     /// Whether all of it was given: one that ends otherwise was given up.
     pub whole: Arc<AtomicBool>,

@@ -285,20 +285,20 @@ pub struct StoreSection {
     /// The store.
     #[serde(flatten)]
     pub store: StoreStatus,
-    /// Its scrubber.
+    /// How its scrubber goes.
     pub scrub: ScrubStatus,
 }
 
 /// Everything that `/v1/cluster` shows. (The parameter is there for tests of the page without a store.)
 #[derive(Clone, Debug, Serialize)]
 pub struct ClusterSnapshot<S = StoreSection> {
-    /// This node's name.
+    /// The name of the node that is asked.
     pub node: NodeName,
-    /// Its cluster.
+    /// The id of its cluster, the same on all members.
     pub cluster: ClusterId,
     /// The life of its data directory.
     pub incarnation: Incarnation,
-    /// Its release.
+    /// The release that it runs.
     pub version: String,
     /// What an answered write has survived.
     pub durability: String,
@@ -308,15 +308,15 @@ pub struct ClusterSnapshot<S = StoreSection> {
     pub voting: VotingStatus,
     /// The key generations it holds, oldest first, and which of them seals.
     pub key_generations: Vec<KeyGeneration>,
-    /// Its store.
+    /// Its store: objects, bytes, the log, what was refused and why.
     pub store: S,
     /// What became of damage here.
     pub healing: HealingStatus,
     /// What became of old tombstones, on the node that sees to them.
     pub burials: BurialStatus,
-    /// Its replicators.
+    /// Each configured peer, as this node's lanes know it.
     pub peers: Vec<ReplicaStatus>,
-    /// Its peer listener.
+    /// Its peer listener: sessions, and who was turned away.
     pub gate: GateStatus,
 }
 
@@ -329,7 +329,7 @@ pub struct MembersStatus {
     pub epoch: Epoch,
     /// When it was made, by the clock of its maker, in milliseconds since 1970.
     pub made_ms: u64,
-    /// Who votes.
+    /// Who votes; while the list changes, who is to vote.
     pub seats: Vec<MemberStatus>,
     /// The list that gives way to `seats` while the members change; empty otherwise.
     pub before: Vec<MemberStatus>,

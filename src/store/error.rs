@@ -84,7 +84,7 @@ pub enum StoreError {
     /// The directory holds something that Boveda did not make.
     #[error("{} holds other files and no Boveda identity: use an empty directory, or restore its file \"identity\"", .dir.display())]
     ForeignDirectory {
-        /// Which directory.
+        /// The directory that is somebody else's.
         dir: PathBuf,
     },
     /// The commit log was made too small for what may have to be written at once.

@@ -39,7 +39,7 @@ pub enum Part {
 /// What one piece has shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// Registers done with.
+    /// Registers that were looked at whole.
     pub registers: u64,
     /// Those of them that are objects.
     pub objects: u64,

@@ -29,7 +29,7 @@ pub struct Run {
     pub begun_ms: u64,
     /// When it ended; `None` while it is under way.
     pub ended_ms: Option<u64>,
-    /// Registers done with.
+    /// Registers that the run has looked at.
     pub registers: u64,
     /// Those of them that are objects.
     pub objects: u64,

@@ -45,7 +45,7 @@ pub struct StoreStatus {
     pub head: u64,
     /// Registers in the index: objects, buckets and tombstones.
     pub records: u64,
-    /// Buckets.
+    /// Buckets that are there.
     pub buckets: u64,
     /// Commits that the index does not hold yet.
     pub overlay_records: u64,

@@ -42,7 +42,7 @@ enum Built {
 pub struct Counted {
     /// The ballot of its state: the sums are made of these.
     pub ballot: Ballot,
-    /// What it holds.
+    /// What it adds to the figures: an object and its bytes, or a tombstone.
     pub tally: Tally,
 }
 

@@ -86,7 +86,7 @@ impl Change {
 pub struct Offer {
     /// Which register.
     pub key: RegisterKey,
-    /// At which ballot.
+    /// The ballot of the offered state.
     pub ballot: Ballot,
     /// The blob it refers to.
     pub blob: Option<BodyId>,

@@ -40,9 +40,9 @@ pub type Listed = (RegisterKey, Slot<Arc<Record>>);
 /// What is asked of this node as a replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vote {
-    /// Of which register.
+    /// The register that is voted on.
     pub key: RegisterKey,
-    /// What.
+    /// What is asked, under which epoch and for which attempt.
     pub message: Message,
 }
 
@@ -82,7 +82,7 @@ pub enum Seating {
 /// What everybody may know of the node's votes: all of it durable.
 #[derive(Clone, Debug)]
 pub struct Voting {
-    /// What is kept.
+    /// What the node keeps for its votes, durably.
     pub node: NodeRecord,
     /// The majorities of the list.
     pub members: Option<Arc<Members>>,

@@ -26,7 +26,7 @@ const RECORD_BYTES: u64 = 512;
 /// The two clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
-    /// The steady one.
+    /// The steady one, for pauses.
     pub at: Instant,
     /// The calendar, in milliseconds since 1970.
     pub ms: u64,
@@ -52,7 +52,7 @@ pub enum Next {
     Read(Part),
     /// Have this register mended, and tell `mended`.
     Mend(RegisterKey),
-    /// Nothing more, ever.
+    /// Nothing more, ever: it was told to stop, or is switched off.
     End,
 }
 

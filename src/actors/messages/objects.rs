@@ -50,7 +50,7 @@ pub struct BeginUpload {
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Upload, StoreError>")]
 pub struct AppendUpload {
-    /// The open upload.
+    /// The upload, which comes back with the answer.
     pub upload: Upload,
     /// Some MiB at most. What lies in whole chunks in one stretch of memory is sealed without being copied.
     pub data: Vec<Bytes>,
@@ -60,7 +60,7 @@ pub struct AppendUpload {
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Written, StoreError>")]
 pub struct FinishUpload {
-    /// The open upload.
+    /// The upload, with all of its bytes.
     pub upload: Upload,
 }
 
@@ -81,7 +81,7 @@ pub struct OpenObject {
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(Download, Vec<Bytes>), StoreError>")]
 pub struct ReadDownload {
-    /// The open download.
+    /// The download, which comes back with the answer.
     pub download: Download,
 }
 

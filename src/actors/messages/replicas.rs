@@ -75,7 +75,7 @@ pub struct BeginIncoming {
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Incoming, StoreError>")]
 pub struct AppendIncoming {
-    /// The open transfer.
+    /// The transfer, which comes back with the answer.
     pub incoming: Incoming,
     /// Sealed bytes in order.
     pub data: Vec<Bytes>,
@@ -85,7 +85,7 @@ pub struct AppendIncoming {
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(), StoreError>")]
 pub struct FinishIncoming {
-    /// The open transfer.
+    /// The transfer, with all of its bytes.
     pub incoming: Incoming,
     /// What it has to be: a body that does not match is refused and removed.
     pub announced: Announced,
@@ -111,7 +111,7 @@ pub struct OpenOutgoing {
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(Outgoing, Bytes), StoreError>")]
 pub struct ReadOutgoing {
-    /// The open transfer.
+    /// The transfer, which comes back with the answer.
     pub outgoing: Outgoing,
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Vec<Option<Reply>>, StoreError>")]
 pub struct CastHere {
-    /// What is asked.
+    /// The votes, answered in their order.
     pub votes: Vec<Vote>,
 }
 
@@ -20,7 +20,7 @@ pub struct CastHere {
 #[derive(Debug, Message)]
 #[rtype(result = "Option<RegisterSlot>")]
 pub struct Peek {
-    /// Which.
+    /// The register that is looked up in memory.
     pub key: RegisterKey,
 }
 
@@ -35,7 +35,7 @@ pub struct StageUpload(pub BeginUpload);
 pub struct SealSmall {
     /// What the client said of it.
     pub head: NewObject,
-    /// All its bytes.
+    /// The whole body, in pieces as it came.
     pub body: Vec<Bytes>,
 }
 
@@ -43,7 +43,7 @@ pub struct SealSmall {
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(StoreUpload, Bytes), StoreError>")]
 pub struct SealPieces {
-    /// The open upload.
+    /// The upload, which comes back with the answer.
     pub upload: StoreUpload,
     /// Some MiB at most, and about `PIECE_BYTES` where a copy is wanted.
     pub data: Vec<Bytes>,
@@ -83,7 +83,7 @@ pub struct OpenRecord {
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<Page<(RegisterKey, RegisterSlot)>, StoreError>")]
 pub struct ScanSlots {
-    /// Where to begin.
+    /// Where the range begins.
     pub from: std::ops::Bound<RegisterKey>,
     /// Where to end, itself not included.
     pub to: RegisterKey,

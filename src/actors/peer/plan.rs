@@ -29,7 +29,7 @@ pub struct PeerAddress {
 /// Pauses and periods of replication.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
-    /// Between heartbeats.
+    /// Between two heartbeats to one peer, while nothing asks for one earlier.
     pub heartbeat: Duration,
     /// After a failed try.
     pub backoff: Backoff,
@@ -67,11 +67,11 @@ pub struct Plan {
     pub url: String,
     /// How this node is.
     pub vitals: Vitals,
-    /// Opens sessions.
+    /// The key of handshakes; it opens nothing that is stored.
     pub key: Arc<PeerKey>,
-    /// This node's store.
+    /// What the peer's lanes may ask of this node's store.
     pub store: StoreRecipients,
-    /// Pauses and periods.
+    /// How often the peer is tried, asked and compared with.
     pub timing: Timing,
     /// Where coordinators find the votes lane.
     pub door: Door,
@@ -159,7 +159,7 @@ pub struct Tally {
     pub repaired: AtomicU64,
     /// When the last comparison came to its end, and how many leaves differed then.
     pub last_round: Mutex<Option<(Instant, u64)>>,
-    /// What was sent.
+    /// Calls to the peer, by kind.
     pub sent: Counts,
     lives: AtomicU64,
 }

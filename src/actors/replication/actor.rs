@@ -41,7 +41,7 @@ pub struct Own {
     pub lane: usize,
     /// Which life of it.
     pub life: u64,
-    /// Opens sessions.
+    /// Opens sessions with the peer; it belongs to the actor's thread.
     pub dialer: Dialer,
 }
 
@@ -57,7 +57,7 @@ pub struct ReplicaActor<L> {
 pub enum How {
     /// It stops, as after an error.
     Error,
-    /// It panics.
+    /// It panics, and the keeper builds another.
     Panic,
 }
 

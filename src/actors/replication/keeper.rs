@@ -95,9 +95,9 @@ pub struct DrainPeer;
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct KillLane {
-    /// Which.
+    /// The number of the lane: 0 records, 1 votes, then blobs.
     pub lane: usize,
-    /// How.
+    /// Whether it stops or panics.
     pub kill: Kill,
 }
 

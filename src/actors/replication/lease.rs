@@ -17,7 +17,7 @@ pub enum Fate {
     Superseded,
     /// It failed, and may be tried again.
     Failed {
-        /// What that means.
+        /// Which kind of failure that was.
         class: Class,
         /// For the status page.
         text: String,
@@ -34,7 +34,7 @@ pub struct LeaseEnded {
     pub window: u64,
     /// Which blob lane had it.
     pub lane: usize,
-    /// Which change.
+    /// The change, by its number in the feed.
     pub seq: u64,
     /// What became of it.
     pub fate: Fate,
@@ -43,7 +43,7 @@ pub struct LeaseEnded {
 /// The right, and the duty, to ship one change.
 #[derive(Debug)]
 pub struct Lease {
-    /// What to ship.
+    /// The register, its ballot and its blob, as they were offered.
     pub change: Change,
     window: u64,
     lane: usize,

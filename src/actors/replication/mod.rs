@@ -56,9 +56,9 @@ pub struct ReplicationConfig {
     pub vitals: Vitals,
     /// The configured peers; this node's own name among them is passed over.
     pub peers: Vec<PeerAddress>,
-    /// Actors per peer.
+    /// Actors for each peer, three at least.
     pub pool: usize,
-    /// Pauses and periods.
+    /// How often peers are tried, asked and compared with.
     pub timing: Timing,
     /// Most bytes of votes that wait for one peer.
     pub votes_bytes: u64,

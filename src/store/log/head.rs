@@ -23,7 +23,7 @@ const MAGIC: [u8; 8] = *b"BVLH\x02\0\0\0";
 /// What a slot says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// The newest counts.
+    /// Counts the writes of the head: of its two slots the higher one counts.
     pub sequence: u64,
     /// Bytes of the ring.
     pub capacity: u64,

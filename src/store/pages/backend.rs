@@ -409,7 +409,7 @@ impl Shared {
     fn patch(&self, state: &mut State, offset: u64, data: &[u8]) -> io::Result<()> {
         let (group, index, within) = locate(offset)?;
         let mut page = vec![0; PAGE_BYTES];
-        // Of the first page nothing but zeros lies below the engine's header: the rest of it is the whole of it.
+        // The first page holds zeros below the engine's header: whoever writes its rest writes all that it has.
         let rest_of_first = group + index == 0 && within == ENGINE_HEAD_BYTES && within + data.len() == PAGE_BYTES;
         if !rest_of_first {
             let zeroed = self.zeroed.load(Ordering::Acquire);

@@ -23,7 +23,7 @@ pub enum Next {
     Walk,
     /// Find what belongs to these leaves behind `after`, put it in doubt, and tell `found`.
     Find {
-        /// Which leaves.
+        /// The leaves that differed twice by the same sum.
         leaves: Vec<u16>,
         /// Behind which register to go on.
         after: Option<RegisterKey>,
