@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 const BLOB: &str = "/peer/v1/blob";
+const STREAM: &str = "/peer/v1/stream";
+const CALL: &str = "/peer/v1/call";
 const MIB: usize = 1024 * 1024;
 
 #[test]
@@ -85,4 +87,45 @@ fn a_body_that_takes_longer_than_a_decision_goes_once_to_each_new_member() {
     });
     assert_eq!([begun(1), begun(2)], [1, 1], "it went once");
     cluster.holds(&Expected::from([("large".to_owned(), Some(body))]));
+}
+
+#[test]
+fn a_peer_that_takes_the_connection_and_stops_reading_holds_no_write_up() {
+    let cluster = Cluster::voting(3);
+    cluster.put(0, "first", b"the links are up");
+    cluster.link(0, 2).slow(BLOB, 0);
+    cluster.link(0, 2).judge(|way, on, _| if way == Way::Request && on == STREAM { Fate::Hold } else { Fate::Pass });
+    let (body, since) = (Dice(3).bytes(16 * MIB), Instant::now());
+    cluster.put(0, "large", &body);
+    assert!(since.elapsed() < Duration::from_secs(15), "{:?}", since.elapsed());
+    assert!(cluster.get(1, "large").body == body);
+}
+
+#[test]
+fn a_decision_goes_on_while_the_body_that_it_waits_for_moves_and_no_longer() {
+    const DECIDE: Duration = Duration::from_millis(1500);
+    let mut cluster = Cluster::voting_with(3, &[("BOVEDA_CLUSTER_DECIDE_TIMEOUT", "1500ms")]);
+    cluster.put(0, "first", b"the links are up");
+    cluster.stop(2);
+    // n2 takes the body and promises, and never hears of the record: it is tentative at n1 alone.
+    let large = |way, on: &str, body: &Vec<u8>| way == Way::Request && on == CALL && body.len() > 4_000;
+    cluster.link(0, 1).judge(move |way, on, body| if large(way, on, body) { Fate::Cut(0) } else { Fate::Pass });
+    let body = Dice(4).bytes(24 * MIB);
+    let note = "n".repeat(6_000);
+    let answer = cluster.nodes[0].ask("PUT", &path("large"), &[("x-boveda-meta-note", &note)], &body);
+    answer.expect_error(503, "UnknownOutcome");
+    cluster.kill9(1);
+
+    // Who reads it settles it with n3, which needs the body first.
+    cluster.link(0, 2).slow(BLOB, 0);
+    cluster.begin(2);
+    cluster.ready(2);
+    let since = Instant::now();
+    cluster.get(0, "large").expect_error(503, "NoMajority");
+    assert!(since.elapsed() < Duration::from_secs(15), "it stands still: {:?}", since.elapsed());
+    cluster.link(0, 2).slow(BLOB, 6 * MIB);
+    let since = Instant::now();
+    let answer = cluster.get(0, "large");
+    assert!(answer.status == 200 && answer.body == body, "it moves: {} after {:?}", answer.status, since.elapsed());
+    assert!(since.elapsed() > DECIDE, "{:?}", since.elapsed());
 }

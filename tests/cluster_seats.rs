@@ -204,3 +204,80 @@ fn a_member_s_restart_is_no_reason_to_doubt() {
         assert!(!cluster.nodes[at].log().contains("has forgotten"), "{}", cluster.nodes[at].log());
     }
 }
+
+/// Changes the list, which needs the new nodes to have been heard lately.
+#[track_caller]
+fn change(cluster: &Cluster, at: usize, names: &str) {
+    eventually("the change to be done", || {
+        let target = format!("/v1/cluster/members?names={names}");
+        let answer = cluster.nodes[at].ask("PUT", &target, &[], b"");
+        (answer.status == 200).then_some(())
+    });
+}
+
+/// A copy of a stopped node's directory.
+fn copy_of(cluster: &Cluster, at: usize) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().expect("a directory");
+    copy_dir(&cluster.nodes[at].data(), copy.path());
+    copy
+}
+
+/// The node goes on with an older copy of its directory.
+fn put_back(cluster: &mut Cluster, at: usize, copy: &tempfile::TempDir) {
+    cluster.kill9(at);
+    std::fs::remove_dir_all(cluster.nodes[at].data()).expect("it can be removed");
+    copy_dir(copy.path(), &cluster.nodes[at].data());
+    cluster.begin(at);
+}
+
+#[track_caller]
+fn writes(cluster: &Cluster, at: usize, key: &str) {
+    eventually("a write", || Some(cluster.nodes[at].put(&path(key), key.as_bytes()).status).filter(|s| *s < 300));
+}
+
+#[test]
+fn one_of_two_that_has_forgotten_something_takes_part_in_a_change_to_three() {
+    let mut cluster = Cluster::voting(3);
+    writes(&cluster, 0, "of-three");
+    change(&cluster, 0, "n1,n2");
+    let was = cluster.status(1)["incarnation"].clone();
+    cluster.stop(1);
+    let copy = copy_of(&cluster, 1);
+    cluster.begin(1);
+    cluster.ready(1);
+    writes(&cluster, 1, "of-two");
+    // n3, without a place, remembers more of n2 than n2 will know.
+    eventually("n3 to meet it", || (cluster.peer(2, 1)["peer_starts"].as_u64() == Some(2)).then_some(()));
+    put_back(&mut cluster, 1, &copy);
+    writes(&cluster, 1, "after");
+    eventually("n3 to see it", || cluster.nodes[2].log().contains("peer has forgotten").then_some(()));
+    change(&cluster, 0, "n1,n2,n3");
+    assert_eq!(cluster.status(1)["incarnation"], was, "it did not give up its place");
+    cluster.ready(2);
+    writes(&cluster, 2, "of-three-again");
+    // What n1 alone knew is on two.
+    cluster.kill9(0);
+    for key in ["of-three", "of-two", "after", "of-three-again"] {
+        let read = eventually("a majority", || Some(cluster.get(1, key)).filter(|answer| answer.status != 503));
+        assert_eq!(read.text(), key);
+    }
+}
+
+#[test]
+fn an_older_copy_from_before_the_list_became_one_of_two_is_judged_by_that_list() {
+    let mut cluster = Cluster::voting(3);
+    writes(&cluster, 0, "of-three");
+    let was = cluster.status(1)["incarnation"].clone();
+    cluster.stop(1);
+    let copy = copy_of(&cluster, 1);
+    cluster.begin(1);
+    cluster.ready(1);
+    change(&cluster, 0, "n1,n2");
+    writes(&cluster, 1, "of-two");
+    put_back(&mut cluster, 1, &copy);
+    writes(&cluster, 1, "after");
+    assert_eq!(cluster.status(1)["incarnation"], was, "nobody could give it its place anew");
+    for key in ["of-three", "of-two", "after"] {
+        assert_eq!(cluster.get(1, key).text(), key);
+    }
+}

@@ -147,7 +147,7 @@ impl Running {
         let burying = Arc::new(BurialTally::default());
         let each = plan.peer;
         let bytes = PeerBytes { calls: each.calls_bytes, blobs: each.blobs_bytes, streams: each.streams_bytes };
-        let gate = Arc::new(PeerGate::new(vitals.clone(), peer_key, names, bytes).sharing(arrivals));
+        let gate = Arc::new(PeerGate::new(vitals.clone(), peer_key, names, bytes).sharing(Arc::clone(&arrivals)));
         let fixed = Arc::new(Fixed {
             node: config.node.name.clone(),
             cluster: store.cluster(),
@@ -185,6 +185,7 @@ impl Running {
                 peers: replication.peers(),
                 patience: Patience::within(config.cluster.decide_timeout),
                 fetch: bodies.clone(),
+                arrivals: Arc::clone(&arrivals),
                 streams: streams.clone(),
                 turns: Turns::default(),
                 far: Arc::default(),

@@ -1,6 +1,6 @@
 //! A relay between two nodes. It reads whole HTTP messages, so that a test can keep, change, cut or stop
 //! them; and its port stays the same while the node behind it comes back on another one. Messages of no
-//! announced length pass chunk by chunk, each of which is looked at.
+//! announced length pass chunk by chunk, each of which is looked at; and those of one path may pass slowly.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -30,6 +30,9 @@ pub enum Fate {
     Hold,
 }
 
+/// Between two pieces of what passes slowly.
+const STEP: Duration = Duration::from_millis(20);
+
 /// Looks at a message, by the path of its request, and may change its body.
 pub type Judge = Box<dyn FnMut(Way, &str, &mut Vec<u8>) -> Fate + Send>;
 
@@ -44,6 +47,8 @@ pub struct Relay {
 struct Shared {
     target: Mutex<Option<SocketAddr>>,
     judge: Mutex<Option<Judge>>,
+    /// Requests to this path are read at so many bytes a second.
+    pace: Mutex<Option<(&'static str, usize)>>,
     /// Whatever is open, so that it can be closed from outside.
     open: Mutex<BTreeMap<u64, [TcpStream; 2]>>,
     ending: AtomicBool,
@@ -95,6 +100,12 @@ impl Relay {
         *lock(&self.shared.judge) = Some(Box::new(judge));
     }
 
+    /// From now on the bodies of requests to this path are read and passed on at so many bytes a second, those that are
+    /// under way too; nobody judges them. With 0 the relay takes the connection and reads no more.
+    pub fn slow(&self, path: &'static str, bytes_a_second: usize) {
+        *lock(&self.shared.pace) = Some((path, bytes_a_second));
+    }
+
     /// Whatever was held goes on, and nothing is held any more.
     pub fn let_go(&self) {
         self.shared.let_go.store(true, Ordering::SeqCst);
@@ -126,12 +137,18 @@ impl Shared {
         }
         lock(&self.open).insert(id, [client.try_clone()?, node.try_clone()?]);
         let (mut client, mut node) = (BufReader::new(client), BufReader::new(node));
-        while let Some(request) = Message::read(&mut client)? {
+        while let Some(mut request) = Message::read_head(&mut client)? {
             let path = request.head.split(' ').nth(1).unwrap_or_default().to_owned();
             // A node may refuse before it has read all; its answer is what counts.
             let passed = match request.chunked {
                 true => self.pass_chunks(&path, &request, &mut client, node.get_mut()),
-                false => self.pass_on(Way::Request, &path, request, node.get_mut()),
+                false if self.pace_of(&path).is_some() => {
+                    self.pass_slowly(&path, &request, &mut client, node.get_mut())
+                }
+                false => {
+                    request.read_body(&mut client)?;
+                    self.pass_on(Way::Request, &path, request, node.get_mut())
+                }
             };
             if !passed.unwrap_or(true) {
                 return Ok(());
@@ -147,6 +164,31 @@ impl Shared {
 
     fn fate(&self, way: Way, path: &str, body: &mut Vec<u8>) -> Fate {
         lock(&self.judge).as_mut().map_or(Fate::Pass, |judge| judge(way, path, body))
+    }
+
+    fn pace_of(&self, path: &str) -> Option<usize> {
+        lock(&self.pace).filter(|(on, _)| *on == path).map(|(_, pace)| pace)
+    }
+
+    /// A request whose body is read no faster than its path allows. The connection goes on.
+    fn pass_slowly(
+        &self,
+        path: &str,
+        request: &Message,
+        from: &mut BufReader<TcpStream>,
+        to: &mut TcpStream,
+    ) -> io::Result<bool> {
+        to.write_all(request.head.as_bytes())?;
+        let mut left = request.body.len();
+        while left > 0 && !self.ending.load(Ordering::SeqCst) {
+            let pace = self.pace_of(path).unwrap_or(usize::MAX);
+            let mut piece = vec![0; left.min(pace / (1000 / STEP.as_millis() as usize))];
+            from.read_exact(&mut piece)?;
+            to.write_all(&piece)?;
+            left -= piece.len();
+            std::thread::sleep(STEP);
+        }
+        Ok(true)
     }
 
     /// A request whose chunks are passed on as they come. Whether the connection goes on.
@@ -224,6 +266,17 @@ struct Message {
 impl Message {
     /// The next one; `None` when the sender closed in between.
     fn read(from: &mut BufReader<TcpStream>) -> io::Result<Option<Self>> {
+        let mut message = Self::read_head(from)?;
+        message.iter_mut().try_for_each(|message| message.read_body(from))?;
+        Ok(message)
+    }
+
+    fn read_body(&mut self, from: &mut BufReader<TcpStream>) -> io::Result<()> {
+        from.read_exact(&mut self.body)
+    }
+
+    /// The next one, with room for its body.
+    fn read_head(from: &mut BufReader<TcpStream>) -> io::Result<Option<Self>> {
         let (mut head, mut len, mut chunked) = (String::new(), 0, false);
         loop {
             let begin = head.len();
@@ -240,8 +293,6 @@ impl Message {
             }
             chunked |= name.eq_ignore_ascii_case("transfer-encoding");
         }
-        let mut body = vec![0; len];
-        from.read_exact(&mut body)?;
-        Ok(Some(Message { head, body, chunked }))
+        Ok(Some(Message { head, body: vec![0; len], chunked }))
     }
 }

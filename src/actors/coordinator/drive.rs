@@ -2,13 +2,14 @@
 //!
 //! Invariants
 //! - Every message that wants an answer ends in an event: the answer, or that there is none.
-//! - A deadline does not end a decision that waits for a body which is under way: that ends by itself when it stands still.
+//! - A decision that waits for a body goes on as long as that moves (`limit`); whenever one waits, a round of it runs.
 //! - A message to a replica names its incarnation; whoever lives under the same name now does not answer for it.
 
+use super::limit::Limit;
 use super::{Coordinator, Patience, Value};
 use crate::actors::messages::*;
 use crate::actors::peer::errand::{Cast, Errand};
-use crate::actors::peer::transfers::Carried;
+use crate::actors::peer::transfers::{Carried, Far};
 use crate::base::{BodyId, Epoch, Incarnation, RegisterKey, WriteId};
 use crate::register::{
     Action, Answer, Attempt, Event, Fresh, Intent, ListMark, Members, Message, Read, ReadOutcome, Refusal, Request,
@@ -22,7 +23,7 @@ use actix_rt::time::{Instant, sleep_until};
 use futures::future::{FutureExt, LocalBoxFuture};
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -76,6 +77,9 @@ impl Machine for Read<Value> {
     }
 }
 
+/// Bodies on their way to those that lack them, and their sealed lengths.
+type Carrying = RefCell<BTreeMap<(Incarnation, BodyId), u64>>;
+
 impl Coordinator {
     /// Drives a decision to its end.
     pub(super) async fn drive<M: Machine>(
@@ -83,12 +87,13 @@ impl Coordinator {
         key: &RegisterKey,
         mut machine: M,
         under_way: Vec<LocalBoxFuture<'static, Event<Value>>>,
-        mut deadline: Instant,
+        deadline: Instant,
     ) -> M::End {
+        let mut limit = Limit::new(deadline, self.0.patience.decide);
         // Who refused for want of room: once these keep a majority from being had, another round helps nothing.
         let mut no_room = BTreeSet::new();
         // The bodies under way, and to whom: a second transfer of one would cost its way twice.
-        let carrying = Rc::new(RefCell::new(BTreeSet::new()));
+        let carrying = Rc::new(Carrying::default());
         let mut pending: FuturesUnordered<_> = under_way.into_iter().collect();
         // A peer whose record is at the same ballot answers without it: what this node holds need not travel back.
         let mut have = self.peek(key).await;
@@ -127,12 +132,12 @@ impl Coordinator {
                         }
                     }
                     // Whoever is asked again while it travels: the first one's answer is for both.
-                    Action::Ship { to, body, .. } if carrying.borrow().contains(&(to, body)) => {}
+                    Action::Ship { to, body, .. } if carrying.borrow().contains_key(&(to, body)) => {}
                     Action::Ship { to, body, attempt } => {
                         let sent = self.ship_again(storing.as_ref(), to, body, attempt);
                         match sent {
-                            Some(shipping) => {
-                                carrying.borrow_mut().insert((to, body));
+                            Some((shipping, sealed_len)) => {
+                                carrying.borrow_mut().insert((to, body), sealed_len);
                                 let under_way = Rc::clone(&carrying);
                                 pending.push(Box::pin(shipping.inspect(move |_| {
                                     under_way.borrow_mut().remove(&(to, body));
@@ -151,9 +156,11 @@ impl Coordinator {
                             // The pause has a random part: two that come back together outbid each other.
                             let took = self.0.patience.round.saturating_sub(expires - Instant::now());
                             let pause = Patience::pause(tries, took, machine.at_stake(), u64::from_le_bytes(random()));
-                            sleep_until((Instant::now() + pause).min(deadline)).await;
+                            sleep_until((Instant::now() + pause).min(limit.at())).await;
                         }
-                        if Instant::now() < deadline {
+                        if self.is_over(&mut limit, &carrying) {
+                            machine.deadline(&mut out);
+                        } else {
                             have = self.peek(key).await;
                             attempt = self.begin(&mut machine, &mut out);
                             expires = Instant::now() + self.0.patience.round;
@@ -161,11 +168,13 @@ impl Coordinator {
                     }
                     Action::Renew { epoch } => {
                         // The later list comes by itself; a round under the older one is refused again.
-                        self.wait_for(epoch, deadline).await;
+                        self.wait_for(epoch, limit.at()).await;
                         if let Some(members) = self.0.ballots.voting().members.clone() {
                             machine.renew(members);
                         }
-                        if Instant::now() < deadline {
+                        if self.is_over(&mut limit, &carrying) {
+                            machine.deadline(&mut out);
+                        } else {
                             attempt = self.begin(&mut machine, &mut out);
                             expires = Instant::now() + self.0.patience.round;
                         }
@@ -180,18 +189,18 @@ impl Coordinator {
                 // An answer that is there counts, also when the time is up at the same moment.
                 biased;
                 Some(event) = pending.next(), if !pending.is_empty() => Some(event),
-                () = sleep_until(expires.min(deadline)) => None,
+                () = sleep_until(expires.min(limit.at())) => None,
             };
             match event {
                 Some(event) => {
                     no_room.extend(lacks_room(&event));
+                    if let Event::Holds { node, body } = event {
+                        limit.saw(Instant::now(), (node, body), Far::Sent(u64::MAX), 0);
+                    }
                     self.heard(&mut machine, event, &mut out);
                 }
-                // A transfer ends by itself when it does not move.
-                None if Instant::now() >= deadline && !carrying.borrow().is_empty() => {
-                    deadline = Instant::now() + self.0.patience.decide;
-                }
-                None if Instant::now() >= deadline => machine.deadline(&mut out),
+                None if self.is_over(&mut limit, &carrying) => machine.deadline(&mut out),
+                None if Instant::now() < expires => {}
                 None => {
                     expires = Instant::now() + self.0.patience.round;
                     // The round is lost, not the decision: the next one may find a majority.
@@ -199,6 +208,23 @@ impl Coordinator {
                 }
             }
         }
+    }
+
+    /// Whether a decision has to end now, after a look at what it waits for.
+    fn is_over(&self, limit: &mut Limit, carrying: &Carrying) -> bool {
+        let now = Instant::now();
+        let voting = self.0.ballots.voting();
+        for ((to, body), sealed_len) in carrying.borrow().iter() {
+            let transfers = self.peer(&voting, *to).map(|peer| &peer.transfers);
+            if let Some(far) = transfers.and_then(|transfers| transfers.far(*to, *body)) {
+                limit.saw(now, (*to, *body), far, *sealed_len);
+            }
+            // Where this node lacks it too, it has to come here first.
+            if let Some(bytes) = self.0.arrivals.of(*body) {
+                limit.saw(now, (self.0.me, *body), Far::Sent(bytes), *sealed_len);
+            }
+        }
+        limit.is_over(now)
     }
 
     fn begin<M: Machine>(&self, machine: &mut M, out: &mut Vec<Action<Value, M::End>>) -> Attempt {
@@ -257,39 +283,42 @@ impl Coordinator {
         })
     }
 
-    /// Takes the blob of what is being stored to a replica that lacks it.
+    /// Takes the blob of what is being stored to a replica that lacks it; and its sealed length.
     fn ship_again(
         &self,
         storing: Option<&Value>,
         to: Incarnation,
         body: BodyId,
         attempt: Attempt,
-    ) -> Option<LocalBoxFuture<'static, Event<Value>>> {
+    ) -> Option<(LocalBoxFuture<'static, Event<Value>>, u64)> {
         let object = storing?.object().filter(|object| object.body == body)?;
-        let head = BlobHead { body, sealed_len: object.sealed_len, digest: object.digest };
+        let (sealed_len, digest) = (object.sealed_len, object.digest);
+        let head = BlobHead { body, sealed_len, digest };
         let fetched = {
-            let (fetch, BlobHead { body, sealed_len, digest }) = (self.0.fetch.clone(), head);
+            let fetch = self.0.fetch.clone();
             async move { fetch.send(FetchBody { body, sealed_len, digest }).await.unwrap_or(false) }
         };
         // A round may store what it found at others again: then it is this node that lacks the blob.
         if to == self.0.me {
-            return Some(Box::pin(async move {
+            let fetched = async move {
                 match fetched.await {
                     true => Event::Holds { node: to, body },
                     false => Event::Silent { from: to, attempt },
                 }
-            }));
+            };
+            return Some((Box::pin(fetched), sealed_len));
         }
         let door = self.door(&self.0.ballots.voting(), to)?;
         let shipped = carry_to(&door, to, head);
-        Some(Box::pin(async move {
+        let shipped = async move {
             let became = match shipped.await {
                 // Perhaps it is not here either: then it is fetched first.
                 Carried::Not if fetched.await => carry_to(&door, to, head).await,
                 done => done,
             };
             carried(to, body, became, attempt)
-        }))
+        };
+        Some((Box::pin(shipped), sealed_len))
     }
 
     fn fresh(&self) -> Fresh {

@@ -9,6 +9,7 @@
 //! |---|---|---|
 //! | `actor` | does | takes the messages of clients, one kind after the other |
 //! | `drive` | does | carries one write or read of a register to its end |
+//! | `limit` | decides | until when one goes on that waits for a body |
 //! | `bodies` | does | the body of a new record on its way to who votes on it |
 //! | `takers` | decides | who has room for a body or a record |
 //! | `majority` | decides | whether a majority can be reached at all |
@@ -21,6 +22,7 @@
 pub mod actor;
 mod bodies;
 mod drive;
+mod limit;
 mod majority;
 pub mod members;
 pub mod pages;
@@ -36,6 +38,7 @@ use crate::actors::body_streams::BodyStreams;
 use crate::actors::coordinator::turns::{Turn, Turns};
 use crate::actors::messages::FetchBody;
 use crate::actors::messages::*;
+use crate::actors::peer::arrivals::Arrivals;
 use crate::actors::peer::errand::Errand;
 use crate::actors::peer::plan::Plan;
 use crate::actors::peer::vitals::Ballots;
@@ -112,6 +115,8 @@ pub struct Common {
     pub patience: Patience,
     /// Who gets the body of a record from a peer.
     pub fetch: Recipient<FetchBody>,
+    /// Which bodies are on their way here.
+    pub arrivals: Arc<Arrivals>,
     /// What may wait for peers of bodies that arrive.
     pub streams: Budget,
     /// Who writes which key.
@@ -131,6 +136,7 @@ struct Inner {
     peers: Vec<Arc<Plan>>,
     patience: Patience,
     fetch: Recipient<FetchBody>,
+    arrivals: Arc<Arrivals>,
     /// What may wait for peers of bodies that arrive.
     streams: Budget,
     /// Of all coordinators of this node.
@@ -188,9 +194,9 @@ fn no_list() -> StoreError {
 impl Coordinator {
     /// A coordinator beside a StoreActor.
     pub fn new(common: Common, store: StoreBeside) -> Self {
-        let Common { me, ballots, peers, patience, fetch, streams, turns, far } = common;
+        let Common { me, ballots, peers, patience, fetch, arrivals, streams, turns, far } = common;
         let turn = Cell::new(0);
-        Coordinator(Rc::new(Inner { me, ballots, store, peers, patience, fetch, streams, turns, far, turn }))
+        Coordinator(Rc::new(Inner { me, ballots, store, peers, patience, fetch, arrivals, streams, turns, far, turn }))
     }
 
     /// Asks the StoreActor beside it.
@@ -357,8 +363,12 @@ impl Coordinator {
     }
 
     fn door(&self, voting: &Voting, node: Incarnation) -> Option<Recipient<Errand>> {
+        self.peer(voting, node)?.door.lane()
+    }
+
+    fn peer(&self, voting: &Voting, node: Incarnation) -> Option<&Arc<Plan>> {
         let name = voting.node.roster.as_ref()?.name_of(node)?;
-        self.0.peers.iter().find(|peer| peer.peer == *name)?.door.lane()
+        self.0.peers.iter().find(|peer| peer.peer == *name)
     }
 }
 

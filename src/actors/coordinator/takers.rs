@@ -128,8 +128,7 @@ impl Coordinator {
                 room: self.0.ballots.room(),
             };
         }
-        let name = voting.node.roster.as_ref().and_then(|roster| roster.name_of(node));
-        let door = self.0.peers.iter().find(|peer| Some(&peer.peer) == name).map(|peer| &peer.door);
+        let door = self.peer(voting, node).map(|peer| &peer.door);
         door.map_or(Says { full: false, read_only: false, room: u64::MAX }, |door| Says {
             full: door.full.load(Ordering::Relaxed),
             read_only: door.read_only.load(Ordering::Relaxed),

@@ -15,6 +15,7 @@ use crate::actors::messages::{Outgoing, ReadOutgoing};
 use crate::actors::peer::error::LinkError;
 use crate::actors::peer::sockets;
 use crate::actors::peer::store::{StoreRecipients, ask};
+use crate::actors::peer::transfers::Sent;
 use crate::base::{Class, NodeName};
 use crate::register::Start;
 use crate::seal;
@@ -117,7 +118,13 @@ impl Conn {
     }
 
     /// Streams a blob. Answered when the peer has it, durable and checked against its digest.
-    pub async fn ship(&mut self, head: BlobHead, blob: Outgoing, store: &StoreRecipients) -> Result<(), LinkError> {
+    pub async fn ship(
+        &mut self,
+        head: BlobHead,
+        blob: Outgoing,
+        store: &StoreRecipients,
+        sent: &Sent,
+    ) -> Result<(), LinkError> {
         let prefix = blob_prefix(&self.seal(BLOB_PATH, head.encode()));
         let len = head.sealed_len.checked_add(u64::try_from(prefix.len()).unwrap_or(u64::MAX));
         let len = len.ok_or(LinkError::Store(StoreError::Corrupt { what: "blob length" }))?;
@@ -126,15 +133,17 @@ impl Conn {
         let body = Shipment {
             prefix: Some(Bytes::from(prefix)),
             blob: Some(blob),
+            sealed_len: head.sealed_len,
             left: head.sealed_len,
+            sent: sent.clone(),
             store: store.clone(),
             moved: Rc::clone(&moved),
             cause: Rc::clone(&cause),
         };
         let body = SizedStream::new(len, body.into_stream());
         let url = format!("{}{BLOB_PATH}", self.base);
-        let sent = post(&self.client, &url, body, FRAME_BYTES_MAX);
-        let answer = unless_stalled(sent, &moved, patience(head.sealed_len)).await;
+        let posted = post(&self.client, &url, body, FRAME_BYTES_MAX);
+        let answer = unless_stalled(posted, &moved, patience(head.sealed_len)).await;
         // What stopped the body says more than "the body stopped".
         if let Some(error) = cause.borrow_mut().take() {
             return Err(error);
@@ -187,7 +196,12 @@ impl Conn {
 
 /// How long a transfer of so many bytes may seem to stand still: when all is sent, the peer's disk works on.
 pub fn patience(sealed_len: u64) -> Duration {
-    STALL_MAX + Duration::from_secs(sealed_len / DURABLE_BYTES_PER_SEC)
+    STALL_MAX + until_durable(sealed_len)
+}
+
+/// How long a disk may work on so many bytes when it has them all.
+pub fn until_durable(sealed_len: u64) -> Duration {
+    Duration::from_secs(sealed_len / DURABLE_BYTES_PER_SEC)
 }
 
 async fn post(
@@ -304,7 +318,9 @@ impl Making {
 struct Shipment {
     prefix: Option<Bytes>,
     blob: Option<Outgoing>,
+    sealed_len: u64,
     left: u64,
+    sent: Sent,
     store: StoreRecipients,
     moved: Rc<Cell<Instant>>,
     cause: Rc<RefCell<Option<LinkError>>>,
@@ -342,6 +358,7 @@ impl Shipment {
             return Err(wrong);
         }
         self.left -= len;
+        self.sent.up_to(self.sealed_len - self.left);
         self.blob = Some(blob);
         Ok(Some(bytes))
     }

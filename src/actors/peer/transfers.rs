@@ -39,9 +39,27 @@ pub struct Transfers {
     room: Budget,
     open: Mutex<Open>,
     joined: AtomicU64,
+    /// Bytes that were sent, of all bodies.
+    sent: AtomicU64,
 }
 
-type Open = HashMap<(Incarnation, BodyId), watch::Receiver<Option<Carried>>>;
+type Open = HashMap<(Incarnation, BodyId), Going>;
+
+/// A body on its way.
+#[derive(Debug)]
+struct Going {
+    ending: watch::Receiver<Option<Carried>>,
+    sent: Arc<AtomicU64>,
+}
+
+/// How far a body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Far {
+    /// It waits for its turn; so much has been sent of others to that peer.
+    Waits(u64),
+    /// So many bytes of it have gone.
+    Sent(u64),
+}
 
 /// What became of a body that was to go to a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +114,14 @@ pub struct Lead {
     transfers: Arc<Transfers>,
     of: (Incarnation, BodyId),
     tell: watch::Sender<Option<Carried>>,
+    sent: Sent,
+}
+
+/// Counts what of a body has been sent.
+#[derive(Clone)]
+pub struct Sent {
+    transfers: Arc<Transfers>,
+    of_body: Arc<AtomicU64>,
 }
 
 impl Transfers {
@@ -111,6 +137,7 @@ impl Transfers {
             room: Budget::new(u64::MAX, bytes),
             open: Mutex::default(),
             joined: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
         }
     }
 
@@ -118,13 +145,21 @@ impl Transfers {
     pub fn join(self: &Arc<Self>, to: Incarnation, body: BodyId) -> Part {
         let of = (to, body);
         let mut open = self.open();
-        if let Some(ending) = open.get(&of) {
+        if let Some(going) = open.get(&of) {
             self.joined.fetch_add(1, Ordering::Relaxed);
-            return Part::Follow(ending.clone());
+            return Part::Follow(going.ending.clone());
         }
         let (tell, ending) = watch::channel(None);
-        open.insert(of, ending);
-        Part::Lead(Lead { transfers: Arc::clone(self), of, tell })
+        let sent = Arc::new(AtomicU64::new(0));
+        open.insert(of, Going { ending, sent: Arc::clone(&sent) });
+        let sent = Sent { transfers: Arc::clone(self), of_body: sent };
+        Part::Lead(Lead { transfers: Arc::clone(self), of, tell, sent })
+    }
+
+    /// How far a body is; none when nobody carries it.
+    pub fn far(&self, to: Incarnation, body: BodyId) -> Option<Far> {
+        let sent = self.open().get(&(to, body))?.sent.load(Ordering::Relaxed);
+        Some(if sent == 0 { Far::Waits(self.sent.load(Ordering::Relaxed)) } else { Far::Sent(sent) })
     }
 
     /// The right to send. None when the peer was lost while it was waited for.
@@ -169,7 +204,20 @@ pub async fn ended(mut ending: watch::Receiver<Option<Carried>>) -> Option<Carri
     ending.wait_for(Option::is_some).await.ok().and_then(|end| *end)
 }
 
+impl Sent {
+    /// So much of the body has been sent, by whoever sends it.
+    pub fn up_to(&self, bytes: u64) {
+        let before = self.of_body.fetch_max(bytes, Ordering::Relaxed);
+        self.transfers.sent.fetch_add(bytes.saturating_sub(before), Ordering::Relaxed);
+    }
+}
+
 impl Lead {
+    /// Where to count what is sent.
+    pub fn sent(&self) -> &Sent {
+        &self.sent
+    }
+
     /// Tells those who wait what became of it.
     pub fn end(self, carried: Carried) {
         // Out of the table first: who comes now begins anew.
@@ -229,6 +277,22 @@ mod tests {
         let c = follow(transfers.join(TO, BODY));
         again.end(Carried::NoRoom);
         assert_eq!((ended(c).await, transfers.joined()), (Some(Carried::NoRoom), 3));
+    }
+
+    #[tokio::test]
+    async fn it_is_known_how_far_a_body_is() {
+        let transfers = Arc::new(Transfers::new(64 << 20));
+        assert_eq!(transfers.far(TO, BODY), None);
+        let (first, second) = (lead(transfers.join(TO, BODY)), lead(transfers.join(TO, BodyId([2; 16]))));
+        assert_eq!(transfers.far(TO, BODY), Some(Far::Waits(0)));
+        second.sent().up_to(70);
+        second.sent().up_to(60);
+        assert_eq!(transfers.far(TO, BODY), Some(Far::Waits(70)), "those before it move");
+        first.sent().up_to(7);
+        assert_eq!(transfers.far(TO, BODY), Some(Far::Sent(7)));
+        drop(first);
+        assert_eq!(transfers.far(TO, BODY), None);
+        assert!(Far::Waits(u64::MAX) < Far::Sent(0));
     }
 
     #[tokio::test]

@@ -126,7 +126,7 @@ async fn attempt(own: &Own, conn: &mut Option<Conn>, change: &Change) -> Result<
             Err(error) => return Err(error),
         };
         let in_flight = InFlight::new(plan, sealed_len);
-        let shipped = carry(plan, conn, BlobHead { body, sealed_len, digest }, blob).await;
+        let shipped = carry(plan, conn, BlobHead { body, sealed_len, digest }, blob, lead.sent()).await;
         lead.end(Carried::by(&shipped));
         shipped?;
         drop(in_flight);

@@ -10,7 +10,7 @@ use crate::actors::messages::OpenOutgoing;
 use crate::actors::peer::error::LinkError;
 use crate::actors::peer::plan::Plan;
 use crate::actors::peer::store::ask;
-use crate::actors::peer::transfers::{Carried, Kind, Part, ended, unless_left};
+use crate::actors::peer::transfers::{Carried, Kind, Part, Sent, ended, unless_left};
 use crate::actors::peer::vitals::Counts;
 use crate::actors::replication::actor::Own;
 use crate::actors::replication::carry;
@@ -58,7 +58,7 @@ pub(super) async fn ship_one(
         // Others may wait for it still.
         None => return Done::Idle,
     };
-    let shipped = carry(&own, &idle, to, head).await;
+    let shipped = carry(&own, &idle, to, head, lead.sent()).await;
     let carried = Carried::by(&shipped);
     lead.end(carried);
     let _ = done.send(carried);
@@ -71,14 +71,14 @@ pub(super) async fn ship_one(
     }
 }
 
-async fn carry(own: &Own, idle: &Idle, to: Incarnation, head: BlobHead) -> Result<(), LinkError> {
+async fn carry(own: &Own, idle: &Idle, to: Incarnation, head: BlobHead, sent: &Sent) -> Result<(), LinkError> {
     let plan: &Plan = &own.plan;
     let until = Instant::now() + BUSY_MAX;
     loop {
         let shipped = on_session(own, idle, async |session| {
             is_with(session, to)?;
             let blob = ask(&plan.store.open_outgoing, OpenOutgoing { body: head.body }).await?;
-            carry::carry(plan, session, head, blob).await
+            carry::carry(plan, session, head, blob, sent).await
         })
         .await;
         match shipped {
