@@ -33,8 +33,8 @@ fn with_a_majority_of_full_disks_what_makes_room_goes_on() {
         cluster.nodes[at].set("BOVEDA_STORE_RESERVE_BYTES", &reserve);
         cluster.begin(at);
     }
-    let is_full = |name: &str| cluster.peer(0, if name == "n2" { 1 } else { 2 })["health"]["full"] == true;
-    eventually("the first to hear of it", || (is_full("n2") && is_full("n3")).then_some(()));
+    let told = |at: usize, to: usize| at == to || cluster.peer(at, to)["health"]["full"] == true;
+    eventually("all to hear of it", || (0..3).all(|at| told(at, 1) && told(at, 2)).then_some(()));
     for at in 0..3 {
         let node = &cluster.nodes[at];
         let ready = eventually("it to be ready", || Some(node.get("/readyz")).filter(|ready| ready.status == 200));

@@ -9,7 +9,7 @@ use crate::actors::peer::key_watch::KeyWatch;
 use crate::actors::peer::list_watch::ListWatch;
 use crate::actors::peer::vitals::{Ballots, Identity, Vitals};
 use crate::base::{
-    Ballot, BodyAt, BodyId, BucketName, ClusterId, Incarnation, KekId, Lineage, NodeName, ObjectKey, ObjectName,
+    Ballot, BodyAt, BodyId, BucketName, ClusterId, Epoch, Incarnation, KekId, Lineage, NodeName, ObjectKey, ObjectName,
     ObjectRecord, Page, Record, RegisterKey, Secret, Stamp, State, Sum, Wrap,
 };
 use crate::register::{Heard, Remembered, Standing, Start};
@@ -70,7 +70,7 @@ impl Ballots for NoBallots {
     fn remembered(&self) -> Remembered {
         Remembered::new()
     }
-    fn hear(&self, _: Incarnation, _: Standing, _: &[(Incarnation, Standing)]) -> Heard {
+    fn hear(&self, _: Incarnation, _: Epoch, _: Standing, _: &[(Incarnation, Standing)]) -> Heard {
         Heard::Known
     }
     fn remember(&self) -> Answer {

@@ -125,6 +125,10 @@ fn of(view: View, full: &[NodeName]) -> Vec<(&'static str, Finding)> {
         _ => Finding::Fine,
     };
     let members = match (view.changing, full) {
+        (true, _) if view.cut_off => degraded(
+            "the member list changes, and of the old list or the new one no majority is there: it goes on by itself when that \
+             is back; where it is lost (of two nodes: one) see docs/operations.md, \"A cluster that is lost for good\"",
+        ),
         (false, _) | (true, []) => Finding::Fine,
         (true, full) => Finding::Degraded(format!(
             "the member list changes, for which the disk of {} may have no room: each node has to take what it lacks, with \
@@ -317,6 +321,8 @@ mod tests {
         }
         let poisoned = View { poisoned: true, ..fine };
         assert_eq!((missing(poisoned), degraded(poisoned)), (vec![], vec!["store"]));
+        let stuck = View { changing: true, cut_off: true, ..fine };
+        assert_eq!((missing(stuck), degraded(stuck)), (vec![], vec!["majority", "members"]));
         let damaged = View { damaged: true, ..poisoned };
         assert_eq!((missing(damaged), degraded(damaged)), (vec![], vec!["store"]));
         let told = |view| {

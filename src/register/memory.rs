@@ -11,6 +11,11 @@
 //! - A node that is told more of itself than it knows has forgotten something: it gives up its place (`Standing::is_beyond`).
 //! - A start that is met is remembered durably: whoever is met by a node that restarts is still known.
 //! - Whoever has a place in the member list is remembered, however many others there have been.
+//! - When a list of two or of one gives way to another (`Roster::outgrows`), what was said before counts for nothing, by
+//!   whoever it is told. In such a list nothing is decided without every member, so what one of two has forgotten the
+//!   other one knows; in the epoch of both lists all of it is stored again, by both; and a vote of that epoch is only
+//!   given to a node that has heard the voter in it. So a word from before protects nothing that this does not protect,
+//!   and would take away a vote without which that epoch never ends.
 //!
 //! What nobody who is there has heard is found by nobody: a copy that was put back while only nodes that are away now
 //! had heard of what came after it.
@@ -18,7 +23,7 @@
 use super::members::VOTERS_MAX;
 use super::roster::Roster;
 use crate::base::codec::{CodecError, Reader, Writer};
-use crate::base::{Incarnation, Stamp};
+use crate::base::{Epoch, Incarnation, Stamp};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Most nodes that are remembered.
@@ -120,6 +125,8 @@ pub struct Memory {
     known: BTreeMap<Incarnation, Known>,
     /// Who has a place, and so does not give way to others.
     seated: BTreeSet<Incarnation>,
+    /// What nodes with a list of an earlier epoch tell counts for nothing.
+    since: Epoch,
     /// Counts words, to tell who was heard of last.
     words: u64,
 }
@@ -142,7 +149,19 @@ impl Memory {
             (*node, Known { standing: *standing, first: None, durable: true, word: 0 })
         };
         let seated = list.map(seated_in).unwrap_or_default();
-        Memory { known: remembered.iter().map(known).collect(), seated, words: 0 }
+        let since = list.filter(|list| list.outgrows()).map_or(Epoch(0), |list| list.epoch);
+        Memory { known: remembered.iter().map(known).collect(), seated, since, words: 0 }
+    }
+
+    /// The epoch of this list begins here, in which a list of two or of one gives way.
+    pub fn begin_anew(&mut self, list: &Roster) {
+        self.known.clear();
+        self.since = list.epoch;
+    }
+
+    /// Whether what a node with a list of that epoch tells counts.
+    pub fn takes_from(&self, epoch: Epoch) -> bool {
+        epoch >= self.since
     }
 
     /// A node says how it stands; and whether anything new came of that.

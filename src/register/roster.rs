@@ -79,6 +79,11 @@ impl Roster {
         self.before.is_empty() && self.seats.len() <= 2
     }
 
+    /// Whether a list in which nothing is decided without every member gives way in it.
+    pub fn outgrows(&self) -> bool {
+        matches!(self.before.len(), 1 | 2)
+    }
+
     /// Whether a node with this list has nobody to decide with.
     pub fn is_of(&self, node: Incarnation) -> bool {
         self.seats.iter().chain(&self.before).all(|seat| seat.incarnation == node)

@@ -21,7 +21,7 @@ use crate::base::{
     Ballot, BodyId, BucketName, Condition, Epoch, Incarnation, Lineage, ObjectName, Record, RegisterKey, Shortage,
     Stamp, State, WriteId,
 };
-use crate::register::{Acceptor, ListMark};
+use crate::register::{Acceptor, ListMark, Remembered};
 use crate::seal::random;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::cell::RefCell;
@@ -162,6 +162,8 @@ pub(super) struct Batch {
     replies: Vec<Pending>,
     /// What the node keeps for its votes, if it changed.
     pub(super) node: Option<NodeRecord>,
+    /// Whether what was said before counts for nothing any more: see `register::memory`.
+    pub(super) outgrows: bool,
     dead: Vec<(RegisterKey, BodyId)>,
     /// What each operation replaces, for the tree.
     pub(super) moved: Vec<(RegisterKey, Option<Counted>, Option<Counted>)>,
@@ -232,6 +234,9 @@ impl Committer {
         // The reserve becomes durable with the promises that rest on it, once for all of the batch.
         if let Some(node) = batch.node.clone() {
             batch.push(Op::Node(node));
+        }
+        if batch.outgrows {
+            batch.push(Op::Memory(Remembered::new()));
         }
         match self.write(&batch) {
             Ok(()) => self.publish(batch),
@@ -634,6 +639,9 @@ impl Core {
             }
         }
         let voting = ops.iter().rev().find_map(|op| if let Op::Node(node) = op { Some(node.clone()) } else { None });
+        if let Some(list) = voting.as_ref().and_then(|node| self.outgrown_by(node)) {
+            self.memory().begin_anew(&list);
+        }
         {
             let mut overlay = self.overlay_mut();
             overlay.active.log_end = log_end;

@@ -20,7 +20,7 @@ use super::status::Counters;
 use super::tree::Tree;
 use super::votes::Voting;
 use crate::base::{
-    BodyId, BucketName, Class, ClusterId, Incarnation, KekId, ObjectRecord, RegisterKey, Shortage, StampClock,
+    BodyId, BucketName, Class, ClusterId, Epoch, Incarnation, KekId, ObjectRecord, RegisterKey, Shortage, StampClock,
 };
 use crate::disk::{Disk, Space, place};
 use crate::register::Memory;
@@ -126,6 +126,8 @@ pub struct Core {
     pub(super) unbegun: AtomicBool,
     /// Why this node may have forgotten what it promised, once there is a reason to think so.
     pub(super) doubt: watch::Sender<Option<Doubt>>,
+    /// Why it may be, by the word of who has a list of that epoch, which this node has yet to get.
+    pub(super) suspended: Mutex<Option<(Doubt, Epoch)>>,
     /// What is not known to be chosen, and since when it lies here.
     tentative: Mutex<BTreeMap<RegisterKey, Instant>>,
     buckets: RwLock<BTreeMap<BucketName, u64>>,
@@ -188,6 +190,7 @@ impl Core {
             memory: Mutex::new(parts.memory),
             unbegun: AtomicBool::new(false),
             doubt: watch::channel(None).0,
+            suspended: Mutex::new(None),
             buckets: RwLock::default(),
             cache: quick_cache::sync::Cache::with_weighter(entries, cache_bytes, ByWeight),
             checkpointing: Mutex::new(()),
@@ -232,6 +235,7 @@ impl Core {
         }
         if let Some(roster) = voting.node.roster.as_ref().filter(|_| before.list != voting.list) {
             self.memory().keep(roster);
+            self.judge(&voting);
         }
     }
 

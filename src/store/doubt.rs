@@ -6,17 +6,19 @@
 //! - A start of another node is met only when that is durable here.
 //! - Who doubts answers no vote any more, and does not stop doubting: it goes on under another incarnation.
 //! - Where nothing is decided without every member, in a list of two or of one, nobody doubts: the other one was part of
-//!   every decision, and nobody else could give the place anew.
+//!   every decision, and nobody else could give the place anew. A node is judged by the list of whoever tells it: until it
+//!   has that list, it has no vote.
 
 use super::commit::Intent;
 use super::core::Core;
+use super::entry::NodeRecord;
 use super::overlay::Overlay;
 use super::store::{Answer, Store};
-use super::votes::Seating;
-use crate::base::{Incarnation, NodeName, Stamp};
-use crate::register::{Heard, Memory, Remembered, Standing, Start};
+use super::votes::{Seating, Voting};
+use crate::base::{Epoch, Incarnation, NodeName, Stamp};
+use crate::register::{Heard, Memory, Remembered, Roster, Standing, Start};
 use std::sync::atomic::Ordering;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 /// Why a node may have forgotten what it had promised and stored.
@@ -70,23 +72,33 @@ impl Core {
         self.may_vote() && self.memory().is_met(node, start)
     }
 
-    /// Another node says how it stands, and what it remembers of everybody.
-    pub fn hear(&self, from: Incarnation, now: Standing, told: &[(Incarnation, Standing)]) -> Heard {
+    /// Another node, whose list is of that epoch, says how it stands, and what it remembers of everybody.
+    pub fn hear(&self, from: Incarnation, epoch: Epoch, now: Standing, told: &[(Incarnation, Standing)]) -> Heard {
+        // Before the memory: whoever sees an epoch in which a list of two gives way sees what that makes of the memory.
+        let voting = self.voting();
+        let takes_all = self.takes_all(&voting);
+        let is_seated = voting.node.roster.as_ref().is_some_and(|list| list.seats_node(from));
+        let told = if self.memory().takes_from(epoch) { told } else { &[] };
         for (_, remembered) in told.iter().filter(|(node, _)| *node == self.incarnation) {
             let here = self.standing();
             if remembered.is_beyond(&here) {
-                self.doubt(Doubt::OlderCopy { remembered: *remembered, here });
+                self.suspect(&voting, Doubt::OlderCopy { remembered: *remembered, here }, epoch);
             }
         }
-        let takes_all = self.takes_all();
         let (heard, news) = {
             let mut memory = self.memory();
             let (mut heard, mut news) = memory.hear(from, now);
+            if takes_all && epoch == voting.list.epoch && self.tail_was_cut() && is_seated {
+                log::warn!(incarnation:% = from; "what the end of the commit log held is known to the other node of two");
+                self.log.forgive();
+            }
             if matches!(heard, Heard::Forgot(_)) && takes_all {
                 log::warn!(incarnation:% = from; "the other node has forgotten something (an older copy of its data directory); nothing was decided without this one");
                 memory.accept(from, now);
                 (heard, news) = (Heard::New, true);
             }
+            // The list may be another one by now.
+            let told = if memory.takes_from(epoch) { told } else { &[] };
             for (node, standing) in told.iter().filter(|(node, _)| *node != self.incarnation && *node != from) {
                 news |= memory.overhear(*node, *standing);
             }
@@ -105,18 +117,50 @@ impl Core {
         overlay.active.memory = Some(self.memory().remembered());
     }
 
-    fn takes_all(&self) -> bool {
-        let voting = self.voting();
+    fn takes_all(&self, voting: &Voting) -> bool {
         voting.node.roster.as_ref().is_some_and(|list| list.seats_node(self.incarnation) && list.takes_all())
+    }
+
+    /// The list in which one of two or of one gives way, if what the node keeps for its votes becomes that now.
+    pub(super) fn outgrown_by(&self, node: &NodeRecord) -> Option<Arc<Roster>> {
+        let known = self.voting().list.epoch;
+        node.roster.clone().filter(|list| list.outgrows() && list.epoch > known)
     }
 
     /// This node may have forgotten what it had promised and stored.
     pub fn doubt(&self, doubt: Doubt) {
-        let alone = self.takes_all();
+        let voting = self.voting();
+        self.suspect(&voting, doubt, voting.list.epoch);
+    }
+
+    /// The same, with this list, as somebody with a list of that epoch tells. A later list may be one of two: this node
+    /// has no vote until it has that list, and is judged by it.
+    fn suspect(&self, voting: &Voting, doubt: Doubt, epoch: Epoch) {
+        if voting.node.roster.is_some() && epoch > voting.list.epoch {
+            *self.suspended() = Some((doubt, epoch));
+            return;
+        }
+        let alone = self.takes_all(voting);
         let first = !alone && self.doubt.send_if_modified(|known| known.replace(doubt).is_none());
         if first || alone {
             log::warn!(incarnation:% = self.incarnation; "{doubt}: what was answered since may be forgotten here");
         }
+    }
+
+    /// The member list is another one now: who was suspended until then is judged by it.
+    pub(super) fn judge(&self, voting: &Voting) {
+        let mut suspended = self.suspended();
+        let due = suspended.filter(|(_, epoch)| *epoch <= voting.list.epoch).map(|(doubt, _)| doubt);
+        // Its own word is judged again too: what of two the other one knew is more than it knew, in a larger list.
+        if let Some(doubt) = due.or(self.tail_was_cut().then_some(Doubt::TailCut)) {
+            // Not free before it doubts.
+            self.suspect(voting, doubt, voting.list.epoch);
+            suspended.take_if(|_| due.is_some());
+        }
+    }
+
+    fn suspended(&self) -> MutexGuard<'_, Option<(Doubt, Epoch)>> {
+        self.suspended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether it does.
@@ -124,9 +168,9 @@ impl Core {
         self.doubt.borrow().is_some()
     }
 
-    /// Whether this start has its number, and no doubt is left: else the node answers no vote.
+    /// Whether this start has its number, and no doubt is left or to be judged: else the node answers no vote.
     pub fn may_vote(&self) -> bool {
-        !self.doubts() && self.has_begun()
+        !self.doubts() && self.suspended().is_none() && self.has_begun()
     }
 
     /// Whether this start has its number, or needs none.

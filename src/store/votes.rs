@@ -207,6 +207,7 @@ impl Committer {
                 if begins_anew(self.core.incarnation, ours, &roster) {
                     self.clear(batch, roster.epoch)?;
                 }
+                batch.outgrows |= roster.outgrows();
                 let state = NodeState { epoch: roster.epoch, ..was };
                 *acceptor = Acceptor::new(self.core.incarnation, state, Limits::STANDARD);
                 if roster.epoch == Epoch(1) {

@@ -91,12 +91,12 @@ pub struct Copy {
 }
 
 /// What a node tells another one of itself and of all.
-pub struct Word(Incarnation, Standing, Remembered);
+pub struct Word(Incarnation, Epoch, Standing, Remembered);
 
 impl Word {
     /// Without what it remembers of others.
     pub fn of_itself(self) -> Self {
-        Word(self.0, self.1, Remembered::new())
+        Word(self.0, self.1, self.2, Remembered::new())
     }
 }
 
@@ -123,13 +123,13 @@ impl Node {
     /// What it tells.
     pub fn says(&self) -> Option<Word> {
         let store = self.store()?;
-        Some(Word(self.inc, store.standing(), store.remembered()))
+        Some(Word(self.inc, store.voting().list.epoch, store.standing(), store.remembered()))
     }
 
     /// Another node tells it how it stands, and what it remembers.
-    pub fn hears(&mut self, Word(from, standing, told): &Word) {
+    pub fn hears(&mut self, Word(from, epoch, standing, told): &Word) {
         let Some((store, _)) = &self.open else { return };
-        if store.hear(*from, *standing, told) == Heard::New {
+        if store.hear(*from, *epoch, *standing, told) == Heard::New {
             let answer = store.remember();
             self.waiting.push(Waiting::Then { answer, packet: None });
             self.busy = true;

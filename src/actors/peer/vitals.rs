@@ -7,7 +7,7 @@ use crate::actors::peer::key_watch::KeyWatch;
 use crate::actors::peer::list_watch::ListWatch;
 use crate::actors::peer::reach::Reach;
 use crate::actors::status::CallCounts;
-use crate::base::{Ballot, ClusterId, Incarnation, NodeName, Stamp, Sum};
+use crate::base::{Ballot, ClusterId, Epoch, Incarnation, NodeName, Stamp, Sum};
 use crate::register::{Heard, Remembered, Standing, Start};
 use crate::seal::session::PeerInfo;
 use crate::store::core::Core;
@@ -42,8 +42,8 @@ pub trait Ballots: Send + Sync {
     fn standing(&self) -> Standing;
     /// What it remembers of the others.
     fn remembered(&self) -> Remembered;
-    /// Another node says how it stands, and what it remembers of everybody.
-    fn hear(&self, from: Incarnation, now: Standing, told: &[(Incarnation, Standing)]) -> Heard;
+    /// Another node, whose list is of that epoch, says how it stands, and what it remembers of everybody.
+    fn hear(&self, from: Incarnation, epoch: Epoch, now: Standing, told: &[(Incarnation, Standing)]) -> Heard;
     /// What is remembered becomes durable; answered then.
     fn remember(&self) -> CommitAnswer;
     /// Whether votes may pass to and from this start of a node.
@@ -90,8 +90,8 @@ impl Ballots for Store {
     fn remembered(&self) -> Remembered {
         Core::remembered(self)
     }
-    fn hear(&self, from: Incarnation, now: Standing, told: &[(Incarnation, Standing)]) -> Heard {
-        Core::hear(self, from, now, told)
+    fn hear(&self, from: Incarnation, epoch: Epoch, now: Standing, told: &[(Incarnation, Standing)]) -> Heard {
+        Core::hear(self, from, epoch, now, told)
     }
     fn remember(&self) -> CommitAnswer {
         Store::remember(self)
@@ -157,7 +157,7 @@ impl Vitals {
         if voting.list.epoch == pulse.list.epoch && voting.list.digest != pulse.list.digest {
             return Ok(());
         }
-        match self.ballots.hear(from.incarnation, pulse.standing, &pulse.remembers) {
+        match self.ballots.hear(from.incarnation, pulse.list.epoch, pulse.standing, &pulse.remembers) {
             Heard::Known => self.lists.met(&from.name),
             // A store that takes no writes meets nobody, and is talked to all the same.
             Heard::New => {

@@ -60,6 +60,11 @@ impl Node {
     }
 }
 
+/// That of the list that the node has: the others have the same.
+fn epoch(node: &Node) -> Epoch {
+    node.0.voting().list.epoch
+}
+
 fn at(number: u64, draw: u64, head: u64) -> Standing {
     Standing { start: Start { number, draw }, head, reserved: Stamp(0) }
 }
@@ -69,7 +74,7 @@ fn every_start_has_its_number_and_what_was_met_is_remembered_after_power_loss() 
     let disk = CrashDisk::new(1);
     let node = start(&disk, 5);
     assert_eq!(node.0.standing().start, Start { number: 1, draw: 5 });
-    assert_eq!(node.0.hear(OTHER, at(4, 9, 2), &[]), Heard::New);
+    assert_eq!(node.0.hear(OTHER, epoch(&node), at(4, 9, 2), &[]), Heard::New);
     assert!(!node.0.is_met(OTHER, at(4, 9, 2).start), "not before it is durable");
     node.done(node.0.remember());
     assert!(node.0.is_met(OTHER, at(4, 9, 2).start));
@@ -78,9 +83,9 @@ fn every_start_has_its_number_and_what_was_met_is_remembered_after_power_loss() 
     for round in 0..2 {
         let node = start(&disk, 6 + round);
         assert_eq!(node.0.standing().start, Start { number: 2 + round, draw: 6 + round });
-        assert_eq!(node.0.hear(OTHER, at(4, 8, 90), &[]), Heard::Forgot(at(4, 9, 2)));
-        assert_eq!(node.0.hear(OTHER, at(5, 8, 1), &[]), Heard::Forgot(at(4, 9, 2)));
-        assert_eq!(node.0.hear(OTHER, at(4, 9, 2), &[]), Heard::Known, "it had been met");
+        assert_eq!(node.0.hear(OTHER, epoch(&node), at(4, 8, 90), &[]), Heard::Forgot(at(4, 9, 2)));
+        assert_eq!(node.0.hear(OTHER, epoch(&node), at(5, 8, 1), &[]), Heard::Forgot(at(4, 9, 2)));
+        assert_eq!(node.0.hear(OTHER, epoch(&node), at(4, 9, 2), &[]), Heard::Known, "it had been met");
         // The second time from the index.
         node.0.checkpoint().expect("a checkpoint");
     }
@@ -92,9 +97,9 @@ fn who_is_told_more_of_itself_than_it_knows_votes_no_more_and_begins_another_lif
     let node = start(&disk, 5);
     node.seat(&[77, 78]);
     let (me, here) = (node.0.incarnation(), node.0.standing());
-    node.0.hear(OTHER, at(1, 1, 1), &[(me, here), (Incarnation(3), at(9, 9, 9))]);
+    node.0.hear(OTHER, epoch(&node), at(1, 1, 1), &[(me, here), (Incarnation(3), at(9, 9, 9))]);
     assert!(node.votes() && !node.0.doubts(), "the truth is no reason to doubt");
-    node.0.hear(OTHER, at(1, 1, 1), &[(me, Standing { head: here.head + 1, ..here })]);
+    node.0.hear(OTHER, epoch(&node), at(1, 1, 1), &[(me, Standing { head: here.head + 1, ..here })]);
     assert!(node.0.doubts() && !node.votes());
     node.done(node.0.remember());
     assert!(!node.0.is_met(OTHER, at(1, 1, 1).start), "nor are the others met any more");
@@ -127,7 +132,7 @@ fn of_two_each_was_part_of_every_decision_and_meets_the_other_again() {
     let node = start(&disk, 5);
     node.seat(&[77]);
     for now in [at(4, 9, 20), at(4, 8, 10)] {
-        assert_eq!(node.0.hear(OTHER, now, &[(node.0.incarnation(), at(9, 9, 99))]), Heard::New);
+        assert_eq!(node.0.hear(OTHER, epoch(&node), now, &[(node.0.incarnation(), at(9, 9, 99))]), Heard::New);
         node.done(node.0.remember());
         assert!(node.0.is_met(OTHER, now.start) && node.votes());
     }
@@ -183,7 +188,7 @@ fn a_start_that_could_not_be_numbered_does_not_vote() {
     let disk = CrashDisk::new(3);
     let node = start(&disk, 5);
     node.seat(&[2, 3]);
-    node.0.hear(OTHER, at(4, 9, 2), &[]);
+    node.0.hear(OTHER, epoch(&node), at(4, 9, 2), &[]);
     node.done(node.0.remember());
     assert!(node.votes() && node.0.is_met(OTHER, at(4, 9, 2).start));
     drop(node);
@@ -209,14 +214,100 @@ fn what_is_heard_while_something_earlier_becomes_durable_is_kept() {
     let disk = CrashDisk::new(1);
     let Node(store, work) = start(&disk, 5);
     let store = Arc::new(store);
-    store.hear(OTHER, at(4, 9, 2), &[]);
+    store.hear(OTHER, Epoch(0), at(4, 9, 2), &[]);
     let remembered = store.remember();
     let meanwhile = Arc::clone(&store);
     disk.at_sync(0, move || {
-        let _ = meanwhile.hear(Incarnation(78), at(1, 3, 7), &[]);
+        let _ = meanwhile.hear(Incarnation(78), Epoch(0), at(1, 3, 7), &[]);
     });
     work.committer.turn();
     wait_blocking(remembered).expect("it is done");
     assert_eq!(store.remembered().len(), 2, "it was heard");
     assert_eq!(store.overlay().active.memory, Some(store.remembered()), "the next checkpoint brings both to the index");
+}
+
+/// A list of two, which is to give way to one of three.
+fn of_two(node: &Node) -> [Arc<Roster>; 3] {
+    node.seat(&[77]);
+    let two = node.0.voting().node.roster.clone().expect("a list");
+    let third = Seat { name: name(78), incarnation: Incarnation(78) };
+    let three: Vec<_> = two.seats.iter().cloned().chain([third]).collect();
+    let joint = two.next(2, &three);
+    let last = joint.next(3, &three);
+    [two, Arc::new(joint), Arc::new(last)]
+}
+
+#[test]
+fn what_was_said_before_a_list_of_two_gives_way_counts_for_nothing() {
+    for restarts in [false, true] {
+        let disk = CrashDisk::new(1);
+        let mut node = start(&disk, 5);
+        let [two, joint, _] = of_two(&node);
+        let (me, third) = (node.0.incarnation(), Incarnation(78));
+        let more = at(9, 9, 99);
+        // One without a place remembers more, of both.
+        assert_eq!(node.0.hear(third, two.epoch, at(1, 1, 1), &[(me, more), (OTHER, more)]), Heard::New);
+        assert_eq!(node.0.hear(OTHER, two.epoch, at(4, 9, 2), &[]), Heard::New, "of two each goes on");
+        assert_eq!(node.0.hear(third, two.epoch, at(1, 1, 1), &[(OTHER, more)]), Heard::New);
+        node.done(node.0.remember());
+        node.done(node.0.seat(Seating::Adopt(Arc::clone(&joint))));
+        if restarts {
+            drop(node);
+            node = start(&disk.after_power_loss(), 6);
+        }
+        assert!(!node.0.is_met(OTHER, at(4, 9, 2).start), "it has to say it anew");
+        // It has yet to get the list.
+        node.0.hear(third, two.epoch, at(1, 1, 1), &[(me, more), (OTHER, more)]);
+        assert_eq!(node.0.hear(OTHER, joint.epoch, at(4, 9, 2), &[]), Heard::New);
+        node.done(node.0.remember());
+        assert!(node.0.is_met(OTHER, at(4, 9, 2).start) && node.votes());
+        // What is forgotten from here on counts, by whoever has the list.
+        assert_eq!(node.0.hear(OTHER, joint.epoch, at(3, 9, 2), &[]), Heard::Forgot(at(4, 9, 2)));
+        node.0.hear(third, joint.epoch, at(1, 1, 1), &[(me, more)]);
+        assert!(node.0.doubts() && !node.votes());
+    }
+}
+
+#[test]
+fn who_is_told_more_by_somebody_with_a_later_list_is_judged_by_that_list() {
+    for len in [2, 3] {
+        let node = start(&CrashDisk::new(1), 5);
+        node.seat(&[77, 78]);
+        let (me, was) = (node.0.incarnation(), node.0.voting().node.roster.clone().expect("a list"));
+        let joint = Arc::new(was.next(2, &was.seats[..len]));
+        let last = Arc::new(joint.next(3, &was.seats[..len]));
+        node.0.hear(OTHER, last.epoch, at(1, 1, 1), &[(me, at(9, 9, 99))]);
+        assert!(!node.votes() && !node.0.doubts(), "no vote until it has that list");
+        node.0.hear(OTHER, last.epoch, at(1, 1, 1), &[]);
+        if len == 2 {
+            node.done(node.0.seat(Seating::Adopt(joint)));
+            assert!(!node.votes() && !node.0.doubts(), "nor with one before it");
+        }
+        node.done(node.0.seat(Seating::Adopt(last)));
+        assert_eq!((node.0.doubts(), node.votes()), (len == 3, len == 2));
+    }
+}
+
+#[test]
+fn a_log_that_was_cut_is_forgiven_by_the_other_one_of_two_and_by_nobody_else() {
+    for told in [true, false] {
+        let disk = CrashDisk::new(1);
+        let node = start(&disk, 5);
+        let [two, joint, _] = of_two(&node);
+        (0..2).for_each(|_| node.done(node.0.remember()));
+        drop(node);
+        crate::store::commit::tests::rot(&disk, 2);
+        let node = start(&disk, 6);
+        node.0.hear(Incarnation(78), two.epoch, at(1, 1, 1), &[]);
+        assert!(node.0.tail_was_cut() && node.votes(), "a stranger knows nothing of it");
+        if told {
+            node.0.hear(OTHER, two.epoch, at(1, 1, 1), &[]);
+        }
+        assert_eq!(node.0.tail_was_cut(), !told);
+        // Who has heard nobody since may have forgotten that the list had changed.
+        node.done(node.0.seat(Seating::Adopt(joint)));
+        assert_eq!((node.0.doubts(), node.votes()), (!told, told));
+        drop(node);
+        assert_eq!(start(&disk, 7).0.doubts(), !told, "nor later");
+    }
 }
