@@ -2,6 +2,7 @@
 
 mod common;
 
+use boveda::base::Mark;
 use common::cluster::{Cluster, Expected, path};
 use common::relay::{Fate, Way};
 use common::{Conn, Dice, eventually};
@@ -13,6 +14,11 @@ const BLOB: &str = "/peer/v1/blob";
 const STREAM: &str = "/peer/v1/stream";
 const CALL: &str = "/peer/v1/call";
 const MIB: usize = 1024 * 1024;
+
+/// How often a node took a rare path.
+fn rare(cluster: &Cluster, at: usize, mark: Mark) -> u64 {
+    cluster.metric(at, &format!("boveda_rare_{}", mark.name()))
+}
 
 #[test]
 fn many_bodies_at_once_wait_for_their_turn_and_none_is_refused() {
@@ -86,6 +92,30 @@ fn a_body_that_takes_longer_than_a_decision_goes_once_to_each_new_member() {
         assert!(list["before"].as_array().expect("a list").is_empty(), "{list}");
     });
     assert_eq!([begun(1), begun(2)], [1, 1], "it went once");
+    assert!(rare(&cluster, 0, Mark::TransferJoined) > 0, "a later round asked for what was under way");
+    cluster.holds(&Expected::from([("large".to_owned(), Some(body))]));
+}
+
+#[test]
+fn a_body_that_two_nodes_offer_comes_from_one_of_them() {
+    let cluster = Cluster::voting(3);
+    // The third is away while the other two decide.
+    for (from, to) in [(0, 2), (1, 2), (2, 0), (2, 1)] {
+        cluster.link(from, to).lead_to(None);
+    }
+    eventually("the third to be missed", || (cluster.peer(0, 2)["link"] == "down").then_some(()));
+    let body = Dice(3).bytes(8 * MIB);
+    cluster.put(0, "large", &body);
+    eventually("both to have it", || cluster.get(1, "large").body.eq(&body).then_some(()));
+    let hold = |way, on: &str, _: &mut Vec<u8>| {
+        if way == Way::Request && on == BLOB { Fate::Hold } else { Fate::Pass }
+    };
+    [0, 1].into_iter().for_each(|from| cluster.link(from, 2).judge(hold));
+    cluster.heal();
+    eventually("the second one to be told that it comes already", || {
+        (rare(&cluster, 2, Mark::ArrivalJoined) > 0).then_some(())
+    });
+    [0, 1].into_iter().for_each(|from| cluster.link(from, 2).let_go());
     cluster.holds(&Expected::from([("large".to_owned(), Some(body))]));
 }
 

@@ -3,6 +3,7 @@
 
 mod common;
 
+use boveda::base::Mark;
 use common::cluster::{Cluster, Expected, path};
 use common::{Dice, Node, copy_dir, eventually};
 use std::fs;
@@ -56,6 +57,7 @@ fn a_damaged_or_missing_blob_is_served_and_mended_within_the_request() {
             assert!(fs::read(&file).expect("it is back") == good, "{len} bytes, damaged at {at}");
         }
         assert_eq!(cluster.nodes[0].files_in("quarantine").len(), 1, "the damaged one is kept");
+        assert_eq!(cluster.metric(0, &format!("boveda_rare_{}", Mark::BlobSetAside.name())), mended);
 
         fs::remove_file(&file).expect("it can be removed");
         let range = [("Range", "bytes=100-50099")];

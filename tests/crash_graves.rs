@@ -430,29 +430,45 @@ fn any_power_loss_leaves_a_tombstone_or_nothing_and_never_what_was_deleted() {
             },
         };
         losses += 1;
-        let context = format!("stopped at sync {stop_at}, {life:?}");
-        let after = disk.after_power_loss();
-        let open_ = open(&after).unwrap_or_else(|error| panic!("{context}: {error}"));
-        let state = |at: &str| open_.0.lookup(&key(at)).expect("a healthy disk").map(|held| held.record.state.clone());
-        let is_object = |at: &str| matches!(state(at), Some(State::Object(_)));
-        if life.deleted {
-            assert!(!is_object("a"), "{context}: it came back");
-            assert!(life.burying || life.clearing || state("a") == Some(State::Deleted), "{context}: gone too early");
-        }
-        if life.buried {
-            assert_eq!(state("a"), None, "{context}: dropped and back");
-            assert!(open_.0.voting().node.state.reserved >= life.floor, "{context}: the floor was lost");
-        }
-        if life.again && !life.clearing {
-            assert!(is_object("b") && is_object("c"), "{context}: lost with the tombstones");
-        }
-        if life.cleared {
-            assert!(!is_object("b") && !is_object("c") && !is_object("d"), "{context}: kept from before");
-        }
-        verify(&open_, &context);
-        put(&open_, "after", "bytes")
-            .or_else(|error| if matches!(error, StoreError::NoSuchBucket) { Ok(()) } else { Err(error) })
-            .unwrap_or_else(|error| panic!("{context}: {error}"));
+        judge(&disk.after_power_loss(), &life, &format!("stopped at sync {stop_at}, {life:?}"));
     }
     assert!(losses > 20, "{losses}");
+}
+
+/// What must be there, and what must not, after such a life.
+fn judge(after: &CrashDisk, life: &Life, context: &str) {
+    let open_ = open(after).unwrap_or_else(|error| panic!("{context}: {error}"));
+    let state = |at: &str| open_.0.lookup(&key(at)).expect("a healthy disk").map(|held| held.record.state.clone());
+    let is_object = |at: &str| matches!(state(at), Some(State::Object(_)));
+    if life.deleted {
+        assert!(!is_object("a"), "{context}: it came back");
+        assert!(life.burying || life.clearing || state("a") == Some(State::Deleted), "{context}: gone too early");
+    }
+    if life.buried {
+        assert_eq!(state("a"), None, "{context}: dropped and back");
+        assert!(open_.0.voting().node.state.reserved >= life.floor, "{context}: the floor was lost");
+    }
+    if life.again && !life.clearing {
+        assert!(is_object("b") && is_object("c"), "{context}: lost with the tombstones");
+    }
+    if life.cleared {
+        assert!(!is_object("b") && !is_object("c") && !is_object("d"), "{context}: kept from before");
+    }
+    verify(&open_, context);
+    put(&open_, "after", "bytes")
+        .or_else(|error| if matches!(error, StoreError::NoSuchBucket) { Ok(()) } else { Err(error) })
+        .unwrap_or_else(|error| panic!("{context}: {error}"));
+}
+
+/// The negative control: with a sync that does nothing and says that all is well, something of that does not hold.
+#[test]
+fn a_sync_that_lies_is_found_out() {
+    let lied = |at: u64| {
+        let disk = CrashDisk::new(at);
+        disk.lie_once_after(at);
+        let (Ok(life) | Err((life, _))) = live(&disk);
+        judge(&disk.after_power_loss(), &life, "it lied");
+    };
+    let found = (0..60).find(|at| std::panic::catch_unwind(|| lied(*at)).is_err());
+    assert!(found.is_some(), "syncs did nothing, and nobody noticed");
 }

@@ -193,12 +193,7 @@ fn any_power_loss_leaves_a_committed_state() {
 /// All stops of one seed; how many power losses that were.
 fn all_points(seed: u64) -> u64 {
     let habits = Habits::of(seed);
-    let mut states = vec![Model::new()];
-    for number in 1..=habits.commits {
-        let mut next = states[states.len() - 1].clone();
-        apply(&mut next, seed, number);
-        states.push(next);
-    }
+    let states = states_of(seed, habits);
     let mut points = 0;
     for stop_at in 0.. {
         let disk = CrashDisk::new(seed.wrapping_mul(10_007).wrapping_add(stop_at));
@@ -227,6 +222,33 @@ fn all_points(seed: u64) -> u64 {
         }
     }
     points
+}
+
+/// What is there before the first commit, and after each.
+fn states_of(seed: u64, habits: Habits) -> Vec<Model> {
+    let mut states = vec![Model::new()];
+    for number in 1..=habits.commits {
+        let mut next = states[states.len() - 1].clone();
+        apply(&mut next, seed, number);
+        states.push(next);
+    }
+    states
+}
+
+/// The negative control: with a sync that does nothing and says that all is well, a commit that was answered is gone.
+#[test]
+fn a_sync_that_lies_is_found_out() {
+    let lied = |seed: u64| {
+        let (habits, mut known) = (Habits::of(seed), Known::default());
+        let states = states_of(seed, habits);
+        let disk = CrashDisk::new(seed);
+        disk.create_dir_all(Path::new("/data")).expect("has power");
+        disk.lie_once_after(seed);
+        live(&disk, habits, seed, &states, &mut known);
+        live(&disk.after_power_loss(), habits, seed, &states, &mut known);
+    };
+    let found = (0..40).find(|seed| std::panic::catch_unwind(|| lied(*seed)).is_err());
+    assert!(found.is_some(), "syncs did nothing, and nobody noticed");
 }
 
 fn assert_unreadable(disk: &CrashDisk) {

@@ -3,14 +3,19 @@
 //!
 //! `BOVEDA_CRASH_SEEDS=N` runs more histories; a failure names its seed and the sync it stopped at.
 
-use boveda::base::{BucketName, ObjectKey, ObjectName, Secret};
+use boveda::base::{
+    Ballot, BucketName, Epoch, Incarnation, Mark, NodeName, ObjectKey, ObjectName, RegisterKey, Secret, Stamp,
+};
 use boveda::disk::{CrashDisk, Disk};
+use boveda::register::{Answer, Attempt, Message, Request, Roster, Seat};
 use boveda::seal::keyring::Keyring;
 use boveda::store::store::wait_blocking;
 use boveda::store::types::NewObject;
+use boveda::store::votes::{Seating, Vote};
 use boveda::store::{Clockwork, Options, Store, StoreError};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -200,6 +205,135 @@ fn any_power_loss_leaves_every_answered_write() {
     }
     assert!(crashes > 100, "the power went often enough: {crashes}");
     println!("{crashes} power losses survived");
+}
+
+/// The negative control: with a sync that does nothing and says that all is well, something answered is gone.
+#[test]
+fn a_sync_that_lies_is_found_out() {
+    let found = (0..40).find(|seed| {
+        let disk = CrashDisk::new(*seed);
+        disk.lie_once_after(3 * seed);
+        let mut possible = Possible::new();
+        let _ = live(&disk, 1, 40, &mut possible);
+        let after = disk.after_power_loss();
+        std::panic::catch_unwind(AssertUnwindSafe(|| check(&after, &possible, "it lied"))).is_err()
+    });
+    assert!(found.is_some(), "syncs did nothing, and nobody noticed");
+}
+
+/// The end of the log is zeros where frames were: a node alone does not go on with what it knows to be an older state.
+#[test]
+fn a_log_that_lost_its_end_is_noticed() {
+    const BLOCK: usize = 4096;
+    let disk = CrashDisk::new(1);
+    let (store, work) = open(&disk).expect("opens");
+    for n in 0..4 {
+        let object = store.seal_small(NewObject::default(), &[Bytes::from_static(b"answered")]).expect("seals");
+        let answer = store.put(name(&format!("k{n}")), boveda::base::Condition::NONE, object);
+        work.committer.turn();
+        wait_blocking(answer).expect("stored");
+    }
+    drop((store, work));
+    let log = Path::new("/data/log");
+    let bytes = disk.read_raw(log).expect("it is there");
+    let newest = bytes.chunks(BLOCK).rposition(|block| block.iter().any(|byte| *byte != 0)).expect("frames");
+    let from = (newest - 1) * BLOCK;
+    disk.write_raw(log, from as u64, &[0; 2 * BLOCK]).expect("it is damaged");
+    assert!(matches!(open(&disk), Err(StoreError::Corrupt { .. })), "two frames are gone");
+    assert!(Mark::TailCut.count() > 0, "that is why");
+}
+
+/// A page of the index does not open. Whichever it is: the node does not start, or it votes on what it can read and says
+/// nothing of the rest.
+#[test]
+fn there_is_no_vote_on_what_a_damaged_page_of_the_index_held() {
+    const KEYS: usize = 200;
+    let index = Path::new("/data/index");
+    let keys: Vec<_> = (0..KEYS).map(|n| name(&format!("k{n:03}"))).collect();
+    let disk = CrashDisk::new(1);
+    let (store, work) = open(&disk).expect("opens");
+    let seat = |n: u64, incarnation| Seat { name: NodeName::parse(&format!("n{n}")).expect("a name"), incarnation };
+    let list = Roster::founding(1, vec![seat(1, store.incarnation()), seat(2, Incarnation(77))]);
+    let mut answers = vec![store.seat(Seating::Adopt(Arc::new(list)))];
+    answers.extend(keys.iter().map(|key| {
+        let object = store.seal_small(NewObject::default(), &[Bytes::from_static(b"answered")]).expect("seals");
+        store.put(key.clone(), boveda::base::Condition::NONE, object)
+    }));
+    while work.committer.turn() {}
+    answers.into_iter().for_each(|answer| drop(wait_blocking(answer).expect("stored")));
+    store.checkpoint().expect("all of it is in the index");
+    drop((store, work));
+    let (mut some, mut started) = (0, 0);
+    for at in (0..disk.read_raw(index).expect("it is there").len() as u64).step_by(4096) {
+        let damaged = disk.copy();
+        damaged.flip(index, at + 100, 0xFF).expect("it is damaged");
+        let Ok((store, work)) = open(&damaged) else { continue };
+        started += 1;
+        let ballot = Ballot { stamp: Stamp(1 << 60), node: Incarnation(77) };
+        let message = Message { epoch: Epoch(1), attempt: Attempt(1), request: Request::Prepare(ballot) };
+        let mut voted = 0;
+        for key in &keys {
+            let answer = store.vote(vec![Vote { key: RegisterKey::object(key), message: message.clone() }]);
+            while work.committer.turn() {}
+            // The engine reads nothing any more once it has met the page.
+            let Ok(replies) = answer.blocking_recv().expect("an answer") else { continue };
+            for reply in replies.into_iter().flatten() {
+                voted += 1;
+                let holds = matches!(&reply.answer, Answer::Promised(_, slot) if slot.state.value.is_some());
+                assert!(holds, "damaged at {at}: a vote that has forgotten what it holds: {reply:?}");
+            }
+        }
+        some += u64::from(0 < voted && voted < KEYS);
+    }
+    assert!(some > 0 && started > 10, "{some} of {started}");
+    assert!(Mark::NoVoteForDamage.count() > 0, "that is why");
+}
+
+/// What the first start makes may fail anywhere; the next one goes on from there, and what is answered then lasts.
+#[test]
+fn what_follows_a_first_start_that_failed_is_there_after_a_power_loss() {
+    let whole = CrashDisk::new(0);
+    drop(open(&whole).expect("opens"));
+    let mut failed = 0;
+    for at in 0..whole.operations() {
+        let disk = CrashDisk::new(at);
+        disk.fail_once_after(at, std::io::ErrorKind::Other);
+        failed += u64::from(open(&disk).is_err());
+        let (store, work) = open(&disk).unwrap_or_else(|e| panic!("operation {at} failed, then: {e}"));
+        let object = store.seal_small(NewObject::default(), &[Bytes::from_static(b"answered")]).expect("seals");
+        let answer = store.put(name("k"), boveda::base::Condition::NONE, object);
+        work.committer.turn();
+        wait_blocking(answer).expect("stored");
+        for draw in 0..8 {
+            let after = open(&disk.after_power_loss());
+            let (store, _) = after.unwrap_or_else(|e| panic!("operation {at} failed, power loss {draw}: {e}"));
+            assert_eq!(read(&store, "k").as_deref(), Some(&b"answered"[..]), "operation {at}, power loss {draw}");
+        }
+    }
+    assert!(Mark::FirstStartResumed.count() > 0, "one ended right behind the identity");
+    assert!(failed > 20, "{failed} of {} first starts failed", whole.operations());
+}
+
+/// A node that others know under its new incarnation is never again who it was before.
+#[test]
+fn a_life_that_was_given_up_does_not_come_back() {
+    let mut failed = 0;
+    for at in 0.. {
+        let disk = CrashDisk::new(at);
+        drop(open(&disk).expect("opens"));
+        disk.fail_once_after(at, std::io::ErrorKind::Other);
+        let renounced = boveda::store::open::renounce(&disk, Path::new(DIR), &ring());
+        if disk.struck() == 0 {
+            break;
+        }
+        failed += u64::from(renounced.is_err());
+        let (store, _) = open(&disk).unwrap_or_else(|e| panic!("operation {at} failed, then: {e}"));
+        for draw in 0..8 {
+            let (after, _) = open(&disk.after_power_loss()).expect("opens");
+            assert_eq!(after.incarnation(), store.incarnation(), "operation {at}, power loss {draw}");
+        }
+    }
+    assert!(failed > 4, "it failed {failed} times");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //!
 //! `BOVEDA_WEATHER_STEP=1` tries every single operation, for every kind; a failure names kind, operation and seed.
 
-use boveda::base::{BucketName, Condition, ObjectKey, ObjectName, Secret};
+use boveda::base::{BucketName, Condition, Mark, ObjectKey, ObjectName, Secret};
 use boveda::disk::CrashDisk;
 use boveda::disk::crash::Misread;
 use boveda::seal::keyring::Keyring;
@@ -226,7 +226,25 @@ fn any_operation_that_fails_once_loses_nothing() {
     for kind in [ErrorKind::Other, ErrorKind::StorageFull] {
         let struck = every(&format!("{kind:?}"), |disk, at| disk.fail_once_after(at, kind));
         assert!(struck > 20, "{kind:?}: it went wrong often enough: {struck}");
+        println!("{kind:?}: {struck}");
     }
+    for mark in [Mark::Poisoned, Mark::FolderDoubted] {
+        assert!(mark.count() > 0, "{mark:?} was never reached");
+    }
+}
+
+/// The negative control: what no store can bear is seen by the same look.
+#[test]
+fn a_sync_that_lies_is_found_out() {
+    let lied = |at: u64| {
+        let disk = CrashDisk::new(at);
+        disk.lie_once_after(at);
+        let mut possible = Possible::new();
+        live(&disk, &mut possible, "it lied");
+        check(&disk.after_power_loss(), &possible, "it lied");
+    };
+    let found = (0..60).find(|at| std::panic::catch_unwind(|| lied(*at)).is_err());
+    assert!(found.is_some(), "syncs did nothing, and nobody noticed");
 }
 
 #[test]
@@ -234,5 +252,6 @@ fn any_read_that_goes_wrong_once_loses_nothing() {
     for how in Misread::ALL {
         let struck = every(&format!("{how:?}"), |disk, at| disk.misread_once_after(at / 2, how));
         assert!(struck > 20, "{how:?}: it went wrong often enough: {struck}");
+        println!("{how:?}: {struck}");
     }
 }

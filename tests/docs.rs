@@ -29,22 +29,28 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c))).map(|w| w.trim_end_matches(['.', '-']))
 }
 
-#[test]
-fn settings_exist() {
+/// How many settings a page names, and those among them that are none.
+fn settings(text: &str) -> (usize, Vec<&str>) {
     let keys: BTreeSet<String> = boveda::config::layers::keys().into_iter().collect();
     let sections: BTreeSet<&str> =
         keys.iter().filter_map(|key| key.split_once('.')).map(|(section, _)| section).collect();
+    let named = words(text).filter(|word| {
+        word.split_once('.').is_some_and(|(section, name)| sections.contains(section) && !name.contains('.'))
+    });
+    let named: Vec<&str> = named.collect();
+    (named.len(), named.into_iter().filter(|word| !keys.contains(*word)).collect())
+}
+
+#[test]
+fn settings_exist() {
     let mut seen = 0;
     for (page, text) in PAGES {
-        for word in words(text) {
-            let Some((section, name)) = word.split_once('.') else { continue };
-            if sections.contains(section) && !name.contains('.') {
-                assert!(keys.contains(word), "{page}: there is no setting {word}");
-                seen += 1;
-            }
-        }
+        let (named, unknown) = settings(text);
+        assert!(unknown.is_empty(), "{page}: there are no settings {unknown:?}");
+        seen += named;
     }
     assert!(seen > 10, "the pages are read as they are written");
+    assert_eq!(settings("Set `store.inline_max` and `store.nothing`."), (2, vec!["store.nothing"]), "one is found");
 }
 
 #[test]

@@ -318,6 +318,8 @@ pub struct ClusterSnapshot<S = StoreSection> {
     pub peers: Vec<ReplicaStatus>,
     /// Its peer listener: sessions, and who was turned away.
     pub gate: GateStatus,
+    /// How often this process took a rare path, by its name (`base::Mark`).
+    pub rare: BTreeMap<String, u64>,
 }
 
 /// The member list as people look at it. (`/v1/cluster/members`)

@@ -1,7 +1,8 @@
 //! Marks: rare paths, counted, so that a gate can tell whether it ever went there.
 //!
 //! A simulation that never reaches the path it is there for says nothing, and says it in green. So whoever writes a rare
-//! path marks it, and a test names the mark: `Mark::count` says how often this process was there.
+//! path marks it, and a test names the mark: `Mark::count` says how often this process was there, and of a node that is
+//! a process of its own `/v1/cluster` and the metrics do (`rare`).
 //!
 //! Invariants
 //! - A mark costs one relaxed addition, and nothing is decided by it.
@@ -29,6 +30,15 @@ marks! {
     EmptyPage: "A page of a scan was empty, and not the last one.",
     BurialMetScan: "A scan passed over a register that was forgotten, and that an older layer or the index still has.",
     BeganAnew: "A node was given its place anew, and forgot what it held.",
+    TailCut: "A commit log had lost frames from its end that were known to be durable.",
+    OlderCopy: "A node was told more of itself than it knows: its directory is an older copy.",
+    NoVoteForDamage: "A page of the index did not open, and the node had no vote on its registers.",
+    Poisoned: "A store took no more writes, since one had failed.",
+    BlobSetAside: "A damaged body was moved to quarantine.",
+    FolderDoubted: "A folder of bodies could not be synced: what it held before counted as missing.",
+    FirstStartResumed: "A first start had been ended behind its identity, and the next one put that in place anew.",
+    TransferJoined: "A body was on its way to a peer already, and who asked for it too waited for that.",
+    ArrivalJoined: "A peer that offered a body was told that it comes from somebody else already.",
 }
 
 static COUNTS: [AtomicU64; Mark::ALL.len()] = [const { AtomicU64::new(0) }; Mark::ALL.len()];
@@ -39,6 +49,19 @@ impl Mark {
         if let Some(count) = COUNTS.get(self as usize) {
             count.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Its name in status and metrics.
+    pub fn name(self) -> String {
+        let words = format!("{self:?}");
+        let mut name = String::with_capacity(words.len() + 4);
+        for letter in words.chars() {
+            if letter.is_ascii_uppercase() && !name.is_empty() {
+                name.push('_');
+            }
+            name.push(letter.to_ascii_lowercase());
+        }
+        name
     }
 
     /// How often it was reached since this process began.
@@ -57,6 +80,7 @@ mod tests {
             assert_eq!(*mark as usize, at);
             assert!(what.ends_with('.'), "{what}");
         }
+        assert_eq!(Mark::NoVoteForDamage.name(), "no_vote_for_damage");
         let before = Mark::BeganAnew.count();
         Mark::BeganAnew.hit();
         assert!(Mark::BeganAnew.count() > before);

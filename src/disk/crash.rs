@@ -173,6 +173,12 @@ impl CrashDisk {
         self.state().weather.misread_once_after(reads, how);
     }
 
+    /// After `syncs` more syncs of files, one says that all is well and leaves it to chance what it made durable. Nothing can
+    /// be built on such a disk: it is for the tests of tests.
+    pub fn lie_once_after(&self, syncs: u64) {
+        self.state().weather.lie_once_after(syncs);
+    }
+
     /// After `syncs` more syncs of files, `what` happens before the next one.
     pub fn at_sync(&self, syncs: u64, what: impl FnOnce() + Send + 'static) {
         self.state().weather.at_sync(syncs, AtSync(Box::new(what)));

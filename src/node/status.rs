@@ -8,7 +8,7 @@ use crate::actors::peer::sessions::PeerGate;
 use crate::actors::replication::Replication;
 use crate::actors::status::{ClusterSnapshot, ReadinessStatus, StoreSection, VotingStatus};
 use crate::actors::store_actor::StoreActor;
-use crate::base::{ClusterId, Incarnation, NodeName};
+use crate::base::{ClusterId, Incarnation, Mark, NodeName};
 use crate::http::{Readiness, StatusSource};
 use actix::Addr;
 use futures::future::LocalBoxFuture;
@@ -66,6 +66,7 @@ impl StatusSource for NodeStatus {
                 burials: fixed.burying.read(),
                 peers,
                 gate: fixed.gate.status(),
+                rare: Mark::ALL.iter().map(|(mark, _)| (mark.name(), mark.count())).collect(),
             };
             serde_json::to_value(snapshot).unwrap_or_else(|error| serde_json::json!({ "error": error.to_string() }))
         })

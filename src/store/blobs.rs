@@ -13,7 +13,7 @@
 
 use super::error::StoreError;
 use super::room::Room;
-use crate::base::{BodyId, Budget, LARGE_BODY_BYTES, Lender};
+use crate::base::{BodyId, Budget, LARGE_BODY_BYTES, Lender, Mark};
 use crate::disk::{Disk, DiskFile, LARGE_BUFFER_BYTES, LargeBuffer, StreamFile, place};
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -140,6 +140,7 @@ impl Blobs {
             self.disk.create_dir_all(folder).map_err(|e| self.refused("create", folder.to_owned(), e))?;
             if let Err(error) = self.disk.sync_dir(folder) {
                 state.anew.get_or_insert_default();
+                Mark::FolderDoubted.hit();
                 drop(folders);
                 log::warn!(folder:% = folder.display(), error:% = error; "a folder of bodies could not be synced: what it holds counts as missing until a restart");
                 return Err(self.refused("sync", folder.to_owned(), error));

@@ -20,7 +20,8 @@ use super::status::Counters;
 use super::tree::Tree;
 use super::votes::Voting;
 use crate::base::{
-    BodyId, BucketName, Class, ClusterId, Epoch, Incarnation, KekId, ObjectRecord, RegisterKey, Shortage, StampClock,
+    BodyId, BucketName, Class, ClusterId, Epoch, Incarnation, KekId, Mark, ObjectRecord, RegisterKey, Shortage,
+    StampClock,
 };
 use crate::disk::{Disk, Space, place};
 use crate::register::Memory;
@@ -405,6 +406,7 @@ impl Core {
             self.damaged.store(true, Ordering::Release);
         }
         if !self.poisoned.swap(true, Ordering::AcqRel) {
+            Mark::Poisoned.hit();
             log::error!(during, error:% = error; "store takes no writes until it is reopened");
         }
     }

@@ -15,7 +15,7 @@ use super::entry::NodeRecord;
 use super::overlay::Overlay;
 use super::store::{Answer, Store};
 use super::votes::{Seating, Voting};
-use crate::base::{Epoch, Incarnation, NodeName, Stamp};
+use crate::base::{Epoch, Incarnation, Mark, NodeName, Stamp};
 use crate::register::{Heard, Memory, Remembered, Roster, Standing, Start};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -82,6 +82,7 @@ impl Core {
         for (_, remembered) in told.iter().filter(|(node, _)| *node == self.incarnation) {
             let here = self.standing();
             if remembered.is_beyond(&here) {
+                Mark::OlderCopy.hit();
                 self.suspect(&voting, Doubt::OlderCopy { remembered: *remembered, here }, epoch);
             }
         }

@@ -13,7 +13,7 @@ use super::error::StoreError;
 use super::outgoing::digest_of_file;
 use super::store::{Answer, Store};
 use crate::base::record::ObjectRecord;
-use crate::base::{Ballot, BodyAt, BodyId, Incarnation, Record, RegisterKey};
+use crate::base::{Ballot, BodyAt, BodyId, Incarnation, Mark, Record, RegisterKey};
 use crate::seal::body::{BodyOpener, open_whole};
 use crate::seal::digest::digest_of;
 use bytes::Bytes;
@@ -110,6 +110,7 @@ impl Core {
 
     fn set_aside(&self, body: BodyId) -> Result<(), StoreError> {
         self.blobs.quarantine(body)?;
+        Mark::BlobSetAside.hit();
         log::error!(body:% = body; "damaged blob moved to quarantine");
         Ok(())
     }

@@ -4,6 +4,7 @@
 //! - Nothing is made in a directory that holds something else.
 //! - A first start that was interrupted is begun again; `first-start` marks it until the identity
 //!   is durable.
+//! - Nothing rests on an identity that may go with the power: each start puts it in place anew.
 //! - After opening, overlay and index together hold every answered write, and no half one.
 
 use super::blobs::Blobs;
@@ -19,8 +20,8 @@ use super::pages;
 use super::room::Room;
 use super::store::{Clockwork, Store};
 use crate::base::record::LOG_BYTES_MIN;
-use crate::base::{Ballot, BucketName, ClusterId, Incarnation, RegisterKey, StampClock};
-use crate::disk::{Disk, place};
+use crate::base::{Ballot, BucketName, ClusterId, Incarnation, Mark, RegisterKey, StampClock};
+use crate::disk::{Disk, place, shortage};
 use crate::register::Memory;
 use crate::seal::keyring::Keyring;
 use std::path::{Path, PathBuf};
@@ -50,20 +51,10 @@ pub fn open(
     let identity_path = dir.join(identity::FILE);
     // The identity is written last: a directory without one has never answered anything.
     let first_start = !disk.exists(&identity_path).map_err(fail("look into"))?;
-    let identity = if first_start {
-        first_start_of(disk.as_ref(), dir, &ring, cluster, &options)?
-    } else {
-        let sealed = read_small(disk.as_ref(), &identity_path, "identity of the data directory")?;
-        let identity = Identity::open(&ring, &sealed)?;
-        // The generation of the box is the one that sealed last, and sealing never goes back behind it.
-        if let Some(kek) = Keyring::box_key(&sealed) {
-            ring.seal_with(kek);
-        }
-        identity
+    let identity = match first_start {
+        true => first_start_of(disk.as_ref(), dir, &ring, cluster, &options)?,
+        false => made_identity(disk.as_ref(), dir, &ring, cluster)?,
     };
-    if identity.cluster != cluster {
-        return Err(StoreError::ForeignCluster { theirs: identity.cluster, ours: cluster });
-    }
     let core = open_made(disk, dir, ring, identity, options)?;
     core.load_buckets()?;
     let (store, clockwork) = Store::manual(core);
@@ -100,6 +91,39 @@ pub fn is_made(disk: &dyn Disk, dir: &Path) -> Result<bool, StoreError> {
     disk.exists(&path).map_err(|source| StoreError::Disk { op: "look for", path, source })
 }
 
+/// The identity of a made directory, durable. Whoever put it in place may have been ended before its name was so; and where
+/// the sync of the directory failed, no later one makes up for that, though the name is there to be seen. A node that went
+/// on with it would lose all it answered, or be who it was before.
+fn made_identity(disk: &dyn Disk, dir: &Path, ring: &Keyring, cluster: ClusterId) -> Result<Identity, StoreError> {
+    let fail = |op: &'static str| move |source| StoreError::Disk { op, path: dir.to_owned(), source };
+    let path = dir.join(identity::FILE);
+    let sealed = read_small(disk, &path, "identity of the data directory")?;
+    let identity = Identity::open(ring, &sealed)?;
+    if identity.cluster != cluster {
+        return Err(StoreError::ForeignCluster { theirs: identity.cluster, ours: cluster });
+    }
+    // The generation of the box is the one that sealed last, and sealing never goes back behind it.
+    if let Some(kek) = Keyring::box_key(&sealed) {
+        ring.seal_with(kek);
+    }
+    place::sweep(disk, dir).map_err(fail("sweep"))?;
+    match place::replace(disk, &path, &sealed) {
+        // A full disk is started from. What can be had without room is.
+        Err(error) if shortage::is_no_room(&error) => {
+            disk.sync_dir(dir).map_err(fail("sync"))?;
+            return Ok(identity);
+        }
+        placed => placed.map_err(fail("write identity in"))?,
+    }
+    let marker = dir.join(FIRST_START);
+    if disk.exists(&marker).map_err(fail("look into"))? {
+        Mark::FirstStartResumed.hit();
+        disk.remove(&marker).map_err(fail("unmark the first start in"))?;
+        disk.sync_dir(dir).map_err(fail("sync"))?;
+    }
+    Ok(identity)
+}
+
 fn first_start_of(
     disk: &dyn Disk,
     dir: &Path,
@@ -118,11 +142,11 @@ fn first_start_of(
         if made || foreign {
             return Err(StoreError::ForeignDirectory { dir: dir.to_owned() });
         }
-        place::sweep(disk, dir).map_err(fail("sweep"))?;
-        // Durable before log and index are made: after a crash in between they are known to be ours, and empty.
-        place::replace(disk, &marker, b"").map_err(fail("mark the first start in"))?;
     }
     place::sweep(disk, dir).map_err(fail("sweep"))?;
+    // Durable before log and index are made: after a crash in between they are known to be ours, and empty. Also where
+    // there is one: its name may not be durable.
+    place::replace(disk, &marker, b"").map_err(fail("mark the first start in"))?;
     // What an interrupted first start left behind holds nothing yet, under keys that are lost.
     for path in names.iter().filter(|path| is_named(path, &[LOG, INDEX])) {
         disk.remove(path).map_err(|source| StoreError::Disk { op: "remove", path: path.clone(), source })?;
@@ -167,11 +191,6 @@ fn open_made(
     let blobs = Blobs::open(Arc::clone(&disk), dir, Arc::clone(&room), options.large_write_bytes)?;
     // No upload outlives the process that staged it.
     blobs.sweep_staged()?;
-    place::sweep(disk.as_ref(), dir).map_err(|source| StoreError::Disk {
-        op: "sweep",
-        path: dir.to_owned(),
-        source,
-    })?;
     let mut overlay = Overlay::default();
     let (mut head, mut stamp) = (marks.seq, marks.stamp);
     let (mut batch, mut anew) = (Vec::new(), false);
@@ -205,6 +224,7 @@ fn open_made(
     stamp = stamp.max(node.state.reserved);
     let remembered = overlay.active.memory.clone().map_or_else(|| index.memory(), Ok)?;
     if tail.is_lost() {
+        Mark::TailCut.hit();
         // Others can give this node its place anew; alone it would serve a state that it knows to be an older one.
         if node.roster.as_ref().is_none_or(|roster| roster.seats.len() < 2) {
             return Err(StoreError::Corrupt { what: "commit log (answered frames are missing at its end)" });

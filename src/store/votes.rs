@@ -13,8 +13,8 @@ use super::entry::{Held, NodeRecord};
 use super::error::StoreError;
 use super::store::{Answer, Store};
 use crate::base::{
-    Ballot, BodyAt, BucketName, Class, Epoch, Incarnation, Lineage, NodeName, Page, Record, RegisterKey, Stamp, State,
-    WriteId,
+    Ballot, BodyAt, BucketName, Class, Epoch, Incarnation, Lineage, Mark, NodeName, Page, Record, RegisterKey, Stamp,
+    State, WriteId,
 };
 use crate::register::{Acceptor, Limits, ListMark, Members, NodeState, Refusal, Roster, Seat, Slot, Start};
 use crate::register::{Answer as Granted, Message as AnyMessage, Reply as AnyReply, Request as Asked};
@@ -114,7 +114,10 @@ impl Committer {
     pub(super) fn vote(&self, batch: &mut Batch, votes: Vec<Vote>) -> Result<Vec<Option<Reply>>, StoreError> {
         let answered = votes.into_iter().map(|vote| match self.vote_one(batch, vote) {
             // A page of the index that does not open costs its own registers this node's vote, and no others.
-            Err(error) if error.class() == Class::Corrupt => Ok(None),
+            Err(error) if error.class() == Class::Corrupt => {
+                Mark::NoVoteForDamage.hit();
+                Ok(None)
+            }
             done => done,
         });
         answered.collect()

@@ -3,6 +3,7 @@
 //! Invariants
 //! - The answers come in the order of the votes; `None` stands where the replica could not carry one out.
 //! - A record that the asker holds already, by its ballot, does not travel back: one ballot is one record.
+//! - A record travels under the ballot of its vote, and says the same one; what does not is refused.
 
 use super::call::{count, list, read_key};
 use crate::base::codec::{CodecError, Reader, Writer};
@@ -162,8 +163,14 @@ pub(super) fn read_votes(r: &mut Reader<'_>) -> Result<(ListMark, Vec<Vote>), Co
         let request = match r.u8()? {
             1 => Request::Query,
             2 => Request::Prepare(read_ballot(r)?),
-            3 => Request::Store(read_ballot(r)?, read_state(r)?),
-            4 => Request::Learn(read_ballot(r)?, read_state(r)?),
+            3 => {
+                let ballot = read_ballot(r)?;
+                Request::Store(ballot, read_state(r, ballot)?)
+            }
+            4 => {
+                let ballot = read_ballot(r)?;
+                Request::Learn(ballot, read_state(r, ballot)?)
+            }
             5 => Request::Mark(read_ballot(r)?),
             _ => return Err(CodecError::Value("vote")),
         };
@@ -253,7 +260,7 @@ fn read_told(r: &mut Reader<'_>) -> Result<Told, CodecError> {
     let accepted = read_ballot(r)?;
     match code {
         1 | 2 => Ok(Told::Same(accepted, code == 2)),
-        3 | 4 => Ok(Told::Slot(Slot { accepted, chosen: code == 4, state: read_state(r)? })),
+        3 | 4 => Ok(Told::Slot(Slot { accepted, chosen: code == 4, state: read_state(r, accepted)? })),
         _ => Err(CodecError::Value("slot")),
     }
 }
@@ -277,11 +284,15 @@ fn write_state<'a>(w: &'a mut Writer, ballot: Ballot, state: &Traced<Registered>
     }
 }
 
-fn read_state(r: &mut Reader<'_>) -> Result<Traced<Registered>, CodecError> {
+fn read_state(r: &mut Reader<'_>, ballot: Ballot) -> Result<Traced<Registered>, CodecError> {
     let record = Record::decode(r.bytes(RECORD_BYTES_MAX, "record")?)?;
+    let nothing = record.state == State::Nothing;
+    // What is kept under one ballot and says another would be two records of one ballot.
+    if record.ballot != ballot || (nothing && record.written_ms != 0) {
+        return Err(CodecError::Value("record of a vote"));
+    }
     let lineage: Lineage = record.lineage;
-    let value = (record.state != State::Nothing).then(|| Arc::new(record));
-    Ok(Traced { lineage, value })
+    Ok(Traced { lineage, value: (!nothing).then(|| Arc::new(record)) })
 }
 
 #[cfg(test)]
@@ -339,8 +350,33 @@ mod tests {
         let old = state(1, State::Bucket);
         let mut w = Writer::default();
         write_state(&mut w, ballot(8), &old);
-        let read = read_state(&mut Reader(&w.0)).unwrap();
+        let read = read_state(&mut Reader(&w.0), ballot(8)).unwrap();
         assert_eq!((read.lineage, read.value.unwrap().ballot), (old.lineage, ballot(8)));
+    }
+
+    #[test]
+    fn a_record_that_says_another_ballot_than_its_vote_is_refused() {
+        let refused = Err(CodecError::Value("record of a vote"));
+        let nothing =
+            |written_ms| Record { ballot: ballot(3), lineage: Lineage::NOTHING, written_ms, state: State::Nothing };
+        let foreign = Record { ballot: ballot(9), ..nothing(0) };
+        let deleted = Record { state: State::Deleted, ..foreign.clone() };
+        for record in [foreign, deleted, nothing(1)].map(|record| record.encode()) {
+            let votes = |code: u8| {
+                let mut w = Writer::default();
+                w.u64(4).u64(5).u32(1).bytes(key("a").as_bytes()).u64(9).u8(0);
+                write_ballot(w.u8(code), ballot(3)).bytes(&record);
+                read_votes(&mut Reader(&w.0)).map(drop)
+            };
+            assert_eq!((votes(3), votes(4)), (refused, refused));
+            let mut w = Writer::default();
+            write_ballot(w.u32(1).u8(1).u64(2).u64(3), ballot(9));
+            write_ballot(w.u8(3), ballot(3)).bytes(&record);
+            assert_eq!(read_voted(&mut Reader(&w.0)).map(drop), refused);
+        }
+        let mut w = Writer::default();
+        w.bytes(&nothing(0).encode());
+        assert_eq!(read_state(&mut Reader(&w.0), ballot(3)), Ok(Traced { lineage: Lineage::NOTHING, value: None }));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //!   it is. So a body is not staged twice, but where its sender asks nobody: small ones, and what is sent while it is made.
 //! - A "yes" that nobody makes use of lapses after `PROMISE_MAX`.
 
-use crate::base::{BodyId, Incarnation};
+use crate::base::{BodyId, Incarnation, Mark};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -47,6 +47,7 @@ impl Arrivals {
         let is_promised = |arrival: &Arrival| arrival.promised.is_some_and(|(to, until)| until > now && to != from);
         if let Some(arrival) = table.get(&body).filter(|arrival| arrival.open > 0 || is_promised(arrival)) {
             self.joined.fetch_add(1, Ordering::Relaxed);
+            Mark::ArrivalJoined.hit();
             return Some(arrival.bytes);
         }
         table.retain(|_, arrival| arrival.open > 0 || arrival.promised.is_some_and(|(_, until)| until > now));

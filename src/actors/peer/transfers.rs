@@ -7,7 +7,7 @@
 //! - Waiting is no failure: it ends with a turn, when the asker has gone, or when the peer was lost meanwhile.
 
 use crate::actors::peer::error::LinkError;
-use crate::base::{BodyId, Budget, Class, Incarnation, PIECE_BYTES, Permit};
+use crate::base::{BodyId, Budget, Class, Incarnation, Mark, PIECE_BYTES, Permit};
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -147,6 +147,7 @@ impl Transfers {
         let mut open = self.open();
         if let Some(going) = open.get(&of) {
             self.joined.fetch_add(1, Ordering::Relaxed);
+            Mark::TransferJoined.hit();
             return Part::Follow(going.ending.clone());
         }
         let (tell, ending) = watch::channel(None);

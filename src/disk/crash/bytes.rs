@@ -70,10 +70,15 @@ impl Bytes {
 
     /// Writing fails: what was changed is taken for written, and is as chance has it.
     pub fn fail(&mut self, rng: &mut Rng) {
-        self.durable = self.survive(rng).durable;
-        self.changes.clear();
+        self.lose(rng);
         self.failures += 1;
         self.untold = true;
+    }
+
+    /// The same, and nobody is told of it: no disk that can be built on does this.
+    pub fn lose(&mut self, rng: &mut Rng) {
+        self.durable = self.survive(rng).durable;
+        self.changes.clear();
     }
 
     /// The system forgets what it takes for written.

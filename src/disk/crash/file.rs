@@ -56,6 +56,11 @@ impl DiskFile for CrashFile {
         }
         state.sync()?;
         state.course.note(Step::Sync { file: self.file });
+        if state.weather.lies() {
+            let State { files, rng, .. } = &mut *state;
+            files[self.file].lose(rng);
+            return Ok(());
+        }
         let bytes = &mut state.files[self.file];
         bytes.sync()?;
         if self.hear(bytes) { Err(io::Error::other("an earlier write of this file failed")) } else { Ok(()) }

@@ -256,3 +256,20 @@ fn one_operation_fails_and_one_read_brings_something_else() {
         assert_eq!(seen.load(std::sync::atomic::Ordering::Relaxed), expected);
     }
 }
+
+#[test]
+fn a_sync_that_lies_says_that_all_is_well_and_makes_nothing_sure() {
+    let lost = (0..40).filter(|seed| {
+        let disk = disk(*seed);
+        let file = disk.create_new(&path("f")).expect("creates");
+        disk.sync_dir(Path::new(DIR)).expect("syncs");
+        file.write_at(0, &[1; 512]).expect("writes");
+        disk.lie_once_after(0);
+        file.sync_data().expect("it says so");
+        file.sync_data().expect("nothing is left to be synced");
+        assert_eq!(disk.struck(), 1);
+        disk.after_power_loss().read_raw(&path("f")).expect("the name is durable").is_empty()
+    });
+    let lost = lost.count();
+    assert!((1..40).contains(&lost), "{lost} of 40");
+}

@@ -47,6 +47,8 @@ pub struct Weather {
     failing: Option<(u64, io::ErrorKind)>,
     /// Reads left before one goes wrong, and how.
     misreading: Option<(u64, Misread)>,
+    /// Syncs of files left before one does nothing and says that all is well.
+    lying: Option<(u64, ())>,
     /// Syncs of files left before something happens.
     at_sync: Option<(u64, AtSync)>,
     /// What went wrong so far.
@@ -66,6 +68,11 @@ impl Weather {
         self.misreading = Some((reads, how));
     }
 
+    /// After `syncs` more syncs of files, one lies.
+    pub fn lie_once_after(&mut self, syncs: u64) {
+        self.lying = Some((syncs, ()));
+    }
+
     /// After `syncs` more syncs of files, before the next.
     pub fn at_sync(&mut self, syncs: u64, what: AtSync) {
         self.at_sync = Some((syncs, what));
@@ -73,7 +80,7 @@ impl Weather {
 
     /// Nothing of what was asked for comes any more.
     pub fn calm(&mut self) {
-        (self.failing, self.misreading, self.at_sync) = (None, None, None);
+        (self.failing, self.misreading, self.lying, self.at_sync) = (None, None, None, None);
     }
 
     /// An operation begins: whether it fails.
@@ -89,6 +96,13 @@ impl Weather {
         let how = counted(&mut self.misreading)?;
         self.struck += 1;
         Some(how)
+    }
+
+    /// A sync of a file: whether it lies.
+    pub fn lies(&mut self) -> bool {
+        let lies = counted(&mut self.lying).is_some();
+        self.struck += u64::from(lies);
+        lies
     }
 
     /// A sync of a file: what happens before it.
