@@ -243,8 +243,8 @@ fn a_log_that_lost_its_end_is_noticed() {
     assert!(Mark::TailCut.count() > 0, "that is why");
 }
 
-/// A page of the index does not open. Whichever it is: the node does not start, or it votes on what it can read and says
-/// nothing of the rest.
+/// A page of the index does not open. Whichever it is: the node does not start, or it votes on what it can read and
+/// says nothing of the rest.
 #[test]
 fn there_is_no_vote_on_what_a_damaged_page_of_the_index_held() {
     const KEYS: usize = 200;
@@ -260,7 +260,9 @@ fn there_is_no_vote_on_what_a_damaged_page_of_the_index_held() {
         store.put(key.clone(), boveda::base::Condition::NONE, object)
     }));
     while work.committer.turn() {}
-    answers.into_iter().for_each(|answer| drop(wait_blocking(answer).expect("stored")));
+    for answer in answers {
+        wait_blocking(answer).expect("stored");
+    }
     store.checkpoint().expect("all of it is in the index");
     drop((store, work));
     let (mut some, mut started) = (0, 0);

@@ -91,9 +91,9 @@ pub fn is_made(disk: &dyn Disk, dir: &Path) -> Result<bool, StoreError> {
     disk.exists(&path).map_err(|source| StoreError::Disk { op: "look for", path, source })
 }
 
-/// The identity of a made directory, durable. Whoever put it in place may have been ended before its name was so; and where
-/// the sync of the directory failed, no later one makes up for that, though the name is there to be seen. A node that went
-/// on with it would lose all it answered, or be who it was before.
+/// The identity of a made directory, durable. Whoever put it in place may have been ended before its name was so; and
+/// where the sync of the directory failed, no later one makes up for that, though the name is there to be seen. A node
+/// that went on with it would lose all it answered, or be who it was before.
 fn made_identity(disk: &dyn Disk, dir: &Path, ring: &Keyring, cluster: ClusterId) -> Result<Identity, StoreError> {
     let fail = |op: &'static str| move |source| StoreError::Disk { op, path: dir.to_owned(), source };
     let path = dir.join(identity::FILE);

@@ -14,9 +14,9 @@ impl World {
     pub fn heal(&mut self) -> Result<(), String> {
         self.calm = true;
         self.cut = None;
-        self.coords.clear();
         let roster = Arc::clone(&self.roster);
-        self.nodes.iter_mut().for_each(Node::start);
+        self.disks_are_good();
+        (0..self.nodes.len()).for_each(|at| self.start(at));
         self.introduce_all();
         for at in 0..self.nodes.len() {
             if self.nodes[at].retired {
@@ -27,7 +27,7 @@ impl World {
             }
         }
         self.introduce_all();
-        self.rest();
+        self.all_goes_on()?;
         for key in 0..self.keys.len() {
             self.spawn_read(self.voter(key), key, None);
             self.rest();
@@ -52,6 +52,26 @@ impl World {
         self.drain_feeds()?;
         self.mark_registers();
         self.same_everywhere()
+    }
+
+    /// What clients have called for ends, and whoever calls now has an answer that says what became of it.
+    fn all_goes_on(&mut self) -> Result<(), String> {
+        self.rest();
+        if !self.coords.is_empty() {
+            return Err(format!("{} calls never end", self.coords.len()));
+        }
+        for node in (0..self.nodes.len()).filter(|node| !self.nodes[*node].reborn).collect::<Vec<_>>() {
+            for key in 0..self.keys.len() {
+                self.now += 1;
+                let client = self.overwrite(node, key);
+                self.rest();
+                self.now += 1;
+                if self.clients[client].ended.is_none() {
+                    return Err(format!("node {node} cannot write key {key} after healing"));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Every node is told by every other one how that stands, and what it remembers.

@@ -2,6 +2,7 @@
 //! reorders. One seed, one schedule.
 
 pub mod clients;
+pub mod disks;
 pub mod heal;
 pub mod node;
 pub mod trace;

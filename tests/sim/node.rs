@@ -1,5 +1,6 @@
 //! A node: its store on a disk that loses power, and the answers that wait for its next commit.
 
+use super::disks::Bad;
 use super::world::Packet;
 use boveda::base::{BodyId, Epoch, Incarnation, Record, RegisterKey, Secret};
 use boveda::disk::CrashDisk;
@@ -7,7 +8,7 @@ use boveda::register::{Heard, Remembered, Roster, Standing};
 use boveda::seal::keyring::Keyring;
 use boveda::store::incoming::{Announced, Purpose};
 use boveda::store::store::Answer;
-use boveda::store::types::Change;
+use boveda::store::types::{Change, Offer, Want};
 use boveda::store::votes::{Message, Seating, Vote, Votes};
 use boveda::store::{Clockwork, Options, Store, StoreError};
 use bytes::Bytes;
@@ -51,6 +52,8 @@ pub struct Node {
     pub retired: bool,
     /// Whether it is another life of one that has: others vote.
     pub reborn: bool,
+    /// What is known of its disk, if that is bad.
+    pub bad: Option<Bad>,
     /// Whether the committer may have something left, marks that wait for a commit included.
     busy: bool,
 }
@@ -75,13 +78,13 @@ fn open(disk: &CrashDisk) -> Result<(Store, Clockwork), StoreError> {
 }
 
 /// A store that was opened, with the number of this start.
-fn begun(disk: &CrashDisk) -> (Store, Clockwork) {
-    let (store, work) = open(disk).expect("a store opens after any crash");
+fn begun(disk: &CrashDisk) -> Result<(Store, Clockwork), StoreError> {
+    let (store, work) = open(disk)?;
     STARTS.set(STARTS.get() + 1);
     let mut answer = store.begin(STARTS.get(), None);
     work.committer.turn();
-    answer.try_recv().expect("an answer").expect("a start has its number");
-    (store, work)
+    answer.try_recv().expect("an answer")?;
+    Ok((store, work))
 }
 
 /// A disk as it was once.
@@ -150,9 +153,31 @@ impl Node {
     /// A node on an empty disk.
     pub fn new(seed: u64) -> Self {
         let disk = CrashDisk::new(seed);
-        let opened = begun(&disk);
+        let opened = begun(&disk).expect("a store is made");
         let (inc, first) = (opened.0.incarnation(), disk.clone());
-        Node { inc, disk, first, open: Some(opened), waiting: Vec::new(), retired: false, reborn: false, busy: false }
+        let (open, waiting) = (Some(opened), Vec::new());
+        Node { inc, disk, first, open, waiting, retired: false, reborn: false, bad: None, busy: false }
+    }
+
+    /// Its disk.
+    pub fn disk(&self) -> &CrashDisk {
+        &self.disk
+    }
+
+    /// Whether its disk is bad, or was and is given up.
+    pub fn is_bad(&self) -> bool {
+        self.bad.is_some() || self.retired
+    }
+
+    /// What a store answers whose disk is good; another one may fail.
+    fn good<T>(&self, answer: Result<T, StoreError>) -> Option<T> {
+        answer.map_err(|error| assert!(self.bad.is_some(), "a good disk: {error}")).ok()
+    }
+
+    /// Whether all that it holds opens.
+    pub fn is_whole(&self) -> bool {
+        let sum = self.store().map(|store| store.verify(&mut |_| {}));
+        matches!(sum, Some(Ok(sum)) if sum.damaged == 0)
     }
 
     /// The store; `None` while the node is down.
@@ -215,10 +240,10 @@ impl Node {
         broken
     }
 
-    /// Starts again.
+    /// Starts again. The first try may meet what is wrong with the disk.
     pub fn start(&mut self) {
         if self.open.is_none() && !self.retired {
-            self.open = Some(begun(&self.disk));
+            self.open = self.good(begun(&self.disk).or_else(|_| begun(&self.disk)));
         }
     }
 
@@ -233,7 +258,7 @@ impl Node {
         let store = self.store()?;
         let vote = Vote { key: at.1.clone(), message };
         if vote.is_query() && by_reader {
-            let reply = store.query(&vote, false).expect("a healthy disk")?;
+            let reply = self.good(store.query(&vote, false))??;
             return Some(Packet::Answer { to: from, key: at.0, reply });
         }
         if vote.is_mark() {
@@ -258,7 +283,7 @@ impl Node {
     /// A peer has everything up to this.
     pub fn acknowledged(&mut self, peer: Incarnation, seq: u64) {
         let Some(store) = self.store() else { return };
-        if store.cursor(peer).expect("a healthy disk") < seq {
+        if self.good(store.cursor(peer)).is_some_and(|cursor| cursor < seq) {
             let answer = store.save_cursor(peer, seq);
             self.waiting.push(Waiting::Then { answer, packet: None });
         }
@@ -330,8 +355,18 @@ impl Node {
     /// The next changes that a peer has not acknowledged.
     pub fn changes_for(&self, peer: Incarnation, limit: usize) -> Vec<Change> {
         let Some(store) = self.store() else { return Vec::new() };
-        let cursor = store.cursor(peer).expect("a healthy disk");
-        store.changes_after(cursor, limit).expect("a healthy disk")
+        let changes = store.cursor(peer).and_then(|cursor| store.changes_after(cursor, limit));
+        self.good(changes).unwrap_or_default()
+    }
+
+    /// Which of these it wants; none where that cannot be told.
+    pub fn wants(&self, offers: &[Offer]) -> Option<Vec<Want>> {
+        self.good(self.store()?.compare_offers(offers))
+    }
+
+    /// The record of a key.
+    pub fn record(&self, key: RegisterKey) -> Option<(RegisterKey, Arc<Record>)> {
+        self.good(self.store()?.fetch_records(vec![key], usize::MAX))?.pop()
     }
 
     /// The plaintext of what this node holds under a name.

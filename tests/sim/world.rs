@@ -70,6 +70,13 @@ pub struct Weather {
     pub beat: u32,
     /// How often a disk is copied, and an older copy put in its place: once in a schedule.
     pub copy: u32,
+    /// How often a disk goes bad, and how often the operator looks at a node.
+    pub disk: u32,
+    pub operator: u32,
+    /// Whether all disks may be bad at once, not those of a minority.
+    pub all_disks: bool,
+    /// Whether a sync that fails says that all is well.
+    pub silent: bool,
     /// Whether nodes vote with each other without asking what the other one remembers.
     pub trusting: bool,
     /// A disk that says "synced" and forgets: the power loss takes it back to where it stood at the start.
@@ -89,9 +96,16 @@ impl Weather {
         clock: 4,
         beat: 10,
         copy: 4,
+        disk: 0,
+        operator: 0,
+        all_disks: false,
+        silent: false,
         trusting: false,
         disks_lie: false,
     };
+
+    /// Disks that go bad at a minority, and an operator who sees to them.
+    pub const DISKS: Weather = Weather { copy: 0, disk: 12, operator: 12, ..Weather::ROUGH };
 }
 
 /// What happened, over many schedules.
@@ -109,6 +123,9 @@ pub struct Tally {
     pub partitions: u64,
     pub put_back: u64,
     pub retired: u64,
+    pub went_bad: u64,
+    pub struck: u64,
+    pub put_right: u64,
 }
 
 impl Tally {
@@ -125,6 +142,9 @@ impl Tally {
         self.partitions += other.partitions;
         self.put_back += other.put_back;
         self.retired += other.retired;
+        self.went_bad += other.went_bad;
+        self.struck += other.struck;
+        self.put_right += other.put_right;
     }
 }
 
@@ -138,7 +158,7 @@ pub struct World {
     pub clients: Vec<Client>,
     pub now: u64,
     pub tally: Tally,
-    weather: Weather,
+    pub weather: Weather,
     pub trace: Trace,
     pub roster: Arc<Roster>,
     pub cut: Option<usize>,
@@ -251,8 +271,12 @@ impl World {
             self.introduce(at, other);
         } else if falls(w.copy) {
             self.older_copy(at);
+        } else if falls(w.disk) {
+            self.disk_goes_bad(at);
+        } else if falls(w.operator) {
+            self.operate(at);
         } else if falls(60) {
-            self.nodes[at].start();
+            self.start(at);
         } else if falls(30) {
             if self.clients.len() < w.calls {
                 self.invoke();
@@ -299,10 +323,13 @@ impl World {
         self.end(at, Node::lose_power);
     }
 
-    fn end(&mut self, at: usize, how: impl FnOnce(&mut Node)) {
+    pub fn end(&mut self, at: usize, how: impl FnOnce(&mut Node)) {
         self.say("down", &[at as u64]);
         self.coords.retain(|coord| coord.node != at);
+        // A disk after a power loss counts anew.
+        let before = self.nodes[at].disk().struck();
         how(&mut self.nodes[at]);
+        self.tally.struck += before - self.nodes[at].disk().struck().min(before);
     }
 
     pub fn turn(&mut self, at: usize) {
@@ -364,11 +391,7 @@ impl World {
         }
         for at in [one, other] {
             if self.nodes[at].doubts() {
-                self.tally.retired += 1;
-                self.end(at, |node| {
-                    node.kill();
-                    node.retired = true;
-                });
+                self.give_up(at);
             }
         }
     }
@@ -392,7 +415,7 @@ impl World {
         let Some((_, copy)) = self.copied.take() else { return };
         self.nodes[of].put_back(&copy);
         self.copied = Some((of, copy));
-        self.nodes[of].start();
+        self.start(of);
     }
 
     fn sender(&self, packet: &Packet) -> usize {
@@ -431,9 +454,9 @@ impl World {
             Packet::Offer { to, from, changes } => {
                 let offer = |c: &Change| Offer { key: c.key.clone(), ballot: c.ballot, blob: c.blob.map(|b| b.0) };
                 let offers: Vec<_> = changes.iter().map(offer).collect();
-                let store = self.nodes[to].store().expect("it is up");
-                let wants = store.compare_offers(&offers).expect("a healthy disk");
-                self.net.push(Packet::Wants { to: from, from: to, changes, wants });
+                if let Some(wants) = self.nodes[to].wants(&offers) {
+                    self.net.push(Packet::Wants { to: from, from: to, changes, wants });
+                }
             }
             Packet::Wants { to, from, changes, wants } => self.send_wanted(to, from, changes, &wants),
             Packet::Learn { to, from, records, upto } => {
@@ -468,7 +491,6 @@ impl World {
     fn send_wanted(&mut self, me: usize, peer: usize, changes: Vec<Change>, wants: &[Want]) {
         let mut records = Vec::new();
         let (mut upto, mut unsettled) = (0, false);
-        let store = self.nodes[me].store().expect("it is up");
         for (change, want) in changes.iter().zip(wants) {
             match want {
                 Want::Nothing => {}
@@ -482,7 +504,7 @@ impl World {
                     }
                 }
                 Want::Record => {
-                    let found = store.fetch_records(vec![change.key.clone()], usize::MAX).expect("a healthy disk");
+                    let found = self.nodes[me].record(change.key.clone());
                     // One that refers to another blob by now has a later number in the feed.
                     let fits =
                         |record: &Record| record.blob().is_none_or(|blob| Some(blob) == change.blob.map(|b| b.0));
