@@ -271,7 +271,7 @@ fn unwell(peer: &Value) -> Vec<String> {
     let name = text(peer, "/peer");
     let mut all = Vec::new();
     if flag(peer, "/health/poisoned") {
-        all.push(format!("{name}: its store takes no writes since one failed: look at its disk, then restart it"));
+        all.push(format!("{name}: its store takes no writes: its own status says why, and what helps"));
     }
     if flag(peer, "/health/full") {
         all.push(format!("{name}: its disk is full down to the reserve"));

@@ -57,8 +57,9 @@ impl Coordinator {
     ) -> Result<Merged, StoreError> {
         let (voting, members) = self.members()?;
         let own = self.ask(ScanSlots { from: from.clone(), to: to.clone(), limit }).await;
-        // Where the own index does not open, the peers are asked as if this node held nothing.
-        let damaged = own.as_ref().is_err_and(|error| error.class() == Class::Corrupt);
+        // Where the own index cannot be read, the peers are asked as if this node held nothing: a page of it does not
+        // open, or one did not before, since when the engine reads nothing at all.
+        let damaged = own.as_ref().is_err_and(|error| matches!(error.class(), Class::Corrupt | Class::Internal));
         let mut own = if damaged { Page::whole(Vec::new()) } else { own? };
         let mut votes = match voting.node.state.votes && !damaged {
             true => members.only(self.0.me),
