@@ -15,9 +15,10 @@
 //! | `register` | how the copies of a key agree: decisions without I/O | `base` |
 //! | `store` | the store as plain synchronous code | `base` `seal` `disk` `register` |
 //! | `actors` | StoreActor, ReplicaActors, their keeper and messages | `base` `seal` `wire` `store` `register` |
-//! | `http` | actix-web: routes, errors, the peer listener | `base` `wire` `actors` |
-//! | `cli` | commands | `base` `config` `disk` `store` (verify only) |
-//! | `node` | builds a node; owns start and shutdown order | everything |
+//! | `http` | what clients reach: actix-web, routes, errors | `base` `seal` `actors` |
+//! | `peer_port` | what the other nodes reach: their handshakes, calls and bodies | `base` `wire` `actors` |
+//! | `node` | builds a node; owns start and shutdown order | all of them but `cli` |
+//! | `cli` | commands, most of them as clients of a node | `base` `config` `seal` `disk` `store` `node` |
 
 pub mod actors;
 pub mod base;
@@ -26,6 +27,7 @@ pub mod config;
 pub mod disk;
 pub mod http;
 pub mod node;
+pub mod peer_port;
 pub mod register;
 pub mod seal;
 pub mod store;

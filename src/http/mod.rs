@@ -27,7 +27,6 @@ mod multipart;
 mod notebook;
 mod objects;
 mod operations;
-pub mod peers;
 mod pieces;
 mod range;
 mod readiness;

@@ -35,6 +35,7 @@ use crate::config::{CEILING_MIN, Config, Durability, MemoryPlan};
 use crate::disk::real::LockGuard;
 use crate::disk::{Disk, RealDisk, handles, place};
 use crate::http::{self, Hosts, HttpSettings, Readiness, Shared, StoreLinks, Worker};
+use crate::peer_port;
 use crate::seal::{self, keyring::Keyring};
 use crate::store::{self, Options, Store, StoreError};
 use actix::{Actor, Addr};
@@ -168,7 +169,7 @@ impl Running {
             StoreActor::new(Arc::clone(&shared_store), shared_threads.clone()).healed_by(readers.clone()).start()
         };
         let peer_actor = new_actor.clone();
-        let peers = http::peers::serve(peer_listener, gate, move || StoreRecipients::of(&peer_actor()), 1)
+        let peers = peer_port::serve(peer_listener, gate, move || StoreRecipients::of(&peer_actor()), 1)
             .map_err(|source| NodeError::Start { what: "the peer listener", source })?;
         let voter = votes(&config).then(|| vitals.clone());
         conditions::watch(&store, &readiness, Arc::clone(&vitals.keys), voter, replication.peers());

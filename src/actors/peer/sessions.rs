@@ -38,6 +38,8 @@ const PEER_REQUESTS_MAX: u64 = 64;
 /// How long a request waits for its turn. Less than the time in which its sender takes silence for a fault.
 const TURN_MAX: Duration = Duration::from_secs(20);
 
+const _: () = assert!(crate::wire::SEAL_TAG_BYTES == seal::TAG_BYTES);
+
 /// Bytes that one peer may make this node hold at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerBytes {

@@ -11,7 +11,7 @@ use crate::base::{
     Backoff, Ballot, BodyAt, BodyId, ClusterId, Epoch, Incarnation, KekId, Lineage, ObjectRecord, Record, RegisterKey,
     State, Wrap,
 };
-use crate::http::peers::serve;
+use crate::peer_port::serve;
 use crate::register::{Attempt, ListMark, Message, Request, Traced};
 use crate::wire::votes::Vote;
 use crate::wire::{Answer, CALL_PATH, Call, Frame, Refusal};
