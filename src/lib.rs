@@ -15,7 +15,7 @@
 //! | `register` | how the copies of a key agree: decisions without I/O | `base` |
 //! | `store` | the store as plain synchronous code | `base` `seal` `disk` `register` |
 //! | `actors` | StoreActor, ReplicaActors, their keeper and messages | `base` `seal` `wire` `store` `register` |
-//! | `http` | what clients reach: actix-web, routes, errors | `base` `seal` `actors` |
+//! | `http` | what clients reach: the edge of every port, and REST over it | `base` `seal` `actors` |
 //! | `peer_port` | what the other nodes reach: their handshakes, calls and bodies | `base` `wire` `actors` |
 //! | `node` | builds a node; owns start and shutdown order | all of them but `cli` |
 //! | `cli` | commands, most of them as clients of a node | `base` `config` `seal` `disk` `store` `node` |

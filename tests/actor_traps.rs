@@ -16,7 +16,7 @@
 //! | the mailbox is emptied before timers | `actors/replication/records`: `pump` looks at the clock after every event |
 //! | timers keep alive what nobody can reach | `actors/replication/records`: `pump` ends an actor without senders |
 //! | weak recipients hold nobody | `actors/replication/keeper.rs`: lanes know their keeper weakly |
-//! | a panic in a web handler costs its connection, no more | `http/mod.rs`: nothing of a request outlives its handler |
+//! | a panic in a web handler costs its connection, no more | `http/edge/handle.rs`: nothing of a request outlives its handler |
 //!
 //! Nothing here sleeps. On one arbiter, what is sent without an await in between is queued together.
 

@@ -2,13 +2,15 @@
 //!
 //! Each takes any bytes, and panics only where an invariant of its decoder is broken.
 
-use super::body_in::Source;
-use super::conditions::{judge_read, plain_write, range_applies, write_condition};
-use super::disposition::parse_form_part;
-use super::errors::HttpError;
-use super::multipart::Form;
-use super::range::{self, Wanted};
-use super::target::{self, Query, Route};
+use super::edge::conditions::{judge_read, range_applies, write_condition};
+use super::edge::disposition::parse_form_part;
+use super::edge::errors::HttpError;
+use super::edge::escape::Query;
+use super::edge::multipart::Form;
+use super::edge::range::{self, Wanted};
+use super::edge::source::Source;
+use super::rest::plain_write::plain_write;
+use super::rest::target::{self, Route};
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 use futures::FutureExt;

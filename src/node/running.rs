@@ -34,7 +34,7 @@ use crate::base::{Budget, Lender, NodeName};
 use crate::config::{CEILING_MIN, Config, Durability, MemoryPlan};
 use crate::disk::real::LockGuard;
 use crate::disk::{Disk, RealDisk, handles, place};
-use crate::http::{self, Hosts, HttpSettings, Readiness, Shared, StoreLinks, Worker};
+use crate::http::{Backend, Hosts, HttpSettings, Readiness, Shared, StoreLinks, rest};
 use crate::peer_port;
 use crate::seal::{self, keyring::Keyring};
 use crate::store::{self, Options, Store, StoreError};
@@ -178,7 +178,6 @@ impl Running {
         let streams = Budget::new(u64::MAX, shipping);
         let budget = Budget::new(config.http.requests_max, plan.in_flight_bytes - shipping);
         let shared = Shared::new(http_settings(&config, &plan, cores), budget, readiness.clone());
-        let worker_shared = shared.clone();
         let coordinated = replication.seats().map(|seats| {
             let common = Common {
                 me: store.incarnation(),
@@ -201,7 +200,7 @@ impl Running {
         }
         // What follows is built once on each worker's own thread: a message to a StoreActor there costs no hop.
         let pause_scrub = scrubber.clone().recipient();
-        let http = http::server(http_listener, &shared, move || {
+        let http = rest::serve(http_listener, &shared, move || {
             let store = new_actor();
             let downloads = store.clone().recipient();
             let links = match &coordinated {
@@ -213,7 +212,7 @@ impl Running {
                 }
             };
             let status = Rc::new(NodeStatus { fixed: Arc::clone(&fixed), store });
-            Worker::new(worker_shared.clone(), links.with_scrubber(pause_scrub.clone()), status)
+            Backend { links: links.with_scrubber(pause_scrub.clone()), status }
         })
         .map_err(|source| NodeError::Start { what: "the HTTP server", source })?;
         let (http_handle, peers_handle) = (http.handle(), peers.handle());

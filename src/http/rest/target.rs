@@ -3,17 +3,17 @@
 //! Invariants
 //! - The path is cut into route, bucket and key before any percent-escape is resolved, and never
 //!   normalised: `..`, empty segments, backslashes and `%2F` are characters of a key, not structure.
-//! - Every escape is resolved exactly once; a broken one, or bytes that are not UTF-8, are refused.
 //! - `ROUTES` is the whole surface of port 5000; a test compares it with `/openapi.json`.
 
-use super::errors::HttpError;
+use super::voices::Language;
 use crate::base::{BucketName, ObjectKey, ObjectName};
+use crate::http::edge::errors::HttpError;
+use crate::http::edge::escape::{Plus, unescape};
 use icu_normalizer::ComposingNormalizerBorrowed;
-use std::borrow::Cow;
 
 /// A route, with the raw (still escaped) names that its path carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Route<'a> {
+pub(in crate::http) enum Route<'a> {
     Root,
     Cargar,
     Descargar(&'a str),
@@ -45,33 +45,39 @@ pub(super) enum Group {
 }
 
 impl Group {
-    pub(super) const ALL: [Group; 8] = [
-        Group::Cargar,
-        Group::Descargar,
-        Group::Eliminar,
-        Group::Objects,
-        Group::Listing,
-        Group::Buckets,
-        Group::Operations,
-        Group::Unknown,
-    ];
+    /// By their place: the words of metrics and logs.
+    pub(super) const LABELS: &'static [&'static str] =
+        &["cargar", "descargar", "eliminar", "objects", "listing", "buckets", "operations", "unknown"];
 
-    pub(super) fn label(self) -> &'static str {
-        match self {
-            Group::Cargar => "cargar",
-            Group::Descargar => "descargar",
-            Group::Eliminar => "eliminar",
-            Group::Objects => "objects",
-            Group::Listing => "listing",
-            Group::Buckets => "buckets",
-            Group::Operations => "operations",
-            Group::Unknown => "unknown",
+    /// The group of a route, or of none.
+    pub(super) fn of(route: Option<Route<'_>>) -> Self {
+        match route {
+            None => Group::Unknown,
+            Some(Route::Cargar) => Group::Cargar,
+            Some(Route::Descargar(_)) => Group::Descargar,
+            Some(Route::Eliminar(_)) => Group::Eliminar,
+            Some(Route::Object { .. }) => Group::Objects,
+            Some(Route::Listing { .. }) => Group::Listing,
+            Some(Route::Buckets | Route::Bucket(_)) => Group::Buckets,
+            Some(
+                Route::Root
+                | Route::Cluster
+                | Route::Members
+                | Route::Scrub
+                | Route::Health
+                | Route::Ready
+                | Route::Metrics
+                | Route::OpenApi,
+            ) => Group::Operations,
         }
     }
 
     /// The notebook's users read Spanish.
-    pub(super) fn speaks_spanish(self) -> bool {
-        matches!(self, Group::Cargar | Group::Descargar | Group::Eliminar)
+    pub(super) fn language(self) -> Language {
+        match self {
+            Group::Cargar | Group::Descargar | Group::Eliminar => Language::Castellano,
+            _ => Language::English,
+        }
     }
 }
 
@@ -97,7 +103,7 @@ pub(super) const ROUTES: &[(&str, &str)] = &[
 
 impl<'a> Route<'a> {
     /// The route of a raw path, or `None`.
-    pub(super) fn of(path: &'a str) -> Option<Self> {
+    pub(in crate::http) fn of(path: &'a str) -> Option<Self> {
         let rest = path.strip_prefix('/')?;
         // A slash behind changes the name of an object, and of nothing else.
         let fixed = rest.strip_suffix('/').unwrap_or(rest);
@@ -154,39 +160,20 @@ impl<'a> Route<'a> {
             | Route::OpenApi => "GET, HEAD, OPTIONS",
         }
     }
-
-    pub(super) fn group(&self) -> Group {
-        match self {
-            Route::Cargar => Group::Cargar,
-            Route::Descargar(_) => Group::Descargar,
-            Route::Eliminar(_) => Group::Eliminar,
-            Route::Object { .. } => Group::Objects,
-            Route::Listing { .. } => Group::Listing,
-            Route::Buckets | Route::Bucket(_) => Group::Buckets,
-            Route::Root
-            | Route::Cluster
-            | Route::Members
-            | Route::Scrub
-            | Route::Health
-            | Route::Ready
-            | Route::Metrics
-            | Route::OpenApi => Group::Operations,
-        }
-    }
 }
 
 /// A bucket name from its raw path segment.
-pub(super) fn bucket(raw: &str) -> Result<BucketName, HttpError> {
+pub(in crate::http) fn bucket(raw: &str) -> Result<BucketName, HttpError> {
     Ok(BucketName::parse(&unescape(raw, Plus::IsPlus)?)?)
 }
 
 /// An object name from its raw parts.
-pub(super) fn object(raw_bucket: &str, raw_key: &str) -> Result<ObjectName, HttpError> {
+pub(in crate::http) fn object(raw_bucket: &str, raw_key: &str) -> Result<ObjectName, HttpError> {
     Ok(ObjectName { bucket: bucket(raw_bucket)?, key: ObjectKey::parse(&unescape(raw_key, Plus::IsPlus)?)? })
 }
 
 /// A name of the notebook's routes as it stands in a path: a key in their bucket.
-pub(super) fn carga(raw: &str) -> Result<ObjectName, HttpError> {
+pub(in crate::http) fn carga(raw: &str) -> Result<ObjectName, HttpError> {
     carga_named(&unescape(raw, Plus::IsPlus)?)
 }
 
@@ -199,63 +186,6 @@ pub(super) fn carga_named(name: &str) -> Result<ObjectName, HttpError> {
     }
     let composed = ComposingNormalizerBorrowed::new_nfc().normalize(name);
     Ok(ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse(&composed)? })
-}
-
-/// What `+` means: itself in a path, a space in a query.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Plus {
-    IsPlus,
-    IsSpace,
-}
-
-fn unescape(raw: &str, plus: Plus) -> Result<Cow<'_, str>, HttpError> {
-    let plain = |b: u8| b != b'%' && (plus == Plus::IsPlus || b != b'+');
-    if raw.bytes().all(plain) {
-        return Ok(Cow::Borrowed(raw));
-    }
-    let mut out = Vec::with_capacity(raw.len());
-    let mut bytes = raw.bytes();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'%' => {
-                let mut digit = || bytes.next().and_then(|b| char::from(b).to_digit(16));
-                let pair = digit().zip(digit()).and_then(|(high, low)| u8::try_from(high << 4 | low).ok());
-                out.push(pair.ok_or(HttpError::Target("a percent sign is not followed by two hexadecimal digits"))?);
-            }
-            b'+' if plus == Plus::IsSpace => out.push(b' '),
-            other => out.push(other),
-        }
-    }
-    String::from_utf8(out).map(Cow::Owned).map_err(|_| HttpError::Target("the name is not UTF-8"))
-}
-
-/// A query string, taken apart. Each parameter may stand once.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Query(Vec<(String, String)>);
-
-impl Query {
-    pub(super) fn parse(raw: &str) -> Result<Self, HttpError> {
-        let mut all: Vec<(String, String)> = Vec::new();
-        for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let name = unescape(name, Plus::IsSpace)?.into_owned();
-            if all.iter().any(|(seen, _)| *seen == name) {
-                return Err(HttpError::Query("a parameter stands twice"));
-            }
-            all.push((name, unescape(value, Plus::IsSpace)?.into_owned()));
-        }
-        Ok(Query(all))
-    }
-
-    /// Takes a parameter out, so that what remains at the end was unknown.
-    pub(super) fn take(&mut self, name: &str) -> Option<String> {
-        let at = self.0.iter().position(|(known, _)| known == name)?;
-        Some(self.0.swap_remove(at).1)
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 #[cfg(test)]
@@ -321,19 +251,5 @@ mod tests {
         for (template, allow) in ROUTES {
             assert_eq!(Route::of(template).unwrap().allow(), *allow, "{template}");
         }
-    }
-
-    #[test]
-    fn queries() {
-        let mut q = Query::parse("prefix=a+b%2B&after=&x").unwrap();
-        assert_eq!(q.take("prefix").as_deref(), Some("a b+"));
-        assert_eq!(q.take("after").as_deref(), Some(""));
-        assert_eq!(q.take("prefix"), None);
-        assert!(!q.is_empty());
-        assert_eq!(q.take("x").as_deref(), Some(""));
-        assert!(q.is_empty());
-        assert!(Query::parse("a=1&a=2").is_err());
-        assert!(Query::parse("a=%f").is_err());
-        assert!(Query::parse("a=%ff").is_err());
     }
 }

@@ -11,13 +11,14 @@ const BYTES: usize = PREFIX_BYTES + 1 + COUNTER_BYTES;
 
 /// One request's id: `pppppppp-cccccccccc` in lower-case hex.
 #[derive(Clone, Copy)]
-pub(super) struct RequestId {
+pub struct RequestId {
     text: [u8; BYTES],
     len: usize,
 }
 
 impl RequestId {
-    pub(super) fn as_str(&self) -> &str {
+    /// As answers and logs write it.
+    pub fn as_str(&self) -> &str {
         self.text.get(..self.len).and_then(|t| std::str::from_utf8(t).ok()).unwrap_or("")
     }
 
@@ -26,7 +27,7 @@ impl RequestId {
     }
 
     #[cfg(test)]
-    pub(super) fn for_tests(text: &str) -> Self {
+    pub fn for_tests(text: &str) -> Self {
         let mut id = RequestId { text: [0; BYTES], len: text.len() };
         id.text[..text.len()].copy_from_slice(text.as_bytes());
         id

@@ -6,14 +6,14 @@
 
 /// What a `Range` header asks of an object of known length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub enum Wanted {
     Whole,
     Part { start: u64, len: u64 },
     Nothing,
 }
 
 /// Reads a `Range` header for an object of `len` bytes.
-pub(super) fn wanted(header: &str, len: u64) -> Wanted {
+pub fn wanted(header: &str, len: u64) -> Wanted {
     let Some((unit, set)) = header.split_once('=') else { return Wanted::Whole };
     if !unit.trim().eq_ignore_ascii_case("bytes") {
         return Wanted::Whole;

@@ -4,8 +4,8 @@
 //! - The same bytes in the same order, however they arrived.
 //! - A piece of a large body is full, or the last; it is larger than that by no more than arrived at once.
 
-use super::body_in::Source;
 use super::errors::HttpError;
+use super::source::Source;
 use crate::actors::messages::PIECE_BYTES;
 use crate::base::{LARGE_PAGE_BYTES, Lender, Stretch};
 use bytes::{Bytes, BytesMut};

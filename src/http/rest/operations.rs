@@ -1,19 +1,18 @@
-//! Liveness, readiness, metrics, status, and the description of the API.
+//! For operators: liveness, readiness, metrics, status, the member list, the scrubber.
 
-use super::errors::HttpError;
-use super::readiness::Conditions;
-use super::target::Query;
-use super::{Call, json};
+use super::answers::json;
 use crate::actors::background::scrubber::PauseScrub;
 use crate::actors::messages::{ChangeMembers, ShowMembers};
 use crate::base::{Epoch, NodeName};
+use crate::http::edge::call::Call;
+use crate::http::edge::errors::HttpError;
+use crate::http::edge::escape::Query;
+use crate::http::edge::readiness::Conditions;
 use actix::Recipient;
 use actix_web::HttpResponse;
 use actix_web::http::header::{self, HeaderValue};
 use serde::Serialize;
 use std::collections::BTreeMap;
-
-const OPENAPI: &str = include_str!("openapi.json");
 
 /// This process answers; it says nothing of the disk or the peers.
 pub(super) fn health() -> HttpResponse {
@@ -111,45 +110,7 @@ pub(super) async fn metrics(call: &Call<'_>) -> Result<HttpResponse, HttpError> 
     let snapshot = call.worker.status.snapshot().await;
     let shared = &call.worker.shared;
     let conditions = shared.readiness.conditions();
-    let text = shared.metrics.expose(shared.budget.level(), &shared.connections, &conditions, &snapshot);
+    let text = shared.expose(&conditions, &snapshot);
     let media_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, media_type)).body(text))
-}
-
-pub(super) fn openapi() -> HttpResponse {
-    HttpResponse::Ok().insert_header((header::CONTENT_TYPE, HeaderValue::from_static("application/json"))).body(OPENAPI)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::http::target::ROUTES;
-    use std::collections::BTreeSet;
-
-    #[test]
-    fn the_description_and_the_router_are_the_same() {
-        let document: serde_json::Value = serde_json::from_str(OPENAPI).unwrap();
-        let mut described = BTreeSet::new();
-        for (path, item) in document["paths"].as_object().unwrap() {
-            for method in item.as_object().unwrap().keys().filter(|k| *k != "parameters" && *k != "description") {
-                described.insert((path.clone(), method.to_ascii_uppercase()));
-            }
-        }
-        let mut routed = BTreeSet::new();
-        for (path, allow) in ROUTES {
-            for method in allow.split(", ").filter(|m| *m != "OPTIONS") {
-                routed.insert(((*path).to_owned(), method.to_owned()));
-            }
-        }
-        assert_eq!(described, routed);
-    }
-
-    #[test]
-    fn every_reference_in_the_description_leads_somewhere() {
-        let document: serde_json::Value = serde_json::from_str(OPENAPI).unwrap();
-        for quoted in OPENAPI.split("\"$ref\": \"#").skip(1) {
-            let pointer = quoted.split('"').next().unwrap();
-            assert!(document.pointer(pointer).is_some(), "{pointer}");
-        }
-    }
 }

@@ -1,14 +1,21 @@
 //! The notebook's three routes, as its users know them: Spanish texts, one bucket, names as they come.
 
-use super::body_in::{Incoming, store, upload_window_for};
-use super::conditions::{no_condition, plain_write};
-use super::disposition::attachment;
-use super::errors::HttpError;
-use super::multipart::{FilePart, Form};
-use super::{Call, media_type, objects, target, written};
+use super::answers::written;
+use super::plain_write::{no_condition, plain_write};
+use super::{objects, target};
 use crate::actors::messages::{Consistency, NewObject};
-use crate::base::Condition;
 use crate::base::record::CONTENT_TYPE_BYTES_MAX;
+use crate::base::{Condition, ObjectName};
+use crate::http::edge::access::{Need, Right};
+use crate::http::edge::body_in::Incoming;
+use crate::http::edge::call::Call;
+use crate::http::edge::disposition::attachment;
+use crate::http::edge::download::serve;
+use crate::http::edge::errors::HttpError;
+use crate::http::edge::media_type;
+use crate::http::edge::multipart::{FilePart, Form};
+use crate::http::edge::upload::store;
+use crate::http::edge::windows::upload_window_for;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 
@@ -27,22 +34,28 @@ pub(super) async fn upload(call: &Call<'_>, incoming: &mut Incoming) -> Result<H
     let mut form = Form::new(content_type, incoming)?;
     let (name, head) = form.file(FIELD).await?;
     let at = target::carga_named(&name)?;
+    call.authorize(&Need::on_object(Right::Write, &at))?;
     let head = NewObject { content_type: media_type_of(head.content_type.as_deref(), &name), meta: Vec::new() };
     let part = &mut FilePart { form: &mut form, field: FIELD };
     let done = store(call.worker, at, Condition::NONE, head, None, window, part).await?;
     Ok(text(call, "Archivo cargado y cifrado exitosamente", done.replicas))
 }
 
-pub(super) async fn download(call: &Call<'_>, name: &str) -> Result<HttpResponse, HttpError> {
-    let at = target::carga(name)?;
+pub(super) async fn download(call: &Call<'_>, at: ObjectName) -> Result<HttpResponse, HttpError> {
     let disposition = HeaderValue::try_from(attachment(at.key.as_str())).ok();
-    objects::serve(call, at, disposition, Consistency::Majority).await
+    serve(call, at, Consistency::Majority, |builder, info| {
+        objects::describe(builder, info);
+        if let Some(disposition) = disposition {
+            builder.insert_header((header::CONTENT_DISPOSITION, disposition));
+        }
+    })
+    .await
 }
 
-pub(super) async fn delete(call: &Call<'_>, name: &str) -> Result<HttpResponse, HttpError> {
+pub(super) async fn delete(call: &Call<'_>, at: ObjectName) -> Result<HttpResponse, HttpError> {
     plain_write(call.req.headers())?;
     no_condition(call.req.headers())?;
-    let done = objects::remove(call, target::carga(name)?, Condition::NONE).await?;
+    let done = objects::remove(call, at, Condition::NONE).await?;
     Ok(text(call, "Archivo eliminado exitosamente", done.replicas))
 }
 

@@ -6,7 +6,6 @@
 
 use super::connections::Connections;
 use super::readiness::Conditions;
-use super::target::Group;
 use crate::base::budget::BudgetLevel;
 use actix_web::http::Method;
 use serde_json::Value;
@@ -18,7 +17,6 @@ use std::time::Duration;
 
 const METHODS: [&str; 7] = ["GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", "other"];
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
-const GROUPS: usize = Group::ALL.len();
 /// Upper bounds of the duration histogram, in microseconds and as text in seconds.
 const BOUNDS: [(u64, &str); 12] = [
     (100, "0.0001"),
@@ -37,12 +35,18 @@ const BOUNDS: [(u64, &str); 12] = [
 
 type Counter = AtomicU64;
 
-/// The counters of one worker.
+/// The counters of one label.
 #[derive(Default)]
+struct Requests {
+    by_method: [[Counter; CLASSES.len()]; METHODS.len()],
+    durations: [Counter; BOUNDS.len() + 1],
+    duration_us: Counter,
+}
+
+/// The counters of one worker.
 pub(super) struct Shard {
-    requests: [[[Counter; CLASSES.len()]; METHODS.len()]; GROUPS],
-    durations: [[Counter; BOUNDS.len() + 1]; GROUPS],
-    duration_us: [Counter; GROUPS],
+    labels: &'static [&'static str],
+    requests: Vec<Requests>,
     started: Counter,
     ended: Counter,
     bytes_in: Counter,
@@ -50,23 +54,30 @@ pub(super) struct Shard {
 }
 
 impl Shard {
+    fn new(labels: &'static [&'static str]) -> Self {
+        let zero = || Counter::new(0);
+        let (started, ended, bytes_in, bytes_out) = (zero(), zero(), zero(), zero());
+        let requests = labels.iter().map(|_| Requests::default()).collect();
+        Shard { labels, requests, started, ended, bytes_in, bytes_out }
+    }
+
     /// A request begins to be handled; dropping the guard ends it, also when the client left.
     pub(super) fn begin(self: &Arc<Self>) -> InFlight {
         self.started.fetch_add(1, Ordering::Relaxed);
         InFlight(Arc::clone(self))
     }
 
-    /// A request was answered.
-    pub(super) fn answered(&self, group: Group, method: &Method, status: u16, took: Duration) {
+    /// A request was answered. `label`: which of the labels is its own.
+    pub(super) fn answered(&self, label: usize, method: &Method, status: u16, took: Duration) {
+        let Some(requests) = self.requests.get(label) else { return };
         let name = method.as_str();
         let method = METHODS.iter().position(|known| *known == name).unwrap_or(METHODS.len() - 1);
         let class = usize::from(status / 100).clamp(1, CLASSES.len()) - 1;
-        let group = group as usize;
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let bucket = BOUNDS.iter().position(|(bound, _)| micros <= *bound).unwrap_or(BOUNDS.len());
-        add(self.requests.get(group).and_then(|m| m.get(method)).and_then(|c| c.get(class)), 1);
-        add(self.durations.get(group).and_then(|d| d.get(bucket)), 1);
-        add(self.duration_us.get(group), micros);
+        add(requests.by_method.get(method).and_then(|classes| classes.get(class)), 1);
+        add(requests.durations.get(bucket), 1);
+        requests.duration_us.fetch_add(micros, Ordering::Relaxed);
     }
 
     /// Body bytes came in.
@@ -100,9 +111,9 @@ impl Drop for InFlight {
 pub(super) struct Metrics(Mutex<Vec<Arc<Shard>>>);
 
 impl Metrics {
-    /// Counters for one more worker.
-    pub(super) fn shard(&self) -> Arc<Shard> {
-        let shard = Arc::new(Shard::default());
+    /// Counters for one more worker, whose port counts under `labels`.
+    pub(super) fn shard(&self, labels: &'static [&'static str]) -> Arc<Shard> {
+        let shard = Arc::new(Shard::new(labels));
         self.shards().push(Arc::clone(&shard));
         shard
     }
@@ -121,36 +132,40 @@ impl Metrics {
     ) -> String {
         let shards = self.shards();
         let sum = |pick: &dyn Fn(&Shard) -> u64| shards.iter().map(|s| pick(s)).sum::<u64>();
-        let value = |counter: &Counter| counter.load(Ordering::Relaxed);
+        let labels = labels(&shards);
+        let of = |label: &str, pick: &dyn Fn(&Requests) -> u64| {
+            let own = shards.iter().filter_map(|s| s.requests.get(s.labels.iter().position(|l| *l == label)?));
+            own.map(pick).sum::<u64>()
+        };
         let mut out = Text::default();
 
         out.family("boveda_http_requests_total", "counter", "Requests answered.");
-        for (g, group) in Group::ALL.iter().enumerate() {
+        for label in &labels {
             for (m, method) in METHODS.iter().enumerate() {
                 for (c, class) in CLASSES.iter().enumerate() {
-                    let count = sum(&|s| value(&s.requests[g][m][c]));
+                    let count = of(label, &|r| value(&r.by_method[m][c]));
                     if count > 0 {
-                        let labels = format!("route=\"{}\",method=\"{method}\",status=\"{class}\"", group.label());
+                        let labels = format!("route=\"{label}\",method=\"{method}\",status=\"{class}\"");
                         out.sample("boveda_http_requests_total", &labels, count);
                     }
                 }
             }
         }
         out.family("boveda_http_request_duration_seconds", "histogram", "Time until the answer's head was ready.");
-        for (g, group) in Group::ALL.iter().enumerate() {
-            let label = format!("route=\"{}\"", group.label());
+        for label in &labels {
             let mut below = 0;
             for (b, (_, bound)) in BOUNDS.iter().enumerate() {
-                below += sum(&|s| value(&s.durations[g][b]));
-                let labels = format!("{label},le=\"{bound}\"");
+                below += of(label, &|r| value(&r.durations[b]));
+                let labels = format!("route=\"{label}\",le=\"{bound}\"");
                 out.sample("boveda_http_request_duration_seconds_bucket", &labels, below);
             }
-            below += sum(&|s| value(&s.durations[g][BOUNDS.len()]));
-            out.sample("boveda_http_request_duration_seconds_bucket", &format!("{label},le=\"+Inf\""), below);
-            let micros = sum(&|s| value(&s.duration_us[g]));
+            below += of(label, &|r| value(&r.durations[BOUNDS.len()]));
+            let (route, all) = (format!("route=\"{label}\""), format!("route=\"{label}\",le=\"+Inf\""));
+            out.sample("boveda_http_request_duration_seconds_bucket", &all, below);
+            let micros = of(label, &|r| value(&r.duration_us));
             let seconds = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
-            out.sample("boveda_http_request_duration_seconds_sum", &label, seconds);
-            out.sample("boveda_http_request_duration_seconds_count", &label, below);
+            out.sample("boveda_http_request_duration_seconds_sum", &route, seconds);
+            out.sample("boveda_http_request_duration_seconds_count", &route, below);
         }
         let in_flight = sum(&|s| value(&s.started)).saturating_sub(sum(&|s| value(&s.ended)));
         for (name, kind, help, amount) in [
@@ -180,6 +195,21 @@ impl Metrics {
         out.status(status);
         out.0
     }
+}
+
+fn value(counter: &Counter) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+/// The labels of all ports, each once, in the order in which they were first counted under.
+fn labels(shards: &[Arc<Shard>]) -> Vec<&'static str> {
+    let mut all = Vec::new();
+    for label in shards.iter().flat_map(|shard| shard.labels) {
+        if !all.contains(label) {
+            all.push(*label);
+        }
+    }
+    all
 }
 
 #[derive(Default)]
@@ -256,12 +286,16 @@ mod tests {
     #[test]
     fn shards_add_up_and_the_text_is_well_formed() {
         let metrics = Metrics::default();
-        let (a, b) = (metrics.shard(), metrics.shard());
+        const LABELS: &[&str] = &["cargar", "objects"];
+        const OTHERS: &[&str] = &["s3_objects"];
+        let (a, b, c) = (metrics.shard(LABELS), metrics.shard(LABELS), metrics.shard(OTHERS));
         let open = a.begin();
         drop(b.begin());
-        a.answered(Group::Objects, &Method::GET, 200, Duration::from_micros(300));
-        b.answered(Group::Objects, &Method::GET, 206, Duration::from_secs(60));
-        b.answered(Group::Cargar, &Method::from_bytes(b"BREW").unwrap(), 405, Duration::ZERO);
+        a.answered(1, &Method::GET, 200, Duration::from_micros(300));
+        b.answered(1, &Method::GET, 206, Duration::from_secs(60));
+        c.answered(0, &Method::GET, 200, Duration::ZERO);
+        c.answered(1, &Method::GET, 200, Duration::ZERO);
+        b.answered(0, &Method::from_bytes(b"BREW").unwrap(), 405, Duration::ZERO);
         a.received(5);
         b.sent(7);
         let status = serde_json::json!({
@@ -274,6 +308,7 @@ mod tests {
         for line in [
             "boveda_http_requests_total{route=\"objects\",method=\"GET\",status=\"2xx\"} 2",
             "boveda_http_requests_total{route=\"cargar\",method=\"other\",status=\"4xx\"} 1",
+            "boveda_http_requests_total{route=\"s3_objects\",method=\"GET\",status=\"2xx\"} 1",
             "boveda_http_request_duration_seconds_bucket{route=\"objects\",le=\"0.00025\"} 0",
             "boveda_http_request_duration_seconds_bucket{route=\"objects\",le=\"0.0005\"} 1",
             "boveda_http_request_duration_seconds_bucket{route=\"objects\",le=\"+Inf\"} 2",

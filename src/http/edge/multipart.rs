@@ -10,9 +10,9 @@
 //! - Memory is bounded by the header limit and one chunk of the sender; what is discarded (preamble,
 //!   other fields, epilogue) is bounded by `DISCARD_BYTES_MAX`, part headers by `HEADERS_BYTES_MAX`.
 
-use super::body_in::Source;
 use super::disposition::{FormPart, parameter, parse_form_part};
-use super::errors::HttpError;
+use super::errors::{FormError, HttpError};
+use super::source::Source;
 use bytes::Bytes;
 use memchr::memmem::Finder;
 
@@ -25,42 +25,15 @@ const PARTS_MAX: usize = 256;
 /// Longest boundary taken; RFC 2046 ends at 70.
 const BOUNDARY_BYTES_MAX: usize = 200;
 
-/// What is wrong with a form.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum FormError {
-    #[error("not a multipart form")]
-    NotAForm,
-    #[error("no file in the form")]
-    NoFile,
-    #[error("a text in the place of a file")]
-    NoFilePart,
-    #[error("the file has no name")]
-    NoFileName,
-    #[error("a file in another field")]
-    OtherField,
-    #[error("several files in the form")]
-    SeveralFiles,
-    #[error("the form is cut short")]
-    Cut,
-    #[error("too much besides the file")]
-    TooMuch,
-    #[error("a line of the form ends in LF alone")]
-    BareLf,
-    #[error("malformed form: {0}")]
-    Malformed(&'static str),
-    #[error("transfer encoding in a form")]
-    Encoded,
-}
-
 /// The headers of a part, as far as they matter.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct PartHead {
-    pub(super) form: FormPart,
-    pub(super) content_type: Option<String>,
+pub struct PartHead {
+    pub form: FormPart,
+    pub content_type: Option<String>,
 }
 
 /// A form being read from `S`.
-pub(super) struct Form<'a, S> {
+pub struct Form<'a, S> {
     source: &'a mut S,
     /// Finds CRLF, `--`, boundary.
     delimiter: Finder<'static>,
@@ -84,7 +57,7 @@ enum State {
 
 impl<'a, S: Source> Form<'a, S> {
     /// A form over `source`, if `content_type` says it is one.
-    pub(super) fn new(content_type: Option<&str>, source: &'a mut S) -> Result<Self, FormError> {
+    pub fn new(content_type: Option<&str>, source: &'a mut S) -> Result<Self, FormError> {
         let boundary = content_type.and_then(boundary_of).ok_or(FormError::NotAForm)?;
         let delimiter = [b"\r\n--", boundary.as_bytes()].concat();
         // The first delimiter may stand at the very beginning, without its CRLF: lend it one.
@@ -102,7 +75,7 @@ impl<'a, S: Source> Form<'a, S> {
     }
 
     /// Goes to the next part, discarding what is left of the present one; `None` after the last.
-    pub(super) async fn next_part(&mut self) -> Result<Option<PartHead>, HttpError> {
+    pub async fn next_part(&mut self) -> Result<Option<PartHead>, HttpError> {
         while let Some(skipped) = self.next_bytes().await? {
             self.discard(skipped.len())?;
         }
@@ -119,7 +92,7 @@ impl<'a, S: Source> Form<'a, S> {
     }
 
     /// Goes to the file in the field of that name, and returns its name and its head.
-    pub(super) async fn file(&mut self, field: &str) -> Result<(String, PartHead), HttpError> {
+    pub async fn file(&mut self, field: &str) -> Result<(String, PartHead), HttpError> {
         let (mut unnamed, mut text) = (false, false);
         while let Some(mut head) = self.next_part().await? {
             let Some(name) = head.form.file_name.take() else {
@@ -144,7 +117,7 @@ impl<'a, S: Source> Form<'a, S> {
 
     /// Reads on to the end of the body, so that the connection can be used again. No other file may come in the field of
     /// that name.
-    pub(super) async fn finish(&mut self, field: &str) -> Result<(), HttpError> {
+    pub async fn finish(&mut self, field: &str) -> Result<(), HttpError> {
         while let Some(head) = self.next_part().await? {
             let Some(name) = &head.form.file_name else { continue };
             if head.form.name.as_deref() == Some(field) && (!name.is_empty() || self.next_bytes().await?.is_some()) {
@@ -162,7 +135,7 @@ impl<'a, S: Source> Form<'a, S> {
     }
 
     /// The next bytes of the present part; `None` at its end.
-    pub(super) async fn next_bytes(&mut self) -> Result<Option<Bytes>, HttpError> {
+    pub async fn next_bytes(&mut self) -> Result<Option<Bytes>, HttpError> {
         if self.state != State::InBody {
             return Ok(None);
         }
@@ -259,10 +232,10 @@ impl<'a, S: Source> Form<'a, S> {
 
 /// The present part as a body to be stored. It ends only when the whole form has ended well, so that
 /// no file becomes visible from a form that was cut short behind it.
-pub(super) struct FilePart<'f, 'a, S> {
-    pub(super) form: &'f mut Form<'a, S>,
+pub struct FilePart<'f, 'a, S> {
+    pub form: &'f mut Form<'a, S>,
     /// The field that the file came in.
-    pub(super) field: &'static str,
+    pub field: &'static str,
 }
 
 impl<S: Source> Source for FilePart<'_, '_, S> {

@@ -1,8 +1,7 @@
 //! Conditional reads, in the order of RFC 9110 section 13.2.2, and the conditions of writes.
 //!
-//! What a write asks for and would not get is answered with 501, never ignored: an ignored
-//! `If-None-Match` costs somebody their data. Dates cannot exclude two writes of one second: they are
-//! no conditions of writes here.
+//! Invariant: a condition of a write is never read as a weaker one. What is no tag is refused; dates cannot exclude two
+//! writes of one second, and are no conditions of writes here.
 
 use super::errors::HttpError;
 use crate::base::{Condition, Tags};
@@ -11,14 +10,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What the conditions of a read say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub enum Verdict {
     Serve,
     NotModified,
     Failed,
 }
 
 /// Evaluates the conditions of a GET or HEAD against an object. `etag` comes without quotes.
-pub(super) fn judge_read(headers: &HeaderMap, etag: &str, written_ms: u64) -> Verdict {
+pub fn judge_read(headers: &HeaderMap, etag: &str, written_ms: u64) -> Verdict {
     let modified = whole_seconds(written_ms);
     if headers.contains_key(header::IF_MATCH) {
         if !lists(headers, &header::IF_MATCH, etag, Compare::Strong) {
@@ -40,54 +39,14 @@ pub(super) fn judge_read(headers: &HeaderMap, etag: &str, written_ms: u64) -> Ve
 /// Whether a `Range` may be honoured: no `If-Range`, or one with exactly this tag. A date never suffices: an object
 /// may be written twice in a second, at two nodes whose clocks differ, and a part of the one behind a part of the other
 /// is neither (RFC 9110 sections 8.8.2.2 and 13.1.5).
-pub(super) fn range_applies(headers: &HeaderMap, etag: &str) -> bool {
+pub fn range_applies(headers: &HeaderMap, etag: &str) -> bool {
     let Some(value) = headers.get(header::IF_RANGE) else { return true };
     value.to_str().is_ok_and(|text| text.trim().strip_prefix('"').and_then(|t| t.strip_suffix('"')) == Some(etag))
 }
 
-/// Headers that change what a write means and that this release does not honour.
-const NOT_ON_WRITES: [(HeaderName, &str); 8] = [
-    (header::IF_MODIFIED_SINCE, "writes on condition of a date"),
-    (header::IF_UNMODIFIED_SINCE, "writes on condition of a date"),
-    (header::IF_RANGE, "writing a range"),
-    (header::RANGE, "writing a range"),
-    (header::CONTENT_RANGE, "writing a range"),
-    (HeaderName::from_static("digest"), "checksums in headers other than Content-MD5"),
-    (HeaderName::from_static("content-digest"), "checksums in headers other than Content-MD5"),
-    (HeaderName::from_static("repr-digest"), "checksums in headers other than Content-MD5"),
-];
-
-/// Refuses a write that asks for more than it would get.
-pub(super) fn plain_write(headers: &HeaderMap) -> Result<(), HttpError> {
-    for (name, what) in &NOT_ON_WRITES {
-        if headers.contains_key(name) {
-            return Err(HttpError::NotImplemented(what));
-        }
-    }
-    if headers.contains_key(header::TRAILER) {
-        return Err(HttpError::NotImplemented("trailers"));
-    }
-    let coded = |v: &header::HeaderValue| !v.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity");
-    if headers.get_all(header::CONTENT_ENCODING).any(coded) {
-        return Err(HttpError::Coding("a Content-Encoding; send the object as it is"));
-    }
-    if headers.keys().any(|name| name.as_str().starts_with("x-amz-")) {
-        return Err(HttpError::NotImplemented("x-amz-* headers on this port"));
-    }
-    Ok(())
-}
-
-/// Refuses a write with a condition that it could not honour.
-pub(super) fn no_condition(headers: &HeaderMap) -> Result<(), HttpError> {
-    match headers.contains_key(header::IF_MATCH) || headers.contains_key(header::IF_NONE_MATCH) {
-        true => Err(HttpError::NotImplemented("conditions on this route; use /v1/objects")),
-        false => Ok(()),
-    }
-}
-
 /// What `If-Match` and `If-None-Match` of a write say. A tag that is no tag is refused: a condition is
 /// never read as a weaker one.
-pub(super) fn write_condition(headers: &HeaderMap) -> Result<Condition, HttpError> {
+pub fn write_condition(headers: &HeaderMap) -> Result<Condition, HttpError> {
     let matches = tags(headers, &header::IF_MATCH, Compare::Strong)?;
     let differs = tags(headers, &header::IF_NONE_MATCH, Compare::Weak)?;
     Ok(Condition { matches, differs })
@@ -247,23 +206,5 @@ mod tests {
             assert_eq!(range_applies(&headers(&[("if-range", value)]), "e"), expected, "{value}");
         }
         assert!(range_applies(&headers(&[]), "e"));
-    }
-
-    #[test]
-    fn writes_are_plain_or_refused() {
-        assert!(plain_write(&headers(&[("content-type", "a/b"), ("content-encoding", "identity")])).is_ok());
-        for name in [
-            "if-modified-since",
-            "if-unmodified-since",
-            "range",
-            "content-range",
-            "content-digest",
-            "x-amz-checksum-crc32",
-            "x-amz-anything",
-            "trailer",
-            "content-encoding",
-        ] {
-            assert!(plain_write(&headers(&[(name, "*")])).is_err(), "{name}");
-        }
     }
 }

@@ -71,10 +71,10 @@ const BY_EXTENSION: &[(&str, &str)] = &[
 ];
 
 /// What is served when nothing is known.
-pub(super) const UNKNOWN: &str = "application/octet-stream";
+pub const UNKNOWN: &str = "application/octet-stream";
 
 /// The media type that a file name suggests.
-pub(super) fn of_name(name: &str) -> &'static str {
+pub fn of_name(name: &str) -> &'static str {
     let Some((stem, extension)) = name.rsplit_once('.') else { return UNKNOWN };
     if stem.is_empty() {
         return UNKNOWN;

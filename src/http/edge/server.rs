@@ -1,4 +1,4 @@
-//! The server on the HTTP port: sockets, the turnstile in front of each, and the routes behind.
+//! The server of one port: sockets, the turnstile in front of each, and what the port speaks behind.
 //!
 //! Invariants
 //! - Every request is served through the turnstile of its connection, which is told how long its body is out of the
@@ -6,8 +6,11 @@
 
 use super::connections::Connections;
 use super::framing::ChunkScan;
+use super::handle::{Port, configure};
+use super::protocol::Protocol;
+use super::settings::HttpSettings;
 use super::turnstile::{Framing, Gate, InTurn, Turnstile};
-use super::{HttpSettings, Shared, Worker, configure};
+use super::worker::{Backend, Shared, Worker};
 use actix_http::error::DispatchError;
 use actix_http::{HttpMessage as _, HttpService, Request, Response};
 use actix_service::{IntoServiceFactory, Service, ServiceFactoryExt, apply_fn_factory, fn_service, map_config};
@@ -29,12 +32,14 @@ const LARGE_WRITE_BYTES: usize = 256 * 1024;
 /// The same where memory is short.
 const WRITE_BYTES: usize = 64 * 1024;
 
-/// A server on a listener that is bound already. `worker` is called once on each worker's thread.
+/// Serves a protocol on a listener that is bound already. `port` is called once on each worker's thread.
 /// Signals are the node's business; the server stops by its handle. Call it inside a running system.
-pub fn server<F>(listener: TcpListener, shared: &Shared, worker: F) -> io::Result<Server>
+pub fn serve<P, F>(name: &'static str, listener: TcpListener, shared: &Shared, port: F) -> io::Result<Server>
 where
-    F: Fn() -> Worker + Send + Clone + 'static,
+    P: Protocol,
+    F: Fn() -> (Backend, P) + Send + Clone + 'static,
 {
+    let of_workers = shared.clone();
     let settings = Arc::clone(&shared.settings);
     let connections = Arc::clone(&shared.connections);
     sweep_while_alive(&settings, &connections);
@@ -46,9 +51,11 @@ where
         .disable_signals();
     let draining = builder.graceful_shutdown_signal();
     let write_buffer = if settings.large_buffers { LARGE_WRITE_BYTES } else { WRITE_BYTES };
-    let server = builder.listen("http", listener, move || {
-        let worker = Rc::new(worker());
-        let routes = App::new().configure(|config| configure(config, worker));
+    let server = builder.listen(name, listener, move || {
+        let (backend, protocol) = port();
+        let worker = Worker::new(of_workers.clone(), backend, P::LABELS);
+        let port = Rc::new(Port { worker, protocol });
+        let routes = App::new().configure(|config| configure(config, port));
         let routes = routes.into_factory().map_err(|error: actix_web::Error| error.error_response());
         let routes = map_config(routes, |()| AppConfig::default());
         let in_turn = apply_fn_factory(routes, |request: Request, routes: &_| {

@@ -7,12 +7,12 @@
 //!   when permits are short, one in all.
 //! - The store's handle, and the permit in it, lives until the last byte was taken or the client left.
 
-use super::Call;
-use super::body_in::Window;
+use super::call::Call;
 use super::connections::{Connection, Streaming};
 use super::errors::HttpError;
 use super::metrics::Shard;
 use super::request_id::RequestId;
+use super::windows::Window;
 use crate::actors::messages::{Download, ReadDownload, StoreError};
 use actix::Recipient;
 use actix::prelude::MailboxError;

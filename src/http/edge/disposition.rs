@@ -10,13 +10,13 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 
 /// The parameters of a part's `Content-Disposition` that matter here.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct FormPart {
-    pub(super) name: Option<String>,
-    pub(super) file_name: Option<String>,
+pub struct FormPart {
+    pub name: Option<String>,
+    pub file_name: Option<String>,
 }
 
 /// Reads `form-data; name="…"; filename="…"; filename*=…`; `None` when it is no form field.
-pub(super) fn parse_form_part(header: &str) -> Option<FormPart> {
+pub fn parse_form_part(header: &str) -> Option<FormPart> {
     let (kind, mut rest) = header.split_once(';').unwrap_or((header, ""));
     if !kind.trim().eq_ignore_ascii_case("form-data") {
         return None;
@@ -47,7 +47,7 @@ pub(super) fn parse_form_part(header: &str) -> Option<FormPart> {
 }
 
 /// One parameter value and what follows it.
-pub(super) fn parameter(text: &str) -> Option<(String, &str)> {
+pub fn parameter(text: &str) -> Option<(String, &str)> {
     let Some(quoted) = text.strip_prefix('"') else {
         let (value, after) = text.split_once(';').unwrap_or((text, ""));
         return Some((value.trim().to_owned(), after));
@@ -100,7 +100,7 @@ const ATTR_CHAR: &AsciiSet = &NON_ALPHANUMERIC
 ///
 /// `filename` is always there; what quoting or old clients would garble in it becomes `_`, and then
 /// `filename*` carries the exact name.
-pub(super) fn attachment(key: &str) -> String {
+pub fn attachment(key: &str) -> String {
     let name = key.rsplit('/').find(|segment| !segment.is_empty()).unwrap_or("archivo");
     let plain = |c: char| (c == ' ' || c.is_ascii_graphic()) && !matches!(c, '"' | '\\' | '%');
     let fallback: String = name.chars().map(|c| if plain(c) { c } else { '_' }).collect();

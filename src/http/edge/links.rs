@@ -10,21 +10,21 @@ use actix::{Actor, Addr, Context, Handler, Recipient};
 /// The way from an HTTP worker to the StoreActor on its own arbiter.
 #[derive(Clone, Debug)]
 pub struct StoreLinks {
-    pub(super) put_small: Recipient<PutSmall>,
-    pub(super) begin_upload: Recipient<BeginUpload>,
-    pub(super) append_upload: Recipient<AppendUpload>,
-    pub(super) finish_upload: Recipient<FinishUpload>,
-    pub(super) open_object: Recipient<OpenObject>,
-    pub(super) read_download: Recipient<ReadDownload>,
-    pub(super) delete_object: Recipient<DeleteObject>,
-    pub(super) create_bucket: Recipient<CreateBucket>,
-    pub(super) delete_bucket: Recipient<DeleteBucket>,
-    pub(super) list_buckets: Recipient<ListBuckets>,
-    pub(super) list_objects: Recipient<ListObjects>,
+    pub(in crate::http) put_small: Recipient<PutSmall>,
+    pub(in crate::http) begin_upload: Recipient<BeginUpload>,
+    pub(in crate::http) append_upload: Recipient<AppendUpload>,
+    pub(in crate::http) finish_upload: Recipient<FinishUpload>,
+    pub(in crate::http) open_object: Recipient<OpenObject>,
+    pub(in crate::http) read_download: Recipient<ReadDownload>,
+    pub(in crate::http) delete_object: Recipient<DeleteObject>,
+    pub(in crate::http) create_bucket: Recipient<CreateBucket>,
+    pub(in crate::http) delete_bucket: Recipient<DeleteBucket>,
+    pub(in crate::http) list_buckets: Recipient<ListBuckets>,
+    pub(in crate::http) list_objects: Recipient<ListObjects>,
     /// Where nodes decide together.
-    pub(super) members: Option<(Recipient<ShowMembers>, Recipient<ChangeMembers>)>,
+    pub(in crate::http) members: Option<(Recipient<ShowMembers>, Recipient<ChangeMembers>)>,
     /// Where there is a scrubber.
-    pub(super) pause_scrub: Option<Recipient<PauseScrub>>,
+    pub(in crate::http) pause_scrub: Option<Recipient<PauseScrub>>,
 }
 
 impl StoreLinks {

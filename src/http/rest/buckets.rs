@@ -1,13 +1,15 @@
 //! Buckets and listings.
 
-use super::body_in::claim;
-use super::conditions::{no_condition, plain_write};
-use super::errors::HttpError;
-use super::media_type::UNKNOWN;
-use super::objects::no_query;
-use super::target::{self, Query};
-use super::{Call, consistency, json, rests_on, written};
+use super::answers::{consistency, json_resting_on, no_query, written};
+use super::plain_write::{no_condition, plain_write};
 use crate::actors::messages::{CreateBucket, DeleteBucket, ListBuckets, ListObjects, ListPage, StoreError};
+use crate::base::BucketName;
+use crate::http::edge::call::Call;
+use crate::http::edge::dates::rfc3339;
+use crate::http::edge::errors::HttpError;
+use crate::http::edge::escape::Query;
+use crate::http::edge::media_type::UNKNOWN;
+use crate::http::edge::windows::claim;
 use actix_web::HttpResponse;
 use serde::Serialize;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -55,12 +57,11 @@ pub(super) async fn list(call: &Call<'_>) -> Result<HttpResponse, HttpError> {
     }
     let all = call.worker.links.list_buckets.send(ListBuckets { consistency }).await??;
     let buckets = all.into_iter().map(|(name, ms)| Bucket { name: name.to_string(), created: rfc3339(ms) }).collect();
-    Ok(json(rests_on(&mut HttpResponse::Ok(), consistency), &Buckets { buckets }))
+    Ok(json_resting_on(&Buckets { buckets }, consistency))
 }
 
 /// One bucket, as the list of all shows it.
-pub(super) async fn show(call: &Call<'_>, bucket: &str) -> Result<HttpResponse, HttpError> {
-    let bucket = target::bucket(bucket)?;
+pub(super) async fn show(call: &Call<'_>, bucket: BucketName) -> Result<HttpResponse, HttpError> {
     let _permit = call.worker.shared.budget.try_claim(PAGE_BYTES).ok_or(HttpError::SlowDown)?;
     let mut query = Query::parse(call.req.query_string())?;
     let consistency = consistency(&mut query)?;
@@ -70,11 +71,10 @@ pub(super) async fn show(call: &Call<'_>, bucket: &str) -> Result<HttpResponse, 
     let all = call.worker.links.list_buckets.send(ListBuckets { consistency }).await??;
     let found = all.into_iter().find(|(name, _)| *name == bucket).ok_or(StoreError::NoSuchBucket)?;
     let shown = Bucket { name: found.0.to_string(), created: rfc3339(found.1) };
-    Ok(json(rests_on(&mut HttpResponse::Ok(), consistency), &shown))
+    Ok(json_resting_on(&shown, consistency))
 }
 
-pub(super) async fn create(call: &Call<'_>, bucket: &str) -> Result<HttpResponse, HttpError> {
-    let bucket = target::bucket(bucket)?;
+pub(super) async fn create(call: &Call<'_>, bucket: BucketName) -> Result<HttpResponse, HttpError> {
     no_query(call)?;
     plain_write(call.req.headers())?;
     no_condition(call.req.headers())?;
@@ -85,8 +85,7 @@ pub(super) async fn create(call: &Call<'_>, bucket: &str) -> Result<HttpResponse
     Ok(builder.finish())
 }
 
-pub(super) async fn delete(call: &Call<'_>, bucket: &str) -> Result<HttpResponse, HttpError> {
-    let bucket = target::bucket(bucket)?;
+pub(super) async fn delete(call: &Call<'_>, bucket: BucketName) -> Result<HttpResponse, HttpError> {
     no_query(call)?;
     plain_write(call.req.headers())?;
     no_condition(call.req.headers())?;
@@ -97,8 +96,7 @@ pub(super) async fn delete(call: &Call<'_>, bucket: &str) -> Result<HttpResponse
     Ok(builder.finish())
 }
 
-pub(super) async fn list_objects(call: &Call<'_>, bucket: &str) -> Result<HttpResponse, HttpError> {
-    let bucket = target::bucket(bucket)?;
+pub(super) async fn list_objects(call: &Call<'_>, bucket: BucketName) -> Result<HttpResponse, HttpError> {
     let mut query = Query::parse(call.req.query_string())?;
     let prefix = query.take("prefix").unwrap_or_default();
     let delimiter = query.take("delimiter").filter(|d| !d.is_empty());
@@ -114,7 +112,7 @@ pub(super) async fn list_objects(call: &Call<'_>, bucket: &str) -> Result<HttpRe
     let _permit = claim(&call.worker.shared.budget, PAGE_BYTES, call.worker.shared.settings.turn_max).await?;
     let ask = ListObjects { bucket: bucket.clone(), prefix: prefix.clone(), delimiter, after, limit, consistency };
     let page = call.worker.links.list_objects.send(ask).await??;
-    Ok(json(rests_on(&mut HttpResponse::Ok(), consistency), &present(bucket.as_str(), &prefix, &page)))
+    Ok(json_resting_on(&present(bucket.as_str(), &prefix, &page), consistency))
 }
 
 fn present<'a>(bucket: &'a str, prefix: &'a str, page: &'a ListPage) -> Page<'a> {
@@ -136,46 +134,9 @@ fn parse_limit(text: &str) -> Option<usize> {
     text.parse().ok().filter(|n| digits && (1..=PAGE_ENTRIES_MAX).contains(n))
 }
 
-/// `2026-11-24T10:20:30.123Z`.
-fn rfc3339(ms: u64) -> String {
-    let (days, in_day) = (ms / 86_400_000, ms % 86_400_000);
-    let (year, month, day) = civil(days);
-    let (hour, minute, second) = (in_day / 3_600_000, in_day / 60_000 % 60, in_day / 1000 % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", in_day % 1000)
-}
-
-/// The Gregorian date, that many days after 1970-01-01. Counted in eras of 400 years that begin on a
-/// 1 March, so that the leap day is the last of its year.
-fn civil(days: u64) -> (u64, u64, u64) {
-    const ERA_DAYS: u64 = 146_097;
-    let since = days + 719_468;
-    let (era, day) = (since / ERA_DAYS, since % ERA_DAYS);
-    let year = (day - day / 1460 + day / 36_524 - day / (ERA_DAYS - 1)) / 365;
-    let day_of_year = day - (365 * year + year / 4 - year / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    (era * 400 + year + u64::from(month <= 2), month, day_of_year - (153 * shifted + 2) / 5 + 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
-
-    #[test]
-    fn dates_agree_with_http_dates() {
-        assert_eq!(rfc3339(784_111_777_450), "1994-11-06T08:49:37.450Z");
-        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
-        assert_eq!(rfc3339(951_782_400_000), "2000-02-29T00:00:00.000Z");
-        const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-        for day in (0..150_000u64).step_by(7) {
-            let (year, month, date) = civil(day);
-            let http = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(day * 86_400));
-            let name = MONTHS[usize::try_from(month).unwrap() - 1];
-            assert!(http.contains(&format!(", {date:02} {name} {year} ")), "{http}: {year}-{month}-{date}");
-        }
-        assert!(rfc3339(u64::MAX).ends_with('Z'));
-    }
 
     #[test]
     fn limits() {

@@ -1,0 +1,27 @@
+//! One request on its way through a handler.
+
+use super::access::{Need, Principal, authorize};
+use super::errors::HttpError;
+use super::request_id::RequestId;
+use super::worker::Worker;
+use actix_web::HttpRequest;
+
+/// What a handler knows of its request. Who calls was asked, and has the right that the endpoint needs.
+pub struct Call<'a> {
+    /// The thread that serves it.
+    pub worker: &'a Worker,
+    /// Its head.
+    pub req: &'a HttpRequest,
+    /// Its id, as answer and log name it.
+    pub id: RequestId,
+    /// Who calls.
+    pub who: Principal,
+}
+
+impl Call<'_> {
+    /// Refuses a caller who has not the right on what a handler learns only from the body: a name in a form, the other
+    /// end of a copy, each key of many.
+    pub fn authorize(&self, need: &Need<'_>) -> Result<(), HttpError> {
+        authorize(self.who, Some(need))
+    }
+}

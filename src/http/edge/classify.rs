@@ -1,0 +1,177 @@
+//! Which problem an error is: what of it a client is told.
+//!
+//! Invariant: every error of the store is named here, so that a new one does not become an `InternalError` in silence.
+
+use super::errors::{FormError, HttpError};
+use super::problem::{Kind, Problem};
+use crate::actors::messages::{StoreError, Unseatable};
+use crate::base::{NameError, Shortage};
+use actix_web::http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_RANGE, HeaderName, HeaderValue};
+use std::borrow::Cow;
+
+impl HttpError {
+    /// What a client is told of it.
+    pub fn problem(&self) -> Problem {
+        match self {
+            HttpError::NoRoute => Kind::NoRoute.into(),
+            HttpError::Method { allow } => with_header(Kind::Method, ALLOW, HeaderValue::from_static(allow)),
+            HttpError::Target(why) => saying(Kind::Escape, *why),
+            HttpError::Name(NameError::Bucket) => Kind::BucketName.into(),
+            HttpError::Name(NameError::Key) => Kind::KeyName.into(),
+            HttpError::DotSegment => Kind::DotSegment.into(),
+            HttpError::Digest => Kind::Digest.into(),
+            HttpError::Query(why) => saying(Kind::Query, *why),
+            HttpError::Header(why) => saying(Kind::Header, *why),
+            HttpError::NotImplemented(what) => saying(Kind::NotImplemented, *what),
+            HttpError::Coding(what) => coding(what),
+            // What was meant as a body would be read as the next request.
+            HttpError::LengthRequired => Problem { closes: true, ..Kind::LengthRequired.into() },
+            HttpError::ForeignHost => Kind::ForeignHost.into(),
+            HttpError::ForeignOrigin => Kind::ForeignOrigin.into(),
+            HttpError::AccessDenied => Kind::AccessDenied.into(),
+            HttpError::TooLarge { .. } => Kind::TooLarge.into(),
+            HttpError::Silent => Kind::Silent.into(),
+            HttpError::BodyLength | HttpError::BrokenBody(_) => Kind::Incomplete.into(),
+            HttpError::Form(form) => of_form(form),
+            HttpError::SlowDown => Kind::Busy.into(),
+            HttpError::Unsatisfiable { len } => {
+                let size = HeaderValue::try_from(format!("bytes */{len}"));
+                Problem { header: size.ok().map(|size| (CONTENT_RANGE, size)), ..Kind::Range.into() }
+            }
+            HttpError::Precondition => Kind::Precondition.into(),
+            HttpError::Store(store) => of_store(store),
+            HttpError::Members(why) => of_members(why),
+            HttpError::NotKept => Kind::NotKept.into(),
+            HttpError::Mailbox(_) => Kind::Unavailable.into(),
+            HttpError::Broken(_) => Kind::Internal.into(),
+        }
+    }
+}
+
+fn saying(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Problem {
+    Problem { detail: Some(detail.into()), ..kind.into() }
+}
+
+fn with_header(kind: Kind, name: HeaderName, value: HeaderValue) -> Problem {
+    Problem { header: Some((name, value)), ..kind.into() }
+}
+
+fn coding(what: &'static str) -> Problem {
+    let header = Some((ACCEPT_ENCODING, HeaderValue::from_static("identity")));
+    Problem { header, ..saying(Kind::Coding, what) }
+}
+
+fn of_form(error: &FormError) -> Problem {
+    match error {
+        FormError::NotAForm => Kind::NotAForm.into(),
+        FormError::NoFile => Kind::NoFile.into(),
+        FormError::NoFilePart => Kind::NoFilePart.into(),
+        FormError::NoFileName => Kind::NoFileName.into(),
+        FormError::OtherField => Kind::OtherField.into(),
+        FormError::SeveralFiles => Kind::SeveralFiles.into(),
+        FormError::Cut => Kind::FormCut.into(),
+        FormError::BareLf => Kind::BareLf.into(),
+        FormError::TooMuch => Kind::FormTooLarge.into(),
+        FormError::Malformed(why) => saying(Kind::FormMalformed, *why),
+        FormError::Encoded => coding("a Content-Transfer-Encoding in a form; send the file as it is"),
+    }
+}
+
+fn of_store(error: &StoreError) -> Problem {
+    if let Some(what) = error.shortage() {
+        return of_shortage(what).into();
+    }
+    match error {
+        StoreError::NoSuchKey => Kind::NoSuchKey.into(),
+        StoreError::NoSuchBucket => Kind::NoSuchBucket.into(),
+        StoreError::BucketNotEmpty => Kind::BucketNotEmpty.into(),
+        StoreError::Precondition => Kind::Precondition.into(),
+        StoreError::Contended => Kind::Contended.into(),
+        StoreError::Crowded => Kind::Crowded.into(),
+        StoreError::NoMajority(why) => saying(Kind::NoMajority, *why),
+        StoreError::OutOfTime(why) => saying(Kind::OutOfTime, *why),
+        StoreError::UnknownOutcome => Kind::UnknownOutcome.into(),
+        StoreError::Corrupt { .. } => Kind::Corrupt.into(),
+        // By its id, so that its file can be found.
+        StoreError::KeyMissing { .. } => saying(Kind::KeyMissing, error.to_string()),
+        StoreError::Mismatch(_) => Kind::Incomplete.into(),
+        // Between nodes only.
+        StoreError::OtherList => Kind::OtherList.into(),
+        StoreError::Full => Kind::Full.into(),
+        StoreError::Poisoned => Kind::ReadOnly.into(),
+        StoreError::ShuttingDown => Kind::ShuttingDown.into(),
+        StoreError::Short(what) => of_shortage(*what).into(),
+        StoreError::Index(_)
+        | StoreError::Disk { .. }
+        | StoreError::ForeignKey { .. }
+        | StoreError::ForeignCluster { .. }
+        | StoreError::ForeignDirectory { .. }
+        | StoreError::SmallLog { .. } => Kind::Internal.into(),
+    }
+}
+
+/// What the machine has run out of is told by its name, wherever it was met.
+fn of_shortage(what: Shortage) -> Kind {
+    match what {
+        Shortage::Inodes => Kind::NoInodes,
+        Shortage::FileSize => Kind::FileSize,
+        Shortage::SmallVolume => Kind::SmallVolume,
+        Shortage::OpenFiles => Kind::OpenFiles,
+        Shortage::Volume => Kind::VolumeGone,
+    }
+}
+
+/// The error's own text names the node.
+fn of_members(why: &Unseatable) -> Problem {
+    let kind = match why {
+        Unseatable::Unknown(_) => Kind::UnknownNode,
+        Unseatable::Silent(_) => Kind::NodeAway,
+        Unseatable::Twice(_) | Unseatable::TooMany => Kind::Query,
+        Unseatable::Moved(_) => Kind::MembersChanged,
+        Unseatable::Store(error) => return of_store(error),
+    };
+    saying(kind, why.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::errors::samples;
+    use super::*;
+    use crate::base::KekId;
+    use std::io;
+
+    #[test]
+    fn statuses_that_clients_rely_on() {
+        let status = |e: HttpError| e.problem().kind.status().as_u16();
+        assert_eq!(status(StoreError::Full.into()), 507);
+        for (what, expected) in [
+            (Shortage::Inodes, 507),
+            (Shortage::FileSize, 507),
+            (Shortage::SmallVolume, 507),
+            (Shortage::OpenFiles, 503),
+            (Shortage::Volume, 503),
+        ] {
+            assert_eq!(status(StoreError::Short(what).into()), expected, "{what:?}");
+        }
+        let no_more_files =
+            StoreError::Disk { op: "open", path: "/p".into(), source: io::Error::from_raw_os_error(24) };
+        let no_more_files = HttpError::from(no_more_files);
+        assert!(!no_more_files.problem().kind.is_ours(), "a passing shortage is no line in the log for each request");
+        assert_eq!(status(no_more_files), 503);
+        assert_eq!(status(StoreError::BucketNotEmpty.into()), 409);
+        assert_eq!(status(StoreError::ShuttingDown.into()), 503);
+        assert_eq!(status(StoreError::KeyMissing { kek: KekId([7; 16]) }.into()), 503);
+        assert_eq!(status(HttpError::Silent), 408);
+        assert_eq!(status(HttpError::TooLarge { max: 1 }), 413);
+        assert_eq!(status(HttpError::NotImplemented("x")), 501);
+    }
+
+    #[test]
+    fn what_is_ours_is_what_somebody_must_look_at() {
+        for error in samples::all() {
+            let disk = matches!(error, HttpError::Store(StoreError::Disk { .. }));
+            let ours = disk || matches!(error, HttpError::Mailbox(_) | HttpError::Broken(_));
+            assert_eq!(error.problem().kind.is_ours(), ours, "{error:?}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! An object out of the store: its conditions, the range that is asked for, and the head of the answer.
+//!
+//! Invariants
+//! - The first piece of an object was opened before its head is sent: what does not open is a 500
+//!   with a code, not a broken connection.
+//! - Objects are served so that no browser runs them on this origin: `nosniff` and a sandbox.
+
+use super::body_out::{DownloadBody, LengthOnly};
+use super::call::Call;
+use super::conditions::{Verdict, judge_read, range_applies};
+use super::errors::HttpError;
+use super::media_type::UNKNOWN;
+use super::range::{Wanted, wanted};
+use super::windows::{claim, window_for};
+use crate::actors::messages::{Consistency, ObjectInfo, OpenObject, ReadDownload};
+use crate::base::ObjectName;
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::{HttpResponse, HttpResponseBuilder};
+use bytes::Bytes;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Answers up to this size are handed over whole, and counted by the request's first permit.
+const WHOLE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Answers GET and HEAD for one object, with ranges and conditions. `describe` adds what the port says of an object
+/// beside what every port does.
+pub async fn serve(
+    call: &Call<'_>,
+    at: ObjectName,
+    consistency: Consistency,
+    describe: impl FnOnce(&mut HttpResponseBuilder, &ObjectInfo),
+) -> Result<HttpResponse, HttpError> {
+    let worker = call.worker;
+    let headers = call.req.headers();
+    let turn_max = worker.shared.settings.turn_max;
+    let permit = claim(&worker.shared.budget, WHOLE_BYTES_MAX, turn_max).await?;
+    let open = OpenObject { at, consistency, permit: Some(permit) };
+    let (info, mut download) = worker.links.open_object.send(open).await??;
+
+    match judge_read(headers, &info.etag, info.written_ms) {
+        Verdict::Serve => {}
+        Verdict::Failed => return Err(HttpError::Precondition),
+        Verdict::NotModified => {
+            let mut builder = HttpResponse::NotModified();
+            validators(&mut builder, &info);
+            return Ok(builder.finish());
+        }
+    }
+    let is_get = *call.req.method() == Method::GET;
+    let mut builder = HttpResponse::Ok();
+    let mut len = info.len;
+    if is_get && let Some(range) = asked_range(headers, &info)? {
+        let (start, part) = range;
+        download.set_range(start, part);
+        builder.status(StatusCode::PARTIAL_CONTENT);
+        let last = start.saturating_add(part).saturating_sub(1);
+        builder.insert_header((header::CONTENT_RANGE, format!("bytes {start}-{last}/{}", info.len)));
+        len = part;
+    }
+    guard(&mut builder, &info);
+    describe(&mut builder, &info);
+    if !is_get || len == 0 {
+        return Ok(builder.body(LengthOnly(len)));
+    }
+
+    let window = match len > WHOLE_BYTES_MAX {
+        true => Some(window_for(&worker.shared.budget, Some(len), turn_max).await?),
+        false => None,
+    };
+    let (download, mut pieces) = worker.links.read_download.send(ReadDownload { download }).await??;
+    if len <= WHOLE_BYTES_MAX && pieces.len() == 1 {
+        let body = pieces.pop().unwrap_or_else(Bytes::new);
+        if body.len() as u64 != len {
+            return Err(HttpError::Broken("the store gave other bytes than the object has"));
+        }
+        worker.shard.sent(len);
+        return Ok(builder.body(body));
+    }
+    Ok(builder.body(DownloadBody::new(call, len, window, download, pieces)?))
+}
+
+/// The range to serve, if one is asked for and may be honoured.
+fn asked_range(headers: &HeaderMap, info: &ObjectInfo) -> Result<Option<(u64, u64)>, HttpError> {
+    let mut lines = headers.get_all(header::RANGE);
+    let (Some(line), None) = (lines.next(), lines.next()) else { return Ok(None) };
+    let Ok(line) = line.to_str() else { return Ok(None) };
+    if !range_applies(headers, &info.etag) {
+        return Ok(None);
+    }
+    match wanted(line, info.len) {
+        Wanted::Whole => Ok(None),
+        Wanted::Part { start, len } => Ok(Some((start, len))),
+        Wanted::Nothing => Err(HttpError::Unsatisfiable { len: info.len }),
+    }
+}
+
+/// An entity tag as a header.
+pub fn etag_header(etag: &str) -> Option<HeaderValue> {
+    HeaderValue::try_from(format!("\"{etag}\"")).ok()
+}
+
+fn validators(builder: &mut HttpResponseBuilder, info: &ObjectInfo) {
+    if let Some(etag) = etag_header(&info.etag) {
+        builder.insert_header((header::ETAG, etag));
+    }
+    // It may stand ahead of this node's clock, and is not to be later than the answer. The server's own `Date` is up to
+    // half a second old.
+    let now = SystemTime::now();
+    let at = UNIX_EPOCH.checked_add(Duration::from_millis(info.written_ms)).map_or(now, |at| at.min(now));
+    // Years of more than four digits have no form in HTTP; such a clock is not told.
+    if at < UNIX_EPOCH + Duration::from_secs(253_402_300_800) {
+        builder.insert_header((header::LAST_MODIFIED, httpdate::fmt_http_date(at)));
+        builder.insert_header((header::DATE, httpdate::fmt_http_date(now)));
+    }
+}
+
+/// What every port says of an object: type, validators, and that no browser is to run it on this origin. A type that came
+/// from elsewhere and is no header text is left out rather than refused: the bytes matter more.
+fn guard(builder: &mut HttpResponseBuilder, info: &ObjectInfo) {
+    let media_type = HeaderValue::try_from(info.content_type.as_str()).ok().filter(|v| !v.is_empty());
+    builder.insert_header((header::CONTENT_TYPE, media_type.unwrap_or(HeaderValue::from_static(UNKNOWN))));
+    validators(builder, info);
+    builder.insert_header((header::ACCEPT_RANGES, HeaderValue::from_static("bytes")));
+    builder.insert_header((header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")));
+    builder.insert_header((header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox; default-src 'none'")));
+}

@@ -1,0 +1,107 @@
+//! What each kind of problem is called in English, on every port.
+//!
+//! Invariant: a text names no path of the disk, no key and nothing of the inside.
+
+use super::problem::{Kind, Problem};
+
+/// The text of a problem: what it says of its own, or what its kind says.
+pub fn text(problem: &Problem) -> &str {
+    problem.detail.as_deref().unwrap_or_else(|| of(problem.kind))
+}
+
+fn of(kind: Kind) -> &'static str {
+    match kind {
+        Kind::NoRoute => "there is nothing at this path; GET / names the routes, and /openapi.json describes them",
+        Kind::Method => "this path does not take this method; see the Allow header",
+        Kind::Escape => "a name in the target is not UTF-8 in percent-escapes",
+        Kind::BucketName => {
+            "a bucket name has 3 to 63 characters of a-z, 0-9, '.' and '-', and begins and ends with a letter or digit"
+        }
+        Kind::KeyName => "an object key has 1 to 1024 bytes of UTF-8",
+        Kind::DotSegment => {
+            "clients resolve '.' and '..' in paths, so a name with such a segment could not be asked for again; use another name"
+        }
+        Kind::Query => "a parameter of the query is not valid",
+        Kind::Header => "a header is not valid",
+        Kind::NotImplemented => "the request asks for what this release does not offer",
+        Kind::Coding => "the body comes in a coding that this node does not take; send it as it is",
+        Kind::LengthRequired => {
+            "the body has no length: send Content-Length (0 for an empty object) or Transfer-Encoding: chunked"
+        }
+        Kind::Precondition => "a condition of the request does not hold",
+        Kind::Range => "the range lies outside the object",
+        Kind::ForeignHost => "the Host of the request is not a name of this node; add it to http.hosts if it is",
+        Kind::ForeignOrigin => "a page of another site may not write here; add its host to http.hosts if it may",
+        Kind::AccessDenied => "the caller has not the right to do this",
+        Kind::TooLarge => "the body is larger than this node takes",
+        Kind::Silent => "no byte of the body came for too long",
+        Kind::Incomplete => "the body is not what its headers announce",
+        Kind::Digest => "the body does not have the MD5 that Content-MD5 announces; nothing was stored",
+        Kind::NotAForm => "the body must be multipart/form-data with a boundary",
+        Kind::NoFile => "the form has no file in the field 'archivo'",
+        Kind::NoFilePart => {
+            "the field 'archivo' holds a text and no file; send it as a file, with a file name (curl -F archivo=@FILE)"
+        }
+        Kind::NoFileName => "the file has no name",
+        Kind::OtherField => "the file is in another field; it must be in the field 'archivo'",
+        Kind::SeveralFiles => "the form holds several files; send one form for each. None was stored",
+        Kind::FormCut => "the form ends before its last delimiter (its lines end in CRLF)",
+        Kind::BareLf => "a line of the form ends in LF alone; lines of a form end in CRLF",
+        Kind::FormTooLarge => "besides its file a form holds at most 1 MiB, 256 parts, and 16 KiB of headers for each",
+        Kind::FormMalformed => "the form is built wrongly",
+        Kind::NoSuchKey => "there is no such object",
+        Kind::NoSuchBucket => "there is no such bucket",
+        Kind::BucketNotEmpty => "the bucket still holds objects",
+        Kind::Contended => {
+            "concurrent writes of the same object kept this one from being decided; nothing was written, try again"
+        }
+        Kind::Busy => "too much is in flight; try again later",
+        Kind::Crowded => "too many writes of the same object at once; nothing was written, try again later",
+        Kind::NoMajority => "there is no majority of the nodes; nothing was written, try again later",
+        Kind::OtherList => "the member list is changing; nothing was written, try again",
+        Kind::OutOfTime => "there was no time to go through all of it; nothing was changed, try again later",
+        Kind::UnknownOutcome => {
+            "the write was begun, and then a disk failed or the majority was lost: it may have taken effect, or may yet; read before trying again"
+        }
+        Kind::ShuttingDown => "this node is shutting down; try another or try again",
+        Kind::KeyMissing => "this node lacks a key generation: put its file into the key directory",
+        Kind::ReadOnly => {
+            "this node takes no writes since its disk failed one, or its index is damaged; its /readyz says what must be done"
+        }
+        Kind::Unavailable => "the store does not answer; try again later",
+        Kind::NotKept => "it is so until the node ends; it could not be written to the disk: ask again",
+        Kind::Full => {
+            "the disk of this node, or of a majority of the nodes, has no room for this above its reserve; reads and deletes go on, and their /readyz says more"
+        }
+        Kind::NoInodes => {
+            "this node's volume has no inodes left: it takes no more files although bytes are free; reads and deletes go on"
+        }
+        Kind::FileSize => {
+            "the file size limit of this node's process (ulimit -f) is reached: it makes no longer file; smaller bodies, reads and deletes go on"
+        }
+        Kind::SmallVolume => {
+            "this node's volume is smaller than its reserve (store.reserve_bytes): it can take no write; reads and deletes go on"
+        }
+        Kind::OpenFiles => "this node may not open more files at the moment (ulimit -n); try again",
+        Kind::VolumeGone => {
+            "the volume of this node's data directory is gone: it must be mounted again and the node restarted; try another node"
+        }
+        Kind::UnknownNode => "a node is not known here",
+        Kind::NodeAway => "a node was not heard lately",
+        Kind::MembersChanged => "somebody else has changed the list",
+        Kind::Corrupt => "the stored bytes do not open; no copy could replace them",
+        Kind::Internal => "something failed on this node; its log has the request id",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_a_text_of_its_own() {
+        let texts: std::collections::BTreeSet<&str> = Kind::ALL.iter().map(|kind| of(*kind)).collect();
+        assert_eq!(texts.len(), Kind::ALL.len());
+        assert!(!texts.contains(""));
+    }
+}

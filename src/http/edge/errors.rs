@@ -1,0 +1,183 @@
+//! Why a request was not served, with its causes, for the log.
+//!
+//! Invariants
+//! - An error keeps its cause; none becomes a text before it is logged.
+//! - What a client is told is another thing: `classify` says which problem an error is.
+
+use crate::actors::messages::{StoreError, Unseatable};
+use crate::base::NameError;
+use actix::MailboxError;
+use actix_web::error::PayloadError;
+use std::error::Error as _;
+use std::fmt::Write as _;
+
+/// Why a request was not served.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    #[error("no such route")]
+    NoRoute,
+    #[error("method not allowed")]
+    Method { allow: &'static str },
+    #[error("bad target: {0}")]
+    Target(&'static str),
+    #[error(transparent)]
+    Name(#[from] NameError),
+    #[error("a name with a dot segment")]
+    DotSegment,
+    #[error("the body does not have the checksum that was sent with it")]
+    Digest,
+    #[error("bad query: {0}")]
+    Query(&'static str),
+    #[error("bad header: {0}")]
+    Header(&'static str),
+    #[error("not implemented: {0}")]
+    NotImplemented(&'static str),
+    #[error("not a coding that is taken: {0}")]
+    Coding(&'static str),
+    #[error("a body without a length")]
+    LengthRequired,
+    #[error("asked for under a name that is not ours")]
+    ForeignHost,
+    #[error("a write from a page of another site")]
+    ForeignOrigin,
+    #[error("the caller has not the right that this needs")]
+    AccessDenied,
+    #[error("the body is larger than {max} bytes")]
+    TooLarge { max: u64 },
+    #[error("the sender fell silent")]
+    Silent,
+    #[error("the body ended too early or late")]
+    BodyLength,
+    #[error("the body broke off")]
+    BrokenBody(#[source] PayloadError),
+    #[error(transparent)]
+    Form(#[from] FormError),
+    #[error("out of permits")]
+    SlowDown,
+    #[error("range outside the object")]
+    Unsatisfiable { len: u64 },
+    #[error("precondition failed")]
+    Precondition,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Members(Unseatable),
+    #[error("in force, and could not be kept")]
+    NotKept,
+    #[error("the store did not answer")]
+    Mailbox(#[from] MailboxError),
+    #[error("{0}")]
+    Broken(&'static str),
+}
+
+/// What is wrong with a form.
+#[derive(Debug, thiserror::Error)]
+pub enum FormError {
+    #[error("not a multipart form")]
+    NotAForm,
+    #[error("no file in the form")]
+    NoFile,
+    #[error("a text in the place of a file")]
+    NoFilePart,
+    #[error("the file has no name")]
+    NoFileName,
+    #[error("a file in another field")]
+    OtherField,
+    #[error("several files in the form")]
+    SeveralFiles,
+    #[error("the form is cut short")]
+    Cut,
+    #[error("too much besides the file")]
+    TooMuch,
+    #[error("a line of the form ends in LF alone")]
+    BareLf,
+    #[error("malformed form: {0}")]
+    Malformed(&'static str),
+    #[error("transfer encoding in a form")]
+    Encoded,
+}
+
+impl From<Unseatable> for HttpError {
+    fn from(why: Unseatable) -> Self {
+        match why {
+            Unseatable::Store(error) => HttpError::Store(error),
+            why => HttpError::Members(why),
+        }
+    }
+}
+
+impl HttpError {
+    /// The error and all its causes on one line, for the log.
+    pub(super) fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(next) = cause {
+            let _ = write!(text, ": {next}");
+            cause = next.source();
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+pub mod samples {
+    //! One error of each sort, for the tests of what is told of them.
+
+    use super::*;
+    use crate::base::{KekId, NodeName, Shortage};
+    use std::io;
+
+    pub fn all() -> Vec<HttpError> {
+        vec![
+            HttpError::NoRoute,
+            HttpError::Method { allow: "GET" },
+            HttpError::Target("t"),
+            HttpError::Name(NameError::Bucket),
+            HttpError::Name(NameError::Key),
+            HttpError::DotSegment,
+            HttpError::Digest,
+            HttpError::Query("q"),
+            HttpError::Header("h"),
+            HttpError::NotImplemented("n"),
+            HttpError::Coding("c"),
+            HttpError::LengthRequired,
+            HttpError::ForeignHost,
+            HttpError::ForeignOrigin,
+            HttpError::AccessDenied,
+            HttpError::TooLarge { max: 1 },
+            HttpError::Silent,
+            HttpError::BodyLength,
+            HttpError::BrokenBody(PayloadError::Overflow),
+            HttpError::Form(FormError::NoFile),
+            HttpError::SlowDown,
+            HttpError::Unsatisfiable { len: 7 },
+            HttpError::Precondition,
+            HttpError::Store(StoreError::NoSuchKey),
+            HttpError::Store(StoreError::Full),
+            HttpError::Store(StoreError::Poisoned),
+            HttpError::Store(StoreError::Short(Shortage::Inodes)),
+            HttpError::Store(StoreError::Short(Shortage::Volume)),
+            HttpError::Store(StoreError::KeyMissing { kek: KekId([7; 16]) }),
+            HttpError::Store(StoreError::Disk {
+                op: "read",
+                path: "/secret/place".into(),
+                source: io::Error::other("inner cause"),
+            }),
+            HttpError::Members(Unseatable::Silent(NodeName::parse("n3").expect("a name"))),
+            HttpError::Mailbox(MailboxError::Closed),
+            HttpError::Broken("b"),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_has_the_causes() {
+        let mut all = samples::all().into_iter();
+        let error = all.find(|e| matches!(e, HttpError::Store(StoreError::Disk { .. }))).unwrap();
+        assert!(error.with_causes().contains("inner cause"));
+    }
+}

@@ -1,0 +1,104 @@
+//! One request from its head to its answer, the same for every port.
+//!
+//! Invariants
+//! - The caller's right is asked before the handler runs: no permit is taken and no byte of a body read for who has none.
+//! - A fault of ours is logged once, here, with its causes and the request id; the client is told by the port's voice.
+//! - What of a body was not read is settled before the connection is used again.
+//! - Every answer carries the request's id, and is counted under its route's label.
+
+use super::access::authorize;
+use super::body_in::Incoming;
+use super::body_out::WithUnread;
+use super::call::Call;
+use super::connections::Connection;
+use super::errors::HttpError;
+use super::protocol::Protocol;
+use super::request_id::RequestId;
+use super::turnstile::Gate;
+use super::worker::Worker;
+use actix_web::body::BoxBody;
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse, fn_service};
+use actix_web::http::header::HeaderName;
+use actix_web::web::ServiceConfig;
+use actix_web::{HttpRequest, HttpResponse};
+use std::rc::Rc;
+use std::time::Instant;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// One thread of a port: what it shares with its node, and what it speaks.
+pub struct Port<P> {
+    pub worker: Worker,
+    pub protocol: P,
+}
+
+/// Puts a port behind all paths of an application.
+pub(super) fn configure<P: Protocol>(config: &mut ServiceConfig, port: Rc<Port<P>>) {
+    config.default_service(fn_service(move |request: ServiceRequest| {
+        let port = Rc::clone(&port);
+        async move {
+            let (req, payload) = request.into_parts();
+            let response = handle(&port, &req, payload).await;
+            Ok::<_, actix_web::Error>(ServiceResponse::new(req, response))
+        }
+    }));
+}
+
+/// Serves one request.
+pub async fn handle<P: Protocol>(port: &Port<P>, req: &HttpRequest, payload: Payload) -> HttpResponse {
+    let started = Instant::now();
+    let Port { worker, protocol } = port;
+    let id = worker.ids.next();
+    let _in_flight = worker.shard.begin();
+    let _handling = req.conn_data::<Connection>().and_then(Connection::handling);
+    let settings = &worker.shared.settings;
+    let mut incoming = Incoming::new(req, payload, settings.body_max, settings.idle_timeout);
+    let route = protocol.route(req);
+    let label = protocol.label(route);
+
+    let mut response = match answer(port, req, id, route, &mut incoming).await {
+        Ok(response) => response,
+        Err(error) => {
+            let problem = error.problem();
+            if problem.kind.is_ours() {
+                log::error!("request {id}: {}", error.with_causes());
+            }
+            protocol.tell(&problem, route, req, &id)
+        }
+    };
+    let received = incoming.seen();
+    worker.shard.received(received);
+    if let Some(unread) = incoming.settle().await {
+        if let Some(gate) = req.conn_data::<Rc<Gate>>() {
+            gate.end();
+        }
+        response = response.map_body(|_, body| BoxBody::new(WithUnread { body, _unread: unread }));
+    }
+    response.headers_mut().insert(REQUEST_ID, id.header());
+
+    let took = started.elapsed();
+    let status = response.status().as_u16();
+    worker.shard.answered(label, req.method(), status, took);
+    log::debug!(
+        "request {id}: {} {} {status}, {received} bytes in, {} us",
+        req.method(),
+        P::LABELS.get(label).copied().unwrap_or_default(),
+        took.as_micros()
+    );
+    response
+}
+
+async fn answer<P: Protocol>(
+    port: &Port<P>,
+    req: &HttpRequest,
+    id: RequestId,
+    route: P::Route<'_>,
+    incoming: &mut Incoming,
+) -> Result<HttpResponse, HttpError> {
+    let Port { worker, protocol } = port;
+    worker.shared.settings.hosts.judge(req)?;
+    let who = protocol.who(req)?;
+    let endpoint = protocol.endpoint(req, route)?;
+    authorize(who, protocol.need(&endpoint).as_ref())?;
+    protocol.answer(&Call { worker, req, id, who }, endpoint, incoming).await
+}

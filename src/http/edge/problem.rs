@@ -1,0 +1,212 @@
+//! What a client is told of a request that was not served: kind, status, code and headers, in no language yet.
+//!
+//! Invariants
+//! - A problem names no path, no key and nothing of the inside.
+//! - Kinds are told apart by what somebody can do about them; several may have one code.
+//! - The table is the one place of statuses and codes. A port whose clients know other codes has its own beside it.
+
+use actix_web::HttpResponseBuilder;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderName, HeaderValue, RETRY_AFTER};
+use std::borrow::Cow;
+
+/// A problem, to be told by the voice of a port.
+#[derive(Debug)]
+pub struct Problem {
+    pub kind: Kind,
+    /// What the English text of the kind leaves open, and says in its place.
+    pub detail: Option<Cow<'static, str>>,
+    /// The header that belongs to it, such as `Allow`.
+    pub header: Option<(HeaderName, HeaderValue)>,
+    /// Whether the connection ends with the answer.
+    pub closes: bool,
+}
+
+impl Problem {
+    /// Status and headers of the answer; the voice adds what it says.
+    pub fn head(&self) -> HttpResponseBuilder {
+        let mut builder = HttpResponseBuilder::new(self.kind.status());
+        if let Some((name, value)) = &self.header {
+            builder.insert_header((name, value));
+        }
+        if self.kind.status() == StatusCode::SERVICE_UNAVAILABLE {
+            builder.insert_header((RETRY_AFTER, HeaderValue::from_static("1")));
+        }
+        if self.closes {
+            builder.force_close();
+        }
+        builder
+    }
+}
+
+impl From<Kind> for Problem {
+    fn from(kind: Kind) -> Self {
+        Problem { kind, detail: None, header: None, closes: false }
+    }
+}
+
+/// Makes the kinds out of their table: what went wrong, kind, status, code.
+macro_rules! kinds {
+    ($($(#[$what:meta])* $kind:ident $status:ident $code:literal)*) => {
+        /// What went wrong, as far as a client can do something about it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Kind { $($(#[$what])* $kind,)* }
+
+        impl Kind {
+            /// All of them.
+            #[cfg(test)]
+            pub const ALL: &[Kind] = &[$(Kind::$kind,)*];
+
+            /// The status of the answer.
+            pub const fn status(self) -> StatusCode {
+                match self { $(Kind::$kind => StatusCode::$status,)* }
+            }
+
+            /// The word that programs read.
+            pub const fn code(self) -> &'static str {
+                match self { $(Kind::$kind => $code,)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    // The target.
+    /// Nothing is at the path.
+    NoRoute             NOT_FOUND               "NoSuchRoute"
+    /// The path does not take the method; with `Allow`.
+    Method              METHOD_NOT_ALLOWED      "MethodNotAllowed"
+    /// A percent-escape is broken.
+    Escape              BAD_REQUEST             "InvalidEscape"
+    /// The bucket's name is none.
+    BucketName          BAD_REQUEST             "InvalidBucketName"
+    /// The key is empty or too long.
+    KeyName             BAD_REQUEST             "InvalidKey"
+    /// The key has a segment that clients resolve themselves.
+    DotSegment          BAD_REQUEST             "InvalidKey"
+    /// A parameter.
+    Query               BAD_REQUEST             "InvalidQuery"
+
+    // The head.
+    /// A header.
+    Header              BAD_REQUEST             "InvalidHeader"
+    /// The request asks for what this release has not.
+    NotImplemented      NOT_IMPLEMENTED         "NotImplemented"
+    /// The body is coded; with `Accept-Encoding`.
+    Coding              UNSUPPORTED_MEDIA_TYPE  "UnsupportedCoding"
+    /// Nobody can tell where the body ends.
+    LengthRequired      LENGTH_REQUIRED         "LengthRequired"
+    /// A condition does not hold.
+    Precondition        PRECONDITION_FAILED     "PreconditionFailed"
+    /// The range lies outside; with `Content-Range`.
+    Range               RANGE_NOT_SATISFIABLE   "InvalidRange"
+
+    // Who asks.
+    /// The node is reached under a name of somebody else.
+    ForeignHost         FORBIDDEN               "ForeignHost"
+    /// A page of somebody else writes.
+    ForeignOrigin       FORBIDDEN               "ForeignOrigin"
+    /// The caller may not.
+    AccessDenied        FORBIDDEN               "AccessDenied"
+
+    // The body.
+    /// It is larger than the node takes.
+    TooLarge            PAYLOAD_TOO_LARGE       "EntityTooLarge"
+    /// No byte came for too long.
+    Silent              REQUEST_TIMEOUT         "RequestTimeout"
+    /// It is not what its head announces.
+    Incomplete          BAD_REQUEST             "IncompleteBody"
+    /// It has not the checksum that came with it.
+    Digest              BAD_REQUEST             "BadDigest"
+
+    // A form.
+    /// The body is none.
+    NotAForm            BAD_REQUEST             "InvalidForm"
+    /// It has no file.
+    NoFile              BAD_REQUEST             "MissingFile"
+    /// It has a text where the file should be.
+    NoFilePart          BAD_REQUEST             "MissingFile"
+    /// Its file has no name.
+    NoFileName          BAD_REQUEST             "MissingFileName"
+    /// Its file is in another field.
+    OtherField          BAD_REQUEST             "MissingFile"
+    /// It has several.
+    SeveralFiles        BAD_REQUEST             "SeveralFiles"
+    /// It ends too early.
+    FormCut             BAD_REQUEST             "IncompleteBody"
+    /// A line of it ends in LF.
+    BareLf              BAD_REQUEST             "InvalidForm"
+    /// It holds too much besides the file.
+    FormTooLarge        PAYLOAD_TOO_LARGE       "EntityTooLarge"
+    /// It is built wrongly.
+    FormMalformed       BAD_REQUEST             "InvalidForm"
+
+    // What is there, and what is not.
+    /// No such object.
+    NoSuchKey           NOT_FOUND               "NoSuchKey"
+    /// No such bucket.
+    NoSuchBucket        NOT_FOUND               "NoSuchBucket"
+    /// The bucket holds objects.
+    BucketNotEmpty      CONFLICT                "BucketNotEmpty"
+    /// Other writes of the object kept this one from being decided.
+    Contended           CONFLICT                "ConditionalRequestConflict"
+
+    // The node and its peers.
+    /// Too much is in flight.
+    Busy                SERVICE_UNAVAILABLE     "SlowDown"
+    /// Too many write the same object.
+    Crowded             SERVICE_UNAVAILABLE     "SlowDown"
+    /// No majority; nothing was written.
+    NoMajority          SERVICE_UNAVAILABLE     "NoMajority"
+    /// The member list changes meanwhile.
+    OtherList           SERVICE_UNAVAILABLE     "NoMajority"
+    /// There was no time for all of it.
+    OutOfTime           SERVICE_UNAVAILABLE     "OutOfTime"
+    /// Nobody knows whether the write took effect.
+    UnknownOutcome      SERVICE_UNAVAILABLE     "UnknownOutcome"
+    /// It ends.
+    ShuttingDown        SERVICE_UNAVAILABLE     "ShuttingDown"
+    /// It lacks a key generation.
+    KeyMissing          SERVICE_UNAVAILABLE     "KeyMissing"
+    /// It takes no writes.
+    ReadOnly            SERVICE_UNAVAILABLE     "ReadOnly"
+    /// Its store does not answer.
+    Unavailable         SERVICE_UNAVAILABLE     "Unavailable"
+    /// What was asked is so, and was not kept.
+    NotKept             SERVICE_UNAVAILABLE     "NotKept"
+
+    // What it lacks.
+    /// Room on the disk.
+    Full                INSUFFICIENT_STORAGE    "InsufficientStorage"
+    /// Inodes.
+    NoInodes            INSUFFICIENT_STORAGE    "InsufficientStorage"
+    /// The file would be longer than it may make one.
+    FileSize            INSUFFICIENT_STORAGE    "InsufficientStorage"
+    /// The volume is smaller than its reserve.
+    SmallVolume         INSUFFICIENT_STORAGE    "InsufficientStorage"
+    /// Open files.
+    OpenFiles           SERVICE_UNAVAILABLE     "TooManyOpenFiles"
+    /// The volume.
+    VolumeGone          SERVICE_UNAVAILABLE     "VolumeGone"
+
+    // The member list.
+    /// A node is not known.
+    UnknownNode         BAD_REQUEST             "UnknownNode"
+    /// A node is not there.
+    NodeAway            SERVICE_UNAVAILABLE     "NodeAway"
+    /// The list has changed meanwhile.
+    MembersChanged      CONFLICT                "MembersChanged"
+
+    // Faults of ours.
+    /// Stored bytes do not open.
+    Corrupt             INTERNAL_SERVER_ERROR   "Corrupt"
+    /// Anything else.
+    Internal            INTERNAL_SERVER_ERROR   "InternalError"
+}
+
+impl Kind {
+    /// Whether the fault is on this side, so that somebody must look at the log.
+    pub const fn is_ours(self) -> bool {
+        matches!(self, Kind::Corrupt | Kind::Internal | Kind::Unavailable)
+    }
+}

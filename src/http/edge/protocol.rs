@@ -1,0 +1,55 @@
+//! What a port speaks.
+//!
+//! The edge asks in this order, for each request (`handle`): `route` and `label`, out of the head alone; `who` calls;
+//! `endpoint`, what is asked for; `need`, the right it takes, which the edge then holds against the caller; `answer`.
+//! What goes wrong on the way comes back as a problem, and `tell` gives it this port's voice.
+//!
+//! Invariants
+//! - `route` never fails: whatever was asked for has a label and a voice.
+//! - Names are parsed once, in `endpoint`: what the right is asked of is what the handler works on.
+//! - A port reads no socket and keeps no state between requests: one value serves a thread.
+
+use super::access::{Need, Principal};
+use super::body_in::Incoming;
+use super::call::Call;
+use super::errors::HttpError;
+use super::problem::Problem;
+use super::request_id::RequestId;
+use actix_web::{HttpRequest, HttpResponse};
+
+/// A protocol over HTTP. One value of it serves one thread.
+pub trait Protocol: 'static {
+    /// Where a request leads, by its head; names in it may still be escaped.
+    type Route<'a>: Copy;
+    /// What is asked for there, with its names.
+    type Endpoint;
+
+    /// Under which names requests are counted and logged; other ports of the node have others.
+    const LABELS: &'static [&'static str];
+
+    /// Where a request leads.
+    fn route<'a>(&self, req: &'a HttpRequest) -> Self::Route<'a>;
+
+    /// Which of the labels is the route's.
+    fn label(&self, route: Self::Route<'_>) -> usize;
+
+    /// Who calls, by what the head brings along; refuses who claims to be somebody and is not.
+    fn who(&self, req: &HttpRequest) -> Result<Principal, HttpError>;
+
+    /// What is asked for; refuses what there is not.
+    fn endpoint(&self, req: &HttpRequest, route: Self::Route<'_>) -> Result<Self::Endpoint, HttpError>;
+
+    /// What the caller needs for it; `None` where everybody may.
+    fn need<'e>(&self, endpoint: &'e Self::Endpoint) -> Option<Need<'e>>;
+
+    /// Does it, and answers.
+    async fn answer(
+        &self,
+        call: &Call<'_>,
+        endpoint: Self::Endpoint,
+        incoming: &mut Incoming,
+    ) -> Result<HttpResponse, HttpError>;
+
+    /// Tells the client of a problem.
+    fn tell(&self, problem: &Problem, route: Self::Route<'_>, req: &HttpRequest, id: &RequestId) -> HttpResponse;
+}

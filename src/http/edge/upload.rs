@@ -1,0 +1,86 @@
+//! A whole body into the store, as one object.
+//!
+//! Invariants
+//! - No byte is read before a permit is held.
+//! - A body that fails ends the upload: the store's handle is dropped, and nothing becomes visible.
+//! - The store is told to finish only after the source has told its end.
+
+use super::call::Call;
+use super::errors::HttpError;
+use super::pieces::{Gathering, Small};
+use super::source::Source;
+use super::windows::Window;
+use super::worker::Worker;
+use crate::actors::messages::{
+    AppendUpload, BeginUpload, Consistency, FinishUpload, NewObject, OpenObject, PutSmall, StoreError, Written,
+};
+use crate::base::{Condition, ObjectName};
+
+/// Stores all of `source` as one object. `len` is what the sender announced of it, if it did.
+pub async fn store<S: Source>(
+    worker: &Worker,
+    at: ObjectName,
+    condition: Condition,
+    head: NewObject,
+    len: Option<u64>,
+    window: Window,
+    source: &mut S,
+) -> Result<Written, HttpError> {
+    let inline_max = worker.shared.settings.inline_max;
+    let Window { permit, ahead, large } = window;
+    let mut small = Small::default();
+    // An announced large body is begun before it is read: a missing bucket or a full disk is told at once.
+    if len.is_none_or(|len| len <= inline_max as u64) {
+        loop {
+            match source.next().await? {
+                Some(chunk) => small.push(chunk),
+                None => {
+                    let put = PutSmall { at, condition, head, body: small.take(), permit: Some(permit) };
+                    return Ok(worker.links.put_small.send(put).await??);
+                }
+            }
+            if small.len() > inline_max {
+                break;
+            }
+        }
+    }
+    let begin = BeginUpload { at, condition, head, len_hint: len, permit: Some(permit) };
+    let mut upload = worker.links.begin_upload.send(begin).await??;
+    let mut gathering = Gathering::after(small, len, large.then(|| worker.shared.large_memory.clone()));
+    let mut ended = gathering.fill(source).await?;
+    while !ended {
+        // One piece is sealed and written while the next one is received: sending starts the work,
+        // awaiting fetches its result.
+        let data = gathering.take();
+        let append = worker.links.append_upload.send(AppendUpload { upload, data });
+        if ahead {
+            ended = gathering.fill(source).await?;
+            upload = append.await??;
+        } else {
+            upload = append.await??;
+            ended = gathering.fill(source).await?;
+        }
+    }
+    let data = gathering.take();
+    // The last piece's memory goes when it is sealed, not when it is durable.
+    drop(gathering);
+    if !data.is_empty() {
+        upload = worker.links.append_upload.send(AppendUpload { upload, data }).await??;
+    }
+    Ok(worker.links.finish_upload.send(FinishUpload { upload }).await??)
+}
+
+/// Refuses a write whose bucket or condition fails by now, before its body is asked for. What passes here is judged
+/// again when it is decided.
+pub async fn refuse_early(call: &Call<'_>, at: &ObjectName, condition: &Condition) -> Result<(), HttpError> {
+    let permit = call.worker.shared.budget.try_claim(0).ok_or(HttpError::SlowDown)?;
+    let open = OpenObject { at: at.clone(), consistency: Consistency::Majority, permit: Some(permit) };
+    let found = match call.worker.links.open_object.send(open).await? {
+        Ok((info, _)) => Some(info.etag),
+        Err(StoreError::NoSuchKey) => None,
+        Err(error @ (StoreError::NoSuchBucket | StoreError::NoMajority(_))) => return Err(error.into()),
+        // Whatever else keeps it from being read need not keep it from being written.
+        Err(_) => return Ok(()),
+    };
+    if condition.holds(found.as_deref()) { Ok(()) } else { Err(HttpError::Precondition) }
+}

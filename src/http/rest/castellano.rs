@@ -1,0 +1,97 @@
+//! What each kind of problem is called in Spanish, as the notebook's users read it.
+//!
+//! Invariant: a text names no path of the disk, no key and nothing of the inside.
+
+use crate::http::edge::problem::Kind;
+
+/// The text of a kind.
+pub(super) fn of(kind: Kind) -> &'static str {
+    match kind {
+        Kind::NoRoute => "no hay nada en esta ruta; GET / nombra las rutas y /openapi.json las describe",
+        Kind::Method => "esta ruta no admite este método; véase la cabecera Allow",
+        Kind::Escape => "el nombre no es UTF-8 bien codificado",
+        Kind::BucketName => "el nombre del depósito no es válido",
+        Kind::KeyName => "el nombre del archivo debe tener de 1 a 1024 bytes",
+        Kind::DotSegment => "los clientes resuelven '.' y '..' en las rutas; use un nombre sin esos segmentos",
+        Kind::Query => "los parámetros de la consulta no son válidos",
+        Kind::Header => "una cabecera no es válida",
+        Kind::NotImplemented => "la petición exige algo que esta versión no ofrece",
+        Kind::Coding => "el cuerpo viene en una codificación que este nodo no admite; envíelo sin codificar",
+        Kind::LengthRequired => "el cuerpo no indica su longitud: envíe Content-Length o Transfer-Encoding: chunked",
+        Kind::Precondition => "no se cumple una condición de la petición",
+        Kind::Range => "el rango queda fuera del archivo",
+        Kind::ForeignHost => "el nombre del servidor de la petición no es de este nodo; si lo es, añádalo a http.hosts",
+        Kind::ForeignOrigin => {
+            "una página de otro sitio no puede escribir aquí; si puede, añada su nombre a http.hosts"
+        }
+        Kind::AccessDenied => "no tiene permiso para hacer esto",
+        Kind::TooLarge => "el archivo es mayor de lo que este nodo admite",
+        Kind::Silent => "no llegó ningún byte durante demasiado tiempo",
+        Kind::Incomplete => "el cuerpo no es el que anuncian sus cabeceras",
+        Kind::Digest => "el cuerpo no tiene el MD5 que anuncia Content-MD5; no se guardó nada",
+        Kind::NotAForm => "el cuerpo debe ser multipart/form-data con su delimitador",
+        Kind::NoFile => "falta el archivo en el campo 'archivo'",
+        Kind::NoFilePart => {
+            "el campo 'archivo' contiene un texto y no un archivo; envíelo como archivo, con su nombre (curl -F archivo=@ARCHIVO)"
+        }
+        Kind::NoFileName => "el archivo no tiene nombre",
+        Kind::OtherField => "el archivo está en otro campo; debe ir en el campo 'archivo'",
+        Kind::SeveralFiles => {
+            "el formulario contiene varios archivos; envíe un formulario por archivo. No se guardó ninguno"
+        }
+        Kind::FormCut => "el formulario está incompleto: falta su último delimitador (sus líneas terminan en CRLF)",
+        Kind::BareLf => "una línea del formulario termina solo en LF; las líneas deben terminar en CRLF",
+        Kind::FormTooLarge => {
+            "además de su archivo, un formulario contiene como máximo 1 MiB, 256 partes y 16 KiB de cabeceras en cada una"
+        }
+        Kind::FormMalformed => "el formulario está mal construido",
+        Kind::NoSuchKey => "el archivo no existe",
+        Kind::NoSuchBucket => "el depósito no existe",
+        Kind::BucketNotEmpty => "el depósito no está vacío",
+        Kind::Contended => {
+            "otras escrituras del mismo archivo impidieron esta; no se escribió nada, inténtelo de nuevo"
+        }
+        Kind::Busy => "hay demasiadas peticiones en curso; inténtelo más tarde",
+        Kind::Crowded => {
+            "hay demasiadas escrituras del mismo archivo a la vez; no se escribió nada, inténtelo más tarde"
+        }
+        Kind::NoMajority => "no hay mayoría de nodos; no se escribió nada, inténtelo más tarde",
+        Kind::OtherList => "la lista de nodos está cambiando; no se escribió nada, inténtelo de nuevo",
+        Kind::OutOfTime => "no hubo tiempo para recorrerlo todo; no se cambió nada, inténtelo más tarde",
+        Kind::UnknownOutcome => {
+            "la escritura se empezó y falló un disco o se perdió la mayoría: puede haber tenido efecto; compruébelo antes de repetirla"
+        }
+        Kind::ShuttingDown => "este nodo se está apagando; inténtelo en otro o más tarde",
+        Kind::KeyMissing => "a este nodo le falta una generación de la clave; inténtelo en otro o más tarde",
+        Kind::ReadOnly => {
+            "este nodo no admite escrituras desde que su disco falló o su índice está dañado; /readyz dice qué hacer"
+        }
+        Kind::Unavailable => "el almacén no responde; inténtelo más tarde",
+        Kind::NotKept => "queda así hasta que el nodo termine; no se pudo escribir en el disco: pídalo de nuevo",
+        Kind::Full => {
+            "el disco de este nodo, o de la mayoría de los nodos, no tiene espacio para esto sobre su reserva; se puede leer y eliminar, y su /readyz dice más"
+        }
+        Kind::NoInodes => "el volumen de este nodo no tiene inodos libres; se puede leer y eliminar",
+        Kind::FileSize => "el archivo supera el tamaño máximo que el proceso de este nodo puede crear (ulimit -f)",
+        Kind::SmallVolume => "el volumen de este nodo es menor que su reserva; se puede leer y eliminar",
+        Kind::OpenFiles => "este nodo no puede abrir más archivos por ahora; inténtelo de nuevo",
+        Kind::VolumeGone => "el volumen de datos de este nodo ya no está montado; inténtelo en otro nodo",
+        Kind::UnknownNode => "un nodo no se conoce aquí",
+        Kind::NodeAway => "no se tiene noticia reciente de un nodo",
+        Kind::MembersChanged => "otra persona cambió la lista",
+        Kind::Corrupt => "los bytes guardados están dañados y ninguna copia pudo reemplazarlos",
+        Kind::Internal => "algo falló en este nodo; su registro tiene el identificador de la petición",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_a_text_of_its_own() {
+        let texts: std::collections::BTreeSet<&str> = Kind::ALL.iter().map(|kind| of(*kind)).collect();
+        assert_eq!(texts.len(), Kind::ALL.len());
+        assert!(!texts.contains(""));
+    }
+}

@@ -1,0 +1,128 @@
+//! REST on port 5000: the notebook's routes, `/v1`, and operations.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `target` | the routes, and the names in their paths |
+//! | `endpoint` | route and method: what may be asked for, and the right that it needs |
+//! | `objects` | `/v1/objects/{bucket}/{key}` |
+//! | `buckets` | buckets and listings |
+//! | `notebook` | `/cargar`, `/descargar`, `/eliminar` |
+//! | `operations` | health, readiness, metrics, status, members, scrubber |
+//! | `openapi` | the description of all of it (`openapi.json`) |
+//! | `plain_write` | what a write may ask for |
+//! | `answers` | headers and JSON that answers have in common |
+//! | `voices`, `castellano` | how a problem is told: JSON, in English or Spanish |
+//!
+//! Invariant: everything above HTTP itself that port 5000 promises stands here, and the edge knows none of it.
+
+mod answers;
+mod buckets;
+mod castellano;
+mod endpoint;
+mod notebook;
+mod objects;
+mod openapi;
+mod operations;
+pub(super) mod plain_write;
+pub(super) mod target;
+mod voices;
+
+use super::edge::access::{Need, Principal};
+use super::edge::body_in::Incoming;
+use super::edge::call::Call;
+use super::edge::errors::HttpError;
+use super::edge::problem::Problem;
+use super::edge::protocol::Protocol;
+use super::edge::request_id::RequestId;
+use super::edge::server;
+use super::edge::worker::{Backend, Shared};
+use actix_web::dev::Server;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse};
+use endpoint::Endpoint;
+use std::io;
+use std::net::TcpListener;
+use target::{Group, Route};
+
+/// Serves REST on a listener that is bound already. `backend` is called once on each worker's thread.
+/// Signals are the node's business; the server stops by its handle. Call it inside a running system.
+pub fn serve<F>(listener: TcpListener, shared: &Shared, backend: F) -> io::Result<Server>
+where
+    F: Fn() -> Backend + Send + Clone + 'static,
+{
+    server::serve("http", listener, shared, move || (backend(), Rest { everybody: Principal::ANYONE }))
+}
+
+/// REST, as one thread speaks it.
+struct Rest {
+    /// Who everybody is while there are no access keys.
+    everybody: Principal,
+}
+
+impl Protocol for Rest {
+    type Route<'a> = Option<Route<'a>>;
+    type Endpoint = Endpoint;
+
+    const LABELS: &'static [&'static str] = Group::LABELS;
+
+    fn route<'a>(&self, req: &'a HttpRequest) -> Option<Route<'a>> {
+        Route::of(req.path())
+    }
+
+    fn label(&self, route: Option<Route<'_>>) -> usize {
+        Group::of(route) as usize
+    }
+
+    fn who(&self, _: &HttpRequest) -> Result<Principal, HttpError> {
+        Ok(self.everybody)
+    }
+
+    fn endpoint(&self, req: &HttpRequest, route: Option<Route<'_>>) -> Result<Endpoint, HttpError> {
+        Endpoint::of(route, req.method(), req.path())
+    }
+
+    fn need<'e>(&self, endpoint: &'e Endpoint) -> Option<Need<'e>> {
+        endpoint.need()
+    }
+
+    async fn answer(
+        &self,
+        call: &Call<'_>,
+        endpoint: Endpoint,
+        incoming: &mut Incoming,
+    ) -> Result<HttpResponse, HttpError> {
+        match endpoint {
+            Endpoint::GetObject(at) => objects::get(call, at).await,
+            Endpoint::PutObject(at) => objects::put(call, at, incoming).await,
+            Endpoint::DeleteObject(at) => objects::delete(call, at).await,
+            Endpoint::Upload { .. } => notebook::upload(call, incoming).await,
+            Endpoint::Download(at) => notebook::download(call, at).await,
+            Endpoint::Remove(at) => notebook::delete(call, at).await,
+            Endpoint::ListObjects(bucket) => buckets::list_objects(call, bucket).await,
+            Endpoint::ListBuckets => buckets::list(call).await,
+            Endpoint::ShowBucket(bucket) => buckets::show(call, bucket).await,
+            Endpoint::CreateBucket(bucket) => buckets::create(call, bucket).await,
+            Endpoint::DeleteBucket(bucket) => buckets::delete(call, bucket).await,
+            Endpoint::ShowCluster => operations::cluster(call).await,
+            Endpoint::ShowMembers => operations::show_members(call).await,
+            Endpoint::ChangeMembers => operations::members(call).await,
+            Endpoint::ShowScrub => operations::scrub(call).await,
+            Endpoint::PauseScrub => operations::pause_scrub(call).await,
+            Endpoint::Metrics => operations::metrics(call).await,
+            Endpoint::Health => Ok(operations::health()),
+            Endpoint::Ready => Ok(operations::ready(call)),
+            Endpoint::Root => Ok(operations::root()),
+            Endpoint::OpenApi => Ok(openapi::openapi()),
+            Endpoint::Options(methods) => {
+                Ok(HttpResponse::Ok().insert_header((header::ALLOW, HeaderValue::from_static(methods))).finish())
+            }
+        }
+    }
+
+    fn tell(&self, problem: &Problem, route: Option<Route<'_>>, _: &HttpRequest, id: &RequestId) -> HttpResponse {
+        voices::tell(problem, Group::of(route).language(), id)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+//! What a write may ask for on this port.
+//!
+//! Invariant: what a write asks for and would not get is answered with 501, never ignored: an ignored `If-None-Match`
+//! costs somebody their data.
+
+use crate::http::edge::errors::HttpError;
+use actix_web::http::header::{self, HeaderMap, HeaderName};
+
+/// Headers that change what a write means and that this release does not honour.
+const NOT_ON_WRITES: [(HeaderName, &str); 8] = [
+    (header::IF_MODIFIED_SINCE, "writes on condition of a date"),
+    (header::IF_UNMODIFIED_SINCE, "writes on condition of a date"),
+    (header::IF_RANGE, "writing a range"),
+    (header::RANGE, "writing a range"),
+    (header::CONTENT_RANGE, "writing a range"),
+    (HeaderName::from_static("digest"), "checksums in headers other than Content-MD5"),
+    (HeaderName::from_static("content-digest"), "checksums in headers other than Content-MD5"),
+    (HeaderName::from_static("repr-digest"), "checksums in headers other than Content-MD5"),
+];
+
+/// Refuses a write that asks for more than it would get.
+pub(in crate::http) fn plain_write(headers: &HeaderMap) -> Result<(), HttpError> {
+    for (name, what) in &NOT_ON_WRITES {
+        if headers.contains_key(name) {
+            return Err(HttpError::NotImplemented(what));
+        }
+    }
+    if headers.contains_key(header::TRAILER) {
+        return Err(HttpError::NotImplemented("trailers"));
+    }
+    let coded = |v: &header::HeaderValue| !v.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity");
+    if headers.get_all(header::CONTENT_ENCODING).any(coded) {
+        return Err(HttpError::Coding("a Content-Encoding; send the object as it is"));
+    }
+    if headers.keys().any(|name| name.as_str().starts_with("x-amz-")) {
+        return Err(HttpError::NotImplemented("x-amz-* headers on this port"));
+    }
+    Ok(())
+}
+
+/// Refuses a write with a condition that it could not honour.
+pub(super) fn no_condition(headers: &HeaderMap) -> Result<(), HttpError> {
+    match headers.contains_key(header::IF_MATCH) || headers.contains_key(header::IF_NONE_MATCH) {
+        true => Err(HttpError::NotImplemented("conditions on this route; use /v1/objects")),
+        false => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::http::header::HeaderValue;
+
+    fn headers(all: &[(&str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in all {
+            map.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
+        }
+        map
+    }
+
+    #[test]
+    fn writes_are_plain_or_refused() {
+        assert!(plain_write(&headers(&[("content-type", "a/b"), ("content-encoding", "identity")])).is_ok());
+        for name in [
+            "if-modified-since",
+            "if-unmodified-since",
+            "range",
+            "content-range",
+            "content-digest",
+            "x-amz-checksum-crc32",
+            "x-amz-anything",
+            "trailer",
+            "content-encoding",
+        ] {
+            assert!(plain_write(&headers(&[(name, "*")])).is_err(), "{name}");
+        }
+    }
+}
