@@ -46,7 +46,7 @@ impl Hosts {
                 let mut running = Vec::new();
                 for config in configs {
                     let node = Running::start(config).await.expect("the node starts");
-                    let (http, peer) = node.addresses();
+                    let [http, peer] = ["http", "peer"].map(|port| node.address(port).expect("is served"));
                     let started = Started { http, peer, replication: node.replication().clone() };
                     tell.send(started).expect("the test waits");
                     running.push(node);

@@ -1,9 +1,10 @@
-//! The sockets a node listens on.
+//! The ports of a node: the sockets it listens on, and the servers behind them.
 //!
 //! Invariant: only a listener on a loopback address departs from what the system says of its
 //! connections; what crosses a network is sent as its operator decided.
 
 use super::error::NodeError;
+use actix_web::dev::{Server, ServerHandle};
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -13,6 +14,40 @@ use std::os::fd::OwnedFd;
 const BACKLOG: i32 = 4096;
 /// A congestion control without pacing, which every Linux kernel has and lets everybody choose.
 const UNPACED: &str = "reno";
+
+/// Who reaches a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whom {
+    Clients,
+    Peers,
+}
+
+/// A port that is served.
+pub(super) struct Listener {
+    /// Its name, as `addresses.json` and logs have it.
+    pub name: &'static str,
+    pub whom: Whom,
+    pub address: SocketAddr,
+    server: ServerHandle,
+}
+
+impl Listener {
+    /// Lets a server run until `stop`: one that ends before is worth a line, and the node goes on.
+    pub fn run(name: &'static str, whom: Whom, address: SocketAddr, server: Server) -> Self {
+        let handle = server.handle();
+        actix_rt::spawn(async move {
+            if let Err(error) = server.await {
+                log::error!(name, error:% = error; "a server ended");
+            }
+        });
+        Listener { name, whom, address, server: handle }
+    }
+
+    /// Takes no connections any more; returns when those that are open have ended, or at once.
+    pub async fn stop(&self, in_order: bool) {
+        self.server.stop(in_order).await;
+    }
+}
 
 /// Takes the address of `setting`, so that one that is taken is told before anything is touched.
 pub(super) fn reserve(addr: SocketAddr, setting: &'static str) -> Result<Reserved, NodeError> {

@@ -4,7 +4,7 @@ use super::conditions;
 use super::error::NodeError;
 use super::health::{self, Counted, Pulses};
 use super::keys::{self, Keeper};
-use super::listener::reserve;
+use super::listener::{Listener, Whom, reserve};
 use super::place as node_place;
 use super::queues;
 use super::status::{Fixed, NodeStatus};
@@ -40,7 +40,8 @@ use crate::seal::{self, keyring::Keyring};
 use crate::store::{self, Options, Store, StoreError};
 use actix::{Actor, Addr};
 use actix_rt::Arbiter;
-use actix_web::dev::ServerHandle;
+use futures::future::join_all;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;
@@ -72,14 +73,12 @@ enum Ending {
 pub struct Running {
     config: Config,
     readiness: Readiness,
-    http: ServerHandle,
-    peers: ServerHandle,
+    listeners: Vec<Listener>,
     replication: Replication,
     scrubber: Addr<Scrubber>,
     arbiter: Arbiter,
     store_actor: Addr<StoreActor>,
     store: Arc<Store>,
-    addresses: (SocketAddr, SocketAddr),
     keeper: Keeper,
     _lock: LockGuard,
 }
@@ -215,17 +214,12 @@ impl Running {
             Backend { links: links.with_scrubber(pause_scrub.clone()), status }
         })
         .map_err(|source| NodeError::Start { what: "the HTTP server", source })?;
-        let (http_handle, peers_handle) = (http.handle(), peers.handle());
-        // A server runs until its handle stops it: one that ends before is worth a line, and the node goes on.
-        for (what, server) in [("http", http), ("peers", peers)] {
-            actix_rt::spawn(async move {
-                if let Err(error) = server.await {
-                    log::error!(what, error:% = error; "a server ended");
-                }
-            });
-        }
+        let listeners = vec![
+            Listener::run("http", Whom::Clients, http_addr, http),
+            Listener::run("peer", Whom::Peers, peer_addr, peers),
+        ];
         // For scripts. A disk without room for it can still be read, and be made room on.
-        if let Err(error) = write_addresses(&config.node.data, http_addr, peer_addr) {
+        if let Err(error) = write_addresses(&config.node.data, &listeners) {
             log::warn!(error:% = error; "{ADDRESSES} is not of this start");
         }
         health::keep_counting(&pulses, threads.clone());
@@ -243,14 +237,12 @@ impl Running {
         Ok(Running {
             config,
             readiness,
-            http: http_handle,
-            peers: peers_handle,
+            listeners,
             replication,
             scrubber,
             arbiter,
             store_actor,
             store,
-            addresses: (http_addr, peer_addr),
             keeper,
             _lock: lock,
         })
@@ -261,9 +253,9 @@ impl Running {
         self.keeper.nudge()
     }
 
-    /// The bound addresses: HTTP and peers.
-    pub fn addresses(&self) -> (SocketAddr, SocketAddr) {
-        self.addresses
+    /// The bound address of a port: `http`, or `peer`.
+    pub fn address(&self, name: &str) -> Option<SocketAddr> {
+        self.listeners.iter().find(|listener| listener.name == name).map(|listener| listener.address)
     }
 
     /// The node's replication, for tests that kill its actors.
@@ -304,16 +296,21 @@ impl Running {
         // It ends first: what it reads from now on, open requests would wait for.
         self.scrubber.send(StopScrub).await.map_err(|_| NodeError::NoActor)?;
         actix_rt::time::sleep(self.config.http.ready_grace).await;
-        let in_order = ending == Ending::InOrder;
-        self.http.stop(in_order).await;
+        self.close(Whom::Clients, ending).await;
         self.replication.drain().await;
-        self.peers.stop(in_order).await;
+        self.close(Whom::Peers, ending).await;
         let drained = self.store_actor.send(DrainStore).await.map_err(|_| NodeError::NoActor)?;
         self.arbiter.stop();
         let dir = self.config.node.data;
         drained.map_err(|source| NodeError::Store { dir, source })?;
         drop(self.store);
         Ok(())
+    }
+
+    /// Closes the ports that these reach.
+    async fn close(&self, whom: Whom, ending: Ending) {
+        let theirs = self.listeners.iter().filter(|listener| listener.whom == whom);
+        join_all(theirs.map(|listener| listener.stop(ending == Ending::InOrder))).await;
     }
 }
 
@@ -471,9 +468,10 @@ fn http_settings(config: &Config, plan: &MemoryPlan, workers: usize) -> HttpSett
     }
 }
 
-fn write_addresses(data: &Path, http: SocketAddr, peer: SocketAddr) -> Result<(), NodeError> {
+fn write_addresses(data: &Path, listeners: &[Listener]) -> Result<(), NodeError> {
     let path = data.join(ADDRESSES);
-    let text = serde_json::json!({ "http": http.to_string(), "peer": peer.to_string() }).to_string();
+    let all: BTreeMap<_, _> = listeners.iter().map(|listener| (listener.name, listener.address.to_string())).collect();
+    let text = serde_json::json!(all).to_string();
     place::replace(&RealDisk, &path, text.as_bytes()).map_err(|source| NodeError::Data { op: "write", path, source })
 }
 
