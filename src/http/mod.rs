@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `edge` | what every port has, whatever it speaks: sockets, limits, bodies, problems, who may what |
 //! | `rest` | what port 5000 speaks: the notebook's routes, `/v1`, and operations |
-//! | `fuzzing` | ways in for the fuzz targets |
+//! | `fuzzing`, `testing` | ways in for the fuzz targets; a port for unit tests |
 //!
 //! ```text
 //! socket -> edge::turnstile -> edge::handle ----> edge::Protocol ----------> StoreLinks
@@ -28,6 +28,8 @@ mod edge;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod rest;
+#[cfg(test)]
+mod testing;
 
 pub use edge::hosts::Hosts;
 pub use edge::links::StoreLinks;

@@ -102,3 +102,6 @@ async fn answer<P: Protocol>(
     authorize(who, protocol.need(&endpoint).as_ref())?;
     protocol.answer(&Call { worker, req, id, who }, endpoint, incoming).await
 }
+
+#[cfg(test)]
+mod tests;

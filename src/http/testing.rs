@@ -1,0 +1,74 @@
+//! A port for tests, without a socket, over a store that must not be asked.
+
+use super::edge::handle::Port;
+use super::edge::protocol::Protocol;
+use super::edge::worker::{Backend, Shared, StatusSource, Worker};
+use super::{Hosts, HttpSettings, Readiness, StoreLinks};
+use crate::actors::messages::{
+    AppendUpload, BeginUpload, CreateBucket, DeleteBucket, DeleteObject, FinishUpload, ListBuckets, ListObjects,
+    OpenObject, PutSmall, ReadDownload,
+};
+use crate::base::Budget;
+use actix::{Actor, Context, Handler};
+use futures::future::LocalBoxFuture;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// A store that nobody may ask.
+struct Untouched;
+
+impl Actor for Untouched {
+    type Context = Context<Self>;
+}
+
+macro_rules! untouched {
+    ($($message:ident)*) => {$(
+        impl Handler<$message> for Untouched {
+            type Result = actix::MessageResult<$message>;
+            fn handle(&mut self, _: $message, _: &mut Context<Self>) -> Self::Result {
+                panic!("{} reached the store", stringify!($message))
+            }
+        }
+    )*};
+}
+
+untouched! {
+    PutSmall BeginUpload AppendUpload FinishUpload OpenObject ReadDownload DeleteObject CreateBucket DeleteBucket
+    ListBuckets ListObjects
+}
+
+struct NoStatus;
+
+impl StatusSource for NoStatus {
+    fn snapshot(&self) -> LocalBoxFuture<'static, serde_json::Value> {
+        Box::pin(async { serde_json::json!({}) })
+    }
+}
+
+/// A port that speaks this, and the budget of its node.
+pub(super) fn port<P: Protocol>(protocol: P) -> (Port<P>, Budget) {
+    let settings = HttpSettings {
+        workers: 1,
+        body_max: 1024,
+        inline_max: 1024,
+        idle_timeout: Duration::from_secs(1),
+        turn_max: Duration::ZERO,
+        head_timeout: Duration::from_secs(1),
+        keep_alive: Duration::from_secs(1),
+        linger: Duration::from_secs(1),
+        connections_max: 1,
+        connections_per_address_max: 0,
+        drain_timeout: Duration::from_secs(1),
+        durability: "local",
+        hosts: Hosts::new(&[], true),
+        conditional_writes: true,
+        large_buffers: false,
+        cluster_size: 1,
+    };
+    let budget = Budget::new(10, 1 << 20);
+    let shared = Shared::new(settings, budget.clone(), Readiness::default());
+    let store = Untouched.start();
+    let links = StoreLinks::new(&store, store.clone().recipient());
+    let backend = Backend { links, status: Rc::new(NoStatus) };
+    (Port { worker: Worker::new(shared, backend, P::LABELS), protocol }, budget)
+}
