@@ -13,7 +13,7 @@
 //! | `running` | one node: what it is made of, and in which order that starts and ends |
 //! | `keys` | the key ring: made at start where that is safe, and read again while the node runs |
 //! | `place` | what the directory says of the node, against what the configuration says |
-//! | `listener` | the sockets |
+//! | `listener` | the ports: sockets, and the servers behind them |
 //! | `queues` | every queue with its bound in bytes |
 //! | `conditions` `health` `status` | ready or not; what peers are told; the snapshot for people and tools |
 //! | `leave` `verify` | `boveda leave` and `boveda verify`, on a directory that no node uses |
