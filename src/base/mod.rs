@@ -45,7 +45,7 @@ pub use condition::{Condition, Tags};
 pub use ids::{BodyId, ClusterId, Epoch, Incarnation, KekId, NodeName, WriteId};
 pub use lineage::Lineage;
 pub use mark::Mark;
-pub use names::{BucketName, NameError, ObjectKey, ObjectName, RegisterKey};
+pub use names::{BucketName, NameError, ObjectKey, ObjectName, RegisterKey, RegisterKind};
 pub use page::{Complete, Page};
 pub use record::{BodyAt, ObjectRecord, Record, State, Wrap};
 pub use secret::Secret;

@@ -99,9 +99,30 @@ impl fmt::Display for ObjectName {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RegisterKey(Box<[u8]>);
 
-const KIND_BUCKET: u8 = 1;
-const KIND_OBJECT: u8 = 2;
-const KIND_MEMBERS: u8 = 3;
+/// What kinds of registers there are, in the order of their keys. The number is the first byte of the key, on every disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum RegisterKind {
+    /// A bucket.
+    Bucket = 1,
+    /// An object.
+    Object = 2,
+    /// The member list.
+    Members = 3,
+}
+
+impl RegisterKind {
+    /// All of them: a new kind is added here, and in `RegisterKey::name`, which says what its keys look like.
+    pub const ALL: [RegisterKind; 3] = [RegisterKind::Bucket, RegisterKind::Object, RegisterKind::Members];
+
+    fn of(byte: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.byte() == byte)
+    }
+
+    const fn byte(self) -> u8 {
+        self as u8
+    }
+}
 
 /// What a register holds, read back from its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,7 +141,7 @@ impl RegisterKey {
 
     /// The register of a bucket.
     pub fn bucket(name: &BucketName) -> Self {
-        RegisterKey([&[KIND_BUCKET], name.as_str().as_bytes()].concat().into())
+        RegisterKey([&[RegisterKind::Bucket.byte()], name.as_str().as_bytes()].concat().into())
     }
 
     /// The register of an object.
@@ -130,27 +151,44 @@ impl RegisterKey {
 
     /// The least key of the objects of `bucket` whose key begins with `prefix` (a bound, not a name).
     pub fn object_prefix(bucket: &BucketName, prefix: &str) -> Self {
-        RegisterKey([&[KIND_OBJECT], bucket.as_str().as_bytes(), &[0], prefix.as_bytes()].concat().into())
+        RegisterKey(
+            [&[RegisterKind::Object.byte()], bucket.as_str().as_bytes(), &[0], prefix.as_bytes()].concat().into(),
+        )
     }
 
     /// The least key of all buckets, and the bound after the last.
     pub fn buckets() -> (Self, Self) {
-        (RegisterKey([KIND_BUCKET].into()), RegisterKey([KIND_BUCKET + 1].into()))
+        Self::all_of(RegisterKind::Bucket)
+    }
+
+    /// The least key of a kind, and the bound after its last.
+    pub fn all_of(kind: RegisterKind) -> (Self, Self) {
+        (RegisterKey([kind.byte()].into()), RegisterKey([kind.byte() + 1].into()))
+    }
+
+    /// The bound before every register.
+    pub fn first() -> Self {
+        RegisterKey([RegisterKind::ALL[0].byte()].into())
     }
 
     /// The bound after every register.
     pub fn end() -> Self {
-        RegisterKey([KIND_MEMBERS + 1].into())
+        RegisterKey([RegisterKind::ALL[RegisterKind::ALL.len() - 1].byte() + 1].into())
+    }
+
+    /// The kind that the key begins with.
+    pub fn kind(&self) -> Option<RegisterKind> {
+        self.0.first().and_then(|byte| RegisterKind::of(*byte))
     }
 
     /// The register of the member list.
     pub fn members() -> Self {
-        RegisterKey([KIND_MEMBERS].into())
+        Self::all_of(RegisterKind::Members).0
     }
 
     /// The bound after the last object of `bucket`.
     pub fn objects_end(bucket: &BucketName) -> Self {
-        RegisterKey([&[KIND_OBJECT], bucket.as_str().as_bytes(), &[1]].concat().into())
+        RegisterKey([&[RegisterKind::Object.byte()], bucket.as_str().as_bytes(), &[1]].concat().into())
     }
 
     /// The bound behind every key that begins with this one: its last byte counted up.
@@ -182,20 +220,19 @@ impl RegisterKey {
 
     /// What the register holds; `None` for a bound that is no name.
     pub fn name(&self) -> Option<RegisterName> {
-        let (kind, rest) = self.0.split_first()?;
-        match *kind {
-            KIND_BUCKET => {
+        let rest = self.0.get(1..)?;
+        match self.kind()? {
+            RegisterKind::Bucket => {
                 let name = std::str::from_utf8(rest).ok()?;
                 Some(RegisterName::Bucket(BucketName::parse(name).ok()?))
             }
-            KIND_OBJECT => {
+            RegisterKind::Object => {
                 let zero = rest.iter().position(|&b| b == 0)?;
                 let bucket = BucketName::parse(std::str::from_utf8(&rest[..zero]).ok()?).ok()?;
                 let key = ObjectKey::parse(std::str::from_utf8(&rest[zero + 1..]).ok()?).ok()?;
                 Some(RegisterName::Object(ObjectName { bucket, key }))
             }
-            KIND_MEMBERS if rest.is_empty() => Some(RegisterName::Members),
-            _ => None,
+            RegisterKind::Members => rest.is_empty().then_some(RegisterName::Members),
         }
     }
 }
@@ -213,6 +250,18 @@ mod tests {
 
     fn object(bucket: &str, key: &str) -> ObjectName {
         ObjectName { bucket: BucketName::parse(bucket).unwrap(), key: ObjectKey::parse(key).unwrap() }
+    }
+
+    #[test]
+    fn every_kind_has_a_place_between_the_first_key_and_the_end() {
+        let mut after = RegisterKey::first();
+        for kind in RegisterKind::ALL {
+            let (first, end) = RegisterKey::all_of(kind);
+            assert_eq!((&first, first.kind()), (&after, Some(kind)), "the kinds follow one another");
+            after = end;
+        }
+        assert_eq!(after, RegisterKey::end());
+        assert_eq!(RegisterKey::from_bytes(after.as_bytes()), None, "no kind of that number");
     }
 
     #[test]

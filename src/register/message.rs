@@ -3,7 +3,7 @@
 //! Every message carries the epoch of the round it belongs to, every answer that of the replica.
 //! An answer is matched by the attempt it answers: ballots alone may come again after a restart.
 
-use super::slot::{Slot, Traced};
+use super::slot::{Slot, Traced, Value};
 use crate::base::{Ballot, Epoch, Incarnation, Stamp};
 
 /// Names one round of one coordinator: 8 random bytes, fresh for each.
@@ -26,6 +26,17 @@ pub struct Message<R> {
     pub attempt: Attempt,
     /// What the replica is to do.
     pub request: Request<R>,
+}
+
+impl<R: Value> Message<R> {
+    /// What the change feed tells another replica of what a slot holds: a `Learn` of a chosen record, nothing while it is
+    /// tentative or empty. `epoch` is the node's, taken **before** the slot was read: a state from before an epoch must
+    /// not travel under it, or a dropped tombstone's key comes back.
+    pub fn lesson(held: &Slot<R>, epoch: Epoch, attempt: Attempt) -> Option<Self> {
+        let tell = held.chosen && held.accepted > Ballot::ZERO;
+        let request = || Request::Learn(held.accepted, held.state.clone());
+        tell.then(|| Message { epoch, attempt, request: request() })
+    }
 }
 
 /// What is asked of a replica, for one key.

@@ -4,8 +4,7 @@
 //! - A key that was never written holds *nothing* at the lowest ballot, and that is chosen.
 //! - A record that is stored again, settled or learned keeps its lineage.
 
-use super::message::{Attempt, Message, Request};
-use crate::base::{Ballot, BodyId, Epoch, Lineage, Record, WriteId};
+use crate::base::{Ballot, BodyId, Lineage, Record, WriteId};
 use std::sync::Arc;
 
 /// What a register votes on. Cloned into every message, so it should be cheap to clone.
@@ -67,16 +66,5 @@ pub struct Slot<R> {
 impl<R> Default for Slot<R> {
     fn default() -> Self {
         Slot { accepted: Ballot::ZERO, chosen: true, state: Traced::NOTHING }
-    }
-}
-
-impl<R: Value> Slot<R> {
-    /// What the change feed tells another replica: a `Learn` of a chosen record, nothing while it is tentative or
-    /// empty. `epoch` is the node's, taken **before** the slot was read: a state from before an epoch must not
-    /// travel under it, or a dropped tombstone's key comes back.
-    pub fn lesson(&self, epoch: Epoch, attempt: Attempt) -> Option<Message<R>> {
-        let tell = self.chosen && self.accepted > Ballot::ZERO;
-        let request = || Request::Learn(self.accepted, self.state.clone());
-        tell.then(|| Message { epoch, attempt, request: request() })
     }
 }

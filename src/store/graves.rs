@@ -39,7 +39,7 @@ impl Core {
         let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
         let now_ms = (self.options.now_ms)();
         let kept = RegisterKey::bucket(&BucketName::cargas());
-        let first = RegisterKey::buckets().0;
+        let first = RegisterKey::first();
         let page = self.scan(after.map_or(Bound::Included(&first), Bound::Excluded), &RegisterKey::end(), limit)?;
         let due = |(key, held): &(RegisterKey, Arc<Held>)| {
             let gone = held.chosen && held.record.state == State::Deleted && *key != kept;

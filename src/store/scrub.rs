@@ -88,7 +88,7 @@ impl Store {
     pub fn scrub(&self, part: Part) -> Round {
         let (next, after) = match part {
             Part::Behind(Some(after)) => (Listing::From(Bound::Excluded(after.clone())), Some(after)),
-            Part::Behind(None) => (Listing::From(Bound::Included(RegisterKey::buckets().0)), None),
+            Part::Behind(None) => (Listing::From(Bound::Included(RegisterKey::first())), None),
             Part::Only(key) => (Listing::Only(key), None),
         };
         Round { core: Arc::clone(self.shared()), next, after, queue: VecDeque::new(), blob: None }

@@ -184,7 +184,7 @@ impl Core {
     pub(super) fn build_tree(&self, stopped: &Receiver<()>) {
         let mut wait = RETRY_FIRST;
         let end = RegisterKey::end();
-        let mut next = Some(Bound::Included(RegisterKey::buckets().0));
+        let mut next = Some(Bound::Included(RegisterKey::first()));
         while let Some(from) = &next {
             if self.closing.load(Ordering::Acquire) {
                 return;
@@ -221,7 +221,7 @@ impl Core {
         after: Option<&RegisterKey>,
         limit: usize,
     ) -> Result<Page<Change>, StoreError> {
-        let first = RegisterKey::buckets().0;
+        let first = RegisterKey::first();
         let from = after.map_or(Bound::Included(&first), Bound::Excluded);
         let page = self.scan(from, &RegisterKey::end(), limit)?;
         let tree = self.tree();

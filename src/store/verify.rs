@@ -91,7 +91,7 @@ impl Store {
             sum.damaged += 1;
             tell(Finding::Damaged { name: "the index".to_owned(), why: error.to_string() });
         });
-        let (first, _) = RegisterKey::buckets();
+        let first = RegisterKey::first();
         let end = RegisterKey::end();
         let mut next = Some(Bound::Included(first));
         while let Some(from) = next {

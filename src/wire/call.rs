@@ -6,13 +6,13 @@
 
 use super::health::Health;
 use super::keys::KeyNews;
-use super::votes::{Vote, Voted, read_ballot, read_voted, read_votes, write_ballot, write_voted, write_votes};
-use super::{BRANCHES_MAX, ENTRIES_MAX, PULL_BYTES_MAX, TEXT_BYTES_MAX, VERSION_BYTES_MAX};
-use crate::base::codec::{CodecError, Reader, Writer};
-use crate::base::record::RECORD_BYTES_MAX;
-use crate::base::{
-    Ballot, BodyId, Class, Complete, Epoch, Incarnation, NodeName, Page, Record, RegisterKey, Stamp, Sum,
+use super::parts::{
+    class_code, class_of, count, list, read_ballot, read_bound, read_key, read_record, write_ballot, write_records,
 };
+use super::votes::{Vote, Voted, read_voted, read_votes, write_voted, write_votes};
+use super::{BRANCHES_MAX, PULL_BYTES_MAX, TEXT_BYTES_MAX, VERSION_BYTES_MAX};
+use crate::base::codec::{CodecError, Reader, Writer};
+use crate::base::{Ballot, BodyId, Class, Complete, Epoch, Incarnation, NodeName, Page, Record, RegisterKey, Sum};
 use crate::register::memory::{read_remembered, write_remembered};
 use crate::register::{ListMark, Remembered, Roster, Standing};
 use bytes::Bytes;
@@ -536,91 +536,15 @@ impl Pulse {
     }
 }
 
-fn read_bound(r: &mut Reader<'_>) -> Result<RegisterKey, CodecError> {
-    let bytes = r.bytes(RegisterKey::BYTES_MAX, "bound")?;
-    RegisterKey::bound(bytes).ok_or(CodecError::Value("bound"))
-}
-
-pub(super) fn read_key(r: &mut Reader<'_>) -> Result<RegisterKey, CodecError> {
-    let bytes = r.bytes(RegisterKey::BYTES_MAX, "register key")?;
-    RegisterKey::from_bytes(bytes).ok_or(CodecError::Value("register key"))
-}
-
-fn read_record(r: &mut Reader<'_>) -> Result<(RegisterKey, Arc<Record>), CodecError> {
-    let key = read_key(r)?;
-    Ok((key, Arc::new(Record::decode(r.bytes(RECORD_BYTES_MAX, "record")?)?)))
-}
-
-fn write_records(w: &mut Writer, records: &[(RegisterKey, Arc<Record>)]) {
-    w.u32(count(records.len()));
-    for (key, record) in records {
-        w.bytes(key.as_bytes()).bytes(&record.encode());
-    }
-}
-
 fn read_offered(r: &mut Reader<'_>) -> Result<Offered, CodecError> {
     let key = read_key(r)?;
-    let ballot = Ballot { stamp: Stamp(r.u64()?), node: Incarnation(r.u64()?) };
+    let ballot = read_ballot(r)?;
     let blob = match r.u8()? {
         0 => None,
         1 => Some(BodyId(r.array()?)),
         _ => return Err(CodecError::Value("blob mark")),
     };
     Ok(Offered { key, ballot, blob })
-}
-
-/// A list of at most `ENTRIES_MAX`; grows as entries are read, so a count alone takes no memory.
-pub(super) fn list<T>(
-    r: &mut Reader<'_>,
-    mut entry: impl FnMut(&mut Reader<'_>) -> Result<T, CodecError>,
-) -> Result<Vec<T>, CodecError> {
-    let len = usize::try_from(r.u32()?).map_err(|_| CodecError::Value("entries"))?;
-    if len > ENTRIES_MAX {
-        return Err(CodecError::Value("entries"));
-    }
-    let mut all = Vec::new();
-    for _ in 0..len {
-        all.push(entry(r)?);
-    }
-    Ok(all)
-}
-
-/// # Panics
-/// On more than `ENTRIES_MAX`: whoever makes a list bounds it.
-pub(super) fn count(len: usize) -> u32 {
-    assert!(len <= ENTRIES_MAX, "a list of {len} entries");
-    u32::try_from(len).expect("bounded above")
-}
-
-fn class_code(class: Class) -> u8 {
-    match class {
-        Class::Invalid => 1,
-        Class::Missing => 2,
-        Class::Conflict => 3,
-        Class::TooLarge => 4,
-        Class::Busy => 5,
-        Class::Full => 6,
-        Class::Corrupt => 7,
-        Class::Unsupported => 8,
-        Class::Permanent => 9,
-        Class::Internal => 10,
-    }
-}
-
-fn class_of(code: u8) -> Result<Class, CodecError> {
-    Ok(match code {
-        1 => Class::Invalid,
-        2 => Class::Missing,
-        3 => Class::Conflict,
-        4 => Class::TooLarge,
-        5 => Class::Busy,
-        6 => Class::Full,
-        7 => Class::Corrupt,
-        8 => Class::Unsupported,
-        9 => Class::Permanent,
-        10 => Class::Internal,
-        _ => return Err(CodecError::Value("class")),
-    })
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ pub mod call;
 pub mod frame;
 pub mod health;
 pub mod keys;
+mod parts;
 pub mod refusal;
 pub mod votes;
 

@@ -5,10 +5,10 @@
 //! - A record that the asker holds already, by its ballot, does not travel back: one ballot is one record.
 //! - A record travels under the ballot of its vote, and says the same one; what does not is refused.
 
-use super::call::{count, list, read_key};
+use super::parts::{count, list, read_ballot, read_key, write_ballot};
 use crate::base::codec::{CodecError, Reader, Writer};
 use crate::base::record::RECORD_BYTES_MAX;
-use crate::base::{Ballot, Epoch, Incarnation, Lineage, Record, RegisterKey, Stamp, State};
+use crate::base::{Ballot, Epoch, Incarnation, Lineage, Record, RegisterKey, State};
 use crate::register::{Answer, Attempt, ListMark, Message, Refusal, Reply, Request, Slot, Traced};
 use std::sync::Arc;
 
@@ -265,14 +265,6 @@ fn read_told(r: &mut Reader<'_>) -> Result<Told, CodecError> {
     }
 }
 
-pub(super) fn write_ballot(w: &mut Writer, ballot: Ballot) -> &mut Writer {
-    w.u64(ballot.stamp.0).u64(ballot.node.0)
-}
-
-pub(super) fn read_ballot(r: &mut Reader<'_>) -> Result<Ballot, CodecError> {
-    Ok(Ballot { stamp: Stamp(r.u64()?), node: Incarnation(r.u64()?) })
-}
-
 /// A state travels as a record; *nothing* as one that says so.
 fn write_state<'a>(w: &'a mut Writer, ballot: Ballot, state: &Traced<Registered>) -> &'a mut Writer {
     let lineage = state.lineage;
@@ -299,6 +291,7 @@ fn read_state(r: &mut Reader<'_>, ballot: Ballot) -> Result<Traced<Registered>, 
 mod tests {
     use super::super::testing::batter;
     use super::*;
+    use crate::base::Stamp;
     use crate::base::{BucketName, ObjectKey, ObjectName, WriteId};
 
     fn key(name: &str) -> RegisterKey {

@@ -44,7 +44,7 @@ impl World {
         let to = self.nodes[self.rng.below(self.nodes.len())].inc;
         self.commit(at);
         let node = &self.nodes[at];
-        let lesson = node.slot.lesson(node.state.epoch, attempt(0));
+        let lesson = Message::lesson(&node.slot, node.state.epoch, attempt(0));
         let (epoch, slot) = (node.state.epoch, &node.slot);
         let untrue = || Message { epoch, attempt: attempt(0), request: Request::Learn(slot.accepted, slot.state) };
         let from = node.inc;

@@ -86,7 +86,7 @@ impl World {
                 let seats: Vec<_> = all.filter(|(n, _)| *n != out).map(|(_, node)| node.seat.clone()).collect();
                 let next = self.roster.next(self.roster.made_ms + 1, &seats);
                 if !next.before.is_empty() && self.decide(at, next) {
-                    self.begin_at(at, Aim::Change, (RegisterKey::buckets().0, RegisterKey::end()));
+                    self.begin_at(at, Aim::Change, (RegisterKey::first(), RegisterKey::end()));
                 }
             }
             _ => {}

@@ -7,16 +7,13 @@
 use super::Coordinator;
 use crate::actors::messages::StoreError;
 use crate::actors::peer::errand::Errand;
+use crate::actors::peer::patience::PROBE_MAX;
 use crate::actors::peer::reach::{Reach, Standing};
 use crate::base::NodeName;
 use crate::store::votes::Voting;
 use actix_rt::time::{Instant, sleep_until};
 use futures::stream::{FuturesUnordered, StreamExt};
-use std::time::Duration;
 use tokio::sync::oneshot;
-
-/// How long a request has peers tried that are known to be away.
-const PROBE_MAX: Duration = Duration::from_millis(300);
 
 /// What a client is told then.
 pub(super) const AWAY: &str =

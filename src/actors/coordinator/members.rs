@@ -91,7 +91,7 @@ impl Coordinator {
     /// earlier try, or one that runs beside it, has come to.
     async fn store_all_again(&self) -> Result<(), StoreError> {
         let (epoch, end) = (self.epoch(), RegisterKey::end());
-        let first = Bound::Included(RegisterKey::buckets().0);
+        let first = Bound::Included(RegisterKey::first());
         let mut next = Some(self.0.far.place(epoch).map_or(first, Bound::Excluded));
         let mut stored = 0u64;
         while let Some(from) = next {

@@ -314,7 +314,7 @@ impl Coordinator {
         Ok(state.value.is_some_and(|record| record.is_present()))
     }
 
-    /// What was read is known here too. `epoch` is that of before the read: see `Slot::lesson`.
+    /// What was read is known here too. `epoch` is that of before the read: see `Message::lesson`.
     pub(in crate::actors) async fn learn(
         &self,
         key: &RegisterKey,

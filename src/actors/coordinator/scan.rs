@@ -69,7 +69,7 @@ impl Coordinator {
         let (start, inclusive) = match &from {
             Bound::Included(key) => (key.clone(), true),
             Bound::Excluded(key) => (key.clone(), false),
-            Bound::Unbounded => (RegisterKey::buckets().0, true),
+            Bound::Unbounded => (RegisterKey::first(), true),
         };
         let mut asked: FuturesUnordered<LocalBoxFuture<'static, (Incarnation, Option<Page<Scanned>>)>> =
             FuturesUnordered::new();

@@ -5,6 +5,7 @@
 use super::Coordinator;
 use crate::actors::messages::StoreError;
 use crate::actors::peer::errand::Errand;
+use crate::actors::peer::patience::ROOM_MAX;
 use crate::actors::peer::plan::Plan;
 use crate::base::{Incarnation, NodeName};
 use crate::register::{Members, Roster, Seat, Votes};
@@ -14,7 +15,6 @@ use futures::future::join_all;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// What a node says of writes.
@@ -44,9 +44,6 @@ impl New {
         }
     }
 }
-
-/// How long a node may take to say whether it has room.
-const ROOM_MAX: Duration = Duration::from_secs(1);
 
 impl Coordinator {
     /// Refuses a write that no majority would take. With `new_bytes`, so many, those do not count that are full or have

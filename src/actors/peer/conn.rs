@@ -13,6 +13,8 @@
 use crate::actors::body_streams::{Piece, Pieces};
 use crate::actors::messages::{Outgoing, ReadOutgoing};
 use crate::actors::peer::error::LinkError;
+use crate::actors::peer::patience::CALL_MAX;
+use crate::actors::peer::patience::STALL_MAX;
 use crate::actors::peer::sockets;
 use crate::actors::peer::store::{StoreRecipients, ask};
 use crate::actors::peer::transfers::Sent;
@@ -39,10 +41,6 @@ use std::time::Duration;
 
 pub use crate::actors::peer::vitals::Identity;
 
-/// Longest wait for the answer to a handshake or a call.
-const CALL_MAX: Duration = Duration::from_secs(30);
-/// Longest time in which a blob makes no progress.
-const STALL_MAX: Duration = Duration::from_secs(30);
 /// The slowest disk that is waited for while a peer makes a received blob durable.
 const DURABLE_BYTES_PER_SEC: u64 = 20_000_000;
 

@@ -12,6 +12,7 @@
 //! | `key_watch` | decides | which key generations the others can open |
 //! | `reach` | decides | which peers answer, and whether there is a majority |
 //! | `plan` | | what is known of one peer, shared by all who talk to it |
+//! | `patience` | | how long a peer is tried, waited for and passed over |
 //! | `vitals` | | how this node is, as its peers need to know at once |
 //! | `meeting` | does | the two tell each other how they stand before anything counts |
 //! | `errand` | | what is asked of a peer by way of its votes lane |
@@ -29,6 +30,7 @@ pub mod key_watch;
 pub(in crate::actors) mod list_exchange;
 pub mod list_watch;
 pub mod meeting;
+pub mod patience;
 pub mod plan;
 pub mod reach;
 pub mod sessions;

@@ -6,15 +6,13 @@
 //! - Who answers is one life of a peer, not a name: a new life does not answer for the one that has the place.
 //! - Whoever comes here may be there again: it is tried at once, and is not away until that has failed.
 
+use crate::actors::peer::patience::AWAY_AFTER;
 use crate::base::{Incarnation, NodeName};
 use crate::register::Votes;
 use crate::store::votes::Voting;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
-
-/// How long a peer has not been reached before it is away.
-const AWAY_AFTER: Duration = Duration::from_millis(500);
+use std::time::Instant;
 
 /// What is known of the ways to the peers; shared by all who talk to one. Bounded by the configured peers.
 #[derive(Debug, Default)]

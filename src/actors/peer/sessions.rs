@@ -8,6 +8,7 @@
 //!   requests and bytes in flight per peer.
 
 use crate::actors::peer::arrivals::Arrivals;
+use crate::actors::peer::patience::TURN_MAX;
 use crate::actors::peer::vitals::{Counts, Vitals};
 use crate::actors::status::{GateStatus, RefusedCaller};
 use crate::base::budget::BudgetLevel;
@@ -35,8 +36,6 @@ const IDLE_MAX: Duration = Duration::from_secs(600);
 const REFUSED_MAX: usize = 32;
 /// Most requests of one peer at once, of each kind, those that wait among them.
 const PEER_REQUESTS_MAX: u64 = 64;
-/// How long a request waits for its turn. Less than the time in which its sender takes silence for a fault.
-const TURN_MAX: Duration = Duration::from_secs(20);
 
 const _: () = assert!(crate::wire::SEAL_TAG_BYTES == seal::TAG_BYTES);
 

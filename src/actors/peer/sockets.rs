@@ -1,18 +1,14 @@
 //! Sockets to peers, with TCP_NODELAY: a streamed body ends in a small write, and waiting for the
 //! peer's delayed ACK before it costs 44 ms each time.
 
+use crate::actors::peer::patience::CONNECT_MAX;
+use crate::actors::peer::patience::SOCKET_IDLE_MAX;
 use actix_rt::net::TcpStream;
 use actix_service::ServiceExt;
 use actix_tls::connect::{ConnectInfo, Connection, Connector};
 use awc::Client;
 use awc::http::Uri;
 use std::time::Duration;
-
-/// Longest wait for a connection, name resolution included.
-const CONNECT_MAX: Duration = Duration::from_secs(5);
-/// An idle socket is kept longer than the pause between heartbeats, and less long than the
-/// listener keeps it.
-const IDLE_MAX: Duration = Duration::from_secs(40);
 
 /// A client for one lane. `!Send`: it lives and dies in its actor.
 pub fn client() -> Client {
@@ -27,7 +23,7 @@ pub fn client() -> Client {
     let connector = awc::Connector::new()
         .connector(undelayed)
         .timeout(CONNECT_MAX)
-        .conn_keep_alive(IDLE_MAX)
+        .conn_keep_alive(SOCKET_IDLE_MAX)
         .conn_lifetime(Duration::from_secs(3600));
     // Time limits are the lane's own: it knows a stalled body from a long one.
     Client::builder().connector(connector).disable_timeout().disable_redirects().no_default_headers().finish()

@@ -133,7 +133,7 @@ async fn attempt(own: &Own, conn: &mut Option<Conn>, change: &Change) -> Result<
         plan.tally.shipped_bytes.fetch_add(sealed_len, Ordering::Relaxed);
     }
 
-    // Before the record is read: see `Slot::lesson`.
+    // Before the record is read: see `Message::lesson`.
     let epoch = plan.vitals.ballots.voting().list.epoch;
     let Some(record) = plan.store.record(&change.key).await? else { return Ok(Fate::Superseded) };
     // Another record than the offered one may not be chosen. Its own number comes with the feed.

@@ -3,15 +3,12 @@
 use crate::actors::messages::Outgoing;
 use crate::actors::peer::conn::{Conn, patience};
 use crate::actors::peer::error::LinkError;
+use crate::actors::peer::patience::ASK_AGAIN;
 use crate::actors::peer::plan::Plan;
 use crate::actors::peer::transfers::{SMALL_BYTES_MAX, Sent};
 use crate::actors::peer::vitals::Counts;
 use crate::wire::{Answer, BlobHead, Bring, Call};
 use actix_rt::time::{Instant, sleep};
-use std::time::Duration;
-
-/// Between two questions whether what somebody else sends has arrived.
-const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Carries a body on a session. A larger one is offered first: the peer may have it, or get it from somebody else.
 pub async fn carry(

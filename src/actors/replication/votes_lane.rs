@@ -20,6 +20,9 @@ use crate::actors::peer::errand::{Cast, Errand};
 use crate::actors::peer::error::LinkError;
 use crate::actors::peer::list_exchange;
 use crate::actors::peer::meeting::meet;
+use crate::actors::peer::patience::DOWN_FOR;
+use crate::actors::peer::patience::PROBE_EVERY;
+use crate::actors::peer::patience::VOTE_MAX;
 use crate::actors::peer::plan::Plan;
 use crate::actors::peer::transfers::{Kind, unless_left};
 use crate::actors::peer::vitals::Counts;
@@ -42,12 +45,6 @@ const FRAMES_MAX: usize = 1;
 const QUEUE_MAX: usize = 16 * 1024;
 /// How long what needs no answer waits for a frame that something else asks for.
 const MARKS_WAIT: Duration = Duration::from_millis(50);
-/// Longest wait for the answer to a frame.
-const VOTE_MAX: Duration = Duration::from_secs(3);
-/// Pause after a peer did not answer.
-const DOWN_FOR: Duration = Duration::from_millis(300);
-/// Least pause between two probes.
-const PROBE_EVERY: Duration = Duration::from_millis(50);
 
 /// The state of a votes lane.
 #[derive(Default)]

@@ -2,6 +2,7 @@
 
 use super::super::testing::batter;
 use super::*;
+use crate::base::Stamp;
 use crate::base::{BodyAt, BucketName, KekId, Lineage, ObjectKey, ObjectName, ObjectRecord, State, Wrap};
 use crate::register::{Seat, Start};
 use bytes::Bytes;
@@ -77,7 +78,7 @@ fn calls_survive_the_trip_and_damage_is_refused() {
         Call::Take(roster()),
         Call::Scan(Scan {
             mark: ListMark { epoch: Epoch(1), digest: 2 },
-            from: RegisterKey::buckets().0,
+            from: RegisterKey::first(),
             inclusive: true,
             to: RegisterKey::end(),
             limit: 9,

@@ -8,6 +8,7 @@ use super::{Done, Idle, call, is_with, on_session};
 use crate::actors::body_streams::{LAG_MAX, NewStream};
 use crate::actors::messages::OpenOutgoing;
 use crate::actors::peer::error::LinkError;
+use crate::actors::peer::patience::BUSY_MAX;
 use crate::actors::peer::plan::Plan;
 use crate::actors::peer::store::ask;
 use crate::actors::peer::transfers::{Carried, Kind, Part, Sent, ended, unless_left};
@@ -19,11 +20,7 @@ use crate::seal::random;
 use crate::wire::{BlobHead, Call, Refusal};
 use actix_rt::time::{Instant, timeout};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 use tokio::sync::oneshot;
-
-/// How long a peer is asked again that takes no more at the moment. Each try has waited at the peer already.
-const BUSY_MAX: Duration = Duration::from_secs(60);
 
 /// Carries a body to the peer, or waits for whoever does.
 pub(super) async fn ship_one(

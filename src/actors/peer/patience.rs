@@ -1,0 +1,55 @@
+//! How long a peer is tried, waited for and passed over: every such time in one place, in the order in which they are met.
+//!
+//! What operators set (`peer.heartbeat`, `peer.backoff_base`, `peer.backoff_cap`, `cluster.decide_timeout`) is in `Timing` and
+//! in the coordinator's `Patience`. These here are not set: they follow from what a healthy peer never exceeds.
+//!
+//! Invariant: whoever waits for an answer waits longer than the other side takes to give up; the assertions below say so.
+
+use std::time::Duration;
+
+/// Longest wait for a connection, name resolution included.
+pub const CONNECT_MAX: Duration = Duration::from_secs(5);
+
+/// An idle socket is kept longer than the pause between heartbeats, and less long than the
+/// listener keeps it.
+pub const SOCKET_IDLE_MAX: Duration = Duration::from_secs(40);
+
+/// Longest wait for the answer to a handshake or a call.
+pub const CALL_MAX: Duration = Duration::from_secs(30);
+
+/// Longest time in which a blob makes no progress.
+pub const STALL_MAX: Duration = Duration::from_secs(30);
+
+/// How long a request waits for its turn. Less than the time in which its sender takes silence for a fault.
+pub const TURN_MAX: Duration = Duration::from_secs(20);
+
+/// Longest wait for the answer to a frame.
+pub const VOTE_MAX: Duration = Duration::from_secs(3);
+
+/// Pause after a peer did not answer.
+pub const DOWN_FOR: Duration = Duration::from_millis(300);
+
+/// Least pause between two probes.
+pub const PROBE_EVERY: Duration = Duration::from_millis(50);
+
+/// How long a peer is asked again that takes no more at the moment. Each try has waited at the peer already.
+pub const BUSY_MAX: Duration = Duration::from_secs(60);
+
+/// Between two questions whether what somebody else sends has arrived.
+pub const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// How long a peer has not been reached before it is away.
+pub const AWAY_AFTER: Duration = Duration::from_millis(500);
+
+/// How long a request has peers tried that are known to be away.
+pub const PROBE_MAX: Duration = Duration::from_millis(300);
+
+/// How long a node may take to say whether it has room.
+pub const ROOM_MAX: Duration = Duration::from_secs(1);
+
+// The listener gives a request up before its sender takes the silence for a fault.
+const _: () = assert!(TURN_MAX.as_millis() < CALL_MAX.as_millis());
+// A vote is given up before a call is, so that a lane does not wait for what its coordinator has left.
+const _: () = assert!(VOTE_MAX.as_millis() < CALL_MAX.as_millis());
+// Whoever waits for a majority may have a peer tried again before the lane would by itself.
+const _: () = assert!(PROBE_EVERY.as_millis() < DOWN_FOR.as_millis());

@@ -1,0 +1,93 @@
+//! What several messages are made of: lists, register keys, records, ballots, classes.
+//!
+//! Invariant: a list is read entry by entry, so that a count alone takes no memory.
+
+use super::ENTRIES_MAX;
+use crate::base::codec::{CodecError, Reader, Writer};
+use crate::base::record::RECORD_BYTES_MAX;
+use crate::base::{Ballot, Class, Incarnation, Record, RegisterKey, Stamp};
+use std::sync::Arc;
+
+pub(super) fn read_bound(r: &mut Reader<'_>) -> Result<RegisterKey, CodecError> {
+    let bytes = r.bytes(RegisterKey::BYTES_MAX, "bound")?;
+    RegisterKey::bound(bytes).ok_or(CodecError::Value("bound"))
+}
+
+pub(super) fn read_key(r: &mut Reader<'_>) -> Result<RegisterKey, CodecError> {
+    let bytes = r.bytes(RegisterKey::BYTES_MAX, "register key")?;
+    RegisterKey::from_bytes(bytes).ok_or(CodecError::Value("register key"))
+}
+
+pub(super) fn read_record(r: &mut Reader<'_>) -> Result<(RegisterKey, Arc<Record>), CodecError> {
+    let key = read_key(r)?;
+    Ok((key, Arc::new(Record::decode(r.bytes(RECORD_BYTES_MAX, "record")?)?)))
+}
+
+pub(super) fn write_records(w: &mut Writer, records: &[(RegisterKey, Arc<Record>)]) {
+    w.u32(count(records.len()));
+    for (key, record) in records {
+        w.bytes(key.as_bytes()).bytes(&record.encode());
+    }
+}
+
+/// A list of at most `ENTRIES_MAX`; grows as entries are read, so a count alone takes no memory.
+pub(super) fn list<T>(
+    r: &mut Reader<'_>,
+    mut entry: impl FnMut(&mut Reader<'_>) -> Result<T, CodecError>,
+) -> Result<Vec<T>, CodecError> {
+    let len = usize::try_from(r.u32()?).map_err(|_| CodecError::Value("entries"))?;
+    if len > ENTRIES_MAX {
+        return Err(CodecError::Value("entries"));
+    }
+    let mut all = Vec::new();
+    for _ in 0..len {
+        all.push(entry(r)?);
+    }
+    Ok(all)
+}
+
+/// # Panics
+/// On more than `ENTRIES_MAX`: whoever makes a list bounds it.
+pub(super) fn count(len: usize) -> u32 {
+    assert!(len <= ENTRIES_MAX, "a list of {len} entries");
+    u32::try_from(len).expect("bounded above")
+}
+
+pub(super) fn class_code(class: Class) -> u8 {
+    match class {
+        Class::Invalid => 1,
+        Class::Missing => 2,
+        Class::Conflict => 3,
+        Class::TooLarge => 4,
+        Class::Busy => 5,
+        Class::Full => 6,
+        Class::Corrupt => 7,
+        Class::Unsupported => 8,
+        Class::Permanent => 9,
+        Class::Internal => 10,
+    }
+}
+
+pub(super) fn class_of(code: u8) -> Result<Class, CodecError> {
+    Ok(match code {
+        1 => Class::Invalid,
+        2 => Class::Missing,
+        3 => Class::Conflict,
+        4 => Class::TooLarge,
+        5 => Class::Busy,
+        6 => Class::Full,
+        7 => Class::Corrupt,
+        8 => Class::Unsupported,
+        9 => Class::Permanent,
+        10 => Class::Internal,
+        _ => return Err(CodecError::Value("class")),
+    })
+}
+
+pub(super) fn write_ballot(w: &mut Writer, ballot: Ballot) -> &mut Writer {
+    w.u64(ballot.stamp.0).u64(ballot.node.0)
+}
+
+pub(super) fn read_ballot(r: &mut Reader<'_>) -> Result<Ballot, CodecError> {
+    Ok(Ballot { stamp: Stamp(r.u64()?), node: Incarnation(r.u64()?) })
+}
