@@ -70,8 +70,8 @@ impl Layer {
                 (self.cleared, self.weight) = (true, 0);
             }
             Op::Cursor { peer, seq } => {
-                let kept = self.cursors.entry(peer).or_default();
-                *kept = seq.max(*kept);
+                // The later one counts, lower or not: a peer that dropped what it had begins at the front again.
+                self.cursors.insert(peer, seq);
             }
         }
     }
@@ -158,6 +158,15 @@ mod tests {
         let record = Record { ballot, lineage: Lineage::NOTHING, written_ms: 0, state: State::Bucket };
         let key = RegisterKey::bucket(&BucketName::parse(name).unwrap());
         Op::Record { key, held: Arc::new(Held::new(record, true, seq, None)) }
+    }
+
+    #[test]
+    fn a_cursor_goes_back_when_the_peer_has_dropped_what_it_had() {
+        let mut layer = Layer::default();
+        for seq in [7, 9, 0] {
+            layer.apply(Op::Cursor { peer: Incarnation(3), seq });
+            assert_eq!(layer.cursors.get(&Incarnation(3)), Some(&seq), "the later one counts");
+        }
     }
 
     #[test]

@@ -155,7 +155,7 @@ pub struct LoadCursor {
     pub peer: Incarnation,
 }
 
-/// Keeps a cursor. Answered once durable; it only moves forward.
+/// Keeps a cursor. Answered once durable. It moves forward, and back to 0 when the peer has dropped what it had.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(), StoreError>")]
 pub struct SaveCursor {
