@@ -10,6 +10,7 @@
 //! | file | job |
 //! |---|---|
 //! | here | a process: its signals, its log, one node or the three of a demo |
+//! | `parts` | what a node is made of: storage, peers, and what stands behind its ports |
 //! | `running` | one node: what it is made of, and in which order that starts and ends |
 //! | `keys` | the key ring: made at start where that is safe, and read again while the node runs |
 //! | `place` | what the directory says of the node, against what the configuration says |
@@ -25,6 +26,7 @@ mod health;
 mod keys;
 mod leave;
 mod listener;
+mod parts;
 mod place;
 mod queues;
 mod running;

@@ -1,0 +1,267 @@
+//! The parts of a running node, in the order in which they are made: what stores, what talks to peers, what serves clients.
+//!
+//! ```text
+//!   clients -> HTTP workers -> Backends: a coordinator and a StoreActor on each worker's thread
+//!                                   |                |
+//!   peers <--> Peers: ReplicaActors, healer, scrubber, sessions
+//!                                   |                |
+//!                              Storage: the store, its threads, a StoreActor for what no request waits for
+//! ```
+//!
+//! Invariant: a part is made from those below it in this picture, and never asks for one above.
+
+use super::conditions;
+use super::error::NodeError;
+use super::health::{Counted, Pulses};
+use super::status::{Fixed, NodeStatus};
+use crate::actors::background::healer::{HealTally, Healer};
+use crate::actors::background::scrub::Pace;
+use crate::actors::background::scrubber::{ScrubTally, Scrubber};
+use crate::actors::background::settler;
+use crate::actors::background::tombstones::{self, BurialTally};
+use crate::actors::coordinator::actor::CoordinatorActor;
+use crate::actors::coordinator::store::StoreBeside;
+use crate::actors::coordinator::turns::Turns;
+use crate::actors::coordinator::{Common, Coordinator, Patience};
+use crate::actors::peer::arrivals::Arrivals;
+use crate::actors::peer::forming::Seats;
+use crate::actors::peer::key_watch::KeyWatch;
+use crate::actors::peer::list_watch::ListWatch;
+use crate::actors::peer::plan::{PeerAddress, Timing};
+use crate::actors::peer::reach::Reach;
+use crate::actors::peer::sessions::{PeerBytes, PeerGate};
+use crate::actors::peer::store::StoreRecipients;
+use crate::actors::peer::vitals::{Ballots, Identity, Vitals};
+use crate::actors::replication::{Replication, ReplicationConfig, seen_lately};
+use crate::actors::store_actor::threads::Threads;
+use crate::actors::store_actor::{StoreActor, abort};
+use crate::base::Budget;
+use crate::config::{Config, Durability, MemoryPlan};
+use crate::http::{Backend, Readiness, StoreLinks};
+use crate::seal::keyring::Keyring;
+use crate::store::Store;
+use actix::{Actor, Addr};
+use actix_rt::Arbiter;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+
+/// The part of `http.in_flight_bytes_max` that is for bodies on their way to the peers.
+const STREAMS_PART: u64 = 3;
+/// Most threads for the store's disk work; more only queue at the disk.
+const STORE_THREADS_MAX: usize = 32;
+
+/// The store, its threads, and a StoreActor for what no request waits for.
+pub(super) struct Storage {
+    pub store: Arc<Store>,
+    pub threads: Threads,
+    /// The thread that replication, healer and scrubber share: no HTTP worker waits for them.
+    pub arbiter: Arbiter,
+    pub store_actor: Addr<StoreActor>,
+    pub readiness: Readiness,
+    pub healing: Arc<HealTally>,
+    pub scrubbing: Arc<ScrubTally>,
+    pub pulses: Arc<Pulses>,
+    pub vitals: Vitals,
+}
+
+impl Storage {
+    /// Starts what stands on an open store.
+    pub fn start(config: &Config, ring: &Arc<Keyring>, store: Arc<Store>) -> Result<Self, NodeError> {
+        let threads = Threads::start((config.threads() * 4).min(STORE_THREADS_MAX), abort)
+            .map_err(|source| NodeError::Start { what: "the store's threads", source })?;
+        let arbiter = Arbiter::new();
+        let (on_arbiter, workers) = (Arc::clone(&store), threads.clone());
+        let store_actor =
+            StoreActor::start_in_arbiter(&arbiter.handle(), move |_| StoreActor::new(on_arbiter, workers));
+        let (healing, scrubbing) = (Arc::new(HealTally::default()), Arc::new(ScrubTally::default()));
+        let readiness = Readiness::default();
+        // Not before the first look.
+        readiness.missing(conditions::BEGINS, "it begins");
+        let pulses = Arc::new(Pulses {
+            store: Arc::clone(&store),
+            readiness: readiness.clone(),
+            healing: Arc::clone(&healing),
+            scrubbing: Arc::clone(&scrubbing),
+            counted: Counted::default(),
+        });
+        let vitals = vitals(config, &store, ring, &pulses);
+        Ok(Storage { store, threads, arbiter, store_actor, readiness, healing, scrubbing, pulses, vitals })
+    }
+}
+
+/// What talks to the peers, and what works in the background with their help.
+pub(super) struct Peers {
+    pub replication: Replication,
+    pub healer: Addr<Healer>,
+    pub scrubber: Addr<Scrubber>,
+    /// The sessions of those who come to this node.
+    pub gate: Arc<PeerGate>,
+    /// Bodies that are on their way here.
+    pub arrivals: Arc<Arrivals>,
+}
+
+impl Peers {
+    /// Starts it, beside the storage's own StoreActor.
+    pub fn start(config: &Config, plan: &MemoryPlan, ring: &Keyring, storage: &Storage) -> Self {
+        // Derived for sessions alone, it opens nothing that is stored; so it may leave the StoreActor's hands.
+        let peer_key = Arc::new(ring.peer_key());
+        let (vitals, arbiter) = (&storage.vitals, storage.arbiter.handle());
+        let replicate = replication_config(config, vitals.clone(), plan);
+        let recipients = StoreRecipients::of(&storage.store_actor);
+        let arrivals = Arc::new(Arrivals::default());
+        let healer = {
+            let (me, key, peers) = (Arc::clone(&vitals.me), Arc::clone(&peer_key), replicate.peers.clone());
+            let (store, tally, arrivals) = (recipients.clone(), Arc::clone(&storage.healing), Arc::clone(&arrivals));
+            Healer::start_in_arbiter(&arbiter, move |_| Healer::new(&me, &key, &peers, store, tally, arrivals))
+        };
+        let scrubber = {
+            let scrub = &config.scrub;
+            let pace = Pace { enabled: scrub.enabled, period: scrub.period, bytes_per_second: scrub.bytes_per_second };
+            let (store, tally) = (storage.store_actor.clone(), Arc::clone(&storage.scrubbing));
+            let healer = healer.clone().recipient();
+            Scrubber::start_in_arbiter(&arbiter, move |_| Scrubber::new(pace, &store, healer, tally))
+        };
+        let replication = Replication::start(replicate, Arc::clone(&peer_key), recipients, &arbiter);
+        let names = config.cluster.peers.iter().map(|peer| peer.name.clone());
+        let each = plan.peer;
+        let bytes = PeerBytes { calls: each.calls_bytes, blobs: each.blobs_bytes, streams: each.streams_bytes };
+        let gate = Arc::new(PeerGate::new(vitals.clone(), peer_key, names, bytes).sharing(Arc::clone(&arrivals)));
+        Peers { replication, healer, scrubber, gate, arrivals }
+    }
+}
+
+/// Makes what stands behind the HTTP port and the peer port, on whichever thread asks. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Backends {
+    store: Arc<Store>,
+    threads: Threads,
+    healer: Addr<Healer>,
+    scrubber: Addr<Scrubber>,
+    /// None where this node decides alone.
+    coordinated: Option<(Common, Arc<Mutex<Seats>>)>,
+    fixed: Arc<Fixed>,
+}
+
+impl Backends {
+    /// What every worker gets, and the budget of all requests together. Starts what ends undecided writes and drops
+    /// tombstones, where nodes decide together.
+    pub fn new(config: &Config, plan: &MemoryPlan, storage: &Storage, peers: &Peers) -> (Self, Budget) {
+        // Where nodes vote, large bodies go on to the others while they arrive: part of the memory is theirs.
+        let shipping = if votes(config) { plan.in_flight_bytes / STREAMS_PART } else { 0 };
+        let budget = Budget::new(config.http.requests_max, plan.in_flight_bytes - shipping);
+        let store = &storage.store;
+        let burying = Arc::new(BurialTally::default());
+        let coordinated = peers.replication.seats().map(|seats| {
+            let common = Common {
+                me: store.incarnation(),
+                ballots: Arc::clone(store) as Arc<dyn Ballots>,
+                peers: peers.replication.peers(),
+                patience: Patience::within(config.cluster.decide_timeout),
+                // A record whose body is missing here has it fetched by the same healer as readers do.
+                fetch: peers.healer.clone().recipient(),
+                arrivals: Arc::clone(&peers.arrivals),
+                streams: Budget::new(u64::MAX, shipping),
+                turns: Turns::default(),
+                far: Arc::default(),
+            };
+            (common, seats)
+        });
+        if let Some((common, seats)) = &coordinated {
+            let coordinator = Coordinator::new(common.clone(), StoreBeside::of(&storage.store_actor));
+            let (age, burying) = (config.cluster.tombstone_age, Arc::clone(&burying));
+            actix_rt::spawn(tombstones::run(coordinator.clone(), Arc::clone(seats), age, burying));
+            actix_rt::spawn(settler::run(coordinator, Arc::clone(seats)));
+        }
+        let fixed = Arc::new(Fixed {
+            node: config.node.name.clone(),
+            cluster: store.cluster(),
+            incarnation: store.incarnation(),
+            former: store.former(),
+            durability: config.cluster.durability.as_str(),
+            replication: peers.replication.clone(),
+            healing: Arc::clone(&storage.healing),
+            burying,
+            scrubbing: Arc::clone(&storage.scrubbing),
+            gate: Arc::clone(&peers.gate),
+            readiness: storage.readiness.clone(),
+        });
+        let (store, threads) = (Arc::clone(store), storage.threads.clone());
+        let (healer, scrubber) = (peers.healer.clone(), peers.scrubber.clone());
+        (Backends { store, threads, healer, scrubber, coordinated, fixed }, budget)
+    }
+
+    /// A StoreActor on this thread.
+    pub fn store_actor(&self) -> Addr<StoreActor> {
+        let healer = self.healer.clone().recipient();
+        StoreActor::new(Arc::clone(&self.store), self.threads.clone()).healed_by(healer).start()
+    }
+
+    /// What an HTTP worker asks, on its thread.
+    pub fn backend(&self) -> Backend {
+        let store = self.store_actor();
+        let downloads = store.clone().recipient();
+        let links = match &self.coordinated {
+            None => StoreLinks::new(&store, downloads),
+            Some((common, seats)) => {
+                let coordinator = Coordinator::new(common.clone(), StoreBeside::of(&store));
+                let actor = CoordinatorActor::new(coordinator, Arc::clone(seats)).start();
+                StoreLinks::new(&actor, downloads).with_members(actor.clone().recipient(), actor.recipient())
+            }
+        };
+        let status = Rc::new(NodeStatus { fixed: Arc::clone(&self.fixed), store });
+        Backend { links: links.with_scrubber(self.scrubber.clone().recipient()), status }
+    }
+}
+
+fn vitals(config: &Config, store: &Arc<Store>, ring: &Arc<Keyring>, pulses: &Arc<Pulses>) -> Vitals {
+    let (measured, counted, pulses) = (Arc::clone(store), Arc::clone(store), Arc::clone(pulses));
+    Vitals {
+        me: Arc::new(Identity {
+            name: config.node.name.clone(),
+            cluster: store.cluster(),
+            incarnation: store.incarnation(),
+        }),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ballots: Arc::clone(store) as Arc<dyn Ballots>,
+        lists: Arc::new(ListWatch::new(
+            config.others().map(|peer| peer.name.clone()),
+            seen_lately(config.peer.heartbeat),
+        )),
+        keys: Arc::new(KeyWatch::new(
+            Arc::clone(ring),
+            config.others().map(|peer| peer.name.clone()),
+            seen_lately(config.peer.heartbeat),
+        )),
+        reach: Arc::new(Reach::new(config.others().map(|peer| peer.name.clone()))),
+        head: store.head(),
+        free: Arc::new(move || measured.room()),
+        root: Arc::new(move || counted.tree().root()),
+        health: Arc::new(move || pulses.health()),
+    }
+}
+
+fn replication_config(config: &Config, vitals: Vitals, plan: &MemoryPlan) -> ReplicationConfig {
+    let standard = Timing::default();
+    let timing = Timing {
+        heartbeat: config.peer.heartbeat,
+        backoff: config.peer.backoff(),
+        compare: config.peer.compare_every,
+        settle: standard.settle.min(config.peer.compare_every),
+        ..standard
+    };
+    let address = |peer: &crate::config::PeerEntry| PeerAddress { name: peer.name.clone(), url: peer.url.to_string() };
+    ReplicationConfig {
+        vitals,
+        peers: config.cluster.peers.iter().map(address).collect(),
+        pool: config.peer.replicas_per_peer,
+        timing,
+        votes_bytes: plan.peer.votes_bytes,
+        sending_bytes: plan.peer.sending_bytes,
+        votes: votes(config),
+    }
+}
+
+/// Whether the nodes decide together: a node alone is its own majority.
+pub(super) fn votes(config: &Config) -> bool {
+    config.cluster.durability == Durability::Majority && config.others().next().is_some()
+}
