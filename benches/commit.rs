@@ -7,8 +7,8 @@
 
 mod common;
 
-use boveda::store::store::wait_blocking;
 use boveda::store::types::NewObject;
+use boveda::store::wait_blocking;
 use boveda::store::{Options, Store};
 use bytes::Bytes;
 use std::sync::Arc;

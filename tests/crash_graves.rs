@@ -8,9 +8,9 @@ use boveda::base::{
 use boveda::disk::CrashDisk;
 use boveda::register::{Answer, Attempt, ListMark, Message, Refusal, Request, Roster, Seat, Traced};
 use boveda::seal::keyring::Keyring;
-use boveda::store::store::wait_blocking;
 use boveda::store::types::NewObject;
-use boveda::store::votes::{Seating, Vote, mark_of};
+use boveda::store::voting::{Seating, Vote, mark_of};
+use boveda::store::wait_blocking;
 use boveda::store::{Clockwork, Options, Store, StoreError};
 use bytes::Bytes;
 use std::cell::Cell;

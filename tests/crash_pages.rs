@@ -8,6 +8,7 @@
 use boveda::disk::crash::Rng;
 use boveda::disk::{CrashDisk, Disk};
 use boveda::seal::SealingKey;
+use boveda::store::DiskOp;
 use boveda::store::pages::{FileId, PagesError, PagesProbe, create_database, guarded, open_database};
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 use std::collections::BTreeMap;
@@ -117,7 +118,7 @@ fn read_all(database: &Database) -> Result<Model, redb::Error> {
 type Opened = (Database, Arc<PagesProbe>);
 
 fn open_or_create(disk: &CrashDisk, habits: Habits, at_least: u64) -> Result<Opened, PagesError> {
-    let failed = |source| PagesError::Disk { op: "look for", path: path().to_owned(), source };
+    let failed = |source| PagesError::Disk { op: DiskOp::LookFor, path: path().to_owned(), source };
     if disk.exists(path()).map_err(failed)? {
         open_database(disk, path(), key(), ID, habits.cache_bytes, at_least)
     } else {

@@ -9,9 +9,9 @@ use boveda::base::{
 use boveda::disk::{CrashDisk, Disk};
 use boveda::register::{Answer, Attempt, Message, Request, Roster, Seat};
 use boveda::seal::keyring::Keyring;
-use boveda::store::store::wait_blocking;
 use boveda::store::types::NewObject;
-use boveda::store::votes::{Seating, Vote};
+use boveda::store::voting::{Seating, Vote};
+use boveda::store::wait_blocking;
 use boveda::store::{Clockwork, Options, Store, StoreError};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};

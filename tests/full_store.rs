@@ -35,13 +35,13 @@ impl Bench {
         let object = self.store.seal_small(NewObject::default(), &[Bytes::from(vec![7; BODY])])?;
         let answer = self.store.put(name(n), boveda::base::Condition::NONE, object);
         assert!(self.work.committer.turn());
-        boveda::store::store::wait_blocking(answer).map(drop)
+        boveda::store::wait_blocking(answer).map(drop)
     }
 
     fn delete(&self, n: u64) -> Result<bool, StoreError> {
         let answer = self.store.delete(name(n), boveda::base::Condition::NONE);
         assert!(self.work.committer.turn());
-        boveda::store::store::wait_blocking(answer).map(|outcome| outcome.existed)
+        boveda::store::wait_blocking(answer).map(|outcome| outcome.existed)
     }
 
     /// Puts until the store refuses; how many were taken.
@@ -176,7 +176,7 @@ fn a_bucket_is_refused_on_a_full_disk_and_deleted_on_it() {
     let bucket = |text: &str| BucketName::parse(text).expect("a name");
     let done = |answer| {
         assert!(bench.work.committer.turn());
-        boveda::store::store::wait_blocking(answer)
+        boveda::store::wait_blocking(answer)
     };
     done(bench.store.create_bucket(bucket("before"))).expect("there is room");
     bench.disk.set_space(space(RESERVE / 2));

@@ -3,8 +3,8 @@
 use boveda::base::{BucketName, Condition, ObjectKey, ObjectName, Secret};
 use boveda::disk::CrashDisk;
 use boveda::seal::keyring::Keyring;
-use boveda::store::store::wait_blocking;
 use boveda::store::types::NewObject;
+use boveda::store::wait_blocking;
 use boveda::store::{Options, Store};
 use bytes::Bytes;
 use std::path::Path;

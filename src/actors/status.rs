@@ -5,7 +5,7 @@ use crate::base::budget::BudgetLevel;
 use crate::base::{ClusterId, Epoch, Incarnation, NodeName, Stamp};
 use crate::register::{ListMark, Roster};
 use crate::store::scrub_place::Run;
-use crate::store::votes::Voting;
+use crate::store::voting::Voting;
 use crate::wire::{Health, Refusal};
 use serde::Serialize;
 use std::collections::BTreeMap;

@@ -14,10 +14,10 @@ use crate::base::{
 };
 use crate::register::{Heard, Remembered, Standing, Start};
 use crate::seal::keyring::Keyring;
+use crate::store::Answer;
 use crate::store::StoreError;
 use crate::store::entry::NodeRecord;
-use crate::store::store::Answer;
-use crate::store::votes::Voting;
+use crate::store::voting::Voting;
 use crate::wire::Health;
 use actix::{Actor, Context, Handler};
 use bytes::Bytes;

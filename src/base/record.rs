@@ -92,7 +92,7 @@ pub struct ObjectRecord {
     pub body: BodyId,
     /// Bytes of the sealed body.
     pub sealed_len: u64,
-    /// BLAKE3 of the sealed body; also the ETag of writes on the REST side.
+    /// BLAKE3 of the sealed body; see [`ObjectRecord::etag`].
     pub digest: [u8; 32],
     /// The body's data key, sealed.
     pub wrap: Wrap,
@@ -118,6 +118,19 @@ pub struct Wrap {
     pub nonce: [u8; 12],
     /// 32 bytes of key and a 16-byte tag.
     pub sealed: [u8; 48],
+}
+
+impl ObjectRecord {
+    /// The object's ETag, without quotes.
+    pub fn etag(&self) -> String {
+        etag_of(&self.digest)
+    }
+}
+
+/// The ETag of a body by the digest of its sealed bytes: that in hex, without quotes.
+pub fn etag_of(digest: &[u8; 32]) -> String {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    digest.iter().flat_map(|b| [HEX[usize::from(b >> 4)] as char, HEX[usize::from(b & 15)] as char]).collect()
 }
 
 impl Record {

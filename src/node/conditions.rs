@@ -20,7 +20,7 @@ use crate::base::{Incarnation, KekId, NodeName, Shortage};
 use crate::http::Readiness;
 use crate::register::Roster;
 use crate::store::Store;
-use crate::store::votes::Voting;
+use crate::store::voting::Voting;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 

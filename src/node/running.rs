@@ -245,7 +245,7 @@ async fn take_place(
 }
 
 async fn begin(store: &Store, name: Option<NodeName>) -> Result<(), StoreError> {
-    store::store::wait(store.begin(u64::from_le_bytes(seal::random()), name)).await.map(drop)
+    store::wait(store.begin(u64::from_le_bytes(seal::random()), name)).await.map(drop)
 }
 
 /// The lock of a data directory.

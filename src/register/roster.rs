@@ -137,6 +137,20 @@ impl Roster {
         self.seats.iter().chain(&self.before).any(|seat| seat.incarnation == node)
     }
 
+    /// Whether it gives a node its place after the last list that this node knows: then the node begins with nothing. While
+    /// it had no place others may have decided under lower ballots than those it holds, or have dropped the tombstone of
+    /// what it holds. It may vote at once, since a place is only given by way of an epoch of both lists
+    /// (`register::members`).
+    pub fn begins_anew(&self, node: Incarnation, known: Epoch) -> bool {
+        self.since(node).is_some_and(|since| since > known.max(Epoch(1)))
+    }
+
+    /// Whether `me`, a member, takes nothing from this node: it may hold what the members have dropped the tombstone of. In
+    /// the first epoch none has been dropped yet.
+    pub fn is_stranger(&self, me: Incarnation, from: Incarnation) -> bool {
+        self.epoch > Epoch(1) && self.seats_node(me) && !self.seats_node(from)
+    }
+
     /// Its bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::default();

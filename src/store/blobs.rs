@@ -11,7 +11,7 @@
 //!   left alone for a grace period.
 //! - What does not check is moved to `quarantine/`, never deleted.
 
-use super::error::StoreError;
+use super::error::{DiskOp, StoreError};
 use super::room::Room;
 use crate::base::{BodyId, Budget, LARGE_BODY_BYTES, Lender, Mark};
 use crate::disk::{Disk, DiskFile, LARGE_BUFFER_BYTES, LargeBuffer, StreamFile, place};
@@ -73,7 +73,7 @@ impl Blobs {
     pub fn open(disk: Arc<dyn Disk>, dir: &Path, room: Arc<Room>, large_write_bytes: u64) -> Result<Self, StoreError> {
         for folder in [BLOBS, STAGED, QUARANTINE] {
             let path = dir.join(folder);
-            disk.create_dir_all(&path).map_err(|source| StoreError::Disk { op: "create", path, source })?;
+            disk.create_dir_all(&path).map_err(|source| StoreError::Disk { op: DiskOp::Create, path, source })?;
         }
         Ok(Blobs {
             disk,
@@ -98,7 +98,7 @@ impl Blobs {
         let permit = if large { self.large_writes.try_claim(LARGE_BUFFER_BYTES as u64) } else { None };
         let large = permit.map(|permit| LargeBuffer { memory: self.large_memory.lend(), permit });
         StreamFile::create(self.disk.as_ref(), &path, sealed_len, large)
-            .map_err(|source| self.refused("create", path, source))
+            .map_err(|source| self.refused(DiskOp::Create, path, source))
     }
 
     /// Gives memory of large writes that was not needed since the last time back to the system.
@@ -115,9 +115,9 @@ impl Blobs {
         let (from, to) = (self.staged_path(transfer), self.path(body));
         let folder = place::parent(&to);
         self.sync_folder(folder)?;
-        self.disk.rename(&from, &to).map_err(|e| self.refused("publish", to.clone(), e))?;
+        self.disk.rename(&from, &to).map_err(|e| self.refused(DiskOp::Publish, to.clone(), e))?;
         let synced = self.disk.sync_dir(folder);
-        synced.map_err(|e| self.refused("sync", folder.to_owned(), e))?;
+        synced.map_err(|e| self.refused(DiskOp::Sync, folder.to_owned(), e))?;
         drop(lane);
         if let Some(anew) = lock(&self.folders).get_mut(folder).and_then(|folder| folder.anew.as_mut()) {
             anew.insert(body);
@@ -137,13 +137,13 @@ impl Blobs {
         if !state.synced {
             // Where the volume was there may be another directory now, which must not be filled.
             self.room.check_there()?;
-            self.disk.create_dir_all(folder).map_err(|e| self.refused("create", folder.to_owned(), e))?;
+            self.disk.create_dir_all(folder).map_err(|e| self.refused(DiskOp::Create, folder.to_owned(), e))?;
             if let Err(error) = self.disk.sync_dir(folder) {
                 state.anew.get_or_insert_default();
                 Mark::FolderDoubted.hit();
                 drop(folders);
                 log::warn!(folder:% = folder.display(), error:% = error; "a folder of bodies could not be synced: what it holds counts as missing until a restart");
-                return Err(self.refused("sync", folder.to_owned(), error));
+                return Err(self.refused(DiskOp::Sync, folder.to_owned(), error));
             }
             state.synced = true;
         }
@@ -161,7 +161,7 @@ impl Blobs {
         match self.disk.open(&path) {
             Ok(file) => Ok(Some(file)),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => self.room.check_there().map(|()| None),
-            Err(source) => Err(self.refused("open", path, source)),
+            Err(source) => Err(self.refused(DiskOp::Open, path, source)),
         }
     }
 
@@ -176,7 +176,7 @@ impl Blobs {
         if self.landed().get(&body).is_some_and(|landing| !landing.named) {
             return Ok(false);
         }
-        if !self.disk.exists(&path).map_err(|e| self.refused("look for", path.clone(), e))? {
+        if !self.disk.exists(&path).map_err(|e| self.refused(DiskOp::LookFor, path.clone(), e))? {
             return self.room.check_there().map(|()| false);
         }
         let folder = place::parent(&path);
@@ -213,7 +213,7 @@ impl Blobs {
             match self.disk.rename(&from, &doomed) {
                 Ok(()) => {}
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(true),
-                Err(source) => return Err(StoreError::Disk { op: "take away", path: from, source }),
+                Err(source) => return Err(StoreError::Disk { op: DiskOp::TakeAway, path: from, source }),
             }
         }
         // Outside the gate: the space of a large file takes time to free.
@@ -231,10 +231,10 @@ impl Blobs {
         match self.disk.rename(&from, &to) {
             Ok(()) => {}
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(e) => return Err(self.refused("quarantine", from, e)),
+            Err(e) => return Err(self.refused(DiskOp::Quarantine, from, e)),
         }
         let folder = self.dir.join(QUARANTINE);
-        self.disk.sync_dir(&folder).map_err(|source| StoreError::Disk { op: "sync", path: folder, source })
+        self.disk.sync_dir(&folder).map_err(|source| StoreError::Disk { op: DiskOp::Sync, path: folder, source })
     }
 
     /// Whether a damaged file of that name was set aside.
@@ -285,20 +285,20 @@ impl Blobs {
     }
 
     /// What an operation on a blob came to: see `Room::refused`.
-    pub(super) fn refused(&self, op: &'static str, path: PathBuf, source: std::io::Error) -> StoreError {
+    pub(super) fn refused(&self, op: DiskOp, path: PathBuf, source: std::io::Error) -> StoreError {
         self.room.refused(op, path, source)
     }
 
     fn list(&self, dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
         let names = self.disk.list(dir);
-        names.map_err(|source| self.refused("list", dir.to_owned(), source))
+        names.map_err(|source| self.refused(DiskOp::List, dir.to_owned(), source))
     }
 
     fn unlink(&self, path: PathBuf) -> Result<(), StoreError> {
         match self.disk.remove(&path) {
             Ok(()) => Ok(()),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            Err(source) => Err(StoreError::Disk { op: "remove", path, source }),
+            Err(source) => Err(StoreError::Disk { op: DiskOp::Remove, path, source }),
         }
     }
 

@@ -6,19 +6,20 @@
 //! - After a failed write or fsync no write is taken any more; reads go on.
 
 use super::blobs::Blobs;
-use super::doubt::Doubt;
-use super::entry::{Encoded, Held, NodeRecord};
-use super::error::StoreError;
+use super::counters::Counters;
+use super::entry::{Held, NodeRecord};
+use super::error::{DiskOp, StoreError};
 use super::identity::{self, Identity};
-use super::index::{Index, Marks};
-use super::log::{Appended, Log, Writer};
-use super::open::read_small;
+use super::index::Index;
+use super::log::Log;
+use super::options::Options;
 use super::overlay::{Here, Overlay};
 use super::pages::PagesProbe;
 use super::room::Room;
-use super::status::Counters;
+use super::small::read_small;
 use super::tree::Tree;
-use super::votes::Voting;
+use super::types::Doubt;
+use super::voting::Voting;
 use crate::base::{
     BodyId, BucketName, Class, ClusterId, Epoch, Incarnation, KekId, Mark, ObjectRecord, RegisterKey, Shortage,
     StampClock,
@@ -39,62 +40,8 @@ use tokio::sync::watch;
 /// replace is freed only afterwards.
 const INDEX_BYTES_PER_LOG_BYTE: u64 = 3;
 
-/// Settings of a store.
 #[derive(Clone, Debug)]
-pub struct Options {
-    /// Bodies up to this many bytes live in the record.
-    pub inline_max: usize,
-    /// Bytes of the commit log's ring.
-    pub log_bytes: u64,
-    /// Bytes of the cache of opened records.
-    pub cache_bytes: u64,
-    /// Bytes of the index engine's own cache.
-    pub index_cache_bytes: usize,
-    /// Bytes of memory for large writes of large bodies; those that find none are written in smaller ones.
-    pub large_write_bytes: u64,
-    /// The index is brought up to the log when this much has gathered.
-    pub checkpoint_bytes: u64,
-    /// The index is brought up to the log at least this often while there is something to bring.
-    pub checkpoint_interval: Duration,
-    /// How long a blob that landed may wait for its record.
-    pub orphan_grace: Duration,
-    /// Writes stop when less than this is free.
-    pub reserve_bytes: u64,
-    /// Whether the first bucket is made with the data directory; else it comes with the member list.
-    pub first_bucket: bool,
-    /// The clock, in milliseconds since 1970.
-    pub now_ms: fn() -> u64,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Options {
-            inline_max: 16 * 1024,
-            log_bytes: 64 << 20,
-            cache_bytes: 32 << 20,
-            index_cache_bytes: 32 << 20,
-            large_write_bytes: 32 << 20,
-            checkpoint_bytes: 16 << 20,
-            checkpoint_interval: Duration::from_secs(1),
-            orphan_grace: Duration::from_secs(3600),
-            reserve_bytes: 256 << 20,
-            first_bucket: true,
-            now_ms: system_ms,
-        }
-    }
-}
-
-/// The system's clock; 0 before 1970.
-pub fn system_ms() -> u64 {
-    std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .ok()
-        .and_then(|d| u64::try_from(d.as_millis()).ok())
-        .unwrap_or(0)
-}
-
-#[derive(Clone, Debug)]
-struct ByWeight;
+pub(super) struct ByWeight;
 
 impl quick_cache::Weighter<RegisterKey, Arc<Held>> for ByWeight {
     fn weight(&self, key: &RegisterKey, held: &Arc<Held>) -> u64 {
@@ -121,7 +68,7 @@ pub struct Core {
     pub(super) probe: Arc<PagesProbe>,
     tree: Mutex<Tree>,
     overlay: RwLock<Overlay>,
-    voting: RwLock<Arc<Voting>>,
+    pub(super) voting: RwLock<Arc<Voting>>,
     pub(super) memory: Mutex<Memory>,
     /// Whether this start is to have a number and has none yet.
     pub(super) unbegun: AtomicBool,
@@ -132,8 +79,8 @@ pub struct Core {
     /// What is not known to be chosen, and since when it lies here.
     tentative: Mutex<BTreeMap<RegisterKey, Instant>>,
     buckets: RwLock<BTreeMap<BucketName, u64>>,
-    cache: quick_cache::sync::Cache<RegisterKey, Arc<Held>, ByWeight>,
-    checkpointing: Mutex<()>,
+    pub(super) cache: quick_cache::sync::Cache<RegisterKey, Arc<Held>, ByWeight>,
+    pub(super) checkpointing: Mutex<()>,
     poisoned: AtomicBool,
     /// Whether it is so because what lies on the disk is damaged: then a restart helps nothing.
     damaged: AtomicBool,
@@ -226,20 +173,6 @@ impl Core {
         Arc::clone(&self.voting.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) fn set_voting(&self, node: &NodeRecord) {
-        let voting = Arc::new(Voting::of(node.clone()));
-        let mut known = self.voting.write().unwrap_or_else(PoisonError::into_inner);
-        let before = std::mem::replace(&mut *known, Arc::clone(&voting));
-        drop(known);
-        if before.node.start != voting.node.start {
-            self.unbegun.store(false, Ordering::Release);
-        }
-        if let Some(roster) = voting.node.roster.as_ref().filter(|_| before.list != voting.list) {
-            self.memory().keep(roster);
-            self.judge(&voting);
-        }
-    }
-
     pub(super) fn tentative(&self) -> MutexGuard<'_, BTreeMap<RegisterKey, Instant>> {
         self.tentative.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -317,7 +250,7 @@ impl Core {
         // Before anything else is sealed under it: see there.
         let sealed = identity.seal_under(&self.ring, kek).ok_or(StoreError::KeyMissing { kek })?;
         let placed = place::replace(self.disk.as_ref(), &path, &sealed);
-        placed.map_err(|source| StoreError::Disk { op: "write", path, source })?;
+        placed.map_err(|source| StoreError::Disk { op: DiskOp::Write, path, source })?;
         self.ring.seal_with(kek);
         Ok(())
     }
@@ -327,77 +260,9 @@ impl Core {
         Ok(self.overlay().refers_to(blob) || self.index.refers_to(blob)?)
     }
 
-    /// Brings everything committed so far to the index and frees its room in the log.
-    ///
-    /// `Full` when the disk may not have room for that: nothing is begun then, and nothing lost. Any
-    /// other failure poisons the store.
-    pub fn checkpoint(&self) -> Result<(), StoreError> {
-        let _one_at_a_time = self.checkpointing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.check_writable()?;
-        if self.overlay().active.is_empty() {
-            return Ok(());
-        }
-        // A disk that others fill is asked right before: a commit of the index that meets its end
-        // half way leaves a state that only a reopening can tell.
-        if self.refresh_space()?.free < self.owed_to_index() {
-            return Err(self.room.full());
-        }
-        let index_bytes = self.probe.file_bytes().unwrap_or(0);
-        self.room.check_len(index_bytes.saturating_add(self.owed_to_index()))?;
-        let result = self.checkpoint_locked();
-        if let Err(error) = &result {
-            self.poison("checkpoint", error);
-        }
-        result
-    }
-
-    /// Says on the disk where the log ends, if that is not said yet.
-    pub(super) fn mark_log(&self) -> Result<(), StoreError> {
-        self.check_writable()?;
-        self.log.mark().inspect_err(|error| self.poison("mark of the log", error))
-    }
-
     /// Room that the index may need to take in what the log holds.
-    fn owed_to_index(&self) -> u64 {
+    pub(super) fn owed_to_index(&self) -> u64 {
         self.log.used().saturating_mul(INDEX_BYTES_PER_LOG_BYTE)
-    }
-
-    fn checkpoint_locked(&self) -> Result<(), StoreError> {
-        let (layer, marks) = {
-            let mut overlay = self.overlay_mut();
-            let layer = Arc::new(std::mem::take(&mut overlay.active));
-            overlay.active.log_end = layer.log_end;
-            // Readers find it here until the index has it.
-            overlay.frozen = Some(Arc::clone(&layer));
-            let newest = layer.by_seq.last_key_value().map_or(0, |(seq, _)| *seq);
-            let seq = newest.max(*self.head.borrow());
-            (Arc::clone(&layer), Marks { log: layer.log_end, seq, stamp: self.clock.highest() })
-        };
-        self.index.apply(&layer, marks)?;
-        {
-            let mut overlay = self.overlay_mut();
-            overlay.frozen = None;
-            overlay.retired += 1;
-            if layer.cleared {
-                self.cache.clear();
-            }
-            layer.forgotten.iter().for_each(|key| drop(self.cache.remove(key)));
-            for (key, held) in &layer.records {
-                // What readers had before is stale; what is hot stays hot.
-                if self.cache.remove(key).is_some() {
-                    self.cache.insert(key.clone(), Arc::clone(held));
-                }
-            }
-        }
-        // Before the frames go: without one that names this state of the index, damage could set
-        // the index back to the state before it and nothing would tell.
-        let named = Encoded::default().frames(self.probe.sequence(), self.log.payload_max());
-        if self.log.append(&named, Writer::Checkpoint)? == Appended::NoRoom {
-            return Err(StoreError::Full);
-        }
-        self.log.release(marks.log)?;
-        self.counters.checkpoints.fetch_add(1, Ordering::Relaxed);
-        Ok(())
     }
 
     /// Refuses writes from now on: a half-known disk state must not be written over.
@@ -513,30 +378,5 @@ impl Core {
     /// Whether writes of new bytes are refused for want of room.
     pub fn is_low(&self) -> bool {
         self.room.is_low()
-    }
-
-    /// The highest commit number that is durable here, as it moves.
-    pub fn head(&self) -> watch::Receiver<u64> {
-        self.head.subscribe()
-    }
-
-    /// This data directory's life.
-    pub fn incarnation(&self) -> Incarnation {
-        self.incarnation
-    }
-
-    /// The life before, if it was given up for doubt.
-    pub fn former(&self) -> Option<Incarnation> {
-        self.former
-    }
-
-    /// The cluster that its data belongs to.
-    pub fn cluster(&self) -> ClusterId {
-        self.cluster
-    }
-
-    /// The settings it was opened with.
-    pub fn options(&self) -> &Options {
-        &self.options
     }
 }

@@ -9,51 +9,15 @@
 //!   every decision, and nobody else could give the place anew. A node is judged by the list of whoever tells it: until it
 //!   has that list, it has no vote.
 
-use super::commit::Intent;
 use super::core::Core;
 use super::entry::NodeRecord;
 use super::overlay::Overlay;
-use super::store::{Answer, Store};
-use super::votes::{Seating, Voting};
-use crate::base::{Epoch, Incarnation, Mark, NodeName, Stamp};
+use super::types::Doubt;
+use super::voting::Voting;
+use crate::base::{Epoch, Incarnation, Mark};
 use crate::register::{Heard, Memory, Remembered, Roster, Standing, Start};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
-use tokio::sync::watch;
-
-/// Why a node may have forgotten what it had promised and stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Doubt {
-    /// Another node remembers more of it.
-    OlderCopy {
-        /// What that is.
-        remembered: Standing,
-        /// What it is here.
-        here: Standing,
-    },
-    /// The end of its commit log is gone.
-    TailCut,
-}
-
-impl std::fmt::Display for Doubt {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let stamp = |Stamp(stamp): Stamp| stamp;
-        match self {
-            Doubt::OlderCopy { remembered, here } => write!(
-                f,
-                "the data directory is an older copy of itself, or its disk forgot: a peer remembers start {}, \
-                 change {} and reserve {}, here are start {}, change {} and reserve {}",
-                remembered.start.number,
-                remembered.head,
-                stamp(remembered.reserved),
-                here.start.number,
-                here.head,
-                stamp(here.reserved)
-            ),
-            Doubt::TailCut => f.write_str("the end of the commit log is gone"),
-        }
-    }
-}
 
 impl Core {
     /// How this node stands. Durable, all of it.
@@ -179,32 +143,8 @@ impl Core {
         !self.unbegun.load(Ordering::Acquire)
     }
 
-    /// Why, as soon as it does.
-    pub fn doubted(&self) -> watch::Receiver<Option<Doubt>> {
-        self.doubt.subscribe()
-    }
-
     pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Store {
-    /// Gives this start of the node its number, durably; until then it does not vote. `name`: what it is called among
-    /// others, if there are others.
-    pub fn begin(&self, draw: u64, name: Option<NodeName>) -> Answer {
-        self.unbegun.store(true, Ordering::Release);
-        self.seat(Seating::Begin { draw, name })
-    }
-
-    /// The node leaves a cluster that is lost: see `Seating::Leave`.
-    pub fn leave(&self, life: u64, name: NodeName) -> Answer {
-        self.seat(Seating::Leave { life, name })
-    }
-
-    /// What is remembered of the other nodes becomes durable.
-    pub fn remember(&self) -> Answer {
-        self.submit(Intent::Remember)
     }
 }
 

@@ -7,10 +7,9 @@
 
 use super::core::Core;
 use super::entry::Held;
-use super::error::StoreError;
-use super::types::ObjectInfo;
+use super::error::{DiskOp, StoreError};
 use crate::base::record::ObjectRecord;
-use crate::base::{BodyAt, Lender, Permit, Record, RegisterKey, Stretch};
+use crate::base::{BodyAt, Lender, Permit, RegisterKey, Stretch};
 use crate::disk::DiskFile;
 use crate::seal::body::{BodyOpener, HEADER_BYTES, TAG_BYTES};
 use bytes::Bytes;
@@ -244,7 +243,7 @@ impl Download {
             Some(blob) => blob.file.read_at(from, out).map_err(|source| match source.kind() {
                 // A file that is too short is damage, which a peer's copy mends; anything else is the disk's matter.
                 std::io::ErrorKind::UnexpectedEof => SHORT,
-                _ => StoreError::Disk { op: "read", path: self.core.blobs.path(object.body), source },
+                _ => StoreError::Disk { op: DiskOp::Read, path: self.core.blobs.path(object.body), source },
             }),
         }
     }
@@ -318,23 +317,6 @@ pub(super) fn open_chunks(
     Ok(texts)
 }
 
-/// What readers are told of a record.
-pub(super) fn info_of(record: &Record) -> Option<ObjectInfo> {
-    record.object().map(|object| ObjectInfo {
-        len: object.len,
-        content_type: object.content_type.clone(),
-        meta: object.meta.clone(),
-        etag: etag(&object.digest),
-        written_ms: record.written_ms,
-    })
-}
-
-/// The ETag of a body: its digest in hex.
-pub fn etag(digest: &[u8; 32]) -> String {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    digest.iter().flat_map(|b| [HEX[usize::from(b >> 4)] as char, HEX[usize::from(b & 15)] as char]).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use crate::store::mend::tests::{name, put, store};
@@ -346,10 +328,10 @@ mod tests {
         let body: Vec<u8> = (0..100_000u32).map(|i| (i % 251).to_le_bytes()[0]).collect();
         let record = put(&store, "small", &body);
         let id = record.object().expect("an object").body;
-        let path = store.blobs.path(id);
+        let path = store.core().blobs.path(id);
         let whole = std::fs::read(&path).expect("is there");
         // Not every file system tells what it has in memory.
-        let tells = store.blobs.read_cached(id).is_some_and(|file| file.read_cached_at(0, &mut [0; 100]));
+        let tells = store.core().blobs.read_cached(id).is_some_and(|file| file.read_cached_at(0, &mut [0; 100]));
         for _ in 0..2 {
             let opened = store.open_cached(&name("small"));
             assert_eq!(opened.is_some(), tells);
@@ -376,9 +358,9 @@ mod tests {
         let store = store(dir.path());
         let body: Vec<u8> = (0..1_700_001u32).map(|i| (i % 251).to_le_bytes()[0]).collect();
         let record = put(&store, "large", &body);
-        let path = store.blobs.path(record.object().expect("an object").body);
+        let path = store.core().blobs.path(record.object().expect("an object").body);
         let whole = std::fs::read(&path).expect("is there");
-        let file = store.blobs.read(record.object().expect("an object").body).expect("opens").expect("is there");
+        let file = store.core().blobs.read(record.object().expect("an object").body).expect("opens").expect("is there");
         // Just read, so in memory; but not every file system tells.
         let (tells, mut hits) = (file.read_cached_at(0, &mut [0; 100]), 0);
         for (start, len) in [(0, body.len()), (1, 10), (65_535, 2), (262_143, 900_000), (1_699_999, 100)] {

@@ -105,7 +105,7 @@ pub enum StoreError {
     #[error("{op} {}: {source}", .path.display())]
     Disk {
         /// What was tried.
-        op: &'static str,
+        op: DiskOp,
         /// On which file.
         path: PathBuf,
         /// What the system said.
@@ -114,12 +114,105 @@ pub enum StoreError {
     },
 }
 
+/// What was tried on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+// What each one is stands in its word, below.
+#[allow(missing_docs)]
+pub enum DiskOp {
+    AppendToLog,
+    Create,
+    CreateLog,
+    List,
+    LookAt,
+    LookFor,
+    LookInto,
+    MarkFirstStart,
+    MarkLog,
+    Measure,
+    MeasureFreeSpace,
+    MeasureLog,
+    Open,
+    OpenLog,
+    PrezeroLog,
+    Publish,
+    PublishLog,
+    Quarantine,
+    Read,
+    ReadLog,
+    Remove,
+    Rename,
+    StartThread,
+    Sweep,
+    Sync,
+    SyncFolder,
+    SyncLog,
+    SyncLogFolder,
+    TakeAway,
+    UnmarkFirstStart,
+    Write,
+    WriteIdentity,
+    ZeroLog,
+}
+
+impl DiskOp {
+    /// Whether it asks for bytes of a body or of a small file that were stored before, so that a failure says of them that
+    /// they are not to be had. Of the log's own bytes there is no other copy.
+    fn asks_for_stored_bytes(self) -> bool {
+        matches!(self, DiskOp::Read | DiskOp::Measure)
+    }
+
+    /// What operators read before the name of the file.
+    fn word(self) -> &'static str {
+        match self {
+            DiskOp::AppendToLog => "append to log",
+            DiskOp::Create => "create",
+            DiskOp::CreateLog => "create log",
+            DiskOp::List => "list",
+            DiskOp::LookAt => "look at",
+            DiskOp::LookFor => "look for",
+            DiskOp::LookInto => "look into",
+            DiskOp::MarkFirstStart => "mark the first start in",
+            DiskOp::MarkLog => "mark log",
+            DiskOp::Measure => "measure",
+            DiskOp::MeasureFreeSpace => "measure free space of",
+            DiskOp::MeasureLog => "measure log",
+            DiskOp::Open => "open",
+            DiskOp::OpenLog => "open log",
+            DiskOp::PrezeroLog => "prezero log",
+            DiskOp::Publish => "publish",
+            DiskOp::PublishLog => "publish log",
+            DiskOp::Quarantine => "quarantine",
+            DiskOp::Read => "read",
+            DiskOp::ReadLog => "read log",
+            DiskOp::Remove => "remove",
+            DiskOp::Rename => "rename",
+            DiskOp::StartThread => "start a thread for",
+            DiskOp::Sweep => "sweep",
+            DiskOp::Sync => "sync",
+            DiskOp::SyncFolder => "sync the directory of",
+            DiskOp::SyncLog => "sync log",
+            DiskOp::SyncLogFolder => "sync directory of log",
+            DiskOp::TakeAway => "take away",
+            DiskOp::UnmarkFirstStart => "unmark the first start in",
+            DiskOp::Write => "write",
+            DiskOp::WriteIdentity => "write identity in",
+            DiskOp::ZeroLog => "zero log",
+        }
+    }
+}
+
+impl std::fmt::Display for DiskOp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
 impl StoreError {
     /// Whether stored bytes could not be had as they were written: another copy would help.
     pub fn is_damage(&self) -> bool {
         match self {
             StoreError::Corrupt { .. } => true,
-            StoreError::Disk { op, .. } => matches!(*op, "read" | "measure"),
+            StoreError::Disk { op, .. } => op.asks_for_stored_bytes(),
             _ => false,
         }
     }
@@ -172,5 +265,20 @@ fn is_damage(error: &redb::Error) -> bool {
         redb::Error::Corrupted(_) => true,
         redb::Error::Io(source) => source.kind() == io::ErrorKind::InvalidData,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_that_cannot_be_read_is_damage_and_a_log_or_a_write_that_fails_is_none() {
+        let failed = |op| StoreError::Disk { op, path: "/data/x".into(), source: io::Error::other("no") };
+        assert!(failed(DiskOp::Read).is_damage() && failed(DiskOp::Measure).is_damage());
+        for op in [DiskOp::ReadLog, DiskOp::MeasureLog, DiskOp::Open, DiskOp::LookFor, DiskOp::Write, DiskOp::Sync] {
+            assert!(!failed(op).is_damage(), "{op}");
+        }
+        assert_eq!(failed(DiskOp::MeasureFreeSpace).to_string(), "measure free space of /data/x: no");
     }
 }

@@ -4,17 +4,18 @@
 //! - The feed of a key is its latest commit: it never grows past the number of keys.
 //! - A record is learned only when its blob is here, durable and checked.
 
-use super::commit::Intent;
-use super::core::Core;
+use super::entry::Held;
 use super::error::StoreError;
-use super::store::{Answer, Store};
+use super::intent::{Answer, Intent};
+use super::store::Store;
+use super::tree::Tree;
 use super::types::{Change, Offer, Want};
-use crate::base::{Ballot, Epoch, Incarnation, Record, RegisterKey, State};
+use crate::base::{Ballot, Epoch, Incarnation, Page, Record, RegisterKey, State};
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
-impl Core {
+impl Store {
     /// Feed entries behind `after`, in order, at most `limit`; empty only at the end of the feed.
     pub fn changes_after(&self, mut after: u64, limit: usize) -> Result<Vec<Change>, StoreError> {
         loop {
@@ -31,7 +32,7 @@ impl Core {
     fn numbers_after(&self, after: u64, limit: usize) -> Result<Vec<(u64, RegisterKey)>, StoreError> {
         let mut merged: BTreeMap<u64, RegisterKey> = BTreeMap::new();
         {
-            let overlay = self.overlay();
+            let overlay = self.core().overlay();
             for layer in overlay.layers() {
                 let newer = layer.by_seq.range((Bound::Excluded(after), Bound::Unbounded));
                 merged.extend(newer.take(limit).map(|(seq, key)| (*seq, key.clone())));
@@ -39,14 +40,14 @@ impl Core {
         }
         // Numbers in the index are lower than those of the overlay, so that the lowest `limit` of
         // all sources are the lowest of all.
-        merged.extend(self.index.changes(after, limit)?);
+        merged.extend(self.core().index.changes(after, limit)?);
         Ok(merged.into_iter().take(limit).collect())
     }
 
     fn changes_of(&self, numbers: Vec<(u64, RegisterKey)>) -> Result<Vec<Change>, StoreError> {
         let mut found = Vec::with_capacity(numbers.len());
         for (seq, key) in numbers {
-            let Some(held) = self.lookup(&key)? else { continue };
+            let Some(held) = self.core().lookup(&key)? else { continue };
             if held.seq != seq {
                 continue; // changed again meanwhile: it comes under its new number
             }
@@ -68,7 +69,7 @@ impl Core {
         let mut found = Vec::with_capacity(keys.len());
         let mut bytes = 0u64;
         for key in keys {
-            let Some(held) = self.lookup(&key)? else { continue };
+            let Some(held) = self.core().lookup(&key)? else { continue };
             bytes += held.weight() + key.as_bytes().len() as u64;
             if !found.is_empty() && bytes > bytes_max as u64 {
                 break;
@@ -81,12 +82,12 @@ impl Core {
     /// What this node wants of a peer's offers.
     pub fn compare_offers(&self, offers: &[Offer]) -> Result<Vec<Want>, StoreError> {
         let want = |offer: &Offer| {
-            let here = self.lookup(&offer.key)?;
+            let here = self.core().lookup(&offer.key)?;
             if here.as_ref().is_some_and(|held| held.record.ballot > offer.ballot) {
                 return Ok(Want::Nothing);
             }
             let same = here.filter(|held| held.record.ballot == offer.ballot);
-            let lacks_blob = offer.blob.map_or(Ok(false), |body| self.blobs.exists(body).map(|there| !there))?;
+            let lacks_blob = offer.blob.map_or(Ok(false), |body| self.core().blobs.exists(body).map(|there| !there))?;
             if same.is_some_and(|held| held.chosen) && !lacks_blob {
                 return Ok(Want::Nothing);
             }
@@ -100,12 +101,35 @@ impl Core {
 
     /// How far a peer has acknowledged this node's feed.
     pub fn cursor(&self, peer: Incarnation) -> Result<u64, StoreError> {
-        let recent = self.overlay().cursor(peer);
-        recent.map_or_else(|| self.index.cursor(peer), Ok)
+        let recent = self.core().overlay().cursor(peer);
+        recent.map_or_else(|| self.core().index.cursor(peer), Ok)
     }
-}
 
-impl Store {
+    /// Of a page of registers behind `after`, those that belong to `leaves`, as entries of the feed.
+    pub fn changes_in(
+        &self,
+        leaves: &[u16],
+        after: Option<&RegisterKey>,
+        limit: usize,
+    ) -> Result<Page<Change>, StoreError> {
+        let first = RegisterKey::first();
+        let from = after.map_or(Bound::Included(&first), Bound::Excluded);
+        let page = self.core().scan(from, &RegisterKey::end(), limit)?;
+        let tree = self.core().tree();
+        let wanted = |key: &RegisterKey, held: &Held| held.chosen && leaves.contains(&tree.leaf(key));
+        Ok(page.map(|(key, held)| wanted(&key, &held).then(|| Change::of(key, &held))))
+    }
+
+    /// The tree of sums that two nodes compare. No commit becomes visible while it is held.
+    pub fn tree(&self) -> MutexGuard<'_, Tree> {
+        self.core().tree()
+    }
+
+    /// Keeps a peer's cursor.
+    pub fn save_cursor(&self, peer: Incarnation, seq: u64) -> Answer {
+        self.submit(Intent::Cursor { peer, seq })
+    }
+
     /// Takes over a peer's records; the answer comes when they are durable. `epoch` is the peer's, taken before it
     /// read them.
     pub fn learn(
@@ -116,10 +140,10 @@ impl Store {
     ) -> Result<Answer, StoreError> {
         for (_, record) in &records {
             if matches!(record.state, State::Object(_)) {
-                self.check_room(inline_bytes(record) as u64)?;
+                self.core().check_room(inline_bytes(record) as u64)?;
             }
             if let Some(body) = record.blob()
-                && !self.blobs.exists(body)?
+                && !self.core().blobs.exists(body)?
             {
                 return Err(StoreError::Mismatch("a record came before its blob"));
             }

@@ -17,9 +17,6 @@ use crate::seal::{KEY_BYTES, SealingKey, random};
 pub const FILE: &str = "identity";
 const PLACE: &[u8] = b"boveda/identity/v1";
 const VERSION: u8 = 2;
-/// Most bytes of the file; what is longer is not an identity.
-pub const BYTES_MAX: u64 = 4096;
-
 /// What the file holds.
 #[derive(Debug)]
 pub struct Identity {

@@ -3,7 +3,7 @@
 //! Invariant: what does not have the announced length and digest never gets a blob's name.
 
 use super::core::Core;
-use super::error::StoreError;
+use super::error::{DiskOp, StoreError};
 use crate::base::BodyId;
 use crate::disk::StreamFile;
 use crate::seal::digest::BodyDigest;
@@ -85,7 +85,7 @@ impl Incoming {
             }
             let Incoming { core, file, digest, .. } = self;
             file.push(piece, |block| digest.update(block))
-                .map_err(|source| core.blobs.refused("write", core.blobs.path(body), source))?;
+                .map_err(|source| core.blobs.refused(DiskOp::Write, core.blobs.path(body), source))?;
         }
         Ok(())
     }
@@ -101,7 +101,7 @@ impl Incoming {
             return Err(StoreError::Mismatch("a blob does not have the announced digest"));
         }
         let blobs = &self.core.blobs;
-        self.file.finish().map_err(|source| blobs.refused("write", blobs.path(self.body), source))?;
+        self.file.finish().map_err(|source| blobs.refused(DiskOp::Write, blobs.path(self.body), source))?;
         // Whatever stands there under the name of what was just checked: a second transfer of the same, or damage.
         self.core.set_aside_if_damaged(self.body, announced.sealed_len, &announced.digest)?;
         self.core.blobs.land(self.transfer, self.body)?;

@@ -5,9 +5,9 @@
 //! - A page without `next` is the last one. How much it has says nothing.
 
 use super::core::Core;
-use super::download::info_of;
 use super::error::StoreError;
-use super::types::ListPage;
+use super::store::Store;
+use super::types::{ListPage, ObjectInfo};
 use crate::base::names::RegisterName;
 use crate::base::{BucketName, Complete, Page, Record, RegisterKey, State};
 use std::ops::Bound;
@@ -17,7 +17,7 @@ use std::time::Instant;
 /// Registers looked at in one step: bounds how long a step holds the overlay.
 const STEP: usize = 256;
 
-impl Core {
+impl Store {
     /// One page of a bucket. It ends early when it is not full by `until`.
     pub fn list(
         &self,
@@ -28,12 +28,12 @@ impl Core {
         limit: usize,
         until: Instant,
     ) -> Result<ListPage, StoreError> {
-        if !self.buckets().contains_key(bucket) {
+        if !self.core().buckets().contains_key(bucket) {
             return Err(StoreError::NoSuchBucket);
         }
         let mut folding = Folding::new(bucket, prefix, delimiter, after, limit);
         while let Some(from) = folding.next() {
-            let step = self.scan(from.as_ref(), folding.end(), STEP)?;
+            let step = self.core().scan(from.as_ref(), folding.end(), STEP)?;
             folding.take(step.map(|(key, held)| Some((key, Arc::clone(&held.record)))));
             if Instant::now() >= until && folding.stop() {
                 break;
@@ -44,25 +44,25 @@ impl Core {
 
     /// All buckets with their creation time, sorted by name.
     pub fn list_buckets(&self) -> Vec<(BucketName, u64)> {
-        self.buckets().iter().map(|(name, created)| (name.clone(), *created)).collect()
+        self.core().buckets().iter().map(|(name, created)| (name.clone(), *created)).collect()
     }
+}
 
-    /// Reads the buckets from the index; at open.
-    pub(super) fn load_buckets(&self) -> Result<(), StoreError> {
-        let (first, end) = RegisterKey::buckets();
-        let mut next = Some(Bound::Included(first));
-        while let Some(from) = next {
-            let page = self.scan(from.as_ref(), &end, STEP)?;
-            next = page.complete.next();
-            let mut buckets = self.buckets_mut();
-            for (key, held) in page.entries {
-                if let (Some(RegisterName::Bucket(name)), State::Bucket) = (key.name(), &held.record.state) {
-                    buckets.insert(name, held.record.written_ms);
-                }
+/// Reads the buckets from the index; at open.
+pub(super) fn load_buckets(core: &Core) -> Result<(), StoreError> {
+    let (first, end) = RegisterKey::buckets();
+    let mut next = Some(Bound::Included(first));
+    while let Some(from) = next {
+        let page = core.scan(from.as_ref(), &end, STEP)?;
+        next = page.complete.next();
+        let mut buckets = core.buckets_mut();
+        for (key, held) in page.entries {
+            if let (Some(RegisterName::Bucket(name)), State::Bucket) = (key.name(), &held.record.state) {
+                buckets.insert(name, held.record.written_ms);
             }
         }
-        Ok(())
     }
+    Ok(())
 }
 
 /// A page while it is being made of registers in order, wherever they come from.
@@ -153,7 +153,7 @@ impl Folding {
             let Some(RegisterName::Object(name)) = key.name() else { continue };
             let key = name.key.as_str();
             let Some(rest) = key.strip_prefix(self.prefix.as_str()) else { continue };
-            let Some(info) = info_of(&record) else { continue };
+            let Some(info) = ObjectInfo::of(&record) else { continue };
             if self.names() >= self.limit {
                 self.page.next = self.last.take();
                 self.from = None;

@@ -21,7 +21,7 @@
 //! | `frame` `head` | the bytes of a frame; the head that says how far the ring is durable |
 //! | `reading` | a log at open: what of it counts, and what is known to be missing |
 
-use super::error::StoreError;
+use super::error::{DiskOp, StoreError};
 use crate::base::Incarnation;
 use crate::disk::{Disk, DiskFile, place};
 use crate::seal::SealingKey;
@@ -93,7 +93,7 @@ impl Place {
         (to - position).min(self.capacity - position % self.capacity)
     }
 
-    fn fail(&self, op: &'static str, source: std::io::Error) -> StoreError {
+    fn fail(&self, op: DiskOp, source: std::io::Error) -> StoreError {
         StoreError::Disk { op, path: self.path.clone(), source }
     }
 }
@@ -121,18 +121,18 @@ impl Log {
     /// Creates the file, a ring of `capacity` bytes of zeros (down to a multiple of `ALIGN`) and its head, durable under
     /// its name.
     pub fn create(disk: &dyn Disk, path: &Path, key: &SealingKey, capacity: u64) -> Result<(), StoreError> {
-        let fail = |op: &'static str| move |source| StoreError::Disk { op, path: path.to_owned(), source };
+        let fail = |op: DiskOp| move |source| StoreError::Disk { op, path: path.to_owned(), source };
         let capacity = capacity - capacity % ALIGN;
         let staged = place::staged(path);
-        let file = disk.create_new(&staged).map_err(fail("create log"))?;
-        zero(file.as_ref(), HEAD_BYTES, capacity).map_err(fail("prezero log"))?;
+        let file = disk.create_new(&staged).map_err(fail(DiskOp::CreateLog))?;
+        zero(file.as_ref(), HEAD_BYTES, capacity).map_err(fail(DiskOp::PrezeroLog))?;
         for sequence in [1, 2] {
             let head = Head { sequence, capacity, durable: 0, cut: 0 };
-            head.write(file.as_ref(), key).map_err(fail("mark log"))?;
+            head.write(file.as_ref(), key).map_err(fail(DiskOp::MarkLog))?;
         }
-        file.sync_data().map_err(fail("sync log"))?;
-        disk.rename(&staged, path).map_err(fail("publish log"))?;
-        disk.sync_dir(place::parent(path)).map_err(fail("sync directory of log"))
+        file.sync_data().map_err(fail(DiskOp::SyncLog))?;
+        disk.rename(&staged, path).map_err(fail(DiskOp::PublishLog))?;
+        disk.sync_dir(place::parent(path)).map_err(fail(DiskOp::SyncLogFolder))
     }
 
     /// Appends the frames of one batch, in order, if all of them fit, and makes each durable before the next.
@@ -222,7 +222,7 @@ impl Log {
         while position < mark {
             let len = self.place.run(position, mark);
             let zeroed = zero(self.releases.as_ref(), self.place.of(position), len);
-            self.watch(zeroed.map_err(|e| self.place.fail("zero log", e)))?;
+            self.watch(zeroed.map_err(|e| self.place.fail(DiskOp::ZeroLog, e)))?;
             position += len;
         }
         self.watch(self.sync(self.releases.as_ref()))?;
@@ -234,7 +234,7 @@ impl Log {
     fn write_frame(&self, writing: &mut Writing, position: u64, total: u64, payload: &[u8]) -> Result<(), StoreError> {
         frame::seal(&self.key, &mut writing.buffer, position, total, payload);
         let written = self.appends.write_at(self.place.of(position), &writing.buffer);
-        written.map_err(|e| self.place.fail("append to log", e))?;
+        written.map_err(|e| self.place.fail(DiskOp::AppendToLog, e))?;
         // In the same sync. It may become durable before the frame does, and says nothing of it.
         self.write_head(writing, position)?;
         self.sync(self.appends.as_ref())?;
@@ -248,13 +248,13 @@ impl Log {
 
     fn write_head(&self, writing: &mut Writing, durable: u64) -> Result<(), StoreError> {
         let head = Head { sequence: writing.head.sequence + 1, durable, cut: self.cut_life(), ..writing.head };
-        head.write(self.appends.as_ref(), &self.key).map_err(|e| self.place.fail("mark log", e))?;
+        head.write(self.appends.as_ref(), &self.key).map_err(|e| self.place.fail(DiskOp::MarkLog, e))?;
         writing.head = head;
         Ok(())
     }
 
     fn sync(&self, file: &dyn DiskFile) -> Result<(), StoreError> {
-        file.sync_data().map_err(|e| self.place.fail("sync log", e))
+        file.sync_data().map_err(|e| self.place.fail(DiskOp::SyncLog, e))
     }
 
     /// The first failure ends all writing: what the disk holds is half known.

@@ -5,7 +5,7 @@
 //! - What is decided of a register rests on the mark that waits for it: `take` comes first.
 //! - They are bounded. One that is lost leaves its record tentative: a reader or the settler sees to it.
 
-use super::votes::{Message, Vote};
+use super::voting::{Message, Vote};
 use crate::base::RegisterKey;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -1,140 +1,30 @@
-//! Mending: what is damaged here, and a peer's good copy in its place.
+//! Mending: a peer's good copy in the place of one that is damaged here.
 //!
-//! Invariants
-//! - A blob that does not check is moved to `quarantine/` before anything takes its name.
-//! - A record from a peer replaces the one of its own ballot only, and only when its body opens here.
-//! - What is right is never touched, nor is what may be right: a body whose key generation is missing here is no damage.
+//! Invariant: a record from a peer replaces the one of its own ballot only, and only when its body opens here.
 
-use super::commit::Intent;
-use super::core::Core;
+use super::damage::Ailment;
 use super::download::Download;
 use super::entry::Held;
 use super::error::StoreError;
-use super::outgoing::digest_of_file;
-use super::store::{Answer, Store};
-use crate::base::record::ObjectRecord;
-use crate::base::{Ballot, BodyAt, BodyId, Incarnation, Mark, Record, RegisterKey};
-use crate::seal::body::{BodyOpener, open_whole};
+use super::intent::{Answer, Intent};
+use super::store::Store;
+use crate::base::{BodyAt, Incarnation, Record, RegisterKey};
 use crate::seal::digest::digest_of;
-use bytes::Bytes;
 use std::sync::Arc;
 
-/// What a register's copy here lacks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ailment {
-    /// The blob: it is missing, or has just been set aside.
-    Blob {
-        /// Its name.
-        body: BodyId,
-        /// Bytes of the sealed body, by the record.
-        sealed_len: u64,
-        /// BLAKE3 over these, by the record: what a peer sends has to have it.
-        digest: [u8; 32],
-        /// Whether a damaged one was here, now or before. Else it has not come yet, or was lost: while a node is being
-        /// filled that is no fault.
-        damaged: bool,
-    },
-    /// The record: what it says does not open the body.
-    Record {
-        /// Of the state that is damaged.
-        ballot: Ballot,
-    },
-}
-
-impl Ailment {
-    /// The blob of an object that is read here; none where its body is in its record.
-    pub fn missing(object: &ObjectRecord) -> Option<Self> {
-        let ObjectRecord { body, sealed_len, digest, .. } = *object;
-        (object.at == BodyAt::Blob).then_some(Ailment::Blob { body, sealed_len, digest, damaged: false })
-    }
-
-    /// Whether the disk gave back other bytes than it was given. What is only missing may be on its way.
-    pub fn is_fault(&self) -> bool {
-        !matches!(self, Ailment::Blob { damaged: false, .. })
-    }
-}
-
-impl Core {
+impl Store {
     /// What is wrong with the copy of a register; `None` when nothing is. Reads all of its body. A
     /// blob that does not check is in quarantine afterwards.
     pub fn diagnose(&self, key: &RegisterKey) -> Result<Option<Ailment>, StoreError> {
-        let Some(held) = self.lookup(key)? else { return Ok(None) };
-        let Some(object) = held.record.object() else { return Ok(None) };
-        let record = Ailment::Record { ballot: held.record.ballot };
-        let sealed = match &object.at {
-            BodyAt::Inline(sealed) => {
-                let opens = digest_of(sealed) == object.digest && self.opens(object, sealed)?;
-                return Ok((!opens).then_some(record));
-            }
-            BodyAt::Blob => self.blobs.read(object.body)?,
-        };
-        let there = sealed.is_some();
-        let blob = {
-            let (body, sealed_len, digest) = (object.body, object.sealed_len, object.digest);
-            Ailment::Blob { body, sealed_len, digest, damaged: there || self.blobs.is_quarantined(body) }
-        };
-        let Some(file) = sealed.filter(|file| checks(file.as_ref(), object.sealed_len, &object.digest)) else {
-            // A newer record may have taken the blob along: then there is nothing to mend.
-            if self.lookup(key)?.is_none_or(|now| now.record.ballot != held.record.ballot) {
-                return Ok(None);
-            }
-            if there {
-                self.set_aside(object.body)?;
-            }
-            return Ok(Some(blob));
-        };
-        let mut header = [0; crate::seal::HEADER_BYTES];
-        let opens = file.read_at(0, &mut header).is_ok() && is_opened(self.open_body(object, &header))?.is_some();
-        Ok((!opens).then_some(record))
+        self.core().diagnose(key)
     }
 
-    /// Whether a body in a record opens, and is as long as the record says.
-    pub(super) fn opens(&self, object: &ObjectRecord, sealed: &[u8]) -> Result<bool, StoreError> {
-        let opener = is_opened(self.open_body(object, sealed))?;
-        let plain = opener.and_then(|opener| open_whole(&opener, sealed).ok());
-        Ok(plain.is_some_and(|plain| plain.len() as u64 == object.len))
-    }
-
-    /// Moves the file of that name to quarantine unless it has this length and digest.
-    pub(super) fn set_aside_if_damaged(
-        &self,
-        body: BodyId,
-        sealed_len: u64,
-        digest: &[u8; 32],
-    ) -> Result<(), StoreError> {
-        match self.blobs.read(body)? {
-            Some(file) if !checks(file.as_ref(), sealed_len, digest) => self.set_aside(body),
-            _ => Ok(()),
-        }
-    }
-
-    fn set_aside(&self, body: BodyId) -> Result<(), StoreError> {
-        self.blobs.quarantine(body)?;
-        Mark::BlobSetAside.hit();
-        log::error!(body:% = body; "damaged blob moved to quarantine");
-        Ok(())
-    }
-
-    /// Sealed bytes of a blob for a peer whose copy is damaged; fewer than `len` at its end. They are
-    /// not checked here: the peer does, against the digest in its record.
-    pub fn read_sealed(&self, body: BodyId, from: u64, len: u32) -> Result<Bytes, StoreError> {
-        let file = self.blobs.read(body)?.ok_or(StoreError::NoSuchKey)?;
-        let fail = |op| move |source| StoreError::Disk { op, path: self.blobs.path(body), source };
-        let whole = file.len().map_err(fail("measure"))?;
-        let len = whole.saturating_sub(from).min(u64::from(len));
-        let mut piece = vec![0; usize::try_from(len).unwrap_or(0)];
-        file.read_at(from, &mut piece).map_err(fail("read"))?;
-        Ok(piece.into())
-    }
-}
-
-impl Store {
     /// Takes a peer's copy of a record in place of the damaged one of the same ballot. `Mismatch` when
     /// that copy does not open either, or the register has changed.
     pub fn restore(&self, key: RegisterKey, record: Record, from: Incarnation) -> Result<Answer, StoreError> {
         let object = record.object().ok_or(StoreError::Mismatch("a peer has another kind of record"))?;
         let opens = match &object.at {
-            BodyAt::Inline(sealed) => digest_of(sealed) == object.digest && self.opens(object, sealed)?,
+            BodyAt::Inline(sealed) => digest_of(sealed) == object.digest && self.core().opens(object, sealed)?,
             BodyAt::Blob => self.opens_with_blob(&key, &record)?,
         };
         if !opens {
@@ -145,27 +35,12 @@ impl Store {
 
     fn opens_with_blob(&self, key: &RegisterKey, record: &Record) -> Result<bool, StoreError> {
         let held = Arc::new(Held::new(record.clone(), true, 0, None));
-        match Download::open(self.shared(), key.clone(), held) {
+        match Download::open(self.core(), key.clone(), held) {
             Ok(_) => Ok(true),
             Err(error) if error.is_damage() => Ok(false),
             Err(error) => Err(error),
         }
     }
-}
-
-/// What was opened, or nothing when it is damaged. Whether a body whose key is missing is right, nobody can say.
-fn is_opened(opener: Result<BodyOpener, StoreError>) -> Result<Option<BodyOpener>, StoreError> {
-    match opener {
-        Ok(opener) => Ok(Some(opener)),
-        Err(error) if error.is_damage() => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// Whether a file has this length and digest. One that cannot be read does not.
-fn checks(file: &dyn crate::disk::DiskFile, sealed_len: u64, digest: &[u8; 32]) -> bool {
-    file.len().is_ok_and(|len| len == sealed_len)
-        && digest_of_file(file, sealed_len).is_ok_and(|found| found == *digest)
 }
 
 #[cfg(test)]

@@ -1,59 +1,109 @@
 //! The store as plain synchronous code: a sealed commit log, a sealed index, sealed blobs.
 //!
+//! Imports go down this table: a file knows those below it, and of those beside it what has no circle. Each `impl` of
+//! `Core` and `Decider` stands where its subject is; of `Store`, only above the handle.
+//!
 //! | file | job |
 //! |---|---|
-//! | `open` `identity` | make and open a data directory |
-//! | `log` `entry` `commit` | group commit: decide, one frame, one fsync |
-//! | `marks` | news that nobody waits for, on the way to a commit that is made anyway |
-//! | `votes` `graves` | the replica's side of the register; how tombstones go |
-//! | `doubt` | what peers remember of each other, and a node that has reason to doubt its own memory |
-//! | `overlay` `index` `pages` `core` | lookups, and the index's checkpoints |
-//! | `blobs` `upload` `download` | bodies that do not fit a record, in and out |
-//! | `room` | what the disk still gives, and what the machine has run out of |
-//! | `feed` `incoming` `outgoing` | what peers are told and take |
-//! | `tree` | sums that two nodes compare |
-//! | `mend` | what is damaged here, and taking a peer's good copy of it |
+//! | `open` | make and open a data directory |
+//! | | **What a store can do: each file is an `impl Store`** |
+//! | `objects` | objects and buckets: bodies in and out, writes of a node alone |
+//! | `listing` | names as clients ask for them, a page at a time; the buckets |
+//! | `replica` | votes, marks and seats; this node's memory of the others |
+//! | `feed` | what peers are told of changes and sums, and what is taken of theirs |
+//! | `transfers` | blobs from peers and to them; orphans |
+//! | `tombstones` | those that are old enough to go, and having them go |
+//! | `mend` | a peer's good copy in place of a damaged one |
 //! | `scrub` `scrub_place` | reading everything a piece at a time, and how far that has come |
-//! | `scan` `listing` | pages of registers, and of names as clients ask for them |
-//! | `status` `verify` | figures, a check of everything |
-//! | `store` | the handle and its threads |
-//! | `types` `error` | what is said to the store and by it, and what can go wrong |
+//! | `verify` | a check of everything |
+//! | `status` | figures, shortages, who and where the store is |
+//! | `store` | the handle, its queue and its threads |
+//! | | **Group commit** |
+//! | `commit` | one thread: take what waits, one frame, one fsync, answer |
+//! | `writes` `votes` `seats` `graves` | what is decided of writes, votes, member lists, tombstones: each an `impl Decider` |
+//! | `decider` | what was decided so far, upon what is durable |
+//! | `batch` `marks` | a batch while it is being decided; marks that wait for one |
+//! | `upkeep` | what a store does for itself beside the commits |
+//! | | **Bodies** |
+//! | `upload` `download` | clients' bodies in and out |
+//! | `incoming` `outgoing` | sealed blobs from a peer and to one |
+//! | `damage` | what is wrong with a copy, and setting a blob aside |
+//! | | **The shared state: each file is an `impl Core`** |
+//! | `apply` | what a commit has made durable becomes visible |
+//! | `checkpoint` | the index is brought up to the log |
+//! | `counting` | the walk that fills the tree |
+//! | `scan` | pages of registers, overlay and index merged |
+//! | `doubt` | a node that has reason to doubt its own memory |
+//! | `core` | the state itself: lookups, room, poison |
+//! | | **What lies on the disk** |
+//! | `log` | the commit log |
+//! | `index` `pages` | the index, and its engine over sealed pages |
+//! | `blobs` | bodies that do not fit a record, as files |
+//! | `identity` `small` | who a data directory is; small files read whole |
+//! | `room` | what the disk still gives, and what the machine has run out of |
+//! | | **Plain values** |
+//! | `intent` | what is asked of the committer, what becomes of it, and waiting for that |
+//! | `voting` | votes, and what is kept for them |
+//! | `types` | what is said to the store and by it |
+//! | `tree` | sums that two nodes compare |
+//! | `overlay` | what the index does not hold yet |
+//! | `entry` | operations of a log frame; a record as it is kept |
+//! | `options` `counters` `error` | settings, counts, and what can go wrong |
 
+mod apply;
+mod batch;
 pub mod blobs;
+mod checkpoint;
 pub mod commit;
-pub mod core;
+mod core;
+pub mod counters;
+mod counting;
+pub mod damage;
+mod decider;
 pub mod doubt;
 pub mod download;
 pub mod entry;
 pub mod error;
 pub mod feed;
-pub mod graves;
+mod graves;
 pub mod identity;
 pub mod incoming;
 pub mod index;
+pub mod intent;
 pub mod listing;
 pub mod log;
 pub mod marks;
 pub mod mend;
+pub mod objects;
 pub mod open;
+pub mod options;
 pub mod outgoing;
 pub mod overlay;
 pub mod pages;
+pub mod replica;
 pub mod room;
 pub mod scan;
 pub mod scrub;
 pub mod scrub_place;
+mod seats;
+mod small;
 pub mod status;
 // The store room's handle is the store.
 #[allow(clippy::module_inception)]
 pub mod store;
+pub mod tombstones;
+pub mod transfers;
 pub mod tree;
 pub mod types;
+pub mod upkeep;
 pub mod upload;
 pub mod verify;
-pub mod votes;
+mod votes;
+pub mod voting;
+mod writes;
 
-pub use self::core::Options;
-pub use error::StoreError;
+pub use error::{DiskOp, StoreError};
+pub use intent::{Answer, wait, wait_blocking};
 pub use open::open;
+pub use options::{Options, system_ms};
 pub use store::{Clockwork, Store};

@@ -8,23 +8,26 @@
 //! - After opening, overlay and index together hold every answered write, and no half one.
 
 use super::blobs::Blobs;
-use super::core::{Core, Options, Parts};
-use super::doubt::Doubt;
+use super::core::{Core, Parts};
 use super::entry::{Held, NodeRecord, Op, decode_frame, frame_sequence};
-use super::error::StoreError;
+use super::error::{DiskOp, StoreError};
 use super::identity::{self, Identity};
 use super::index::Index;
+use super::listing::load_buckets;
 use super::log::{Log, LogReader};
+use super::options::Options;
 use super::overlay::{Here, Overlay};
 use super::pages;
 use super::room::Room;
+use super::small::read_small;
 use super::store::{Clockwork, Store};
+use super::types::Doubt;
 use crate::base::record::LOG_BYTES_MIN;
 use crate::base::{Ballot, BucketName, ClusterId, Incarnation, Mark, RegisterKey, StampClock};
 use crate::disk::{Disk, place, shortage};
 use crate::register::Memory;
 use crate::seal::keyring::Keyring;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 const LOG: &str = "log";
@@ -46,17 +49,17 @@ pub fn open(
     options: Options,
 ) -> Result<(Store, Clockwork), StoreError> {
     let cluster = cluster.unwrap_or_else(|| ring.cluster_id());
-    let fail = |op: &'static str| move |source| StoreError::Disk { op, path: dir.to_owned(), source };
-    disk.create_dir_all(dir).map_err(fail("create"))?;
+    let fail = |op: DiskOp| move |source| StoreError::Disk { op, path: dir.to_owned(), source };
+    disk.create_dir_all(dir).map_err(fail(DiskOp::Create))?;
     let identity_path = dir.join(identity::FILE);
     // The identity is written last: a directory without one has never answered anything.
-    let first_start = !disk.exists(&identity_path).map_err(fail("look into"))?;
+    let first_start = !disk.exists(&identity_path).map_err(fail(DiskOp::LookInto))?;
     let identity = match first_start {
         true => first_start_of(disk.as_ref(), dir, &ring, cluster, &options)?,
         false => made_identity(disk.as_ref(), dir, &ring, cluster)?,
     };
     let core = open_made(disk, dir, ring, identity, options)?;
-    core.load_buckets()?;
+    load_buckets(&core)?;
     let (store, clockwork) = Store::manual(core);
     // Not only at first start, which a crash may have ended just before this.
     if store.options().first_bucket && store.lookup(&RegisterKey::bucket(&BucketName::cargas()))?.is_none() {
@@ -80,7 +83,7 @@ pub fn renounce(disk: &dyn Disk, dir: &Path, ring: &Keyring) -> Result<(Incarnat
     // Under the generation that it was: what seals never goes back.
     let anew = Keyring::box_key(&sealed).and_then(|kek| identity.seal_under(ring, kek));
     let anew = anew.unwrap_or_else(|| identity.seal(ring));
-    let fail = |source| StoreError::Disk { op: "write", path: path.clone(), source };
+    let fail = |source| StoreError::Disk { op: DiskOp::Write, path: path.clone(), source };
     place::replace(disk, &path, &anew).map_err(fail)?;
     Ok((was, identity.incarnation))
 }
@@ -88,14 +91,14 @@ pub fn renounce(disk: &dyn Disk, dir: &Path, ring: &Keyring) -> Result<(Incarnat
 /// Whether `dir` holds a made data directory.
 pub fn is_made(disk: &dyn Disk, dir: &Path) -> Result<bool, StoreError> {
     let path = dir.join(identity::FILE);
-    disk.exists(&path).map_err(|source| StoreError::Disk { op: "look for", path, source })
+    disk.exists(&path).map_err(|source| StoreError::Disk { op: DiskOp::LookFor, path, source })
 }
 
 /// The identity of a made directory, durable. Whoever put it in place may have been ended before its name was so; and
 /// where the sync of the directory failed, no later one makes up for that, though the name is there to be seen. A node
 /// that went on with it would lose all it answered, or be who it was before.
 fn made_identity(disk: &dyn Disk, dir: &Path, ring: &Keyring, cluster: ClusterId) -> Result<Identity, StoreError> {
-    let fail = |op: &'static str| move |source| StoreError::Disk { op, path: dir.to_owned(), source };
+    let fail = |op: DiskOp| move |source| StoreError::Disk { op, path: dir.to_owned(), source };
     let path = dir.join(identity::FILE);
     let sealed = read_small(disk, &path, "identity of the data directory")?;
     let identity = Identity::open(ring, &sealed)?;
@@ -106,20 +109,20 @@ fn made_identity(disk: &dyn Disk, dir: &Path, ring: &Keyring, cluster: ClusterId
     if let Some(kek) = Keyring::box_key(&sealed) {
         ring.seal_with(kek);
     }
-    place::sweep(disk, dir).map_err(fail("sweep"))?;
+    place::sweep(disk, dir).map_err(fail(DiskOp::Sweep))?;
     match place::replace(disk, &path, &sealed) {
         // A full disk is started from. What can be had without room is.
         Err(error) if shortage::is_no_room(&error) => {
-            disk.sync_dir(dir).map_err(fail("sync"))?;
+            disk.sync_dir(dir).map_err(fail(DiskOp::Sync))?;
             return Ok(identity);
         }
-        placed => placed.map_err(fail("write identity in"))?,
+        placed => placed.map_err(fail(DiskOp::WriteIdentity))?,
     }
     let marker = dir.join(FIRST_START);
-    if disk.exists(&marker).map_err(fail("look into"))? {
+    if disk.exists(&marker).map_err(fail(DiskOp::LookInto))? {
         Mark::FirstStartResumed.hit();
-        disk.remove(&marker).map_err(fail("unmark the first start in"))?;
-        disk.sync_dir(dir).map_err(fail("sync"))?;
+        disk.remove(&marker).map_err(fail(DiskOp::UnmarkFirstStart))?;
+        disk.sync_dir(dir).map_err(fail(DiskOp::Sync))?;
     }
     Ok(identity)
 }
@@ -131,10 +134,10 @@ fn first_start_of(
     cluster: ClusterId,
     options: &Options,
 ) -> Result<Identity, StoreError> {
-    let fail = |op: &'static str| move |source| StoreError::Disk { op, path: dir.to_owned(), source };
+    let fail = |op: DiskOp| move |source| StoreError::Disk { op, path: dir.to_owned(), source };
     let marker = dir.join(FIRST_START);
-    let names = disk.list(dir).map_err(fail("list"))?;
-    let begun = disk.exists(&marker).map_err(fail("look into"))?;
+    let names = disk.list(dir).map_err(fail(DiskOp::List))?;
+    let begun = disk.exists(&marker).map_err(fail(DiskOp::LookInto))?;
     // Without the marker nobody began here: whatever stands in the directory is somebody else's.
     if !begun {
         let made = names.iter().any(|path| is_named(path, &[LOG, INDEX]));
@@ -143,15 +146,15 @@ fn first_start_of(
             return Err(StoreError::ForeignDirectory { dir: dir.to_owned() });
         }
     }
-    place::sweep(disk, dir).map_err(fail("sweep"))?;
+    place::sweep(disk, dir).map_err(fail(DiskOp::Sweep))?;
     // Durable before log and index are made: after a crash in between they are known to be ours, and empty. Also where
     // there is one: its name may not be durable.
-    place::replace(disk, &marker, b"").map_err(fail("mark the first start in"))?;
+    place::replace(disk, &marker, b"").map_err(fail(DiskOp::MarkFirstStart))?;
     // What an interrupted first start left behind holds nothing yet, under keys that are lost.
     for path in names.iter().filter(|path| is_named(path, &[LOG, INDEX])) {
-        disk.remove(path).map_err(|source| StoreError::Disk { op: "remove", path: path.clone(), source })?;
+        disk.remove(path).map_err(|source| StoreError::Disk { op: DiskOp::Remove, path: path.clone(), source })?;
     }
-    disk.sync_dir(dir).map_err(fail("sync"))?;
+    disk.sync_dir(dir).map_err(fail(DiskOp::Sync))?;
     let identity = Identity::generate(cluster);
     Log::create(disk, &dir.join(LOG), &identity.log_key(), options.log_bytes)?;
     {
@@ -161,9 +164,9 @@ fn first_start_of(
         Index::format(&made.0)?;
     }
     // From here on the directory is made, and its keys are known.
-    place::replace(disk, &dir.join(identity::FILE), &identity.seal(ring)).map_err(fail("write identity in"))?;
-    disk.remove(&marker).map_err(fail("unmark the first start in"))?;
-    disk.sync_dir(dir).map_err(fail("sync"))?;
+    place::replace(disk, &dir.join(identity::FILE), &identity.seal(ring)).map_err(fail(DiskOp::WriteIdentity))?;
+    disk.remove(&marker).map_err(fail(DiskOp::UnmarkFirstStart))?;
+    disk.sync_dir(dir).map_err(fail(DiskOp::Sync))?;
     Ok(identity)
 }
 
@@ -296,17 +299,4 @@ fn check_capacity(capacity: u64, configured: u64) -> Result<(), StoreError> {
 
 fn is_named(path: &Path, names: &[&str]) -> bool {
     path.file_name().and_then(|n| n.to_str()).is_some_and(|name| names.contains(&name))
-}
-
-/// The bytes of a small file; `what` names it when it is none.
-pub(super) fn read_small(disk: &dyn Disk, path: &Path, what: &'static str) -> Result<Vec<u8>, StoreError> {
-    let fail = |op: &'static str, path: PathBuf| move |source| StoreError::Disk { op, path, source };
-    let file = disk.open(path).map_err(fail("open", path.to_owned()))?;
-    let len = file.len().map_err(fail("measure", path.to_owned()))?;
-    if len > identity::BYTES_MAX {
-        return Err(StoreError::Corrupt { what });
-    }
-    let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
-    file.read_at(0, &mut bytes).map_err(fail("read", path.to_owned()))?;
-    Ok(bytes)
 }

@@ -1,10 +1,9 @@
 //! A blob on its way to a peer: the sealed bytes as they lie on the disk.
 
 use super::core::Core;
-use super::error::StoreError;
+use super::error::{DiskOp, StoreError};
 use crate::base::BodyId;
 use crate::disk::DiskFile;
-use crate::seal::digest::BodyDigest;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -29,7 +28,7 @@ impl Outgoing {
         }
         let file = core.blobs.read(body)?.ok_or(StoreError::NoSuchKey)?;
         let path = || core.blobs.path(body);
-        let len = file.len().map_err(|source| StoreError::Disk { op: "measure", path: path(), source })?;
+        let len = file.len().map_err(|source| StoreError::Disk { op: DiskOp::Measure, path: path(), source })?;
         Ok(Outgoing { core: Arc::clone(core), body, file, len, next: 0 })
     }
 
@@ -44,22 +43,8 @@ impl Outgoing {
         let mut piece = vec![0; usize::try_from(len).unwrap_or(0)];
         let path = || self.core.blobs.path(self.body);
         let read = self.file.read_at(self.next, &mut piece);
-        read.map_err(|source| StoreError::Disk { op: "read", path: path(), source })?;
+        read.map_err(|source| StoreError::Disk { op: DiskOp::Read, path: path(), source })?;
         self.next += len;
         Ok(piece.into())
     }
-}
-
-/// The digest of the first `len` bytes of a file.
-pub(super) fn digest_of_file(file: &dyn DiskFile, len: u64) -> std::io::Result<[u8; 32]> {
-    let mut digest = BodyDigest::new();
-    let mut piece = vec![0; usize::try_from(len.min(PIECE_BYTES)).unwrap_or(0)];
-    let mut at = 0;
-    while at < len {
-        let now = usize::try_from((len - at).min(PIECE_BYTES)).unwrap_or(0);
-        file.read_at(at, &mut piece[..now])?;
-        digest.update(&piece[..now]);
-        at += now as u64;
-    }
-    Ok(digest.finalize())
 }

@@ -6,7 +6,7 @@
 //! - What is refused although something is left above the reserve is kept in mind: nothing else shows it.
 //! - Nothing is written once the data directory is not the one that was opened.
 
-use super::error::StoreError;
+use super::error::{DiskOp, StoreError};
 use crate::base::Shortage;
 use crate::disk::{DirId, Disk, Space, shortage};
 use std::collections::BTreeMap;
@@ -55,7 +55,7 @@ impl Room {
     /// The room in a data directory that is there.
     pub(super) fn new(disk: Arc<dyn Disk>, dir: &Path, reserve: u64) -> Result<Self, StoreError> {
         let home =
-            disk.which(dir).map_err(|source| StoreError::Disk { op: "look at", path: dir.to_owned(), source })?;
+            disk.which(dir).map_err(|source| StoreError::Disk { op: DiskOp::LookAt, path: dir.to_owned(), source })?;
         Ok(Room {
             file_len_max: AtomicU64::new(disk.file_len_max().unwrap_or(NO_LIMIT)),
             disk,
@@ -76,7 +76,7 @@ impl Room {
     pub(super) fn refresh(&self) -> Result<Space, StoreError> {
         self.check_there()?;
         let space = self.disk.space(&self.dir).map_err(|source| StoreError::Disk {
-            op: "measure free space of",
+            op: DiskOp::MeasureFreeSpace,
             path: self.dir.clone(),
             source,
         })?;
@@ -120,7 +120,7 @@ impl Room {
 
     /// What an operation on a file of this directory came to. What the machine lacks refuses one body and leaves the
     /// store well: no record refers to it yet.
-    pub(super) fn refused(&self, op: &'static str, path: PathBuf, source: io::Error) -> StoreError {
+    pub(super) fn refused(&self, op: DiskOp, path: PathBuf, source: io::Error) -> StoreError {
         if source.kind() == io::ErrorKind::NotFound
             && let Err(gone) = self.check_there()
         {

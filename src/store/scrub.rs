@@ -10,7 +10,7 @@
 use super::core::Core;
 use super::download::open_chunks;
 use super::entry::Held;
-use super::error::StoreError;
+use super::error::{DiskOp, StoreError};
 use super::store::Store;
 use crate::base::record::ObjectRecord;
 use crate::base::{BodyAt, RegisterKey};
@@ -91,7 +91,7 @@ impl Store {
             Part::Behind(None) => (Listing::From(Bound::Included(RegisterKey::first())), None),
             Part::Only(key) => (Listing::Only(key), None),
         };
-        Round { core: Arc::clone(self.shared()), next, after, queue: VecDeque::new(), blob: None }
+        Round { core: Arc::clone(self.core()), next, after, queue: VecDeque::new(), blob: None }
     }
 }
 
@@ -191,7 +191,9 @@ impl Round {
         };
         let read = blob.read(object, bytes).map_err(|error| match error {
             BlobError::Bytes => StoreError::Corrupt { what: "object body" },
-            BlobError::Disk(source) => StoreError::Disk { op: "read", path: self.core.blobs.path(object.body), source },
+            BlobError::Disk(source) => {
+                StoreError::Disk { op: DiskOp::Read, path: self.core.blobs.path(object.body), source }
+            }
         })?;
         if !read {
             self.blob = Some(blob);
@@ -210,13 +212,13 @@ impl Blob {
         let corrupt = |what| StoreError::Corrupt { what };
         let fail = |op| move |source| StoreError::Disk { op, path: core.blobs.path(object.body), source };
         let file = core.blobs.read(object.body)?.ok_or(corrupt("object body (its blob is missing)"))?;
-        if file.len().map_err(fail("measure"))? != object.sealed_len {
+        if file.len().map_err(fail(DiskOp::Measure))? != object.sealed_len {
             return Err(corrupt("object body (its length)"));
         }
         // What lies on the disk is asked for, not what is still remembered of it.
         file.forget(0, object.sealed_len);
         let mut header = [0; HEADER_BYTES];
-        file.read_at(0, &mut header).map_err(fail("read"))?;
+        file.read_at(0, &mut header).map_err(fail(DiskOp::Read))?;
         let opener = core.open_body(object, &header)?;
         if opener.layout().plain_len(object.sealed_len) != Some(object.len) {
             return Err(corrupt("object body (its plaintext length)"));

@@ -7,9 +7,9 @@
 //!
 //! Layout: docs/format.md, "Scrubber's place".
 
-use super::core::Core;
-use super::error::StoreError;
-use super::open::read_small;
+use super::error::{DiskOp, StoreError};
+use super::small::read_small;
+use super::store::Store;
 use crate::base::codec::{CodecError, Reader, Writer};
 use crate::base::{Incarnation, RegisterKey};
 use crate::disk::place;
@@ -56,25 +56,25 @@ pub struct Place {
     pub paused: bool,
 }
 
-impl Core {
+impl Store {
     /// The place as it was kept last.
     pub fn load_scrub_place(&self) -> Result<Place, StoreError> {
         const DAMAGED: StoreError = StoreError::Corrupt { what: "scrubber's place" };
-        let path = self.dir.join(FILE);
-        let there = self.disk.exists(&path);
-        if !there.map_err(|source| StoreError::Disk { op: "look for", path: path.clone(), source })? {
+        let path = self.core().dir.join(FILE);
+        let there = self.core().disk.exists(&path);
+        if !there.map_err(|source| StoreError::Disk { op: DiskOp::LookFor, path: path.clone(), source })? {
             return Ok(Place::default());
         }
-        let sealed = read_small(self.disk.as_ref(), &path, "scrubber's place")?;
+        let sealed = read_small(self.core().disk.as_ref(), &path, "scrubber's place")?;
         let read = |life| {
-            let plain = self.ring.open_box(&scrub_box(life), &sealed).map_err(|error| match error {
+            let plain = self.core().ring.open_box(&scrub_box(life), &sealed).map_err(|error| match error {
                 BoxError::UnknownKey { kek } => StoreError::KeyMissing { kek },
                 BoxError::Short | BoxError::Open => DAMAGED,
             })?;
             decode(&plain).map_err(|_| DAMAGED)
         };
-        let place = read(self.incarnation);
-        match self.former().filter(|_| place.is_err()).map(read) {
+        let place = read(self.core().incarnation);
+        match self.core().former.filter(|_| place.is_err()).map(read) {
             Some(Ok(before)) => Ok(Place { paused: before.paused, ..Place::default() }),
             _ => place,
         }
@@ -82,11 +82,11 @@ impl Core {
 
     /// Keeps the place, durably. One caller at a time.
     pub fn save_scrub_place(&self, place: &Place) -> Result<(), StoreError> {
-        self.check_writable()?;
-        let sealed = self.ring.seal_box(&scrub_box(self.incarnation), &encode(place));
-        let path = self.dir.join(FILE);
-        place::replace(self.disk.as_ref(), &path, &sealed).map_err(|source| StoreError::Disk {
-            op: "write",
+        self.core().check_writable()?;
+        let sealed = self.core().ring.seal_box(&scrub_box(self.core().incarnation), &encode(place));
+        let path = self.core().dir.join(FILE);
+        place::replace(self.core().disk.as_ref(), &path, &sealed).map_err(|source| StoreError::Disk {
+            op: DiskOp::Write,
             path,
             source,
         })

@@ -1,23 +1,14 @@
 //! What the store tells of itself.
 
-use super::core::Core;
+use super::error::StoreError;
+use super::options::Options;
+use super::store::Store;
 use crate::base::{ClusterId, Incarnation, Shortage};
 use crate::disk::Space;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// Counts since the store was opened.
-#[derive(Debug, Default)]
-pub struct Counters {
-    pub(super) commits: AtomicU64,
-    pub(super) committed_ops: AtomicU64,
-    pub(super) checkpoints: AtomicU64,
-    pub(super) damaged_reads: AtomicU64,
-    pub(super) uploads_open: AtomicU64,
-    pub(super) swept: AtomicU64,
-    pub(super) buried: AtomicU64,
-}
+use tokio::sync::watch;
 
 /// Something that the machine may lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -93,48 +84,119 @@ pub struct StoreStatus {
     pub poisoned: bool,
 }
 
-impl Core {
+impl Store {
     /// Records that are not known to be chosen.
     pub fn tentative_count(&self) -> u64 {
-        self.tentative().len() as u64
+        self.core().tentative().len() as u64
     }
 
     /// The present state. Reads the index and the quarantine folder, so not for the hot path.
     pub fn status(&self) -> StoreStatus {
+        let core = self.core();
         // One lock after the other: the committer takes the second while it holds the first.
         let tentative = self.tentative_count();
-        let tally = self.tree().tally();
+        let tally = core.tree().tally();
         let counted = tally.unwrap_or_default();
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let overlay_records = self.overlay().layers().map(|layer| layer.records.len() as u64).sum();
+        let overlay_records = core.overlay().layers().map(|layer| layer.records.len() as u64).sum();
         StoreStatus {
-            incarnation: self.incarnation,
-            cluster: self.cluster,
-            head: *self.head.borrow(),
-            records: self.index.count().unwrap_or(0),
-            buckets: self.buckets().len() as u64,
+            incarnation: core.incarnation,
+            cluster: core.cluster,
+            head: *core.head.borrow(),
+            records: core.index.count().unwrap_or(0),
+            buckets: core.buckets().len() as u64,
             overlay_records,
-            log_used_bytes: self.log.used(),
-            log_bytes: self.log.capacity(),
-            commits: load(&self.counters.commits),
-            committed_ops: load(&self.counters.committed_ops),
-            checkpoints: load(&self.counters.checkpoints),
-            uploads_open: load(&self.counters.uploads_open),
-            damaged_pages: self.probe.damaged_pages(),
-            damaged_reads: load(&self.counters.damaged_reads),
-            swept: load(&self.counters.swept),
-            quarantined: self.blobs.quarantined().map_or(0, |n| n as u64),
+            log_used_bytes: core.log.used(),
+            log_bytes: core.log.capacity(),
+            commits: load(&core.counters.commits),
+            committed_ops: load(&core.counters.committed_ops),
+            checkpoints: load(&core.counters.checkpoints),
+            uploads_open: load(&core.counters.uploads_open),
+            damaged_pages: core.probe.damaged_pages(),
+            damaged_reads: load(&core.counters.damaged_reads),
+            swept: load(&core.counters.swept),
+            quarantined: core.blobs.quarantined().map_or(0, |n| n as u64),
             tentative,
             tombstones: counted.tombstones,
             objects: counted.objects,
             bytes: counted.bytes,
-            buried: load(&self.counters.buried),
+            buried: load(&core.counters.buried),
             compared: tally.is_some(),
-            disk: self.space(),
-            reserve_bytes: self.options.reserve_bytes,
-            full: self.is_low(),
-            short: Shortage::ALL.into_iter().map(|what| (what.name(), ShortStatus::of(self.shortage(what)))).collect(),
-            poisoned: self.is_poisoned(),
+            disk: core.space(),
+            reserve_bytes: core.options.reserve_bytes,
+            full: core.is_low(),
+            short: Shortage::ALL.into_iter().map(|what| (what.name(), ShortStatus::of(core.shortage(what)))).collect(),
+            poisoned: core.is_poisoned(),
         }
+    }
+
+    /// Whether writes are refused since one failed.
+    pub fn is_poisoned(&self) -> bool {
+        self.core().is_poisoned()
+    }
+
+    /// Whether the index is damaged: pages of it did not open, or that stopped the writes. No restart mends it.
+    pub fn is_index_damaged(&self) -> bool {
+        self.core().is_index_damaged()
+    }
+
+    /// Whether the machine lacks this now, and how much was refused for it.
+    pub fn shortage(&self, what: Shortage) -> (bool, u64) {
+        self.core().shortage(what)
+    }
+
+    /// Reads the room on the disk anew. Called at intervals, since it asks the system.
+    pub fn refresh_space(&self) -> Result<Space, StoreError> {
+        self.core().refresh_space()
+    }
+
+    /// Refuses what could not be taken whole, without counting it: its parts are counted as they come.
+    pub fn check_fits(&self, bytes: u64) -> Result<(), StoreError> {
+        self.core().check_fits(bytes)
+    }
+
+    /// Refuses what the log could not take whole, without counting it.
+    pub fn check_left(&self, bytes: u64) -> Result<(), StoreError> {
+        self.core().check_left(bytes)
+    }
+
+    /// What was refused lately, and would be now, although the disk is not down to the reserve: its bytes.
+    pub fn unfit(&self) -> Option<u64> {
+        self.core().unfit()
+    }
+
+    /// Bytes that can still be written before the reserve is reached.
+    pub fn room(&self) -> u64 {
+        self.core().room()
+    }
+
+    /// Whether writes of new bytes are refused for want of room.
+    pub fn is_low(&self) -> bool {
+        self.core().is_low()
+    }
+
+    /// The highest commit number that is durable here, as it moves.
+    pub fn head(&self) -> watch::Receiver<u64> {
+        self.core().head.subscribe()
+    }
+
+    /// This data directory's life.
+    pub fn incarnation(&self) -> Incarnation {
+        self.core().incarnation
+    }
+
+    /// The life before, if it was given up for doubt.
+    pub fn former(&self) -> Option<Incarnation> {
+        self.core().former
+    }
+
+    /// The cluster that its data belongs to.
+    pub fn cluster(&self) -> ClusterId {
+        self.core().cluster
+    }
+
+    /// The settings it was opened with.
+    pub fn options(&self) -> &Options {
+        &self.core().options
     }
 }

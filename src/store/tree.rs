@@ -7,28 +7,15 @@
 //!   walk is done nobody is told a sum.
 //! - A register counts once: behind the walk's place a commit changes it, before that the walk will find it.
 
-use super::core::Core;
 use super::entry::Held;
-use super::error::StoreError;
-use super::types::Change;
 use crate::base::{Ballot, Complete, Page, RegisterKey, State, Sum};
 use crate::seal::MarkKey;
-use crossbeam_channel::{Receiver, RecvTimeoutError};
-use std::ops::Bound;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
 
 /// Sums at the upper level.
 pub const BRANCHES: u8 = 64;
 /// Leaves below each of them.
 pub const LEAVES_PER_BRANCH: usize = 64;
 const LEAVES: usize = BRANCHES as usize * LEAVES_PER_BRANCH;
-/// Registers taken in one step of the walk. No commit becomes visible meanwhile.
-const STEP: usize = 256;
-/// How long a walk that could not read waits before it goes on: twice as long each time.
-const RETRY_FIRST: Duration = Duration::from_millis(100);
-const RETRY_MAX: Duration = Duration::from_secs(60);
-
 /// How far the walk has come.
 #[derive(Debug)]
 enum Built {
@@ -178,64 +165,13 @@ impl Tree {
     }
 }
 
-impl Core {
-    /// Walks over all registers and fills the tree, until the sender of `stopped` is gone. On a thread of its own, beside the
-    /// traffic.
-    pub(super) fn build_tree(&self, stopped: &Receiver<()>) {
-        let mut wait = RETRY_FIRST;
-        let end = RegisterKey::end();
-        let mut next = Some(Bound::Included(RegisterKey::first()));
-        while let Some(from) = &next {
-            if self.closing.load(Ordering::Acquire) {
-                return;
-            }
-            // While the tree is held no commit becomes visible: what the step sees is what it counts.
-            let mut tree = self.tree();
-            let page = match self.scan(from.as_ref(), &end, STEP) {
-                Ok(page) => page,
-                Err(error) => {
-                    drop(tree);
-                    if wait == RETRY_FIRST {
-                        log::warn!(error:% = error; "registers are not compared with the peers' before they can be read; trying again");
-                    }
-                    // Nobody sends: it ends with the store.
-                    if !matches!(stopped.recv_timeout(wait), Err(RecvTimeoutError::Timeout)) {
-                        return;
-                    }
-                    wait = (wait * 2).min(RETRY_MAX);
-                    continue;
-                }
-            };
-            let open =
-                page.entries.iter().filter(|(_, held)| !held.chosen).map(|(key, _)| (key.clone(), Instant::now()));
-            self.tentative().extend(open);
-            next = page.complete.next();
-            tree.found(&page.map(|(key, held)| Some((key, Counted::of(&held)))));
-        }
-    }
-
-    /// Of a page of registers behind `after`, those that belong to `leaves`, as entries of the feed.
-    pub fn changes_in(
-        &self,
-        leaves: &[u16],
-        after: Option<&RegisterKey>,
-        limit: usize,
-    ) -> Result<Page<Change>, StoreError> {
-        let first = RegisterKey::first();
-        let from = after.map_or(Bound::Included(&first), Bound::Excluded);
-        let page = self.scan(from, &RegisterKey::end(), limit)?;
-        let tree = self.tree();
-        let wanted = |key: &RegisterKey, held: &Held| held.chosen && leaves.contains(&tree.leaf(key));
-        Ok(page.map(|(key, held)| wanted(&key, &held).then(|| Change::of(key, &held))))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::base::{BucketName, Incarnation, Secret, Stamp};
     use crate::seal::Keyring;
     use std::collections::BTreeMap;
+    use std::ops::Bound;
 
     fn empty() -> Tree {
         Tree::new(Keyring::new(vec![(1, Secret::new([3; 32]))]).unwrap().mark_key())
@@ -348,39 +284,5 @@ mod tests {
         let before = tree.root();
         tree.moved(&key(1), Some(counted(ballot(1))), Some(counted(Ballot { node: Incarnation(2), ..ballot(1) })));
         assert_ne!(tree.root(), before);
-    }
-
-    #[test]
-    fn a_walk_that_could_not_read_goes_on() {
-        use crate::base::{Condition, ObjectKey, ObjectName};
-        use crate::disk::CrashDisk;
-        use crate::disk::crash::Misread;
-        use crate::store::{Options, StoreError, open};
-        use std::sync::Arc;
-        let disk = CrashDisk::new(1);
-        let start = || {
-            let ring = Arc::new(Keyring::new(vec![(1, Secret::new([9; 32]))]).unwrap());
-            // Nothing stays in memory: what the engine reads by itself differs from build to build.
-            let options = Options { log_bytes: 1 << 20, reserve_bytes: 0, index_cache_bytes: 0, ..Options::default() };
-            open(Arc::new(disk.clone()), std::path::Path::new("/data"), ring, None, options).unwrap()
-        };
-        let (store, work) = start();
-        for n in 0..200 {
-            let object = store.seal_small(Default::default(), &[vec![7; 900].into()]).unwrap();
-            let at = ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse(&format!("{n}")).unwrap() };
-            drop(store.put(at, Condition::NONE, object));
-            work.committer.turn();
-        }
-        store.checkpoint().unwrap();
-        drop((store, work));
-        let (store, work) = start();
-        disk.misread_once_after(2, Misread::Refused);
-        let store = store.start(work, || std::process::abort()).map_err(|_: StoreError| ()).unwrap();
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while store.tree().root().is_none() {
-            assert!(Instant::now() < deadline, "it never went on");
-            std::thread::yield_now();
-        }
-        assert_eq!(disk.struck(), 1, "a read went wrong");
     }
 }

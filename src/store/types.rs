@@ -1,7 +1,8 @@
 //! What is said to the store and by it, in plain values.
 
 use super::entry::Held;
-use crate::base::{Ballot, BodyId, Incarnation, RegisterKey};
+use crate::base::{Ballot, BodyId, Incarnation, Record, RegisterKey, Stamp};
+use crate::register::Standing;
 
 /// What a client says about a new object besides its bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,6 +39,19 @@ pub struct ObjectInfo {
     pub etag: String,
     /// `Last-Modified`, milliseconds since 1970.
     pub written_ms: u64,
+}
+
+impl ObjectInfo {
+    /// What readers are told of a record; `None` when it is no object's.
+    pub(super) fn of(record: &Record) -> Option<Self> {
+        record.object().map(|object| ObjectInfo {
+            len: object.len,
+            content_type: object.content_type.clone(),
+            meta: object.meta.clone(),
+            etag: object.etag(),
+            written_ms: record.written_ms,
+        })
+    }
 }
 
 /// A page of a listing.
@@ -101,4 +115,41 @@ pub enum Want {
     Record,
     /// The blob, then the record.
     BlobAndRecord,
+}
+
+/// A register with the ballot of its tombstone.
+pub type Grave = (RegisterKey, Ballot);
+
+/// Why a node may have forgotten what it had promised and stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// Another node remembers more of it.
+    OlderCopy {
+        /// What that is.
+        remembered: Standing,
+        /// What it is here.
+        here: Standing,
+    },
+    /// The end of its commit log is gone.
+    TailCut,
+}
+
+impl std::fmt::Display for Doubt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let stamp = |Stamp(stamp): Stamp| stamp;
+        match self {
+            Doubt::OlderCopy { remembered, here } => write!(
+                f,
+                "the data directory is an older copy of itself, or its disk forgot: a peer remembers start {}, \
+                 change {} and reserve {}, here are start {}, change {} and reserve {}",
+                remembered.start.number,
+                remembered.head,
+                stamp(remembered.reserved),
+                here.start.number,
+                here.head,
+                stamp(here.reserved)
+            ),
+            Doubt::TailCut => f.write_str("the end of the commit log is gone"),
+        }
+    }
 }

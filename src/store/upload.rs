@@ -7,10 +7,9 @@
 //! - Dropping an unfinished upload removes its file.
 //! - What `append` and `seal` tell, one after the other, is the blob byte by byte: peers may take it on the way.
 
-use super::commit::{Intent, Outcome};
 use super::core::Core;
-use super::error::StoreError;
-use super::store::Store;
+use super::error::{DiskOp, StoreError};
+use super::intent::{self, Answer, Intent, Outcome};
 use super::types::NewObject;
 use crate::base::record::ObjectRecord;
 use crate::base::{BodyAt, BodyId, Condition, ObjectName, Permit, Wrap};
@@ -143,12 +142,12 @@ impl Upload {
         Ok(())
     }
 
-    /// Makes the body durable and commits its record; answered by the receiver.
-    pub(super) fn finish(self, store: &Store) -> Result<Finishing, StoreError> {
+    /// Makes the body durable and has its record queued by `submit`.
+    pub(super) fn finish(self, submit: impl FnOnce(Intent) -> Answer) -> Result<Finishing, StoreError> {
         let landed = self.land()?;
         let digest = landed.object.digest;
         let intent = Intent::Put { at: landed.at, condition: landed.condition, object: landed.object };
-        let answer = store.submit(intent);
+        let answer = submit(intent);
         Ok(Finishing { core: landed.core, body: landed.body, digest, answer, _permit: landed._permit })
     }
 
@@ -223,7 +222,7 @@ impl Upload {
     fn take(&mut self, len: usize) -> Result<(), StoreError> {
         let Upload { file, digest, .. } = self;
         let taken = file.advance(len, |block| digest.update(block));
-        taken.map_err(|source| self.core.blobs.refused("write", self.core.blobs.path(self.body), source))
+        taken.map_err(|source| self.core.blobs.refused(DiskOp::Write, self.core.blobs.path(self.body), source))
     }
 }
 
@@ -249,7 +248,7 @@ impl Sealed {
     /// Makes the body durable. It has no record yet.
     pub fn land(mut self) -> Result<Landed, StoreError> {
         let (core, body) = (&self.landed.core, self.landed.body);
-        self.file.finish().map_err(|source| core.blobs.refused("write", core.blobs.path(body), source))?;
+        self.file.finish().map_err(|source| core.blobs.refused(DiskOp::Write, core.blobs.path(body), source))?;
         core.blobs.land(body, body)?;
         self.staged.landed = true;
         Ok(self.landed)
@@ -293,21 +292,21 @@ pub struct Finishing {
     body: BodyId,
     /// BLAKE3 over the sealed body, from which the ETag is made.
     pub digest: [u8; 32],
-    answer: super::store::Answer,
+    answer: Answer,
     _permit: Option<Permit>,
 }
 
 impl Finishing {
     /// Waits for the commit. A refused record takes its body with it.
     pub async fn wait(self) -> Result<Outcome, StoreError> {
-        let result = super::store::wait(self.answer).await;
+        let result = intent::wait(self.answer).await;
         settle(&self.core, self.body, &result);
         result
     }
 
     /// The same, for threads.
     pub fn wait_blocking(self) -> Result<Outcome, StoreError> {
-        let result = super::store::wait_blocking(self.answer);
+        let result = intent::wait_blocking(self.answer);
         settle(&self.core, self.body, &result);
         result
     }

@@ -4,10 +4,10 @@
 //! sealed byte of every body: digest first (what replicas compare), then every chunk (what a reader
 //! gets).
 
+use super::damage::digest_of_file;
 use super::download::Download;
 use super::entry::Held;
-use super::error::StoreError;
-use super::outgoing::digest_of_file;
+use super::error::{DiskOp, StoreError};
 use super::store::Store;
 use crate::base::names::RegisterName;
 use crate::base::record::ObjectRecord;
@@ -74,16 +74,16 @@ pub struct Summary {
 impl Store {
     /// Checks everything; `tell` hears of each thing as it is found.
     pub fn verify(&self, tell: &mut dyn FnMut(Finding)) -> Result<Summary, StoreError> {
-        let mut sum = Summary { quarantined: self.blobs.quarantined()? as u64, ..Summary::default() };
+        let mut sum = Summary { quarantined: self.core().blobs.quarantined()? as u64, ..Summary::default() };
         let mut referred = HashSet::new();
-        if self.tail_was_cut() {
+        if self.core().tail_was_cut() {
             sum.damaged += 1;
             let why = "its newest frames are gone: what they held is what the other nodes have".to_owned();
             tell(Finding::Damaged { name: "the commit log".to_owned(), why });
         }
         // Taking in what the log holds touches what no lookup does. A full disk is no damage.
-        match self.checkpoint() {
-            Ok(()) => self.index.check(),
+        match self.core().checkpoint() {
+            Ok(()) => self.core().index.check(),
             Err(error) if error.is_shortage() => Ok(()),
             Err(error) => Err(error),
         }
@@ -95,14 +95,14 @@ impl Store {
         let end = RegisterKey::end();
         let mut next = Some(Bound::Included(first));
         while let Some(from) = next {
-            let page = self.scan(from.as_ref(), &end, STEP)?;
+            let page = self.core().scan(from.as_ref(), &end, STEP)?;
             next = page.complete.next();
             for (key, held) in page.entries {
                 referred.extend(held.record.blob());
                 self.verify_one(&key, &held, &mut sum, tell)?;
             }
         }
-        let (ids, strangers) = self.blobs.all()?;
+        let (ids, strangers) = self.core().blobs.all()?;
         sum.strangers = strangers as u64;
         for body in ids.into_iter().filter(|id| !referred.contains(id)) {
             sum.orphans += 1;
@@ -152,14 +152,15 @@ impl Store {
             BodyAt::Inline(sealed) => digest_of(sealed),
             BodyAt::Blob => {
                 let gone = StoreError::Corrupt { what: "object body (its blob is missing)" };
-                let file = self.blobs.read(object.body)?.ok_or(gone)?;
-                let path = || self.blobs.path(object.body);
-                let len = file.len().map_err(|source| StoreError::Disk { op: "measure", path: path(), source })?;
+                let file = self.core().blobs.read(object.body)?.ok_or(gone)?;
+                let path = || self.core().blobs.path(object.body);
+                let len =
+                    file.len().map_err(|source| StoreError::Disk { op: DiskOp::Measure, path: path(), source })?;
                 if len != object.sealed_len {
                     return Err(StoreError::Corrupt { what: "object body (its length)" });
                 }
                 digest_of_file(file.as_ref(), len).map_err(|source| StoreError::Disk {
-                    op: "read",
+                    op: DiskOp::Read,
                     path: path(),
                     source,
                 })?
@@ -168,7 +169,7 @@ impl Store {
         if digest != object.digest {
             return Err(StoreError::Corrupt { what: "object body (its digest)" });
         }
-        let mut download = Download::open(self.shared(), key.clone(), Arc::clone(held))?;
+        let mut download = Download::open(self.core(), key.clone(), Arc::clone(held))?;
         let mut len = 0;
         loop {
             let pieces = download.read()?;

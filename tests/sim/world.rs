@@ -7,7 +7,7 @@ use crate::rng::Rng;
 use boveda::base::{BucketName, Incarnation, NodeName, ObjectKey, ObjectName, Record, RegisterKey};
 use boveda::register::{Event, Members, Roster, Seat};
 use boveda::store::types::{Change, Offer, Want};
-use boveda::store::votes::{Message, Reply};
+use boveda::store::voting::{Message, Reply};
 use bytes::Bytes;
 use std::sync::Arc;
 

@@ -11,9 +11,9 @@ use boveda::register::{
     Action, Attempt, Choice, Event, Fresh, Intent, Read, ReadOutcome, Roster, Seat, Traced, Write, WriteOutcome,
 };
 use boveda::seal::keyring::Keyring;
-use boveda::store::store::wait_blocking;
 use boveda::store::types::{NewObject, Offer, Want};
-use boveda::store::votes::{Message, Reply, Seating, Vote};
+use boveda::store::voting::{Message, Reply, Seating, Vote};
+use boveda::store::wait_blocking;
 use boveda::store::{Clockwork, Options, Store, StoreError};
 use bytes::Bytes;
 use std::cell::Cell;

@@ -12,7 +12,7 @@ use crate::actors::messages::{LoadScrubPlace, Part, Place, Round, SaveScrubPlace
 use crate::actors::status::{ScrubState, ScrubStatus};
 use crate::actors::store_actor::StoreActor;
 use crate::store::StoreError;
-use crate::store::core::system_ms;
+use crate::store::system_ms;
 use actix::fut::wrap_future;
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, ResponseFuture};
 use std::cell::{Cell, RefCell};

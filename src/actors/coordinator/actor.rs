@@ -17,7 +17,7 @@ use crate::base::{BodyAt, BucketName, Class, NodeName, ObjectKey, ObjectName, Pa
 use crate::register::Seat as Seated;
 use crate::seal::layout::Layout;
 use crate::store::listing::Folding;
-use crate::store::votes::record_of;
+use crate::store::voting::record_of;
 use crate::wire::{BlobHead, StreamHead};
 use actix::prelude::*;
 use bytes::Bytes;
@@ -382,7 +382,7 @@ fn resolve(seats: &Mutex<Seats>, names: &[NodeName]) -> (Result<Vec<Seated>, Uns
     let (seats, now) = (seats.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
     let resolved = seats.resolve(now, names);
     let alone = resolved.as_ref().is_ok_and(|found| *found == [seats.me()]);
-    let first = if alone { seats.found_alone(now, crate::store::core::system_ms()) } else { None };
+    let first = if alone { seats.found_alone(now, crate::store::system_ms()) } else { None };
     (resolved, first)
 }
 

@@ -14,7 +14,7 @@ use crate::actors::peer::errand::Errand;
 use crate::actors::peer::transfers::Carried;
 use crate::base::{BodyId, Condition, Incarnation, ObjectName, RegisterKey};
 use crate::register::{Attempt, Event, Members, Votes};
-use crate::store::votes::Voting;
+use crate::store::voting::Voting;
 use crate::wire::{BlobHead, StreamHead};
 use futures::future::{FutureExt, LocalBoxFuture};
 use futures::stream::{FuturesUnordered, StreamExt};

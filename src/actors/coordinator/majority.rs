@@ -10,7 +10,7 @@ use crate::actors::peer::errand::Errand;
 use crate::actors::peer::patience::PROBE_MAX;
 use crate::actors::peer::reach::{Reach, Standing};
 use crate::base::NodeName;
-use crate::store::votes::Voting;
+use crate::store::voting::Voting;
 use actix_rt::time::{Instant, sleep_until};
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::oneshot;

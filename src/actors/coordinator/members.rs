@@ -54,7 +54,7 @@ impl Coordinator {
             let voting = self.0.ballots.voting();
             let roster = voting.node.roster.clone().ok_or_else(no_list)?;
             let epoch = Epoch(roster.epoch.0.saturating_add(1));
-            let made_ms = crate::store::core::system_ms();
+            let made_ms = crate::store::system_ms();
             // What rests on the old list alone would be lost with it: its majorities count no more after the next step.
             if !roster.before.is_empty() {
                 self.store_all_again().await?;

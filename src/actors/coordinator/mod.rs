@@ -42,7 +42,7 @@ use crate::actors::peer::arrivals::Arrivals;
 use crate::actors::peer::errand::Errand;
 use crate::actors::peer::plan::Plan;
 use crate::actors::peer::vitals::Ballots;
-use crate::base::record::{Record, written_after};
+use crate::base::record::{Record, etag_of, written_after};
 use crate::base::{
     Backoff, Ballot, BodyAt, BucketName, Budget, Condition, Epoch, Incarnation, Lineage, ObjectName, ObjectRecord,
     RegisterKey, State,
@@ -51,8 +51,7 @@ use crate::register::{
     Attempt, Choice, Event, Intent, Members, Message, Read, ReadOutcome, Request, Roster, Slot, Traced, Write,
     WriteOutcome,
 };
-use crate::store::download::etag;
-use crate::store::votes::Voting;
+use crate::store::voting::Voting;
 use crate::wire::BlobHead;
 use actix::{Message as ActorMessage, Recipient};
 use actix_rt::time::Instant;
@@ -174,7 +173,7 @@ impl Intent<Value> for Wish {
 
 /// A record to be voted on; its ballot and lineage are those of the slot that it comes to.
 fn value(state: State) -> Value {
-    let written_ms = crate::store::core::system_ms();
+    let written_ms = crate::store::system_ms();
     Arc::new(Record { ballot: Ballot::ZERO, lineage: Lineage::NOTHING, written_ms, state })
 }
 
@@ -283,7 +282,7 @@ impl Coordinator {
         let deadline = self.deadline();
         let _turn = self.turn(&key, conditional).await?;
         let outcome = self.drive(&key, write, rest, deadline).await;
-        ended(outcome, conditional).map(|written| Written { etag: etag(&digest), ..written })
+        ended(outcome, conditional).map(|written| Written { etag: etag_of(&digest), ..written })
     }
 
     /// Waits until no other writer of that key at this node is at it. Who goes without has sent nothing; who has its
@@ -399,7 +398,7 @@ impl Wish {
     /// Whether the condition holds of what was found.
     fn holds(&self, found: Option<&Value>) -> bool {
         let object = found.filter(|record| record.is_present()).and_then(|record| record.object());
-        self.condition.holds(object.map(|object| etag(&object.digest)).as_deref())
+        self.condition.holds(object.map(ObjectRecord::etag).as_deref())
     }
 
     /// A bucket, unless it is there.

@@ -9,7 +9,7 @@ use crate::actors::peer::patience::ROOM_MAX;
 use crate::actors::peer::plan::Plan;
 use crate::base::{Incarnation, NodeName};
 use crate::register::{Members, Roster, Seat, Votes};
-use crate::store::votes::Voting;
+use crate::store::voting::Voting;
 use actix_rt::time::timeout;
 use futures::future::join_all;
 use std::collections::BTreeSet;

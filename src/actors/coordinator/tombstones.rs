@@ -10,7 +10,7 @@ use crate::actors::peer::errand::Errand;
 use crate::base::{Ballot, Incarnation, RegisterKey};
 use crate::register::{Answer as Granted, Attempt, Burial, Event, ListMark, Members, Message, Request};
 use crate::seal::random;
-use crate::store::votes::mark_of;
+use crate::store::voting::mark_of;
 use crate::wire::{Answer, Call, ENTRIES_MAX};
 use actix_rt::time::{Instant, sleep_until};
 use futures::future::LocalBoxFuture;
@@ -43,7 +43,7 @@ impl Coordinator {
         if !roster.before.is_empty() {
             return Ok(0);
         }
-        let next = roster.next(crate::store::core::system_ms(), &roster.seats);
+        let next = roster.next(crate::store::system_ms(), &roster.seats);
         let coming = Arc::new(next.members().ok_or_else(no_list)?);
         let leaving = |(key, ballot)| Leaving { key, ballot, burial: Burial::new(Arc::clone(&coming), ballot) };
         let mut leaving: Vec<Leaving> = graves.into_iter().map(leaving).collect();

@@ -34,18 +34,18 @@ use std::sync::Arc;
 pub use crate::base::PIECE_BYTES;
 pub use crate::register::{ListMark, Roster};
 pub use crate::store::StoreError;
+pub use crate::store::damage::Ailment;
 pub use crate::store::download::Download;
-pub use crate::store::graves::Grave;
 pub use crate::store::incoming::{Announced, Incoming, Purpose};
-pub use crate::store::mend::Ailment;
 pub use crate::store::outgoing::Outgoing;
 pub use crate::store::scrub::{Part, Round, Seen};
 pub use crate::store::scrub_place::Place;
 pub use crate::store::status::StoreStatus;
 pub use crate::store::tree::LEAVES_PER_BRANCH;
+pub use crate::store::types::Grave;
 pub use crate::store::types::{Change, ListPage, NewObject, ObjectInfo, Offer, Want, Written};
 pub use crate::store::upload::{Landed, Sealed, Upload as StoreUpload};
-pub use crate::store::votes::{Reply, Seating, Vote};
+pub use crate::store::voting::{Reply, Seating, Vote};
 
 /// What a replica keeps of a register.
 pub type RegisterSlot = crate::register::Slot<Arc<Record>>;

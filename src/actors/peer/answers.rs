@@ -12,7 +12,6 @@ use crate::actors::peer::vitals::Counts;
 use crate::base::{Incarnation, NodeName, Record};
 use crate::register::{ListMark, Slot, Start};
 use crate::seal::session::PeerInfo;
-use crate::store::graves::is_stranger;
 use crate::wire::{
     self, Answer, BlobHead, Bring, Call, ENTRIES_MAX, LEARN_BYTES_MAX, Offered, Pull, Scan, Scanned, Voted, Wanted,
 };
@@ -199,7 +198,7 @@ fn remembers(gate: &PeerGate, session: &Admitted) -> Result<(), LinkError> {
 /// What somebody without a place offers is not wanted, and its bodies need not travel. The store asks again.
 fn has_place(gate: &PeerGate, from: Incarnation) -> Result<(), LinkError> {
     let (voting, me) = (gate.vitals().ballots.voting(), gate.vitals().me.incarnation);
-    if voting.node.roster.as_ref().is_some_and(|list| is_stranger(list, me, from)) {
+    if voting.node.roster.as_ref().is_some_and(|list| list.is_stranger(me, from)) {
         Err(LinkError::OtherList)
     } else {
         Ok(())

@@ -9,7 +9,7 @@
 use crate::actors::peer::patience::AWAY_AFTER;
 use crate::base::{Incarnation, NodeName};
 use crate::register::Votes;
-use crate::store::votes::Voting;
+use crate::store::voting::Voting;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;

@@ -10,9 +10,8 @@ use crate::actors::status::CallCounts;
 use crate::base::{Ballot, ClusterId, Epoch, Incarnation, NodeName, Stamp, Sum};
 use crate::register::{Heard, Remembered, Standing, Start};
 use crate::seal::session::PeerInfo;
-use crate::store::core::Core;
-use crate::store::store::{Answer as CommitAnswer, wait};
-use crate::store::votes::Voting;
+use crate::store::intent::{Answer as CommitAnswer, wait};
+use crate::store::voting::Voting;
 use crate::store::{Store, StoreError};
 use crate::wire::{Health, Pulse};
 use std::sync::Arc;
@@ -76,43 +75,43 @@ pub trait Ballots: Send + Sync {
 
 impl Ballots for Store {
     fn voting(&self) -> Arc<Voting> {
-        Core::voting(self)
+        Store::voting(self)
     }
     fn fresh(&self) -> Ballot {
         self.fresh_ballot()
     }
     fn observe(&self, stamp: Stamp) {
-        Core::observe(self, stamp);
+        Store::observe(self, stamp);
     }
     fn standing(&self) -> Standing {
-        Core::standing(self)
+        Store::standing(self)
     }
     fn remembered(&self) -> Remembered {
-        Core::remembered(self)
+        Store::remembered(self)
     }
     fn hear(&self, from: Incarnation, epoch: Epoch, now: Standing, told: &[(Incarnation, Standing)]) -> Heard {
-        Core::hear(self, from, epoch, now, told)
+        Store::hear(self, from, epoch, now, told)
     }
     fn remember(&self) -> CommitAnswer {
         Store::remember(self)
     }
     fn is_met(&self, node: Incarnation, start: Start) -> bool {
-        Core::is_met(self, node, start)
+        Store::is_met(self, node, start)
     }
     fn doubts(&self) -> bool {
-        Core::doubts(self)
+        Store::doubts(self)
     }
     fn is_full(&self) -> bool {
         self.is_low()
     }
     fn room(&self) -> u64 {
-        Core::room(self)
+        Store::room(self)
     }
     fn check_fits(&self, bytes: u64) -> Result<(), StoreError> {
-        Core::check_fits(self, bytes)
+        Store::check_fits(self, bytes)
     }
     fn check_left(&self, bytes: u64) -> Result<(), StoreError> {
-        Core::check_left(self, bytes)
+        Store::check_left(self, bytes)
     }
     fn is_read_only(&self) -> bool {
         self.is_poisoned()

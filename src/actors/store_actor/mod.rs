@@ -22,7 +22,7 @@ use crate::actors::guard::PanicGuard;
 use crate::actors::messages::*;
 use crate::actors::store_actor::threads::Threads;
 use crate::base::{ObjectRecord, Permit, Record, RegisterKey};
-use crate::store::store::{Answer, wait, written};
+use crate::store::intent::{Answer, wait, written};
 use crate::store::{Store, StoreError};
 use actix::prelude::*;
 use std::sync::Arc;

@@ -4,7 +4,7 @@ use super::{StoreActor, guarded};
 use crate::actors::messages::*;
 use crate::base::{Page, Record, RegisterKey};
 use crate::store::StoreError;
-use crate::store::store::wait;
+use crate::store::wait;
 use actix::prelude::*;
 use std::sync::Arc;
 

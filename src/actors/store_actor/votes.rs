@@ -4,8 +4,8 @@ use super::{StoreActor, guarded, holding, seal};
 use crate::actors::messages::*;
 use crate::base::{Class, ObjectRecord, Page, RegisterKey};
 use crate::store::StoreError;
-use crate::store::store::wait;
-use crate::store::votes::wait_votes;
+use crate::store::intent::wait_votes;
+use crate::store::wait;
 use actix::prelude::*;
 use std::sync::Arc;
 

@@ -153,8 +153,11 @@ mod tests {
         ] {
             assert_eq!(status(StoreError::Short(what).into()), expected, "{what:?}");
         }
-        let no_more_files =
-            StoreError::Disk { op: "open", path: "/p".into(), source: io::Error::from_raw_os_error(24) };
+        let no_more_files = StoreError::Disk {
+            op: crate::store::DiskOp::Open,
+            path: "/p".into(),
+            source: io::Error::from_raw_os_error(24),
+        };
         let no_more_files = HttpError::from(no_more_files);
         assert!(!no_more_files.problem().kind.is_ours(), "a passing shortage is no line in the log for each request");
         assert_eq!(status(no_more_files), 503);

@@ -159,7 +159,7 @@ pub mod samples {
             HttpError::Store(StoreError::Short(Shortage::Volume)),
             HttpError::Store(StoreError::KeyMissing { kek: KekId([7; 16]) }),
             HttpError::Store(StoreError::Disk {
-                op: "read",
+                op: crate::store::DiskOp::Read,
                 path: "/secret/place".into(),
                 source: io::Error::other("inner cause"),
             }),

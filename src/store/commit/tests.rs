@@ -7,8 +7,8 @@ use crate::base::{
 use crate::disk::CrashDisk;
 use crate::register::{Answer, Attempt, Message, Request, Roster, Seat, Traced};
 use crate::seal::keyring::Keyring;
-use crate::store::store::wait_blocking;
-use crate::store::votes::{Seating, Vote};
+use crate::store::voting::{Seating, Vote};
+use crate::store::wait_blocking;
 use crate::store::{Clockwork, Options, Store, StoreError, open};
 use std::path::Path;
 use std::sync::Arc;
@@ -129,7 +129,7 @@ fn what_looks_at_any_register_takes_all_marks_along() {
     assert!(node.is_chosen("k"));
 }
 
-fn bucket(node: &Node, name: &str) -> Result<crate::store::commit::Outcome, StoreError> {
+fn bucket(node: &Node, name: &str) -> Result<crate::store::intent::Outcome, StoreError> {
     let answer = node.0.create_bucket(BucketName::parse(name).expect("a name"));
     node.1.committer.turn();
     wait_blocking(answer)
@@ -157,7 +157,7 @@ fn whoever_waits_for_a_batch_that_failed_is_told_that_its_outcome_is_unknown() {
 fn a_batch_is_refused_when_the_store_was_poisoned_meanwhile() {
     let disk = CrashDisk::new(1);
     let node = start(&disk);
-    let core = Arc::clone(node.0.shared());
+    let core = Arc::clone(node.0.core());
     disk.at_sync(0, move || core.poison("another sync", &StoreError::ShuttingDown));
     assert!(matches!(bucket(&node, "during"), Err(StoreError::UnknownOutcome)));
 }
@@ -231,7 +231,7 @@ fn a_sweep_leaves_a_body_that_was_promised_a_moment_ago() {
     drop(node);
     // A start later nobody knows what it came for.
     let node = start(&disk);
-    let core = Arc::clone(node.0.shared());
+    let core = Arc::clone(node.0.core());
     let gate = core.blobs.gate();
     std::thread::scope(|scope| {
         let before = disk.operations();

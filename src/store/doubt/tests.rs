@@ -1,13 +1,14 @@
 use super::*;
-use crate::base::{Ballot, BucketName, Epoch, RegisterKey, Secret};
+use crate::base::{Ballot, BucketName, Epoch, NodeName, RegisterKey, Secret, Stamp};
 use crate::disk::CrashDisk;
 use crate::register::{Attempt, Message, Request, Roster, Seat};
 use crate::seal::keyring::Keyring;
+use crate::store::intent::wait_votes;
 use crate::store::open::renounce;
 use crate::store::scrub_place::{Place, Run};
-use crate::store::store::wait_blocking;
-use crate::store::votes::{Vote, wait_votes};
-use crate::store::{Clockwork, Options, open};
+use crate::store::voting::{Seating, Vote};
+use crate::store::wait_blocking;
+use crate::store::{Answer, Clockwork, Options, Store, open};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -121,7 +122,7 @@ fn a_log_that_was_cut_is_a_reason_and_a_node_that_decides_alone_goes_on() {
     for (others, doubts) in [(&[][..], false), (&[77], false), (&[77, 78], true)] {
         let node = start(&CrashDisk::new(1), 5);
         node.seat(others);
-        node.0.doubt(Doubt::TailCut);
+        node.0.core().doubt(Doubt::TailCut);
         assert_eq!((node.0.doubts(), node.votes()), (doubts, !doubts));
     }
 }
@@ -223,7 +224,11 @@ fn what_is_heard_while_something_earlier_becomes_durable_is_kept() {
     work.committer.turn();
     wait_blocking(remembered).expect("it is done");
     assert_eq!(store.remembered().len(), 2, "it was heard");
-    assert_eq!(store.overlay().active.memory, Some(store.remembered()), "the next checkpoint brings both to the index");
+    assert_eq!(
+        store.core().overlay().active.memory,
+        Some(store.remembered()),
+        "the next checkpoint brings both to the index"
+    );
 }
 
 /// A list of two, which is to give way to one of three.

@@ -124,7 +124,7 @@ fn a_page_that_takes_too_long_ends_early_and_leads_on() {
         let name = if n == deleted { "last".to_owned() } else { format!("k{n:04}") };
         let at = ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse(&name).unwrap() };
         let held = Arc::new(Held::new((*record(n == deleted)).clone(), true, seq, None));
-        store.overlay_mut().active.apply(Op::Record { key: RegisterKey::object(&at), held });
+        store.core().overlay_mut().active.apply(Op::Record { key: RegisterKey::object(&at), held });
     }
     let page = |after: Option<&str>, until| store.list(&BucketName::cargas(), "", None, after, 10, until).unwrap();
     let whole = page(None, Instant::now() + std::time::Duration::from_secs(3600));

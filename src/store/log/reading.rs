@@ -13,7 +13,7 @@ use super::{CAPACITY_MIN, Log, Place, Writing, ZERO_STEP, zero};
 use crate::base::Incarnation;
 use crate::disk::{Disk, DiskFile};
 use crate::seal::SealingKey;
-use crate::store::error::StoreError;
+use crate::store::error::{DiskOp, StoreError};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
@@ -49,11 +49,11 @@ pub struct Tail {
 impl LogReader {
     /// Opens the file and reads its head.
     pub fn open(disk: &dyn Disk, path: &Path, key: SealingKey) -> Result<Self, StoreError> {
-        let fail = |op: &'static str| move |source| StoreError::Disk { op, path: path.to_owned(), source };
-        let file = disk.open(path).map_err(fail("open log"))?;
-        file.settle().map_err(fail("sync log"))?;
-        let len = file.len().map_err(fail("measure log"))?;
-        let head = Head::read(file.as_ref(), &key).map_err(fail("read log"))?;
+        let fail = |op: DiskOp| move |source| StoreError::Disk { op, path: path.to_owned(), source };
+        let file = disk.open(path).map_err(fail(DiskOp::OpenLog))?;
+        file.settle().map_err(fail(DiskOp::SyncLog))?;
+        let len = file.len().map_err(fail(DiskOp::MeasureLog))?;
+        let head = Head::read(file.as_ref(), &key).map_err(fail(DiskOp::ReadLog))?;
         let (head, both) =
             head.ok_or(StoreError::Corrupt { what: "commit log (its head, or it is of another version)" })?;
         let capacity = head.capacity;
@@ -186,7 +186,7 @@ impl LogReader {
     }
 
     fn read(&self, position: u64, out: &mut [u8]) -> Result<(), StoreError> {
-        self.file.read_at(self.place.of(position), out).map_err(|e| self.place.fail("read log", e))
+        self.file.read_at(self.place.of(position), out).map_err(|e| self.place.fail(DiskOp::ReadLog, e))
     }
 }
 
@@ -210,29 +210,29 @@ impl Tail {
         let Tail { reader, start, end, newest, lost } = self;
         let LogReader { file, key, place, head, .. } = reader;
         let cut = lost || (head.cut == life.0 && !anew);
-        let fail = |op: &'static str| {
+        let fail = |op: DiskOp| {
             let place = &place;
             move |source| place.fail(op, source)
         };
         // Before anything is zeroed: a mark above the end would tell of lost frames, the next time.
         let first = Head { sequence: head.sequence + 1, durable: end, cut: if cut { life.0 } else { 0 }, ..head };
-        first.write(file.as_ref(), &key).map_err(fail("mark log"))?;
+        first.write(file.as_ref(), &key).map_err(fail(DiskOp::MarkLog))?;
         if let Some((at, total)) = newest {
             let mut bytes = vec![0u8; usize::try_from(total).map_err(|_| StoreError::Corrupt { what: "commit log" })?];
-            file.read_at(place.of(at), &mut bytes).map_err(fail("read log"))?;
+            file.read_at(place.of(at), &mut bytes).map_err(fail(DiskOp::ReadLog))?;
             // A read that goes wrong now must not be written.
             if frame::open(&key, at, &mut bytes.clone()).is_err() {
                 return Err(StoreError::Corrupt { what: "commit log (its newest frame, read once more)" });
             }
-            file.write_at(place.of(at), &bytes).map_err(fail("append to log"))?;
+            file.write_at(place.of(at), &bytes).map_err(fail(DiskOp::AppendToLog))?;
         }
-        file.sync_data().map_err(fail("sync log"))?;
+        file.sync_data().map_err(fail(DiskOp::SyncLog))?;
         clean(file.as_ref(), &place, end, start + place.capacity)?;
         // In both slots: the older one may say more.
         let second = Head { sequence: first.sequence + 1, ..first };
-        second.write(file.as_ref(), &key).map_err(fail("mark log"))?;
-        file.sync_data().map_err(fail("sync log"))?;
-        let releases = disk.open(&place.path).map_err(|e| place.fail("open log", e))?;
+        second.write(file.as_ref(), &key).map_err(fail(DiskOp::MarkLog))?;
+        file.sync_data().map_err(fail(DiskOp::SyncLog))?;
+        let releases = disk.open(&place.path).map_err(|e| place.fail(DiskOp::OpenLog, e))?;
         Ok(Log {
             appends: file,
             releases,
@@ -256,15 +256,15 @@ fn clean(file: &dyn DiskFile, place: &Place, from: u64, to: u64) -> Result<(), S
     while position < to {
         let len = place.run(position, to).min(ZERO_STEP as u64);
         let piece = &mut step[..usize::try_from(len).unwrap_or(ZERO_STEP)];
-        file.read_at(place.of(position), piece).map_err(|e| place.fail("read log", e))?;
+        file.read_at(place.of(position), piece).map_err(|e| place.fail(DiskOp::ReadLog, e))?;
         if piece.iter().any(|&b| b != 0) {
-            zero(file, place.of(position), len).map_err(|e| place.fail("zero log", e))?;
+            zero(file, place.of(position), len).map_err(|e| place.fail(DiskOp::ZeroLog, e))?;
             dirty = true;
         }
         position += len;
     }
     if dirty {
-        file.sync_data().map_err(|e| place.fail("sync log", e))?;
+        file.sync_data().map_err(|e| place.fail(DiskOp::SyncLog, e))?;
     }
     Ok(())
 }

@@ -1,13 +1,14 @@
 //! Damage on a real disk, and records that came damaged, mended with what another store has.
 
 use super::*;
-use crate::base::{BucketName, Epoch, ObjectKey, ObjectName, Secret, State};
+use crate::base::{BodyId, BucketName, Epoch, ObjectKey, ObjectName, Secret, State};
 use crate::disk::RealDisk;
 use crate::seal::keyring::Keyring;
 use crate::store::incoming::{Announced, Purpose};
-use crate::store::store::wait_blocking;
 use crate::store::types::NewObject;
+use crate::store::wait_blocking;
 use crate::store::{Options, open};
+use bytes::Bytes;
 use std::path::Path;
 
 const INLINE_MAX: usize = 1000;
@@ -117,7 +118,7 @@ fn a_blob_that_does_not_check_is_set_aside_and_a_good_one_takes_its_place() {
     let (key, object) = (RegisterKey::object(&name("k")), record.object().expect("an object"));
     let blob =
         |damaged| Ailment::Blob { body: object.body, sealed_len: object.sealed_len, digest: object.digest, damaged };
-    let path = store.blobs.path(object.body);
+    let path = store.core().blobs.path(object.body);
     let good = std::fs::read(&path).expect("reads");
     let mend = |sealed: &[u8]| {
         let announced = Announced { sealed_len: object.sealed_len, digest: object.digest };
@@ -141,14 +142,14 @@ fn a_blob_that_does_not_check_is_set_aside_and_a_good_one_takes_its_place() {
         assert!(read(&store, "k").expect("opens") == body);
         assert_eq!(store.diagnose(&key).expect("looks"), None);
     }
-    assert_eq!(store.blobs.quarantined().expect("lists"), 1, "damage of one blob is kept once");
+    assert_eq!(store.core().blobs.quarantined().expect("lists"), 1, "damage of one blob is kept once");
 
     // Damage that nobody has met yet is not lost under what lands on it.
     std::fs::remove_dir_all(dir.path().join("quarantine")).expect("empties");
     std::fs::create_dir(dir.path().join("quarantine")).expect("makes");
     std::fs::write(&path, b"something else").expect("writes");
     mend(&good).expect("lands");
-    assert_eq!(store.blobs.quarantined().expect("lists"), 1);
+    assert_eq!(store.core().blobs.quarantined().expect("lists"), 1);
     assert!(read(&store, "k").expect("opens") == body);
 }
 
@@ -159,7 +160,7 @@ fn a_download_reads_on_after_its_blob_was_mended() {
     let body: Vec<u8> = (0..3_000_000u32).map(|i| (i % 251).to_le_bytes()[0]).collect();
     let record = put(&store, "k", &body);
     let object = record.object().expect("an object");
-    let path = store.blobs.path(object.body);
+    let path = store.core().blobs.path(object.body);
     let good = std::fs::read(&path).expect("reads");
     let mut bad = good.clone();
     bad[2_500_000] ^= 1;
@@ -200,7 +201,7 @@ fn sealed_bytes_are_read_up_to_the_end_of_a_blob() {
     let store = store(dir.path());
     let record = put(&store, "k", &[7; 5_000]);
     let object = record.object().expect("an object");
-    let all = std::fs::read(store.blobs.path(object.body)).expect("reads");
+    let all = std::fs::read(store.core().blobs.path(object.body)).expect("reads");
     let read = |from, len| store.read_sealed(object.body, from, len).expect("reads");
     assert_eq!(read(0, 1 << 20), all);
     assert_eq!(read(4_000, 100), all[4_000..4_100]);

@@ -15,6 +15,7 @@ use super::layout::{
 use super::state::State;
 use crate::disk::{Disk, DiskFile, place};
 use crate::seal::{self, NONCE_BYTES, SealingKey};
+use crate::store::error::DiskOp;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
@@ -64,16 +65,16 @@ impl SealedPages {
     pub(super) fn create_staged(disk: &dyn Disk, path: &Path, key: SealingKey, id: FileId) -> Result<Self, PagesError> {
         let staged = place::staged(path);
         let failed = |op| move |source| PagesError::Disk { op, path: path.to_owned(), source };
-        if disk.exists(path).map_err(failed("look for"))? {
-            return Err(failed("create")(io::ErrorKind::AlreadyExists.into()));
+        if disk.exists(path).map_err(failed(DiskOp::LookFor))? {
+            return Err(failed(DiskOp::Create)(io::ErrorKind::AlreadyExists.into()));
         }
-        if disk.exists(&staged).map_err(failed("look for"))? {
-            disk.remove(&staged).map_err(failed("remove"))?;
+        if disk.exists(&staged).map_err(failed(DiskOp::LookFor))? {
+            disk.remove(&staged).map_err(failed(DiskOp::Remove))?;
         }
-        let file = disk.create_new(&staged).map_err(failed("create"))?;
-        file.set_len(HEADERS_BYTES as u64).map_err(failed("write"))?;
+        let file = disk.create_new(&staged).map_err(failed(DiskOp::Create))?;
+        file.set_len(HEADERS_BYTES as u64).map_err(failed(DiskOp::Write))?;
         let pages = SealedPages(Arc::new(Shared::new(file, key, id, State::empty())));
-        pages.0.sync().map_err(failed("write"))?;
+        pages.0.sync().map_err(failed(DiskOp::Write))?;
         pages.become_strict();
         Ok(pages)
     }
@@ -83,12 +84,12 @@ impl SealedPages {
     /// been durable (0 when it knows none): an older state is refused, not used.
     pub fn open(disk: &dyn Disk, path: &Path, key: SealingKey, id: FileId, at_least: u64) -> Result<Self, PagesError> {
         let failed = |op| move |source| PagesError::Disk { op, path: path.to_owned(), source };
-        let file = disk.open(path).map_err(failed("open"))?;
-        file.settle().map_err(failed("sync"))?;
-        if file.len().map_err(failed("measure"))? < HEADERS_BYTES as u64 {
+        let file = disk.open(path).map_err(failed(DiskOp::Open))?;
+        file.settle().map_err(failed(DiskOp::Sync))?;
+        if file.len().map_err(failed(DiskOp::Measure))? < HEADERS_BYTES as u64 {
             return Err(PagesError::Damaged("cut short"));
         }
-        let headers = read_headers(file.as_ref(), &key, &id).map_err(failed("read"))??;
+        let headers = read_headers(file.as_ref(), &key, &id).map_err(failed(DiskOp::Read))??;
         let newest = headers.first().map_or(0, |(header, _)| header.sequence);
         // The fault of the newest header says more than the age of the one before it.
         let mut refusal = None;
@@ -98,7 +99,7 @@ impl SealedPages {
                 refusal.get_or_insert(PagesError::RolledBack { found, expected: at_least });
                 continue;
             }
-            match State::load(file.as_ref(), header, slot).map_err(failed("read"))? {
+            match State::load(file.as_ref(), header, slot).map_err(failed(DiskOp::Read))? {
                 Ok(mut state) => {
                     state.skip_past(newest);
                     return Ok(SealedPages(Arc::new(Shared::new(file, key, id, state))));
@@ -163,8 +164,8 @@ impl PagesProbe {
 /// Gives a finished file its name.
 pub(super) fn publish(disk: &dyn Disk, staged: &Path, path: &Path) -> Result<(), PagesError> {
     let failed = |op| move |source| PagesError::Disk { op, path: path.to_owned(), source };
-    disk.rename(staged, path).map_err(failed("rename"))?;
-    disk.sync_dir(place::parent(path)).map_err(failed("sync the directory of"))
+    disk.rename(staged, path).map_err(failed(DiskOp::Rename))?;
+    disk.sync_dir(place::parent(path)).map_err(failed(DiskOp::SyncFolder))
 }
 
 /// The best header of each slot, newest first; at least one.

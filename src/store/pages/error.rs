@@ -1,7 +1,7 @@
 //! What can go wrong under the index, and what it means to the store.
 
 use crate::base::Class;
-use crate::store::StoreError;
+use crate::store::error::{DiskOp, StoreError};
 use std::io;
 use std::path::PathBuf;
 
@@ -32,8 +32,8 @@ pub enum PagesError {
     /// A disk operation failed.
     #[error("{op} {}: {source}", .path.display())]
     Disk {
-        /// The operation, as an infinitive: "read", "sync".
-        op: &'static str,
+        /// What was tried.
+        op: DiskOp,
         /// On which file.
         path: PathBuf,
         /// What the system said.

@@ -51,33 +51,33 @@ impl World {
         let record = Record { ballot, lineage: Lineage::NOTHING, written_ms: 0, state };
         let held = Arc::new(Held::new(record, true, self.seq, None));
         self.holds.insert(key.clone(), self.seq);
-        self.core.overlay_mut().active.apply(Op::Record { key, held });
+        self.core.core().overlay_mut().active.apply(Op::Record { key, held });
     }
 
     fn forget(&mut self, key: RegisterKey) {
         self.holds.remove(&key);
         let ballot = Ballot { stamp: Stamp(self.seq), node: Incarnation(1) };
-        self.core.overlay_mut().active.apply(Op::Forget { key, ballot });
+        self.core.core().overlay_mut().active.apply(Op::Forget { key, ballot });
     }
 
     /// What a checkpoint does, in its three parts.
     fn freeze(&mut self) {
-        let mut overlay = self.core.overlay_mut();
+        let mut overlay = self.core.core().overlay_mut();
         if overlay.frozen.is_none() {
             overlay.frozen = Some(Arc::new(std::mem::take(&mut overlay.active)));
         }
     }
 
     fn index(&mut self) {
-        let frozen = self.core.overlay().frozen.clone();
+        let frozen = self.core.core().overlay().frozen.clone();
         if let Some(layer) = frozen {
-            self.core.index.apply(&layer, Marks::default()).unwrap();
+            self.core.core().index.apply(&layer, Marks::default()).unwrap();
         }
     }
 
     fn retire(&mut self) {
         self.index();
-        self.core.overlay_mut().frozen = None;
+        self.core.core().overlay_mut().frozen = None;
     }
 
     fn step(&mut self, dice: &mut Dice) {
@@ -93,7 +93,7 @@ impl World {
             93..97 => self.retire(),
             97 => {
                 self.holds.clear();
-                self.core.overlay_mut().active.apply(Op::Clear { epoch: crate::base::Epoch(2) });
+                self.core.core().overlay_mut().active.apply(Op::Clear { epoch: crate::base::Epoch(2) });
             }
             _ => (at..at + dice.below(60)).for_each(|n| self.held(key(n), State::Bucket)),
         }
@@ -113,7 +113,7 @@ impl World {
         let (mut all, mut pages, mut short) = (Vec::new(), 0, 0);
         let (whole, mut next) = (self.expected(&from, to), Some(from));
         while let Some(from) = next {
-            let page = self.core.scan(from.as_ref(), to, limit).unwrap();
+            let page = self.core.core().scan(from.as_ref(), to, limit).unwrap();
             assert!(page.entries.len() <= limit, "{} of at most {limit}", page.entries.len());
             assert!(page.complete.is_behind(&from), "a walk has to get on");
             let mut expected = self.expected(&from, to);
@@ -160,8 +160,8 @@ fn one_buried_register_is_not_the_end() {
     world.retire();
     world.forget(key(100));
     let (first, end) = range();
-    let page = world.core.scan(Bound::Included(&first), &end, 256).unwrap();
+    let page = world.core.core().scan(Bound::Included(&first), &end, 256).unwrap();
     assert_eq!((page.entries.len(), page.complete), (255, Complete::Through(key(255))));
-    assert_eq!(world.core.scan(Bound::Included(&first), &end, 0).unwrap().entries.len(), 1, "a page gets on");
+    assert_eq!(world.core.core().scan(Bound::Included(&first), &end, 0).unwrap().entries.len(), 1, "a page gets on");
     assert_eq!(world.walk(Bound::Included(first), &end, 256), (3, 1));
 }

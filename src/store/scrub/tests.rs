@@ -4,7 +4,7 @@ use super::*;
 use crate::base::{Epoch, Incarnation, State};
 use crate::store::mend::tests::{name, put, store};
 use crate::store::scrub_place::{Place, Run};
-use crate::store::store::wait_blocking;
+use crate::store::wait_blocking;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -77,7 +77,7 @@ fn every_damage_is_found_and_nothing_is_changed() {
     put(&store, "a", b"small");
     let record = put(&store, "k", &vec![7; 2_500_000]);
     put(&store, "z", &vec![7; 5_000]);
-    let path = store.blobs.path(record.object().expect("an object").body);
+    let path = store.core().blobs.path(record.object().expect("an object").body);
     let good = std::fs::read(&path).expect("reads");
     let damages: [fn(&mut Vec<u8>); 6] = [
         |bytes| bytes[2] ^= 1,

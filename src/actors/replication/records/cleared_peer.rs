@@ -1,12 +1,11 @@
 //! The footing of a peer: whether it still has what it took.
 //!
 //! Invariants
-//! - A node that enters the epoch in which it was given a place drops all that it held (`store::votes`). Whoever fed it
+//! - A node that enters the epoch in which it was given a place drops all that it held (`Roster::begins_anew`). Whoever fed it
 //!   before learns of that from its heartbeats, however late the own list or the heartbeat comes.
 
 use crate::base::{Epoch, Incarnation};
 use crate::register::Roster;
-use crate::store::votes::begins_anew;
 
 /// Where a peer stood when it was first heard of.
 #[derive(Clone, Copy, Debug, Default)]
@@ -19,7 +18,7 @@ impl Footing {
         let was_in = *self.0.get_or_insert(now_in);
         list.is_some_and(|list| {
             let entered = list.since(peer).is_some_and(|since| since <= now_in);
-            entered && begins_anew(peer, was_in, list)
+            entered && list.begins_anew(peer, was_in)
         })
     }
 }

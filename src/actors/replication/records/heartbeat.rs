@@ -96,7 +96,7 @@ async fn beat(plan: &Plan, session: &mut Conn) -> Result<Pulse, LinkError> {
     let Some(seats) = &plan.seats else { return Ok(pulse) };
     let next = {
         let mut seats = seats.lock().unwrap_or_else(PoisonError::into_inner);
-        let now_ms = crate::store::core::system_ms();
+        let now_ms = crate::store::system_ms();
         seats.heard(Instant::now(), now_ms, &pulse, voting.list, (plan.vitals.root)())
     };
     match next {

@@ -45,7 +45,6 @@ use crate::actors::replication::records::window::{OPEN_MAX, Window};
 use crate::actors::status::{LinkState, ReplicaStatus};
 use crate::base::{Class, Incarnation, NodeName};
 use crate::seal;
-use crate::store::graves::is_stranger;
 use crate::wire::Pulse;
 use actix::{ActorContext, AsyncContext, Context, Handler, Message, MessageResult, Recipient};
 use std::sync::PoisonError;
@@ -294,7 +293,7 @@ impl RecordsLane {
     fn is_unheard(&self, own: &Own) -> bool {
         let voting = own.plan.vitals.ballots.voting();
         let (Some(list), Some(peer)) = (&voting.node.roster, self.peer) else { return false };
-        is_stranger(list, peer, own.plan.vitals.me.incarnation)
+        list.is_stranger(peer, own.plan.vitals.me.incarnation)
     }
 
     fn dial(&mut self, own: &Own, ctx: &mut Context<ReplicaActor<Self>>) {

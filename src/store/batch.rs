@@ -1,0 +1,92 @@
+//! A batch while it is being decided: what it will write, what it will say then, and what it has decided so far.
+//!
+//! Invariant: what is decided later in a batch is decided upon what was decided earlier in it: see `latest`.
+
+use super::entry::{Encoded, Held, NodeRecord, Op};
+use super::intent::{Outcome, ReplyTo};
+use super::tree::Counted;
+use super::voting::{Reply, VotesTo};
+use crate::base::{BodyId, Epoch, Incarnation, Record, RegisterKey};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// What is answered once the batch is durable.
+pub(super) enum Pending {
+    Write(ReplyTo, Outcome),
+    Vote(VotesTo, Vec<Option<Reply>>),
+}
+
+/// A batch while it is being decided.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) ops: Vec<Op>,
+    pub(super) encoded: Encoded,
+    /// What was decided lately; `None`: the register holds nothing any more.
+    pub(super) latest: HashMap<RegisterKey, Option<Arc<Held>>>,
+    /// Whether nothing counts that was there before the batch and is not in `latest`.
+    pub(super) cleared: bool,
+    pub(super) replies: Vec<Pending>,
+    /// What the node keeps for its votes, if it changed.
+    pub(super) node: Option<NodeRecord>,
+    /// Whether what was said before counts for nothing any more: see `register::memory`.
+    pub(super) outgrows: bool,
+    pub(super) dead: Vec<(RegisterKey, BodyId)>,
+    /// What each operation replaces, for the tree.
+    pub(super) moved: Vec<(RegisterKey, Option<Counted>, Option<Counted>)>,
+    pub(super) seq: u64,
+}
+
+impl Batch {
+    /// A register has a new state.
+    pub(super) fn store(
+        &mut self,
+        key: RegisterKey,
+        old: Option<Arc<Held>>,
+        record: Record,
+        chosen: bool,
+        from: Option<Incarnation>,
+    ) -> Outcome {
+        self.seq += 1;
+        let existed = old.as_ref().is_some_and(|h| h.record.is_present());
+        let outcome = Outcome { ballot: record.ballot, existed };
+        let blob = record.blob();
+        let was = old.as_deref().map(Counted::of);
+        // A state that is stored again keeps its blob.
+        let dead = old.and_then(|h| h.record.blob()).filter(|id| blob != Some(*id));
+        self.dead.extend(dead.map(|id| (key.clone(), id)));
+        let held = Arc::new(Held::new(record, chosen, self.seq, from));
+        self.moved.push((key.clone(), was, Some(Counted::of(&held))));
+        self.latest.insert(key.clone(), Some(Arc::clone(&held)));
+        self.push(Op::Record { key, held });
+        outcome
+    }
+
+    /// Takes an operation in.
+    pub(super) fn push(&mut self, op: Op) {
+        self.encoded.push(&op);
+        self.ops.push(op);
+    }
+
+    /// What a register holds has become chosen.
+    pub(super) fn mark(&mut self, key: RegisterKey, old: &Held) {
+        self.seq += 1;
+        let held = Arc::new(old.marked(self.seq));
+        self.latest.insert(key.clone(), Some(Arc::clone(&held)));
+        self.push(Op::Mark { key, ballot: old.record.ballot, seq: self.seq, held: Some(held) });
+    }
+
+    /// A register holds nothing any more: its tombstone is dropped.
+    pub(super) fn forget(&mut self, key: RegisterKey, held: &Held) {
+        self.moved.push((key.clone(), Some(Counted::of(held)), None));
+        self.latest.insert(key.clone(), None);
+        self.push(Op::Forget { key, ballot: held.record.ballot });
+    }
+
+    /// No register holds anything any more.
+    pub(super) fn clear(&mut self, epoch: Epoch) {
+        self.moved.clear();
+        self.latest.clear();
+        self.cleared = true;
+        self.push(Op::Clear { epoch });
+    }
+}

@@ -1,0 +1,81 @@
+//! Checkpoints: the index is brought up to the log, and the log's room is free again.
+//!
+//! Invariant: a record is found in the overlay until the index has it, and nothing stale stays in the cache.
+
+use super::core::Core;
+use super::entry::Encoded;
+use super::error::StoreError;
+use super::index::Marks;
+use super::log::{Appended, Writer};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+impl Core {
+    /// Brings everything committed so far to the index and frees its room in the log.
+    ///
+    /// `Full` when the disk may not have room for that: nothing is begun then, and nothing lost. Any
+    /// other failure poisons the store.
+    pub fn checkpoint(&self) -> Result<(), StoreError> {
+        let _one_at_a_time = self.checkpointing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.check_writable()?;
+        if self.overlay().active.is_empty() {
+            return Ok(());
+        }
+        // A disk that others fill is asked right before: a commit of the index that meets its end
+        // half way leaves a state that only a reopening can tell.
+        if self.refresh_space()?.free < self.owed_to_index() {
+            return Err(self.room.full());
+        }
+        let index_bytes = self.probe.file_bytes().unwrap_or(0);
+        self.room.check_len(index_bytes.saturating_add(self.owed_to_index()))?;
+        let result = self.checkpoint_locked();
+        if let Err(error) = &result {
+            self.poison("checkpoint", error);
+        }
+        result
+    }
+
+    /// Says on the disk where the log ends, if that is not said yet.
+    pub(super) fn mark_log(&self) -> Result<(), StoreError> {
+        self.check_writable()?;
+        self.log.mark().inspect_err(|error| self.poison("mark of the log", error))
+    }
+
+    fn checkpoint_locked(&self) -> Result<(), StoreError> {
+        let (layer, marks) = {
+            let mut overlay = self.overlay_mut();
+            let layer = Arc::new(std::mem::take(&mut overlay.active));
+            overlay.active.log_end = layer.log_end;
+            // Readers find it here until the index has it.
+            overlay.frozen = Some(Arc::clone(&layer));
+            let newest = layer.by_seq.last_key_value().map_or(0, |(seq, _)| *seq);
+            let seq = newest.max(*self.head.borrow());
+            (Arc::clone(&layer), Marks { log: layer.log_end, seq, stamp: self.clock.highest() })
+        };
+        self.index.apply(&layer, marks)?;
+        {
+            let mut overlay = self.overlay_mut();
+            overlay.frozen = None;
+            overlay.retired += 1;
+            if layer.cleared {
+                self.cache.clear();
+            }
+            layer.forgotten.iter().for_each(|key| drop(self.cache.remove(key)));
+            for (key, held) in &layer.records {
+                // What readers had before is stale; what is hot stays hot.
+                if self.cache.remove(key).is_some() {
+                    self.cache.insert(key.clone(), Arc::clone(held));
+                }
+            }
+        }
+        // Before the frames go: without one that names this state of the index, damage could set
+        // the index back to the state before it and nothing would tell.
+        let named = Encoded::default().frames(self.probe.sequence(), self.log.payload_max());
+        if self.log.append(&named, Writer::Checkpoint)? == Appended::NoRoom {
+            return Err(StoreError::Full);
+        }
+        self.log.release(marks.log)?;
+        self.counters.checkpoints.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}

@@ -1,0 +1,15 @@
+//! What a store counts of itself. Told by `status`.
+
+use std::sync::atomic::AtomicU64;
+
+/// Counts since the store was opened.
+#[derive(Debug, Default)]
+pub struct Counters {
+    pub(super) commits: AtomicU64,
+    pub(super) committed_ops: AtomicU64,
+    pub(super) checkpoints: AtomicU64,
+    pub(super) damaged_reads: AtomicU64,
+    pub(super) uploads_open: AtomicU64,
+    pub(super) swept: AtomicU64,
+    pub(super) buried: AtomicU64,
+}

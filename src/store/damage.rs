@@ -1,0 +1,141 @@
+//! Damage: what is wrong with a register's copy here, and setting a blob that does not check aside.
+//!
+//! Invariants
+//! - A blob that does not check is moved to `quarantine/` before anything takes its name.
+//! - What is right is never touched, nor is what may be right: a body whose key generation is missing here is no damage.
+
+use super::core::Core;
+use super::error::StoreError;
+use crate::base::record::ObjectRecord;
+use crate::base::{Ballot, BodyAt, BodyId, Mark, RegisterKey};
+use crate::disk::DiskFile;
+use crate::seal::body::{BodyOpener, open_whole};
+use crate::seal::digest::{BodyDigest, digest_of};
+
+const PIECE_BYTES: u64 = crate::base::PIECE_BYTES as u64;
+
+/// What a register's copy here lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ailment {
+    /// The blob: it is missing, or has just been set aside.
+    Blob {
+        /// Its name.
+        body: BodyId,
+        /// Bytes of the sealed body, by the record.
+        sealed_len: u64,
+        /// BLAKE3 over these, by the record: what a peer sends has to have it.
+        digest: [u8; 32],
+        /// Whether a damaged one was here, now or before. Else it has not come yet, or was lost: while a node is being
+        /// filled that is no fault.
+        damaged: bool,
+    },
+    /// The record: what it says does not open the body.
+    Record {
+        /// Of the state that is damaged.
+        ballot: Ballot,
+    },
+}
+
+impl Ailment {
+    /// The blob of an object that is read here; none where its body is in its record.
+    pub fn missing(object: &ObjectRecord) -> Option<Self> {
+        let ObjectRecord { body, sealed_len, digest, .. } = *object;
+        (object.at == BodyAt::Blob).then_some(Ailment::Blob { body, sealed_len, digest, damaged: false })
+    }
+
+    /// Whether the disk gave back other bytes than it was given. What is only missing may be on its way.
+    pub fn is_fault(&self) -> bool {
+        !matches!(self, Ailment::Blob { damaged: false, .. })
+    }
+}
+
+impl Core {
+    /// What is wrong with the copy of a register; `None` when nothing is. Reads all of its body. A
+    /// blob that does not check is in quarantine afterwards.
+    pub fn diagnose(&self, key: &RegisterKey) -> Result<Option<Ailment>, StoreError> {
+        let Some(held) = self.lookup(key)? else { return Ok(None) };
+        let Some(object) = held.record.object() else { return Ok(None) };
+        let record = Ailment::Record { ballot: held.record.ballot };
+        let sealed = match &object.at {
+            BodyAt::Inline(sealed) => {
+                let opens = digest_of(sealed) == object.digest && self.opens(object, sealed)?;
+                return Ok((!opens).then_some(record));
+            }
+            BodyAt::Blob => self.blobs.read(object.body)?,
+        };
+        let there = sealed.is_some();
+        let blob = {
+            let (body, sealed_len, digest) = (object.body, object.sealed_len, object.digest);
+            Ailment::Blob { body, sealed_len, digest, damaged: there || self.blobs.is_quarantined(body) }
+        };
+        let Some(file) = sealed.filter(|file| checks(file.as_ref(), object.sealed_len, &object.digest)) else {
+            // A newer record may have taken the blob along: then there is nothing to mend.
+            if self.lookup(key)?.is_none_or(|now| now.record.ballot != held.record.ballot) {
+                return Ok(None);
+            }
+            if there {
+                self.set_aside(object.body)?;
+            }
+            return Ok(Some(blob));
+        };
+        let mut header = [0; crate::seal::HEADER_BYTES];
+        let opens = file.read_at(0, &mut header).is_ok() && is_opened(self.open_body(object, &header))?.is_some();
+        Ok((!opens).then_some(record))
+    }
+
+    /// Whether a body in a record opens, and is as long as the record says.
+    pub(super) fn opens(&self, object: &ObjectRecord, sealed: &[u8]) -> Result<bool, StoreError> {
+        let opener = is_opened(self.open_body(object, sealed))?;
+        let plain = opener.and_then(|opener| open_whole(&opener, sealed).ok());
+        Ok(plain.is_some_and(|plain| plain.len() as u64 == object.len))
+    }
+
+    /// Moves the file of that name to quarantine unless it has this length and digest.
+    pub(super) fn set_aside_if_damaged(
+        &self,
+        body: BodyId,
+        sealed_len: u64,
+        digest: &[u8; 32],
+    ) -> Result<(), StoreError> {
+        match self.blobs.read(body)? {
+            Some(file) if !checks(file.as_ref(), sealed_len, digest) => self.set_aside(body),
+            _ => Ok(()),
+        }
+    }
+
+    fn set_aside(&self, body: BodyId) -> Result<(), StoreError> {
+        self.blobs.quarantine(body)?;
+        Mark::BlobSetAside.hit();
+        log::error!(body:% = body; "damaged blob moved to quarantine");
+        Ok(())
+    }
+}
+
+/// What was opened, or nothing when it is damaged. Whether a body whose key is missing is right, nobody can say.
+fn is_opened(opener: Result<BodyOpener, StoreError>) -> Result<Option<BodyOpener>, StoreError> {
+    match opener {
+        Ok(opener) => Ok(Some(opener)),
+        Err(error) if error.is_damage() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a file has this length and digest. One that cannot be read does not.
+fn checks(file: &dyn DiskFile, sealed_len: u64, digest: &[u8; 32]) -> bool {
+    file.len().is_ok_and(|len| len == sealed_len)
+        && digest_of_file(file, sealed_len).is_ok_and(|found| found == *digest)
+}
+
+/// The digest of the first `len` bytes of a file.
+pub(super) fn digest_of_file(file: &dyn DiskFile, len: u64) -> std::io::Result<[u8; 32]> {
+    let mut digest = BodyDigest::new();
+    let mut piece = vec![0; usize::try_from(len.min(PIECE_BYTES)).unwrap_or(0)];
+    let mut at = 0;
+    while at < len {
+        let now = usize::try_from((len - at).min(PIECE_BYTES)).unwrap_or(0);
+        file.read_at(at, &mut piece[..now])?;
+        digest.update(&piece[..now]);
+        at += now as u64;
+    }
+    Ok(digest.finalize())
+}

@@ -1,0 +1,131 @@
+//! What is asked of the committer, what becomes of it, and how one waits for that.
+
+use super::error::StoreError;
+use super::types::{Grave, Written};
+use super::voting::{Reply, Seating, Vote, Votes, VotesTo};
+use crate::base::record::{ObjectRecord, etag_of};
+use crate::base::{Ballot, BucketName, Condition, Epoch, Incarnation, ObjectName, Record, RegisterKey};
+use crate::register::ListMark;
+use tokio::sync::oneshot;
+
+/// What a request wants to become true.
+#[derive(Debug)]
+pub enum Intent {
+    /// An object with this body; its bucket must exist.
+    Put {
+        /// Which object.
+        at: ObjectName,
+        /// What must hold of the present state.
+        condition: Condition,
+        /// Its metadata, with its body inline or in a durable blob.
+        object: Box<ObjectRecord>,
+    },
+    /// No object of that name.
+    Delete {
+        /// Which object.
+        at: ObjectName,
+        /// What must hold of the present state.
+        condition: Condition,
+    },
+    /// A bucket.
+    CreateBucket {
+        /// The bucket that is to be there.
+        bucket: BucketName,
+        /// Made by the store itself: loses to whatever the cluster knows of it.
+        first_start: bool,
+    },
+    /// No bucket of that name; it must be empty.
+    DeleteBucket {
+        /// Its name.
+        bucket: BucketName,
+    },
+    /// A peer's records, where they are newer.
+    Learn {
+        /// Keys with their records.
+        records: Vec<(RegisterKey, Record)>,
+        /// The peer that sent them; its feed is not offered them back.
+        from: Incarnation,
+        /// Its epoch before it read them.
+        epoch: Epoch,
+    },
+    /// Tombstones go, where they are what these registers hold.
+    Bury {
+        /// The member list under which that was found to be safe.
+        list: ListMark,
+        /// Registers with the ballots of their tombstones.
+        graves: Vec<Grave>,
+    },
+    /// A peer's copy of a record, in place of the same one that is damaged here.
+    Restore {
+        /// Which register.
+        key: RegisterKey,
+        /// Its record, checked: its body opens.
+        record: Record,
+        /// The peer whose copy it is.
+        from: Incarnation,
+    },
+    /// What is remembered of the other nodes.
+    Remember,
+    /// A peer has acknowledged this much.
+    Cursor {
+        /// Which life of the peer.
+        peer: Incarnation,
+        /// The highest number below which all is acknowledged.
+        seq: u64,
+    },
+    /// Everything before this is durable.
+    Barrier,
+}
+
+/// What became of an intent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Ballot of the key's state; zero where none applies.
+    pub ballot: Ballot,
+    /// Whether the name held something before.
+    pub existed: bool,
+}
+
+/// Where the answer to an intent goes.
+pub type ReplyTo = oneshot::Sender<Result<Outcome, StoreError>>;
+
+/// What is asked of the committer, and where its answer goes.
+#[derive(Debug)]
+pub enum Request {
+    /// A write that this node decides alone.
+    Write(Intent, ReplyTo),
+    /// Votes of a coordinator, here or at a peer.
+    Vote(Vec<Vote>, VotesTo),
+    /// The node's part in its cluster changes.
+    Seat(Seating, ReplyTo),
+    /// Votes that nobody waits for: what this node holds was chosen.
+    Marks(Vec<Vote>),
+}
+
+/// Where a commit's answer arrives.
+pub type Answer = oneshot::Receiver<Result<Outcome, StoreError>>;
+
+/// Waits for an answer; a queue that is gone means that the store is closing.
+pub async fn wait(answer: Answer) -> Result<Outcome, StoreError> {
+    answer.await.unwrap_or(Err(StoreError::ShuttingDown))
+}
+
+/// Waits for an answer on a thread that may wait.
+pub fn wait_blocking(answer: Answer) -> Result<Outcome, StoreError> {
+    answer.blocking_recv().unwrap_or(Err(StoreError::ShuttingDown))
+}
+
+/// Waits for votes; a queue that is gone means that the store is closing.
+pub async fn wait_votes(votes: Votes) -> Result<Vec<Option<Reply>>, StoreError> {
+    votes.await.unwrap_or(Err(StoreError::ShuttingDown))
+}
+
+/// An outcome as handlers tell it.
+pub fn written(outcome: Outcome, digest: Option<&[u8; 32]>) -> Written {
+    Written {
+        ballot: outcome.ballot,
+        etag: digest.map(etag_of).unwrap_or_default(),
+        existed: outcome.existed,
+        replicas: 1,
+    }
+}

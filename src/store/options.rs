@@ -1,0 +1,57 @@
+//! Settings of a store.
+
+use std::time::Duration;
+
+/// Settings of a store.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Bodies up to this many bytes live in the record.
+    pub inline_max: usize,
+    /// Bytes of the commit log's ring.
+    pub log_bytes: u64,
+    /// Bytes of the cache of opened records.
+    pub cache_bytes: u64,
+    /// Bytes of the index engine's own cache.
+    pub index_cache_bytes: usize,
+    /// Bytes of memory for large writes of large bodies; those that find none are written in smaller ones.
+    pub large_write_bytes: u64,
+    /// The index is brought up to the log when this much has gathered.
+    pub checkpoint_bytes: u64,
+    /// The index is brought up to the log at least this often while there is something to bring.
+    pub checkpoint_interval: Duration,
+    /// How long a blob that landed may wait for its record.
+    pub orphan_grace: Duration,
+    /// Writes stop when less than this is free.
+    pub reserve_bytes: u64,
+    /// Whether the first bucket is made with the data directory; else it comes with the member list.
+    pub first_bucket: bool,
+    /// The clock, in milliseconds since 1970.
+    pub now_ms: fn() -> u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            inline_max: 16 * 1024,
+            log_bytes: 64 << 20,
+            cache_bytes: 32 << 20,
+            index_cache_bytes: 32 << 20,
+            large_write_bytes: 32 << 20,
+            checkpoint_bytes: 16 << 20,
+            checkpoint_interval: Duration::from_secs(1),
+            orphan_grace: Duration::from_secs(3600),
+            reserve_bytes: 256 << 20,
+            first_bucket: true,
+            now_ms: system_ms,
+        }
+    }
+}
+
+/// The system's clock; 0 before 1970.
+pub fn system_ms() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .ok()
+        .and_then(|d| u64::try_from(d.as_millis()).ok())
+        .unwrap_or(0)
+}

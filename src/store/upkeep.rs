@@ -1,0 +1,103 @@
+//! Upkeep: what a store does for itself beside the commits: checkpoints in time, and the files that nothing refers to.
+//!
+//! Invariant: a blob is removed only within its gate, after a look at who refers to it.
+
+use super::blobs::Blobs;
+use super::core::Core;
+use crate::base::{BodyId, RegisterKey};
+use crossbeam_channel::{Receiver, select, tick};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How often the background thread looks at the clock, the disk and the log.
+const TICK: Duration = Duration::from_millis(500);
+/// Time between sweeps of blobs that landed and never got a record.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// Removes blobs whose last record was replaced, once that is durable.
+#[derive(Debug)]
+pub struct Reaper {
+    pub(super) core: Arc<Core>,
+    pub(super) dead: Receiver<(RegisterKey, BodyId)>,
+}
+
+impl Reaper {
+    /// Removes what waits for it. For tests that bring their own clockwork.
+    pub fn turn(&self) {
+        self.dead.try_iter().for_each(|dead| self.remove(dead));
+    }
+
+    fn remove(&self, (key, body): (RegisterKey, BodyId)) {
+        // It may have come back meanwhile: an older state that is stored again brings its blob along.
+        let free = |blobs: &Blobs| {
+            let now = self.core.lookup(&key)?;
+            Ok(!blobs.is_landed(body) && now.is_none_or(|held| held.record.blob() != Some(body)))
+        };
+        if let Err(error) = self.core.blobs.remove_if(body, free) {
+            log::warn!(error:% = error; "a replaced body stays until the next start");
+        }
+    }
+}
+
+/// Keeps the store until the sender of `stopped` is gone. On a thread of its own.
+pub(super) fn background(core: &Arc<Core>, reaper: &Reaper, stopped: &Receiver<()>) {
+    let ticks = tick(TICK);
+    let mut clock = TickClock { log_end: 0, checkpointed: Instant::now(), swept: Instant::now() };
+    loop {
+        select! {
+            recv(reaper.dead) -> dead => match dead {
+                Ok(dead) => reaper.remove(dead),
+                Err(_) => return,
+            },
+            recv(core.nudge.1) -> _ => bring_index_up(core, &mut clock),
+            recv(ticks) -> _ => on_tick(core, &mut clock),
+            recv(stopped) -> _ => return,
+        }
+    }
+}
+
+struct TickClock {
+    /// Where the log ended a tick ago.
+    log_end: u64,
+    checkpointed: Instant,
+    swept: Instant,
+}
+
+fn on_tick(core: &Core, clock: &mut TickClock) {
+    // A shortage has been told of when it began.
+    if let Some(error) = core.refresh_space().err().filter(|error| !error.is_shortage()) {
+        log::warn!(error:% = error; "free space unknown");
+    }
+    let due = clock.checkpointed.elapsed() >= core.options.checkpoint_interval;
+    if due {
+        bring_index_up(core, clock);
+    }
+    // While frames follow each other each says that those before it are durable.
+    if std::mem::replace(&mut clock.log_end, core.log.end()) == core.log.end() {
+        // A failure has poisoned the store and logged why.
+        let _ = core.mark_log();
+    }
+    if clock.swept.elapsed() >= SWEEP_EVERY {
+        clock.swept = Instant::now();
+        for body in core.blobs.landed_before(core.options.orphan_grace) {
+            let free = |blobs: &Blobs| {
+                let referred = core.refers_to(body)?;
+                if referred {
+                    blobs.settle(body);
+                }
+                Ok(!referred)
+            };
+            if let Err(error) = core.blobs.remove_if(body, free) {
+                log::warn!(error:% = error; "a body without a record could not be removed");
+            }
+        }
+    }
+}
+
+fn bring_index_up(core: &Core, clock: &mut TickClock) {
+    if !core.is_poisoned() {
+        // A failure has poisoned the store and logged why; a full disk is told where it is found.
+        let _ = core.checkpoint();
+    }
+    clock.checkpointed = Instant::now();
+}
