@@ -10,6 +10,7 @@
 //! | `frame` | the clear head of a frame: session and counter |
 //! | `call` | what a peer is asked, and what it answers |
 //! | `votes` | messages of coordinators and the answers of replicas, many to a call |
+//! | `parts` | what several messages are made of: lists, register keys, records, ballots, classes |
 //! | `health` `keys` | parts of a heartbeat: how the node is, and which key generations it opens |
 //! | `refusal` | why a listener did not do what was asked: the one thing that is said in the clear |
 
