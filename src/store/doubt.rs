@@ -103,6 +103,11 @@ impl Core {
     fn suspect(&self, voting: &Voting, doubt: Doubt, epoch: Epoch) {
         if voting.node.roster.is_some() && epoch > voting.list.epoch {
             *self.suspended() = Some((doubt, epoch));
+            // That list may be in force since `voting` was read: then it has judged already, and nobody else would.
+            let now = self.voting();
+            if epoch <= now.list.epoch {
+                self.judge(&now);
+            }
             return;
         }
         let alone = self.takes_all(voting);

@@ -1,4 +1,5 @@
-//! How long a peer is tried, waited for and passed over: every such time in one place, in the order in which they are met.
+//! How long a peer is tried, waited for and passed over, in the order in which that is met. What the listener allows is in
+//! `peer_port`, and what one file alone waits for stands there.
 //!
 //! What operators set (`peer.heartbeat`, `peer.backoff_base`, `peer.backoff_cap`, `cluster.decide_timeout`) is in `Timing` and
 //! in the coordinator's `Patience`. These here are not set: they follow from what a healthy peer never exceeds.

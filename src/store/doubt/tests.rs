@@ -294,6 +294,19 @@ fn who_is_told_more_by_somebody_with_a_later_list_is_judged_by_that_list() {
 }
 
 #[test]
+fn a_list_that_comes_into_force_meanwhile_judges_whom_it_finds_suspended() {
+    let disk = CrashDisk::new(1);
+    let node = start(&disk, 5);
+    let [_, joint, _] = of_two(&node);
+    let before = node.0.voting();
+    node.done(node.0.seat(Seating::Adopt(Arc::clone(&joint))));
+    // What was heard is looked at by the list that was in force when it came.
+    let doubt = Doubt::OlderCopy { remembered: at(9, 9, 99), here: at(1, 5, 1) };
+    node.0.core().suspect(&before, doubt, joint.epoch);
+    assert!(node.0.doubts(), "not left without a vote and without a doubt");
+}
+
+#[test]
 fn a_log_that_was_cut_is_forgiven_by_the_other_one_of_two_and_by_nobody_else() {
     for told in [true, false] {
         let disk = CrashDisk::new(1);
