@@ -21,18 +21,6 @@ pub enum StoreError {
     /// The condition of a write does not hold of the present state. Nothing was written.
     #[error("a condition of the write does not hold")]
     Precondition,
-    /// Concurrent writes of the same object kept this one from being decided. Nothing was written.
-    #[error("concurrent writes of the same object")]
-    Contended,
-    /// Too many writes of the same object came at once for this one's time. Nothing was written.
-    #[error("too many writes of the same object at once")]
-    Crowded,
-    /// No majority could be had in time; says why. Nothing was written.
-    #[error("no majority: {0}")]
-    NoMajority(&'static str),
-    /// There is too much to look through in one request; says what. Nothing was changed.
-    #[error("there was no time for all of it: {0}")]
-    OutOfTime(&'static str),
     /// A write was begun, and then the disk failed or a majority was lost: it may have taken effect, or may yet.
     #[error("the outcome of the write is unknown")]
     UnknownOutcome,
@@ -236,11 +224,7 @@ impl StoreError {
         match self {
             StoreError::NoSuchKey | StoreError::NoSuchBucket => Class::Missing,
             StoreError::BucketNotEmpty | StoreError::Precondition | StoreError::OtherList => Class::Conflict,
-            StoreError::Contended
-            | StoreError::Crowded
-            | StoreError::NoMajority(_)
-            | StoreError::UnknownOutcome
-            | StoreError::OutOfTime(_) => Class::Busy,
+            StoreError::UnknownOutcome => Class::Busy,
             StoreError::Corrupt { .. } => Class::Corrupt,
             StoreError::Mismatch(_) => Class::Invalid,
             StoreError::Full | StoreError::Short(Shortage::Inodes | Shortage::FileSize | Shortage::SmallVolume) => {

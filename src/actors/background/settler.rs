@@ -3,7 +3,7 @@
 //! Invariant: it decides nothing: a settled register is one that was read.
 
 use crate::actors::coordinator::Coordinator;
-use crate::actors::messages::{FindTentative, StoreError};
+use crate::actors::messages::{FindTentative, ObjectError, StoreError};
 use crate::actors::peer::forming::Seats;
 use crate::seal::random;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,9 +36,9 @@ pub async fn run(coordinator: Coordinator, seats: Arc<Mutex<Seats>>) {
         for key in found {
             match coordinator.settle(&key).await {
                 Ok(()) => {}
-                Err(StoreError::ShuttingDown) => return,
+                Err(ObjectError::Store(StoreError::ShuttingDown)) => return,
                 // Without a majority nothing can be settled; the next look tries again.
-                Err(StoreError::NoMajority(_)) => break,
+                Err(ObjectError::NoMajority(_)) => break,
                 Err(error) => log::warn!(error:% = error; "a record could not be settled"),
             }
         }

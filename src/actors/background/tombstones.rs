@@ -6,7 +6,7 @@
 //! - While a member is away it only says so: nothing can go.
 
 use crate::actors::coordinator::Coordinator;
-use crate::actors::messages::{CountTombstones, FindDue, Grave, StoreError};
+use crate::actors::messages::{CountTombstones, FindDue, Grave, ObjectError, StoreError};
 use crate::actors::peer::forming::Seats;
 use crate::actors::status::BurialStatus;
 use crate::base::{Complete, NodeName};
@@ -116,7 +116,7 @@ pub async fn run(coordinator: Coordinator, seats: Arc<Mutex<Seats>>, age: Durati
                 }
             },
             Ok(_) => false,
-            Err(StoreError::ShuttingDown) => return,
+            Err(ObjectError::Store(StoreError::ShuttingDown)) => return,
             Err(error) => {
                 log::warn!(error:% = error; "tombstones could not be looked for, tried again later");
                 false
@@ -131,7 +131,7 @@ fn is_mine(seats: &Mutex<Seats>, roster: &Roster) -> bool {
 }
 
 /// Tombstones that are old enough, as many as a round takes, and whether there may be more.
-async fn look(coordinator: &Coordinator, age: Duration) -> Result<(Vec<Grave>, bool), StoreError> {
+async fn look(coordinator: &Coordinator, age: Duration) -> Result<(Vec<Grave>, bool), ObjectError> {
     let (mut graves, mut after) = (Vec::new(), None);
     loop {
         let page = coordinator.ask(FindDue { after, age, limit: STEP }).await?;

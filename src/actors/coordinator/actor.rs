@@ -62,7 +62,7 @@ impl Actor for CoordinatorActor {
 }
 
 /// `NoSuchBucket` unless the bucket is there. What this node knows is enough for "yes".
-async fn check_bucket(c: &Coordinator, bucket: &BucketName) -> Result<(), StoreError> {
+async fn check_bucket(c: &Coordinator, bucket: &BucketName) -> Result<(), ObjectError> {
     if c.knows(bucket).await {
         return Ok(());
     }
@@ -70,11 +70,11 @@ async fn check_bucket(c: &Coordinator, bucket: &BucketName) -> Result<(), StoreE
     let (_, state) = c.read(&RegisterKey::bucket(bucket)).await?;
     match state.value.is_some_and(|record| record.state == State::Bucket) {
         true => Ok(()),
-        false => Err(StoreError::NoSuchBucket),
+        false => Err(StoreError::NoSuchBucket.into()),
     }
 }
 
-async fn list(c: &Coordinator, msg: &ListObjects) -> Result<ListPage, StoreError> {
+async fn list(c: &Coordinator, msg: &ListObjects) -> Result<ListPage, ObjectError> {
     let (early, deadline) = (c.page_deadline(), c.deadline());
     check_bucket(c, &msg.bucket).await?;
     // No key begins with what is longer than a key; and what lies behind it lies behind its beginning.
@@ -102,12 +102,12 @@ async fn walk(
     (first, end): (RegisterKey, RegisterKey),
     mut stride: Stride,
     mut see: impl FnMut(RegisterKey, RegisterSlot) -> Seen,
-) -> Result<(), StoreError> {
+) -> Result<(), ObjectError> {
     let until = Instant::now() + WALK_TIME;
     let mut next = Some(Bound::Included(first));
     while let Some(from) = next {
         if Instant::now() >= until {
-            return Err(StoreError::OutOfTime(MUCH_DELETED));
+            return Err(ObjectError::OutOfTime(MUCH_DELETED));
         }
         let step = c.merged(from, &end, stride.registers(), c.deadline()).await?;
         next = step.complete.next();
@@ -132,7 +132,7 @@ enum Seen {
 }
 
 /// Whether a majority holds no object of the bucket.
-async fn is_empty(c: &Coordinator, bucket: &BucketName) -> Result<bool, StoreError> {
+async fn is_empty(c: &Coordinator, bucket: &BucketName) -> Result<bool, ObjectError> {
     let range = (RegisterKey::object_prefix(bucket, ""), RegisterKey::objects_end(bucket));
     let mut empty = true;
     walk(c, range, Stride::new(1), |_, slot| match slot.state.value.is_some_and(|record| record.is_present()) {
@@ -146,7 +146,7 @@ async fn is_empty(c: &Coordinator, bucket: &BucketName) -> Result<bool, StoreErr
     Ok(empty)
 }
 
-async fn open(c: &Coordinator, at: ObjectName) -> Result<(RegisterKey, Arc<crate::base::Record>), StoreError> {
+async fn open(c: &Coordinator, at: ObjectName) -> Result<(RegisterKey, Arc<crate::base::Record>), ObjectError> {
     let key = RegisterKey::object(&at);
     // Before the read: in a later epoch what was read may have been dropped by all, and must not be learned here.
     let epoch = c.epoch();
@@ -156,7 +156,7 @@ async fn open(c: &Coordinator, at: ObjectName) -> Result<(RegisterKey, Arc<crate
     if !present {
         // Only now: an object that is there needs no second question.
         check_bucket(c, &at.bucket).await?;
-        return Err(StoreError::NoSuchKey);
+        return Err(StoreError::NoSuchKey.into());
     }
     let record = match &slot.state.value {
         Some(record) if record.ballot == ballot => Arc::clone(record),
@@ -175,7 +175,7 @@ async fn open(c: &Coordinator, at: ObjectName) -> Result<(RegisterKey, Arc<crate
 }
 
 impl Handler<PutSmall> for CoordinatorActor {
-    type Result = ResponseFuture<Result<Written, StoreError>>;
+    type Result = ResponseFuture<Result<Written, ObjectError>>;
     fn handle(&mut self, msg: PutSmall, _: &mut Context<Self>) -> Self::Result {
         let PutSmall { at, condition, head, body, permit } = msg;
         self.run(async move |c| {
@@ -192,7 +192,7 @@ impl Handler<PutSmall> for CoordinatorActor {
 }
 
 impl Handler<BeginUpload> for CoordinatorActor {
-    type Result = ResponseFuture<Result<Upload, StoreError>>;
+    type Result = ResponseFuture<Result<Upload, ObjectError>>;
     fn handle(&mut self, msg: BeginUpload, _: &mut Context<Self>) -> Self::Result {
         self.run(async move |c| {
             c.reachable().await?;
@@ -214,7 +214,7 @@ fn parts(piece: &Bytes, most: usize) -> impl Iterator<Item = Bytes> {
 }
 
 impl Handler<AppendUpload> for CoordinatorActor {
-    type Result = ResponseFuture<Result<Upload, StoreError>>;
+    type Result = ResponseFuture<Result<Upload, ObjectError>>;
     fn handle(&mut self, AppendUpload { upload, data }: AppendUpload, _: &mut Context<Self>) -> Self::Result {
         self.run(async move |c| {
             let Upload { mut body, mut streams } = upload;
@@ -234,7 +234,7 @@ impl Handler<AppendUpload> for CoordinatorActor {
 }
 
 impl Handler<FinishUpload> for CoordinatorActor {
-    type Result = ResponseFuture<Result<Written, StoreError>>;
+    type Result = ResponseFuture<Result<Written, ObjectError>>;
     fn handle(&mut self, FinishUpload { upload }: FinishUpload, _: &mut Context<Self>) -> Self::Result {
         self.run(async move |c| {
             let Upload { body, mut streams } = upload;
@@ -258,11 +258,10 @@ impl Handler<FinishUpload> for CoordinatorActor {
                 Ok(_) => landed.settle(),
                 // Nothing of it was ever voted on, or it lost for good.
                 Err(
-                    StoreError::Precondition
-                    | StoreError::NoMajority(_)
-                    | StoreError::Full
-                    | StoreError::Contended
-                    | StoreError::Crowded,
+                    ObjectError::Store(StoreError::Precondition | StoreError::Full)
+                    | ObjectError::NoMajority(_)
+                    | ObjectError::Contended
+                    | ObjectError::Crowded,
                 ) => {
                     c.take_back(id);
                     landed.remove();
@@ -275,7 +274,7 @@ impl Handler<FinishUpload> for CoordinatorActor {
 }
 
 impl Handler<OpenObject> for CoordinatorActor {
-    type Result = ResponseFuture<Result<(ObjectInfo, Download), StoreError>>;
+    type Result = ResponseFuture<Result<(ObjectInfo, Download), ObjectError>>;
     fn handle(&mut self, msg: OpenObject, _: &mut Context<Self>) -> Self::Result {
         self.run(async move |c| {
             if msg.consistency == Consistency::Local {
@@ -299,20 +298,20 @@ impl Handler<OpenObject> for CoordinatorActor {
                     done => return done,
                 }
             }
-            Err(StoreError::Contended)
+            Err(ObjectError::Contended)
         })
     }
 }
 
 impl Handler<DeleteObject> for CoordinatorActor {
-    type Result = ResponseFuture<Result<Written, StoreError>>;
+    type Result = ResponseFuture<Result<Written, ObjectError>>;
     fn handle(&mut self, msg: DeleteObject, _: &mut Context<Self>) -> Self::Result {
         self.run(async move |c| {
             let key = RegisterKey::object(&msg.at);
             match check_bucket(&c, &msg.at.bucket).await {
                 Ok(()) => {}
                 // What has lost its bucket meanwhile can be deleted all the same.
-                Err(StoreError::NoSuchBucket) if c.holds(&key).await? => {}
+                Err(ObjectError::Store(StoreError::NoSuchBucket)) if c.holds(&key).await? => {}
                 Err(error) => return Err(error),
             }
             c.check_takers(None).await?;
@@ -324,7 +323,7 @@ impl Handler<DeleteObject> for CoordinatorActor {
 }
 
 impl Handler<CreateBucket> for CoordinatorActor {
-    type Result = ResponseFuture<Result<Written, StoreError>>;
+    type Result = ResponseFuture<Result<Written, ObjectError>>;
     fn handle(&mut self, msg: CreateBucket, _: &mut Context<Self>) -> Self::Result {
         self.run(async move |c| {
             // One that is there already is no write.
@@ -337,26 +336,26 @@ impl Handler<CreateBucket> for CoordinatorActor {
 }
 
 impl Handler<DeleteBucket> for CoordinatorActor {
-    type Result = ResponseFuture<Result<Written, StoreError>>;
+    type Result = ResponseFuture<Result<Written, ObjectError>>;
     fn handle(&mut self, msg: DeleteBucket, _: &mut Context<Self>) -> Self::Result {
         self.run(async move |c| {
             let bucket = msg.bucket;
             check_bucket(&c, &bucket).await?;
             // Looking and deleting are two decisions: an object that comes in between stays behind (README, "Limits").
             if !is_empty(&c, &bucket).await? {
-                return Err(StoreError::BucketNotEmpty);
+                return Err(StoreError::BucketNotEmpty.into());
             }
             let outcome = c.change(RegisterKey::bucket(&bucket), Wish::gone(crate::base::Condition::NONE)).await?;
             match ended(outcome, false)? {
                 written if written.existed => Ok(written),
-                _ => Err(StoreError::NoSuchBucket),
+                _ => Err(StoreError::NoSuchBucket.into()),
             }
         })
     }
 }
 
 impl Handler<ListBuckets> for CoordinatorActor {
-    type Result = ResponseFuture<Result<Vec<(BucketName, u64)>, StoreError>>;
+    type Result = ResponseFuture<Result<Vec<(BucketName, u64)>, ObjectError>>;
     fn handle(&mut self, msg: ListBuckets, _: &mut Context<Self>) -> Self::Result {
         self.run(async move |c| {
             if msg.consistency == Consistency::Local {
@@ -434,7 +433,7 @@ impl Handler<ShowMembers> for CoordinatorActor {
 }
 
 impl Handler<ListObjects> for CoordinatorActor {
-    type Result = ResponseFuture<Result<ListPage, StoreError>>;
+    type Result = ResponseFuture<Result<ListPage, ObjectError>>;
     fn handle(&mut self, msg: ListObjects, _: &mut Context<Self>) -> Self::Result {
         self.run(async move |c| match msg.consistency {
             Consistency::Local => c.ask(msg).await,

@@ -25,14 +25,14 @@ impl Coordinator {
         &self,
         at: &ObjectName,
         condition: &Condition,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), ObjectError> {
         if condition.is_none() {
             return Ok(());
         }
         let (_, state) = self.read(&RegisterKey::object(at)).await?;
         match Wish::gone(condition.clone()).holds(state.value.as_ref()) {
             true => Ok(()),
-            false => Err(StoreError::Precondition),
+            false => Err(StoreError::Precondition.into()),
         }
     }
 
@@ -68,7 +68,7 @@ impl Coordinator {
         head: BlobHead,
         mut streams: Option<BodyStreams>,
         rest: &mut Vec<LocalBoxFuture<'static, Event<Value>>>,
-    ) -> Result<Vec<Incarnation>, StoreError> {
+    ) -> Result<Vec<Incarnation>, ObjectError> {
         let mut holders = Vec::new();
         // This node has it, durable: that counts as far as it has a vote.
         let mut held = members.only(self.0.me);
@@ -108,8 +108,8 @@ impl Coordinator {
                         no_room = no_room.with(members.only(node));
                     }
                 }
-                None if members.majority(held.with(awaited).with(no_room)) => return Err(StoreError::Full),
-                None => return Err(StoreError::NoMajority("a majority of the nodes did not take the body")),
+                None if members.majority(held.with(awaited).with(no_room)) => return Err(StoreError::Full.into()),
+                None => return Err(ObjectError::NoMajority("a majority of the nodes did not take the body")),
             }
         }
         let event = move |(node, became)| carried(node, head.body, became, Attempt(0));

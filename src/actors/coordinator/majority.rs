@@ -5,7 +5,7 @@
 //!   that nobody is refused for what was true a while ago.
 
 use super::Coordinator;
-use crate::actors::messages::StoreError;
+use crate::actors::messages::ObjectError;
 use crate::actors::peer::errand::Errand;
 use crate::actors::peer::patience::PROBE_MAX;
 use crate::actors::peer::reach::{Reach, Standing};
@@ -44,7 +44,7 @@ impl Coordinator {
     }
 
     /// Refuses what needs a majority while none is to be had.
-    pub(in crate::actors) async fn reachable(&self) -> Result<(), StoreError> {
+    pub(in crate::actors) async fn reachable(&self) -> Result<(), ObjectError> {
         if !self.is_cut_off() {
             return Ok(());
         }
@@ -68,7 +68,7 @@ impl Coordinator {
                 return Ok(());
             }
             if probes.is_empty() {
-                return Err(StoreError::NoMajority(AWAY));
+                return Err(ObjectError::NoMajority(AWAY));
             }
         }
     }

@@ -48,7 +48,7 @@ impl Coordinator {
     /// Brings the cluster to this member list, by way of an epoch of both lists. Goes on with a change that
     /// somebody else has begun, before its own. With `since`, it begins nothing that does not follow the list of
     /// that epoch at once: what somebody else has decided meanwhile stays.
-    pub async fn change_members(&self, seats: &[Seat], since: Option<Epoch>) -> Result<Arc<Roster>, StoreError> {
+    pub async fn change_members(&self, seats: &[Seat], since: Option<Epoch>) -> Result<Arc<Roster>, ObjectError> {
         // Each turn is one step: into an epoch of both lists, or out of it.
         for _ in 0..CHANGES_MAX {
             let voting = self.0.ballots.voting();
@@ -67,13 +67,13 @@ impl Coordinator {
             // The next step is decided under the list that this one has made.
             self.wait_for(epoch, self.deadline()).await;
         }
-        Err(StoreError::Contended)
+        Err(ObjectError::Contended)
     }
 
     /// A later list in the place of the present one, unless somebody else was faster.
-    pub(super) async fn decide_list(&self, present: &Roster, next: Roster) -> Result<(), StoreError> {
+    pub(super) async fn decide_list(&self, present: &Roster, next: Roster) -> Result<(), ObjectError> {
         if next.members().is_none() {
-            return Err(StoreError::Mismatch("a member list names nobody, somebody twice, or too many"));
+            return Err(StoreError::Mismatch("a member list names nobody, somebody twice, or too many").into());
         }
         let (_, members) = self.members()?;
         let write = Write::new(members, Succession { present: present.epoch, next });
@@ -81,15 +81,15 @@ impl Coordinator {
             WriteOutcome::Written { .. } | WriteOutcome::Kept(_) => Ok(()),
             // The other one's list shows itself soon; the caller looks again.
             WriteOutcome::Refused(_) => Ok(()),
-            WriteOutcome::Unknown => Err(StoreError::UnknownOutcome),
-            WriteOutcome::Contended => Err(StoreError::Contended),
-            WriteOutcome::NoMajority => Err(StoreError::NoMajority("a majority of both lists did not answer in time")),
+            WriteOutcome::Unknown => Err(StoreError::UnknownOutcome.into()),
+            WriteOutcome::Contended => Err(ObjectError::Contended),
+            WriteOutcome::NoMajority => Err(ObjectError::NoMajority("a majority of both lists did not answer in time")),
         }
     }
 
     /// Stores every register again, in the present epoch: nothing rests on the old list alone any more. Goes on where an
     /// earlier try, or one that runs beside it, has come to.
-    async fn store_all_again(&self) -> Result<(), StoreError> {
+    async fn store_all_again(&self) -> Result<(), ObjectError> {
         let (epoch, end) = (self.epoch(), RegisterKey::end());
         let first = Bound::Included(RegisterKey::first());
         let mut next = Some(self.0.far.place(epoch).map_or(first, Bound::Excluded));
@@ -113,20 +113,20 @@ impl Coordinator {
         Ok(())
     }
 
-    async fn store_again(&self, key: &RegisterKey) -> Result<(), StoreError> {
+    async fn store_again(&self, key: &RegisterKey) -> Result<(), ObjectError> {
         let (_, members) = self.members()?;
         self.finish_read(key, Read::settle(members), self.deadline()).await.map(|_| ())
     }
 
     /// Tries for as long as only a majority is missing, within bounds.
-    async fn again<T>(&self, mut work: impl AsyncFnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    async fn again<T>(&self, mut work: impl AsyncFnMut() -> Result<T, ObjectError>) -> Result<T, ObjectError> {
         let until = Instant::now() + CHANGE_PATIENCE;
         loop {
             match work().await {
-                Err(StoreError::NoMajority(_)) if Instant::now() < until => {
+                Err(ObjectError::NoMajority(_)) if Instant::now() < until => {
                     sleep_until(Instant::now() + self.0.patience.backoff.cap).await;
                 }
-                Err(StoreError::NoMajority(_)) if self.is_for_room() => return Err(StoreError::Full),
+                Err(ObjectError::NoMajority(_)) if self.is_for_room() => return Err(StoreError::Full.into()),
                 done => return done,
             }
         }

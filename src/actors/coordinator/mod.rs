@@ -186,8 +186,8 @@ fn after(found: Option<&Value>, mut new: Value) -> Value {
     new
 }
 
-fn no_list() -> StoreError {
-    StoreError::NoMajority("the cluster has not formed yet: all its nodes must be reachable once")
+fn no_list() -> ObjectError {
+    ObjectError::NoMajority("the cluster has not formed yet: all its nodes must be reachable once")
 }
 
 impl Coordinator {
@@ -199,13 +199,16 @@ impl Coordinator {
     }
 
     /// Asks the StoreActor beside it.
-    pub(in crate::actors) async fn ask<M, T>(&self, message: M) -> Result<T, StoreError>
+    pub(in crate::actors) async fn ask<M, T, E>(&self, message: M) -> Result<T, ObjectError>
     where
-        M: ActorMessage<Result = Result<T, StoreError>> + Send + 'static,
+        M: ActorMessage<Result = Result<T, E>> + Send + 'static,
         T: Send + 'static,
+        E: Send + 'static,
+        ObjectError: From<E>,
         StoreBeside: Knows<M>,
     {
-        Knows::<M>::recipient(&self.0.store).send(message).await.unwrap_or(Err(StoreError::ShuttingDown))
+        let answered = Knows::<M>::recipient(&self.0.store).send(message).await;
+        Ok(answered.map_err(|_| StoreError::ShuttingDown)??)
     }
 
     pub(in crate::actors) async fn knows(&self, bucket: &BucketName) -> bool {
@@ -226,7 +229,7 @@ impl Coordinator {
         self.0.ballots.voting().node.roster.clone()
     }
 
-    fn members(&self) -> Result<(Arc<Voting>, Arc<Members>), StoreError> {
+    fn members(&self) -> Result<(Arc<Voting>, Arc<Members>), ObjectError> {
         let voting = self.0.ballots.voting();
         let members = voting.members.clone().ok_or_else(no_list)?;
         Ok((voting, members))
@@ -246,7 +249,7 @@ impl Coordinator {
         &self,
         key: RegisterKey,
         wish: Wish,
-    ) -> Result<WriteOutcome<Value>, StoreError> {
+    ) -> Result<WriteOutcome<Value>, ObjectError> {
         self.reachable().await?;
         let deadline = self.deadline();
         // Two writers of one key at one node would only cost each other rounds.
@@ -263,7 +266,7 @@ impl Coordinator {
         condition: Condition,
         object: Box<ObjectRecord>,
         streams: Option<BodyStreams>,
-    ) -> Result<Written, StoreError> {
+    ) -> Result<Written, ObjectError> {
         self.reachable().await?;
         let (voting, members) = self.members()?;
         let (key, digest) = (RegisterKey::object(at), object.digest);
@@ -287,17 +290,17 @@ impl Coordinator {
 
     /// Waits until no other writer of that key at this node is at it. Who goes without has sent nothing; who has its
     /// turn has half of its time left at least, since a write that runs out of time is an unknown outcome.
-    async fn turn(&self, key: &RegisterKey, conditional: bool) -> Result<Turn, StoreError> {
+    async fn turn(&self, key: &RegisterKey, conditional: bool) -> Result<Turn, ObjectError> {
         let turn = self.0.turns.take(key, Instant::now() + self.0.patience.decide / 2).await;
         turn.ok_or_else(|| if self.sees_majority() { crowded(conditional) } else { no_majority() })
     }
 
     /// What a majority says of a register.
-    pub(in crate::actors) async fn read(&self, key: &RegisterKey) -> Result<(Ballot, Traced<Value>), StoreError> {
+    pub(in crate::actors) async fn read(&self, key: &RegisterKey) -> Result<(Ballot, Traced<Value>), ObjectError> {
         self.read_by(key, self.deadline()).await
     }
 
-    async fn read_by(&self, key: &RegisterKey, deadline: Instant) -> Result<(Ballot, Traced<Value>), StoreError> {
+    async fn read_by(&self, key: &RegisterKey, deadline: Instant) -> Result<(Ballot, Traced<Value>), ObjectError> {
         self.reachable().await?;
         let (voting, members) = self.members()?;
         // This node, and as many peers as make a majority with it: asking all would be work for nothing.
@@ -308,7 +311,7 @@ impl Coordinator {
     }
 
     /// Whether a majority holds something under this name.
-    pub(in crate::actors) async fn holds(&self, key: &RegisterKey) -> Result<bool, StoreError> {
+    pub(in crate::actors) async fn holds(&self, key: &RegisterKey) -> Result<bool, ObjectError> {
         let (_, state) = self.read(key).await?;
         Ok(state.value.is_some_and(|record| record.is_present()))
     }
@@ -319,7 +322,7 @@ impl Coordinator {
         key: &RegisterKey,
         slot: Slot<Value>,
         epoch: Epoch,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), ObjectError> {
         // It is known here already, as a rule: a lesson would cost a commit.
         if self.peek(key).await.is_some_and(|here| here.accepted >= slot.accepted) {
             return Ok(());
@@ -329,7 +332,7 @@ impl Coordinator {
     }
 
     /// Makes what is tentative chosen, or finds that it is.
-    pub async fn settle(&self, key: &RegisterKey) -> Result<(), StoreError> {
+    pub async fn settle(&self, key: &RegisterKey) -> Result<(), ObjectError> {
         self.read(key).await.map(|_| ())
     }
 
@@ -338,7 +341,7 @@ impl Coordinator {
         key: &RegisterKey,
         read: Read<Value>,
         deadline: Instant,
-    ) -> Result<(Ballot, Traced<Value>), StoreError> {
+    ) -> Result<(Ballot, Traced<Value>), ObjectError> {
         match self.drive(key, read, Vec::new(), deadline).await {
             ReadOutcome::Found { ballot, state } => Ok((ballot, state)),
             ReadOutcome::NoMajority => Err(no_majority()),
@@ -372,26 +375,26 @@ impl Coordinator {
 }
 
 /// What a client is told of a write.
-pub(in crate::actors) fn ended(outcome: WriteOutcome<Value>, conditional: bool) -> Result<Written, StoreError> {
+pub(in crate::actors) fn ended(outcome: WriteOutcome<Value>, conditional: bool) -> Result<Written, ObjectError> {
     let present = |state: &Traced<Value>| state.value.as_ref().is_some_and(|record| record.is_present());
     let written = |ballot, existed, replicas| Written { ballot, etag: String::new(), existed, replicas };
     match outcome {
         WriteOutcome::Written { replaced, ballot, replicas, .. } => Ok(written(ballot, present(&replaced), replicas)),
         WriteOutcome::Kept(state) => Ok(written(Ballot::ZERO, present(&state), 0)),
-        WriteOutcome::Refused(_) => Err(StoreError::Precondition),
-        WriteOutcome::Unknown => Err(StoreError::UnknownOutcome),
+        WriteOutcome::Refused(_) => Err(StoreError::Precondition.into()),
+        WriteOutcome::Unknown => Err(StoreError::UnknownOutcome.into()),
         WriteOutcome::Contended => Err(crowded(conditional)),
         WriteOutcome::NoMajority => Err(no_majority()),
     }
 }
 
-fn no_majority() -> StoreError {
-    StoreError::NoMajority("a majority of the nodes did not answer in time")
+fn no_majority() -> ObjectError {
+    ObjectError::NoMajority("a majority of the nodes did not answer in time")
 }
 
 /// Others came first until the time was up.
-fn crowded(conditional: bool) -> StoreError {
-    if conditional { StoreError::Contended } else { StoreError::Crowded }
+fn crowded(conditional: bool) -> ObjectError {
+    if conditional { ObjectError::Contended } else { ObjectError::Crowded }
 }
 
 impl Wish {

@@ -34,7 +34,7 @@ impl Coordinator {
         to: &RegisterKey,
         limit: usize,
         deadline: Instant,
-    ) -> Result<Merged, StoreError> {
+    ) -> Result<Merged, ObjectError> {
         self.reachable().await?;
         let mut tries = 0;
         loop {
@@ -42,7 +42,7 @@ impl Coordinator {
             tries += 1;
             let next = Instant::now() + self.0.patience.backoff.delay(tries, u64::from_le_bytes(random()));
             match done {
-                Err(StoreError::NoMajority(_)) if next < deadline && !self.is_cut_off() => sleep_until(next).await,
+                Err(ObjectError::NoMajority(_)) if next < deadline && !self.is_cut_off() => sleep_until(next).await,
                 done => return done,
             }
         }
@@ -54,7 +54,7 @@ impl Coordinator {
         to: &RegisterKey,
         limit: usize,
         deadline: Instant,
-    ) -> Result<Merged, StoreError> {
+    ) -> Result<Merged, ObjectError> {
         let (voting, members) = self.members()?;
         let own = self.ask(ScanSlots { from: from.clone(), to: to.clone(), limit }).await;
         // Where the own index cannot be read, the peers are asked as if this node held nothing: a page of it does not
@@ -78,7 +78,7 @@ impl Coordinator {
         while !members.majority(votes) {
             let now = Instant::now();
             if now >= deadline {
-                return Err(StoreError::NoMajority("a majority of the nodes did not answer in time"));
+                return Err(ObjectError::NoMajority("a majority of the nodes did not answer in time"));
             }
             // One that is silent holds nobody up for long: the next one is asked as well.
             if asked.is_empty() || now >= ask_next {
@@ -96,7 +96,7 @@ impl Coordinator {
                         continue;
                     }
                     None if asked.is_empty() => {
-                        return Err(StoreError::NoMajority("a majority of the nodes did not answer in time"));
+                        return Err(ObjectError::NoMajority("a majority of the nodes did not answer in time"));
                     }
                     None => ask_next = deadline,
                 }

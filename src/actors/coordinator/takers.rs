@@ -3,7 +3,7 @@
 //! Invariant: this only refuses, before anything of a write was sent, and only skips; what is chosen rests on votes alone.
 
 use super::Coordinator;
-use crate::actors::messages::StoreError;
+use crate::actors::messages::{ObjectError, StoreError};
 use crate::actors::peer::errand::Errand;
 use crate::actors::peer::patience::ROOM_MAX;
 use crate::actors::peer::plan::Plan;
@@ -48,7 +48,7 @@ impl New {
 impl Coordinator {
     /// Refuses a write that no majority would take. With `new_bytes`, so many, those do not count that are full or have
     /// no room for them; what makes room they take.
-    pub(in crate::actors) async fn check_takers(&self, new_bytes: Option<New>) -> Result<(), StoreError> {
+    pub(in crate::actors) async fn check_takers(&self, new_bytes: Option<New>) -> Result<(), ObjectError> {
         let (voting, members) = self.members()?;
         let takes_it = |node, bytes| {
             let says = self.says(&voting, node);
@@ -59,13 +59,13 @@ impl Coordinator {
             return Ok(());
         }
         if !majority_of(&members, |node| !self.says(&voting, node).read_only) {
-            return Err(StoreError::NoMajority(
+            return Err(ObjectError::NoMajority(
                 "a majority of the nodes takes no writes; /readyz of each says why; nothing was written",
             ));
         }
         let Some(new) = new_bytes else { return Ok(()) };
         if !majority_of(&members, |node| takes_it(node, 0)) {
-            return Err(StoreError::Full);
+            return Err(StoreError::Full.into());
         }
         // What they told may be past. They say it anew, and show that they had to.
         let cramped = members.voters().iter().copied().filter(|node| !takes_it(*node, new.bytes()));
@@ -73,7 +73,7 @@ impl Coordinator {
         let without: Vec<_> = join_all(asked).await.into_iter().filter(|(_, has)| !has).map(|(node, _)| node).collect();
         match majority_of(&members, |node| takes_it(node, 0) && !without.contains(&node)) {
             true => Ok(()),
-            false => Err(StoreError::Full),
+            false => Err(StoreError::Full.into()),
         }
     }
 

@@ -36,7 +36,7 @@ struct Leaving {
 impl Coordinator {
     /// Has these tombstones dropped by all members. How many could be; fewer when a member does not hold one as
     /// chosen, none when a member is away or the list changes meanwhile.
-    pub(in crate::actors) async fn bury(&self, graves: Vec<Grave>) -> Result<usize, StoreError> {
+    pub(in crate::actors) async fn bury(&self, graves: Vec<Grave>) -> Result<usize, ObjectError> {
         let (voting, members) = self.members()?;
         let roster = voting.node.roster.clone().ok_or_else(no_list)?;
         // A change of the list is under way, with epochs of its own: tombstones wait until it is over.

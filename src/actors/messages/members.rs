@@ -1,6 +1,6 @@
 //! What concerns the member list.
 
-use super::{Roster, Seating, StoreError};
+use super::{ObjectError, Roster, Seating, StoreError};
 use crate::actors::status::MembersStatus;
 use crate::base::{Epoch, NodeName};
 use actix::Message;
@@ -48,5 +48,5 @@ pub enum Unseatable {
     Moved(Epoch),
     /// It could not be brought about.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Undecided(#[from] ObjectError),
 }

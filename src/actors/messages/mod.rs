@@ -6,6 +6,7 @@
 //! | `votes` | coordinators, to the store beside them |
 //! | `replicas` | replicators and the peer listener |
 //! | `members` | whoever changes or shows the member list |
+//! | `error` | why a request of theirs was not served |
 //! | `recipients` | how such a list is written down once, for whoever may say it |
 //! | `background` | the healer, the scrubber, and whoever finds tombstones and what was left tentative |
 //!
@@ -14,6 +15,7 @@
 //! dropped upload removes its staged file. So there is no table of open transfers to leak.
 
 mod background;
+mod error;
 mod members;
 mod objects;
 mod recipients;
@@ -21,6 +23,7 @@ mod replicas;
 mod votes;
 
 pub use background::*;
+pub use error::ObjectError;
 pub use members::*;
 pub use objects::*;
 pub use recipients::Knows;

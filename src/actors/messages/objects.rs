@@ -1,6 +1,8 @@
 //! What clients ask: objects, buckets, lists.
 
-use super::{Consistency, Download, ListPage, NewObject, ObjectInfo, StoreError, StoreStatus, StoreUpload, Written};
+use super::{
+    Consistency, Download, ListPage, NewObject, ObjectError, ObjectInfo, StoreError, StoreStatus, StoreUpload, Written,
+};
 use crate::actors::body_streams::BodyStreams;
 use crate::base::{BucketName, Condition, ObjectName, Permit};
 use actix::Message;
@@ -8,7 +10,7 @@ use bytes::Bytes;
 
 /// Stores a small object (at most `inline_max` bytes) in one message. Answered once durable here.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<Written, StoreError>")]
+#[rtype(result = "Result<Written, ObjectError>")]
 pub struct PutSmall {
     /// Which object.
     pub at: ObjectName,
@@ -32,7 +34,7 @@ pub struct Upload {
 /// Begins an object that does not fit `PutSmall`. Nothing is visible before `FinishUpload`.
 /// Fails early with `NoSuchBucket` or `Full`.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<Upload, StoreError>")]
+#[rtype(result = "Result<Upload, ObjectError>")]
 pub struct BeginUpload {
     /// Which object.
     pub at: ObjectName,
@@ -48,7 +50,7 @@ pub struct BeginUpload {
 
 /// Seals and stages more bytes. The upload comes back when they are written (not yet durable).
 #[derive(Debug, Message)]
-#[rtype(result = "Result<Upload, StoreError>")]
+#[rtype(result = "Result<Upload, ObjectError>")]
 pub struct AppendUpload {
     /// The upload, which comes back with the answer.
     pub upload: Upload,
@@ -58,7 +60,7 @@ pub struct AppendUpload {
 
 /// Makes the body durable, then the record; answered after both.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<Written, StoreError>")]
+#[rtype(result = "Result<Written, ObjectError>")]
 pub struct FinishUpload {
     /// The upload, with all of its bytes.
     pub upload: Upload,
@@ -66,7 +68,7 @@ pub struct FinishUpload {
 
 /// Looks an object up; `NoSuchBucket` and `NoSuchKey` are told apart.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<(ObjectInfo, Download), StoreError>")]
+#[rtype(result = "Result<(ObjectInfo, Download), ObjectError>")]
 pub struct OpenObject {
     /// Which object.
     pub at: ObjectName,
@@ -87,7 +89,7 @@ pub struct ReadDownload {
 
 /// Deletes an object: leaves a tombstone. A missing key writes nothing and answers `existed: false`.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<Written, StoreError>")]
+#[rtype(result = "Result<Written, ObjectError>")]
 pub struct DeleteObject {
     /// Which object.
     pub at: ObjectName,
@@ -97,7 +99,7 @@ pub struct DeleteObject {
 
 /// Creates a bucket; creating one that exists changes nothing (`existed: true`).
 #[derive(Debug, Message)]
-#[rtype(result = "Result<Written, StoreError>")]
+#[rtype(result = "Result<Written, ObjectError>")]
 pub struct CreateBucket {
     /// Its name.
     pub bucket: BucketName,
@@ -105,7 +107,7 @@ pub struct CreateBucket {
 
 /// Deletes a bucket that holds nothing.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<Written, StoreError>")]
+#[rtype(result = "Result<Written, ObjectError>")]
 pub struct DeleteBucket {
     /// Its name.
     pub bucket: BucketName,
@@ -113,7 +115,7 @@ pub struct DeleteBucket {
 
 /// All buckets with their creation time (ms since 1970), sorted by name.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<Vec<(BucketName, u64)>, StoreError>")]
+#[rtype(result = "Result<Vec<(BucketName, u64)>, ObjectError>")]
 pub struct ListBuckets {
     /// Whether to ask the other nodes for anything newer.
     pub consistency: Consistency,
@@ -121,7 +123,7 @@ pub struct ListBuckets {
 
 /// One page of a bucket's objects, sorted by key in byte order.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<ListPage, StoreError>")]
+#[rtype(result = "Result<ListPage, ObjectError>")]
 pub struct ListObjects {
     /// Which bucket.
     pub bucket: BucketName,

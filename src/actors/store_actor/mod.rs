@@ -23,6 +23,7 @@ use crate::actors::messages::*;
 use crate::actors::store_actor::threads::Threads;
 use crate::base::{ObjectRecord, Permit, Record, RegisterKey};
 use crate::store::intent::{Answer, wait, written};
+use crate::store::upload::Finishing;
 use crate::store::{Store, StoreError};
 use actix::prelude::*;
 use std::sync::Arc;
@@ -70,12 +71,12 @@ impl StoreActor {
     }
 
     /// Runs store code on a thread.
-    fn on_thread<T: Send + 'static>(
+    fn on_thread<T: Send + 'static, E: From<StoreError> + 'static>(
         &self,
         work: impl FnOnce(&Arc<Store>) -> Result<T, StoreError> + Send + 'static,
-    ) -> ResponseFuture<Result<T, StoreError>> {
+    ) -> ResponseFuture<Result<T, E>> {
         let (store, threads) = (Arc::clone(&self.store), self.threads.clone());
-        Box::pin(async move { threads.run(move || work(&store)).await.unwrap_or(Err(StoreError::ShuttingDown)) })
+        Box::pin(async move { Ok(threads.run(move || work(&store)).await.unwrap_or(Err(StoreError::ShuttingDown))?) })
     }
 }
 
@@ -168,7 +169,7 @@ fn holding((info, mut download): (ObjectInfo, Download), permit: Option<Permit>)
     (info, download)
 }
 
-fn commit(answer: Answer) -> ResponseFuture<Result<Written, StoreError>> {
+fn commit(answer: Answer) -> ResponseFuture<Result<Written, ObjectError>> {
     Box::pin(async move { Ok(written(wait(answer).await?, None)) })
 }
 
@@ -188,7 +189,7 @@ async fn seal(
 }
 
 impl Handler<PutSmall> for StoreActor {
-    type Result = ResponseFuture<Result<Written, StoreError>>;
+    type Result = ResponseFuture<Result<Written, ObjectError>>;
     fn handle(&mut self, msg: PutSmall, _: &mut Context<Self>) -> Self::Result {
         let PutSmall { at, condition, head, body, permit } = msg;
         let (store, threads) = (Arc::clone(&self.store), self.threads.clone());
@@ -203,7 +204,7 @@ impl Handler<PutSmall> for StoreActor {
 }
 
 impl Handler<BeginUpload> for StoreActor {
-    type Result = ResponseFuture<Result<Upload, StoreError>>;
+    type Result = ResponseFuture<Result<Upload, ObjectError>>;
     fn handle(&mut self, msg: BeginUpload, _: &mut Context<Self>) -> Self::Result {
         self.on_thread(move |store| {
             if !store.has_bucket(&msg.at.bucket) {
@@ -223,7 +224,7 @@ impl Handler<StageUpload> for StoreActor {
 }
 
 impl Handler<AppendUpload> for StoreActor {
-    type Result = ResponseFuture<Result<Upload, StoreError>>;
+    type Result = ResponseFuture<Result<Upload, ObjectError>>;
     fn handle(&mut self, msg: AppendUpload, _: &mut Context<Self>) -> Self::Result {
         self.on_thread(move |_| {
             let mut upload = msg.upload;
@@ -234,9 +235,10 @@ impl Handler<AppendUpload> for StoreActor {
 }
 
 impl Handler<FinishUpload> for StoreActor {
-    type Result = ResponseFuture<Result<Written, StoreError>>;
+    type Result = ResponseFuture<Result<Written, ObjectError>>;
     fn handle(&mut self, msg: FinishUpload, _: &mut Context<Self>) -> Self::Result {
-        let finishing = self.on_thread(move |store| store.finish_upload(msg.upload.body));
+        let finishing: ResponseFuture<Result<Finishing, StoreError>> =
+            self.on_thread(move |store| store.finish_upload(msg.upload.body));
         Box::pin(async move {
             let finishing = finishing.await?;
             let digest = finishing.digest;
@@ -246,7 +248,7 @@ impl Handler<FinishUpload> for StoreActor {
 }
 
 impl Handler<OpenObject> for StoreActor {
-    type Result = ResponseFuture<Result<(ObjectInfo, Download), StoreError>>;
+    type Result = ResponseFuture<Result<(ObjectInfo, Download), ObjectError>>;
     fn handle(&mut self, msg: OpenObject, _: &mut Context<Self>) -> Self::Result {
         let OpenObject { at, permit, .. } = msg;
         match self.store.open_cached(&at) {
@@ -280,35 +282,35 @@ impl Handler<ReadDownload> for StoreActor {
 }
 
 impl Handler<DeleteObject> for StoreActor {
-    type Result = ResponseFuture<Result<Written, StoreError>>;
+    type Result = ResponseFuture<Result<Written, ObjectError>>;
     fn handle(&mut self, msg: DeleteObject, _: &mut Context<Self>) -> Self::Result {
         commit(self.store.delete(msg.at, msg.condition))
     }
 }
 
 impl Handler<CreateBucket> for StoreActor {
-    type Result = ResponseFuture<Result<Written, StoreError>>;
+    type Result = ResponseFuture<Result<Written, ObjectError>>;
     fn handle(&mut self, msg: CreateBucket, _: &mut Context<Self>) -> Self::Result {
         commit(self.store.create_bucket(msg.bucket))
     }
 }
 
 impl Handler<DeleteBucket> for StoreActor {
-    type Result = ResponseFuture<Result<Written, StoreError>>;
+    type Result = ResponseFuture<Result<Written, ObjectError>>;
     fn handle(&mut self, msg: DeleteBucket, _: &mut Context<Self>) -> Self::Result {
         commit(self.store.delete_bucket(msg.bucket))
     }
 }
 
 impl Handler<ListBuckets> for StoreActor {
-    type Result = Result<Vec<(crate::base::BucketName, u64)>, StoreError>;
+    type Result = Result<Vec<(crate::base::BucketName, u64)>, ObjectError>;
     fn handle(&mut self, _: ListBuckets, _: &mut Context<Self>) -> Self::Result {
         Ok(self.store.list_buckets())
     }
 }
 
 impl Handler<ListObjects> for StoreActor {
-    type Result = ResponseFuture<Result<ListPage, StoreError>>;
+    type Result = ResponseFuture<Result<ListPage, ObjectError>>;
     fn handle(&mut self, msg: ListObjects, _: &mut Context<Self>) -> Self::Result {
         let until = Instant::now() + LIST_TIME;
         self.on_thread(move |store| {

@@ -32,7 +32,8 @@ impl Handler<CompareOffers> for StoreActor {
 impl Handler<LearnRecords> for StoreActor {
     type Result = ResponseFuture<Result<(), StoreError>>;
     fn handle(&mut self, msg: LearnRecords, _: &mut Context<Self>) -> Self::Result {
-        let queued = self.on_thread(move |store| store.learn(msg.records, msg.from, msg.epoch));
+        let queued: ResponseFuture<Result<_, StoreError>> =
+            self.on_thread(move |store| store.learn(msg.records, msg.from, msg.epoch));
         Box::pin(async move { wait(queued.await?).await.map(|_| ()) })
     }
 }
@@ -145,7 +146,8 @@ impl Handler<Diagnose> for StoreActor {
 impl Handler<Restore> for StoreActor {
     type Result = ResponseFuture<Result<(), StoreError>>;
     fn handle(&mut self, msg: Restore, _: &mut Context<Self>) -> Self::Result {
-        let queued = self.on_thread(move |store| store.restore(msg.key, msg.record, msg.from));
+        let queued: ResponseFuture<Result<_, StoreError>> =
+            self.on_thread(move |store| store.restore(msg.key, msg.record, msg.from));
         Box::pin(async move { wait(queued.await?).await.map(|_| ()) })
     }
 }

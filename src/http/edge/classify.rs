@@ -4,7 +4,7 @@
 
 use super::errors::{FormError, HttpError};
 use super::problem::{Kind, Problem};
-use crate::actors::messages::{StoreError, Unseatable};
+use crate::actors::messages::{ObjectError, StoreError, Unseatable};
 use crate::base::{NameError, Shortage};
 use actix_web::http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_RANGE, HeaderName, HeaderValue};
 use std::borrow::Cow;
@@ -38,8 +38,7 @@ impl HttpError {
                 let size = HeaderValue::try_from(format!("bytes */{len}"));
                 Problem { header: size.ok().map(|size| (CONTENT_RANGE, size)), ..Kind::Range.into() }
             }
-            HttpError::Precondition => Kind::Precondition.into(),
-            HttpError::Store(store) => of_store(store),
+            HttpError::Object(error) => of_object(error),
             HttpError::Members(why) => of_members(why),
             HttpError::NotKept => Kind::NotKept.into(),
             HttpError::Mailbox(_) => Kind::Unavailable.into(),
@@ -77,6 +76,16 @@ fn of_form(error: &FormError) -> Problem {
     }
 }
 
+fn of_object(error: &ObjectError) -> Problem {
+    match error {
+        ObjectError::Store(error) => of_store(error),
+        ObjectError::Contended => Kind::Contended.into(),
+        ObjectError::Crowded => Kind::Crowded.into(),
+        ObjectError::NoMajority(why) => saying(Kind::NoMajority, *why),
+        ObjectError::OutOfTime(why) => saying(Kind::OutOfTime, *why),
+    }
+}
+
 fn of_store(error: &StoreError) -> Problem {
     if let Some(what) = error.shortage() {
         return of_shortage(what).into();
@@ -86,10 +95,6 @@ fn of_store(error: &StoreError) -> Problem {
         StoreError::NoSuchBucket => Kind::NoSuchBucket.into(),
         StoreError::BucketNotEmpty => Kind::BucketNotEmpty.into(),
         StoreError::Precondition => Kind::Precondition.into(),
-        StoreError::Contended => Kind::Contended.into(),
-        StoreError::Crowded => Kind::Crowded.into(),
-        StoreError::NoMajority(why) => saying(Kind::NoMajority, *why),
-        StoreError::OutOfTime(why) => saying(Kind::OutOfTime, *why),
         StoreError::UnknownOutcome => Kind::UnknownOutcome.into(),
         StoreError::Corrupt { .. } => Kind::Corrupt.into(),
         // By its id, so that its file can be found.
@@ -128,7 +133,7 @@ fn of_members(why: &Unseatable) -> Problem {
         Unseatable::Silent(_) => Kind::NodeAway,
         Unseatable::Twice(_) | Unseatable::TooMany => Kind::Query,
         Unseatable::Moved(_) => Kind::MembersChanged,
-        Unseatable::Store(error) => return of_store(error),
+        Unseatable::Undecided(error) => return of_object(error),
     };
     saying(kind, why.to_string())
 }
@@ -172,7 +177,7 @@ mod tests {
     #[test]
     fn what_is_ours_is_what_somebody_must_look_at() {
         for error in samples::all() {
-            let disk = matches!(error, HttpError::Store(StoreError::Disk { .. }));
+            let disk = matches!(error, HttpError::Object(ObjectError::Store(StoreError::Disk { .. })));
             let ours = disk || matches!(error, HttpError::Mailbox(_) | HttpError::Broken(_));
             assert_eq!(error.problem().kind.is_ours(), ours, "{error:?}");
         }

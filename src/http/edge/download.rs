@@ -12,7 +12,7 @@ use super::errors::HttpError;
 use super::media_type::UNKNOWN;
 use super::range::{Wanted, wanted};
 use super::windows::{claim, window_for};
-use crate::actors::messages::{Consistency, ObjectInfo, OpenObject, ReadDownload};
+use crate::actors::messages::{Consistency, ObjectInfo, OpenObject, ReadDownload, StoreError};
 use crate::base::ObjectName;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::http::{Method, StatusCode};
@@ -40,7 +40,7 @@ pub async fn serve(
 
     match judge_read(headers, &info.etag, info.written_ms) {
         Verdict::Serve => {}
-        Verdict::Failed => return Err(HttpError::Precondition),
+        Verdict::Failed => return Err(StoreError::Precondition.into()),
         Verdict::NotModified => {
             let mut builder = HttpResponse::NotModified();
             validators(&mut builder, &info);

@@ -4,7 +4,7 @@
 //! - An error keeps its cause; none becomes a text before it is logged.
 //! - What a client is told is another thing: `classify` says which problem an error is.
 
-use crate::actors::messages::{StoreError, Unseatable};
+use crate::actors::messages::{ObjectError, StoreError, Unseatable};
 use crate::base::NameError;
 use actix::MailboxError;
 use actix_web::error::PayloadError;
@@ -56,10 +56,8 @@ pub enum HttpError {
     SlowDown,
     #[error("range outside the object")]
     Unsatisfiable { len: u64 },
-    #[error("precondition failed")]
-    Precondition,
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Object(#[from] ObjectError),
     #[error(transparent)]
     Members(Unseatable),
     #[error("in force, and could not be kept")]
@@ -97,10 +95,16 @@ pub enum FormError {
     Encoded,
 }
 
+impl From<StoreError> for HttpError {
+    fn from(error: StoreError) -> Self {
+        HttpError::Object(error.into())
+    }
+}
+
 impl From<Unseatable> for HttpError {
     fn from(why: Unseatable) -> Self {
         match why {
-            Unseatable::Store(error) => HttpError::Store(error),
+            Unseatable::Undecided(error) => HttpError::Object(error),
             why => HttpError::Members(why),
         }
     }
@@ -151,18 +155,21 @@ pub mod samples {
             HttpError::Form(FormError::NoFile),
             HttpError::SlowDown,
             HttpError::Unsatisfiable { len: 7 },
-            HttpError::Precondition,
-            HttpError::Store(StoreError::NoSuchKey),
-            HttpError::Store(StoreError::Full),
-            HttpError::Store(StoreError::Poisoned),
-            HttpError::Store(StoreError::Short(Shortage::Inodes)),
-            HttpError::Store(StoreError::Short(Shortage::Volume)),
-            HttpError::Store(StoreError::KeyMissing { kek: KekId([7; 16]) }),
-            HttpError::Store(StoreError::Disk {
+            StoreError::Precondition.into(),
+            ObjectError::Contended.into(),
+            ObjectError::NoMajority("m").into(),
+            StoreError::NoSuchKey.into(),
+            StoreError::Full.into(),
+            StoreError::Poisoned.into(),
+            StoreError::Short(Shortage::Inodes).into(),
+            StoreError::Short(Shortage::Volume).into(),
+            StoreError::KeyMissing { kek: KekId([7; 16]) }.into(),
+            StoreError::Disk {
                 op: crate::store::DiskOp::Read,
                 path: "/secret/place".into(),
                 source: io::Error::other("inner cause"),
-            }),
+            }
+            .into(),
             HttpError::Members(Unseatable::Silent(NodeName::parse("n3").expect("a name"))),
             HttpError::Mailbox(MailboxError::Closed),
             HttpError::Broken("b"),
@@ -177,7 +184,7 @@ mod tests {
     #[test]
     fn the_log_has_the_causes() {
         let mut all = samples::all().into_iter();
-        let error = all.find(|e| matches!(e, HttpError::Store(StoreError::Disk { .. }))).unwrap();
+        let error = all.find(|e| matches!(e, HttpError::Object(ObjectError::Store(StoreError::Disk { .. })))).unwrap();
         assert!(error.with_causes().contains("inner cause"));
     }
 }

@@ -12,7 +12,8 @@ use super::source::Source;
 use super::windows::Window;
 use super::worker::Worker;
 use crate::actors::messages::{
-    AppendUpload, BeginUpload, Consistency, FinishUpload, NewObject, OpenObject, PutSmall, StoreError, Written,
+    AppendUpload, BeginUpload, Consistency, FinishUpload, NewObject, ObjectError, OpenObject, PutSmall, StoreError,
+    Written,
 };
 use crate::base::{Condition, ObjectName};
 
@@ -77,10 +78,12 @@ pub async fn refuse_early(call: &Call<'_>, at: &ObjectName, condition: &Conditio
     let open = OpenObject { at: at.clone(), consistency: Consistency::Majority, permit: Some(permit) };
     let found = match call.worker.links.open_object.send(open).await? {
         Ok((info, _)) => Some(info.etag),
-        Err(StoreError::NoSuchKey) => None,
-        Err(error @ (StoreError::NoSuchBucket | StoreError::NoMajority(_))) => return Err(error.into()),
+        Err(ObjectError::Store(StoreError::NoSuchKey)) => None,
+        Err(error @ (ObjectError::Store(StoreError::NoSuchBucket) | ObjectError::NoMajority(_))) => {
+            return Err(error.into());
+        }
         // Whatever else keeps it from being read need not keep it from being written.
         Err(_) => return Ok(()),
     };
-    if condition.holds(found.as_deref()) { Ok(()) } else { Err(HttpError::Precondition) }
+    if condition.holds(found.as_deref()) { Ok(()) } else { Err(StoreError::Precondition.into()) }
 }
