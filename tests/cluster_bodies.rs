@@ -132,6 +132,32 @@ fn a_peer_that_takes_the_connection_and_stops_reading_holds_no_write_up() {
 }
 
 #[test]
+fn a_put_waits_for_its_body_while_that_moves_and_no_longer() {
+    const DECIDE: Duration = Duration::from_secs(3);
+    let cluster = Cluster::voting_with(3, &[("BOVEDA_CLUSTER_DECIDE_TIMEOUT", "3s")]);
+    cluster.put(0, "first", b"the links are up");
+    // What n2 is sent while it comes is lost on the way, and what is sent then stands; to n3 it is the stream that stands.
+    let streams = |fate| {
+        move |way, on: &str, _: &mut Vec<u8>| if way == Way::Request && on == STREAM { fate } else { Fate::Pass }
+    };
+    cluster.link(0, 1).judge(streams(Fate::Cut(0)));
+    cluster.link(0, 2).judge(streams(Fate::Hold));
+    [1, 2].into_iter().for_each(|to| cluster.link(0, to).slow(BLOB, 0));
+    let since = Instant::now();
+    let answer = cluster.nodes[0].ask("PUT", &path("large"), &[], &Dice(5).bytes(2 * MIB));
+    answer.expect_error(503, "NoMajority");
+    assert!((DECIDE..5 * DECIDE).contains(&since.elapsed()), "it stands still: {:?}", since.elapsed());
+    cluster.get(0, "large").expect_error(404, "NoSuchKey");
+
+    // To n2 it moves, more slowly than a decision may take.
+    cluster.link(0, 1).slow(BLOB, 4 * MIB);
+    let (body, since) = (Dice(6).bytes(24 * MIB), Instant::now());
+    cluster.put(0, "large", &body);
+    assert!(since.elapsed() > DECIDE, "{:?}", since.elapsed());
+    assert!(cluster.get(1, "large").body == body);
+}
+
+#[test]
 fn a_decision_goes_on_while_the_body_that_it_waits_for_moves_and_no_longer() {
     const DECIDE: Duration = Duration::from_millis(1500);
     let mut cluster = Cluster::voting_with(3, &[("BOVEDA_CLUSTER_DECIDE_TIMEOUT", "1500ms")]);

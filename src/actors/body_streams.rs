@@ -9,7 +9,7 @@ use crate::base::{Incarnation, Permit};
 use crate::wire::{BlobHead, StreamHead};
 use bytes::Bytes;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -39,6 +39,8 @@ pub struct NewStream {
     pub head: StreamHead,
     /// The bytes as they are made, and at the end what they were.
     pub pieces: Pieces,
+    /// Where to count the bytes that have gone.
+    pub sent: Arc<AtomicU64>,
     /// Whether all of it was given: one that ends otherwise was given up.
     pub whole: Arc<AtomicBool>,
     /// Answered when the peer has the blob, durable and checked; dropped otherwise.
@@ -59,7 +61,16 @@ struct PeerStream {
     whole: Arc<AtomicBool>,
     /// None once the peer was left behind, or all was sent.
     pieces: Option<mpsc::Sender<Piece>>,
-    done: oneshot::Receiver<()>,
+    streamed: Streamed,
+}
+
+/// What becomes of a stream to one peer.
+#[derive(Debug)]
+pub struct Streamed {
+    /// Answered when the peer has the blob; dropped when this node's copy is to be sent.
+    pub done: oneshot::Receiver<()>,
+    /// Bytes of it that have gone.
+    pub sent: Arc<AtomicU64>,
 }
 
 impl BodyStreams {
@@ -75,9 +86,10 @@ impl BodyStreams {
     pub fn to(&mut self, to: Incarnation) -> NewStream {
         let (pieces, come) = mpsc::channel(AHEAD);
         let (done, shipped) = oneshot::channel();
-        let whole = Arc::new(AtomicBool::new(false));
-        self.peers.push(PeerStream { to, whole: Arc::clone(&whole), pieces: Some(pieces), done: shipped });
-        NewStream { to, head: self.head, pieces: come, whole, done }
+        let (whole, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let streamed = Streamed { done: shipped, sent: Arc::clone(&sent) };
+        self.peers.push(PeerStream { to, whole: Arc::clone(&whole), pieces: Some(pieces), streamed });
+        NewStream { to, head: self.head, pieces: come, sent, whole, done }
     }
 
     /// The next bytes of the body. Waits for peers that are slow, and leaves those behind that are too slow.
@@ -112,10 +124,10 @@ impl BodyStreams {
         futures::future::join_all(sent).await;
     }
 
-    /// Whether that peer was sent to: what it answers, if it does. Once.
-    pub fn take(&mut self, node: Incarnation) -> Option<oneshot::Receiver<()>> {
+    /// What becomes of the stream to that peer, if it was sent to. Once.
+    pub fn take(&mut self, node: Incarnation) -> Option<Streamed> {
         let at = self.peers.iter().position(|peer| peer.to == node)?;
-        Some(self.peers.swap_remove(at).done)
+        Some(self.peers.swap_remove(at).streamed)
     }
 }
 
@@ -152,7 +164,7 @@ mod tests {
             streams.send(Bytes::from_static(piece)).await;
         }
         streams.end(Bytes::from_static(b"de"), head()).await;
-        assert_eq!(streams.take(Incarnation(2)).expect("it was sent").await, Ok(()));
+        assert_eq!(streams.take(Incarnation(2)).expect("it was sent").done.await, Ok(()));
         assert_eq!(taking.await.expect("ends"), (b"abcde".to_vec(), Some(head())));
         assert!(streams.take(Incarnation(2)).is_none(), "once");
     }

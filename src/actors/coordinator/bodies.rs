@@ -3,21 +3,27 @@
 //! Invariants
 //! - A replica counts as holding a blob only when it said that it has it, durable and checked.
 //! - A write ends as soon as those that are left make no majority; and as one for want of room, where a majority would
-//!   hold the blob if all had it.
+//!   hold the blob if all had it. Nobody is left to whom it has stood still for as long as a decision may take (`limit`).
 //! - A blob is taken back only for a record that was never voted on, or lost for good; who refers to it keeps it.
 
 use super::drive::{carried, carry_to};
-use super::{Coordinator, Value, Wish};
-use crate::actors::body_streams::BodyStreams;
+use super::limit::Limit;
+use super::{Coordinator, Patience, Value, Wish};
+use crate::actors::body_streams::{BodyStreams, Streamed};
 use crate::actors::messages::*;
 use crate::actors::peer::errand::Errand;
-use crate::actors::peer::transfers::Carried;
+use crate::actors::peer::transfers::{Carried, Far, Transfers};
 use crate::base::{BodyId, Condition, Incarnation, ObjectName, RegisterKey};
 use crate::register::{Attempt, Event, Members, Votes};
 use crate::store::voting::Voting;
 use crate::wire::{BlobHead, StreamHead};
+use actix::Recipient;
+use actix_rt::time::{Instant, timeout};
 use futures::future::{FutureExt, LocalBoxFuture};
 use futures::stream::{FuturesUnordered, StreamExt};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 impl Coordinator {
     /// Refuses a large body whose condition does not hold before it begins to arrive: it need not travel.
@@ -82,17 +88,12 @@ impl Coordinator {
             if says.full {
                 no_room = no_room.with(members.only(to));
             }
-            let Some(door) = self.door(voting, to).filter(|_| !says.full && !says.read_only) else { continue };
+            let Some(peer) = self.peer(voting, to).filter(|_| !says.full && !says.read_only) else { continue };
+            let Some(door) = peer.door.lane() else { continue };
             awaited = awaited.with(members.only(to));
-            // A stream that came whole is the blob; a peer that fell behind is sent this node's copy.
             let streamed = streams.as_mut().and_then(|streams| streams.take(to));
-            under_way.push(Box::pin(async move {
-                let streamed = match streamed {
-                    Some(streamed) => streamed.await.is_ok(),
-                    None => false,
-                };
-                (to, if streamed { Carried::There } else { carry_to(&door, to, head).await })
-            }));
+            let way = Way { door, transfers: Arc::clone(&peer.transfers), to, head, patience: self.0.patience };
+            under_way.push(way.go(streamed).map(move |became| (to, became)).boxed_local());
         }
         while !members.majority(held) {
             // Once those that are left make no majority, nobody is waited for.
@@ -126,6 +127,59 @@ impl Coordinator {
         for to in members.voters().iter().filter(|to| **to != self.0.me) {
             if let Some(door) = self.door(&voting, *to) {
                 door.do_send(Errand::Discard(*to, body));
+            }
+        }
+    }
+}
+
+/// The way of a body to one voter.
+struct Way {
+    door: Recipient<Errand>,
+    transfers: Arc<Transfers>,
+    to: Incarnation,
+    head: BlobHead,
+    patience: Patience,
+}
+
+impl Way {
+    /// What becomes of the body. A stream that came whole is the blob; a peer that fell behind is sent this node's copy.
+    async fn go(self, streamed: Option<Streamed>) -> Carried {
+        let decide = self.patience.decide;
+        let mut limit = Limit::new(Instant::now() + decide, decide);
+        if let Some(Streamed { done, sent }) = streamed {
+            let far = || Some(Far::Sent(sent.load(Ordering::Relaxed)));
+            match self.while_it_moves(done, far, &mut limit).await {
+                Some(Ok(())) => return Carried::There,
+                // What was seen of the stream says nothing of how far the copy is.
+                Some(Err(_)) => limit = Limit::new(limit.at(), decide),
+                None => return Carried::Not,
+            }
+        }
+        let far = || self.transfers.far(self.to, self.head.body);
+        let carrying = carry_to(&self.door, self.to, self.head);
+        self.while_it_moves(carrying, far, &mut limit).await.unwrap_or(Carried::Not)
+    }
+
+    /// Waits for `work`; none when its body has stood still until the limit.
+    async fn while_it_moves<T>(
+        &self,
+        work: impl Future<Output = T>,
+        far: impl Fn() -> Option<Far>,
+        limit: &mut Limit,
+    ) -> Option<T> {
+        let (mut work, of) = (pin!(work), (self.to, self.head.body));
+        loop {
+            // As often as a decision looks, so that what moved last is known in time.
+            let look = self.patience.round.min(limit.at().saturating_duration_since(Instant::now()));
+            if let Ok(done) = timeout(look, work.as_mut()).await {
+                return Some(done);
+            }
+            let now = Instant::now();
+            if let Some(far) = far() {
+                limit.saw(now, of, far, self.head.sealed_len);
+            }
+            if limit.is_over(now) {
+                return None;
             }
         }
     }

@@ -4,6 +4,8 @@
 //! - A decision ends when its time is up, unless a body that it waits for has moved within half of that time; then it
 //!   ends that time after the body last moved. So rounds have half of it at least behind an extension.
 //! - Only what is beyond all that was seen of a body moves: one that is sent again and again extends nothing for ever.
+//! - One that waits for its turn moves as that comes nearer (`transfers`), and stands once it has it and nothing is sent: so
+//!   what comes behind it extends nothing, however much that is.
 
 use crate::actors::peer::conn::until_durable;
 use crate::actors::peer::transfers::Far;
@@ -63,6 +65,9 @@ impl Limit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::actors::peer::transfers::{Part, Transfers};
+    use futures::FutureExt;
+    use std::sync::Arc;
 
     const DECIDE: Duration = Duration::from_secs(10);
     const LEN: u64 = 1000;
@@ -129,6 +134,25 @@ mod tests {
         assert!(limit.is_over(at(10)), "they stand");
         limit.saw(at(9), OF, Far::Waits(71), LEN);
         assert!(!limit.is_over(at(10)));
+    }
+
+    #[test]
+    fn a_body_that_has_its_turn_and_stands_is_not_extended_by_what_comes_behind_it() {
+        let (mut limit, at) = limit();
+        let transfers = Arc::new(Transfers::new(u64::MAX));
+        let join = |n| match transfers.join(OF.0, BodyId([n; 16]), LEN) {
+            Part::Lead(lead) => lead,
+            Part::Follow(_) => unreachable!("each is new"),
+        };
+        let (mine, others) = (join(1), (2..=60).map(join).collect::<Vec<_>>());
+        let turn = transfers.turn_of(&mine).now_or_never().flatten().expect("a turn");
+        let ends = (1..60).find(|second| {
+            others[*second as usize - 1].sent().up_to(LEN);
+            limit.saw(at(*second), OF, transfers.far(OF.0, OF.1).expect("it is under way"), LEN);
+            limit.is_over(at(*second))
+        });
+        assert_eq!(ends, Some(10));
+        drop(turn);
     }
 
     #[test]

@@ -37,6 +37,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 pub use crate::actors::peer::vitals::Identity;
@@ -151,7 +152,8 @@ impl Conn {
 
     /// Streams a blob while it is made. Answered when the peer has it, durable and checked against what is said of
     /// it at its end. As long as nothing new is made, nothing is late.
-    pub async fn stream(&mut self, head: StreamHead, pieces: Pieces) -> Result<(), LinkError> {
+    /// `sent` counts what has gone.
+    pub async fn stream(&mut self, head: StreamHead, pieces: Pieces, sent: &Arc<AtomicU64>) -> Result<(), LinkError> {
         let prefix = blob_prefix(&self.seal(STREAM_PATH, head.encode()));
         // The frame behind the blob has the next counter, and so has the answer.
         self.counter += 1;
@@ -163,10 +165,11 @@ impl Conn {
             session: self.session,
             counter: self.counter,
             pace: Rc::clone(&pace),
+            sent: Arc::clone(sent),
         };
         let url = format!("{}{STREAM_PATH}", self.base);
-        let sent = post(&self.client, &url, BodyStream::new(made.into_stream()), FRAME_BYTES_MAX);
-        let answer = unless_late(sent, &pace).await?;
+        let posted = post(&self.client, &url, BodyStream::new(made.into_stream()), FRAME_BYTES_MAX);
+        let answer = unless_late(posted, &pace).await?;
         self.open(STREAM_PATH, &answer).map(|_| ())
     }
 
@@ -274,6 +277,7 @@ struct Making {
     session: SessionId,
     counter: u64,
     pace: Rc<Cell<Pace>>,
+    sent: Arc<AtomicU64>,
 }
 
 impl Making {
@@ -296,11 +300,13 @@ impl Making {
         match next {
             Some(Piece::Bytes(bytes)) => {
                 self.pace.set(Pace::Peer(Instant::now(), STALL_MAX));
+                self.sent.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                 self.pieces = Some(pieces);
                 Some(Ok(bytes))
             }
             Some(Piece::End(head)) => {
                 self.pace.set(Pace::Peer(Instant::now(), patience(head.sealed_len)));
+                self.sent.store(head.sealed_len, Ordering::Relaxed);
                 let bound = place(Way::Request, STREAM_PATH, self.session);
                 let sealed = self.keys.send.seal(self.counter, &bound, head.encode());
                 let frame = Frame { session: self.session, counter: self.counter, sealed: &sealed };

@@ -5,12 +5,14 @@
 //! - So many go at once, and no more; the others wait. Small bodies do not wait behind large ones, and what a client
 //!   sends at its own pace stands in nobody's way but that of its like.
 //! - Waiting is no failure: it ends with a turn, when the asker has gone, or when the peer was lost meanwhile.
+//! - Turns come in the order in which they were asked for. So what is sent of bodies of one queue while one of them waits
+//!   is of those before it, and comes to an end: `Far::Waits` rises only as its turn comes nearer.
 
 use crate::actors::peer::error::LinkError;
 use crate::base::{BodyId, Budget, Class, Incarnation, Mark, PIECE_BYTES, Permit};
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
@@ -31,15 +33,21 @@ pub struct Transfers {
     calls: Semaphore,
     streams: Semaphore,
     small_streams: Semaphore,
-    small: Semaphore,
-    large: Semaphore,
+    small: Queue,
+    large: Queue,
     /// How often the peer was lost: who waited before that asks again.
     losses: AtomicU64,
     /// Memory for what is read from the disk to be sent.
     room: Budget,
     open: Mutex<Open>,
     joined: AtomicU64,
-    /// Bytes that were sent, of all bodies.
+}
+
+/// Bodies that go one after the other, so many at once.
+#[derive(Debug)]
+struct Queue {
+    places: Semaphore,
+    /// Bytes that were sent, of all of them.
     sent: AtomicU64,
 }
 
@@ -49,13 +57,21 @@ type Open = HashMap<(Incarnation, BodyId), Going>;
 #[derive(Debug)]
 struct Going {
     ending: watch::Receiver<Option<Carried>>,
-    sent: Arc<AtomicU64>,
+    sealed_len: u64,
+    progress: Arc<Progress>,
+}
+
+/// How far a body is, for whoever looks.
+#[derive(Debug, Default)]
+struct Progress {
+    has_turn: AtomicBool,
+    sent: AtomicU64,
 }
 
 /// How far a body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Far {
-    /// It waits for its turn; so much has been sent of others to that peer.
+    /// It waits for its turn; so many bytes have been sent of its queue.
     Waits(u64),
     /// So many bytes of it have gone.
     Sent(u64),
@@ -121,7 +137,14 @@ pub struct Lead {
 #[derive(Clone)]
 pub struct Sent {
     transfers: Arc<Transfers>,
-    of_body: Arc<AtomicU64>,
+    sealed_len: u64,
+    progress: Arc<Progress>,
+}
+
+impl Queue {
+    fn of(at_once: usize) -> Self {
+        Queue { places: Semaphore::new(at_once), sent: AtomicU64::new(0) }
+    }
 }
 
 impl Transfers {
@@ -131,18 +154,17 @@ impl Transfers {
             calls: Semaphore::new(CALLS_AT_ONCE),
             streams: Semaphore::new(STREAMS_AT_ONCE),
             small_streams: Semaphore::new(SMALL_AT_ONCE),
-            small: Semaphore::new(SMALL_AT_ONCE),
-            large: Semaphore::new(LARGE_AT_ONCE),
+            small: Queue::of(SMALL_AT_ONCE),
+            large: Queue::of(LARGE_AT_ONCE),
             losses: AtomicU64::new(0),
             room: Budget::new(u64::MAX, bytes),
             open: Mutex::default(),
             joined: AtomicU64::new(0),
-            sent: AtomicU64::new(0),
         }
     }
 
-    /// Carries a body, or takes part in what somebody else does about it.
-    pub fn join(self: &Arc<Self>, to: Incarnation, body: BodyId) -> Part {
+    /// Carries a body of that sealed length, or takes part in what somebody else does about it.
+    pub fn join(self: &Arc<Self>, to: Incarnation, body: BodyId, sealed_len: u64) -> Part {
         let of = (to, body);
         let mut open = self.open();
         if let Some(going) = open.get(&of) {
@@ -151,16 +173,31 @@ impl Transfers {
             return Part::Follow(going.ending.clone());
         }
         let (tell, ending) = watch::channel(None);
-        let sent = Arc::new(AtomicU64::new(0));
-        open.insert(of, Going { ending, sent: Arc::clone(&sent) });
-        let sent = Sent { transfers: Arc::clone(self), of_body: sent };
+        let progress = Arc::new(Progress::default());
+        open.insert(of, Going { ending, sealed_len, progress: Arc::clone(&progress) });
+        let sent = Sent { transfers: Arc::clone(self), sealed_len, progress };
         Part::Lead(Lead { transfers: Arc::clone(self), of, tell, sent })
     }
 
     /// How far a body is; none when nobody carries it.
     pub fn far(&self, to: Incarnation, body: BodyId) -> Option<Far> {
-        let sent = self.open().get(&(to, body))?.sent.load(Ordering::Relaxed);
-        Some(if sent == 0 { Far::Waits(self.sent.load(Ordering::Relaxed)) } else { Far::Sent(sent) })
+        let open = self.open();
+        let going = open.get(&(to, body))?;
+        Some(match going.progress.has_turn.load(Ordering::Relaxed) {
+            true => Far::Sent(going.progress.sent.load(Ordering::Relaxed)),
+            false => Far::Waits(self.queue(going.sealed_len).sent.load(Ordering::Relaxed)),
+        })
+    }
+
+    /// The right to send the body that is led. None when the peer was lost while it was waited for.
+    pub async fn turn_of(&self, lead: &Lead) -> Option<Turn<'_>> {
+        let turn = self.turn(Kind::Whole(lead.sent.sealed_len)).await?;
+        lead.sent.progress.has_turn.store(true, Ordering::Relaxed);
+        Some(turn)
+    }
+
+    fn queue(&self, sealed_len: u64) -> &Queue {
+        if sealed_len <= SMALL_BYTES_MAX { &self.small } else { &self.large }
     }
 
     /// The right to send. None when the peer was lost while it was waited for.
@@ -169,8 +206,7 @@ impl Transfers {
             Kind::Call => &self.calls,
             Kind::Stream(len) if len <= SMALL_BYTES_MAX => &self.small_streams,
             Kind::Stream(_) => &self.streams,
-            Kind::Whole(len) if len <= SMALL_BYTES_MAX => &self.small,
-            Kind::Whole(_) => &self.large,
+            Kind::Whole(len) => &self.queue(len).places,
         };
         let losses = self.losses.load(Ordering::Relaxed);
         let place = of_kind.acquire().await.ok()?;
@@ -208,8 +244,9 @@ pub async fn ended(mut ending: watch::Receiver<Option<Carried>>) -> Option<Carri
 impl Sent {
     /// So much of the body has been sent, by whoever sends it.
     pub fn up_to(&self, bytes: u64) {
-        let before = self.of_body.fetch_max(bytes, Ordering::Relaxed);
-        self.transfers.sent.fetch_add(bytes.saturating_sub(before), Ordering::Relaxed);
+        let before = self.progress.sent.fetch_max(bytes, Ordering::Relaxed);
+        let queue = self.transfers.queue(self.sealed_len);
+        queue.sent.fetch_add(bytes.saturating_sub(before), Ordering::Relaxed);
     }
 }
 
@@ -250,6 +287,7 @@ mod tests {
 
     const TO: Incarnation = Incarnation(2);
     const BODY: BodyId = BodyId([1; 16]);
+    const LEN: u64 = 1000;
 
     fn lead(part: Part) -> Lead {
         match part {
@@ -268,14 +306,14 @@ mod tests {
     #[tokio::test]
     async fn a_body_goes_once_and_later_askers_hear_what_became_of_it() {
         let transfers = Arc::new(Transfers::new(64 << 20));
-        let first = lead(transfers.join(TO, BODY));
-        let (a, b) = (follow(transfers.join(TO, BODY)), follow(transfers.join(TO, BODY)));
-        drop(lead(transfers.join(Incarnation(3), BODY)));
-        drop(lead(transfers.join(TO, BodyId([2; 16]))));
+        let first = lead(transfers.join(TO, BODY, LEN));
+        let (a, b) = (follow(transfers.join(TO, BODY, LEN)), follow(transfers.join(TO, BODY, LEN)));
+        drop(lead(transfers.join(Incarnation(3), BODY, LEN)));
+        drop(lead(transfers.join(TO, BodyId([2; 16]), LEN)));
         first.end(Carried::There);
         assert_eq!((ended(a).await, ended(b).await), (Some(Carried::There), Some(Carried::There)));
-        let again = lead(transfers.join(TO, BODY));
-        let c = follow(transfers.join(TO, BODY));
+        let again = lead(transfers.join(TO, BODY, LEN));
+        let c = follow(transfers.join(TO, BODY, LEN));
         again.end(Carried::NoRoom);
         assert_eq!((ended(c).await, transfers.joined()), (Some(Carried::NoRoom), 3));
     }
@@ -284,13 +322,20 @@ mod tests {
     async fn it_is_known_how_far_a_body_is() {
         let transfers = Arc::new(Transfers::new(64 << 20));
         assert_eq!(transfers.far(TO, BODY), None);
-        let (first, second) = (lead(transfers.join(TO, BODY)), lead(transfers.join(TO, BodyId([2; 16]))));
+        let (first, second) =
+            (lead(transfers.join(TO, BODY, LEN)), lead(transfers.join(TO, BodyId([2; 16]), SMALL_BYTES_MAX)));
         assert_eq!(transfers.far(TO, BODY), Some(Far::Waits(0)));
         second.sent().up_to(70);
         second.sent().up_to(60);
         assert_eq!(transfers.far(TO, BODY), Some(Far::Waits(70)), "those before it move");
+        lead(transfers.join(TO, BodyId([3; 16]), SMALL_BYTES_MAX + 1)).sent().up_to(7);
+        assert_eq!(transfers.far(TO, BODY), Some(Far::Waits(70)), "its turn does not depend on large ones");
+        let turn = transfers.turn_of(&first).await.expect("a turn");
+        second.sent().up_to(80);
+        assert_eq!(transfers.far(TO, BODY), Some(Far::Sent(0)), "it has its turn, and stands");
         first.sent().up_to(7);
         assert_eq!(transfers.far(TO, BODY), Some(Far::Sent(7)));
+        drop(turn);
         drop(first);
         assert_eq!(transfers.far(TO, BODY), None);
         assert!(Far::Waits(u64::MAX) < Far::Sent(0));
@@ -299,12 +344,12 @@ mod tests {
     #[tokio::test]
     async fn what_is_given_up_is_carried_by_the_next() {
         let transfers = Arc::new(Transfers::new(64 << 20));
-        let first = lead(transfers.join(TO, BODY));
-        let waiting = follow(transfers.join(TO, BODY));
+        let first = lead(transfers.join(TO, BODY, LEN));
+        let waiting = follow(transfers.join(TO, BODY, LEN));
         drop(first);
         assert_eq!(ended(waiting).await, None);
-        let next = lead(transfers.join(TO, BODY));
-        follow(transfers.join(TO, BODY));
+        let next = lead(transfers.join(TO, BODY, LEN));
+        follow(transfers.join(TO, BODY, LEN));
         drop(next);
     }
 
@@ -326,7 +371,7 @@ mod tests {
     #[tokio::test]
     async fn who_waits_for_a_peer_that_is_lost_does_not_wait_for_the_next_one_to_fail() {
         let transfers = Transfers::new(64 << 20);
-        let held = transfers.small.acquire_many(SMALL_AT_ONCE as u32).await.expect("all");
+        let held = transfers.small.places.acquire_many(SMALL_AT_ONCE as u32).await.expect("all");
         let mut waiting = Box::pin(transfers.turn(Kind::Whole(1)));
         assert!(futures::poll!(&mut waiting).is_pending());
         transfers.lost();

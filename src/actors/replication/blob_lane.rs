@@ -7,7 +7,7 @@ use crate::actors::peer::error::LinkError;
 use crate::actors::peer::meeting::meet;
 use crate::actors::peer::plan::Plan;
 use crate::actors::peer::store::ask;
-use crate::actors::peer::transfers::{Carried, Kind, Part, ended};
+use crate::actors::peer::transfers::{Carried, Part, ended};
 use crate::actors::peer::vitals::Counts;
 use crate::actors::replication::actor::{Lane, Own, ReplicaActor, spawn};
 use crate::actors::replication::carry::carry;
@@ -104,7 +104,7 @@ async fn attempt(own: &Own, conn: &mut Option<Conn>, change: &Change) -> Result<
         meet(plan, conn).await?;
     }
     let lead = loop {
-        let ending = match plan.transfers.join(conn.info.incarnation, body) {
+        let ending = match plan.transfers.join(conn.info.incarnation, body, sealed_len) {
             Part::Lead(lead) => break Some(lead),
             Part::Follow(ending) => ending,
         };
@@ -116,7 +116,7 @@ async fn attempt(own: &Own, conn: &mut Option<Conn>, change: &Change) -> Result<
         }
     };
     if let Some(lead) = lead {
-        let _turn = plan.transfers.turn(Kind::Whole(sealed_len)).await.ok_or(LinkError::NotMoved)?;
+        let _turn = plan.transfers.turn_of(&lead).await.ok_or(LinkError::NotMoved)?;
         let blob = match ask(&plan.store.open_outgoing, OpenOutgoing { body }).await {
             Ok(blob) => blob,
             Err(LinkError::Store(StoreError::NoSuchKey)) if still_refers(plan, change, body).await? => {

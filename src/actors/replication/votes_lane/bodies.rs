@@ -32,7 +32,7 @@ pub(super) async fn ship_one(
 ) -> Done {
     let plan: &Plan = &own.plan;
     let lead = loop {
-        let ending = match plan.transfers.join(to, head.body) {
+        let ending = match plan.transfers.join(to, head.body, head.sealed_len) {
             Part::Lead(lead) => break lead,
             Part::Follow(ending) => ending,
         };
@@ -46,7 +46,7 @@ pub(super) async fn ship_one(
             None => return Done::Idle,
         }
     };
-    let _turn = match unless_left(plan.transfers.turn(Kind::Whole(head.sealed_len)), done.closed()).await {
+    let _turn = match unless_left(plan.transfers.turn_of(&lead), done.closed()).await {
         Some(Some(turn)) => turn,
         Some(None) => {
             lead.end(Carried::Not);
@@ -89,7 +89,7 @@ async fn carry(own: &Own, idle: &Idle, to: Incarnation, head: BlobHead, sent: &S
 /// nothing of the link either, and waits for its turn no longer than a client waits for it.
 pub(super) async fn stream_one(own: Own, idle: Idle, stream: NewStream) {
     let plan: &Plan = &own.plan;
-    let NewStream { to, head, pieces, whole, mut done } = stream;
+    let NewStream { to, head, pieces, sent, whole, mut done } = stream;
     let turn = timeout(LAG_MAX, unless_left(plan.transfers.turn(Kind::Stream(head.bytes_max)), done.closed())).await;
     let Ok(Some(Some(_turn))) = turn else { return };
     if pieces.is_closed() && !whole.load(Ordering::Acquire) {
@@ -100,7 +100,7 @@ pub(super) async fn stream_one(own: Own, idle: Idle, stream: NewStream) {
         is_with(session, to)?;
         let pieces = pieces.take().ok_or(LinkError::Silent)?;
         Counts::add(&plan.tally.sent.blobs);
-        session.stream(head, pieces).await
+        session.stream(head, pieces, &sent).await
     })
     .await;
     match streamed {
