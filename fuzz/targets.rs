@@ -11,7 +11,7 @@ use boveda::base::{
 };
 use boveda::disk::{CrashDisk, Disk};
 use boveda::http::fuzzing;
-use boveda::register::Roster;
+use boveda::register::{Kept, Roster};
 use boveda::seal::{BodyOpener, Hello, Keyring, Me, SealingKey, body};
 use boveda::store::entry::{self, Encoded, Held, NodeRecord, Op};
 use boveda::store::pages::{create_database, open_database};
@@ -99,8 +99,8 @@ fn log_frame(data: &[u8]) {
         again[8] = u8::from(!whole);
         assert_eq!(again, data, "a frame has one encoding");
     }
-    if let Ok(remembered) = entry::decode_remembered(data) {
-        assert_eq!(entry::encode_remembered(&remembered), data, "what is remembered has one encoding");
+    if let Ok(kept) = Kept::decode(data) {
+        assert_eq!(kept.encode(), data, "what is remembered has one encoding");
     }
 }
 

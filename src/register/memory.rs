@@ -12,7 +12,7 @@
 //! - A start that is met is remembered durably: whoever is met by a node that restarts is still known.
 //! - Whoever has a place in the member list is remembered, however many others there have been.
 //! - When a list of two or of one gives way to another (`Roster::outgrows`), what was said before counts for nothing, by
-//!   whoever it is told. In such a list nothing is decided without every member, so what one of two has forgotten the
+//!   whoever it is told, for good: since which epoch is remembered durably too. In such a list nothing is decided without every member, so what one of two has forgotten the
 //!   other one knows; in the epoch of both lists all of it is stored again, by both; and a vote of that epoch is only
 //!   given to a node that has heard the voter in it. So a word from before protects nothing that this does not protect,
 //!   and would take away a vote without which that epoch never ends.
@@ -108,6 +108,41 @@ pub fn read_remembered(r: &mut Reader<'_>) -> Result<Remembered, CodecError> {
     (0..count).map(|_| Ok((Incarnation(r.u64()?), Standing::read(r)?))).collect()
 }
 
+/// What of a memory is durable.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// How the others stood.
+    pub remembered: Remembered,
+    /// What nodes with a list of an earlier epoch tell counts for nothing.
+    pub since: Epoch,
+}
+
+impl Kept {
+    /// Most bytes of it.
+    pub const BYTES_MAX: usize = 1 + KNOWN_MAX * (8 + Standing::BYTES) + 8;
+
+    /// Its bytes: what is remembered and, unless it is 0, since when (8).
+    pub fn encode(&self) -> Vec<u8> {
+        let mut w = Writer::default();
+        write_remembered(&mut w, &self.remembered);
+        if self.since != Epoch(0) {
+            w.u64(self.since.0);
+        }
+        w.0
+    }
+
+    /// Reads what `encode` made.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        let mut r = Reader(bytes);
+        let remembered = read_remembered(&mut r)?;
+        let since = match r.0.is_empty() {
+            true => Epoch(0),
+            false => Some(Epoch(r.u64()?)).filter(|since| *since != Epoch(0)).ok_or(CodecError::Value("epoch"))?,
+        };
+        r.end().map(|()| Kept { remembered, since })
+    }
+}
+
 /// What hearing of a node by itself comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heard {
@@ -125,7 +160,7 @@ pub struct Memory {
     known: BTreeMap<Incarnation, Known>,
     /// Who has a place, and so does not give way to others.
     seated: BTreeSet<Incarnation>,
-    /// What nodes with a list of an earlier epoch tell counts for nothing.
+    /// See `Kept`.
     since: Epoch,
     /// Counts words, to tell who was heard of last.
     words: u64,
@@ -144,19 +179,15 @@ struct Known {
 
 impl Memory {
     /// What was remembered durably, by a node with this member list.
-    pub fn restored(remembered: &[(Incarnation, Standing)], list: Option<&Roster>) -> Self {
+    pub fn restored(kept: &Kept, list: Option<&Roster>) -> Self {
         let known = |(node, standing): &(Incarnation, Standing)| {
             (*node, Known { standing: *standing, first: None, durable: true, word: 0 })
         };
         let seated = list.map(seated_in).unwrap_or_default();
-        let since = list.filter(|list| list.outgrows()).map_or(Epoch(0), |list| list.epoch);
-        Memory { known: remembered.iter().map(known).collect(), seated, since, words: 0 }
-    }
-
-    /// The epoch of this list begins here, in which a list of two or of one gives way.
-    pub fn begin_anew(&mut self, list: &Roster) {
-        self.known.clear();
-        self.since = list.epoch;
+        // Earlier builds did not keep it; where that list is still in force it shows by itself.
+        let outgrown = list.filter(|list| list.outgrows()).map_or(Epoch(0), |list| list.epoch);
+        let known = kept.remembered.iter().map(known).collect();
+        Memory { known, seated, since: kept.since.max(outgrown), words: 0 }
     }
 
     /// Whether what a node with a list of that epoch tells counts.
@@ -219,9 +250,13 @@ impl Memory {
         news || twice || here.number < there.number
     }
 
-    /// What is remembered of these nodes is durable.
-    pub fn saved(&mut self, remembered: &[(Incarnation, Standing)]) {
-        for (node, standing) in remembered {
+    /// This has become durable. Where it counts from a later epoch, a list of two or of one has given way in that.
+    pub fn saved(&mut self, kept: &Kept) {
+        if kept.since > self.since {
+            self.known.clear();
+            self.since = kept.since;
+        }
+        for (node, standing) in &kept.remembered {
             if let Some(known) = self.known.get_mut(node).filter(|known| known.standing.start == standing.start) {
                 known.durable = true;
             }
@@ -232,6 +267,11 @@ impl Memory {
     pub fn is_met(&self, node: Incarnation, start: Start) -> bool {
         let met = |known: &Known| known.durable && known.standing.start == start && start != Start::SPENT;
         self.known.get(&node).is_some_and(met)
+    }
+
+    /// What of it is to be durable.
+    pub fn kept(&self) -> Kept {
+        Kept { remembered: self.remembered(), since: self.since }
     }
 
     /// All that is remembered.
@@ -281,7 +321,7 @@ mod tests {
     fn met(memory: &mut Memory, standing: Standing) {
         assert_eq!(memory.hear(N, standing).0, Heard::New);
         assert!(!memory.is_met(N, standing.start), "not before it is durable");
-        memory.saved(&memory.remembered());
+        memory.saved(&memory.kept());
         assert!(memory.is_met(N, standing.start));
     }
 
@@ -310,7 +350,7 @@ mod tests {
     fn what_is_durable_outlives_a_restart() {
         let mut memory = Memory::default();
         met(&mut memory, at(5, 1, 100, 9));
-        let mut again = Memory::restored(&memory.remembered(), None);
+        let mut again = Memory::restored(&memory.kept(), None);
         assert_eq!(again.hear(N, at(5, 1, 100, 9)).0, Heard::Known);
         assert!(matches!(again.hear(N, at(5, 2, 100, 9)).0, Heard::Forgot(_)));
     }
@@ -348,6 +388,13 @@ mod tests {
             assert!(read_remembered(&mut Reader(&w.0[..end])).is_err());
         }
         assert!(read_remembered(&mut Reader(&[KNOWN_MAX as u8 + 1])).is_err());
+        for since in [Epoch(0), Epoch(7)] {
+            let kept = Kept { since, ..memory.kept() };
+            let bytes = kept.encode();
+            assert_eq!(bytes.len(), Kept::BYTES_MAX - if since.0 == 0 { 8 } else { 0 });
+            assert_eq!(Kept::decode(&bytes), Ok(kept));
+            assert!(Kept::decode(&[&bytes[..], &[0; 8]].concat()).is_err(), "one encoding, and nothing behind it");
+        }
         memory.keep(&list(&[100, 101, 999]));
         assert_eq!(memory.remembered().len(), 2);
     }
@@ -374,7 +421,7 @@ mod tests {
             memory.hear(Incarnation(n), at(1, n, 2, 3));
         }
         // They are remembered after a restart too, before anybody has said a word.
-        for mut memory in [memory.clone(), Memory::restored(&memory.remembered(), Some(&joint))] {
+        for mut memory in [memory.clone(), Memory::restored(&memory.kept(), Some(&joint))] {
             for n in 10..10 + 3 * KNOWN_MAX as u64 {
                 if n % 2 == 0 {
                     memory.hear(Incarnation(n), at(1, n, 2, 3));

@@ -47,7 +47,7 @@ pub use acceptor::{Acceptor, Decision, Limits, NodeState};
 pub use burial::Burial;
 pub use join::Join;
 pub use members::{Members, MembersError, VOTERS_MAX, Votes};
-pub use memory::{Heard, Memory, Remembered, Standing, Start};
+pub use memory::{Heard, Kept, Memory, Remembered, Standing, Start};
 pub use message::{Answer, Attempt, Message, Refusal, Reply, Request};
 pub use read::{Read, ReadOutcome};
 pub use roster::{ListMark, Roster, Seat};

@@ -18,7 +18,7 @@ impl Core {
             match op {
                 Op::Forget { key, .. } => self.forgotten(key),
                 Op::Clear { .. } => self.cleared(),
-                Op::Memory(remembered) => self.memory().saved(remembered),
+                Op::Memory(kept) => self.memory().saved(kept),
                 Op::Record { .. } | Op::Mark { .. } | Op::Node(_) | Op::Cursor { .. } => {}
             }
             let (Op::Record { key, held } | Op::Mark { key, held: Some(held), .. }) = op else { continue };
@@ -40,9 +40,6 @@ impl Core {
             }
         }
         let voting = ops.iter().rev().find_map(|op| if let Op::Node(node) = op { Some(node.clone()) } else { None });
-        if let Some(list) = voting.as_ref().and_then(|node| self.outgrown_by(node)) {
-            self.memory().begin_anew(&list);
-        }
         {
             let mut overlay = self.overlay_mut();
             overlay.active.log_end = log_end;

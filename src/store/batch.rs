@@ -28,8 +28,8 @@ pub(super) struct Batch {
     pub(super) replies: Vec<Pending>,
     /// What the node keeps for its votes, if it changed.
     pub(super) node: Option<NodeRecord>,
-    /// Whether what was said before counts for nothing any more: see `register::memory`.
-    pub(super) outgrows: bool,
+    /// Since which epoch what was said before counts for nothing, if that is decided here: see `register::memory`.
+    pub(super) outgrows: Option<Epoch>,
     pub(super) dead: Vec<(RegisterKey, BodyId)>,
     /// What each operation replaces, for the tree.
     pub(super) moved: Vec<(RegisterKey, Option<Counted>, Option<Counted>)>,

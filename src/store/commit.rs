@@ -14,7 +14,7 @@ use super::error::StoreError;
 use super::intent::Request;
 use super::log::{Appended, Writer};
 use crate::base::{BodyId, RegisterKey, Shortage};
-use crate::register::Remembered;
+use crate::register::Kept;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -100,8 +100,8 @@ impl Committer {
         if let Some(node) = batch.node.clone() {
             batch.push(Op::Node(node));
         }
-        if batch.outgrows {
-            batch.push(Op::Memory(Remembered::new()));
+        if let Some(since) = batch.outgrows {
+            batch.push(Op::Memory(Kept { since, ..Kept::default() }));
         }
         match self.write(&batch) {
             Ok(()) => self.publish(batch),

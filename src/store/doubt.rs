@@ -10,14 +10,13 @@
 //!   has that list, it has no vote.
 
 use super::core::Core;
-use super::entry::NodeRecord;
 use super::overlay::Overlay;
 use super::types::Doubt;
 use super::voting::Voting;
 use crate::base::{Epoch, Incarnation, Mark};
-use crate::register::{Heard, Memory, Remembered, Roster, Standing, Start};
+use crate::register::{Heard, Memory, Remembered, Standing, Start};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{MutexGuard, PoisonError};
 
 impl Core {
     /// How this node stands. Durable, all of it.
@@ -79,17 +78,11 @@ impl Core {
     /// What is remembered goes to the index with the next checkpoint: all of it as it is now. It is read while the overlay
     /// is held, so that of two who come at once the later one is the last.
     pub(super) fn memory_changed(&self, overlay: &mut Overlay) {
-        overlay.active.memory = Some(self.memory().remembered());
+        overlay.active.memory = Some(self.memory().kept());
     }
 
     fn takes_all(&self, voting: &Voting) -> bool {
         voting.node.roster.as_ref().is_some_and(|list| list.seats_node(self.incarnation) && list.takes_all())
-    }
-
-    /// The list in which one of two or of one gives way, if what the node keeps for its votes becomes that now.
-    pub(super) fn outgrown_by(&self, node: &NodeRecord) -> Option<Arc<Roster>> {
-        let known = self.voting().list.epoch;
-        node.roster.clone().filter(|list| list.outgrows() && list.epoch > known)
     }
 
     /// This node may have forgotten what it had promised and stored.

@@ -5,8 +5,7 @@
 use crate::base::codec::{CodecError, Reader, Writer};
 use crate::base::record::RECORD_BYTES_MAX;
 use crate::base::{Ballot, Epoch, Incarnation, NodeName, Record, RegisterKey, Stamp, State};
-use crate::register::memory::{KNOWN_MAX, read_remembered, write_remembered};
-use crate::register::{NodeState, Remembered, Roster, Slot, Standing, Start, Traced};
+use crate::register::{Kept, NodeState, Roster, Slot, Start, Traced};
 use crate::seal::body::BodyOpener;
 use std::sync::{Arc, OnceLock};
 
@@ -49,7 +48,7 @@ pub enum Op {
         epoch: Epoch,
     },
     /// What is remembered of the other nodes.
-    Memory(Remembered),
+    Memory(Kept),
     /// A peer has acknowledged the feed up to here.
     Cursor {
         /// Which life of the peer.
@@ -172,23 +171,6 @@ impl NodeRecord {
     }
 }
 
-/// Most bytes of what is remembered of other nodes.
-const REMEMBERED_BYTES_MAX: usize = 1 + KNOWN_MAX * (8 + Standing::BYTES);
-
-/// The bytes of what is remembered of other nodes.
-pub fn encode_remembered(remembered: &Remembered) -> Vec<u8> {
-    let mut w = Writer::default();
-    write_remembered(&mut w, remembered);
-    w.0
-}
-
-/// Reads what `encode_remembered` made.
-pub fn decode_remembered(bytes: &[u8]) -> Result<Remembered, CodecError> {
-    let mut r = Reader(bytes);
-    let remembered = read_remembered(&mut r)?;
-    r.end().map(|()| remembered)
-}
-
 fn read_key(r: &mut Reader<'_>) -> Result<RegisterKey, CodecError> {
     let bytes = r.bytes(RegisterKey::BYTES_MAX, "register key")?;
     RegisterKey::from_bytes(bytes).ok_or(CodecError::Value("register key"))
@@ -204,7 +186,7 @@ fn write_op(w: &mut Writer, op: &Op) {
         Op::Node(node) => w.u8(4).bytes(&node.encode()),
         Op::Forget { key, ballot } => w.u8(5).bytes(key.as_bytes()).u64(ballot.stamp.0).u64(ballot.node.0),
         Op::Clear { epoch } => w.u8(6).u64(epoch.0),
-        Op::Memory(remembered) => w.u8(7).bytes(&encode_remembered(remembered)),
+        Op::Memory(kept) => w.u8(7).bytes(&kept.encode()),
     };
 }
 
@@ -294,7 +276,7 @@ pub fn decode_frame(payload: &[u8]) -> Result<(Vec<Op>, bool), CodecError> {
                 Op::Forget { key, ballot: Ballot { stamp: Stamp(r.u64()?), node: Incarnation(r.u64()?) } }
             }
             6 => Op::Clear { epoch: Epoch(r.u64()?) },
-            7 => Op::Memory(decode_remembered(r.bytes(REMEMBERED_BYTES_MAX, "memory")?)?),
+            7 => Op::Memory(Kept::decode(r.bytes(Kept::BYTES_MAX, "memory")?)?),
             _ => return Err(CodecError::Value("operation")),
         });
     }

@@ -125,9 +125,10 @@ impl Store {
         self.core().tree()
     }
 
-    /// Keeps a peer's cursor.
-    pub fn save_cursor(&self, peer: Incarnation, seq: u64) -> Answer {
-        self.submit(Intent::Cursor { peer, seq })
+    /// Keeps a peer's cursor, unless the peer, whose list was of that epoch, has yet to enter the one of its place: it drops
+    /// there what it has acknowledged.
+    pub fn save_cursor(&self, peer: Incarnation, seq: u64, heard_in: Epoch) -> Answer {
+        self.submit(Intent::Cursor { peer, seq, heard_in })
     }
 
     /// Takes over a peer's records; the answer comes when they are durable. `epoch` is the peer's, taken before it

@@ -5,13 +5,13 @@
 //! - A register has one entry in `CHANGES`, at its latest number.
 //! - `BODIES` names exactly the blobs that records in `RECORDS` refer to.
 
-use super::entry::{Held, NodeRecord, decode_remembered, encode_remembered};
+use super::entry::{Held, NodeRecord};
 use super::error::StoreError;
 use super::overlay::Layer;
 use super::pages::guarded;
 use crate::base::codec::CodecError;
 use crate::base::{BodyId, Complete, Incarnation, Page, RegisterKey, Stamp};
-use crate::register::Remembered;
+use crate::register::Kept;
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 use std::ops::Bound;
 
@@ -146,9 +146,9 @@ impl Index {
                     let mut kept = tx.open_table(NODE).map_err(engine)?;
                     kept.insert(VOTES, node.encode().as_slice()).map_err(engine)?;
                 }
-                if let Some(remembered) = &layer.memory {
+                if let Some(memory) = &layer.memory {
                     let mut kept = tx.open_table(NODE).map_err(engine)?;
-                    kept.insert(MEMORY, encode_remembered(remembered).as_slice()).map_err(engine)?;
+                    kept.insert(MEMORY, memory.encode().as_slice()).map_err(engine)?;
                 }
                 for (name, value) in [(MARK_LOG, marks.log), (MARK_SEQ, marks.seq), (MARK_STAMP, marks.stamp.0)] {
                     table.insert(name, value).map_err(engine)?;
@@ -232,12 +232,12 @@ impl Index {
     }
 
     /// What is remembered of the other nodes.
-    pub fn memory(&self) -> Result<Remembered, StoreError> {
+    pub fn memory(&self) -> Result<Kept, StoreError> {
         on_engine(|| {
             let tx = self.db.begin_read().map_err(engine)?;
             let table = tx.open_table(NODE).map_err(engine)?;
             let kept = table.get(MEMORY).map_err(engine)?;
-            kept.map_or(Ok(Remembered::new()), |bytes| decode_remembered(bytes.value()).map_err(corrupt))
+            kept.map_or(Ok(Kept::default()), |bytes| Kept::decode(bytes.value()).map_err(corrupt))
         })
     }
 

@@ -72,6 +72,8 @@ pub enum Intent {
         peer: Incarnation,
         /// The highest number below which all is acknowledged.
         seq: u64,
+        /// The epoch of its list, as it told last.
+        heard_in: Epoch,
     },
     /// Everything before this is durable.
     Barrier,

@@ -225,7 +225,7 @@ fn open_made(
     let node = overlay.active.node.clone().or(indexed).unwrap_or(NodeRecord::NEW);
     // Promises up to the reserve may have been given: the own ballots begin above them.
     stamp = stamp.max(node.state.reserved);
-    let remembered = overlay.active.memory.clone().map_or_else(|| index.memory(), Ok)?;
+    let kept = overlay.active.memory.clone().map_or_else(|| index.memory(), Ok)?;
     if tail.is_lost() {
         Mark::TailCut.hit();
         // Others can give this node its place anew; alone it would serve a state that it knows to be an older one.
@@ -238,7 +238,7 @@ fn open_made(
     }
     let log = tail.accept(disk.as_ref(), identity.incarnation, anew)?;
     overlay.active.log_end = log.end();
-    let memory = Memory::restored(&remembered, node.roster.as_deref());
+    let memory = Memory::restored(&kept, node.roster.as_deref());
     let core = Core::new(Parts {
         disk,
         dir: dir.to_owned(),

@@ -7,7 +7,7 @@
 
 use super::entry::{Held, NodeRecord, Op};
 use crate::base::{BodyId, Incarnation, RegisterKey};
-use crate::register::Remembered;
+use crate::register::Kept;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ pub struct Layer {
     /// What the node keeps for its votes, if it changed.
     pub node: Option<NodeRecord>,
     /// What is remembered of the other nodes, if it changed.
-    pub memory: Option<Remembered>,
+    pub memory: Option<Kept>,
     /// The log position behind the last frame in it.
     pub log_end: u64,
     /// Memory, roughly, in bytes.
@@ -43,7 +43,7 @@ impl Layer {
             // Nothing is marked that is not in the log or the index: see `open`.
             Op::Mark { held: None, .. } => {}
             Op::Node(node) => self.node = Some(node),
-            Op::Memory(remembered) => self.memory = Some(remembered),
+            Op::Memory(kept) => self.memory = Some(kept),
             Op::Record { key, held } | Op::Mark { key, held: Some(held), .. } => {
                 if let Some(id) = held.record.blob() {
                     self.blobs.insert(id);

@@ -2,11 +2,12 @@
 //!
 //! Invariants
 //! - Nobody votes without a member list, or in an epoch whose list is not kept here.
+//! - A list sets the cursors of those back to whom it gives a place.
 //! - A list is taken over once, in the order of epochs, and in one life of the cluster only.
 
 use super::batch::Batch;
 use super::decider::Decider;
-use super::entry::NodeRecord;
+use super::entry::{NodeRecord, Op};
 use super::error::StoreError;
 use super::voting::Seating;
 use crate::base::{Ballot, BucketName, Epoch, Incarnation, Lineage, Record, RegisterKey, Stamp, State, WriteId};
@@ -38,7 +39,14 @@ impl Decider {
                 if roster.begins_anew(self.core.incarnation, ours) {
                     self.clear(batch, roster.epoch)?;
                 }
-                batch.outgrows |= roster.outgrows();
+                // Whoever is given a place begins with nothing: in one commit with the list, since its cursor would skip, after a
+                // crash, what it has dropped.
+                for peer in roster.seats.iter().map(|seat| seat.incarnation) {
+                    if peer != self.core.incarnation && roster.begins_anew(peer, ours) {
+                        batch.push(Op::Cursor { peer, seq: 0 });
+                    }
+                }
+                batch.outgrows = roster.outgrows().then_some(roster.epoch).or(batch.outgrows);
                 let state = NodeState { epoch: roster.epoch, ..was };
                 *acceptor = Acceptor::new(self.core.incarnation, state, Limits::STANDARD);
                 if roster.epoch == Epoch(1) {
@@ -95,5 +103,52 @@ impl Decider {
         let record = Record { ballot, lineage, written_ms: roster.made_ms, state: State::Bucket };
         batch.store(key, None, record, true, None);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{NodeName, Secret};
+    use crate::disk::CrashDisk;
+    use crate::seal::keyring::Keyring;
+    use crate::store::{Answer, Clockwork, Options, Store, open, wait_blocking};
+    use std::path::Path;
+
+    fn start(disk: &CrashDisk) -> (Store, Clockwork) {
+        let ring = Arc::new(Keyring::new(vec![(1, Secret::new([9; 32]))]).expect("a ring"));
+        open(Arc::new(disk.clone()), Path::new("/data"), ring, None, Options::default()).expect("it opens")
+    }
+
+    #[test]
+    fn a_list_sets_the_cursor_of_whom_it_gives_a_place_back_and_none_is_kept_until_that_one_is_there() {
+        let disk = CrashDisk::new(1);
+        let (mut store, mut work) = start(&disk);
+        let done = |work: &Clockwork, answer: Answer| {
+            work.committer.turn();
+            wait_blocking(answer).expect("it is done");
+        };
+        let seat = |incarnation: Incarnation| Seat {
+            name: NodeName::parse(&format!("n{}", incarnation.0)).expect("a name"),
+            incarnation,
+        };
+        let (member, newcomer) = (Incarnation(77), Incarnation(78));
+        let two = Roster::founding(1, vec![seat(store.incarnation()), seat(member)]);
+        let three: Vec<_> = two.seats.iter().cloned().chain([seat(newcomer)]).collect();
+        let joint = Arc::new(two.next(2, &three));
+        done(&work, store.seat(Seating::Adopt(Arc::new(two))));
+        done(&work, store.save_cursor(member, 5, Epoch(1)));
+        // It took what it was sent as a node without a place.
+        done(&work, store.save_cursor(newcomer, 4, Epoch(0)));
+        done(&work, store.seat(Seating::Adopt(joint)));
+        // What it had acknowledged by then comes late.
+        done(&work, store.save_cursor(newcomer, 9, Epoch(1)));
+        for _ in 0..2 {
+            assert_eq!((store.cursor(member).expect("read"), store.cursor(newcomer).expect("read")), (5, 0));
+            drop((store, work));
+            (store, work) = start(&disk.after_power_loss());
+        }
+        done(&work, store.save_cursor(newcomer, 9, Epoch(2)));
+        assert_eq!(store.cursor(newcomer).expect("read"), 9, "it is there");
     }
 }

@@ -54,14 +54,17 @@ impl Decider {
                 Ok(self.no_outcome())
             }
             Intent::Restore { key, record, from } => self.restore(batch, key, record, from),
-            Intent::Cursor { peer, seq } => {
-                batch.push(Op::Cursor { peer, seq });
+            Intent::Cursor { peer, seq, heard_in } => {
+                // It drops what it has acknowledged: the list has set its cursor back already (`seats`).
+                if !self.roster(batch).is_some_and(|list| list.begins_anew(peer, heard_in)) {
+                    batch.push(Op::Cursor { peer, seq });
+                }
                 Ok(self.no_outcome())
             }
             Intent::Remember => {
                 // Read now, not when it was asked for: what was heard meanwhile becomes durable with it.
-                let remembered = self.core.remembered();
-                batch.push(Op::Memory(remembered));
+                let kept = self.core.memory().kept();
+                batch.push(Op::Memory(kept));
                 Ok(self.no_outcome())
             }
             Intent::Barrier => Ok(self.no_outcome()),

@@ -284,7 +284,7 @@ impl Node {
     pub fn acknowledged(&mut self, peer: Incarnation, seq: u64) {
         let Some(store) = self.store() else { return };
         if self.good(store.cursor(peer)).is_some_and(|cursor| cursor < seq) {
-            let answer = store.save_cursor(peer, seq);
+            let answer = store.save_cursor(peer, seq, Epoch(1));
             self.waiting.push(Waiting::Then { answer, packet: None });
         }
     }

@@ -155,7 +155,8 @@ pub struct LoadCursor {
     pub peer: Incarnation,
 }
 
-/// Keeps a cursor. Answered once durable. It moves forward, and back to 0 when the peer has dropped what it had.
+/// Keeps a cursor. Answered once durable. Nothing is kept of a peer that has yet to enter the epoch of its place, and drops
+/// there what it has acknowledged.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(), StoreError>")]
 pub struct SaveCursor {
@@ -163,4 +164,6 @@ pub struct SaveCursor {
     pub peer: Incarnation,
     /// The highest number below which everything is acknowledged.
     pub seq: u64,
+    /// The epoch of its list, as it told last.
+    pub heard_in: Epoch,
 }

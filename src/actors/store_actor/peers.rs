@@ -162,7 +162,7 @@ impl Handler<LoadCursor> for StoreActor {
 impl Handler<SaveCursor> for StoreActor {
     type Result = ResponseFuture<Result<(), StoreError>>;
     fn handle(&mut self, msg: SaveCursor, _: &mut Context<Self>) -> Self::Result {
-        let answer = self.store.save_cursor(msg.peer, msg.seq);
+        let answer = self.store.save_cursor(msg.peer, msg.seq, msg.heard_in);
         Box::pin(async move { wait(answer).await.map(|_| ()) })
     }
 }

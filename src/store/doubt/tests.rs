@@ -226,7 +226,7 @@ fn what_is_heard_while_something_earlier_becomes_durable_is_kept() {
     assert_eq!(store.remembered().len(), 2, "it was heard");
     assert_eq!(
         store.core().overlay().active.memory,
-        Some(store.remembered()),
+        Some(store.core().memory().kept()),
         "the next checkpoint brings both to the index"
     );
 }
@@ -270,6 +270,31 @@ fn what_was_said_before_a_list_of_two_gives_way_counts_for_nothing() {
         assert_eq!(node.0.hear(OTHER, joint.epoch, at(3, 9, 2), &[]), Heard::Forgot(at(4, 9, 2)));
         node.0.hear(third, joint.epoch, at(1, 1, 1), &[(me, more)]);
         assert!(node.0.doubts() && !node.votes());
+    }
+}
+
+#[test]
+fn what_was_said_before_counts_for_nothing_after_the_change_either_nor_after_a_restart() {
+    for is_indexed in [false, true] {
+        let disk = CrashDisk::new(1);
+        let node = start(&disk, 5);
+        let (me, third, more) = (node.0.incarnation(), Incarnation(78), at(9, 9, 99));
+        let [two, joint, last] = of_two(&node);
+        node.done(node.0.seat(Seating::Adopt(joint)));
+        assert_eq!(node.0.hear(OTHER, last.epoch, at(4, 9, 2), &[]), Heard::New);
+        node.done(node.0.remember());
+        node.done(node.0.seat(Seating::Adopt(Arc::clone(&last))));
+        if is_indexed {
+            node.0.core().checkpoint().expect("the index takes it");
+        }
+        drop(node);
+        let node = start(&disk.after_power_loss(), 6);
+        // It was away for the whole change, and remembers more of both than they knew as two.
+        node.0.hear(third, two.epoch, at(1, 1, 1), &[(me, more), (OTHER, more)]);
+        assert!(node.votes() && !node.0.doubts(), "what it was told as one of two");
+        assert!(node.0.is_met(OTHER, at(4, 9, 2).start), "nor of the other one");
+        node.0.hear(third, last.epoch, at(1, 1, 1), &[(me, more)]);
+        assert!(node.0.doubts(), "by whoever has the list");
     }
 }
 

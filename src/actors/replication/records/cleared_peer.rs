@@ -7,7 +7,7 @@
 use crate::base::{Epoch, Incarnation};
 use crate::register::Roster;
 
-/// Where a peer stood when it was first heard of.
+/// Where a peer stood when it was first heard of, or this node, if that was before.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Footing(Option<Epoch>);
 
@@ -15,7 +15,9 @@ impl Footing {
     /// Whether what the peer took since it was first heard of is gone: it is now in epoch `now_in`, and `list` is the
     /// own member list.
     pub fn is_lost(&mut self, peer: Incarnation, now_in: Epoch, list: Option<&Roster>) -> bool {
-        let was_in = *self.0.get_or_insert(now_in);
+        // Behind the own list: a cursor that was saved under that says nothing of what came with later ones.
+        let own = list.map_or(Epoch(0), |list| list.epoch);
+        let was_in = *self.0.get_or_insert(now_in.min(own));
         list.is_some_and(|list| {
             let entered = list.since(peer).is_some_and(|since| since <= now_in);
             entered && list.begins_anew(peer, was_in)
@@ -56,6 +58,9 @@ mod tests {
         assert!(!late.is_lost(NEW, Epoch(3), Some(&founded)));
         assert!(late.is_lost(NEW, Epoch(3), Some(&last)));
         assert!(Footing(Some(Epoch(0))).is_lost(NEW, Epoch(2), Some(&joint)), "it had no list at all");
+        // It was there before this node had heard of that.
+        let mut unheard = Footing::default();
+        assert!(!unheard.is_lost(NEW, Epoch(3), Some(&founded)) && unheard.is_lost(NEW, Epoch(3), Some(&last)));
     }
 
     #[test]

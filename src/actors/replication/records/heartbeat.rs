@@ -68,8 +68,8 @@ impl RecordsLane {
         let voting = own.plan.vitals.ballots.voting();
         if self.footing.is_lost(peer, pulse.list.epoch, voting.node.roster.as_deref()) {
             log::info!(peer:% = own.plan.peer; "peer was given its place: all changes are offered again");
+            // Its cursor is at the front since the list came into force here (`store::seats`).
             self.window = None;
-            self.dropped_all = true;
         }
     }
 }

@@ -43,7 +43,7 @@ use crate::actors::replication::records::compare::Compare;
 use crate::actors::replication::records::offer_step::{BATCH_MAX, Report, send};
 use crate::actors::replication::records::window::{OPEN_MAX, Window};
 use crate::actors::status::{LinkState, ReplicaStatus};
-use crate::base::{Class, Incarnation, NodeName};
+use crate::base::{Class, Epoch, Incarnation, NodeName};
 use crate::seal;
 use crate::wire::Pulse;
 use actix::{ActorContext, AsyncContext, Context, Handler, Message, MessageResult, Recipient};
@@ -94,8 +94,6 @@ pub struct RecordsLane {
     peer: Option<Incarnation>,
     window: Option<Window>,
     footing: Footing,
-    /// The peer has dropped all that it had: the cursor goes back to the front, durably, before the next window begins.
-    dropped_all: bool,
     slots: Vec<BlobSlot>,
     head: watch::Receiver<u64>,
     reading: bool,
@@ -122,7 +120,6 @@ impl Lane for RecordsLane {
             peer: None,
             window: None,
             footing: Footing::default(),
-            dropped_all: false,
             slots: Vec::new(),
             head: plan.vitals.head.clone(),
             reading: false,
@@ -302,14 +299,9 @@ impl RecordsLane {
         let (dialer, store) = (own.dialer.clone(), own.plan.store.clone());
         // A window for the same life goes on; another life begins behind its own cursor.
         let known = self.window.as_ref().map(Window::peer);
-        let emptied = self.peer.filter(|_| self.dropped_all);
         let work = async move {
             let conn = dialer.dial().await?;
             let peer = conn.info.incarnation;
-            // Durable before the next window begins: after a crash the old cursor would skip what the peer has dropped.
-            if emptied == Some(peer) {
-                ask(&store.save_cursor, SaveCursor { peer, seq: 0 }).await?;
-            }
             let cursor =
                 if known == Some(peer) { None } else { Some(ask(&store.load_cursor, LoadCursor { peer }).await?) };
             Ok((conn, cursor))
@@ -337,7 +329,6 @@ impl RecordsLane {
             // Another life of the peer: it has what its own cursor says, perhaps nothing.
             self.window = Some(Window::new(own.plan.tally.new_life(), conn.info.incarnation, cursor, OPEN_MAX));
             self.footing = Footing::default();
-            self.dropped_all = false;
             self.saved = cursor;
             self.dry = None;
             self.compare = Compare::new(own.plan.timing.compare, own.plan.timing.settle, Instant::now());
@@ -537,6 +528,8 @@ impl RecordsLane {
     fn save_cursor(&mut self, now: Instant, own: &Own, ctx: &mut Context<ReplicaActor<Self>>) {
         let Some(window) = &self.window else { return };
         let (peer, seq) = (window.peer(), window.cursor());
+        let pulse = self.heard.as_ref().map(|(_, pulse)| pulse).filter(|pulse| pulse.incarnation == peer);
+        let heard_in = pulse.map_or(Epoch(0), |pulse| pulse.list.epoch);
         // Lazily: a cursor that is behind costs a few offers after a restart, a write per batch costs a
         // commit each.
         let due = self.drained || self.saved_at.is_none_or(|at| now.duration_since(at) >= own.plan.timing.save_cursor);
@@ -546,7 +539,7 @@ impl RecordsLane {
         self.saving = true;
         self.saved_at = Some(now);
         let save = own.plan.store.save_cursor.clone();
-        let work = async move { ask(&save, SaveCursor { peer, seq }).await };
+        let work = async move { ask(&save, SaveCursor { peer, seq, heard_in }).await };
         spawn(ctx, work, move |saved, actor, ctx| {
             actor.with(|lane, own| {
                 lane.saving = false;
