@@ -289,7 +289,7 @@ impl Core {
 
     /// Whether the index is damaged: pages of it did not open, or that stopped the writes. No restart mends it.
     pub fn is_index_damaged(&self) -> bool {
-        self.damaged.load(Ordering::Acquire) || self.probe.damaged_pages() > 0
+        self.damaged.load(Ordering::Acquire) || self.index.is_damaged()
     }
 
     pub(super) fn check_writable(&self) -> Result<(), StoreError> {

@@ -89,6 +89,9 @@ pub enum StoreError {
     /// The index engine failed.
     #[error("index: {0}")]
     Index(#[source] Box<redb::Error>),
+    /// Bytes of the index are not what was written: from the first of them on the engine reads nothing any more.
+    #[error("the index on the disk is damaged: {0}")]
+    IndexDamaged(#[source] Box<redb::Error>),
     /// A disk operation failed.
     #[error("{op} {}: {source}", .path.display())]
     Disk {
@@ -225,7 +228,7 @@ impl StoreError {
             StoreError::NoSuchKey | StoreError::NoSuchBucket => Class::Missing,
             StoreError::BucketNotEmpty | StoreError::Precondition | StoreError::OtherList => Class::Conflict,
             StoreError::UnknownOutcome => Class::Busy,
-            StoreError::Corrupt { .. } => Class::Corrupt,
+            StoreError::Corrupt { .. } | StoreError::IndexDamaged(_) => Class::Corrupt,
             StoreError::Mismatch(_) => Class::Invalid,
             StoreError::Full | StoreError::Short(Shortage::Inodes | Shortage::FileSize | Shortage::SmallVolume) => {
                 Class::Full
@@ -237,18 +240,8 @@ impl StoreError {
             | StoreError::ForeignCluster { .. }
             | StoreError::ForeignDirectory { .. }
             | StoreError::SmallLog { .. } => Class::Permanent,
-            StoreError::Index(source) if is_damage(source) => Class::Corrupt,
             StoreError::Poisoned | StoreError::Index(_) | StoreError::Disk { .. } => Class::Internal,
         }
-    }
-}
-
-/// Whether the engine met bytes that are wrong, rather than a disk or a caller that is.
-fn is_damage(error: &redb::Error) -> bool {
-    match error {
-        redb::Error::Corrupted(_) => true,
-        redb::Error::Io(source) => source.kind() == io::ErrorKind::InvalidData,
-        _ => false,
     }
 }
 

@@ -4,16 +4,19 @@
 //! - One checkpoint is one transaction: records, feed, blob references, cursors and the log mark.
 //! - A register has one entry in `CHANGES`, at its latest number.
 //! - `BODIES` names exactly the blobs that records in `RECORDS` refer to.
+//! - Damage has one name, whatever the engine calls what comes of it, and is told once in the log.
 
 use super::entry::{Held, NodeRecord};
 use super::error::StoreError;
 use super::overlay::Layer;
-use super::pages::guarded;
+use super::pages::{PagesProbe, guarded, is_damage};
 use crate::base::codec::CodecError;
-use crate::base::{BodyId, Complete, Incarnation, Page, RegisterKey, Stamp};
+use crate::base::{BodyId, Class, Complete, Incarnation, Page, RegisterKey, Stamp};
 use crate::register::Kept;
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const RECORDS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("records");
 const CHANGES: TableDefinition<u64, &[u8]> = TableDefinition::new("changes");
@@ -45,16 +48,13 @@ pub struct Marks {
 #[derive(Debug)]
 pub struct Index {
     db: Database,
+    probe: Arc<PagesProbe>,
+    damaged: AtomicBool,
 }
 
 /// Every error of the engine, boxed: it is large and rare.
 fn engine(error: impl Into<redb::Error>) -> StoreError {
     StoreError::Index(Box::new(error.into()))
-}
-
-/// Work on the engine, which may panic over bytes that are wrong.
-fn on_engine<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
-    guarded(work)?
 }
 
 fn corrupt(_: CodecError) -> StoreError {
@@ -64,7 +64,7 @@ fn corrupt(_: CodecError) -> StoreError {
 impl Index {
     /// Makes the tables of a new database.
     pub fn format(db: &Database) -> Result<(), StoreError> {
-        on_engine(|| {
+        guarded(|| {
             let mut tx = db.begin_write().map_err(engine)?;
             tx.set_quick_repair(true);
             {
@@ -77,11 +77,11 @@ impl Index {
                 marks.insert(MARK_PAGES, FORMAT).map_err(engine)?;
             }
             tx.commit().map_err(engine)
-        })
+        })?
     }
 
     /// Takes over an opened database.
-    pub fn new(db: Database) -> Result<(Self, Marks), StoreError> {
+    pub fn new(db: Database, probe: Arc<PagesProbe>) -> Result<(Self, Marks), StoreError> {
         let marks = {
             let tx = db.begin_read().map_err(engine)?;
             let table = tx.open_table(MARKS).map_err(engine)?;
@@ -91,12 +91,36 @@ impl Index {
             }
             Marks { log: mark(MARK_LOG)?, seq: mark(MARK_SEQ)?, stamp: Stamp(mark(MARK_STAMP)?) }
         };
-        Ok((Index { db }, marks))
+        Ok((Index { db, probe, damaged: AtomicBool::new(false) }, marks))
+    }
+
+    /// Whether something of it was found to be damaged.
+    pub fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Acquire) || self.probe.damaged_pages() > 0
+    }
+
+    /// Work on the engine, which may panic over bytes that are wrong, and after the first page that does not open says of
+    /// everything that something failed before.
+    fn work<T>(&self, work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        guarded(work).unwrap_or_else(|panicked| Err(panicked.into())).map_err(|error| self.named(error))
+    }
+
+    fn named(&self, error: StoreError) -> StoreError {
+        let error = match error {
+            StoreError::Index(source) if self.is_damaged() || is_damage(&source) => StoreError::IndexDamaged(source),
+            error => error,
+        };
+        if error.class() == Class::Corrupt && !self.damaged.swap(true, Ordering::AcqRel) {
+            log::error!(
+                error:%; "the index is damaged, and no restart mends it: start this node with an empty data directory, as one whose disk was lost; until then it has no vote on what it cannot read"
+            );
+        }
+        error
     }
 
     /// Brings a layer in, durably, and with it the log mark.
     pub fn apply(&self, layer: &Layer, marks: Marks) -> Result<(), StoreError> {
-        on_engine(|| {
+        self.work(|| {
             let mut tx = self.db.begin_write().map_err(engine)?;
             // Opening after a crash then needs no walk over the whole file, and damage in the newest
             // commit is reported instead of being taken for a torn one.
@@ -160,7 +184,7 @@ impl Index {
 
     /// The indexed state of a register.
     pub fn get(&self, key: &RegisterKey) -> Result<Option<Held>, StoreError> {
-        on_engine(|| {
+        self.work(|| {
             let tx = self.db.begin_read().map_err(engine)?;
             let table = tx.open_table(RECORDS).map_err(engine)?;
             let value = table.get(key.as_bytes()).map_err(engine)?;
@@ -175,7 +199,7 @@ impl Index {
         to: &RegisterKey,
         limit: usize,
     ) -> Result<Page<(RegisterKey, Held)>, StoreError> {
-        on_engine(|| {
+        self.work(|| {
             let tx = self.db.begin_read().map_err(engine)?;
             let table = tx.open_table(RECORDS).map_err(engine)?;
             let bounds = (from.map(RegisterKey::as_bytes), Bound::Excluded(to.as_bytes()));
@@ -198,7 +222,7 @@ impl Index {
 
     /// Up to `limit` feed entries behind `after`, in order.
     pub fn changes(&self, after: u64, limit: usize) -> Result<Vec<(u64, RegisterKey)>, StoreError> {
-        on_engine(|| {
+        self.work(|| {
             let tx = self.db.begin_read().map_err(engine)?;
             let table = tx.open_table(CHANGES).map_err(engine)?;
             let bounds = (Bound::Excluded(after), Bound::Unbounded);
@@ -214,7 +238,7 @@ impl Index {
 
     /// Whether an indexed record refers to the blob.
     pub fn refers_to(&self, blob: BodyId) -> Result<bool, StoreError> {
-        on_engine(|| {
+        self.work(|| {
             let tx = self.db.begin_read().map_err(engine)?;
             let table = tx.open_table(BODIES).map_err(engine)?;
             Ok(table.get(blob.0).map_err(engine)?.is_some())
@@ -223,7 +247,7 @@ impl Index {
 
     /// What the node keeps for its votes.
     pub fn node(&self) -> Result<Option<NodeRecord>, StoreError> {
-        on_engine(|| {
+        self.work(|| {
             let tx = self.db.begin_read().map_err(engine)?;
             let table = tx.open_table(NODE).map_err(engine)?;
             let kept = table.get(VOTES).map_err(engine)?;
@@ -233,7 +257,7 @@ impl Index {
 
     /// What is remembered of the other nodes.
     pub fn memory(&self) -> Result<Kept, StoreError> {
-        on_engine(|| {
+        self.work(|| {
             let tx = self.db.begin_read().map_err(engine)?;
             let table = tx.open_table(NODE).map_err(engine)?;
             let kept = table.get(MEMORY).map_err(engine)?;
@@ -243,7 +267,7 @@ impl Index {
 
     /// A peer's cursor.
     pub fn cursor(&self, peer: Incarnation) -> Result<u64, StoreError> {
-        on_engine(|| {
+        self.work(|| {
             let tx = self.db.begin_read().map_err(engine)?;
             let table = tx.open_table(CURSORS).map_err(engine)?;
             Ok(table.get(peer.0).map_err(engine)?.map_or(0, |v| v.value()))
@@ -253,7 +277,7 @@ impl Index {
     /// Reads every entry of every table and compares them: the number of a register in the feed, and
     /// the blobs that records name. For `verify`; a checkpoint goes before, so that this is all there is.
     pub fn check(&self) -> Result<(), StoreError> {
-        on_engine(|| {
+        self.work(|| {
             const APART: StoreError = StoreError::Corrupt { what: "index (its tables differ)" };
             let tx = self.db.begin_read().map_err(engine)?;
             let records = tx.open_table(RECORDS).map_err(engine)?;
@@ -285,7 +309,7 @@ impl Index {
 
     /// Registers in the index, tombstones and buckets included.
     pub fn count(&self) -> Result<u64, StoreError> {
-        on_engine(|| {
+        self.work(|| {
             let tx = self.db.begin_read().map_err(engine)?;
             tx.open_table(RECORDS).map_err(engine)?.len().map_err(engine)
         })

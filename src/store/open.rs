@@ -189,7 +189,7 @@ fn open_made(
         options.index_cache_bytes,
         at_least.map_err(|_| StoreError::Corrupt { what: "commit log (an operation)" })?,
     )?;
-    let (index, marks) = Index::new(db)?;
+    let (index, marks) = Index::new(db, Arc::clone(&probe))?;
     let room = Arc::new(Room::new(Arc::clone(&disk), dir, options.reserve_bytes)?);
     let blobs = Blobs::open(Arc::clone(&disk), dir, Arc::clone(&room), options.large_write_bytes)?;
     // No upload outlives the process that staged it.

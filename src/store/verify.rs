@@ -11,7 +11,7 @@ use super::error::{DiskOp, StoreError};
 use super::store::Store;
 use crate::base::names::RegisterName;
 use crate::base::record::ObjectRecord;
-use crate::base::{BodyAt, BodyId, RegisterKey, State};
+use crate::base::{BodyAt, BodyId, Class, RegisterKey, State};
 use crate::seal::digest::digest_of;
 use serde::Serialize;
 use std::collections::HashSet;
@@ -82,20 +82,28 @@ impl Store {
             tell(Finding::Damaged { name: "the commit log".to_owned(), why });
         }
         // Taking in what the log holds touches what no lookup does. A full disk is no damage.
-        match self.core().checkpoint() {
+        let index = match self.core().checkpoint() {
             Ok(()) => self.core().index.check(),
             Err(error) if error.is_shortage() => Ok(()),
             Err(error) => Err(error),
-        }
-        .unwrap_or_else(|error| {
-            sum.damaged += 1;
-            tell(Finding::Damaged { name: "the index".to_owned(), why: error.to_string() });
-        });
+        };
+        let is_whole = index.is_ok();
+        index.unwrap_or_else(|error| index_is_damaged(&error, &mut sum, tell));
         let first = RegisterKey::first();
         let end = RegisterKey::end();
         let mut next = Some(Bound::Included(first));
         while let Some(from) = next {
-            let page = self.core().scan(from.as_ref(), &end, STEP)?;
+            let page = match self.core().scan(from.as_ref(), &end, STEP) {
+                Ok(page) => page,
+                // What lies behind it cannot be looked at, nor whether somebody refers to a blob.
+                Err(error) if error.class() == Class::Corrupt => {
+                    if is_whole {
+                        index_is_damaged(&error, &mut sum, tell);
+                    }
+                    return Ok(sum);
+                }
+                Err(error) => return Err(error),
+            };
             next = page.complete.next();
             for (key, held) in page.entries {
                 referred.extend(held.record.blob());
@@ -180,4 +188,9 @@ impl Store {
         }
         if len == object.len { Ok(()) } else { Err(StoreError::Corrupt { what: "object body (its plaintext length)" }) }
     }
+}
+
+fn index_is_damaged(error: &StoreError, sum: &mut Summary, tell: &mut dyn FnMut(Finding)) {
+    sum.damaged += 1;
+    tell(Finding::Damaged { name: "the index".to_owned(), why: error.to_string() });
 }

@@ -297,15 +297,21 @@ impl Coordinator {
 
     /// What a majority says of a register.
     pub(in crate::actors) async fn read(&self, key: &RegisterKey) -> Result<(Ballot, Traced<Value>), ObjectError> {
-        self.read_by(key, self.deadline()).await
+        self.read_by(key, false, self.deadline()).await
     }
 
-    async fn read_by(&self, key: &RegisterKey, deadline: Instant) -> Result<(Ballot, Traced<Value>), ObjectError> {
+    /// The same until then. `without_me`: this node is known to have no answer.
+    async fn read_by(
+        &self,
+        key: &RegisterKey,
+        without_me: bool,
+        deadline: Instant,
+    ) -> Result<(Ballot, Traced<Value>), ObjectError> {
         self.reachable().await?;
         let (voting, members) = self.members()?;
         // This node, and as many peers as make a majority with it: asking all would be work for nothing.
-        let mut prefer = vec![self.0.me];
-        prefer.extend(self.near(&voting, members.voters().len() / 2));
+        let mut prefer = if without_me { Vec::new() } else { vec![self.0.me] };
+        prefer.extend(self.near(&voting, members.voters().len() / 2 + usize::from(without_me)));
         let read = Read::new(members, &prefer);
         self.finish_read(key, read, deadline).await
     }

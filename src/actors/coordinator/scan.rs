@@ -3,6 +3,7 @@
 //! Invariants
 //! - A page counts as the vote of the incarnation that made it, and of no other.
 //! - What the pages leave unsure is read from a majority.
+//! - A node whose index cannot be read lists what its peers hold; the store has told so. Any other failure of it is one.
 //! - A node without a place knows nothing that the pages do not say: it may hold what was deleted and forgotten.
 
 use super::Coordinator;
@@ -20,8 +21,9 @@ use std::ops::Bound;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// Registers of a step that are read from a majority at once.
-const READ_AT_ONCE: usize = 16;
+/// Registers of a step that are read from a majority at once: few, as a rule, and all where the own index is damaged. Those
+/// of one moment travel in one frame.
+const READ_AT_ONCE: usize = 64;
 /// How long one peer is waited for before another one is asked for the same page.
 const ASK_NEXT_AFTER: Duration = Duration::from_millis(200);
 
@@ -57,9 +59,8 @@ impl Coordinator {
     ) -> Result<Merged, ObjectError> {
         let (voting, members) = self.members()?;
         let own = self.ask(ScanSlots { from: from.clone(), to: to.clone(), limit }).await;
-        // Where the own index cannot be read, the peers are asked as if this node held nothing: a page of it does not
-        // open, or one did not before, since when the engine reads nothing at all.
-        let damaged = own.as_ref().is_err_and(|error| matches!(error.class(), Class::Corrupt | Class::Internal));
+        // The peers are asked as if this node held nothing.
+        let damaged = own.as_ref().is_err_and(is_unreadable);
         let mut own = if damaged { Page::whole(Vec::new()) } else { own? };
         let mut votes = match voting.node.state.votes && !damaged {
             true => members.only(self.0.me),
@@ -117,7 +118,7 @@ impl Coordinator {
         }
         let mut merged = pages::merge(own, &pages);
         let reads = futures::stream::iter(std::mem::take(&mut merged.unsure)).map(|key| async move {
-            let read = self.read_by(&key, deadline).await;
+            let read = self.read_by(&key, damaged, deadline).await;
             read.map(|(ballot, state)| (key, Slot { accepted: ballot, chosen: true, state }))
         });
         let mut reads = std::pin::pin!(reads.buffer_unordered(READ_AT_ONCE));
@@ -127,4 +128,9 @@ impl Coordinator {
         }
         Ok(merged)
     }
+}
+
+/// Whether the own index cannot be read: it is damaged, or the disk does not give it.
+fn is_unreadable(error: &ObjectError) -> bool {
+    error.class() == Class::Corrupt || matches!(error, ObjectError::Store(StoreError::Index(_)))
 }

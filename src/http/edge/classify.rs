@@ -107,6 +107,7 @@ fn of_store(error: &StoreError) -> Problem {
         StoreError::ShuttingDown => Kind::ShuttingDown.into(),
         StoreError::Short(what) => of_shortage(*what).into(),
         StoreError::Index(_)
+        | StoreError::IndexDamaged(_)
         | StoreError::Disk { .. }
         | StoreError::ForeignKey { .. }
         | StoreError::ForeignCluster { .. }

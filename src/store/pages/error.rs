@@ -59,6 +59,7 @@ impl PagesError {
 impl From<PagesError> for StoreError {
     fn from(error: PagesError) -> Self {
         match error {
+            PagesError::Engine(source) if is_damage(&source) => StoreError::IndexDamaged(source),
             PagesError::Engine(source) => StoreError::Index(source),
             PagesError::Disk { op, path, source } => StoreError::Disk { op, path, source },
             PagesError::Format(_) | PagesError::Damaged(_) | PagesError::Panicked => {
@@ -66,6 +67,15 @@ impl From<PagesError> for StoreError {
             }
             PagesError::RolledBack { .. } => StoreError::Corrupt { what: "index (older than it was)" },
         }
+    }
+}
+
+/// Whether the engine met bytes that are wrong, rather than a disk or a caller that is.
+pub(in crate::store) fn is_damage(error: &redb::Error) -> bool {
+    match error {
+        redb::Error::Corrupted(_) => true,
+        redb::Error::Io(source) => source.kind() == io::ErrorKind::InvalidData,
+        _ => false,
     }
 }
 

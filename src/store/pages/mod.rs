@@ -30,4 +30,5 @@ mod tests;
 pub use backend::{PagesProbe, SealedPages};
 pub use engine::{create_database, guarded, open_database};
 pub use error::PagesError;
+pub(in crate::store) use error::is_damage;
 pub use layout::{FILE_ID_BYTES, FileId};

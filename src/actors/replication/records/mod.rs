@@ -47,7 +47,7 @@ use crate::base::{Class, Epoch, Incarnation, NodeName};
 use crate::seal;
 use crate::wire::Pulse;
 use actix::{ActorContext, AsyncContext, Context, Handler, Message, MessageResult, Recipient};
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{oneshot, watch};
 
@@ -296,12 +296,15 @@ impl RecordsLane {
     fn dial(&mut self, own: &Own, ctx: &mut Context<ReplicaActor<Self>>) {
         self.link = Link::Dialing { tries: self.link.tries() };
         Counts::add(&own.plan.tally.sent.hellos);
-        let (dialer, store) = (own.dialer.clone(), own.plan.store.clone());
+        let (dialer, plan) = (own.dialer.clone(), Arc::clone(&own.plan));
+        let store = plan.store.clone();
         // A window for the same life goes on; another life begins behind its own cursor.
         let known = self.window.as_ref().map(Window::peer);
         let work = async move {
             let conn = dialer.dial().await?;
             let peer = conn.info.incarnation;
+            // Whatever the own store says of its cursor.
+            plan.vitals.reach.answered(&plan.peer, peer);
             let cursor =
                 if known == Some(peer) { None } else { Some(ask(&store.load_cursor, LoadCursor { peer }).await?) };
             Ok((conn, cursor))
@@ -324,7 +327,6 @@ impl RecordsLane {
 
     fn link_up(&mut self, conn: Conn, cursor: Option<u64>, own: &Own) {
         self.peer = Some(conn.info.incarnation);
-        own.plan.vitals.reach.answered(&own.plan.peer, conn.info.incarnation);
         if let Some(cursor) = cursor {
             // Another life of the peer: it has what its own cursor says, perhaps nothing.
             self.window = Some(Window::new(own.plan.tally.new_life(), conn.info.incarnation, cursor, OPEN_MAX));
@@ -452,7 +454,7 @@ impl RecordsLane {
         let pause = if self.awaits_news(own) { timing.tick } else { timing.heartbeat };
         let Link::Up { conn, .. } = &mut self.link else { return };
         let Some(mut session) = conn.take() else { return };
-        let plan = std::sync::Arc::clone(&own.plan);
+        let plan = Arc::clone(&own.plan);
         // The heartbeat goes first: steady traffic would keep it off for ever.
         if self.beat_at.is_none_or(|at| now.duration_since(at) >= pause) {
             self.beat_at = Some(now);
