@@ -129,7 +129,10 @@ fn a_majority_that_is_lost_is_told_at_once_and_takes_nobody_out_of_service() {
         assert!(why.contains("away"), "{method} {target}: {why}");
     }
     node.upload("name", b"body").expect_error(503, "NoMajority");
-    assert_eq!(node.get(&(path("a") + "?consistency=local")).status, 200);
+    for target in [path("a"), "/descargar/a".to_owned()] {
+        let local = node.get(&(target.clone() + "?consistency=local"));
+        assert_eq!((local.status, local.header("x-boveda-consistency")), (200, Some("local")), "{target}");
+    }
     assert_eq!(cluster.metric(0, "boveda_degraded{what=\"majority\"}"), 1);
     assert_eq!(cluster.metric(0, "boveda_ready"), 1);
 

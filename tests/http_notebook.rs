@@ -317,6 +317,7 @@ fn ranges_and_conditions_on_downloads() {
         let same = node.ask("GET", "/descargar/r", &[condition], b"");
         assert_eq!((same.status, same.header("etag")), (304, Some(etag)));
     }
+    node.get("/descargar/x?consistency=perhaps").expect_error(400, "InvalidQuery");
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! The notebook's three routes, as its users know them: Spanish texts, one bucket, names as they come.
 
-use super::answers::written;
+use super::answers::{consistency, rests_on, written};
 use super::plain_write::{no_condition, plain_write};
 use super::{objects, target};
-use crate::actors::messages::{Consistency, NewObject};
+use crate::actors::messages::NewObject;
 use crate::base::record::CONTENT_TYPE_BYTES_MAX;
 use crate::base::{Condition, ObjectName};
 use crate::http::edge::access::{Need, Right};
@@ -12,6 +12,7 @@ use crate::http::edge::call::Call;
 use crate::http::edge::disposition::attachment;
 use crate::http::edge::download::serve;
 use crate::http::edge::errors::HttpError;
+use crate::http::edge::escape::Query;
 use crate::http::edge::media_type;
 use crate::http::edge::multipart::{FilePart, Form};
 use crate::http::edge::upload::store;
@@ -42,14 +43,18 @@ pub(super) async fn upload(call: &Call<'_>, incoming: &mut Incoming) -> Result<H
 }
 
 pub(super) async fn download(call: &Call<'_>, at: ObjectName) -> Result<HttpResponse, HttpError> {
+    // Other parameters are passed over, as they always were here.
+    let consistency = consistency(&mut Query::parse(call.req.query_string())?)?;
     let disposition = HeaderValue::try_from(attachment(at.key.as_str())).ok();
-    serve(call, at, Consistency::Majority, |builder, info| {
+    let mut response = serve(call, at, consistency, |builder, info| {
         objects::describe(builder, info);
         if let Some(disposition) = disposition {
             builder.insert_header((header::CONTENT_DISPOSITION, disposition));
         }
     })
-    .await
+    .await?;
+    rests_on(response.headers_mut(), consistency);
+    Ok(response)
 }
 
 pub(super) async fn delete(call: &Call<'_>, at: ObjectName) -> Result<HttpResponse, HttpError> {

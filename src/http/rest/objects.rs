@@ -42,6 +42,9 @@ pub(super) async fn put(call: &Call<'_>, at: ObjectName, incoming: &mut Incoming
 pub(super) async fn get(call: &Call<'_>, at: ObjectName) -> Result<HttpResponse, HttpError> {
     let mut query = Query::parse(call.req.query_string())?;
     let consistency = consistency(&mut query)?;
+    if !query.is_empty() {
+        return Err(HttpError::Query("the known parameter is consistency"));
+    }
     let mut response = serve(call, at, consistency, describe).await?;
     rests_on(response.headers_mut(), consistency);
     Ok(response)
