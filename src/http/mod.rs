@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `edge` | what every port has, whatever it speaks: sockets, limits, bodies, problems, who may what |
 //! | `rest` | what port 5000 speaks: the notebook's routes, `/v1`, and operations |
-//! | `fuzzing`, `testing` | ways in for the fuzz targets; a port for unit tests |
+//! | `fuzzing`, `testing` | ways in for the fuzz targets; what unit tests share |
 //!
 //! ```text
 //! socket -> edge::turnstile -> edge::handle ----> edge::Protocol ----------> StoreLinks

@@ -1,4 +1,4 @@
-//! A port for tests, without a socket, over a store that must not be asked.
+//! What http's tests share: headers, and a port without a socket over a store that must not be asked.
 
 use super::edge::handle::Port;
 use super::edge::protocol::Protocol;
@@ -10,9 +10,20 @@ use crate::actors::messages::{
 };
 use crate::base::Budget;
 use actix::{Actor, Context, Handler};
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use futures::future::LocalBoxFuture;
 use std::rc::Rc;
 use std::time::Duration;
+
+/// Headers of a request, in their order; a name may stand several times.
+pub(super) fn headers<V: AsRef<[u8]>>(all: &[(&str, V)]) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for (name, value) in all {
+        let name = HeaderName::from_bytes(name.as_bytes()).expect("a header's name");
+        map.append(name, HeaderValue::from_bytes(value.as_ref()).expect("a header's value"));
+    }
+    map
+}
 
 /// A store that nobody may ask.
 struct Untouched;

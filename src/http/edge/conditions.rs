@@ -130,15 +130,7 @@ fn for_each_tag(line: &str, mut found: impl FnMut(&str, bool) -> bool) -> Option
 #[cfg(test)]
 mod tests {
     use super::*;
-    use actix_web::http::header::HeaderValue;
-
-    fn headers(all: &[(&str, &str)]) -> HeaderMap {
-        let mut map = HeaderMap::new();
-        for (name, value) in all {
-            map.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
-        }
-        map
-    }
+    use crate::http::testing::headers;
 
     /// Sun, 06 Nov 1994 08:49:37 GMT, and a bit.
     const WRITTEN_MS: u64 = 784_111_777_450;
@@ -205,6 +197,6 @@ mod tests {
         ] {
             assert_eq!(range_applies(&headers(&[("if-range", value)]), "e"), expected, "{value}");
         }
-        assert!(range_applies(&headers(&[]), "e"));
+        assert!(range_applies(&HeaderMap::new(), "e"));
     }
 }

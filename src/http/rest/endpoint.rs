@@ -141,42 +141,67 @@ mod tests {
         }
     }
 
+    /// A method and a path; the right that it needs, and on what. None where everybody may.
+    type Row = (Method, &'static str, Option<(Right, &'static str, &'static str)>);
+
+    fn rows() -> [Row; 21] {
+        let needs = |right, bucket, key| Some((right, bucket, key));
+        [
+            (Method::GET, "/v1/objects/abc/a%2Fb", needs(Right::Read, "abc", "a/b")),
+            (Method::PUT, "/v1/objects/abc/k", needs(Right::Write, "abc", "k")),
+            (Method::DELETE, "/v1/objects/abc/k", needs(Right::Delete, "abc", "k")),
+            (Method::POST, "/cargar", needs(Right::Write, "cargas", "")),
+            (Method::GET, "/descargar/n%CC%83", needs(Right::Read, "cargas", "\u{f1}")),
+            (Method::DELETE, "/eliminar/n", needs(Right::Delete, "cargas", "n")),
+            (Method::GET, "/v1/objects/abc", needs(Right::List, "abc", "")),
+            (Method::GET, "/v1/buckets/abc", needs(Right::List, "abc", "")),
+            (Method::GET, "/v1/buckets", needs(Right::List, "", "")),
+            (Method::PUT, "/v1/buckets/abc", needs(Right::Admin, "abc", "")),
+            (Method::DELETE, "/v1/buckets/abc", needs(Right::Admin, "abc", "")),
+            (Method::GET, "/v1/cluster", needs(Right::Admin, "", "")),
+            (Method::GET, "/v1/cluster/members", needs(Right::Admin, "", "")),
+            (Method::PUT, "/v1/cluster/members", needs(Right::Admin, "", "")),
+            (Method::GET, "/v1/cluster/scrub", needs(Right::Admin, "", "")),
+            (Method::PUT, "/v1/cluster/scrub", needs(Right::Admin, "", "")),
+            (Method::GET, "/metrics", needs(Right::Admin, "", "")),
+            (Method::GET, "/", None),
+            (Method::GET, "/healthz", None),
+            (Method::GET, "/readyz", None),
+            (Method::GET, "/openapi.json", None),
+        ]
+    }
+
+    fn need(method: &Method, path: &str) -> Option<(Right, String, String)> {
+        let endpoint = Endpoint::of(Route::of(path), method, path).expect("there is such an endpoint");
+        endpoint.need().map(|need| {
+            let (bucket, key) = (need.bucket.map_or("", |b| b.as_str()), need.key.map_or("", |k| k.as_str()));
+            (need.right, bucket.to_owned(), key.to_owned())
+        })
+    }
+
     #[test]
     fn who_may_what() {
-        let need = |method: Method, path: &str| {
-            let endpoint = Endpoint::of(Route::of(path), &method, path).expect("there is such an endpoint");
-            endpoint.need().map(|need| {
-                let on = (need.bucket.map(|b| b.as_str().to_owned()), need.key.map(|k| k.as_str().to_owned()));
-                (need.right, on.0, on.1)
-            })
-        };
-        let on = |bucket: &str, key: &str| {
-            let named = |name: &str| Some(name.to_owned()).filter(|name| !name.is_empty());
-            (named(bucket), named(key))
-        };
-        for (method, path, right, (bucket, key)) in [
-            (Method::GET, "/v1/objects/abc/a%2Fb", Right::Read, on("abc", "a/b")),
-            (Method::HEAD, "/v1/objects/abc/k", Right::Read, on("abc", "k")),
-            (Method::PUT, "/v1/objects/abc/k", Right::Write, on("abc", "k")),
-            (Method::DELETE, "/v1/objects/abc/k", Right::Delete, on("abc", "k")),
-            (Method::POST, "/cargar", Right::Write, on("cargas", "")),
-            (Method::GET, "/descargar/n%CC%83", Right::Read, on("cargas", "\u{f1}")),
-            (Method::DELETE, "/eliminar/n", Right::Delete, on("cargas", "n")),
-            (Method::GET, "/v1/objects/abc", Right::List, on("abc", "")),
-            (Method::GET, "/v1/buckets/abc", Right::List, on("abc", "")),
-            (Method::GET, "/v1/buckets", Right::List, on("", "")),
-            (Method::PUT, "/v1/buckets/abc", Right::Admin, on("abc", "")),
-            (Method::DELETE, "/v1/buckets/abc", Right::Admin, on("abc", "")),
-            (Method::GET, "/v1/cluster", Right::Admin, on("", "")),
-            (Method::PUT, "/v1/cluster/members", Right::Admin, on("", "")),
-            (Method::PUT, "/v1/cluster/scrub", Right::Admin, on("", "")),
-            (Method::GET, "/metrics", Right::Admin, on("", "")),
-        ] {
-            assert_eq!(need(method.clone(), path), Some((right, bucket, key)), "{method} {path}");
+        for (method, path, needed) in rows() {
+            let needed = needed.map(|(right, bucket, key)| (right, bucket.to_owned(), key.to_owned()));
+            assert_eq!(need(&method, path), needed, "{method} {path}");
+            if method == Method::GET {
+                assert_eq!(need(&Method::HEAD, path), needed, "HEAD {path} tells of what GET tells");
+            }
         }
-        for open in ["/", "/healthz", "/readyz", "/openapi.json"] {
-            assert_eq!(need(Method::GET, open), None, "{open}");
+    }
+
+    #[test]
+    fn whatever_a_route_allows_has_a_row_that_says_who_may() {
+        let of = |path: &'static str| std::mem::discriminant(&Route::of(path).expect("a route"));
+        for (template, allow) in ROUTES {
+            for method in allow.split(", ").filter(|method| *method != "HEAD") {
+                let has_row = || rows().iter().any(|(m, path, _)| m.as_str() == method && of(path) == of(template));
+                match method {
+                    // Which methods there are is no secret.
+                    "OPTIONS" => assert_eq!(need(&Method::OPTIONS, &filled(template)), None, "{template}"),
+                    _ => assert!(has_row(), "{method} {template} stands in no row of who may what"),
+                }
+            }
         }
-        assert_eq!(need(Method::OPTIONS, "/v1/objects/abc/k"), None, "which methods there are is no secret");
     }
 }

@@ -132,19 +132,12 @@ fn text(value: &HeaderValue) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn headers(all: &[(&str, &[u8])]) -> HeaderMap {
-        let mut map = HeaderMap::new();
-        for (name, value) in all {
-            map.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_bytes(value).unwrap());
-        }
-        map
-    }
+    use crate::http::testing::headers;
 
     #[test]
     fn metadata_is_taken_or_refused() {
         let head = new_object(&headers(&[
-            ("content-type", b"text/plain; charset=utf-8"),
+            ("content-type", &b"text/plain; charset=utf-8"[..]),
             ("X-Boveda-Meta-B", b"two words"),
             ("x-boveda-meta-a", b"1"),
             ("x-boveda-meta-a", b"2"),
@@ -153,7 +146,7 @@ mod tests {
         .unwrap();
         assert_eq!(head.content_type, "text/plain; charset=utf-8");
         assert_eq!(head.meta, [("a".to_owned(), "1, 2".to_owned()), ("b".to_owned(), "two words".to_owned())]);
-        assert_eq!(new_object(&headers(&[])).unwrap(), NewObject::default());
+        assert_eq!(new_object(&HeaderMap::new()).unwrap(), NewObject::default());
         let long = [b'x'; META_BYTES_MAX];
         for bad in [
             &[("x-boveda-meta-a", &b"\xc3\xa9"[..])][..],

@@ -49,15 +49,7 @@ pub(super) fn no_condition(headers: &HeaderMap) -> Result<(), HttpError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use actix_web::http::header::HeaderValue;
-
-    fn headers(all: &[(&str, &str)]) -> HeaderMap {
-        let mut map = HeaderMap::new();
-        for (name, value) in all {
-            map.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
-        }
-        map
-    }
+    use crate::http::testing::headers;
 
     #[test]
     fn writes_are_plain_or_refused() {
