@@ -1,5 +1,7 @@
 //! Stand-ins for tests of replication: identities, changes, and a store in memory for inline records.
 
+pub mod peer;
+
 use crate::actors::messages::{
     Ailment, AppendIncoming, BeginIncoming, Bury, CastHere, Change, ChangesAfter, ChangesIn, CompareOffers, Diagnose,
     DiscardBlob, FetchRecords, FinishIncoming, Incoming, LearnRecords, LoadCursor, OpenOutgoing, Outgoing,

@@ -373,3 +373,6 @@ impl Shipment {
 pub fn may_be_forgotten(error: &LinkError) -> bool {
     error.breaks_link() && error.class() == Class::Busy && !matches!(error, LinkError::Silent)
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,27 +2,16 @@
 
 use super::*;
 use crate::actors::peer::conn::Dialer;
-use crate::actors::peer::errand::{Cast, Errand};
 use crate::actors::peer::sessions::{PeerBytes, PeerGate};
 use crate::actors::replication::keeper::{RECORDS_LANE, VOTES_LANE};
 use crate::actors::status::LinkState;
+use crate::actors::testing::peer::{DEADLINE, Harm, Relay, raw, until};
 use crate::actors::testing::{Shelf, ShelfActor, identity, key, ring, vitals};
-use crate::base::{
-    Backoff, Ballot, BodyAt, BodyId, ClusterId, Epoch, Incarnation, KekId, Lineage, ObjectRecord, Record, RegisterKey,
-    State, Wrap,
-};
+use crate::base::{Backoff, ClusterId, Epoch, RegisterKey};
 use crate::peer_port::serve;
-use crate::register::{Attempt, ListMark, Message, Request, Traced};
-use crate::wire::votes::Vote;
 use crate::wire::{Answer, CALL_PATH, Call, Frame, Refusal};
 use actix_web::dev::ServerHandle;
-use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::oneshot;
-use tokio::sync::oneshot::error::TryRecvError;
-
-const DEADLINE: Duration = Duration::from_secs(20);
 
 const FAST: Timing = Timing {
     heartbeat: Duration::from_millis(200),
@@ -124,15 +113,6 @@ async fn cluster<const N: usize>(timing: Timing) -> [Node; N] {
         node.start(Some(listener)).await;
     }
     nodes
-}
-
-/// Waits for a condition; a deadline ends a test that hangs.
-async fn until<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
-    let start = Instant::now();
-    while !condition().await {
-        assert!(start.elapsed() < DEADLINE, "not within {DEADLINE:?}: {what}");
-        actix_rt::time::sleep(Duration::from_millis(5)).await;
-    }
 }
 
 async fn converged(nodes: &[Node]) {
@@ -329,60 +309,12 @@ async fn a_lost_peer_costs_growing_pauses_and_no_storm() {
     assert!(status.sent.hellos - before <= u64::from(status.tries) + 1, "{status:?}");
 }
 
-/// Sends raw bytes to a path and returns the status and the body.
-async fn raw(url: &str, path: &str, body: Vec<u8>) -> (u16, Vec<u8>) {
-    let mut response = awc::Client::default().post(format!("{url}{path}")).send_body(body).await.unwrap();
-    (response.status().as_u16(), response.body().limit(1 << 23).await.unwrap().to_vec())
-}
-
-/// Forwards to a peer listener, keeps the first call that passed, and can damage calls.
-struct Tap {
-    url: String,
-    taken: Arc<Mutex<Vec<Vec<u8>>>>,
-    flip: Arc<AtomicU64>,
-}
-
-async fn tap(target: SocketAddr) -> Tap {
-    use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let (taken, flip) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicU64::new(u64::MAX)));
-    let (keep, damage) = (Arc::clone(&taken), Arc::clone(&flip));
-    let server = HttpServer::new(move || {
-        let (keep, damage) = (Arc::clone(&keep), Arc::clone(&damage));
-        App::new().app_data(web::PayloadConfig::new(1 << 23)).default_service(web::to(
-            move |request: HttpRequest, body: web::Bytes| {
-                let (keep, damage) = (Arc::clone(&keep), Arc::clone(&damage));
-                async move {
-                    let mut body = body.to_vec();
-                    if request.path() == CALL_PATH {
-                        keep.lock().unwrap().push(body.clone());
-                        let bit = damage.load(Ordering::Relaxed) as usize;
-                        if let Some(byte) = body.get_mut(bit / 8) {
-                            *byte ^= 1 << (bit % 8);
-                        }
-                    }
-                    let (status, answer) = raw(&format!("http://{target}"), request.path(), body).await;
-                    HttpResponse::build(actix_web::http::StatusCode::from_u16(status).unwrap()).body(answer)
-                }
-            },
-        ))
-    })
-    .workers(1)
-    .disable_signals()
-    .listen(listener)
-    .unwrap()
-    .run();
-    actix_rt::spawn(server);
-    Tap { url, taken, flip }
-}
-
 #[actix::test]
 async fn frames_replayed_flipped_or_cut_on_the_way_do_nothing() {
     let nodes = cluster::<2>(FAST).await;
-    let tap = tap(nodes[0].address).await;
+    let relay = Relay::start(nodes[0].address);
     let n1 = NodeName::parse("n1").unwrap();
-    let dialer = Dialer::new(&tap.url, n1, Arc::new(identity("n2", 2)), Arc::new(ring(7).peer_key()));
+    let dialer = Dialer::new(&relay.url, n1, Arc::new(identity("n2", 2)), Arc::new(ring(7).peer_key()));
     let mut conn = dialer.dial().await.unwrap();
     let learn = |n: u64| Call::Learn(Epoch(0), vec![(key(n), crate::actors::testing::record(10))]);
     assert!(conn.call(&learn(1)).await.is_err(), "nobody has said yet how it stands");
@@ -392,18 +324,18 @@ async fn frames_replayed_flipped_or_cut_on_the_way_do_nothing() {
     assert_eq!(nodes[0].shelf.all().len(), 1);
 
     let direct = format!("http://{}", nodes[0].address);
-    let recorded = tap.taken.lock().unwrap()[0].clone();
+    let recorded = relay.calls.lock().unwrap()[0].clone();
     let (status, body) = raw(&direct, CALL_PATH, recorded.clone()).await;
     assert_eq!((status, Refusal::decode(&body)), (401, Some(Refusal::BadFrame)), "replayed");
     for end in [0, 3, 15, 16, 40, recorded.len() - 1] {
         let (status, _) = raw(&direct, CALL_PATH, recorded[..end].to_vec()).await;
         assert!(matches!(status, 400 | 401), "cut at {end}: {status}");
     }
-    for bit in [0, 64, 127, 128, 300, recorded.len() as u64 * 8 - 1] {
-        tap.flip.store(bit, Ordering::Relaxed);
+    for bit in [0, 64, 127, 128, 300, recorded.len() * 8 - 1] {
+        relay.does(Harm::Call(bit));
         let error = conn.call(&learn(2)).await.expect_err("a changed frame is refused");
         assert!(error.breaks_link(), "{error}");
-        tap.flip.store(u64::MAX, Ordering::Relaxed);
+        relay.does(Harm::None);
         conn = dialer.dial().await.unwrap();
     }
     assert_eq!(nodes[0].shelf.all().keys().cloned().collect::<Vec<RegisterKey>>(), [key(1)]);
@@ -426,44 +358,4 @@ async fn a_peer_that_restarts_costs_one_handshake_and_no_wait() {
         converged(&nodes).await;
     }
     assert_eq!(nodes[1].shelf.all().len(), 3);
-}
-
-#[actix::test]
-async fn what_waits_for_a_silent_peer_is_bounded_in_bytes() {
-    const BODY: usize = 16 * 1024;
-    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut nodes = cluster::<2>(FAST).await;
-    nodes[0].stop().await;
-    nodes[0].peers[1].url = format!("http://{}", silent.local_addr().unwrap());
-    nodes[0].start(None).await;
-    let peer = &nodes[0].running().replication.peers()[0];
-    until("the lane to be there", || async { peer.door.lane().is_some() }).await;
-    let lane = peer.door.lane().unwrap();
-    let object = ObjectRecord {
-        len: BODY as u64,
-        content_type: "text/plain".into(),
-        meta: Vec::new(),
-        body: BodyId([1; 16]),
-        sealed_len: BODY as u64,
-        digest: [2; 32],
-        wrap: Wrap { kek: KekId([3; 16]), nonce: [4; 12], sealed: [5; 48] },
-        at: BodyAt::Inline(vec![6; BODY].into()),
-    };
-    let state = State::Object(Box::new(object));
-    let record = Arc::new(Record { ballot: Ballot::ZERO, lineage: Lineage::NOTHING, written_ms: 1, state });
-    let mut answers = Vec::new();
-    for n in 0..16 * 1024u64 {
-        let (reply, answer) = oneshot::channel();
-        let state = Traced { lineage: Lineage::NOTHING, value: Some(Arc::clone(&record)) };
-        let request = Request::Store(Ballot::ZERO, state);
-        let message = Message { epoch: Epoch(1), attempt: Attempt(n), request };
-        let vote = Vote { key: key(n), message, have: None };
-        let cast = Cast { to: Incarnation(2), mark: ListMark::default(), vote, have: None, reply: Some(reply) };
-        lane.send(Errand::Cast(Box::new(cast))).await.unwrap();
-        answers.push(answer);
-    }
-    let waiting =
-        answers.iter_mut().filter_map(|answer| answer.try_recv().err()).filter(|e| *e == TryRecvError::Empty).count();
-    let bytes = (waiting * BODY) as u64;
-    assert!(bytes > 0 && bytes <= peer.votes_bytes, "{waiting} messages wait, {} MiB", bytes >> 20);
 }

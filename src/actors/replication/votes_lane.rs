@@ -432,3 +432,6 @@ async fn ask_one(own: Own, idle: Idle, to: Incarnation, asked: Box<Call>, mut re
 async fn probe_one(own: Own, idle: Idle) -> Option<LinkError> {
     on_session(&own, &idle, async |session| meet_soon(&own.plan, session).await).await.err()
 }
+
+#[cfg(test)]
+mod tests;
