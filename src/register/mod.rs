@@ -12,6 +12,7 @@
 //! | `read` | GET, listing, settler: what is chosen, and making it so |
 //! | `round` | one ballot of a coordinator; what coordinators hear and want done |
 //! | `tally` `members` `roster` | counting answers; who votes, and majorities |
+//! | `placement` | which nodes hold a register, and which a body |
 //! | `stamps` | fresh ballots |
 //! | `memory` | what nodes said of themselves, and who says less than before: an older copy of its directory |
 //! | `join` `burial` | a wiped node comes to vote; a tombstone is dropped |
@@ -34,6 +35,7 @@ pub mod join;
 pub mod members;
 pub mod memory;
 pub mod message;
+pub mod placement;
 pub mod read;
 pub mod roster;
 pub mod round;
@@ -49,6 +51,7 @@ pub use join::Join;
 pub use members::{Members, MembersError, VOTERS_MAX, Votes};
 pub use memory::{Heard, Kept, Memory, Remembered, Standing, Start};
 pub use message::{Answer, Attempt, Message, Refusal, Reply, Request};
+pub use placement::Placement;
 pub use read::{Read, ReadOutcome};
 pub use roster::{ListMark, Roster, Seat};
 pub use round::{Action, Event, Fresh};

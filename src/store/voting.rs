@@ -4,7 +4,7 @@
 use super::entry::NodeRecord;
 use super::error::StoreError;
 use crate::base::{NodeName, Record, RegisterKey, State};
-use crate::register::{ListMark, Members, Roster, Slot};
+use crate::register::{ListMark, Placement, Roster, Slot};
 use crate::register::{Message as AnyMessage, Reply as AnyReply, Request as Asked};
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -68,8 +68,8 @@ pub enum Seating {
 pub struct Voting {
     /// What the node keeps for its votes, durably.
     pub node: NodeRecord,
-    /// The majorities of the list.
-    pub members: Option<Arc<Members>>,
+    /// Who holds what under the list, and with which majorities; none without a list.
+    pub placement: Option<Placement>,
     /// Names the list: epoch and a digest of all of it; zero without one.
     pub list: ListMark,
 }
@@ -77,9 +77,9 @@ pub struct Voting {
 impl Voting {
     /// What is kept, with what follows from it.
     pub fn of(node: NodeRecord) -> Self {
-        let members = node.roster.as_ref().and_then(|roster| roster.members()).map(Arc::new);
+        let placement = node.roster.as_deref().and_then(Placement::of);
         let list = node.roster.as_deref().map(mark_of).unwrap_or_default();
-        Voting { node, members, list }
+        Voting { node, placement, list }
     }
 }
 

@@ -169,7 +169,7 @@ impl World {
         let (me, limit) = (walk.node, walk.stride.registers());
         let store = self.nodes[me].store()?;
         let (voting, inc) = (store.voting(), self.nodes[me].seat.incarnation);
-        let members = voting.members.clone()?;
+        let members = Arc::clone(voting.placement.as_ref()?.all());
         let own = store.scan_slots(from.as_ref(), &walk.end, limit).expect("a healthy disk");
         let mut own = self.as_read(own, limit);
         let mut votes = if voting.node.state.votes { members.only(inc) } else { Votes::default() };

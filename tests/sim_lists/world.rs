@@ -314,8 +314,8 @@ impl World {
         let Some(store) = self.nodes[at].store() else { return };
         let object = puts.then(|| store.seal_small(NewObject::default(), &[Bytes::from(n.to_string())]));
         let state = object.map(|object| State::Object(object.expect("sealed")));
-        let Some(members) = store.voting().members.clone() else { return };
-        let key = key(n);
+        let (voting, key) = (store.voting(), key(n));
+        let Some(members) = voting.placement.as_ref().map(|placed| Arc::clone(placed.voters(&key))) else { return };
         match self.run(at, &key, Write::new(members, Wish(state))) {
             WriteOutcome::Written { .. } | WriteOutcome::Kept(_) => {
                 self.tally.written += 1;
@@ -349,9 +349,10 @@ impl World {
     pub fn decide(&mut self, at: usize, next: Roster) -> bool {
         let Some(store) = self.nodes[at].store() else { return false };
         let voting = store.voting();
-        let Some(members) = voting.members.clone().filter(|_| voting.node.state.epoch == self.roster.epoch) else {
+        let Some(placed) = voting.placement.as_ref().filter(|_| voting.node.state.epoch == self.roster.epoch) else {
             return false;
         };
+        let members = Arc::clone(placed.voters(&RegisterKey::members()));
         let write = Write::new(members, Succession(self.roster.epoch, next.clone()));
         let decided = matches!(self.run(at, &RegisterKey::members(), write), WriteOutcome::Written { .. });
         if decided {
@@ -362,7 +363,7 @@ impl World {
 
     /// Reads a register. None without a majority.
     pub fn read(&mut self, at: usize, key: &RegisterKey, settles: bool) -> Option<(Ballot, Traced<Value>)> {
-        let members = self.nodes[at].store()?.voting().members.clone()?;
+        let members = Arc::clone(self.nodes[at].store()?.voting().placement.as_ref()?.voters(key));
         let prefer = [self.nodes[at].seat.incarnation];
         let read = if settles { Read::settle(members) } else { Read::new(members, &prefer) };
         match self.run(at, key, read) {

@@ -181,7 +181,7 @@ impl Handler<PutSmall> for CoordinatorActor {
         self.run(async move |c| {
             check_bucket(&c, &at.bucket).await?;
             let bytes = body.iter().map(|piece| piece.len() as u64).sum();
-            c.check_takers(Some(New::Record(bytes))).await?;
+            c.check_takers(&RegisterKey::object(&at), Some(New::Record(bytes))).await?;
             // Sealed once, before the vote, so that all copies are the same bytes.
             let object = c.ask(SealSmall { head, body }).await?;
             let written = c.store(&at, condition, object, None).await;
@@ -198,7 +198,7 @@ impl Handler<BeginUpload> for CoordinatorActor {
             c.reachable().await?;
             check_bucket(&c, &msg.at.bucket).await?;
             let bytes = msg.len_hint.and_then(|len| Layout::default().sealed_len(len));
-            c.check_takers(Some(New::Body(bytes.unwrap_or(0)))).await?;
+            c.check_takers(&RegisterKey::object(&msg.at), Some(New::Body(bytes.unwrap_or(0)))).await?;
             c.refuse_early(&msg.at, &msg.condition).await?;
             let bytes_max = bytes.unwrap_or(u64::MAX);
             let body = c.ask(StageUpload(msg)).await?;
@@ -314,7 +314,7 @@ impl Handler<DeleteObject> for CoordinatorActor {
                 Err(ObjectError::Store(StoreError::NoSuchBucket)) if c.holds(&key).await? => {}
                 Err(error) => return Err(error),
             }
-            c.check_takers(None).await?;
+            c.check_takers(&key, None).await?;
             let conditional = !msg.condition.is_none();
             let outcome = c.change(key, Wish::gone(msg.condition)).await?;
             ended(outcome, conditional)
@@ -326,11 +326,12 @@ impl Handler<CreateBucket> for CoordinatorActor {
     type Result = ResponseFuture<Result<Written, ObjectError>>;
     fn handle(&mut self, msg: CreateBucket, _: &mut Context<Self>) -> Self::Result {
         self.run(async move |c| {
+            let key = RegisterKey::bucket(&msg.bucket);
             // One that is there already is no write.
             if !c.knows(&msg.bucket).await {
-                c.check_takers(Some(New::Record(0))).await?;
+                c.check_takers(&key, Some(New::Record(0))).await?;
             }
-            ended(c.change(RegisterKey::bucket(&msg.bucket), Wish::bucket()).await?, false)
+            ended(c.change(key, Wish::bucket()).await?, false)
         })
     }
 }

@@ -14,7 +14,7 @@ use crate::actors::messages::*;
 use crate::actors::peer::errand::Errand;
 use crate::actors::peer::transfers::{Carried, Far, Transfers};
 use crate::base::{BodyId, Condition, Incarnation, ObjectName, RegisterKey};
-use crate::register::{Attempt, Event, Members, Votes};
+use crate::register::{Attempt, Event, Votes};
 use crate::store::voting::Voting;
 use crate::wire::{BlobHead, StreamHead};
 use actix::Recipient;
@@ -42,9 +42,9 @@ impl Coordinator {
         }
     }
 
-    /// Streams of a body to the voters that answered lately; none where there is no room for what they hold.
+    /// Streams of a body to who is to hold it and answered lately; none where there is no room for what they hold.
     pub(in crate::actors) fn streams(&self, head: StreamHead) -> Option<BodyStreams> {
-        let (voting, members) = self.members().ok()?;
+        let (voting, members) = self.holders(head.body).ok()?;
         // Nobody waits for memory here: without it the body goes to the peers afterwards, from this node's copy.
         let permit = self.0.streams.try_claim(BodyStreams::HOLDS_BYTES.min(head.bytes_max))?;
         let mut streams = BodyStreams::new(head, permit);
@@ -65,16 +65,15 @@ impl Coordinator {
         name.is_some_and(|name| self.answers(name))
     }
 
-    /// Takes a blob to the voters, or waits for its streams. Ends when a majority holds it; the others go on in
+    /// Takes a blob to who is to hold it, or waits for its streams. Ends when a majority holds it; the others go on in
     /// `rest`.
     pub(super) async fn ship(
         &self,
-        voting: &Voting,
-        members: &Members,
         head: BlobHead,
         mut streams: Option<BodyStreams>,
         rest: &mut Vec<LocalBoxFuture<'static, Event<Value>>>,
     ) -> Result<Vec<Incarnation>, ObjectError> {
+        let (voting, members) = self.holders(head.body)?;
         let mut holders = Vec::new();
         // This node has it, durable: that counts as far as it has a vote.
         let mut held = members.only(self.0.me);
@@ -84,11 +83,11 @@ impl Coordinator {
         let mut under_way: FuturesUnordered<LocalBoxFuture<'static, (Incarnation, Carried)>> = FuturesUnordered::new();
         let (mut awaited, mut no_room) = (Votes::default(), Votes::default());
         for to in members.voters().iter().copied().filter(|to| *to != self.0.me) {
-            let says = self.says(voting, to);
+            let says = self.says(&voting, to);
             if says.full {
                 no_room = no_room.with(members.only(to));
             }
-            let Some(peer) = self.peer(voting, to).filter(|_| !says.full && !says.read_only) else { continue };
+            let Some(peer) = self.peer(&voting, to).filter(|_| !says.full && !says.read_only) else { continue };
             let Some(door) = peer.door.lane() else { continue };
             awaited = awaited.with(members.only(to));
             let streamed = streams.as_mut().and_then(|streams| streams.take(to));
@@ -121,9 +120,9 @@ impl Coordinator {
         Ok(holders)
     }
 
-    /// Tells the voters that a body came in vain. Lazily: what one of them does not hear, it sweeps some day.
+    /// Tells who was to hold a body that it came in vain. Lazily: what one of them does not hear, it sweeps some day.
     pub(in crate::actors) fn take_back(&self, body: BodyId) {
-        let Ok((voting, members)) = self.members() else { return };
+        let Ok((voting, members)) = self.holders(body) else { return };
         for to in members.voters().iter().filter(|to| **to != self.0.me) {
             if let Some(door) = self.door(&voting, *to) {
                 door.do_send(Errand::Discard(*to, body));

@@ -148,7 +148,7 @@ impl Coordinator {
                         }
                     }
                     // Nobody is left to retry with.
-                    Action::Retry { .. } if self.is_cut_off() || self.keep_majority(&no_room) => {
+                    Action::Retry { .. } if self.is_cut_off() || self.keep_majority(key, &no_room) => {
                         machine.deadline(&mut out);
                     }
                     Action::Retry { tries } => {
@@ -169,7 +169,7 @@ impl Coordinator {
                     Action::Renew { epoch } => {
                         // The later list comes by itself; a round under the older one is refused again.
                         self.wait_for(epoch, limit.at()).await;
-                        if let Some(members) = self.0.ballots.voting().members.clone() {
+                        if let Ok((_, members)) = self.members(key) {
                             machine.renew(members);
                         }
                         if self.is_over(&mut limit, &carrying) {

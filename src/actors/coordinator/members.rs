@@ -75,9 +75,10 @@ impl Coordinator {
         if next.members().is_none() {
             return Err(StoreError::Mismatch("a member list names nobody, somebody twice, or too many").into());
         }
-        let (_, members) = self.members()?;
+        let list = RegisterKey::members();
+        let (_, members) = self.members(&list)?;
         let write = Write::new(members, Succession { present: present.epoch, next });
-        match self.drive(&RegisterKey::members(), write, Vec::new(), self.deadline()).await {
+        match self.drive(&list, write, Vec::new(), self.deadline()).await {
             WriteOutcome::Written { .. } | WriteOutcome::Kept(_) => Ok(()),
             // The other one's list shows itself soon; the caller looks again.
             WriteOutcome::Refused(_) => Ok(()),
@@ -114,7 +115,7 @@ impl Coordinator {
     }
 
     async fn store_again(&self, key: &RegisterKey) -> Result<(), ObjectError> {
-        let (_, members) = self.members()?;
+        let (_, members) = self.members(key)?;
         self.finish_read(key, Read::settle(members), self.deadline()).await.map(|_| ())
     }
 

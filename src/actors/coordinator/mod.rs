@@ -44,12 +44,12 @@ use crate::actors::peer::plan::Plan;
 use crate::actors::peer::vitals::Ballots;
 use crate::base::record::{Record, etag_of, written_after};
 use crate::base::{
-    Backoff, Ballot, BodyAt, BucketName, Budget, Condition, Epoch, Incarnation, Lineage, ObjectName, ObjectRecord,
-    RegisterKey, State,
+    Backoff, Ballot, BodyAt, BodyId, BucketName, Budget, Condition, Epoch, Incarnation, Lineage, ObjectName,
+    ObjectRecord, RegisterKey, State,
 };
 use crate::register::{
-    Attempt, Choice, Event, Intent, Members, Message, Read, ReadOutcome, Request, Roster, Slot, Traced, Write,
-    WriteOutcome,
+    Attempt, Choice, Event, Intent, Members, Message, Placement, Read, ReadOutcome, Request, Roster, Slot, Traced,
+    Write, WriteOutcome,
 };
 use crate::store::voting::Voting;
 use crate::wire::BlobHead;
@@ -229,9 +229,27 @@ impl Coordinator {
         self.0.ballots.voting().node.roster.clone()
     }
 
-    fn members(&self) -> Result<(Arc<Voting>, Arc<Members>), ObjectError> {
+    /// The nodes that hold a register and vote on it, under the list that is in force now.
+    fn members(&self, key: &RegisterKey) -> Result<(Arc<Voting>, Arc<Members>), ObjectError> {
+        self.placed(|placement| placement.voters(key))
+    }
+
+    /// The nodes that hold a body.
+    fn holders(&self, body: BodyId) -> Result<(Arc<Voting>, Arc<Members>), ObjectError> {
+        self.placed(|placement| placement.holders(body))
+    }
+
+    /// All members: for what is the whole cluster's business.
+    fn all_members(&self) -> Result<(Arc<Voting>, Arc<Members>), ObjectError> {
+        self.placed(Placement::all)
+    }
+
+    fn placed(
+        &self,
+        which: impl FnOnce(&Placement) -> &Arc<Members>,
+    ) -> Result<(Arc<Voting>, Arc<Members>), ObjectError> {
         let voting = self.0.ballots.voting();
-        let members = voting.members.clone().ok_or_else(no_list)?;
+        let members = voting.placement.as_ref().map(|placement| Arc::clone(which(placement))).ok_or_else(no_list)?;
         Ok((voting, members))
     }
 
@@ -254,7 +272,7 @@ impl Coordinator {
         let deadline = self.deadline();
         // Two writers of one key at one node would only cost each other rounds.
         let _turn = self.turn(&key, !wish.condition.is_none()).await?;
-        let (_, members) = self.members()?;
+        let (_, members) = self.members(&key)?;
         let write = Write::new(members, wish);
         Ok(self.drive(&key, write, Vec::new(), deadline).await)
     }
@@ -268,16 +286,16 @@ impl Coordinator {
         streams: Option<BodyStreams>,
     ) -> Result<Written, ObjectError> {
         self.reachable().await?;
-        let (voting, members) = self.members()?;
         let (key, digest) = (RegisterKey::object(at), object.digest);
+        let (_, members) = self.members(&key)?;
         let conditional = !condition.is_none();
         let head = BlobHead { body: object.body, sealed_len: object.sealed_len, digest };
         let blob = object.at == BodyAt::Blob;
         let wish = Wish { condition, new: Some(value(State::Object(object))), keep: false };
-        let mut write = Write::new(Arc::clone(&members), wish);
+        let mut write = Write::new(members, wish);
         let mut rest = Vec::new();
         if blob {
-            for node in self.ship(&voting, &members, head, streams, &mut rest).await? {
+            for node in self.ship(head, streams, &mut rest).await? {
                 write.on(Event::Holds { node, body: head.body }, &mut Vec::new());
             }
         }
@@ -308,10 +326,10 @@ impl Coordinator {
         deadline: Instant,
     ) -> Result<(Ballot, Traced<Value>), ObjectError> {
         self.reachable().await?;
-        let (voting, members) = self.members()?;
+        let (voting, members) = self.members(key)?;
         // This node, and as many peers as make a majority with it: asking all would be work for nothing.
         let mut prefer = if without_me { Vec::new() } else { vec![self.0.me] };
-        prefer.extend(self.near(&voting, members.voters().len() / 2 + usize::from(without_me)));
+        prefer.extend(self.near(&voting, &members, members.voters().len() / 2 + usize::from(without_me)));
         let read = Read::new(members, &prefer);
         self.finish_read(key, read, deadline).await
     }
@@ -354,20 +372,18 @@ impl Coordinator {
         }
     }
 
-    /// Peers to ask first: those that answered lately, in turn.
-    fn near(&self, voting: &Voting, count: usize) -> Vec<Incarnation> {
-        let Some(roster) = &voting.node.roster else { return Vec::new() };
-        let mut others: Vec<_> =
-            roster.seats.iter().chain(&roster.before).filter(|seat| seat.incarnation != self.0.me).collect();
-        others.sort_by_key(|seat| seat.incarnation);
-        others.dedup();
+    /// Peers among these to ask first: those that answered lately, in turn.
+    fn near(&self, voting: &Voting, members: &Members, count: usize) -> Vec<Incarnation> {
+        let mut others: Vec<_> = members.voters().iter().copied().filter(|node| *node != self.0.me).collect();
+        others.sort_unstable();
         let reads = self.0.turn.get();
         self.0.turn.set(reads.wrapping_add(1));
         let turn = reads / TURN;
         let mut order: Vec<_> = (0..others.len()).map(|at| others[(turn.wrapping_add(at)) % others.len()]).collect();
         // A peer that is away would cost the reader a round.
-        order.sort_by_key(|seat| !self.answers(&seat.name));
-        order.into_iter().take(count).map(|seat| seat.incarnation).collect()
+        order.sort_by_key(|node| !self.is_up(voting, *node));
+        order.truncate(count);
+        order
     }
 
     fn door(&self, voting: &Voting, node: Incarnation) -> Option<Recipient<Errand>> {

@@ -57,7 +57,7 @@ impl Coordinator {
         limit: usize,
         deadline: Instant,
     ) -> Result<Merged, ObjectError> {
-        let (voting, members) = self.members()?;
+        let (voting, members) = self.all_members()?;
         let own = self.ask(ScanSlots { from: from.clone(), to: to.clone(), limit }).await;
         // The peers are asked as if this node held nothing.
         let damaged = own.as_ref().is_err_and(is_unreadable);
@@ -74,7 +74,7 @@ impl Coordinator {
         };
         let mut asked: FuturesUnordered<LocalBoxFuture<'static, (Incarnation, Option<Page<Scanned>>)>> =
             FuturesUnordered::new();
-        let mut order = self.near(&voting, members.voters().len()).into_iter();
+        let mut order = self.near(&voting, &members, members.voters().len()).into_iter();
         let mut ask_next = Instant::now();
         while !members.majority(votes) {
             let now = Instant::now();

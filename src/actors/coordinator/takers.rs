@@ -7,7 +7,7 @@ use crate::actors::messages::{ObjectError, StoreError};
 use crate::actors::peer::errand::Errand;
 use crate::actors::peer::patience::ROOM_MAX;
 use crate::actors::peer::plan::Plan;
-use crate::base::{Incarnation, NodeName};
+use crate::base::{Incarnation, NodeName, RegisterKey};
 use crate::register::{Members, Roster, Seat, Votes};
 use crate::store::voting::Voting;
 use actix_rt::time::timeout;
@@ -46,10 +46,14 @@ impl New {
 }
 
 impl Coordinator {
-    /// Refuses a write that no majority would take. With `new_bytes`, so many, those do not count that are full or have
-    /// no room for them; what makes room they take.
-    pub(in crate::actors) async fn check_takers(&self, new_bytes: Option<New>) -> Result<(), ObjectError> {
-        let (voting, members) = self.members()?;
+    /// Refuses a write of this register that no majority would take. With `new_bytes`, so many, those do not count that
+    /// are full or have no room for them; what makes room they take.
+    pub(in crate::actors) async fn check_takers(
+        &self,
+        key: &RegisterKey,
+        new_bytes: Option<New>,
+    ) -> Result<(), ObjectError> {
+        let (voting, members) = self.members(key)?;
         let takes_it = |node, bytes| {
             let says = self.says(&voting, node);
             !says.full && !says.read_only && says.room >= bytes
@@ -98,16 +102,15 @@ impl Coordinator {
 
     /// Whether a majority would be had but for full nodes.
     pub(super) fn is_for_room(&self) -> bool {
-        let Ok((voting, members)) = self.members() else { return false };
-        let is_away = |node: &Incarnation| *node != self.0.me && !self.is_up(&voting, *node);
-        let lost: BTreeSet<_> = members.voters().iter().copied().filter(is_away).collect();
-        let full = members.voters().iter().copied().filter(|node| self.says(&voting, *node).full);
-        !self.keep_majority(&lost) && self.keep_majority(&lost.iter().copied().chain(full).collect())
+        let Ok((voting, members)) = self.all_members() else { return false };
+        let is_there = |node| node == self.0.me || self.is_up(&voting, node);
+        majority_of(&members, is_there)
+            && !majority_of(&members, |node| is_there(node) && !self.says(&voting, node).full)
     }
 
-    /// Whether these nodes keep a majority from being had.
-    pub(super) fn keep_majority(&self, without: &BTreeSet<Incarnation>) -> bool {
-        let Ok((_, members)) = self.members() else { return false };
+    /// Whether these nodes keep a majority for this register from being had.
+    pub(super) fn keep_majority(&self, key: &RegisterKey, without: &BTreeSet<Incarnation>) -> bool {
+        let Ok((_, members)) = self.members(key) else { return false };
         !majority_of(&members, |node| !without.contains(&node))
     }
 

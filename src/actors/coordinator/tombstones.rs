@@ -8,9 +8,9 @@ use super::{Coordinator, Value, no_list};
 use crate::actors::messages::*;
 use crate::actors::peer::errand::Errand;
 use crate::base::{Ballot, Incarnation, RegisterKey};
-use crate::register::{Answer as Granted, Attempt, Burial, Event, ListMark, Members, Message, Request};
+use crate::register::{Answer as Granted, Attempt, Burial, Event, ListMark, Members, Message, Placement, Request};
 use crate::seal::random;
-use crate::store::voting::mark_of;
+use crate::store::voting::{Voting, mark_of};
 use crate::wire::{Answer, Call, ENTRIES_MAX};
 use actix_rt::time::{Instant, sleep_until};
 use futures::future::LocalBoxFuture;
@@ -37,18 +37,23 @@ impl Coordinator {
     /// Has these tombstones dropped by all members. How many could be; fewer when a member does not hold one as
     /// chosen, none when a member is away or the list changes meanwhile.
     pub(in crate::actors) async fn bury(&self, graves: Vec<Grave>) -> Result<usize, ObjectError> {
-        let (voting, members) = self.members()?;
+        let voting = self.0.ballots.voting();
         let roster = voting.node.roster.clone().ok_or_else(no_list)?;
         // A change of the list is under way, with epochs of its own: tombstones wait until it is over.
         if !roster.before.is_empty() {
             return Ok(0);
         }
         let next = roster.next(crate::store::system_ms(), &roster.seats);
-        let coming = Arc::new(next.members().ok_or_else(no_list)?);
-        let leaving = |(key, ballot)| Leaving { key, ballot, burial: Burial::new(Arc::clone(&coming), ballot) };
+        let coming = Placement::of(&next).ok_or_else(no_list)?;
+        let leaving = |(key, ballot)| {
+            let burial = Burial::new(Arc::clone(coming.voters(&key)), ballot);
+            Leaving { key, ballot, burial }
+        };
         let mut leaving: Vec<Leaving> = graves.into_iter().map(leaving).collect();
+        // All of them enter the epoch: the list is everybody's.
+        let coming = coming.all();
         for some in leaving.chunks_mut(ASK_AT_ONCE) {
-            self.ask_who_holds(&members, some).await;
+            self.ask_who_holds(&voting, some).await;
         }
         leaving.retain(|one| one.burial.may_begin());
         if leaving.is_empty() {
@@ -57,7 +62,7 @@ impl Coordinator {
         let (epoch, list, until) = (next.epoch, mark_of(&next), Instant::now() + ENTER_PATIENCE);
         self.decide_list(&roster, next).await?;
         self.wait_for(epoch, until).await;
-        self.wait_for_all(&coming, list, &mut leaving, until).await;
+        self.wait_for_all(coming, list, &mut leaving, until).await;
         // A member that is not in the epoch yet may still take in what a tombstone has deleted.
         leaving.retain(|one| one.burial.may_drop());
         let graves: Vec<Grave> = leaving.into_iter().map(|one| (one.key, one.ballot)).collect();
@@ -81,10 +86,12 @@ impl Coordinator {
         self.there(key, to, message, None).unwrap_or_else(|| Box::pin(std::future::ready(silent)))
     }
 
-    /// Asks every member for these registers, in the epoch before the one that is to begin.
-    async fn ask_who_holds(&self, members: &Arc<Members>, leaving: &mut [Leaving]) {
+    /// Asks who holds these registers for them, in the epoch before the one that is to begin.
+    async fn ask_who_holds(&self, voting: &Voting, leaving: &mut [Leaving]) {
+        let Some(placement) = &voting.placement else { return };
         let mut asked = FuturesUnordered::new();
         for (at, one) in leaving.iter().enumerate() {
+            let members = placement.voters(&one.key);
             for to in members.voters() {
                 let answer = self.query(*to, &one.key, members);
                 asked.push(async move { (at, answer.await) });

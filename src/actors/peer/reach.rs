@@ -123,7 +123,8 @@ impl Reach {
         now: Instant,
         counts: impl Fn(&NodeName) -> bool,
     ) -> Standing {
-        let (Some(members), Some(roster)) = (&voting.members, &voting.node.roster) else { return Standing::Open };
+        let (Some(placement), Some(roster)) = (&voting.placement, &voting.node.roster) else { return Standing::Open };
+        let members = placement.all();
         let majority = |there: &dyn Fn(&NodeName, Incarnation) -> bool| {
             let is_there = |node: &Incarnation| match *node == me {
                 true => voting.node.state.votes,
