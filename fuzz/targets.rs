@@ -6,8 +6,8 @@
 //! Decoders behind a seal get what an attacker could not make: bytes that open. So nothing rests on the seal alone.
 
 use boveda::base::{
-    Ballot, BodyAt, BodyId, ClusterId, Incarnation, Lineage, NodeName, ObjectRecord, Record, Secret, Stamp, State,
-    Wrap, WriteId,
+    Ballot, BlobRef, BodyAt, BodyId, ClusterId, Incarnation, Lineage, NodeName, ObjectRecord, Record, Secret, Stamp,
+    State, Wrap, WriteId,
 };
 use boveda::disk::{CrashDisk, Disk};
 use boveda::http::fuzzing;
@@ -15,7 +15,7 @@ use boveda::register::{Kept, Roster};
 use boveda::seal::{BodyOpener, Hello, Keyring, Me, SealingKey, body};
 use boveda::store::entry::{self, Encoded, Held, NodeRecord, Op};
 use boveda::store::pages::{create_database, open_database};
-use boveda::wire::{Answer, BlobHead, Call, Frame, Refusal, StreamHead, frame};
+use boveda::wire::{Answer, Call, Frame, Refusal, StreamHead, frame};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -181,7 +181,7 @@ fn peer_frame(data: &[u8]) {
     let _ = frame::blob_prefix_len(data);
     let _ = Refusal::decode(data);
     let _ = StreamHead::decode(data);
-    let _ = BlobHead::decode(data);
+    let _ = BlobRef::decode(data);
 }
 
 fn call(data: &[u8]) {

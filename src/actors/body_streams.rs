@@ -5,8 +5,8 @@
 //! - A peer that cannot follow for `LAG_MAX` is left behind: it gets the body afterwards, from this node's copy.
 //! - At most `AHEAD` pieces wait for a peer, and a permit stands for them: without one a body is sent afterwards.
 
-use crate::base::{Incarnation, Permit};
-use crate::wire::{BlobHead, StreamHead};
+use crate::base::{BlobRef, Incarnation, Permit};
+use crate::wire::StreamHead;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -24,7 +24,7 @@ pub enum Piece {
     /// The next bytes of the blob.
     Bytes(Bytes),
     /// The end, and what it was.
-    End(BlobHead),
+    End(BlobRef),
 }
 
 /// A stream as its lane sees it. One that ends without an `End` was given up.
@@ -100,7 +100,7 @@ impl BodyStreams {
     }
 
     /// The last bytes, and what the body is.
-    pub async fn end(&mut self, last: Bytes, head: BlobHead) {
+    pub async fn end(&mut self, last: Bytes, head: BlobRef) {
         self.send(last).await;
         self.pass_on(Piece::End(head)).await;
         for peer in &mut self.peers {
@@ -141,8 +141,8 @@ mod tests {
         BodyStreams::new(StreamHead { body: BodyId([1; 16]), bytes_max: u64::MAX }, permit)
     }
 
-    fn head() -> BlobHead {
-        BlobHead { body: BodyId([1; 16]), sealed_len: 5, digest: [2; 32] }
+    fn head() -> BlobRef {
+        BlobRef { body: BodyId([1; 16]), sealed_len: 5, digest: [2; 32] }
     }
 
     #[actix_rt::test]

@@ -8,7 +8,7 @@
 //! | `names` | buckets, object keys, and the keys of registers |
 //! | `ids` | bodies, nodes, incarnations, epochs, writes: none is a bare integer |
 //! | `ballot` `lineage` | the order of states; the writes that led to one |
-//! | `record` | one state of a register, as disks and peers keep it |
+//! | `record` `blob_ref` | one state of a register, as disks and peers keep it; the blob that it refers to |
 //! | `condition` | what must hold for a write to take place |
 //! | `page` | registers of a range, and what they are complete to |
 //! | `sum` `mark` | sums that nodes compare; counters of rare paths, for the gates |
@@ -21,6 +21,7 @@
 
 pub mod backoff;
 pub mod ballot;
+pub mod blob_ref;
 pub mod budget;
 pub mod class;
 pub mod codec;
@@ -39,6 +40,7 @@ pub mod sum;
 
 pub use backoff::Backoff;
 pub use ballot::{Ballot, Stamp, StampClock};
+pub use blob_ref::BlobRef;
 pub use budget::{Budget, Permit};
 pub use class::Class;
 pub use condition::{Condition, Tags};

@@ -8,6 +8,7 @@
 //! pages and the peer frames that hold them are sealed.
 
 use super::ballot::{Ballot, Stamp};
+use super::blob_ref::BlobRef;
 use super::codec::{CodecError, Reader, Writer};
 use super::ids::{BodyId, Incarnation, KekId};
 use super::lineage::Lineage;
@@ -125,6 +126,16 @@ impl ObjectRecord {
     pub fn etag(&self) -> String {
         etag_of(&self.digest)
     }
+
+    /// The blob that holds the body; none where the record does.
+    pub fn blob(&self) -> Option<BlobRef> {
+        (self.at == BodyAt::Blob).then_some(self.blob_ref())
+    }
+
+    /// What a blob with the body has to be, wherever the body lies.
+    pub fn blob_ref(&self) -> BlobRef {
+        BlobRef { body: self.body, sealed_len: self.sealed_len, digest: self.digest }
+    }
 }
 
 /// The ETag of a body by the digest of its sealed bytes: that in hex, without quotes.
@@ -152,7 +163,7 @@ impl Record {
 
     /// The blob that the record refers to, if any.
     pub fn blob(&self) -> Option<BodyId> {
-        self.object().filter(|o| o.at == BodyAt::Blob).map(|o| o.body)
+        self.object().and_then(ObjectRecord::blob).map(|blob| blob.body)
     }
 
     /// The record's bytes.

@@ -7,9 +7,7 @@
 
 use super::body::{Body, announced};
 use crate::actors::messages::StoreError;
-use crate::actors::messages::{
-    Announced, AppendIncoming, BeginIncoming, FinishIncoming, Incoming, PIECE_BYTES, Purpose,
-};
+use crate::actors::messages::{AppendIncoming, BeginIncoming, FinishIncoming, Incoming, PIECE_BYTES, Purpose};
 use crate::actors::peer::answers::failure;
 use crate::actors::peer::arrivals::Arriving;
 use crate::actors::peer::error::LinkError;
@@ -17,9 +15,10 @@ use crate::actors::peer::sessions::{Admitted, Coming, PeerGate};
 use crate::actors::peer::store::{StoreRecipients, ask};
 use crate::actors::peer::transfers::SMALL_BYTES_MAX;
 use crate::actors::peer::vitals::Counts;
+use crate::base::BlobRef;
 use crate::wire::frame::{BLOB_PREFIX_BYTES, CLEAR_BYTES, blob_prefix_len};
 use crate::wire::{
-    Answer, BLOB_HEAD_BYTES_MAX, BLOB_PATH, BlobHead, Frame, Refusal, STREAM_PATH, STREAM_TRAILER_BYTES, StreamHead,
+    Answer, BLOB_HEAD_BYTES_MAX, BLOB_PATH, Frame, Refusal, STREAM_PATH, STREAM_TRAILER_BYTES, StreamHead,
 };
 use actix_web::HttpRequest;
 use actix_web::web::Payload;
@@ -44,7 +43,7 @@ pub(super) async fn try_blob(
     let announced = announced(request, u64::MAX)?;
     let mut body = Body::new(body, Duration::MAX);
     let Opening { admitted, counter, plain, clear } = open_blob(&mut body, gate, BLOB_PATH).await?;
-    let head = BlobHead::decode(&plain).map_err(|_| Refusal::Malformed)?;
+    let head = BlobRef::decode(&plain).map_err(|_| Refusal::Malformed)?;
     let done = if head.sealed_len.checked_add(clear) == Some(announced) {
         let _room = gate.hold(&admitted, Coming::Blob, holds(head.sealed_len)).await?;
         Counts::add(&gate.counts().blobs);
@@ -134,11 +133,7 @@ async fn receive_stream(
         return Err(LinkError::Refused(Refusal::BadFrame));
     }
     let plain = gate.open(admitted, STREAM_PATH, &frame).map_err(LinkError::Refused)?;
-    let BlobHead { body: id, sealed_len, digest } = BlobHead::decode(&plain).map_err(LinkError::Undecodable)?;
-    if id != head.body {
-        return Err(LinkError::Store(StoreError::Mismatch("a blob ends as another than it began")));
-    }
-    let announced = Announced { sealed_len, digest };
+    let announced = BlobRef::decode(&plain).map_err(LinkError::Undecodable)?;
     ask(&store.finish_incoming, FinishIncoming { incoming, announced }).await
 }
 
@@ -165,11 +160,10 @@ fn split_end(pieces: &mut Vec<Bytes>, len: usize) -> Option<Bytes> {
 async fn receive(
     store: &StoreRecipients,
     arriving: Arriving,
-    head: BlobHead,
+    announced: BlobRef,
     body: &mut Body,
 ) -> Result<(), LinkError> {
-    let BlobHead { body: id, sealed_len, digest } = head;
-    let announced = Announced { sealed_len, digest };
+    let BlobRef { body: id, sealed_len, .. } = announced;
     let begin = BeginIncoming { body: id, bytes_max: Some(sealed_len), purpose: Purpose::Copy };
     let mut incoming = ask(&store.begin_incoming, begin).await?;
     let mut left = sealed_len;

@@ -7,7 +7,7 @@
 use super::core::Core;
 use super::error::StoreError;
 use crate::base::record::ObjectRecord;
-use crate::base::{Ballot, BodyAt, BodyId, Mark, RegisterKey};
+use crate::base::{Ballot, BlobRef, BodyAt, BodyId, Mark, RegisterKey};
 use crate::disk::DiskFile;
 use crate::seal::body::{BodyOpener, open_whole};
 use crate::seal::digest::{BodyDigest, digest_of};
@@ -19,12 +19,8 @@ const PIECE_BYTES: u64 = crate::base::PIECE_BYTES as u64;
 pub enum Ailment {
     /// The blob: it is missing, or has just been set aside.
     Blob {
-        /// Its name.
-        body: BodyId,
-        /// Bytes of the sealed body, by the record.
-        sealed_len: u64,
-        /// BLAKE3 over these, by the record: what a peer sends has to have it.
-        digest: [u8; 32],
+        /// What it has to be, by the record: what a peer sends is held to that.
+        blob: BlobRef,
         /// Whether a damaged one was here, now or before. Else it has not come yet, or was lost: while a node is being
         /// filled that is no fault.
         damaged: bool,
@@ -39,8 +35,7 @@ pub enum Ailment {
 impl Ailment {
     /// The blob of an object that is read here; none where its body is in its record.
     pub fn missing(object: &ObjectRecord) -> Option<Self> {
-        let ObjectRecord { body, sealed_len, digest, .. } = *object;
-        (object.at == BodyAt::Blob).then_some(Ailment::Blob { body, sealed_len, digest, damaged: false })
+        object.blob().map(|blob| Ailment::Blob { blob, damaged: false })
     }
 
     /// Whether the disk gave back other bytes than it was given. What is only missing may be on its way.
@@ -63,12 +58,8 @@ impl Core {
             }
             BodyAt::Blob => self.blobs.read(object.body)?,
         };
-        let there = sealed.is_some();
-        let blob = {
-            let (body, sealed_len, digest) = (object.body, object.sealed_len, object.digest);
-            Ailment::Blob { body, sealed_len, digest, damaged: there || self.blobs.is_quarantined(body) }
-        };
-        let Some(file) = sealed.filter(|file| checks(file.as_ref(), object.sealed_len, &object.digest)) else {
+        let (there, blob) = (sealed.is_some(), object.blob_ref());
+        let Some(file) = sealed.filter(|file| checks(file.as_ref(), &blob)) else {
             // A newer record may have taken the blob along: then there is nothing to mend.
             if self.lookup(key)?.is_none_or(|now| now.record.ballot != held.record.ballot) {
                 return Ok(None);
@@ -76,7 +67,8 @@ impl Core {
             if there {
                 self.set_aside(object.body)?;
             }
-            return Ok(Some(blob));
+            let damaged = there || self.blobs.is_quarantined(blob.body);
+            return Ok(Some(Ailment::Blob { blob, damaged }));
         };
         let mut header = [0; crate::seal::HEADER_BYTES];
         let opens = file.read_at(0, &mut header).is_ok() && is_opened(self.open_body(object, &header))?.is_some();
@@ -90,15 +82,10 @@ impl Core {
         Ok(plain.is_some_and(|plain| plain.len() as u64 == object.len))
     }
 
-    /// Moves the file of that name to quarantine unless it has this length and digest.
-    pub(super) fn set_aside_if_damaged(
-        &self,
-        body: BodyId,
-        sealed_len: u64,
-        digest: &[u8; 32],
-    ) -> Result<(), StoreError> {
-        match self.blobs.read(body)? {
-            Some(file) if !checks(file.as_ref(), sealed_len, digest) => self.set_aside(body),
+    /// Moves the file of that name to quarantine unless it is what the reference says.
+    pub(super) fn set_aside_if_damaged(&self, blob: &BlobRef) -> Result<(), StoreError> {
+        match self.blobs.read(blob.body)? {
+            Some(file) if !checks(file.as_ref(), blob) => self.set_aside(blob.body),
             _ => Ok(()),
         }
     }
@@ -120,10 +107,10 @@ fn is_opened(opener: Result<BodyOpener, StoreError>) -> Result<Option<BodyOpener
     }
 }
 
-/// Whether a file has this length and digest. One that cannot be read does not.
-fn checks(file: &dyn DiskFile, sealed_len: u64, digest: &[u8; 32]) -> bool {
-    file.len().is_ok_and(|len| len == sealed_len)
-        && digest_of_file(file, sealed_len).is_ok_and(|found| found == *digest)
+/// Whether a file is what the reference says. One that cannot be read is not.
+fn checks(file: &dyn DiskFile, blob: &BlobRef) -> bool {
+    file.len().is_ok_and(|len| len == blob.sealed_len)
+        && digest_of_file(file, blob.sealed_len).is_ok_and(|found| found == blob.digest)
 }
 
 /// The digest of the first `len` bytes of a file.

@@ -1,23 +1,14 @@
-//! A blob that a peer sends: sealed bytes, checked against the digest in its record.
+//! A blob that a peer sends: sealed bytes, checked against the reference in its record.
 //!
 //! Invariant: what does not have the announced length and digest never gets a blob's name.
 
 use super::core::Core;
 use super::error::{DiskOp, StoreError};
-use crate::base::BodyId;
+use crate::base::{BlobRef, BodyId};
 use crate::disk::StreamFile;
 use crate::seal::digest::BodyDigest;
 use bytes::Bytes;
 use std::sync::Arc;
-
-/// What a peer says of a blob.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Announced {
-    /// Bytes of the sealed body.
-    pub sealed_len: u64,
-    /// The digest of all of them.
-    pub digest: [u8; 32],
-}
 
 /// What a blob comes for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,7 +82,10 @@ impl Incoming {
     }
 
     /// Checks the whole against what was announced, and puts it in place, durably.
-    pub fn finish(mut self, announced: Announced) -> Result<(), StoreError> {
+    pub fn finish(mut self, announced: BlobRef) -> Result<(), StoreError> {
+        if self.body != announced.body {
+            return Err(StoreError::Mismatch("a blob ends as another than it began"));
+        }
         if self.file.len() != announced.sealed_len {
             return Err(StoreError::Mismatch("a blob is not as long as announced"));
         }
@@ -103,7 +97,7 @@ impl Incoming {
         let blobs = &self.core.blobs;
         self.file.finish().map_err(|source| blobs.refused(DiskOp::Write, blobs.path(self.body), source))?;
         // Whatever stands there under the name of what was just checked: a second transfer of the same, or damage.
-        self.core.set_aside_if_damaged(self.body, announced.sealed_len, &announced.digest)?;
+        self.core.set_aside_if_damaged(&announced)?;
         self.core.blobs.land(self.transfer, self.body)?;
         self.landed = true;
         Ok(())

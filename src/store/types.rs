@@ -1,7 +1,7 @@
 //! What is said to the store and by it, in plain values.
 
 use super::entry::Held;
-use crate::base::{Ballot, BodyId, Incarnation, Record, RegisterKey, Stamp};
+use crate::base::{Ballot, BlobRef, BodyId, Incarnation, ObjectRecord, Record, RegisterKey, Stamp};
 use crate::register::Standing;
 
 /// What a client says about a new object besides its bytes.
@@ -75,8 +75,8 @@ pub struct Change {
     pub key: RegisterKey,
     /// Its ballot at that commit.
     pub ballot: Ballot,
-    /// The blob that the record refers to, with its sealed length and digest.
-    pub blob: Option<(BodyId, u64, [u8; 32])>,
+    /// The blob that the record refers to.
+    pub blob: Option<BlobRef>,
     /// The peer incarnation it was learned from; offering it back would be a circle.
     pub learned_from: Option<Incarnation>,
 }
@@ -84,11 +84,10 @@ pub struct Change {
 impl Change {
     /// The feed's entry for a record.
     pub(super) fn of(key: RegisterKey, held: &Held) -> Self {
-        let blob = held.record.object().filter(|_| held.record.blob().is_some());
         Change {
             seq: held.seq,
             ballot: held.record.ballot,
-            blob: blob.map(|o| (o.body, o.sealed_len, o.digest)),
+            blob: held.record.object().and_then(ObjectRecord::blob),
             learned_from: held.learned_from,
             key,
         }

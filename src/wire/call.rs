@@ -12,7 +12,9 @@ use super::parts::{
 use super::votes::{Vote, Voted, read_voted, read_votes, write_voted, write_votes};
 use super::{BRANCHES_MAX, PULL_BYTES_MAX, TEXT_BYTES_MAX, VERSION_BYTES_MAX};
 use crate::base::codec::{CodecError, Reader, Writer};
-use crate::base::{Ballot, BodyId, Class, Complete, Epoch, Incarnation, NodeName, Page, Record, RegisterKey, Sum};
+use crate::base::{
+    Ballot, BlobRef, BodyId, Class, Complete, Epoch, Incarnation, NodeName, Page, Record, RegisterKey, Sum,
+};
 use crate::register::memory::{read_remembered, write_remembered};
 use crate::register::{ListMark, Remembered, Roster, Standing};
 use bytes::Bytes;
@@ -121,7 +123,7 @@ pub enum Call {
     /// This blob was sent for a record that will not come.
     Discard(BodyId),
     /// Shall this blob be sent?
-    Bring(BlobHead),
+    Bring(BlobRef),
 }
 
 /// Whether a blob is to be sent.
@@ -176,17 +178,6 @@ pub enum Answer {
         /// For the log and the status page.
         text: String,
     },
-}
-
-/// What stands, sealed, in front of a blob's bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BlobHead {
-    /// The name that the blob gets, the same at all nodes.
-    pub body: BodyId,
-    /// How many sealed bytes follow.
-    pub sealed_len: u64,
-    /// Their digest. The bytes are ciphertext and travel as they lie; this is what vouches for them.
-    pub digest: [u8; 32],
 }
 
 const HEARTBEAT: u8 = 1;
@@ -312,7 +303,7 @@ impl Call {
                 Call::Pull(pull)
             }
             DISCARD => Call::Discard(BodyId(r.array()?)),
-            BRING => Call::Bring(BlobHead::read(&mut r)?),
+            BRING => Call::Bring(BlobRef::read(&mut r)?),
             _ => return Err(CodecError::Value("call")),
         };
         r.end()?;
@@ -450,7 +441,7 @@ impl Answer {
     }
 }
 
-/// What stands in front of a blob that is sent while it is made; its `BlobHead` stands behind it.
+/// What stands in front of a blob that is sent while it is made; its `BlobRef` stands behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamHead {
     /// Its name.
@@ -473,30 +464,6 @@ impl StreamHead {
         let head = StreamHead { body: BodyId(r.array()?), bytes_max: r.u64()? };
         r.end()?;
         Ok(head)
-    }
-}
-
-impl BlobHead {
-    /// Bytes of a head.
-    pub const BYTES: usize = 16 + 8 + 32;
-
-    /// The head's bytes.
-    pub fn encode(&self) -> Vec<u8> {
-        let mut w = Writer::default();
-        w.raw(&self.body.0).u64(self.sealed_len).raw(&self.digest);
-        w.0
-    }
-
-    /// Reads a head.
-    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
-        let mut r = Reader(bytes);
-        let head = BlobHead::read(&mut r)?;
-        r.end()?;
-        Ok(head)
-    }
-
-    fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
-        Ok(BlobHead { body: BodyId(r.array()?), sealed_len: r.u64()?, digest: r.array()? })
     }
 }
 

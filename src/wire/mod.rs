@@ -22,15 +22,15 @@ mod parts;
 pub mod refusal;
 pub mod votes;
 
-pub use call::{Answer, BlobHead, Bring, Call, Offered, Pull, Pulse, Scan, Scanned, StreamHead, Wanted};
+pub use call::{Answer, Bring, Call, Offered, Pull, Pulse, Scan, Scanned, StreamHead, Wanted};
 pub use frame::{Frame, SessionId, Way};
 pub use health::{Health, ScrubState};
 pub use keys::KeyNews;
 pub use refusal::Refusal;
 pub use votes::{Vote, Voted};
 
-use crate::base::RegisterKey;
 use crate::base::record::RECORD_BYTES_MAX;
+use crate::base::{BlobRef, RegisterKey};
 
 /// The frame protocol that this release speaks, bound into every frame. The handshake carries its own
 /// number (`seal::session`), by which peers of other releases are told apart.
@@ -62,7 +62,7 @@ pub const BLOB_HEAD_BYTES_MAX: usize = 256;
 /// Bytes that sealing adds to a frame; whoever seals checks it.
 pub const SEAL_TAG_BYTES: usize = 16;
 /// Bytes of the sealed frame behind a streamed blob, with its clear header.
-pub const STREAM_TRAILER_BYTES: usize = frame::CLEAR_BYTES + BlobHead::BYTES + SEAL_TAG_BYTES;
+pub const STREAM_TRAILER_BYTES: usize = frame::CLEAR_BYTES + BlobRef::BYTES + SEAL_TAG_BYTES;
 /// Most bytes of a version text.
 pub const VERSION_BYTES_MAX: usize = 64;
 /// Most bytes of the text in a failure.

@@ -1,9 +1,9 @@
 //! Clients and their coordinators: the register's own state machines over real records.
 
-use super::node::{Head, INLINE_MAX, NOW_MS, ring};
+use super::node::{INLINE_MAX, NOW_MS, ring};
 use super::world::{Packet, World};
 use crate::lin::{Condition, Held, Op};
-use boveda::base::{Ballot, BodyAt, BodyId, Lineage, ObjectRecord, Record, RegisterKey, State, WriteId};
+use boveda::base::{Ballot, BlobRef, BodyAt, BodyId, Lineage, ObjectRecord, Record, RegisterKey, State, WriteId};
 use boveda::register::{
     Action, Attempt, Choice, Event, Fresh, Intent, Read, ReadOutcome, Request, Traced, Write, WriteOutcome,
 };
@@ -82,9 +82,8 @@ pub fn plaintext(client: u32) -> Vec<u8> {
 }
 
 /// The blob of a record.
-pub fn head(record: &Record) -> Option<Head> {
-    let object = record.object().filter(|_| record.blob().is_some())?;
-    Some(Head { body: object.body, sealed_len: object.sealed_len, digest: object.digest })
+pub fn head(record: &Record) -> Option<BlobRef> {
+    record.object()?.blob()
 }
 
 impl World {

@@ -2,12 +2,12 @@
 
 use super::disks::Bad;
 use super::world::Packet;
-use boveda::base::{BodyId, Epoch, Incarnation, Record, RegisterKey, Secret};
+use boveda::base::{BlobRef, BodyId, Epoch, Incarnation, Record, RegisterKey, Secret};
 use boveda::disk::CrashDisk;
 use boveda::register::{Heard, Remembered, Roster, Standing};
 use boveda::seal::keyring::Keyring;
 use boveda::store::Answer;
-use boveda::store::incoming::{Announced, Purpose};
+use boveda::store::incoming::Purpose;
 use boveda::store::types::{Change, Offer, Want};
 use boveda::store::voting::{Message, Seating, Vote, Votes};
 use boveda::store::{Clockwork, Options, Store, StoreError};
@@ -30,14 +30,6 @@ thread_local! {
 enum Waiting {
     Votes { to: usize, key: usize, answer: Votes },
     Then { answer: Answer, packet: Option<Box<Packet>> },
-}
-
-/// Which bytes a blob must have.
-#[derive(Clone, Copy, Debug)]
-pub struct Head {
-    pub body: BodyId,
-    pub sealed_len: u64,
-    pub digest: [u8; 32],
 }
 
 /// One node. Without a store it is down.
@@ -328,13 +320,12 @@ impl Node {
     }
 
     /// Receives a blob; whether it is here, durable and checked.
-    pub fn receive(&self, head: Head, sealed: &Bytes) -> bool {
+    pub fn receive(&self, head: BlobRef, sealed: &Bytes) -> bool {
         let Some(store) = self.store() else { return false };
         let received = || {
-            let announced = Announced { sealed_len: head.sealed_len, digest: head.digest };
             let mut incoming = store.begin_incoming(head.body, Some(head.sealed_len), Purpose::Copy)?;
             incoming.append(std::slice::from_ref(sealed))?;
-            incoming.finish(announced)
+            incoming.finish(head)
         };
         received().is_ok()
     }

@@ -1,10 +1,10 @@
 //! The world: nodes, the net between them, and the scheduler. All of it follows from the seed.
 
 use super::clients::{Client, Coordinator};
-use super::node::{Copy, Head, NOW_MS, Node, STARTS};
+use super::node::{Copy, NOW_MS, Node, STARTS};
 use super::trace::Trace;
 use crate::rng::Rng;
-use boveda::base::{BucketName, Incarnation, NodeName, ObjectKey, ObjectName, Record, RegisterKey};
+use boveda::base::{BlobRef, BucketName, Incarnation, NodeName, ObjectKey, ObjectName, Record, RegisterKey};
 use boveda::register::{Event, Members, Roster, Seat};
 use boveda::store::types::{Change, Offer, Want};
 use boveda::store::voting::{Message, Reply};
@@ -20,8 +20,8 @@ const BATCH: usize = 8;
 pub enum Packet {
     Ask { to: usize, from: usize, key: usize, message: Message },
     Answer { to: usize, key: usize, reply: Reply },
-    Body { to: usize, from: usize, head: Head, sealed: Bytes },
-    Held { to: usize, from: usize, head: Head },
+    Body { to: usize, from: usize, head: BlobRef, sealed: Bytes },
+    Held { to: usize, from: usize, head: BlobRef },
     Offer { to: usize, from: usize, changes: Vec<Change> },
     Wants { to: usize, from: usize, changes: Vec<Change>, wants: Vec<Want> },
     Learn { to: usize, from: usize, records: Vec<(RegisterKey, Record)>, upto: u64 },
@@ -452,7 +452,7 @@ impl World {
                 self.hear(to, None, &Event::Holds { node, body: head.body });
             }
             Packet::Offer { to, from, changes } => {
-                let offer = |c: &Change| Offer { key: c.key.clone(), ballot: c.ballot, blob: c.blob.map(|b| b.0) };
+                let offer = |c: &Change| Offer { key: c.key.clone(), ballot: c.ballot, blob: c.blob.map(|b| b.body) };
                 let offers: Vec<_> = changes.iter().map(offer).collect();
                 if let Some(wants) = self.nodes[to].wants(&offers) {
                     self.net.push(Packet::Wants { to: from, from: to, changes, wants });
@@ -496,10 +496,9 @@ impl World {
                 Want::Nothing => {}
                 Want::BlobAndRecord => {
                     unsettled = true;
-                    if let Some((body, sealed_len, digest)) = change.blob
-                        && let Some(sealed) = self.nodes[me].blob(body)
+                    if let Some(head) = change.blob
+                        && let Some(sealed) = self.nodes[me].blob(head.body)
                     {
-                        let head = Head { body, sealed_len, digest };
                         self.net.push(Packet::Body { to: peer, from: me, head, sealed });
                     }
                 }
@@ -507,7 +506,7 @@ impl World {
                     let found = self.nodes[me].record(change.key.clone());
                     // One that refers to another blob by now has a later number in the feed.
                     let fits =
-                        |record: &Record| record.blob().is_none_or(|blob| Some(blob) == change.blob.map(|b| b.0));
+                        |record: &Record| record.blob().is_none_or(|blob| Some(blob) == change.blob.map(|b| b.body));
                     let found = found.into_iter().filter(|(_, record)| fits(record));
                     records.extend(found.map(|(key, record)| (key, (*record).clone())));
                 }

@@ -10,8 +10,8 @@
 
 use crate::actors::guard::PanicGuard;
 use crate::actors::messages::{
-    Ailment, Announced, AppendIncoming, BeginIncoming, Diagnose, FetchBody, FinishIncoming, Heal, Healed, OpenOutgoing,
-    Purpose, Restore, StoreError,
+    Ailment, AppendIncoming, BeginIncoming, Diagnose, FetchBody, FinishIncoming, Heal, Healed, OpenOutgoing, Purpose,
+    Restore, StoreError,
 };
 use crate::actors::peer::arrivals::Arrivals;
 use crate::actors::peer::conn::{Conn, Dialer, Identity, may_be_forgotten, patience};
@@ -19,7 +19,7 @@ use crate::actors::peer::error::LinkError;
 use crate::actors::peer::plan::PeerAddress;
 use crate::actors::peer::store::{StoreRecipients, ask};
 use crate::actors::status::HealingStatus;
-use crate::base::{Ballot, BodyId, Class, Incarnation, NodeName, Record, RegisterKey};
+use crate::base::{Ballot, BlobRef, BodyId, Class, Incarnation, NodeName, Record, RegisterKey};
 use crate::seal::session::PeerKey;
 use crate::wire::{Answer, Call, PULL_BYTES_MAX, Pull};
 use actix::fut::wrap_future;
@@ -173,7 +173,7 @@ impl Handler<Heal> for Healer {
 
 impl Handler<FetchBody> for Healer {
     type Result = ResponseFuture<bool>;
-    fn handle(&mut self, wanted: FetchBody, ctx: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, FetchBody(wanted): FetchBody, ctx: &mut Context<Self>) -> Self::Result {
         let (tell, told) = oneshot::channel();
         let waiting = self.wanted.entry(wanted.body).or_default();
         waiting.push(tell);
@@ -197,8 +197,8 @@ impl Handler<FetchBody> for Healer {
 
 impl Own {
     /// Sees to it that a body is here, unless somebody sends it already: then that is waited for, as long as it moves.
-    async fn fetch(&self, FetchBody { body, sealed_len, digest }: FetchBody) -> bool {
-        let patience = patience(sealed_len);
+    async fn fetch(&self, blob: BlobRef) -> bool {
+        let (body, patience) = (blob.body, patience(blob.sealed_len));
         let mut seen = (0, Instant::now());
         while let Some(bytes) = self.arrivals.offered(body, self.me, Instant::now()) {
             if bytes > seen.0 {
@@ -210,10 +210,10 @@ impl Own {
             actix_rt::time::sleep(LOOK_AGAIN).await;
         }
         let here = ask(&self.store.open_outgoing, OpenOutgoing { body }).await;
-        if here.is_ok_and(|here| here.sealed_len() == sealed_len) {
+        if here.is_ok_and(|here| here.sealed_len() == blob.sealed_len) {
             return true;
         }
-        let missing = Ailment::Blob { body, sealed_len, digest, damaged: false };
+        let missing = Ailment::Blob { blob, damaged: false };
         for peer in &self.peers {
             // The key is asked for only where a record is damaged.
             match self.mend_from(peer, &RegisterKey::members(), missing).await {
@@ -305,9 +305,7 @@ impl Own {
                 None => peer.dialer.dial().await?,
             };
             let done = match ailment {
-                Ailment::Blob { body, sealed_len, digest, .. } => {
-                    self.blob_from(&mut conn, body, sealed_len, digest).await
-                }
+                Ailment::Blob { blob, .. } => self.blob_from(&mut conn, blob).await,
                 Ailment::Record { ballot } => self.record_from(&mut conn, key, ballot).await,
             };
             match done {
@@ -322,14 +320,8 @@ impl Own {
         }
     }
 
-    async fn blob_from(
-        &self,
-        conn: &mut Conn,
-        body: BodyId,
-        sealed_len: u64,
-        digest: [u8; 32],
-    ) -> Result<(), LinkError> {
-        let announced = Announced { sealed_len, digest };
+    async fn blob_from(&self, conn: &mut Conn, announced: BlobRef) -> Result<(), LinkError> {
+        let BlobRef { body, sealed_len, .. } = announced;
         let begin = BeginIncoming { body, bytes_max: Some(sealed_len), purpose: Purpose::Reader };
         let arriving = self.arrivals.begin(body);
         let (mut from, mut incoming) = (0, None);
@@ -406,7 +398,8 @@ mod tests {
         };
 
         // It was read for what others held, who hold something else by now.
-        let gone = Ailment::Blob { body: BodyId([7; 16]), sealed_len: 9, digest: [7; 32], damaged: false };
+        let gone =
+            Ailment::Blob { blob: BlobRef { body: BodyId([7; 16]), sealed_len: 9, digest: [7; 32] }, damaged: false };
         assert_eq!(heal(key("replaced").1, Some(gone)).await, Healed::NoCopy);
         assert_eq!(tally.read().unmended, 0, "nothing is lost");
 

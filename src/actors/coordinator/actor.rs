@@ -18,7 +18,7 @@ use crate::register::Seat as Seated;
 use crate::seal::layout::Layout;
 use crate::store::listing::Folding;
 use crate::store::voting::record_of;
-use crate::wire::{BlobHead, StreamHead};
+use crate::wire::StreamHead;
 use actix::prelude::*;
 use bytes::Bytes;
 use std::ops::Bound;
@@ -240,11 +240,9 @@ impl Handler<FinishUpload> for CoordinatorActor {
             let Upload { body, mut streams } = upload;
             let id = body.body();
             let (sealed, last) = c.ask(SealLast { upload: body }).await?;
-            if let Some(streams) = &mut streams {
+            if let (Some(streams), Some(blob)) = (&mut streams, sealed.object().blob()) {
                 // The peers make it durable while this node does.
-                let object = sealed.object();
-                let head = BlobHead { body: object.body, sealed_len: object.sealed_len, digest: object.digest };
-                streams.end(last, head).await;
+                streams.end(last, blob).await;
             }
             let landed = match c.ask(LandUpload { sealed }).await {
                 Ok(landed) => landed,

@@ -13,10 +13,10 @@ use crate::actors::body_streams::{BodyStreams, Streamed};
 use crate::actors::messages::*;
 use crate::actors::peer::errand::Errand;
 use crate::actors::peer::transfers::{Carried, Far, Transfers};
-use crate::base::{BodyId, Condition, Incarnation, ObjectName, RegisterKey};
+use crate::base::{BlobRef, BodyId, Condition, Incarnation, ObjectName, RegisterKey};
 use crate::register::{Attempt, Event, Votes};
 use crate::store::voting::Voting;
-use crate::wire::{BlobHead, StreamHead};
+use crate::wire::StreamHead;
 use actix::Recipient;
 use actix_rt::time::{Instant, timeout};
 use futures::future::{FutureExt, LocalBoxFuture};
@@ -69,7 +69,7 @@ impl Coordinator {
     /// `rest`.
     pub(super) async fn ship(
         &self,
-        head: BlobHead,
+        head: BlobRef,
         mut streams: Option<BodyStreams>,
         rest: &mut Vec<LocalBoxFuture<'static, Event<Value>>>,
     ) -> Result<Vec<Incarnation>, ObjectError> {
@@ -136,7 +136,7 @@ struct Way {
     door: Recipient<Errand>,
     transfers: Arc<Transfers>,
     to: Incarnation,
-    head: BlobHead,
+    head: BlobRef,
     patience: Patience,
 }
 

@@ -10,13 +10,12 @@ use super::{Coordinator, Patience, Value};
 use crate::actors::messages::*;
 use crate::actors::peer::errand::{Cast, Errand};
 use crate::actors::peer::transfers::{Carried, Far};
-use crate::base::{BodyId, Epoch, Incarnation, RegisterKey, WriteId};
+use crate::base::{BlobRef, BodyId, Epoch, Incarnation, RegisterKey, WriteId};
 use crate::register::{
     Action, Answer, Attempt, Event, Fresh, Intent, ListMark, Members, Message, Read, ReadOutcome, Refusal, Request,
     Slot, Write, WriteOutcome,
 };
 use crate::seal::random;
-use crate::wire::BlobHead;
 use crate::wire::votes::Vote as WireVote;
 use actix::Recipient;
 use actix_rt::time::{Instant, sleep_until};
@@ -291,12 +290,10 @@ impl Coordinator {
         body: BodyId,
         attempt: Attempt,
     ) -> Option<(LocalBoxFuture<'static, Event<Value>>, u64)> {
-        let object = storing?.object().filter(|object| object.body == body)?;
-        let (sealed_len, digest) = (object.sealed_len, object.digest);
-        let head = BlobHead { body, sealed_len, digest };
+        let head = storing?.object()?.blob().filter(|blob| blob.body == body)?;
         let fetched = {
             let fetch = self.0.fetch.clone();
-            async move { fetch.send(FetchBody { body, sealed_len, digest }).await.unwrap_or(false) }
+            async move { fetch.send(FetchBody(head)).await.unwrap_or(false) }
         };
         // A round may store what it found at others again: then it is this node that lacks the blob.
         if to == self.0.me {
@@ -306,7 +303,7 @@ impl Coordinator {
                     false => Event::Silent { from: to, attempt },
                 }
             };
-            return Some((Box::pin(fetched), sealed_len));
+            return Some((Box::pin(fetched), head.sealed_len));
         }
         let door = self.door(&self.0.ballots.voting(), to)?;
         let shipped = carry_to(&door, to, head);
@@ -318,7 +315,7 @@ impl Coordinator {
             };
             carried(to, body, became, attempt)
         };
-        Some((Box::pin(shipped), sealed_len))
+        Some((Box::pin(shipped), head.sealed_len))
     }
 
     fn fresh(&self) -> Fresh {
@@ -363,7 +360,7 @@ fn slot_in(event: &Event<Value>) -> Option<Slot<Value>> {
 pub(super) fn carry_to(
     door: &Recipient<Errand>,
     to: Incarnation,
-    head: BlobHead,
+    head: BlobRef,
 ) -> impl Future<Output = Carried> + 'static {
     let (done, carried) = oneshot::channel();
     door.do_send(Errand::Ship(to, head, done));

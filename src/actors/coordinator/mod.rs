@@ -44,15 +44,14 @@ use crate::actors::peer::plan::Plan;
 use crate::actors::peer::vitals::Ballots;
 use crate::base::record::{Record, etag_of, written_after};
 use crate::base::{
-    Backoff, Ballot, BodyAt, BodyId, BucketName, Budget, Condition, Epoch, Incarnation, Lineage, ObjectName,
-    ObjectRecord, RegisterKey, State,
+    Backoff, Ballot, BodyId, BucketName, Budget, Condition, Epoch, Incarnation, Lineage, ObjectName, ObjectRecord,
+    RegisterKey, State,
 };
 use crate::register::{
     Attempt, Choice, Event, Intent, Members, Message, Placement, Read, ReadOutcome, Request, Roster, Slot, Traced,
     Write, WriteOutcome,
 };
 use crate::store::voting::Voting;
-use crate::wire::BlobHead;
 use actix::{Message as ActorMessage, Recipient};
 use actix_rt::time::Instant;
 use std::cell::Cell;
@@ -289,14 +288,13 @@ impl Coordinator {
         let (key, digest) = (RegisterKey::object(at), object.digest);
         let (_, members) = self.members(&key)?;
         let conditional = !condition.is_none();
-        let head = BlobHead { body: object.body, sealed_len: object.sealed_len, digest };
-        let blob = object.at == BodyAt::Blob;
+        let blob = object.blob();
         let wish = Wish { condition, new: Some(value(State::Object(object))), keep: false };
         let mut write = Write::new(members, wish);
         let mut rest = Vec::new();
-        if blob {
-            for node in self.ship(head, streams, &mut rest).await? {
-                write.on(Event::Holds { node, body: head.body }, &mut Vec::new());
+        if let Some(blob) = blob {
+            for node in self.ship(blob, streams, &mut rest).await? {
+                write.on(Event::Holds { node, body: blob.body }, &mut Vec::new());
             }
         }
         // The time for the decision begins behind the body: how long that travels is not the nodes' matter.

@@ -1,7 +1,7 @@
 //! What is asked without a request waiting: healing, scrubbing, tombstones, what was left tentative.
 
 use super::{Ailment, Grave, Part, Place, Round, Seen, StoreError};
-use crate::base::{BodyId, Incarnation, Page, Record, RegisterKey};
+use crate::base::{BlobRef, Incarnation, Page, Record, RegisterKey};
 use actix::Message;
 
 /// Whether it is worth reading again.
@@ -28,14 +28,7 @@ pub struct Heal {
 /// Asks for a blob that a record needs which this node does not hold yet. The answer says whether it is here now.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "bool")]
-pub struct FetchBody {
-    /// Its name.
-    pub body: BodyId,
-    /// Bytes of the sealed body.
-    pub sealed_len: u64,
-    /// BLAKE3 over these.
-    pub digest: [u8; 32],
-}
+pub struct FetchBody(pub BlobRef);
 
 /// Registers whose records have not been known to be chosen for long.
 #[derive(Debug, Message)]

@@ -39,7 +39,7 @@ pub use crate::register::{ListMark, Roster};
 pub use crate::store::StoreError;
 pub use crate::store::damage::Ailment;
 pub use crate::store::download::Download;
-pub use crate::store::incoming::{Announced, Incoming, Purpose};
+pub use crate::store::incoming::{Incoming, Purpose};
 pub use crate::store::outgoing::Outgoing;
 pub use crate::store::scrub::{Part, Round, Seen};
 pub use crate::store::scrub_place::Place;

@@ -1,7 +1,7 @@
 //! What replicators and the peer listener ask of the store.
 
-use super::{Announced, Change, Grave, Incoming, ListMark, Offer, Outgoing, Purpose, StoreError, Want};
-use crate::base::{BodyId, Epoch, Incarnation, Page, Record, RegisterKey, Sum};
+use super::{Change, Grave, Incoming, ListMark, Offer, Outgoing, Purpose, StoreError, Want};
+use crate::base::{BlobRef, BodyId, Epoch, Incarnation, Page, Record, RegisterKey, Sum};
 use actix::Message;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -88,7 +88,7 @@ pub struct FinishIncoming {
     /// The transfer, with all of its bytes.
     pub incoming: Incoming,
     /// What it has to be: a body that does not match is refused and removed.
-    pub announced: Announced,
+    pub announced: BlobRef,
 }
 
 /// Removes a blob that was sent here for a record that will not come. One that a record refers to stays.

@@ -9,11 +9,11 @@ use crate::actors::peer::list_exchange;
 use crate::actors::peer::sessions::{Admitted, PeerGate};
 use crate::actors::peer::store::{StoreRecipients, ask};
 use crate::actors::peer::vitals::Counts;
-use crate::base::{Incarnation, NodeName, Record};
+use crate::base::{BlobRef, Incarnation, NodeName, Record};
 use crate::register::{ListMark, Slot, Start};
 use crate::seal::session::PeerInfo;
 use crate::wire::{
-    self, Answer, BlobHead, Bring, Call, ENTRIES_MAX, LEARN_BYTES_MAX, Offered, Pull, Scan, Scanned, Voted, Wanted,
+    self, Answer, Bring, Call, ENTRIES_MAX, LEARN_BYTES_MAX, Offered, Pull, Scan, Scanned, Voted, Wanted,
 };
 use std::ops::Bound;
 use std::sync::Arc;
@@ -148,7 +148,7 @@ async fn try_answer(
 }
 
 /// Whether a peer is to send a body.
-async fn bring(gate: &PeerGate, store: &StoreRecipients, from: &PeerInfo, head: BlobHead) -> Result<Bring, LinkError> {
+async fn bring(gate: &PeerGate, store: &StoreRecipients, from: &PeerInfo, head: BlobRef) -> Result<Bring, LinkError> {
     match ask(&store.open_outgoing, OpenOutgoing { body: head.body }).await {
         // Whatever has a blob's name was checked before it got that.
         Ok(there) if there.sealed_len() == head.sealed_len => return Ok(Bring::There),

@@ -18,13 +18,13 @@ use crate::actors::peer::patience::STALL_MAX;
 use crate::actors::peer::sockets;
 use crate::actors::peer::store::{StoreRecipients, ask};
 use crate::actors::peer::transfers::Sent;
-use crate::base::{Class, NodeName};
+use crate::base::{BlobRef, Class, NodeName};
 use crate::register::Start;
 use crate::seal;
 use crate::seal::session::{Hello, PeerInfo, PeerKey, SessionKeys};
 use crate::store::StoreError;
 use crate::wire::frame::{blob_prefix, place, read_welcome};
-use crate::wire::{Answer, BLOB_PATH, BlobHead, CALL_PATH, Call, FRAME_BYTES_MAX, Frame, HELLO_BYTES_MAX, HELLO_PATH};
+use crate::wire::{Answer, BLOB_PATH, CALL_PATH, Call, FRAME_BYTES_MAX, Frame, HELLO_BYTES_MAX, HELLO_PATH};
 use crate::wire::{Refusal, STREAM_PATH, SessionId, StreamHead, Way};
 use actix_rt::time::{Instant, sleep_until, timeout};
 use awc::Client;
@@ -119,7 +119,7 @@ impl Conn {
     /// Streams a blob. Answered when the peer has it, durable and checked against its digest.
     pub async fn ship(
         &mut self,
-        head: BlobHead,
+        head: BlobRef,
         blob: Outgoing,
         store: &StoreRecipients,
         sent: &Sent,

@@ -3,10 +3,10 @@
 use super::transfers::Carried;
 use crate::actors::body_streams::NewStream;
 use crate::actors::messages::Reply;
-use crate::base::{BodyId, Incarnation, Page};
+use crate::base::{BlobRef, BodyId, Incarnation, Page};
 use crate::register::{ListMark, Slot};
 use crate::wire::votes::{Vote, slot_weight};
-use crate::wire::{Answer, BlobHead, Call, Scan, Scanned};
+use crate::wire::{Answer, Call, Scan, Scanned};
 use actix::Message;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -22,7 +22,7 @@ pub enum Errand {
     /// Any other call to that life of the peer.
     Ask(Incarnation, Box<Call>, oneshot::Sender<Answer>),
     /// Takes the blob of a record to that life of the peer; answered when it is there, or will not be.
-    Ship(Incarnation, BlobHead, oneshot::Sender<Carried>),
+    Ship(Incarnation, BlobRef, oneshot::Sender<Carried>),
     /// Whether that life of the peer has room for a body of so many bytes.
     Room(Incarnation, u64, oneshot::Sender<bool>),
     /// Takes a blob there while it is made.

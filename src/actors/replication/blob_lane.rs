@@ -12,9 +12,9 @@ use crate::actors::peer::vitals::Counts;
 use crate::actors::replication::actor::{Lane, Own, ReplicaActor, spawn};
 use crate::actors::replication::carry::carry;
 use crate::actors::replication::lease::{Fate, Lease, ShipBlob};
-use crate::base::BodyId;
+use crate::base::{BlobRef, BodyId};
 use crate::store::StoreError;
-use crate::wire::{Answer, BlobHead, Call};
+use crate::wire::{Answer, Call};
 use actix::{Context, Handler};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -91,7 +91,8 @@ async fn run(own: Own, mut conn: Option<Conn>, lease: Lease) -> Option<Conn> {
 
 async fn attempt(own: &Own, conn: &mut Option<Conn>, change: &Change) -> Result<Fate, LinkError> {
     let plan = &own.plan;
-    let Some((body, sealed_len, digest)) = change.blob else { return Ok(Fate::Superseded) };
+    let Some(blob) = change.blob else { return Ok(Fate::Superseded) };
+    let BlobRef { body, sealed_len, .. } = blob;
     let conn = match conn {
         Some(conn) => conn,
         None => {
@@ -117,8 +118,8 @@ async fn attempt(own: &Own, conn: &mut Option<Conn>, change: &Change) -> Result<
     };
     if let Some(lead) = lead {
         let _turn = plan.transfers.turn_of(&lead).await.ok_or(LinkError::NotMoved)?;
-        let blob = match ask(&plan.store.open_outgoing, OpenOutgoing { body }).await {
-            Ok(blob) => blob,
+        let outgoing = match ask(&plan.store.open_outgoing, OpenOutgoing { body }).await {
+            Ok(outgoing) => outgoing,
             Err(LinkError::Store(StoreError::NoSuchKey)) if still_refers(plan, change, body).await? => {
                 return Err(LinkError::BlobMissing);
             }
@@ -126,7 +127,7 @@ async fn attempt(own: &Own, conn: &mut Option<Conn>, change: &Change) -> Result<
             Err(error) => return Err(error),
         };
         let in_flight = InFlight::new(plan, sealed_len);
-        let shipped = carry(plan, conn, BlobHead { body, sealed_len, digest }, blob, lead.sent()).await;
+        let shipped = carry(plan, conn, blob, outgoing, lead.sent()).await;
         lead.end(Carried::by(&shipped));
         shipped?;
         drop(in_flight);

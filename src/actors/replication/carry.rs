@@ -7,14 +7,15 @@ use crate::actors::peer::patience::ASK_AGAIN;
 use crate::actors::peer::plan::Plan;
 use crate::actors::peer::transfers::{SMALL_BYTES_MAX, Sent};
 use crate::actors::peer::vitals::Counts;
-use crate::wire::{Answer, BlobHead, Bring, Call};
+use crate::base::BlobRef;
+use crate::wire::{Answer, Bring, Call};
 use actix_rt::time::{Instant, sleep};
 
 /// Carries a body on a session. A larger one is offered first: the peer may have it, or get it from somebody else.
 pub async fn carry(
     plan: &Plan,
     session: &mut Conn,
-    head: BlobHead,
+    head: BlobRef,
     blob: Outgoing,
     sent: &Sent,
 ) -> Result<(), LinkError> {
@@ -26,7 +27,7 @@ pub async fn carry(
 }
 
 /// Whether a body is to be sent. While somebody else sends it this waits, as long as that moves.
-async fn is_wanted(session: &mut Conn, head: BlobHead, sent: &Sent) -> Result<bool, LinkError> {
+async fn is_wanted(session: &mut Conn, head: BlobRef, sent: &Sent) -> Result<bool, LinkError> {
     let patience = patience(head.sealed_len);
     let mut seen = (0, Instant::now());
     loop {

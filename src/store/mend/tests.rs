@@ -4,7 +4,7 @@ use super::*;
 use crate::base::{BodyId, BucketName, Epoch, ObjectKey, ObjectName, Secret, State};
 use crate::disk::RealDisk;
 use crate::seal::keyring::Keyring;
-use crate::store::incoming::{Announced, Purpose};
+use crate::store::incoming::Purpose;
 use crate::store::types::NewObject;
 use crate::store::wait_blocking;
 use crate::store::{Options, open};
@@ -116,12 +116,11 @@ fn a_blob_that_does_not_check_is_set_aside_and_a_good_one_takes_its_place() {
     let body: Vec<u8> = (0..400_000u32).map(|i| i.to_le_bytes()[0]).collect();
     let record = put(&store, "k", &body);
     let (key, object) = (RegisterKey::object(&name("k")), record.object().expect("an object"));
-    let blob =
-        |damaged| Ailment::Blob { body: object.body, sealed_len: object.sealed_len, digest: object.digest, damaged };
+    let announced = object.blob().expect("in a blob");
+    let blob = |damaged| Ailment::Blob { blob: announced, damaged };
     let path = store.core().blobs.path(object.body);
     let good = std::fs::read(&path).expect("reads");
     let mend = |sealed: &[u8]| {
-        let announced = Announced { sealed_len: object.sealed_len, digest: object.digest };
         let mut incoming =
             store.begin_incoming(object.body, Some(announced.sealed_len), Purpose::Copy).expect("begins");
         incoming.append(&[Bytes::copy_from_slice(sealed)]).expect("appends");
@@ -177,7 +176,7 @@ fn a_download_reads_on_after_its_blob_was_mended() {
             Err(error) => {
                 assert!(error.is_damage() && !mended, "{error}");
                 assert!(all.len() > 1_000_000, "what opened before the damage was handed out");
-                let announced = Announced { sealed_len: object.sealed_len, digest: object.digest };
+                let announced = object.blob().expect("in a blob");
                 let mut incoming =
                     store.begin_incoming(object.body, Some(announced.sealed_len), Purpose::Copy).expect("begins");
                 incoming

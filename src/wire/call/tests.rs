@@ -85,7 +85,7 @@ fn calls_survive_the_trip_and_damage_is_refused() {
         }),
         Call::Fetch(vec![key("a"), key("b")]),
         Call::Discard(BodyId([8; 16])),
-        Call::Bring(BlobHead { body: BodyId([8; 16]), sealed_len: 1 << 40, digest: [9; 32] }),
+        Call::Bring(BlobRef { body: BodyId([8; 16]), sealed_len: 1 << 40, digest: [9; 32] }),
         Call::Pull(Pull { body: BodyId([7; 16]), from: 1 << 40, len: 1 << 20 }),
     ];
     for call in calls {
@@ -118,10 +118,10 @@ fn answers_survive_the_trip_and_damage_is_refused() {
         assert_eq!(Answer::decode(&bytes), Ok(answer));
         batter(&bytes, |bytes| Answer::decode(bytes).is_ok());
     }
-    let head = BlobHead { body: BodyId([1; 16]), sealed_len: 9, digest: [3; 32] };
-    assert_eq!(BlobHead::decode(&head.encode()), Ok(head));
-    assert_eq!(head.encode().len(), BlobHead::BYTES);
-    batter(&head.encode(), |bytes| BlobHead::decode(bytes).is_ok());
+    let head = BlobRef { body: BodyId([1; 16]), sealed_len: 9, digest: [3; 32] };
+    assert_eq!(BlobRef::decode(&head.encode()), Ok(head));
+    assert_eq!(head.encode().len(), BlobRef::BYTES);
+    batter(&head.encode(), |bytes| BlobRef::decode(bytes).is_ok());
     let head = StreamHead { body: BodyId([7; 16]), bytes_max: 1 << 40 };
     assert_eq!(StreamHead::decode(&head.encode()), Ok(head));
     batter(&head.encode(), |bytes| StreamHead::decode(bytes).is_ok());

@@ -42,7 +42,7 @@ pub(in crate::actors) async fn send(
     let offer = |change: &Change| Offered {
         key: change.key.clone(),
         ballot: change.ballot,
-        blob: change.blob.map(|(body, _, _)| body),
+        blob: change.blob.map(|blob| blob.body),
     };
     Counts::add(&plan.tally.sent.offers);
     let Answer::Wants(wants) = conn.call(&Call::Offer(batch.iter().map(offer).collect())).await? else {

@@ -15,9 +15,9 @@ use crate::actors::peer::transfers::{Carried, Kind, Part, Sent, ended, unless_le
 use crate::actors::peer::vitals::Counts;
 use crate::actors::replication::actor::Own;
 use crate::actors::replication::carry;
-use crate::base::{BodyId, Incarnation};
+use crate::base::{BlobRef, BodyId, Incarnation};
 use crate::seal::random;
-use crate::wire::{BlobHead, Call, Refusal};
+use crate::wire::{Call, Refusal};
 use actix_rt::time::{Instant, timeout};
 use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
@@ -27,7 +27,7 @@ pub(super) async fn ship_one(
     own: Own,
     idle: Idle,
     to: Incarnation,
-    head: BlobHead,
+    head: BlobRef,
     mut done: oneshot::Sender<Carried>,
 ) -> Done {
     let plan: &Plan = &own.plan;
@@ -68,7 +68,7 @@ pub(super) async fn ship_one(
     }
 }
 
-async fn carry(own: &Own, idle: &Idle, to: Incarnation, head: BlobHead, sent: &Sent) -> Result<(), LinkError> {
+async fn carry(own: &Own, idle: &Idle, to: Incarnation, head: BlobRef, sent: &Sent) -> Result<(), LinkError> {
     let plan: &Plan = &own.plan;
     let until = Instant::now() + BUSY_MAX;
     loop {
@@ -119,7 +119,7 @@ pub(super) async fn room_one(
 ) -> Done {
     let turn = unless_left(own.plan.transfers.turn(Kind::Call), has.closed()).await;
     let Some(Some(_turn)) = turn else { return Done::Idle };
-    let head = BlobHead { body: BodyId(random()), sealed_len: bytes, digest: random() };
+    let head = BlobRef { body: BodyId(random()), sealed_len: bytes, digest: random() };
     let asked = on_session(&own, &idle, async |session| {
         is_with(session, to)?;
         call(session, &Call::Bring(head)).await.map(drop)
