@@ -4,7 +4,8 @@
 //! - One checkpoint is one transaction: records, feed, blob references, cursors and the log mark.
 //! - A register has one entry in `CHANGES`, at its latest number.
 //! - `BODIES` names exactly the blobs that records in `RECORDS` refer to.
-//! - Damage has one name, whatever the engine calls what comes of it, and is told once in the log.
+//! - Damage has one name, whatever the engine calls what comes of it. It is told once in the log, and so is any other
+//!   failure of the engine.
 
 use super::entry::{Held, NodeRecord};
 use super::error::StoreError;
@@ -50,6 +51,8 @@ pub struct Index {
     db: Database,
     probe: Arc<PagesProbe>,
     damaged: AtomicBool,
+    /// Whether the engine has failed for another reason.
+    failed: AtomicBool,
 }
 
 /// Every error of the engine, boxed: it is large and rare.
@@ -91,7 +94,7 @@ impl Index {
             }
             Marks { log: mark(MARK_LOG)?, seq: mark(MARK_SEQ)?, stamp: Stamp(mark(MARK_STAMP)?) }
         };
-        Ok((Index { db, probe, damaged: AtomicBool::new(false) }, marks))
+        Ok((Index { db, probe, damaged: AtomicBool::new(false), failed: AtomicBool::new(false) }, marks))
     }
 
     /// Whether something of it was found to be damaged.
@@ -110,10 +113,14 @@ impl Index {
             StoreError::Index(source) if self.is_damaged() || is_damage(&source) => StoreError::IndexDamaged(source),
             error => error,
         };
-        if error.class() == Class::Corrupt && !self.damaged.swap(true, Ordering::AcqRel) {
-            log::error!(
-                error:%; "the index is damaged, and no restart mends it: start this node with an empty data directory, as one whose disk was lost; until then it has no vote on what it cannot read"
-            );
+        match &error {
+            StoreError::Index(_) if !self.failed.swap(true, Ordering::AcqRel) => log::warn!(
+                error:%; "the index could not be read or written, and may not be until the node is restarted: look at the disk; until then its peers are asked for what it does not read, for lists too"
+            ),
+            error if error.class() == Class::Corrupt && !self.damaged.swap(true, Ordering::AcqRel) => log::error!(
+                error:%; "the index is damaged, and no restart mends it: start this node with an empty data directory, as one whose disk was lost; until then its peers are asked for what it does not read, for lists too, and it has no vote on that"
+            ),
+            _ => {}
         }
         error
     }
