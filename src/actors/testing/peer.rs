@@ -95,6 +95,8 @@ impl Listener {
     /// Ends it without a goodbye; the next one at this address knows none of its sessions.
     pub async fn stop(self) -> SocketAddr {
         self.server.stop(false).await;
+        // Its worker serves the sockets that it has until its thread is told.
+        until("its worker ended", || async { Arc::strong_count(&self.gate) == 1 }).await;
         self.address
     }
 }
