@@ -7,6 +7,7 @@
 
 mod common;
 
+use boveda::store::mutation::Mutation;
 use boveda::store::types::NewObject;
 use boveda::store::wait_blocking;
 use boveda::store::{Options, Store};
@@ -55,7 +56,8 @@ fn run(store: &Arc<Store>, waiters: usize, length: Duration) -> Vec<Duration> {
                 let begin = Instant::now();
                 let object = store.seal_small(NewObject::default(), std::slice::from_ref(&body)).expect("sealed");
                 let at = common::name(&format!("waiter-{waiter}/{}", times.len()));
-                wait_blocking(store.put(at, boveda::base::Condition::NONE, object)).expect("stored");
+                wait_blocking(store.mutate(Mutation::put(&at, boveda::base::Condition::NONE, object, store.now_ms())))
+                    .expect("stored");
                 times.push(begin.elapsed());
             }
             times

@@ -7,6 +7,7 @@
 
 mod common;
 
+use boveda::store::mutation::Mutation;
 use boveda::store::types::NewObject;
 use boveda::store::wait_blocking;
 use boveda::store::{Options, Store};
@@ -64,7 +65,13 @@ fn run(store: &Arc<Store>, len: usize, inline: bool, length: Duration) -> Vec<Du
                 let pieces = std::slice::from_ref(&body);
                 if inline {
                     let object = store.seal_small(NewObject::default(), pieces).expect("sealed");
-                    wait_blocking(store.put(at, boveda::base::Condition::NONE, object)).expect("stored");
+                    wait_blocking(store.mutate(Mutation::put(
+                        &at,
+                        boveda::base::Condition::NONE,
+                        object,
+                        store.now_ms(),
+                    )))
+                    .expect("stored");
                 } else {
                     let mut upload = store
                         .begin_upload(
@@ -76,7 +83,7 @@ fn run(store: &Arc<Store>, len: usize, inline: bool, length: Duration) -> Vec<Du
                         )
                         .expect("begun");
                     upload.append(pieces, |_| {}).expect("appended");
-                    store.finish_upload(upload).expect("durable").wait_blocking().expect("stored");
+                    wait_blocking(store.mutate(upload.land().expect("durable").mutation())).expect("stored");
                 }
                 times.push(begin.elapsed());
             }

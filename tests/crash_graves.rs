@@ -1,9 +1,10 @@
 //! Dropped tombstones and cleared stores, by way of reopening and of power loss at every sync: what was dropped does
 //! not come back, what came after it is there, and the floor lies above it.
 
+use boveda::base::record::written_after;
 use boveda::base::{
-    Ballot, BucketName, Class, Complete, Condition, Epoch, Incarnation, Lineage, NodeName, ObjectKey, ObjectName,
-    Record, RegisterKey, Secret, Stamp, State, WriteId,
+    Ballot, BucketName, Class, Complete, Epoch, Incarnation, Lineage, NodeName, ObjectKey, ObjectName, Record,
+    RegisterKey, Secret, Stamp, State, WriteId,
 };
 use boveda::disk::CrashDisk;
 use boveda::register::{Answer, Attempt, ListMark, Message, Refusal, Request, Roster, Seat, Traced};
@@ -67,18 +68,25 @@ fn adopt((store, work): &Open, roster: &Roster) -> Result<(), StoreError> {
     wait_blocking(answer).map(|_| ())
 }
 
-fn put((store, work): &Open, at: &str, body: &str) -> Result<(), StoreError> {
-    let object = store.seal_small(NewObject::default(), &[Bytes::from(body.to_owned())])?;
-    let answer = store.put(name(at), Condition::NONE, object);
-    work.committer.turn();
-    wait_blocking(answer).map(|_| ())
+fn put(open: &Open, at: &str, body: &str) -> Result<(), StoreError> {
+    let object = open.0.seal_small(NewObject::default(), &[Bytes::from(body.to_owned())])?;
+    decided(open, key(at), State::Object(object)).map(|_| ())
 }
 
 /// Deletes, and says under which ballot.
-fn delete((store, work): &Open, at: &str) -> Result<Ballot, StoreError> {
-    let answer = store.delete(name(at), Condition::NONE);
-    work.committer.turn();
-    Ok(wait_blocking(answer)?.ballot)
+fn delete(open: &Open, at: &str) -> Result<Ballot, StoreError> {
+    decided(open, key(at), State::Deleted)
+}
+
+/// What this node and the other one have decided, as the other one tells it.
+fn decided(open: &Open, key: RegisterKey, state: State) -> Result<Ballot, StoreError> {
+    let (ballot, base) = (open.0.fresh_ballot(), open.0.lookup(&key)?);
+    let lineage = base.as_ref().map_or(Lineage::NOTHING, |held| held.record.lineage);
+    let lineage = lineage.then(WriteId(ballot.stamp.0.to_be_bytes()), Lineage::IDS_MAX);
+    let written_ms = written_after(base.map(|held| held.record.written_ms), NOW_MS.get());
+    let record = Record { ballot, lineage, written_ms, state };
+    learn(open, vec![(key, record)], OTHER, open.0.voting().node.state.epoch.0)?;
+    Ok(ballot)
 }
 
 fn bury((store, work): &Open, list: ListMark, graves: &[(RegisterKey, Ballot)]) -> Result<(), StoreError> {
@@ -262,9 +270,7 @@ fn what_is_due_is_old_and_chosen_and_not_the_first_bucket() {
     NOW_MS.set(NOW_MS.get() + 1_001);
     put(&open_, young, "bytes").expect("stored");
     delete(&open_, young).expect("deleted");
-    let answer = open_.0.delete_bucket(BucketName::cargas());
-    open_.1.committer.turn();
-    wait_blocking(answer).expect("deleted");
+    decided(&open_, RegisterKey::bucket(&BucketName::cargas()), State::Deleted).expect("deleted");
     assert_eq!(due(DAY), [(key(old), ballot)]);
     NOW_MS.set(NOW_MS.get() + 2 * 24 * 3600 * 1000);
     let both: Vec<_> = due(DAY).into_iter().map(|(key, _)| key).collect();

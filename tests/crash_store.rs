@@ -4,11 +4,13 @@
 //! `BOVEDA_CRASH_SEEDS=N` runs more histories; a failure names its seed and the sync it stopped at.
 
 use boveda::base::{
-    Ballot, BucketName, Epoch, Incarnation, Mark, NodeName, ObjectKey, ObjectName, RegisterKey, Secret, Stamp,
+    Ballot, BucketName, Condition, Epoch, Incarnation, Mark, NodeName, ObjectKey, ObjectName, RegisterKey, Secret,
+    Stamp,
 };
 use boveda::disk::{CrashDisk, Disk};
 use boveda::register::{Answer, Attempt, Message, Request, Roster, Seat};
 use boveda::seal::keyring::Keyring;
+use boveda::store::mutation::Mutation;
 use boveda::store::types::NewObject;
 use boveda::store::voting::{Seating, Vote};
 use boveda::store::wait_blocking;
@@ -81,14 +83,18 @@ fn live(disk: &CrashDisk, seed: u64, steps: u64, possible: &mut Possible) -> Res
                 for _ in 0..=rng.below(4) {
                     let key = format!("k{}", rng.below(KEYS));
                     if rng.below(4) == 0 {
-                        group.push((key.clone(), None, store.delete(name(&key), boveda::base::Condition::NONE)));
+                        group.push((
+                            key.clone(),
+                            None,
+                            store.mutate(Mutation::delete(&name(&key), Condition::NONE, store.now_ms())),
+                        ));
                     } else {
                         let bytes = body(&mut rng, 700);
                         let object = store.seal_small(NewObject::default(), &[Bytes::from(bytes.clone())])?;
                         group.push((
                             key.clone(),
                             Some(bytes),
-                            store.put(name(&key), boveda::base::Condition::NONE, object),
+                            store.mutate(Mutation::put(&name(&key), Condition::NONE, object, store.now_ms())),
                         ));
                     }
                 }
@@ -107,8 +113,7 @@ fn live(disk: &CrashDisk, seed: u64, steps: u64, possible: &mut Possible) -> Res
             10..=14 => {
                 let key = format!("k{}", rng.below(KEYS));
                 let bytes = body(&mut rng, 200_000);
-                let mut upload =
-                    store.begin_upload(name(&key), boveda::base::Condition::NONE, NewObject::default(), None, None)?;
+                let mut upload = store.begin_upload(name(&key), Condition::NONE, NewObject::default(), None, None)?;
                 for piece in bytes.chunks(70_000) {
                     upload.append(&[Bytes::copy_from_slice(piece)], |_| {})?;
                 }
@@ -116,9 +121,9 @@ fn live(disk: &CrashDisk, seed: u64, steps: u64, possible: &mut Possible) -> Res
                     continue; // the client went away
                 }
                 possible.entry(key.clone()).or_insert_with(absent).insert(Some(bytes.clone()));
-                let finishing = store.finish_upload(upload)?;
+                let answer = store.mutate(upload.land()?.mutation());
                 work.committer.turn();
-                finishing.wait_blocking()?;
+                wait_blocking(answer)?;
                 possible.insert(key, BTreeSet::from([Some(bytes)]));
             }
             15 | 16 => store.checkpoint()?,
@@ -166,7 +171,7 @@ fn check(disk: &CrashDisk, possible: &Possible, context: &str) {
     }
     // It goes on: the next write works, and everything checks.
     let object = store.seal_small(NewObject::default(), &[Bytes::from_static(b"after")]).expect("seals");
-    let answer = store.put(name("after"), boveda::base::Condition::NONE, object);
+    let answer = store.mutate(Mutation::put(&name("after"), Condition::NONE, object, store.now_ms()));
     work.committer.turn();
     wait_blocking(answer).unwrap_or_else(|e| panic!("{context}: write after the crash: {e}"));
     assert_eq!(read(&store, "after").as_deref(), Some(&b"after"[..]), "{context}");
@@ -229,7 +234,7 @@ fn a_log_that_lost_its_end_is_noticed() {
     let (store, work) = open(&disk).expect("opens");
     for n in 0..4 {
         let object = store.seal_small(NewObject::default(), &[Bytes::from_static(b"answered")]).expect("seals");
-        let answer = store.put(name(&format!("k{n}")), boveda::base::Condition::NONE, object);
+        let answer = store.mutate(Mutation::put(&name(&format!("k{n}")), Condition::NONE, object, store.now_ms()));
         work.committer.turn();
         wait_blocking(answer).expect("stored");
     }
@@ -254,11 +259,13 @@ fn there_is_no_vote_on_what_a_damaged_page_of_the_index_held() {
     let (store, work) = open(&disk).expect("opens");
     let seat = |n: u64, incarnation| Seat { name: NodeName::parse(&format!("n{n}")).expect("a name"), incarnation };
     let list = Roster::founding(1, vec![seat(1, store.incarnation()), seat(2, Incarnation(77))]);
-    let mut answers = vec![store.seat(Seating::Adopt(Arc::new(list)))];
-    answers.extend(keys.iter().map(|key| {
+    let put = |key| {
         let object = store.seal_small(NewObject::default(), &[Bytes::from_static(b"answered")]).expect("seals");
-        store.put(key.clone(), boveda::base::Condition::NONE, object)
-    }));
+        store.mutate(Mutation::put(key, Condition::NONE, object, store.now_ms()))
+    };
+    let mut answers: Vec<_> = keys.iter().map(put).collect();
+    // From here on another node has a vote too.
+    answers.push(store.seat(Seating::Adopt(Arc::new(list))));
     while work.committer.turn() {}
     for answer in answers {
         wait_blocking(answer).expect("stored");
@@ -303,7 +310,7 @@ fn what_follows_a_first_start_that_failed_is_there_after_a_power_loss() {
         failed += u64::from(open(&disk).is_err());
         let (store, work) = open(&disk).unwrap_or_else(|e| panic!("operation {at} failed, then: {e}"));
         let object = store.seal_small(NewObject::default(), &[Bytes::from_static(b"answered")]).expect("seals");
-        let answer = store.put(name("k"), boveda::base::Condition::NONE, object);
+        let answer = store.mutate(Mutation::put(&name("k"), Condition::NONE, object, store.now_ms()));
         work.committer.turn();
         wait_blocking(answer).expect("stored");
         for draw in 0..8 {
@@ -360,15 +367,14 @@ fn nothing_readable_lies_on_the_disk() {
     let head =
         NewObject { content_type: "text/x-conspicuous".into(), meta: vec![("colour".into(), "ultramarine".into())] };
     let small = store.seal_small(head.clone(), &[Bytes::from_static(b"a small conspicuous plaintext")]).expect("seals");
-    let answer = store.put(name("conspicuous-name"), boveda::base::Condition::NONE, small);
+    let answer = store.mutate(Mutation::put(&name("conspicuous-name"), Condition::NONE, small, store.now_ms()));
     work.committer.turn();
     wait_blocking(answer).expect("stored");
-    let mut upload =
-        store.begin_upload(name("conspicuous-blob"), boveda::base::Condition::NONE, head, None, None).expect("begins");
+    let mut upload = store.begin_upload(name("conspicuous-blob"), Condition::NONE, head, None, None).expect("begins");
     upload.append(&[Bytes::from("a large conspicuous plaintext ".repeat(9000))], |_| {}).expect("appends");
-    let finishing = store.finish_upload(upload).expect("finishes");
+    let answer = store.mutate(upload.land().expect("finishes").mutation());
     work.committer.turn();
-    finishing.wait_blocking().expect("stored");
+    wait_blocking(answer).expect("stored");
     let look = |when: &str| {
         for (path, bytes) in disk.copy().dump() {
             for word in ["conspicuous", "ultramarine", "colour", "cargas"] {

@@ -7,6 +7,7 @@ use boveda::base::{BucketName, Condition, Mark, ObjectKey, ObjectName, Secret};
 use boveda::disk::CrashDisk;
 use boveda::disk::crash::Misread;
 use boveda::seal::keyring::Keyring;
+use boveda::store::mutation::Mutation;
 use boveda::store::types::NewObject;
 use boveda::store::wait_blocking;
 use boveda::store::{Clockwork, Options, Store, StoreError};
@@ -86,7 +87,7 @@ fn body(deed: usize, len: usize) -> Vec<u8> {
 
 fn put(store: &Store, work: &Clockwork, key: &str, bytes: &[u8]) -> Result<(), StoreError> {
     let object = store.seal_small(NewObject::default(), &[Bytes::copy_from_slice(bytes)])?;
-    let answer = store.put(name(key), Condition::NONE, object);
+    let answer = store.mutate(Mutation::put(&name(key), Condition::NONE, object, store.now_ms()));
     work.committer.turn();
     wait_blocking(answer).map(|_| ())
 }
@@ -96,13 +97,13 @@ fn put_large(store: &Store, work: &Clockwork, key: &str, bytes: &[u8]) -> Result
     for piece in bytes.chunks(70_000) {
         upload.append(&[Bytes::copy_from_slice(piece)], |_| {})?;
     }
-    let finishing = store.finish_upload(upload)?;
+    let answer = store.mutate(upload.land()?.mutation());
     work.committer.turn();
-    finishing.wait_blocking().map(|_| ())
+    wait_blocking(answer).map(|_| ())
 }
 
 fn delete(store: &Store, work: &Clockwork, key: &str) -> Result<(), StoreError> {
-    let answer = store.delete(name(key), Condition::NONE);
+    let answer = store.mutate(Mutation::delete(&name(key), Condition::NONE, store.now_ms()));
     work.committer.turn();
     wait_blocking(answer).map(|_| ())
 }

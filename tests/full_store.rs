@@ -1,9 +1,10 @@
 //! A disk that fills up: writes stop before it is full, deletes go on, and nothing is lost or poisoned.
 
-use boveda::base::{BodyId, BucketName, ObjectKey, ObjectName, Secret, Shortage};
+use boveda::base::{BodyId, BucketName, Condition, ObjectKey, ObjectName, Secret, Shortage};
 use boveda::disk::{CrashDisk, Space};
 use boveda::seal::keyring::Keyring;
 use boveda::store::incoming::Purpose;
+use boveda::store::mutation::Mutation;
 use boveda::store::types::NewObject;
 use boveda::store::{Clockwork, Options, Store, StoreError};
 use bytes::Bytes;
@@ -33,13 +34,13 @@ impl Bench {
 
     fn put(&self, n: u64) -> Result<(), StoreError> {
         let object = self.store.seal_small(NewObject::default(), &[Bytes::from(vec![7; BODY])])?;
-        let answer = self.store.put(name(n), boveda::base::Condition::NONE, object);
+        let answer = self.store.mutate(Mutation::put(&name(n), Condition::NONE, object, 1));
         assert!(self.work.committer.turn());
         boveda::store::wait_blocking(answer).map(drop)
     }
 
     fn delete(&self, n: u64) -> Result<bool, StoreError> {
-        let answer = self.store.delete(name(n), boveda::base::Condition::NONE);
+        let answer = self.store.mutate(Mutation::delete(&name(n), Condition::NONE, 1));
         assert!(self.work.committer.turn());
         boveda::store::wait_blocking(answer).map(|outcome| outcome.existed)
     }
@@ -178,10 +179,10 @@ fn a_bucket_is_refused_on_a_full_disk_and_deleted_on_it() {
         assert!(bench.work.committer.turn());
         boveda::store::wait_blocking(answer)
     };
-    done(bench.store.create_bucket(bucket("before"))).expect("there is room");
+    done(bench.store.mutate(Mutation::create_bucket(&bucket("before"), 1))).expect("there is room");
     bench.disk.set_space(space(RESERVE / 2));
     bench.store.refresh_space().expect("the disk can be asked");
-    assert!(matches!(done(bench.store.create_bucket(bucket("after"))), Err(StoreError::Full)));
-    assert!(done(bench.store.create_bucket(bucket("before"))).expect("it is there").existed);
-    assert!(done(bench.store.delete_bucket(bucket("before"))).expect("deletes go on").existed);
+    assert!(matches!(done(bench.store.mutate(Mutation::create_bucket(&bucket("after"), 1))), Err(StoreError::Full)));
+    assert!(done(bench.store.mutate(Mutation::create_bucket(&bucket("before"), 1))).expect("it is there").existed);
+    assert!(done(bench.store.mutate(Mutation::delete_bucket(&bucket("before"), 1))).expect("deletes go on").existed);
 }

@@ -3,6 +3,7 @@
 use boveda::base::{BucketName, Condition, ObjectKey, ObjectName, Secret};
 use boveda::disk::CrashDisk;
 use boveda::seal::keyring::Keyring;
+use boveda::store::mutation::Mutation;
 use boveda::store::types::NewObject;
 use boveda::store::wait_blocking;
 use boveda::store::{Options, Store};
@@ -21,7 +22,7 @@ fn write_all(store: &Store) {
         let key = ObjectKey::parse(&format!("k{}", n % 10)).expect("a key");
         let at = ObjectName { bucket: BucketName::cargas(), key };
         let object = store.seal_small(NewObject::default(), &[Bytes::from_static(b"x")]).expect("seals");
-        wait_blocking(store.put(at, Condition::NONE, object)).expect("stored");
+        wait_blocking(store.mutate(Mutation::put(&at, Condition::NONE, object, store.now_ms()))).expect("stored");
     }
 }
 

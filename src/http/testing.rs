@@ -79,7 +79,7 @@ pub(super) fn port<P: Protocol>(protocol: P) -> (Port<P>, Budget) {
     let budget = Budget::new(10, 1 << 20);
     let shared = Shared::new(settings, budget.clone(), Readiness::default());
     let store = Untouched.start();
-    let links = StoreLinks::new(&store, store.clone().recipient());
+    let links = StoreLinks::new(&store, &store, store.clone().recipient());
     let backend = Backend { links, status: Rc::new(NoStatus) };
     (Port { worker: Worker::new(shared, backend, P::LABELS), protocol }, budget)
 }

@@ -20,6 +20,7 @@ use crate::actors::background::scrubber::{ScrubTally, Scrubber};
 use crate::actors::background::settler;
 use crate::actors::background::tombstones::{self, BurialTally};
 use crate::actors::coordinator::actor::CoordinatorActor;
+use crate::actors::coordinator::members_actor::MembersActor;
 use crate::actors::coordinator::store::StoreBeside;
 use crate::actors::coordinator::turns::Turns;
 use crate::actors::coordinator::{Common, Coordinator, Patience};
@@ -137,8 +138,9 @@ pub(super) struct Backends {
     threads: Threads,
     healer: Addr<Healer>,
     scrubber: Addr<Scrubber>,
+    common: Common,
     /// None where this node decides alone.
-    coordinated: Option<(Common, Arc<Mutex<Seats>>)>,
+    seats: Option<Arc<Mutex<Seats>>>,
     fixed: Arc<Fixed>,
 }
 
@@ -151,22 +153,21 @@ impl Backends {
         let budget = Budget::new(config.http.requests_max, plan.in_flight_bytes - shipping);
         let store = &storage.store;
         let burying = Arc::new(BurialTally::default());
-        let coordinated = peers.replication.seats().map(|seats| {
-            let common = Common {
-                me: store.incarnation(),
-                ballots: Arc::clone(store) as Arc<dyn Ballots>,
-                peers: peers.replication.peers(),
-                patience: Patience::within(config.cluster.decide_timeout),
-                // A record whose body is missing here has it fetched by the same healer as readers do.
-                fetch: peers.healer.clone().recipient(),
-                arrivals: Arc::clone(&peers.arrivals),
-                streams: Budget::new(u64::MAX, shipping),
-                turns: Turns::default(),
-                far: Arc::default(),
-            };
-            (common, seats)
-        });
-        if let Some((common, seats)) = &coordinated {
+        let seats = peers.replication.seats();
+        let common = Common {
+            me: store.incarnation(),
+            votes: seats.is_some(),
+            ballots: Arc::clone(store) as Arc<dyn Ballots>,
+            peers: peers.replication.peers(),
+            patience: Patience::within(config.cluster.decide_timeout),
+            // A record whose body is missing here has it fetched by the same healer as readers do.
+            fetch: peers.healer.clone().recipient(),
+            arrivals: Arc::clone(&peers.arrivals),
+            streams: Budget::new(u64::MAX, shipping),
+            turns: Turns::default(),
+            far: Arc::default(),
+        };
+        if let Some(seats) = &seats {
             let coordinator = Coordinator::new(common.clone(), StoreBeside::of(&storage.store_actor));
             let (age, burying) = (config.cluster.tombstone_age, Arc::clone(&burying));
             actix_rt::spawn(tombstones::run(coordinator.clone(), Arc::clone(seats), age, burying));
@@ -187,7 +188,7 @@ impl Backends {
         });
         let (store, threads) = (Arc::clone(store), storage.threads.clone());
         let (healer, scrubber) = (peers.healer.clone(), peers.scrubber.clone());
-        (Backends { store, threads, healer, scrubber, coordinated, fixed }, budget)
+        (Backends { store, threads, healer, scrubber, common, seats, fixed }, budget)
     }
 
     /// A StoreActor on this thread.
@@ -200,12 +201,15 @@ impl Backends {
     pub fn backend(&self) -> Backend {
         let store = self.store_actor();
         let downloads = store.clone().recipient();
-        let links = match &self.coordinated {
-            None => StoreLinks::new(&store, downloads),
-            Some((common, seats)) => {
-                let coordinator = Coordinator::new(common.clone(), StoreBeside::of(&store));
-                let actor = CoordinatorActor::new(coordinator, Arc::clone(seats)).start();
-                StoreLinks::new(&actor, downloads).with_members(actor.clone().recipient(), actor.recipient())
+        let coordinator = Coordinator::new(self.common.clone(), StoreBeside::of(&store));
+        let actor = CoordinatorActor::new(coordinator.clone()).start();
+        let links = match &self.seats {
+            // What a node alone holds is all there is: nobody has to be asked.
+            None => StoreLinks::new(&actor, &store, downloads),
+            Some(seats) => {
+                let members = MembersActor::new(coordinator, Arc::clone(seats)).start();
+                StoreLinks::new(&actor, &actor, downloads)
+                    .with_members(members.clone().recipient(), members.recipient())
             }
         };
         let status = Rc::new(NodeStatus { fixed: Arc::clone(&self.fixed), store });

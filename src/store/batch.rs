@@ -3,6 +3,7 @@
 //! Invariant: what is decided later in a batch is decided upon what was decided earlier in it: see `latest`.
 
 use super::entry::{Encoded, Held, NodeRecord, Op};
+use super::error::StoreError;
 use super::intent::{Outcome, ReplyTo};
 use super::tree::Counted;
 use super::voting::{Reply, VotesTo};
@@ -10,9 +11,9 @@ use crate::base::{BodyId, Epoch, Incarnation, Record, RegisterKey};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// What is answered once the batch is durable.
+/// What is answered once the batch is durable. A refusal too: it may rest on what was decided earlier in the batch.
 pub(super) enum Pending {
-    Write(ReplyTo, Outcome),
+    Write(ReplyTo, Result<Outcome, StoreError>),
     Vote(VotesTo, Vec<Option<Reply>>),
 }
 

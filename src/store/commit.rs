@@ -145,14 +145,14 @@ impl Committer {
         let writable = self.core.check_writable();
         // Whoever asked and has gone needs no answer.
         match request {
-            Request::Write(intent, reply) => match writable.and_then(|()| self.decider.decide(batch, intent)) {
-                Ok(outcome) => batch.replies.push(Pending::Write(reply, outcome)),
-                Err(error) => drop(reply.send(Err(error))),
-            },
-            Request::Seat(seating, reply) => match writable.and_then(|()| self.decider.seat(batch, seating)) {
-                Ok(()) => batch.replies.push(Pending::Write(reply, self.decider.no_outcome())),
-                Err(error) => drop(reply.send(Err(error))),
-            },
+            Request::Write(intent, reply) => {
+                let decided = writable.and_then(|()| self.decider.decide(batch, intent));
+                batch.replies.push(Pending::Write(reply, decided));
+            }
+            Request::Seat(seating, reply) => {
+                let seated = writable.and_then(|()| self.decider.seat(batch, seating));
+                batch.replies.push(Pending::Write(reply, seated.map(|()| self.decider.no_outcome())));
+            }
             Request::Vote(votes, reply) => match writable.and_then(|()| self.decider.vote(batch, votes)) {
                 Ok(replies) => batch.replies.push(Pending::Vote(reply, replies)),
                 Err(error) => drop(reply.send(Err(error))),
@@ -211,7 +211,7 @@ impl Committer {
         // Answers come last: whoever hears of a write can read it.
         for pending in batch.replies {
             match pending {
-                Pending::Write(reply, outcome) => drop(reply.send(Ok(outcome))),
+                Pending::Write(reply, decided) => drop(reply.send(decided)),
                 Pending::Vote(reply, replies) => drop(reply.send(Ok(replies))),
             }
         }

@@ -64,6 +64,7 @@ mod tests {
         use crate::base::{Condition, ObjectKey, ObjectName};
         use crate::disk::CrashDisk;
         use crate::disk::crash::Misread;
+        use crate::store::mutation::Mutation;
         use crate::store::{Options, StoreError, open};
         use std::sync::Arc;
         let disk = CrashDisk::new(1);
@@ -77,7 +78,7 @@ mod tests {
         for n in 0..200 {
             let object = store.seal_small(Default::default(), &[vec![7; 900].into()]).unwrap();
             let at = ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse(&format!("{n}")).unwrap() };
-            drop(store.put(at, Condition::NONE, object));
+            drop(store.mutate(Mutation::put(&at, Condition::NONE, object, 1)));
             work.committer.turn();
         }
         store.checkpoint().unwrap();

@@ -9,7 +9,6 @@ use super::entry::{Held, NodeRecord};
 use super::error::StoreError;
 use super::intent::Outcome;
 use super::marks::Marks;
-use crate::base::record::written_after;
 use crate::base::{Ballot, Lineage, Record, RegisterKey, Stamp, State, WriteId};
 use crate::register::{Acceptor, Limits, Roster};
 use crate::seal::random;
@@ -59,20 +58,25 @@ impl Decider {
         batch.node.clone().unwrap_or_else(|| self.core.voting().node.clone())
     }
 
-    /// A new state of this node's own, above all that it has seen.
-    pub(super) fn write_state(
+    /// A new state of this node's own, chosen by it alone.
+    pub(super) fn write(
         &self,
         batch: &mut Batch,
         key: RegisterKey,
         old: Option<Arc<Held>>,
         state: State,
+        written_ms: u64,
     ) -> Outcome {
-        let now_ms = (self.core.options.now_ms)();
-        let ballot = Ballot { stamp: self.core.clock.next(now_ms), node: self.core.incarnation };
-        let written_ms = written_after(old.as_ref().map(|held| held.record.written_ms), now_ms);
+        let ballot = self.fresh_ballot();
         let base = old.as_ref().map_or(Lineage::NOTHING, |held| held.record.lineage);
         let lineage = base.then(WriteId::drawn(random()), Lineage::IDS_MAX);
         batch.store(key, old, Record { ballot, lineage, written_ms, state }, true, None)
+    }
+
+    /// A ballot of this node's own, above all that it has seen, promised or refuses.
+    pub(super) fn fresh_ballot(&self) -> Ballot {
+        self.core.clock.observe(self.acceptor.borrow().floor());
+        Ballot { stamp: self.core.clock.next((self.core.options.now_ms)()), node: self.core.incarnation }
     }
 
     pub(super) fn no_outcome(&self) -> Outcome {

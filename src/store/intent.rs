@@ -1,44 +1,21 @@
 //! What is asked of the committer, what becomes of it, and how one waits for that.
 
 use super::error::StoreError;
+use super::mutation::Mutation;
 use super::types::{Grave, Written};
 use super::voting::{Reply, Seating, Vote, Votes, VotesTo};
-use crate::base::record::{ObjectRecord, etag_of};
-use crate::base::{Ballot, BucketName, Condition, Epoch, Incarnation, ObjectName, Record, RegisterKey};
+use crate::base::record::etag_of;
+use crate::base::{Ballot, Epoch, Incarnation, Record, RegisterKey};
 use crate::register::ListMark;
 use tokio::sync::oneshot;
 
 /// What a request wants to become true.
 #[derive(Debug)]
 pub enum Intent {
-    /// An object with this body; its bucket must exist.
-    Put {
-        /// Which object.
-        at: ObjectName,
-        /// What must hold of the present state.
-        condition: Condition,
-        /// Its metadata, with its body inline or in a durable blob.
-        object: Box<ObjectRecord>,
-    },
-    /// No object of that name.
-    Delete {
-        /// Which object.
-        at: ObjectName,
-        /// What must hold of the present state.
-        condition: Condition,
-    },
-    /// A bucket.
-    CreateBucket {
-        /// The bucket that is to be there.
-        bucket: BucketName,
-        /// Made by the store itself: loses to whatever the cluster knows of it.
-        first_start: bool,
-    },
-    /// No bucket of that name; it must be empty.
-    DeleteBucket {
-        /// Its name.
-        bucket: BucketName,
-    },
+    /// What a client wants, where nobody else has a vote.
+    Mutate(Mutation),
+    /// The bucket that a new data directory has.
+    FirstBucket,
     /// A peer's records, where they are newer.
     Learn {
         /// Keys with their records.

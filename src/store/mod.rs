@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `open` | make and open a data directory |
 //! | | **What a store can do: each file is an `impl Store`** |
-//! | `objects` | objects and buckets: bodies in and out, writes of a node alone |
+//! | `objects` | objects and buckets: bodies in and out, what a node alone decides |
 //! | `listing` | names as clients ask for them, a page at a time; the buckets |
 //! | `replica` | votes, marks and seats; this node's memory of the others |
 //! | `feed` | what peers are told of changes and sums, and what is taken of theirs |
@@ -43,6 +43,7 @@
 //! | `room` | what the disk still gives, and what the machine has run out of |
 //! | | **Plain values** |
 //! | `intent` | what is asked of the committer, what becomes of it, and waiting for that |
+//! | `mutation` | what a client wants of a register: the rule of every write |
 //! | `voting` | votes, and what is kept for them |
 //! | `types` | what is said to the store and by it |
 //! | `tree` | sums that two nodes compare |
@@ -74,6 +75,7 @@ pub mod listing;
 pub mod log;
 pub mod marks;
 pub mod mend;
+pub mod mutation;
 pub mod objects;
 pub mod open;
 pub mod options;

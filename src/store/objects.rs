@@ -1,12 +1,13 @@
-//! Objects and buckets: their bodies in and out, and the writes that a node alone decides.
+//! Objects and buckets: their bodies in and out, and what a node alone decides of them.
 
 use super::download::Download;
 use super::entry::Held;
 use super::error::StoreError;
 use super::intent::{Answer, Intent};
+use super::mutation::Mutation;
 use super::store::Store;
 use super::types::{NewObject, ObjectInfo};
-use super::upload::{Finishing, Upload};
+use super::upload::Upload;
 use crate::base::record::ObjectRecord;
 use crate::base::{BodyAt, BodyId, BucketName, Condition, ObjectName, Permit, Record, RegisterKey};
 use crate::seal::body;
@@ -14,7 +15,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 
 impl Store {
-    /// Seals a small body; what is left is `put`.
+    /// Seals a small body; what is left is to have its record decided.
     pub fn seal_small(&self, head: NewObject, pieces: &[Bytes]) -> Result<Box<ObjectRecord>, StoreError> {
         let len: usize = pieces.iter().map(Bytes::len).sum();
         if len > self.core().options.inline_max {
@@ -35,9 +36,10 @@ impl Store {
         }))
     }
 
-    /// Commits an object whose body is in its record.
-    pub fn put(&self, at: ObjectName, condition: Condition, object: Box<ObjectRecord>) -> Answer {
-        self.submit(Intent::Put { at, condition, object })
+    /// Has this node alone decide what a client wants; answered when durable. `OtherList` where others have a vote too, or
+    /// this node has none: nothing is done then.
+    pub fn mutate(&self, mutation: Mutation) -> Answer {
+        self.submit(Intent::Mutate(mutation))
     }
 
     /// Begins an upload.
@@ -50,11 +52,6 @@ impl Store {
         permit: Option<Permit>,
     ) -> Result<Upload, StoreError> {
         Upload::begin(self.core(), at, condition, head, len_hint, permit)
-    }
-
-    /// Makes an upload's body durable and queues its record.
-    pub fn finish_upload(&self, upload: Upload) -> Result<Finishing, StoreError> {
-        upload.finish(|intent| self.submit(intent))
     }
 
     /// Opens an object if no disk is waited for. `None` is no error: `open_object` tells.
@@ -112,24 +109,14 @@ impl Store {
         kept.unwrap_or_else(|| Arc::new(Held::new(record, true, 0, None)))
     }
 
-    /// Deletes an object.
-    pub fn delete(&self, at: ObjectName, condition: Condition) -> Answer {
-        self.submit(Intent::Delete { at, condition })
-    }
-
-    /// Creates a bucket.
-    pub fn create_bucket(&self, bucket: BucketName) -> Answer {
-        self.submit(Intent::CreateBucket { bucket, first_start: false })
-    }
-
     /// Creates the bucket that every new data directory has.
-    pub(super) fn first_bucket(&self, bucket: BucketName) -> Answer {
-        self.submit(Intent::CreateBucket { bucket, first_start: true })
+    pub(super) fn first_bucket(&self) -> Answer {
+        self.submit(Intent::FirstBucket)
     }
 
-    /// Deletes an empty bucket.
-    pub fn delete_bucket(&self, bucket: BucketName) -> Answer {
-        self.submit(Intent::DeleteBucket { bucket })
+    /// The store's clock, in milliseconds since 1970.
+    pub fn now_ms(&self) -> u64 {
+        (self.core().options.now_ms)()
     }
 
     /// Whether the bucket is known here.

@@ -63,7 +63,7 @@ pub fn open(
     let (store, clockwork) = Store::manual(core);
     // Not only at first start, which a crash may have ended just before this.
     if store.options().first_bucket && store.lookup(&RegisterKey::bucket(&BucketName::cargas()))?.is_none() {
-        let mut answer = store.first_bucket(BucketName::cargas());
+        let mut answer = store.first_bucket();
         clockwork.committer.turn();
         // Answered by that turn: there is nothing to wait for.
         answer.try_recv().unwrap_or(Err(StoreError::ShuttingDown))?;

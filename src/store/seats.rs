@@ -10,6 +10,7 @@ use super::decider::Decider;
 use super::entry::{NodeRecord, Op};
 use super::error::StoreError;
 use super::voting::Seating;
+use crate::base::record::written_after;
 use crate::base::{Ballot, BucketName, Epoch, Incarnation, Lineage, Record, RegisterKey, Stamp, State, WriteId};
 use crate::register::{Acceptor, Limits, NodeState, Roster, Seat, Start};
 use std::sync::Arc;
@@ -50,7 +51,8 @@ impl Decider {
                 let state = NodeState { epoch: roster.epoch, ..was };
                 *acceptor = Acceptor::new(self.core.incarnation, state, Limits::STANDARD);
                 if roster.epoch == Epoch(1) {
-                    self.first_bucket(batch, &roster)?;
+                    let first = roster.seats.first().map_or(Incarnation(0), |seat| seat.incarnation);
+                    self.first_bucket(batch, first, FIRST_BUCKET, roster.made_ms)?;
                 }
                 batch.node = Some(NodeRecord { state, roster: Some(roster), ..self.node(batch) });
             }
@@ -69,7 +71,8 @@ impl Decider {
                 // The list is a register too: what follows it is decided upon it.
                 let key = RegisterKey::members();
                 let old = self.current(batch, &key)?;
-                self.write_state(batch, key, old, State::Members(roster.encode().into()));
+                let written_ms = written_after(old.as_ref().map(|held| held.record.written_ms), roster.made_ms);
+                self.write(batch, key, old, State::Members(roster.encode().into()), written_ms);
                 let roster = Some(Arc::new(roster));
                 batch.node = Some(NodeRecord { state, roster, name: Some(name), ..self.node(batch) });
             }
@@ -91,16 +94,23 @@ impl Decider {
         Ok(())
     }
 
-    /// The bucket that every cluster has from the start: the same record on every founder, so that it is
-    /// chosen as soon as the list is.
-    fn first_bucket(&self, batch: &mut Batch, roster: &Roster) -> Result<(), StoreError> {
+    /// The bucket that everybody has from the start. In a cluster it is the same record on every founder, so that it is
+    /// chosen as soon as the list is. Its ballot is the lowest: a bucket that the cluster has deleted must not come back
+    /// because a wiped node starts afresh.
+    pub(super) fn first_bucket(
+        &self,
+        batch: &mut Batch,
+        of: Incarnation,
+        id: WriteId,
+        written_ms: u64,
+    ) -> Result<(), StoreError> {
         let key = RegisterKey::bucket(&BucketName::cargas());
         if self.current(batch, &key)?.is_some() {
             return Ok(());
         }
-        let ballot = Ballot { stamp: Stamp(1), node: roster.seats.first().map_or(Incarnation(0), |s| s.incarnation) };
-        let lineage = Lineage::NOTHING.then(FIRST_BUCKET, Lineage::IDS_MAX);
-        let record = Record { ballot, lineage, written_ms: roster.made_ms, state: State::Bucket };
+        let ballot = Ballot { stamp: Stamp(1), node: of };
+        let lineage = Lineage::NOTHING.then(id, Lineage::IDS_MAX);
+        let record = Record { ballot, lineage, written_ms, state: State::Bucket };
         batch.store(key, None, record, true, None);
         Ok(())
     }

@@ -9,7 +9,7 @@
 
 use super::core::Core;
 use super::error::{DiskOp, StoreError};
-use super::intent::{self, Answer, Intent, Outcome};
+use super::mutation::Mutation;
 use super::types::NewObject;
 use crate::base::record::ObjectRecord;
 use crate::base::{BodyAt, BodyId, Condition, ObjectName, Permit, Wrap};
@@ -142,17 +142,8 @@ impl Upload {
         Ok(())
     }
 
-    /// Makes the body durable and has its record queued by `submit`.
-    pub(super) fn finish(self, submit: impl FnOnce(Intent) -> Answer) -> Result<Finishing, StoreError> {
-        let landed = self.land()?;
-        let digest = landed.object.digest;
-        let intent = Intent::Put { at: landed.at, condition: landed.condition, object: landed.object };
-        let answer = submit(intent);
-        Ok(Finishing { core: landed.core, body: landed.body, digest, answer, _permit: landed._permit })
-    }
-
     /// Seals the last chunk and makes the body durable. It has no record yet.
-    pub(super) fn land(self) -> Result<Landed, StoreError> {
+    pub fn land(self) -> Result<Landed, StoreError> {
         self.seal(|_| {})?.land()
     }
 
@@ -258,10 +249,8 @@ impl Sealed {
 /// A body that is durable here and has no record yet.
 pub struct Landed {
     core: Arc<Core>,
-    /// Which object it is to be.
-    pub at: ObjectName,
-    /// What must hold of the state that it replaces.
-    pub condition: Condition,
+    at: ObjectName,
+    condition: Condition,
     body: BodyId,
     /// What its record will say: lengths, digest, wrapped key, metadata.
     pub object: Box<ObjectRecord>,
@@ -282,47 +271,13 @@ impl Landed {
 
     /// No record will ever refer to it.
     pub fn remove(&self) {
-        discard(&self.core, self.body);
-    }
-}
-
-/// A body that is durable and waits for its record's commit.
-pub struct Finishing {
-    core: Arc<Core>,
-    body: BodyId,
-    /// BLAKE3 over the sealed body, from which the ETag is made.
-    pub digest: [u8; 32],
-    answer: Answer,
-    _permit: Option<Permit>,
-}
-
-impl Finishing {
-    /// Waits for the commit. A refused record takes its body with it.
-    pub async fn wait(self) -> Result<Outcome, StoreError> {
-        let result = intent::wait(self.answer).await;
-        settle(&self.core, self.body, &result);
-        result
+        if let Err(error) = self.core.blobs.remove(self.body) {
+            log::warn!(error:% = error; "refused body stays until the next start");
+        }
     }
 
-    /// The same, for threads.
-    pub fn wait_blocking(self) -> Result<Outcome, StoreError> {
-        let result = intent::wait_blocking(self.answer);
-        settle(&self.core, self.body, &result);
-        result
-    }
-}
-
-fn settle(core: &Core, body: BodyId, result: &Result<Outcome, StoreError>) {
-    match result {
-        Ok(_) => core.blobs.settle(body),
-        Err(StoreError::NoSuchBucket | StoreError::Precondition) => discard(core, body),
-        // Poisoned or closing: the record may be in the log all the same, so the body stays.
-        Err(_) => {}
-    }
-}
-
-fn discard(core: &Core, body: BodyId) {
-    if let Err(error) = core.blobs.remove(body) {
-        log::warn!(error:% = error; "refused body stays until the next start");
+    /// What the client wants of it.
+    pub fn mutation(&self) -> Mutation {
+        Mutation::put(&self.at, self.condition.clone(), self.object.clone(), (self.core.options.now_ms)())
     }
 }

@@ -1,15 +1,17 @@
 //! Writes that this node decides alone: clients' on a node alone, peers' records, and what the store asks of itself.
 //!
-//! Invariant: ballots are given here, above everything seen: of two writes on this node the later one wins.
+//! Invariants
+//! - What a client wants is decided here only where no other node has a vote, by the member list as decided in the batch.
+//! - Ballots are given here, above everything seen: of two writes on this node the later one wins.
 
 use super::batch::Batch;
 use super::decider::Decider;
 use super::entry::{Held, Op};
 use super::error::StoreError;
 use super::intent::{Intent, Outcome};
-use crate::base::{
-    Ballot, BucketName, Condition, Incarnation, Lineage, ObjectRecord, Record, RegisterKey, Stamp, State, WriteId,
-};
+use super::mutation::{Mutation, Needs};
+use crate::base::{Ballot, BucketName, Incarnation, Record, RegisterKey, State, WriteId};
+use crate::register::{Choice, Intent as _, Slot};
 use crate::seal::random;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -18,29 +20,12 @@ impl Decider {
     /// Decides a write.
     pub(super) fn decide(&self, batch: &mut Batch, intent: Intent) -> Result<Outcome, StoreError> {
         match intent {
-            Intent::Put { at, condition, object } => {
-                // Asked in the order of commits: a bucket that this batch has deleted takes nothing any more.
-                if !self.bucket_exists(batch, &at.bucket) {
-                    return Err(StoreError::NoSuchBucket);
-                }
-                let key = RegisterKey::object(&at);
-                let old = self.current(batch, &key)?;
-                check(&condition, old.as_deref())?;
-                Ok(self.write_state(batch, key, old, State::Object(object)))
+            Intent::Mutate(mutation) => self.mutate(batch, mutation),
+            Intent::FirstBucket => {
+                let (me, now_ms) = (self.core.incarnation, (self.core.options.now_ms)());
+                self.first_bucket(batch, me, WriteId::drawn(random()), now_ms)?;
+                Ok(self.no_outcome())
             }
-            Intent::Delete { at, condition } => {
-                let key = RegisterKey::object(&at);
-                let old = self.current(batch, &key)?;
-                // What has lost its bucket meanwhile can be deleted all the same.
-                let there = old.as_ref().is_some_and(|held| held.record.is_present());
-                if !there && !self.bucket_exists(batch, &at.bucket) {
-                    return Err(StoreError::NoSuchBucket);
-                }
-                check(&condition, old.as_deref())?;
-                Ok(self.delete_state(batch, key, old))
-            }
-            Intent::CreateBucket { bucket, first_start } => self.create_bucket(batch, &bucket, first_start),
-            Intent::DeleteBucket { bucket } => self.delete_bucket(batch, &bucket),
             Intent::Learn { records, from, epoch } => {
                 // Judged in the order of commits: a member list that came earlier in this batch counts already.
                 self.check_teacher(batch, from, epoch)?;
@@ -71,6 +56,67 @@ impl Decider {
         }
     }
 
+    /// Decides what a client wants, where nobody else has a vote: what a coordinator prepares and stores in two steps.
+    fn mutate(&self, batch: &mut Batch, mutation: Mutation) -> Result<Outcome, StoreError> {
+        self.check_alone(batch)?;
+        let old = self.current(batch, &mutation.key)?;
+        let slot = old.as_deref().map_or_else(Slot::default, Held::slot);
+        let found = slot.state.value.as_ref();
+        let existed = found.is_some_and(|record| record.is_present());
+        self.check_needs(batch, &mutation.needs, existed)?;
+        match mutation.decide(found) {
+            Choice::Put(record) => {
+                // The bytes of an object were let in when it was sealed.
+                if record.state == State::Bucket {
+                    self.core.check_room(0)?;
+                }
+                Ok(self.write(batch, mutation.key, old, record.state.clone(), record.written_ms))
+            }
+            Choice::Keep => Ok(Outcome { ballot: self.rest_on(batch, mutation.key, old), existed }),
+            Choice::Refuse => {
+                let refusal = mutation.refusal();
+                self.rest_on(batch, mutation.key, old);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Refuses what only a vote may decide. Judged in the order of commits: a member list that came earlier in this batch
+    /// counts already. Without a list nobody votes, and then the coordinators of a node that is to vote ask for nothing.
+    fn check_alone(&self, batch: &Batch) -> Result<(), StoreError> {
+        match self.roster(batch) {
+            None => Ok(()),
+            Some(list) if list.is_of(self.core.incarnation) && self.core.may_vote() => Ok(()),
+            Some(_) => Err(StoreError::OtherList),
+        }
+    }
+
+    /// Asked in the order of commits: a bucket that this batch has deleted takes nothing any more.
+    fn check_needs(&self, batch: &Batch, needs: &Needs, is_there: bool) -> Result<(), StoreError> {
+        let exists = |bucket| if self.bucket_exists(batch, bucket) { Ok(()) } else { Err(StoreError::NoSuchBucket) };
+        match needs {
+            Needs::Nothing => Ok(()),
+            Needs::BucketOrObject(_) if is_there => Ok(()),
+            Needs::Bucket(bucket) | Needs::BucketOrObject(bucket) => exists(bucket),
+            Needs::EmptyBucket(bucket) => {
+                exists(bucket)?;
+                if self.bucket_is_empty(batch, bucket)? { Ok(()) } else { Err(StoreError::BucketNotEmpty) }
+            }
+        }
+    }
+
+    /// An answer without a write rests on what is known to be chosen: what is not is stored again. The ballot of it.
+    fn rest_on(&self, batch: &mut Batch, key: RegisterKey, old: Option<Arc<Held>>) -> Ballot {
+        match old {
+            None => self.no_ballot(),
+            Some(held) if held.chosen => held.record.ballot,
+            Some(held) => {
+                let record = Record { ballot: self.fresh_ballot(), ..(*held.record).clone() };
+                batch.store(key, Some(held), record, true, None).ballot
+            }
+        }
+    }
+
     fn learn(&self, batch: &mut Batch, key: RegisterKey, record: Record, from: Incarnation) -> Result<(), StoreError> {
         let old = self.current(batch, &key)?;
         // A later write of this node must lie above what is known to be chosen.
@@ -90,39 +136,6 @@ impl Decider {
         self.adopt_chosen(batch, &key)
     }
 
-    fn create_bucket(&self, batch: &mut Batch, bucket: &BucketName, first_start: bool) -> Result<Outcome, StoreError> {
-        let key = RegisterKey::bucket(bucket);
-        let old = self.current(batch, &key)?;
-        match &old {
-            Some(held) if held.record.is_present() => Ok(Outcome { ballot: held.record.ballot, existed: true }),
-            _ if first_start => {
-                // The lowest of ballots: a bucket that the cluster has deleted must not
-                // come back because a wiped node starts afresh.
-                let ballot = Ballot { stamp: Stamp(1), node: self.core.incarnation };
-                let written_ms = (self.core.options.now_ms)();
-                let lineage = Lineage::NOTHING.then(WriteId::drawn(random()), Lineage::IDS_MAX);
-                let record = Record { ballot, lineage, written_ms, state: State::Bucket };
-                Ok(batch.store(key, old, record, true, None))
-            }
-            _ => {
-                self.core.check_room(0)?;
-                Ok(self.write_state(batch, key, old, State::Bucket))
-            }
-        }
-    }
-
-    fn delete_bucket(&self, batch: &mut Batch, bucket: &BucketName) -> Result<Outcome, StoreError> {
-        if !self.bucket_exists(batch, bucket) {
-            return Err(StoreError::NoSuchBucket);
-        }
-        if !self.bucket_is_empty(batch, bucket)? {
-            return Err(StoreError::BucketNotEmpty);
-        }
-        let key = RegisterKey::bucket(bucket);
-        let old = self.current(batch, &key)?;
-        Ok(self.delete_state(batch, key, old))
-    }
-
     fn restore(
         &self,
         batch: &mut Batch,
@@ -138,15 +151,6 @@ impl Decider {
                 Ok(batch.store(key, Some(old), record, chosen, Some(from)))
             }
             None => Err(StoreError::Mismatch("the register has changed meanwhile")),
-        }
-    }
-
-    fn delete_state(&self, batch: &mut Batch, key: RegisterKey, old: Option<Arc<Held>>) -> Outcome {
-        match old {
-            Some(held) if held.record.is_present() => self.write_state(batch, key, Some(held), State::Deleted),
-            // Nothing to delete: nothing is written.
-            Some(held) => Outcome { ballot: held.record.ballot, existed: false },
-            None => Outcome { ballot: self.no_ballot(), existed: false },
         }
     }
 
@@ -179,13 +183,5 @@ impl Decider {
             }
         }
         Ok(true)
-    }
-}
-
-fn check(condition: &Condition, held: Option<&Held>) -> Result<(), StoreError> {
-    let object = held.and_then(|held| held.record.object());
-    match condition.holds(object.map(ObjectRecord::etag).as_deref()) {
-        true => Ok(()),
-        false => Err(StoreError::Precondition),
     }
 }

@@ -367,7 +367,7 @@ mod tests {
     use crate::disk::RealDisk;
     use crate::seal::keyring::Keyring;
     use crate::store::types::NewObject;
-    use crate::store::{Options, open};
+    use crate::store::{Options, open, wait};
 
     fn key(of: &str) -> (ObjectName, RegisterKey) {
         let name = ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse(of).expect("a key") };
@@ -407,7 +407,7 @@ mod tests {
         let upload = store.begin_upload(name, Condition::NONE, NewObject::default(), None, None);
         let mut upload = upload.expect("it begins");
         upload.append(&[vec![7; 5_000].into()], |_| {}).expect("it is taken");
-        store.finish_upload(upload).expect("it ends").wait().await.expect("it is durable");
+        wait(store.mutate(upload.land().expect("it ends").mutation())).await.expect("it is durable");
         assert_eq!(heal(register.clone(), None).await, Healed::Good);
         std::fs::remove_dir_all(dir.path().join("blobs")).expect("they go");
         assert_eq!(heal(register, None).await, Healed::NoCopy);

@@ -8,12 +8,12 @@
 
 use super::drive::{carried, carry_to};
 use super::limit::Limit;
-use super::{Coordinator, Patience, Value, Wish};
+use super::{Coordinator, Patience, Value};
 use crate::actors::body_streams::{BodyStreams, Streamed};
 use crate::actors::messages::*;
 use crate::actors::peer::errand::Errand;
 use crate::actors::peer::transfers::{Carried, Far, Transfers};
-use crate::base::{BlobRef, BodyId, Condition, Incarnation, ObjectName, RegisterKey};
+use crate::base::{BlobRef, BodyId, Incarnation};
 use crate::register::{Attempt, Event, Votes};
 use crate::store::voting::Voting;
 use crate::wire::StreamHead;
@@ -26,22 +26,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 impl Coordinator {
-    /// Refuses a large body whose condition does not hold before it begins to arrive: it need not travel.
-    pub(in crate::actors) async fn refuse_early(
-        &self,
-        at: &ObjectName,
-        condition: &Condition,
-    ) -> Result<(), ObjectError> {
-        if condition.is_none() {
-            return Ok(());
-        }
-        let (_, state) = self.read(&RegisterKey::object(at)).await?;
-        match Wish::gone(condition.clone()).holds(state.value.as_ref()) {
-            true => Ok(()),
-            false => Err(StoreError::Precondition.into()),
-        }
-    }
-
     /// Streams of a body to who is to hold it and answered lately; none where there is no room for what they hold.
     pub(in crate::actors) fn streams(&self, head: StreamHead) -> Option<BodyStreams> {
         let (voting, members) = self.holders(head.body).ok()?;

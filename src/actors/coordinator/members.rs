@@ -6,10 +6,11 @@
 //!   was, as long as the node lives that sees it through.
 //! - An epoch of both lists ends when every register has been stored again under it.
 
-use super::{Coordinator, Value, no_list, value};
+use super::{Coordinator, Value, no_list};
 use crate::actors::messages::*;
 use crate::base::{Epoch, RegisterKey, State};
 use crate::register::{Choice, Intent, Read, Roster, Seat, Write, WriteOutcome};
+use crate::store::mutation::proposed;
 use actix_rt::time::{Instant, sleep_until};
 use futures::stream::StreamExt;
 use std::ops::Bound;
@@ -150,7 +151,7 @@ impl Intent<Value> for Succession {
             Some(State::Deleted | State::Bucket | State::Object(_)) => None,
         };
         match found == Some(self.present) {
-            true => Choice::Put(value(State::Members(self.next.encode().into()))),
+            true => Choice::Put(proposed(State::Members(self.next.encode().into()), self.next.made_ms)),
             false => Choice::Refuse,
         }
     }

@@ -7,7 +7,10 @@
 //!
 //! | file | | what |
 //! |---|---|---|
-//! | `actor` | does | takes the messages of clients, one kind after the other |
+//! | `actor` | does | takes what clients ask of objects and buckets, one kind after the other |
+//! | `members_actor` | does | takes what operators ask of the member list |
+//! | `writes` | does | brings about what clients want to become of a register |
+//! | `reads` | does | objects and lists as a majority holds them |
 //! | `drive` | does | carries one write or read of a register to its end |
 //! | `limit` | decides | until when one goes on that waits for a body |
 //! | `bodies` | does | the body of a new record on its way to who votes on it |
@@ -25,32 +28,27 @@ mod drive;
 mod limit;
 mod majority;
 pub mod members;
+pub mod members_actor;
 pub mod pages;
+mod reads;
 mod scan;
 pub mod store;
 pub mod takers;
 mod tombstones;
 pub mod turns;
+mod writes;
 
 use self::members::Far;
 use self::store::StoreBeside;
-use crate::actors::body_streams::BodyStreams;
-use crate::actors::coordinator::turns::{Turn, Turns};
+use crate::actors::coordinator::turns::Turns;
 use crate::actors::messages::FetchBody;
 use crate::actors::messages::*;
 use crate::actors::peer::arrivals::Arrivals;
 use crate::actors::peer::errand::Errand;
 use crate::actors::peer::plan::Plan;
 use crate::actors::peer::vitals::Ballots;
-use crate::base::record::{Record, etag_of, written_after};
-use crate::base::{
-    Backoff, Ballot, BodyId, BucketName, Budget, Condition, Epoch, Incarnation, Lineage, ObjectName, ObjectRecord,
-    RegisterKey, State,
-};
-use crate::register::{
-    Attempt, Choice, Event, Intent, Members, Message, Placement, Read, ReadOutcome, Request, Roster, Slot, Traced,
-    Write, WriteOutcome,
-};
+use crate::base::{Backoff, Ballot, BodyId, BucketName, Budget, Epoch, Incarnation, Record, RegisterKey};
+use crate::register::{Attempt, Members, Message, Placement, Read, ReadOutcome, Request, Roster, Slot, Traced};
 use crate::store::voting::Voting;
 use actix::{Message as ActorMessage, Recipient};
 use actix_rt::time::Instant;
@@ -105,6 +103,8 @@ impl Patience {
 pub struct Common {
     /// Which life of the node.
     pub me: Incarnation,
+    /// Whether it decides with others once there is a member list; else, without one, it decides alone.
+    pub votes: bool,
     /// Its votes.
     pub ballots: Arc<dyn Ballots>,
     /// Its peers.
@@ -129,6 +129,7 @@ pub struct Coordinator(Rc<Inner>);
 
 struct Inner {
     me: Incarnation,
+    votes: bool,
     ballots: Arc<dyn Ballots>,
     store: StoreBeside,
     peers: Vec<Arc<Plan>>,
@@ -145,46 +146,6 @@ struct Inner {
     turn: Cell<usize>,
 }
 
-/// What a client wants to become of a register.
-#[derive(Clone, Debug)]
-pub(in crate::actors) struct Wish {
-    condition: Condition,
-    /// The new state; none to delete what is there.
-    new: Option<Value>,
-    /// Whether something that is there is left as it is: a bucket.
-    keep: bool,
-}
-
-impl Intent<Value> for Wish {
-    fn decide(&self, found: Option<&Value>) -> Choice<Value> {
-        if !self.holds(found) {
-            return Choice::Refuse;
-        }
-        let present = found.filter(|record| record.is_present());
-        match (&self.new, present) {
-            (None, None) => Choice::Keep,
-            (Some(_), Some(_)) if self.keep => Choice::Keep,
-            (None, Some(_)) => Choice::Put(after(found, value(State::Deleted))),
-            (Some(new), _) => Choice::Put(after(found, Arc::clone(new))),
-        }
-    }
-}
-
-/// A record to be voted on; its ballot and lineage are those of the slot that it comes to.
-fn value(state: State) -> Value {
-    let written_ms = crate::store::system_ms();
-    Arc::new(Record { ballot: Ballot::ZERO, lineage: Lineage::NOTHING, written_ms, state })
-}
-
-/// The same record, written later than the one that it replaces.
-fn after(found: Option<&Value>, mut new: Value) -> Value {
-    let written_ms = written_after(found.map(|record| record.written_ms), new.written_ms);
-    if written_ms != new.written_ms {
-        Arc::make_mut(&mut new).written_ms = written_ms;
-    }
-    new
-}
-
 fn no_list() -> ObjectError {
     ObjectError::NoMajority("the cluster has not formed yet: all its nodes must be reachable once")
 }
@@ -192,9 +153,22 @@ fn no_list() -> ObjectError {
 impl Coordinator {
     /// A coordinator beside a StoreActor.
     pub fn new(common: Common, store: StoreBeside) -> Self {
-        let Common { me, ballots, peers, patience, fetch, arrivals, streams, turns, far } = common;
+        let Common { me, votes, ballots, peers, patience, fetch, arrivals, streams, turns, far } = common;
         let turn = Cell::new(0);
-        Coordinator(Rc::new(Inner { me, ballots, store, peers, patience, fetch, arrivals, streams, turns, far, turn }))
+        Coordinator(Rc::new(Inner {
+            me,
+            votes,
+            ballots,
+            store,
+            peers,
+            patience,
+            fetch,
+            arrivals,
+            streams,
+            turns,
+            far,
+            turn,
+        }))
     }
 
     /// Asks the StoreActor beside it.
@@ -259,56 +233,6 @@ impl Coordinator {
     /// When a page of a listing that is not full by then ends early: a last step still has its time.
     pub(in crate::actors) fn page_deadline(&self) -> Instant {
         Instant::now() + self.0.patience.decide / 2
-    }
-
-    /// Brings a bucket about or away, or deletes an object.
-    pub(in crate::actors) async fn change(
-        &self,
-        key: RegisterKey,
-        wish: Wish,
-    ) -> Result<WriteOutcome<Value>, ObjectError> {
-        self.reachable().await?;
-        let deadline = self.deadline();
-        // Two writers of one key at one node would only cost each other rounds.
-        let _turn = self.turn(&key, !wish.condition.is_none()).await?;
-        let (_, members) = self.members(&key)?;
-        let write = Write::new(members, wish);
-        Ok(self.drive(&key, write, Vec::new(), deadline).await)
-    }
-
-    /// Stores an object whose body is in its record, or in a blob on this node and on its way to others by `streams`.
-    pub(in crate::actors) async fn store(
-        &self,
-        at: &ObjectName,
-        condition: Condition,
-        object: Box<ObjectRecord>,
-        streams: Option<BodyStreams>,
-    ) -> Result<Written, ObjectError> {
-        self.reachable().await?;
-        let (key, digest) = (RegisterKey::object(at), object.digest);
-        let (_, members) = self.members(&key)?;
-        let conditional = !condition.is_none();
-        let blob = object.blob();
-        let wish = Wish { condition, new: Some(value(State::Object(object))), keep: false };
-        let mut write = Write::new(members, wish);
-        let mut rest = Vec::new();
-        if let Some(blob) = blob {
-            for node in self.ship(blob, streams, &mut rest).await? {
-                write.on(Event::Holds { node, body: blob.body }, &mut Vec::new());
-            }
-        }
-        // The time for the decision begins behind the body: how long that travels is not the nodes' matter.
-        let deadline = self.deadline();
-        let _turn = self.turn(&key, conditional).await?;
-        let outcome = self.drive(&key, write, rest, deadline).await;
-        ended(outcome, conditional).map(|written| Written { etag: etag_of(&digest), ..written })
-    }
-
-    /// Waits until no other writer of that key at this node is at it. Who goes without has sent nothing; who has its
-    /// turn has half of its time left at least, since a write that runs out of time is an unknown outcome.
-    async fn turn(&self, key: &RegisterKey, conditional: bool) -> Result<Turn, ObjectError> {
-        let turn = self.0.turns.take(key, Instant::now() + self.0.patience.decide / 2).await;
-        turn.ok_or_else(|| if self.sees_majority() { crowded(conditional) } else { no_majority() })
     }
 
     /// What a majority says of a register.
@@ -394,45 +318,9 @@ impl Coordinator {
     }
 }
 
-/// What a client is told of a write.
-pub(in crate::actors) fn ended(outcome: WriteOutcome<Value>, conditional: bool) -> Result<Written, ObjectError> {
-    let present = |state: &Traced<Value>| state.value.as_ref().is_some_and(|record| record.is_present());
-    let written = |ballot, existed, replicas| Written { ballot, etag: String::new(), existed, replicas };
-    match outcome {
-        WriteOutcome::Written { replaced, ballot, replicas, .. } => Ok(written(ballot, present(&replaced), replicas)),
-        WriteOutcome::Kept(state) => Ok(written(Ballot::ZERO, present(&state), 0)),
-        WriteOutcome::Refused(_) => Err(StoreError::Precondition.into()),
-        WriteOutcome::Unknown => Err(StoreError::UnknownOutcome.into()),
-        WriteOutcome::Contended => Err(crowded(conditional)),
-        WriteOutcome::NoMajority => Err(no_majority()),
-    }
-}
-
+/// Time was up before a majority had answered.
 fn no_majority() -> ObjectError {
     ObjectError::NoMajority("a majority of the nodes did not answer in time")
-}
-
-/// Others came first until the time was up.
-fn crowded(conditional: bool) -> ObjectError {
-    if conditional { ObjectError::Contended } else { ObjectError::Crowded }
-}
-
-impl Wish {
-    /// Whether the condition holds of what was found.
-    fn holds(&self, found: Option<&Value>) -> bool {
-        let object = found.filter(|record| record.is_present()).and_then(|record| record.object());
-        self.condition.holds(object.map(ObjectRecord::etag).as_deref())
-    }
-
-    /// A bucket, unless it is there.
-    pub(in crate::actors) fn bucket() -> Self {
-        Wish { condition: Condition::NONE, new: Some(value(State::Bucket)), keep: true }
-    }
-
-    /// Nothing of that name.
-    pub(in crate::actors) fn gone(condition: Condition) -> Self {
-        Wish { condition, new: None, keep: false }
-    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! What a coordinator may ask of the StoreActor beside it, and nothing else.
 
 use crate::actors::messages::{
-    Bury, CastHere, CountTombstones, FindDue, FindTentative, KnowsBucket, LandUpload, ListBuckets, ListObjects,
-    OpenObject, OpenRecord, Peek, ScanSlots, SealLast, SealPieces, SealSmall, Seat, StageUpload, recipients,
+    Bury, CastHere, CountTombstones, FindDue, FindTentative, KnowsBucket, LandSealed, LandUpload, ListBuckets,
+    ListObjects, MutateHere, OpenObject, OpenRecord, Peek, ScanSlots, SealLast, SealPieces, SealSmall, Seat,
+    StageUpload, recipients,
 };
 
 recipients! {
@@ -14,16 +15,20 @@ recipients! {
         peek: Peek,
         /// Looks whether a bucket is known.
         knows_bucket: KnowsBucket,
-        /// Seals a small body.
+        /// Decides alone.
+        mutate_here: MutateHere,
+        /// Seals a small body, and decides alone on its record.
         seal_small: SealSmall,
         /// Begins a larger one.
         stage_upload: StageUpload,
         /// Goes on with it.
         seal_pieces: SealPieces,
+        /// Ends it and makes it durable.
+        land_upload: LandUpload,
         /// Ends it.
         seal_last: SealLast,
-        /// Makes it durable.
-        land_upload: LandUpload,
+        /// Makes it durable then.
+        land_sealed: LandSealed,
         /// Opens the body of a record that was chosen.
         open_record: OpenRecord,
         /// Opens what this node holds.

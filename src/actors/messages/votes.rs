@@ -2,8 +2,10 @@
 
 use super::{
     BeginUpload, Download, Landed, NewObject, ObjectInfo, RegisterSlot, Reply, Sealed, StoreError, StoreUpload, Vote,
+    Written,
 };
-use crate::base::{BucketName, ObjectRecord, Page, Permit, Record, RegisterKey};
+use crate::base::{BucketName, Condition, ObjectName, Page, Permit, Record, RegisterKey};
+use crate::store::mutation::Mutation;
 use actix::Message;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -29,14 +31,35 @@ pub struct Peek {
 #[rtype(result = "Result<StoreUpload, StoreError>")]
 pub struct StageUpload(pub BeginUpload);
 
-/// Seals a small body, without a record.
+/// What a client wants, decided by this node alone; answered when durable. `OtherList` where others have a vote too: nothing
+/// is done then.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<Box<ObjectRecord>, StoreError>")]
+#[rtype(result = "Result<Written, StoreError>")]
+pub struct MutateHere(pub Mutation);
+
+/// Seals a small body; where this node decides alone, its record is decided with the same message.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Small, StoreError>")]
 pub struct SealSmall {
+    /// Which object.
+    pub at: ObjectName,
+    /// What must hold of the state that it replaces.
+    pub condition: Condition,
     /// What the client said of it.
     pub head: NewObject,
     /// The whole body, in pieces as it came.
     pub body: Vec<Bytes>,
+    /// Whether this node decides alone, as the coordinator knows.
+    pub alone: bool,
+}
+
+/// What became of a small body.
+#[derive(Debug)]
+pub enum Small {
+    /// It is stored, durably.
+    Written(Written),
+    /// It is sealed, and others have a vote on its record.
+    Sealed(Mutation),
 }
 
 /// Seals and stages more bytes; they come back sealed, as they lie in the blob, where a copy is wanted.
@@ -63,6 +86,14 @@ pub struct SealLast {
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Landed, StoreError>")]
 pub struct LandUpload {
+    /// The upload, with all of its bytes.
+    pub upload: StoreUpload,
+}
+
+/// The same after `SealLast`.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Landed, StoreError>")]
+pub struct LandSealed {
     /// The body, written to its end and not durable yet.
     pub sealed: Sealed,
 }

@@ -9,7 +9,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | here | what clients ask |
+//! | here | what clients read of this node; its state, and its end |
 //! | `votes` | what coordinators ask |
 //! | `peers` | what replicators and the store's keepers ask |
 //! | `threads` | the threads for what waits for a disk |
@@ -21,16 +21,11 @@ mod votes;
 use crate::actors::guard::PanicGuard;
 use crate::actors::messages::*;
 use crate::actors::store_actor::threads::Threads;
-use crate::base::{ObjectRecord, Permit, Record, RegisterKey};
-use crate::store::intent::{Answer, wait, written};
-use crate::store::upload::Finishing;
+use crate::base::{Permit, Record, RegisterKey};
 use crate::store::{Store, StoreError};
 use actix::prelude::*;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// Bodies up to this many bytes are sealed and opened on the arbiter: cheaper than the hop.
-const ON_ARBITER_BYTES: usize = 64 * 1024;
 
 /// How long a page of a listing may take; then it ends where it has come to.
 const LIST_TIME: Duration = Duration::from_secs(5);
@@ -169,84 +164,6 @@ fn holding((info, mut download): (ObjectInfo, Download), permit: Option<Permit>)
     (info, download)
 }
 
-fn commit(answer: Answer) -> ResponseFuture<Result<Written, ObjectError>> {
-    Box::pin(async move { Ok(written(wait(answer).await?, None)) })
-}
-
-async fn seal(
-    store: &Arc<Store>,
-    threads: &Threads,
-    head: NewObject,
-    body: Vec<bytes::Bytes>,
-) -> Result<Box<ObjectRecord>, StoreError> {
-    let len: usize = body.iter().map(bytes::Bytes::len).sum();
-    if len <= ON_ARBITER_BYTES {
-        return store.seal_small(head, &body);
-    }
-    let store = Arc::clone(store);
-    let sealed = threads.run(move || store.seal_small(head, &body)).await;
-    sealed.unwrap_or(Err(StoreError::ShuttingDown))
-}
-
-impl Handler<PutSmall> for StoreActor {
-    type Result = ResponseFuture<Result<Written, ObjectError>>;
-    fn handle(&mut self, msg: PutSmall, _: &mut Context<Self>) -> Self::Result {
-        let PutSmall { at, condition, head, body, permit } = msg;
-        let (store, threads) = (Arc::clone(&self.store), self.threads.clone());
-        guarded(async move {
-            let object = seal(&store, &threads, head, body).await?;
-            let digest = object.digest;
-            let outcome = wait(store.put(at, condition, object)).await;
-            drop(permit);
-            Ok(written(outcome?, Some(&digest)))
-        })
-    }
-}
-
-impl Handler<BeginUpload> for StoreActor {
-    type Result = ResponseFuture<Result<Upload, ObjectError>>;
-    fn handle(&mut self, msg: BeginUpload, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |store| {
-            if !store.has_bucket(&msg.at.bucket) {
-                return Err(StoreError::NoSuchBucket);
-            }
-            let body = store.begin_upload(msg.at, msg.condition, msg.head, msg.len_hint, msg.permit)?;
-            Ok(Upload { body, streams: None })
-        })
-    }
-}
-
-impl Handler<StageUpload> for StoreActor {
-    type Result = ResponseFuture<Result<StoreUpload, StoreError>>;
-    fn handle(&mut self, StageUpload(msg): StageUpload, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |store| store.begin_upload(msg.at, msg.condition, msg.head, msg.len_hint, msg.permit))
-    }
-}
-
-impl Handler<AppendUpload> for StoreActor {
-    type Result = ResponseFuture<Result<Upload, ObjectError>>;
-    fn handle(&mut self, msg: AppendUpload, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |_| {
-            let mut upload = msg.upload;
-            upload.body.append(&msg.data, |_| {})?;
-            Ok(upload)
-        })
-    }
-}
-
-impl Handler<FinishUpload> for StoreActor {
-    type Result = ResponseFuture<Result<Written, ObjectError>>;
-    fn handle(&mut self, msg: FinishUpload, _: &mut Context<Self>) -> Self::Result {
-        let finishing: ResponseFuture<Result<Finishing, StoreError>> =
-            self.on_thread(move |store| store.finish_upload(msg.upload.body));
-        Box::pin(async move {
-            let finishing = finishing.await?;
-            let digest = finishing.digest;
-            Ok(written(finishing.wait().await?, Some(&digest)))
-        })
-    }
-}
-
 impl Handler<OpenObject> for StoreActor {
     type Result = ResponseFuture<Result<(ObjectInfo, Download), ObjectError>>;
     fn handle(&mut self, msg: OpenObject, _: &mut Context<Self>) -> Self::Result {
@@ -278,27 +195,6 @@ impl Handler<ReadDownload> for StoreActor {
         }
         let reader = self.reader();
         guarded(async move { reader.read(download).await })
-    }
-}
-
-impl Handler<DeleteObject> for StoreActor {
-    type Result = ResponseFuture<Result<Written, ObjectError>>;
-    fn handle(&mut self, msg: DeleteObject, _: &mut Context<Self>) -> Self::Result {
-        commit(self.store.delete(msg.at, msg.condition))
-    }
-}
-
-impl Handler<CreateBucket> for StoreActor {
-    type Result = ResponseFuture<Result<Written, ObjectError>>;
-    fn handle(&mut self, msg: CreateBucket, _: &mut Context<Self>) -> Self::Result {
-        commit(self.store.create_bucket(msg.bucket))
-    }
-}
-
-impl Handler<DeleteBucket> for StoreActor {
-    type Result = ResponseFuture<Result<Written, ObjectError>>;
-    fn handle(&mut self, msg: DeleteBucket, _: &mut Context<Self>) -> Self::Result {
-        commit(self.store.delete_bucket(msg.bucket))
     }
 }
 

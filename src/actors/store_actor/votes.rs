@@ -1,25 +1,84 @@
-//! What coordinators ask of the store: votes, and bodies on their way to a vote.
+//! What coordinators ask of the store: votes, what this node decides alone, and bodies on their way to either.
 
-use super::{StoreActor, guarded, holding, seal};
+use super::threads::Threads;
+use super::{StoreActor, guarded, holding};
 use crate::actors::messages::*;
 use crate::base::{Class, ObjectRecord, Page, RegisterKey};
-use crate::store::StoreError;
-use crate::store::intent::wait_votes;
-use crate::store::wait;
+use crate::store::intent::{wait_votes, written};
+use crate::store::mutation::Mutation;
+use crate::store::{Store, StoreError, wait};
 use actix::prelude::*;
 use std::sync::Arc;
 
+/// Bodies up to this many bytes are sealed and opened on the arbiter: cheaper than the hop.
+const ON_ARBITER_BYTES: usize = 64 * 1024;
+
+impl Handler<MutateHere> for StoreActor {
+    type Result = ResponseFuture<Result<Written, StoreError>>;
+    fn handle(&mut self, MutateHere(mutation): MutateHere, _: &mut Context<Self>) -> Self::Result {
+        let answer = decide_alone(&self.store, mutation);
+        guarded(answer)
+    }
+}
+
 impl Handler<SealSmall> for StoreActor {
-    type Result = ResponseFuture<Result<Box<ObjectRecord>, StoreError>>;
-    fn handle(&mut self, SealSmall { head, body }: SealSmall, _: &mut Context<Self>) -> Self::Result {
+    type Result = ResponseFuture<Result<Small, StoreError>>;
+    fn handle(&mut self, msg: SealSmall, _: &mut Context<Self>) -> Self::Result {
+        let SealSmall { at, condition, head, body, alone } = msg;
         let (store, threads) = (Arc::clone(&self.store), self.threads.clone());
-        guarded(async move { seal(&store, &threads, head, body).await })
+        guarded(async move {
+            let object = seal(&store, &threads, head, body).await?;
+            let put = Mutation::put(&at, condition, object, store.now_ms());
+            if !alone {
+                return Ok(Small::Sealed(put));
+            }
+            match decide_alone(&store, put.clone()).await {
+                Err(StoreError::OtherList) => Ok(Small::Sealed(put)),
+                decided => decided.map(Small::Written),
+            }
+        })
+    }
+}
+
+/// Queued at once, so that the order of commits is that of the mailbox.
+fn decide_alone(store: &Store, mutation: Mutation) -> impl Future<Output = Result<Written, StoreError>> + use<> {
+    let digest = mutation.object().map(|object| object.digest);
+    let answer = store.mutate(mutation);
+    async move { Ok(written(wait(answer).await?, digest.as_ref())) }
+}
+
+async fn seal(
+    store: &Arc<Store>,
+    threads: &Threads,
+    head: NewObject,
+    body: Vec<bytes::Bytes>,
+) -> Result<Box<ObjectRecord>, StoreError> {
+    let len: usize = body.iter().map(bytes::Bytes::len).sum();
+    if len <= ON_ARBITER_BYTES {
+        return store.seal_small(head, &body);
+    }
+    let store = Arc::clone(store);
+    let sealed = threads.run(move || store.seal_small(head, &body)).await;
+    sealed.unwrap_or(Err(StoreError::ShuttingDown))
+}
+
+impl Handler<StageUpload> for StoreActor {
+    type Result = ResponseFuture<Result<StoreUpload, StoreError>>;
+    fn handle(&mut self, StageUpload(msg): StageUpload, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |store| store.begin_upload(msg.at, msg.condition, msg.head, msg.len_hint, msg.permit))
     }
 }
 
 impl Handler<LandUpload> for StoreActor {
     type Result = ResponseFuture<Result<Landed, StoreError>>;
-    fn handle(&mut self, LandUpload { sealed }: LandUpload, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, LandUpload { upload }: LandUpload, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |_| upload.land())
+    }
+}
+
+impl Handler<LandSealed> for StoreActor {
+    type Result = ResponseFuture<Result<Landed, StoreError>>;
+    fn handle(&mut self, LandSealed { sealed }: LandSealed, _: &mut Context<Self>) -> Self::Result {
         self.on_thread(move |_| sealed.land())
     }
 }

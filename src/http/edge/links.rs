@@ -7,7 +7,7 @@ use crate::actors::messages::{
 };
 use actix::{Actor, Addr, Context, Handler, Recipient};
 
-/// The way from an HTTP worker to the StoreActor on its own arbiter.
+/// The ways from an HTTP worker to the actors on its own arbiter.
 #[derive(Clone, Debug)]
 pub struct StoreLinks {
     pub(in crate::http) put_small: Recipient<PutSmall>,
@@ -28,33 +28,31 @@ pub struct StoreLinks {
 }
 
 impl StoreLinks {
-    /// Links to an actor that takes what is asked of objects and buckets. Downloads, once opened, are read at `downloads`.
-    pub fn new<A>(store: &Addr<A>, downloads: Recipient<ReadDownload>) -> Self
+    /// Links to whoever writes, to whoever opens and lists, and to whoever reads what is open.
+    pub fn new<W, R>(writes: &Addr<W>, reads: &Addr<R>, read_download: Recipient<ReadDownload>) -> Self
     where
-        A: Actor<Context = Context<A>>
+        W: Actor<Context = Context<W>>
             + Handler<PutSmall>
             + Handler<BeginUpload>
             + Handler<AppendUpload>
             + Handler<FinishUpload>
-            + Handler<OpenObject>
             + Handler<DeleteObject>
             + Handler<CreateBucket>
-            + Handler<DeleteBucket>
-            + Handler<ListBuckets>
-            + Handler<ListObjects>,
+            + Handler<DeleteBucket>,
+        R: Actor<Context = Context<R>> + Handler<OpenObject> + Handler<ListBuckets> + Handler<ListObjects>,
     {
         StoreLinks {
-            put_small: store.clone().recipient(),
-            begin_upload: store.clone().recipient(),
-            append_upload: store.clone().recipient(),
-            finish_upload: store.clone().recipient(),
-            open_object: store.clone().recipient(),
-            read_download: downloads,
-            delete_object: store.clone().recipient(),
-            create_bucket: store.clone().recipient(),
-            delete_bucket: store.clone().recipient(),
-            list_buckets: store.clone().recipient(),
-            list_objects: store.clone().recipient(),
+            put_small: writes.clone().recipient(),
+            begin_upload: writes.clone().recipient(),
+            append_upload: writes.clone().recipient(),
+            finish_upload: writes.clone().recipient(),
+            delete_object: writes.clone().recipient(),
+            create_bucket: writes.clone().recipient(),
+            delete_bucket: writes.clone().recipient(),
+            open_object: reads.clone().recipient(),
+            list_buckets: reads.clone().recipient(),
+            list_objects: reads.clone().recipient(),
+            read_download,
             members: None,
             pause_scrub: None,
         }

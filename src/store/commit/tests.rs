@@ -2,11 +2,12 @@
 
 use crate::base::{
     Ballot, BucketName, Condition, Epoch, Incarnation, Lineage, NodeName, ObjectKey, ObjectName, Record, RegisterKey,
-    Secret, Stamp, State, WriteId,
+    Secret, Stamp, State, Tags, WriteId,
 };
 use crate::disk::CrashDisk;
 use crate::register::{Answer, Attempt, Message, Request, Roster, Seat, Traced};
 use crate::seal::keyring::Keyring;
+use crate::store::mutation::Mutation;
 use crate::store::voting::{Seating, Vote};
 use crate::store::wait_blocking;
 use crate::store::{Clockwork, Options, Store, StoreError, open};
@@ -120,17 +121,14 @@ fn what_looks_at_any_register_takes_all_marks_along() {
     node.ask("k", Asked::Prepare(ballot(5)));
     node.ask("k", store_at(ballot(5)));
     node.mark("k", ballot(5));
-    let answer = node.0.delete(
-        ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse("x").expect("a key") },
-        Condition::NONE,
-    );
+    let answer = node.0.remember();
     node.1.committer.turn();
-    wait_blocking(answer).expect("a bucket");
+    wait_blocking(answer).expect("a healthy disk");
     assert!(node.is_chosen("k"));
 }
 
 fn bucket(node: &Node, name: &str) -> Result<crate::store::intent::Outcome, StoreError> {
-    let answer = node.0.create_bucket(BucketName::parse(name).expect("a name"));
+    let answer = node.0.mutate(Mutation::create_bucket(&BucketName::parse(name).expect("a name"), 1));
     node.1.committer.turn();
     wait_blocking(answer)
 }
@@ -173,7 +171,7 @@ fn a_batch_counts_what_it_will_be_in_the_log() {
         let head = crate::store::types::NewObject { content_type: String::new(), meta: meta.clone() };
         let object = node.0.seal_small(head, &[bytes::Bytes::from_static(b"small")]).expect("seals");
         let at = ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse(&format!("o{n}")).expect("a key") };
-        node.0.put(at, Condition::NONE, object)
+        node.0.mutate(Mutation::put(&at, Condition::NONE, object, 1))
     };
     let frames = node.commits();
     for round in 0..30 {
@@ -250,6 +248,123 @@ fn a_sweep_leaves_a_body_that_was_promised_a_moment_ago() {
         assert_eq!(sweep.join().expect("no panic").expect("a healthy disk"), 0);
     });
     assert!(core.blobs.exists(body).expect("a healthy disk"));
+}
+
+fn object(node: &Node, name: &str, condition: Condition) -> Mutation {
+    let head = crate::store::types::NewObject::default();
+    let object = node.0.seal_small(head, &[bytes::Bytes::from_static(b"small")]).expect("seals");
+    let at = ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse(name).expect("a key") };
+    Mutation::put(&at, condition, object, 1)
+}
+
+fn absent() -> Condition {
+    Condition { matches: None, differs: Some(Tags::Any) }
+}
+
+/// A node that is all of its list, and the list of it and another one that may follow.
+fn alone(disk: &CrashDisk) -> (Node, Roster) {
+    let node = start(disk);
+    let seat = |n: u64, incarnation| Seat { name: NodeName::parse(&format!("n{n}")).expect("a name"), incarnation };
+    let me = seat(1, node.0.incarnation());
+    let list = Roster::founding(1, vec![me.clone()]);
+    let both = list.next(2, &[me, seat(2, Incarnation(77))]);
+    adopt(&node, list);
+    (node, both)
+}
+
+fn adopt(node: &Node, list: Roster) {
+    let answer = node.0.seat(Seating::Adopt(Arc::new(list)));
+    node.1.committer.turn();
+    wait_blocking(answer).expect("a seat");
+}
+
+#[test]
+fn a_list_that_grew_in_the_same_batch_takes_the_decision_from_the_node_alone() {
+    let disk = CrashDisk::new(1);
+    let (node, both) = alone(&disk);
+    let before = node.commits();
+    let answer = node.0.mutate(object(&node, "before", Condition::NONE));
+    node.1.committer.turn();
+    wait_blocking(answer).expect("nobody else has a vote");
+    assert_eq!(node.commits() - before, 1, "promised and stored in one commit");
+    assert!(node.is_chosen("before"));
+    // The coordinator has looked by now, and the list becomes another one before its question is taken.
+    let seated = node.0.seat(Seating::Adopt(Arc::new(both)));
+    let bucket = BucketName::parse("another").expect("a name");
+    let mutations = [
+        object(&node, "late", Condition::NONE),
+        delete("before"),
+        Mutation::create_bucket(&bucket, 1),
+        Mutation::delete_bucket(&BucketName::cargas(), 1),
+    ];
+    let answers = mutations.map(|mutation| node.0.mutate(mutation));
+    node.1.committer.turn();
+    wait_blocking(seated).expect("a seat");
+    for answer in answers {
+        assert!(matches!(wait_blocking(answer), Err(StoreError::OtherList)));
+    }
+    drop(node);
+    let again = start(&disk.after_power_loss());
+    assert!(again.0.lookup(&key("late")).expect("a healthy disk").is_none() && !again.0.has_bucket(&bucket));
+    assert!(again.is_chosen("before") && again.0.has_bucket(&BucketName::cargas()));
+}
+
+#[test]
+fn a_node_that_may_not_vote_decides_nothing_alone() {
+    let (node, _) = alone(&CrashDisk::new(1));
+    let put = object(&node, "k", Condition::NONE);
+    let refused = node.0.mutate(put.clone());
+    // This start is to have a number, and has none before this commit.
+    let begun = node.0.begin(7, None);
+    node.1.committer.turn();
+    wait_blocking(begun).expect("it begins");
+    assert!(matches!(wait_blocking(refused), Err(StoreError::OtherList)));
+    let answer = node.0.mutate(put);
+    node.1.committer.turn();
+    wait_blocking(answer).expect("it votes");
+}
+
+#[test]
+fn an_answer_without_a_write_rests_on_what_is_chosen() {
+    let lineage = Lineage::NOTHING.then(WriteId::drawn([7; 8]), Lineage::IDS_MAX);
+    let (node, _) = alone(&CrashDisk::new(1));
+    for (name, mutation) in [("refused", object(&node, "refused", absent())), ("kept", delete("kept"))] {
+        // Somebody has left it behind.
+        let State::Object(body) = stored(&object(&node, name, Condition::NONE)) else { panic!("an object") };
+        let state = if name == "kept" { State::Deleted } else { State::Object(body) };
+        let left = Record { ballot: ballot(5), lineage, written_ms: 5, state };
+        node.ask(name, Asked::Prepare(ballot(5)));
+        let stored = Asked::Store(ballot(5), Traced { value: Some(Arc::new(left)), lineage });
+        assert!(matches!(node.ask(name, stored), Answer::Stored(..)));
+        assert!(!node.is_chosen(name));
+        let answer = node.0.mutate(mutation);
+        node.1.committer.turn();
+        assert_eq!(wait_blocking(answer).is_ok(), name == "kept");
+        let held = node.0.lookup(&key(name)).expect("a healthy disk").expect("a state");
+        assert!(held.chosen && held.record.ballot > ballot(5) && held.record.lineage == lineage, "{name}");
+    }
+}
+
+fn delete(name: &str) -> Mutation {
+    let at = ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse(name).expect("a key") };
+    Mutation::delete(&at, Condition::NONE, 1)
+}
+
+fn stored(mutation: &Mutation) -> State {
+    State::Object(Box::new(mutation.object().expect("an object").clone()))
+}
+
+#[test]
+fn a_refusal_is_told_when_what_it_rests_on_is_durable() {
+    let disk = CrashDisk::new(1);
+    let (node, _) = alone(&disk);
+    let mut answers = [Condition::NONE, absent()].map(|condition| node.0.mutate(object(&node, "k", condition)));
+    disk.fail_once_after(0, std::io::ErrorKind::Other);
+    node.1.committer.turn();
+    for answer in &mut answers {
+        let told = answer.try_recv().expect("an answer");
+        assert!(matches!(told, Err(StoreError::UnknownOutcome)), "what is refused may rest on what is lost: {told:?}");
+    }
 }
 
 /// Zeroes the newest `count` frames of the log.

@@ -1,8 +1,9 @@
 //! Rounds over a store on a real disk, whole and damaged.
 
 use super::*;
-use crate::base::{Epoch, Incarnation, State};
+use crate::base::{Condition, Epoch, Incarnation, State};
 use crate::store::mend::tests::{name, put, store};
+use crate::store::mutation::Mutation;
 use crate::store::scrub_place::{Place, Run};
 use crate::store::wait_blocking;
 use std::collections::BTreeSet;
@@ -44,7 +45,7 @@ fn everything_is_read_once() {
     for (at, len) in [(100, 3 << 20), (101, (2 << 20) + 1)] {
         sealed += put(&store, &format!("k{at:03}"), &vec![7; len]).object().expect("an object").sealed_len;
     }
-    wait_blocking(store.delete(name("k001"), crate::base::Condition::NONE)).expect("is durable");
+    wait_blocking(store.mutate(Mutation::delete(&name("k001"), Condition::NONE, 1))).expect("is durable");
     sealed -= 96 + 1 + 16;
     for checkpointed in [false, true] {
         if checkpointed {
@@ -130,7 +131,7 @@ fn what_is_replaced_while_it_is_read_is_no_damage() {
     let mut round = store.scrub(Part::Behind(None));
     assert_eq!(round.read().expect("reads").objects, 0, "in the midst of the first");
     put(&store, "b", b"another version");
-    wait_blocking(store.delete(name("a"), crate::base::Condition::NONE)).expect("is durable");
+    wait_blocking(store.mutate(Mutation::delete(&name("a"), Condition::NONE, 1))).expect("is durable");
     let mut objects = 0;
     loop {
         let seen = round.read().expect("reads");
