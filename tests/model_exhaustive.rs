@@ -7,19 +7,23 @@
 //! model's (`model_register.rs`).
 
 mod lin;
+#[path = "model/machine.rs"]
+mod machine;
 #[path = "model/value.rs"]
 mod value;
 
 use boveda::base::{Ballot, Epoch, Incarnation, Stamp, WriteId};
 use boveda::register::{
-    Acceptor, Action, Attempt, Event, Fresh, Limits, Members, Message, NodeState, Read, ReadOutcome, Reply, Request,
+    Acceptor, Attempt, Do, Drive, Event, Fresh, Limits, Members, Message, NodeState, Read, ReadOutcome, Reply, Request,
     Rules, Slot, Write, WriteOutcome,
 };
 use lin::{Call, Condition, Held, Op, linearizable};
+use machine::{Either, End};
 use std::collections::HashSet;
 use std::fmt::Debug;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 use value::{Plan, Val, held, seen};
 
 const NODES: [Incarnation; 3] = [Incarnation(1), Incarnation(2), Incarnation(3)];
@@ -28,16 +32,13 @@ const PAIRS: [[usize; 2]; 3] = [[0, 1], [0, 2], [1, 2]];
 /// What a client calls; `None` is a read.
 type Wish = Option<Plan>;
 
-#[derive(Clone, Debug)]
-enum Machine {
-    Write(Write<Val, Plan>),
-    Read(Read<Val>),
-}
+/// Who calls has no replica beside it: it asks all of them in any order.
+const CALLER: Incarnation = Incarnation(9);
 
 #[derive(Clone, Debug)]
 struct Caller {
     wish: Wish,
-    machine: Machine,
+    drive: Drive<Val, Either<Val, Plan>>,
     ballot: Ballot,
     attempt: u64,
     begun: bool,
@@ -113,66 +114,59 @@ impl Replica {
 impl Caller {
     fn new(members: &Arc<Members>, wish: Wish, ballot: Ballot, attempt: u64, rules: Rules) -> Self {
         let machine = match wish {
-            Some(plan) => Machine::Write(Write::with_rules(Arc::clone(members), plan, rules)),
-            None => Machine::Read(Read::with_rules(Arc::clone(members), &[], rules)),
+            Some(plan) => Either::Write(Box::new(Write::with_rules(Arc::clone(members), plan, rules))),
+            None => Either::Read(Box::new(Read::with_rules(Arc::clone(members), &[], rules))),
         };
-        Caller { wish, machine, ballot, attempt, begun: false, op: None }
+        let drive = Drive::new(CALLER, machine, Duration::MAX);
+        Caller { wish, drive, ballot, attempt, begun: false, op: None }
     }
 
-    fn begin(&mut self) -> Vec<(usize, Message<Val>)> {
+    fn begin(&mut self) {
         self.begun = true;
         let write = WriteId::drawn(self.attempt.to_be_bytes());
         let fresh = Fresh { ballot: self.ballot, attempt: Attempt(self.attempt), write };
         self.attempt += 1000;
-        self.drive(|write, out| write.begin(fresh, out), |read, out| read.begin(fresh, out))
+        self.drive.begin(fresh, None, Duration::ZERO);
     }
 
-    fn on(&mut self, event: &Event<Val>) -> Vec<(usize, Message<Val>)> {
-        self.drive(|write, out| write.on(event.clone(), out), |read, out| read.on(event.clone(), out))
+    fn on(&mut self, event: Event<Val>) -> Vec<(usize, Message<Val>)> {
+        self.drive.on(event);
+        self.go_on()
     }
 
-    fn drive(
-        &mut self,
-        write: impl FnOnce(&mut Write<Val, Plan>, &mut Vec<Action<Val, WriteOutcome<Val>>>),
-        read: impl FnOnce(&mut Read<Val>, &mut Vec<Action<Val, ReadOutcome<Val>>>),
-    ) -> Vec<(usize, Message<Val>)> {
-        let condition = self.wish.map_or(Condition::Any, |plan| plan.condition);
-        let to = self.wish.and_then(|plan| seen(Some(&plan.value)));
-        let actions: Vec<Action<Val, Option<Op>>> = match &mut self.machine {
-            Machine::Write(machine) => {
-                let mut out = Vec::new();
-                write(machine, &mut out);
-                let op = |outcome| match outcome {
-                    WriteOutcome::Written { replaced, .. } => {
-                        Some(Op::Write { to, condition, replaced: Some(held(&replaced)) })
-                    }
-                    WriteOutcome::Kept(state) => Some(Op::Read(held(&state))),
-                    WriteOutcome::Refused(state) => Some(Op::Refused { condition, saw: held(&state) }),
-                    WriteOutcome::Unknown | WriteOutcome::NoMajority | WriteOutcome::Contended => None,
-                };
-                out.into_iter().map(|action| action.map(op)).collect()
-            }
-            Machine::Read(machine) => {
-                let mut out = Vec::new();
-                read(machine, &mut out);
-                let op = |outcome| match outcome {
-                    ReadOutcome::Found { state, .. } => Some(Op::Read(held(&state))),
-                    ReadOutcome::NoMajority => None,
-                };
-                out.into_iter().map(|action| action.map(op)).collect()
-            }
-        };
+    /// Does what is to be done; what is sent.
+    fn go_on(&mut self) -> Vec<(usize, Message<Val>)> {
         let mut sent = Vec::new();
-        for action in actions {
-            match action {
-                Action::Send { to, message } => sent.push((to.0 as usize - 1, message)),
-                Action::Done(op) => self.op = op,
-                // A read settles in its second round; nobody tries a third time.
-                Action::Retry { tries: 0 } => sent.extend(self.begin()),
-                Action::Retry { .. } | Action::Ship { .. } | Action::Renew { .. } => {}
+        loop {
+            match self.drive.step() {
+                Do::Begin => self.begin(),
+                Do::Send { to, message } => sent.push((to.0 as usize - 1, message)),
+                // A read settles in its second round; nobody tries a third time: a pause never ends.
+                Do::Lost => self.drive.retry(Duration::ZERO, false),
+                Do::Done(end) => {
+                    self.op = self.told(end);
+                    return sent;
+                }
+                Do::Wait { .. } | Do::Pause { .. } => return sent,
+                Do::Ship { .. } | Do::Renew { .. } => unreachable!("no blobs, and one list"),
             }
         }
-        sent
+    }
+
+    /// What the end says to the judge.
+    fn told(&self, end: End<Val>) -> Option<Op> {
+        let condition = self.wish.map_or(Condition::Any, |plan| plan.condition);
+        let to = self.wish.and_then(|plan| seen(Some(&plan.value)));
+        match end {
+            End::Write(WriteOutcome::Written { replaced, .. }) => {
+                Some(Op::Write { to, condition, replaced: Some(held(&replaced)) })
+            }
+            End::Write(WriteOutcome::Refused(state)) => Some(Op::Refused { condition, saw: held(&state) }),
+            End::Write(WriteOutcome::Kept(state)) => Some(Op::Read(held(&state))),
+            End::Read(ReadOutcome::Found { state, .. }) => Some(Op::Read(held(&state))),
+            End::Write(WriteOutcome::Unknown | WriteOutcome::NoMajority | WriteOutcome::Contended) => None,
+            End::Read(ReadOutcome::NoMajority) => None,
+        }
     }
 
     /// The call as the judge sees it when the client gives up now.
@@ -180,12 +174,15 @@ impl Caller {
         if let Some(op) = self.op {
             return Some(Call { op, from, to: Some(from + 1) });
         }
-        let (Some(plan), Machine::Write(write)) = (self.wish, &self.machine) else { return None };
-        let mut out = Vec::new();
-        write.clone().deadline(&mut out);
-        let void = matches!(out.last(), Some(Action::Done(WriteOutcome::NoMajority | WriteOutcome::Contended)));
+        let plan = self.wish.filter(|_| self.begun)?;
+        let mut drive = self.drive.clone();
+        drive.tick(Duration::ZERO, Duration::ZERO);
+        let void = match drive.step() {
+            Do::Done(End::Write(outcome)) => matches!(outcome, WriteOutcome::NoMajority | WriteOutcome::Contended),
+            other => panic!("its time is up: {other:?}"),
+        };
         let op = Op::Write { to: seen(Some(&plan.value)), condition: plan.condition, replaced: None };
-        (self.begun && !void).then_some(Call { op, from, to: None })
+        (!void).then_some(Call { op, from, to: None })
     }
 }
 
@@ -216,7 +213,7 @@ impl State {
         let Packet { caller, to, message } = next.net.swap_remove(at).it;
         let reply = next.replicas[to].change(|replica| replica.handle(&message));
         if answered && next.callers[caller].it.op.is_none() {
-            let sent = next.callers[caller].change(|caller| caller.on(&Event::Reply(reply)));
+            let sent = next.callers[caller].change(|caller| caller.on(Event::Reply(reply)));
             next.send(caller, sent);
         }
         next
@@ -230,7 +227,7 @@ impl State {
 
     fn begin(&mut self, caller: usize) {
         self.apart = caller == 1 && self.callers[0].it.op.is_some();
-        let sent = self.callers[caller].change(Caller::begin);
+        let sent = self.callers[caller].change(Caller::go_on);
         self.send(caller, sent);
     }
 
@@ -238,14 +235,14 @@ impl State {
     fn look(replicas: &mut [Replica; 3], members: &Arc<Members>, pair: [usize; 2], rules: Rules, stamp: u64) -> Held {
         let ballot = Ballot { stamp: Stamp(stamp), node: Incarnation(9) };
         let mut reader = Caller::new(members, None, ballot, stamp << 20, rules);
-        let mut net = reader.begin();
+        let mut net = reader.go_on();
         while let Some((to, message)) = net.pop() {
             let event = if pair.contains(&to) {
                 Event::Reply(replicas[to].handle(&message))
             } else {
                 Event::Silent { from: NODES[to], attempt: message.attempt }
             };
-            net.extend(reader.on(&event));
+            net.extend(reader.on(event));
         }
         match reader.op {
             Some(Op::Read(saw)) => saw,

@@ -10,6 +10,8 @@
 //! same changes on each disk, though the stores draw their names and keys from the system each time.
 
 mod lin;
+#[path = "model/machine.rs"]
+mod machine;
 #[path = "model/rng.rs"]
 mod rng;
 mod sim;

@@ -54,6 +54,13 @@ pub enum Request<R> {
     Mark(Ballot),
 }
 
+impl<R> Request<R> {
+    /// Whether somebody waits for its answer: what was chosen is told lazily.
+    pub fn is_answered(&self) -> bool {
+        !matches!(self, Request::Mark(_) | Request::Learn(..))
+    }
+}
+
 /// An answer with what every answer carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply<R> {

@@ -10,7 +10,9 @@
 //! | `acceptor` | what a replica promises, stores, learns; what must be durable before it answers |
 //! | `write` | PUT and DELETE: condition, attempts, lineage, outcome |
 //! | `read` | GET, listing, settler: what is chosen, and making it so |
-//! | `round` | one ballot of a coordinator; what coordinators hear and want done |
+//! | `machine` | what a write and a read hear and want done |
+//! | `drive` | carries either to its end: in which order, how long, who is sent which blob, when it is tried again |
+//! | `round` | one ballot of a coordinator |
 //! | `tally` `members` `roster` | counting answers; who votes, and majorities |
 //! | `placement` | which nodes hold a register, and which a body |
 //! | `stamps` | fresh ballots |
@@ -20,8 +22,8 @@
 //! | `rules` | the sentences that the model's tests switch off |
 //!
 //! A replica: read the key's newest decided slot, `Acceptor::decide`, commit what the decision says, then answer.
-//! A coordinator: `Write::new` or `Read::new`, `begin` with a `Fresh`, carry out the actions, hand in what comes
-//! as events, `begin` again when told to, `deadline` when the client's time is up; until `Action::Done`.
+//! A coordinator: `Write::new` or `Read::new` in a `Drive`; do what its `step` says and hand in what comes of it, until
+//! `Do::Done`.
 //! Both: `Stamps::observe` the stamp of every message and answer before the next ballot is drawn.
 //!
 //! Invariants
@@ -31,7 +33,9 @@
 
 pub mod acceptor;
 pub mod burial;
+pub mod drive;
 pub mod join;
+pub mod machine;
 pub mod members;
 pub mod memory;
 pub mod message;
@@ -47,14 +51,15 @@ pub mod write;
 
 pub use acceptor::{Acceptor, Decision, Limits, NodeState};
 pub use burial::Burial;
+pub use drive::{Do, Drive};
 pub use join::Join;
+pub use machine::{Action, Event, Fresh, Machine};
 pub use members::{Members, MembersError, VOTERS_MAX, Votes};
 pub use memory::{Heard, Kept, Memory, Remembered, Standing, Start};
 pub use message::{Answer, Attempt, Message, Refusal, Reply, Request};
 pub use placement::Placement;
 pub use read::{Read, ReadOutcome};
 pub use roster::{ListMark, Roster, Seat};
-pub use round::{Action, Event, Fresh};
 #[doc(hidden)]
 pub use rules::Rules;
 pub use slot::{Slot, Traced, Value};

@@ -6,12 +6,12 @@
 //! - What is settled is the record found by the settling Prepare, never the one that Query found.
 //! - What `settle` returns was stored by a majority of these very members, under the ballot returned.
 //!
-//! To drive it: `begin`; hand in what comes as `on`; do the actions. At first only the preferred
-//! voters are asked (a majority that is near); the others when that does not decide.
+//! `drive` drives it. At first only the preferred voters are asked (a majority that is near); the others when that does not decide.
 
+use super::machine::{Action, Event, Fresh, Machine};
 use super::members::{Members, Votes};
 use super::message::{Answer, Attempt, Message, Reply, Request};
-use super::round::{Action, Event, Fresh, Progress, Round, highest, won};
+use super::round::{Progress, Round, highest, won};
 use super::rules::Rules;
 use super::slot::{Slot, Traced, Value};
 use super::tally::Tally;
@@ -104,9 +104,12 @@ impl<R: Value> Read<R> {
         let read = Self::with_rules(members, &[], rules);
         Read { phase: Phase::Idle { settle: true }, always_settle: true, ..read }
     }
+}
 
-    /// Begins a round: at the start, after `Action::Retry`, after `renew`.
-    pub fn begin(&mut self, fresh: Fresh, out: &mut Vec<Action<R, ReadOutcome<R>>>) {
+impl<R: Value> Machine<R> for Read<R> {
+    type End = ReadOutcome<R>;
+
+    fn begin(&mut self, fresh: Fresh, out: &mut Vec<Action<R, Self::End>>) {
         if self.done {
             return;
         }
@@ -121,16 +124,14 @@ impl<R: Value> Read<R> {
         self.phase = Phase::Query(query);
     }
 
-    /// Takes a later member list; the next round uses it, and asks everybody.
-    pub fn renew(&mut self, members: Arc<Members>) {
+    fn renew(&mut self, members: Arc<Members>) {
         if members.epoch() > self.members.epoch() {
             self.members = members;
             self.prefer = self.members.all();
         }
     }
 
-    /// Takes in an event.
-    pub fn on(&mut self, event: Event<R>, out: &mut Vec<Action<R, ReadOutcome<R>>>) {
+    fn on(&mut self, event: Event<R>, out: &mut Vec<Action<R, Self::End>>) {
         match &mut self.phase {
             Phase::Idle { .. } => {}
             Phase::Query(_) => self.query(event, out),
@@ -155,11 +156,20 @@ impl<R: Value> Read<R> {
         }
     }
 
-    /// The client has waited long enough.
-    pub fn deadline(&mut self, out: &mut Vec<Action<R, ReadOutcome<R>>>) {
+    fn deadline(&mut self, out: &mut Vec<Action<R, Self::End>>) {
         self.finish(ReadOutcome::NoMajority, out);
     }
 
+    fn at_stake(&self) -> bool {
+        false
+    }
+
+    fn members(&self) -> &Members {
+        &self.members
+    }
+}
+
+impl<R: Value> Read<R> {
     fn finish(&mut self, outcome: ReadOutcome<R>, out: &mut Vec<Action<R, ReadOutcome<R>>>) {
         if !self.done {
             self.done = true;
@@ -198,7 +208,8 @@ impl<R: Value> Read<R> {
                 query.tally.refuse(self.members.only(from));
             }
             Event::Expired { attempt } if attempt == query.attempt => patience_ended = true,
-            Event::Reply(_) | Event::Silent { .. } | Event::Expired { .. } | Event::Holds { .. } => return,
+            Event::Reply(_) | Event::Silent { .. } | Event::Expired { .. } => return,
+            Event::Holds { .. } | Event::Lacks { .. } => return,
         }
         let all = self.members.all();
         let unasked = all.without(query.asked);

@@ -6,96 +6,14 @@
 //!   mark counts at that ballot only.
 //! - A Store goes to a replica once it is known, or likely, to hold the record's blob.
 
+use super::machine::{Action, Event, Fresh};
 use super::members::{Members, Votes};
 use super::message::{Answer, Attempt, Message, Refusal, Reply, Request};
 use super::rules::Rules;
 use super::slot::{Slot, Traced, Value};
 use super::tally::Tally;
-use crate::base::{Ballot, BodyId, Epoch, Incarnation, WriteId};
+use crate::base::{BodyId, Epoch};
 use std::sync::Arc;
-
-/// What a coordinator draws for each round: it has no randomness and no clock of its own.
-#[derive(Clone, Copy, Debug)]
-pub struct Fresh {
-    /// From `Stamps::ballot`, after everything that came in was observed.
-    pub ballot: Ballot,
-    /// Names the round in every message and answer: 8 random bytes.
-    pub attempt: Attempt,
-    /// The id of the new record, should this round store one: `WriteId::drawn`.
-    pub write: WriteId,
-}
-
-/// What a coordinator hears.
-#[derive(Clone, Debug)]
-pub enum Event<R> {
-    /// An answer came in.
-    Reply(Reply<R>),
-    /// This peer will not answer that message: its link is down, or the send failed.
-    Silent {
-        /// The replica that did not answer, or could not be asked.
-        from: Incarnation,
-        /// The attempt of the message.
-        attempt: Attempt,
-    },
-    /// The round has taken too long.
-    Expired {
-        /// The attempt that the round began with.
-        attempt: Attempt,
-    },
-    /// A replica holds this blob, durable and checked.
-    Holds {
-        /// The replica that holds it now.
-        node: Incarnation,
-        /// The blob, durable and checked there.
-        body: BodyId,
-    },
-}
-
-/// What a coordinator wants done, in this order.
-#[derive(Clone, Debug)]
-pub enum Action<R, O> {
-    /// Send this. It may be lost; whoever knows that it was says `Event::Silent`.
-    Send {
-        /// To whom; often this node itself.
-        to: Incarnation,
-        /// The message, with the epoch and the attempt that its answer has to name.
-        message: Message<R>,
-    },
-    /// Send the blob of this record, then say `Event::Holds`; or `Event::Silent`.
-    Ship {
-        /// The replica that refused a record for want of it.
-        to: Incarnation,
-        /// The blob of the record that is being stored.
-        body: BodyId,
-        /// The attempt to name when it fails.
-        attempt: Attempt,
-    },
-    /// Call `begin` with a fresh ballot, after a backoff when `tries` is not 0.
-    Retry {
-        /// Rounds that failed so far.
-        tries: u32,
-    },
-    /// Call `renew` with the member list of this epoch or a later one, then `begin`.
-    Renew {
-        /// The epoch that a replica answered from.
-        epoch: Epoch,
-    },
-    /// The end: answer the client. Nothing comes after it.
-    Done(O),
-}
-
-impl<R, O> Action<R, O> {
-    /// The same action with another kind of end.
-    pub fn map<P>(self, end: impl FnOnce(O) -> P) -> Action<R, P> {
-        match self {
-            Action::Send { to, message } => Action::Send { to, message },
-            Action::Ship { to, body, attempt } => Action::Ship { to, body, attempt },
-            Action::Retry { tries } => Action::Retry { tries },
-            Action::Renew { epoch } => Action::Renew { epoch },
-            Action::Done(outcome) => Action::Done(end(outcome)),
-        }
-    }
-}
 
 /// How a round stands after an event.
 pub(super) enum Progress<R> {
@@ -173,18 +91,24 @@ impl<R: Value> Round<R> {
             Event::Silent { from, attempt } if attempt == self.attempt() => self.refused(self.members.only(from)),
             Event::Expired { attempt } if attempt == self.fresh.attempt => Progress::Lost,
             Event::Holds { node, body } => {
-                let state = self.storing.as_ref().filter(|s| s.blob() == Some(body));
+                let state = self.stores(body);
                 if let Some(state) = state.filter(|_| self.members.only(node).count() > 0) {
                     out.push(Action::Send { to: node, message: self.store_message(state) });
                 }
                 Progress::Waiting
             }
-            Event::Silent { .. } | Event::Expired { .. } => Progress::Waiting,
+            Event::Lacks { node, body } if self.stores(body).is_some() => self.refused(self.members.only(node)),
+            Event::Silent { .. } | Event::Expired { .. } | Event::Lacks { .. } => Progress::Waiting,
         }
     }
 
     fn attempt(&self) -> Attempt {
         if self.storing.is_some() { self.fresh.attempt.second() } else { self.fresh.attempt }
+    }
+
+    /// What is being stored, if it has that blob.
+    fn stores(&self, body: BodyId) -> Option<&Traced<R>> {
+        self.storing.as_ref().filter(|state| state.blob() == Some(body))
     }
 
     fn store_message(&self, state: &Traced<R>) -> Message<R> {
@@ -219,8 +143,9 @@ impl<R: Value> Round<R> {
                 if won(&self.tally, &self.members, self.rules) { Progress::Chosen } else { Progress::Waiting }
             }
             Answer::Refused(Refusal::NoBlob) => {
-                if let Some(body) = self.storing.as_ref().and_then(Traced::blob) {
-                    out.push(Action::Ship { to: reply.from, body, attempt: self.attempt() });
+                let record = self.storing.as_ref().and_then(|state| state.value.as_ref());
+                if let Some((record, body)) = record.and_then(|record| Some((record.clone(), record.blob()?))) {
+                    out.push(Action::Ship { to: reply.from, body, record });
                 }
                 Progress::Waiting
             }

@@ -8,11 +8,11 @@
 //!   Otherwise what is not known is `Unknown`.
 //! - `Action::Done` comes once, and last.
 //!
-//! To drive it: `begin`; hand in what comes as `on`; do the actions. The state stays small: at most
-//! `OWN_MAX` attempts are remembered.
+//! `drive` drives it. The state stays small: at most `OWN_MAX` attempts are remembered.
 
+use super::machine::{Action, Event, Fresh, Machine};
 use super::members::{Members, Votes};
-use super::round::{Action, Event, Fresh, Progress, Round};
+use super::round::{Progress, Round};
 use super::rules::Rules;
 use super::slot::{Slot, Traced, Value};
 use crate::base::{Ballot, BodyId, Epoch, Incarnation, WriteId};
@@ -123,24 +123,25 @@ impl<R: Value, I: Intent<R>> Write<R, I> {
             done: false,
         }
     }
+}
 
-    /// Begins a round: at the start, after `Action::Retry`, after `renew`.
-    pub fn begin(&mut self, fresh: Fresh, out: &mut Vec<Action<R, WriteOutcome<R>>>) {
+impl<R: Value, I: Intent<R>> Machine<R> for Write<R, I> {
+    type End = WriteOutcome<R>;
+
+    fn begin(&mut self, fresh: Fresh, out: &mut Vec<Action<R, Self::End>>) {
         if !self.done {
             self.goal = None;
             self.round = Some(Round::prepare(Arc::clone(&self.members), self.rules, fresh, out));
         }
     }
 
-    /// Takes a later member list; the next round uses it.
-    pub fn renew(&mut self, members: Arc<Members>) {
+    fn renew(&mut self, members: Arc<Members>) {
         if members.epoch() > self.members.epoch() {
             self.members = members;
         }
     }
 
-    /// Takes in an event.
-    pub fn on(&mut self, event: Event<R>, out: &mut Vec<Action<R, WriteOutcome<R>>>) {
+    fn on(&mut self, event: Event<R>, out: &mut Vec<Action<R, Self::End>>) {
         if let Event::Holds { node, body } = &event
             && !self.holders.contains(&(*node, *body))
         {
@@ -164,13 +165,11 @@ impl<R: Value, I: Intent<R>> Write<R, I> {
         }
     }
 
-    /// Whether an attempt was sent to be stored.
-    pub fn sent(&self) -> bool {
+    fn at_stake(&self) -> bool {
         self.sent
     }
 
-    /// The client has waited long enough.
-    pub fn deadline(&mut self, out: &mut Vec<Action<R, WriteOutcome<R>>>) {
+    fn deadline(&mut self, out: &mut Vec<Action<R, Self::End>>) {
         let outcome = match (self.sent, self.beaten) {
             (true, _) => WriteOutcome::Unknown,
             (false, true) => WriteOutcome::Contended,
@@ -179,6 +178,12 @@ impl<R: Value, I: Intent<R>> Write<R, I> {
         self.finish(outcome, out);
     }
 
+    fn members(&self) -> &Members {
+        &self.members
+    }
+}
+
+impl<R: Value, I: Intent<R>> Write<R, I> {
     fn finish(&mut self, outcome: WriteOutcome<R>, out: &mut Vec<Action<R, WriteOutcome<R>>>) {
         if !self.done {
             self.done = true;

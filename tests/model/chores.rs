@@ -1,6 +1,7 @@
 //! Chores: what goes on behind the clients' backs: feed, settler, wiped nodes, dropped tombstones.
 
-use super::coordinators::Machine;
+use super::coordinators::Whom;
+use super::machine::Either;
 use super::value::Val;
 use super::world::{Packet, World, attempt};
 use boveda::base::{Ballot, Epoch, Incarnation, Stamp};
@@ -49,7 +50,7 @@ impl World {
         let untrue = || Message { epoch, attempt: attempt(0), request: Request::Learn(slot.accepted, slot.state) };
         let from = node.inc;
         let lesson = lesson.or_else(|| self.weak.teaches_tentative.then(untrue));
-        self.net.extend(lesson.map(|message| Packet::Ask { to, from, message }));
+        self.net.extend(lesson.map(|message| Packet::Ask { to, from, message, have: None }));
     }
 
     pub fn settle(&mut self) {
@@ -59,7 +60,7 @@ impl World {
             self.tally.settled += 1;
             let epoch = usize::try_from(self.nodes[at].state.epoch.0).expect("few epochs");
             let read = Read::settle_with_rules(Arc::clone(&self.epochs[epoch]), self.weak.rules);
-            self.spawn(at, None, Machine::Read(read));
+            self.spawn(at, Whom::Settler, Either::Read(Box::new(read)));
         }
     }
 
@@ -73,7 +74,7 @@ impl World {
                 let others = members.voters().iter().filter(|v| **v != me);
                 self.net.extend(others.map(|to| Packet::Enter { to: *to, epoch: members.epoch() }));
             }
-            if may_learn && !self.coords.iter().any(|c| matches!(c.machine, Machine::CatchUp(_))) {
+            if may_learn && !self.coords.iter().any(|c| c.whom == Whom::CatchUp) {
                 self.learn_all(node);
             }
             return;
@@ -144,7 +145,7 @@ impl World {
         let read_chosen = self.weak.rules.read_chosen && !self.weak.copies_tentative;
         let rules = Rules { read_chosen, ..self.weak.rules };
         let read = Read::with_rules(Arc::clone(&self.epochs[epoch]), &[], rules);
-        self.spawn(node, None, Machine::CatchUp(read));
+        self.spawn(node, Whom::CatchUp, Either::Read(Box::new(read)));
     }
 
     /// The joining node knows what is chosen, and votes.
@@ -178,10 +179,10 @@ impl World {
                 if self.weak.changes_without_settling {
                     return self.moved();
                 }
-                if !self.coords.iter().any(|c| matches!(c.machine, Machine::Move(_))) {
+                if !self.coords.iter().any(|c| c.whom == Whom::Move) {
                     let read = Read::settle_with_rules(Arc::clone(&chore.both), self.weak.rules);
                     let at = self.rng.below(self.nodes.len());
-                    self.spawn(at, None, Machine::Move(read));
+                    self.spawn(at, Whom::Move, Either::Read(Box::new(read)));
                 }
             }
             return;
@@ -248,7 +249,7 @@ impl World {
             self.net.push(if chore.begun {
                 Packet::Enter { to: *to, epoch: chore.members.epoch() }
             } else {
-                Packet::Ask { to: *to, from, message: Message { epoch, attempt, request: Request::Query } }
+                Packet::Ask { to: *to, from, message: Message { epoch, attempt, request: Request::Query }, have: None }
             });
         }
     }

@@ -1,34 +1,44 @@
-//! Coordinators: they drive the register's state machines as the actors of a node do.
+//! Coordinators: they drive the register's state machines as a node does, with the node's own `Drive`.
 
+use super::machine::{Either, End as EndOf};
 use super::value::{Plan, Val, held, seen};
 use super::world::{Packet, World, attempt};
 use crate::lin::Op;
 use boveda::base::{BodyId, Epoch, Incarnation, WriteId};
-use boveda::register::{Action, Attempt, Event, Fresh, Read, ReadOutcome, Traced, Value, Write, WriteOutcome};
+use boveda::register::{Do, Drive, Event, Fresh, Read, ReadOutcome, Traced, Value, Write, WriteOutcome};
 use std::sync::Arc;
+use std::time::Duration;
 
-pub enum Machine {
-    Write(Write<Val, Plan>),
-    Read(Read<Val>),
+pub type Machine = Either<Val, Plan>;
+type End = EndOf<Val>;
+
+/// How long a round takes at most. Time passes for one coordinator at a time, by as much as it waits for.
+const ROUND: Duration = Duration::from_secs(1);
+
+/// For whom something is coordinated.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Whom {
+    Client(usize),
+    /// A node that has seen something tentative for long.
+    Settler,
     /// A joining node learns the key.
-    CatchUp(Read<Val>),
+    CatchUp,
     /// The key is stored again, by both lists.
-    Move(Read<Val>),
+    Move,
 }
 
 pub struct Coordinator {
     pub node: usize,
-    pub client: Option<usize>,
-    pub machine: Machine,
-    pub attempt: Attempt,
-    /// It waits for its backoff to end.
-    pub waits: bool,
-    pub done: bool,
-}
-
-enum End {
-    Write(WriteOutcome<Val>),
-    Read(ReadOutcome<Val>),
+    pub whom: Whom,
+    drive: Drive<Val, Machine>,
+    /// What the round that runs, or ran, was begun with.
+    drawn: u64,
+    now: Duration,
+    /// Until when it waits.
+    until: Duration,
+    /// It waits between two rounds, for its backoff to end.
+    waits: bool,
+    done: bool,
 }
 
 impl World {
@@ -52,11 +62,12 @@ impl World {
         let Some(plan) = plan else {
             let prefer = [self.nodes[node].inc, self.nodes[self.rng.below(self.nodes.len())].inc];
             let read = Read::with_rules(members, &prefer, self.weak.rules);
-            self.spawn(node, Some(client), Machine::Read(read));
+            self.spawn(node, Whom::Client(client), Either::Read(Box::new(read)));
             return true;
         };
         let voters = members.voters().to_vec();
-        self.spawn(node, Some(client), Machine::Write(Write::with_rules(members, plan, self.weak.rules)));
+        let write = Write::with_rules(members, plan, self.weak.rules);
+        self.spawn(node, Whom::Client(client), Either::Write(Box::new(write)));
         if let Some(body) = plan.value.blob() {
             // The blob lies on this node at once, if it keeps any, and travels to the others.
             for to in voters {
@@ -80,27 +91,31 @@ impl World {
         if node < self.replicas { known } else { self.rng.below(self.epochs.len()) }
     }
 
-    pub fn spawn(&mut self, node: usize, client: Option<usize>, machine: Machine) {
-        self.coords.push(Coordinator { node, client, machine, attempt: attempt(0), waits: false, done: false });
-        self.begin(self.coords.len() - 1);
+    pub fn spawn(&mut self, node: usize, whom: Whom, machine: Machine) {
+        let drive = Drive::new(self.nodes[node].inc, machine, ROUND);
+        let (now, until) = (Duration::ZERO, Duration::ZERO);
+        self.coords.push(Coordinator { node, whom, drive, drawn: 0, now, until, waits: false, done: false });
+        self.go_on(self.coords.len() - 1);
     }
 
     fn begin(&mut self, at: usize) {
         let drawn = self.draw();
         let coord = &mut self.coords[at];
-        coord.waits = false;
-        coord.attempt = attempt(drawn);
-        let ballot = self.nodes[coord.node].stamps.ballot(0);
+        coord.drawn = drawn;
+        let node = &self.nodes[coord.node];
+        let ballot = node.stamps.ballot(0);
         let fresh = Fresh { ballot, attempt: attempt(drawn), write: WriteId::drawn(drawn.to_be_bytes()) };
-        self.drive(at, |machine, out| machine.begin(fresh, out));
+        coord.drive.begin(fresh, Some(node.durable().clone()), coord.now);
     }
 
     /// Everybody who coordinates at this node hears an event.
     pub fn hear(&mut self, node: Incarnation, event: &Event<Val>) {
         let Some(node) = self.index(node) else { return };
         for at in 0..self.coords.len() {
-            if self.coords[at].node == node && !self.coords[at].done {
-                self.drive(at, |machine, out| machine.on(event.clone(), out));
+            let coord = &mut self.coords[at];
+            if coord.node == node && !coord.done {
+                coord.drive.on(event.clone());
+                self.go_on(at);
             }
         }
         self.coords.retain(|c| !c.done);
@@ -113,16 +128,19 @@ impl World {
             return false;
         }
         let at = self.rng.pick(&waiting);
-        self.begin(at);
+        self.pass_time(at, self.coords[at].until, Duration::MAX);
         true
     }
 
+    /// A round takes too long.
     pub fn expire(&mut self) {
         if !self.coords.is_empty() {
             let at = self.rng.below(self.coords.len());
-            let event = Event::Expired { attempt: self.coords[at].attempt };
-            self.note(|| format!("{event:?}"));
-            self.drive(at, |machine, out| machine.on(event, out));
+            let coord = &self.coords[at];
+            self.note(|| format!("a round of attempt {:?} expires", attempt(coord.drawn)));
+            if !coord.waits {
+                self.pass_time(at, coord.until, Duration::MAX);
+            }
             self.coords.retain(|c| !c.done);
         }
     }
@@ -130,8 +148,9 @@ impl World {
     pub fn deadline(&mut self) {
         if !self.coords.is_empty() {
             let at = self.rng.below(self.coords.len());
-            self.note(|| format!("deadline of client {:?}", self.coords[at].client));
-            self.drive(at, |machine, out| machine.deadline(out));
+            let coord = &self.coords[at];
+            self.note(|| format!("deadline of attempt {:?}", attempt(coord.drawn)));
+            self.pass_time(at, coord.now, coord.now);
             self.coords.retain(|c| !c.done);
         }
     }
@@ -139,56 +158,65 @@ impl World {
     pub fn kill(&mut self) {
         if !self.coords.is_empty() {
             let at = self.rng.below(self.coords.len());
-            self.note(|| format!("the coordinator of client {:?} dies", self.coords[at].client));
+            self.note(|| format!("the coordinator of attempt {:?} dies", attempt(self.coords[at].drawn)));
             self.coords.swap_remove(at);
         }
     }
 
-    fn drive(&mut self, at: usize, what: impl FnOnce(&mut Machine, &mut Vec<Action<Val, End>>)) {
-        let mut out = Vec::new();
-        what(&mut self.coords[at].machine, &mut out);
-        let from = self.nodes[self.coords[at].node].inc;
-        for action in out {
-            match action {
-                Action::Send { to, message } => self.net.push(Packet::Ask { to, from, message }),
-                Action::Ship { to, body, attempt } => self.ship(at, to, body, attempt),
-                Action::Retry { tries: 0 } => self.begin(at),
-                Action::Retry { .. } => self.coords[at].waits = true,
-                Action::Renew { epoch: Epoch(epoch) } => {
-                    let members = Arc::clone(&self.epochs[usize::try_from(epoch).expect("few epochs")]);
-                    match &mut self.coords[at].machine {
-                        Machine::Write(write) => write.renew(members),
-                        Machine::Read(read) | Machine::CatchUp(read) | Machine::Move(read) => read.renew(members),
-                    }
-                    self.coords[at].waits = true;
+    fn pass_time(&mut self, at: usize, now: Duration, at_the_latest: Duration) {
+        let coord = &mut self.coords[at];
+        coord.now = now;
+        coord.drive.tick(now, at_the_latest);
+        self.go_on(at);
+    }
+
+    /// Does what is to be done, until something is waited for.
+    fn go_on(&mut self, at: usize) {
+        loop {
+            let coord = &mut self.coords[at];
+            let from = self.nodes[coord.node].inc;
+            match coord.drive.step() {
+                Do::Begin => self.begin(at),
+                Do::Send { to, message } => {
+                    let have = coord.drive.have_for(&message).cloned();
+                    self.net.push(Packet::Ask { to, from, message, have });
                 }
-                Action::Done(end) => self.ended(at, end),
+                Do::Ship { to, body, .. } => self.ship(at, to, body),
+                Do::Lost => coord.drive.retry(coord.now, false),
+                Do::Wait { until } => return (coord.until, coord.waits) = (until, false),
+                Do::Pause { until } => return (coord.until, coord.waits) = (until, true),
+                Do::Renew { epoch: Epoch(epoch) } => {
+                    let members = Arc::clone(&self.epochs[usize::try_from(epoch).expect("few epochs")]);
+                    coord.drive.renew(members);
+                    // That list comes when it comes: the next round begins when it is woken.
+                    return (coord.until, coord.waits) = (coord.now, true);
+                }
+                Do::Done(end) => return self.ended(at, end),
             }
         }
     }
 
     /// Fetches a blob from whoever has it, and passes it on.
-    fn ship(&mut self, at: usize, to: Incarnation, body: BodyId, attempt: Attempt) {
-        let node = self.coords[at].node;
+    fn ship(&mut self, at: usize, to: Incarnation, body: BodyId) {
+        let from = self.nodes[self.coords[at].node].inc;
         if self.nodes.iter().any(|n| n.blobs & (1 << body.0[0]) != 0) {
-            let from = self.nodes[node].inc;
             self.net.push(Packet::Blob { to, from, body });
         } else {
-            self.drive(at, |machine, out| machine.on(Event::Silent { from: to, attempt }, out));
+            self.coords[at].drive.on(Event::Lacks { node: to, body });
         }
     }
 
     fn ended(&mut self, at: usize, end: End) {
         self.coords[at].done = true;
-        if let (Machine::CatchUp(_), End::Read(ReadOutcome::Found { ballot, state })) = (&self.coords[at].machine, &end)
-        {
-            let node = self.coords[at].node;
-            return self.caught_up(node, *ballot, *state);
-        }
-        if let (Machine::Move(_), End::Read(ReadOutcome::Found { .. })) = (&self.coords[at].machine, &end) {
-            return self.moved();
-        }
-        let Some(client) = self.coords[at].client else { return };
+        let client = match (self.coords[at].whom, &end) {
+            (Whom::Client(client), _) => client,
+            (Whom::CatchUp, End::Read(ReadOutcome::Found { ballot, state })) => {
+                let node = self.coords[at].node;
+                return self.caught_up(node, *ballot, *state);
+            }
+            (Whom::Move, End::Read(ReadOutcome::Found { .. })) => return self.moved(),
+            (Whom::Settler | Whom::CatchUp | Whom::Move, _) => return,
+        };
         self.note(|| match &end {
             End::Write(outcome) => format!("client {client} has {outcome:?}"),
             End::Read(outcome) => format!("client {client} has {outcome:?}"),
@@ -220,7 +248,7 @@ impl World {
             End::Write(WriteOutcome::Written { replaced, id, .. }) => {
                 self.tally.written += 1;
                 let value = plan.map(|p| p.value);
-                if id == WriteId::drawn((self.coords[at].attempt.0 >> 8).to_be_bytes()) {
+                if id == WriteId::drawn(self.coords[at].drawn.to_be_bytes()) {
                     self.check_blob(&Traced { value, ..Traced::NOTHING });
                 } else {
                     // By lineage: a later write may stand on it, so its own blob need not be anywhere.
@@ -239,45 +267,6 @@ impl World {
             let holders = self.nodes[..self.replicas].iter().filter(|n| n.blobs & (1 << body.0[0]) != 0).count();
             if holders + self.wipes <= self.replicas / 2 {
                 self.broken = Some(format!("{body} answered, and {holders} of {} hold it", self.replicas));
-            }
-        }
-    }
-}
-
-impl Machine {
-    fn begin(&mut self, fresh: Fresh, out: &mut Vec<Action<Val, End>>) {
-        self.with(out, |w, o| w.begin(fresh, o), |r, o| r.begin(fresh, o));
-    }
-
-    fn on(&mut self, event: Event<Val>, out: &mut Vec<Action<Val, End>>) {
-        match self {
-            Machine::Write(_) => self.with(out, |w, o| w.on(event, o), |_, _| ()),
-            Machine::Read(_) | Machine::CatchUp(_) | Machine::Move(_) => {
-                self.with(out, |_, _| (), |r, o| r.on(event, o))
-            }
-        }
-    }
-
-    fn deadline(&mut self, out: &mut Vec<Action<Val, End>>) {
-        self.with(out, |w, o| w.deadline(o), |r, o| r.deadline(o));
-    }
-
-    fn with(
-        &mut self,
-        out: &mut Vec<Action<Val, End>>,
-        write: impl FnOnce(&mut Write<Val, Plan>, &mut Vec<Action<Val, WriteOutcome<Val>>>),
-        read: impl FnOnce(&mut Read<Val>, &mut Vec<Action<Val, ReadOutcome<Val>>>),
-    ) {
-        match self {
-            Machine::Write(machine) => {
-                let mut own = Vec::new();
-                write(machine, &mut own);
-                out.extend(own.into_iter().map(|action| action.map(End::Write)));
-            }
-            Machine::Read(machine) | Machine::CatchUp(machine) | Machine::Move(machine) => {
-                let mut own = Vec::new();
-                read(machine, &mut own);
-                out.extend(own.into_iter().map(|action| action.map(End::Read)));
             }
         }
     }

@@ -5,11 +5,12 @@
 //! | `setup` | the weather, and what is weakened on purpose |
 //! | `value` `node` | records and clients' wishes; a node with its disk |
 //! | `world` | the net, the scheduler, the end of a history and its judgement |
-//! | `coordinators` | those who drive the register's state machines |
+//! | `coordinators` `machine` | those who drive the register's state machines; a write or a read as one of them |
 //! | `chores` | feed, settler, joins, burials |
 
 pub mod chores;
 pub mod coordinators;
+pub mod machine;
 pub mod node;
 pub mod rng;
 pub mod setup;

@@ -37,6 +37,11 @@ impl Node {
         self.waiting.drain(..)
     }
 
+    /// What is durable.
+    pub fn durable(&self) -> &Slot<Val> {
+        &self.committed.0
+    }
+
     /// An answer that waits for the commit of all that was decided before it.
     pub fn answer(&mut self, packet: Packet) {
         self.waiting.push(packet);

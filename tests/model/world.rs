@@ -1,26 +1,54 @@
 //! The world: nodes, the net between them, the scheduler, and the judgement of what clients saw.
 
 use super::chores::{BurialChore, ChangeChore, JoinChore};
-use super::coordinators::{Coordinator, Machine};
+use super::coordinators::{Coordinator, Whom};
 use super::node::Node;
 use super::rng::Rng;
 use super::setup::{Weakened, Weather};
 use super::value::{Plan, Val};
 use crate::lin::{Call, Condition, Op, linearizable};
 use boveda::base::{Ballot, BodyId, Epoch, Incarnation, Stamp};
-use boveda::register::{Attempt, Event, Members, Message, NodeState, Reply, Rules};
+use boveda::register::{Answer, Attempt, Event, Members, Message, NodeState, Reply, Request, Rules, Slot};
 use std::sync::Arc;
 
 /// What travels.
 #[derive(Clone, Debug)]
 pub enum Packet {
-    Ask { to: Incarnation, from: Incarnation, message: Message<Val> },
-    Answer { to: Incarnation, reply: Reply<Val> },
-    Blob { to: Incarnation, from: Incarnation, body: BodyId },
-    BlobHeld { to: Incarnation, node: Incarnation, body: BodyId },
-    Enter { to: Incarnation, epoch: Epoch },
-    Entered { from: Incarnation, epoch: Epoch, highest: Stamp },
-    Bury { to: Incarnation, epoch: Epoch, ballot: Ballot },
+    /// From somebody who holds `have`: a record at the same ballot is not sent back.
+    Ask {
+        to: Incarnation,
+        from: Incarnation,
+        message: Message<Val>,
+        have: Option<Slot<Val>>,
+    },
+    Answer {
+        to: Incarnation,
+        reply: Reply<Val>,
+    },
+    Blob {
+        to: Incarnation,
+        from: Incarnation,
+        body: BodyId,
+    },
+    BlobHeld {
+        to: Incarnation,
+        node: Incarnation,
+        body: BodyId,
+    },
+    Enter {
+        to: Incarnation,
+        epoch: Epoch,
+    },
+    Entered {
+        from: Incarnation,
+        epoch: Epoch,
+        highest: Stamp,
+    },
+    Bury {
+        to: Incarnation,
+        epoch: Epoch,
+        ballot: Ballot,
+    },
 }
 
 /// What a client called and how it ended.
@@ -153,14 +181,15 @@ impl World {
     fn live(&mut self) {
         for _ in 0..self.weather.steps {
             self.step();
-            let busy = self.clients.iter().any(|c| c.begun.is_none()) || self.coords.iter().any(|c| c.client.is_some());
+            let busy = self.clients.iter().any(|c| c.begun.is_none())
+                || self.coords.iter().any(|c| matches!(c.whom, Whom::Client(_)));
             if !busy && self.rng.odds(150) {
                 break;
             }
         }
         // The end: no more faults, but what is in the net may still arrive; readers look at the result.
         self.calm = true;
-        self.coords.retain(|c| matches!(c.machine, Machine::CatchUp(_) | Machine::Move(_)));
+        self.coords.retain(|c| matches!(c.whom, Whom::CatchUp | Whom::Move));
         for _ in 0..2 {
             self.clients.push(Client { plan: None, begun: None, ended: None, op: None, void: false });
             self.invoke();
@@ -283,17 +312,11 @@ impl World {
         let lost = !self.calm && self.rng.odds(self.weather.loss);
         if lost {
             self.note(|| format!("LOST {packet:?}"));
-            if let Packet::Ask { to, from, message } = packet
-                && self.rng.odds(500)
-            {
-                let event = Event::Silent { from: to, attempt: message.attempt };
-                self.hear(from, &event);
-            }
-            return;
+            return self.lose(packet);
         }
         self.note(|| format!("{packet:?}"));
         match packet {
-            Packet::Ask { to, from, message } => self.ask(to, from, &message),
+            Packet::Ask { to, from, message, have } => self.ask(to, from, &message, have),
             Packet::Answer { to, reply } => {
                 if let Some(at) = self.index(to) {
                     self.nodes[at].stamps.observe(reply.stamp(), 0);
@@ -314,8 +337,20 @@ impl World {
         }
     }
 
-    fn ask(&mut self, to: Incarnation, from: Incarnation, message: &Message<Val>) {
-        use boveda::register::{Answer, Request};
+    /// A packet does not arrive. Of a blob that is known some time, of a message only perhaps.
+    fn lose(&mut self, packet: Packet) {
+        match packet {
+            Packet::Ask { to, from, message, .. } if self.rng.odds(500) => {
+                self.hear(from, &Event::Silent { from: to, attempt: message.attempt });
+            }
+            Packet::Blob { to: node, from: to, body } | Packet::BlobHeld { to, node, body } => {
+                self.hear(to, &Event::Lacks { node, body });
+            }
+            _ => {}
+        }
+    }
+
+    fn ask(&mut self, to: Incarnation, from: Incarnation, message: &Message<Val>, have: Option<Slot<Val>>) {
         let Some(at) = self.index(to) else { return };
         let blob = match &message.request {
             Request::Store(_, state) => state.blob(),
@@ -328,7 +363,12 @@ impl World {
         }
         let node = &mut self.nodes[at];
         let has_blob = self.weak.grants_without_blob || blob.is_none_or(|body| node.blobs & (1 << body.0[0]) != 0);
-        let reply = node.handle(message, has_blob);
+        let mut reply = node.handle(message, has_blob);
+        if let (Answer::Held(slot, _) | Answer::Promised(_, slot), Some(have)) = (&mut reply.answer, have)
+            && slot.accepted == have.accepted
+        {
+            slot.state = have.state;
+        }
         if !matches!(reply.answer, Answer::Learned) {
             let answer = Packet::Answer { to: from, reply };
             if self.weak.answers_early {

@@ -1,14 +1,18 @@
-//! Clients and their coordinators: the register's own state machines over real records.
+//! Clients and their coordinators: the register's own drive and state machines over real records.
 
 use super::node::{INLINE_MAX, NOW_MS, ring};
-use super::world::{Packet, World};
+use super::world::{Ask, Packet, World};
 use crate::lin::{Condition, Held, Op};
-use boveda::base::{Ballot, BlobRef, BodyAt, BodyId, Lineage, ObjectRecord, Record, RegisterKey, State, WriteId};
+use crate::machine::{Either, End as EndOf};
+use boveda::base::{
+    Ballot, BlobRef, BodyAt, BodyId, Incarnation, Lineage, ObjectRecord, Record, RegisterKey, State, WriteId,
+};
 use boveda::register::{
-    Action, Attempt, Choice, Event, Fresh, Intent, Read, ReadOutcome, Request, Traced, Write, WriteOutcome,
+    Attempt, Choice, Do, Drive, Event, Fresh, Intent, Read, ReadOutcome, Traced, Write, WriteOutcome,
 };
 use bytes::Bytes;
 use std::sync::Arc;
+use std::time::Duration;
 
 type Value = Arc<Record>;
 
@@ -40,14 +44,21 @@ impl Intent<Value> for Wish {
     }
 }
 
-enum Machine {
-    Write(Box<Write<Value, Wish>>),
-    Read(Box<Read<Value>>),
-}
+type Machine = Either<Value, Wish>;
+type End = EndOf<Value>;
 
-enum End {
-    Write(WriteOutcome<Value>),
-    Read(ReadOutcome<Value>),
+/// How long a round takes at most. Time passes for one coordinator at a time, by as much as it waits for.
+const ROUND: Duration = Duration::from_secs(1);
+
+/// What a coordinator waits for, but for what may come at any time.
+#[derive(Clone, Copy)]
+enum Waits {
+    /// Answers, until then.
+    Answers(Duration),
+    /// The end of a pause.
+    Pause(Duration),
+    /// A later member list.
+    List,
 }
 
 /// A call on its way to a decision. Without a client it settles.
@@ -55,10 +66,9 @@ pub struct Coordinator {
     pub node: usize,
     pub key: usize,
     client: Option<usize>,
-    machine: Machine,
-    attempt: Attempt,
-    storing: Option<Value>,
-    waits: bool,
+    drive: Drive<Value, Machine>,
+    now: Duration,
+    waits: Waits,
     done: bool,
 }
 
@@ -154,7 +164,7 @@ impl World {
 
     fn spawn_write(&mut self, node: usize, key: usize, wish: Wish, sealed: Option<Bytes>) {
         let head = wish.new.as_deref().and_then(head);
-        let write = Machine::Write(Box::new(Write::new(Arc::clone(&self.members), wish)));
+        let write = Either::Write(Box::new(Write::new(Arc::clone(&self.members), wish)));
         let client = Some(self.clients.len() - 1);
         if let (Some(head), Some(sealed)) = (head, sealed) {
             // The body is here first, then it travels, then the votes begin: as an upload does.
@@ -179,44 +189,55 @@ impl World {
             Some(_) => Read::new(Arc::clone(&self.members), &prefer),
             None => Read::settle(Arc::clone(&self.members)),
         };
-        self.spawn(node, key, client, Machine::Read(Box::new(read)));
+        self.spawn(node, key, client, Either::Read(Box::new(read)));
     }
 
     fn spawn(&mut self, node: usize, key: usize, client: Option<usize>, machine: Machine) {
-        let (attempt, storing) = (Attempt(0), None);
-        self.coords.push(Coordinator { node, key, client, machine, attempt, storing, waits: false, done: false });
-        self.begin(self.coords.len() - 1);
+        let drive = Drive::new(self.nodes[node].inc, machine, ROUND);
+        let (now, waits) = (Duration::ZERO, Waits::List);
+        self.coords.push(Coordinator { node, key, client, drive, now, waits, done: false });
+        self.go_on(self.coords.len() - 1);
     }
 
     fn begin(&mut self, at: usize) {
         let (attempt, write) = (Attempt(self.rng.next()), WriteId::drawn(self.rng.next().to_be_bytes()));
         let coord = &mut self.coords[at];
-        coord.waits = false;
-        coord.attempt = attempt;
-        let Some(store) = self.nodes[coord.node].store() else { return };
-        let fresh = Fresh { ballot: store.fresh_ballot(), attempt, write };
-        self.drive(at, |machine, out| machine.begin(fresh, out));
+        let store = self.nodes[coord.node].store().expect("its coordinators end with a node");
+        let have = store.lookup_cached(&self.keys[coord.key]).map(|held| held.slot());
+        coord.drive.begin(Fresh { ballot: store.fresh_ballot(), attempt, write }, have, coord.now);
     }
 
     /// Those who coordinate at this node (about this key) hear an event.
     pub fn hear(&mut self, node: usize, key: Option<usize>, event: &Event<Value>) {
         for at in 0..self.coords.len() {
-            let coord = &self.coords[at];
+            let coord = &mut self.coords[at];
             if coord.node == node && key.is_none_or(|key| key == coord.key) && !coord.done {
-                self.drive(at, |machine, out| machine.on(event.clone(), out));
+                coord.drive.on(event.clone());
+                self.go_on(at);
             }
         }
         self.coords.retain(|coord| !coord.done);
     }
 
-    /// A backoff ends; whether there was one.
+    /// A backoff ends, or somebody looks which list there is; whether anybody waited.
     pub fn wake(&mut self) -> bool {
-        let waiting: Vec<_> = (0..self.coords.len()).filter(|at| self.coords[*at].waits).collect();
+        let waits = |at: &usize| !matches!(self.coords[*at].waits, Waits::Answers(_));
+        let waiting: Vec<_> = (0..self.coords.len()).filter(waits).collect();
         if waiting.is_empty() {
             return false;
         }
         let at = self.rng.pick(&waiting);
-        self.begin(at);
+        match self.coords[at].waits {
+            Waits::Answers(until) | Waits::Pause(until) => self.pass_time(at, until, Duration::MAX),
+            Waits::List => {
+                let coord = &mut self.coords[at];
+                let store = self.nodes[coord.node].store().expect("its coordinators end with a node");
+                let voting = store.voting();
+                let placed = voting.placement.as_ref().expect("every node has a list");
+                coord.drive.renew(Arc::clone(placed.voters(&self.keys[coord.key])));
+                self.go_on(at);
+            }
+        }
         self.coords.retain(|coord| !coord.done);
         true
     }
@@ -227,48 +248,54 @@ impl World {
             return;
         }
         let at = self.rng.below(self.coords.len());
-        let attempt = self.coords[at].attempt;
-        match for_good {
-            true => self.drive(at, Machine::deadline),
-            false => self.drive(at, |machine, out| machine.on(Event::Expired { attempt }, out)),
+        let now = self.coords[at].now;
+        match self.coords[at].waits {
+            _ if for_good => self.pass_time(at, now, now),
+            Waits::Answers(until) => self.pass_time(at, until, Duration::MAX),
+            Waits::Pause(_) | Waits::List => {}
         }
         self.coords.retain(|coord| !coord.done);
     }
 
-    fn drive(&mut self, at: usize, what: impl FnOnce(&mut Machine, &mut Vec<Action<Value, End>>)) {
-        let mut out = Vec::new();
-        what(&mut self.coords[at].machine, &mut out);
-        let (from, key) = (self.coords[at].node, self.coords[at].key);
-        for action in out {
-            match action {
-                Action::Send { to, message } => {
-                    if let Request::Store(_, state) = &message.request {
-                        self.coords[at].storing.clone_from(&state.value);
-                    }
+    fn pass_time(&mut self, at: usize, now: Duration, at_the_latest: Duration) {
+        let coord = &mut self.coords[at];
+        coord.now = now;
+        coord.drive.tick(now, at_the_latest);
+        self.go_on(at);
+    }
+
+    /// Does what is to be done, until something is waited for.
+    fn go_on(&mut self, at: usize) {
+        loop {
+            let coord = &mut self.coords[at];
+            let (from, key) = (coord.node, coord.key);
+            match coord.drive.step() {
+                Do::Begin => self.begin(at),
+                Do::Send { to, message } => {
+                    let have = coord.drive.have_for(&message).cloned();
                     let to = self.index(to);
-                    self.net.push(Packet::Ask { to, from, key, message });
+                    self.net.push(Packet::Ask { to, ask: Ask { from, key, message, have } });
                 }
-                Action::Ship { to, body, attempt } => {
-                    let head = self.coords[at].storing.as_deref().and_then(head).filter(|head| head.body == body);
-                    let sealed = (0..self.nodes.len()).find_map(|node| self.nodes[node].blob(body));
-                    match (head, sealed) {
-                        (Some(head), Some(sealed)) => {
-                            let to = self.index(to);
-                            self.net.push(Packet::Body { to, from, head, sealed });
-                        }
-                        _ => self.tell(at, Event::Silent { from: to, attempt }),
-                    }
-                }
-                Action::Retry { tries: 0 } => self.begin(at),
-                Action::Retry { .. } => self.coords[at].waits = true,
-                Action::Renew { .. } => unreachable!("there is one list"),
-                Action::Done(end) => self.ended(at, end),
+                Do::Ship { to, body, record } => self.ship(at, to, body, &record),
+                Do::Lost => coord.drive.retry(coord.now, false),
+                Do::Wait { until } => return coord.waits = Waits::Answers(until),
+                Do::Pause { until } => return coord.waits = Waits::Pause(until),
+                Do::Renew { .. } => return coord.waits = Waits::List,
+                Do::Done(end) => return self.ended(at, end),
             }
         }
     }
 
-    fn tell(&mut self, at: usize, event: Event<Value>) {
-        self.drive(at, |machine, out| machine.on(event, out));
+    fn ship(&mut self, at: usize, to: Incarnation, body: BodyId, record: &Record) {
+        let from = self.coords[at].node;
+        let sealed = (0..self.nodes.len()).find_map(|node| self.nodes[node].blob(body));
+        match (head(record), sealed) {
+            (Some(head), Some(sealed)) => {
+                let to = self.index(to);
+                self.net.push(Packet::Body { to, from, head, sealed });
+            }
+            _ => self.coords[at].drive.on(Event::Lacks { node: to, body }),
+        }
     }
 
     fn ended(&mut self, at: usize, end: End) {
@@ -326,42 +353,5 @@ impl World {
     /// The register of a key.
     pub fn key(&self, at: usize) -> RegisterKey {
         self.keys[at].clone()
-    }
-}
-
-impl Machine {
-    fn begin(&mut self, fresh: Fresh, out: &mut Vec<Action<Value, End>>) {
-        self.with(out, |w, o| w.begin(fresh, o), |r, o| r.begin(fresh, o));
-    }
-
-    fn on(&mut self, event: Event<Value>, out: &mut Vec<Action<Value, End>>) {
-        match self {
-            Machine::Write(_) => self.with(out, |w, o| w.on(event, o), |_, _| ()),
-            Machine::Read(_) => self.with(out, |_, _| (), |r, o| r.on(event, o)),
-        }
-    }
-
-    fn deadline(&mut self, out: &mut Vec<Action<Value, End>>) {
-        self.with(out, |w, o| w.deadline(o), |r, o| r.deadline(o));
-    }
-
-    fn with(
-        &mut self,
-        out: &mut Vec<Action<Value, End>>,
-        write: impl FnOnce(&mut Write<Value, Wish>, &mut Vec<Action<Value, WriteOutcome<Value>>>),
-        read: impl FnOnce(&mut Read<Value>, &mut Vec<Action<Value, ReadOutcome<Value>>>),
-    ) {
-        match self {
-            Machine::Write(machine) => {
-                let mut own = Vec::new();
-                write(machine, &mut own);
-                out.extend(own.into_iter().map(|action| action.map(End::Write)));
-            }
-            Machine::Read(machine) => {
-                let mut own = Vec::new();
-                read(machine, &mut own);
-                out.extend(own.into_iter().map(|action| action.map(End::Read)));
-            }
-        }
     }
 }

@@ -1,16 +1,17 @@
 //! A node: its store on a disk that loses power, and the answers that wait for its next commit.
 
 use super::disks::Bad;
-use super::world::Packet;
+use super::world::{Ask, Packet};
 use boveda::base::{BlobRef, BodyId, Epoch, Incarnation, Record, RegisterKey, Secret};
 use boveda::disk::CrashDisk;
-use boveda::register::{Heard, Remembered, Roster, Standing};
+use boveda::register::{Attempt, Heard, Remembered, Roster, Slot, Standing};
 use boveda::seal::keyring::Keyring;
 use boveda::store::Answer;
 use boveda::store::incoming::Purpose;
 use boveda::store::types::{Change, Offer, Want};
-use boveda::store::voting::{Message, Seating, Vote, Votes};
+use boveda::store::voting::{Reply, Seating, Vote, Votes};
 use boveda::store::{Clockwork, Options, Store, StoreError};
+use boveda::wire::votes::Voted;
 use bytes::Bytes;
 use std::cell::Cell;
 use std::path::Path;
@@ -28,8 +29,25 @@ thread_local! {
 
 /// What is told when the commit that it rests on is durable.
 enum Waiting {
-    Votes { to: usize, key: usize, answer: Votes },
+    Votes { asked: Asked, answer: Votes },
     Then { answer: Answer, packet: Option<Box<Packet>> },
+}
+
+/// Whom an answer goes to, and what he holds.
+struct Asked {
+    to: usize,
+    key: usize,
+    attempt: Attempt,
+    have: Option<Slot<Arc<Record>>>,
+}
+
+impl Asked {
+    /// The answer as it travels.
+    fn answered(self, from: Incarnation, reply: Option<Reply>) -> Packet {
+        let Asked { to, key, attempt, have } = self;
+        let voted = reply.map(|reply| Voted::of(reply, have.as_ref().map(|slot| slot.accepted)));
+        Packet::Answer { to, from, key, attempt, voted, have }
+    }
 }
 
 /// One node. Without a store it is down.
@@ -240,18 +258,13 @@ impl Node {
     }
 
     /// A message to the replica. What is answered at once.
-    pub fn vote(
-        &mut self,
-        from: usize,
-        at: (usize, &RegisterKey),
-        message: Message,
-        by_reader: bool,
-    ) -> Option<Packet> {
+    pub fn vote(&mut self, ask: Ask, key: RegisterKey, by_reader: bool) -> Option<Packet> {
         let store = self.store()?;
-        let vote = Vote { key: at.1.clone(), message };
+        let asked = Asked { to: ask.from, key: ask.key, attempt: ask.message.attempt, have: ask.have };
+        let vote = Vote { key, message: ask.message };
         if vote.is_query() && by_reader {
-            let reply = self.good(store.query(&vote, false))??;
-            return Some(Packet::Answer { to: from, key: at.0, reply });
+            let reply = self.good(store.query(&vote, false)).flatten();
+            return Some(asked.answered(self.inc, reply));
         }
         if vote.is_mark() {
             store.mark(vec![vote]);
@@ -259,7 +272,7 @@ impl Node {
             return None;
         }
         let answer = store.vote(vec![vote]);
-        self.waiting.push(Waiting::Votes { to: from, key: at.0, answer });
+        self.waiting.push(Waiting::Votes { asked, answer });
         None
     }
 
@@ -293,10 +306,9 @@ impl Node {
         let mut out = Vec::new();
         for waiting in self.waiting.drain(..) {
             match waiting {
-                Waiting::Votes { to, key, mut answer } => {
+                Waiting::Votes { asked, mut answer } => {
                     let replies = answer.try_recv().ok().and_then(Result::ok).unwrap_or_default();
-                    let replies = replies.into_iter().flatten();
-                    out.extend(replies.map(|reply| Packet::Answer { to, key, reply }));
+                    out.push(asked.answered(self.inc, replies.into_iter().next().flatten()));
                 }
                 Waiting::Then { mut answer, packet } => {
                     if matches!(answer.try_recv(), Ok(Ok(_))) {

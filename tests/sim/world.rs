@@ -4,10 +4,11 @@ use super::clients::{Client, Coordinator};
 use super::node::{Copy, NOW_MS, Node, STARTS};
 use super::trace::Trace;
 use crate::rng::Rng;
-use boveda::base::{BlobRef, BucketName, Incarnation, NodeName, ObjectKey, ObjectName, Record, RegisterKey};
-use boveda::register::{Event, Members, Roster, Seat};
+use boveda::base::{BlobRef, BucketName, Incarnation, NodeName, ObjectKey, ObjectName, Record, RegisterKey, Stamp};
+use boveda::register::{Attempt, Event, Members, Roster, Seat, Slot};
 use boveda::store::types::{Change, Offer, Want};
-use boveda::store::voting::{Message, Reply};
+use boveda::store::voting::Message;
+use boveda::wire::votes::Voted;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -15,17 +16,66 @@ const KEYS: usize = 3;
 /// Changes of one batch of the feed.
 const BATCH: usize = 8;
 
+type Held = Slot<Arc<Record>>;
+
+/// A message to a replica, from a coordinator that holds `have`.
+#[derive(Clone)]
+pub struct Ask {
+    pub from: usize,
+    pub key: usize,
+    pub message: Message,
+    pub have: Option<Held>,
+}
+
 /// What travels.
 #[derive(Clone)]
 pub enum Packet {
-    Ask { to: usize, from: usize, key: usize, message: Message },
-    Answer { to: usize, key: usize, reply: Reply },
-    Body { to: usize, from: usize, head: BlobRef, sealed: Bytes },
-    Held { to: usize, from: usize, head: BlobRef },
-    Offer { to: usize, from: usize, changes: Vec<Change> },
-    Wants { to: usize, from: usize, changes: Vec<Change>, wants: Vec<Want> },
-    Learn { to: usize, from: usize, records: Vec<(RegisterKey, Record)>, upto: u64 },
-    Ack { to: usize, from: usize, upto: u64 },
+    Ask {
+        to: usize,
+        ask: Ask,
+    },
+    /// Without an answer the replica could not carry it out. What the asker holds is not sent back: see `wire::votes`.
+    Answer {
+        to: usize,
+        from: Incarnation,
+        key: usize,
+        attempt: Attempt,
+        voted: Option<Voted>,
+        have: Option<Held>,
+    },
+    Body {
+        to: usize,
+        from: usize,
+        head: BlobRef,
+        sealed: Bytes,
+    },
+    Held {
+        to: usize,
+        from: usize,
+        head: BlobRef,
+    },
+    Offer {
+        to: usize,
+        from: usize,
+        changes: Vec<Change>,
+    },
+    Wants {
+        to: usize,
+        from: usize,
+        changes: Vec<Change>,
+        wants: Vec<Want>,
+    },
+    Learn {
+        to: usize,
+        from: usize,
+        records: Vec<(RegisterKey, Record)>,
+        upto: u64,
+    },
+    Ack {
+        to: usize,
+        from: usize,
+        upto: u64,
+    },
 }
 
 impl Packet {
@@ -345,14 +395,14 @@ impl World {
         let at = self.rng.below(self.net.len());
         let doubled = !self.calm && self.rng.odds(self.weather.double);
         let packet = if doubled { self.net[at].clone() } else { self.net.swap_remove(at) };
-        let local = matches!(&packet, Packet::Ask { to, from, .. } if to == from)
-            || matches!(&packet, Packet::Answer { to, reply, .. } if self.index(reply.from) == *to);
+        let local = matches!(&packet, Packet::Ask { to, ask } if *to == ask.from)
+            || matches!(&packet, Packet::Answer { to, from, .. } if self.index(*from) == *to);
         let parted = self.cut.is_some_and(|cut| (packet.to() == cut) != (self.sender(&packet) == cut));
         let lost = !self.calm && !local && (parted || self.rng.odds(self.weather.loss));
         let to = packet.to();
         self.say("on its way", &[to as u64, packet.kind(), u64::from(doubled), u64::from(lost)]);
         if lost || to >= self.nodes.len() || self.nodes[to].store().is_none() {
-            return;
+            return self.lose(packet);
         }
         let counts = matches!(&packet, Packet::Ask { .. } | Packet::Answer { .. });
         let from = self.sender(&packet);
@@ -360,6 +410,18 @@ impl World {
             return;
         }
         self.arrive(packet);
+    }
+
+    /// A packet does not arrive. Of a body that is known some time; of a vote it may never be.
+    fn lose(&mut self, packet: Packet) {
+        let (to, node, body) = match packet {
+            Packet::Body { to, from, head, .. } => (from, to, head.body),
+            Packet::Held { to, from, head } => (to, from, head.body),
+            _ => return,
+        };
+        if let Some(node) = self.nodes.get(node).map(|node| node.inc) {
+            self.hear(to, None, &Event::Lacks { node, body });
+        }
     }
 
     /// Whether votes pass between two nodes: both have told each other, in their present starts, what they remember.
@@ -416,12 +478,17 @@ impl World {
         self.nodes[of].put_back(&copy);
         self.copied = Some((of, copy));
         self.start(of);
+        // Somebody hears of this very start: who starts again before that may pass for the later one that they have met.
+        let others: Vec<_> = (0..self.nodes.len()).filter(|other| *other != of).collect();
+        let other = self.rng.pick(&others);
+        self.introduce(of, other);
     }
 
     fn sender(&self, packet: &Packet) -> usize {
         match packet {
-            Packet::Answer { reply, .. } => self.index(reply.from),
-            Packet::Ask { from, .. } | Packet::Body { from, .. } | Packet::Held { from, .. } => *from,
+            Packet::Answer { from, .. } => self.index(*from),
+            Packet::Ask { ask, .. } => ask.from,
+            Packet::Body { from, .. } | Packet::Held { from, .. } => *from,
             Packet::Offer { from, .. } | Packet::Wants { from, .. } => *from,
             Packet::Learn { from, .. } | Packet::Ack { from, .. } => *from,
         }
@@ -429,23 +496,27 @@ impl World {
 
     fn arrive(&mut self, packet: Packet) {
         match packet {
-            Packet::Ask { to, from, key, message } => {
+            Packet::Ask { to, ask } => {
                 let by_reader = self.rng.odds(500);
-                let name = self.key(key);
-                let answer = self.nodes[to].vote(from, (key, &name), message, by_reader);
+                let key = self.key(ask.key);
+                let answer = self.nodes[to].vote(ask, key, by_reader);
                 self.net.extend(answer);
             }
-            Packet::Answer { to, key, reply } => {
+            Packet::Answer { to, from, key, attempt, voted, have } => {
+                let reply = voted.and_then(|voted| voted.reply(from, have.as_ref()));
+                let stamp = reply.as_ref().map_or(Stamp(0), |reply| reply.stamp());
                 if let Some(store) = self.nodes[to].store() {
-                    store.observe(reply.stamp());
+                    store.observe(stamp);
                 }
-                self.say("reply of stamp", &[to as u64, reply.stamp().0]);
-                self.hear(to, Some(key), &Event::Reply(reply));
+                self.say("reply of stamp", &[to as u64, stamp.0]);
+                self.hear(to, Some(key), &reply.map_or(Event::Silent { from, attempt }, Event::Reply));
             }
             Packet::Body { to, from, head, sealed } => {
                 if self.nodes[to].receive(head, &sealed) {
-                    self.net.push(Packet::Held { to: from, from: to, head });
+                    return self.net.push(Packet::Held { to: from, from: to, head });
                 }
+                let node = self.nodes[to].inc;
+                self.hear(from, None, &Event::Lacks { node, body: head.body });
             }
             Packet::Held { to, from, head } => {
                 let node = self.nodes[from].inc;

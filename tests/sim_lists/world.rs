@@ -8,7 +8,8 @@ use boveda::base::{
 };
 use boveda::disk::CrashDisk;
 use boveda::register::{
-    Action, Attempt, Choice, Event, Fresh, Intent, Read, ReadOutcome, Roster, Seat, Traced, Write, WriteOutcome,
+    Attempt, Choice, Do, Drive, Event, Fresh, Intent, Machine, Read, ReadOutcome, Roster, Seat, Traced, Write,
+    WriteOutcome,
 };
 use boveda::seal::keyring::Keyring;
 use boveda::store::types::{NewObject, Offer, Want};
@@ -20,6 +21,7 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Keys of the bucket.
 const KEYS: usize = 160;
@@ -156,33 +158,6 @@ fn record(state: State) -> Value {
     Arc::new(Record { ballot: Ballot::ZERO, lineage: Lineage::NOTHING, written_ms: NOW_MS.get(), state })
 }
 
-/// A machine of the register.
-trait Machine {
-    type End;
-    fn begin(&mut self, fresh: Fresh, out: &mut Vec<Action<Value, Self::End>>);
-    fn on(&mut self, event: Event<Value>, out: &mut Vec<Action<Value, Self::End>>);
-    fn deadline(&mut self, out: &mut Vec<Action<Value, Self::End>>);
-}
-
-macro_rules! machine {
-    ([$($generics:tt)*] $machine:ty, $end:ty) => {
-        impl<$($generics)*> Machine for $machine {
-            type End = $end;
-            fn begin(&mut self, fresh: Fresh, out: &mut Vec<Action<Value, $end>>) {
-                <$machine>::begin(self, fresh, out);
-            }
-            fn on(&mut self, event: Event<Value>, out: &mut Vec<Action<Value, $end>>) {
-                <$machine>::on(self, event, out);
-            }
-            fn deadline(&mut self, out: &mut Vec<Action<Value, $end>>) {
-                <$machine>::deadline(self, out);
-            }
-        }
-    };
-}
-machine!([I: Intent<Value>] Write<Value, I>, WriteOutcome<Value>);
-machine!([] Read<Value>, ReadOutcome<Value>);
-
 pub fn bucket() -> BucketName {
     BucketName::parse("big").expect("a name")
 }
@@ -317,16 +292,19 @@ impl World {
         let (voting, key) = (store.voting(), key(n));
         let Some(members) = voting.placement.as_ref().map(|placed| Arc::clone(placed.voters(&key))) else { return };
         match self.run(at, &key, Write::new(members, Wish(state))) {
-            WriteOutcome::Written { .. } | WriteOutcome::Kept(_) => {
+            ended @ (WriteOutcome::Written { .. } | WriteOutcome::Kept(_)) => {
                 self.tally.written += 1;
-                self.unsure.remove(&key);
+                // Who found nothing to delete has stored nothing: what an earlier write has left may still be adopted.
+                if matches!(ended, WriteOutcome::Written { .. }) {
+                    self.unsure.remove(&key);
+                }
                 match puts {
                     true => drop(self.there.insert(key.clone())),
                     false => drop(self.there.remove(&key)),
                 }
                 self.walks.iter_mut().for_each(|walk| walk.changed(&key, puts));
             }
-            // It may be there or not until the next write of it that is answered.
+            // It may be there or not until the next write of it that stores something.
             WriteOutcome::Unknown => {
                 self.unsure.insert(key.clone());
                 for walk in &mut self.walks {
@@ -396,41 +374,54 @@ impl World {
         answer.try_recv().ok()?.ok()?.into_iter().next().flatten()
     }
 
-    fn run<M: Machine>(&mut self, at: usize, key: &RegisterKey, mut machine: M) -> M::End {
-        let mut out = Vec::new();
-        self.begin(at, &mut machine, &mut out);
+    /// Drives a decision to its end: every message is answered at once, or never.
+    fn run<M: Machine<Value>>(&mut self, at: usize, key: &RegisterKey, machine: M) -> M::End {
+        let mut drive = Drive::new(self.nodes[at].seat.incarnation, machine, Duration::MAX);
+        let (mut now, mut rounds) = (Duration::ZERO, 0);
         loop {
-            if out.is_empty() {
-                machine.deadline(&mut out);
-            }
-            match out.remove(0) {
-                Action::Send { to, message } => {
-                    let (attempt, marks) =
-                        (message.attempt, Vote { key: key.clone(), message: message.clone() }.is_mark());
+            match drive.step() {
+                Do::Begin if rounds > RETRIES_MAX => drive.tick(now, now),
+                Do::Begin => {
+                    rounds += 1;
+                    self.begin(at, key, &mut drive, now);
+                }
+                Do::Send { to, message } => {
+                    let (attempt, is_answered) = (message.attempt, message.request.is_answered());
                     let reply = self.place(to).and_then(|to| self.ask(at, to, key, message));
                     match (reply, self.nodes[at].store()) {
                         (Some(reply), Some(store)) => {
                             store.observe(reply.stamp());
-                            machine.on(Event::Reply(reply), &mut out);
+                            drive.on(Event::Reply(reply));
                         }
-                        _ if marks => {}
-                        _ => machine.on(Event::Silent { from: to, attempt }, &mut out),
+                        _ if is_answered => drive.on(Event::Silent { from: to, attempt }),
+                        _ => {}
                     }
                 }
-                Action::Retry { tries } if tries < RETRIES_MAX => self.begin(at, &mut machine, &mut out),
-                Action::Retry { .. } | Action::Renew { .. } => machine.deadline(&mut out),
-                Action::Ship { .. } => unreachable!("bodies lie in their records"),
-                Action::Done(end) => return end,
+                Do::Lost => drive.retry(now, false),
+                Do::Pause { until } => {
+                    now = until;
+                    drive.tick(now, Duration::MAX);
+                }
+                Do::Renew { epoch } => {
+                    self.tell_list(at);
+                    let voting = self.nodes[at].store().map(|store| store.voting());
+                    let placed = voting.as_ref().and_then(|voting| voting.placement.as_ref());
+                    match placed.map(|placed| placed.voters(key)).filter(|members| members.epoch() >= epoch) {
+                        Some(members) => drive.renew(Arc::clone(members)),
+                        None => drive.tick(now, now),
+                    }
+                }
+                Do::Wait { .. } => drive.tick(now, now),
+                Do::Ship { .. } => unreachable!("bodies lie in their records"),
+                Do::Done(end) => return end,
             }
         }
     }
 
-    fn begin<M: Machine>(&mut self, at: usize, machine: &mut M, out: &mut Vec<Action<Value, M::End>>) {
-        let fresh = self.nodes[at].store().map(|store| store.fresh_ballot());
+    fn begin<M: Machine<Value>>(&mut self, at: usize, key: &RegisterKey, drive: &mut Drive<Value, M>, now: Duration) {
         let (attempt, write) = (Attempt(self.rng.next()), WriteId::drawn(self.rng.next().to_be_bytes()));
-        match fresh {
-            Some(ballot) => machine.begin(Fresh { ballot, attempt, write }, out),
-            None => machine.deadline(out),
-        }
+        let Some(store) = self.nodes[at].store() else { return drive.tick(now, now) };
+        let have = store.lookup_cached(key).map(|held| held.slot());
+        drive.begin(Fresh { ballot: store.fresh_ballot(), attempt, write }, have, now);
     }
 }

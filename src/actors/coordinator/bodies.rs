@@ -14,7 +14,7 @@ use crate::actors::messages::*;
 use crate::actors::peer::errand::Errand;
 use crate::actors::peer::transfers::{Carried, Far, Transfers};
 use crate::base::{BlobRef, BodyId, Incarnation};
-use crate::register::{Attempt, Event, Votes};
+use crate::register::{Event, Votes};
 use crate::store::voting::Voting;
 use crate::wire::StreamHead;
 use actix::Recipient;
@@ -96,7 +96,7 @@ impl Coordinator {
                 None => return Err(ObjectError::NoMajority("a majority of the nodes did not take the body")),
             }
         }
-        let event = move |(node, became)| carried(node, head.body, became, Attempt(0));
+        let event = move |(node, became)| carried(node, head.body, became);
         // A majority is enough to vote. Who has the blob later is sent the record then.
         rest.extend(
             under_way.into_iter().map(|carrying| -> LocalBoxFuture<'static, _> { carrying.map(event).boxed_local() }),

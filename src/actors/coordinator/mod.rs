@@ -11,7 +11,7 @@
 //! | `members_actor` | does | takes what operators ask of the member list |
 //! | `writes` | does | brings about what clients want to become of a register |
 //! | `reads` | does | objects and lists as a majority holds them |
-//! | `drive` | does | carries one write or read of a register to its end |
+//! | `drive` | does | what `register::drive` says for one write or read of a register |
 //! | `limit` | decides | until when one goes on that waits for a body |
 //! | `bodies` | does | the body of a new record on its way to who votes on it |
 //! | `takers` | decides | who has room for a body or a record |
@@ -73,28 +73,11 @@ pub struct Patience {
     pub backoff: Backoff,
 }
 
-/// Longest pause after a lost round, in rounds of that length: of a write that sent nothing yet, and of one that did.
-const PAUSE_ROUNDS: (u32, u32) = (8, 3);
-/// No round counts as shorter, or as longer.
-const ROUND_FROM: Duration = Duration::from_millis(2);
-const ROUND_TO: Duration = Duration::from_millis(10);
-
 impl Patience {
     /// Rounds in proportion to the whole.
     pub fn within(decide: Duration) -> Self {
         let backoff = Backoff { base: Duration::from_millis(4), cap: Duration::from_millis(250) };
         Patience { decide, round: (decide / 5).max(Duration::from_millis(200)), backoff }
-    }
-
-    /// The pause after a round that took so long and was lost, as the `tries`-th in a row. At least as long as
-    /// a round, so that whoever won can end his; and the more rounds are lost, the more contend. Whoever has an attempt
-    /// `at_stake` looks for it before others have written a whole lineage. `random` is any uniformly distributed number.
-    fn pause(tries: u32, took: Duration, at_stake: bool, random: u64) -> Duration {
-        let round = took.clamp(ROUND_FROM, ROUND_TO);
-        let most = if at_stake { PAUSE_ROUNDS.1 } else { PAUSE_ROUNDS.0 };
-        let more = round * (1 << tries.min(16)).min(most - 1);
-        let spread = u64::try_from(more.as_nanos()).unwrap_or(u64::MAX).max(1);
-        round + Duration::from_nanos(random % spread)
     }
 }
 
@@ -321,27 +304,4 @@ impl Coordinator {
 /// Time was up before a majority had answered.
 fn no_majority() -> ObjectError {
     ObjectError::NoMajority("a majority of the nodes did not answer in time")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_follow_the_rounds_and_are_short_for_who_has_something_at_stake() {
-        let ms = Duration::from_millis;
-        for tries in [1, 2, 5, 31, u32::MAX] {
-            for random in [0, 1, u64::MAX / 3, u64::MAX] {
-                for took in [ms(0), ms(3), ms(10), ms(5_000)] {
-                    let round = took.clamp(ROUND_FROM, ROUND_TO);
-                    let [free, at_stake] = [false, true].map(|stake| Patience::pause(tries, took, stake, random));
-                    assert!((round..=round * PAUSE_ROUNDS.0).contains(&free));
-                    assert!((round..=round * PAUSE_ROUNDS.1).contains(&at_stake));
-                }
-            }
-        }
-        let spread: std::collections::BTreeSet<_> =
-            (0..100u64).map(|i| Patience::pause(3, ms(3), true, i.wrapping_mul(0x9E37_79B9_7F4A_7C15))).collect();
-        assert!(spread.len() > 90, "nodes do not come back at the same moment");
-    }
 }

@@ -108,12 +108,6 @@ impl Coordinator {
             && !majority_of(&members, |node| is_there(node) && !self.says(&voting, node).full)
     }
 
-    /// Whether these nodes keep a majority for this register from being had.
-    pub(super) fn keep_majority(&self, key: &RegisterKey, without: &BTreeSet<Incarnation>) -> bool {
-        let Ok((_, members)) = self.members(key) else { return false };
-        !majority_of(&members, |node| !without.contains(&node))
-    }
-
     /// Whether a body is not worth sending there: the node would not vote for its record.
     pub(super) fn takes_no_body(&self, voting: &Voting, node: Incarnation) -> bool {
         let says = self.says(voting, node);

@@ -13,7 +13,7 @@ use crate::actors::coordinator::turns::Turn;
 use crate::actors::messages::*;
 use crate::base::record::etag_of;
 use crate::base::{Ballot, Condition, RegisterKey};
-use crate::register::{Event, Traced, Write, WriteOutcome};
+use crate::register::{Event, Machine, Traced, Write, WriteOutcome};
 use crate::store::mutation::{Mutation, Needs};
 use actix_rt::time::Instant;
 
