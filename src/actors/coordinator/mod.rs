@@ -305,3 +305,6 @@ impl Coordinator {
 fn no_majority() -> ObjectError {
     ObjectError::NoMajority("a majority of the nodes did not answer in time")
 }
+
+#[cfg(test)]
+mod tests;

@@ -127,164 +127,36 @@ fn crowded(mutation: &Mutation) -> ObjectError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::actors::coordinator::actor::CoordinatorActor;
-    use crate::actors::coordinator::store::StoreBeside;
-    use crate::actors::coordinator::turns::Turns;
-    use crate::actors::coordinator::{Common, Patience};
-    use crate::actors::peer::vitals::Ballots;
-    use crate::actors::store_actor::StoreActor;
-    use crate::actors::store_actor::threads::Threads;
-    use crate::base::{BucketName, Budget, Epoch, Incarnation, NodeName, ObjectKey, ObjectName, Stamp};
-    use crate::disk::RealDisk;
-    use crate::register::{Heard, Remembered, Roster, Seat as Place, Standing, Start};
-    use crate::store::voting::Voting;
-    use crate::store::{Answer, Options, Store, open, wait};
-    use actix::{Actor, Context, Handler};
-    use std::sync::{Arc, Mutex};
-    use std::time::Duration;
+    use crate::base::{BucketName, Incarnation, Lineage, ObjectKey, ObjectName, Stamp, State, Tags, WriteId};
+    use crate::store::mutation::proposed;
 
-    /// A node's votes as a coordinator sees them who is a moment late.
-    struct Late {
-        store: Arc<Store>,
-        /// What it sees once more.
-        seen: Mutex<Option<Arc<Voting>>>,
-    }
-
-    impl Ballots for Late {
-        fn voting(&self) -> Arc<Voting> {
-            self.seen.lock().expect("no panic").take().unwrap_or_else(|| self.store.voting())
+    #[test]
+    fn what_a_client_is_told_of_a_write() {
+        let at = ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse("k").expect("a key") };
+        let ballot = Ballot { stamp: Stamp(7), node: Incarnation(1) };
+        let slot =
+            |state: Option<State>| Traced { lineage: Lineage::NOTHING, value: state.map(|state| proposed(state, 1)) };
+        let there = || slot(Some(State::Bucket));
+        let (delete, make) =
+            (Mutation::delete(&at, Condition::NONE, 1), { Mutation::create_bucket(&BucketName::cargas(), 1) });
+        let only_new = Condition { differs: Some(Tags::Any), ..Condition::NONE };
+        let conditional = Mutation::delete(&at, only_new, 1);
+        let empty = Mutation::delete_bucket(&BucketName::cargas(), 1);
+        let written = |replaced| WriteOutcome::Written { id: WriteId([1; 8]), replaced, ballot, replicas: 2 };
+        for (replaced, existed) in [(there(), true), (slot(Some(State::Deleted)), false), (slot(None), false)] {
+            let told = ended(written(replaced), &make).expect("written");
+            assert_eq!((told.ballot, told.existed, told.replicas), (ballot, existed, 2));
         }
-        fn fresh(&self) -> Ballot {
-            self.store.fresh_ballot()
-        }
-        fn observe(&self, stamp: Stamp) {
-            self.store.observe(stamp);
-        }
-        fn standing(&self) -> Standing {
-            self.store.standing()
-        }
-        fn remembered(&self) -> Remembered {
-            self.store.remembered()
-        }
-        fn hear(&self, from: Incarnation, epoch: Epoch, now: Standing, told: &[(Incarnation, Standing)]) -> Heard {
-            self.store.hear(from, epoch, now, told)
-        }
-        fn remember(&self) -> Answer {
-            self.store.remember()
-        }
-        fn is_met(&self, node: Incarnation, start: Start) -> bool {
-            self.store.is_met(node, start)
-        }
-    }
-
-    /// Nobody has a body.
-    struct Nobody;
-
-    impl Actor for Nobody {
-        type Context = Context<Self>;
-    }
-
-    impl Handler<FetchBody> for Nobody {
-        type Result = bool;
-        fn handle(&mut self, _: FetchBody, _: &mut Context<Self>) -> bool {
-            false
-        }
-    }
-
-    struct Node {
-        late: Arc<Late>,
-        coordinator: Coordinator,
-        _dir: tempfile::TempDir,
-    }
-
-    /// A node whose coordinator votes, if there is a list.
-    fn node(votes: bool) -> Node {
-        let dir = tempfile::tempdir().expect("a directory");
-        let options = Options { log_bytes: 1 << 20, reserve_bytes: 0, ..Options::default() };
-        let ring = Arc::new(crate::actors::testing::ring(7));
-        let (store, work) = open(Arc::new(RealDisk), dir.path(), ring, None, options).expect("it opens");
-        let store = store.start(work, || std::process::abort()).expect("it starts");
-        let threads = Threads::start(1, || std::process::abort()).expect("a thread");
-        let actor = StoreActor::new(Arc::clone(&store), threads).start();
-        let late = Arc::new(Late { store: Arc::clone(&store), seen: Mutex::default() });
-        let common = Common {
-            me: store.incarnation(),
-            votes,
-            ballots: Arc::clone(&late) as Arc<dyn Ballots>,
-            peers: Vec::new(),
-            patience: Patience::within(Duration::from_millis(300)),
-            fetch: Nobody.start().recipient(),
-            arrivals: Arc::default(),
-            streams: Budget::new(0, 0),
-            turns: Turns::default(),
-            far: Arc::default(),
-        };
-        Node { late, coordinator: Coordinator::new(common, StoreBeside::of(&actor)), _dir: dir }
-    }
-
-    impl Node {
-        fn seat(&self, n: u64, incarnation: Incarnation) -> Place {
-            Place { name: NodeName::parse(&format!("n{n}")).expect("a name"), incarnation }
-        }
-
-        async fn adopt(&self, list: &Roster) {
-            let seating = Seating::Adopt(Arc::new(list.clone()));
-            wait(self.late.store.seat(seating)).await.expect("a healthy disk");
-        }
-
-        async fn put(&self, key: &str) -> Result<Written, ObjectError> {
-            let put = PutSmall {
-                at: name(key),
-                condition: Condition::NONE,
-                head: NewObject::default(),
-                body: vec![bytes::Bytes::from_static(b"small")],
-                permit: None,
-            };
-            CoordinatorActor::new(self.coordinator.clone()).start().send(put).await.expect("an answer")
-        }
-
-        async fn delete(&self, key: &str) -> Result<Written, ObjectError> {
-            self.coordinator.change(Mutation::delete(&name(key), Condition::NONE, 1), None, None).await
-        }
-
-        fn holds(&self, key: &str) -> bool {
-            self.late.store.open_object(&name(key)).is_ok()
-        }
-    }
-
-    fn name(key: &str) -> ObjectName {
-        ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse(key).expect("a key") }
-    }
-
-    #[actix_rt::test]
-    async fn a_coordinator_that_looked_before_the_list_grew_asks_the_others_after_all() {
-        let node = node(true);
-        let me = node.seat(1, node.late.store.incarnation());
-        let list = Roster::founding(1, vec![me.clone()]);
-        node.adopt(&list).await;
-        let before = node.late.store.status().commits;
-        node.put("a").await.expect("nobody else has a vote");
-        assert_eq!(node.late.store.status().commits - before, 1, "one commit");
-        let seen = node.late.store.voting();
-        node.adopt(&list.next(2, &[me, node.seat(2, Incarnation(77))])).await;
-        for late in [true, false] {
-            let look = || *node.late.seen.lock().expect("no panic") = late.then(|| Arc::clone(&seen));
-            look();
-            assert!(matches!(node.put("b").await, Err(ObjectError::NoMajority(_))), "nobody else is there");
-            assert!(node.late.seen.lock().expect("no panic").is_none(), "it has looked");
-            look();
-            assert!(matches!(node.delete("a").await, Err(ObjectError::NoMajority(_))));
-            assert!(node.holds("a") && !node.holds("b"));
-        }
-    }
-
-    #[actix_rt::test]
-    async fn without_a_list_only_a_node_that_is_not_to_vote_decides_alone() {
-        let alone = node(false);
-        assert!(!alone.put("a").await.expect("it decides alone").existed);
-        assert!(alone.delete("a").await.expect("it decides alone").existed);
-        let voter = node(true);
-        assert!(matches!(voter.put("a").await, Err(ObjectError::NoMajority(_))), "it waits for its list");
-        assert!(!voter.holds("a"));
+        let kept = ended(WriteOutcome::Kept(there()), &make).expect("kept");
+        assert_eq!((kept.ballot, kept.existed, kept.replicas), (Ballot::ZERO, true, 0), "nothing was written");
+        assert!(!ended(WriteOutcome::Kept(slot(None)), &delete).expect("kept").existed);
+        let told = |outcome, mutation| ended(outcome, mutation).expect_err("it is no success");
+        let refused = || WriteOutcome::Refused(there());
+        assert!(matches!(told(refused(), &conditional), ObjectError::Store(StoreError::Precondition)));
+        assert!(matches!(told(refused(), &empty), ObjectError::Store(StoreError::NoSuchBucket)));
+        assert!(matches!(told(WriteOutcome::Unknown, &delete), ObjectError::Store(StoreError::UnknownOutcome)));
+        assert!(matches!(told(WriteOutcome::Contended, &delete), ObjectError::Crowded));
+        assert!(matches!(told(WriteOutcome::Contended, &conditional), ObjectError::Contended));
+        assert!(matches!(told(WriteOutcome::NoMajority, &delete), ObjectError::NoMajority(_)));
     }
 }

@@ -1,0 +1,444 @@
+//! The coordinator over real stores, with lanes that a test carries: what it asks of whom, and what clients are told.
+
+use super::actor::CoordinatorActor;
+use super::*;
+use crate::actors::peer::errand::Cast;
+use crate::actors::peer::patience::AWAY_AFTER;
+use crate::actors::peer::reach::Reach;
+use crate::actors::peer::store::StoreRecipients;
+use crate::actors::peer::transfers::Carried;
+use crate::actors::peer::vitals::Vitals;
+use crate::actors::store_actor::threads::Threads;
+use crate::actors::store_actor::{StoreActor, abort};
+use crate::actors::testing::peer::{Asked, passed_on, plan, soon};
+use crate::actors::testing::{identity, ring, vitals};
+use crate::base::{BodyId, Condition, NodeName, ObjectKey, ObjectName, Stamp};
+use crate::disk::RealDisk;
+use crate::register::{Heard, Remembered, Seat as Seated, Standing, Start};
+use crate::store::entry::NodeRecord;
+use crate::store::{Answer, Options, Store, open, wait};
+use actix::{Actor, Addr, Arbiter, Context, Handler, ResponseFuture};
+use futures::future::join_all;
+use std::path::Path;
+use std::sync::Mutex;
+use tempfile::TempDir;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+/// Longer than a test may take: what ends earlier does not end by its deadline.
+const LONG: Duration = Duration::from_secs(3600);
+
+/// A node's store, the actor that stands beside its coordinator, and their thread: it is not the test's, since they end the
+/// process when one of them ends in a panic, be it somebody else's.
+struct Node {
+    dir: TempDir,
+    store: Arc<Store>,
+    actor: Addr<StoreActor>,
+    thread: Arbiter,
+}
+
+impl Node {
+    /// One that has its first bucket, or gets it with its member list.
+    fn new(first_bucket: bool) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let sizes = Options { inline_max: 1_000, log_bytes: 1 << 20, reserve_bytes: 0, ..Options::default() };
+        let options = Options { first_bucket, ..sizes };
+        let opened = open(Arc::new(RealDisk), dir.path(), Arc::new(ring(7)), None, options).expect("it opens");
+        let store = opened.0.start(opened.1, abort).expect("it starts");
+        let (of_actor, threads, thread) =
+            (Arc::clone(&store), Threads::start(1, abort).expect("threads"), Arbiter::new());
+        let actor = StoreActor::start_in_arbiter(&thread.handle(), move |_| StoreActor::new(of_actor, threads));
+        Node { dir, store, actor, thread }
+    }
+
+    /// Three with a member list of all of them: n1, n2 and n3.
+    async fn three() -> [Node; 3] {
+        let nodes = [(); 3].map(|()| Node::new(false));
+        let seats = (1..).zip(&nodes).map(|(n, node)| Seated { name: name(n), incarnation: node.store.incarnation() });
+        let roster = Arc::new(Roster::founding(1, seats.collect()));
+        for node in &nodes {
+            node.adopts(&roster).await;
+        }
+        nodes
+    }
+
+    async fn adopts(&self, list: &Arc<Roster>) {
+        wait(self.store.seat(Seating::Adopt(Arc::clone(list)))).await.expect("it is seated");
+    }
+
+    /// Votes as this node's replica, and answers the cast.
+    async fn votes(&self, cast: Cast) {
+        let vote = Vote { key: cast.vote.key, message: cast.vote.message };
+        let replies = self.actor.send(CastHere { votes: vec![vote] }).await.expect("it is there").expect("it votes");
+        if let (Some(reply), Some(answer)) = (cast.reply, replies.into_iter().next().flatten()) {
+            // Who has a majority waits for nobody else.
+            let _ = reply.send(answer);
+        }
+    }
+}
+
+fn name(n: u64) -> NodeName {
+    NodeName::parse(&format!("n{n}")).expect("a name")
+}
+
+fn object(key: &str) -> ObjectName {
+    ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse(key).expect("a key") }
+}
+
+/// Passes everything on to a StoreActor, and notes what it was.
+struct Noting(Addr<StoreActor>, Arc<Mutex<Vec<&'static str>>>);
+
+impl Actor for Noting {
+    type Context = Context<Self>;
+}
+
+impl<M> Handler<M> for Noting
+where
+    M: ActorMessage + Send + 'static,
+    M::Result: Send,
+    StoreActor: Handler<M>,
+{
+    type Result = ResponseFuture<M::Result>;
+
+    fn handle(&mut self, message: M, _: &mut Context<Self>) -> Self::Result {
+        let kind = std::any::type_name::<M>().rsplit("::").next().expect("a name");
+        self.1.lock().expect("no panic").push(kind);
+        let sent = self.0.send(message);
+        Box::pin(async move { sent.await.expect("the store is there") })
+    }
+}
+
+/// A node's votes as a coordinator sees them who is a moment late.
+struct Late {
+    store: Arc<Store>,
+    /// What it sees once more.
+    seen: Mutex<Option<Arc<Voting>>>,
+}
+
+impl Ballots for Late {
+    fn voting(&self) -> Arc<Voting> {
+        self.seen.lock().expect("no panic").take().unwrap_or_else(|| self.store.voting())
+    }
+    fn fresh(&self) -> Ballot {
+        self.store.fresh_ballot()
+    }
+    fn observe(&self, stamp: Stamp) {
+        self.store.observe(stamp);
+    }
+    fn standing(&self) -> Standing {
+        self.store.standing()
+    }
+    fn remembered(&self) -> Remembered {
+        self.store.remembered()
+    }
+    fn hear(&self, from: Incarnation, epoch: Epoch, now: Standing, told: &[(Incarnation, Standing)]) -> Heard {
+        self.store.hear(from, epoch, now, told)
+    }
+    fn remember(&self) -> Answer {
+        self.store.remember()
+    }
+    fn is_met(&self, node: Incarnation, start: Start) -> bool {
+        self.store.is_met(node, start)
+    }
+}
+
+/// A lane to a peer: what it is to do comes to the test.
+struct LaneTo {
+    errands: UnboundedReceiver<Asked<Errand>>,
+    _lane: Recipient<Errand>,
+}
+
+impl LaneTo {
+    async fn next(&mut self) -> Errand {
+        soon("an errand", self.errands.recv()).await.expect("the lane is there").what
+    }
+
+    async fn cast(&mut self) -> Cast {
+        match self.next().await {
+            Errand::Cast(cast) => *cast,
+            other => panic!("no cast: {other:?}"),
+        }
+    }
+
+    /// Does all that is asked of votes, until nothing is asked any more.
+    async fn carries(mut self, node: &Node) {
+        while let Some(asked) = self.errands.recv().await {
+            match asked.what {
+                Errand::Cast(cast) => node.votes(*cast).await,
+                other => panic!("no cast: {other:?}"),
+            }
+        }
+    }
+}
+
+/// A coordinator of a node.
+struct Rig {
+    actor: Addr<CoordinatorActor>,
+    late: Arc<Late>,
+    asked: Arc<Mutex<Vec<&'static str>>>,
+    reach: Arc<Reach>,
+}
+
+/// The coordinator of a node that has so many peers, and its lanes to them.
+fn coordinator(node: &Node, peers: u64, votes: bool, decide: Duration) -> (Rig, Vec<LaneTo>) {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let noting = Noting(node.actor.clone(), Arc::clone(&asked));
+    let beside = Noting::start_in_arbiter(&node.thread.handle(), |_| noting);
+    let me = node.store.incarnation();
+    let reach = Arc::new(Reach::new((2..2 + peers).map(name)));
+    let vitals = Vitals { reach: Arc::clone(&reach), ..vitals(identity("n1", me.0)) };
+    let late = Arc::new(Late { store: Arc::clone(&node.store), seen: Mutex::default() });
+    let mut lanes = Vec::new();
+    let peers = (2..2 + peers).map(|n| {
+        let store = StoreRecipients::of(&node.actor);
+        let plan = plan(name(n).as_str(), "http://127.0.0.1:9", vitals.clone(), store);
+        let (errands, lane) = passed_on();
+        let lane = lane();
+        plan.door.open(&lane);
+        lanes.push(LaneTo { errands, _lane: lane });
+        Arc::new(plan)
+    });
+    let common = Common {
+        me,
+        votes,
+        ballots: Arc::clone(&late) as Arc<dyn Ballots>,
+        peers: peers.collect(),
+        patience: Patience::within(decide),
+        fetch: passed_on().1(),
+        arrivals: Arc::default(),
+        streams: Budget::new(u64::MAX, 64 << 20),
+        turns: Turns::default(),
+        far: Arc::default(),
+    };
+    let actor = CoordinatorActor::start_in_arbiter(&node.thread.handle(), move |_| {
+        CoordinatorActor::new(Coordinator::new(common, StoreBeside::of(&beside)))
+    });
+    (Rig { actor, late, asked, reach }, lanes)
+}
+
+impl Rig {
+    /// The next look at the node's votes sees this.
+    fn sees(&self, voting: Option<Arc<Voting>>) {
+        *self.late.seen.lock().expect("no panic") = voting;
+    }
+
+    fn has_looked(&self) -> bool {
+        self.late.seen.lock().expect("no panic").is_none()
+    }
+
+    fn put(&self, at: &ObjectName) -> impl Future<Output = Result<Written, ObjectError>> + 'static {
+        let (head, body) = (NewObject::default(), vec!["a body".into()]);
+        let put = PutSmall { at: at.clone(), condition: Condition::NONE, head, body, permit: None };
+        let answer = self.actor.send(put);
+        async move { soon("an answer", answer).await.expect("the coordinator is there") }
+    }
+
+    fn delete(&self, at: &ObjectName) -> impl Future<Output = Result<Written, ObjectError>> + 'static {
+        let answer = self.actor.send(DeleteObject { at: at.clone(), condition: Condition::NONE });
+        async move { soon("an answer", answer).await.expect("the coordinator is there") }
+    }
+
+    /// What the store beside it was asked since this was asked last.
+    fn asked(&self) -> Vec<&'static str> {
+        std::mem::take(&mut self.asked.lock().expect("no panic"))
+    }
+}
+
+/// A request while the peers vote.
+async fn while_they_vote<T>(lanes: Vec<LaneTo>, nodes: &[Node], work: impl Future<Output = T>) -> T {
+    let carrying = join_all(lanes.into_iter().zip(nodes).map(|(lane, node)| lane.carries(node)));
+    tokio::select! {
+        done = work => done,
+        _ = carrying => panic!("the lanes ended first"),
+    }
+}
+
+fn holds(node: &Node, at: &ObjectName) -> bool {
+    node.store.lookup(&RegisterKey::object(at)).expect("it is read").is_some_and(|held| held.record.is_present())
+}
+
+#[actix_rt::test]
+async fn a_node_alone_decides_with_one_message() {
+    let node = Node::new(true);
+    let (rig, _) = coordinator(&node, 0, false, LONG);
+    let at = object("k");
+    let written = rig.put(&at).await.expect("it is written");
+    assert_eq!((written.existed, rig.asked()), (false, vec!["SealSmall"]));
+    let again = rig.put(&at).await.expect("it is written");
+    assert!(again.existed && again.ballot > written.ballot);
+    rig.asked();
+    let gone = rig.delete(&at).await.expect("it is deleted");
+    assert_eq!((gone.existed, rig.asked()), (true, vec!["MutateHere"]));
+    let bucket = BucketName::parse("another").expect("a name");
+    let made = rig.actor.send(CreateBucket { bucket: bucket.clone() }).await.expect("it is there").expect("it is made");
+    assert_eq!((made.existed, rig.asked()), (false, vec!["KnowsBucket", "MutateHere"]));
+    let gone = rig.actor.send(DeleteBucket { bucket }).await.expect("it is there").expect("it is deleted");
+    assert_eq!((gone.existed, rig.asked()), (true, vec!["MutateHere"]));
+}
+
+#[actix_rt::test]
+async fn a_put_into_a_bucket_that_is_not_there_is_refused_alone_and_among_others() {
+    let at = ObjectName { bucket: BucketName::parse("nowhere").expect("a name"), ..object("k") };
+    let node = Node::new(true);
+    let (rig, _) = coordinator(&node, 0, false, LONG);
+    assert!(matches!(rig.put(&at).await, Err(ObjectError::Store(StoreError::NoSuchBucket))));
+    assert_eq!(rig.asked(), ["SealSmall"]);
+    let [here, there @ ..] = Node::three().await;
+    let (rig, lanes) = coordinator(&here, 2, true, LONG);
+    let refused = while_they_vote(lanes, &there, rig.put(&at)).await;
+    assert!(matches!(refused, Err(ObjectError::Store(StoreError::NoSuchBucket))), "{refused:?}");
+    assert!(!rig.asked().contains(&"SealSmall"), "before anything is sealed");
+    assert!(!holds(&here, &at));
+}
+
+#[actix_rt::test]
+async fn a_list_that_grew_meanwhile_is_decided_by_vote() {
+    let [here, there @ ..] = Node::three().await;
+    let at = object("k");
+    // The committer has the list of three already; the coordinator has looked a moment too early.
+    let before = || Some(Arc::new(Voting::of(NodeRecord::NEW)));
+    let (rig, lanes) = coordinator(&here, 2, false, LONG);
+    rig.sees(before());
+    let written = while_they_vote(lanes, &there, rig.put(&at)).await.expect("it is written");
+    assert!(written.replicas >= 2, "{written:?}");
+    let asked = rig.asked();
+    assert_eq!(asked.first(), Some(&"SealSmall"), "it was to decide alone");
+    assert!(asked.contains(&"CastHere") && asked.iter().filter(|kind| **kind == "SealSmall").count() == 1, "{asked:?}");
+    assert!(there.iter().any(|node| holds(node, &at)), "no decision slips past the others");
+    let (rig, lanes) = coordinator(&here, 2, false, LONG);
+    rig.sees(before());
+    let gone = while_they_vote(lanes, &there, rig.delete(&at)).await.expect("it is deleted");
+    assert!(gone.existed && gone.replicas >= 2, "{gone:?}");
+    let asked = rig.asked();
+    assert!(asked.first() == Some(&"MutateHere") && asked.contains(&"CastHere"), "{asked:?}");
+}
+
+#[actix_rt::test]
+async fn a_coordinator_that_looked_before_the_list_grew_asks_the_others_after_all() {
+    let node = Node::new(true);
+    let me = Seated { name: name(1), incarnation: node.store.incarnation() };
+    let list = Arc::new(Roster::founding(1, vec![me.clone()]));
+    node.adopts(&list).await;
+    let (rig, _) = coordinator(&node, 0, true, Duration::from_millis(300));
+    let (a, b) = (object("a"), object("b"));
+    let before = node.store.status().commits;
+    rig.put(&a).await.expect("nobody else has a vote");
+    assert_eq!(node.store.status().commits - before, 1, "one commit");
+    let seen = node.store.voting();
+    let grown = list.next(2, &[me, Seated { name: name(2), incarnation: Incarnation(77) }]);
+    node.adopts(&Arc::new(grown)).await;
+    for late in [true, false] {
+        let look = || rig.sees(late.then(|| Arc::clone(&seen)));
+        look();
+        assert!(matches!(rig.put(&b).await, Err(ObjectError::NoMajority(_))), "nobody else is there");
+        assert!(rig.has_looked());
+        look();
+        assert!(matches!(rig.delete(&a).await, Err(ObjectError::NoMajority(_))));
+        assert!(holds(&node, &a) && !holds(&node, &b));
+    }
+}
+
+#[actix_rt::test]
+async fn without_a_list_only_a_node_that_is_not_to_vote_decides_alone() {
+    let (node, at) = (Node::new(true), object("a"));
+    let (alone, _) = coordinator(&node, 0, false, LONG);
+    assert!(!alone.put(&at).await.expect("it decides alone").existed);
+    assert!(alone.delete(&at).await.expect("it decides alone").existed);
+    let (voter, _) = coordinator(&node, 0, true, LONG);
+    assert!(matches!(voter.put(&at).await, Err(ObjectError::NoMajority(_))), "it waits for its list");
+    assert!(!holds(&node, &at));
+}
+
+#[actix_rt::test]
+async fn two_writers_of_one_key_take_turns_and_another_key_does_not_wait() {
+    let [here, there @ ..] = Node::three().await;
+    let (rig, mut lanes) = coordinator(&here, 2, true, LONG);
+    let (k, other) = (object("k"), object("other"));
+    let [first, second, third] = [&k, &k, &other].map(|at| actix_rt::spawn(rig.put(at)));
+    let mut casts = Vec::new();
+    for lane in &mut lanes {
+        // The third one's way here is as long as the second one's, which came before.
+        casts.push([lane.cast().await, lane.cast().await]);
+    }
+    for casts in &casts {
+        let keys = [&k, &other].map(RegisterKey::object);
+        assert_eq!(casts.each_ref().map(|cast| cast.vote.key.clone()), keys, "nothing of the second one");
+    }
+    assert!(lanes.iter_mut().all(|lane| lane.errands.try_recv().is_err()));
+    for (casts, node) in casts.into_iter().zip(&there) {
+        for cast in casts {
+            node.votes(cast).await;
+        }
+    }
+    let all = async { [first.await, second.await, third.await].map(|done| done.expect("it runs").expect("written")) };
+    let [first, second, third] = while_they_vote(lanes, &there, all).await;
+    assert_eq!([&first, &second, &third].map(|written| written.existed), [false, true, false]);
+    assert!(second.ballot > first.ballot);
+}
+
+#[actix_rt::test]
+async fn no_majority_that_is_known_is_told_at_once_and_one_that_is_not_when_time_is_up() {
+    let [here, ..] = Node::three().await;
+    let (rig, mut lanes) = coordinator(&here, 2, true, LONG);
+    let before = std::time::Instant::now().checked_sub(2 * AWAY_AFTER).expect("the machine runs for longer");
+    for n in [2, 3] {
+        rig.reach.failed(&name(n), before);
+    }
+    let refused = {
+        // Each is tried once more: what was true may be a moment old.
+        let probes = async {
+            for lane in &mut lanes {
+                assert!(matches!(lane.next().await, Errand::Probe(_)));
+            }
+        };
+        futures::join!(rig.put(&object("k")), probes).0
+    };
+    assert!(matches!(refused, Err(ObjectError::NoMajority(why)) if why == majority::AWAY), "{refused:?}");
+    assert_eq!(rig.asked(), Vec::<&str>::new(), "nothing was sealed, nothing was asked");
+    let (rig, _lanes) = coordinator(&here, 2, true, Duration::from_millis(300));
+    let refused = rig.put(&object("k")).await;
+    assert!(matches!(refused, Err(ObjectError::NoMajority(why)) if why != majority::AWAY), "{refused:?}");
+    assert!(!holds(&here, &object("k")));
+}
+
+/// The files below a directory.
+fn files(dir: &Path) -> usize {
+    let entries = std::fs::read_dir(dir).expect("it is readable").map(|entry| entry.expect("an entry").path());
+    entries.map(|path| if path.is_dir() { files(&path) } else { 1 }).sum()
+}
+
+#[actix_rt::test]
+async fn a_body_that_no_majority_takes_is_taken_back_everywhere() {
+    let [here, ..] = Node::three().await;
+    for (became, is_full) in [(Carried::Not, false), (Carried::NoRoom, true)] {
+        let (rig, mut lanes) = coordinator(&here, 2, true, LONG);
+        let head = NewObject::default();
+        let begin = BeginUpload { at: object("k"), condition: Condition::NONE, head, len_hint: None, permit: None };
+        let upload = rig.actor.send(begin).await.expect("it is there").expect("it begins");
+        let append = AppendUpload { upload, data: vec![vec![7; 5_000].into()] };
+        let upload = rig.actor.send(append).await.expect("it is there").expect("it goes on");
+        let finished = rig.actor.send(FinishUpload { upload });
+        let carrying = async {
+            let mut bodies: Vec<BodyId> = Vec::new();
+            for lane in &mut lanes {
+                let Errand::Ship(_, head, done) = lane.next().await else { panic!("no body to carry") };
+                assert_eq!(files(&here.dir.path().join("blobs")), 1, "it is whole and durable here");
+                done.send(became).expect("somebody waits");
+                bodies.push(head.body);
+            }
+            for lane in &mut lanes {
+                let Errand::Discard(_, body) = lane.next().await else { panic!("it is not taken back") };
+                bodies.push(body);
+            }
+            bodies
+        };
+        let (finished, bodies) = futures::join!(soon("an answer", finished), carrying);
+        let error = finished.expect("it is there").expect_err("nobody else took it");
+        match is_full {
+            true => assert!(matches!(error, ObjectError::Store(StoreError::Full)), "{error:?}"),
+            false => assert!(matches!(error, ObjectError::NoMajority(_)), "{error:?}"),
+        }
+        assert!(bodies.iter().all(|body| *body == bodies[0]), "one body, carried and taken back");
+        assert_eq!(files(&here.dir.path().join("blobs")) + files(&here.dir.path().join("staged")), 0);
+        assert!(!holds(&here, &object("k")));
+    }
+}
