@@ -27,7 +27,8 @@ pub struct NodeState {
     pub reserved: Stamp,
     /// The latest epoch that the node has entered.
     pub epoch: Epoch,
-    /// Whether it votes. A node with an empty data directory does not, until it has caught up.
+    /// Whether it votes. In the product always; in the model a node with an empty data directory does not, until it has
+    /// caught up.
     pub votes: bool,
 }
 
@@ -35,7 +36,7 @@ impl NodeState {
     /// A node of a cluster that begins: it votes from the start.
     pub const FOUNDER: NodeState = NodeState { reserved: Stamp(0), epoch: Epoch(0), votes: true };
 
-    /// A node with an empty data directory that joins in `epoch`. See `join`.
+    /// A node with an empty data directory that joins in `epoch`. The model alone has such nodes: see `join`.
     pub fn joining(epoch: Epoch) -> Self {
         NodeState { reserved: Stamp(0), epoch, votes: false }
     }
@@ -136,8 +137,8 @@ impl<K: Ord + Clone> Acceptor<K> {
         self.promised.clear();
     }
 
-    /// Enters an epoch (if it is a higher one), for a join or a change of the member list. The state to make
-    /// durable before this is told to anybody.
+    /// Enters an epoch (if it is a higher one). The state to make durable before this is told to anybody. The product
+    /// enters one with its list, and begins an acceptor anew; the model has no lists on its disks.
     pub fn enter(&mut self, epoch: Epoch) -> NodeState {
         self.node.epoch = self.node.epoch.max(epoch);
         self.node
@@ -150,7 +151,7 @@ impl<K: Ord + Clone> Acceptor<K> {
         self.node
     }
 
-    /// Votes from now on: the last step of a join. The state to make durable before the next answer.
+    /// Votes from now on: the last step of a join, in the model alone. The state to make durable before the next answer.
     pub fn admit(&mut self) -> NodeState {
         self.node.votes = true;
         self.node

@@ -37,7 +37,7 @@ pub trait Machine<R> {
 /// What a coordinator draws for each round: it has no randomness and no clock of its own.
 #[derive(Clone, Copy, Debug)]
 pub struct Fresh {
-    /// From `Stamps::ballot`, after everything that came in was observed.
+    /// From a `StampClock`, after everything that came in was observed.
     pub ballot: Ballot,
     /// Names the round in every message and answer: 8 random bytes.
     pub attempt: Attempt,

@@ -18,7 +18,8 @@
 //!   and would take away a vote without which that epoch never ends.
 //!
 //! What nobody who is there has heard is found by nobody: a copy that was put back while only nodes that are away now
-//! had heard of what came after it.
+//! had heard of what came after it; or one whose node started again before it met anybody, so that its number is above that
+//! of the later start which the others have met.
 
 use super::members::VOTERS_MAX;
 use super::roster::Roster;

@@ -31,7 +31,8 @@ pub struct Message<R> {
 impl<R: Value> Message<R> {
     /// What the change feed tells another replica of what a slot holds: a `Learn` of a chosen record, nothing while it is
     /// tentative or empty. `epoch` is the node's, taken **before** the slot was read: a state from before an epoch must
-    /// not travel under it, or a dropped tombstone's key comes back.
+    /// not travel under it, or a dropped tombstone's key comes back. The model runs this; the product's lanes keep to it
+    /// with whole batches of records.
     pub fn lesson(held: &Slot<R>, epoch: Epoch, attempt: Attempt) -> Option<Self> {
         let tell = held.chosen && held.accepted > Ballot::ZERO;
         let request = || Request::Learn(held.accepted, held.state.clone());
@@ -98,14 +99,14 @@ pub enum Refusal {
     NoBlob,
     /// The replica is in a later epoch: the answer's.
     Epoch,
-    /// The replica is joining and does not vote yet.
+    /// The replica is joining and does not vote yet: in the model alone, see `join`.
     NoVote,
     /// The replica has no room for the record. It may have, later.
     NoRoom,
 }
 
 impl<R> Message<R> {
-    /// The highest stamp in it, for `Stamps::observe`.
+    /// The highest stamp in it, for `StampClock::observe`.
     pub fn stamp(&self) -> Stamp {
         match &self.request {
             Request::Query => Stamp(0),
@@ -115,7 +116,7 @@ impl<R> Message<R> {
 }
 
 impl<R> Reply<R> {
-    /// The highest stamp in it, for `Stamps::observe`.
+    /// The highest stamp in it, for `StampClock::observe`.
     pub fn stamp(&self) -> Stamp {
         match &self.answer {
             Answer::Held(slot, beat) => slot.accepted.max(*beat).stamp,

@@ -15,16 +15,16 @@
 //! | `round` | one ballot of a coordinator |
 //! | `tally` `members` `roster` | counting answers; who votes, and majorities |
 //! | `placement` | which nodes hold a register, and which a body |
-//! | `stamps` | fresh ballots |
 //! | `memory` | what nodes said of themselves, and who says less than before: an older copy of its directory |
-//! | `join` `burial` | a wiped node comes to vote; a tombstone is dropped |
+//! | `burial` | a tombstone is dropped |
+//! | `join` | a wiped node comes to vote: run by the model alone |
 //! | `slot` `message` | what is kept and what is said |
 //! | `rules` | the sentences that the model's tests switch off |
 //!
 //! A replica: read the key's newest decided slot, `Acceptor::decide`, commit what the decision says, then answer.
 //! A coordinator: `Write::new` or `Read::new` in a `Drive`; do what its `step` says and hand in what comes of it, until
 //! `Do::Done`.
-//! Both: `Stamps::observe` the stamp of every message and answer before the next ballot is drawn.
+//! Both: `StampClock::observe` the stamp of every message and answer before the next ballot is drawn.
 //!
 //! Invariants
 //! - Two records are never chosen at one ballot; what is chosen is in the history of every later one.
@@ -45,7 +45,6 @@ pub mod roster;
 pub mod round;
 pub mod rules;
 pub mod slot;
-pub mod stamps;
 pub mod tally;
 pub mod write;
 
@@ -63,6 +62,5 @@ pub use roster::{ListMark, Roster, Seat};
 #[doc(hidden)]
 pub use rules::Rules;
 pub use slot::{Slot, Traced, Value};
-pub use stamps::Stamps;
 pub use tally::Tally;
 pub use write::{Choice, Intent, Write, WriteOutcome};

@@ -103,7 +103,7 @@ impl World {
         let coord = &mut self.coords[at];
         coord.drawn = drawn;
         let node = &self.nodes[coord.node];
-        let ballot = node.stamps.ballot(0);
+        let ballot = node.fresh_ballot();
         let fresh = Fresh { ballot, attempt: attempt(drawn), write: WriteId::drawn(drawn.to_be_bytes()) };
         coord.drive.begin(fresh, Some(node.durable().clone()), coord.now);
     }

@@ -4,8 +4,8 @@
 
 use super::value::Val;
 use super::world::Packet;
-use boveda::base::{Incarnation, Stamp};
-use boveda::register::{Acceptor, Decision, Limits, Message, NodeState, Reply, Rules, Slot, Stamps};
+use boveda::base::{Ballot, Incarnation, Stamp, StampClock};
+use boveda::register::{Acceptor, Decision, Limits, Message, NodeState, Reply, Rules, Slot};
 
 /// One node. `slot` and `state` are as decided; on its disk are those of the last commit, and blobs.
 pub struct Node {
@@ -16,7 +16,7 @@ pub struct Node {
     committed: (Slot<Val>, NodeState),
     waiting: Vec<Packet>,
     pub acceptor: Acceptor<()>,
-    pub stamps: Stamps,
+    pub clock: StampClock,
     limits: Limits,
     rules: Rules,
 }
@@ -25,16 +25,21 @@ impl Node {
     pub fn new(inc: Incarnation, state: NodeState, reserve_step: u64, rules: Rules) -> Self {
         let limits = Limits { reserve_step, promises_max: 4 };
         let acceptor = Acceptor::with_rules(inc, state, limits, rules);
-        let stamps = Stamps::new(inc, state.reserved);
+        let clock = StampClock::above(state.reserved);
         let committed = (Slot::default(), state);
         let slot = Slot::default();
-        Node { inc, slot, state, blobs: 0, committed, waiting: Vec::new(), acceptor, stamps, limits, rules }
+        Node { inc, slot, state, blobs: 0, committed, waiting: Vec::new(), acceptor, clock, limits, rules }
     }
 
     /// All that was decided is durable; the answers that may leave now.
     pub fn commit(&mut self) -> impl Iterator<Item = Packet> + '_ {
         self.committed = (self.slot.clone(), self.state);
         self.waiting.drain(..)
+    }
+
+    /// A ballot above all that it has seen. Its time stands still.
+    pub fn fresh_ballot(&self) -> Ballot {
+        Ballot { stamp: self.clock.next(0), node: self.inc }
     }
 
     /// What is durable.
@@ -52,7 +57,7 @@ impl Node {
         (self.slot, self.state) = self.committed.clone();
         self.waiting.clear();
         self.acceptor = Acceptor::with_rules(self.inc, self.state, self.limits, self.rules);
-        self.stamps = Stamps::new(self.inc, self.state.reserved);
+        self.clock = StampClock::above(self.state.reserved);
     }
 
     /// An empty disk, another incarnation.
@@ -63,7 +68,7 @@ impl Node {
 
     /// Handles a message as a node does: decide, and let the answer wait for the commit.
     pub fn handle(&mut self, message: &Message<Val>, has_blob: bool) -> Reply<Val> {
-        self.stamps.observe(message.stamp(), 0);
+        self.clock.observe(message.stamp());
         let Decision { node, slot, reply } = self.acceptor.decide(&(), &self.slot, has_blob, message);
         self.state = node.unwrap_or(self.state);
         self.slot = slot.unwrap_or_else(|| self.slot.clone());

@@ -319,7 +319,7 @@ impl World {
             Packet::Ask { to, from, message, have } => self.ask(to, from, &message, have),
             Packet::Answer { to, reply } => {
                 if let Some(at) = self.index(to) {
-                    self.nodes[at].stamps.observe(reply.stamp(), 0);
+                    self.nodes[at].clock.observe(reply.stamp());
                     self.burial_hears(&reply);
                     self.hear(to, &Event::Reply(reply));
                 }
