@@ -7,8 +7,8 @@
 
 mod common;
 
+use boveda::base::ObjectHead;
 use boveda::store::mutation::Mutation;
-use boveda::store::types::NewObject;
 use boveda::store::wait_blocking;
 use boveda::store::{Options, Store};
 use bytes::Bytes;
@@ -54,7 +54,7 @@ fn run(store: &Arc<Store>, waiters: usize, length: Duration) -> Vec<Duration> {
             let mut times = Vec::new();
             while Instant::now() < end {
                 let begin = Instant::now();
-                let object = store.seal_small(NewObject::default(), std::slice::from_ref(&body)).expect("sealed");
+                let object = store.seal_small(ObjectHead::default(), std::slice::from_ref(&body)).expect("sealed");
                 let at = common::name(&format!("waiter-{waiter}/{}", times.len()));
                 wait_blocking(store.mutate(Mutation::put(&at, boveda::base::Condition::NONE, object, store.now_ms())))
                     .expect("stored");

@@ -7,8 +7,8 @@
 
 mod common;
 
+use boveda::base::ObjectHead;
 use boveda::store::mutation::Mutation;
-use boveda::store::types::NewObject;
 use boveda::store::wait_blocking;
 use boveda::store::{Options, Store};
 use bytes::Bytes;
@@ -64,7 +64,7 @@ fn run(store: &Arc<Store>, len: usize, inline: bool, length: Duration) -> Vec<Du
                 let at = common::name(&format!("thread-{thread}/{}", times.len()));
                 let pieces = std::slice::from_ref(&body);
                 if inline {
-                    let object = store.seal_small(NewObject::default(), pieces).expect("sealed");
+                    let object = store.seal_small(ObjectHead::default(), pieces).expect("sealed");
                     wait_blocking(store.mutate(Mutation::put(
                         &at,
                         boveda::base::Condition::NONE,
@@ -77,7 +77,7 @@ fn run(store: &Arc<Store>, len: usize, inline: bool, length: Duration) -> Vec<Du
                         .begin_upload(
                             at,
                             boveda::base::Condition::NONE,
-                            NewObject::default(),
+                            ObjectHead::default(),
                             Some(body.len() as u64),
                             None,
                         )

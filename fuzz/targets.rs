@@ -6,8 +6,8 @@
 //! Decoders behind a seal get what an attacker could not make: bytes that open. So nothing rests on the seal alone.
 
 use boveda::base::{
-    Ballot, BlobRef, BodyAt, BodyId, ClusterId, Incarnation, Lineage, NodeName, ObjectRecord, Record, Secret, Stamp,
-    State, Wrap, WriteId,
+    Ballot, BlobRef, BodyAt, BodyId, ClusterId, Incarnation, Lineage, NodeName, ObjectHead, ObjectRecord, Record,
+    Secret, Stamp, State, Wrap, WriteId,
 };
 use boveda::disk::{CrashDisk, Disk};
 use boveda::http::fuzzing;
@@ -233,8 +233,7 @@ fn config(data: &[u8]) {
 fn records() -> Vec<Vec<u8>> {
     let object = |at| ObjectRecord {
         len: 3,
-        content_type: "text/plain".to_owned(),
-        meta: vec![("a".to_owned(), "b".to_owned())],
+        head: ObjectHead { content_type: "text/plain".to_owned(), meta: vec![("a".to_owned(), "b".to_owned())] },
         body: BodyId([2; 16]),
         sealed_len: 115,
         digest: [4; 32],

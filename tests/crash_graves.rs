@@ -3,13 +3,12 @@
 
 use boveda::base::record::written_after;
 use boveda::base::{
-    Ballot, BucketName, Class, Complete, Epoch, Incarnation, Lineage, NodeName, ObjectKey, ObjectName, Record,
-    RegisterKey, Secret, Stamp, State, WriteId,
+    Ballot, BucketName, Class, Complete, Epoch, Incarnation, Lineage, NodeName, ObjectHead, ObjectKey, ObjectName,
+    Record, RegisterKey, Secret, Stamp, State, WriteId,
 };
 use boveda::disk::CrashDisk;
 use boveda::register::{Answer, Attempt, ListMark, Message, Refusal, Request, Roster, Seat, Traced};
 use boveda::seal::keyring::Keyring;
-use boveda::store::types::NewObject;
 use boveda::store::voting::{Seating, Vote, mark_of};
 use boveda::store::wait_blocking;
 use boveda::store::{Clockwork, Options, Store, StoreError};
@@ -69,7 +68,7 @@ fn adopt((store, work): &Open, roster: &Roster) -> Result<(), StoreError> {
 }
 
 fn put(open: &Open, at: &str, body: &str) -> Result<(), StoreError> {
-    let object = open.0.seal_small(NewObject::default(), &[Bytes::from(body.to_owned())])?;
+    let object = open.0.seal_small(ObjectHead::default(), &[Bytes::from(body.to_owned())])?;
     decided(open, key(at), State::Object(object)).map(|_| ())
 }
 

@@ -3,6 +3,7 @@
 //!
 //! `BOVEDA_CRASH_SEEDS=N` runs more histories; a failure names its seed and the sync it stopped at.
 
+use boveda::base::ObjectHead;
 use boveda::base::{
     Ballot, BucketName, Condition, Epoch, Incarnation, Mark, NodeName, ObjectKey, ObjectName, RegisterKey, Secret,
     Stamp,
@@ -11,7 +12,6 @@ use boveda::disk::{CrashDisk, Disk};
 use boveda::register::{Answer, Attempt, Message, Request, Roster, Seat};
 use boveda::seal::keyring::Keyring;
 use boveda::store::mutation::Mutation;
-use boveda::store::types::NewObject;
 use boveda::store::voting::{Seating, Vote};
 use boveda::store::wait_blocking;
 use boveda::store::{Clockwork, Options, Store, StoreError};
@@ -90,7 +90,7 @@ fn live(disk: &CrashDisk, seed: u64, steps: u64, possible: &mut Possible) -> Res
                         ));
                     } else {
                         let bytes = body(&mut rng, 700);
-                        let object = store.seal_small(NewObject::default(), &[Bytes::from(bytes.clone())])?;
+                        let object = store.seal_small(ObjectHead::default(), &[Bytes::from(bytes.clone())])?;
                         group.push((
                             key.clone(),
                             Some(bytes),
@@ -113,7 +113,7 @@ fn live(disk: &CrashDisk, seed: u64, steps: u64, possible: &mut Possible) -> Res
             10..=14 => {
                 let key = format!("k{}", rng.below(KEYS));
                 let bytes = body(&mut rng, 200_000);
-                let mut upload = store.begin_upload(name(&key), Condition::NONE, NewObject::default(), None, None)?;
+                let mut upload = store.begin_upload(name(&key), Condition::NONE, ObjectHead::default(), None, None)?;
                 for piece in bytes.chunks(70_000) {
                     upload.append(&[Bytes::copy_from_slice(piece)], |_| {})?;
                 }
@@ -170,7 +170,7 @@ fn check(disk: &CrashDisk, possible: &Possible, context: &str) {
         assert!(states.contains(&found), "{context}: {key} holds {:?} bytes", found.map(|f| f.len()));
     }
     // It goes on: the next write works, and everything checks.
-    let object = store.seal_small(NewObject::default(), &[Bytes::from_static(b"after")]).expect("seals");
+    let object = store.seal_small(ObjectHead::default(), &[Bytes::from_static(b"after")]).expect("seals");
     let answer = store.mutate(Mutation::put(&name("after"), Condition::NONE, object, store.now_ms()));
     work.committer.turn();
     wait_blocking(answer).unwrap_or_else(|e| panic!("{context}: write after the crash: {e}"));
@@ -233,7 +233,7 @@ fn a_log_that_lost_its_end_is_noticed() {
     let disk = CrashDisk::new(1);
     let (store, work) = open(&disk).expect("opens");
     for n in 0..4 {
-        let object = store.seal_small(NewObject::default(), &[Bytes::from_static(b"answered")]).expect("seals");
+        let object = store.seal_small(ObjectHead::default(), &[Bytes::from_static(b"answered")]).expect("seals");
         let answer = store.mutate(Mutation::put(&name(&format!("k{n}")), Condition::NONE, object, store.now_ms()));
         work.committer.turn();
         wait_blocking(answer).expect("stored");
@@ -260,7 +260,7 @@ fn there_is_no_vote_on_what_a_damaged_page_of_the_index_held() {
     let seat = |n: u64, incarnation| Seat { name: NodeName::parse(&format!("n{n}")).expect("a name"), incarnation };
     let list = Roster::founding(1, vec![seat(1, store.incarnation()), seat(2, Incarnation(77))]);
     let put = |key| {
-        let object = store.seal_small(NewObject::default(), &[Bytes::from_static(b"answered")]).expect("seals");
+        let object = store.seal_small(ObjectHead::default(), &[Bytes::from_static(b"answered")]).expect("seals");
         store.mutate(Mutation::put(key, Condition::NONE, object, store.now_ms()))
     };
     let mut answers: Vec<_> = keys.iter().map(put).collect();
@@ -309,7 +309,7 @@ fn what_follows_a_first_start_that_failed_is_there_after_a_power_loss() {
         disk.fail_once_after(at, std::io::ErrorKind::Other);
         failed += u64::from(open(&disk).is_err());
         let (store, work) = open(&disk).unwrap_or_else(|e| panic!("operation {at} failed, then: {e}"));
-        let object = store.seal_small(NewObject::default(), &[Bytes::from_static(b"answered")]).expect("seals");
+        let object = store.seal_small(ObjectHead::default(), &[Bytes::from_static(b"answered")]).expect("seals");
         let answer = store.mutate(Mutation::put(&name("k"), Condition::NONE, object, store.now_ms()));
         work.committer.turn();
         wait_blocking(answer).expect("stored");
@@ -365,7 +365,7 @@ fn nothing_readable_lies_on_the_disk() {
     let disk = CrashDisk::new(1);
     let (store, work) = open(&disk).expect("opens");
     let head =
-        NewObject { content_type: "text/x-conspicuous".into(), meta: vec![("colour".into(), "ultramarine".into())] };
+        ObjectHead { content_type: "text/x-conspicuous".into(), meta: vec![("colour".into(), "ultramarine".into())] };
     let small = store.seal_small(head.clone(), &[Bytes::from_static(b"a small conspicuous plaintext")]).expect("seals");
     let answer = store.mutate(Mutation::put(&name("conspicuous-name"), Condition::NONE, small, store.now_ms()));
     work.committer.turn();

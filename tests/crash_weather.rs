@@ -3,12 +3,12 @@
 //!
 //! `BOVEDA_WEATHER_STEP=1` tries every single operation, for every kind; a failure names kind, operation and seed.
 
+use boveda::base::ObjectHead;
 use boveda::base::{BucketName, Condition, Mark, ObjectKey, ObjectName, Secret};
 use boveda::disk::CrashDisk;
 use boveda::disk::crash::Misread;
 use boveda::seal::keyring::Keyring;
 use boveda::store::mutation::Mutation;
-use boveda::store::types::NewObject;
 use boveda::store::wait_blocking;
 use boveda::store::{Clockwork, Options, Store, StoreError};
 use bytes::Bytes;
@@ -86,14 +86,14 @@ fn body(deed: usize, len: usize) -> Vec<u8> {
 }
 
 fn put(store: &Store, work: &Clockwork, key: &str, bytes: &[u8]) -> Result<(), StoreError> {
-    let object = store.seal_small(NewObject::default(), &[Bytes::copy_from_slice(bytes)])?;
+    let object = store.seal_small(ObjectHead::default(), &[Bytes::copy_from_slice(bytes)])?;
     let answer = store.mutate(Mutation::put(&name(key), Condition::NONE, object, store.now_ms()));
     work.committer.turn();
     wait_blocking(answer).map(|_| ())
 }
 
 fn put_large(store: &Store, work: &Clockwork, key: &str, bytes: &[u8]) -> Result<(), StoreError> {
-    let mut upload = store.begin_upload(name(key), Condition::NONE, NewObject::default(), None, None)?;
+    let mut upload = store.begin_upload(name(key), Condition::NONE, ObjectHead::default(), None, None)?;
     for piece in bytes.chunks(70_000) {
         upload.append(&[Bytes::copy_from_slice(piece)], |_| {})?;
     }

@@ -1,11 +1,11 @@
 //! A disk that fills up: writes stop before it is full, deletes go on, and nothing is lost or poisoned.
 
+use boveda::base::ObjectHead;
 use boveda::base::{BodyId, BucketName, Condition, ObjectKey, ObjectName, Secret, Shortage};
 use boveda::disk::{CrashDisk, Space};
 use boveda::seal::keyring::Keyring;
 use boveda::store::incoming::Purpose;
 use boveda::store::mutation::Mutation;
-use boveda::store::types::NewObject;
 use boveda::store::{Clockwork, Options, Store, StoreError};
 use bytes::Bytes;
 use std::path::Path;
@@ -33,7 +33,7 @@ impl Bench {
     }
 
     fn put(&self, n: u64) -> Result<(), StoreError> {
-        let object = self.store.seal_small(NewObject::default(), &[Bytes::from(vec![7; BODY])])?;
+        let object = self.store.seal_small(ObjectHead::default(), &[Bytes::from(vec![7; BODY])])?;
         let answer = self.store.mutate(Mutation::put(&name(n), Condition::NONE, object, 1));
         assert!(self.work.committer.turn());
         boveda::store::wait_blocking(answer).map(drop)
@@ -72,7 +72,7 @@ fn a_fast_upload_does_not_outrun_the_look_at_the_disk() {
     let bench = Bench::new(RESERVE + MIB);
     let mut upload = bench
         .store
-        .begin_upload(name(0), boveda::base::Condition::NONE, NewObject::default(), None, None)
+        .begin_upload(name(0), boveda::base::Condition::NONE, ObjectHead::default(), None, None)
         .expect("there is room");
     let piece = [Bytes::from(vec![7; BODY])];
     let taken = (0..1000).find(|_| matches!(upload.append(&piece, |_| {}), Err(StoreError::Full)));
@@ -147,7 +147,7 @@ fn a_ring_that_cannot_be_emptied_refuses_and_recovers() {
 #[test]
 fn a_volume_without_inodes_takes_what_needs_no_file() {
     let bench = Bench::new(100 * MIB);
-    let begin = || bench.store.begin_upload(name(0), boveda::base::Condition::NONE, NewObject::default(), None, None);
+    let begin = || bench.store.begin_upload(name(0), boveda::base::Condition::NONE, ObjectHead::default(), None, None);
     drop(begin().expect("there are inodes"));
     bench.disk.set_space(Space { files_free: 0, ..space(100 * MIB) });
     bench.store.refresh_space().expect("the disk can be asked");

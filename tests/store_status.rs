@@ -1,10 +1,10 @@
 //! The status of a store can be asked for at any moment, whatever its committer is doing.
 
+use boveda::base::ObjectHead;
 use boveda::base::{BucketName, Condition, ObjectKey, ObjectName, Secret};
 use boveda::disk::CrashDisk;
 use boveda::seal::keyring::Keyring;
 use boveda::store::mutation::Mutation;
-use boveda::store::types::NewObject;
 use boveda::store::wait_blocking;
 use boveda::store::{Options, Store};
 use bytes::Bytes;
@@ -21,7 +21,7 @@ fn write_all(store: &Store) {
     for n in 0..WRITES {
         let key = ObjectKey::parse(&format!("k{}", n % 10)).expect("a key");
         let at = ObjectName { bucket: BucketName::cargas(), key };
-        let object = store.seal_small(NewObject::default(), &[Bytes::from_static(b"x")]).expect("seals");
+        let object = store.seal_small(ObjectHead::default(), &[Bytes::from_static(b"x")]).expect("seals");
         wait_blocking(store.mutate(Mutation::put(&at, Condition::NONE, object, store.now_ms()))).expect("stored");
     }
 }

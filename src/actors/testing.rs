@@ -11,8 +11,8 @@ use crate::actors::peer::key_watch::KeyWatch;
 use crate::actors::peer::list_watch::ListWatch;
 use crate::actors::peer::vitals::{Ballots, Identity, Vitals};
 use crate::base::{
-    Ballot, BodyAt, BodyId, BucketName, ClusterId, Epoch, Incarnation, KekId, Lineage, NodeName, ObjectKey, ObjectName,
-    ObjectRecord, Page, Record, RegisterKey, Secret, Stamp, State, Sum, Wrap,
+    Ballot, BodyAt, BodyId, BucketName, ClusterId, Epoch, Incarnation, KekId, Lineage, NodeName, ObjectHead, ObjectKey,
+    ObjectName, ObjectRecord, Page, Record, RegisterKey, Secret, Stamp, State, Sum, Wrap,
 };
 use crate::register::{Heard, Remembered, Standing, Start};
 use crate::seal::keyring::Keyring;
@@ -101,8 +101,7 @@ pub fn record(stamp: u64) -> Arc<Record> {
         written_ms: 1,
         state: State::Object(Box::new(ObjectRecord {
             len: 50,
-            content_type: "text/plain".into(),
-            meta: vec![],
+            head: ObjectHead { content_type: "text/plain".into(), meta: vec![] },
             body: BodyId([1; 16]),
             sealed_len: 100,
             digest: [2; 32],

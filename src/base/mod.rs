@@ -8,7 +8,8 @@
 //! | `names` | buckets, object keys, and the keys of registers |
 //! | `ids` | bodies, nodes, incarnations, epochs, writes: none is a bare integer |
 //! | `ballot` `lineage` | the order of states; the writes that led to one |
-//! | `record` `blob_ref` | one state of a register, as disks and peers keep it; the blob that it refers to |
+//! | `record` | one state of a register, as disks and peers keep it |
+//! | `head` `blob_ref` | in it: what the writer of an object says of it; the blob that holds its body |
 //! | `condition` | what must hold for a write to take place |
 //! | `page` | registers of a range, and what they are complete to |
 //! | `sum` `mark` | sums that nodes compare; counters of rare paths, for the gates |
@@ -26,6 +27,7 @@ pub mod budget;
 pub mod class;
 pub mod codec;
 pub mod condition;
+pub mod head;
 pub mod ids;
 pub mod lineage;
 pub mod log_pipe;
@@ -44,6 +46,7 @@ pub use blob_ref::BlobRef;
 pub use budget::{Budget, Permit};
 pub use class::Class;
 pub use condition::{Condition, Tags};
+pub use head::ObjectHead;
 pub use ids::{BodyId, ClusterId, Epoch, Incarnation, KekId, NodeName, WriteId};
 pub use lineage::Lineage;
 pub use mark::Mark;

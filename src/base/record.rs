@@ -10,16 +10,11 @@
 use super::ballot::{Ballot, Stamp};
 use super::blob_ref::BlobRef;
 use super::codec::{CodecError, Reader, Writer};
+use super::head::{CONTENT_TYPE_BYTES_MAX, META_BYTES_MAX, ObjectHead};
 use super::ids::{BodyId, Incarnation, KekId};
 use super::lineage::Lineage;
 use bytes::Bytes;
 
-/// Most bytes of a content type.
-pub const CONTENT_TYPE_BYTES_MAX: usize = 1024;
-/// Most bytes of all user metadata, names and values together (S3's limit is 2 KiB).
-pub const META_BYTES_MAX: usize = 8 * 1024;
-/// Most user metadata entries.
-pub const META_ENTRIES_MAX: usize = 128;
 /// Most plaintext bytes that a record may carry inline, whatever the setting says.
 pub const INLINE_BYTES_MAX: usize = 256 * 1024;
 /// Most sealed bytes of an inline body: the plaintext, a header, and a tag per smallest chunk.
@@ -85,10 +80,8 @@ pub enum State {
 pub struct ObjectRecord {
     /// Bytes of the body as clients see it.
     pub len: u64,
-    /// Media type as the client gave it.
-    pub content_type: String,
-    /// User metadata, names in lower case without prefix, in the order given.
-    pub meta: Vec<(String, String)>,
+    /// What its writer said of it.
+    pub head: ObjectHead,
     /// Names the sealed body.
     pub body: BodyId,
     /// Bytes of the sealed body.
@@ -161,9 +154,22 @@ impl Record {
         }
     }
 
-    /// The blob that the record refers to, if any.
-    pub fn blob(&self) -> Option<BodyId> {
-        self.object().and_then(ObjectRecord::blob).map(|blob| blob.body)
+    /// The blobs that hold what the record describes: none where the body lies in the record, or is none.
+    pub fn blobs(&self) -> impl Iterator<Item = BlobRef> + Clone {
+        self.object().and_then(ObjectRecord::blob).into_iter()
+    }
+
+    /// Whether the record refers to this blob.
+    pub fn refers_to(&self, body: BodyId) -> bool {
+        self.blobs().any(|blob| blob.body == body)
+    }
+
+    /// Bytes of the body that the record itself carries, sealed.
+    pub fn inline_len(&self) -> usize {
+        match self.object().map(|object| &object.at) {
+            Some(BodyAt::Inline(sealed)) => sealed.len(),
+            Some(BodyAt::Blob) | None => 0,
+        }
     }
 
     /// The record's bytes.
@@ -185,11 +191,7 @@ impl Record {
         if let State::Object(o) = &self.state {
             w.u64(o.len).u64(o.sealed_len).raw(&o.body.0).raw(&o.digest);
             w.raw(&o.wrap.kek.0).raw(&o.wrap.nonce).raw(&o.wrap.sealed);
-            w.text(&o.content_type);
-            w.u16(u16::try_from(o.meta.len()).expect("entries are bounded where they are parsed"));
-            for (name, value) in &o.meta {
-                w.text(name).text(value);
-            }
+            o.head.write(&mut w);
             match &o.at {
                 BodyAt::Blob => w.u8(0),
                 BodyAt::Inline(bytes) => w.u8(1).bytes(bytes),
@@ -230,20 +232,7 @@ fn decode_object_v3(r: &mut Reader<'_>) -> Result<ObjectRecord, CodecError> {
     let (len, sealed_len) = (r.u64()?, r.u64()?);
     let (body, digest) = (BodyId(r.array()?), r.array()?);
     let wrap = Wrap { kek: KekId(r.array()?), nonce: r.array()?, sealed: r.array()? };
-    let content_type = r.text(CONTENT_TYPE_BYTES_MAX, "content type")?.to_owned();
-    let entries = usize::from(r.u16()?);
-    if entries > META_ENTRIES_MAX {
-        return Err(CodecError::Value("metadata entries"));
-    }
-    let mut meta = Vec::with_capacity(entries);
-    let mut room = META_BYTES_MAX;
-    for _ in 0..entries {
-        let name = r.text(room, "metadata name")?.to_owned();
-        room -= name.len();
-        let value = r.text(room, "metadata value")?.to_owned();
-        room -= value.len();
-        meta.push((name, value));
-    }
+    let head = ObjectHead::read_v3(r)?;
     let at = match r.u8()? {
         0 => BodyAt::Blob,
         1 => BodyAt::Inline(Bytes::copy_from_slice(r.bytes(INLINE_SEALED_BYTES_MAX, "inline body")?)),
@@ -252,7 +241,7 @@ fn decode_object_v3(r: &mut Reader<'_>) -> Result<ObjectRecord, CodecError> {
     if matches!(&at, BodyAt::Inline(b) if b.len() as u64 != sealed_len) {
         return Err(CodecError::Value("inline body length"));
     }
-    Ok(ObjectRecord { len, content_type, meta, body, sealed_len, digest, wrap, at })
+    Ok(ObjectRecord { len, head, body, sealed_len, digest, wrap, at })
 }
 
 #[cfg(test)]
@@ -268,8 +257,10 @@ mod tests {
             written_ms: 7,
             state: State::Object(Box::new(ObjectRecord {
                 len: 3,
-                content_type: "text/plain".into(),
-                meta: vec![("a".into(), "á".into()), ("b".into(), String::new())],
+                head: ObjectHead {
+                    content_type: "text/plain".into(),
+                    meta: vec![("a".into(), "á".into()), ("b".into(), String::new())],
+                },
                 body: BodyId([1; 16]),
                 sealed_len,
                 digest: [2; 32],
@@ -334,6 +325,18 @@ mod tests {
             assert_eq!(Record::decode(&bytes).as_ref(), Ok(&record), "{name}");
             assert_eq!(record.encode(), bytes, "{name}");
         }
+    }
+
+    #[test]
+    fn a_record_says_what_it_carries_itself_and_what_lies_in_blobs() {
+        let inline = sample(BodyAt::Inline(Bytes::from_static(b"sealed")));
+        assert_eq!((inline.inline_len(), inline.blobs().count()), (6, 0));
+        let blob = sample(BodyAt::Blob);
+        let of = BlobRef { body: BodyId([1; 16]), sealed_len: 1 << 40, digest: [2; 32] };
+        assert_eq!((blob.inline_len(), blob.blobs().collect::<Vec<_>>()), (0, vec![of]));
+        assert!(blob.refers_to(of.body) && !blob.refers_to(BodyId([2; 16])) && !inline.refers_to(of.body));
+        let deleted = Record { state: State::Deleted, ..blob };
+        assert_eq!((deleted.inline_len(), deleted.blobs().count()), (0, 0));
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub trait Value: Clone {
 
 impl Value for Arc<Record> {
     fn blob(&self) -> Option<BodyId> {
-        Record::blob(self)
+        self.blobs().next().map(|blob| blob.body)
     }
 
     fn tombstone(&self) -> bool {

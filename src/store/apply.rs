@@ -29,8 +29,8 @@ impl Core {
                 self.tentative().insert(key.clone(), Instant::now());
             }
             // It has its record: from now on whatever replaces that may take it away.
-            if let Some(body) = held.record.blob() {
-                self.blobs.settle(body);
+            for blob in held.record.blobs() {
+                self.blobs.settle(blob.body);
             }
             let Some(RegisterName::Bucket(bucket)) = key.name() else { continue };
             if held.record.state == State::Bucket {

@@ -50,11 +50,10 @@ impl Batch {
         self.seq += 1;
         let existed = old.as_ref().is_some_and(|h| h.record.is_present());
         let outcome = Outcome { ballot: record.ballot, existed };
-        let blob = record.blob();
         let was = old.as_deref().map(Counted::of);
         // A state that is stored again keeps its blob.
-        let dead = old.and_then(|h| h.record.blob()).filter(|id| blob != Some(*id));
-        self.dead.extend(dead.map(|id| (key.clone(), id)));
+        let dead = old.iter().flat_map(|old| old.record.blobs()).filter(|blob| !record.refers_to(blob.body));
+        self.dead.extend(dead.map(|blob| (key.clone(), blob.body)));
         let held = Arc::new(Held::new(record, chosen, self.seq, from));
         self.moved.push((key.clone(), was, Some(Counted::of(&held))));
         self.latest.insert(key.clone(), Some(Arc::clone(&held)));

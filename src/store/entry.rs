@@ -95,11 +95,7 @@ impl Held {
 
     /// Bytes that it takes in memory, roughly.
     pub fn weight(&self) -> u64 {
-        let inline = self.record.object().map_or(0, |o| match &o.at {
-            crate::base::BodyAt::Inline(bytes) => bytes.len(),
-            crate::base::BodyAt::Blob => 0,
-        });
-        1024 + inline as u64
+        1024 + self.record.inline_len() as u64
     }
 
     /// The index's value: `seq | learned_from or 0 | chosen | record`.

@@ -141,21 +141,14 @@ impl Store {
     ) -> Result<Answer, StoreError> {
         for (_, record) in &records {
             if matches!(record.state, State::Object(_)) {
-                self.core().check_room(inline_bytes(record) as u64)?;
+                self.core().check_room(record.inline_len() as u64)?;
             }
-            if let Some(body) = record.blob()
-                && !self.core().blobs.exists(body)?
-            {
-                return Err(StoreError::Mismatch("a record came before its blob"));
+            for blob in record.blobs() {
+                if !self.core().blobs.exists(blob.body)? {
+                    return Err(StoreError::Mismatch("a record came before its blob"));
+                }
             }
         }
         Ok(self.submit(Intent::Learn { records, from, epoch }))
     }
-}
-
-fn inline_bytes(record: &Record) -> usize {
-    record.object().map_or(0, |o| match &o.at {
-        crate::base::BodyAt::Inline(bytes) => bytes.len(),
-        crate::base::BodyAt::Blob => 0,
-    })
 }

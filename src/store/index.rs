@@ -145,26 +145,24 @@ impl Index {
                     let Some(old) = records.remove(key.as_bytes()).map_err(engine)? else { continue };
                     let old = Held::decode(old.value()).map_err(corrupt)?;
                     changes.remove(old.seq).map_err(engine)?;
-                    if let Some(id) = old.record.blob() {
-                        bodies.remove(id.0).map_err(engine)?;
+                    for blob in old.record.blobs() {
+                        bodies.remove(blob.body.0).map_err(engine)?;
                     }
                 }
                 let mut cursors = tx.open_table(CURSORS).map_err(engine)?;
                 let mut table = tx.open_table(MARKS).map_err(engine)?;
                 for (key, held) in &layer.records {
-                    let blob = held.record.blob();
                     let old = records.insert(key.as_bytes(), held.encode().as_slice()).map_err(engine)?;
                     if let Some(old) = old {
                         let old = Held::decode(old.value()).map_err(corrupt)?;
                         // A register stands in the feed once, under its latest number.
                         changes.remove(old.seq).map_err(engine)?;
-                        let old_blob = old.record.blob();
-                        if let Some(id) = old_blob.filter(|_| old_blob != blob) {
-                            bodies.remove(id.0).map_err(engine)?;
+                        for blob in old.record.blobs().filter(|blob| !held.record.refers_to(blob.body)) {
+                            bodies.remove(blob.body.0).map_err(engine)?;
                         }
                     }
-                    if let Some(id) = blob {
-                        bodies.insert(id.0, ()).map_err(engine)?;
+                    for blob in held.record.blobs() {
+                        bodies.insert(blob.body.0, ()).map_err(engine)?;
                     }
                 }
                 for (seq, key) in &layer.by_seq {
@@ -297,9 +295,9 @@ impl Index {
                 if changes.get(held.seq).map_err(engine)?.is_none_or(|change| change.value() != key.value()) {
                     return Err(APART);
                 }
-                if let Some(blob) = held.record.blob() {
+                for blob in held.record.blobs() {
                     blobs += 1;
-                    bodies.get(blob.0).map_err(engine)?.ok_or(APART)?;
+                    bodies.get(blob.body.0).map_err(engine)?.ok_or(APART)?;
                 }
             }
             if changes.len().map_err(engine)? != records.len().map_err(engine)?

@@ -125,7 +125,7 @@ fn after(found: Option<&Arc<Record>>, mut new: Arc<Record>) -> Arc<Record> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{BodyAt, BodyId, KekId, ObjectKey, Tags, Wrap};
+    use crate::base::{BodyAt, BodyId, KekId, ObjectHead, ObjectKey, Tags, Wrap};
 
     fn name() -> ObjectName {
         ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse("k").expect("a key") }
@@ -134,8 +134,7 @@ mod tests {
     fn object(n: u8) -> Box<ObjectRecord> {
         Box::new(ObjectRecord {
             len: 1,
-            content_type: String::new(),
-            meta: Vec::new(),
+            head: ObjectHead::default(),
             body: BodyId([n; 16]),
             sealed_len: 17,
             digest: [n; 32],

@@ -6,17 +6,17 @@ use super::error::StoreError;
 use super::intent::{Answer, Intent};
 use super::mutation::Mutation;
 use super::store::Store;
-use super::types::{NewObject, ObjectInfo};
+use super::types::ObjectInfo;
 use super::upload::Upload;
 use crate::base::record::ObjectRecord;
-use crate::base::{BodyAt, BodyId, BucketName, Condition, ObjectName, Permit, Record, RegisterKey};
+use crate::base::{BodyAt, BodyId, BucketName, Condition, ObjectHead, ObjectName, Permit, Record, RegisterKey};
 use crate::seal::body;
 use bytes::Bytes;
 use std::sync::Arc;
 
 impl Store {
     /// Seals a small body; what is left is to have its record decided.
-    pub fn seal_small(&self, head: NewObject, pieces: &[Bytes]) -> Result<Box<ObjectRecord>, StoreError> {
+    pub fn seal_small(&self, head: ObjectHead, pieces: &[Bytes]) -> Result<Box<ObjectRecord>, StoreError> {
         let len: usize = pieces.iter().map(Bytes::len).sum();
         if len > self.core().options.inline_max {
             return Err(StoreError::Mismatch("a body is too long for its record"));
@@ -26,8 +26,7 @@ impl Store {
         let (sealed, wrap, digest) = body::seal_whole(&self.core().ring, self.core().cluster, body, pieces);
         Ok(Box::new(ObjectRecord {
             len: len as u64,
-            content_type: head.content_type,
-            meta: head.meta,
+            head,
             body,
             sealed_len: sealed.len() as u64,
             digest,
@@ -47,7 +46,7 @@ impl Store {
         &self,
         at: ObjectName,
         condition: Condition,
-        head: NewObject,
+        head: ObjectHead,
         len_hint: Option<u64>,
         permit: Option<Permit>,
     ) -> Result<Upload, StoreError> {

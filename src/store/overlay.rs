@@ -6,7 +6,7 @@
 //! - What was forgotten hides what older layers and the index hold of it, until the index has forgotten it too.
 
 use super::entry::{Held, NodeRecord, Op};
-use crate::base::{BodyId, Incarnation, RegisterKey};
+use crate::base::{BodyId, Incarnation, Record, RegisterKey};
 use crate::register::Kept;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -45,14 +45,12 @@ impl Layer {
             Op::Node(node) => self.node = Some(node),
             Op::Memory(kept) => self.memory = Some(kept),
             Op::Record { key, held } | Op::Mark { key, held: Some(held), .. } => {
-                if let Some(id) = held.record.blob() {
-                    self.blobs.insert(id);
-                }
+                self.blobs.extend(held.record.blobs().map(|blob| blob.body));
                 self.weight += held.weight() + key.as_bytes().len() as u64;
                 self.by_seq.insert(held.seq, key.clone());
                 self.forgotten.remove(&key);
                 if let Some(old) = self.records.insert(key, Arc::clone(&held)) {
-                    self.replaced(&old, held.record.blob());
+                    self.replaced(&old, Some(&held.record));
                 }
             }
             Op::Forget { key, .. } => {
@@ -76,12 +74,12 @@ impl Layer {
         }
     }
 
-    /// A state of a register in this layer has gone; what follows it refers to this blob.
-    fn replaced(&mut self, old: &Held, blob: Option<BodyId>) {
+    /// A state of a register in this layer has gone; `now` follows it and keeps the blobs that it refers to.
+    fn replaced(&mut self, old: &Held, now: Option<&Record>) {
         self.by_seq.remove(&old.seq);
         self.weight = self.weight.saturating_sub(old.weight());
-        if let Some(id) = old.record.blob().filter(|id| blob != Some(*id)) {
-            self.blobs.remove(&id);
+        for blob in old.record.blobs().filter(|blob| now.is_none_or(|now| !now.refers_to(blob.body))) {
+            self.blobs.remove(&blob.body);
         }
     }
 

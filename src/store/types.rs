@@ -1,17 +1,8 @@
 //! What is said to the store and by it, in plain values.
 
 use super::entry::Held;
-use crate::base::{Ballot, BlobRef, BodyId, Incarnation, ObjectRecord, Record, RegisterKey, Stamp};
+use crate::base::{Ballot, BlobRef, BodyId, Incarnation, ObjectHead, Record, RegisterKey, Stamp};
 use crate::register::Standing;
-
-/// What a client says about a new object besides its bytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NewObject {
-    /// Media type; empty means none was given (served as `application/octet-stream`).
-    pub content_type: String,
-    /// User metadata, names in lower case without prefix.
-    pub meta: Vec<(String, String)>,
-}
 
 /// A write that is durable on this node.
 #[derive(Clone, Debug)]
@@ -31,10 +22,8 @@ pub struct Written {
 pub struct ObjectInfo {
     /// Bytes as clients see them.
     pub len: u64,
-    /// Media type; may be empty.
-    pub content_type: String,
-    /// Names and values of the client's `x-boveda-meta-` headers.
-    pub meta: Vec<(String, String)>,
+    /// What its writer said of it.
+    pub head: ObjectHead,
     /// ETag without quotes.
     pub etag: String,
     /// `Last-Modified`, milliseconds since 1970.
@@ -46,8 +35,7 @@ impl ObjectInfo {
     pub(super) fn of(record: &Record) -> Option<Self> {
         record.object().map(|object| ObjectInfo {
             len: object.len,
-            content_type: object.content_type.clone(),
-            meta: object.meta.clone(),
+            head: object.head.clone(),
             etag: object.etag(),
             written_ms: record.written_ms,
         })
@@ -87,7 +75,7 @@ impl Change {
         Change {
             seq: held.seq,
             ballot: held.record.ballot,
-            blob: held.record.object().and_then(ObjectRecord::blob),
+            blob: held.record.blobs().next(),
             learned_from: held.learned_from,
             key,
         }

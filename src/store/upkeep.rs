@@ -31,7 +31,7 @@ impl Reaper {
         // It may have come back meanwhile: an older state that is stored again brings its blob along.
         let free = |blobs: &Blobs| {
             let now = self.core.lookup(&key)?;
-            Ok(!blobs.is_landed(body) && now.is_none_or(|held| held.record.blob() != Some(body)))
+            Ok(!blobs.is_landed(body) && now.is_none_or(|held| !held.record.refers_to(body)))
         };
         if let Err(error) = self.core.blobs.remove_if(body, free) {
             log::warn!(error:% = error; "a replaced body stays until the next start");

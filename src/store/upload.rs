@@ -10,9 +10,8 @@
 use super::core::Core;
 use super::error::{DiskOp, StoreError};
 use super::mutation::Mutation;
-use super::types::NewObject;
 use crate::base::record::ObjectRecord;
-use crate::base::{BodyAt, BodyId, Condition, ObjectName, Permit, Wrap};
+use crate::base::{BodyAt, BodyId, Condition, ObjectHead, ObjectName, Permit, Wrap};
 use crate::disk::StreamFile;
 use crate::seal::body::{BodySealer, CHUNK_BYTES, TAG_BYTES};
 use crate::seal::digest::BodyDigest;
@@ -26,7 +25,7 @@ pub struct Upload {
     core: Arc<Core>,
     at: ObjectName,
     condition: Condition,
-    head: NewObject,
+    head: ObjectHead,
     body: BodyId,
     sealer: BodySealer,
     wrap: Wrap,
@@ -76,7 +75,7 @@ impl Upload {
         core: &Arc<Core>,
         at: ObjectName,
         condition: Condition,
-        head: NewObject,
+        head: ObjectHead,
         len_hint: Option<u64>,
         permit: Option<Permit>,
     ) -> Result<Self, StoreError> {
@@ -155,8 +154,7 @@ impl Upload {
         let digest = self.digest.finalize();
         let object = ObjectRecord {
             len: self.len,
-            content_type: self.head.content_type,
-            meta: self.head.meta,
+            head: self.head,
             body: self.body,
             sealed_len: self.file.len(),
             digest,

@@ -106,7 +106,7 @@ impl Store {
             };
             next = page.complete.next();
             for (key, held) in page.entries {
-                referred.extend(held.record.blob());
+                referred.extend(held.record.blobs().map(|blob| blob.body));
                 self.verify_one(&key, &held, &mut sum, tell)?;
             }
         }

@@ -11,7 +11,7 @@ use super::decider::Decider;
 use super::entry::NodeRecord;
 use super::error::StoreError;
 use super::voting::{Reply, Vote, record_of};
-use crate::base::{BodyAt, Class, Epoch, Mark, Record, State};
+use crate::base::{Class, Epoch, Mark, Record, State};
 use crate::register::{Answer as Granted, Refusal, Request as Asked, Slot};
 
 impl Decider {
@@ -84,13 +84,11 @@ impl Decider {
     /// does what takes none: a tombstone, a member list, the record of a blob that was let in before. They stop only
     /// when the index might not take in any more what the log holds (`Core::checkpoint`).
     fn has_room_for(&self, record: Option<&Record>) -> bool {
-        match record.map(|record| &record.state) {
-            Some(State::Object(object)) => match &object.at {
-                BodyAt::Inline(bytes) => self.core.check_room(bytes.len() as u64).is_ok(),
-                BodyAt::Blob => true,
-            },
-            Some(State::Bucket) => self.core.check_room(0).is_ok(),
-            Some(State::Deleted | State::Members(_) | State::Nothing) | None => true,
+        let Some(record) = record else { return true };
+        match &record.state {
+            State::Object(object) if object.blob().is_some() => true,
+            State::Object(_) | State::Bucket => self.core.check_room(record.inline_len() as u64).is_ok(),
+            State::Deleted | State::Members(_) | State::Nothing => true,
         }
     }
 }

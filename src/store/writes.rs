@@ -129,7 +129,8 @@ impl Decider {
                 return self.adopt_chosen(batch, &key);
             }
             // Came too late: its blob, if it brought one of its own, has no owner.
-            batch.dead.extend(record.blob().filter(|id| old.record.blob() != Some(*id)).map(|id| (key, id)));
+            let dead = record.blobs().filter(|blob| !old.record.refers_to(blob.body));
+            batch.dead.extend(dead.map(|blob| (key.clone(), blob.body)));
             return Ok(());
         }
         batch.store(key.clone(), old, record, true, Some(from));

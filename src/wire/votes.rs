@@ -123,14 +123,9 @@ pub fn slot_weight(slot: &Slot<Registered>) -> usize {
 }
 
 fn state_weight(state: &Traced<Registered>) -> usize {
-    let inline = state.value.as_ref().and_then(|record| record.object()).map_or(0, |object| match &object.at {
-        crate::base::BodyAt::Inline(bytes) => bytes.len(),
-        crate::base::BodyAt::Blob => 0,
-    });
-    let meta = state.value.as_ref().and_then(|record| record.object()).map_or(0, |object| {
-        object.content_type.len() + object.meta.iter().map(|(name, value)| name.len() + value.len() + 4).sum::<usize>()
-    });
-    512 + inline + meta
+    let record = state.value.as_deref();
+    let head = record.and_then(Record::object).map_or(0, |object| object.head.weight());
+    512 + record.map_or(0, Record::inline_len) + head
 }
 
 pub(super) fn write_votes(w: &mut Writer, mark: ListMark, votes: &[Vote]) {

@@ -5,7 +5,8 @@ use super::world::{Ask, Packet, World};
 use crate::lin::{Condition, Held, Op};
 use crate::machine::{Either, End as EndOf};
 use boveda::base::{
-    Ballot, BlobRef, BodyAt, BodyId, Incarnation, Lineage, ObjectRecord, Record, RegisterKey, State, WriteId,
+    Ballot, BlobRef, BodyAt, BodyId, Incarnation, Lineage, ObjectHead, ObjectRecord, Record, RegisterKey, State,
+    WriteId,
 };
 use boveda::register::{
     Attempt, Choice, Do, Drive, Event, Fresh, Intent, Read, ReadOutcome, Traced, Write, WriteOutcome,
@@ -78,7 +79,7 @@ fn record(state: State) -> Value {
 
 /// The number of the client that wrote a state.
 pub fn seen(found: Option<&Value>) -> Held {
-    found.and_then(|record| record.object()).map(|object| object.content_type.parse().expect("a number"))
+    found.and_then(|record| record.object()).map(|object| object.head.content_type.parse().expect("a number"))
 }
 
 /// What a client writes, by its number.
@@ -93,7 +94,7 @@ pub fn plaintext(client: u32) -> Vec<u8> {
 
 /// The blob of a record.
 pub fn head(record: &Record) -> Option<BlobRef> {
-    record.object()?.blob()
+    record.blobs().next()
 }
 
 impl World {
@@ -157,8 +158,8 @@ impl World {
         let (sealed_len, sealed) = (sealed.len() as u64, Bytes::from(sealed));
         let blob = text.len() > INLINE_MAX;
         let at = if blob { BodyAt::Blob } else { BodyAt::Inline(sealed.clone()) };
-        let (content_type, meta) = (number.to_string(), Vec::new());
-        let object = ObjectRecord { len: text.len() as u64, content_type, meta, body, sealed_len, digest, wrap, at };
+        let head = ObjectHead { content_type: number.to_string(), meta: Vec::new() };
+        let object = ObjectRecord { len: text.len() as u64, head, body, sealed_len, digest, wrap, at };
         (Box::new(object), blob.then_some(sealed))
     }
 
@@ -341,7 +342,7 @@ impl World {
     fn check_body(&mut self, at: usize, found: Option<&Value>) {
         let (Some(record), Some(number)) = (found, seen(found)) else { return };
         let (node, key) = (&self.nodes[self.coords[at].node], self.key(self.coords[at].key));
-        if record.blob().is_none_or(|body| node.blob(body).is_some()) {
+        if record.blobs().all(|blob| node.blob(blob.body).is_some()) {
             let read = node.plaintext(&key, record);
             if read.is_none() && node.bad.is_some() {
                 return;

@@ -135,8 +135,8 @@ impl World {
                 if !held.chosen {
                     return Err(format!("key {at} is tentative after healing"));
                 }
-                let blob = held.record.blob().map(|body| node.blob(body));
-                if blob == Some(None) {
+                let blobs: Vec<_> = held.record.blobs().map(|blob| node.blob(blob.body)).collect();
+                if blobs.contains(&None) {
                     return Err(format!("key {at}: a node lacks the body"));
                 }
                 if let Some(number) = seen(Some(&held.record))
@@ -144,7 +144,7 @@ impl World {
                 {
                     return Err(format!("key {at}: other bytes than client {number} wrote"));
                 }
-                copies.insert(Some((held.record.encode(), blob.flatten())));
+                copies.insert(Some((held.record.encode(), blobs)));
             }
             if copies.len() != 1 {
                 return Err(format!("key {at}: {} different copies after healing", copies.len()));

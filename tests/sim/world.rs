@@ -576,8 +576,7 @@ impl World {
                 Want::Record => {
                     let found = self.nodes[me].record(change.key.clone());
                     // One that refers to another blob by now has a later number in the feed.
-                    let fits =
-                        |record: &Record| record.blob().is_none_or(|blob| Some(blob) == change.blob.map(|b| b.body));
+                    let fits = |record: &Record| record.blobs().all(|blob| Some(blob) == change.blob);
                     let found = found.into_iter().filter(|(_, record)| fits(record));
                     records.extend(found.map(|(key, record)| (key, (*record).clone())));
                 }

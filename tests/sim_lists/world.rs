@@ -3,8 +3,8 @@
 use super::rng::Rng;
 use super::walks::{Burying, Walk};
 use boveda::base::{
-    Ballot, BucketName, Epoch, Incarnation, Lineage, NodeName, ObjectKey, ObjectName, Record, RegisterKey, Secret,
-    State, WriteId,
+    Ballot, BucketName, Epoch, Incarnation, Lineage, NodeName, ObjectHead, ObjectKey, ObjectName, Record, RegisterKey,
+    Secret, State, WriteId,
 };
 use boveda::disk::CrashDisk;
 use boveda::register::{
@@ -12,7 +12,7 @@ use boveda::register::{
     WriteOutcome,
 };
 use boveda::seal::keyring::Keyring;
-use boveda::store::types::{NewObject, Offer, Want};
+use boveda::store::types::{Offer, Want};
 use boveda::store::voting::{Message, Reply, Seating, Vote};
 use boveda::store::wait_blocking;
 use boveda::store::{Clockwork, Options, Store, StoreError};
@@ -287,7 +287,7 @@ impl World {
     fn write(&mut self, n: usize, puts: bool) {
         let Some(at) = self.coordinator() else { return };
         let Some(store) = self.nodes[at].store() else { return };
-        let object = puts.then(|| store.seal_small(NewObject::default(), &[Bytes::from(n.to_string())]));
+        let object = puts.then(|| store.seal_small(ObjectHead::default(), &[Bytes::from(n.to_string())]));
         let state = object.map(|object| State::Object(object.expect("sealed")));
         let (voting, key) = (store.voting(), key(n));
         let Some(members) = voting.placement.as_ref().map(|placed| Arc::clone(placed.voters(&key))) else { return };

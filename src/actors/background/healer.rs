@@ -363,10 +363,10 @@ mod tests {
     use super::*;
     use crate::actors::store_actor::threads::Threads;
     use crate::actors::store_actor::{StoreActor, abort};
+    use crate::base::ObjectHead;
     use crate::base::{BucketName, Condition, ObjectKey, ObjectName, Secret};
     use crate::disk::RealDisk;
     use crate::seal::keyring::Keyring;
-    use crate::store::types::NewObject;
     use crate::store::{Options, open, wait};
 
     fn key(of: &str) -> (ObjectName, RegisterKey) {
@@ -404,7 +404,7 @@ mod tests {
         assert_eq!(tally.read().unmended, 0, "nothing is lost");
 
         let (name, register) = key("lost");
-        let upload = store.begin_upload(name, Condition::NONE, NewObject::default(), None, None);
+        let upload = store.begin_upload(name, Condition::NONE, ObjectHead::default(), None, None);
         let mut upload = upload.expect("it begins");
         upload.append(&[vec![7; 5_000].into()], |_| {}).expect("it is taken");
         wait(store.mutate(upload.land().expect("it ends").mutation())).await.expect("it is durable");

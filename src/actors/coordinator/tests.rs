@@ -12,7 +12,7 @@ use crate::actors::store_actor::threads::Threads;
 use crate::actors::store_actor::{StoreActor, abort};
 use crate::actors::testing::peer::{Asked, passed_on, plan, soon};
 use crate::actors::testing::{identity, ring, vitals};
-use crate::base::{BodyId, Condition, NodeName, ObjectKey, ObjectName, Stamp};
+use crate::base::{BodyId, Condition, NodeName, ObjectHead, ObjectKey, ObjectName, Stamp};
 use crate::disk::RealDisk;
 use crate::register::{Heard, Remembered, Seat as Seated, Standing, Start};
 use crate::store::entry::NodeRecord;
@@ -226,7 +226,7 @@ impl Rig {
     }
 
     fn put(&self, at: &ObjectName) -> impl Future<Output = Result<Written, ObjectError>> + 'static {
-        let (head, body) = (NewObject::default(), vec!["a body".into()]);
+        let (head, body) = (ObjectHead::default(), vec!["a body".into()]);
         let put = PutSmall { at: at.clone(), condition: Condition::NONE, head, body, permit: None };
         let answer = self.actor.send(put);
         async move { soon("an answer", answer).await.expect("the coordinator is there") }
@@ -411,7 +411,7 @@ async fn a_body_that_no_majority_takes_is_taken_back_everywhere() {
     let [here, ..] = Node::three().await;
     for (became, is_full) in [(Carried::Not, false), (Carried::NoRoom, true)] {
         let (rig, mut lanes) = coordinator(&here, 2, true, LONG);
-        let head = NewObject::default();
+        let head = ObjectHead::default();
         let begin = BeginUpload { at: object("k"), condition: Condition::NONE, head, len_hint: None, permit: None };
         let upload = rig.actor.send(begin).await.expect("it is there").expect("it begins");
         let append = AppendUpload { upload, data: vec![vec![7; 5_000].into()] };

@@ -1,10 +1,8 @@
 //! What clients ask: objects, buckets, lists.
 
-use super::{
-    Consistency, Download, ListPage, NewObject, ObjectError, ObjectInfo, StoreError, StoreStatus, StoreUpload, Written,
-};
+use super::{Consistency, Download, ListPage, ObjectError, ObjectInfo, StoreError, StoreStatus, StoreUpload, Written};
 use crate::actors::body_streams::BodyStreams;
-use crate::base::{BucketName, Condition, ObjectName, Permit};
+use crate::base::{BucketName, Condition, ObjectHead, ObjectName, Permit};
 use actix::Message;
 use bytes::Bytes;
 
@@ -17,7 +15,7 @@ pub struct PutSmall {
     /// What must hold of the state that it replaces.
     pub condition: Condition,
     /// What the client said of it.
-    pub head: NewObject,
+    pub head: ObjectHead,
     /// All its bytes, in pieces as they arrived.
     pub body: Vec<Bytes>,
     /// Freed when the write is answered.
@@ -41,7 +39,7 @@ pub struct BeginUpload {
     /// What must hold of the state that it replaces, when it is finished.
     pub condition: Condition,
     /// What the client said of it.
-    pub head: NewObject,
+    pub head: ObjectHead,
     /// Bytes announced by the client, if it did: refused early when they cannot fit.
     pub len_hint: Option<u64>,
     /// Freed when the upload ends, however it ends.

@@ -1,10 +1,9 @@
 //! What coordinators ask of the store beside them.
 
 use super::{
-    BeginUpload, Download, Landed, NewObject, ObjectInfo, RegisterSlot, Reply, Sealed, StoreError, StoreUpload, Vote,
-    Written,
+    BeginUpload, Download, Landed, ObjectInfo, RegisterSlot, Reply, Sealed, StoreError, StoreUpload, Vote, Written,
 };
-use crate::base::{BucketName, Condition, ObjectName, Page, Permit, Record, RegisterKey};
+use crate::base::{BucketName, Condition, ObjectHead, ObjectName, Page, Permit, Record, RegisterKey};
 use crate::store::mutation::Mutation;
 use actix::Message;
 use bytes::Bytes;
@@ -46,7 +45,7 @@ pub struct SealSmall {
     /// What must hold of the state that it replaces.
     pub condition: Condition,
     /// What the client said of it.
-    pub head: NewObject,
+    pub head: ObjectHead,
     /// The whole body, in pieces as it came.
     pub body: Vec<Bytes>,
     /// Whether this node decides alone, as the coordinator knows.

@@ -152,7 +152,7 @@ async fn attempt(own: &Own, conn: &mut Option<Conn>, change: &Change) -> Result<
 }
 
 async fn still_refers(plan: &Plan, change: &Change, body: BodyId) -> Result<bool, LinkError> {
-    Ok(plan.store.record(&change.key).await?.and_then(|record| record.blob()) == Some(body))
+    Ok(plan.store.record(&change.key).await?.is_some_and(|record| record.refers_to(body)))
 }
 
 /// Counts bytes as in flight for as long as it lives.

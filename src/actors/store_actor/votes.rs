@@ -3,7 +3,7 @@
 use super::threads::Threads;
 use super::{StoreActor, guarded, holding};
 use crate::actors::messages::*;
-use crate::base::{Class, ObjectRecord, Page, RegisterKey};
+use crate::base::{Class, ObjectHead, ObjectRecord, Page, RegisterKey};
 use crate::store::intent::{wait_votes, written};
 use crate::store::mutation::Mutation;
 use crate::store::{Store, StoreError, wait};
@@ -50,7 +50,7 @@ fn decide_alone(store: &Store, mutation: Mutation) -> impl Future<Output = Resul
 async fn seal(
     store: &Arc<Store>,
     threads: &Threads,
-    head: NewObject,
+    head: ObjectHead,
     body: Vec<bytes::Bytes>,
 ) -> Result<Box<ObjectRecord>, StoreError> {
     let len: usize = body.iter().map(bytes::Bytes::len).sum();

@@ -12,17 +12,16 @@ use super::source::Source;
 use super::windows::Window;
 use super::worker::Worker;
 use crate::actors::messages::{
-    AppendUpload, BeginUpload, Consistency, FinishUpload, NewObject, ObjectError, OpenObject, PutSmall, StoreError,
-    Written,
+    AppendUpload, BeginUpload, Consistency, FinishUpload, ObjectError, OpenObject, PutSmall, StoreError, Written,
 };
-use crate::base::{Condition, ObjectName};
+use crate::base::{Condition, ObjectHead, ObjectName};
 
 /// Stores all of `source` as one object. `len` is what the sender announced of it, if it did.
 pub async fn store<S: Source>(
     worker: &Worker,
     at: ObjectName,
     condition: Condition,
-    head: NewObject,
+    head: ObjectHead,
     len: Option<u64>,
     window: Window,
     source: &mut S,

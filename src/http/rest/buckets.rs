@@ -124,7 +124,7 @@ fn present<'a>(bucket: &'a str, prefix: &'a str, page: &'a ListPage) -> Page<'a>
         size: info.len,
         etag: &info.etag,
         last_modified: rfc3339(info.written_ms.min(now)),
-        content_type: if info.content_type.is_empty() { UNKNOWN } else { &info.content_type },
+        content_type: if info.head.content_type.is_empty() { UNKNOWN } else { &info.head.content_type },
     });
     Page { bucket, prefix, objects: objects.collect(), prefixes: &page.prefixes, next: page.next.as_deref() }
 }

@@ -2,9 +2,9 @@
 
 use super::answers::{consistency, no_query, rests_on, written};
 use super::plain_write::plain_write;
-use crate::actors::messages::{DeleteObject, NewObject, ObjectInfo, StoreError, Written};
-use crate::base::record::{CONTENT_TYPE_BYTES_MAX, META_BYTES_MAX, META_ENTRIES_MAX};
-use crate::base::{Condition, ObjectName};
+use crate::actors::messages::{DeleteObject, ObjectInfo, StoreError, Written};
+use crate::base::head::{CONTENT_TYPE_BYTES_MAX, META_BYTES_MAX, META_ENTRIES_MAX};
+use crate::base::{Condition, ObjectHead, ObjectName};
 use crate::http::edge::body_in::Incoming;
 use crate::http::edge::call::Call;
 use crate::http::edge::conditions::write_condition;
@@ -79,7 +79,7 @@ fn conditional_write(call: &Call<'_>) -> Result<Condition, HttpError> {
 /// What a client said of an object when it was stored. Text that came from elsewhere and is no header text is left out
 /// rather than refused: the bytes matter more.
 pub(super) fn describe(builder: &mut HttpResponseBuilder, info: &ObjectInfo) {
-    for (name, value) in &info.meta {
+    for (name, value) in &info.head.meta {
         let name = HeaderName::try_from([META_PREFIX, name].concat());
         if let (Ok(name), Ok(value)) = (name, HeaderValue::try_from(value.as_str())) {
             builder.insert_header((name, value));
@@ -91,7 +91,7 @@ pub(super) fn describe(builder: &mut HttpResponseBuilder, info: &ObjectInfo) {
 ///
 /// Values are visible ASCII and spaces, kept as they are: who needs more encodes it, and gets it back
 /// encoded. Several lines of one name are joined by commas, as HTTP has it.
-fn new_object(headers: &HeaderMap) -> Result<NewObject, HttpError> {
+fn new_object(headers: &HeaderMap) -> Result<ObjectHead, HttpError> {
     let content_type = match headers.get(header::CONTENT_TYPE) {
         Some(value) => text(value).ok_or(HttpError::Header("Content-Type is not visible ASCII"))?,
         None => "",
@@ -122,7 +122,7 @@ fn new_object(headers: &HeaderMap) -> Result<NewObject, HttpError> {
     }
     // The server keeps headers in a map without an order; one state of an object should have one form.
     meta.sort();
-    Ok(NewObject { content_type: content_type.to_owned(), meta })
+    Ok(ObjectHead { content_type: content_type.to_owned(), meta })
 }
 
 fn text(value: &HeaderValue) -> Option<&str> {
@@ -146,7 +146,7 @@ mod tests {
         .unwrap();
         assert_eq!(head.content_type, "text/plain; charset=utf-8");
         assert_eq!(head.meta, [("a".to_owned(), "1, 2".to_owned()), ("b".to_owned(), "two words".to_owned())]);
-        assert_eq!(new_object(&HeaderMap::new()).unwrap(), NewObject::default());
+        assert_eq!(new_object(&HeaderMap::new()).unwrap(), ObjectHead::default());
         let long = [b'x'; META_BYTES_MAX];
         for bad in [
             &[("x-boveda-meta-a", &b"\xc3\xa9"[..])][..],

@@ -3,7 +3,7 @@
 use super::super::{Choice, Intent, Read, ReadOutcome, Reply, Traced, Write, WriteOutcome};
 use super::*;
 use crate::base::record::Wrap;
-use crate::base::{Ballot, BodyAt, KekId, Lineage, ObjectRecord, Record, Stamp, State, WriteId};
+use crate::base::{Ballot, BodyAt, KekId, Lineage, ObjectHead, ObjectRecord, Record, Stamp, State, WriteId};
 use crate::wire::votes::{Told, Voted, VotedAnswer};
 
 type Registered = Arc<Record>;
@@ -50,12 +50,11 @@ fn record(state: State) -> Registered {
 /// An object with its body in a blob.
 fn object() -> Registered {
     let wrap = Wrap { kek: KekId([3; 16]), nonce: [4; 12], sealed: [5; 48] };
-    let (content_type, meta) = ("text/plain".to_owned(), Vec::new());
+    let head = ObjectHead { content_type: "text/plain".to_owned(), meta: Vec::new() };
     let at = BodyAt::Blob;
     record(State::Object(Box::new(ObjectRecord {
         len: 9,
-        content_type,
-        meta,
+        head,
         body: BODY,
         sealed_len: 25,
         digest: [6; 32],

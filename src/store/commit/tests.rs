@@ -1,8 +1,8 @@
 //! What a commit is made for, and what waits for one.
 
 use crate::base::{
-    Ballot, BucketName, Condition, Epoch, Incarnation, Lineage, NodeName, ObjectKey, ObjectName, Record, RegisterKey,
-    Secret, Stamp, State, Tags, WriteId,
+    Ballot, BucketName, Condition, Epoch, Incarnation, Lineage, NodeName, ObjectHead, ObjectKey, ObjectName, Record,
+    RegisterKey, Secret, Stamp, State, Tags, WriteId,
 };
 use crate::disk::CrashDisk;
 use crate::register::{Answer, Attempt, Message, Request, Roster, Seat, Traced};
@@ -168,7 +168,7 @@ fn a_batch_counts_what_it_will_be_in_the_log() {
     // Five of these are 40 KiB, and a frame of this log takes 24.
     let meta: Vec<_> = (0..8).map(|n| (format!("k{n}"), "x".repeat(1000))).collect();
     let put = |n: u32| {
-        let head = crate::store::types::NewObject { content_type: String::new(), meta: meta.clone() };
+        let head = ObjectHead { content_type: String::new(), meta: meta.clone() };
         let object = node.0.seal_small(head, &[bytes::Bytes::from_static(b"small")]).expect("seals");
         let at = ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse(&format!("o{n}")).expect("a key") };
         node.0.mutate(Mutation::put(&at, Condition::NONE, object, 1))
@@ -251,7 +251,7 @@ fn a_sweep_leaves_a_body_that_was_promised_a_moment_ago() {
 }
 
 fn object(node: &Node, name: &str, condition: Condition) -> Mutation {
-    let head = crate::store::types::NewObject::default();
+    let head = crate::base::ObjectHead::default();
     let object = node.0.seal_small(head, &[bytes::Bytes::from_static(b"small")]).expect("seals");
     let at = ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse(name).expect("a key") };
     Mutation::put(&at, condition, object, 1)

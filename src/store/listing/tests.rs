@@ -1,7 +1,9 @@
 //! Pages of names over random registers in random steps, against a listing of everything at once.
 
 use super::*;
-use crate::base::{Ballot, BodyAt, BodyId, KekId, Lineage, ObjectKey, ObjectName, ObjectRecord, Secret, Wrap};
+use crate::base::{
+    Ballot, BodyAt, BodyId, KekId, Lineage, ObjectHead, ObjectKey, ObjectName, ObjectRecord, Secret, Wrap,
+};
 use crate::disk::CrashDisk;
 use crate::seal::Keyring;
 use crate::store::Options;
@@ -22,8 +24,7 @@ impl Dice {
 fn record(present: bool) -> Arc<Record> {
     let object = || ObjectRecord {
         len: 1,
-        content_type: String::new(),
-        meta: Vec::new(),
+        head: ObjectHead::default(),
         body: BodyId([1; 16]),
         sealed_len: 1,
         digest: [2; 32],

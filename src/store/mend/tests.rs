@@ -1,12 +1,12 @@
 //! Damage on a real disk, and records that came damaged, mended with what another store has.
 
 use super::*;
+use crate::base::ObjectHead;
 use crate::base::{BodyId, BucketName, Condition, Epoch, ObjectKey, ObjectName, Secret, State};
 use crate::disk::RealDisk;
 use crate::seal::keyring::Keyring;
 use crate::store::incoming::Purpose;
 use crate::store::mutation::Mutation;
-use crate::store::types::NewObject;
 use crate::store::wait_blocking;
 use crate::store::{Options, open};
 use bytes::Bytes;
@@ -41,11 +41,11 @@ pub(in crate::store) fn name(key: &str) -> ObjectName {
 pub(in crate::store) fn put(store: &Arc<Store>, key: &str, body: &[u8]) -> Record {
     let body = Bytes::copy_from_slice(body);
     let answer = if body.len() <= INLINE_MAX {
-        let sealed = store.seal_small(NewObject::default(), &[body]).expect("seals");
+        let sealed = store.seal_small(ObjectHead::default(), &[body]).expect("seals");
         wait_blocking(store.mutate(Mutation::put(&name(key), Condition::NONE, sealed, store.now_ms())))
     } else {
         let mut upload =
-            store.begin_upload(name(key), Condition::NONE, NewObject::default(), None, None).expect("begins");
+            store.begin_upload(name(key), Condition::NONE, ObjectHead::default(), None, None).expect("begins");
         upload.append(&[body], |_| {}).expect("appends");
         wait_blocking(store.mutate(upload.land().expect("finishes").mutation()))
     };

@@ -3,7 +3,7 @@
 use super::super::testing::batter;
 use super::*;
 use crate::base::Stamp;
-use crate::base::{BodyAt, BucketName, KekId, Lineage, ObjectKey, ObjectName, ObjectRecord, State, Wrap};
+use crate::base::{BodyAt, BucketName, KekId, Lineage, ObjectHead, ObjectKey, ObjectName, ObjectRecord, State, Wrap};
 use crate::register::{Seat, Start};
 use bytes::Bytes;
 
@@ -22,8 +22,7 @@ fn record() -> Arc<Record> {
         written_ms: 6,
         state: State::Object(Box::new(ObjectRecord {
             len: 3,
-            content_type: "text/plain".into(),
-            meta: vec![("a".into(), "b".into())],
+            head: ObjectHead { content_type: "text/plain".into(), meta: vec![("a".into(), "b".into())] },
             body: BodyId([1; 16]),
             sealed_len: 6,
             digest: [2; 32],
