@@ -56,7 +56,7 @@ fn every_documented_key_has_its_own_comment() {
 /// Settings that others see through a function or a plan of the configuration's own.
 const READ_AS: [(&str, &str); 7] = [
     ("node.threads", "config.threads()"),
-    ("http.in_flight_bytes_max", "plan.in_flight_bytes"),
+    ("http.in_flight_bytes_max", "plan.requests_bytes"),
     ("store.cache_bytes", "plan.cache_bytes"),
     ("store.index_cache_bytes", "plan.index_cache_bytes"),
     ("memory.ceiling", "config.ceiling()"),

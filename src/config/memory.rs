@@ -1,8 +1,9 @@
 //! How much memory the process may take, and how the ceiling is shared out.
 //!
 //! Invariants
-//! - Buffers and caches together stay at or below `PLANNED_SHARE` of the ceiling, and leave `FIXED` of it; the rest is
-//!   code, stacks, connections and what the allocator wastes.
+//! - Buffers and caches together stay at or below `PLANNED_SHARE` of the ceiling, and leave `CODE_BYTES` of it; the rest
+//!   is code, stacks, connections and what the allocator wastes.
+//! - `MemoryPlan` names every share: who gets one divides it no further.
 //! - The arithmetic takes texts and numbers; only `detect` reads the kernel's files.
 
 use super::sections::Config;
@@ -17,6 +18,9 @@ const PLANNED_SHARE: (u64, u64) = (3, 4);
 
 /// The part of `http.in_flight_bytes_max` that is added to it for large writes, where memory is not short.
 const LARGE_WRITES_PART: u64 = 6;
+/// The part of `http.in_flight_bytes_max` that is for large bodies on their way to other nodes while they arrive, where
+/// nodes decide together: what waits for a peer is memory of the same requests.
+const SHIPPING_PART: u64 = 3;
 /// What code, stacks and connections take however small the ceiling is: measured under load, with some room.
 const CODE_BYTES: u64 = 18 << 20;
 
@@ -97,8 +101,10 @@ impl PeerPlan {
 pub struct MemoryPlan {
     /// The whole.
     pub ceiling: Ceiling,
-    /// For `http.in_flight_bytes_max`.
-    pub in_flight_bytes: u64,
+    /// For the requests of clients and their bodies: `http.in_flight_bytes_max` without what is for shipping.
+    pub requests_bytes: u64,
+    /// For large bodies on their way to other nodes while they arrive; none where this node decides alone.
+    pub shipping_bytes: u64,
     /// For `store.cache_bytes`.
     pub cache_bytes: u64,
     /// For `store.index_cache_bytes`.
@@ -195,9 +201,12 @@ impl Config {
             true => u64::try_from(u128::from(bytes) * room / sum.max(1)).unwrap_or(bytes),
             false => bytes,
         };
+        let in_flight_bytes = part(http.in_flight_bytes_max);
+        let shipping_bytes = if self.decides_with_others() { in_flight_bytes / SHIPPING_PART } else { 0 };
         MemoryPlan {
             ceiling,
-            in_flight_bytes: part(http.in_flight_bytes_max),
+            requests_bytes: in_flight_bytes - shipping_bytes,
+            shipping_bytes,
             cache_bytes: part(store.cache_bytes),
             index_cache_bytes: part(store.index_cache_bytes),
             large_write_bytes: if reduced { 0 } else { large_write_bytes },
@@ -210,8 +219,8 @@ impl Config {
 impl MemoryPlan {
     /// What is shared out among so many peers and the rest.
     pub fn bytes(&self, peers: usize) -> u64 {
-        let own = self.in_flight_bytes + self.cache_bytes + self.index_cache_bytes + self.large_write_bytes;
-        own + self.peer.bytes() * peers as u64
+        let bodies = self.requests_bytes + self.shipping_bytes + self.large_write_bytes;
+        bodies + self.cache_bytes + self.index_cache_bytes + self.peer.bytes() * peers as u64
     }
 
     /// What buffers and caches may take in all.
@@ -280,7 +289,7 @@ mod tests {
             let tight = plan(mib << 20);
             assert!(tight.reduced && tight.bytes(0) <= tight.share(), "{mib} MiB: {tight:?}");
             assert!(tight.bytes(0) + CODE_BYTES <= mib << 20, "{mib} MiB: {tight:?}");
-            assert!(tight.in_flight_bytes > tight.cache_bytes && tight.index_cache_bytes > 0);
+            assert!(tight.requests_bytes > tight.cache_bytes && tight.index_cache_bytes > 0);
         }
     }
 

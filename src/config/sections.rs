@@ -290,6 +290,11 @@ impl Config {
         self.cluster.peers.iter().filter(|peer| peer.name != self.node.name)
     }
 
+    /// Whether nodes decide together: a node alone is its own majority.
+    pub fn decides_with_others(&self) -> bool {
+        self.cluster.durability == Durability::Majority && self.others().next().is_some()
+    }
+
     /// How many threads to run: the setting, or one per core.
     pub fn threads(&self) -> usize {
         match self.node.threads {

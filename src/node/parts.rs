@@ -37,7 +37,7 @@ use crate::actors::replication::{Replication, ReplicationConfig, seen_lately};
 use crate::actors::store_actor::threads::Threads;
 use crate::actors::store_actor::{StoreActor, abort};
 use crate::base::Budget;
-use crate::config::{Config, Durability, MemoryPlan};
+use crate::config::{Config, MemoryPlan};
 use crate::http::{Backend, Readiness, StoreLinks};
 use crate::seal::keyring::Keyring;
 use crate::store::Store;
@@ -46,8 +46,6 @@ use actix_rt::Arbiter;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
-/// The part of `http.in_flight_bytes_max` that is for bodies on their way to the peers.
-const STREAMS_PART: u64 = 3;
 /// Most threads for the store's disk work; more only queue at the disk.
 const STORE_THREADS_MAX: usize = 32;
 
@@ -148,9 +146,7 @@ impl Backends {
     /// What every worker gets, and the budget of all requests together. Starts what ends undecided writes and drops
     /// tombstones, where nodes decide together.
     pub fn new(config: &Config, plan: &MemoryPlan, storage: &Storage, peers: &Peers) -> (Self, Budget) {
-        // Where nodes vote, large bodies go on to the others while they arrive: part of the memory is theirs.
-        let shipping = if votes(config) { plan.in_flight_bytes / STREAMS_PART } else { 0 };
-        let budget = Budget::new(config.http.requests_max, plan.in_flight_bytes - shipping);
+        let budget = Budget::new(config.http.requests_max, plan.requests_bytes);
         let store = &storage.store;
         let burying = Arc::new(BurialTally::default());
         let seats = peers.replication.seats();
@@ -163,7 +159,7 @@ impl Backends {
             // A record whose body is missing here has it fetched by the same healer as readers do.
             fetch: peers.healer.clone().recipient(),
             arrivals: Arc::clone(&peers.arrivals),
-            streams: Budget::new(u64::MAX, shipping),
+            streams: Budget::new(u64::MAX, plan.shipping_bytes),
             turns: Turns::default(),
             far: Arc::default(),
         };
@@ -261,11 +257,6 @@ fn replication_config(config: &Config, vitals: Vitals, plan: &MemoryPlan) -> Rep
         timing,
         votes_bytes: plan.peer.votes_bytes,
         sending_bytes: plan.peer.sending_bytes,
-        votes: votes(config),
+        votes: config.decides_with_others(),
     }
-}
-
-/// Whether the nodes decide together: a node alone is its own majority.
-pub(super) fn votes(config: &Config) -> bool {
-    config.cluster.durability == Durability::Majority && config.others().next().is_some()
 }

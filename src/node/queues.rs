@@ -6,8 +6,8 @@
 //!
 //! | queue | bound | kept by |
 //! |---|---|---|
-//! | bodies of clients, coming and going; requests | `in_flight_bytes` | permits (`http`) |
-//! | bodies on their way to the peers while they arrive | a third of that | permits (`streams`) |
+//! | bodies of clients, coming and going; requests | `requests_bytes` | permits (`http`) |
+//! | bodies on their way to the peers while they arrive | `shipping_bytes` | permits (`streams`) |
 //! | large writes | `large_write_bytes` | permits (`store::blobs`) |
 //! | votes lane of a peer | `votes_bytes` | `votes_lane` |
 //! | blob lanes of a peer, and bodies shipped for coordinators | `sending_bytes` | `transfers` |
@@ -75,8 +75,13 @@ mod tests {
                 let plan = config.memory_plan(ceiling, fixed);
                 let all = plan.bytes(peers) + fixed;
                 assert!(all <= plan.share(), "{peers} peers, {mib} MiB: {} of {}", all / MIB, plan.share() / MIB);
-                let least = [plan.in_flight_bytes, plan.peer.votes_bytes, plan.peer.calls_bytes, plan.peer.blobs_bytes];
+                let least = [plan.requests_bytes, plan.peer.votes_bytes, plan.peer.calls_bytes, plan.peer.blobs_bytes];
                 assert!(least.iter().all(|bytes| *bytes > MIB / 2), "{peers} peers, {mib} MiB: {plan:?}");
+                // What is set for bodies in flight is all that they get, however it is divided.
+                let in_flight = plan.requests_bytes + plan.shipping_bytes;
+                let set = config.http.in_flight_bytes_max;
+                assert!(if plan.reduced { in_flight <= set } else { in_flight == set }, "{plan:?}");
+                assert_eq!(plan.shipping_bytes > 0, peers > 0);
             }
         }
         let pod = Ceiling { bytes: 512 * MIB, source: CeilingSource::Cgroup };

@@ -5,7 +5,7 @@ use super::error::NodeError;
 use super::health;
 use super::keys::{self, Keeper};
 use super::listener::{Listener, Whom, reserve};
-use super::parts::{Backends, Peers, Storage, votes};
+use super::parts::{Backends, Peers, Storage};
 use super::place as node_place;
 use super::queues;
 use crate::actors::background::scrubber::{Scrubber, StopScrub};
@@ -78,7 +78,7 @@ impl Running {
         let storage = Storage::start(&config, &ring, store)?;
         let keeper = keys::keep(&config, &ring, &storage.store, &storage.vitals, storage.threads.clone());
         let peers = Peers::start(&config, &plan, &ring, &storage);
-        let voter = votes(&config).then(|| storage.vitals.clone());
+        let voter = config.decides_with_others().then(|| storage.vitals.clone());
         let known = Arc::clone(&storage.vitals.keys);
         conditions::watch(&storage.store, &storage.readiness, known, voter, peers.replication.peers());
         let (backends, budget) = Backends::new(&config, &plan, &storage, &peers);
@@ -136,7 +136,7 @@ impl Running {
 
     /// Returns when this node, which decides with others, has reason to doubt its memory.
     pub async fn doubted(&self) {
-        if votes(&self.config) {
+        if self.config.decides_with_others() {
             let mut doubted = self.store.doubted();
             if doubted.wait_for(Option::is_some).await.is_ok() {
                 return;
@@ -220,7 +220,7 @@ async fn take_place(
     RealDisk.create_dir_all(dir).map_err(|source| NodeError::Data { op: "create", path: dir.clone(), source })?;
     let lock = lock(dir)?;
     let mut store = open_store(config, ring, plan)?;
-    if store.doubts() && votes(config) {
+    if store.doubts() && config.decides_with_others() {
         // Its threads end with it.
         drop(store);
         renounce(config)?;
@@ -279,7 +279,7 @@ fn open_store(config: &Config, ring: &Arc<Keyring>, plan: &MemoryPlan) -> Result
         checkpoint_interval: config.store.checkpoint_interval,
         orphan_grace: config.store.orphan_grace,
         reserve_bytes: config.store.reserve_bytes,
-        first_bucket: !votes(config),
+        first_bucket: !config.decides_with_others(),
         ..Options::default()
     };
     let fail = |source| NodeError::Store { dir: dir.clone(), source };
@@ -304,7 +304,7 @@ fn http_settings(config: &Config, plan: &MemoryPlan, workers: usize) -> HttpSett
         linger: http.linger,
         drain_timeout: http.drain_timeout,
         durability: config.cluster.durability.as_str(),
-        conditional_writes: votes(config) || config.others().next().is_none(),
+        conditional_writes: config.decides_with_others() || config.others().next().is_none(),
         large_buffers: !plan.reduced,
         cluster_size: config.others().count() + 1,
     }
