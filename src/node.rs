@@ -16,12 +16,14 @@
 //! | `place` | what the directory says of the node, against what the configuration says |
 //! | `listener` | the ports: sockets, and the servers behind them |
 //! | `queues` | every queue with its bound in bytes |
-//! | `conditions` `health` `status` | ready or not; what peers are told; the snapshot for people and tools |
+//! | `findings` `conditions` | decides what is missing or wrong; looks, and tells readiness |
+//! | `health` `status` | what peers are told; the snapshot for people and tools |
 //! | `leave` `verify` | `boveda leave` and `boveda verify`, on a directory that no node uses |
 //! | `error` | why a node did not start or stop as it should |
 
 mod conditions;
 mod error;
+mod findings;
 mod health;
 mod keys;
 mod leave;

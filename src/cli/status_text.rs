@@ -9,58 +9,12 @@ use std::fmt::Write;
 
 const KIB: u64 = 1024;
 
-/// The page.
+/// What `boveda status` prints of a node's answer: the node itself, its cipher keys, its peers, what wants attention.
 pub fn page(status: &Value) -> String {
     let mut out = String::new();
-    let mut line = |name: &str, text: String| {
-        let _ = writeln!(out, "{name:<11} {text}");
-    };
-    line("cluster", format!("{}, durability {}", text(status, "/cluster"), text(status, "/durability")));
-    let (node, life) = (text(status, "/node"), text(status, "/incarnation"));
-    line("node", format!("{node}, incarnation {life}, version {}", text(status, "/version")));
-    line("ready", ready(status));
-    line("voting", voting(status));
-    let disk = |name: &str| size(status, &format!("/store/{name}"));
-    line("disk", format!("{} free of {}, reserve {}", disk("disk/free"), disk("disk/total"), disk("reserve_bytes")));
-    let store = |name: &str| count(status, &format!("/store/{name}"));
-    line(
-        "store",
-        match flag(status, "/store/compared") {
-            true => format!(
-                "{} objects, {}, {} buckets, {} tombstones, change {}",
-                store("objects"),
-                disk("bytes"),
-                store("buckets"),
-                store("tombstones"),
-                store("head"),
-            ),
-            false => format!("{} buckets, change {}; objects are being counted", store("buckets"), store("head")),
-        },
-    );
-    let scrub = status.pointer("/store/scrub").filter(|scrub| scrub.is_object());
-    line("scrub", scrub.map_or_else(|| "-".to_owned(), scrub_now));
-    if let Some(last) = scrub.and_then(scrub_last) {
-        line("", last);
-    }
-    let healing = |name: &str| count(status, &format!("/healing/{name}"));
-    line(
-        "healing",
-        format!(
-            "{} blobs and {} records mended, {} copies of peers refused, {} not mended, {} in quarantine",
-            healing("mended_blobs"),
-            healing("mended_records"),
-            healing("refused"),
-            healing("unmended"),
-            store("quarantined"),
-        ),
-    );
+    own(&mut out, status);
     for key in list(status, "/key_generations") {
-        let mut role = if flag(key, "/active") { "seals and opens" } else { "opens" }.to_owned();
-        let waits = names(key, "/waits_for");
-        if !waits.is_empty() {
-            let _ = write!(role, ", seals once these open it: {waits}");
-        }
-        line("key", format!("generation {}  id {}  {role}", count(key, "/number"), text(key, "/id")));
+        line(&mut out, "key", key_generation(key));
     }
     let mut peers: Vec<&Value> = list(status, "/peers").collect();
     peers.sort_by_key(|peer| !is_up(peer));
@@ -76,6 +30,59 @@ pub fn page(status: &Value) -> String {
         out.extend(wanted.into_iter().map(|text| format!("! {text}\n")));
     }
     out
+}
+
+/// One line, under its name; a line that goes on has none.
+fn line(out: &mut String, name: &str, text: String) {
+    let _ = writeln!(out, "{name:<11} {text}");
+}
+
+/// The lines on the node itself.
+fn own(out: &mut String, status: &Value) {
+    let cluster = format!("{}, durability {}", text(status, "/cluster"), text(status, "/durability"));
+    line(out, "cluster", cluster);
+    let (node, life) = (text(status, "/node"), text(status, "/incarnation"));
+    line(out, "node", format!("{node}, incarnation {life}, version {}", text(status, "/version")));
+    line(out, "ready", ready(status));
+    line(out, "voting", voting(status));
+    let size = |name: &str| size(status, &format!("/store/{name}"));
+    let disk = format!("{} free of {}, reserve {}", size("disk/free"), size("disk/total"), size("reserve_bytes"));
+    line(out, "disk", disk);
+    let store = |name: &str| count(status, &format!("/store/{name}"));
+    let (buckets, head) = (store("buckets"), store("head"));
+    let held = match flag(status, "/store/compared") {
+        true => {
+            let (objects, bytes, tombstones) = (store("objects"), size("bytes"), store("tombstones"));
+            format!("{objects} objects, {bytes}, {buckets} buckets, {tombstones} tombstones, change {head}")
+        }
+        false => format!("{buckets} buckets, change {head}; objects are being counted"),
+    };
+    line(out, "store", held);
+    let scrub = status.pointer("/store/scrub").filter(|scrub| scrub.is_object());
+    line(out, "scrub", scrub.map_or_else(|| "-".to_owned(), scrub_now));
+    if let Some(last) = scrub.and_then(scrub_last) {
+        line(out, "", last);
+    }
+    let healing = |name: &str| count(status, &format!("/healing/{name}"));
+    let healing = format!(
+        "{} blobs and {} records mended, {} copies of peers refused, {} not mended, {} in quarantine",
+        healing("mended_blobs"),
+        healing("mended_records"),
+        healing("refused"),
+        healing("unmended"),
+        store("quarantined"),
+    );
+    line(out, "healing", healing);
+}
+
+/// A generation of the key ring, and what it does here.
+fn key_generation(key: &Value) -> String {
+    let mut role = if flag(key, "/active") { "seals and opens" } else { "opens" }.to_owned();
+    let waits = names(key, "/waits_for");
+    if !waits.is_empty() {
+        let _ = write!(role, ", seals once these open it: {waits}");
+    }
+    format!("generation {}  id {}  {role}", count(key, "/number"), text(key, "/id"))
 }
 
 /// Whether something wants attention.

@@ -1,26 +1,17 @@
-//! What is missing here, and what is wrong without being a reason to send traffic elsewhere: decided from a view of
-//! the node, then shown by readiness, status and metrics.
+//! Looks at the conditions of a node, and tells readiness what `findings` makes of them: status and metrics show that too.
 //!
-//! Invariants
-//! - `of` names every condition each time, so one that has passed is taken back; what follows from another one that is
-//!   missing is not named beside it.
-//! - Readiness means "can answer reads" (docs/operations.md): what stops writes alone is degraded. A node that lacks a key
-//!   generation cannot answer some.
-//! - A node becomes ready when it has its place and has reached a majority since it began. A majority that is lost
-//!   later takes it out of no Service: all others would go with it, and its reason and its local reads are worth
-//!   something.
+//! Invariant: the first look is over before a port is opened, and whoever asks is answered by a look of that moment.
 
+use super::findings::{Finding, Place, View, of, place_of};
 use crate::actors::coordinator::takers::full_of;
 use crate::actors::peer::key_watch::KeyWatch;
 use crate::actors::peer::plan::Plan;
 use crate::actors::peer::reach::Standing;
 use crate::actors::peer::vitals::Vitals;
 use crate::actors::status::ListIs;
-use crate::base::{Incarnation, KekId, NodeName, Shortage};
+use crate::base::Shortage;
 use crate::http::Readiness;
-use crate::register::Roster;
 use crate::store::Store;
-use crate::store::voting::Voting;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -31,174 +22,6 @@ const WATCH_EVERY_AT_FIRST: Duration = Duration::from_millis(50);
 
 /// What is missing until the first look.
 pub(super) const BEGINS: &str = "start";
-
-/// A node's place in its cluster.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Place {
-    /// It decides alone, and needs none.
-    #[default]
-    Alone,
-    /// It has no member list.
-    NoList,
-    /// Others are in the list.
-    None,
-    /// The list is changing, and its place is one of those to come.
-    Promised,
-    /// It has one, and may not vote for what it holds.
-    Silent,
-    /// It votes.
-    Votes,
-}
-
-/// What the conditions are decided from.
-#[derive(Clone, Copy, Debug, Default)]
-struct View {
-    place: Place,
-    /// Whether a majority was reached since the start.
-    reached: bool,
-    /// Whether both lists are in force.
-    changing: bool,
-    /// Whether this start has its number.
-    unbegun: bool,
-    /// Whether none is to be had now.
-    cut_off: bool,
-    poisoned: bool,
-    /// Whether pages of the index do not open.
-    damaged: bool,
-    /// Whether the disk is below the reserve.
-    low: bool,
-    /// What did not fit lately, though the disk is not below the reserve, and what would: in bytes.
-    unfit: Option<(u64, u64)>,
-    /// What else the machine lacks.
-    short: Short,
-    /// A key generation that is needed here and not there, with its number if that is known.
-    lacks: Option<(Option<u32>, KekId)>,
-}
-
-/// Which shortages there are, in the order of `Shortage::ALL`.
-type Short = [bool; Shortage::ALL.len()];
-
-/// How one condition stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Finding {
-    Fine,
-    /// Wrong, and no reason to take the node out of a Service.
-    Degraded(String),
-    /// The node should get no traffic.
-    Missing(String),
-}
-
-/// What a damaged index means, and the way out.
-const INDEX_DAMAGED: &str = "its index is damaged, which no restart mends: it takes no writes, or will not for long, and what it cannot \
-    read itself it asks its peers for; stop it, move its data directory aside and start it with an empty one: its peers \
-    fill that (a node alone: docs/operations.md, \"A damaged index\")";
-
-fn of(view: View, full: &[NodeName]) -> Vec<(&'static str, Finding)> {
-    let missing = |why: &str| Finding::Missing(why.to_owned());
-    let degraded = |why: &str| Finding::Degraded(why.to_owned());
-    let cluster = match view.place {
-        Place::NoList => missing(
-            "no member list yet: a cluster forms when all configured nodes are reachable at once; a node with an empty \
-             directory gets its place from the others",
-        ),
-        Place::Alone | Place::None | Place::Promised | Place::Silent | Place::Votes => Finding::Fine,
-    };
-    let place = match view.place {
-        Place::None => missing(
-            "no place in the member list: one that it had under another incarnation is given to it by the others, by \
-             itself; else `boveda members add` gives it one",
-        ),
-        Place::Promised => missing("its place is being given to it: everything is stored again under the new list"),
-        Place::Silent if view.unbegun => missing(
-            "it does not vote: the number of this start could not be written; it tries again, and can once the disk takes \
-             a write (a full one: delete something, or give the volume room)",
-        ),
-        Place::Silent => missing("it does not vote: what it holds does not count yet"),
-        Place::Alone | Place::NoList | Place::Votes => Finding::Fine,
-    };
-    let majority = match view.place {
-        Place::Alone | Place::NoList => Finding::Fine,
-        _ if !view.reached => missing("no majority of the member list was reached since the start"),
-        _ if view.cut_off => {
-            degraded("no link to a majority of the member list: writes and reads get 503, local reads go on")
-        }
-        _ => Finding::Fine,
-    };
-    let members = match (view.changing, full) {
-        (true, _) if view.cut_off => degraded(
-            "the member list changes, and of the old list or the new one no majority is there: it goes on by itself when that \
-             is back; where it is lost (of two nodes: one) see docs/operations.md, \"A cluster that is lost for good\"",
-        ),
-        (false, _) | (true, []) => Finding::Fine,
-        (true, full) => Finding::Degraded(format!(
-            "the member list changes, for which the disk of {} may have no room: each node has to take what it lacks, with \
-             half of its reserve; if this stays, make room there (delete objects, or give the volume room)",
-            full.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ")
-        )),
-    };
-    let disk = match (view.low, view.unfit) {
-        (true, _) => degraded("full down to the reserve; writes get 507"),
-        (false, Some((bytes, room))) => Finding::Degraded(format!(
-            "{room} bytes are left above the reserve; {bytes} did not fit lately: what needs more than is left gets 507"
-        )),
-        (false, None) => Finding::Fine,
-    };
-    let store = match (view.damaged, view.poisoned) {
-        // A restart would find the same pages.
-        (true, _) => degraded(INDEX_DAMAGED),
-        (false, true) => {
-            degraded("takes no writes since an earlier write failed; look at the disk, then restart the node")
-        }
-        (false, false) => Finding::Fine,
-    };
-    let keys = match view.lacks {
-        Some((number, kek)) => {
-            let number = number.map(|number| format!("{number}, ")).unwrap_or_default();
-            Finding::Missing(format!("lacks key generation {number}id {kek}: put its file into the key directory"))
-        }
-        None => Finding::Fine,
-    };
-    let short = Shortage::ALL.into_iter().zip(view.short).map(|(what, now)| (what.name(), of_shortage(what, now)));
-    [
-        ("cluster", cluster),
-        ("place", place),
-        ("majority", majority),
-        ("disk", disk),
-        ("store", store),
-        ("keys", keys),
-        ("members", members),
-    ]
-    .into_iter()
-    .chain(short)
-    .collect()
-}
-
-fn place_of(voting: &Voting, me: Incarnation) -> Place {
-    let Some(roster) = &voting.node.roster else { return Place::NoList };
-    // While the list changes, the old one is in force besides.
-    let Roster { seats, before, .. } = &**roster;
-    let firm = if before.is_empty() { seats } else { before };
-    if !roster.seats_node(me) {
-        Place::None
-    } else if !firm.iter().any(|seat| seat.incarnation == me) {
-        Place::Promised
-    } else if !voting.node.state.votes {
-        Place::Silent
-    } else {
-        Place::Votes
-    }
-}
-
-/// Without its volume a node reads next to nothing; the other shortages stop writes, or pass.
-fn of_shortage(what: Shortage, now: bool) -> Finding {
-    match what {
-        _ if !now => Finding::Fine,
-        Shortage::Volume => Finding::Missing(what.why().into()),
-        Shortage::Inodes | Shortage::FileSize | Shortage::OpenFiles | Shortage::SmallVolume => {
-            Finding::Degraded(what.why().into())
-        }
-    }
-}
 
 /// Looks at the conditions from now on, and whenever somebody asks; the first look is over when this returns, so that the
 /// port is opened on the truth. `vitals`: of a node that votes.
@@ -277,7 +100,7 @@ impl Watched {
             self.reached |= view.place == Place::Votes && standing == Standing::Reached;
             (view.reached, view.cut_off) = (self.reached, standing == Standing::CutOff);
         }
-        for (what, finding) in of(view, &full) {
+        for (what, finding) in of(&view, &full) {
             match finding {
                 Finding::Fine => readiness.present(what),
                 Finding::Degraded(why) => readiness.degraded(what, why),
@@ -285,112 +108,5 @@ impl Watched {
             }
         }
         Some(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::Epoch;
-    use crate::register::{NodeState, Seat};
-    use crate::store::entry::NodeRecord;
-
-    fn missing(view: View) -> Vec<&'static str> {
-        of(view, &[]).into_iter().filter(|(_, f)| matches!(f, Finding::Missing(_))).map(|(what, _)| what).collect()
-    }
-
-    fn degraded(view: View) -> Vec<&'static str> {
-        of(view, &[]).into_iter().filter(|(_, f)| matches!(f, Finding::Degraded(_))).map(|(what, _)| what).collect()
-    }
-
-    #[test]
-    fn what_stops_writes_alone_takes_no_node_out_of_service() {
-        let fine = View { place: Place::Votes, reached: true, ..View::default() };
-        assert!(missing(fine).is_empty() && degraded(fine).is_empty());
-        let low = View { low: true, ..fine };
-        assert_eq!((missing(low), degraded(low)), (vec![], vec!["disk"]));
-        let tight = View { unfit: Some((7, 5)), ..fine };
-        assert_eq!((missing(tight), degraded(tight)), (vec![], vec!["disk"]));
-        for (at, what) in Shortage::ALL.into_iter().enumerate() {
-            let mut short = Short::default();
-            short[at] = true;
-            let view = View { short, ..fine };
-            let gone = what == Shortage::Volume;
-            let expected = if gone { (vec![what.name()], vec![]) } else { (vec![], vec![what.name()]) };
-            assert_eq!((missing(view), degraded(view)), expected);
-        }
-        let poisoned = View { poisoned: true, ..fine };
-        assert_eq!((missing(poisoned), degraded(poisoned)), (vec![], vec!["store"]));
-        let stuck = View { changing: true, cut_off: true, ..fine };
-        assert_eq!((missing(stuck), degraded(stuck)), (vec![], vec!["majority", "members"]));
-        let damaged = View { damaged: true, ..poisoned };
-        assert_eq!((missing(damaged), degraded(damaged)), (vec![], vec!["store"]));
-        let told = |view| {
-            of(view, &[]).into_iter().find(|(what, _)| *what == "store").map(|(_, finding)| format!("{finding:?}"))
-        };
-        assert!(told(poisoned).is_some_and(|why| why.contains("restart the node")));
-        assert!(told(damaged).is_some_and(|why| why.contains("no restart mends") && why.contains("empty one")));
-        let lost = View { cut_off: true, ..fine };
-        assert_eq!((missing(lost), degraded(lost)), (vec![], vec!["majority"]), "lost later");
-    }
-
-    #[test]
-    fn a_change_of_the_list_that_may_wait_for_room_names_who_lacks_it() {
-        let full = [NodeName::parse("n2").expect("a name")];
-        let told = |changing, full: &[NodeName]| {
-            let view = View { changing, place: Place::Promised, reached: true, ..View::default() };
-            of(view, full).into_iter().find(|(what, _)| *what == "members").map(|(_, finding)| finding)
-        };
-        assert_eq!((told(false, &full), told(true, &[])), (Some(Finding::Fine), Some(Finding::Fine)));
-        let Some(Finding::Degraded(why)) = told(true, &full) else { panic!("it is told") };
-        assert!(why.contains("the disk of n2 ") && why.contains("make room there"), "{why}");
-    }
-
-    #[test]
-    fn a_key_generation_that_is_missing_is_named() {
-        let named = |number| {
-            let view = View { lacks: Some((number, KekId([0xab; 16]))), ..View::default() };
-            assert_eq!(missing(view), ["keys"]);
-            let found = of(view, &[]).into_iter().find_map(|(what, found)| (what == "keys").then_some(found));
-            let Some(Finding::Missing(why)) = found else { panic!("it is named") };
-            why
-        };
-        assert!(named(None).starts_with(&format!("lacks key generation id {}: ", "ab".repeat(16))));
-        assert!(named(Some(2)).starts_with("lacks key generation 2, id abab"));
-    }
-
-    #[test]
-    fn a_node_is_not_ready_before_it_has_its_place_and_has_reached_a_majority() {
-        let with = |place, reached| missing(View { place, reached, ..View::default() });
-        assert!(with(Place::Alone, false).is_empty(), "a node alone needs neither");
-        assert_eq!(with(Place::NoList, false), ["cluster"], "the rest follows from it");
-        assert_eq!(with(Place::None, false), ["place", "majority"]);
-        for place in [Place::None, Place::Promised, Place::Silent] {
-            assert_eq!(with(place, true), ["place"], "{place:?}");
-        }
-        assert_eq!(with(Place::Votes, false), ["majority"]);
-        let away = View { place: Place::Votes, cut_off: true, ..View::default() };
-        assert_eq!((missing(away), degraded(away)), (vec!["majority"], vec![]), "since the start");
-    }
-
-    #[test]
-    fn a_place_counts_once_the_old_list_gave_way() {
-        let seat =
-            |n: u64| Seat { name: NodeName::parse(&format!("n{n}")).expect("a name"), incarnation: Incarnation(n) };
-        let place = |roster: &Roster, votes: bool, me: u64| {
-            let state = NodeState { epoch: Epoch(1), votes, ..NodeRecord::NEW.state };
-            place_of(
-                &Voting::of(NodeRecord { state, roster: Some(Arc::new(roster.clone())), ..NodeRecord::NEW }),
-                Incarnation(me),
-            )
-        };
-        let first = Roster::founding(0, vec![seat(1), seat(2)]);
-        let joint = first.next(1, &[seat(1), seat(3)]);
-        let last = joint.next(2, &[]);
-        assert_eq!(place_of(&Voting::of(NodeRecord::NEW), Incarnation(1)), Place::NoList);
-        assert_eq!((place(&first, true, 1), place(&first, false, 1)), (Place::Votes, Place::Silent));
-        assert_eq!(place(&first, true, 3), Place::None);
-        assert_eq!((place(&joint, true, 3), place(&joint, true, 2)), (Place::Promised, Place::Votes));
-        assert_eq!((place(&last, true, 3), place(&last, true, 2)), (Place::Votes, Place::None));
     }
 }

@@ -12,9 +12,9 @@ use super::core::{Core, Parts};
 use super::entry::{Held, NodeRecord, Op, decode_frame, frame_sequence};
 use super::error::{DiskOp, StoreError};
 use super::identity::{self, Identity};
-use super::index::Index;
+use super::index::{Index, Marks};
 use super::listing::load_buckets;
-use super::log::{Log, LogReader};
+use super::log::{Log, LogReader, Tail};
 use super::options::Options;
 use super::overlay::{Here, Overlay};
 use super::pages;
@@ -23,7 +23,7 @@ use super::small::read_small;
 use super::store::{Clockwork, Store};
 use super::types::Doubt;
 use crate::base::record::LOG_BYTES_MIN;
-use crate::base::{Ballot, BucketName, ClusterId, Incarnation, Mark, RegisterKey, StampClock};
+use crate::base::{Ballot, BucketName, ClusterId, Incarnation, Mark, RegisterKey, Stamp, StampClock};
 use crate::disk::{Disk, place, shortage};
 use crate::register::Memory;
 use crate::seal::keyring::Keyring;
@@ -194,47 +194,14 @@ fn open_made(
     let blobs = Blobs::open(Arc::clone(&disk), dir, Arc::clone(&room), options.large_write_bytes)?;
     // No upload outlives the process that staged it.
     blobs.sweep_staged()?;
-    let mut overlay = Overlay::default();
-    let (mut head, mut stamp) = (marks.seq, marks.stamp);
-    let (mut batch, mut anew) = (Vec::new(), false);
-    let tail = log.replay(marks.log, |payload| {
-        let decoded = decode_frame(payload).map_err(|_| StoreError::Corrupt { what: "commit log (an operation)" })?;
-        let (ops, ends) = decoded;
-        batch.extend(ops);
-        // A batch counts whole: the rest of its frames may never have come.
-        if !ends {
-            return Ok(false);
-        }
-        for op in batch.drain(..) {
-            let op = match op {
-                Op::Mark { key, ballot, seq, .. } => marked(&overlay, &index, key, ballot, seq)?,
-                Op::Forget { key, ballot } if !holds(&overlay, &index, &key, ballot)? => continue,
-                op => op,
-            };
-            if let Op::Record { held, .. } | Op::Mark { held: Some(held), .. } = &op {
-                head = head.max(held.seq);
-                stamp = stamp.max(held.record.ballot.stamp);
-            }
-            // A node that was given its place anew since owes nothing for the frames that it had lost.
-            anew |= matches!(op, Op::Clear { .. });
-            overlay.active.apply(op);
-        }
-        Ok(true)
-    })?;
+    let Replayed { mut overlay, head, mut stamp, anew, tail } = replay(log, &index, marks)?;
     let indexed = index.node()?;
     let node = overlay.active.node.clone().or(indexed).unwrap_or(NodeRecord::NEW);
     // Promises up to the reserve may have been given: the own ballots begin above them.
     stamp = stamp.max(node.state.reserved);
     let kept = overlay.active.memory.clone().map_or_else(|| index.memory(), Ok)?;
     if tail.is_lost() {
-        Mark::TailCut.hit();
-        // Others can give this node its place anew; alone it would serve a state that it knows to be an older one.
-        if node.roster.as_ref().is_none_or(|roster| roster.seats.len() < 2) {
-            return Err(StoreError::Corrupt { what: "commit log (answered frames are missing at its end)" });
-        }
-        log::error!(
-            "the newest frames of the commit log are gone: this node may have forgotten what it promised or stored"
-        );
+        check_loss(&node)?;
     }
     let log = tail.accept(disk.as_ref(), identity.incarnation, anew)?;
     overlay.active.log_end = log.end();
@@ -265,6 +232,61 @@ fn open_made(
     // Until the disk was asked, its room counts as endless.
     core.refresh_space()?;
     Ok(core)
+}
+
+/// What the log holds beyond the index.
+struct Replayed {
+    overlay: Overlay,
+    /// The newest number of the feed, and the highest stamp of a state.
+    head: u64,
+    stamp: Stamp,
+    /// Whether the node was given its place anew.
+    anew: bool,
+    tail: Tail,
+}
+
+fn replay(log: LogReader, index: &Index, marks: Marks) -> Result<Replayed, StoreError> {
+    let mut overlay = Overlay::default();
+    let (mut head, mut stamp) = (marks.seq, marks.stamp);
+    let (mut batch, mut anew) = (Vec::new(), false);
+    let tail = log.replay(marks.log, |payload| {
+        let decoded = decode_frame(payload).map_err(|_| StoreError::Corrupt { what: "commit log (an operation)" })?;
+        let (ops, ends) = decoded;
+        batch.extend(ops);
+        // A batch counts whole: the rest of its frames may never have come.
+        if !ends {
+            return Ok(false);
+        }
+        for op in batch.drain(..) {
+            let op = match op {
+                Op::Mark { key, ballot, seq, .. } => marked(&overlay, index, key, ballot, seq)?,
+                Op::Forget { key, ballot } if !holds(&overlay, index, &key, ballot)? => continue,
+                op => op,
+            };
+            if let Op::Record { held, .. } | Op::Mark { held: Some(held), .. } = &op {
+                head = head.max(held.seq);
+                stamp = stamp.max(held.record.ballot.stamp);
+            }
+            // A node that was given its place anew since owes nothing for the frames that it had lost.
+            anew |= matches!(op, Op::Clear { .. });
+            overlay.active.apply(op);
+        }
+        Ok(true)
+    })?;
+    Ok(Replayed { overlay, head, stamp, anew, tail })
+}
+
+/// Frames that had been answered are gone: whether the node may start all the same.
+fn check_loss(node: &NodeRecord) -> Result<(), StoreError> {
+    Mark::TailCut.hit();
+    // Others can give this node its place anew; alone it would serve a state that it knows to be an older one.
+    if node.roster.as_ref().is_none_or(|roster| roster.seats.len() < 2) {
+        return Err(StoreError::Corrupt { what: "commit log (answered frames are missing at its end)" });
+    }
+    log::error!(
+        "the newest frames of the commit log are gone: this node may have forgotten what it promised or stored"
+    );
+    Ok(())
 }
 
 /// What a register holds as far as the log was replayed.

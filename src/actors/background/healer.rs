@@ -242,19 +242,7 @@ impl Own {
         for peer in &self.peers {
             match self.mend_from(peer, key, ailment).await {
                 Ok(()) => {
-                    let counter = match ailment {
-                        Ailment::Blob { .. } => &self.tally.mended_blobs,
-                        Ailment::Record { .. } => &self.tally.mended_records,
-                    };
-                    counter.fetch_add(1, Ordering::Relaxed);
-                    match ailment.is_fault() {
-                        true => {
-                            log::warn!(peer:% = peer.name; "a copy that was damaged here was fetched from the peer")
-                        }
-                        false => {
-                            log::info!(peer:% = peer.name; "a body that was not here yet was fetched from the peer")
-                        }
-                    }
+                    self.tell_mended(&peer.name, ailment);
                     return Healed::Good;
                 }
                 // No other peer's copy would fit either.
@@ -265,18 +253,22 @@ impl Own {
                     return Healed::NoRoom;
                 }
                 Err(error) => {
-                    if error.class() == Class::Invalid {
-                        self.tally.refused.fetch_add(1, Ordering::Relaxed);
-                    }
                     all_asked &= error.class() == Class::Missing;
-                    match ailment.is_fault() {
-                        true => log::warn!(peer:% = peer.name, error:% = error; "no good copy from this peer"),
-                        false => log::debug!(peer:% = peer.name, error:% = error; "a body is not to be had there"),
-                    }
-                    self.tally.failed(format!("{}: {error}", peer.name));
+                    self.tell_no_copy(&peer.name, ailment, &error);
                 }
             }
         }
+        self.without_copy(key, wanted, ailment, all_asked).await
+    }
+
+    /// No peer had a good copy. Whether that is a loss is another matter. `all_asked`: each peer said that it has none.
+    async fn without_copy(
+        &self,
+        key: &RegisterKey,
+        wanted: Option<Ailment>,
+        ailment: Ailment,
+        all_asked: bool,
+    ) -> Healed {
         if ailment.is_fault() {
             self.tally.unmended.fetch_add(1, Ordering::Relaxed);
             log::error!("a damaged copy could not be mended: no peer has a good one");
@@ -294,6 +286,29 @@ impl Own {
             log::error!("a body that is missing here is at no peer");
         }
         Healed::NoCopy
+    }
+
+    fn tell_mended(&self, peer: &NodeName, ailment: Ailment) {
+        let counter = match ailment {
+            Ailment::Blob { .. } => &self.tally.mended_blobs,
+            Ailment::Record { .. } => &self.tally.mended_records,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        match ailment.is_fault() {
+            true => log::warn!(peer:% = peer; "a copy that was damaged here was fetched from the peer"),
+            false => log::info!(peer:% = peer; "a body that was not here yet was fetched from the peer"),
+        }
+    }
+
+    fn tell_no_copy(&self, peer: &NodeName, ailment: Ailment, error: &LinkError) {
+        if error.class() == Class::Invalid {
+            self.tally.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        match ailment.is_fault() {
+            true => log::warn!(peer:% = peer, error:% = error; "no good copy from this peer"),
+            false => log::debug!(peer:% = peer, error:% = error; "a body is not to be had there"),
+        }
+        self.tally.failed(format!("{peer}: {error}"));
     }
 
     async fn mend_from(&self, peer: &Peer, key: &RegisterKey, ailment: Ailment) -> Result<(), LinkError> {
@@ -359,58 +374,4 @@ impl Own {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::actors::store_actor::threads::Threads;
-    use crate::actors::store_actor::{StoreActor, abort};
-    use crate::base::ObjectHead;
-    use crate::base::{BucketName, Condition, ObjectKey, ObjectName, Secret};
-    use crate::disk::RealDisk;
-    use crate::seal::keyring::Keyring;
-    use crate::store::{Options, open, wait};
-
-    fn key(of: &str) -> (ObjectName, RegisterKey) {
-        let name = ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse(of).expect("a key") };
-        let register = RegisterKey::object(&name);
-        (name, register)
-    }
-
-    #[actix_rt::test]
-    async fn a_body_that_is_at_no_peer_is_lost_only_if_a_record_here_refers_to_it() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let ring = Arc::new(Keyring::new(vec![(1, Secret::new([9; 32]))]).expect("a ring"));
-        let options = Options { inline_max: 1_000, log_bytes: 1 << 20, reserve_bytes: 0, ..Options::default() };
-        let opened = open(Arc::new(RealDisk), dir.path(), Arc::clone(&ring), None, options).expect("it opens");
-        let store = opened.0.start(opened.1, abort).expect("it starts");
-        let actor = StoreActor::new(Arc::clone(&store), Threads::start(1, abort).expect("threads")).start();
-        let me = Arc::new(Identity {
-            name: NodeName::parse("n1").expect("a name"),
-            cluster: store.cluster(),
-            incarnation: store.incarnation(),
-        });
-        let tally = Arc::new(HealTally::default());
-        let recipients = StoreRecipients::of(&actor);
-        let healer =
-            Healer::new(&me, &Arc::new(ring.peer_key()), &[], recipients, Arc::clone(&tally), Arc::default()).start();
-        let heal = |key, wanted| {
-            let asked = healer.send(Heal { key, wanted });
-            async { asked.await.expect("it answers") }
-        };
-
-        // It was read for what others held, who hold something else by now.
-        let gone =
-            Ailment::Blob { blob: BlobRef { body: BodyId([7; 16]), sealed_len: 9, digest: [7; 32] }, damaged: false };
-        assert_eq!(heal(key("replaced").1, Some(gone)).await, Healed::NoCopy);
-        assert_eq!(tally.read().unmended, 0, "nothing is lost");
-
-        let (name, register) = key("lost");
-        let upload = store.begin_upload(name, Condition::NONE, ObjectHead::default(), None, None);
-        let mut upload = upload.expect("it begins");
-        upload.append(&[vec![7; 5_000].into()], |_| {}).expect("it is taken");
-        wait(store.mutate(upload.land().expect("it ends").mutation())).await.expect("it is durable");
-        assert_eq!(heal(register.clone(), None).await, Healed::Good);
-        std::fs::remove_dir_all(dir.path().join("blobs")).expect("they go");
-        assert_eq!(heal(register, None).await, Healed::NoCopy);
-        assert_eq!(tally.read().unmended, 1);
-    }
-}
+mod tests;

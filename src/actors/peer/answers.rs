@@ -9,11 +9,11 @@ use crate::actors::peer::list_exchange;
 use crate::actors::peer::sessions::{Admitted, PeerGate};
 use crate::actors::peer::store::{StoreRecipients, ask};
 use crate::actors::peer::vitals::Counts;
-use crate::base::{BlobRef, Incarnation, NodeName, Record};
+use crate::base::{BlobRef, Epoch, Incarnation, NodeName, Record, RegisterKey};
 use crate::register::{ListMark, Slot, Start};
 use crate::seal::session::PeerInfo;
 use crate::wire::{
-    self, Answer, Bring, Call, ENTRIES_MAX, LEARN_BYTES_MAX, Offered, Pull, Scan, Scanned, Voted, Wanted,
+    self, Answer, Bring, Call, ENTRIES_MAX, LEARN_BYTES_MAX, Offered, Pull, Pulse, Scan, Scanned, Voted, Wanted,
 };
 use std::ops::Bound;
 use std::sync::Arc;
@@ -37,6 +37,7 @@ pub fn failure(error: &LinkError) -> Answer {
     Answer::failed(error.class(), &text)
 }
 
+/// Which part of the node answers what, and what the caller must have shown before.
 async fn try_answer(
     gate: &PeerGate,
     store: &StoreRecipients,
@@ -45,54 +46,11 @@ async fn try_answer(
 ) -> Result<Answer, LinkError> {
     let from: &PeerInfo = session.from();
     match call {
-        Call::Heartbeat(pulse) => {
-            Counts::add(&gate.counts().heartbeats);
-            let vitals = gate.vitals();
-            // A heartbeat speaks for the node at the other end of the session, and for no other.
-            if pulse.incarnation == from.incarnation {
-                vitals.reach.came(&from.name);
-                vitals.lists.heard(&from.name, vitals.ballots.voting().list, pulse.list);
-                // The start is remembered durably before it is answered: from then on an older copy of it shows.
-                vitals.meet(from, &pulse).await?;
-                session.says(pulse.standing.start);
-                vitals.keys.heard(&from.name, pulse.incarnation, pulse.keys);
-            }
-            Ok(Answer::Pulse(Box::new(vitals.pulse())))
-        }
-        Call::Offer(offered) => {
-            Counts::add(&gate.counts().offers);
-            remembers(gate, session)?;
-            has_place(gate, from.incarnation)?;
-            let offers = offered.into_iter().map(|Offered { key, ballot, blob }| Offer { key, ballot, blob }).collect();
-            let wants = ask(&store.compare_offers, CompareOffers { offers }).await?;
-            Ok(Answer::Wants(wants.into_iter().map(wanted).collect()))
-        }
-        Call::Learn(epoch, records) => {
-            Counts::add(&gate.counts().learns);
-            remembers(gate, session)?;
-            let own = |record: Arc<Record>| Arc::try_unwrap(record).unwrap_or_else(|shared| (*shared).clone());
-            let records = records.into_iter().map(|(key, record)| (key, own(record))).collect();
-            // The committer refuses records of an earlier epoch: their tombstone may have been dropped since.
-            ask(&store.learn_records, LearnRecords { records, from: from.incarnation, epoch }).await?;
-            Ok(Answer::Done)
-        }
-        Call::Vote(mark, votes) => {
-            Counts::add(&gate.counts().votes);
-            same_list(gate, &from.name, mark)?;
-            has_met(gate, session)?;
-            // The caller named the records that it holds: those do not travel back.
-            let have: Vec<_> = votes.iter().map(|vote| vote.have).collect();
-            let votes = votes.into_iter().map(|wire::Vote { key, message, .. }| Vote { key, message }).collect();
-            let replies = ask(&store.cast_here, CastHere { votes }).await?;
-            let mut room = LEARN_BYTES_MAX;
-            let voted = replies.into_iter().zip(have).map(|(reply, have)| {
-                let voted = Voted::of(reply?, have);
-                // What does not fit is asked again.
-                room = room.checked_sub(voted.weight())?;
-                Some(voted)
-            });
-            Ok(Answer::Voted(voted.collect()))
-        }
+        Call::Heartbeat(pulse) => heartbeat(gate, session, pulse).await,
+        Call::Offer(offered) => offer(gate, store, session, offered).await,
+        Call::Learn(epoch, records) => learn(gate, store, session, epoch, records).await,
+        Call::Vote(mark, votes) => vote(gate, store, session, mark, votes).await,
+        Call::Scan(range) => scan(gate, store, session, range).await,
         Call::Bury(list, graves) => {
             Counts::add(&gate.counts().votes);
             same_list(gate, &from.name, list)?;
@@ -108,22 +66,6 @@ async fn try_answer(
         }
         // Two nodes that refuse each other's votes need it to agree, so nothing but a session is asked for.
         Call::List => Ok(Answer::List(gate.vitals().ballots.voting().node.roster.clone())),
-        Call::Scan(Scan { mark, from: begin, inclusive, to, limit }) => {
-            Counts::add(&gate.counts().scans);
-            same_list(gate, &from.name, mark)?;
-            has_met(gate, session)?;
-            // A page counts as this node's vote on all that it says: without a vote it says nothing.
-            if !gate.vitals().ballots.voting().node.state.votes {
-                return Err(LinkError::OtherList);
-            }
-            let begin = if inclusive { Bound::Included(begin) } else { Bound::Excluded(begin) };
-            let limit = usize::try_from(limit).unwrap_or(ENTRIES_MAX).min(ENTRIES_MAX);
-            let page = ask(&store.scan_slots, ScanSlots { from: begin, to, limit }).await?;
-            // In a later epoch tombstones may have been dropped meanwhile that the asker, in this one, does not know of.
-            same_list(gate, &from.name, mark)?;
-            let scanned = |(key, slot): (_, Slot<_>)| Some(Scanned { key, ballot: slot.accepted, chosen: slot.chosen });
-            Ok(Answer::Scanned(page.map(scanned)))
-        }
         Call::Tree(branches) => {
             // Sums change nothing: what differs is offered again, and an offer is judged like any other.
             Counts::add(&gate.counts().trees);
@@ -145,6 +87,103 @@ async fn try_answer(
             Ok(Answer::Bytes(ask(&store.read_sealed, ReadSealed { body, from: begin, len }).await?))
         }
     }
+}
+
+/// Takes note of how the caller stands, and says how this node does.
+async fn heartbeat(gate: &PeerGate, session: &Admitted, pulse: Box<Pulse>) -> Result<Answer, LinkError> {
+    Counts::add(&gate.counts().heartbeats);
+    let (from, vitals) = (session.from(), gate.vitals());
+    // A heartbeat speaks for the node at the other end of the session, and for no other.
+    if pulse.incarnation == from.incarnation {
+        vitals.reach.came(&from.name);
+        vitals.lists.heard(&from.name, vitals.ballots.voting().list, pulse.list);
+        // The start is remembered durably before it is answered: from then on an older copy of it shows.
+        vitals.meet(from, &pulse).await?;
+        session.says(pulse.standing.start);
+        vitals.keys.heard(&from.name, pulse.incarnation, pulse.keys);
+    }
+    Ok(Answer::Pulse(Box::new(vitals.pulse())))
+}
+
+/// Says what this node wants of the changes that the caller has.
+async fn offer(
+    gate: &PeerGate,
+    store: &StoreRecipients,
+    session: &Admitted,
+    offered: Vec<Offered>,
+) -> Result<Answer, LinkError> {
+    Counts::add(&gate.counts().offers);
+    remembers(gate, session)?;
+    has_place(gate, session.from().incarnation)?;
+    let offers = offered.into_iter().map(|Offered { key, ballot, blob }| Offer { key, ballot, blob }).collect();
+    let wants = ask(&store.compare_offers, CompareOffers { offers }).await?;
+    Ok(Answer::Wants(wants.into_iter().map(wanted).collect()))
+}
+
+/// Takes over chosen records; answered when they are durable.
+async fn learn(
+    gate: &PeerGate,
+    store: &StoreRecipients,
+    session: &Admitted,
+    epoch: Epoch,
+    records: Vec<(RegisterKey, Arc<Record>)>,
+) -> Result<Answer, LinkError> {
+    Counts::add(&gate.counts().learns);
+    remembers(gate, session)?;
+    let own = |record: Arc<Record>| Arc::try_unwrap(record).unwrap_or_else(|shared| (*shared).clone());
+    let records = records.into_iter().map(|(key, record)| (key, own(record))).collect();
+    // The committer refuses records of an earlier epoch: their tombstone may have been dropped since.
+    ask(&store.learn_records, LearnRecords { records, from: session.from().incarnation, epoch }).await?;
+    Ok(Answer::Done)
+}
+
+/// Casts this node's votes; answered when all that the replies rest on is durable.
+async fn vote(
+    gate: &PeerGate,
+    store: &StoreRecipients,
+    session: &Admitted,
+    mark: ListMark,
+    votes: Vec<wire::Vote>,
+) -> Result<Answer, LinkError> {
+    Counts::add(&gate.counts().votes);
+    same_list(gate, &session.from().name, mark)?;
+    has_met(gate, session)?;
+    // The caller named the records that it holds: those do not travel back.
+    let have: Vec<_> = votes.iter().map(|vote| vote.have).collect();
+    let votes = votes.into_iter().map(|wire::Vote { key, message, .. }| Vote { key, message }).collect();
+    let replies = ask(&store.cast_here, CastHere { votes }).await?;
+    let mut room = LEARN_BYTES_MAX;
+    let voted = replies.into_iter().zip(have).map(|(reply, have)| {
+        let voted = Voted::of(reply?, have);
+        // What does not fit is asked again.
+        room = room.checked_sub(voted.weight())?;
+        Some(voted)
+    });
+    Ok(Answer::Voted(voted.collect()))
+}
+
+/// A page of what this node holds, for a list.
+async fn scan(
+    gate: &PeerGate,
+    store: &StoreRecipients,
+    session: &Admitted,
+    Scan { mark, from: begin, inclusive, to, limit }: Scan,
+) -> Result<Answer, LinkError> {
+    let from = &session.from().name;
+    Counts::add(&gate.counts().scans);
+    same_list(gate, from, mark)?;
+    has_met(gate, session)?;
+    // A page counts as this node's vote on all that it says: without a vote it says nothing.
+    if !gate.vitals().ballots.voting().node.state.votes {
+        return Err(LinkError::OtherList);
+    }
+    let begin = if inclusive { Bound::Included(begin) } else { Bound::Excluded(begin) };
+    let limit = usize::try_from(limit).unwrap_or(ENTRIES_MAX).min(ENTRIES_MAX);
+    let page = ask(&store.scan_slots, ScanSlots { from: begin, to, limit }).await?;
+    // In a later epoch tombstones may have been dropped meanwhile that the asker, in this one, does not know of.
+    same_list(gate, from, mark)?;
+    let scanned = |(key, slot): (_, Slot<_>)| Some(Scanned { key, ballot: slot.accepted, chosen: slot.chosen });
+    Ok(Answer::Scanned(page.map(scanned)))
 }
 
 /// Whether a peer is to send a body.

@@ -14,6 +14,8 @@
 //!
 //! | file | | what |
 //! |---|---|---|
+//! | `messages` | does | what the lane is told and asked |
+//! | `link` `dialing` | decides, does | where the link is between a failed try and a session; getting one, losing one |
 //! | `window` | decides | what is in flight to the peer, and what comes next |
 //! | `offer_step` | does | offers a batch, sends what is wanted |
 //! | `heartbeat` | does | what two nodes tell each other when nothing else is to be said |
@@ -24,63 +26,36 @@
 mod cleared_peer;
 pub mod compare;
 mod compare_step;
+mod dialing;
 pub(in crate::actors) mod heartbeat;
+mod link;
+pub mod messages;
 mod offer_step;
 mod tree_walk;
 pub mod window;
 
 use self::cleared_peer::Footing;
-use crate::actors::messages::{Change, ChangesAfter, LoadCursor, SaveCursor};
-use crate::actors::peer::conn::{Conn, may_be_forgotten};
+use self::link::Link;
+use crate::actors::messages::{Change, ChangesAfter, SaveCursor};
+use crate::actors::peer::conn::Conn;
 use crate::actors::peer::error::LinkError;
 use crate::actors::peer::list_exchange;
 use crate::actors::peer::plan::Plan;
 use crate::actors::peer::store::ask;
 use crate::actors::peer::vitals::Counts;
 use crate::actors::replication::actor::{Lane, Own, ReplicaActor, spawn};
-use crate::actors::replication::lease::{Fate, Lease, LeaseEnded, ShipBlob};
+use crate::actors::replication::lease::{Lease, ShipBlob};
 use crate::actors::replication::records::compare::Compare;
 use crate::actors::replication::records::offer_step::{BATCH_MAX, Report, send};
-use crate::actors::replication::records::window::{OPEN_MAX, Window};
-use crate::actors::status::{LinkState, ReplicaStatus};
-use crate::base::{Class, Epoch, Incarnation, NodeName};
+use crate::actors::replication::records::window::Window;
+use crate::actors::status::LinkState;
+use crate::base::{Epoch, Incarnation};
 use crate::seal;
 use crate::wire::Pulse;
-use actix::{ActorContext, AsyncContext, Context, Handler, Message, MessageResult, Recipient};
-use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use actix::{ActorContext, AsyncContext, Context, Recipient};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
-
-/// The link to the peer.
-#[allow(clippy::large_enum_variant)] // one per peer, never moved in bulk
-enum Link {
-    /// Tried again at `until`. Failures in a row since the last acknowledgement: `tries`.
-    Down { tries: u32, until: Instant },
-    /// A handshake is under way.
-    Dialing { tries: u32 },
-    /// A session is open; a step borrows it.
-    Up { conn: Option<Conn>, tries: u32 },
-    /// The two do not agree; tried again slowly.
-    Refused { until: Instant },
-}
-
-impl Link {
-    fn tries(&self) -> u32 {
-        match self {
-            Link::Down { tries, .. } | Link::Dialing { tries } | Link::Up { tries, .. } => *tries,
-            Link::Refused { .. } => 0,
-        }
-    }
-
-    fn state(&self) -> LinkState {
-        match self {
-            Link::Down { .. } => LinkState::Down,
-            Link::Dialing { .. } => LinkState::Dialing,
-            Link::Up { .. } => LinkState::Up,
-            Link::Refused { .. } => LinkState::Refused,
-        }
-    }
-}
 
 struct BlobSlot {
     lane: Recipient<ShipBlob>,
@@ -158,92 +133,7 @@ impl Lane for RecordsLane {
     }
 }
 
-/// Asks a records lane how it is.
-#[derive(Debug, Message)]
-#[rtype(result = "ReplicaStatus")]
-pub struct Observe;
-
-/// Tells the records lane which blob lanes there are.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct SetLanes(pub Vec<Recipient<ShipBlob>>);
-
-/// Nothing new is sent; `done` hears when what was sent is answered and the cursor is saved.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct DrainLane {
-    /// Dropped unanswered when the actor dies before.
-    pub done: oneshot::Sender<()>,
-}
-
-impl Handler<SetLanes> for ReplicaActor<RecordsLane> {
-    type Result = ();
-    fn handle(&mut self, SetLanes(lanes): SetLanes, ctx: &mut Context<Self>) {
-        self.with(|lane, own| lane.set_lanes(lanes, own, ctx));
-    }
-}
-
-impl Handler<LeaseEnded> for ReplicaActor<RecordsLane> {
-    type Result = ();
-    fn handle(&mut self, ended: LeaseEnded, ctx: &mut Context<Self>) {
-        self.with(|lane, own| lane.lease_ended(ended, own, ctx));
-    }
-}
-
-impl Handler<Observe> for ReplicaActor<RecordsLane> {
-    type Result = MessageResult<Observe>;
-    fn handle(&mut self, _: Observe, _: &mut Context<Self>) -> Self::Result {
-        MessageResult(self.with(|lane, own| lane.status(own)))
-    }
-}
-
-impl Handler<DrainLane> for ReplicaActor<RecordsLane> {
-    type Result = ();
-    fn handle(&mut self, DrainLane { done }: DrainLane, ctx: &mut Context<Self>) {
-        self.with(|lane, own| lane.drain(done, own, ctx));
-    }
-}
-
 impl RecordsLane {
-    fn set_lanes(&mut self, lanes: Vec<Recipient<ShipBlob>>, own: &Own, ctx: &mut Context<ReplicaActor<Self>>) {
-        let before = std::mem::take(&mut self.slots);
-        let busy = |lane: &Recipient<ShipBlob>| before.iter().any(|slot| slot.busy && slot.lane == *lane);
-        self.slots = lanes.into_iter().map(|lane| BlobSlot { busy: busy(&lane), lane }).collect();
-        self.pump(own, ctx);
-    }
-
-    fn lease_ended(&mut self, ended: LeaseEnded, own: &Own, ctx: &mut Context<ReplicaActor<Self>>) {
-        let LeaseEnded { window: number, lane, seq, fate } = ended;
-        if let Some(slot) = self.slots.get_mut(lane) {
-            slot.busy = false;
-        }
-        match self.window.as_mut().filter(|window| window.number() == number) {
-            None => Counts::add(&own.plan.tally.late_replies),
-            Some(window) => match fate {
-                Fate::Acked => {
-                    if window.ack(seq) {
-                        Counts::add(&own.plan.tally.repaired);
-                    }
-                }
-                Fate::Superseded => {
-                    window.ack(seq);
-                }
-                Fate::Lost => window.failed(seq, Instant::now(), |tries| pause(&own.plan, tries)),
-                Fate::Failed { text, .. } => {
-                    window.failed(seq, Instant::now(), |tries| pause(&own.plan, tries));
-                    self.last_error = Some(text);
-                }
-            },
-        }
-        self.pump(own, ctx);
-    }
-
-    fn drain(&mut self, done: oneshot::Sender<()>, own: &Own, ctx: &mut Context<ReplicaActor<Self>>) {
-        self.drained = true;
-        self.draining.push(done);
-        self.pump(own, ctx);
-    }
-
     /// Starts whatever can be started now. Called after every event.
     fn pump(&mut self, own: &Own, ctx: &mut Context<ReplicaActor<Self>>) {
         // Timers and waits keep an actor alive that nobody can reach any more.
@@ -291,92 +181,6 @@ impl RecordsLane {
         let voting = own.plan.vitals.ballots.voting();
         let (Some(list), Some(peer)) = (&voting.node.roster, self.peer) else { return false };
         list.is_stranger(peer, own.plan.vitals.me.incarnation)
-    }
-
-    fn dial(&mut self, own: &Own, ctx: &mut Context<ReplicaActor<Self>>) {
-        self.link = Link::Dialing { tries: self.link.tries() };
-        Counts::add(&own.plan.tally.sent.hellos);
-        let (dialer, plan) = (own.dialer.clone(), Arc::clone(&own.plan));
-        let store = plan.store.clone();
-        // A window for the same life goes on; another life begins behind its own cursor.
-        let known = self.window.as_ref().map(Window::peer);
-        let work = async move {
-            let conn = dialer.dial().await?;
-            let peer = conn.info.incarnation;
-            // Whatever the own store says of its cursor.
-            plan.vitals.reach.answered(&plan.peer, peer);
-            let cursor =
-                if known == Some(peer) { None } else { Some(ask(&store.load_cursor, LoadCursor { peer }).await?) };
-            Ok((conn, cursor))
-        };
-        spawn(ctx, work, |dialed: Result<_, LinkError>, actor, ctx| {
-            actor.with(|lane, own| {
-                match dialed {
-                    Ok((conn, cursor)) => lane.link_up(conn, cursor, own),
-                    Err(error) => {
-                        if error.is_absence() {
-                            own.plan.vitals.reach.failed(&own.plan.peer, Instant::now());
-                        }
-                        lane.link_lost(error, own, ctx);
-                    }
-                }
-                lane.pump(own, ctx);
-            });
-        });
-    }
-
-    fn link_up(&mut self, conn: Conn, cursor: Option<u64>, own: &Own) {
-        self.peer = Some(conn.info.incarnation);
-        if let Some(cursor) = cursor {
-            // Another life of the peer: it has what its own cursor says, perhaps nothing.
-            self.window = Some(Window::new(own.plan.tally.new_life(), conn.info.incarnation, cursor, OPEN_MAX));
-            self.footing = Footing::default();
-            self.saved = cursor;
-            self.dry = None;
-            self.compare = Compare::new(own.plan.timing.compare, own.plan.timing.settle, Instant::now());
-        }
-        self.beat_at = None;
-        self.link = Link::Up { conn: Some(conn), tries: self.link.tries() };
-        if self.changed_to(LinkState::Up) {
-            log::info!(peer:% = own.plan.peer; "peer reached");
-        }
-    }
-
-    fn link_lost(&mut self, error: LinkError, own: &Own, ctx: &mut Context<ReplicaActor<Self>>) {
-        let peer: &NodeName = &own.plan.peer;
-        if let Some(window) = &mut self.window {
-            window.step_ended();
-        }
-        self.compare.failed(Instant::now());
-        self.last_error = Some(error.to_string());
-        if let Some(seats) = &own.plan.seats {
-            seats.lock().unwrap_or_else(PoisonError::into_inner).lost(peer);
-        }
-        let timing = &own.plan.timing;
-        if let LinkError::StoreGone(_) = error {
-            log::error!(peer:% = peer, error:% = error; "replicator lost its store");
-            ctx.stop();
-            return;
-        }
-        if error.class() == Class::Permanent {
-            self.link = Link::Refused { until: Instant::now() + timing.refused_retry };
-            if self.changed_to(LinkState::Refused) {
-                log::warn!(peer:% = peer, error:% = error; "peer and this node do not agree, tried again slowly");
-            }
-            return;
-        }
-        let tries = self.link.tries();
-        // A listener that restarted has forgotten the session, and is there: one fresh handshake at once.
-        let wait = if tries == 0 && may_be_forgotten(&error) { Duration::ZERO } else { pause(&own.plan, tries) };
-        self.link = Link::Down { tries: tries.saturating_add(1), until: Instant::now() + wait };
-        // One lost connection after a good time is not worth a line: a try that fails is.
-        if tries > 0 && self.changed_to(LinkState::Down) {
-            log::warn!(peer:% = peer, error:% = error; "peer unreachable, tried again with growing pauses");
-        }
-    }
-
-    fn changed_to(&mut self, state: LinkState) -> bool {
-        self.logged.replace(state) != Some(state)
     }
 
     fn read_feed(&mut self, now: Instant, own: &Own, ctx: &mut Context<ReplicaActor<Self>>) {
@@ -558,50 +362,6 @@ impl RecordsLane {
             });
         });
     }
-
-    fn finish_drain(&mut self) {
-        let in_flight = match &self.link {
-            Link::Up { conn, .. } => conn.is_none(),
-            Link::Down { .. } | Link::Dialing { .. } | Link::Refused { .. } => false,
-        };
-        let unsaved = self.window.as_ref().is_some_and(|window| window.is_busy() || window.cursor() > self.saved);
-        if !in_flight && !unsaved && !self.saving {
-            for done in self.draining.drain(..) {
-                // Whoever waited may have given up.
-                let _ = done.send(());
-            }
-        }
-    }
-
-    fn status(&self, own: &Own) -> ReplicaStatus {
-        let head = *self.head.borrow();
-        let window = self.window.as_ref();
-        let acked = window.map_or(0, Window::cursor);
-        let has_all = self.has_all() || self.is_unheard(own);
-        let oldest = window.and_then(Window::oldest);
-        let pulse = self.heard.as_ref().map(|(_, pulse)| pulse);
-        let mut status = ReplicaStatus {
-            peer: own.plan.peer.to_string(),
-            url: own.plan.url.clone(),
-            link: self.link.state(),
-            tries: self.link.tries(),
-            incarnation: self.peer,
-            changes_behind: if has_all { 0 } else { head.saturating_sub(acked) },
-            in_flight: window.map_or(0, Window::open),
-            oldest_change_age_s: oldest.map_or(0, age_s),
-            acked_seq: acked,
-            last_error: self.last_error.clone(),
-            last_heartbeat_age_s: self.heard.as_ref().map(|(at, _)| at.elapsed().as_secs()),
-            peer_free: pulse.map(|pulse| pulse.free),
-            peer_version: pulse.map(|pulse| pulse.version.clone()),
-            peer_starts: pulse.map(|pulse| pulse.standing.start.number),
-            peer_head: pulse.map(|pulse| pulse.standing.head),
-            health: pulse.map(|pulse| pulse.health),
-            ..ReplicaStatus::default()
-        };
-        own.plan.tally.show(&mut status);
-        status
-    }
 }
 
 /// Pumps whenever the head moves. The receiver goes round, so that no move is missed in between.
@@ -616,10 +376,4 @@ fn watch_head(mut head: watch::Receiver<u64>, ctx: &mut Context<ReplicaActor<Rec
 
 fn pause(plan: &Plan, tries: u32) -> Duration {
     plan.timing.backoff.delay(tries, u64::from_le_bytes(seal::random()))
-}
-
-/// By the writer's clock, so for people only.
-fn age_s(change: &Change) -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    now.as_secs().saturating_sub(change.ballot.stamp.clock_ms() / 1000)
 }
