@@ -1,16 +1,14 @@
 //! Clients and their coordinators: the register's own drive and state machines over real records.
 
 use super::node::{INLINE_MAX, NOW_MS, ring};
-use super::world::{Ask, Packet, World};
+use super::world::{Ask, Packet, World, name};
 use crate::lin::{Condition, Held, Op};
 use crate::machine::{Either, End as EndOf};
 use boveda::base::{
-    Ballot, BlobRef, BodyAt, BodyId, Incarnation, Lineage, ObjectHead, ObjectRecord, Record, RegisterKey, State,
-    WriteId,
+    self, BlobRef, BodyAt, BodyId, Incarnation, ObjectHead, ObjectRecord, Record, RegisterKey, Tags, WriteId,
 };
-use boveda::register::{
-    Attempt, Choice, Do, Drive, Event, Fresh, Intent, Read, ReadOutcome, Traced, Write, WriteOutcome,
-};
+use boveda::register::{Attempt, Do, Drive, Event, Fresh, Read, ReadOutcome, Traced, Write, WriteOutcome};
+use boveda::store::mutation::Mutation;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,28 +22,11 @@ pub struct Client {
     pub ended: Option<u64>,
     /// The call as the judge sees it; `None` where nothing was asked to change and nothing was answered.
     pub op: Option<Op>,
+    /// The ETag of the object that it writes.
+    pub etag: Option<String>,
 }
 
-/// What a client wants to become of a key; `new` is none to delete.
-#[derive(Clone)]
-pub struct Wish {
-    condition: Condition,
-    new: Option<Value>,
-}
-
-impl Intent<Value> for Wish {
-    fn decide(&self, found: Option<&Value>) -> Choice<Value> {
-        let there = seen(found);
-        match &self.new {
-            _ if !self.condition.holds(there) => Choice::Refuse,
-            None if there.is_none() => Choice::Keep,
-            None => Choice::Put(record(State::Deleted)),
-            Some(new) => Choice::Put(Arc::clone(new)),
-        }
-    }
-}
-
-type Machine = Either<Value, Wish>;
+type Machine = Either<Value, Mutation>;
 type End = EndOf<Value>;
 
 /// How long a round takes at most. Time passes for one coordinator at a time, by as much as it waits for.
@@ -71,10 +52,6 @@ pub struct Coordinator {
     now: Duration,
     waits: Waits,
     done: bool,
-}
-
-fn record(state: State) -> Value {
-    Arc::new(Record { ballot: Ballot::ZERO, lineage: Lineage::NOTHING, written_ms: NOW_MS.get(), state })
 }
 
 /// The number of the client that wrote a state.
@@ -118,33 +95,46 @@ impl World {
         let begun = self.now;
         match kind {
             0..=3 => {
-                self.clients.push(Client { key, begun, ended: None, op: None });
+                self.clients.push(Client { key, begun, ended: None, op: None, etag: None });
                 self.spawn_read(node, key, Some(self.clients.len() - 1));
             }
             4 => {
                 let op = Some(Op::Write { to: None, condition, replaced: None });
-                self.clients.push(Client { key, begun, ended: None, op });
-                self.spawn_write(node, key, Wish { condition, new: None }, None);
+                self.clients.push(Client { key, begun, ended: None, op, etag: None });
+                let delete = Mutation::delete(&name(key), self.headers(condition), NOW_MS.get());
+                self.spawn_write(node, key, delete, None);
             }
             _ => {
-                let op = Some(Op::Write { to: Some(number), condition, replaced: None });
-                self.clients.push(Client { key, begun, ended: None, op });
-                let (object, sealed) = self.object(number);
-                let new = record(State::Object(object));
-                self.spawn_write(node, key, Wish { condition, new: Some(new) }, sealed);
+                self.put(node, key, number, condition);
             }
         }
     }
 
     /// A client writes without a condition; its number.
     pub fn overwrite(&mut self, node: usize, key: usize) -> usize {
-        let condition = Condition::Any;
         let number = u32::try_from(self.clients.len()).expect("few clients") + 1;
-        let op = Some(Op::Write { to: Some(number), condition, replaced: None });
-        self.clients.push(Client { key, begun: self.now, ended: None, op });
-        let (object, sealed) = self.object(number);
-        self.spawn_write(node, key, Wish { condition, new: Some(record(State::Object(object))) }, sealed);
+        self.put(node, key, number, Condition::Any);
         self.clients.len() - 1
+    }
+
+    fn put(&mut self, node: usize, key: usize, number: u32, condition: Condition) {
+        let (op, headers) = (Some(Op::Write { to: Some(number), condition, replaced: None }), self.headers(condition));
+        let (object, sealed) = self.object(number);
+        self.clients.push(Client { key, begun: self.now, ended: None, op, etag: Some(object.etag()) });
+        self.spawn_write(node, key, Mutation::put(&name(key), headers, object, NOW_MS.get()), sealed);
+    }
+
+    /// What a client sends to say so. What has never been written has no tag, and nothing has this one.
+    fn headers(&self, condition: Condition) -> base::Condition {
+        match condition {
+            Condition::Any => base::Condition::NONE,
+            Condition::Absent => base::Condition { matches: None, differs: Some(Tags::Any) },
+            Condition::Is(number) => {
+                let writer = (number as usize).checked_sub(1).and_then(|at| self.clients.get(at));
+                let etag = writer.and_then(|client| client.etag.clone()).unwrap_or_default();
+                base::Condition { matches: Some(Tags::OneOf(vec![etag])), differs: None }
+            }
+        }
     }
 
     /// A sealed body; apart from its record when it is large.
@@ -163,9 +153,9 @@ impl World {
         (Box::new(object), blob.then_some(sealed))
     }
 
-    fn spawn_write(&mut self, node: usize, key: usize, wish: Wish, sealed: Option<Bytes>) {
-        let head = wish.new.as_deref().and_then(head);
-        let write = Either::Write(Box::new(Write::new(Arc::clone(&self.members), wish)));
+    fn spawn_write(&mut self, node: usize, key: usize, mutation: Mutation, sealed: Option<Bytes>) {
+        let head = mutation.object().and_then(ObjectRecord::blob);
+        let write = Either::Write(Box::new(Write::new(Arc::clone(&self.members), mutation)));
         let client = Some(self.clients.len() - 1);
         if let (Some(head), Some(sealed)) = (head, sealed) {
             // The body is here first, then it travels, then the votes begin: as an upload does.

@@ -39,7 +39,7 @@ impl World {
         for node in (0..self.nodes.len()).filter(|node| !self.nodes[*node].reborn).collect::<Vec<_>>() {
             for key in 0..self.keys.len() {
                 self.now += 1;
-                self.clients.push(Client { key, begun: self.now, ended: None, op: None });
+                self.clients.push(Client { key, begun: self.now, ended: None, op: None, etag: None });
                 self.spawn_read(node, key, Some(self.clients.len() - 1));
                 self.rest();
                 self.now += 1;

@@ -232,6 +232,11 @@ pub fn run(seed: u64, nodes: usize, weather: Weather) -> Ran {
     Ran { tally: world.tally, wrong, trace: world.trace }
 }
 
+/// The object behind a key's number.
+pub fn name(at: usize) -> ObjectName {
+    ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse(&format!("k{at}")).expect("a key") }
+}
+
 impl World {
     fn new(seed: u64, count: usize, weather: Weather) -> Self {
         let mut rng = Rng::new(seed);
@@ -248,14 +253,10 @@ impl World {
         };
         let roster = Arc::new(Roster::founding(1, nodes.iter().enumerate().map(seat).collect()));
         nodes.iter_mut().for_each(|node| node.seat(&roster));
-        let key = |at: usize| {
-            let key = ObjectKey::parse(&format!("k{at}")).expect("a key");
-            RegisterKey::object(&ObjectName { bucket: BucketName::cargas(), key })
-        };
         World {
             rng,
             nodes,
-            keys: (0..KEYS).map(key).collect(),
+            keys: (0..KEYS).map(|at| RegisterKey::object(&name(at))).collect(),
             members: Arc::new(roster.members().expect("a list")),
             net: Vec::new(),
             coords: Vec::new(),
