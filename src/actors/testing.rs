@@ -9,7 +9,7 @@ use crate::actors::messages::{
 };
 use crate::actors::peer::key_watch::KeyWatch;
 use crate::actors::peer::list_watch::ListWatch;
-use crate::actors::peer::vitals::{Ballots, Identity, Vitals};
+use crate::actors::peer::node_view::{Ballots, Identity, NodeView};
 use crate::base::{
     Ballot, BodyAt, BodyId, BucketName, ClusterId, Epoch, Incarnation, KekId, Lineage, NodeName, ObjectHead, ObjectKey,
     ObjectName, ObjectRecord, Page, Record, RegisterKey, Secret, Stamp, State, Sum, Wrap,
@@ -40,8 +40,8 @@ pub fn identity(name: &str, incarnation: u64) -> Identity {
     }
 }
 
-pub fn vitals(me: Identity) -> Vitals {
-    Vitals {
+pub fn node_view(me: Identity) -> NodeView {
+    NodeView {
         me: Arc::new(me),
         version: "0.1.0".into(),
         head: watch::channel(0).1,

@@ -14,7 +14,7 @@
 //! | `page` | registers of a range, and what they are complete to |
 //! | `sum` `mark` | sums that nodes compare; counters of rare paths, for the gates |
 //! | `codec` | the one way formats are written and read |
-//! | `budget` `stretch` | permits; memory for bodies that is used again and again |
+//! | `budget` `buffer` | permits; memory for bodies that is used again and again |
 //! | `backoff` | pauses that grow, with a random part |
 //! | `class` `shortage` | what the caller may do about an error; what a machine can run out of |
 //! | `secret` | keys that are zeroed and never printed |
@@ -24,6 +24,7 @@ pub mod backoff;
 pub mod ballot;
 pub mod blob_ref;
 pub mod budget;
+pub mod buffer;
 pub mod class;
 pub mod codec;
 pub mod condition;
@@ -37,13 +38,13 @@ pub mod page;
 pub mod record;
 pub mod secret;
 pub mod shortage;
-pub mod stretch;
 pub mod sum;
 
 pub use backoff::Backoff;
 pub use ballot::{Ballot, Stamp, StampClock};
 pub use blob_ref::BlobRef;
 pub use budget::{Budget, Permit};
+pub use buffer::{Buffer, BufferPool, LARGE_BODY_BYTES, LARGE_PAGE_BYTES, PIECE_BYTES};
 pub use class::Class;
 pub use condition::{Condition, Tags};
 pub use head::ObjectHead;
@@ -55,5 +56,4 @@ pub use page::{Complete, Page};
 pub use record::{BodyAt, ObjectRecord, Record, State, Wrap};
 pub use secret::Secret;
 pub use shortage::Shortage;
-pub use stretch::{LARGE_BODY_BYTES, LARGE_PAGE_BYTES, Lender, PIECE_BYTES, Stretch};
 pub use sum::Sum;

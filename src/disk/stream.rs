@@ -10,7 +10,7 @@
 //! those that are, and filling them costs more CPU than sealing what goes into them.
 
 use super::{Disk, DiskFile};
-use crate::base::{LARGE_PAGE_BYTES, Permit, Stretch};
+use crate::base::{Buffer, LARGE_PAGE_BYTES, Permit};
 use std::io;
 use std::path::Path;
 
@@ -32,7 +32,7 @@ const UNCACHED_MIN: u64 = 1024 * 1024;
 #[derive(Debug)]
 pub struct LargeBuffer {
     /// `LARGE_BUFFER_BYTES`. What it holds does not matter.
-    pub memory: Stretch,
+    pub memory: Buffer,
     /// The right to it.
     pub permit: Permit,
 }
@@ -43,7 +43,7 @@ pub struct StreamFile {
     file: Box<dyn DiskFile>,
     /// Made with the first bytes, but for a large one: many open uploads wait for theirs. The blocks begin at `start`,
     /// since memory does not lie on a boundary by itself.
-    buffer: Stretch,
+    buffer: Buffer,
     start: usize,
     room: usize,
     held: usize,
@@ -126,7 +126,7 @@ impl StreamFile {
             return;
         }
         // What is beyond `held` was perhaps begun: it comes along.
-        let mut grown = Stretch::zeroed(needed.max(wanted) + BLOCK_BYTES);
+        let mut grown = Buffer::zeroed(needed.max(wanted) + BLOCK_BYTES);
         let start = boundary_in(&grown);
         let old = self.buffer.get(self.start..).unwrap_or_default();
         let begun = old.len().min(needed);
@@ -198,13 +198,13 @@ fn boundary_in(buffer: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{Budget, Lender};
+    use crate::base::{Budget, BufferPool};
     use crate::disk::RealDisk;
 
     #[test]
     fn any_length_in_any_pieces_arrives_whole() {
         let dir = tempfile::tempdir().expect("temporary directory");
-        let (budget, lender) = (Budget::new(1, LARGE_BUFFER_BYTES as u64), Lender::new(LARGE_BUFFER_BYTES));
+        let (budget, pool) = (Budget::new(1, LARGE_BUFFER_BYTES as u64), BufferPool::new(LARGE_BUFFER_BYTES));
         let lens = [0, 1, 4095, 4096, 4097, 1 << 20, (1 << 20) + 1, (2 << 20) + 4096, (3 << 20) + 77, (5 << 20) + 1];
         for (n, len) in lens.into_iter().enumerate() {
             let body: Vec<u8> = (0..len).map(|i: usize| (i % 251).to_le_bytes()[0]).collect();
@@ -212,7 +212,7 @@ mod tests {
             for (k, (expected, large)) in ways.into_iter().enumerate() {
                 let path = dir.path().join(format!("{n}-{k}"));
                 let large = large.then(|| {
-                    let mut memory = lender.lend();
+                    let mut memory = pool.lend();
                     memory.fill(0xEE);
                     LargeBuffer { memory, permit: budget.try_claim(LARGE_BUFFER_BYTES as u64).expect("room") }
                 });

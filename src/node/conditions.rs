@@ -5,9 +5,9 @@
 use super::findings::{Finding, Place, View, of, place_of};
 use crate::actors::coordinator::takers::full_of;
 use crate::actors::peer::key_watch::KeyWatch;
+use crate::actors::peer::node_view::NodeView;
 use crate::actors::peer::plan::Plan;
 use crate::actors::peer::reach::Standing;
-use crate::actors::peer::vitals::Vitals;
 use crate::actors::status::ListIs;
 use crate::base::Shortage;
 use crate::http::Readiness;
@@ -24,16 +24,16 @@ const WATCH_EVERY_AT_FIRST: Duration = Duration::from_millis(50);
 pub(super) const BEGINS: &str = "start";
 
 /// Looks at the conditions from now on, and whenever somebody asks; the first look is over when this returns, so that the
-/// port is opened on the truth. `vitals`: of a node that votes.
+/// port is opened on the truth. `node_view`: of a node that votes.
 pub(super) fn watch(
     store: &Arc<Store>,
     readiness: &Readiness,
     keys: Arc<KeyWatch>,
-    vitals: Option<Vitals>,
+    node_view: Option<NodeView>,
     peers: Vec<Arc<Plan>>,
 ) {
     let (store, readiness) = (Arc::downgrade(store), readiness.clone());
-    let watched = Arc::new(Mutex::new(Watched { store, keys, vitals, peers, reached: false }));
+    let watched = Arc::new(Mutex::new(Watched { store, keys, node_view, peers, reached: false }));
     let look = |watched: &Mutex<Watched>, readiness: &Readiness| {
         // A panic while it is held leaves no half-made state.
         watched.lock().unwrap_or_else(PoisonError::into_inner).look(readiness)
@@ -62,7 +62,7 @@ pub(super) fn watch(
 struct Watched {
     store: Weak<Store>,
     keys: Arc<KeyWatch>,
-    vitals: Option<Vitals>,
+    node_view: Option<NodeView>,
     /// Of a node that votes.
     peers: Vec<Arc<Plan>>,
     /// Whether a majority was reached since the start.
@@ -87,16 +87,16 @@ impl Watched {
         let silent = !now.may_vote();
         let mut full = Vec::new();
         drop(now);
-        if let Some(vitals) = &self.vitals {
-            let (voting, me) = (vitals.ballots.voting(), vitals.me.incarnation);
+        if let Some(node_view) = &self.node_view {
+            let (voting, me) = (node_view.ballots.voting(), node_view.me.incarnation);
             // Who doubts its memory has no vote until its place is given to it anew.
             view.place = if silent { Place::Silent } else { place_of(&voting, me) };
             view.changing = voting.node.roster.as_ref().is_some_and(|list| !list.before.is_empty());
             let list = voting.node.roster.as_deref();
             full = list.map(|list| full_of(list, (me, view.low), &self.peers)).unwrap_or_default();
             // Who has another list does not vote with this node.
-            let agrees = |peer: &_| vitals.lists.of(peer, voting.list).is == ListIs::Same;
-            let standing = vitals.reach.standing_with(&voting, me, Instant::now(), agrees);
+            let agrees = |peer: &_| node_view.lists.of(peer, voting.list).is == ListIs::Same;
+            let standing = node_view.reach.standing_with(&voting, me, Instant::now(), agrees);
             self.reached |= view.place == Place::Votes && standing == Standing::Reached;
             (view.reached, view.cut_off) = (self.reached, standing == Standing::CutOff);
         }

@@ -8,7 +8,7 @@
 
 use super::error::NodeError;
 use crate::actors::peer::key_watch::KeyWatch;
-use crate::actors::peer::vitals::Vitals;
+use crate::actors::peer::node_view::NodeView;
 use crate::actors::store_actor::threads::Threads;
 use crate::base::{Incarnation, Secret};
 use crate::config::Config;
@@ -64,15 +64,15 @@ pub(super) fn keep(
     config: &Config,
     ring: &Arc<Keyring>,
     store: &Arc<Store>,
-    vitals: &Vitals,
+    node_view: &NodeView,
     threads: Threads,
 ) -> Keeper {
     let kept = Arc::new(Kept {
         dir: config.node.key_dir.clone(),
         ring: Arc::clone(ring),
         store: Arc::downgrade(store),
-        watch: Arc::clone(&vitals.keys),
-        me: vitals.me.incarnation,
+        watch: Arc::clone(&node_view.keys),
+        me: node_view.me.incarnation,
         // Nothing: what came since the ring was built is read with the first look.
         seen: Mutex::default(),
         nudge: Arc::default(),

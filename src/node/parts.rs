@@ -28,11 +28,11 @@ use crate::actors::peer::arrivals::Arrivals;
 use crate::actors::peer::forming::Seats;
 use crate::actors::peer::key_watch::KeyWatch;
 use crate::actors::peer::list_watch::ListWatch;
+use crate::actors::peer::node_view::{Ballots, Identity, NodeView};
 use crate::actors::peer::plan::{PeerAddress, Timing};
 use crate::actors::peer::reach::Reach;
 use crate::actors::peer::sessions::{PeerBytes, PeerGate};
 use crate::actors::peer::store::StoreRecipients;
-use crate::actors::peer::vitals::{Ballots, Identity, Vitals};
 use crate::actors::replication::{Replication, ReplicationConfig, seen_lately};
 use crate::actors::store_actor::threads::Threads;
 use crate::actors::store_actor::{StoreActor, abort};
@@ -60,7 +60,7 @@ pub(super) struct Storage {
     pub healing: Arc<HealTally>,
     pub scrubbing: Arc<ScrubTally>,
     pub pulses: Arc<Pulses>,
-    pub vitals: Vitals,
+    pub node_view: NodeView,
 }
 
 impl Storage {
@@ -83,8 +83,8 @@ impl Storage {
             scrubbing: Arc::clone(&scrubbing),
             counted: Counted::default(),
         });
-        let vitals = vitals(config, &store, ring, &pulses);
-        Ok(Storage { store, threads, arbiter, store_actor, readiness, healing, scrubbing, pulses, vitals })
+        let node_view = node_view(config, &store, ring, &pulses);
+        Ok(Storage { store, threads, arbiter, store_actor, readiness, healing, scrubbing, pulses, node_view })
     }
 }
 
@@ -104,12 +104,12 @@ impl Peers {
     pub fn start(config: &Config, plan: &MemoryPlan, ring: &Keyring, storage: &Storage) -> Self {
         // Derived for sessions alone, it opens nothing that is stored; so it may leave the StoreActor's hands.
         let peer_key = Arc::new(ring.peer_key());
-        let (vitals, arbiter) = (&storage.vitals, storage.arbiter.handle());
-        let replicate = replication_config(config, vitals.clone(), plan);
+        let (node_view, arbiter) = (&storage.node_view, storage.arbiter.handle());
+        let replicate = replication_config(config, node_view.clone(), plan);
         let recipients = StoreRecipients::of(&storage.store_actor);
         let arrivals = Arc::new(Arrivals::default());
         let healer = {
-            let (me, key, peers) = (Arc::clone(&vitals.me), Arc::clone(&peer_key), replicate.peers.clone());
+            let (me, key, peers) = (Arc::clone(&node_view.me), Arc::clone(&peer_key), replicate.peers.clone());
             let (store, tally, arrivals) = (recipients.clone(), Arc::clone(&storage.healing), Arc::clone(&arrivals));
             Healer::start_in_arbiter(&arbiter, move |_| Healer::new(&me, &key, &peers, store, tally, arrivals))
         };
@@ -124,7 +124,7 @@ impl Peers {
         let names = config.cluster.peers.iter().map(|peer| peer.name.clone());
         let each = plan.peer;
         let bytes = PeerBytes { calls: each.calls_bytes, blobs: each.blobs_bytes, streams: each.streams_bytes };
-        let gate = Arc::new(PeerGate::new(vitals.clone(), peer_key, names, bytes).sharing(Arc::clone(&arrivals)));
+        let gate = Arc::new(PeerGate::new(node_view.clone(), peer_key, names, bytes).sharing(Arc::clone(&arrivals)));
         Peers { replication, healer, scrubber, gate, arrivals }
     }
 }
@@ -213,9 +213,9 @@ impl Backends {
     }
 }
 
-fn vitals(config: &Config, store: &Arc<Store>, ring: &Arc<Keyring>, pulses: &Arc<Pulses>) -> Vitals {
+fn node_view(config: &Config, store: &Arc<Store>, ring: &Arc<Keyring>, pulses: &Arc<Pulses>) -> NodeView {
     let (measured, counted, pulses) = (Arc::clone(store), Arc::clone(store), Arc::clone(pulses));
-    Vitals {
+    NodeView {
         me: Arc::new(Identity {
             name: config.node.name.clone(),
             cluster: store.cluster(),
@@ -240,7 +240,7 @@ fn vitals(config: &Config, store: &Arc<Store>, ring: &Arc<Keyring>, pulses: &Arc
     }
 }
 
-fn replication_config(config: &Config, vitals: Vitals, plan: &MemoryPlan) -> ReplicationConfig {
+fn replication_config(config: &Config, node_view: NodeView, plan: &MemoryPlan) -> ReplicationConfig {
     let standard = Timing::default();
     let timing = Timing {
         heartbeat: config.peer.heartbeat,
@@ -251,7 +251,7 @@ fn replication_config(config: &Config, vitals: Vitals, plan: &MemoryPlan) -> Rep
     };
     let address = |peer: &crate::config::PeerEntry| PeerAddress { name: peer.name.clone(), url: peer.url.to_string() };
     ReplicationConfig {
-        vitals,
+        node_view,
         peers: config.cluster.peers.iter().map(address).collect(),
         pool: config.peer.replicas_per_peer,
         timing,

@@ -14,7 +14,7 @@ use crate::actors::peer::store::StoreRecipients;
 use crate::actors::replication::Replication;
 use crate::actors::store_actor::threads::Threads;
 use crate::actors::store_actor::{StoreActor, abort};
-use crate::base::{Lender, NodeName};
+use crate::base::{BufferPool, NodeName};
 use crate::config::{CEILING_MIN, Config, MemoryPlan};
 use crate::disk::real::LockGuard;
 use crate::disk::{Disk, RealDisk, handles, place};
@@ -76,10 +76,10 @@ impl Running {
         let (peer_listener, peer_addr) = peer_port.open()?;
 
         let storage = Storage::start(&config, &ring, store)?;
-        let keeper = keys::keep(&config, &ring, &storage.store, &storage.vitals, storage.threads.clone());
+        let keeper = keys::keep(&config, &ring, &storage.store, &storage.node_view, storage.threads.clone());
         let peers = Peers::start(&config, &plan, &ring, &storage);
-        let voter = config.decides_with_others().then(|| storage.vitals.clone());
-        let known = Arc::clone(&storage.vitals.keys);
+        let voter = config.decides_with_others().then(|| storage.node_view.clone());
+        let known = Arc::clone(&storage.node_view.keys);
         conditions::watch(&storage.store, &storage.readiness, known, voter, peers.replication.peers());
         let (backends, budget) = Backends::new(&config, &plan, &storage, &peers);
         let shared = Shared::new(http_settings(&config, &plan, config.threads()), budget, storage.readiness.clone());
@@ -318,7 +318,7 @@ fn write_addresses(data: &Path, listeners: &[Listener]) -> Result<(), NodeError>
 }
 
 /// Gives memory that nobody needs any more back to the system, for as long as the store is there.
-fn trim(store: &Arc<Store>, arriving: Lender) {
+fn trim(store: &Arc<Store>, arriving: BufferPool) {
     let store = Arc::downgrade(store);
     actix_rt::spawn(async move {
         loop {

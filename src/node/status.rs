@@ -47,7 +47,7 @@ impl StatusSource for NodeStatus {
             let conditions = fixed.readiness.conditions();
             let lacks = |what| conditions.missing.contains_key(what) || conditions.degraded.contains_key(what);
             let majority = !lacks("majority") && !lacks("cluster");
-            let voting = fixed.gate.vitals().ballots.voting();
+            let voting = fixed.gate.node_view().ballots.voting();
             let snapshot = ClusterSnapshot {
                 node: fixed.node.clone(),
                 cluster: fixed.cluster,
@@ -60,7 +60,7 @@ impl StatusSource for NodeStatus {
                     missing: conditions.missing,
                     degraded: conditions.degraded,
                 },
-                key_generations: fixed.gate.vitals().keys.show(voting.node.roster.as_deref(), fixed.incarnation),
+                key_generations: fixed.gate.node_view().keys.show(voting.node.roster.as_deref(), fixed.incarnation),
                 store: StoreSection { scrub: fixed.scrubbing.read(store.records + store.overlay_records), store },
                 healing: fixed.healing.read(),
                 burials: fixed.burying.read(),

@@ -11,10 +11,10 @@ use crate::actors::messages::{AppendIncoming, BeginIncoming, FinishIncoming, Inc
 use crate::actors::peer::answers::failure;
 use crate::actors::peer::arrivals::Arriving;
 use crate::actors::peer::error::LinkError;
+use crate::actors::peer::node_view::Counts;
 use crate::actors::peer::sessions::{Admitted, Coming, PeerGate};
 use crate::actors::peer::store::{StoreRecipients, ask};
 use crate::actors::peer::transfers::SMALL_BYTES_MAX;
-use crate::actors::peer::vitals::Counts;
 use crate::base::BlobRef;
 use crate::wire::frame::{BLOB_PREFIX_BYTES, CLEAR_BYTES, blob_prefix_len};
 use crate::wire::{

@@ -13,7 +13,7 @@
 
 use super::error::{DiskOp, StoreError};
 use super::room::Room;
-use crate::base::{BodyId, Budget, LARGE_BODY_BYTES, Lender, Mark};
+use crate::base::{BodyId, Budget, BufferPool, LARGE_BODY_BYTES, Mark};
 use crate::disk::{Disk, DiskFile, LARGE_BUFFER_BYTES, LargeBuffer, StreamFile, place};
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -48,7 +48,7 @@ pub struct Blobs {
     gate: Mutex<()>,
     /// The right to memory for large writes, and the memory.
     large_writes: Budget,
-    large_memory: Lender,
+    large_memory: BufferPool,
 }
 
 /// A folder of blobs.
@@ -84,7 +84,7 @@ impl Blobs {
             landing: (0..FOLDERS).map(|_| Mutex::default()).collect(),
             gate: Mutex::default(),
             large_writes: Budget::new(u64::MAX, large_write_bytes),
-            large_memory: Lender::new(LARGE_BUFFER_BYTES),
+            large_memory: BufferPool::new(LARGE_BUFFER_BYTES),
         })
     }
 

@@ -9,7 +9,7 @@ use super::core::Core;
 use super::entry::Held;
 use super::error::{DiskOp, StoreError};
 use crate::base::record::ObjectRecord;
-use crate::base::{BodyAt, Lender, Permit, RegisterKey, Stretch};
+use crate::base::{BodyAt, Buffer, BufferPool, Permit, RegisterKey};
 use crate::disk::DiskFile;
 use crate::seal::body::{BodyOpener, HEADER_BYTES, TAG_BYTES};
 use bytes::Bytes;
@@ -40,7 +40,7 @@ pub struct Download {
     /// All chunks of a small blob, until they are asked for.
     opened: Vec<Bytes>,
     /// The memory of pieces, which comes back when whoever took one has let go of it. There is none before the first.
-    memory: Option<Lender>,
+    memory: Option<BufferPool>,
     next: u64,
     end: u64,
     _permit: Option<Permit>,
@@ -189,10 +189,10 @@ impl Download {
     }
 
     /// Memory for at least `len` bytes, whatever it holds.
-    fn memory(&mut self, len: usize) -> Stretch {
+    fn memory(&mut self, len: usize) -> Buffer {
         match &self.memory {
-            Some(lender) if lender.stretch_bytes() >= len => lender.lend(),
-            _ => self.memory.insert(Lender::new(len)).lend(),
+            Some(pool) if pool.buffer_bytes() >= len => pool.lend(),
+            _ => self.memory.insert(BufferPool::new(len)).lend(),
         }
     }
 
@@ -201,7 +201,7 @@ impl Download {
         &mut self,
         opener: &BodyOpener,
         extent: &Extent,
-        mut memory: Stretch,
+        mut memory: Buffer,
     ) -> Result<Vec<Bytes>, StoreError> {
         let chunk = opener.chunk_bytes();
         let texts = open_chunks(opener, extent.first, chunk + TAG_BYTES, &mut memory[..extent.len])?;

@@ -11,7 +11,7 @@ use super::limit::Limit;
 use super::{Coordinator, Patience, Value};
 use crate::actors::body_streams::{BodyStreams, Streamed};
 use crate::actors::messages::*;
-use crate::actors::peer::errand::Errand;
+use crate::actors::peer::peer_request::PeerRequest;
 use crate::actors::peer::transfers::{Carried, Far, Transfers};
 use crate::base::{BlobRef, BodyId, Incarnation};
 use crate::register::{Event, Votes};
@@ -37,8 +37,8 @@ impl Coordinator {
             .iter()
             .filter(|to| **to != self.0.me && self.is_up(&voting, **to) && !self.takes_no_body(&voting, **to))
         {
-            if let Some(door) = self.door(&voting, *to) {
-                door.do_send(Errand::Stream(streams.to(*to)));
+            if let Some(lane) = self.lane(&voting, *to) {
+                lane.do_send(PeerRequest::Stream(streams.to(*to)));
             }
         }
         Some(streams)
@@ -72,10 +72,10 @@ impl Coordinator {
                 no_room = no_room.with(members.only(to));
             }
             let Some(peer) = self.peer(&voting, to).filter(|_| !says.full && !says.read_only) else { continue };
-            let Some(door) = peer.door.lane() else { continue };
+            let Some(lane) = peer.lane.address() else { continue };
             awaited = awaited.with(members.only(to));
             let streamed = streams.as_mut().and_then(|streams| streams.take(to));
-            let way = Way { door, transfers: Arc::clone(&peer.transfers), to, head, patience: self.0.patience };
+            let way = Way { lane, transfers: Arc::clone(&peer.transfers), to, head, patience: self.0.patience };
             under_way.push(way.go(streamed).map(move |became| (to, became)).boxed_local());
         }
         while !members.majority(held) {
@@ -108,8 +108,8 @@ impl Coordinator {
     pub(in crate::actors) fn take_back(&self, body: BodyId) {
         let Ok((voting, members)) = self.holders(body) else { return };
         for to in members.voters().iter().filter(|to| **to != self.0.me) {
-            if let Some(door) = self.door(&voting, *to) {
-                door.do_send(Errand::Discard(*to, body));
+            if let Some(lane) = self.lane(&voting, *to) {
+                lane.do_send(PeerRequest::Discard(*to, body));
             }
         }
     }
@@ -117,7 +117,7 @@ impl Coordinator {
 
 /// The way of a body to one voter.
 struct Way {
-    door: Recipient<Errand>,
+    lane: Recipient<PeerRequest>,
     transfers: Arc<Transfers>,
     to: Incarnation,
     head: BlobRef,
@@ -139,7 +139,7 @@ impl Way {
             }
         }
         let far = || self.transfers.far(self.to, self.head.body);
-        let carrying = carry_to(&self.door, self.to, self.head);
+        let carrying = carry_to(&self.lane, self.to, self.head);
         self.while_it_moves(carrying, far, &mut limit).await.unwrap_or(Carried::Not)
     }
 

@@ -10,7 +10,7 @@
 use super::limit::Limit;
 use super::{Coordinator, Patience, Value};
 use crate::actors::messages::*;
-use crate::actors::peer::errand::{Cast, Errand};
+use crate::actors::peer::peer_request::{Cast, PeerRequest};
 use crate::actors::peer::transfers::{Carried, Far};
 use crate::base::{BlobRef, BodyId, Epoch, Incarnation, Record, RegisterKey, WriteId};
 use crate::register::{Attempt, Do, Drive, Event, Fresh, ListMark, Machine, Message, Request, Slot};
@@ -174,8 +174,8 @@ impl Coordinator {
         let vote = WireVote { key: key.clone(), message, have: have.as_ref().map(|slot| slot.accepted) };
         let cast = Cast { to, mark, vote, have, reply: is_answered.then_some(reply) };
         // Without a lane the cast is dropped here, and its reply with it: that is heard as silence.
-        if let Some(door) = self.door(&voting, to) {
-            door.do_send(Errand::Cast(Box::new(cast)));
+        if let Some(lane) = self.lane(&voting, to) {
+            lane.do_send(PeerRequest::Cast(Box::new(cast)));
         }
         is_answered.then(|| -> LocalBoxFuture<'static, _> {
             Box::pin(async move { answer.await.map_or(silent, Event::Reply) })
@@ -204,12 +204,12 @@ impl Coordinator {
             };
             return Some(Box::pin(fetched));
         }
-        let door = self.door(&self.0.ballots.voting(), to)?;
-        let shipped = carry_to(&door, to, head);
+        let lane = self.lane(&self.0.ballots.voting(), to)?;
+        let shipped = carry_to(&lane, to, head);
         let shipped = async move {
             let became = match shipped.await {
                 // Perhaps it is not here either: then it is fetched first.
-                Carried::Not if fetched.await => carry_to(&door, to, head).await,
+                Carried::Not if fetched.await => carry_to(&lane, to, head).await,
                 done => done,
             };
             carried(to, body, became)
@@ -231,12 +231,12 @@ impl Coordinator {
 
 /// Takes a blob to a replica; what became of it.
 pub(super) fn carry_to(
-    door: &Recipient<Errand>,
+    lane: &Recipient<PeerRequest>,
     to: Incarnation,
     head: BlobRef,
 ) -> impl Future<Output = Carried> + 'static {
     let (done, carried) = oneshot::channel();
-    door.do_send(Errand::Ship(to, head, done));
+    lane.do_send(PeerRequest::Ship(to, head, done));
     async move { carried.await.unwrap_or(Carried::Not) }
 }
 

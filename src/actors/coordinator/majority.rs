@@ -6,8 +6,8 @@
 
 use super::Coordinator;
 use crate::actors::messages::ObjectError;
-use crate::actors::peer::errand::Errand;
 use crate::actors::peer::patience::PROBE_MAX;
+use crate::actors::peer::peer_request::PeerRequest;
 use crate::actors::peer::reach::{Reach, Standing};
 use crate::base::NodeName;
 use crate::store::voting::Voting;
@@ -21,7 +21,7 @@ pub(super) const AWAY: &str =
 
 impl Coordinator {
     fn reach(&self) -> Option<&Reach> {
-        self.0.peers.first().map(|peer| &*peer.vitals.reach)
+        self.0.peers.first().map(|peer| &*peer.node_view.reach)
     }
 
     fn standing(&self, voting: &Voting) -> Standing {
@@ -49,11 +49,11 @@ impl Coordinator {
             return Ok(());
         }
         // That they are away may be a moment old: one quick try may save a client a refusal.
-        let lanes = self.0.peers.iter().filter_map(|peer| peer.door.lane());
+        let lanes = self.0.peers.iter().filter_map(|peer| peer.lane.address());
         let mut probes: FuturesUnordered<_> = lanes
             .map(|lane| {
                 let (done, probed) = oneshot::channel();
-                lane.do_send(Errand::Probe(done));
+                lane.do_send(PeerRequest::Probe(done));
                 probed
             })
             .collect();

@@ -44,9 +44,9 @@ use crate::actors::coordinator::turns::Turns;
 use crate::actors::messages::FetchBody;
 use crate::actors::messages::*;
 use crate::actors::peer::arrivals::Arrivals;
-use crate::actors::peer::errand::Errand;
+use crate::actors::peer::node_view::Ballots;
+use crate::actors::peer::peer_request::PeerRequest;
 use crate::actors::peer::plan::Plan;
-use crate::actors::peer::vitals::Ballots;
 use crate::base::{Backoff, Ballot, BodyId, BucketName, Budget, Epoch, Incarnation, Record, RegisterKey};
 use crate::register::{Attempt, Members, Message, Placement, Read, ReadOutcome, Request, Roster, Slot, Traced};
 use crate::store::voting::Voting;
@@ -291,8 +291,8 @@ impl Coordinator {
         order
     }
 
-    fn door(&self, voting: &Voting, node: Incarnation) -> Option<Recipient<Errand>> {
-        self.peer(voting, node)?.door.lane()
+    fn lane(&self, voting: &Voting, node: Incarnation) -> Option<Recipient<PeerRequest>> {
+        self.peer(voting, node)?.lane.address()
     }
 
     fn peer(&self, voting: &Voting, node: Incarnation) -> Option<&Arc<Plan>> {

@@ -9,7 +9,7 @@
 use super::Coordinator;
 use crate::actors::coordinator::pages::{self, Merged};
 use crate::actors::messages::*;
-use crate::actors::peer::errand::Errand;
+use crate::actors::peer::peer_request::PeerRequest;
 use crate::base::{Class, Incarnation, Page, RegisterKey};
 use crate::register::{Slot, Votes};
 use crate::seal::random;
@@ -84,12 +84,12 @@ impl Coordinator {
             // One that is silent holds nobody up for long: the next one is asked as well.
             if asked.is_empty() || now >= ask_next {
                 ask_next = now + ASK_NEXT_AFTER;
-                match order.next().map(|node| (node, self.door(&voting, node))) {
-                    Some((node, Some(door))) => {
+                match order.next().map(|node| (node, self.lane(&voting, node))) {
+                    Some((node, Some(lane))) => {
                         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
                         let scan = Scan { mark: voting.list, from: start.clone(), inclusive, to: to.clone(), limit };
                         let (reply, answer) = oneshot::channel();
-                        door.do_send(Errand::Scan(node, scan, reply));
+                        lane.do_send(PeerRequest::Scan(node, scan, reply));
                         asked.push(Box::pin(async move { (node, answer.await.ok()) }));
                     }
                     Some((_, None)) => {

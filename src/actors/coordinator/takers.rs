@@ -4,8 +4,8 @@
 
 use super::Coordinator;
 use crate::actors::messages::{ObjectError, StoreError};
-use crate::actors::peer::errand::Errand;
 use crate::actors::peer::patience::ROOM_MAX;
+use crate::actors::peer::peer_request::PeerRequest;
 use crate::actors::peer::plan::Plan;
 use crate::base::{Incarnation, NodeName, RegisterKey};
 use crate::register::{Members, Roster, Seat, Votes};
@@ -89,9 +89,9 @@ impl Coordinator {
                 New::Body(bytes) => self.0.ballots.check_fits(bytes).is_ok(),
             };
         }
-        let Some(door) = self.door(voting, node) else { return true };
+        let Some(lane) = self.lane(voting, node) else { return true };
         let (tell, told) = oneshot::channel();
-        door.do_send(Errand::Room(node, new.bytes(), tell));
+        lane.do_send(PeerRequest::Room(node, new.bytes(), tell));
         timeout(ROOM_MAX, told).await.is_ok_and(|told| told.unwrap_or(true))
     }
 
@@ -122,11 +122,11 @@ impl Coordinator {
                 room: self.0.ballots.room(),
             };
         }
-        let door = self.peer(voting, node).map(|peer| &peer.door);
-        door.map_or(Says { full: false, read_only: false, room: u64::MAX }, |door| Says {
-            full: door.full.load(Ordering::Relaxed),
-            read_only: door.read_only.load(Ordering::Relaxed),
-            room: door.room.get(),
+        let lane = self.peer(voting, node).map(|peer| &peer.lane);
+        lane.map_or(Says { full: false, read_only: false, room: u64::MAX }, |lane| Says {
+            full: lane.full.load(Ordering::Relaxed),
+            read_only: lane.read_only.load(Ordering::Relaxed),
+            room: lane.room.get(),
         })
     }
 }
@@ -142,7 +142,7 @@ fn majority_of(members: &Members, holds: impl Fn(Incarnation) -> bool) -> bool {
 pub fn full_of(list: &Roster, me: (Incarnation, bool), peers: &[Arc<Plan>]) -> Vec<NodeName> {
     let is_full = |seat: &&Seat| match seat.incarnation == me.0 {
         true => me.1,
-        false => peers.iter().any(|peer| peer.peer == seat.name && peer.door.full.load(Ordering::Relaxed)),
+        false => peers.iter().any(|peer| peer.peer == seat.name && peer.lane.full.load(Ordering::Relaxed)),
     };
     let names: BTreeSet<_> = list.seats.iter().chain(&list.before).filter(is_full).map(|seat| &seat.name).collect();
     names.into_iter().cloned().collect()

@@ -2,16 +2,16 @@
 
 use super::actor::CoordinatorActor;
 use super::*;
-use crate::actors::peer::errand::Cast;
+use crate::actors::peer::node_view::NodeView;
 use crate::actors::peer::patience::AWAY_AFTER;
+use crate::actors::peer::peer_request::Cast;
 use crate::actors::peer::reach::Reach;
 use crate::actors::peer::store::StoreRecipients;
 use crate::actors::peer::transfers::Carried;
-use crate::actors::peer::vitals::Vitals;
 use crate::actors::store_actor::threads::Threads;
 use crate::actors::store_actor::{StoreActor, abort};
 use crate::actors::testing::peer::{Asked, passed_on, plan, soon};
-use crate::actors::testing::{identity, ring, vitals};
+use crate::actors::testing::{identity, node_view, ring};
 use crate::base::{BodyId, Condition, NodeName, ObjectHead, ObjectKey, ObjectName, Stamp};
 use crate::disk::RealDisk;
 use crate::register::{Heard, Remembered, Seat as Seated, Standing, Start};
@@ -143,27 +143,27 @@ impl Ballots for Late {
 
 /// A lane to a peer: what it is to do comes to the test.
 struct LaneTo {
-    errands: UnboundedReceiver<Asked<Errand>>,
-    _lane: Recipient<Errand>,
+    requests: UnboundedReceiver<Asked<PeerRequest>>,
+    _lane: Recipient<PeerRequest>,
 }
 
 impl LaneTo {
-    async fn next(&mut self) -> Errand {
-        soon("an errand", self.errands.recv()).await.expect("the lane is there").what
+    async fn next(&mut self) -> PeerRequest {
+        soon("a request", self.requests.recv()).await.expect("the lane is there").what
     }
 
     async fn cast(&mut self) -> Cast {
         match self.next().await {
-            Errand::Cast(cast) => *cast,
+            PeerRequest::Cast(cast) => *cast,
             other => panic!("no cast: {other:?}"),
         }
     }
 
     /// Does all that is asked of votes, until nothing is asked any more.
     async fn carries(mut self, node: &Node) {
-        while let Some(asked) = self.errands.recv().await {
+        while let Some(asked) = self.requests.recv().await {
             match asked.what {
-                Errand::Cast(cast) => node.votes(*cast).await,
+                PeerRequest::Cast(cast) => node.votes(*cast).await,
                 other => panic!("no cast: {other:?}"),
             }
         }
@@ -185,16 +185,16 @@ fn coordinator(node: &Node, peers: u64, votes: bool, decide: Duration) -> (Rig, 
     let beside = Noting::start_in_arbiter(&node.thread.handle(), |_| noting);
     let me = node.store.incarnation();
     let reach = Arc::new(Reach::new((2..2 + peers).map(name)));
-    let vitals = Vitals { reach: Arc::clone(&reach), ..vitals(identity("n1", me.0)) };
+    let node_view = NodeView { reach: Arc::clone(&reach), ..node_view(identity("n1", me.0)) };
     let late = Arc::new(Late { store: Arc::clone(&node.store), seen: Mutex::default() });
     let mut lanes = Vec::new();
     let peers = (2..2 + peers).map(|n| {
         let store = StoreRecipients::of(&node.actor);
-        let plan = plan(name(n).as_str(), "http://127.0.0.1:9", vitals.clone(), store);
-        let (errands, lane) = passed_on();
+        let plan = plan(name(n).as_str(), "http://127.0.0.1:9", node_view.clone(), store);
+        let (requests, lane) = passed_on();
         let lane = lane();
-        plan.door.open(&lane);
-        lanes.push(LaneTo { errands, _lane: lane });
+        plan.lane.open(&lane);
+        lanes.push(LaneTo { requests, _lane: lane });
         Arc::new(plan)
     });
     let common = Common {
@@ -363,7 +363,7 @@ async fn two_writers_of_one_key_take_turns_and_another_key_does_not_wait() {
         let keys = [&k, &other].map(RegisterKey::object);
         assert_eq!(casts.each_ref().map(|cast| cast.vote.key.clone()), keys, "nothing of the second one");
     }
-    assert!(lanes.iter_mut().all(|lane| lane.errands.try_recv().is_err()));
+    assert!(lanes.iter_mut().all(|lane| lane.requests.try_recv().is_err()));
     for (casts, node) in casts.into_iter().zip(&there) {
         for cast in casts {
             node.votes(cast).await;
@@ -387,7 +387,7 @@ async fn no_majority_that_is_known_is_told_at_once_and_one_that_is_not_when_time
         // Each is tried once more: what was true may be a moment old.
         let probes = async {
             for lane in &mut lanes {
-                assert!(matches!(lane.next().await, Errand::Probe(_)));
+                assert!(matches!(lane.next().await, PeerRequest::Probe(_)));
             }
         };
         futures::join!(rig.put(&object("k")), probes).0
@@ -420,13 +420,13 @@ async fn a_body_that_no_majority_takes_is_taken_back_everywhere() {
         let carrying = async {
             let mut bodies: Vec<BodyId> = Vec::new();
             for lane in &mut lanes {
-                let Errand::Ship(_, head, done) = lane.next().await else { panic!("no body to carry") };
+                let PeerRequest::Ship(_, head, done) = lane.next().await else { panic!("no body to carry") };
                 assert_eq!(files(&here.dir.path().join("blobs")), 1, "it is whole and durable here");
                 done.send(became).expect("somebody waits");
                 bodies.push(head.body);
             }
             for lane in &mut lanes {
-                let Errand::Discard(_, body) = lane.next().await else { panic!("it is not taken back") };
+                let PeerRequest::Discard(_, body) = lane.next().await else { panic!("it is not taken back") };
                 bodies.push(body);
             }
             bodies

@@ -6,7 +6,7 @@
 
 use super::{Coordinator, Value, no_list};
 use crate::actors::messages::*;
-use crate::actors::peer::errand::Errand;
+use crate::actors::peer::peer_request::PeerRequest;
 use crate::base::{Ballot, Incarnation, RegisterKey};
 use crate::register::{Answer as Granted, Attempt, Burial, Event, ListMark, Members, Message, Placement, Request};
 use crate::seal::random;
@@ -141,9 +141,9 @@ impl Coordinator {
         if node == self.0.me {
             return self.ask(Bury { list, graves: graves.to_vec() }).await.is_ok();
         }
-        let Some(door) = self.door(&self.0.ballots.voting(), node) else { return false };
+        let Some(lane) = self.lane(&self.0.ballots.voting(), node) else { return false };
         let (reply, answer) = oneshot::channel();
-        door.do_send(Errand::Ask(node, Box::new(Call::Bury(list, graves.to_vec())), reply));
+        lane.do_send(PeerRequest::Ask(node, Box::new(Call::Bury(list, graves.to_vec())), reply));
         matches!(answer.await, Ok(Answer::Done))
     }
 }

@@ -52,7 +52,7 @@ pub struct BeginUpload {
 pub struct AppendUpload {
     /// The upload, which comes back with the answer.
     pub upload: Upload,
-    /// Some MiB at most. What lies in whole chunks in one stretch of memory is sealed without being copied.
+    /// Some MiB at most. What lies in whole chunks in one buffer is sealed without being copied.
     pub data: Vec<Bytes>,
 }
 

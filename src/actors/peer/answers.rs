@@ -6,9 +6,9 @@ use crate::actors::messages::{
 };
 use crate::actors::peer::error::LinkError;
 use crate::actors::peer::list_exchange;
+use crate::actors::peer::node_view::Counts;
 use crate::actors::peer::sessions::{Admitted, PeerGate};
 use crate::actors::peer::store::{StoreRecipients, ask};
-use crate::actors::peer::vitals::Counts;
 use crate::base::{BlobRef, Epoch, Incarnation, NodeName, Record, RegisterKey};
 use crate::register::{ListMark, Slot, Start};
 use crate::seal::session::PeerInfo;
@@ -65,7 +65,7 @@ async fn try_answer(
             Ok(Answer::Done)
         }
         // Two nodes that refuse each other's votes need it to agree, so nothing but a session is asked for.
-        Call::List => Ok(Answer::List(gate.vitals().ballots.voting().node.roster.clone())),
+        Call::List => Ok(Answer::List(gate.node_view().ballots.voting().node.roster.clone())),
         Call::Tree(branches) => {
             // Sums change nothing: what differs is offered again, and an offer is judged like any other.
             Counts::add(&gate.counts().trees);
@@ -92,17 +92,17 @@ async fn try_answer(
 /// Takes note of how the caller stands, and says how this node does.
 async fn heartbeat(gate: &PeerGate, session: &Admitted, pulse: Box<Pulse>) -> Result<Answer, LinkError> {
     Counts::add(&gate.counts().heartbeats);
-    let (from, vitals) = (session.from(), gate.vitals());
+    let (from, node_view) = (session.from(), gate.node_view());
     // A heartbeat speaks for the node at the other end of the session, and for no other.
     if pulse.incarnation == from.incarnation {
-        vitals.reach.came(&from.name);
-        vitals.lists.heard(&from.name, vitals.ballots.voting().list, pulse.list);
+        node_view.reach.came(&from.name);
+        node_view.lists.heard(&from.name, node_view.ballots.voting().list, pulse.list);
         // The start is remembered durably before it is answered: from then on an older copy of it shows.
-        vitals.meet(from, &pulse).await?;
+        node_view.meet(from, &pulse).await?;
         session.says(pulse.standing.start);
-        vitals.keys.heard(&from.name, pulse.incarnation, pulse.keys);
+        node_view.keys.heard(&from.name, pulse.incarnation, pulse.keys);
     }
-    Ok(Answer::Pulse(Box::new(vitals.pulse())))
+    Ok(Answer::Pulse(Box::new(node_view.pulse())))
 }
 
 /// Says what this node wants of the changes that the caller has.
@@ -174,7 +174,7 @@ async fn scan(
     same_list(gate, from, mark)?;
     has_met(gate, session)?;
     // A page counts as this node's vote on all that it says: without a vote it says nothing.
-    if !gate.vitals().ballots.voting().node.state.votes {
+    if !gate.node_view().ballots.voting().node.state.votes {
         return Err(LinkError::OtherList);
     }
     let begin = if inclusive { Bound::Included(begin) } else { Bound::Excluded(begin) };
@@ -195,17 +195,17 @@ async fn bring(gate: &PeerGate, store: &StoreRecipients, from: &PeerInfo, head: 
         Err(error) => return Err(error),
     }
     // Said before it travels.
-    gate.vitals().ballots.check_fits(head.sealed_len)?;
+    gate.node_view().ballots.check_fits(head.sealed_len)?;
     let arriving = gate.arrivals().offered(head.body, from.incarnation, Instant::now());
     Ok(arriving.map_or(Bring::Send, Bring::Arriving))
 }
 
 /// Nodes of different member lists exchange no votes: nobody could say whose count.
 fn same_list(gate: &PeerGate, from: &NodeName, mark: ListMark) -> Result<(), LinkError> {
-    if gate.vitals().ballots.voting().list == mark {
+    if gate.node_view().ballots.voting().list == mark {
         return Ok(());
     }
-    gate.vitals().lists.refused_here(from);
+    gate.node_view().lists.refused_here(from);
     Err(LinkError::OtherList)
 }
 
@@ -213,7 +213,7 @@ fn same_list(gate: &PeerGate, from: &NodeName, mark: ListMark) -> Result<(), Lin
 /// what they remember.
 fn has_met(gate: &PeerGate, session: &Admitted) -> Result<(), LinkError> {
     let start = has_said(session)?;
-    match gate.vitals().ballots.is_met(session.from().incarnation, start) {
+    match gate.node_view().ballots.is_met(session.from().incarnation, start) {
         true => Ok(()),
         false => Err(LinkError::NotMet),
     }
@@ -228,7 +228,7 @@ fn has_said(session: &Admitted) -> Result<Start, LinkError> {
 /// deleted and forgotten by everybody else.
 fn remembers(gate: &PeerGate, session: &Admitted) -> Result<(), LinkError> {
     has_said(session)?;
-    match gate.vitals().lists.has_forgotten(&session.from().name) {
+    match gate.node_view().lists.has_forgotten(&session.from().name) {
         false => Ok(()),
         true => Err(LinkError::NotMet),
     }
@@ -236,7 +236,7 @@ fn remembers(gate: &PeerGate, session: &Admitted) -> Result<(), LinkError> {
 
 /// What somebody without a place offers is not wanted, and its bodies need not travel. The store asks again.
 fn has_place(gate: &PeerGate, from: Incarnation) -> Result<(), LinkError> {
-    let (voting, me) = (gate.vitals().ballots.voting(), gate.vitals().me.incarnation);
+    let (voting, me) = (gate.node_view().ballots.voting(), gate.node_view().me.incarnation);
     if voting.node.roster.as_ref().is_some_and(|list| list.is_stranger(me, from)) {
         Err(LinkError::OtherList)
     } else {

@@ -40,7 +40,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-pub use crate::actors::peer::vitals::Identity;
+pub use crate::actors::peer::node_view::Identity;
 
 /// The slowest disk that is waited for while a peer makes a received blob durable.
 const DURABLE_BYTES_PER_SEC: u64 = 20_000_000;

@@ -46,7 +46,7 @@ pub(in crate::actors) async fn after_refusal(plan: &Plan, session: &mut Conn, er
 /// Brings the one of the two that is behind to the list of the other: votes between them wait for that.
 pub(in crate::actors) async fn exchange(plan: &Plan, session: &mut Conn) -> Result<(), LinkError> {
     let Answer::List(theirs) = session.call(&Call::List).await? else { return Err(LinkError::Unfitting) };
-    let own = plan.vitals.ballots.voting().node.roster.clone();
+    let own = plan.node_view.ballots.voting().node.roster.clone();
     let epoch = |roster: &Option<Arc<Roster>>| roster.as_ref().map_or(Epoch(0), |roster| roster.epoch);
     let (here, there) = (epoch(&own), epoch(&theirs));
     match (own, theirs) {

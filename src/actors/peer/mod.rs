@@ -13,9 +13,9 @@
 //! | `reach` | decides | which peers answer, and whether there is a majority |
 //! | `plan` | | what is known of one peer, shared by all who talk to it |
 //! | `patience` | | how long a peer is tried, waited for and passed over |
-//! | `vitals` | | how this node is, as its peers need to know at once |
+//! | `node_view` | | how this node is, as its peers need to know at once |
 //! | `meeting` | does | the two tell each other how they stand before anything counts |
-//! | `errand` | | what is asked of a peer by way of its votes lane |
+//! | `peer_request` | | what is asked of a peer by way of its votes lane |
 //! | `transfers` | decides | which bodies are on their way to a peer, and which wait for their turn |
 //! | `store` | | what a session may ask of this node's store |
 //! | `error` | | what a call of a peer ends with |
@@ -23,18 +23,18 @@
 pub mod answers;
 pub mod arrivals;
 pub mod conn;
-pub mod errand;
 pub mod error;
 pub mod forming;
 pub mod key_watch;
 pub(in crate::actors) mod list_exchange;
 pub mod list_watch;
 pub mod meeting;
+pub mod node_view;
 pub mod patience;
+pub mod peer_request;
 pub mod plan;
 pub mod reach;
 pub mod sessions;
 mod sockets;
 pub mod store;
 pub mod transfers;
-pub mod vitals;

@@ -4,10 +4,10 @@
 //! - Counters outlive the actors that count.
 //! - Whoever finds no votes lane loses nothing: it is being built anew, and what is sent meanwhile is asked again.
 
-use super::errand::Errand;
 use super::forming::Seats;
+use super::node_view::{Counts, NodeView};
+use super::peer_request::PeerRequest;
 use super::transfers::Transfers;
-use super::vitals::{Counts, Vitals};
 use crate::actors::peer::store::StoreRecipients;
 use crate::actors::status::{CompareStatus, ReplicaStatus, Restarts};
 use crate::base::{Backoff, NodeName};
@@ -66,7 +66,7 @@ pub struct Plan {
     /// Its configured address.
     pub url: String,
     /// How this node is.
-    pub vitals: Vitals,
+    pub node_view: NodeView,
     /// The key of handshakes; it opens nothing that is stored.
     pub key: Arc<PeerKey>,
     /// What the peer's lanes may ask of this node's store.
@@ -74,7 +74,7 @@ pub struct Plan {
     /// How often the peer is tried, asked and compared with.
     pub timing: Timing,
     /// Where coordinators find the votes lane.
-    pub door: Door,
+    pub lane: LaneHandle,
     /// How the cluster comes to its member list; none where nobody votes.
     pub seats: Option<Arc<Mutex<Seats>>>,
     /// Which bodies are on their way, by whichever lane.
@@ -87,8 +87,8 @@ pub struct Plan {
 
 /// The way to the votes lane of a peer, whichever actor it is at the moment.
 #[derive(Default)]
-pub struct Door {
-    lane: Mutex<Option<WeakRecipient<Errand>>>,
+pub struct LaneHandle {
+    lane: Mutex<Option<WeakRecipient<PeerRequest>>>,
     /// Whether it said, with its last heartbeat, that its disk is full down to the reserve.
     pub full: AtomicBool,
     /// Bytes that it has above its reserve, as it said then; more than anything before it said so.
@@ -118,16 +118,16 @@ impl RoomSaid {
     }
 }
 
-impl Door {
+impl LaneHandle {
     /// The lane; none while it is being built anew.
-    pub fn lane(&self) -> Option<Recipient<Errand>> {
+    pub fn address(&self) -> Option<Recipient<PeerRequest>> {
         let lane = self.lane.lock().unwrap_or_else(PoisonError::into_inner);
         // A lane that has died keeps its address until the keeper has built another.
         lane.as_ref().and_then(WeakRecipient::upgrade).filter(Recipient::connected)
     }
 
     /// There is a new one.
-    pub fn open(&self, lane: &Recipient<Errand>) {
+    pub fn open(&self, lane: &Recipient<PeerRequest>) {
         *self.lane.lock().unwrap_or_else(PoisonError::into_inner) = Some(lane.downgrade());
     }
 }

@@ -8,8 +8,8 @@
 //!   requests and bytes in flight per peer.
 
 use crate::actors::peer::arrivals::Arrivals;
+use crate::actors::peer::node_view::{Counts, NodeView};
 use crate::actors::peer::patience::TURN_MAX;
-use crate::actors::peer::vitals::{Counts, Vitals};
 use crate::actors::status::{GateStatus, RefusedCaller};
 use crate::base::budget::BudgetLevel;
 use crate::base::{Budget, NodeName, Permit};
@@ -75,7 +75,7 @@ pub enum Coming {
 
 /// The listener's side of all sessions. Shared by its workers.
 pub struct PeerGate {
-    vitals: Vitals,
+    node_view: NodeView,
     key: Arc<PeerKey>,
     budgets: BTreeMap<NodeName, Budgets>,
     sessions: Mutex<HashMap<SessionId, Arc<Session>>>,
@@ -137,15 +137,20 @@ impl Admitted {
 
 impl PeerGate {
     /// A gate for the peers of those names.
-    pub fn new(vitals: Vitals, key: Arc<PeerKey>, peers: impl IntoIterator<Item = NodeName>, bytes: PeerBytes) -> Self {
-        let own = vitals.me.name.clone();
+    pub fn new(
+        node_view: NodeView,
+        key: Arc<PeerKey>,
+        peers: impl IntoIterator<Item = NodeName>,
+        bytes: PeerBytes,
+    ) -> Self {
+        let own = node_view.me.name.clone();
         let budget = || {
             let [calls, blobs, streams] =
                 [bytes.calls, bytes.blobs, bytes.streams].map(|bytes| Budget::new(PEER_REQUESTS_MAX, bytes));
             Budgets { calls, blobs, streams }
         };
         PeerGate {
-            vitals,
+            node_view,
             key,
             budgets: peers.into_iter().filter(|name| *name != own).map(|name| (name, budget())).collect(),
             sessions: Mutex::default(),
@@ -166,8 +171,8 @@ impl PeerGate {
     }
 
     /// What this node tells of itself.
-    pub fn vitals(&self) -> &Vitals {
-        &self.vitals
+    pub fn node_view(&self) -> &NodeView {
+        &self.node_view
     }
 
     /// Counters of what came in.
@@ -177,14 +182,14 @@ impl PeerGate {
 
     /// Answers a handshake message.
     pub fn hello(&self, hello: &[u8]) -> Result<Vec<u8>, Refusal> {
-        let me = &self.vitals.me;
+        let me = &self.node_view.me;
         let me = Me { name: me.name.as_str(), cluster: me.cluster, incarnation: me.incarnation.0 };
         let (proof, peer, keys) = self.key.answer(me, hello).map_err(refusal_of)?;
         // The key ring alone makes no peer: it has to be configured here too, and gets a budget by that.
         if !self.budgets.contains_key(&peer.name) {
             return Err(Refusal::NotAMember);
         }
-        if peer.incarnation == self.vitals.me.incarnation {
+        if peer.incarnation == self.node_view.me.incarnation {
             return Err(Refusal::Itself);
         }
         Counts::add(&self.counts.hellos);

@@ -11,8 +11,8 @@
 
 use crate::actors::guard::{Died, PanicGuard};
 use crate::actors::peer::conn::Dialer;
+use crate::actors::peer::node_view::Counts;
 use crate::actors::peer::plan::Plan;
-use crate::actors::peer::vitals::Counts;
 use actix::fut::wrap_future;
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, Supervised, WeakRecipient};
 use std::future::Future;
@@ -24,17 +24,17 @@ pub trait Lane: Sized + Unpin + 'static {
     fn new(plan: &Plan) -> Self;
 
     /// The actor runs, for the first time or again.
-    fn started(&mut self, _: &Own, _: &mut Context<ReplicaActor<Self>>) {}
+    fn started(&mut self, _: &LaneContext, _: &mut Context<ReplicaActor<Self>>) {}
 
     /// Futures in flight are gone with their connections: what a lane may keep for its next life is up to it.
-    fn restarting(&mut self, own: &Own) {
+    fn restarting(&mut self, own: &LaneContext) {
         *self = Self::new(&own.plan);
     }
 }
 
 /// What a lane needs of its actor.
 #[derive(Clone)]
-pub struct Own {
+pub struct LaneContext {
     /// What is known of the peer.
     pub plan: Arc<Plan>,
     /// Which of the keeper's lanes this is.
@@ -47,7 +47,7 @@ pub struct Own {
 
 /// Replicates to one peer, as its lane does.
 pub struct ReplicaActor<L> {
-    own: Own,
+    own: LaneContext,
     lane: L,
     _guard: PanicGuard,
 }
@@ -70,14 +70,14 @@ impl<L: Lane> ReplicaActor<L> {
     /// A new actor for the keeper's lane of that number. `keeper` hears when it panics. Runs on the arbiter that it will
     /// live on: its HTTP client belongs to that thread.
     pub fn new(plan: Arc<Plan>, number: usize, life: u64, keeper: WeakRecipient<Died>) -> Self {
-        let dialer = Dialer::new(&plan.url, plan.peer.clone(), Arc::clone(&plan.vitals.me), Arc::clone(&plan.key));
+        let dialer = Dialer::new(&plan.url, plan.peer.clone(), Arc::clone(&plan.node_view.me), Arc::clone(&plan.key));
         let lane = L::new(&plan);
         let guard = PanicGuard::tell(keeper, Died { lane: number, life });
-        ReplicaActor { own: Own { plan, lane: number, life, dialer }, lane, _guard: guard }
+        ReplicaActor { own: LaneContext { plan, lane: number, life, dialer }, lane, _guard: guard }
     }
 
     /// Runs `work` with the lane.
-    pub fn with<T>(&mut self, work: impl FnOnce(&mut L, &Own) -> T) -> T {
+    pub fn with<T>(&mut self, work: impl FnOnce(&mut L, &LaneContext) -> T) -> T {
         work(&mut self.lane, &self.own)
     }
 }

@@ -5,11 +5,11 @@ use crate::actors::messages::{Change, OpenOutgoing};
 use crate::actors::peer::conn::{Conn, may_be_forgotten};
 use crate::actors::peer::error::LinkError;
 use crate::actors::peer::meeting::meet;
+use crate::actors::peer::node_view::Counts;
 use crate::actors::peer::plan::Plan;
 use crate::actors::peer::store::ask;
 use crate::actors::peer::transfers::{Carried, Part, ended};
-use crate::actors::peer::vitals::Counts;
-use crate::actors::replication::actor::{Lane, Own, ReplicaActor, spawn};
+use crate::actors::replication::actor::{Lane, LaneContext, ReplicaActor, spawn};
 use crate::actors::replication::carry::carry;
 use crate::actors::replication::lease::{Fate, Lease, ShipBlob};
 use crate::base::{BlobRef, BodyId};
@@ -43,12 +43,12 @@ impl Handler<ShipBlob> for ReplicaActor<BlobLane> {
 }
 
 impl BlobLane {
-    fn take(&mut self, lease: Lease, own: &Own, ctx: &mut Context<ReplicaActor<Self>>) {
+    fn take(&mut self, lease: Lease, own: &LaneContext, ctx: &mut Context<ReplicaActor<Self>>) {
         self.queue.push_back(lease);
         self.next(own, ctx);
     }
 
-    fn next(&mut self, own: &Own, ctx: &mut Context<ReplicaActor<Self>>) {
+    fn next(&mut self, own: &LaneContext, ctx: &mut Context<ReplicaActor<Self>>) {
         if self.busy {
             return;
         }
@@ -66,7 +66,7 @@ impl BlobLane {
 }
 
 /// Ships one lease, and returns the session when it can be used again.
-async fn run(own: Own, mut conn: Option<Conn>, lease: Lease) -> Option<Conn> {
+async fn run(own: LaneContext, mut conn: Option<Conn>, lease: Lease) -> Option<Conn> {
     loop {
         let reused = conn.is_some();
         let done = attempt(&own, &mut conn, &lease.change).await;
@@ -89,7 +89,7 @@ async fn run(own: Own, mut conn: Option<Conn>, lease: Lease) -> Option<Conn> {
     }
 }
 
-async fn attempt(own: &Own, conn: &mut Option<Conn>, change: &Change) -> Result<Fate, LinkError> {
+async fn attempt(own: &LaneContext, conn: &mut Option<Conn>, change: &Change) -> Result<Fate, LinkError> {
     let plan = &own.plan;
     let Some(blob) = change.blob else { return Ok(Fate::Superseded) };
     let BlobRef { body, sealed_len, .. } = blob;
@@ -135,7 +135,7 @@ async fn attempt(own: &Own, conn: &mut Option<Conn>, change: &Change) -> Result<
     }
 
     // Before the record is read: see `Message::lesson`.
-    let epoch = plan.vitals.ballots.voting().list.epoch;
+    let epoch = plan.node_view.ballots.voting().list.epoch;
     let Some(record) = plan.store.record(&change.key).await? else { return Ok(Fate::Superseded) };
     // Another record than the offered one may not be chosen. Its own number comes with the feed.
     if record.ballot != change.ballot {

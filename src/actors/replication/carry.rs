@@ -3,10 +3,10 @@
 use crate::actors::messages::Outgoing;
 use crate::actors::peer::conn::{Conn, patience};
 use crate::actors::peer::error::LinkError;
+use crate::actors::peer::node_view::Counts;
 use crate::actors::peer::patience::ASK_AGAIN;
 use crate::actors::peer::plan::Plan;
 use crate::actors::peer::transfers::{SMALL_BYTES_MAX, Sent};
-use crate::actors::peer::vitals::Counts;
 use crate::base::BlobRef;
 use crate::wire::{Answer, Bring, Call};
 use actix_rt::time::{Instant, sleep};

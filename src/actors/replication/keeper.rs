@@ -123,7 +123,7 @@ impl Keeper {
             }
             VOTES_LANE => {
                 let lane = self.votes.build(&self.plan, at, keeper);
-                self.plan.door.open(&lane.clone().recipient());
+                self.plan.lane.open(&lane.clone().recipient());
             }
             _ => {
                 if let Some(lane) = self.blobs.get_mut(at - FIRST_BLOB_LANE) {

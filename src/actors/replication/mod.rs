@@ -23,10 +23,10 @@ pub mod records;
 pub mod votes_lane;
 
 use crate::actors::peer::forming::Seats;
-use crate::actors::peer::plan::{Door, PeerAddress, Plan, Tally, Timing};
+use crate::actors::peer::node_view::{Identity, NodeView};
+use crate::actors::peer::plan::{LaneHandle, PeerAddress, Plan, Tally, Timing};
 use crate::actors::peer::store::StoreRecipients;
 use crate::actors::peer::transfers::Transfers;
-use crate::actors::peer::vitals::{Identity, Vitals};
 use crate::actors::replication::actor::{How, Kill};
 use crate::actors::replication::keeper::{DrainPeer, Keeper, KillLane, ObservePeer};
 use crate::actors::status::ReplicaStatus;
@@ -53,7 +53,7 @@ pub fn seen_lately(heartbeat: Duration) -> Duration {
 #[derive(Clone)]
 pub struct ReplicationConfig {
     /// How this node is; `head` in it is what wakes the replicators.
-    pub vitals: Vitals,
+    pub node_view: NodeView,
     /// The configured peers; this node's own name among them is passed over.
     pub peers: Vec<PeerAddress>,
     /// Actors for each peer, three at least.
@@ -88,7 +88,7 @@ impl Replication {
         store: StoreRecipients,
         arbiter: &ArbiterHandle,
     ) -> Replication {
-        let me: &Identity = &config.vitals.me;
+        let me: &Identity = &config.node_view.me;
         let seat = Seat { name: me.name.clone(), incarnation: me.incarnation };
         let names = config.peers.iter().map(|peer| peer.name.clone());
         let lately = seen_lately(config.timing.heartbeat);
@@ -100,11 +100,11 @@ impl Replication {
             let plan = Arc::new(Plan {
                 peer: name.clone(),
                 url: url.clone(),
-                vitals: config.vitals.clone(),
+                node_view: config.node_view.clone(),
                 key: Arc::clone(&key),
                 store: store.clone(),
                 timing: config.timing,
-                door: Door::default(),
+                lane: LaneHandle::default(),
                 seats: shared_seats.clone(),
                 transfers: Arc::new(Transfers::new(config.sending_bytes)),
                 votes_bytes: config.votes_bytes,
@@ -161,8 +161,8 @@ impl Peer {
         status.observed_age_s = seen.elapsed().as_secs();
         // Counters outlive the actors and are always fresh.
         self.plan.tally.show(&mut status);
-        status.forgot = self.plan.vitals.lists.has_forgotten(&self.name);
-        status.list = self.plan.vitals.lists.of(&self.name, self.plan.vitals.ballots.voting().list);
+        status.forgot = self.plan.node_view.lists.has_forgotten(&self.name);
+        status.list = self.plan.node_view.lists.of(&self.name, self.plan.node_view.ballots.voting().list);
         status
     }
 }

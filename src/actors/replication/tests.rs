@@ -6,7 +6,7 @@ use crate::actors::peer::sessions::{PeerBytes, PeerGate};
 use crate::actors::replication::keeper::{RECORDS_LANE, VOTES_LANE};
 use crate::actors::status::LinkState;
 use crate::actors::testing::peer::{DEADLINE, Harm, Relay, raw, until};
-use crate::actors::testing::{Shelf, ShelfActor, identity, key, ring, vitals};
+use crate::actors::testing::{Shelf, ShelfActor, identity, key, node_view, ring};
 use crate::base::{Backoff, ClusterId, Epoch, RegisterKey};
 use crate::peer_port::serve;
 use crate::wire::{Answer, CALL_PATH, Call, Frame, Refusal};
@@ -43,17 +43,17 @@ struct Running {
 impl Node {
     async fn start(&mut self, listener: Option<TcpListener>) {
         let listener = listener.unwrap_or_else(|| TcpListener::bind(self.address).unwrap());
-        let vitals = Vitals { head: self.shelf.head(), ..vitals(self.me.clone()) };
+        let node_view = NodeView { head: self.shelf.head(), ..node_view(self.me.clone()) };
         let key = Arc::new(ring(self.ring).peer_key());
         let names = self.peers.iter().map(|peer| peer.name.clone());
-        let gate = Arc::new(PeerGate::new(vitals.clone(), Arc::clone(&key), names, PeerBytes::default()));
+        let gate = Arc::new(PeerGate::new(node_view.clone(), Arc::clone(&key), names, PeerBytes::default()));
         let shelf = Arc::clone(&self.shelf);
         let store = move || StoreRecipients::of(&ShelfActor(Arc::clone(&shelf)).start());
         let server = serve(listener, Arc::clone(&gate), store.clone(), 1).unwrap();
         let handle = server.handle();
         actix_rt::spawn(server);
         let config = ReplicationConfig {
-            vitals,
+            node_view,
             peers: self.peers.clone(),
             pool: 3,
             timing: self.timing,
@@ -207,7 +207,7 @@ async fn killed_actors_return_and_replication_goes_on() {
         until("both came back", || async {
             let restarts = nodes[0].status("n2").await.restarts;
             // A panic counts before the next actor is there; a kill in between would be heard by nobody.
-            let there = nodes[0].running().replication.0.iter().all(|peer| peer.plan.door.lane().is_some());
+            let there = nodes[0].running().replication.0.iter().all(|peer| peer.plan.lane.address().is_some());
             there && restarts.kills == 2 * round && restarts.errors + restarts.panics == 2 * round
         })
         .await;
@@ -318,7 +318,7 @@ async fn frames_replayed_flipped_or_cut_on_the_way_do_nothing() {
     let mut conn = dialer.dial().await.unwrap();
     let learn = |n: u64| Call::Learn(Epoch(0), vec![(key(n), crate::actors::testing::record(10))]);
     assert!(conn.call(&learn(1)).await.is_err(), "nobody has said yet how it stands");
-    let pulse = crate::actors::testing::vitals(identity("n2", 2)).pulse();
+    let pulse = crate::actors::testing::node_view(identity("n2", 2)).pulse();
     assert!(matches!(conn.call(&Call::Heartbeat(Box::new(pulse))).await, Ok(Answer::Pulse(_))));
     assert_eq!(conn.call(&learn(1)).await.unwrap(), Answer::Done);
     assert_eq!(nodes[0].shelf.all().len(), 1);

@@ -11,22 +11,22 @@
 //! - Votes that a peer refuses for its member list are lost too, but the one of the two that is behind has the
 //!   other's list before the next ones go.
 //! - A peer that does not answer costs its first askers `VOTE_MAX`, and everybody else nothing until it is
-//!   tried again. Who waits for a majority may have it tried at any time (`Errand::Probe`).
+//!   tried again. Who waits for a majority may have it tried at any time (`PeerRequest::Probe`).
 
 mod bodies;
 
 use crate::actors::peer::conn::{Conn, may_be_forgotten};
-use crate::actors::peer::errand::{Cast, Errand};
 use crate::actors::peer::error::LinkError;
 use crate::actors::peer::list_exchange;
 use crate::actors::peer::meeting::meet;
+use crate::actors::peer::node_view::Counts;
 use crate::actors::peer::patience::DOWN_FOR;
 use crate::actors::peer::patience::PROBE_EVERY;
 use crate::actors::peer::patience::VOTE_MAX;
+use crate::actors::peer::peer_request::{Cast, PeerRequest};
 use crate::actors::peer::plan::Plan;
 use crate::actors::peer::transfers::{Kind, unless_left};
-use crate::actors::peer::vitals::Counts;
-use crate::actors::replication::actor::{Lane, Own, ReplicaActor, spawn};
+use crate::actors::replication::actor::{Lane, LaneContext, ReplicaActor, spawn};
 use crate::base::{Class, Incarnation, Page};
 use crate::wire::{Answer, Call, ENTRIES_MAX, LEARN_BYTES_MAX, Pulse, Scan, Scanned};
 use actix::{AsyncContext, Context, Handler};
@@ -95,16 +95,16 @@ impl Lane for VotesLane {
     }
 }
 
-impl Handler<Errand> for ReplicaActor<VotesLane> {
+impl Handler<PeerRequest> for ReplicaActor<VotesLane> {
     type Result = ();
-    fn handle(&mut self, errand: Errand, ctx: &mut Context<Self>) {
-        self.with(|lane, own| lane.take(errand, own, ctx));
+    fn handle(&mut self, request: PeerRequest, ctx: &mut Context<Self>) {
+        self.with(|lane, own| lane.take(request, own, ctx));
     }
 }
 
 impl VotesLane {
-    fn take(&mut self, errand: Errand, own: &Own, ctx: &mut Context<ReplicaActor<Self>>) {
-        if let Errand::Probe(done) = errand {
+    fn take(&mut self, request: PeerRequest, own: &LaneContext, ctx: &mut Context<ReplicaActor<Self>>) {
+        if let PeerRequest::Probe(done) = request {
             return self.probe(done, own, ctx);
         }
         // What was to be answered is dropped, reply and all: its coordinator hears at once that nobody answers.
@@ -112,20 +112,20 @@ impl VotesLane {
             return;
         }
         let (own_now, idle) = (own.clone(), self.idle.clone());
-        match errand {
-            Errand::Probe(_) => {}
-            Errand::Cast(cast) => self.queue_up(*cast, own, ctx),
-            Errand::Scan(to, scan, reply) => run(ctx, scan_one(own_now, idle, to, scan, reply)),
-            Errand::Ask(to, asked, reply) => run(ctx, ask_one(own_now, idle, to, asked, reply)),
-            Errand::Discard(to, body) => run(ctx, bodies::discard_one(own_now, idle, to, body)),
-            Errand::Room(to, bytes, has) => run(ctx, bodies::room_one(own_now, idle, to, bytes, has)),
-            Errand::Ship(to, head, done) => run(ctx, bodies::ship_one(own_now, idle, to, head, done)),
-            Errand::Stream(stream) => spawn(ctx, bodies::stream_one(own_now, idle, stream), |(), _, _| {}),
+        match request {
+            PeerRequest::Probe(_) => {}
+            PeerRequest::Cast(cast) => self.queue_up(*cast, own, ctx),
+            PeerRequest::Scan(to, scan, reply) => run(ctx, scan_one(own_now, idle, to, scan, reply)),
+            PeerRequest::Ask(to, asked, reply) => run(ctx, ask_one(own_now, idle, to, asked, reply)),
+            PeerRequest::Discard(to, body) => run(ctx, bodies::discard_one(own_now, idle, to, body)),
+            PeerRequest::Room(to, bytes, has) => run(ctx, bodies::room_one(own_now, idle, to, bytes, has)),
+            PeerRequest::Ship(to, head, done) => run(ctx, bodies::ship_one(own_now, idle, to, head, done)),
+            PeerRequest::Stream(stream) => spawn(ctx, bodies::stream_one(own_now, idle, stream), |(), _, _| {}),
         }
     }
 
     /// One probe at a time: whoever asks meanwhile waits for it too.
-    fn probe(&mut self, done: oneshot::Sender<()>, own: &Own, ctx: &mut Context<ReplicaActor<Self>>) {
+    fn probe(&mut self, done: oneshot::Sender<()>, own: &LaneContext, ctx: &mut Context<ReplicaActor<Self>>) {
         self.probing.push(done);
         let recent = self.probed.is_some_and(|at| at.elapsed() < PROBE_EVERY);
         if self.probing.len() > 1 {
@@ -147,7 +147,7 @@ impl VotesLane {
         });
     }
 
-    fn queue_up(&mut self, cast: Cast, own: &Own, ctx: &mut Context<ReplicaActor<Self>>) {
+    fn queue_up(&mut self, cast: Cast, own: &LaneContext, ctx: &mut Context<ReplicaActor<Self>>) {
         let held = self.held + cast.weight();
         // A coordinator that hears nothing tries again; memory that is full does not.
         if held > own.plan.votes_bytes || self.queue.len() >= QUEUE_MAX {
@@ -172,7 +172,7 @@ impl VotesLane {
         self.down_until.is_some_and(|until| until > Instant::now())
     }
 
-    fn pump(&mut self, own: &Own, ctx: &mut Context<ReplicaActor<Self>>) {
+    fn pump(&mut self, own: &LaneContext, ctx: &mut Context<ReplicaActor<Self>>) {
         while self.frames < FRAMES_MAX && (self.urgent > 0 || self.marks == Marks::Due) {
             let frame = self.next_frame();
             if self.queue.is_empty() && self.marks == Marks::Due {
@@ -212,8 +212,8 @@ impl VotesLane {
         frame
     }
 
-    fn ended(&mut self, failed: Option<LinkError>, own: &Own) {
-        let reach = &own.plan.vitals.reach;
+    fn ended(&mut self, failed: Option<LinkError>, own: &LaneContext) {
+        let reach = &own.plan.node_view.reach;
         match failed {
             Some(error) if error.breaks_link() => {
                 reach.broke(&own.plan.peer);
@@ -241,7 +241,7 @@ fn run(ctx: &mut Context<ReplicaActor<VotesLane>>, work: impl Future<Output = Do
     });
 }
 
-/// What an errand says of the link.
+/// What a request says of the link.
 enum Done {
     /// Nothing: the peer was not asked.
     Idle,
@@ -251,7 +251,7 @@ enum Done {
 
 /// Runs `work` on a session, on a fresh one when the old one was forgotten by the peer.
 async fn on_session<T>(
-    own: &Own,
+    own: &LaneContext,
     idle: &Idle,
     mut work: impl AsyncFnMut(&mut Conn) -> Result<T, LinkError>,
 ) -> Result<T, LinkError> {
@@ -267,7 +267,7 @@ async fn on_session<T>(
                     Ok(session) => session,
                     Err(error) => {
                         if error.is_absence() {
-                            own.plan.vitals.reach.failed(&own.plan.peer, Instant::now());
+                            own.plan.node_view.reach.failed(&own.plan.peer, Instant::now());
                         }
                         return Err(error);
                     }
@@ -280,7 +280,7 @@ async fn on_session<T>(
             Err(error) if error.breaks_link() => return Err(error),
             done => {
                 if done.is_ok() {
-                    own.plan.vitals.reach.answered(&own.plan.peer, session.info.incarnation);
+                    own.plan.node_view.reach.answered(&own.plan.peer, session.info.incarnation);
                 }
                 idle.put(session);
                 return done;
@@ -306,7 +306,7 @@ async fn is_heard(plan: &Plan, session: &mut Conn, to: Incarnation) -> Result<()
         return Ok(());
     }
     let told = meet_soon(plan, session).await?;
-    let own = plan.vitals.ballots.voting().list;
+    let own = plan.node_view.ballots.voting().list;
     match own != told.list {
         true => Ok(()),
         false => has_met(plan, session, to),
@@ -319,13 +319,13 @@ async fn meet_soon(plan: &Plan, session: &mut Conn) -> Result<Pulse, LinkError> 
 
 /// Whether what the peer answers counts.
 fn has_met(plan: &Plan, session: &Conn, to: Incarnation) -> Result<(), LinkError> {
-    match session.start.is_some_and(|start| plan.vitals.ballots.is_met(to, start)) {
+    match session.start.is_some_and(|start| plan.node_view.ballots.is_met(to, start)) {
         true => Ok(()),
         false => Err(LinkError::NotMet),
     }
 }
 
-async fn send(own: Own, idle: Idle, frame: Vec<Cast>) -> Option<LinkError> {
+async fn send(own: LaneContext, idle: Idle, frame: Vec<Cast>) -> Option<LinkError> {
     let (to, mark) = frame.first().map(|first| (first.to, first.mark))?;
     let (votes, replies): (Vec<_>, Vec<_>) = frame.into_iter().map(|cast| (cast.vote, (cast.have, cast.reply))).unzip();
     let votes = Call::Vote(mark, votes);
@@ -365,7 +365,7 @@ async fn after_refusal(plan: &Plan, idle: &Idle, error: LinkError) -> LinkError 
     // Perhaps the peer has not met this node: then it is told anew.
     session.start = None;
     if matches!(error, LinkError::Remote { .. }) {
-        plan.vitals.lists.refused_there(&plan.peer);
+        plan.node_view.lists.refused_there(&plan.peer);
     }
     match actix_rt::time::timeout(VOTE_MAX, list_exchange::exchange(plan, &mut session)).await {
         Ok(Err(worse)) if worse.breaks_link() => worse,
@@ -378,7 +378,7 @@ async fn after_refusal(plan: &Plan, idle: &Idle, error: LinkError) -> LinkError 
 }
 
 async fn scan_one(
-    own: Own,
+    own: LaneContext,
     idle: Idle,
     to: Incarnation,
     scan: Scan,
@@ -409,7 +409,13 @@ async fn scan_one(
     }
 }
 
-async fn ask_one(own: Own, idle: Idle, to: Incarnation, asked: Box<Call>, mut reply: oneshot::Sender<Answer>) -> Done {
+async fn ask_one(
+    own: LaneContext,
+    idle: Idle,
+    to: Incarnation,
+    asked: Box<Call>,
+    mut reply: oneshot::Sender<Answer>,
+) -> Done {
     let plan: &Plan = &own.plan;
     let Some(Some(_turn)) = unless_left(plan.transfers.turn(Kind::Call), reply.closed()).await else {
         return Done::Idle;
@@ -429,7 +435,7 @@ async fn ask_one(own: Own, idle: Idle, to: Incarnation, asked: Box<Call>, mut re
     }
 }
 
-async fn probe_one(own: Own, idle: Idle) -> Option<LinkError> {
+async fn probe_one(own: LaneContext, idle: Idle) -> Option<LinkError> {
     on_session(&own, &idle, async |session| meet_soon(&own.plan, session).await).await.err()
 }
 

@@ -3,12 +3,12 @@
 //!
 //! Invariant: nothing here speaks the protocol itself, so that what a test meets is what a node meets.
 
-use super::{identity, ring, vitals};
-use crate::actors::peer::plan::{Door, Plan, Tally, Timing};
+use super::{identity, node_view, ring};
+use crate::actors::peer::node_view::NodeView;
+use crate::actors::peer::plan::{LaneHandle, Plan, Tally, Timing};
 use crate::actors::peer::sessions::{PeerBytes, PeerGate};
 use crate::actors::peer::store::StoreRecipients;
 use crate::actors::peer::transfers::Transfers;
-use crate::actors::peer::vitals::Vitals;
 use crate::base::NodeName;
 use crate::peer_port::serve;
 use crate::wire::{CALL_PATH, HELLO_PATH};
@@ -41,15 +41,15 @@ pub async fn soon<T>(what: &str, work: impl Future<Output = T>) -> T {
 }
 
 /// What a node knows of its peer at `url`, which it has yet to meet.
-pub fn plan(peer: &str, url: &str, vitals: Vitals, store: StoreRecipients) -> Plan {
+pub fn plan(peer: &str, url: &str, node_view: NodeView, store: StoreRecipients) -> Plan {
     Plan {
         peer: NodeName::parse(peer).unwrap(),
         url: url.to_owned(),
-        vitals,
+        node_view,
         key: Arc::new(ring(7).peer_key()),
         store,
         timing: Timing::default(),
-        door: Door::default(),
+        lane: LaneHandle::default(),
         seats: None,
         transfers: Arc::new(Transfers::new(8 << 20)),
         votes_bytes: 8 << 20,
@@ -74,9 +74,9 @@ impl Listener {
     ) -> Self {
         let listener = TcpListener::bind(address.unwrap_or(([127, 0, 0, 1], 0).into())).unwrap();
         let address = listener.local_addr().unwrap();
-        let (vitals, key) = (vitals(identity(name, incarnation)), Arc::new(ring(7).peer_key()));
+        let (node_view, key) = (node_view(identity(name, incarnation)), Arc::new(ring(7).peer_key()));
         let peers = [NodeName::parse("n1").unwrap()];
-        let gate = Arc::new(PeerGate::new(vitals, key, peers, PeerBytes::default()));
+        let gate = Arc::new(PeerGate::new(node_view, key, peers, PeerBytes::default()));
         let server = serve(listener, Arc::clone(&gate), store, 1).unwrap();
         let handle = server.handle();
         actix_rt::spawn(server);

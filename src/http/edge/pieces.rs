@@ -7,7 +7,7 @@
 use super::errors::HttpError;
 use super::source::Source;
 use crate::actors::messages::PIECE_BYTES;
-use crate::base::{LARGE_PAGE_BYTES, Lender, Stretch};
+use crate::base::{Buffer, BufferPool, LARGE_PAGE_BYTES};
 use bytes::{Bytes, BytesMut};
 
 /// Chunks smaller than this are copied together, so that a small body has few parts.
@@ -59,7 +59,7 @@ impl Small {
     }
 }
 
-/// Pieces of a large body, each in one stretch of memory.
+/// Pieces of a large body, each in one buffer.
 ///
 /// What arrives is copied there at once and let go of: only then does the connection read into the same memory again,
 /// as much as has come, instead of into new memory bit by bit. The store seals whole chunks from there to where they
@@ -67,9 +67,9 @@ impl Small {
 pub(super) struct Gathering {
     /// Bytes of a whole piece.
     whole: usize,
-    lender: Lender,
+    pool: BufferPool,
     /// The piece that is being made, and its bytes so far.
-    piece: Option<(Stretch, usize)>,
+    piece: Option<(Buffer, usize)>,
     /// Pieces that are made.
     made: Vec<Bytes>,
 }
@@ -77,11 +77,11 @@ pub(super) struct Gathering {
 impl Gathering {
     /// Goes on from what was taken before it was clear that the body is not small. `len`: of all of it, if that is known;
     /// `large`: who lends `LARGE_BUFFER_BYTES` for large pieces, if there is to be any.
-    pub(super) fn after(begun: Small, len: Option<u64>, large: Option<Lender>) -> Self {
+    pub(super) fn after(begun: Small, len: Option<u64>, large: Option<BufferPool>) -> Self {
         let whole = if large.is_some() { LARGE_PIECE_BYTES } else { PIECE_BYTES };
         let most = len.and_then(|len| usize::try_from(len).ok()).unwrap_or(usize::MAX);
-        let lender = large.unwrap_or_else(|| Lender::new(most.clamp(1, PIECE_BYTES + ARRIVES_BYTES)));
-        let mut gathering = Gathering { whole, lender, piece: None, made: Vec::new() };
+        let pool = large.unwrap_or_else(|| BufferPool::new(most.clamp(1, PIECE_BYTES + ARRIVES_BYTES)));
+        let mut gathering = Gathering { whole, pool, piece: None, made: Vec::new() };
         begun.take().iter().for_each(|chunk| gathering.push(chunk));
         gathering
     }
@@ -89,7 +89,7 @@ impl Gathering {
     fn push(&mut self, chunk: &[u8]) {
         let mut rest = chunk;
         while !rest.is_empty() {
-            let (memory, len) = self.piece.get_or_insert_with(|| (self.lender.lend(), 0));
+            let (memory, len) = self.piece.get_or_insert_with(|| (self.pool.lend(), 0));
             let room = &mut memory[*len..];
             let (now, later) = rest.split_at(rest.len().min(room.len()));
             room[..now.len()].copy_from_slice(now);
@@ -165,8 +165,11 @@ mod tests {
                 let mut small = Small::default();
                 early.chunks(step).for_each(|chunk| small.push(Bytes::copy_from_slice(chunk)));
                 let mut source = Chunks(late.chunks(step).map(Bytes::copy_from_slice).collect());
-                let mut gathering =
-                    Gathering::after(small, Some(body.len() as u64), large.then(|| Lender::new(LARGE_BUFFER_BYTES)));
+                let mut gathering = Gathering::after(
+                    small,
+                    Some(body.len() as u64),
+                    large.then(|| BufferPool::new(LARGE_BUFFER_BYTES)),
+                );
                 let (mut lens, mut places, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
                 loop {
                     let ended = gathering.fill(&mut source).await.expect("the source never fails");

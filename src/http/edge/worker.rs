@@ -11,7 +11,7 @@ use super::pieces::LARGE_BUFFER_BYTES;
 use super::readiness::{Conditions, Readiness};
 use super::request_id::RequestIds;
 use super::settings::HttpSettings;
-use crate::base::{Budget, Lender};
+use crate::base::{Budget, BufferPool};
 use actix_web::http::header::HeaderValue;
 use futures::future::LocalBoxFuture;
 use std::fmt;
@@ -33,7 +33,7 @@ pub struct Shared {
     pub(super) metrics: Arc<Metrics>,
     pub(super) connections: Arc<Connections>,
     /// Memory for pieces of large bodies.
-    pub(super) large_memory: Lender,
+    pub(super) large_memory: BufferPool,
 }
 
 impl Shared {
@@ -46,12 +46,12 @@ impl Shared {
             readiness,
             metrics: Arc::default(),
             connections,
-            large_memory: Lender::new(LARGE_BUFFER_BYTES),
+            large_memory: BufferPool::new(LARGE_BUFFER_BYTES),
         }
     }
 
     /// The memory of large bodies that arrive, to be trimmed from time to time.
-    pub fn large_memory(&self) -> Lender {
+    pub fn large_memory(&self) -> BufferPool {
         self.large_memory.clone()
     }
 

@@ -2,7 +2,7 @@ use super::*;
 use crate::actors::peer::answers::answer;
 use crate::actors::peer::list_watch::ListWatch;
 use crate::actors::peer::store::StoreRecipients;
-use crate::actors::testing::{Shelf, ShelfActor, identity, key, record, ring, vitals};
+use crate::actors::testing::{Shelf, ShelfActor, identity, key, node_view, record, ring};
 use crate::base::{ClusterId, Epoch, Incarnation};
 use crate::register::Standing;
 use crate::seal::session::Hello;
@@ -17,7 +17,7 @@ struct Caller {
 
 fn gate() -> PeerGate {
     let names = ["n1", "n2", "n3"].map(|name| NodeName::parse(name).unwrap());
-    PeerGate::new(vitals(identity("n1", 1)), Arc::new(ring(7).peer_key()), names, PeerBytes::default())
+    PeerGate::new(node_view(identity("n1", 1)), Arc::new(ring(7).peer_key()), names, PeerBytes::default())
 }
 
 fn hello(from: &str, to: &str) -> (Vec<u8>, seal::session::PendingHello) {
@@ -170,8 +170,8 @@ fn refusals_are_counted_shown_and_bounded() {
 async fn nothing_is_learned_from_an_older_copy() {
     let (shelf, name) = (Shelf::new(1), NodeName::parse("n2").expect("a name"));
     let lists = Arc::new(ListWatch::new([name.clone()], Duration::ZERO));
-    let vitals = Vitals { lists, ..vitals(identity("n1", 1)) };
-    let gate = PeerGate::new(vitals, Arc::new(ring(7).peer_key()), [name.clone()], PeerBytes::default());
+    let node_view = NodeView { lists, ..node_view(identity("n1", 1)) };
+    let gate = PeerGate::new(node_view, Arc::new(ring(7).peer_key()), [name.clone()], PeerBytes::default());
     let caller = call(&gate);
     let session = gate.admit(caller.session, 1, 0).await.expect("a session");
     let store = StoreRecipients::of(&ShelfActor(Arc::clone(&shelf)).start());
@@ -179,11 +179,11 @@ async fn nothing_is_learned_from_an_older_copy() {
     session.says(Standing::default().start);
     assert!(matches!(answer(&gate, &store, &session, news()).await, Answer::Done));
     assert_eq!(shelf.all().len(), 1);
-    gate.vitals().lists.forgot(&name, Incarnation(2), Standing::default(), Standing::default());
+    gate.node_view().lists.forgot(&name, Incarnation(2), Standing::default(), Standing::default());
     let more = Call::Learn(Epoch(0), vec![(key(2), record(1))]);
     assert!(!matches!(answer(&gate, &store, &session, more).await, Answer::Done));
     assert!(!matches!(answer(&gate, &store, &session, Call::Offer(vec![])).await, Answer::Wants(_)));
     assert_eq!(shelf.all().len(), 1, "it may be what everybody else has deleted");
-    gate.vitals().lists.met(&name);
+    gate.node_view().lists.met(&name);
     assert!(matches!(answer(&gate, &store, &session, news()).await, Answer::Done));
 }

@@ -1,4 +1,4 @@
-//! The footing of a peer: whether it still has what it took.
+//! The cleared_peer of a peer: whether it still has what it took.
 //!
 //! Invariants
 //! - A node that enters the epoch in which it was given a place drops all that it held (`Roster::begins_anew`). Whoever fed it
@@ -9,9 +9,9 @@ use crate::register::Roster;
 
 /// Where a peer stood when it was first heard of, or this node, if that was before.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Footing(Option<Epoch>);
+pub(super) struct ClearedPeer(Option<Epoch>);
 
-impl Footing {
+impl ClearedPeer {
     /// Whether what the peer took since it was first heard of is gone: it is now in epoch `now_in`, and `list` is the
     /// own member list.
     pub fn is_lost(&mut self, peer: Incarnation, now_in: Epoch, list: Option<&Roster>) -> bool {
@@ -49,27 +49,27 @@ mod tests {
     #[test]
     fn it_is_lost_once_the_peer_is_in_the_epoch_of_its_place_and_the_list_says_so() {
         let [founded, joint, last] = lists();
-        let mut footing = Footing::default();
-        assert!(!footing.is_lost(NEW, Epoch(1), Some(&founded)), "no place yet");
-        assert!(!footing.is_lost(NEW, Epoch(1), Some(&joint)), "it has yet to enter");
-        let mut late = footing;
-        assert!(footing.is_lost(NEW, Epoch(2), Some(&joint)));
+        let mut cleared_peer = ClearedPeer::default();
+        assert!(!cleared_peer.is_lost(NEW, Epoch(1), Some(&founded)), "no place yet");
+        assert!(!cleared_peer.is_lost(NEW, Epoch(1), Some(&joint)), "it has yet to enter");
+        let mut late = cleared_peer;
+        assert!(cleared_peer.is_lost(NEW, Epoch(2), Some(&joint)));
         // The own list comes later than the heartbeat, and the peer is farther by then.
         assert!(!late.is_lost(NEW, Epoch(3), Some(&founded)));
         assert!(late.is_lost(NEW, Epoch(3), Some(&last)));
-        assert!(Footing(Some(Epoch(0))).is_lost(NEW, Epoch(2), Some(&joint)), "it had no list at all");
+        assert!(ClearedPeer(Some(Epoch(0))).is_lost(NEW, Epoch(2), Some(&joint)), "it had no list at all");
         // It was there before this node had heard of that.
-        let mut unheard = Footing::default();
+        let mut unheard = ClearedPeer::default();
         assert!(!unheard.is_lost(NEW, Epoch(3), Some(&founded)) && unheard.is_lost(NEW, Epoch(3), Some(&last)));
     }
 
     #[test]
     fn it_stays_for_founders_and_for_who_was_first_heard_of_there() {
         let [founded, joint, last] = lists();
-        let mut founder = Footing(Some(Epoch(0)));
+        let mut founder = ClearedPeer(Some(Epoch(0)));
         assert!(!founder.is_lost(OLD, Epoch(0), None), "nobody has a list");
         assert!(!founder.is_lost(OLD, Epoch(1), Some(&founded)));
-        let mut seated = Footing::default();
+        let mut seated = ClearedPeer::default();
         assert!(!seated.is_lost(NEW, Epoch(2), Some(&joint)));
         assert!(!seated.is_lost(NEW, Epoch(3), Some(&last)));
     }

@@ -3,7 +3,7 @@
 use super::{Link, RecordsLane};
 use crate::actors::messages::ChangesIn;
 use crate::actors::peer::store::ask;
-use crate::actors::replication::actor::{Own, ReplicaActor, spawn};
+use crate::actors::replication::actor::{LaneContext, ReplicaActor, spawn};
 use crate::actors::replication::records::compare::Next;
 use crate::actors::replication::records::offer_step::BATCH_MAX;
 use crate::actors::replication::records::tree_walk::walk;
@@ -15,7 +15,7 @@ use std::time::Instant;
 
 impl RecordsLane {
     /// Goes on with comparing everything: looks which leaves differ, or offers again what belongs to them.
-    pub(super) fn compare_all(&mut self, now: Instant, own: &Own, ctx: &mut Context<ReplicaActor<Self>>) {
+    pub(super) fn compare_all(&mut self, now: Instant, own: &LaneContext, ctx: &mut Context<ReplicaActor<Self>>) {
         let Link::Up { conn: Some(_), .. } = &self.link else { return };
         // What is offered again must not crowd out the feed.
         let Some(room) = self.window.as_ref().map(Window::room).filter(|room| *room >= BATCH_MAX) else { return };
@@ -70,7 +70,7 @@ impl RecordsLane {
         }
     }
 
-    pub(super) fn round_ended(&mut self, leaves: usize, own: &Own) {
+    pub(super) fn round_ended(&mut self, leaves: usize, own: &LaneContext) {
         let tally = &own.plan.tally;
         tally.compared.fetch_add(1, Ordering::Relaxed);
         let count = u64::try_from(leaves).unwrap_or(u64::MAX);

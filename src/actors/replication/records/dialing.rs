@@ -4,7 +4,7 @@
 //! - A window goes on over sessions with the same life of the peer; another life begins behind its own cursor.
 //! - A change of the link is logged once.
 
-use super::cleared_peer::Footing;
+use super::cleared_peer::ClearedPeer;
 use super::compare::Compare;
 use super::link::Link;
 use super::window::{OPEN_MAX, Window};
@@ -12,9 +12,9 @@ use super::{RecordsLane, pause};
 use crate::actors::messages::LoadCursor;
 use crate::actors::peer::conn::{Conn, may_be_forgotten};
 use crate::actors::peer::error::LinkError;
+use crate::actors::peer::node_view::Counts;
 use crate::actors::peer::store::ask;
-use crate::actors::peer::vitals::Counts;
-use crate::actors::replication::actor::{Own, ReplicaActor, spawn};
+use crate::actors::replication::actor::{LaneContext, ReplicaActor, spawn};
 use crate::actors::status::LinkState;
 use crate::base::{Class, NodeName};
 use actix::{ActorContext, Context};
@@ -22,7 +22,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 impl RecordsLane {
-    pub(super) fn dial(&mut self, own: &Own, ctx: &mut Context<ReplicaActor<Self>>) {
+    pub(super) fn dial(&mut self, own: &LaneContext, ctx: &mut Context<ReplicaActor<Self>>) {
         self.link = Link::Dialing { tries: self.link.tries() };
         Counts::add(&own.plan.tally.sent.hellos);
         let (dialer, plan) = (own.dialer.clone(), Arc::clone(&own.plan));
@@ -33,7 +33,7 @@ impl RecordsLane {
             let conn = dialer.dial().await?;
             let peer = conn.info.incarnation;
             // Whatever the own store says of its cursor.
-            plan.vitals.reach.answered(&plan.peer, peer);
+            plan.node_view.reach.answered(&plan.peer, peer);
             let cursor =
                 if known == Some(peer) { None } else { Some(ask(&store.load_cursor, LoadCursor { peer }).await?) };
             Ok((conn, cursor))
@@ -44,7 +44,7 @@ impl RecordsLane {
                     Ok((conn, cursor)) => lane.link_up(conn, cursor, own),
                     Err(error) => {
                         if error.is_absence() {
-                            own.plan.vitals.reach.failed(&own.plan.peer, Instant::now());
+                            own.plan.node_view.reach.failed(&own.plan.peer, Instant::now());
                         }
                         lane.link_lost(error, own, ctx);
                     }
@@ -54,12 +54,12 @@ impl RecordsLane {
         });
     }
 
-    fn link_up(&mut self, conn: Conn, cursor: Option<u64>, own: &Own) {
+    fn link_up(&mut self, conn: Conn, cursor: Option<u64>, own: &LaneContext) {
         self.peer = Some(conn.info.incarnation);
         if let Some(cursor) = cursor {
             // Another life of the peer: it has what its own cursor says, perhaps nothing.
             self.window = Some(Window::new(own.plan.tally.new_life(), conn.info.incarnation, cursor, OPEN_MAX));
-            self.footing = Footing::default();
+            self.cleared_peer = ClearedPeer::default();
             self.saved = cursor;
             self.dry = None;
             self.compare = Compare::new(own.plan.timing.compare, own.plan.timing.settle, Instant::now());
@@ -71,7 +71,7 @@ impl RecordsLane {
         }
     }
 
-    pub(super) fn link_lost(&mut self, error: LinkError, own: &Own, ctx: &mut Context<ReplicaActor<Self>>) {
+    pub(super) fn link_lost(&mut self, error: LinkError, own: &LaneContext, ctx: &mut Context<ReplicaActor<Self>>) {
         let peer: &NodeName = &own.plan.peer;
         if let Some(window) = &mut self.window {
             window.step_ended();

@@ -6,8 +6,8 @@ use super::link::Link;
 use super::window::Window;
 use super::{BlobSlot, RecordsLane, pause};
 use crate::actors::messages::Change;
-use crate::actors::peer::vitals::Counts;
-use crate::actors::replication::actor::{Own, ReplicaActor};
+use crate::actors::peer::node_view::Counts;
+use crate::actors::replication::actor::{LaneContext, ReplicaActor};
 use crate::actors::replication::lease::{Fate, LeaseEnded, ShipBlob};
 use crate::actors::status::ReplicaStatus;
 use actix::{Context, Handler, Message, MessageResult, Recipient};
@@ -61,14 +61,14 @@ impl Handler<DrainLane> for ReplicaActor<RecordsLane> {
 }
 
 impl RecordsLane {
-    fn set_lanes(&mut self, lanes: Vec<Recipient<ShipBlob>>, own: &Own, ctx: &mut Context<ReplicaActor<Self>>) {
+    fn set_lanes(&mut self, lanes: Vec<Recipient<ShipBlob>>, own: &LaneContext, ctx: &mut Context<ReplicaActor<Self>>) {
         let before = std::mem::take(&mut self.slots);
         let busy = |lane: &Recipient<ShipBlob>| before.iter().any(|slot| slot.busy && slot.lane == *lane);
         self.slots = lanes.into_iter().map(|lane| BlobSlot { busy: busy(&lane), lane }).collect();
         self.pump(own, ctx);
     }
 
-    fn lease_ended(&mut self, ended: LeaseEnded, own: &Own, ctx: &mut Context<ReplicaActor<Self>>) {
+    fn lease_ended(&mut self, ended: LeaseEnded, own: &LaneContext, ctx: &mut Context<ReplicaActor<Self>>) {
         let LeaseEnded { window: number, lane, seq, fate } = ended;
         if let Some(slot) = self.slots.get_mut(lane) {
             slot.busy = false;
@@ -94,7 +94,7 @@ impl RecordsLane {
         self.pump(own, ctx);
     }
 
-    fn drain(&mut self, done: oneshot::Sender<()>, own: &Own, ctx: &mut Context<ReplicaActor<Self>>) {
+    fn drain(&mut self, done: oneshot::Sender<()>, own: &LaneContext, ctx: &mut Context<ReplicaActor<Self>>) {
         self.drained = true;
         self.draining.push(done);
         self.pump(own, ctx);
@@ -115,7 +115,7 @@ impl RecordsLane {
         }
     }
 
-    fn status(&self, own: &Own) -> ReplicaStatus {
+    fn status(&self, own: &LaneContext) -> ReplicaStatus {
         let head = *self.head.borrow();
         let window = self.window.as_ref();
         let acked = window.map_or(0, Window::cursor);

@@ -34,16 +34,16 @@ mod offer_step;
 mod tree_walk;
 pub mod window;
 
-use self::cleared_peer::Footing;
+use self::cleared_peer::ClearedPeer;
 use self::link::Link;
 use crate::actors::messages::{Change, ChangesAfter, SaveCursor};
 use crate::actors::peer::conn::Conn;
 use crate::actors::peer::error::LinkError;
 use crate::actors::peer::list_exchange;
+use crate::actors::peer::node_view::Counts;
 use crate::actors::peer::plan::Plan;
 use crate::actors::peer::store::ask;
-use crate::actors::peer::vitals::Counts;
-use crate::actors::replication::actor::{Lane, Own, ReplicaActor, spawn};
+use crate::actors::replication::actor::{Lane, LaneContext, ReplicaActor, spawn};
 use crate::actors::replication::lease::{Lease, ShipBlob};
 use crate::actors::replication::records::compare::Compare;
 use crate::actors::replication::records::offer_step::{BATCH_MAX, Report, send};
@@ -68,7 +68,7 @@ pub struct RecordsLane {
     /// Who is at the other end.
     peer: Option<Incarnation>,
     window: Option<Window>,
-    footing: Footing,
+    cleared_peer: ClearedPeer,
     slots: Vec<BlobSlot>,
     head: watch::Receiver<u64>,
     reading: bool,
@@ -94,9 +94,9 @@ impl Lane for RecordsLane {
             link: Link::Down { tries: 0, until: Instant::now() },
             peer: None,
             window: None,
-            footing: Footing::default(),
+            cleared_peer: ClearedPeer::default(),
             slots: Vec::new(),
-            head: plan.vitals.head.clone(),
+            head: plan.node_view.head.clone(),
             reading: false,
             dry: None,
             not_read_before: None,
@@ -113,7 +113,7 @@ impl Lane for RecordsLane {
         }
     }
 
-    fn started(&mut self, own: &Own, ctx: &mut Context<ReplicaActor<Self>>) {
+    fn started(&mut self, own: &LaneContext, ctx: &mut Context<ReplicaActor<Self>>) {
         ctx.run_interval(own.plan.timing.tick, |actor, ctx| {
             actor.with(|lane, own| lane.pump(own, ctx));
         });
@@ -122,7 +122,7 @@ impl Lane for RecordsLane {
     }
 
     /// What was in flight is gone with its futures: everything is found again behind the cursor.
-    fn restarting(&mut self, own: &Own) {
+    fn restarting(&mut self, own: &LaneContext) {
         let tries = self.link.tries() + 1;
         self.link = Link::Down { tries, until: Instant::now() + pause(&own.plan, tries) };
         self.window = None;
@@ -135,7 +135,7 @@ impl Lane for RecordsLane {
 
 impl RecordsLane {
     /// Starts whatever can be started now. Called after every event.
-    fn pump(&mut self, own: &Own, ctx: &mut Context<ReplicaActor<Self>>) {
+    fn pump(&mut self, own: &LaneContext, ctx: &mut Context<ReplicaActor<Self>>) {
         // Timers and waits keep an actor alive that nobody can reach any more.
         if !ctx.connected() {
             ctx.terminate();
@@ -148,12 +148,12 @@ impl RecordsLane {
             return;
         }
         // It may hold what everybody else has deleted and forgotten. (Without a member list nothing is forgotten.)
-        let ballots = &own.plan.vitals.ballots;
+        let ballots = &own.plan.node_view.ballots;
         if ballots.doubts() && ballots.voting().node.roster.is_some() {
             return;
         }
         match &self.link {
-            Link::Down { until, .. } if *until <= now || own.plan.vitals.reach.knocked(&own.plan.peer) => {
+            Link::Down { until, .. } if *until <= now || own.plan.node_view.reach.knocked(&own.plan.peer) => {
                 self.dial(own, ctx);
             }
             Link::Refused { until } if *until <= now => self.dial(own, ctx),
@@ -177,13 +177,13 @@ impl RecordsLane {
     }
 
     /// Whether the peer is a member and takes nothing from this node, which is none.
-    fn is_unheard(&self, own: &Own) -> bool {
-        let voting = own.plan.vitals.ballots.voting();
+    fn is_unheard(&self, own: &LaneContext) -> bool {
+        let voting = own.plan.node_view.ballots.voting();
         let (Some(list), Some(peer)) = (&voting.node.roster, self.peer) else { return false };
-        list.is_stranger(peer, own.plan.vitals.me.incarnation)
+        list.is_stranger(peer, own.plan.node_view.me.incarnation)
     }
 
-    fn read_feed(&mut self, now: Instant, own: &Own, ctx: &mut Context<ReplicaActor<Self>>) {
+    fn read_feed(&mut self, now: Instant, own: &LaneContext, ctx: &mut Context<ReplicaActor<Self>>) {
         let Some(window) = &self.window else { return };
         let head = *self.head.borrow();
         let wait = self.not_read_before.is_some_and(|at| at > now);
@@ -222,7 +222,7 @@ impl RecordsLane {
         }
     }
 
-    fn own_store_failed(&mut self, error: &LinkError, own: &Own, ctx: &mut Context<ReplicaActor<Self>>) {
+    fn own_store_failed(&mut self, error: &LinkError, own: &LaneContext, ctx: &mut Context<ReplicaActor<Self>>) {
         self.last_error = Some(error.to_string());
         self.not_read_before = Some(Instant::now() + own.plan.timing.backoff.cap);
         if let LinkError::StoreGone(_) = error {
@@ -253,7 +253,7 @@ impl RecordsLane {
     }
 
     /// Starts the next request, if none is in flight: a heartbeat when one is due, else a batch.
-    fn step(&mut self, now: Instant, own: &Own, ctx: &mut Context<ReplicaActor<Self>>) {
+    fn step(&mut self, now: Instant, own: &LaneContext, ctx: &mut Context<ReplicaActor<Self>>) {
         let timing = &own.plan.timing;
         let pause = if self.awaits_news(own) { timing.tick } else { timing.heartbeat };
         let Link::Up { conn, .. } = &mut self.link else { return };
@@ -286,7 +286,7 @@ impl RecordsLane {
         });
     }
 
-    fn apply(&mut self, report: Report, own: &Own) {
+    fn apply(&mut self, report: Report, own: &LaneContext) {
         let Some(window) = &mut self.window else { return };
         for seq in report.unwanted {
             window.ack(seq);
@@ -307,16 +307,16 @@ impl RecordsLane {
         &mut self,
         conn: Conn,
         done: Result<(), LinkError>,
-        own: &Own,
+        own: &LaneContext,
         ctx: &mut Context<ReplicaActor<Self>>,
     ) {
         match done {
             Ok(()) => {
-                own.plan.vitals.reach.answered(&own.plan.peer, conn.info.incarnation);
+                own.plan.node_view.reach.answered(&own.plan.peer, conn.info.incarnation);
                 self.link = Link::Up { conn: Some(conn), tries: 0 };
             }
             Err(error) if error.breaks_link() || matches!(error, LinkError::StoreGone(_)) => {
-                own.plan.vitals.reach.broke(&own.plan.peer);
+                own.plan.node_view.reach.broke(&own.plan.peer);
                 self.link_lost(error, own, ctx);
             }
             Err(error) => {
@@ -331,7 +331,7 @@ impl RecordsLane {
         self.pump(own, ctx);
     }
 
-    fn save_cursor(&mut self, now: Instant, own: &Own, ctx: &mut Context<ReplicaActor<Self>>) {
+    fn save_cursor(&mut self, now: Instant, own: &LaneContext, ctx: &mut Context<ReplicaActor<Self>>) {
         let Some(window) = &self.window else { return };
         let (peer, seq) = (window.peer(), window.cursor());
         let pulse = self.heard.as_ref().map(|(_, pulse)| pulse).filter(|pulse| pulse.incarnation == peer);

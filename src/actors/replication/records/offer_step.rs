@@ -8,9 +8,9 @@
 use crate::actors::messages::{Change, FetchRecords};
 use crate::actors::peer::conn::Conn;
 use crate::actors::peer::error::LinkError;
+use crate::actors::peer::node_view::Counts;
 use crate::actors::peer::plan::Plan;
 use crate::actors::peer::store::ask;
-use crate::actors::peer::vitals::Counts;
 use crate::base::{Class, Epoch, Record, RegisterKey};
 use crate::wire::{Answer, Call, ENTRIES_MAX, LEARN_BYTES_MAX, Offered, Wanted};
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -64,7 +64,7 @@ pub(in crate::actors) async fn send(
     while !wanted.is_empty() {
         let mut part: Vec<Change> = wanted.drain(..at_once.min(wanted.len())).collect();
         // Before they are read: see `Message::lesson`.
-        let epoch = plan.vitals.ballots.voting().list.epoch;
+        let epoch = plan.node_view.ballots.voting().list.epoch;
         let records = match fetch(plan, &part).await {
             Ok(records) => records,
             Err(LinkError::Store(error)) if error.class() == Class::Corrupt => {

@@ -5,9 +5,9 @@
 use crate::actors::messages::{LEAVES_PER_BRANCH, ReadSums};
 use crate::actors::peer::conn::Conn;
 use crate::actors::peer::error::LinkError;
+use crate::actors::peer::node_view::Counts;
 use crate::actors::peer::plan::Plan;
 use crate::actors::peer::store::ask;
-use crate::actors::peer::vitals::Counts;
 use crate::actors::replication::records::compare::Differing;
 use crate::base::Sum;
 use crate::wire::{Answer, BRANCHES_MAX, Call};

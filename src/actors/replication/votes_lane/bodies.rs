@@ -8,12 +8,12 @@ use super::{Done, Idle, call, is_with, on_session};
 use crate::actors::body_streams::{LAG_MAX, NewStream};
 use crate::actors::messages::OpenOutgoing;
 use crate::actors::peer::error::LinkError;
+use crate::actors::peer::node_view::Counts;
 use crate::actors::peer::patience::BUSY_MAX;
 use crate::actors::peer::plan::Plan;
 use crate::actors::peer::store::ask;
 use crate::actors::peer::transfers::{Carried, Kind, Part, Sent, ended, unless_left};
-use crate::actors::peer::vitals::Counts;
-use crate::actors::replication::actor::Own;
+use crate::actors::replication::actor::LaneContext;
 use crate::actors::replication::carry;
 use crate::base::{BlobRef, BodyId, Incarnation};
 use crate::seal::random;
@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 
 /// Carries a body to the peer, or waits for whoever does.
 pub(super) async fn ship_one(
-    own: Own,
+    own: LaneContext,
     idle: Idle,
     to: Incarnation,
     head: BlobRef,
@@ -68,7 +68,7 @@ pub(super) async fn ship_one(
     }
 }
 
-async fn carry(own: &Own, idle: &Idle, to: Incarnation, head: BlobRef, sent: &Sent) -> Result<(), LinkError> {
+async fn carry(own: &LaneContext, idle: &Idle, to: Incarnation, head: BlobRef, sent: &Sent) -> Result<(), LinkError> {
     let plan: &Plan = &own.plan;
     let until = Instant::now() + BUSY_MAX;
     loop {
@@ -87,7 +87,7 @@ async fn carry(own: &Own, idle: &Idle, to: Incarnation, head: BlobRef, sent: &Se
 
 /// A stream cannot begin anew, and is not missed: whoever made it ships the blob when it is whole. So it says
 /// nothing of the link either, and waits for its turn no longer than a client waits for it.
-pub(super) async fn stream_one(own: Own, idle: Idle, stream: NewStream) {
+pub(super) async fn stream_one(own: LaneContext, idle: Idle, stream: NewStream) {
     let plan: &Plan = &own.plan;
     let NewStream { to, head, pieces, sent, whole, mut done } = stream;
     let turn = timeout(LAG_MAX, unless_left(plan.transfers.turn(Kind::Stream(head.bytes_max)), done.closed())).await;
@@ -111,7 +111,7 @@ pub(super) async fn stream_one(own: Own, idle: Idle, stream: NewStream) {
 
 /// Asks whether the peer has room for a body of that length; it is not sent.
 pub(super) async fn room_one(
-    own: Own,
+    own: LaneContext,
     idle: Idle,
     to: Incarnation,
     bytes: u64,
@@ -133,7 +133,7 @@ pub(super) async fn room_one(
     asked.map_or_else(Done::Failed, |()| Done::Answered)
 }
 
-pub(super) async fn discard_one(own: Own, idle: Idle, to: Incarnation, body: BodyId) -> Done {
+pub(super) async fn discard_one(own: LaneContext, idle: Idle, to: Incarnation, body: BodyId) -> Done {
     let Some(_turn) = own.plan.transfers.turn(Kind::Call).await else { return Done::Idle };
     let discarded = on_session(&own, &idle, async |session| {
         is_with(session, to)?;

@@ -6,7 +6,7 @@ use crate::actors::messages::{CastHere, DiscardBlob, RegisterSlot, Reply, ScanSl
 use crate::actors::peer::conn::Dialer;
 use crate::actors::peer::store::StoreRecipients;
 use crate::actors::testing::peer::{Asked, Harm, Listener, Relay, passed_on, plan, soon, until};
-use crate::actors::testing::{Shelf, ShelfActor, identity, key, record, vitals};
+use crate::actors::testing::{Shelf, ShelfActor, identity, key, node_view, record};
 use crate::base::{Ballot, BodyId, Epoch, Lineage, RegisterKey};
 use crate::register::{Answer as Answered, Attempt, ListMark, Message, Request, Traced};
 use crate::wire::votes::Vote;
@@ -42,7 +42,7 @@ struct Here {
 
 fn lane_to(url: &str, votes_bytes: u64) -> Here {
     let store = StoreRecipients::of(&ShelfActor(Shelf::new(1)).start());
-    let plan = Arc::new(Plan { votes_bytes, ..plan("n2", url, vitals(identity("n1", 1)), store) });
+    let plan = Arc::new(Plan { votes_bytes, ..plan("n2", url, node_view(identity("n1", 1)), store) });
     let (keeper, shared) = (NoKeeper.start(), Arc::clone(&plan));
     let lane = ReplicaActor::new(shared, 1, 1, keeper.downgrade().recipient()).start();
     Here { plan, lane, _keeper: keeper }
@@ -50,19 +50,19 @@ fn lane_to(url: &str, votes_bytes: u64) -> Here {
 
 impl Here {
     /// The lane has taken it, or dropped it, when this returns.
-    async fn does(&self, errand: Errand) {
-        self.lane.send(errand).await.expect("the lane is there");
+    async fn does(&self, request: PeerRequest) {
+        self.lane.send(request).await.expect("the lane is there");
     }
 
     async fn casts(&self, cast: (Cast, oneshot::Receiver<Reply>)) -> oneshot::Receiver<Reply> {
-        self.does(Errand::Cast(Box::new(cast.0))).await;
+        self.does(PeerRequest::Cast(Box::new(cast.0))).await;
         cast.1
     }
 
     /// Whether the peer answered.
     async fn probes(&self) -> bool {
         let (done, probed) = oneshot::channel();
-        self.does(Errand::Probe(done)).await;
+        self.does(PeerRequest::Probe(done)).await;
         probed.await.is_ok()
     }
 
@@ -188,7 +188,7 @@ async fn casts_of_a_while_travel_in_one_frame_and_marks_with_them() {
     let frame = there.frame().await;
     assert_eq!(named(&frame), [key(1)]);
     let second = here.casts(question(2, THEM)).await;
-    here.does(Errand::Cast(Box::new(mark(3)))).await;
+    here.does(PeerRequest::Cast(Box::new(mark(3)))).await;
     let fourth = here.casts(question(4, THEM)).await;
     vote_on(frame);
     there.votes_on(&[2, 3, 4]).await;
@@ -196,7 +196,7 @@ async fn casts_of_a_while_travel_in_one_frame_and_marks_with_them() {
         answered(n, answer).await;
     }
     // A mark that nothing else asks for goes by itself, a little later.
-    here.does(Errand::Cast(Box::new(mark(5)))).await;
+    here.does(PeerRequest::Cast(Box::new(mark(5)))).await;
     there.votes_on(&[5]).await;
     until("three frames", || async { here.frames() == 3 }).await;
     assert_eq!((here.dialed(), there.listener.hellos()), (1, 1), "all of it in one session");
@@ -228,10 +228,10 @@ fn a_frame_is_of_one_list_and_for_one_life_of_the_peer() {
 async fn an_answer_that_never_comes_ends_as_silence() {
     let mut there = peer(2, None);
     let here = lane_to(&there.listener.url(), 1 << 20);
-    let dialer = Dialer::new(&here.plan.url, here.plan.peer.clone(), Arc::clone(&here.plan.vitals.me), {
+    let dialer = Dialer::new(&here.plan.url, here.plan.peer.clone(), Arc::clone(&here.plan.node_view.me), {
         Arc::clone(&here.plan.key)
     });
-    let own = Own { plan: Arc::clone(&here.plan), lane: 1, life: 1, dialer };
+    let own = LaneContext { plan: Arc::clone(&here.plan), lane: 1, life: 1, dialer };
     let (cast, answer) = question(1, THEM);
     let begun = Instant::now();
     let (ended, frame) = futures::join!(send(own, Idle::default(), vec![cast]), there.frame());
@@ -265,7 +265,7 @@ async fn a_lost_peer_is_passed_over_for_a_while_and_a_probe_finds_it_again() {
     let here = lane_to(&format!("http://{address}"), 1 << 20);
     lost(here.casts(question(1, THEM)).await).await;
     assert_eq!(here.dialed(), 1);
-    here.does(Errand::Discard(THEM, BodyId([1; 16]))).await;
+    here.does(PeerRequest::Discard(THEM, BodyId([1; 16]))).await;
     assert_eq!(here.casts(question(2, THEM)).await.try_recv(), Err(TryRecvError::Closed), "at once");
     assert_eq!(here.dialed(), 1, "nobody is tried meanwhile");
     let mut there = peer(2, Some(address));
@@ -275,7 +275,7 @@ async fn a_lost_peer_is_passed_over_for_a_while_and_a_probe_finds_it_again() {
     answered(7, answer).await;
     // What was to be taken back while the peer was away is left to its sweep of what no record names.
     let later = BodyId([2; 16]);
-    here.does(Errand::Discard(THEM, later)).await;
+    here.does(PeerRequest::Discard(THEM, later)).await;
     let asked = soon("a discard", there.discards.recv()).await.expect("the listener is there");
     assert_eq!(asked.what.body, later);
     asked.answer.send(Ok(())).expect("the listener waits");
@@ -304,7 +304,7 @@ async fn one_late_answer_does_not_hold_the_others() {
     let (from, to) = (key(0), key(9));
     let scan = Scan { mark: ListMark::default(), from, inclusive: true, to, limit: 10 };
     let (reply, page) = oneshot::channel();
-    here.does(Errand::Scan(THEM, scan, reply)).await;
+    here.does(PeerRequest::Scan(THEM, scan, reply)).await;
     let late = soon("a scan", there.scans.recv()).await.expect("the listener is there");
     for n in 1..4 {
         let answer = here.casts(question(n, THEM)).await;
@@ -335,7 +335,7 @@ async fn a_session_that_the_peer_forgot_is_made_anew_once_and_the_call_repeated_
     let here = lane_to(&relay.url, 1 << 20);
     let ask = async || {
         let (reply, answer) = oneshot::channel();
-        here.does(Errand::Ask(THEM, Box::new(Call::List), reply)).await;
+        here.does(PeerRequest::Ask(THEM, Box::new(Call::List), reply)).await;
         soon("an answer, or none", answer).await.ok()
     };
     assert_eq!(ask().await, Some(Answer::List(None)));
@@ -357,7 +357,7 @@ async fn a_dial_is_bounded_in_time() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let here = lane_to(&format!("http://{}", silent.local_addr().unwrap()), 1 << 20);
     let (begun, (reply, answer)) = (Instant::now(), oneshot::channel());
-    here.does(Errand::Ask(THEM, Box::new(Call::List), reply)).await;
+    here.does(PeerRequest::Ask(THEM, Box::new(Call::List), reply)).await;
     assert!(soon("the end of the dial", answer).await.is_err());
     assert!((VOTE_MAX..3 * VOTE_MAX).contains(&begun.elapsed()), "{:?}", begun.elapsed());
 }

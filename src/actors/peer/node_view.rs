@@ -120,7 +120,7 @@ impl Ballots for Store {
 
 /// What this node tells of itself with a heartbeat, and what it notes of those of others.
 #[derive(Clone)]
-pub struct Vitals {
+pub struct NodeView {
     /// Who it is.
     pub me: Arc<Identity>,
     /// Its release, for the status of the others.
@@ -143,7 +143,7 @@ pub struct Vitals {
     pub health: Arc<dyn Fn() -> Health + Send + Sync>,
 }
 
-impl Vitals {
+impl NodeView {
     /// A peer says how it stands: by a heartbeat, or in the answer to one. Once this has returned, `Ballots::is_met`
     /// says whether votes may pass.
     pub async fn meet(&self, from: &PeerInfo, pulse: &Pulse) -> Result<(), LinkError> {

@@ -1,8 +1,8 @@
-//! Large stretches of memory, in large pages where the system has them.
+//! Large buffers of memory, in large pages where the system has them.
 //!
 //! Invariants
-//! - A stretch keeps its length. It begins as zeros, unless it was lent before.
-//! - What a lender lent is lent again only when nobody holds a part of it; whoever lends to two sides lends them what
+//! - A buffer keeps its length. It begins as zeros, unless it was lent before.
+//! - What a pool lent is lent again only when nobody holds a part of it; whoever lends to two sides lends them what
 //!   the other one wrote.
 //!
 //! Why large pages: a body passes through megabytes of memory, which the processor looks up page by page. A whole piece
@@ -23,12 +23,12 @@ pub const LARGE_PAGE_BYTES: usize = 2 * 1024 * 1024;
 /// about this much before they send.
 pub const PIECE_BYTES: usize = 1024 * 1024;
 
-/// A stretch of memory. One that was lent goes back when it is dropped; `Bytes::from_owner` takes it, and drops it with
+/// A buffer. One that was lent goes back when it is dropped; `Bytes::from_owner` takes it, and drops it with
 /// the last slice.
 #[derive(Debug, Default)]
-pub struct Stretch {
+pub struct Buffer {
     memory: Memory,
-    to: Weak<Mutex<Shelf>>,
+    to: Weak<Mutex<FreeList>>,
 }
 
 #[derive(Debug)]
@@ -63,15 +63,15 @@ fn map(len: usize) -> Option<MmapMut> {
     Some(mapped)
 }
 
-impl Stretch {
-    /// A stretch of `len` bytes, all zero. From a large page on it lies on a page's boundary, and each whole large page
+impl Buffer {
+    /// A buffer of `len` bytes, all zero. From a large page on it lies on a page's boundary, and each whole large page
     /// of it is one if the system can; what is beyond the last one takes small pages.
     pub fn zeroed(len: usize) -> Self {
-        Stretch { memory: Memory::zeroed(len), to: Weak::new() }
+        Buffer { memory: Memory::zeroed(len), to: Weak::new() }
     }
 }
 
-impl Drop for Stretch {
+impl Drop for Buffer {
     fn drop(&mut self) {
         if let Some(to) = self.to.upgrade() {
             lock(&to).returned.push(std::mem::take(&mut self.memory));
@@ -79,7 +79,7 @@ impl Drop for Stretch {
     }
 }
 
-impl Deref for Stretch {
+impl Deref for Buffer {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
         match &self.memory {
@@ -89,7 +89,7 @@ impl Deref for Stretch {
     }
 }
 
-impl DerefMut for Stretch {
+impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [u8] {
         match &mut self.memory {
             Memory::Heap(bytes) => bytes,
@@ -98,58 +98,58 @@ impl DerefMut for Stretch {
     }
 }
 
-impl AsRef<[u8]> for Stretch {
+impl AsRef<[u8]> for Buffer {
     fn as_ref(&self) -> &[u8] {
         self
     }
 }
 
-/// Lends stretches of one length, those that came back last first. Clones lend the same; what comes back when the last
+/// Lends buffers of one length, those that came back last first. Clones lend the same; what comes back when the last
 /// one is gone goes to the system.
 #[derive(Clone, Debug)]
-pub struct Lender {
+pub struct BufferPool {
     len: usize,
-    shelf: Arc<Mutex<Shelf>>,
+    free: Arc<Mutex<FreeList>>,
 }
 
 #[derive(Debug, Default)]
-struct Shelf {
+struct FreeList {
     returned: Vec<Memory>,
     /// Fewest that were here since the last trim.
     fewest: usize,
 }
 
-fn lock(shelf: &Mutex<Shelf>) -> MutexGuard<'_, Shelf> {
-    shelf.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(list: &Mutex<FreeList>) -> MutexGuard<'_, FreeList> {
+    list.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Lender {
-    /// Of stretches of `len` bytes; none are made yet.
+impl BufferPool {
+    /// Of buffers of `len` bytes; none are made yet.
     pub fn new(len: usize) -> Self {
-        Lender { len, shelf: Arc::default() }
+        BufferPool { len, free: Arc::default() }
     }
 
-    /// The length of its stretches.
-    pub fn stretch_bytes(&self) -> usize {
+    /// The length of its buffers.
+    pub fn buffer_bytes(&self) -> usize {
         self.len
     }
 
-    /// A stretch. What it holds is what it held before, or zeros.
-    pub fn lend(&self) -> Stretch {
+    /// A buffer. What it holds is what it held before, or zeros.
+    pub fn lend(&self) -> Buffer {
         let again = {
-            let mut shelf = self.shelf();
-            let again = shelf.returned.pop();
-            shelf.fewest = shelf.fewest.min(shelf.returned.len());
+            let mut list = self.list();
+            let again = list.returned.pop();
+            list.fewest = list.fewest.min(list.returned.len());
             again
         };
-        Stretch { memory: again.unwrap_or_else(|| Memory::zeroed(self.len)), to: Arc::downgrade(&self.shelf) }
+        Buffer { memory: again.unwrap_or_else(|| Memory::zeroed(self.len)), to: Arc::downgrade(&self.free) }
     }
 
     /// Gives back to the system what was never lent since the last time.
     pub fn trim(&self) {
         let unused = {
-            let mut shelf = self.shelf();
-            let Shelf { returned, fewest } = &mut *shelf;
+            let mut list = self.list();
+            let FreeList { returned, fewest } = &mut *list;
             let unused: Vec<Memory> = returned.drain(..(*fewest).min(returned.len())).collect();
             *fewest = returned.len();
             unused
@@ -158,8 +158,8 @@ impl Lender {
         drop(unused);
     }
 
-    fn shelf(&self) -> MutexGuard<'_, Shelf> {
-        lock(&self.shelf)
+    fn list(&self) -> MutexGuard<'_, FreeList> {
+        lock(&self.free)
     }
 }
 
@@ -171,52 +171,52 @@ mod tests {
     #[test]
     fn any_length_is_zero_and_can_be_written_to_its_end() {
         for len in [0, 1, 4096, LARGE_PAGE_BYTES - 1, LARGE_PAGE_BYTES, LARGE_PAGE_BYTES + 70_001] {
-            let mut stretch = Stretch::zeroed(len);
-            assert!(stretch.len() == len && stretch.iter().all(|byte| *byte == 0), "{len} bytes");
-            stretch.fill(7);
-            assert!(stretch.iter().all(|byte| *byte == 7), "{len} bytes");
-            let mapped = matches!(stretch.memory, Memory::Mapped(..));
+            let mut buffer = Buffer::zeroed(len);
+            assert!(buffer.len() == len && buffer.iter().all(|byte| *byte == 0), "{len} bytes");
+            buffer.fill(7);
+            assert!(buffer.iter().all(|byte| *byte == 7), "{len} bytes");
+            let mapped = matches!(buffer.memory, Memory::Mapped(..));
             assert_eq!(mapped, len >= LARGE_PAGE_BYTES, "{len} bytes");
         }
     }
 
     #[test]
     fn a_stretch_comes_back_with_its_last_slice_and_not_before() {
-        let lender = Lender::new(LARGE_PAGE_BYTES);
-        let mut lent = lender.lend();
+        let pool = BufferPool::new(LARGE_PAGE_BYTES);
+        let mut lent = pool.lend();
         lent[5] = 1;
         let at = lent.as_ptr();
         let whole = Bytes::from_owner(lent);
         let part = whole.slice(5..6);
         drop(whole);
-        let other = lender.lend();
+        let other = pool.lend();
         assert_ne!(other.as_ptr(), at);
         drop(part);
-        let again = lender.lend();
+        let again = pool.lend();
         assert_eq!((again.as_ptr(), again.len(), again[5]), (at, LARGE_PAGE_BYTES, 1), "its memory as it was");
-        drop(lender);
+        drop(pool);
         drop((other, again));
     }
 
     #[test]
     fn what_was_not_needed_for_a_while_goes_back_to_the_system() {
-        let lender = Lender::new(10);
-        let returned = |lender: &Lender| lender.shelf().returned.len();
-        let three = [lender.lend(), lender.lend(), lender.lend()];
+        let pool = BufferPool::new(10);
+        let returned = |pool: &BufferPool| pool.list().returned.len();
+        let three = [pool.lend(), pool.lend(), pool.lend()];
         drop(three);
-        lender.trim();
-        assert_eq!(returned(&lender), 3, "all of them were out since the last time");
-        let two = [lender.lend(), lender.lend()];
+        pool.trim();
+        assert_eq!(returned(&pool), 3, "all of them were out since the last time");
+        let two = [pool.lend(), pool.lend()];
         drop(two);
-        lender.trim();
-        assert_eq!(returned(&lender), 2, "one never was");
-        let one = lender.lend();
-        lender.trim();
-        assert_eq!(returned(&lender), 0);
+        pool.trim();
+        assert_eq!(returned(&pool), 2, "one never was");
+        let one = pool.lend();
+        pool.trim();
+        assert_eq!(returned(&pool), 0);
         drop(one);
-        lender.trim();
-        assert_eq!(returned(&lender), 1);
-        lender.trim();
-        assert_eq!(returned(&lender), 0);
+        pool.trim();
+        assert_eq!(returned(&pool), 1);
+        pool.trim();
+        assert_eq!(returned(&pool), 0);
     }
 }

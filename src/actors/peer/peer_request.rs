@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 /// What coordinators and listings ask of a peer.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub enum Errand {
+pub enum PeerRequest {
     /// A vote: it travels with what else waits, in one frame.
     Cast(Box<Cast>),
     /// Registers of a range, as that life of the peer holds them.
