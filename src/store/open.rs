@@ -17,7 +17,7 @@ use super::listing::load_buckets;
 use super::log::{Log, LogReader, Tail};
 use super::options::Options;
 use super::overlay::{Here, Overlay};
-use super::pages;
+use super::pages::{self, PagesProbe};
 use super::room::Room;
 use super::small::read_small;
 use super::store::{Clockwork, Store};
@@ -179,17 +179,7 @@ fn open_made(
 ) -> Result<Core, StoreError> {
     let log = LogReader::open(disk.as_ref(), &dir.join(LOG), identity.log_key())?;
     check_capacity(log.capacity(), options.log_bytes)?;
-    // Frames name the state of the index that was durable when they were written: an older index is refused.
-    let at_least = log.newest()?.map_or(Ok(0), |payload| frame_sequence(&payload));
-    let (db, probe) = pages::open_database(
-        disk.as_ref(),
-        &dir.join(INDEX),
-        identity.index_key(),
-        identity.index_id,
-        options.index_cache_bytes,
-        at_least.map_err(|_| StoreError::Corrupt { what: "commit log (an operation)" })?,
-    )?;
-    let (index, marks) = Index::new(db, Arc::clone(&probe))?;
+    let (index, marks, probe) = open_index(disk.as_ref(), dir, &identity, options.index_cache_bytes, &log)?;
     let room = Arc::new(Room::new(Arc::clone(&disk), dir, options.reserve_bytes)?);
     let blobs = Blobs::open(Arc::clone(&disk), dir, Arc::clone(&room), options.large_write_bytes)?;
     // No upload outlives the process that staged it.
@@ -232,6 +222,23 @@ fn open_made(
     // Until the disk was asked, its room counts as endless.
     core.refresh_space()?;
     Ok(core)
+}
+
+/// Opens the index that belongs to this log: an older one is refused, since frames name the state of the index that was
+/// durable when they were written.
+fn open_index(
+    disk: &dyn Disk,
+    dir: &Path,
+    identity: &Identity,
+    cache_bytes: usize,
+    log: &LogReader,
+) -> Result<(Index, Marks, Arc<PagesProbe>), StoreError> {
+    let at_least = log.newest()?.map_or(Ok(0), |payload| frame_sequence(&payload));
+    let at_least = at_least.map_err(|_| StoreError::Corrupt { what: "commit log (an operation)" })?;
+    let (path, key, id) = (dir.join(INDEX), identity.index_key(), identity.index_id);
+    let (db, probe) = pages::open_database(disk, &path, key, id, cache_bytes, at_least)?;
+    let (index, marks) = Index::new(db, Arc::clone(&probe))?;
+    Ok((index, marks, probe))
 }
 
 /// What the log holds beyond the index.

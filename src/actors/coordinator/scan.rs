@@ -11,8 +11,9 @@ use crate::actors::coordinator::pages::{self, Merged};
 use crate::actors::messages::*;
 use crate::actors::peer::peer_request::PeerRequest;
 use crate::base::{Class, Incarnation, Page, RegisterKey};
-use crate::register::{Slot, Votes};
+use crate::register::{Members, Slot, Votes};
 use crate::seal::random;
+use crate::store::voting::Voting;
 use crate::wire::{Scan, Scanned};
 use actix_rt::time::{Instant, sleep_until};
 use futures::future::LocalBoxFuture;
@@ -62,19 +63,48 @@ impl Coordinator {
         // The peers are asked as if this node held nothing.
         let damaged = own.as_ref().is_err_and(is_unreadable);
         let mut own = if damaged { Page::whole(Vec::new()) } else { own? };
-        let mut votes = match voting.node.state.votes && !damaged {
+        let votes = match voting.node.state.votes && !damaged {
             true => members.only(self.0.me),
             false => Votes::default(),
         };
-        let mut pages: Vec<Page<Scanned>> = Vec::new();
-        let (start, inclusive) = match &from {
-            Bound::Included(key) => (key.clone(), true),
-            Bound::Excluded(key) => (key.clone(), false),
+        let (start, inclusive) = match from {
+            Bound::Included(key) => (key, true),
+            Bound::Excluded(key) => (key, false),
             Bound::Unbounded => (RegisterKey::first(), true),
         };
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        let scan = Scan { mark: voting.list, from: start, inclusive, to: to.clone(), limit };
+        let pages = self.pages_of_peers(&voting, &members, votes, &scan, deadline).await?;
+        // Without a place this node may hold what the others have dropped.
+        if members.only(self.0.me).count() == 0 {
+            pages::confirmed(&mut own, &pages);
+        }
+        let mut merged = pages::merge(own, &pages);
+        let reads = futures::stream::iter(std::mem::take(&mut merged.unsure)).map(|key| async move {
+            let read = self.read_by(&key, damaged, deadline).await;
+            read.map(|(ballot, state)| (key, Slot { accepted: ballot, chosen: true, state }))
+        });
+        let mut reads = std::pin::pin!(reads.buffer_unordered(READ_AT_ONCE));
+        while let Some(read) = reads.next().await {
+            let (key, slot) = read?;
+            merged.found.insert(key, slot);
+        }
+        Ok(merged)
+    }
+
+    /// Pages of as many peers as make a majority with who has voted so far.
+    async fn pages_of_peers(
+        &self,
+        voting: &Voting,
+        members: &Members,
+        mut votes: Votes,
+        scan: &Scan,
+        deadline: Instant,
+    ) -> Result<Vec<Page<Scanned>>, ObjectError> {
+        let mut pages: Vec<Page<Scanned>> = Vec::new();
         let mut asked: FuturesUnordered<LocalBoxFuture<'static, (Incarnation, Option<Page<Scanned>>)>> =
             FuturesUnordered::new();
-        let mut order = self.near(&voting, &members, members.voters().len()).into_iter();
+        let mut order = self.near(voting, members, members.voters().len()).into_iter();
         let mut ask_next = Instant::now();
         while !members.majority(votes) {
             let now = Instant::now();
@@ -84,12 +114,10 @@ impl Coordinator {
             // One that is silent holds nobody up for long: the next one is asked as well.
             if asked.is_empty() || now >= ask_next {
                 ask_next = now + ASK_NEXT_AFTER;
-                match order.next().map(|node| (node, self.lane(&voting, node))) {
+                match order.next().map(|node| (node, self.lane(voting, node))) {
                     Some((node, Some(lane))) => {
-                        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-                        let scan = Scan { mark: voting.list, from: start.clone(), inclusive, to: to.clone(), limit };
                         let (reply, answer) = oneshot::channel();
-                        lane.do_send(PeerRequest::Scan(node, scan, reply));
+                        lane.do_send(PeerRequest::Scan(node, scan.clone(), reply));
                         asked.push(Box::pin(async move { (node, answer.await.ok()) }));
                     }
                     Some((_, None)) => {
@@ -112,21 +140,7 @@ impl Coordinator {
                 () = sleep_until(ask_next.min(deadline)) => {}
             }
         }
-        // Without a place this node may hold what the others have dropped.
-        if members.only(self.0.me).count() == 0 {
-            pages::confirmed(&mut own, &pages);
-        }
-        let mut merged = pages::merge(own, &pages);
-        let reads = futures::stream::iter(std::mem::take(&mut merged.unsure)).map(|key| async move {
-            let read = self.read_by(&key, damaged, deadline).await;
-            read.map(|(ballot, state)| (key, Slot { accepted: ballot, chosen: true, state }))
-        });
-        let mut reads = std::pin::pin!(reads.buffer_unordered(READ_AT_ONCE));
-        while let Some(read) = reads.next().await {
-            let (key, slot) = read?;
-            merged.found.insert(key, slot);
-        }
-        Ok(merged)
+        Ok(pages)
     }
 }
 

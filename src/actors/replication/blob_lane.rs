@@ -133,7 +133,11 @@ async fn attempt(own: &LaneContext, conn: &mut Option<Conn>, change: &Change) ->
         drop(in_flight);
         plan.tally.shipped_bytes.fetch_add(sealed_len, Ordering::Relaxed);
     }
+    teach(plan, conn, change).await
+}
 
+/// The record goes behind its body, if it is still the one that was offered.
+async fn teach(plan: &Plan, conn: &mut Conn, change: &Change) -> Result<Fate, LinkError> {
     // Before the record is read: see `Message::lesson`.
     let epoch = plan.node_view.ballots.voting().list.epoch;
     let Some(record) = plan.store.record(&change.key).await? else { return Ok(Fate::Superseded) };
