@@ -1,7 +1,8 @@
 //! Boveda: a self-hosted object store that keeps every byte sealed and every object on several nodes.
 //!
-//! Begin with `docs/tour.md`, which leads through the files along a PUT, a GET, a vote and a setting; `docs/words.md` has
-//! the words, `tests/README.md` the tests, `docs/adr` the decisions. The header of each room has a table of its files.
+//! Begin with `docs/tour.md`, which leads through the files along a PUT, a GET, a vote and a setting; `docs/words.md`
+//! has the words, `tests/README.md` the tests, `docs/adr` the decisions. The header of each room has a table of its
+//! files.
 //!
 //! The rooms, and which may import which (left imports right, never the reverse; a test keeps it so):
 //!
@@ -14,7 +15,7 @@
 //! | `disk` | the file system, real and simulated | `base` |
 //! | `register` | how the copies of a key agree: decisions without I/O | `base` |
 //! | `store` | the store as plain synchronous code | `base` `seal` `disk` `register` |
-//! | `actors` | StoreActor, ReplicaActors, their keeper and messages | `base` `seal` `wire` `store` `register` |
+//! | `actors` | StoreActor, coordinators, ReplicaActors, background work, and their messages | `base` `seal` `wire` `store` `register` |
 //! | `http` | what clients reach: the edge of every port, and REST over it | `base` `seal` `actors` |
 //! | `peer_port` | what the other nodes reach: their handshakes, calls and bodies | `base` `wire` `actors` |
 //! | `node` | builds a node; owns start and shutdown order | all of them but `cli` |

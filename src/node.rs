@@ -4,7 +4,7 @@
 //!
 //! Start: key ring, ports (a taken one is told before anything is touched), lock, store, listeners,
 //! actors, peer listener, HTTP; ready last. End, on SIGTERM or Ctrl-C: readiness off, a grace while
-//! endpoints propagate, no new connections and the open requests finish, the replicators drain, the
+//! endpoints propagate, no new connections and the open requests finish, the lanes drain, the
 //! store drains; exit 0. A second signal, or the deadline, ends it at once with exit 1.
 //!
 //! | file | job |

@@ -59,7 +59,7 @@ impl<T: Debug> Known<T> {
         Known { it, print }
     }
 
-    /// Changes it.
+    /// Changes the value, and its number with it.
     fn change<A>(&mut self, how: impl FnOnce(&mut T) -> A) -> A {
         let answer = how(&mut self.it);
         self.print = print(&self.it);
@@ -85,7 +85,7 @@ struct Packet {
 struct State {
     replicas: [Known<Replica>; 3],
     callers: [Known<Caller>; 2],
-    /// In no order.
+    /// Packets on their way, in no order.
     net: Vec<Known<Packet>>,
     /// The second call began after the first was answered.
     apart: bool,

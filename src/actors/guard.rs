@@ -1,4 +1,4 @@
-//! What a panic means: the key holder ends the process, a replicator is built anew.
+//! What a panic means: the key holder ends the process, a ReplicaActor is built anew.
 //!
 //! The guard is a field of the actor (or a local of the work on a thread). A panicking actor is
 //! dropped while its thread unwinds, so the guard's `drop` sees the panic; `actor_traps` pins that.

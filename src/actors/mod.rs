@@ -1,5 +1,5 @@
-//! Actors carry decisions out. Each wing says which of its files *decide* (plain rules without I/O, each with unit tests)
-//! and which *do* (actors, sessions, timers): an actor asks a rule, and holds none itself.
+//! Actors carry decisions out. Each wing says which of its files *decide* (plain rules without I/O, each with unit
+//! tests) and which *do* (actors, sessions, timers): an actor asks a rule, and holds none itself.
 //!
 //! A wing imports from the wings below it in this table, never from one above.
 //!

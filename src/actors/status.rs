@@ -1,4 +1,8 @@
-//! How replication is: one snapshot for `/v1/cluster`, the console, the CLI, the metrics and tests.
+//! How a node is: one snapshot for `/v1/cluster`, `boveda status`, the metrics and tests. What it says of the store is
+//! `StoreStatus`; `node::status` puts it together.
+//!
+//! A new field needs nothing else to be shown as JSON and as a metric: the metrics make a gauge of each number and
+//! flag.
 
 use crate::actors::messages::StoreStatus;
 use crate::base::budget::BudgetLevel;
@@ -89,18 +93,18 @@ pub enum ListIs {
     Unknown,
     /// It is the same; also where neither has one.
     Same,
-    /// Of an earlier epoch.
+    /// It is of an earlier epoch.
     Behind,
-    /// Of a later epoch.
+    /// It is of a later epoch.
     Ahead,
-    /// Of the same epoch, and another: the two do not belong to one cluster.
+    /// It is of the same epoch, and another: the two do not belong to one cluster.
     Other,
 }
 
 /// The member list of a peer, as it was heard last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct PeerList {
-    /// Names it.
+    /// The list's epoch and digest.
     #[serde(flatten)]
     pub mark: ListMark,
     /// How it stands to this node's.
@@ -282,7 +286,7 @@ pub struct ScrubStatus {
 /// The store, and how its scrubber is.
 #[derive(Clone, Debug, Serialize)]
 pub struct StoreSection {
-    /// The store.
+    /// Everything that the store tells of itself.
     #[serde(flatten)]
     pub store: StoreStatus,
     /// How its scrubber goes.
@@ -341,10 +345,10 @@ pub struct MembersStatus {
     pub full: Vec<NodeName>,
 }
 
-/// One of them.
+/// A node in the member list, or one without a place in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MemberStatus {
-    /// Its name.
+    /// The node's name.
     pub name: NodeName,
     /// The life of its data directory: the one that has the place, or the one that was heard.
     pub incarnation: Option<Incarnation>,
@@ -396,7 +400,7 @@ pub struct VotingStatus {
 }
 
 impl VotingStatus {
-    /// Of what is kept by the node of that life.
+    /// The part that the node of that life has, by what it keeps.
     pub fn of(voting: &Voting, me: Incarnation, former: Option<Incarnation>, majority: bool) -> Self {
         let has_place = voting.node.roster.as_ref().is_some_and(|roster| roster.seats_node(me));
         VotingStatus {

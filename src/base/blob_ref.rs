@@ -1,6 +1,7 @@
 //! A reference to a body that lies in a blob: all that another node or a disk is held to.
 //!
-//! Invariant: who holds bytes of this length and digest holds the body, whoever they came from; no key is needed to check.
+//! Invariant: who holds bytes of this length and digest holds the body, whoever they came from; no key is needed to
+//! check.
 
 use super::codec::{CodecError, Reader, Writer};
 use super::ids::BodyId;

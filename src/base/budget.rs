@@ -63,7 +63,8 @@ impl Budget {
         Budget(Arc::new(Inner { requests_max, bytes_max, state: Mutex::default() }))
     }
 
-    /// Claims one request of `bytes`, or `None` when either bound would be passed. Does not stand back for those that wait.
+    /// Claims one request of `bytes`, or `None` when either bound would be passed. Does not stand back for those that
+    /// wait.
     pub fn try_claim(&self, bytes: u64) -> Option<Permit> {
         let permit = self.take(bytes);
         if permit.is_none() {
@@ -72,15 +73,16 @@ impl Budget {
         permit
     }
 
-    /// The same for somebody who will ask for less, or wait, when this is too much: no refusal yet.
+    /// Claims one request of `bytes` for somebody who will ask for less, or wait, when this is too much: no refusal
+    /// yet.
     pub fn take(&self, bytes: u64) -> Option<Permit> {
         let mut state = self.0.state();
         let free = self.0.has_place(&state) && self.0.has_room(&state, bytes);
         free.then(|| self.0.give(&mut state, bytes))
     }
 
-    /// Claims one request of `bytes`, and waits for the bytes as long as it takes: its caller holds the clock. `None` when
-    /// there are too many requests, or when so many bytes are never free.
+    /// Claims one request of `bytes`, and waits for the bytes as long as it takes: its caller holds the clock. `None`
+    /// when there are too many requests, or when so many bytes are never free.
     pub async fn claim(&self, bytes: u64) -> Option<Permit> {
         let leaving;
         let turn = {
@@ -113,7 +115,7 @@ impl Budget {
         self.0.state().refused += 1;
     }
 
-    /// The present level.
+    /// The requests and bytes that are in hand now.
     pub fn level(&self) -> BudgetLevel {
         let state = self.0.state();
         BudgetLevel {
@@ -127,7 +129,8 @@ impl Budget {
 }
 
 impl Inner {
-    /// A panic while it is held leaves no half-made state: every change is one assignment after another that cannot fail.
+    /// A panic while it is held leaves no half-made state: every change is one assignment after another that cannot
+    /// fail.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

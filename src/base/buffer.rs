@@ -2,8 +2,8 @@
 //!
 //! Invariants
 //! - A buffer keeps its length. It begins as zeros, unless it was lent before.
-//! - What a pool lent is lent again only when nobody holds a part of it; whoever lends to two sides lends them what
-//!   the other one wrote.
+//! - A pool lends a buffer again only when nobody holds a part of it; one that serves two sides gives each of them
+//!   what the other has written.
 //!
 //! Why large pages: a body passes through megabytes of memory, which the processor looks up page by page. A whole piece
 //! fits one page of 2 MiB, and the disk takes it from one, where pages of 4 KiB would be hundreds
@@ -19,8 +19,8 @@ pub const LARGE_BODY_BYTES: u64 = 16 * 1024 * 1024;
 /// Bytes of a large page on most processors: x86-64, and AArch64 with its common pages.
 pub const LARGE_PAGE_BYTES: usize = 2 * 1024 * 1024;
 
-/// Bytes of a body in one message, on one way of a disk, or in one call, but for those of a large upload; senders gather
-/// about this much before they send.
+/// Bytes of a body in one message, on one way of a disk, or in one call, but for those of a large upload; senders
+/// gather about this much before they send.
 pub const PIECE_BYTES: usize = 1024 * 1024;
 
 /// A buffer. One that was lent goes back when it is dropped; `Bytes::from_owner` takes it, and drops it with

@@ -1,6 +1,7 @@
 //! The one question that is asked of every error: what may the caller do about it?
 
-/// What an error means to the one who asked. Retry loops and status codes read this and nothing else.
+/// What an error means to the one who asked. Retry loops and peers read this and nothing else; what a client is told is
+/// chosen from the error itself, in `http`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     /// The request itself is wrong; the same request fails again.

@@ -1,7 +1,8 @@
-//! The head of an object: what its writer says of it besides its bytes. It travels as one from the request to the record and
-//! back to readers.
+//! The head of an object: what its writer says of it besides its bytes. It travels as one from the request to the
+//! record and back to readers.
 //!
-//! Invariant: every decoded head satisfies the limits below; a head that is written does by then, since requests are checked.
+//! Invariant: every decoded head satisfies the limits below; a head that is written does by then, since requests are
+//! checked.
 
 use super::codec::{CodecError, Reader, Writer};
 

@@ -1,8 +1,8 @@
 //! Marks: rare paths, counted, so that a gate can tell whether it ever went there.
 //!
-//! A simulation that never reaches the path it is there for says nothing, and says it in green. So whoever writes a rare
-//! path marks it, and a test names the mark: `Mark::count` says how often this process was there, and of a node that is
-//! a process of its own `/v1/cluster` and the metrics do (`rare`).
+//! A simulation that never reaches the path it is there for says nothing, and says it in green. So whoever writes a
+//! rare path marks it, and a test names the mark: `Mark::count` says how often this process was there, and of a node
+//! that is a process of its own `/v1/cluster` and the metrics do (`rare`).
 //!
 //! Invariants
 //! - A mark costs one relaxed addition, and nothing is decided by it.
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 macro_rules! marks {
     ($($name:ident: $what:literal,)*) => {
-        /// A rare path.
+        /// A rare path that is counted.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Mark {
             $(#[doc = $what] $name,)*

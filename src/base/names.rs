@@ -5,12 +5,12 @@ use std::fmt;
 /// Why a name was refused; the text is for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// The bucket rule.
+    /// The text breaks the rule for bucket names.
     #[error(
         "a bucket name has 3 to 63 characters of a-z, 0-9, '.' and '-', and begins and ends with a letter or digit"
     )]
     Bucket,
-    /// The key rule.
+    /// The text breaks the rule for object keys.
     #[error("an object key has 1 to 1024 bytes of UTF-8")]
     Key,
 }
@@ -60,7 +60,7 @@ impl ObjectKey {
     /// Most bytes of a key.
     pub const BYTES_MAX: usize = 1024;
 
-    /// Parses a key.
+    /// Parses an object key.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         if (1..=Self::BYTES_MAX).contains(&text.len()) { Ok(ObjectKey(text.to_owned())) } else { Err(NameError::Key) }
     }
@@ -99,15 +99,16 @@ impl fmt::Display for ObjectName {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RegisterKey(Box<[u8]>);
 
-/// What kinds of registers there are, in the order of their keys. The number is the first byte of the key, on every disk.
+/// What kinds of registers there are, in the order of their keys. The number is the first byte of the key, on every
+/// disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum RegisterKind {
-    /// A bucket.
+    /// The register of a bucket.
     Bucket = 1,
-    /// An object.
+    /// The register of an object.
     Object = 2,
-    /// The member list.
+    /// The register of the member list, of which there is one.
     Members = 3,
 }
 
@@ -213,7 +214,7 @@ impl RegisterKey {
         (bytes.len() <= Self::BYTES_MAX).then(|| RegisterKey(bytes.into()))
     }
 
-    /// The key's bytes.
+    /// The bytes of the register key, as disks and peers have them.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }

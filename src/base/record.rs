@@ -23,8 +23,8 @@ pub const INLINE_SEALED_BYTES_MAX: usize = INLINE_BYTES_MAX + 4096;
 pub const MEMBERS_BYTES_MAX: usize = 4096;
 /// Most bytes of an encoded record.
 pub const RECORD_BYTES_MAX: usize = INLINE_SEALED_BYTES_MAX + META_BYTES_MAX + CONTENT_TYPE_BYTES_MAX + 4096;
-/// Least bytes of a commit log that takes whatever may have to be written at once: what is asked in one peer frame, beside
-/// an eighth of it for what waited before, a quarter for what is skipped at its end, and the frames' own bytes.
+/// Least bytes of a commit log that takes whatever may have to be written at once: what is asked in one peer frame,
+/// beside an eighth of it for what waited before, a quarter for what is skipped at its end, and the frames' own bytes.
 pub const LOG_BYTES_MIN: u64 = 8 << 20;
 
 const VERSION: u8 = 3;
@@ -36,7 +36,8 @@ pub struct Record {
     pub ballot: Ballot,
     /// The writes that led to it, its own first.
     pub lineage: Lineage,
-    /// When it was written, in milliseconds since 1970, see [`written_after`]: `Last-Modified`. Nothing is decided by it.
+    /// When it was written, in milliseconds since 1970, see [`written_after`]: `Last-Modified`. Nothing is decided by
+    /// it.
     pub written_ms: u64,
     /// What the register holds.
     pub state: State,
@@ -172,7 +173,7 @@ impl Record {
         }
     }
 
-    /// The record's bytes.
+    /// The record in its newest version.
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer(Vec::with_capacity(256));
         let tag = match &self.state {

@@ -18,18 +18,18 @@ const ANSWER_BYTES_MAX: u64 = 16 << 20;
 /// Why there is no answer to work with.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// Nobody answered.
+    /// Nobody answers at the address.
     #[error("no node answers at {url}: {source}; is it running? (--url names another)")]
     Silent {
-        /// Who was asked.
+        /// The address that was asked.
         url: Url,
-        /// What happened.
+        /// What the system said.
         source: io::Error,
     },
     /// What answered is no node, or one of another release.
     #[error("{url} answers, but not as a node of Boveda does: {what}")]
     Stranger {
-        /// Who was asked.
+        /// The address that was asked.
         url: Url,
         /// What is wrong with the answer.
         what: String,
@@ -37,9 +37,9 @@ pub enum ClientError {
     /// The node understood and did not do it.
     #[error("the node at {url} refused: {why}")]
     Refused {
-        /// Who was asked.
+        /// The address that was asked.
         url: Url,
-        /// In its words.
+        /// The node's own error text, with its code.
         why: String,
     },
 }
@@ -56,9 +56,9 @@ pub struct Url {
 /// What a node answered.
 #[derive(Debug)]
 pub struct Answered {
-    /// As it came.
+    /// The body as it came.
     pub raw: String,
-    /// The same, read.
+    /// The body, parsed.
     pub json: Value,
 }
 
@@ -68,7 +68,7 @@ impl Url {
         self.ask_patiently(method, target, member, SILENCE_MAX)
     }
 
-    /// The same for what may take so long.
+    /// Sends one request that may take as long as `silence` to be answered.
     pub fn ask_patiently(
         &self,
         method: &str,

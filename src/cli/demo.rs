@@ -28,7 +28,7 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// Starts the three.
+    /// Runs the three nodes until they are told to stop.
     pub fn run(&self, env: &Env) -> ExitCode {
         match self.configs(env) {
             Ok(configs) => crate::node::demo(configs),

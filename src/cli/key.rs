@@ -14,9 +14,9 @@ use std::process::ExitCode;
 pub enum Key {
     /// Add a generation to the key ring
     ///
-    /// A running node takes the new file in within seconds, or at once on SIGHUP, and seals under it when all members of
-    /// its cluster have it too: copy the file to every node. All generations go on opening what they sealed, so none is
-    /// ever removed. Without its keys a data directory is noise, so keep a copy elsewhere.
+    /// A running node takes the new file in within seconds, or at once on SIGHUP, and seals under it when all members
+    /// of its cluster have it too: copy the file to every node. All generations go on opening what they sealed, so none
+    /// is ever removed. Without its keys a data directory is noise, so keep a copy elsewhere.
     New(KeyArgs),
     /// List the generations of the key ring with their ids
     List(KeyArgs),

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 
 /// Let a node go on alone when its cluster is lost for good
 ///
-/// The node must not be running. Its data directory keeps what it holds, and begins a cluster of its own, which new nodes
-/// with empty directories may join. Answered writes that reached only the other nodes are lost. The others never take it
-/// back, nor it them: run this on one node alone, when no majority of the cluster can come back.
+/// The node must not be running. Its data directory keeps what it holds, and begins a cluster of its own, which new
+/// nodes with empty directories may join. Answered writes that reached only the other nodes are lost. The others never
+/// take it back, nor it them: run this on one node alone, when no majority of the cluster can come back.
 #[derive(Debug, clap::Args)]
 pub struct Leave {
     #[command(flatten)]

@@ -22,7 +22,7 @@ pub struct Status {
 }
 
 impl Status {
-    /// Asks and prints.
+    /// Asks the node and prints its status.
     pub fn run(&self) -> ExitCode {
         match self.url.ask("GET", "/v1/cluster", "node") {
             Ok(answered) => {

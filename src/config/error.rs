@@ -34,7 +34,7 @@ pub enum ConfigError {
     /// The file is not there or not readable.
     #[error("file {} cannot be read ({source}); name a readable file with --config, or leave it out for the defaults", .path.display())]
     Unreadable {
-        /// Which file.
+        /// The file that was named.
         path: PathBuf,
         /// What the system said.
         #[source]
@@ -43,7 +43,7 @@ pub enum ConfigError {
     /// The file is not TOML.
     #[error("file {} line {line}: {}; config/boveda.toml shows every key", .path.display(), one_line(.source.message()))]
     Syntax {
-        /// Which file.
+        /// The file that was read.
         path: PathBuf,
         /// Where in it, counted from 1.
         line: usize,
@@ -54,7 +54,7 @@ pub enum ConfigError {
     /// A section, key or variable that does not exist.
     #[error("{origin}: {name} is no setting; {remedy}")]
     Unknown {
-        /// Where it stands.
+        /// The layer, and its file where it is one.
         origin: Origin,
         /// The section, key or variable.
         name: String,
@@ -66,7 +66,7 @@ pub enum ConfigError {
     Value {
         /// Where the value stands.
         origin: Origin,
-        /// `section.key`.
+        /// The key, as `section.key`.
         key: String,
         /// What is wrong and what would be right.
         why: String,

@@ -22,7 +22,7 @@ pub const ENV_PREFIX: &str = "BOVEDA_";
 pub struct Flag {
     /// With its dashes, for messages.
     pub name: &'static str,
-    /// `section.key`.
+    /// The key that it sets, as `section.key`.
     pub key: &'static str,
     /// The value as typed; peers as `NAME=URL`, separated by commas.
     pub text: String,
@@ -179,9 +179,9 @@ impl Layers {
     }
 }
 
-/// Whether Kubernetes puts a variable of this name into pods that start after a Service named boveda, or boveda-and-more: it is
-/// none of ours, and says nothing about this node. `…_PORT` is one only with the URL that Kubernetes writes there: with a number it is
-/// somebody's guess at a setting, and is refused as such.
+/// Whether Kubernetes puts a variable of this name into pods that start after a Service named boveda, or
+/// boveda-and-more: it is none of ours, and says nothing about this node. `…_PORT` is one only with the URL that
+/// Kubernetes writes there: with a number it is somebody's guess at a setting, and is refused as such.
 fn is_service_link(name: &str, text: &str) -> bool {
     let Some(rest) = name.strip_prefix("BOVEDA") else { return false };
     let is_url = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| text.starts_with(scheme));

@@ -10,7 +10,7 @@ use toml::Value;
 /// A checked configuration, and where its values came from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loaded {
-    /// The values.
+    /// The configuration that is in force.
     pub config: Config,
     /// `section.key` of every value that somebody set.
     pub(super) origins: BTreeMap<String, Origin>,

@@ -1,8 +1,8 @@
 //! How much memory the process may take, and how the ceiling is shared out.
 //!
 //! Invariants
-//! - Buffers and caches together stay at or below `PLANNED_SHARE` of the ceiling, and leave `CODE_BYTES` of it; the rest
-//!   is code, stacks, connections and what the allocator wastes.
+//! - Buffers and caches together stay at or below `PLANNED_SHARE` of the ceiling, and leave `CODE_BYTES` of it; the
+//!   rest is code, stacks, connections and what the allocator wastes.
 //! - `MemoryPlan` names every share: who gets one divides it no further.
 //! - The arithmetic takes texts and numbers; only `detect` reads the kernel's files.
 
@@ -80,7 +80,7 @@ const PEER: PeerPlan = PeerPlan {
 };
 
 impl PeerPlan {
-    /// All of it.
+    /// The bytes of all these queues together.
     pub fn bytes(&self) -> u64 {
         self.votes_bytes + self.sending_bytes + self.calls_bytes + self.blobs_bytes + self.streams_bytes
     }
@@ -99,7 +99,7 @@ impl PeerPlan {
 /// The ceiling shared out: what the builders of budgets and caches use instead of the settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryPlan {
-    /// The whole.
+    /// The ceiling that is shared out.
     pub ceiling: Ceiling,
     /// For the requests of clients and their bodies: `http.in_flight_bytes_max` without what is for shipping.
     pub requests_bytes: u64,
@@ -160,7 +160,7 @@ pub fn limit_files(proc_self_cgroup: &str) -> BTreeSet<PathBuf> {
     files
 }
 
-/// Asks the kernel.
+/// Asks the kernel for the limit, and for the machine's memory where there is none.
 pub fn detect() -> Ceiling {
     let read = |path: &Path| std::fs::read_to_string(path).ok();
     let groups = read(Path::new("/proc/self/cgroup")).unwrap_or_default();
@@ -182,8 +182,8 @@ impl Config {
         }
     }
 
-    /// Shares out the ceiling, of which `fixed` bytes are taken: the settings as they are when they fit, and otherwise all
-    /// of them smaller in the same proportion. Half of it is shared out even where what is fixed would take more.
+    /// Shares out the ceiling, of which `fixed` bytes are taken: the settings as they are when they fit, and otherwise
+    /// all of them smaller in the same proportion. Half of it is shared out even where what is fixed would take more.
     pub fn memory_plan(&self, ceiling: Ceiling, fixed: u64) -> MemoryPlan {
         let (http, store) = (&self.http, &self.store);
         let large_write_bytes = http.in_flight_bytes_max / LARGE_WRITES_PART;

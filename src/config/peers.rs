@@ -1,4 +1,4 @@
-//! Who the other nodes are, how a write becomes durable, and the names of both in a file.
+//! The values of `[cluster]`: the other nodes with their URLs, and `durability`, as a file writes them.
 //!
 //! A peer's URL is a scheme, a host and a port and nothing else: frames between peers are sealed
 //! and authenticated by themselves, so there is no user, no path and no TLS to configure.
@@ -20,10 +20,10 @@ pub struct PeerUrl {
 /// Why a text is no peer URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PeerUrlError {
-    /// TLS asked for.
+    /// The URL asks for TLS.
     #[error("peer frames are sealed and authenticated by themselves; write http:// in place of https://")]
     Tls,
-    /// No `http://`.
+    /// The URL does not begin with `http://`.
     #[error("a peer URL looks like http://host:{PEER_PORT}")]
     Scheme,
     /// More than host and port.
@@ -32,7 +32,7 @@ pub enum PeerUrlError {
     /// A host that no resolver takes.
     #[error("the host is a DNS name, an IPv4 address, or an IPv6 address in brackets")]
     Host,
-    /// Not a port.
+    /// The port is no number from 1 to 65535.
     #[error("the port is a number from 1 to 65535")]
     Port,
 }
@@ -76,7 +76,7 @@ impl PeerUrl {
         &self.host
     }
 
-    /// The port.
+    /// The port, which every peer URL names or has by default.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -158,7 +158,7 @@ impl<'de> Deserialize<'de> for Durability {
 pub mod node_name {
     use super::*;
 
-    /// Writes the name.
+    /// Writes the name as text.
     pub fn serialize<S: Serializer>(name: &NodeName, s: S) -> Result<S::Ok, S::Error> {
         s.serialize_str(name.as_str())
     }

@@ -20,9 +20,9 @@ pub(super) const TOMBSTONE_AGE: Duration = Duration::from_secs(24 * 3600);
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// This process.
+    /// This process: its name, directories, threads and log.
     pub node: NodeConfig,
-    /// The HTTP port.
+    /// The port for clients.
     pub http: HttpConfig,
     /// The peer port and the ReplicaActors.
     pub peer: PeerConfig,
@@ -72,7 +72,7 @@ impl Default for NodeConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpConfig {
-    /// Address and port.
+    /// Address and port for clients.
     #[serde(with = "listen")]
     pub listen: SocketAddr,
     /// Accepts that anyone who reaches `listen` may read, write and delete.
@@ -154,7 +154,7 @@ pub struct PeerConfig {
     /// Longest wait after the first failure.
     #[serde(with = "period")]
     pub backoff_base: Duration,
-    /// Longest wait after any failure.
+    /// Longest wait after any failure; what a client waits for has a peer tried sooner.
     #[serde(with = "period")]
     pub backoff_cap: Duration,
 }

@@ -14,12 +14,12 @@ const TIB: u64 = 1 << 40;
 const SEC: u64 = 1_000;
 const HOUR: u64 = 3_600 * SEC;
 
-/// One setting.
+/// One setting of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
-    /// `section.key`.
+    /// The key, as `section.key`.
     pub key: &'static str,
-    /// What it takes.
+    /// Which values it takes.
     pub takes: Takes,
 }
 
@@ -64,7 +64,7 @@ fn wide(n: usize) -> u64 {
     u64::try_from(n).unwrap_or(u64::MAX)
 }
 
-/// All settings.
+/// All settings, in the order of `config/boveda.toml`.
 pub const SETTINGS: &[Setting] = {
     use Takes::{Bytes, Checked, Count, Parsed, Period};
     &[

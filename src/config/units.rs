@@ -48,8 +48,8 @@ pub fn show_period(period: Duration) -> String {
     show(u64::try_from(period.as_millis()).unwrap_or(u64::MAX), &PERIOD_UNITS, "s")
 }
 
-/// Reads where to listen: an address and a port. `localhost` is this machine by IPv4; without a host it is every address of this
-/// machine, as other servers read it.
+/// Reads where to listen: an address and a port. `localhost` is this machine by IPv4; without a host it is every
+/// address of this machine, as other servers read it.
 pub fn parse_listen(text: &str) -> Result<SocketAddr, UnitError> {
     let named = text.strip_prefix("localhost:").map(|port| (Ipv4Addr::LOCALHOST, port));
     let every = ["*:", ":"].iter().find_map(|any| Some((Ipv4Addr::UNSPECIFIED, text.strip_prefix(any)?)));

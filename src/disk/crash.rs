@@ -6,8 +6,8 @@
 //! - What was not synced survives as chance has it: any subset, in any order, torn at sectors; a rename
 //!   happens whole or not at all.
 //! - Without power every operation fails, on all handles, for good: `after_power_loss` is the way on.
-//! - A sync that fails leaves what was written to be seen, and it never becomes durable; each handle that was open hears of
-//!   it once. So with the names of a directory whose sync fails.
+//! - A sync that fails leaves what was written to be seen, and it never becomes durable; each handle that was open
+//!   hears of it once. So with the names of a directory whose sync fails.
 //! - Chance hangs on the seed and on the order of what was asked, never on names or bytes: a store draws both
 //!   from the system's random source, and a seed must replay all the same.
 //!
@@ -162,8 +162,8 @@ impl CrashDisk {
         state.weather.calm();
     }
 
-    /// After `operations` more of any kind, one fails with `kind`. A write leaves half of its bytes behind, a sync leaves all
-    /// that it was to make durable for the system to take for written.
+    /// After `operations` more of any kind, one fails with `kind`. A write leaves half of its bytes behind, a sync
+    /// leaves all that it was to make durable for the system to take for written.
     pub fn fail_once_after(&self, operations: u64, kind: io::ErrorKind) {
         self.state().weather.fail_once_after(operations, kind);
     }
@@ -173,8 +173,8 @@ impl CrashDisk {
         self.state().weather.misread_once_after(reads, how);
     }
 
-    /// After `syncs` more syncs of files, one says that all is well and leaves it to chance what it made durable. Nothing can
-    /// be built on such a disk: it is for the tests of tests.
+    /// After `syncs` more syncs of files, one says that all is well and leaves it to chance what it made durable.
+    /// Nothing can be built on such a disk: it is for the tests of tests.
     pub fn lie_once_after(&self, syncs: u64) {
         self.state().weather.lie_once_after(syncs);
     }

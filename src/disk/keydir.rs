@@ -53,7 +53,7 @@ pub enum KeyDirError {
     /// A name that is no key's.
     #[error("{} is not a key file (those are named kek-0001, kek-0002 and so on): move it out of the key directory", .file.display())]
     Name {
-        /// The file.
+        /// The file that has no place there.
         file: PathBuf,
     },
     /// Generations count from 1.
@@ -68,12 +68,12 @@ pub enum KeyDirError {
         /// The key file.
         file: PathBuf,
     },
-    /// The system refused.
+    /// The system refused an operation.
     #[error("cannot {op} {}: {source}; check that it exists and that this user may do so", .path.display())]
     Io {
-        /// What was tried.
+        /// The operation, as the text names it.
         op: &'static str,
-        /// On what.
+        /// The file or directory.
         path: PathBuf,
         /// What the system said.
         #[source]
@@ -97,7 +97,8 @@ pub fn load(dir: &Path) -> Result<Keys, KeyDirError> {
     Ok(keys)
 }
 
-/// How a key directory looks from outside, to tell whether it has to be read again. What cannot be looked at is part of it.
+/// How a key directory looks from outside, to tell whether it has to be read again. What cannot be looked at is part of
+/// it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Look(Vec<(PathBuf, Option<[i64; 7]>)>);
 

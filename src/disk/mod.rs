@@ -3,9 +3,10 @@
 //! Invariants
 //! - What `sync_data` answered for survives power loss; what `sync_dir` answered for keeps its name.
 //! - No other code renames, so no other code can publish a half-written file.
-//! - The system tells of a failed write once for each open handle, to whoever syncs it next. So whatever is synced by two at
-//!   once has a handle for each: the commit log. The index has one who syncs it, and stops at its first failure; a staged body
-//!   has its writer; a directory is opened for each sync, and a file system whose journal failed fails all that follow.
+//! - The system tells of a failed write once for each open handle, to whoever syncs it next. So whatever is synced by
+//!   two at once has a handle for each: the commit log. The index has one who syncs it, and stops at its first failure;
+//!   a staged body has its writer; a directory is opened for each sync, and a file system whose journal failed fails
+//!   all that follow.
 //!
 //! | file | job |
 //! |---|---|
@@ -41,8 +42,8 @@ pub use stream::{LARGE_BUFFER_BYTES, LargeBuffer, StreamFile};
 pub trait Disk: Send + Sync + Debug {
     /// Creates a file that must not exist yet, open for reading and writing.
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
-    /// The same for a file that bypasses the page cache where the file system lets it. Addresses,
-    /// lengths and offsets of its writes must lie on blocks: `StreamFile` sees to that.
+    /// Creates a file that bypasses the page cache where the file system lets it. Addresses, lengths and offsets of its
+    /// writes must lie on blocks: `StreamFile` sees to that.
     fn create_uncached(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         self.create_new(path)
     }
@@ -90,7 +91,7 @@ pub struct DirId {
 pub trait DiskFile: Send + Sync + Debug {
     /// Fills `out` from `offset`; `UnexpectedEof` when the file ends before.
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()>;
-    /// The same if no disk is waited for: false when some of it is not in memory, or when that cannot be told.
+    /// Fills `out` if no disk is waited for: false when some of it is not in memory, or when that cannot be told.
     fn read_cached_at(&self, _offset: u64, _out: &mut [u8]) -> bool {
         false
     }
@@ -106,8 +107,9 @@ pub trait DiskFile: Send + Sync + Debug {
     }
     /// Lets the system forget what it remembers of these bytes, so that the next read asks the disk. A hint.
     fn forget(&self, _offset: u64, _len: u64) {}
-    /// Sees to it that what is read next is what the disk has: what an earlier process wrote and did not sync is written,
-    /// and what the system remembers is dropped. After a failed sync the system takes pages for written that are not.
+    /// Sees to it that what is read next is what the disk has: what an earlier process wrote and did not sync is
+    /// written, and what the system remembers is dropped. After a failed sync the system takes pages for written that
+    /// are not.
     fn settle(&self) -> io::Result<()> {
         // The first may tell of a failure before this process: only what fails now counts.
         if self.sync_data().is_err() {

@@ -18,12 +18,13 @@ use std::path::Path;
 const BLOCK_BYTES: usize = 4096;
 /// Bytes of one write.
 const WRITE_BYTES: usize = 512 * 1024;
-/// The same where there is memory for it: less CPU for each byte, and more of them a second (docs/adr/0016-large-bodies.md).
+/// Bytes of one write where there is memory for it: less CPU for each byte, and more of them a second
+/// (docs/adr/0016-large-bodies.md).
 pub const LARGE_WRITE_BYTES: usize = LARGE_PAGE_BYTES;
 /// Bytes of memory for large writes: one, and what is made beyond its end before it is written.
 pub const LARGE_BUFFER_BYTES: usize = LARGE_WRITE_BYTES + 128 * 1024;
-/// Bytes that are shown at once: soon enough to be in the processor's cache still, and a power of two, which digests are
-/// fastest with.
+/// Bytes that are shown at once: soon enough to be in the processor's cache still, and a power of two, which digests
+/// are fastest with.
 const BLOCK_SHOWN_BYTES: usize = 256 * 1024;
 /// Files below this are small enough to be read again soon: the page cache may have them.
 const UNCACHED_MIN: u64 = 1024 * 1024;
@@ -56,8 +57,8 @@ pub struct StreamFile {
 }
 
 impl StreamFile {
-    /// Most bytes that a file of that length holds in memory, where it is made in its tail `ahead` bytes at a time; without
-    /// large memory, which has its own permit.
+    /// Most bytes that a file of that length holds in memory, where it is made in its tail `ahead` bytes at a time;
+    /// without large memory, which has its own permit.
     pub fn holds(len: u64, ahead: u64) -> u64 {
         len.min(WRITE_BYTES as u64).next_multiple_of(BLOCK_BYTES as u64) + ahead + BLOCK_BYTES as u64
     }
@@ -120,7 +121,8 @@ impl StreamFile {
         &mut self.buffer[at..at + len]
     }
 
-    /// Sees to it that the buffer holds `needed` bytes; if it is too small, it becomes as large as `wanted`, or `needed`.
+    /// Sees to it that the buffer holds `needed` bytes; if it is too small, it becomes as large as `wanted`, or
+    /// `needed`.
     fn reach(&mut self, needed: usize, wanted: usize) {
         if self.buffer.len() >= self.start + needed {
             return;
@@ -139,8 +141,8 @@ impl StreamFile {
         self.buffer.get(self.start + self.shown..self.start + self.held).unwrap_or_default()
     }
 
-    /// Takes the first `len` bytes of the tail, which must have been asked for. `block` is shown everything in order, in
-    /// blocks of one length at multiples of it as far as the file is large, but for what `rest` gives.
+    /// Takes the first `len` bytes of the tail, which must have been asked for. `block` is shown everything in order,
+    /// in blocks of one length at multiples of it as far as the file is large, but for what `rest` gives.
     pub fn advance(&mut self, len: usize, mut block: impl FnMut(&[u8])) -> io::Result<()> {
         self.held += len;
         loop {

@@ -1,4 +1,5 @@
-//! Looks at the conditions of a node, and tells readiness what `findings` makes of them: status and metrics show that too.
+//! Looks at the conditions of a node, and tells readiness what `findings` makes of them: status and metrics show that
+//! too.
 //!
 //! Invariant: the first look is over before a port is opened, and whoever asks is answered by a look of that moment.
 
@@ -15,7 +16,8 @@ use crate::store::Store;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-/// How often the conditions are looked at, besides whenever somebody asks: a majority that was reached in between counts.
+/// How often the conditions are looked at, besides whenever somebody asks: a majority that was reached in between
+/// counts.
 const WATCH_EVERY: Duration = Duration::from_millis(500);
 /// How often until a node is ready for the first time: whoever waits for that should not wait for a look.
 const WATCH_EVERY_AT_FIRST: Duration = Duration::from_millis(50);
@@ -23,8 +25,8 @@ const WATCH_EVERY_AT_FIRST: Duration = Duration::from_millis(50);
 /// What is missing until the first look.
 pub(super) const BEGINS: &str = "start";
 
-/// Looks at the conditions from now on, and whenever somebody asks; the first look is over when this returns, so that the
-/// port is opened on the truth. `node_view`: of a node that votes.
+/// Looks at the conditions from now on, and whenever somebody asks; the first look is over when this returns, so that
+/// the port is opened on the truth. `node_view`: of a node that votes.
 pub(super) fn watch(
     store: &Arc<Store>,
     readiness: &Readiness,
@@ -63,7 +65,7 @@ struct Watched {
     store: Weak<Store>,
     keys: Arc<KeyWatch>,
     node_view: Option<NodeView>,
-    /// Of a node that votes.
+    /// The peers of a node that votes.
     peers: Vec<Arc<Plan>>,
     /// Whether a majority was reached since the start.
     reached: bool,

@@ -39,9 +39,9 @@ pub enum NodeError {
     /// The data directory cannot be used.
     #[error("cannot {op} {}: {source}; check node.data (--data) and that this user may write there", .path.display())]
     Data {
-        /// What was tried.
+        /// The operation, as the text names it.
         op: &'static str,
-        /// On what.
+        /// The file or directory.
         path: PathBuf,
         /// What the system said.
         #[source]
@@ -62,7 +62,7 @@ pub enum NodeError {
     Deserts {
         /// The data directory.
         dir: PathBuf,
-        /// The node.
+        /// The node's name.
         name: NodeName,
         /// The other members, by the directory.
         members: String,
@@ -87,7 +87,7 @@ pub enum NodeError {
     /// A listener could not be opened.
     #[error("cannot listen on {addr}: {source}; {}", listen_remedy(.source, .setting))]
     Listen {
-        /// The address.
+        /// The address that could not be taken.
         addr: SocketAddr,
         /// Where it is set.
         setting: &'static str,
@@ -107,7 +107,7 @@ pub enum NodeError {
     /// Threads or servers could not be started.
     #[error("cannot start {what}: {source}")]
     Start {
-        /// What.
+        /// The part of the node that did not start.
         what: &'static str,
         /// What the system said.
         #[source]

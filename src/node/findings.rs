@@ -1,10 +1,11 @@
-//! What is missing at a node, and what is wrong without being a reason to send traffic elsewhere: decided from a view of it.
+//! What is missing at a node, and what is wrong without being a reason to send traffic elsewhere: decided from a view
+//! of it.
 //!
 //! Invariants
 //! - `of` names every condition each time, so one that has passed is taken back; what follows from another one that is
 //!   missing is not named beside it.
-//! - Readiness means "can answer reads" (docs/operations.md): what stops writes alone is degraded. A node that lacks a key
-//!   generation cannot answer some.
+//! - Readiness means "can answer reads" (docs/operations.md): what stops writes alone is degraded. A node that lacks a
+//!   key generation cannot answer some.
 //! - A node becomes ready when it has its place and has reached a majority since it began. A majority that is lost
 //!   later takes it out of no Service: all others would go with it, and its reason and its local reads are worth
 //!   something.

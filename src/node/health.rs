@@ -14,7 +14,7 @@ use std::time::Duration;
 /// How often what lies on the disk is counted.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
 
-/// Where the numbers come from.
+/// What the numbers of a heartbeat come from.
 pub(super) struct Pulses {
     pub store: Arc<Store>,
     pub readiness: Readiness,
@@ -31,7 +31,7 @@ pub(super) struct Counted {
 }
 
 impl Pulses {
-    /// The present state.
+    /// What this node tells of itself now.
     pub fn health(&self) -> Health {
         let healing = self.healing.read();
         let scrub = self.scrubbing.read(self.counted.registers.load(Ordering::Relaxed));

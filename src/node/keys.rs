@@ -3,8 +3,8 @@
 //!
 //! Invariants
 //! - The running ring only grows. A key file that is gone, changed or wrong is said once, and the ring stays as it is.
-//! - At start the generation seals that sealed in the data directory last, the first one in a new directory. A newer one
-//!   does when `actors::key_watch` says that all members open it.
+//! - At start the generation that sealed last in the data directory seals; in a new directory it is the first one. A
+//!   newer one does when `actors::key_watch` says that all members open it.
 
 use super::error::NodeError;
 use crate::actors::peer::key_watch::KeyWatch;

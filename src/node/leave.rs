@@ -1,8 +1,8 @@
 //! `boveda leave`: a node whose cluster is lost for good goes on alone, with what its directory holds.
 //!
 //! Invariants
-//! - It has another incarnation first, and then a list of itself in another life of the cluster: interrupted in between,
-//!   the node has no place anywhere, and the command is run again.
+//! - It has another incarnation first, and then a list of itself in another life of the cluster: interrupted in
+//!   between, the node has no place anywhere, and the command is run again.
 //! - What it was a member of takes nothing from it, and it takes nothing from there.
 
 use super::error::NodeError;

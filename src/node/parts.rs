@@ -1,4 +1,5 @@
-//! The parts of a running node, in the order in which they are made: what stores, what talks to peers, what serves clients.
+//! The parts of a running node, in the order in which they are made: what stores, what talks to peers, what serves
+//! clients.
 //!
 //! ```text
 //!   clients -> HTTP workers -> Backends: a coordinator and a StoreActor on each worker's thread

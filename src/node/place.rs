@@ -2,7 +2,8 @@
 //!
 //! Invariants
 //! - The directory holds the member list, and it is the truth; the configuration only tells addresses.
-//! - A start that would have the node decide with others than its list says is refused, before anything is said to anybody.
+//! - A start that would have the node decide with others than its list says is refused, before anything is said to
+//!   anybody.
 
 use super::error::NodeError;
 use crate::base::NodeName;

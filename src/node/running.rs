@@ -185,7 +185,8 @@ impl Running {
     }
 }
 
-/// The memory plan: everything is shared out before anything is made, since caches and budgets are parts of one ceiling.
+/// The memory plan: everything is shared out before anything is made, since caches and budgets are parts of one
+/// ceiling.
 fn share_out(config: &Config) -> Result<MemoryPlan, NodeError> {
     let plan = config.memory_plan(config.ceiling(), queues::fixed_bytes(config.others().count()));
     if plan.ceiling.bytes < CEILING_MIN {

@@ -2,12 +2,12 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `mod` | the listener: handshakes and calls, and how a refusal is told |
+//! | here | the listener: handshakes and calls, and how a refusal is told |
 //! | `blobs` | bodies of objects, whole or while they are made |
 //! | `body` | the bytes of a request, with their limits |
 //!
-//! Who may speak is decided by the gate, and what is answered by the peer's side of the actors; this room reads and
-//! writes the bytes.
+//! The peer gate (`actors::peer::sessions`) decides who may speak, and `actors::peer::answers` what is answered; this
+//! room reads and writes the bytes.
 //!
 //! Invariants
 //! - No body is kept before its session is known, its counter fresh and a permit taken for its bytes.

@@ -151,7 +151,8 @@ impl<K: Ord + Clone> Acceptor<K> {
         self.node
     }
 
-    /// Votes from now on: the last step of a join, in the model alone. The state to make durable before the next answer.
+    /// Votes from now on: the last step of a join, in the model alone. The state to make durable before the next
+    /// answer.
     pub fn admit(&mut self) -> NodeState {
         self.node.votes = true;
         self.node
@@ -227,7 +228,8 @@ impl<K: Ord + Clone> Acceptor<K> {
         (Answer::Stored(ballot), Some(Slot { accepted: ballot, chosen, state: state.clone() }))
     }
 
-    /// Takes in what was chosen at `ballot`. The promise is neither asked nor changed: every later proposal has seen it.
+    /// Takes in what was chosen at `ballot`. The promise is neither asked nor changed: every later proposal has seen
+    /// it.
     fn learn<R: Value>(
         &mut self,
         key: &K,

@@ -8,9 +8,10 @@
 //!    node's vote, then a `Learn` of the result;
 //! 4. it votes (`Acceptor::admit`).
 //!
-//! The model alone runs this. A node of the product whose directory is empty is given its place by way of an epoch of both
-//! lists, in which every register is stored again (`members`), and votes at once: `Roster::begins_anew`. What is shown here
-//! is why a list that simply names another incarnation would not do: the rules that the model switches off are its proof.
+//! The model alone runs this. A node of the product whose directory is empty is given its place by way of an epoch of
+//! both lists, in which every register is stored again (`members`), and votes at once: `Roster::begins_anew`. What is
+//! shown here is why a list that simply names another incarnation would not do: the rules that the model switches off
+//! are its proof.
 //!
 //! With two members there is no majority without the node: an operator retires the old incarnation
 //! first, in an epoch of its own with one voter.

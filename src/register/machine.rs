@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// Decides one write or one read of a register, round by round.
 pub trait Machine<R> {
-    /// How it ends.
+    /// What comes out when it has ended.
     type End;
 
     /// Begins a round: at the start, after `Action::Retry`, after `renew`.
@@ -92,7 +92,7 @@ pub enum Action<R, O> {
     Ship {
         /// The replica that refused the record for want of it.
         to: Incarnation,
-        /// The blob.
+        /// The blob's name.
         body: BodyId,
         /// The record that is being stored.
         record: R,

@@ -33,7 +33,7 @@ pub enum MembersError {
 pub struct Votes(u32);
 
 impl Votes {
-    /// Both sets together.
+    /// The nodes of both sets.
     pub fn with(self, other: Votes) -> Votes {
         Votes(self.0 | other.0)
     }

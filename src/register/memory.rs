@@ -1,25 +1,26 @@
 //! Memory: what nodes have said of themselves, and who says less than before.
 //!
 //! A data directory may be an older copy of itself: a volume's snapshot that was put back, a disk that forgot what it
-//! had synced. Its node has forgotten promises and records that counted, and knows nothing of that. The others can tell:
-//! every start of a node has a number, durable before anything is said, and a word drawn at random; the number of its
-//! commits and its reserve never fall. So two nodes tell each other, before any vote passes between them, how they stand
-//! and what they remember of everybody.
+//! had synced. Its node has forgotten promises and records that counted, and knows nothing of that. The others can
+//! tell: every start of a node has a number, durable before anything is said, and a word drawn at random; the number of
+//! its commits and its reserve never fall. So two nodes tell each other, before any vote passes between them, how they
+//! stand and what they remember of everybody.
 //!
 //! Invariants
-//! - Who says less than is remembered of it is not met, and no vote passes to or from whom is not met.
-//! - A node that is told more of itself than it knows has forgotten something: it gives up its place (`Standing::is_beyond`).
-//! - A start that is met is remembered durably: whoever is met by a node that restarts is still known.
-//! - Whoever has a place in the member list is remembered, however many others there have been.
-//! - When a list of two or of one gives way to another (`Roster::outgrows`), what was said before counts for nothing, by
-//!   whoever it is told, for good: since which epoch is remembered durably too. In such a list nothing is decided without every member, so what one of two has forgotten the
-//!   other one knows; in the epoch of both lists all of it is stored again, by both; and a vote of that epoch is only
-//!   given to a node that has heard the voter in it. So a word from before protects nothing that this does not protect,
-//!   and would take away a vote without which that epoch never ends.
+//! - A node that says less than is remembered of it is not met, and no vote passes to or from a node that is not met.
+//! - A node that is told more of itself than it knows has forgotten something: it gives up its place
+//!   (`Standing::is_beyond`).
+//! - A start that is met is remembered durably: a node that restarts still knows whom it has met.
+//! - A node with a place in the member list is remembered, however many others there have been.
+//! - When a list of two or of one gives way to another (`Roster::outgrows`), what was said before counts for nothing,
+//!   by whoever it is told, for good: since which epoch is remembered durably too. In such a list nothing is decided
+//!   without every member, so what one of two has forgotten the other one knows; in the epoch of both lists all of it
+//!   is stored again, by both; and a vote of that epoch is only given to a node that has heard the voter in it. So a
+//!   word from before protects nothing that this does not protect, and would take away a vote without which that epoch
+//!   never ends.
 //!
-//! What nobody who is there has heard is found by nobody: a copy that was put back while only nodes that are away now
-//! had heard of what came after it; or one whose node started again before it met anybody, so that its number is above that
-//! of the later start which the others have met.
+//! An older copy is not found while all nodes are away that had heard of what came after it; nor is one whose node
+//! started again before it met anybody, so that its number is above that of the later start which the others have met.
 
 use super::members::VOTERS_MAX;
 use super::roster::Roster;
@@ -76,7 +77,7 @@ impl Standing {
         *self != before
     }
 
-    /// Appends its bytes.
+    /// Appends the standing to a message or record.
     pub fn write(&self, w: &mut Writer) {
         w.u64(self.start.number).u64(self.start.draw).u64(self.head).u64(self.reserved.0);
     }

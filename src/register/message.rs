@@ -29,10 +29,10 @@ pub struct Message<R> {
 }
 
 impl<R: Value> Message<R> {
-    /// What the change feed tells another replica of what a slot holds: a `Learn` of a chosen record, nothing while it is
-    /// tentative or empty. `epoch` is the node's, taken **before** the slot was read: a state from before an epoch must
-    /// not travel under it, or a dropped tombstone's key comes back. The model runs this; the product's lanes keep to it
-    /// with whole batches of records.
+    /// What the change feed tells another replica of what a slot holds: a `Learn` of a chosen record, nothing while it
+    /// is tentative or empty. `epoch` is the node's, taken **before** the slot was read: a state from before an epoch
+    /// must not travel under it, or a dropped tombstone's key comes back. The model runs this; the product's lanes keep
+    /// to it with whole batches of records.
     pub fn lesson(held: &Slot<R>, epoch: Epoch, attempt: Attempt) -> Option<Self> {
         let tell = held.chosen && held.accepted > Ballot::ZERO;
         let request = || Request::Learn(held.accepted, held.state.clone());

@@ -6,7 +6,8 @@
 //! - What is settled is the record found by the settling Prepare, never the one that Query found.
 //! - What `settle` returns was stored by a majority of these very members, under the ballot returned.
 //!
-//! `drive` drives it. At first only the preferred voters are asked (a majority that is near); the others when that does not decide.
+//! `drive` drives it. At first only the preferred voters are asked (a majority that is near); the others when that does
+//! not decide.
 
 use super::machine::{Action, Event, Fresh, Machine};
 use super::members::{Members, Votes};
@@ -21,7 +22,7 @@ use std::sync::Arc;
 /// How a read ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReadOutcome<R> {
-    /// The key's state.
+    /// The state that is chosen.
     Found {
         /// The ballot at which it is chosen.
         ballot: Ballot,

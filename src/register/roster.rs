@@ -3,8 +3,8 @@
 //! Invariants
 //! - One epoch has one roster: two nodes that hold different ones exchange no votes.
 //! - A roster that was read names somebody, nobody twice, and no more than `VOTERS_MAX`.
-//! - Lists of one life of the cluster follow each other. Who leaves a lost cluster on purpose begins another life, whose
-//!   lists are nothing to the nodes of the one before.
+//! - Lists of one life of the cluster follow each other. Who leaves a lost cluster on purpose begins another life,
+//!   whose lists are nothing to the nodes of the one before.
 //! - It says of every place since which epoch that node has had it without a break: whoever was away may learn so
 //!   that it lost its place meanwhile and was given it anew.
 
@@ -69,7 +69,8 @@ impl Roster {
         Roster { epoch: Epoch(1), life, made_ms, seats, before: Vec::new(), given: BTreeMap::new() }
     }
 
-    /// The list of a node that leaves a lost cluster for good: itself alone, in another life, after all that it has seen.
+    /// The list of a node that leaves a lost cluster for good: itself alone, in another life, after all that it has
+    /// seen.
     pub fn alone(after: Epoch, life: u64, made_ms: u64, me: Seat) -> Self {
         Roster { epoch: Epoch(after.0.saturating_add(1)), life, ..Self::founding(made_ms, vec![me]) }
     }
@@ -137,28 +138,28 @@ impl Roster {
         self.seats.iter().chain(&self.before).any(|seat| seat.incarnation == node)
     }
 
-    /// Whether it gives a node its place after the last list that this node knows: then the node begins with nothing. While
-    /// it had no place others may have decided under lower ballots than those it holds, or have dropped the tombstone of
-    /// what it holds. It may vote at once, since a place is only given by way of an epoch of both lists
+    /// Whether it gives a node its place after the last list that this node knows: then the node begins with nothing.
+    /// While it had no place others may have decided under lower ballots than those it holds, or have dropped the
+    /// tombstone of what it holds. It may vote at once, since a place is only given by way of an epoch of both lists
     /// (`register::members`).
     pub fn begins_anew(&self, node: Incarnation, known: Epoch) -> bool {
         self.since(node).is_some_and(|since| since > known.max(Epoch(1)))
     }
 
-    /// Whether `me`, a member, takes nothing from this node: it may hold what the members have dropped the tombstone of. In
-    /// the first epoch none has been dropped yet.
+    /// Whether `me`, a member, takes nothing from this node: it may hold what the members have dropped the tombstone
+    /// of. In the first epoch none has been dropped yet.
     pub fn is_stranger(&self, me: Incarnation, from: Incarnation) -> bool {
         self.epoch > Epoch(1) && self.seats_node(me) && !self.seats_node(from)
     }
 
-    /// Its bytes.
+    /// The list as records and messages have it.
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::default();
         self.write(&mut w);
         w.0
     }
 
-    /// Reads its bytes.
+    /// Reads what `encode` made.
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         let mut r = Reader(bytes);
         let roster = Self::read(&mut r)?;
@@ -166,7 +167,7 @@ impl Roster {
         Ok(roster)
     }
 
-    /// Appends its bytes.
+    /// Appends the list to a message or record.
     pub fn write(&self, w: &mut Writer) {
         w.u64(self.epoch.0).u64(self.life).u64(self.made_ms);
         for seats in [&self.seats, &self.before] {

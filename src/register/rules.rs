@@ -58,7 +58,7 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The contract.
+    /// All rules on: what every node runs.
     pub const CONTRACT: Rules = Rules {
         floor_on_restart: true,
         floor_in_store: true,

@@ -32,8 +32,8 @@ impl BodyDigest {
 /// Bytes of an MD5.
 pub const MD5_BYTES: usize = 16;
 
-/// MD5 (RFC 1321) of bytes that arrive in pieces: what clients send to find a body that was garbled on its way. It says nothing
-/// against anybody who means to.
+/// MD5 (RFC 1321) of bytes that arrive in pieces: what clients send to find a body that was garbled on its way. It says
+/// nothing against anybody who means to.
 #[derive(Clone, Default)]
 pub struct Md5(md5::Md5);
 

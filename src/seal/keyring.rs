@@ -162,7 +162,8 @@ impl Generation {
 }
 
 impl Keyring {
-    /// Builds the ring from numbered KEKs, in any order. The highest generation seals, until `seal_with` says otherwise.
+    /// Builds the ring from numbered KEKs, in any order. The highest generation seals, until `seal_with` says
+    /// otherwise.
     pub fn new(mut keys: Keys) -> Result<Self, SealError> {
         keys.sort_by_key(|(number, _)| *number);
         let first = keys.first().ok_or(SealError::NoKeys)?.1.expose();
@@ -228,7 +229,8 @@ impl Keyring {
         self.state().sealing.id
     }
 
-    /// Whether what that generation sealed opens here. One that is missing is remembered, for `missing`, and logged once.
+    /// Whether what that generation sealed opens here. One that is missing is remembered, for `missing`, and logged
+    /// once.
     pub fn opens(&self, kek: KekId) -> bool {
         if self.find(kek).is_some() {
             return true;
@@ -290,7 +292,7 @@ impl Keyring {
         self.sealing().seal_box(place, plain, random())
     }
 
-    /// The same under a generation that need not be the one that seals; `None` when the ring lacks it.
+    /// Seals such a box under a generation that need not be the one that seals; `None` when the ring lacks it.
     pub fn seal_box_under(&self, kek: KekId, place: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
         Some(self.find(kek)?.seal_box(place, plain, random()))
     }

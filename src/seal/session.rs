@@ -116,7 +116,7 @@ pub struct Hello<'a> {
     pub from: &'a str,
     /// The name of the node that should be at the other end.
     pub to: &'a str,
-    /// Own cluster.
+    /// The cluster of this side.
     pub cluster: ClusterId,
     /// This life of the own data directory.
     pub incarnation: u64,
@@ -148,9 +148,9 @@ pub struct PendingHello {
 /// What the responder says of itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Me<'a> {
-    /// Own name.
+    /// The name of this side.
     pub name: &'a str,
-    /// Own cluster.
+    /// The cluster of this side.
     pub cluster: ClusterId,
     /// This life of the own data directory.
     pub incarnation: u64,
@@ -159,7 +159,7 @@ pub struct Me<'a> {
 /// Who is at the other end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerInfo {
-    /// Its name.
+    /// The other side's name.
     pub name: NodeName,
     /// This life of its data directory.
     pub incarnation: Incarnation,

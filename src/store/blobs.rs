@@ -2,10 +2,10 @@
 //!
 //! Invariants
 //! - A file under `blobs/` was complete and durable before it got its name.
-//! - A blob is there, for whoever promises something because of it, only once its name is durable: after the sync of its
-//!   folder in `land`, or after one since this start. The system tells of a sync that failed once, and of the next that
-//!   all is well: so what was to become durable with one that failed is not there until a restart, but for what is put
-//!   in place anew.
+//! - A blob is there, for whoever promises something because of it, only once its name is durable: after the sync of
+//!   its folder in `land`, or after one since this start. The system tells of a sync that failed once, and of the next
+//!   that all is well: so what was to become durable with one that failed is not there until a restart, but for what is
+//!   put in place anew.
 //! - Of the bodies of one folder one is put in place at a time: a sync that fails is told to the one that it fails.
 //! - A blob that a record refers to is never removed; one that has landed and has no record yet is
 //!   left alone for a grace period.
@@ -56,7 +56,8 @@ pub struct Blobs {
 struct Folder {
     /// Whether it is durable itself, and was synced since this start.
     synced: bool,
-    /// Since a sync of what was there before has failed: what was put in place after that, durably. Nothing else is there.
+    /// Since a sync of what was there before has failed: what was put in place after that, durably. Nothing else is
+    /// there.
     anew: Option<HashSet<BodyId>>,
 }
 
@@ -128,8 +129,8 @@ impl Blobs {
         Ok(())
     }
 
-    /// Makes a folder if it is missing, and it and its names durable, once since the start: what an earlier process made
-    /// and did not sync is seen, and may go.
+    /// Makes a folder if it is missing, and it and its names durable, once since the start: what an earlier process
+    /// made and did not sync is seen, and may go.
     fn sync_folder(&self, folder: &Path) -> Result<(), StoreError> {
         // Held meanwhile: whoever comes second must not take it for durable before it is.
         let mut folders = lock(&self.folders);
@@ -165,7 +166,7 @@ impl Blobs {
         }
     }
 
-    /// The same if no disk is waited for. `None` says nothing.
+    /// Opens a blob if no disk is waited for. `None` says nothing.
     pub fn read_cached(&self, body: BodyId) -> Option<Box<dyn DiskFile>> {
         self.disk.open_cached(&self.path(body))
     }
@@ -196,7 +197,7 @@ impl Blobs {
         self.remove_if(body, |_| Ok(true)).map(|_| ())
     }
 
-    /// The same, if `free` says that nothing refers to it; whether it did.
+    /// Removes a blob if `free` says that nothing refers to it; whether it did.
     pub fn remove_if(
         &self,
         body: BodyId,
@@ -243,7 +244,7 @@ impl Blobs {
         self.disk.exists(&self.dir.join(QUARANTINE).join(body.to_string())).unwrap_or(true)
     }
 
-    /// Files in quarantine.
+    /// How many files lie in quarantine.
     pub fn quarantined(&self) -> Result<usize, StoreError> {
         Ok(self.list(&self.dir.join(QUARANTINE))?.len())
     }

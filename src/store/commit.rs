@@ -2,8 +2,8 @@
 //!
 //! Invariants
 //! - Requests are decided in the order in which they are taken, each upon those before it.
-//! - Nothing is visible or answered before the frames that hold it are durable. Whoever waits for a batch that failed is
-//!   told that its outcome is unknown: the next start may find it.
+//! - Nothing is visible or answered before the frames that hold it are durable. Whoever waits for a batch that failed
+//!   is told that its outcome is unknown: the next start may find it.
 //! - Marks, for which nobody waits, have no commit of their own while others come soon: see `marks`.
 
 use super::batch::{Batch, Pending};
@@ -22,8 +22,8 @@ use std::time::Instant;
 
 /// Most requests of one batch.
 const BATCH_REQUESTS_MAX: usize = 1024;
-/// A batch takes no further request once it fills this part of a frame. One request may be longer than a frame: then its
-/// batch takes several.
+/// A batch takes no further request once it fills this part of a frame. One request may be longer than a frame: then
+/// its batch takes several.
 const BATCH_PART: usize = 2;
 
 /// Decides and commits. There is one per store.
@@ -204,7 +204,7 @@ impl Committer {
             }
             batch.moved.iter().for_each(|(key, from, to)| tree.moved(key, *from, *to));
         }
-        // Replicators wake by this number: not for a batch that changed no register.
+        // Records lanes wake by this number: not for a batch that changed no register.
         if batch.seq > *self.core.head.borrow() {
             self.core.head.send_replace(batch.seq);
         }

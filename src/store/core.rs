@@ -276,8 +276,9 @@ impl Core {
         }
     }
 
-    /// Whether this node may have forgotten what it promised or stored: frames of its log that had been durable are gone
-    /// from its end. It must not vote until it has been given its place anew; then this is over. It outlasts restarts.
+    /// Whether this node may have forgotten what it promised or stored: frames of its log that had been durable are
+    /// gone from its end. It must not vote until it has been given its place anew; then this is over. It outlasts
+    /// restarts.
     pub fn tail_was_cut(&self) -> bool {
         self.log.is_cut()
     }
@@ -334,7 +335,8 @@ impl Core {
         self.is_low() && self.space().free < self.reserve_now()
     }
 
-    /// The same for a copy that a reader waits for: reads go on when writes do not, so half of the reserve is theirs.
+    /// Refuses a peer's copy that a reader waits for, where there is no room for it. Reads go on when writes do not, so
+    /// half of the reserve is theirs.
     pub(super) fn check_room_for_reader(&self, bytes: u64) -> Result<(), StoreError> {
         let kept = self.options.reserve_bytes / 2 + self.owed_to_index();
         self.room.admit(bytes, self.space().free.saturating_sub(kept))
@@ -346,7 +348,7 @@ impl Core {
         self.room.check_file(bytes)
     }
 
-    /// The same for what goes into the log.
+    /// Refuses what the log could not take whole, without counting it.
     pub fn check_left(&self, bytes: u64) -> Result<(), StoreError> {
         match self.room() {
             _ if self.has_reached_reserve() => Err(self.room.full()),

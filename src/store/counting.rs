@@ -17,8 +17,8 @@ const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
 impl Core {
-    /// Walks over all registers and fills the tree, until the sender of `stopped` is gone. On a thread of its own, beside the
-    /// traffic.
+    /// Walks over all registers and fills the tree, until the sender of `stopped` is gone. On a thread of its own,
+    /// beside the traffic.
     pub(super) fn build_tree(&self, stopped: &Receiver<()>) {
         let mut wait = RETRY_FIRST;
         let end = RegisterKey::end();

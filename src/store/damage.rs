@@ -2,7 +2,8 @@
 //!
 //! Invariants
 //! - A blob that does not check is moved to `quarantine/` before anything takes its name.
-//! - What is right is never touched, nor is what may be right: a body whose key generation is missing here is no damage.
+//! - What is right is never touched, nor is what may be right: a body whose key generation is missing here is no
+//!   damage.
 
 use super::core::Core;
 use super::error::StoreError;

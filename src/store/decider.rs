@@ -1,5 +1,5 @@
-//! Who decides: what a batch has decided so far upon what is durable. The rules stand in `votes`, `seats`, `graves` and
-//! `writes`, each with its own `impl`.
+//! The decider: what a batch has decided so far, upon what is durable. The rules stand in `votes`, `seats`, `graves`
+//! and `writes`, each with its own `impl`.
 //!
 //! Invariant: after a failed commit nothing that was decided counts: see `begin_again`.
 

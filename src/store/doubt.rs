@@ -4,10 +4,10 @@
 //! Invariants
 //! - A start has its number before the node votes: one that could not be written is no start that others may meet.
 //! - A start of another node is met only when that is durable here.
-//! - Who doubts answers no vote any more, and does not stop doubting: it goes on under another incarnation.
-//! - Where nothing is decided without every member, in a list of two or of one, nobody doubts: the other one was part of
-//!   every decision, and nobody else could give the place anew. A node is judged by the list of whoever tells it: until it
-//!   has that list, it has no vote.
+//! - A node that doubts answers no vote any more, and does not stop doubting: it goes on under another incarnation.
+//! - Where nothing is decided without every member, in a list of two or of one, nobody doubts: the other one was part
+//!   of every decision, and nobody else could give the place anew. A node is judged by the list of whoever tells it:
+//!   until it has that list, it has no vote.
 
 use super::core::Core;
 use super::overlay::Overlay;
@@ -75,8 +75,8 @@ impl Core {
         heard
     }
 
-    /// What is remembered goes to the index with the next checkpoint: all of it as it is now. It is read while the overlay
-    /// is held, so that of two who come at once the later one is the last.
+    /// What is remembered goes to the index with the next checkpoint: all of it as it is now. It is read while the
+    /// overlay is held, so that of two who come at once the later one is the last.
     pub(super) fn memory_changed(&self, overlay: &mut Overlay) {
         overlay.active.memory = Some(self.memory().kept());
     }
@@ -91,8 +91,8 @@ impl Core {
         self.suspect(&voting, doubt, voting.list.epoch);
     }
 
-    /// The same, with this list, as somebody with a list of that epoch tells. A later list may be one of two: this node
-    /// has no vote until it has that list, and is judged by it.
+    /// Takes on a doubt with this list, as somebody with a list of that epoch tells. A later list may be one of two:
+    /// this node has no vote until it has that list, and is judged by it.
     fn suspect(&self, voting: &Voting, doubt: Doubt, epoch: Epoch) {
         if voting.node.roster.is_some() && epoch > voting.list.epoch {
             *self.suspended() = Some((doubt, epoch));
@@ -126,7 +126,7 @@ impl Core {
         self.suspended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether it does.
+    /// Whether this node doubts its memory.
     pub fn doubts(&self) -> bool {
         self.doubt.borrow().is_some()
     }

@@ -20,8 +20,8 @@ use std::sync::atomic::Ordering;
 /// Most plaintext bytes of one `read`.
 const PIECE_BYTES: u64 = crate::base::PIECE_BYTES as u64;
 
-/// The same of one `read_cached`. A client that reads as fast as it gets sleeps while a piece is opened, so larger pieces
-/// wake it less often; but all others on the arbiter wait, some 0.3 ms for this.
+/// Most plaintext bytes of one `read_cached`. A client that reads as fast as it gets sleeps while a piece is opened, so
+/// larger pieces wake it less often; but all others on the arbiter wait, some 0.3 ms for this.
 const CACHED_PIECE_BYTES: u64 = 512 * 1024;
 
 /// Blobs up to this many sealed bytes are read and opened whole when they are opened: one trip to a
@@ -79,7 +79,7 @@ impl Download {
         Ok(download)
     }
 
-    /// The same if no disk is waited for. `None` is no error: `open` tells.
+    /// Opens a body if no disk is waited for. `None` is no error: `open` tells.
     pub(super) fn open_cached(core: &Arc<Core>, key: &RegisterKey, held: &Arc<Held>) -> Option<Self> {
         let object = held.record.object()?;
         let blob = match object.at {
@@ -161,7 +161,8 @@ impl Download {
         self.open_extent(&opener, &extent, memory)
     }
 
-    /// The next piece if it is in the system's memory, so that a read waits for no disk. `None` is no error: `read` tells.
+    /// The next piece if it is in the system's memory, so that a read waits for no disk. `None` is no error: `read`
+    /// tells.
     pub fn read_cached(&mut self) -> Option<Vec<Bytes>> {
         if self.next >= self.end {
             return None;

@@ -149,7 +149,7 @@ impl NodeRecord {
         w.0
     }
 
-    /// Reads its bytes.
+    /// Reads what `encode` made.
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         let mut r = Reader(bytes);
         let (reserved, epoch, votes) = (Stamp(r.u64()?), Epoch(r.u64()?), r.u8()?);
@@ -198,7 +198,7 @@ pub struct Encoded {
 }
 
 impl Encoded {
-    /// Takes one more.
+    /// Takes one more operation in.
     pub fn push(&mut self, op: &Op) {
         write_op(&mut self.bytes, op);
         self.ends.push(self.bytes.0.len());
@@ -209,8 +209,9 @@ impl Encoded {
         self.bytes.0.len()
     }
 
-    /// Payloads of `payload_max` bytes at most that hold all of them, in order, at least one; longer only where a single
-    /// operation is. Each is `index sequence | 1 if the batch goes on in the next frame, else 0 | count | operations`.
+    /// Payloads of `payload_max` bytes at most that hold all of them, in order, at least one; longer only where a
+    /// single operation is. Each is `index sequence | 1 if the batch goes on in the next frame, else 0 | count |
+    /// operations`.
     ///
     /// The sequence is that of the newest index state known to be durable when the frame was written:
     /// an older index than the log has seen is damage.

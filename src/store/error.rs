@@ -95,9 +95,9 @@ pub enum StoreError {
     /// A disk operation failed.
     #[error("{op} {}: {source}", .path.display())]
     Disk {
-        /// What was tried.
+        /// The operation that failed.
         op: DiskOp,
-        /// On which file.
+        /// The file or directory.
         path: PathBuf,
         /// What the system said.
         #[source]
@@ -146,8 +146,8 @@ pub enum DiskOp {
 }
 
 impl DiskOp {
-    /// Whether it asks for bytes of a body or of a small file that were stored before, so that a failure says of them that
-    /// they are not to be had. Of the log's own bytes there is no other copy.
+    /// Whether it asks for bytes of a body or of a small file that were stored before, so that a failure says of them
+    /// that they are not to be had. Of the log's own bytes there is no other copy.
     fn asks_for_stored_bytes(self) -> bool {
         matches!(self, DiskOp::Read | DiskOp::Measure)
     }

@@ -125,8 +125,8 @@ impl Store {
         self.core().tree()
     }
 
-    /// Keeps a peer's cursor, unless the peer, whose list was of that epoch, has yet to enter the one of its place: it drops
-    /// there what it has acknowledged.
+    /// Keeps a peer's cursor, unless the peer, whose list was of that epoch, has yet to enter the one of its place: it
+    /// drops there what it has acknowledged.
     pub fn save_cursor(&self, peer: Incarnation, seq: u64, heard_in: Epoch) -> Answer {
         self.submit(Intent::Cursor { peer, seq, heard_in })
     }

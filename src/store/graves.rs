@@ -2,8 +2,8 @@
 //! Whether a tombstone may go is decided by `register::Burial` and told under the list of its epoch.
 //!
 //! Invariants
-//! - What goes is exactly the tombstone that was told, known to be chosen; its register holds nothing then, and the
-//!   floor lies above it in the same commit.
+//! - A tombstone goes only when it is exactly the one that was told, and known to be chosen; its register holds nothing
+//!   then, and the floor lies above it in the same commit.
 //! - Nothing that was read in an earlier epoch comes in, nor anything from a node without a place: only members
 //!   are asked whether a tombstone may go.
 //! - A node that is given its place anew begins with nothing.

@@ -1,8 +1,8 @@
 //! The identity of a data directory: which cluster, which life, and the keys of its log and index.
 //!
 //! Invariants
-//! - It is written last at first start: a directory with an identity is complete. Each start puts it in place anew before
-//!   anything rests on it (`open`).
+//! - It is written last at first start: a directory with an identity is complete. Each start puts it in place anew
+//!   before anything rests on it (`open`).
 //! - It is sealed under the KEK ring: another ring cannot even start.
 //! - The generation that sealed it is the one that seals here, over restarts too: it is sealed anew before a newer
 //!   one seals anything else, so a start without that one fails and says so.
@@ -61,7 +61,7 @@ impl Identity {
         SealingKey::new(self.index_key.expose())
     }
 
-    /// The file's bytes.
+    /// The bytes of the identity file, sealed.
     pub fn seal(&self, ring: &Keyring) -> Vec<u8> {
         ring.seal_box(PLACE, &self.plain())
     }

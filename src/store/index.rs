@@ -45,7 +45,7 @@ pub struct Marks {
     pub stamp: Stamp,
 }
 
-/// The open index.
+/// The open index of a data directory.
 #[derive(Debug)]
 pub struct Index {
     db: Database,
@@ -102,8 +102,8 @@ impl Index {
         self.damaged.load(Ordering::Acquire) || self.probe.damaged_pages() > 0
     }
 
-    /// Work on the engine, which may panic over bytes that are wrong, and after the first page that does not open says of
-    /// everything that something failed before.
+    /// Work on the engine, which may panic over bytes that are wrong, and after the first page that does not open says
+    /// of everything that something failed before.
     fn work<T>(&self, work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
         guarded(work).unwrap_or_else(|panicked| Err(panicked.into())).map_err(|error| self.named(error))
     }
@@ -270,7 +270,7 @@ impl Index {
         })
     }
 
-    /// A peer's cursor.
+    /// How far this life of a peer has acknowledged the feed; 0 of one that is not known.
     pub fn cursor(&self, peer: Incarnation) -> Result<u64, StoreError> {
         self.work(|| {
             let tx = self.db.begin_read().map_err(engine)?;

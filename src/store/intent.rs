@@ -34,7 +34,7 @@ pub enum Intent {
     },
     /// A peer's copy of a record, in place of the same one that is damaged here.
     Restore {
-        /// Which register.
+        /// The register whose record was damaged.
         key: RegisterKey,
         /// Its record, checked: its body opens.
         record: Record,

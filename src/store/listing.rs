@@ -112,7 +112,7 @@ impl Folding {
         &self.end
     }
 
-    /// The page.
+    /// The page, as far as it has come.
     pub fn page(self) -> ListPage {
         self.page
     }

@@ -5,15 +5,15 @@
 //!   only after the one before it is durable, and with it a mark that says so.
 //! - Nothing is written that does not fit: neither the ring's room nor what the reader takes.
 //! - What lies outside the live frames is zero, on disk, before anything is appended there.
-//! - So a bad frame with an untouched (zero) sector was torn by a crash and was never answered for, if nothing says that
-//!   it was durable. One without such a sector was complete once, and is damage: the log refuses to open instead of
-//!   forgetting it. The same holds when a good frame stands behind a bad one.
-//! - Appends and the zeroing of what is released have a file handle each: the system tells of a failed write once for each
-//!   handle, and neither may hear it in the other's place. After any failure nothing is written any more.
+//! - So a bad frame with an untouched (zero) sector was torn by a crash and was never answered for, if nothing says
+//!   that it was durable. One without such a sector was complete once, and is damage: the log refuses to open instead
+//!   of forgetting it. The same holds when a good frame stands behind a bad one.
+//! - Appends and the zeroing of what is released have a file handle each: the system tells of a failed write once for
+//!   each handle, and neither may hear it in the other's place. After any failure nothing is written any more.
 //!
 //! Positions are logical and never wrap: the place in the ring is `position % capacity`. A frame
 //! never spans the end of the ring; a skip frame fills what is left. Layout: docs/format.md,
-//! "Commit log". Limits: `FRAME_BYTES_MAX`, `BYTES_MIN`.
+//! "Commit log". Limits: `FRAME_BYTES_MAX`, `LOG_BYTES_MIN`.
 //!
 //! | file | job |
 //! |---|---|
@@ -108,7 +108,7 @@ pub enum Appended {
     NoRoom,
 }
 
-/// Who appends.
+/// The two who append frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Writer {
     /// The committer: a checkpoint's room is not its own.
@@ -118,8 +118,8 @@ pub enum Writer {
 }
 
 impl Log {
-    /// Creates the file, a ring of `capacity` bytes of zeros (down to a multiple of `ALIGN`) and its head, durable under
-    /// its name.
+    /// Creates the file, a ring of `capacity` bytes of zeros (down to a multiple of `ALIGN`) and its head, durable
+    /// under its name.
     pub fn create(disk: &dyn Disk, path: &Path, key: &SealingKey, capacity: u64) -> Result<(), StoreError> {
         let fail = |op: DiskOp| move |source| StoreError::Disk { op, path: path.to_owned(), source };
         let capacity = capacity - capacity % ALIGN;
@@ -167,8 +167,8 @@ impl Log {
         Ok(Appended::Durable)
     }
 
-    /// Says on the disk that everything up to the end is durable, and whether frames were lost, if that is not said yet. With
-    /// each frame the same is said of those before it; this is for a while without any.
+    /// Says on the disk that everything up to the end is durable, and whether frames were lost, if that is not said
+    /// yet. With each frame the same is said of those before it; this is for a while without any.
     pub fn mark(&self) -> Result<(), StoreError> {
         let mut writing = self.writing();
         let (durable, cut) = (self.end(), self.cut_life());

@@ -28,7 +28,7 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    /// Takes them in.
+    /// Takes marks in, to go with the next commit.
     pub fn add(&mut self, marks: Vec<Vote>, now: Instant) {
         if !marks.is_empty() {
             self.due.get_or_insert(now + WAIT);
@@ -60,7 +60,7 @@ impl Marks {
         message.map(|message| Vote { key: key.clone(), message })
     }
 
-    /// Any of them.
+    /// Takes the mark of the first register out.
     pub fn next(&mut self) -> Option<Vote> {
         let (key, _) = self.waiting.first_key_value()?;
         let key = key.clone();

@@ -1,9 +1,9 @@
-//! A mutation: what a client wants of one register, and what must hold beside it. The one rule for every write of an object
-//! or of a bucket, whoever decides it: a node alone in its committer, a coordinator by vote.
+//! A mutation: what a client wants of one register, and what must hold beside it. The one rule for every write of an
+//! object or of a bucket, whoever decides it: a node alone in its committer, a coordinator by vote.
 //!
 //! Invariants
-//! - What becomes of the register rests on the state that was found in it and on nothing else, so that it may be asked anew
-//!   in every round of a vote.
+//! - What becomes of the register rests on the state that was found in it and on nothing else, so that it may be asked
+//!   anew in every round of a vote.
 //! - What must hold beside it (`Needs`) is for whoever decides to ask. A node alone asks in the order of its commits, a
 //!   coordinator before the vote: those are two decisions then (README, "Limits").
 
@@ -29,7 +29,7 @@ pub enum Needs {
 /// What a client wants of one register. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Mutation {
-    /// Which register.
+    /// The register that is to change.
     pub key: RegisterKey,
     /// What must hold beside it.
     pub needs: Needs,

@@ -35,8 +35,8 @@ impl Store {
         }))
     }
 
-    /// Has this node alone decide what a client wants; answered when durable. `OtherList` where others have a vote too, or
-    /// this node has none: nothing is done then.
+    /// Has this node alone decide what a client wants; answered when durable. `OtherList` where others have a vote too,
+    /// or this node has none: nothing is done then.
     pub fn mutate(&self, mutation: Mutation) -> Answer {
         self.submit(Intent::Mutate(mutation))
     }
@@ -63,7 +63,7 @@ impl Store {
         Some((ObjectInfo::of(&held.record)?, Download::open_cached(self.core(), key, held)?))
     }
 
-    /// Opens an object.
+    /// Opens an object as this node holds it.
     pub fn open_object(&self, at: &ObjectName) -> Result<(ObjectInfo, Download), StoreError> {
         let missing = || match self.core().buckets().contains_key(&at.bucket) {
             true => StoreError::NoSuchKey,
@@ -97,7 +97,7 @@ impl Store {
         self.open_held(&key, held)
     }
 
-    /// The same if no disk is waited for. `None` is no error: `open_record` tells.
+    /// Opens a body by its record if no disk is waited for. `None` is no error: `open_record` tells.
     pub fn open_record_cached(&self, key: &RegisterKey, record: &Arc<Record>) -> Option<(ObjectInfo, Download)> {
         self.open_held_cached(key, &self.kept(key, Arc::clone(record)))
     }

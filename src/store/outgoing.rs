@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 const PIECE_BYTES: u64 = crate::base::PIECE_BYTES as u64;
 
-/// An open transfer.
+/// A blob that is being read for a peer.
 #[derive(Debug)]
 pub struct Outgoing {
     core: Arc<Core>,
@@ -20,8 +20,8 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// Opens a blob that is in place, durably. One whose name may still go counts as missing: it comes again then, and is put
-    /// in place once more.
+    /// Opens a blob that is in place, durably. One whose name may still go counts as missing: it comes again then, and
+    /// is put in place once more.
     pub(super) fn open(core: &Arc<Core>, body: BodyId) -> Result<Self, StoreError> {
         if !core.blobs.exists(body)? {
             return Err(StoreError::NoSuchKey);

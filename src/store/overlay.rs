@@ -101,7 +101,7 @@ impl Layer {
 /// What the overlay knows of a register.
 #[derive(Clone, Copy, Debug)]
 pub enum Here<'a> {
-    /// Its latest state.
+    /// The latest state of the register.
     Held(&'a Arc<Held>),
     /// That it holds nothing any more, whatever the index says.
     Nothing,

@@ -3,7 +3,7 @@
 //! Invariants
 //! - Bytes are counted as they are admitted: a fast disk takes a whole reserve between two looks at it.
 //! - A shortage is told in the log when it begins and when it ends, not once per request.
-//! - What is refused although something is left above the reserve is kept in mind: nothing else shows it.
+//! - A refusal while something is left above the reserve is kept in mind: nothing else shows it.
 //! - Nothing is written once the data directory is not the one that was opened.
 
 use super::error::{DiskOp, StoreError};

@@ -2,8 +2,8 @@
 //!
 //! Invariants
 //! - A page has every register that holds something, up to what it says it is complete to.
-//! - A page takes a bounded time: it looks at `limit` entries of each source, those of forgotten registers included, and
-//!   may be empty for that.
+//! - A page takes a bounded time: it looks at `limit` entries of each source, those of forgotten registers included,
+//!   and may be empty for that.
 
 use super::core::Core;
 use super::entry::Held;

@@ -2,7 +2,7 @@
 //!
 //! Invariants
 //! - Nobody votes without a member list, or in an epoch whose list is not kept here.
-//! - A list sets the cursors of those back to whom it gives a place.
+//! - A list sets back the cursors of the nodes that it gives a place.
 //! - A list is taken over once, in the order of epochs, and in one life of the cluster only.
 
 use super::batch::Batch;
@@ -40,8 +40,8 @@ impl Decider {
                 if roster.begins_anew(self.core.incarnation, ours) {
                     self.clear(batch, roster.epoch)?;
                 }
-                // Whoever is given a place begins with nothing: in one commit with the list, since its cursor would skip, after a
-                // crash, what it has dropped.
+                // Whoever is given a place begins with nothing: in one commit with the list, since its cursor would
+                // skip, after a crash, what it has dropped.
                 for peer in roster.seats.iter().map(|seat| seat.incarnation) {
                     if peer != self.core.incarnation && roster.begins_anew(peer, ours) {
                         batch.push(Op::Cursor { peer, seq: 0 });
@@ -95,8 +95,8 @@ impl Decider {
     }
 
     /// The bucket that everybody has from the start. In a cluster it is the same record on every founder, so that it is
-    /// chosen as soon as the list is. Its ballot is the lowest: a bucket that the cluster has deleted must not come back
-    /// because a wiped node starts afresh.
+    /// chosen as soon as the list is. Its ballot is the lowest: a bucket that the cluster has deleted must not come
+    /// back because a wiped node starts afresh.
     pub(super) fn first_bucket(
         &self,
         batch: &mut Batch,

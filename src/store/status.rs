@@ -13,7 +13,7 @@ use tokio::sync::watch;
 /// Something that the machine may lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ShortStatus {
-    /// Whether it does.
+    /// Whether it lacks that now.
     pub now: bool,
     /// What was refused for it since the store was opened.
     pub refused: u64,

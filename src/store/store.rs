@@ -83,7 +83,7 @@ impl Store {
         self.core.blobs.trim_memory();
     }
 
-    /// Queues an intent.
+    /// Queues an intent for the committer.
     pub(super) fn submit(&self, intent: Intent) -> Answer {
         let (reply, answer) = oneshot::channel();
         self.ask(Request::Write(intent, reply));

@@ -34,7 +34,7 @@ pub struct Counted {
 }
 
 impl Counted {
-    /// Of what a register holds.
+    /// What a register that holds this counts for.
     pub fn of(held: &Held) -> Self {
         let record = &held.record;
         let tally = match record.object() {

@@ -59,7 +59,7 @@ pub struct ListPage {
 pub struct Change {
     /// The node's own commit number.
     pub seq: u64,
-    /// Which register.
+    /// The register that has changed.
     pub key: RegisterKey,
     /// Its ballot at that commit.
     pub ballot: Ballot,
@@ -85,7 +85,7 @@ impl Change {
 /// What a peer offers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {
-    /// Which register.
+    /// The register that is offered.
     pub key: RegisterKey,
     /// The ballot of the offered state.
     pub ballot: Ballot,
@@ -112,9 +112,9 @@ pub type Grave = (RegisterKey, Ballot);
 pub enum Doubt {
     /// Another node remembers more of it.
     OlderCopy {
-        /// What that is.
+        /// What the other node remembers.
         remembered: Standing,
-        /// What it is here.
+        /// What this node knows of itself.
         here: Standing,
     },
     /// The end of its commit log is gone.

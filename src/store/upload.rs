@@ -105,7 +105,7 @@ impl Upload {
         })
     }
 
-    /// Its body's name.
+    /// The id of the body that is being made.
     pub fn body(&self) -> BodyId {
         self.body
     }

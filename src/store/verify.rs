@@ -43,7 +43,7 @@ pub enum Finding {
         /// Its name under `blobs/`.
         body: BodyId,
     },
-    /// A bucket.
+    /// A bucket that is there.
     Bucket {
         /// Its name.
         name: String,

@@ -11,11 +11,11 @@ use tokio::sync::oneshot;
 
 /// A message about a register of this store.
 pub type Message = AnyMessage<Arc<Record>>;
-/// The answer to one.
+/// The answer to such a message.
 pub type Reply = AnyReply<Arc<Record>>;
 /// Where the answers to votes go: `None` for one that this node could not carry out.
 pub type VotesTo = oneshot::Sender<Result<Vec<Option<Reply>>, StoreError>>;
-/// Where they arrive.
+/// Where the answers to votes arrive.
 pub type Votes = oneshot::Receiver<Result<Vec<Option<Reply>>, StoreError>>;
 
 /// A register of a range, with what is kept of it.

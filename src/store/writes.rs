@@ -1,7 +1,8 @@
 //! Writes that this node decides alone: clients' on a node alone, peers' records, and what the store asks of itself.
 //!
 //! Invariants
-//! - What a client wants is decided here only where no other node has a vote, by the member list as decided in the batch.
+//! - What a client wants is decided here only where no other node has a vote, by the member list as decided in the
+//!   batch.
 //! - Ballots are given here, above everything seen: of two writes on this node the later one wins.
 
 use super::batch::Batch;
@@ -17,7 +18,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 impl Decider {
-    /// Decides a write.
+    /// Decides what an intent writes, upon what the batch has decided so far.
     pub(super) fn decide(&self, batch: &mut Batch, intent: Intent) -> Result<Outcome, StoreError> {
         match intent {
             Intent::Mutate(mutation) => self.mutate(batch, mutation),
@@ -81,8 +82,9 @@ impl Decider {
         }
     }
 
-    /// Refuses what only a vote may decide. Judged in the order of commits: a member list that came earlier in this batch
-    /// counts already. Without a list nobody votes, and then the coordinators of a node that is to vote ask for nothing.
+    /// Refuses what only a vote may decide. Judged in the order of commits: a member list that came earlier in this
+    /// batch counts already. Without a list nobody votes, and then the coordinators of a node that is to vote ask for
+    /// nothing.
     fn check_alone(&self, batch: &Batch) -> Result<(), StoreError> {
         match self.roster(batch) {
             None => Ok(()),

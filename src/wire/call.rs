@@ -95,7 +95,7 @@ pub struct Scanned {
     pub chosen: bool,
 }
 
-/// What a replicator says to a peer.
+/// What one node asks of another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
     /// Are you there, and how?
@@ -151,13 +151,13 @@ pub struct Pull {
 /// What the peer answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// To a heartbeat.
+    /// The answer to a heartbeat.
     Pulse(Box<Pulse>),
-    /// To votes, in their order.
+    /// The answers to votes, in their order; none to what the node could not carry out.
     Voted(Vec<Option<Voted>>),
-    /// To `List`.
+    /// The answer to `List`; none where there is no list yet.
     List(Option<Arc<Roster>>),
-    /// To a `Scan`.
+    /// The page that a `Scan` asked for.
     Scanned(Page<Scanned>),
     /// To an offer, in its order.
     Wants(Vec<Wanted>),
@@ -165,9 +165,9 @@ pub enum Answer {
     Records(Vec<(RegisterKey, Arc<Record>)>),
     /// To a `Tree`; empty while the peer has not counted yet.
     Sums(Vec<Sum>),
-    /// To a `Pull`.
+    /// The bytes that a `Pull` asked for; fewer where the blob ends.
     Bytes(Bytes),
-    /// To a `Bring`.
+    /// The answer to a `Bring`.
     Bring(Bring),
     /// To a `Learn`, a `Bury` and to a blob: durable here.
     Done,
@@ -206,7 +206,7 @@ const SCANNED: u8 = 10;
 const BROUGHT: u8 = 11;
 
 impl Call {
-    /// The call's bytes.
+    /// The call as a frame carries it.
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::default();
         match self {
@@ -271,7 +271,7 @@ impl Call {
         w.0
     }
 
-    /// Reads a call.
+    /// Reads what `encode` made.
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         let mut r = Reader(bytes);
         let call = match r.u8()? {
@@ -321,7 +321,7 @@ impl Answer {
         Answer::Failed { class, text: text[..end].to_owned() }
     }
 
-    /// The answer's bytes.
+    /// The answer as a frame carries it.
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::default();
         match self {
@@ -390,7 +390,7 @@ impl Answer {
         w.0
     }
 
-    /// Reads an answer.
+    /// Reads what `encode` made.
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         let mut r = Reader(bytes);
         let answer = match r.u8()? {
@@ -444,21 +444,21 @@ impl Answer {
 /// What stands in front of a blob that is sent while it is made; its `BlobRef` stands behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamHead {
-    /// Its name.
+    /// The blob's name.
     pub body: BodyId,
     /// Most sealed bytes that it will have; the largest number where nobody knows.
     pub bytes_max: u64,
 }
 
 impl StreamHead {
-    /// The head's bytes.
+    /// The head as a frame carries it.
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::default();
         w.raw(&self.body.0).u64(self.bytes_max);
         w.0
     }
 
-    /// Reads a head.
+    /// Reads what `encode` made.
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         let mut r = Reader(bytes);
         let head = StreamHead { body: BodyId(r.array()?), bytes_max: r.u64()? };

@@ -54,7 +54,7 @@ pub struct Health {
     pub poisoned: bool,
     /// Whether it is ready: it has its place, and has reached a majority.
     pub ready: bool,
-    /// Its scrubber.
+    /// How its scrubber is.
     pub scrub: ScrubHealth,
 }
 
@@ -93,7 +93,7 @@ impl Health {
     /// Most bytes of it.
     pub const BYTES_MAX: usize = 4 * 8 + 3 + 1 + 2 + 2 * 8 + 1 + 3 * 8;
 
-    /// Appends its bytes.
+    /// Appends the health to a heartbeat.
     pub fn write(&self, w: &mut Writer) {
         w.u64(self.tentative).u64(self.quarantined).u64(self.mended).u64(self.unmended);
         w.u8(u8::from(self.full)).u8(u8::from(self.poisoned)).u8(u8::from(self.ready));

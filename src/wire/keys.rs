@@ -1,9 +1,9 @@
-//! Key news: which generations of the key ring a node can open, and which one seals there, as it tells its peers with every
-//! heartbeat.
+//! Key news: which generations of the key ring a node can open, and which one seals there, as it tells its peers with
+//! every heartbeat.
 //!
 //! Invariants
 //! - It is bounded: the newest `GENERATIONS_MAX`.
-//! - What a node has told once it opens for as long as it runs.
+//! - A node opens each generation that it has told of for as long as it runs.
 
 use crate::base::KekId;
 use crate::base::codec::{CodecError, Reader, Writer};
@@ -27,7 +27,7 @@ impl KeyNews {
         KeyNews { seals, opens }
     }
 
-    /// Appends its bytes.
+    /// Appends the news to a heartbeat.
     pub fn write(&self, w: &mut Writer) {
         w.raw(&self.seals.0).u8(u8::try_from(self.opens.len()).expect("they are few"));
         for (number, id) in &self.opens {

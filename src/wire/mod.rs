@@ -38,11 +38,11 @@ pub const PROTOCOL: u16 = 1;
 
 /// Where the peer listener takes a handshake.
 pub const HELLO_PATH: &str = "/peer/v1/hello";
-/// Where it takes calls.
+/// Where the peer listener takes calls.
 pub const CALL_PATH: &str = "/peer/v1/call";
-/// Where it takes blobs.
+/// Where the peer listener takes blobs.
 pub const BLOB_PATH: &str = "/peer/v1/blob";
-/// Where it takes blobs whose length and digest show only at their end.
+/// Where the peer listener takes blobs whose length and digest show only at their end.
 pub const STREAM_PATH: &str = "/peer/v1/stream";
 
 /// Most bytes of a sealed frame with its clear header, in either direction.

@@ -14,7 +14,7 @@ const MAGIC: [u8; 4] = *b"BVDR";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
-    /// Another protocol.
+    /// The caller speaks another protocol.
     #[error("it speaks another protocol")]
     Protocol,
     /// The handshake was made with another key ring.
@@ -94,7 +94,7 @@ impl Refusal {
         }
     }
 
-    /// Its bytes.
+    /// The refusal as it is told in the clear.
     pub fn encode(self) -> Vec<u8> {
         let at = REFUSALS.iter().position(|r| *r == self).and_then(|at| u8::try_from(at).ok());
         let mut w = Writer::default();

@@ -70,7 +70,7 @@ pub type Held = Option<u32>;
 /// What a conditional write asks of the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
-    /// Nothing.
+    /// Any state will do.
     Any,
     /// Nothing is there (`If-None-Match: *`).
     Absent,

@@ -9,7 +9,7 @@ pub enum Either<R, I> {
     Read(Box<Read<R>>),
 }
 
-/// How it ended.
+/// How a machine ended.
 #[derive(Clone, Debug)]
 pub enum End<R> {
     Write(WriteOutcome<R>),

@@ -28,7 +28,7 @@ impl Rng {
         self.below(1000) < per_mille as usize
     }
 
-    /// One of these.
+    /// One of these, by chance.
     pub fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.below(of.len())]
     }

@@ -200,7 +200,7 @@ pub struct Weakened {
 }
 
 impl Weakened {
-    /// Nothing is.
+    /// No sentence of the contract is left out.
     pub const NOT: Weakened = Weakened {
         rules: Rules::CONTRACT,
         teaches_tentative: false,

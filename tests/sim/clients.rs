@@ -35,7 +35,7 @@ const ROUND: Duration = Duration::from_secs(1);
 /// What a coordinator waits for, but for what may come at any time.
 #[derive(Clone, Copy)]
 enum Waits {
-    /// Answers, until then.
+    /// It waits for answers, until then.
     Answers(Duration),
     /// The end of a pause.
     Pause(Duration),

@@ -133,7 +133,7 @@ impl Node {
         all.iter().any(|(node, standing)| *node == of && later(standing) && met(standing))
     }
 
-    /// What it tells.
+    /// What it tells the others, if it does.
     pub fn says(&self) -> Option<Word> {
         let store = self.store()?;
         Some(Word(self.inc, store.voting().list.epoch, store.standing(), store.remembered()))

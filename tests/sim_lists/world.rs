@@ -44,7 +44,7 @@ pub enum Reader {
     TakesShortForLast,
 }
 
-/// What happened.
+/// What happened in a run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tally {
     pub written: u64,

@@ -53,7 +53,7 @@ pub struct HealTally {
 }
 
 impl HealTally {
-    /// Their present values.
+    /// The counters as they are now.
     pub fn read(&self) -> HealingStatus {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         HealingStatus {

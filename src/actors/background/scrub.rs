@@ -23,7 +23,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// What a register without a body counts for.
 const RECORD_BYTES: u64 = 512;
 
-/// The two clocks.
+/// The two clocks that scrubbing goes by.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
     /// The steady one, for pauses.
@@ -32,7 +32,7 @@ pub struct Now {
     pub ms: u64,
 }
 
-/// The settings.
+/// The settings of `[scrub]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     /// Whether anything is read at all.
@@ -146,7 +146,7 @@ impl Scrub {
         self.pace.period.saturating_sub(since)
     }
 
-    /// What was read.
+    /// A piece was read: what `Next::Read` asked for has come.
     pub fn seen(&mut self, now: Now, seen: Seen) {
         self.moved();
         let weight = seen.registers.saturating_mul(RECORD_BYTES).saturating_add(seen.bytes);
@@ -254,7 +254,7 @@ impl Scrub {
         self.stopped = true;
     }
 
-    /// How it goes.
+    /// The scrubber as status and metrics show it.
     pub fn status(&self) -> ScrubStatus {
         let run = self.place.run.unwrap_or_default();
         let state = match &self.phase {

@@ -201,7 +201,8 @@ impl Own {
             Part::Behind(_) => Part::Behind(seen.after.clone()),
             Part::Only(key) => Part::Only(key),
         };
-        // One that has ended shows nothing more: where there was nothing to read, the next run begins in the same place.
+        // One that has ended shows nothing more: where there was nothing to read, the next run begins in the same
+        // place.
         *open = (!seen.done).then_some((next, round));
         let ended = seen.done;
         self.decide(|scrub| scrub.seen(now(), seen));

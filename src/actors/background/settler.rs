@@ -1,6 +1,6 @@
 //! The settler: what stays tentative is settled, so that no later reader has to.
 //!
-//! Invariant: it decides nothing: a settled register is one that was read.
+//! Invariant: it decides nothing: it has a register read, and a read settles it.
 
 use crate::actors::coordinator::Coordinator;
 use crate::actors::messages::{FindTentative, ObjectError, StoreError};

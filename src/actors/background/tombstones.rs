@@ -1,4 +1,5 @@
-//! The undertaker: looks for tombstones that are old enough to go, on one node of the cluster, and has them buried.
+//! Old tombstones: one node of the cluster looks for those that are old enough to go, and has them buried
+//! (`coordinator::tombstones`).
 //!
 //! Invariants
 //! - It decides nothing about safety: `register::Burial` does, and every store for itself.
@@ -58,7 +59,7 @@ impl Pace {
     }
 }
 
-/// What it has done.
+/// What has become of old tombstones on this node.
 #[derive(Default)]
 pub struct BurialTally {
     rounds: AtomicU64,
@@ -66,7 +67,7 @@ pub struct BurialTally {
 }
 
 impl BurialTally {
-    /// For status and metrics.
+    /// The tally as status and metrics show it.
     pub fn read(&self) -> BurialStatus {
         let waits_for = self.waits_for.lock().unwrap_or_else(PoisonError::into_inner).clone();
         BurialStatus { rounds: self.rounds.load(Ordering::Relaxed), away: waits_for.len(), waits_for }

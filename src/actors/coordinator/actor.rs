@@ -1,5 +1,5 @@
-//! The CoordinatorActor: what HTTP handlers ask of objects and buckets, on every node. A node that decides alone has its
-//! own committer decide.
+//! The CoordinatorActor: what HTTP handlers ask of objects and buckets, on every node. A node that decides alone has
+//! its own committer decide.
 //!
 //! Invariants
 //! - A write is answered when a majority holds it: where nobody else has a vote, that is this node.
@@ -94,7 +94,7 @@ impl Handler<BeginUpload> for CoordinatorActor {
     }
 }
 
-/// The same bytes in slices of at most `most`.
+/// The bytes of a piece, in slices of at most `most`.
 fn parts(piece: &Bytes, most: usize) -> impl Iterator<Item = Bytes> {
     (0..piece.len()).step_by(most).map(move |at| piece.slice(at..piece.len().min(at + most)))
 }

@@ -3,7 +3,8 @@
 //! Invariants
 //! - A replica counts as holding a blob only when it said that it has it, durable and checked.
 //! - A write ends as soon as those that are left make no majority; and as one for want of room, where a majority would
-//!   hold the blob if all had it. Nobody is left to whom it has stood still for as long as a decision may take (`limit`).
+//!   hold the blob if all had it. Nobody is left to whom it has stood still for as long as a decision may take
+//!   (`limit`).
 //! - A blob is taken back only for a record that was never voted on, or lost for good; who refers to it keeps it.
 
 use super::drive::{carried, carry_to};
@@ -125,7 +126,8 @@ struct Way {
 }
 
 impl Way {
-    /// What becomes of the body. A stream that came whole is the blob; a peer that fell behind is sent this node's copy.
+    /// What becomes of the body. A stream that came whole is the blob; a peer that fell behind is sent this node's
+    /// copy.
     async fn go(self, streamed: Option<Streamed>) -> Carried {
         let decide = self.patience.decide;
         let mut limit = Limit::new(Instant::now() + decide, decide);

@@ -3,9 +3,10 @@
 //! Invariants
 //! - A decision ends when its time is up, unless a body that it waits for has moved within half of that time; then it
 //!   ends that time after the body last moved. So rounds have half of it at least behind an extension.
-//! - Only what is beyond all that was seen of a body moves: one that is sent again and again extends nothing for ever.
-//! - One that waits for its turn moves as that comes nearer (`transfers`), and stands once it has it and nothing is sent: so
-//!   what comes behind it extends nothing, however much that is.
+//! - A body has moved only when more of it has gone than was ever seen: one that is sent again and again does not
+//!   extend for ever.
+//! - A body that waits for its turn moves as that comes nearer (`transfers`), and stands once it has it and nothing is
+//!   sent: so bodies behind it extend nothing, however many they are.
 
 use crate::actors::peer::conn::until_durable;
 use crate::actors::peer::transfers::Far;

@@ -2,8 +2,8 @@
 //!
 //! Invariants
 //! - A list follows the present one only where a majority of the present one says so: lists are a register too.
-//! - What was stored again in an epoch need not be stored again in it once more: a change that was held up goes on where it
-//!   was, as long as the node lives that sees it through.
+//! - What was stored again in an epoch need not be stored again in it once more: a change that was held up goes on
+//!   where it was, as long as the node lives that sees it through.
 //! - An epoch of both lists ends when every register has been stored again under it.
 
 use super::{Coordinator, Value, no_list};
@@ -89,8 +89,8 @@ impl Coordinator {
         }
     }
 
-    /// Stores every register again, in the present epoch: nothing rests on the old list alone any more. Goes on where an
-    /// earlier try, or one that runs beside it, has come to.
+    /// Stores every register again, in the present epoch: nothing rests on the old list alone any more. Goes on where
+    /// an earlier try, or one that runs beside it, has come to.
     async fn store_all_again(&self) -> Result<(), ObjectError> {
         let (epoch, end) = (self.epoch(), RegisterKey::end());
         let first = Bound::Included(RegisterKey::first());

@@ -62,7 +62,7 @@ type Value = Arc<Record>;
 /// Reads that ask one peer before it is the next one's turn: what goes to one travels together.
 const TURN: usize = 32;
 
-/// Pauses of coordinators.
+/// How long a coordinator goes on, and how long it pauses.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
     /// Longest time for a decision: then the client hears 503. Shipping a body is not counted.
@@ -88,11 +88,11 @@ pub struct Common {
     pub me: Incarnation,
     /// Whether it decides with others once there is a member list; else, without one, it decides alone.
     pub votes: bool,
-    /// Its votes.
+    /// This node's part in the votes: member list, ballots, what it remembers of others.
     pub ballots: Arc<dyn Ballots>,
-    /// Its peers.
+    /// The configured peers, members or not.
     pub peers: Vec<Arc<Plan>>,
-    /// Its pauses.
+    /// How long a decision may take.
     pub patience: Patience,
     /// Who gets the body of a record from a peer.
     pub fetch: Recipient<FetchBody>,
@@ -223,7 +223,7 @@ impl Coordinator {
         self.read_by(key, false, self.deadline()).await
     }
 
-    /// The same until then. `without_me`: this node is known to have no answer.
+    /// What a majority says of a register by `deadline`. `without_me`: this node is known to have no answer.
     async fn read_by(
         &self,
         key: &RegisterKey,

@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// This node's registers of a range.
 pub type Own = Page<(RegisterKey, RegisterSlot)>;
 
-/// How many registers a step asks for: few where few names are wanted, and more after each step that brought none, since
-/// what lies there was deleted.
+/// How many registers a step asks for: few where few names are wanted, and more after each step that brought none,
+/// since what lies there was deleted.
 #[derive(Clone, Copy, Debug)]
 pub struct Stride {
     least: usize,

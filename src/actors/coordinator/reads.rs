@@ -169,7 +169,8 @@ impl Coordinator {
         if record.object().is_some_and(|object| object.at == BodyAt::Blob) {
             match self.learn(&key, slot, epoch).await {
                 Ok(()) => {}
-                // A full, read-only or damaged store learns nothing: then its body is here, or comes from a peer as it is.
+                // A full, read-only or damaged store learns nothing: then its body is here, or comes from a peer as it
+                // is.
                 Err(error) if matches!(error.class(), Class::Full | Class::Internal | Class::Corrupt) => {}
                 Err(error) => return Err(error),
             }

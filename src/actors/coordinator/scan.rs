@@ -3,7 +3,8 @@
 //! Invariants
 //! - A page counts as the vote of the incarnation that made it, and of no other.
 //! - What the pages leave unsure is read from a majority.
-//! - A node whose index cannot be read lists what its peers hold; the store has told so. Any other failure of it is one.
+//! - A node whose index cannot be read lists what its peers hold; the store has told so. Any other failure of it is
+//!   one.
 //! - A node without a place knows nothing that the pages do not say: it may hold what was deleted and forgotten.
 
 use super::Coordinator;
@@ -22,8 +23,8 @@ use std::ops::Bound;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// Registers of a step that are read from a majority at once: few, as a rule, and all where the own index is damaged. Those
-/// of one moment travel in one frame.
+/// Registers of a step that are read from a majority at once: few, as a rule, and all where the own index is damaged.
+/// Those of one moment travel in one frame.
 const READ_AT_ONCE: usize = 64;
 /// How long one peer is waited for before another one is asked for the same page.
 const ASK_NEXT_AFTER: Duration = Duration::from_millis(200);

@@ -9,25 +9,25 @@ use crate::actors::messages::{
 recipients! {
     /// The store, as far as coordinators know it.
     pub struct StoreBeside {
-        /// Votes.
+        /// Asks this node's replica for its votes.
         cast_here: CastHere,
         /// Looks what is in memory.
         peek: Peek,
         /// Looks whether a bucket is known.
         knows_bucket: KnowsBucket,
-        /// Decides alone.
+        /// Decides a mutation without the other nodes.
         mutate_here: MutateHere,
         /// Seals a small body, and decides alone on its record.
         seal_small: SealSmall,
-        /// Begins a larger one.
+        /// Begins a body that does not fit its record.
         stage_upload: StageUpload,
-        /// Goes on with it.
+        /// Seals and stages more of it.
         seal_pieces: SealPieces,
-        /// Ends it and makes it durable.
+        /// Ends a body that no peer gets as a stream, and makes it durable.
         land_upload: LandUpload,
-        /// Ends it.
+        /// Seals the end of a body that peers get as a stream too.
         seal_last: SealLast,
-        /// Makes it durable then.
+        /// Makes that body durable.
         land_sealed: LandSealed,
         /// Opens the body of a record that was chosen.
         open_record: OpenRecord,
@@ -45,9 +45,9 @@ recipients! {
         find_tentative: FindTentative,
         /// Finds tombstones that are old enough.
         find_due: FindDue,
-        /// Counts them.
+        /// Counts this node's tombstones.
         count_tombstones: CountTombstones,
-        /// Drops them.
+        /// Drops tombstones.
         bury: Bury,
     }
 }

@@ -1,6 +1,7 @@
 //! Who takes a write: by what the nodes last told of themselves.
 //!
-//! Invariant: this only refuses, before anything of a write was sent, and only skips; what is chosen rests on votes alone.
+//! Invariant: this only refuses, before anything of a write was sent, and only skips; what is chosen rests on votes
+//! alone.
 
 use super::Coordinator;
 use crate::actors::messages::{ObjectError, StoreError};
@@ -20,20 +21,20 @@ use tokio::sync::oneshot;
 /// What a node says of writes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Says {
-    /// No new bytes.
+    /// It takes no new bytes.
     pub full: bool,
-    /// Nothing.
+    /// It takes no writes at all.
     pub read_only: bool,
-    /// No more than so many.
+    /// Bytes that it has room for.
     room: u64,
 }
 
 /// New bytes that a write brings.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::actors) enum New {
-    /// In its record.
+    /// So many bytes, in the record.
     Record(u64),
-    /// In a file, so many at least.
+    /// At least so many bytes, in a blob.
     Body(u64),
 }
 
@@ -137,8 +138,8 @@ fn majority_of(members: &Members, holds: impl Fn(Incarnation) -> bool) -> bool {
     members.majority(votes.fold(Votes::default(), Votes::with))
 }
 
-/// The nodes of a list whose disks are full down to the reserve, by name; each once. `me`: this node, and whether its disk
-/// is; of the others by what they told last.
+/// The nodes of a list whose disks are full down to the reserve, by name; each once. `me`: this node, and whether its
+/// disk is; of the others by what they told last.
 pub fn full_of(list: &Roster, me: (Incarnation, bool), peers: &[Arc<Plan>]) -> Vec<NodeName> {
     let is_full = |seat: &&Seat| match seat.incarnation == me.0 {
         true => me.1,

@@ -27,8 +27,8 @@ use tokio::sync::mpsc::UnboundedReceiver;
 /// Longer than a test may take: what ends earlier does not end by its deadline.
 const LONG: Duration = Duration::from_secs(3600);
 
-/// A node's store, the actor that stands beside its coordinator, and their thread: it is not the test's, since they end the
-/// process when one of them ends in a panic, be it somebody else's.
+/// A node's store, the actor that stands beside its coordinator, and their thread: it is not the test's, since they end
+/// the process when one of them ends in a panic, be it somebody else's.
 struct Node {
     dir: TempDir,
     store: Arc<Store>,

@@ -1,9 +1,9 @@
-//! What clients want to become of a register (`store::mutation`), brought about: by this node alone where nobody else has
-//! a vote, else by vote.
+//! What clients want to become of a register (`store::mutation`), brought about: by this node alone where nobody else
+//! has a vote, else by vote.
 //!
 //! Invariants
-//! - This node decides alone only by its member list, or without one where the configuration says that it does not vote.
-//!   The committer judges that again, by the list as it stands then: who is refused there goes the long way.
+//! - This node decides alone only by its member list, or without one where the configuration says that it does not
+//!   vote. The committer judges that again, by the list as it stands then: who is refused there goes the long way.
 //! - A vote on a large body begins when a majority holds it.
 
 use super::takers::New;
@@ -26,8 +26,8 @@ impl Coordinator {
         }
     }
 
-    /// Brings a mutation about. `new`: what it brings that takes room; a body in a blob is on this node by now, and on its
-    /// way to others by `streams`.
+    /// Brings a mutation about. `new`: what it brings that takes room; a body in a blob is on this node by now, and on
+    /// its way to others by `streams`.
     pub(super) async fn change(
         &self,
         mutation: Mutation,
@@ -45,8 +45,9 @@ impl Coordinator {
         self.vote(mutation, streams).await
     }
 
-    /// Refuses what need not be put to the vote: no majority is to be had, or none takes it, or what it needs is not there.
-    /// Looking and deciding are two steps: an object that comes into a bucket in between stays behind (README, "Limits").
+    /// Refuses what need not be put to the vote: no majority is to be had, or none takes it, or what it needs is not
+    /// there. Looking and deciding are two steps: an object that comes into a bucket in between stays behind (README,
+    /// "Limits").
     pub(super) async fn admit(&self, key: &RegisterKey, needs: &Needs, new: Option<New>) -> Result<(), ObjectError> {
         self.reachable().await?;
         match needs {

@@ -61,7 +61,7 @@ pub struct CountTombstones;
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Option<Ailment>, StoreError>")]
 pub struct Diagnose {
-    /// Which register.
+    /// The register to be looked at.
     pub key: RegisterKey,
 }
 
@@ -69,7 +69,7 @@ pub struct Diagnose {
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(), StoreError>")]
 pub struct Restore {
-    /// Which register.
+    /// The register whose copy is damaged.
     pub key: RegisterKey,
     /// Its record at the peer.
     pub record: Record,

@@ -1,7 +1,7 @@
 //! Why a request on objects, on buckets or on the member list was not served.
 //!
-//! Invariant: what a coordinator makes of a majority stands here, what one node's store says stays in `StoreError`. Texts
-//! for clients are chosen in `http`.
+//! Invariant: what a coordinator makes of a majority stands here, what one node's store says stays in `StoreError`.
+//! Texts for clients are chosen in `http`.
 
 use crate::base::Class;
 use crate::store::StoreError;
@@ -12,7 +12,8 @@ pub enum ObjectError {
     /// The store of one node says so: by itself, or as the answer that a majority stands behind.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Concurrent writes of the same object kept this one, which has a condition, from being decided. Nothing was written.
+    /// Concurrent writes of the same object kept this one, which has a condition, from being decided. Nothing was
+    /// written.
     #[error("concurrent writes of the same object")]
     Contended,
     /// Too many writes of the same object came at once for this one's time. Nothing was written.

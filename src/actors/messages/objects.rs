@@ -10,7 +10,7 @@ use bytes::Bytes;
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Written, ObjectError>")]
 pub struct PutSmall {
-    /// Which object.
+    /// The object's bucket and key.
     pub at: ObjectName,
     /// What must hold of the state that it replaces.
     pub condition: Condition,
@@ -34,7 +34,7 @@ pub struct Upload {
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Upload, ObjectError>")]
 pub struct BeginUpload {
-    /// Which object.
+    /// The object's bucket and key.
     pub at: ObjectName,
     /// What must hold of the state that it replaces, when it is finished.
     pub condition: Condition,
@@ -68,7 +68,7 @@ pub struct FinishUpload {
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(ObjectInfo, Download), ObjectError>")]
 pub struct OpenObject {
-    /// Which object.
+    /// The object's bucket and key.
     pub at: ObjectName,
     /// Whether to ask the other nodes for anything newer.
     pub consistency: Consistency,
@@ -89,7 +89,7 @@ pub struct ReadDownload {
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Written, ObjectError>")]
 pub struct DeleteObject {
-    /// Which object.
+    /// The object's bucket and key.
     pub at: ObjectName,
     /// What must hold of the present state.
     pub condition: Condition,
@@ -99,7 +99,7 @@ pub struct DeleteObject {
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Written, ObjectError>")]
 pub struct CreateBucket {
-    /// Its name.
+    /// The bucket to be there.
     pub bucket: BucketName,
 }
 
@@ -107,7 +107,7 @@ pub struct CreateBucket {
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Written, ObjectError>")]
 pub struct DeleteBucket {
-    /// Its name.
+    /// The bucket to be gone.
     pub bucket: BucketName,
 }
 
@@ -123,7 +123,7 @@ pub struct ListBuckets {
 #[derive(Debug, Message)]
 #[rtype(result = "Result<ListPage, ObjectError>")]
 pub struct ListObjects {
-    /// Which bucket.
+    /// The bucket whose objects are listed.
     pub bucket: BucketName,
     /// Only keys that begin so.
     pub prefix: String,

@@ -12,7 +12,8 @@ where
     fn recipient(&self) -> &Recipient<M>;
 }
 
-/// Declares a struct of recipients, how it is made of one actor that takes all of its messages, and that it `Knows` each.
+/// Declares a struct of recipients, how it is made of one actor that takes all of its messages, and that it `Knows`
+/// each.
 macro_rules! recipients {
     ($(#[$about:meta])* $vis:vis struct $name:ident { $($(#[$doc:meta])* $field:ident: $message:ty,)* }) => {
         $(#[$about])*

@@ -1,4 +1,4 @@
-//! What replicators and the peer listener ask of the store.
+//! What lanes and the peer listener ask of the store.
 
 use super::{Change, Grave, Incoming, ListMark, Offer, Outgoing, Purpose, StoreError, Want};
 use crate::base::{BlobRef, BodyId, Epoch, Incarnation, Page, Record, RegisterKey, Sum};
@@ -63,7 +63,7 @@ pub struct Bury {
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Result<Incoming, StoreError>")]
 pub struct BeginIncoming {
-    /// Its name.
+    /// The blob's name.
     pub body: BodyId,
     /// Most bytes that it may have, where that is known.
     pub bytes_max: Option<u64>,
@@ -95,7 +95,7 @@ pub struct FinishIncoming {
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Result<(), StoreError>")]
 pub struct DiscardBlob {
-    /// Its name.
+    /// The blob's name.
     pub body: BodyId,
 }
 
@@ -103,7 +103,7 @@ pub struct DiscardBlob {
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Outgoing, StoreError>")]
 pub struct OpenOutgoing {
-    /// Its name.
+    /// The blob's name.
     pub body: BodyId,
 }
 
@@ -119,7 +119,7 @@ pub struct ReadOutgoing {
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Bytes, StoreError>")]
 pub struct ReadSealed {
-    /// Its name.
+    /// The blob's name.
     pub body: BodyId,
     /// The first byte of the sealed blob.
     pub from: u64,
@@ -155,8 +155,8 @@ pub struct LoadCursor {
     pub peer: Incarnation,
 }
 
-/// Keeps a cursor. Answered once durable. Nothing is kept of a peer that has yet to enter the epoch of its place, and drops
-/// there what it has acknowledged.
+/// Keeps a cursor. Answered once durable. Nothing is kept of a peer that has yet to enter the epoch of its place, and
+/// drops there what it has acknowledged.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(), StoreError>")]
 pub struct SaveCursor {

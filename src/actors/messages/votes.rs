@@ -25,13 +25,13 @@ pub struct Peek {
     pub key: RegisterKey,
 }
 
-/// The same without asking for the bucket: whoever decides with other nodes has, and this node may not know it yet.
+/// Begins an upload without asking for its bucket: the coordinator has asked, and this node may not know it yet.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<StoreUpload, StoreError>")]
 pub struct StageUpload(pub BeginUpload);
 
-/// What a client wants, decided by this node alone; answered when durable. `OtherList` where others have a vote too: nothing
-/// is done then.
+/// What a client wants, decided by this node alone; answered when durable. `OtherList` where others have a vote too:
+/// nothing is done then.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Written, StoreError>")]
 pub struct MutateHere(pub Mutation);
@@ -40,7 +40,7 @@ pub struct MutateHere(pub Mutation);
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Small, StoreError>")]
 pub struct SealSmall {
-    /// Which object.
+    /// The object's bucket and key.
     pub at: ObjectName,
     /// What must hold of the state that it replaces.
     pub condition: Condition,
@@ -77,7 +77,7 @@ pub struct SealPieces {
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(Sealed, Bytes), StoreError>")]
 pub struct SealLast {
-    /// The open upload.
+    /// The upload, which comes back with the answer.
     pub upload: StoreUpload,
 }
 
@@ -89,7 +89,7 @@ pub struct LandUpload {
     pub upload: StoreUpload,
 }
 
-/// The same after `SealLast`.
+/// Makes a body durable whose last bytes `SealLast` has sealed, without a record.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Landed, StoreError>")]
 pub struct LandSealed {
@@ -101,7 +101,7 @@ pub struct LandSealed {
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(ObjectInfo, Download), StoreError>")]
 pub struct OpenRecord {
-    /// Of which register.
+    /// The register that the record is of.
     pub key: RegisterKey,
     /// The chosen record whose body is to be read, whatever this node holds of the register.
     pub record: Arc<Record>,
@@ -125,6 +125,6 @@ pub struct ScanSlots {
 #[derive(Debug, Message)]
 #[rtype(result = "bool")]
 pub struct KnowsBucket {
-    /// Its name.
+    /// The bucket that is asked for.
     pub bucket: BucketName,
 }

@@ -1,4 +1,4 @@
-//! Answers to calls of peers: the listener's side of replication.
+//! Answers to the calls of peers, whatever lane they come from: who may be answered, and by what of this node's store.
 
 use crate::actors::messages::{
     Bury, CastHere, CompareOffers, DiscardBlob, FetchRecords, LearnRecords, Offer, OpenOutgoing, ReadSealed, ReadSums,
@@ -224,8 +224,8 @@ fn has_said(session: &Admitted) -> Result<Start, LinkError> {
     session.start().ok_or(LinkError::NotMet)
 }
 
-/// Nothing is learned from a node that has forgotten what it had said, an older copy of a directory: it may hold what was
-/// deleted and forgotten by everybody else.
+/// Nothing is learned from a node that has forgotten what it had said, an older copy of a directory: it may hold what
+/// was deleted and forgotten by everybody else.
 fn remembers(gate: &PeerGate, session: &Admitted) -> Result<(), LinkError> {
     has_said(session)?;
     match gate.node_view().lists.has_forgotten(&session.from().name) {
@@ -234,7 +234,7 @@ fn remembers(gate: &PeerGate, session: &Admitted) -> Result<(), LinkError> {
     }
 }
 
-/// What somebody without a place offers is not wanted, and its bodies need not travel. The store asks again.
+/// A node without a place has its offers refused, so that their bodies need not travel. The store judges that again.
 fn has_place(gate: &PeerGate, from: Incarnation) -> Result<(), LinkError> {
     let (voting, me) = (gate.node_view().ballots.voting(), gate.node_view().me.incarnation);
     if voting.node.roster.as_ref().is_some_and(|list| list.is_stranger(me, from)) {

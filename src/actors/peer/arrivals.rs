@@ -1,8 +1,9 @@
 //! Arrivals: which bodies are on their way to this node, whoever sends them.
 //!
 //! Invariants
-//! - Who asks whether to send a body hears "yes" once; until that has come or come to nothing the others hear how far
-//!   it is. So a body is not staged twice, but where its sender asks nobody: small ones, and what is sent while it is made.
+//! - Of the peers that ask whether to send a body one hears "yes"; until that body has come, or come to nothing, the
+//!   others hear how far it is. So a body is not staged twice, but where its sender asks nobody: small ones, and what
+//!   is sent while it is made.
 //! - A "yes" that nobody makes use of lapses after `PROMISE_MAX`.
 
 use crate::base::{BodyId, Incarnation, Mark};
@@ -58,7 +59,7 @@ impl Arrivals {
         None
     }
 
-    /// A transfer begins.
+    /// A transfer of this body to this node begins.
     pub fn begin(self: &Arc<Self>, body: BodyId) -> Arriving {
         self.table().entry(body).or_default().open += 1;
         Arriving { arrivals: Arc::clone(self), body }

@@ -55,7 +55,7 @@ pub struct Dialer {
     key: Arc<PeerKey>,
 }
 
-/// An open session.
+/// An open session, as the node that dialled holds it.
 pub struct Conn {
     client: Client,
     base: String,

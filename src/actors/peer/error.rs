@@ -1,4 +1,4 @@
-//! What can go wrong between two nodes, and what it means to the replicator.
+//! What can go wrong between two nodes, and what it means to a lane.
 
 use crate::base::Class;
 use crate::base::codec::CodecError;
@@ -7,7 +7,7 @@ use crate::store::StoreError;
 use crate::wire::Refusal;
 use awc::error::{PayloadError, SendRequestError};
 
-/// The errors of a link to a peer, and of what a replicator asks of its own store.
+/// The errors of a link to a peer, and of what a lane asks of this node's store.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LinkError {
@@ -73,7 +73,7 @@ pub enum LinkError {
 }
 
 impl LinkError {
-    /// What the replicator may do about it.
+    /// What the lane may do about it.
     pub fn class(&self) -> Class {
         match self {
             LinkError::OtherList | LinkError::NotMet => Class::Conflict,

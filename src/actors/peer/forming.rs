@@ -1,4 +1,4 @@
-//! Seats: how the nodes of a cluster come to one member list. A pure struct; time is an argument.
+//! Forming: how the nodes of a cluster come to one member list (`Seats`). A pure struct; time is an argument.
 //!
 //! Invariants
 //! - One node alone founds a cluster by itself: the one whose name sorts first, when all hold the same. A node that
@@ -17,9 +17,9 @@ use std::time::{Duration, Instant};
 /// What is to be done after a heartbeat.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Nothing.
+    /// There is nothing to do.
     Wait,
-    /// This list begins.
+    /// This node founds the cluster with this list.
     Found(Roster),
     /// The peer that was heard has a later list: ask it.
     Fetch,
@@ -89,7 +89,7 @@ impl Seats {
         self.heard.get(name).filter(|one| now.saturating_duration_since(one.at) <= self.fresh)
     }
 
-    /// This node's place.
+    /// The place that this node has, or would have, in a list.
     pub fn me(&self) -> Seat {
         self.me.clone()
     }

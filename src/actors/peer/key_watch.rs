@@ -1,9 +1,10 @@
 //! Which key generations the nodes open, as they tell each other with every heartbeat, and which one may seal.
 //!
 //! Invariants
-//! - A generation seals only when all members have said lately that they open it: what is written through one node opens
-//!   on all. Members are those of the member list, of both while it changes; without a list, all configured nodes.
-//! - What seals never goes back to an older generation.
+//! - A generation seals only when all members have said lately that they open it: what is written through one node
+//!   opens on all. Members are those of the member list, of both while it changes; without a list, all configured
+//!   nodes.
+//! - The generation that seals is never older than one that sealed before.
 //! - Nothing here touches a key: the ring is asked for ids alone.
 
 use crate::actors::status::KeyGeneration;

@@ -1,4 +1,4 @@
-//! Whose member list is another one than this node's, as far as heartbeats and votes show.
+//! Which peers have another member list than this node, as far as heartbeats and votes show.
 //!
 //! Invariants
 //! - A list of the same epoch with another digest will not go away by itself: it is told at once. One that is only
@@ -64,7 +64,8 @@ impl ListWatch {
         }
     }
 
-    /// A peer says less of itself than is remembered: its data directory is an older copy of itself, or its disk forgot.
+    /// A peer says less of itself than is remembered: its data directory is an older copy of itself, or its disk
+    /// forgot.
     pub fn forgot(&self, peer: &NodeName, life: Incarnation, remembered: Standing, said: Standing) {
         let new = self
             .peers()

@@ -1,4 +1,4 @@
-//! Two nodes tell each other how they stand and what they remember, before anything between them counts.
+//! Meeting: two nodes tell each other how they stand and what they remember, before anything between them counts.
 
 use super::conn::Conn;
 use super::error::LinkError;

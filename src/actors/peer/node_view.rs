@@ -121,7 +121,7 @@ impl Ballots for Store {
 /// What this node tells of itself with a heartbeat, and what it notes of those of others.
 #[derive(Clone)]
 pub struct NodeView {
-    /// Who it is.
+    /// This node's name, cluster and incarnation.
     pub me: Arc<Identity>,
     /// Its release, for the status of the others.
     pub version: String,
@@ -172,7 +172,7 @@ impl NodeView {
         Ok(())
     }
 
-    /// The present state.
+    /// What this node tells of itself now.
     pub fn pulse(&self) -> Pulse {
         let voting = self.ballots.voting();
         Pulse {
@@ -220,7 +220,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Their present values.
+    /// The counters as they are now.
     pub fn read(&self) -> CallCounts {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         CallCounts {
@@ -236,7 +236,7 @@ impl Counts {
         }
     }
 
-    /// One more.
+    /// Counts one call of that kind.
     pub fn add(counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);
     }

@@ -1,10 +1,13 @@
-//! How long a peer is tried, waited for and passed over, in the order in which that is met. What the listener allows is in
-//! `peer_port`, and what one file alone waits for stands there.
+//! How long a peer is tried, waited for and passed over, in the order in which that is met. What the listener allows is
+//! in `peer_port`, and what one file alone waits for stands there.
 //!
-//! What operators set (`peer.heartbeat`, `peer.backoff_base`, `peer.backoff_cap`, `cluster.decide_timeout`) is in `Timing` and
-//! in the coordinator's `Patience`. These here are not set: they follow from what a healthy peer never exceeds.
+//! What operators set (`peer.heartbeat`, `peer.backoff_base`, `peer.backoff_cap`, `cluster.decide_timeout`) is in
+//! `Timing` and in the coordinator's `Patience`. These here are not set: they follow from what a healthy peer never
+//! exceeds. The backoff is for the records and blob lanes; the votes lane pauses for `DOWN_FOR`, since clients wait for
+//! it.
 //!
-//! Invariant: whoever waits for an answer waits longer than the other side takes to give up; the assertions below say so.
+//! Invariant: whoever waits for an answer waits longer than the other side takes to give up; the assertions below say
+//! so.
 
 use std::time::Duration;
 

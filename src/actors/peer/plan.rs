@@ -17,10 +17,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A configured peer.
+/// A peer as `cluster.peers` names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerAddress {
-    /// Its name.
+    /// The peer's `node.name`.
     pub name: NodeName,
     /// The address of its peer listener, `http://host:port`.
     pub url: String,
@@ -63,7 +63,7 @@ impl Default for Timing {
 pub struct Plan {
     /// The peer's configured name.
     pub peer: NodeName,
-    /// Its configured address.
+    /// The address of the peer's listener, as configured here.
     pub url: String,
     /// How this node is.
     pub node_view: NodeView,
@@ -112,7 +112,7 @@ impl RoomSaid {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// It says so.
+    /// Takes note of what the peer says with a heartbeat.
     pub fn set(&self, bytes: u64) {
         self.0.store(bytes, Ordering::Relaxed);
     }

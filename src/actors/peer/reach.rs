@@ -21,7 +21,7 @@ pub struct Reach(BTreeMap<NodeName, Mutex<Way>>);
 /// The way to one peer.
 #[derive(Clone, Copy, Debug, Default)]
 struct Way {
-    /// Who answered last.
+    /// The life of the peer that answered last.
     life: Option<Incarnation>,
     is: Is,
     /// Whether it came here while it was not known to answer.
@@ -50,7 +50,7 @@ pub enum Standing {
 }
 
 impl Reach {
-    /// Of these peers.
+    /// The ways to these peers, none of them tried yet.
     pub fn new(peers: impl IntoIterator<Item = NodeName>) -> Self {
         Reach(peers.into_iter().map(|name| (name, Mutex::default())).collect())
     }
@@ -115,7 +115,7 @@ impl Reach {
         self.standing_with(voting, me, now, |_| true)
     }
 
-    /// The same, where of those that answer only some count.
+    /// How the node of that life stands to the majorities, where of the peers that answer only some count.
     pub fn standing_with(
         &self,
         voting: &Voting,

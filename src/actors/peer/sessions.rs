@@ -1,4 +1,5 @@
-//! The gate: sessions of peers that came to this node, and whom it turned away.
+//! Sessions that peers have opened with this node, and whom it turned away. Together they are the peer gate
+//! (`PeerGate`).
 //!
 //! Invariants
 //! - Nothing is acted upon before a frame opened under its session's key; a hello alone, which may
@@ -112,7 +113,7 @@ pub struct Admitted {
 }
 
 impl Admitted {
-    /// Who sends it.
+    /// The peer that sends the request.
     pub fn from(&self) -> &PeerInfo {
         &self.session.peer
     }
@@ -264,7 +265,7 @@ impl PeerGate {
         log::warn!(from:% = from, reason:% = refusal; "turned a peer away");
     }
 
-    /// For status and metrics.
+    /// The gate as status and metrics show it.
     pub fn status(&self) -> GateStatus {
         let refused = lock(&self.refused);
         let refused = refused.iter().map(|((from, reason), turned)| RefusedCaller {

@@ -12,9 +12,9 @@ use actix::{Message, Recipient};
 use std::sync::Arc;
 
 recipients! {
-    /// The store, as far as replicators and the peer listener know it.
+    /// The store, as far as lanes and the peer listener know it.
     pub struct StoreRecipients {
-        /// Reads the feed.
+        /// Reads the change feed.
         changes_after: ChangesAfter,
         /// Reads records for a peer.
         fetch_records: FetchRecords,
@@ -24,37 +24,37 @@ recipients! {
         learn_records: LearnRecords,
         /// Begins a peer's blob.
         begin_incoming: BeginIncoming,
-        /// Goes on with it.
+        /// Takes more of a peer's blob.
         append_incoming: AppendIncoming,
-        /// Ends it.
+        /// Checks a peer's blob, and gives it its name.
         finish_incoming: FinishIncoming,
         /// Removes what was sent in vain.
         discard_blob: DiscardBlob,
         /// Begins a blob for a peer.
         open_outgoing: OpenOutgoing,
-        /// Goes on with it.
+        /// Reads on in a blob for a peer.
         read_outgoing: ReadOutgoing,
         /// Reads a blob for a peer whose copy is damaged.
         read_sealed: ReadSealed,
-        /// Reads the tree.
+        /// Reads the sums of the tree.
         read_sums: ReadSums,
-        /// Finds what belongs to its leaves.
+        /// Finds the registers below leaves of the tree.
         changes_in: ChangesIn,
         /// Looks what is damaged here.
         diagnose: Diagnose,
         /// Takes a good copy of a damaged record.
         restore: Restore,
-        /// Votes.
+        /// Asks this node's replica for its votes.
         cast_here: CastHere,
-        /// Drops tombstones.
+        /// Drops tombstones, for whoever coordinates their burial.
         bury: Bury,
         /// Scans for a listing.
         scan_slots: ScanSlots,
         /// Changes the node's part in its cluster.
         seat: Seat,
-        /// How far a peer has confirmed.
+        /// Reads how far a peer has acknowledged the feed.
         load_cursor: LoadCursor,
-        /// Keeps that.
+        /// Keeps how far a peer has acknowledged the feed.
         save_cursor: SaveCursor,
     }
 }

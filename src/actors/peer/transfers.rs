@@ -5,8 +5,8 @@
 //! - So many go at once, and no more; the others wait. Small bodies do not wait behind large ones, and what a client
 //!   sends at its own pace stands in nobody's way but that of its like.
 //! - Waiting is no failure: it ends with a turn, when the asker has gone, or when the peer was lost meanwhile.
-//! - Turns come in the order in which they were asked for. So what is sent of bodies of one queue while one of them waits
-//!   is of those before it, and comes to an end: `Far::Waits` rises only as its turn comes nearer.
+//! - Turns come in the order in which they were asked for. So what is sent of bodies of one queue while one of them
+//!   waits is of those before it, and comes to an end: `Far::Waits` rises only as its turn comes nearer.
 
 use crate::actors::peer::error::LinkError;
 use crate::base::{BodyId, Budget, Class, Incarnation, Mark, PIECE_BYTES, Permit};
@@ -24,7 +24,7 @@ pub const CALLS_AT_ONCE: usize = 2;
 pub const STREAMS_AT_ONCE: usize = 5;
 /// Most small streams at once, and most small bodies.
 pub const SMALL_AT_ONCE: usize = 16;
-/// Most larger ones.
+/// Most bodies at once that are not small, sent whole.
 pub const LARGE_AT_ONCE: usize = 4;
 
 /// The transfers to one peer. All its lanes share them.
@@ -119,7 +119,7 @@ pub struct Turn<'a> {
 
 /// Who carries a body.
 pub enum Part {
-    /// The asker does.
+    /// Whoever asked carries it.
     Lead(Lead),
     /// Somebody does: see `ended`.
     Follow(watch::Receiver<Option<Carried>>),

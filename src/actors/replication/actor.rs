@@ -67,8 +67,8 @@ pub enum How {
 pub struct Kill(pub How);
 
 impl<L: Lane> ReplicaActor<L> {
-    /// A new actor for the keeper's lane of that number. `keeper` hears when it panics. Runs on the arbiter that it will
-    /// live on: its HTTP client belongs to that thread.
+    /// A new actor for the keeper's lane of that number. `keeper` hears when it panics. Runs on the arbiter that it
+    /// will live on: its HTTP client belongs to that thread.
     pub fn new(plan: Arc<Plan>, number: usize, life: u64, keeper: WeakRecipient<Died>) -> Self {
         let dialer = Dialer::new(&plan.url, plan.peer.clone(), Arc::clone(&plan.node_view.me), Arc::clone(&plan.key));
         let lane = L::new(&plan);

@@ -61,7 +61,7 @@ impl Lease {
         Lease { change, window, lane, home: Some(home) }
     }
 
-    /// Ends it.
+    /// Ends the lease, and tells the records lane what became of the change.
     pub fn end(mut self, fate: Fate) {
         self.tell(fate);
     }

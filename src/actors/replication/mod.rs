@@ -38,7 +38,7 @@ use actix_rt::ArbiterHandle;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a replicator may take to say how it is.
+/// How long a keeper may take to say how its lanes are.
 const OBSERVE_MAX: Duration = Duration::from_millis(300);
 
 /// A node that was heard less than this ago counts as there when a cluster forms.
@@ -52,7 +52,7 @@ pub fn seen_lately(heartbeat: Duration) -> Duration {
 /// What replication needs to know.
 #[derive(Clone)]
 pub struct ReplicationConfig {
-    /// How this node is; `head` in it is what wakes the replicators.
+    /// How this node is; `head` in it is what wakes the records lanes.
     pub node_view: NodeView,
     /// The configured peers; this node's own name among them is passed over.
     pub peers: Vec<PeerAddress>,
@@ -133,7 +133,7 @@ impl Replication {
         futures::future::join_all(self.0.iter().map(Peer::status)).await
     }
 
-    /// Sends nothing new, waits for what was sent, saves the cursors, and ends the replicators.
+    /// Sends nothing new, waits for what was sent, saves the cursors, and ends the ReplicaActors.
     pub async fn drain(&self) {
         futures::future::join_all(self.0.iter().map(|peer| async {
             // A keeper that is gone has nothing in flight.

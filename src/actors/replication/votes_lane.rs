@@ -2,7 +2,8 @@
 //!
 //! Invariants
 //! - What waits for the peer at the same moment travels in one frame; at most `FRAMES_MAX` are under way.
-//! - What waits and what is under way is bounded in bytes (`Plan::votes_bytes`) and in number; what is too much is lost.
+//! - What waits and what is under way is bounded in bytes (`Plan::votes_bytes`) and in number; what is too much is
+//!   lost.
 //! - What needs no answer (marks) waits up to `MARKS_WAIT` for a frame that is sent anyway.
 //! - A message is sent once. One that got lost, for whatever reason, drops its reply: its coordinator
 //!   decides what to do, since it alone knows whether it still matters.
@@ -83,7 +84,7 @@ enum Marks {
     /// There is none, or it has just begun to wait.
     #[default]
     Fresh,
-    /// A timer runs.
+    /// They wait for votes to travel with, until a timer ends.
     Waiting,
     /// It has waited long enough.
     Due,
@@ -298,8 +299,8 @@ fn is_with(session: &Conn, to: Incarnation) -> Result<(), LinkError> {
     if session.info.incarnation == to { Ok(()) } else { Err(LinkError::OtherList) }
 }
 
-/// Before anything that counts is asked: the two tell each other how they stand and what they remember, once in a session.
-/// A peer of another list is asked without that, and refuses.
+/// Before anything that counts is asked: the two tell each other how they stand and what they remember, once in a
+/// session. A peer of another list is asked without that, and refuses.
 async fn is_heard(plan: &Plan, session: &mut Conn, to: Incarnation) -> Result<(), LinkError> {
     is_with(session, to)?;
     if has_met(plan, session, to).is_ok() {

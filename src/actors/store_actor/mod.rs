@@ -1,6 +1,6 @@
 //! The StoreActor: the only way to the disk and to the keys of what lies on it.
 //!
-//! One stands on every HTTP worker's arbiter (and one on the replicators'); all share one store.
+//! One stands on every HTTP worker's arbiter (and one on that of replication); all share one store.
 //! What is surely in memory and takes microseconds is done right in the handler (half a MiB of
 //! a body takes the longest); what waits for the disk or touches more bytes goes to the threads.
 //! Commits of many requests meet in the store's committer.
@@ -11,7 +11,7 @@
 //! |---|---|
 //! | here | what clients read of this node; its state, and its end |
 //! | `votes` | what coordinators ask |
-//! | `peers` | what replicators and the store's keepers ask |
+//! | `peers` | what lanes, the peer listener, the healer and the scrubber ask |
 //! | `threads` | the threads for what waits for a disk |
 
 mod peers;

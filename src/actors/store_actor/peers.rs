@@ -1,4 +1,5 @@
-//! What replicators and the store's keepers ask of it: the feed, records and blobs of peers, damage, tombstones, scrubbing.
+//! What lanes, the peer listener, the healer and the scrubber ask of the store: the feed, records and blobs of peers,
+//! damage, tombstones, scrubbing.
 
 use super::{StoreActor, guarded};
 use crate::actors::messages::*;

@@ -1,7 +1,7 @@
 //! The bytes of one file: what is seen, what is durable, and what chance leaves of the rest.
 //!
-//! Invariant: a sync writes the pages that were changed since the last one, also if that failed. So what a failed sync left
-//! behind is seen until it is forgotten, and never becomes durable by itself.
+//! Invariant: a sync writes the pages that were changed since the last one, also if that failed. So what a failed sync
+//! left behind is seen until it is forgotten, and never becomes durable by itself.
 
 use super::chance::{Keep, Rng};
 use crate::disk::sparse::Sparse;

@@ -1,5 +1,5 @@
-//! What real disks and systems do besides losing power: operations that fail once, syncs that fail and leave pages marked
-//! clean, reads that bring something else.
+//! What real disks and systems do besides losing power: operations that fail once, syncs that fail and leave pages
+//! marked clean, reads that bring something else.
 //!
 //! Invariant: each is asked for by its number among the operations to come, so that a run can be repeated.
 
@@ -19,12 +19,12 @@ pub enum Misread {
     Stale,
     /// The bytes of another place of the file.
     Misdirected,
-    /// An error.
+    /// An error in place of the bytes.
     Refused,
 }
 
 impl Misread {
-    /// All of them.
+    /// Every kind, for tests that try each.
     pub const ALL: [Misread; 6] =
         [Misread::Short, Misread::Zeroed, Misread::Rotten, Misread::Stale, Misread::Misdirected, Misread::Refused];
 }

@@ -54,7 +54,7 @@ impl<'a> Need<'a> {
     }
 }
 
-/// Who calls.
+/// The caller of a request, by what it may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Principal {
     /// The rights on everything, as bits.

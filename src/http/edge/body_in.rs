@@ -23,7 +23,7 @@ use tokio::time::timeout;
 
 /// Bytes that are still read from a refused sender, so that the connection can be used again.
 const SETTLE_BYTES_MAX: u64 = 64 * 1024;
-/// For how long.
+/// Longest time for which they are read.
 const SETTLE_TIME_MAX: Duration = Duration::from_millis(500);
 
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
@@ -76,8 +76,8 @@ impl Incoming {
         self.gate.as_ref().is_some_and(|gate| gate.waits())
     }
 
-    /// Holds the body, as it was sent, against the `Content-MD5` of its head (RFC 1864), if there is one. An empty body is held
-    /// against it at once.
+    /// Holds the body, as it was sent, against the `Content-MD5` of its head (RFC 1864), if there is one. An empty body
+    /// is held against it at once.
     pub fn check_md5(&mut self, headers: &HeaderMap) -> Result<(), HttpError> {
         const WRONG: HttpError = HttpError::Header("Content-MD5 is the 16 bytes of an MD5 in base64");
         let Some(value) = headers.get(CONTENT_MD5) else { return Ok(()) };

@@ -10,11 +10,11 @@ use actix_web::HttpRequest;
 pub struct Call<'a> {
     /// The thread that serves it.
     pub worker: &'a Worker,
-    /// Its head.
+    /// The request's head.
     pub req: &'a HttpRequest,
     /// Its id, as answer and log name it.
     pub id: RequestId,
-    /// Who calls.
+    /// The caller.
     pub who: Principal,
 }
 

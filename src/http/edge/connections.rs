@@ -64,7 +64,7 @@ impl Connections {
         })
     }
 
-    /// Open connections now.
+    /// How many connections are open now.
     pub(super) fn count(&self) -> usize {
         self.table().open.len()
     }

@@ -115,8 +115,8 @@ fn validators(builder: &mut HttpResponseBuilder, info: &ObjectInfo) {
     }
 }
 
-/// What every port says of an object: type, validators, and that no browser is to run it on this origin. A type that came
-/// from elsewhere and is no header text is left out rather than refused: the bytes matter more.
+/// What every port says of an object: type, validators, and that no browser is to run it on this origin. A type that
+/// came from elsewhere and is no header text is left out rather than refused: the bytes matter more.
 fn guard(builder: &mut HttpResponseBuilder, info: &ObjectInfo) {
     let media_type = HeaderValue::try_from(info.head.content_type.as_str()).ok().filter(|v| !v.is_empty());
     builder.insert_header((header::CONTENT_TYPE, media_type.unwrap_or(HeaderValue::from_static(UNKNOWN))));

@@ -8,9 +8,9 @@ use std::borrow::Cow;
 /// What `+` means: itself in a path, a space in a query.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Plus {
-    /// Itself.
+    /// `+` is a plus.
     IsPlus,
-    /// A space.
+    /// `+` is a space.
     IsSpace,
 }
 

@@ -1,9 +1,10 @@
 //! One request from its head to its answer, the same for every port.
 //!
 //! Invariants
-//! - The caller's right is asked before the handler runs: no permit is taken and no byte of a body read for who has none.
+//! - The caller's right is asked before the handler runs: no permit is taken and no byte of a body read for who has
+//!   none.
 //! - A fault of ours is logged once, here, with its causes and the request id; the client is told by the port's voice.
-//! - What of a body was not read is settled before the connection is used again.
+//! - The unread rest of a body is settled before the connection is used again.
 //! - Every answer carries the request's id, and is counted under its route's label.
 
 use super::access::authorize;
@@ -44,7 +45,7 @@ pub(super) fn configure<P: Protocol>(config: &mut ServiceConfig, port: Rc<Port<P
     }));
 }
 
-/// Serves one request.
+/// Serves one request: every path of every port comes here.
 pub async fn handle<P: Protocol>(port: &Port<P>, req: &HttpRequest, payload: Payload) -> HttpResponse {
     let started = Instant::now();
     let Port { worker, protocol } = port;

@@ -4,7 +4,7 @@
 //! Invariants
 //! - A name that somebody on the Internet may own, and point at this machine, is not ours unless it was configured.
 //!   Addresses are nobody's names; a name without a dot, and `localhost`, belong to this machine or its network.
-//! - What asks for a change from a page of another origin is refused, whatever the Host.
+//! - A request for a change from a page of another origin is refused, whatever the Host.
 //! - Programs that are no browsers send no `Origin` and no `Sec-Fetch-Site`, and are not concerned.
 
 use super::errors::HttpError;

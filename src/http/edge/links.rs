@@ -21,9 +21,9 @@ pub struct StoreLinks {
     pub(in crate::http) delete_bucket: Recipient<DeleteBucket>,
     pub(in crate::http) list_buckets: Recipient<ListBuckets>,
     pub(in crate::http) list_objects: Recipient<ListObjects>,
-    /// Where nodes decide together.
+    /// Who shows and changes the member list, where nodes decide together.
     pub(in crate::http) members: Option<(Recipient<ShowMembers>, Recipient<ChangeMembers>)>,
-    /// Where there is a scrubber.
+    /// Who pauses the scrubber, where there is one.
     pub(in crate::http) pause_scrub: Option<Recipient<PauseScrub>>,
 }
 

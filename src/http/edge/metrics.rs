@@ -1,4 +1,5 @@
-//! Counters of this room, and everything numeric as Prometheus text.
+//! Counters of this room, and everything numeric as Prometheus text. A counter of another room stands in the status
+//! snapshot (`store::status`, `actors::status`) and comes out as a gauge.
 //!
 //! Each worker counts in its own shard, without a lock or a shared cache line; `/metrics` adds the
 //! shards up. What other rooms know comes as the status snapshot, flattened: a number becomes a gauge

@@ -50,7 +50,7 @@ pub struct Form<'a, S> {
 enum State {
     /// Before the first delimiter, or in a part's bytes.
     InBody,
-    /// Behind a delimiter.
+    /// Behind a delimiter, before the head of a part.
     Between,
     Ended,
 }
@@ -115,8 +115,8 @@ impl<'a, S: Source> Form<'a, S> {
         .into())
     }
 
-    /// Reads on to the end of the body, so that the connection can be used again. No other file may come in the field of
-    /// that name.
+    /// Reads on to the end of the body, so that the connection can be used again. No other file may come in the field
+    /// of that name.
     pub async fn finish(&mut self, field: &str) -> Result<(), HttpError> {
         while let Some(head) = self.next_part().await? {
             let Some(name) = &head.form.file_name else { continue };

@@ -1,4 +1,4 @@
-//! What of a body is gathered before it goes to the store.
+//! Pieces: what is gathered of a body before it goes to the store.
 //!
 //! Invariants
 //! - The same bytes in the same order, however they arrived.
@@ -30,7 +30,7 @@ pub(super) struct Small {
 }
 
 impl Small {
-    /// Bytes of it.
+    /// How many bytes have come.
     pub(super) fn len(&self) -> usize {
         self.len
     }
@@ -52,7 +52,7 @@ impl Small {
         }
     }
 
-    /// All of it.
+    /// The whole body, in pieces.
     pub(super) fn take(mut self) -> Vec<Bytes> {
         self.close_tiny();
         self.done
@@ -75,8 +75,8 @@ pub(super) struct Gathering {
 }
 
 impl Gathering {
-    /// Goes on from what was taken before it was clear that the body is not small. `len`: of all of it, if that is known;
-    /// `large`: who lends `LARGE_BUFFER_BYTES` for large pieces, if there is to be any.
+    /// Goes on from what was taken before it was clear that the body is not small. `len`: of all of it, if that is
+    /// known; `large`: who lends `LARGE_BUFFER_BYTES` for large pieces, if there is to be any.
     pub(super) fn after(begun: Small, len: Option<u64>, large: Option<BufferPool>) -> Self {
         let whole = if large.is_some() { LARGE_PIECE_BYTES } else { PIECE_BYTES };
         let most = len.and_then(|len| usize::try_from(len).ok()).unwrap_or(usize::MAX);

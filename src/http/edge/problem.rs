@@ -84,11 +84,11 @@ kinds! {
     KeyName             BAD_REQUEST             "InvalidKey"
     /// The key has a segment that clients resolve themselves.
     DotSegment          BAD_REQUEST             "InvalidKey"
-    /// A parameter.
+    /// A parameter is unknown, or has a wrong value.
     Query               BAD_REQUEST             "InvalidQuery"
 
     // The head.
-    /// A header.
+    /// A header cannot be read.
     Header              BAD_REQUEST             "InvalidHeader"
     /// The request asks for what this release has not.
     NotImplemented      NOT_IMPLEMENTED         "NotImplemented"
@@ -130,7 +130,7 @@ kinds! {
     NoFileName          BAD_REQUEST             "MissingFileName"
     /// Its file is in another field.
     OtherField          BAD_REQUEST             "MissingFile"
-    /// It has several.
+    /// It has several files.
     SeveralFiles        BAD_REQUEST             "SeveralFiles"
     /// It ends too early.
     FormCut             BAD_REQUEST             "IncompleteBody"
@@ -142,9 +142,9 @@ kinds! {
     FormMalformed       BAD_REQUEST             "InvalidForm"
 
     // What is there, and what is not.
-    /// No such object.
+    /// No object has the name.
     NoSuchKey           NOT_FOUND               "NoSuchKey"
-    /// No such bucket.
+    /// No bucket has the name.
     NoSuchBucket        NOT_FOUND               "NoSuchBucket"
     /// The bucket holds objects.
     BucketNotEmpty      CONFLICT                "BucketNotEmpty"
@@ -164,7 +164,7 @@ kinds! {
     OutOfTime           SERVICE_UNAVAILABLE     "OutOfTime"
     /// Nobody knows whether the write took effect.
     UnknownOutcome      SERVICE_UNAVAILABLE     "UnknownOutcome"
-    /// It ends.
+    /// The node is stopping.
     ShuttingDown        SERVICE_UNAVAILABLE     "ShuttingDown"
     /// It lacks a key generation.
     KeyMissing          SERVICE_UNAVAILABLE     "KeyMissing"
@@ -172,21 +172,21 @@ kinds! {
     ReadOnly            SERVICE_UNAVAILABLE     "ReadOnly"
     /// Its store does not answer.
     Unavailable         SERVICE_UNAVAILABLE     "Unavailable"
-    /// What was asked is so, and was not kept.
+    /// The change is in force, and could not be kept for a restart.
     NotKept             SERVICE_UNAVAILABLE     "NotKept"
 
     // What it lacks.
-    /// Room on the disk.
+    /// There is no room on the disk.
     Full                INSUFFICIENT_STORAGE    "InsufficientStorage"
-    /// Inodes.
+    /// The file system has no inodes left.
     NoInodes            INSUFFICIENT_STORAGE    "InsufficientStorage"
     /// The file would be longer than it may make one.
     FileSize            INSUFFICIENT_STORAGE    "InsufficientStorage"
     /// The volume is smaller than its reserve.
     SmallVolume         INSUFFICIENT_STORAGE    "InsufficientStorage"
-    /// Open files.
+    /// The process has no open files left.
     OpenFiles           SERVICE_UNAVAILABLE     "TooManyOpenFiles"
-    /// The volume.
+    /// The volume is gone.
     VolumeGone          SERVICE_UNAVAILABLE     "VolumeGone"
 
     // The member list.
@@ -200,7 +200,7 @@ kinds! {
     // Faults of ours.
     /// Stored bytes do not open.
     Corrupt             INTERNAL_SERVER_ERROR   "Corrupt"
-    /// Anything else.
+    /// Something else failed here.
     Internal            INTERNAL_SERVER_ERROR   "InternalError"
 }
 

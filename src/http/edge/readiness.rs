@@ -3,8 +3,8 @@
 //! Invariants
 //! - A condition is named once: what is missing is not named as degraded at the same time.
 //! - `is_ready` rests on what is missing alone.
-//! - Whoever asks is told what holds now, and not what did at the last look: a request that hears why it fails and a probe
-//!   that comes after it hear the same.
+//! - Whoever asks is told what holds now, and not what did at the last look: a request that hears why it fails and a
+//!   probe that comes after it hear the same.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};

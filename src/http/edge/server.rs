@@ -29,7 +29,7 @@ use std::time::Duration;
 /// What a connection gathers of an answer before it writes to its socket. Every write may have to wake the client,
 /// and costs as much for 64 KiB as for four times that. A connection keeps this memory until it ends.
 const LARGE_WRITE_BYTES: usize = 256 * 1024;
-/// The same where memory is short.
+/// What a connection gathers where memory is short.
 const WRITE_BYTES: usize = 64 * 1024;
 
 /// Serves a protocol on a listener that is bound already. `port` is called once on each worker's thread.

@@ -13,7 +13,7 @@ pub const LOG_FILTER: &str = "actix_http=off,actix_server=warn";
 pub struct HttpSettings {
     /// Threads that serve, each with its own StoreActor.
     pub workers: usize,
-    /// Largest object taken.
+    /// Largest object that a port takes.
     pub body_max: u64,
     /// Largest object that goes to the store in one message.
     pub inline_max: usize,

@@ -58,13 +58,13 @@ struct State {
 
 #[derive(Debug)]
 enum Turn {
-    /// A head comes.
+    /// A head is on its way.
     Head(HeadScan),
     /// A head has passed, and nobody serves it yet.
     Passed { expects: bool },
     /// The client waits to be told to send its body.
     Waiting(Framing),
-    /// A body comes.
+    /// A body is on its way.
     Body(Framing),
     /// The request is whole.
     Answer,
@@ -77,9 +77,9 @@ enum Turn {
 /// How the end of a body is known.
 #[derive(Debug)]
 pub(super) enum Framing {
-    /// There is none.
+    /// There is no body.
     None,
-    /// So many bytes.
+    /// The body has so many bytes.
     Length(u64),
     /// Its last chunk says so.
     Chunked(ChunkScan),

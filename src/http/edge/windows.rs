@@ -34,7 +34,7 @@ pub async fn window_for(budget: &Budget, len: Option<u64>, turn_max: Duration) -
     window_beside(budget, len, 0, turn_max).await
 }
 
-/// The same where `more` bytes are held beside the window.
+/// A window for a body beside which `more` bytes are held.
 async fn window_beside(budget: &Budget, len: Option<u64>, more: u64, turn_max: Duration) -> Result<Window, HttpError> {
     let bytes = len.map_or(WINDOW_BYTES, |len| len.clamp(PERMIT_BYTES_MIN, WINDOW_BYTES));
     let first = !budget.is_waited_for();
@@ -57,9 +57,9 @@ pub async fn claim(budget: &Budget, bytes: u64, turn_max: Duration) -> Result<Pe
     }
 }
 
-/// The same for a body to be stored. If `large`, a large one gets large pieces, which cost the processor less, as long as
-/// others have room beside it: two, as one connection alone is faster with, or one, as many are as fast with. What does not
-/// fit a record is written from memory of its own, which counts too.
+/// A window for a body to be stored. With large buffers, a large one gets large pieces, which cost the processor less,
+/// as long as others have room beside it: two, as one connection alone is faster with, or one, as many are as fast
+/// with. What does not fit a record is written from memory of its own, which counts too.
 pub async fn upload_window_for(shared: &Shared, len: Option<u64>) -> Result<Window, HttpError> {
     let HttpSettings { inline_max, large_buffers, turn_max, .. } = *shared.settings;
     let more = if len.is_some_and(|len| len <= inline_max as u64) { 0 } else { upload_holds(len) };

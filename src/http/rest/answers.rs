@@ -57,7 +57,7 @@ pub(super) fn json_resting_on<T: Serialize>(value: &T, consistency: Consistency)
     response
 }
 
-/// A JSON answer.
+/// An answer with a JSON body.
 pub(super) fn json<T: Serialize>(builder: &mut HttpResponseBuilder, value: &T) -> HttpResponse {
     match serde_json::to_vec(value) {
         Ok(body) => {

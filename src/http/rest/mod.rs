@@ -9,7 +9,7 @@
 //! | `notebook` | `/cargar`, `/descargar`, `/eliminar` |
 //! | `operations` | health, readiness, metrics, status, members, scrubber |
 //! | `openapi` | the description of all of it (`openapi.json`) |
-//! | `plain_write` | what a write may ask for |
+//! | `plain_write` | refuses what a write asks for and would not get |
 //! | `answers` | headers and JSON that answers have in common |
 //! | `voices`, `castellano` | how a problem is told: JSON, in English or Spanish |
 //!

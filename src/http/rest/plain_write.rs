@@ -1,4 +1,4 @@
-//! What a write may ask for on this port.
+//! Plain writes: what a write may ask for on this port, and the refusal of everything else.
 //!
 //! Invariant: what a write asks for and would not get is answered with 501, never ignored: an ignored `If-None-Match`
 //! costs somebody their data.

@@ -177,9 +177,9 @@ pub(in crate::http) fn carga(raw: &str) -> Result<ObjectName, HttpError> {
     carga_named(&unescape(raw, Plus::IsPlus)?)
 }
 
-/// A name of the notebook's routes as people type it. One name is one object, whether a keyboard, a disk or a browser composes
-/// its accents or not (Unicode normalization form C). Clients resolve `.` and `..` in paths, so no client could ask for
-/// such a name again.
+/// A name of the notebook's routes as people type it. One name is one object, whether a keyboard, a disk or a browser
+/// composes its accents or not (Unicode normalization form C). Clients resolve `.` and `..` in paths, so no client
+/// could ask for such a name again.
 pub(super) fn carga_named(name: &str) -> Result<ObjectName, HttpError> {
     if name.split('/').any(|segment| segment == "." || segment == "..") {
         return Err(HttpError::DotSegment);

@@ -13,8 +13,8 @@
 //! ```
 //!
 //! Invariants
-//! - This node is asked first. While it is asked what it holds, nobody else is asked: a peer whose record is at the same
-//!   ballot answers without it.
+//! - This node is asked first. While it is asked what it holds, nobody else is asked: a peer whose record is at the
+//!   same ballot answers without it.
 //! - Whenever answers are waited for, a round runs, and it expires.
 //! - A body is on its way to a replica once at a time, whoever asks for it meanwhile.
 //! - `Do::Done` comes when the rest of what was decided with it has been done: marks are told.
@@ -39,8 +39,8 @@ const ROUND_TO: Duration = Duration::from_millis(10);
 pub enum Do<R, E> {
     /// Begin a round: `begin` with a fresh ballot.
     Begin,
-    /// Send this. Where it wants an answer (`Request::is_answered`) that or `Event::Silent` is handed in; what cannot be
-    /// known to be lost is left to `tick`.
+    /// Send this. Where it wants an answer (`Request::is_answered`) that or `Event::Silent` is handed in; what cannot
+    /// be known to be lost is left to `tick`.
     Send {
         /// To whom; often this node itself.
         to: Incarnation,
@@ -51,7 +51,7 @@ pub enum Do<R, E> {
     Ship {
         /// The replica; where it is this node itself, the blob has to come here.
         to: Incarnation,
-        /// The blob.
+        /// The blob's name.
         body: BodyId,
         /// The record beside it.
         record: R,
@@ -218,8 +218,8 @@ impl<R: Value, M: Machine<R>> Drive<R, M> {
         self.phase = Phase::Ready;
     }
 
-    /// What this node holds, as far as an answer to that message need not bring it: one ballot is one record. The answers to
-    /// these two alone carry a record.
+    /// What this node holds, as far as an answer to that message need not bring it: one ballot is one record. The
+    /// answers to these two alone carry a record.
     pub fn have_for(&self, message: &Message<R>) -> Option<&Slot<R>> {
         self.have.as_ref().filter(|_| matches!(message.request, Request::Query | Request::Prepare(_)))
     }
@@ -287,8 +287,8 @@ impl<R: Value, M: Machine<R>> Drive<R, M> {
 
 /// The pause after a round that took so long and was lost, as the `tries`-th in a row. At least as long as
 /// a round, so that whoever won can end his; and the more rounds are lost, the more contend. Whoever has an attempt
-/// `at_stake` looks for it before others have written a whole lineage. `random` is any uniformly distributed number: two
-/// that come back together would outbid each other again.
+/// `at_stake` looks for it before others have written a whole lineage. `random` is any uniformly distributed number:
+/// two that come back together would outbid each other again.
 fn pause(tries: u32, took: Duration, at_stake: bool, random: u64) -> Duration {
     let round = took.clamp(ROUND_FROM, ROUND_TO);
     let most = if at_stake { PAUSE_ROUNDS.1 } else { PAUSE_ROUNDS.0 };

@@ -97,7 +97,8 @@ fn pages_follow_each_other_without_a_gap_wherever_they_end_early() {
             }
             let page = folding.page();
             assert!(page.entries.len() + page.prefixes.len() <= limit);
-            // A common prefix may come before the name in it at which a page ended early, and leads behind it all the same.
+            // A common prefix may come before the name in it at which a page ended early, and leads behind it all the
+            // same.
             pages += 1;
             assert!(pages < 500, "seed {seed}: a client has to get on");
             found.extend(page.entries.into_iter().map(|(name, _)| name));

@@ -29,8 +29,8 @@ pub struct Head {
     pub capacity: u64,
     /// Every frame below this position was durable.
     pub durable: u64,
-    /// The life of the data directory in which frames that were answered for were lost; zero if none were, or if the node
-    /// has been given its place anew since. A later life has answered for nothing of that.
+    /// The life of the data directory in which frames that were answered for were lost; zero if none were, or if the
+    /// node has been given its place anew since. A later life has answered for nothing of that.
     pub cut: u64,
 }
 

@@ -123,7 +123,8 @@ impl LogReader {
     }
 
     /// Whether the index rests on frames of this log: it takes in what is durable alone, so a head that says less was
-    /// written before the newest frame that the index holds, and that is still there. Otherwise the log is an older one.
+    /// written before the newest frame that the index holds, and that is still there. Otherwise the log is an older
+    /// one.
     fn leads_to(&self, start: u64) -> Result<bool, StoreError> {
         let mut at = self.head.durable;
         // An older head says less, and its frames may be gone.
@@ -201,8 +202,8 @@ impl Tail {
         self.end
     }
 
-    /// Takes the log as it was read. `life`: of the data directory. `anew`: the log says that the node was given its place
-    /// anew since it lost any.
+    /// Takes the log as it was read. `life`: of the data directory. `anew`: the log says that the node was given its
+    /// place anew since it lost any.
     ///
     /// What it is taken for is durable before anything is appended: the newest frame may lie in memory alone, where a
     /// process was killed between write and sync, on a file system that keeps its memory when told to drop it.

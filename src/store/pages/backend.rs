@@ -60,8 +60,8 @@ impl SealedPages {
         Ok(pages)
     }
 
-    /// The same, still under its staged name. What an earlier crash left there is removed: the caller owns the
-    /// directory.
+    /// Makes a file that holds nothing yet, still under its staged name. What an earlier crash left there is removed:
+    /// the caller owns the directory.
     pub(super) fn create_staged(disk: &dyn Disk, path: &Path, key: SealingKey, id: FileId) -> Result<Self, PagesError> {
         let staged = place::staged(path);
         let failed = |op| move |source| PagesError::Disk { op, path: path.to_owned(), source };
@@ -127,7 +127,7 @@ impl SealedPages {
         self.0.poisoned.store(true, Ordering::Release);
     }
 
-    /// The owner's view.
+    /// What the store may look at while the engine owns the file.
     pub fn probe(&self) -> PagesProbe {
         PagesProbe(Arc::clone(&self.0))
     }
@@ -269,8 +269,8 @@ impl Shared {
         opened.is_some()
     }
 
-    /// Reads and opens one page that did not come or did not open. The engine takes no error for less than the end of all
-    /// its work until it is opened again, so one read that went wrong is not told to it.
+    /// Reads and opens one page that did not come or did not open. The engine takes no error for less than the end of
+    /// all its work until it is opened again, so one read that went wrong is not told to it.
     fn read_again(&self, group: usize, index: usize, entry: &Entry, text: &mut [u8]) -> io::Result<()> {
         let (page, at) = ((group * GROUP_PAGES + index) as u64, page_at(group, index));
         self.file.forget(at, PAGE_BYTES as u64);

@@ -32,9 +32,9 @@ pub enum PagesError {
     /// A disk operation failed.
     #[error("{op} {}: {source}", .path.display())]
     Disk {
-        /// What was tried.
+        /// The operation that failed.
         op: DiskOp,
-        /// On which file.
+        /// The file or directory.
         path: PathBuf,
         /// What the system said.
         #[source]

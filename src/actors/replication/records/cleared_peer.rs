@@ -1,8 +1,8 @@
-//! The cleared_peer of a peer: whether it still has what it took.
+//! A cleared peer: whether the peer still has what it took, by where it stood at first (`ClearedPeer`).
 //!
 //! Invariants
-//! - A node that enters the epoch in which it was given a place drops all that it held (`Roster::begins_anew`). Whoever fed it
-//!   before learns of that from its heartbeats, however late the own list or the heartbeat comes.
+//! - A node that enters the epoch in which it was given a place drops all that it held (`Roster::begins_anew`). Whoever
+//!   fed it before learns of that from its heartbeats, however late the own list or the heartbeat comes.
 
 use crate::base::{Epoch, Incarnation};
 use crate::register::Roster;

@@ -17,7 +17,7 @@ pub type Differing = BTreeMap<u16, Sum>;
 /// What is to be done now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Nothing.
+    /// There is nothing to do.
     Wait,
     /// Look which leaves differ, and tell `walked`.
     Walk,

@@ -44,8 +44,8 @@ impl RecordsLane {
         });
     }
 
-    /// Whether to look oftener how the peer is: the cluster has yet to form, the peer has yet to enter the epoch in which it
-    /// was given its place, has another list than this node, or has yet to be ready.
+    /// Whether to look oftener how the peer is: the cluster has yet to form, the peer has yet to enter the epoch in
+    /// which it was given its place, has another list than this node, or has yet to be ready.
     pub(super) fn awaits_news(&self, own: &LaneContext) -> bool {
         let voting = own.plan.node_view.ballots.voting();
         match (&voting.node.roster, &self.heard) {

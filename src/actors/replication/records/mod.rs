@@ -7,8 +7,8 @@
 //! - One request is in flight; one read of the own feed may run beside it.
 //! - A node that the peer takes nothing from, since it has no place in the list, keeps no window: when it is given
 //!   one it begins again behind the durable cursor.
-//! - A peer that is given a place drops what it had, and what it acknowledged before counts for nothing: its feed begins
-//!   at the front when it is seen in the epoch of its place.
+//! - A peer that is given a place drops what it had, and what it acknowledged before counts for nothing: its feed
+//!   begins at the front when it is seen in the epoch of its place.
 //! - An idle lane sends heartbeats and nothing else. Time is looked at whenever anything happens, and
 //!   at least once a tick.
 //!

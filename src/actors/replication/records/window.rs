@@ -39,7 +39,7 @@ struct Open {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// To be offered.
+    /// It is to be offered.
     Waiting,
     /// In the step that is under way.
     Sending,
