@@ -131,6 +131,24 @@ fn boveda(place: &Place, args: &[&str]) -> bool {
 }
 
 #[test]
+fn what_keeps_a_directory_from_being_opened_is_damage_for_verify() {
+    let place = Place::with_a_used_node();
+    for (file, kept) in [("index", 0), ("index", 4096), ("log", 100)] {
+        let path = place.at("data").join(file);
+        let whole = fs::read(&path).expect("it is there");
+        fs::write(&path, &whole[..kept]).expect("it is ours");
+        place.serve_fails("data", "keys", &[], &["data directory data: "]);
+        let args = ["verify", "--data", "data", "--key-dir", "keys"];
+        let ran = place.command(Path::new(env!("CARGO_BIN_EXE_boveda")), &args).output().expect("the program runs");
+        let told = String::from_utf8(ran.stdout).expect("UTF-8");
+        assert_eq!(ran.status.code(), Some(3), "{file} of {kept} bytes: {told}");
+        assert!(told.starts_with("DAMAGED ") && told.contains(" 1 damaged;"), "{file} of {kept} bytes: {told}");
+        fs::write(&path, &whole).expect("it is ours");
+    }
+    assert!(boveda(&place, &["verify", "--data", "data", "--key-dir", "keys"]), "nothing was changed by all that");
+}
+
+#[test]
 fn data_that_is_not_ours_not_this_clusters_or_in_use() {
     let place = Place::with_a_used_node();
     fs::create_dir(place.at("thesis")).expect("a new directory");

@@ -2,6 +2,7 @@
 
 use super::error::NodeError;
 use super::keys;
+use crate::base::Class;
 use crate::config::Config;
 use crate::disk::{RealDisk, ShadowDisk};
 use crate::store::verify::{Finding, Summary};
@@ -47,9 +48,19 @@ fn check(config: &Config, json: bool) -> Result<Summary, NodeError> {
     let fail = |source| NodeError::Store { dir: dir.clone(), source };
     let ring = keys::ring(config)?;
     let opened = store::open(Arc::new(ShadowDisk::new()), dir, ring, config.cluster.id, Options::default());
-    let (store, _clockwork) = opened.map_err(fail)?;
     // A reader that closed our output early has seen what it wanted.
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let (store, _clockwork) = match opened {
+        Ok(opened) => opened,
+        // What a start meets is no less damaged than what it does not.
+        Err(error) if error.class() == Class::Corrupt => {
+            let sum = Summary { damaged: 1, ..Summary::default() };
+            let what = Finding::Damaged { name: "the data directory".to_owned(), why: error.to_string() };
+            let _ = show(&mut out, &what, json).and_then(|()| summary(&mut out, &sum, json)).and_then(|()| out.flush());
+            return Ok(sum);
+        }
+        Err(error) => return Err(fail(error)),
+    };
     let sum = store.verify(&mut |finding| drop(show(&mut out, &finding, json))).map_err(fail)?;
     let _ = summary(&mut out, &sum, json);
     let _ = out.flush();

@@ -115,10 +115,10 @@ impl Index {
         };
         match &error {
             StoreError::Index(_) if !self.failed.swap(true, Ordering::AcqRel) => log::warn!(
-                error:%; "the index could not be read or written, and may not be until the node is restarted: look at the disk; until then its peers are asked for what it does not read, for lists too"
+                error:%; "the index could not be read or written, and may not be until the node is restarted: look at the disk; until then the node asks its peers, if it has any, for what it does not read, for lists too"
             ),
             error if error.class() == Class::Corrupt && !self.damaged.swap(true, Ordering::AcqRel) => log::error!(
-                error:%; "the index is damaged, and no restart mends it: start this node with an empty data directory, as one whose disk was lost; until then its peers are asked for what it does not read, for lists too, and it has no vote on that"
+                error:%; "the index is damaged, and no restart mends it. A node of a cluster: start it with an empty data directory, as one whose disk was lost; until then its peers are asked for what it does not read, for lists too, and it has no vote on that. A node alone: copy what can still be read before anything else (docs/operations.md)"
             ),
             _ => {}
         }

@@ -78,11 +78,15 @@ impl Handler<BeginUpload> for CoordinatorActor {
     type Result = ResponseFuture<Result<Upload, ObjectError>>;
     fn handle(&mut self, msg: BeginUpload, _: &mut Context<Self>) -> Self::Result {
         self.run(async move |c| {
+            let (key, needs) = (RegisterKey::object(&msg.at), Needs::Bucket(msg.at.bucket.clone()));
             if c.decides_alone() {
                 c.check_bucket(&msg.at.bucket).await?;
+                // Without a list a condition is asked once, by the commit.
+                if c.roster().is_some() {
+                    c.refuse_early(&key, &msg.condition).await?;
+                }
                 return Ok(Upload { body: c.ask(StageUpload(msg)).await?, streams: None });
             }
-            let (key, needs) = (RegisterKey::object(&msg.at), Needs::Bucket(msg.at.bucket.clone()));
             let bytes = msg.len_hint.and_then(|len| Layout::default().sealed_len(len));
             c.admit(&key, &needs, Some(New::Body(bytes.unwrap_or(0)))).await?;
             c.refuse_early(&key, &msg.condition).await?;

@@ -30,14 +30,15 @@ enum Seen {
 }
 
 impl Coordinator {
-    /// `NoSuchBucket` unless the bucket is there. What this node knows is enough for "yes"; where it decides alone, for
-    /// "no" as well.
+    /// `NoSuchBucket` unless the bucket is there. What this node knows is enough for "yes"; where no list says who
+    /// decides, for "no" as well.
     pub(super) async fn check_bucket(&self, bucket: &BucketName) -> Result<(), ObjectError> {
         if self.knows(bucket).await {
             return Ok(());
         }
         // A bucket that was made through another node may have yet to come here.
-        match !self.decides_alone() && self.holds(&RegisterKey::bucket(bucket)).await? {
+        let is_alone = self.decides_alone() && self.roster().is_none();
+        match !is_alone && self.holds(&RegisterKey::bucket(bucket)).await? {
             true => Ok(()),
             false => Err(StoreError::NoSuchBucket.into()),
         }

@@ -54,6 +54,15 @@ impl Query {
         Ok(Query(all))
     }
 
+    /// One parameter alone, for routes that pass over all others, whatever these are.
+    pub fn only(raw: &str, name: &str) -> Result<Self, HttpError> {
+        let is_named = |pair: &&str| {
+            let (of, _) = pair.split_once('=').unwrap_or((pair, ""));
+            unescape(of, Plus::IsSpace).is_ok_and(|of| of == name)
+        };
+        Query::parse(&raw.split('&').filter(is_named).collect::<Vec<_>>().join("&"))
+    }
+
     /// Takes a parameter out, so that what remains at the end was unknown.
     pub fn take(&mut self, name: &str) -> Option<String> {
         let at = self.0.iter().position(|(known, _)| known == name)?;
@@ -81,5 +90,15 @@ mod tests {
         assert!(Query::parse("a=1&a=2").is_err());
         assert!(Query::parse("a=%f").is_err());
         assert!(Query::parse("a=%ff").is_err());
+    }
+
+    #[test]
+    fn what_is_passed_over_need_not_be_a_query() {
+        for others in ["", "u=1&u=2&", "x=%E1&", "x=%&100%&", "%zz&"] {
+            let mut q = Query::only(&format!("{others}%61=b%20c&{others}"), "a").unwrap();
+            assert_eq!((q.take("a").as_deref(), q.is_empty()), (Some("b c"), true), "{others}");
+        }
+        assert!(Query::only("u=1&x=%", "a").unwrap().is_empty());
+        assert!(Query::only("a=1&a=2", "a").is_err() && Query::only("a=%", "a").is_err());
     }
 }

@@ -43,7 +43,7 @@ pub(super) async fn upload(call: &Call<'_>, incoming: &mut Incoming) -> Result<H
 
 pub(super) async fn download(call: &Call<'_>, at: ObjectName) -> Result<HttpResponse, HttpError> {
     // Other parameters are passed over, as they always were here.
-    let consistency = consistency(&mut Query::parse(call.req.query_string())?)?;
+    let consistency = consistency(&mut Query::only(call.req.query_string(), "consistency")?)?;
     let disposition = HeaderValue::try_from(attachment(at.key.as_str())).ok();
     let mut response = serve(call, at, consistency, |builder, info| {
         objects::describe(builder, info);
