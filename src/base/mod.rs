@@ -18,6 +18,7 @@
 //! | `backoff` | pauses that grow, with a random part |
 //! | `class` `shortage` | what the caller may do about an error; what a machine can run out of |
 //! | `secret` | keys that are zeroed and never printed |
+//! | `exit` | the exit codes of commands |
 //! | `log_pipe` | the log on its way to stderr, for which nobody waits |
 
 pub mod backoff;
@@ -28,6 +29,7 @@ pub mod buffer;
 pub mod class;
 pub mod codec;
 pub mod condition;
+pub mod exit;
 pub mod head;
 pub mod ids;
 pub mod lineage;
@@ -47,6 +49,7 @@ pub use budget::{Budget, Permit};
 pub use buffer::{Buffer, BufferPool, LARGE_BODY_BYTES, LARGE_PAGE_BYTES, PIECE_BYTES};
 pub use class::Class;
 pub use condition::{Condition, Tags};
+pub use exit::Exit;
 pub use head::ObjectHead;
 pub use ids::{BodyId, ClusterId, Epoch, Incarnation, KekId, NodeName, WriteId};
 pub use lineage::Lineage;

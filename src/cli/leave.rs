@@ -28,7 +28,7 @@ impl Leave {
         let mut flags = self.data.flags();
         flags.extend(self.keys.flags());
         match self.file.load(env, &flags) {
-            Ok(loaded) => crate::node::leave(loaded.config, self.yes),
+            Ok(loaded) => crate::node::leave(loaded.config, self.yes).into(),
             Err(error) => refuse(&error, Exit::Usage),
         }
     }

@@ -13,7 +13,7 @@
 //! | `members` `scrub` | `boveda members`, `boveda scrub`: what a running node is asked |
 //! | `key` `verify` `leave` | what works on directories that no node uses, or on keys |
 //! | `settings` `config_check` | flags, file and environment; `boveda config check` |
-//! | `client` `exit` | asking a running node; exit codes |
+//! | `client` | asking a running node |
 
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
@@ -23,7 +23,6 @@ use std::process::ExitCode;
 mod client;
 mod config_check;
 mod demo;
-mod exit;
 mod key;
 mod leave;
 mod members;
@@ -34,7 +33,7 @@ mod status;
 mod status_text;
 mod verify;
 
-pub use exit::Exit;
+pub use crate::base::Exit;
 
 /// Self-hosted object store: every byte sealed at rest, every object on several nodes.
 #[derive(Debug, Parser)]

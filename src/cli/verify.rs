@@ -27,7 +27,7 @@ impl Verify {
         let mut flags = self.data.flags();
         flags.extend(self.keys.flags());
         match self.file.load(env, &flags) {
-            Ok(loaded) => crate::node::verify(loaded.config, self.json),
+            Ok(loaded) => crate::node::verify(loaded.config, self.json).into(),
             Err(error) => refuse(&error, Exit::Usage),
         }
     }

@@ -8,24 +8,24 @@
 use super::error::NodeError;
 use super::keys;
 use super::running::lock;
+use crate::base::Exit;
 use crate::config::Config;
 use crate::disk::RealDisk;
 use crate::seal::random;
 use crate::store::open::renounce;
 use crate::store::{self, Options, StoreError};
-use std::process::ExitCode;
 use std::sync::Arc;
 
 /// Leaves the cluster that the directory is a member of; without `sure` it only says what that means.
-pub fn leave(config: Config, sure: bool) -> ExitCode {
+pub fn leave(config: Config, sure: bool) -> Exit {
     match try_leave(&config, sure) {
         Ok(text) => {
             println!("{text}");
-            if sure { ExitCode::SUCCESS } else { ExitCode::from(2) }
+            if sure { Exit::Done } else { Exit::Usage }
         }
         Err(error) => {
             eprintln!("boveda: {error}");
-            ExitCode::FAILURE
+            Exit::Failed
         }
     }
 }

@@ -2,35 +2,28 @@
 
 use super::error::NodeError;
 use super::keys;
-use crate::base::Class;
+use crate::base::{Class, Exit};
 use crate::config::Config;
 use crate::disk::{RealDisk, ShadowDisk};
 use crate::store::verify::{Finding, Summary};
 use crate::store::{self, Options, StoreError};
 use std::io::Write;
-use std::process::ExitCode;
 use std::sync::Arc;
 
-/// Some of it does not open.
-const EXIT_PARTLY: u8 = 3;
-const EXIT_NOT_FOUND: u8 = 10;
-const EXIT_BUSY: u8 = 11;
-const EXIT_WRONG_KEY: u8 = 12;
-
 /// Checks the directory that the settings name and reports on every object.
-pub fn verify(config: Config, json: bool) -> ExitCode {
+pub fn verify(config: Config, json: bool) -> Exit {
     match check(&config, json) {
-        Ok(sum) if sum.damaged == 0 => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::from(EXIT_PARTLY),
+        Ok(sum) if sum.damaged == 0 => Exit::Done,
+        Ok(_) => Exit::Partly,
         Err(error) => {
             eprintln!("boveda: {error}");
             match error {
-                NodeError::Locked(_) => ExitCode::from(EXIT_BUSY),
+                NodeError::Locked(_) => Exit::Busy,
                 NodeError::Store { source: StoreError::ForeignKey { .. } | StoreError::KeyMissing { .. }, .. } => {
-                    ExitCode::from(EXIT_WRONG_KEY)
+                    Exit::WrongKey
                 }
-                NodeError::NoData(_) => ExitCode::from(EXIT_NOT_FOUND),
-                _ => ExitCode::FAILURE,
+                NodeError::NoData(_) => Exit::NotFound,
+                _ => Exit::Failed,
             }
         }
     }

@@ -1,7 +1,6 @@
 //! How a command ended, as scripts see it. The numbers are part of the public interface.
 //!
-//! A new one also stands in the help (`after_help` in `mod.rs`). `boveda verify` and `boveda leave` end in `node`,
-//! which imports no command and has numbers of its own for the same cases.
+//! A new one also stands in the help (`after_help` in `cli`).
 
 use std::process::ExitCode;
 
