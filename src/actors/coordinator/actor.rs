@@ -141,7 +141,7 @@ impl Handler<FinishUpload> for CoordinatorActor {
                 }
             };
             let landed = landed.inspect_err(|_| c.take_back(id))?;
-            let written = c.change(landed.mutation(), None, streams).await;
+            let written = c.finish(landed.mutation(), streams).await;
             match &written {
                 Ok(_) => landed.settle(),
                 // Nothing of it was ever voted on, or it lost for good.

@@ -45,6 +45,19 @@ impl Coordinator {
         self.vote(mutation, streams).await
     }
 
+    /// Brings about what was admitted when its body began to arrive.
+    pub(super) async fn finish(
+        &self,
+        mutation: Mutation,
+        streams: Option<BodyStreams>,
+    ) -> Result<Written, ObjectError> {
+        if self.decides_alone() {
+            return self.change(mutation, None, streams).await;
+        }
+        self.reachable().await?;
+        self.vote(mutation, streams).await
+    }
+
     /// Refuses what need not be put to the vote: no majority is to be had, or none takes it, or what it needs is not
     /// there. Looking and deciding are two steps: an object that comes into a bucket in between stays behind (README,
     /// "Limits").
