@@ -179,6 +179,8 @@ class Cluster(Server):
     def settle(self):
         deadline = time.monotonic() + ARRIVE_S_MAX
         while any(value for name, value in self.metrics() if name == "boveda_peers_changes_behind"):
+            if any(value for name, value in self.metrics() if name == "boveda_store_full"):
+                raise Trouble(f"{self.name}: the disk is full down to the reserve, --dir names another one")
             if time.monotonic() > deadline:
                 raise Trouble(f"{self.name}: what was written is not on all nodes after {ARRIVE_S_MAX:g} s")
             time.sleep(0.2)
