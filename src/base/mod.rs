@@ -11,7 +11,7 @@
 //! | `record` | one state of a register, as disks and peers keep it |
 //! | `head` `blob_ref` | in it: what the writer of an object says of it; the blob that holds its body |
 //! | `condition` | what must hold for a write to take place |
-//! | `page` | registers of a range, and what they are complete to |
+//! | `page` `folds` | registers of a range, and what they are complete to; those that a list shows as one |
 //! | `sum` `mark` | sums that nodes compare; counters of rare paths, for the gates |
 //! | `codec` | the one way formats are written and read |
 //! | `budget` `buffer` | permits; memory for bodies that is used again and again |
@@ -30,6 +30,7 @@ pub mod class;
 pub mod codec;
 pub mod condition;
 pub mod exit;
+pub mod folds;
 pub mod head;
 pub mod ids;
 pub mod lineage;
@@ -50,6 +51,7 @@ pub use buffer::{Buffer, BufferPool, LARGE_BODY_BYTES, LARGE_PAGE_BYTES, PIECE_B
 pub use class::Class;
 pub use condition::{Condition, Tags};
 pub use exit::Exit;
+pub use folds::Folds;
 pub use head::ObjectHead;
 pub use ids::{BodyId, ClusterId, Epoch, Incarnation, KekId, NodeName, WriteId};
 pub use lineage::Lineage;

@@ -99,6 +99,9 @@ impl fmt::Display for ObjectName {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RegisterKey(Box<[u8]>);
 
+/// Stands at the end of an edge: in no key, since names are UTF-8.
+const EDGE: u8 = 0xff;
+
 /// What kinds of registers there are, in the order of their keys. The number is the first byte of the key, on every
 /// disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -139,6 +142,8 @@ pub enum RegisterName {
 impl RegisterKey {
     /// Most bytes of a register key.
     pub const BYTES_MAX: usize = 1 + 63 + 1 + ObjectKey::BYTES_MAX;
+    /// Most bytes of a bound: the edge of the longest key.
+    pub const BOUND_BYTES_MAX: usize = Self::BYTES_MAX + 1;
 
     /// The register of a bucket.
     pub fn bucket(name: &BucketName) -> Self {
@@ -203,6 +208,24 @@ impl RegisterKey {
         RegisterKey(bytes)
     }
 
+    /// The bound behind every key that begins with this one, and in front of its successor: no key holds 0xff.
+    pub fn edge(&self) -> Self {
+        RegisterKey([&self.0[..], &[EDGE]].concat().into())
+    }
+
+    /// What everything right in front of this edge begins with; none of what is no edge.
+    pub fn edge_of(&self) -> Option<Self> {
+        let (last, rest) = self.0.split_last()?;
+        (*last == EDGE).then(|| RegisterKey(rest.into()))
+    }
+
+    /// The object's key in this key of a register, or the beginning of one in this bound.
+    pub fn object_text(&self) -> Option<&str> {
+        let (kind, rest) = self.0.split_first()?;
+        let zero = rest.iter().position(|&b| b == 0).filter(|_| *kind == RegisterKind::Object.byte())?;
+        std::str::from_utf8(&rest[zero + 1..]).ok()
+    }
+
     /// Takes bytes from a disk or a peer; `None` when they name no register.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let key = RegisterKey(bytes.into());
@@ -211,7 +234,7 @@ impl RegisterKey {
 
     /// Takes the bound of a range from a peer, which need not be a name; `None` when it is too long.
     pub fn bound(bytes: &[u8]) -> Option<Self> {
-        (bytes.len() <= Self::BYTES_MAX).then(|| RegisterKey(bytes.into()))
+        (bytes.len() <= Self::BOUND_BYTES_MAX).then(|| RegisterKey(bytes.into()))
     }
 
     /// The bytes of the register key, as disks and peers have them.
@@ -296,6 +319,27 @@ mod tests {
                 .all(|k| *k >= RegisterKey::object_prefix(&bucket, "") && *k < RegisterKey::objects_end(&bucket))
         );
         assert!(RegisterKey::object(&object("bucket.a", "a")) > RegisterKey::objects_end(&bucket));
+    }
+
+    #[test]
+    fn an_edge_lies_behind_all_that_begins_so_and_in_front_of_the_rest() {
+        let bucket = BucketName::parse("bucket").unwrap();
+        let key = |text: &str| RegisterKey::object_prefix(&bucket, text);
+        let edge = key("a/").edge();
+        for within in ["a/", "a/\u{10ffff}", &format!("a/{}", "z".repeat(1000))] {
+            assert!(key(within) < edge, "{within}");
+        }
+        assert!(edge < key("a/").successor() && edge < key("a0") && edge > key("a."));
+        assert_eq!(
+            (edge.edge_of(), key("a/").edge_of(), RegisterKey::from_bytes(edge.as_bytes())),
+            (Some(key("a/")), None, None)
+        );
+        assert_eq!((key("a/").object_text(), edge.object_text()), (Some("a/"), None));
+        assert_eq!(RegisterKey::bucket(&bucket).object_text(), None);
+        let longest = key(&"k".repeat(ObjectKey::BYTES_MAX)).edge();
+        assert!(longest.as_bytes().len() < RegisterKey::BOUND_BYTES_MAX);
+        assert_eq!(RegisterKey::bound(longest.as_bytes()), Some(longest));
+        assert_eq!(RegisterKey::bound(&[1; RegisterKey::BOUND_BYTES_MAX + 1]), None);
     }
 
     #[test]

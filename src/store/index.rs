@@ -12,9 +12,12 @@ use super::error::StoreError;
 use super::overlay::Layer;
 use super::pages::{PagesProbe, guarded, is_damage};
 use crate::base::codec::CodecError;
-use crate::base::{BodyId, Class, Complete, Incarnation, Page, RegisterKey, Stamp};
+use crate::base::{BodyId, Class, Incarnation, RegisterKey, Stamp};
 use crate::register::Kept;
-use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use redb::{
+    AccessGuard, Database, Range, ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata,
+    TableDefinition,
+};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -62,6 +65,66 @@ fn engine(error: impl Into<redb::Error>) -> StoreError {
 
 fn corrupt(_: CodecError) -> StoreError {
     StoreError::Corrupt { what: "index entry" }
+}
+
+/// What the engine has of one register.
+type Entry = (AccessGuard<'static, &'static [u8]>, AccessGuard<'static, &'static [u8]>);
+
+/// The registers of the index as they were at one moment, in order.
+pub struct Reading<'a> {
+    index: &'a Index,
+    records: ReadOnlyTable<&'static [u8], &'static [u8]>,
+    ahead: Option<Range<'static, &'static [u8], &'static [u8]>>,
+    /// The next one, looked at and not taken.
+    peeked: Option<Entry>,
+}
+
+/// Entries that are passed over one by one: a jump behind few of them costs less so than to look for its end.
+const STEPS_MAX: usize = 8;
+
+impl Reading<'_> {
+    /// Goes where the range begins.
+    pub fn seek(&mut self, from: Bound<&RegisterKey>, to: &RegisterKey) -> Result<(), StoreError> {
+        self.peeked = None;
+        self.ahead = Some(self.index.work(|| {
+            let bounds = (from.map(RegisterKey::as_bytes), Bound::Excluded(to.as_bytes()));
+            self.records.range::<&[u8]>(bounds).map_err(engine)
+        })?);
+        Ok(())
+    }
+
+    /// The register that comes next, without taking it.
+    pub fn peek(&mut self) -> Result<Option<&[u8]>, StoreError> {
+        if self.peeked.is_none() {
+            let (index, ahead) = (self.index, &mut self.ahead);
+            let next = || ahead.as_mut().and_then(Iterator::next).transpose().map_err(engine);
+            self.peeked = index.work(next)?;
+        }
+        Ok(self.peeked.as_ref().map(|(key, _)| key.value()))
+    }
+
+    /// Takes the register that comes next.
+    pub fn take(&mut self) -> Result<Option<(RegisterKey, Held)>, StoreError> {
+        if self.peek()?.is_none() {
+            return Ok(None);
+        }
+        let Some((key, value)) = self.peeked.take() else { return Ok(None) };
+        self.index.work(|| {
+            let key = RegisterKey::from_bytes(key.value()).ok_or(StoreError::Corrupt { what: "index key" })?;
+            Ok(Some((key, Held::decode(value.value()).map_err(corrupt)?)))
+        })
+    }
+
+    /// Goes on behind `last`.
+    pub fn pass(&mut self, last: &RegisterKey, to: &RegisterKey) -> Result<(), StoreError> {
+        for _ in 0..STEPS_MAX {
+            match self.peek()? {
+                Some(key) if key <= last.as_bytes() => self.peeked = None,
+                _ => return Ok(()),
+            }
+        }
+        self.seek(Bound::Excluded(last), to)
+    }
 }
 
 impl Index {
@@ -197,31 +260,12 @@ impl Index {
         })
     }
 
-    /// At most `limit` registers from `from` to below `to`.
-    pub fn range(
-        &self,
-        from: Bound<&RegisterKey>,
-        to: &RegisterKey,
-        limit: usize,
-    ) -> Result<Page<(RegisterKey, Held)>, StoreError> {
+    /// Begins to read the registers in order, as the index is now.
+    pub fn read(&self) -> Result<Reading<'_>, StoreError> {
         self.work(|| {
             let tx = self.db.begin_read().map_err(engine)?;
-            let table = tx.open_table(RECORDS).map_err(engine)?;
-            let bounds = (from.map(RegisterKey::as_bytes), Bound::Excluded(to.as_bytes()));
-            let mut page = Page::whole(Vec::new());
-            for entry in table.range::<&[u8]>(bounds).map_err(engine)? {
-                if page.entries.len() == limit {
-                    page.complete = page
-                        .entries
-                        .last()
-                        .map_or(Complete::End, |(last, _): &(RegisterKey, _)| Complete::Through(last.clone()));
-                    break;
-                }
-                let (key, value) = entry.map_err(engine)?;
-                let key = RegisterKey::from_bytes(key.value()).ok_or(StoreError::Corrupt { what: "index key" })?;
-                page.entries.push((key, Held::decode(value.value()).map_err(corrupt)?));
-            }
-            Ok(page)
+            let records = tx.open_table(RECORDS).map_err(engine)?;
+            Ok(Reading { index: self, records, ahead: None, peeked: None })
         })
     }
 

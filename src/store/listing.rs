@@ -9,12 +9,12 @@ use super::error::StoreError;
 use super::store::Store;
 use super::types::{ListPage, ObjectInfo};
 use crate::base::names::RegisterName;
-use crate::base::{BucketName, Complete, Page, Record, RegisterKey, State};
+use crate::base::{BucketName, Complete, Folds, Page, Record, RegisterKey, State};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Registers looked at in one step: bounds how long a step holds the overlay.
+/// Registers looked at in one step of reading the buckets.
 const STEP: usize = 256;
 
 impl Store {
@@ -33,7 +33,7 @@ impl Store {
         }
         let mut folding = Folding::new(bucket, prefix, delimiter, after, limit);
         while let Some(from) = folding.next() {
-            let step = self.core().scan(from.as_ref(), folding.end(), STEP)?;
+            let step = self.core().shown(folding.folds(), from.as_ref(), folding.end(), folding.wanted())?;
             folding.take(step.map(|(key, held)| Some((key, Arc::clone(&held.record)))));
             if Instant::now() >= until && folding.stop() {
                 break;
@@ -65,12 +65,11 @@ pub(super) fn load_buckets(core: &Core) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// A page while it is being made of registers in order, wherever they come from.
+/// A page while it is being made of registers in order, wherever they come from: all of them, or as `Core::shown` has
+/// them.
 #[derive(Debug)]
 pub struct Folding {
-    bucket: BucketName,
-    prefix: String,
-    delimiter: Option<String>,
+    folds: Folds,
     limit: usize,
     end: RegisterKey,
     from: Option<Bound<RegisterKey>>,
@@ -81,25 +80,22 @@ pub struct Folding {
 impl Folding {
     /// Begins a page: see `ListObjects`.
     pub fn new(bucket: &BucketName, prefix: &str, delimiter: Option<&str>, after: Option<&str>, limit: usize) -> Self {
-        let delimiter = delimiter.filter(|d| !d.is_empty());
+        let folds = Folds::objects(bucket, prefix, delimiter);
         let from = match after {
             // Behind a common prefix come the keys that do not share it.
-            Some(after) if after >= prefix => match delimiter.filter(|d| folds(after, prefix, d)) {
-                Some(_) => Bound::Included(behind(bucket, after)),
-                None => Bound::Excluded(RegisterKey::object_prefix(bucket, after)),
-            },
-            _ => Bound::Included(RegisterKey::object_prefix(bucket, prefix)),
+            Some(after) if after >= prefix => {
+                let after = RegisterKey::object_prefix(bucket, after);
+                Bound::Excluded(if folds.common(&after) == Some(after.clone()) { after.edge() } else { after })
+            }
+            _ => Bound::Included(folds.prefix().clone()),
         };
-        Folding {
-            bucket: bucket.clone(),
-            prefix: prefix.to_owned(),
-            delimiter: delimiter.map(str::to_owned),
-            limit,
-            end: behind(bucket, prefix),
-            from: Some(from),
-            last: None,
-            page: ListPage::default(),
-        }
+        let (end, page) = (folds.prefix().successor(), ListPage::default());
+        Folding { folds, limit, end, from: Some(from), last: None, page }
+    }
+
+    /// What the page is of.
+    pub fn folds(&self) -> &Folds {
+        &self.folds
     }
 
     /// Where the next step begins; none when the page is done.
@@ -122,18 +118,23 @@ impl Folding {
         self.page.entries.len() + self.page.prefixes.len()
     }
 
+    /// How many names it may take in yet; one more shows whether there are more.
+    pub fn wanted(&self) -> usize {
+        self.limit.saturating_sub(self.names()).saturating_add(1)
+    }
+
     /// Ends the page where it has come to, for want of time. False where it has to go on for another step: `next`
     /// cannot name this place.
     pub fn stop(&mut self) -> bool {
         let place = match &self.from {
             None => return true,
-            // Behind a common prefix; or at the very beginning.
-            Some(Bound::Included(_) | Bound::Unbounded) => self.last.take(),
-            // As `after`, a name that ends like a common prefix would lead behind all that begins with it.
-            Some(Bound::Excluded(key)) => match key.name() {
-                Some(RegisterName::Object(name)) => Some(name.key.as_str().to_owned())
-                    .filter(|at| !self.delimiter.as_deref().is_some_and(|d| folds(at, &self.prefix, d))),
-                _ => None,
+            // At the very beginning.
+            Some(Bound::Included(_) | Bound::Unbounded) => None,
+            Some(Bound::Excluded(key)) => match key.edge_of() {
+                Some(common) => common.object_text().map(str::to_owned),
+                // As `after`, a name that ends like a common prefix would lead behind all that begins with it.
+                None if self.folds.common(key).as_ref() == Some(key) => None,
+                None => key.object_text().map(str::to_owned),
             },
         };
         let Some(place) = place else { return false };
@@ -147,49 +148,32 @@ impl Folding {
         // What a common prefix stands for already.
         let mut folded: Option<RegisterKey> = None;
         for (key, record) in step.entries {
-            if folded.as_ref().is_some_and(|behind| key < *behind) {
+            if folded.as_ref().is_some_and(|edge| key < *edge) || !self.folds.covers(&key) {
                 continue;
             }
-            let Some(RegisterName::Object(name)) = key.name() else { continue };
-            let key = name.key.as_str();
-            let Some(rest) = key.strip_prefix(self.prefix.as_str()) else { continue };
-            let Some(info) = ObjectInfo::of(&record) else { continue };
+            let (Some(info), Some(name)) = (ObjectInfo::of(&record), key.object_text()) else { continue };
             if self.names() >= self.limit {
                 self.page.next = self.last.take();
                 self.from = None;
                 return;
             }
-            let fold = self.delimiter.as_ref().and_then(|d| rest.find(d.as_str()).map(|at| at + d.len()));
-            if let Some(at) = fold {
-                let common = key[..self.prefix.len() + at].to_owned();
-                folded = Some(behind(&self.bucket, &common));
-                self.last = Some(common.clone());
-                self.page.prefixes.push(common);
-                continue;
+            let common = self.folds.common(&key);
+            if let Some(common) = common.as_ref().and_then(RegisterKey::object_text) {
+                self.last = Some(common.to_owned());
+                self.page.prefixes.push(common.to_owned());
+            } else {
+                self.last = Some(name.to_owned());
+                self.page.entries.push((name.to_owned(), info));
             }
-            self.last = Some(key.to_owned());
-            self.page.entries.push((key.to_owned(), info));
+            folded = common.map(|common| common.edge());
         }
         // The rest of what the last common prefix stands for need not be looked at.
-        if let (Complete::Through(last), Some(behind)) = (&step.complete, folded)
-            && *last < behind
+        if let (Complete::Through(last), Some(edge)) = (&step.complete, folded)
+            && *last < edge
         {
-            self.from = Some(Bound::Included(behind));
+            self.from = Some(Bound::Excluded(edge));
         }
     }
-}
-
-/// Whether `after` is itself a common prefix of such a listing.
-fn folds(after: &str, prefix: &str, delimiter: &str) -> bool {
-    after
-        .strip_prefix(prefix)
-        .is_some_and(|rest| rest.find(delimiter).is_some_and(|at| at + delimiter.len() == rest.len()))
-}
-
-/// The least register behind all keys that begin with `common`: its last byte counted up. UTF-8 never
-/// holds 0xff, so there is always one to count up.
-fn behind(bucket: &BucketName, common: &str) -> RegisterKey {
-    RegisterKey::object_prefix(bucket, common).successor()
 }
 
 #[cfg(test)]

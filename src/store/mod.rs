@@ -32,7 +32,8 @@
 //! | `apply` | what a commit has made durable becomes visible |
 //! | `checkpoint` | the index is brought up to the log |
 //! | `counting` | the walk that fills the tree |
-//! | `scan` | pages of registers, overlay and index merged |
+//! | `scan` | pages of registers: all of a range, or what a list shows of it |
+//! | `walk` | overlay and index merged, register by register, with jumps |
 //! | `doubt` | a node that has reason to doubt its own memory |
 //! | `core` | the state itself: lookups, room, poison |
 //! | | **What lies on the disk** |
@@ -102,6 +103,7 @@ pub mod upload;
 pub mod verify;
 mod votes;
 pub mod voting;
+mod walk;
 mod writes;
 
 pub use error::{DiskOp, StoreError};

@@ -9,7 +9,7 @@ use crate::base::{Ballot, Class, Incarnation, Record, RegisterKey, Stamp};
 use std::sync::Arc;
 
 pub(super) fn read_bound(r: &mut Reader<'_>) -> Result<RegisterKey, CodecError> {
-    let bytes = r.bytes(RegisterKey::BYTES_MAX, "bound")?;
+    let bytes = r.bytes(RegisterKey::BOUND_BYTES_MAX, "bound")?;
     RegisterKey::bound(bytes).ok_or(CodecError::Value("bound"))
 }
 

@@ -8,6 +8,7 @@ use crate::disk::CrashDisk;
 use crate::seal::Keyring;
 use crate::store::Options;
 use crate::store::entry::{Held, Op};
+use crate::store::scan::LOOKS_MAX;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -121,9 +122,9 @@ fn a_page_that_takes_too_long_ends_early_and_leads_on() {
     let options = Options { reserve_bytes: 0, ..Options::default() };
     let (store, _work) =
         crate::store::open(Arc::new(CrashDisk::new(1)), Path::new("/data"), ring, None, options).unwrap();
-    let deleted = 3 * STEP;
+    let deleted = 3 * LOOKS_MAX;
     for (seq, n) in (1..).zip(0..=deleted) {
-        let name = if n == deleted { "last".to_owned() } else { format!("k{n:04}") };
+        let name = if n == deleted { "last".to_owned() } else { format!("k{n:05}") };
         let at = ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse(&name).unwrap() };
         let held = Arc::new(Held::new((*record(n == deleted)).clone(), true, seq, None));
         store.core().overlay_mut().active.apply(Op::Record { key: RegisterKey::object(&at), held });

@@ -1,12 +1,16 @@
-//! Scans over random overlays and indexes, against a map.
+//! Scans over random overlays and indexes, against a map; what a list shows of them, against a scan.
 
 use super::*;
-use crate::base::{Ballot, BucketName, Incarnation, Lineage, ObjectKey, ObjectName, Record, Secret, Stamp, State};
+use crate::base::{
+    Ballot, BucketName, Complete, Incarnation, Lineage, ObjectKey, ObjectName, Record, Secret, Stamp, State,
+};
 use crate::disk::CrashDisk;
 use crate::seal::Keyring;
 use crate::store::entry::Op;
 use crate::store::index::Marks;
+use crate::store::walk::bounds_hold;
 use crate::store::{Options, Store};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 type Oracle = BTreeMap<RegisterKey, u64>;
@@ -22,8 +26,16 @@ impl Dice {
 }
 
 fn key(n: u64) -> RegisterKey {
-    let key = ObjectKey::parse(&format!("k{n:04}")).unwrap();
-    RegisterKey::object(&ObjectName { bucket: BucketName::cargas(), key })
+    named(&format!("k{n:04}"))
+}
+
+/// Registers in folders of folders: `/` folds ten of them, or a hundred.
+fn foldered(n: u64) -> RegisterKey {
+    named(&format!("k{}/{}/{}", n / 100, n / 10 % 10, n % 10))
+}
+
+fn named(key: &str) -> RegisterKey {
+    RegisterKey::object(&ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse(key).unwrap() })
 }
 
 fn range() -> (RegisterKey, RegisterKey) {
@@ -39,17 +51,22 @@ fn store(seed: u64) -> Store {
 
 /// A store whose overlay and index are brought about by hand.
 struct World {
-    core: Store,
+    core: Arc<Store>,
     holds: Oracle,
     seq: u64,
+    key: fn(u64) -> RegisterKey,
 }
 
 impl World {
     fn held(&mut self, key: RegisterKey, state: State) {
+        self.held_as(key, state, true);
+    }
+
+    fn held_as(&mut self, key: RegisterKey, state: State, chosen: bool) {
         self.seq += 1;
         let ballot = Ballot { stamp: Stamp(self.seq), node: Incarnation(1) };
         let record = Record { ballot, lineage: Lineage::NOTHING, written_ms: 0, state };
-        let held = Arc::new(Held::new(record, true, self.seq, None));
+        let held = Arc::new(Held::new(record, chosen, self.seq, None));
         self.holds.insert(key.clone(), self.seq);
         self.core.core().overlay_mut().active.apply(Op::Record { key, held });
     }
@@ -77,17 +94,26 @@ impl World {
 
     fn retire(&mut self) {
         self.index();
-        self.core.core().overlay_mut().frozen = None;
+        let mut overlay = self.core.core().overlay_mut();
+        overlay.frozen = None;
+        overlay.retired += 1;
+    }
+
+    fn new(seed: u64, key: fn(u64) -> RegisterKey) -> Self {
+        World { core: Arc::new(store(seed)), holds: Oracle::new(), seq: 0, key }
     }
 
     fn step(&mut self, dice: &mut Dice) {
-        let at = dice.below(300);
+        let (key, at) = (self.key, dice.below(300));
         match dice.below(100) {
-            0..45 => self.held(key(at), State::Bucket),
-            45..60 => self.held(key(at), State::Deleted),
+            0..40 => self.held(key(at), State::Bucket),
+            40..50 => self.held(key(at), State::Deleted),
+            50..55 => self.held_as(key(at), State::Bucket, false),
+            55..60 => self.held_as(key(at), State::Deleted, false),
             60..75 => self.forget(key(at)),
             // Many neighbours, as a round of burials does.
-            75..85 => (at..at + dice.below(60)).for_each(|n| self.forget(key(n))),
+            75..80 => (at..at + dice.below(60)).for_each(|n| self.forget(key(n))),
+            80..85 => (at..at + dice.below(60)).for_each(|n| self.held(key(n), State::Deleted)),
             85..90 => self.freeze(),
             90..93 => self.index(),
             93..97 => self.retire(),
@@ -134,7 +160,7 @@ fn pages_have_all_that_they_say_they_are_complete_to() {
     let (mut pages, mut short) = (0, 0);
     for seed in 0..40 {
         let mut dice = Dice(seed);
-        let mut world = World { core: store(seed), holds: Oracle::new(), seq: 0 };
+        let mut world = World::new(seed, key);
         let (first, end) = range();
         for _ in 0..120 {
             world.step(&mut dice);
@@ -154,7 +180,7 @@ fn pages_have_all_that_they_say_they_are_complete_to() {
 
 #[test]
 fn one_buried_register_is_not_the_end() {
-    let mut world = World { core: store(1), holds: Oracle::new(), seq: 0 };
+    let mut world = World::new(1, key);
     (0..600).for_each(|n| world.held(key(n), State::Bucket));
     world.freeze();
     world.retire();
@@ -164,4 +190,78 @@ fn one_buried_register_is_not_the_end() {
     assert_eq!((page.entries.len(), page.complete), (255, Complete::Through(key(255))));
     assert_eq!(world.core.core().scan(Bound::Included(&first), &end, 0).unwrap().entries.len(), 1, "a page gets on");
     assert_eq!(world.walk(Bound::Included(first), &end, 256), (3, 1));
+}
+
+/// What a list shows, by the book: of all that there is.
+fn shown(all: Vec<(RegisterKey, Arc<Held>)>, folds: &Folds) -> Vec<(RegisterKey, u64)> {
+    let (mut seen, mut found) = (Vec::new(), Vec::new());
+    for (key, held) in all {
+        let common = folds.common(&key);
+        let hidden = held.chosen && !held.record.is_present();
+        if hidden || common.as_ref().is_some_and(|common| seen.contains(common)) {
+            continue;
+        }
+        if held.record.is_present() {
+            seen.extend(common);
+        }
+        found.push((key, held.seq));
+    }
+    found
+}
+
+#[test]
+fn a_list_is_shown_what_a_scan_of_everything_leaves() {
+    let (mut jumps, mut tentative) = (0, 0);
+    for seed in 0..40 {
+        let mut dice = Dice(seed);
+        let mut world = World::new(seed, foldered);
+        let bucket = BucketName::cargas();
+        for _ in 0..120 {
+            world.step(&mut dice);
+            let prefix = ["", "", "k1", "k1/", "k2/3", "x"][dice.below(6) as usize];
+            let delimiter = [None, Some("/"), Some("/"), Some("2/")][dice.below(4) as usize];
+            let (folds, limit) = (Folds::objects(&bucket, prefix, delimiter), [1, 2, 5, 40][dice.below(4) as usize]);
+            let (first, end) = (folds.prefix().clone(), folds.prefix().successor());
+            let all = world.core.core().scan(Bound::Included(&first), &end, 1000).unwrap();
+            assert_eq!(all.complete, Complete::End);
+            let whole = all.entries.len();
+            let expected = shown(all.entries, &folds);
+            let (mut found, mut next) = (Vec::new(), Some(Bound::Included(first)));
+            while let Some(from) = next {
+                let page = world.core.core().shown(&folds, from.as_ref(), &end, limit).unwrap();
+                assert!(page.entries.len() <= limit && page.complete.is_behind(&from));
+                assert!(page.entries.iter().all(|(key, _)| page.complete.covers(key)));
+                tentative += page.entries.iter().filter(|(_, held)| !held.record.is_present()).count();
+                found.extend(page.entries.into_iter().map(|(key, held)| (key, held.seq)));
+                next = page.complete.next();
+            }
+            assert_eq!(found, expected, "seed {seed}, {prefix} {delimiter:?} {limit}");
+            jumps += usize::from(whole > 2 * found.len());
+        }
+    }
+    assert!(jumps > 1_000 && tentative > 1_000, "{jumps} lists that fold, {tentative} unsettled tombstones");
+}
+
+#[test]
+fn what_moves_to_the_index_while_a_walk_is_on_its_way_is_not_passed_over() {
+    let mut world = World::new(1, key);
+    (0..600).for_each(|n| world.held(key(n), State::Bucket));
+    world.freeze();
+    let (first, end) = range();
+    let store = Arc::clone(&world.core);
+    let mut walk = Walk::new(store.core(), Bound::Included(&first), &end);
+    for n in 0..300 {
+        assert_eq!(walk.next().unwrap().unwrap().0, key(n));
+    }
+    // What lies ahead in the overlay is in the index from now on; some of what was not copied yet is newer.
+    world.retire();
+    world.held(key(550), State::Deleted);
+    world.forget(key(551));
+    let mut rest = Vec::new();
+    while let Some((key, held)) = walk.next().unwrap() {
+        rest.extend(held.map(|held| (key, held.record.state.clone())));
+    }
+    let state = |n| if n == 550 { State::Deleted } else { State::Bucket };
+    let expected: Vec<_> = (300..600).filter(|n| *n != 551).map(|n| (key(n), state(n))).collect();
+    assert!(rest == expected, "{} registers of {}", rest.len(), expected.len());
 }
