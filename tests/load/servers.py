@@ -143,11 +143,11 @@ class Cluster(Server):
 
     is_ours = True
 
-    def __init__(self, binary, place, nodes, name="boveda", durability="majority"):
+    def __init__(self, binary, place, nodes, name="boveda", durability="majority", settings=None):
         super().__init__()
         self.binary, self.place, self.nodes = binary, place, nodes
-        self.name, self.durability = name, durability
-        self.addresses = []
+        self.name, self.durability, self.settings = name, durability, settings or {}
+        self.addresses, self.commands = [], []
         os.makedirs(place, exist_ok=True)
 
     @property
@@ -213,8 +213,26 @@ class Cluster(Server):
             name = "load" if self.nodes == 1 else f"load-{n}"
             command = [self.binary, "serve", "--data", self.data_dir(n), "--key-dir", keys, "--name", name]
             command += ["--listen", "127.0.0.1:0", "--peer-listen", f"127.0.0.1:{ports[n]}", *peers]
-            self.spawn(command, self.log_file(n), {"BOVEDA_CLUSTER_DURABILITY": self.durability} if peers else {})
+            settings = {"BOVEDA_CLUSTER_DURABILITY": self.durability} if peers else {}
+            self.commands.append((command, self.log_file(n), {**settings, **self.settings}))
+            self.spawn(*self.commands[n])
         self.addresses = [self.wait_ready(n, begin + START_S_MAX) for n in range(self.nodes)]
+        return time.monotonic() - begin
+
+    def end(self, n, how=signal.SIGTERM):
+        """Ends one node; returns how long that took."""
+        begin = time.monotonic()
+        self.children[n].send_signal(how)
+        self.children[n].wait(STOP_S_MAX)
+        return time.monotonic() - begin
+
+    def begin_again(self, n):
+        """Starts a node that was ended; returns how long it took until it was ready."""
+        begin = time.monotonic()
+        self.spawn(*self.commands[n])
+        # Each node keeps its place among the processes.
+        self.children[n] = self.children.pop()
+        self.addresses[n] = self.wait_ready(n, begin + START_S_MAX)
         return time.monotonic() - begin
 
     def wait_ready(self, n, deadline):
