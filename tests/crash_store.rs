@@ -263,13 +263,14 @@ fn there_is_no_vote_on_what_a_damaged_page_of_the_index_held() {
         let object = store.seal_small(ObjectHead::default(), &[Bytes::from_static(b"answered")]).expect("seals");
         store.mutate(Mutation::put(key, Condition::NONE, object, store.now_ms()))
     };
-    let mut answers: Vec<_> = keys.iter().map(put).collect();
+    let answers: Vec<_> = keys.iter().map(put).collect();
     // From here on another node has a vote too.
-    answers.push(store.seat(Seating::Adopt(Arc::new(list))));
+    let seated = store.seat(Seating::Adopt(Arc::new(list)));
     while work.committer.turn() {}
     for answer in answers {
         wait_blocking(answer).expect("stored");
     }
+    wait_blocking(seated).expect("a seat");
     store.checkpoint().expect("all of it is in the index");
     drop((store, work));
     let (mut some, mut started) = (0, 0);

@@ -4,7 +4,7 @@
 
 use super::entry::{Encoded, Held, NodeRecord, Op};
 use super::error::StoreError;
-use super::intent::{Outcome, ReplyTo};
+use super::intent::{Decided, Outcome, ReplyTo};
 use super::tree::Counted;
 use super::voting::{Reply, VotesTo};
 use crate::base::{BodyId, Epoch, Incarnation, Record, RegisterKey};
@@ -14,6 +14,7 @@ use std::sync::Arc;
 /// What is answered once the batch is durable. A refusal too: it may rest on what was decided earlier in the batch.
 pub(super) enum Pending {
     Write(ReplyTo, Result<Outcome, StoreError>),
+    Mutate(ReplyTo<Decided>, Result<Decided, StoreError>),
     Vote(VotesTo, Vec<Option<Reply>>),
 }
 
@@ -43,10 +44,11 @@ impl Batch {
         &mut self,
         key: RegisterKey,
         old: Option<Arc<Held>>,
-        record: Record,
+        record: impl Into<Arc<Record>>,
         chosen: bool,
         from: Option<Incarnation>,
     ) -> Outcome {
+        let record = record.into();
         self.seq += 1;
         let existed = old.as_ref().is_some_and(|h| h.record.is_present());
         let outcome = Outcome { ballot: record.ballot, existed };

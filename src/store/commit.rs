@@ -149,6 +149,10 @@ impl Committer {
                 let decided = writable.and_then(|()| self.decider.decide(batch, intent));
                 batch.replies.push(Pending::Write(reply, decided));
             }
+            Request::Mutate(mutation, reply) => {
+                let decided = writable.and_then(|()| self.decider.mutate(batch, mutation));
+                batch.replies.push(Pending::Mutate(reply, decided));
+            }
             Request::Seat(seating, reply) => {
                 let seated = writable.and_then(|()| self.decider.seat(batch, seating));
                 batch.replies.push(Pending::Write(reply, seated.map(|()| self.decider.no_outcome())));
@@ -212,6 +216,7 @@ impl Committer {
         for pending in batch.replies {
             match pending {
                 Pending::Write(reply, decided) => drop(reply.send(decided)),
+                Pending::Mutate(reply, decided) => drop(reply.send(decided)),
                 Pending::Vote(reply, replies) => drop(reply.send(Ok(replies))),
             }
         }
@@ -239,6 +244,7 @@ fn refuse(batch: Batch, why: impl Fn() -> StoreError) {
     for pending in batch.replies {
         match pending {
             Pending::Write(reply, _) => drop(reply.send(Err(why()))),
+            Pending::Mutate(reply, _) => drop(reply.send(Err(why()))),
             Pending::Vote(reply, _) => drop(reply.send(Err(why()))),
         }
     }

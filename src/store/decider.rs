@@ -9,7 +9,7 @@ use super::entry::{Held, NodeRecord};
 use super::error::StoreError;
 use super::intent::Outcome;
 use super::marks::Marks;
-use crate::base::{Ballot, Lineage, Record, RegisterKey, Stamp, State, WriteId};
+use crate::base::{Ballot, Lineage, Record, RegisterKey, Stamp, WriteId};
 use crate::register::{Acceptor, Limits, Roster};
 use crate::seal::random;
 use std::cell::RefCell;
@@ -58,19 +58,19 @@ impl Decider {
         batch.node.clone().unwrap_or_else(|| self.core.voting().node.clone())
     }
 
-    /// A new state of this node's own, chosen by it alone.
+    /// A new state of this node's own, chosen by it alone: the record gets its ballot and its lineage here.
     pub(super) fn write(
         &self,
         batch: &mut Batch,
         key: RegisterKey,
         old: Option<Arc<Held>>,
-        state: State,
-        written_ms: u64,
+        mut record: Arc<Record>,
     ) -> Outcome {
-        let ballot = self.fresh_ballot();
         let base = old.as_ref().map_or(Lineage::NOTHING, |held| held.record.lineage);
-        let lineage = base.then(WriteId::drawn(random()), Lineage::IDS_MAX);
-        batch.store(key, old, Record { ballot, lineage, written_ms, state }, true, None)
+        let new = Arc::make_mut(&mut record);
+        new.ballot = self.fresh_ballot();
+        new.lineage = base.then(WriteId::drawn(random()), Lineage::IDS_MAX);
+        batch.store(key, old, record, true, None)
     }
 
     /// A ballot of this node's own, above all that it has seen, promised or refuses.

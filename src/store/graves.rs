@@ -16,6 +16,7 @@ use super::types::Grave;
 use super::voting::mark_of;
 use crate::base::{Epoch, Incarnation, Mark, RegisterKey};
 use crate::register::ListMark;
+use std::sync::Arc;
 
 impl Decider {
     /// Whether a peer may teach this node what it read in that epoch.
@@ -48,7 +49,7 @@ impl Decider {
         let kept = self.current(batch, &list)?.filter(|held| held.chosen);
         batch.clear(epoch);
         if let Some(held) = kept {
-            batch.store(list, None, (*held.record).clone(), true, held.learned_from);
+            batch.store(list, None, Arc::clone(&held.record), true, held.learned_from);
         }
         Mark::BeganAnew.hit();
         log::info!(epoch = epoch.0; "this node was given its place anew, and begins with nothing");

@@ -12,8 +12,6 @@ use tokio::sync::oneshot;
 /// What a request wants to become true.
 #[derive(Debug)]
 pub enum Intent {
-    /// What a client wants, where nobody else has a vote.
-    Mutate(Mutation),
     /// The bucket that a new data directory has.
     FirstBucket,
     /// A peer's records, where they are newer.
@@ -65,14 +63,25 @@ pub struct Outcome {
     pub existed: bool,
 }
 
-/// Where the answer to an intent goes.
-pub type ReplyTo = oneshot::Sender<Result<Outcome, StoreError>>;
+/// What became of a mutation that one node was to decide.
+#[derive(Debug)]
+pub enum Decided<T = Outcome> {
+    /// It is decided; what was written is durable.
+    Alone(T),
+    /// Others have a vote too, or this node has none. Nothing was done, and here it is back.
+    ForVote(Mutation),
+}
+
+/// Where the answer to a request goes.
+pub type ReplyTo<T = Outcome> = oneshot::Sender<Result<T, StoreError>>;
 
 /// What is asked of the committer, and where its answer goes.
 #[derive(Debug)]
 pub enum Request {
     /// A write that this node decides alone.
     Write(Intent, ReplyTo),
+    /// What a client wants, where nobody else has a vote.
+    Mutate(Mutation, ReplyTo<Decided>),
     /// Votes of a coordinator, here or at a peer.
     Vote(Vec<Vote>, VotesTo),
     /// The node's part in its cluster changes.
@@ -82,15 +91,15 @@ pub enum Request {
 }
 
 /// Where a commit's answer arrives.
-pub type Answer = oneshot::Receiver<Result<Outcome, StoreError>>;
+pub type Answer<T = Outcome> = oneshot::Receiver<Result<T, StoreError>>;
 
 /// Waits for an answer; a queue that is gone means that the store is closing.
-pub async fn wait(answer: Answer) -> Result<Outcome, StoreError> {
+pub async fn wait<T>(answer: Answer<T>) -> Result<T, StoreError> {
     answer.await.unwrap_or(Err(StoreError::ShuttingDown))
 }
 
 /// Waits for an answer on a thread that may wait.
-pub fn wait_blocking(answer: Answer) -> Result<Outcome, StoreError> {
+pub fn wait_blocking<T>(answer: Answer<T>) -> Result<T, StoreError> {
     answer.blocking_recv().unwrap_or(Err(StoreError::ShuttingDown))
 }
 

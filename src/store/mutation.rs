@@ -72,6 +72,28 @@ impl Mutation {
         self.new.as_ref().and_then(|record| record.object())
     }
 
+    /// What becomes of a register that holds this, without the record that is put: see `into_record`.
+    pub fn choose(&self, found: Option<&Arc<Record>>) -> Choice<()> {
+        if !holds(&self.condition, found) {
+            return Choice::Refuse;
+        }
+        let is_there = found.is_some_and(|record| record.is_present());
+        match &self.new {
+            Some(new) if is_there && new.state == State::Bucket => Choice::Keep,
+            Some(_) => Choice::Put(()),
+            None if is_there => Choice::Put(()),
+            // It was there when it was asked whether it is empty, or is said to be gone.
+            None if matches!(self.needs, Needs::EmptyBucket(_)) => Choice::Refuse,
+            None => Choice::Keep,
+        }
+    }
+
+    /// The register and what is put into it, for whoever decides once: where nobody else holds the mutation, nobody
+    /// else holds the record, and its ballot is set without a copy.
+    pub fn into_record(self, found: Option<&Arc<Record>>) -> (RegisterKey, Arc<Record>) {
+        (self.key, put_upon(found, self.new, self.asked_ms))
+    }
+
     /// Whether the client has set a condition.
     pub fn is_conditional(&self) -> bool {
         !self.condition.is_none()
@@ -88,17 +110,10 @@ impl Mutation {
 
 impl Intent<Arc<Record>> for Mutation {
     fn decide(&self, found: Option<&Arc<Record>>) -> Choice<Arc<Record>> {
-        if !holds(&self.condition, found) {
-            return Choice::Refuse;
-        }
-        let is_there = found.is_some_and(|record| record.is_present());
-        match &self.new {
-            Some(new) if is_there && new.state == State::Bucket => Choice::Keep,
-            Some(new) => Choice::Put(after(found, Arc::clone(new))),
-            None if is_there => Choice::Put(after(found, proposed(State::Deleted, self.asked_ms))),
-            // It was there when it was asked whether it is empty, or is said to be gone.
-            None if matches!(self.needs, Needs::EmptyBucket(_)) => Choice::Refuse,
-            None => Choice::Keep,
+        match self.choose(found) {
+            Choice::Put(()) => Choice::Put(put_upon(found, self.new.clone(), self.asked_ms)),
+            Choice::Keep => Choice::Keep,
+            Choice::Refuse => Choice::Refuse,
         }
     }
 }
@@ -113,8 +128,9 @@ pub fn proposed(state: State, now_ms: u64) -> Arc<Record> {
     Arc::new(Record { ballot: Ballot::ZERO, lineage: Lineage::NOTHING, written_ms: now_ms, state })
 }
 
-/// The same record, written later than the one that it replaces.
-fn after(found: Option<&Arc<Record>>, mut new: Arc<Record>) -> Arc<Record> {
+/// The new record, or a tombstone, written later than the record that it replaces.
+fn put_upon(found: Option<&Arc<Record>>, new: Option<Arc<Record>>, asked_ms: u64) -> Arc<Record> {
+    let mut new = new.unwrap_or_else(|| proposed(State::Deleted, asked_ms));
     let written_ms = written_after(found.map(|record| record.written_ms), new.written_ms);
     if written_ms != new.written_ms {
         Arc::make_mut(&mut new).written_ms = written_ms;

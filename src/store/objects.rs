@@ -3,7 +3,7 @@
 use super::download::Download;
 use super::entry::Held;
 use super::error::StoreError;
-use super::intent::{Answer, Intent};
+use super::intent::{Answer, Decided, Intent, Request};
 use super::mutation::Mutation;
 use super::store::Store;
 use super::types::ObjectInfo;
@@ -13,6 +13,7 @@ use crate::base::{BodyAt, BodyId, BucketName, Condition, ObjectHead, ObjectName,
 use crate::seal::body;
 use bytes::Bytes;
 use std::sync::Arc;
+use tokio::sync::oneshot;
 
 impl Store {
     /// Seals a small body; what is left is to have its record decided.
@@ -35,10 +36,12 @@ impl Store {
         }))
     }
 
-    /// Has this node alone decide what a client wants; answered when durable. `OtherList` where others have a vote too,
-    /// or this node has none: nothing is done then.
-    pub fn mutate(&self, mutation: Mutation) -> Answer {
-        self.submit(Intent::Mutate(mutation))
+    /// Has this node alone decide what a client wants; answered when durable. Where others have a vote too, or this
+    /// node has none, nothing is done, and the mutation comes back.
+    pub fn mutate(&self, mutation: Mutation) -> Answer<Decided> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Request::Mutate(mutation, reply));
+        answer
     }
 
     /// Begins an upload.

@@ -9,6 +9,7 @@ use super::batch::Batch;
 use super::decider::Decider;
 use super::entry::{NodeRecord, Op};
 use super::error::StoreError;
+use super::mutation::proposed;
 use super::voting::Seating;
 use crate::base::record::written_after;
 use crate::base::{Ballot, BucketName, Epoch, Incarnation, Lineage, Record, RegisterKey, Stamp, State, WriteId};
@@ -72,7 +73,7 @@ impl Decider {
                 let key = RegisterKey::members();
                 let old = self.current(batch, &key)?;
                 let written_ms = written_after(old.as_ref().map(|held| held.record.written_ms), roster.made_ms);
-                self.write(batch, key, old, State::Members(roster.encode().into()), written_ms);
+                self.write(batch, key, old, proposed(State::Members(roster.encode().into()), written_ms));
                 let roster = Some(Arc::new(roster));
                 batch.node = Some(NodeRecord { state, roster, name: Some(name), ..self.node(batch) });
             }

@@ -9,10 +9,10 @@ use super::batch::Batch;
 use super::decider::Decider;
 use super::entry::{Held, Op};
 use super::error::StoreError;
-use super::intent::{Intent, Outcome};
+use super::intent::{Decided, Intent, Outcome};
 use super::mutation::{Mutation, Needs};
 use crate::base::{Ballot, BucketName, Incarnation, Record, RegisterKey, State, WriteId};
-use crate::register::{Choice, Intent as _, Slot};
+use crate::register::{Choice, Slot};
 use crate::seal::random;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -21,7 +21,6 @@ impl Decider {
     /// Decides what an intent writes, upon what the batch has decided so far.
     pub(super) fn decide(&self, batch: &mut Batch, intent: Intent) -> Result<Outcome, StoreError> {
         match intent {
-            Intent::Mutate(mutation) => self.mutate(batch, mutation),
             Intent::FirstBucket => {
                 let (me, now_ms) = (self.core.incarnation, (self.core.options.now_ms)());
                 self.first_bucket(batch, me, WriteId::drawn(random()), now_ms)?;
@@ -58,22 +57,26 @@ impl Decider {
     }
 
     /// Decides what a client wants, where nobody else has a vote: what a coordinator prepares and stores in two steps.
-    fn mutate(&self, batch: &mut Batch, mutation: Mutation) -> Result<Outcome, StoreError> {
-        self.check_alone(batch)?;
+    /// Elsewhere the mutation goes back to who asked, for the vote.
+    pub(super) fn mutate(&self, batch: &mut Batch, mutation: Mutation) -> Result<Decided, StoreError> {
+        if !self.is_alone(batch) {
+            return Ok(Decided::ForVote(mutation));
+        }
         let old = self.current(batch, &mutation.key)?;
         let slot = old.as_deref().map_or_else(Slot::default, Held::slot);
         let found = slot.state.value.as_ref();
         let existed = found.is_some_and(|record| record.is_present());
         self.check_needs(batch, &mutation.needs, existed)?;
-        match mutation.decide(found) {
-            Choice::Put(record) => {
+        match mutation.choose(found) {
+            Choice::Put(()) => {
+                let (key, record) = mutation.into_record(found);
                 // The bytes of an object were let in when it was sealed.
                 if record.state == State::Bucket {
                     self.core.check_room(0)?;
                 }
-                Ok(self.write(batch, mutation.key, old, record.state.clone(), record.written_ms))
+                Ok(Decided::Alone(self.write(batch, key, old, record)))
             }
-            Choice::Keep => Ok(Outcome { ballot: self.rest_on(batch, mutation.key, old), existed }),
+            Choice::Keep => Ok(Decided::Alone(Outcome { ballot: self.rest_on(batch, mutation.key, old), existed })),
             Choice::Refuse => {
                 let refusal = mutation.refusal();
                 self.rest_on(batch, mutation.key, old);
@@ -82,15 +85,11 @@ impl Decider {
         }
     }
 
-    /// Refuses what only a vote may decide. Judged in the order of commits: a member list that came earlier in this
-    /// batch counts already. Without a list nobody votes, and then the coordinators of a node that is to vote ask for
+    /// Whether nobody else has a vote. Judged in the order of commits: a member list that came earlier in this batch
+    /// counts already. Without a list nobody votes, and then the coordinators of a node that is to vote ask for
     /// nothing.
-    fn check_alone(&self, batch: &Batch) -> Result<(), StoreError> {
-        match self.roster(batch) {
-            None => Ok(()),
-            Some(list) if list.is_of(self.core.incarnation) && self.core.may_vote() => Ok(()),
-            Some(_) => Err(StoreError::OtherList),
-        }
+    fn is_alone(&self, batch: &Batch) -> bool {
+        self.roster(batch).is_none_or(|list| list.is_of(self.core.incarnation) && self.core.may_vote())
     }
 
     /// Asked in the order of commits: a bucket that this batch has deleted takes nothing any more.

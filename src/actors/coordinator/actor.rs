@@ -63,10 +63,10 @@ impl Handler<PutSmall> for CoordinatorActor {
             }
             // Sealed once, before the vote, so that all copies are the same bytes.
             let written = match c.ask(SealSmall { at, condition, head, body, alone }).await? {
-                Small::Written(written) => Ok(written),
+                Decided::Alone(written) => Ok(written),
                 // Others have a vote since a moment ago.
-                Small::Sealed(put) if alone => c.change(put, new, None).await,
-                Small::Sealed(put) => c.vote(put, None).await,
+                Decided::ForVote(put) if alone => c.change(put, new, None).await,
+                Decided::ForVote(put) => c.vote(put, None).await,
             };
             drop(permit);
             written

@@ -30,16 +30,16 @@ impl Coordinator {
     /// its way to others by `streams`.
     pub(super) async fn change(
         &self,
-        mutation: Mutation,
+        mut mutation: Mutation,
         new: Option<New>,
         streams: Option<BodyStreams>,
     ) -> Result<Written, ObjectError> {
         if self.decides_alone() {
-            match self.ask(MutateHere(mutation.clone())).await {
+            mutation = match self.ask(MutateHere(mutation)).await? {
+                Decided::Alone(written) => return Ok(written),
                 // Others have a vote since a moment ago.
-                Err(ObjectError::Store(StoreError::OtherList)) => {}
-                done => return done,
-            }
+                Decided::ForVote(mutation) => mutation,
+            };
         }
         self.admit(&mutation.key, &mutation.needs, new).await?;
         self.vote(mutation, streams).await

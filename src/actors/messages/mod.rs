@@ -43,6 +43,7 @@ pub use crate::store::StoreError;
 pub use crate::store::damage::Ailment;
 pub use crate::store::download::Download;
 pub use crate::store::incoming::{Incoming, Purpose};
+pub use crate::store::intent::Decided;
 pub use crate::store::outgoing::Outgoing;
 pub use crate::store::scrub::{Part, Round, Seen};
 pub use crate::store::scrub_place::Place;

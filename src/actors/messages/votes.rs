@@ -1,7 +1,8 @@
 //! What coordinators ask of the store beside them.
 
 use super::{
-    BeginUpload, Download, Landed, ObjectInfo, RegisterSlot, Reply, Sealed, StoreError, StoreUpload, Vote, Written,
+    BeginUpload, Decided, Download, Landed, ObjectInfo, RegisterSlot, Reply, Sealed, StoreError, StoreUpload, Vote,
+    Written,
 };
 use crate::base::{BucketName, Condition, ObjectHead, ObjectName, Page, Permit, Record, RegisterKey};
 use crate::store::mutation::Mutation;
@@ -30,15 +31,16 @@ pub struct Peek {
 #[rtype(result = "Result<StoreUpload, StoreError>")]
 pub struct StageUpload(pub BeginUpload);
 
-/// What a client wants, decided by this node alone; answered when durable. `OtherList` where others have a vote too:
-/// nothing is done then.
+/// What a client wants, decided by this node alone; answered when durable. Where others have a vote too nothing is
+/// done, and it comes back.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<Written, StoreError>")]
+#[rtype(result = "Result<Decided<Written>, StoreError>")]
 pub struct MutateHere(pub Mutation);
 
-/// Seals a small body; where this node decides alone, its record is decided with the same message.
+/// Seals a small body; where this node decides alone, its record is decided with the same message. Else it comes back
+/// for the vote.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<Small, StoreError>")]
+#[rtype(result = "Result<Decided<Written>, StoreError>")]
 pub struct SealSmall {
     /// The object's bucket and key.
     pub at: ObjectName,
@@ -50,15 +52,6 @@ pub struct SealSmall {
     pub body: Vec<Bytes>,
     /// Whether this node decides alone, as the coordinator knows.
     pub alone: bool,
-}
-
-/// What became of a small body.
-#[derive(Debug)]
-pub enum Small {
-    /// It is stored, durably.
-    Written(Written),
-    /// It is sealed, and others have a vote on its record.
-    Sealed(Mutation),
 }
 
 /// Seals and stages more bytes; they come back sealed, as they lie in the blob, where a copy is wanted.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 const ON_ARBITER_BYTES: usize = 64 * 1024;
 
 impl Handler<MutateHere> for StoreActor {
-    type Result = ResponseFuture<Result<Written, StoreError>>;
+    type Result = ResponseFuture<Result<Decided<Written>, StoreError>>;
     fn handle(&mut self, MutateHere(mutation): MutateHere, _: &mut Context<Self>) -> Self::Result {
         let answer = decide_alone(&self.store, mutation);
         guarded(answer)
@@ -22,29 +22,31 @@ impl Handler<MutateHere> for StoreActor {
 }
 
 impl Handler<SealSmall> for StoreActor {
-    type Result = ResponseFuture<Result<Small, StoreError>>;
+    type Result = ResponseFuture<Result<Decided<Written>, StoreError>>;
     fn handle(&mut self, msg: SealSmall, _: &mut Context<Self>) -> Self::Result {
         let SealSmall { at, condition, head, body, alone } = msg;
         let (store, threads) = (Arc::clone(&self.store), self.threads.clone());
         guarded(async move {
             let object = seal(&store, &threads, head, body).await?;
             let put = Mutation::put(&at, condition, object, store.now_ms());
-            if !alone {
-                return Ok(Small::Sealed(put));
-            }
-            match decide_alone(&store, put.clone()).await {
-                Err(StoreError::OtherList) => Ok(Small::Sealed(put)),
-                decided => decided.map(Small::Written),
-            }
+            if alone { decide_alone(&store, put).await } else { Ok(Decided::ForVote(put)) }
         })
     }
 }
 
 /// Queued at once, so that the order of commits is that of the mailbox.
-fn decide_alone(store: &Store, mutation: Mutation) -> impl Future<Output = Result<Written, StoreError>> + use<> {
+fn decide_alone(
+    store: &Store,
+    mutation: Mutation,
+) -> impl Future<Output = Result<Decided<Written>, StoreError>> + use<> {
     let digest = mutation.object().map(|object| object.digest);
     let answer = store.mutate(mutation);
-    async move { Ok(written(wait(answer).await?, digest.as_ref())) }
+    async move {
+        Ok(match wait(answer).await? {
+            Decided::Alone(outcome) => Decided::Alone(written(outcome, digest.as_ref())),
+            Decided::ForVote(mutation) => Decided::ForVote(mutation),
+        })
+    }
 }
 
 async fn seal(

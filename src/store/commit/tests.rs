@@ -7,6 +7,7 @@ use crate::base::{
 use crate::disk::CrashDisk;
 use crate::register::{Answer, Attempt, Message, Request, Roster, Seat, Traced};
 use crate::seal::keyring::Keyring;
+use crate::store::intent::Decided;
 use crate::store::mutation::Mutation;
 use crate::store::voting::{Seating, Vote};
 use crate::store::wait_blocking;
@@ -127,7 +128,7 @@ fn what_looks_at_any_register_takes_all_marks_along() {
     assert!(node.is_chosen("k"));
 }
 
-fn bucket(node: &Node, name: &str) -> Result<crate::store::intent::Outcome, StoreError> {
+fn bucket(node: &Node, name: &str) -> Result<Decided, StoreError> {
     let answer = node.0.mutate(Mutation::create_bucket(&BucketName::parse(name).expect("a name"), 1));
     node.1.committer.turn();
     wait_blocking(answer)
@@ -285,7 +286,7 @@ fn a_list_that_grew_in_the_same_batch_takes_the_decision_from_the_node_alone() {
     let before = node.commits();
     let answer = node.0.mutate(object(&node, "before", Condition::NONE));
     node.1.committer.turn();
-    wait_blocking(answer).expect("nobody else has a vote");
+    assert!(matches!(wait_blocking(answer), Ok(Decided::Alone(_))), "nobody else has a vote");
     assert_eq!(node.commits() - before, 1, "promised and stored in one commit");
     assert!(node.is_chosen("before"));
     // The coordinator has looked by now, and the list becomes another one before its question is taken.
@@ -297,11 +298,12 @@ fn a_list_that_grew_in_the_same_batch_takes_the_decision_from_the_node_alone() {
         Mutation::create_bucket(&bucket, 1),
         Mutation::delete_bucket(&BucketName::cargas(), 1),
     ];
+    let keys = mutations.clone().map(|mutation| mutation.key);
     let answers = mutations.map(|mutation| node.0.mutate(mutation));
     node.1.committer.turn();
     wait_blocking(seated).expect("a seat");
-    for answer in answers {
-        assert!(matches!(wait_blocking(answer), Err(StoreError::OtherList)));
+    for (answer, key) in answers.into_iter().zip(keys) {
+        assert!(matches!(wait_blocking(answer), Ok(Decided::ForVote(back)) if back.key == key));
     }
     drop(node);
     let again = start(&disk.after_power_loss());
@@ -313,15 +315,15 @@ fn a_list_that_grew_in_the_same_batch_takes_the_decision_from_the_node_alone() {
 fn a_node_that_may_not_vote_decides_nothing_alone() {
     let (node, _) = alone(&CrashDisk::new(1));
     let put = object(&node, "k", Condition::NONE);
-    let refused = node.0.mutate(put.clone());
+    let early = node.0.mutate(put);
     // This start is to have a number, and has none before this commit.
     let begun = node.0.begin(7, None);
     node.1.committer.turn();
     wait_blocking(begun).expect("it begins");
-    assert!(matches!(wait_blocking(refused), Err(StoreError::OtherList)));
+    let Ok(Decided::ForVote(put)) = wait_blocking(early) else { panic!("it had no vote yet") };
     let answer = node.0.mutate(put);
     node.1.committer.turn();
-    wait_blocking(answer).expect("it votes");
+    assert!(matches!(wait_blocking(answer), Ok(Decided::Alone(_))), "it votes");
 }
 
 #[test]
