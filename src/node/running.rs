@@ -14,7 +14,7 @@ use crate::actors::peer::store::StoreRecipients;
 use crate::actors::replication::Replication;
 use crate::actors::store_actor::threads::Threads;
 use crate::actors::store_actor::{StoreActor, abort};
-use crate::base::{BufferPool, NodeName};
+use crate::base::{BufferPool, Class, NodeName};
 use crate::config::{CEILING_MIN, Config, MemoryPlan};
 use crate::disk::real::LockGuard;
 use crate::disk::{Disk, RealDisk, handles, place};
@@ -281,12 +281,25 @@ fn open_store(config: &Config, ring: &Arc<Keyring>, plan: &MemoryPlan) -> Result
         orphan_grace: config.store.orphan_grace,
         reserve_bytes: config.store.reserve_bytes,
         first_bucket: !config.decides_with_others(),
+        index_failed,
         ..Options::default()
     };
     let fail = |source| NodeError::Store { dir: dir.clone(), source };
     let opened = store::open(Arc::new(RealDisk), dir, Arc::clone(ring), config.cluster.id, options);
     let (store, clockwork) = opened.map_err(fail)?;
     store.start(clockwork, abort).map_err(fail)
+}
+
+/// What a running node says of its index when that fails: once for damage, once for anything else.
+fn index_failed(error: &StoreError) {
+    match error.class() {
+        Class::Corrupt => log::error!(
+            error:%; "the index is damaged, and no restart mends it. A node of a cluster: start it with an empty data directory, as one whose disk was lost; until then its peers are asked for what it does not read, for lists too, and it has no vote on that. A node alone: copy what can still be read before anything else (docs/operations.md)"
+        ),
+        _ => log::warn!(
+            error:%; "the index could not be read or written, and may not be until the node is restarted: look at the disk; until then the node asks its peers, if it has any, for what it does not read, for lists too"
+        ),
+    }
 }
 
 fn http_settings(config: &Config, plan: &MemoryPlan, workers: usize) -> HttpSettings {

@@ -4,8 +4,8 @@
 //! - One checkpoint is one transaction: records, feed, blob references, cursors and the log mark.
 //! - A register has one entry in `CHANGES`, at its latest number.
 //! - `BODIES` names exactly the blobs that records in `RECORDS` refer to.
-//! - Damage has one name, whatever the engine calls what comes of it. It is told once in the log, and so is any other
-//!   failure of the engine.
+//! - Damage has one name, whatever the engine calls what comes of it. Whoever runs the store hears of it once
+//!   (`Options::index_failed`), and once of any other failure of the engine.
 
 use super::entry::{Held, NodeRecord};
 use super::error::StoreError;
@@ -53,6 +53,8 @@ pub struct Marks {
 pub struct Index {
     db: Database,
     probe: Arc<PagesProbe>,
+    /// Hears of the first damage, and of the first other failure.
+    tell: fn(&StoreError),
     damaged: AtomicBool,
     /// Whether the engine has failed for another reason.
     failed: AtomicBool,
@@ -147,7 +149,7 @@ impl Index {
     }
 
     /// Takes over an opened database.
-    pub fn new(db: Database, probe: Arc<PagesProbe>) -> Result<(Self, Marks), StoreError> {
+    pub fn new(db: Database, probe: Arc<PagesProbe>, tell: fn(&StoreError)) -> Result<(Self, Marks), StoreError> {
         let marks = {
             let tx = db.begin_read().map_err(engine)?;
             let table = tx.open_table(MARKS).map_err(engine)?;
@@ -157,7 +159,7 @@ impl Index {
             }
             Marks { log: mark(MARK_LOG)?, seq: mark(MARK_SEQ)?, stamp: Stamp(mark(MARK_STAMP)?) }
         };
-        Ok((Index { db, probe, damaged: AtomicBool::new(false), failed: AtomicBool::new(false) }, marks))
+        Ok((Index { db, probe, tell, damaged: AtomicBool::new(false), failed: AtomicBool::new(false) }, marks))
     }
 
     /// Whether something of it was found to be damaged.
@@ -168,24 +170,30 @@ impl Index {
     /// Work on the engine, which may panic over bytes that are wrong, and after the first page that does not open says
     /// of everything that something failed before.
     fn work<T>(&self, work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
-        guarded(work).unwrap_or_else(|panicked| Err(panicked.into())).map_err(|error| self.named(error))
+        let error = match guarded(work).unwrap_or_else(|panicked| Err(panicked.into())) {
+            Ok(done) => return Ok(done),
+            Err(error) => self.named(error),
+        };
+        if self.is_news(&error) {
+            (self.tell)(&error);
+        }
+        Err(error)
     }
 
+    /// The error by its one name: what the engine says once it has met damage is damage too.
     fn named(&self, error: StoreError) -> StoreError {
-        let error = match error {
+        match error {
             StoreError::Index(source) if self.is_damaged() || is_damage(&source) => StoreError::IndexDamaged(source),
             error => error,
-        };
-        match &error {
-            StoreError::Index(_) if !self.failed.swap(true, Ordering::AcqRel) => log::warn!(
-                error:%; "the index could not be read or written, and may not be until the node is restarted: look at the disk; until then the node asks its peers, if it has any, for what it does not read, for lists too"
-            ),
-            error if error.class() == Class::Corrupt && !self.damaged.swap(true, Ordering::AcqRel) => log::error!(
-                error:%; "the index is damaged, and no restart mends it. A node of a cluster: start it with an empty data directory, as one whose disk was lost; until then its peers are asked for what it does not read, for lists too, and it has no vote on that. A node alone: copy what can still be read before anything else (docs/operations.md)"
-            ),
-            _ => {}
         }
-        error
+    }
+
+    /// Whether it is the first damage, or the first other failure. What was damaged stays so.
+    fn is_news(&self, error: &StoreError) -> bool {
+        match error {
+            StoreError::Index(_) => !self.failed.swap(true, Ordering::AcqRel),
+            error => error.class() == Class::Corrupt && !self.damaged.swap(true, Ordering::AcqRel),
+        }
     }
 
     /// Brings a layer in, durably, and with it the log mark.

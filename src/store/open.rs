@@ -179,7 +179,7 @@ fn open_made(
 ) -> Result<Core, StoreError> {
     let log = LogReader::open(disk.as_ref(), &dir.join(LOG), identity.log_key())?;
     check_capacity(log.capacity(), options.log_bytes)?;
-    let (index, marks, probe) = open_index(disk.as_ref(), dir, &identity, options.index_cache_bytes, &log)?;
+    let (index, marks, probe) = open_index(disk.as_ref(), dir, &identity, &options, &log)?;
     let room = Arc::new(Room::new(Arc::clone(&disk), dir, options.reserve_bytes)?);
     let blobs = Blobs::open(Arc::clone(&disk), dir, Arc::clone(&room), options.large_write_bytes)?;
     // No upload outlives the process that staged it.
@@ -230,14 +230,14 @@ fn open_index(
     disk: &dyn Disk,
     dir: &Path,
     identity: &Identity,
-    cache_bytes: usize,
+    options: &Options,
     log: &LogReader,
 ) -> Result<(Index, Marks, Arc<PagesProbe>), StoreError> {
     let at_least = log.newest()?.map_or(Ok(0), |payload| frame_sequence(&payload));
     let at_least = at_least.map_err(|_| StoreError::Corrupt { what: "commit log (an operation)" })?;
     let (path, key, id) = (dir.join(INDEX), identity.index_key(), identity.index_id);
-    let (db, probe) = pages::open_database(disk, &path, key, id, cache_bytes, at_least)?;
-    let (index, marks) = Index::new(db, Arc::clone(&probe))?;
+    let (db, probe) = pages::open_database(disk, &path, key, id, options.index_cache_bytes, at_least)?;
+    let (index, marks) = Index::new(db, Arc::clone(&probe), options.index_failed)?;
     Ok((index, marks, probe))
 }
 

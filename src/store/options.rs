@@ -1,5 +1,6 @@
 //! Settings of a store.
 
+use super::error::StoreError;
 use std::time::Duration;
 
 /// Settings of a store.
@@ -27,6 +28,9 @@ pub struct Options {
     pub first_bucket: bool,
     /// The clock, in milliseconds since 1970.
     pub now_ms: fn() -> u64,
+    /// Hears of the first damage of the index (`Class::Corrupt`) and of its first other failure. What is to be done
+    /// then is for whoever runs the store to say.
+    pub index_failed: fn(&StoreError),
 }
 
 impl Default for Options {
@@ -43,6 +47,7 @@ impl Default for Options {
             reserve_bytes: 256 << 20,
             first_bucket: true,
             now_ms: system_ms,
+            index_failed: |_| {},
         }
     }
 }
