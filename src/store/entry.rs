@@ -12,6 +12,17 @@ use std::sync::{Arc, OnceLock};
 /// Least bytes of an encoded operation, to check a count before memory is taken.
 const OP_BYTES_MIN: usize = 9;
 
+/// What an operation begins with in a frame.
+mod tag {
+    pub const RECORD: u8 = 1;
+    pub const CURSOR: u8 = 2;
+    pub const MARK: u8 = 3;
+    pub const NODE: u8 = 4;
+    pub const FORGET: u8 = 5;
+    pub const CLEAR: u8 = 6;
+    pub const MEMORY: u8 = 7;
+}
+
 /// One operation of a frame.
 #[derive(Clone, Debug)]
 pub enum Op {
@@ -174,15 +185,15 @@ fn read_key(r: &mut Reader<'_>) -> Result<RegisterKey, CodecError> {
 
 fn write_op(w: &mut Writer, op: &Op) {
     match op {
-        Op::Record { key, held } => w.u8(1).bytes(key.as_bytes()).bytes(&held.encode()),
-        Op::Cursor { peer, seq } => w.u8(2).u64(peer.0).u64(*seq),
+        Op::Record { key, held } => w.u8(tag::RECORD).bytes(key.as_bytes()).bytes(&held.encode()),
+        Op::Cursor { peer, seq } => w.u8(tag::CURSOR).u64(peer.0).u64(*seq),
         Op::Mark { key, ballot, seq, .. } => {
-            w.u8(3).bytes(key.as_bytes()).u64(ballot.stamp.0).u64(ballot.node.0).u64(*seq)
+            w.u8(tag::MARK).bytes(key.as_bytes()).u64(ballot.stamp.0).u64(ballot.node.0).u64(*seq)
         }
-        Op::Node(node) => w.u8(4).bytes(&node.encode()),
-        Op::Forget { key, ballot } => w.u8(5).bytes(key.as_bytes()).u64(ballot.stamp.0).u64(ballot.node.0),
-        Op::Clear { epoch } => w.u8(6).u64(epoch.0),
-        Op::Memory(kept) => w.u8(7).bytes(&kept.encode()),
+        Op::Node(node) => w.u8(tag::NODE).bytes(&node.encode()),
+        Op::Forget { key, ballot } => w.u8(tag::FORGET).bytes(key.as_bytes()).u64(ballot.stamp.0).u64(ballot.node.0),
+        Op::Clear { epoch } => w.u8(tag::CLEAR).u64(epoch.0),
+        Op::Memory(kept) => w.u8(tag::MEMORY).bytes(&kept.encode()),
     };
 }
 
@@ -256,24 +267,24 @@ pub fn decode_frame(payload: &[u8]) -> Result<(Vec<Op>, bool), CodecError> {
     let mut ops = Vec::with_capacity(count);
     for _ in 0..count {
         ops.push(match r.u8()? {
-            1 => {
+            tag::RECORD => {
                 let key = read_key(&mut r)?;
                 let held = Held::decode(r.bytes(RECORD_BYTES_MAX + 17, "record")?)?;
                 Op::Record { key, held: Arc::new(held) }
             }
-            2 => Op::Cursor { peer: Incarnation(r.u64()?), seq: r.u64()? },
-            3 => {
+            tag::CURSOR => Op::Cursor { peer: Incarnation(r.u64()?), seq: r.u64()? },
+            tag::MARK => {
                 let key = read_key(&mut r)?;
                 let ballot = Ballot { stamp: Stamp(r.u64()?), node: Incarnation(r.u64()?) };
                 Op::Mark { key, ballot, seq: r.u64()?, held: None }
             }
-            4 => Op::Node(NodeRecord::decode(r.bytes(NodeRecord::BYTES_MAX, "node state")?)?),
-            5 => {
+            tag::NODE => Op::Node(NodeRecord::decode(r.bytes(NodeRecord::BYTES_MAX, "node state")?)?),
+            tag::FORGET => {
                 let key = read_key(&mut r)?;
                 Op::Forget { key, ballot: Ballot { stamp: Stamp(r.u64()?), node: Incarnation(r.u64()?) } }
             }
-            6 => Op::Clear { epoch: Epoch(r.u64()?) },
-            7 => Op::Memory(Kept::decode(r.bytes(Kept::BYTES_MAX, "memory")?)?),
+            tag::CLEAR => Op::Clear { epoch: Epoch(r.u64()?) },
+            tag::MEMORY => Op::Memory(Kept::decode(r.bytes(Kept::BYTES_MAX, "memory")?)?),
             _ => return Err(CodecError::Value("operation")),
         });
     }
