@@ -32,7 +32,7 @@ pub mod rest;
 mod testing;
 
 pub use edge::hosts::Hosts;
-pub use edge::links::StoreLinks;
+pub use edge::links::{MemberLinks, ReadLinks, StoreLinks, WriteLinks};
 pub use edge::readiness::Readiness;
 pub use edge::settings::{HttpSettings, LOG_FILTER};
 pub use edge::worker::{Backend, Shared, StatusSource};

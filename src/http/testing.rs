@@ -3,7 +3,7 @@
 use super::edge::handle::Port;
 use super::edge::protocol::Protocol;
 use super::edge::worker::{Backend, Shared, StatusSource, Worker};
-use super::{Hosts, HttpSettings, Readiness, StoreLinks};
+use super::{Hosts, HttpSettings, ReadLinks, Readiness, StoreLinks, WriteLinks};
 use crate::actors::messages::{
     AppendUpload, BeginUpload, CreateBucket, DeleteBucket, DeleteObject, FinishUpload, ListBuckets, ListObjects,
     OpenObject, PutSmall, ReadDownload,
@@ -79,7 +79,7 @@ pub(super) fn port<P: Protocol>(protocol: P) -> (Port<P>, Budget) {
     let budget = Budget::new(10, 1 << 20);
     let shared = Shared::new(settings, budget.clone(), Readiness::default());
     let store = Untouched.start();
-    let links = StoreLinks::new(&store, &store, store.clone().recipient());
+    let links = StoreLinks::new(WriteLinks::of(&store), ReadLinks::of(&store), store.recipient());
     let backend = Backend { links, status: Rc::new(NoStatus) };
     (Port { worker: Worker::new(shared, backend, P::LABELS), protocol }, budget)
 }

@@ -39,7 +39,7 @@ use crate::actors::store_actor::threads::Threads;
 use crate::actors::store_actor::{StoreActor, abort};
 use crate::base::Budget;
 use crate::config::{Config, MemoryPlan};
-use crate::http::{Backend, Readiness, StoreLinks};
+use crate::http::{Backend, MemberLinks, ReadLinks, Readiness, StoreLinks, WriteLinks};
 use crate::seal::keyring::Keyring;
 use crate::store::Store;
 use actix::{Actor, Addr};
@@ -200,13 +200,13 @@ impl Backends {
         let downloads = store.clone().recipient();
         let coordinator = Coordinator::new(self.common.clone(), StoreBeside::of(&store));
         let actor = CoordinatorActor::new(coordinator.clone()).start();
+        let writes = WriteLinks::of(&actor);
         let links = match &self.seats {
             // What a node alone holds is all there is: nobody has to be asked.
-            None => StoreLinks::new(&actor, &store, downloads),
+            None => StoreLinks::new(writes, ReadLinks::of(&store), downloads),
             Some(seats) => {
                 let members = MembersActor::new(coordinator, Arc::clone(seats)).start();
-                StoreLinks::new(&actor, &actor, downloads)
-                    .with_members(members.clone().recipient(), members.recipient())
+                StoreLinks::new(writes, ReadLinks::of(&actor), downloads).with_members(MemberLinks::of(&members))
             }
         };
         let status = Rc::new(NodeStatus { fixed: Arc::clone(&self.fixed), store });

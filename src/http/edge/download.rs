@@ -36,7 +36,7 @@ pub async fn serve(
     let turn_max = worker.shared.settings.turn_max;
     let permit = claim(&worker.shared.budget, WHOLE_BYTES_MAX, turn_max).await?;
     let open = OpenObject { at, consistency, permit: Some(permit) };
-    let (info, mut download) = worker.links.open_object.send(open).await??;
+    let (info, mut download) = worker.links.reads.open_object.send(open).await??;
 
     match judge_read(headers, &info.etag, info.written_ms) {
         Verdict::Serve => {}

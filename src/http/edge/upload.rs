@@ -36,7 +36,7 @@ pub async fn store<S: Source>(
                 Some(chunk) => small.push(chunk),
                 None => {
                     let put = PutSmall { at, condition, head, body: small.take(), permit: Some(permit) };
-                    return Ok(worker.links.put_small.send(put).await??);
+                    return Ok(worker.links.writes.put_small.send(put).await??);
                 }
             }
             if small.len() > inline_max {
@@ -45,14 +45,14 @@ pub async fn store<S: Source>(
         }
     }
     let begin = BeginUpload { at, condition, head, len_hint: len, permit: Some(permit) };
-    let mut upload = worker.links.begin_upload.send(begin).await??;
+    let mut upload = worker.links.writes.begin_upload.send(begin).await??;
     let mut gathering = Gathering::after(small, len, large.then(|| worker.shared.large_memory.clone()));
     let mut ended = gathering.fill(source).await?;
     while !ended {
         // One piece is sealed and written while the next one is received: sending starts the work,
         // awaiting fetches its result.
         let data = gathering.take();
-        let append = worker.links.append_upload.send(AppendUpload { upload, data });
+        let append = worker.links.writes.append_upload.send(AppendUpload { upload, data });
         if ahead {
             ended = gathering.fill(source).await?;
             upload = append.await??;
@@ -65,9 +65,9 @@ pub async fn store<S: Source>(
     // The last piece's memory goes when it is sealed, not when it is durable.
     drop(gathering);
     if !data.is_empty() {
-        upload = worker.links.append_upload.send(AppendUpload { upload, data }).await??;
+        upload = worker.links.writes.append_upload.send(AppendUpload { upload, data }).await??;
     }
-    Ok(worker.links.finish_upload.send(FinishUpload { upload }).await??)
+    Ok(worker.links.writes.finish_upload.send(FinishUpload { upload }).await??)
 }
 
 /// Refuses a write whose bucket or condition fails by now, before its body is asked for. What passes here is judged
@@ -75,7 +75,7 @@ pub async fn store<S: Source>(
 pub async fn refuse_early(call: &Call<'_>, at: &ObjectName, condition: &Condition) -> Result<(), HttpError> {
     let permit = call.worker.shared.budget.try_claim(0).ok_or(HttpError::SlowDown)?;
     let open = OpenObject { at: at.clone(), consistency: Consistency::Majority, permit: Some(permit) };
-    let found = match call.worker.links.open_object.send(open).await? {
+    let found = match call.worker.links.reads.open_object.send(open).await? {
         Ok((info, _)) => Some(info.etag),
         Err(ObjectError::Store(StoreError::NoSuchKey)) => None,
         Err(error @ (ObjectError::Store(StoreError::NoSuchBucket) | ObjectError::NoMajority(_))) => {

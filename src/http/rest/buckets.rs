@@ -55,7 +55,7 @@ pub(super) async fn list(call: &Call<'_>) -> Result<HttpResponse, HttpError> {
     if !query.is_empty() {
         return Err(HttpError::Query("the known parameter is consistency"));
     }
-    let all = call.worker.links.list_buckets.send(ListBuckets { consistency }).await??;
+    let all = call.worker.links.reads.list_buckets.send(ListBuckets { consistency }).await??;
     let buckets = all.into_iter().map(|(name, ms)| Bucket { name: name.to_string(), created: rfc3339(ms) }).collect();
     Ok(json_resting_on(&Buckets { buckets }, consistency))
 }
@@ -68,7 +68,7 @@ pub(super) async fn show(call: &Call<'_>, bucket: BucketName) -> Result<HttpResp
     if !query.is_empty() {
         return Err(HttpError::Query("the known parameter is consistency; objects are listed at /v1/objects/{bucket}"));
     }
-    let all = call.worker.links.list_buckets.send(ListBuckets { consistency }).await??;
+    let all = call.worker.links.reads.list_buckets.send(ListBuckets { consistency }).await??;
     let found = all.into_iter().find(|(name, _)| *name == bucket).ok_or(StoreError::NoSuchBucket)?;
     let shown = Bucket { name: found.0.to_string(), created: rfc3339(found.1) };
     Ok(json_resting_on(&shown, consistency))
@@ -79,7 +79,7 @@ pub(super) async fn create(call: &Call<'_>, bucket: BucketName) -> Result<HttpRe
     plain_write(call.req.headers())?;
     no_condition(call.req.headers())?;
     let _permit = call.worker.shared.budget.try_claim(0).ok_or(HttpError::SlowDown)?;
-    let done = call.worker.links.create_bucket.send(CreateBucket { bucket }).await??;
+    let done = call.worker.links.writes.create_bucket.send(CreateBucket { bucket }).await??;
     let mut builder = if done.existed { HttpResponse::Ok() } else { HttpResponse::Created() };
     written(&mut builder, call.worker, done.replicas);
     Ok(builder.finish())
@@ -90,7 +90,7 @@ pub(super) async fn delete(call: &Call<'_>, bucket: BucketName) -> Result<HttpRe
     plain_write(call.req.headers())?;
     no_condition(call.req.headers())?;
     let _permit = call.worker.shared.budget.try_claim(0).ok_or(HttpError::SlowDown)?;
-    let done = call.worker.links.delete_bucket.send(DeleteBucket { bucket }).await??;
+    let done = call.worker.links.writes.delete_bucket.send(DeleteBucket { bucket }).await??;
     let mut builder = HttpResponse::NoContent();
     written(&mut builder, call.worker, done.replicas);
     Ok(builder.finish())
@@ -111,7 +111,7 @@ pub(super) async fn list_objects(call: &Call<'_>, bucket: BucketName) -> Result<
     }
     let _permit = claim(&call.worker.shared.budget, PAGE_BYTES, call.worker.shared.settings.turn_max).await?;
     let ask = ListObjects { bucket: bucket.clone(), prefix: prefix.clone(), delimiter, after, limit, consistency };
-    let page = call.worker.links.list_objects.send(ask).await??;
+    let page = call.worker.links.reads.list_objects.send(ask).await??;
     Ok(json_resting_on(&present(bucket.as_str(), &prefix, &page), consistency))
 }
 

@@ -61,7 +61,7 @@ pub(super) async fn delete(call: &Call<'_>, at: ObjectName) -> Result<HttpRespon
 /// Deletes an object that is there.
 pub(super) async fn remove(call: &Call<'_>, at: ObjectName, condition: Condition) -> Result<Written, HttpError> {
     let _permit = call.worker.shared.budget.try_claim(0).ok_or(HttpError::SlowDown)?;
-    let done = call.worker.links.delete_object.send(DeleteObject { at, condition }).await??;
+    let done = call.worker.links.writes.delete_object.send(DeleteObject { at, condition }).await??;
     if done.existed { Ok(done) } else { Err(StoreError::NoSuchKey.into()) }
 }
 

@@ -7,8 +7,8 @@ use crate::base::{Epoch, NodeName};
 use crate::http::edge::call::Call;
 use crate::http::edge::errors::HttpError;
 use crate::http::edge::escape::Query;
+use crate::http::edge::links::MemberLinks;
 use crate::http::edge::readiness::Conditions;
-use actix::Recipient;
 use actix_web::HttpResponse;
 use actix_web::http::header::{self, HeaderValue};
 use serde::Serialize;
@@ -65,19 +65,17 @@ pub(super) async fn members(call: &Call<'_>) -> Result<HttpResponse, HttpError> 
     }
     let parsed: Option<Vec<NodeName>> = names.split(',').map(NodeName::parse).collect();
     let names = parsed.ok_or(HttpError::Query("names are node names, with commas between them"))?;
-    let (_, change) = member_links(call)?;
-    let list = change.send(ChangeMembers { names, since }).await??;
+    let list = member_links(call)?.change.send(ChangeMembers { names, since }).await??;
     Ok(json(&mut HttpResponse::Ok(), &list))
 }
 
 /// Who has a place, who is there, and who waits for one.
 pub(super) async fn show_members(call: &Call<'_>) -> Result<HttpResponse, HttpError> {
-    let (show, _) = member_links(call)?;
-    let list = show.send(ShowMembers).await?;
+    let list = member_links(call)?.show.send(ShowMembers).await?;
     Ok(json(&mut HttpResponse::Ok(), &list))
 }
 
-fn member_links<'a>(call: &Call<'a>) -> Result<&'a (Recipient<ShowMembers>, Recipient<ChangeMembers>), HttpError> {
+fn member_links<'a>(call: &Call<'a>) -> Result<&'a MemberLinks, HttpError> {
     let none = HttpError::NotImplemented("a member list needs durability = majority and peers");
     call.worker.links.members.as_ref().ok_or(none)
 }
