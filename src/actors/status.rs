@@ -31,27 +31,28 @@ pub enum LinkState {
     Refused,
 }
 
-/// What went between two nodes, by kind.
+/// What went between two nodes, by kind, since this process began: as it is shown, and as it is counted
+/// (`peer::node_view`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct CallCounts {
+pub struct CallCounts<N = u64> {
     /// Calls with a heartbeat; the answer to one is a heartbeat too.
-    pub heartbeats: u64,
+    pub heartbeats: N,
     /// Offers of changes from the feed, many changes to one.
-    pub offers: u64,
+    pub offers: N,
     /// Frames of votes, each with as many as were waiting.
-    pub votes: u64,
+    pub votes: N,
     /// Pages of registers, for listings and member changes.
-    pub scans: u64,
+    pub scans: N,
     /// Batches of records that the feed or a comparison brought.
-    pub learns: u64,
+    pub learns: N,
     /// Bodies, whole or while they were made.
-    pub blobs: u64,
+    pub blobs: N,
     /// Looks at sums below the root.
-    pub trees: u64,
+    pub trees: N,
     /// Good copies of what is damaged, asked for: records, and pieces of blobs.
-    pub fetches: u64,
+    pub fetches: N,
     /// Handshakes, each of which opens a session.
-    pub hellos: u64,
+    pub hellos: N,
 }
 
 /// How often the actors of a peer began anew, and why.

@@ -196,28 +196,8 @@ fn life_of(voting: &Voting) -> u64 {
     voting.node.roster.as_ref().map_or(0, |list| list.life)
 }
 
-/// Counters of what came in.
-#[derive(Default)]
-pub struct Counts {
-    /// Calls with a heartbeat; the answer to one is a heartbeat too.
-    pub heartbeats: AtomicU64,
-    /// Offers of changes from the feed, many changes to one.
-    pub offers: AtomicU64,
-    /// Frames of votes, many votes to one.
-    pub votes: AtomicU64,
-    /// Pages of registers, for listings and member changes.
-    pub scans: AtomicU64,
-    /// Batches of records that the feed or a comparison brought.
-    pub learns: AtomicU64,
-    /// Bodies, whole or while they were made.
-    pub blobs: AtomicU64,
-    /// Looks at sums below the root.
-    pub trees: AtomicU64,
-    /// Good copies of what is damaged, asked for: records, and pieces of blobs.
-    pub fetches: AtomicU64,
-    /// Handshakes, each of which opens a session.
-    pub hellos: AtomicU64,
-}
+/// Counters of what came in, or went out.
+pub type Counts = CallCounts<AtomicU64>;
 
 impl Counts {
     /// The counters as they are now.
