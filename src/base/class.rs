@@ -10,16 +10,12 @@ pub enum Class {
     Missing,
     /// The request conflicts with the present state (a bucket that is not empty).
     Conflict,
-    /// The size or count is beyond a limit.
-    TooLarge,
     /// Nothing is wrong but the moment: try again after a backoff.
     Busy,
     /// No room on the disk for new bytes; reads and deletes go on.
     Full,
     /// Stored bytes do not open or do not check.
     Corrupt,
-    /// Known to S3 or to the design, not part of this release.
-    Unsupported,
     /// Will not get better by trying again (another key ring, another protocol).
     Permanent,
     /// Ours: a disk error, a poisoned store, a broken promise.

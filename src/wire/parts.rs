@@ -53,34 +53,32 @@ pub(super) fn count(len: usize) -> u32 {
     u32::try_from(len).expect("bounded above")
 }
 
+/// The number of a class. 4 and 8 are free: nobody sends them.
 pub(super) fn class_code(class: Class) -> u8 {
     match class {
         Class::Invalid => 1,
         Class::Missing => 2,
         Class::Conflict => 3,
-        Class::TooLarge => 4,
         Class::Busy => 5,
         Class::Full => 6,
         Class::Corrupt => 7,
-        Class::Unsupported => 8,
         Class::Permanent => 9,
         Class::Internal => 10,
     }
 }
 
+/// The class of a number. One that this release does not know is an error like any other message that it cannot read.
 pub(super) fn class_of(code: u8) -> Result<Class, CodecError> {
     Ok(match code {
         1 => Class::Invalid,
         2 => Class::Missing,
         3 => Class::Conflict,
-        4 => Class::TooLarge,
         5 => Class::Busy,
         6 => Class::Full,
         7 => Class::Corrupt,
-        8 => Class::Unsupported,
         9 => Class::Permanent,
         10 => Class::Internal,
-        _ => return Err(CodecError::Value("class")),
+        _ => return Err(CodecError::Value("class of a failure")),
     })
 }
 

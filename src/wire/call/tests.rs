@@ -129,8 +129,9 @@ fn answers_survive_the_trip_and_damage_is_refused() {
 #[test]
 fn every_class_survives_and_long_texts_are_cut() {
     for code in 0..=u8::MAX {
-        if let Ok(class) = class_of(code) {
-            assert_eq!(class_code(class), code);
+        match code {
+            1..=3 | 5..=7 | 9..=10 => assert_eq!(class_of(code).map(class_code), Ok(code)),
+            _ => assert_eq!(class_of(code), Err(CodecError::Value("class of a failure")), "{code} is nobody's"),
         }
     }
     let Answer::Failed { text, .. } = Answer::failed(Class::Busy, &"ñ".repeat(400)) else { panic!() };
