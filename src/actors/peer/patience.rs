@@ -3,8 +3,7 @@
 //!
 //! What operators set (`peer.heartbeat`, `peer.backoff_base`, `peer.backoff_cap`, `cluster.decide_timeout`) is in
 //! `Timing` and in the coordinator's `Patience`. These here are not set: they follow from what a healthy peer never
-//! exceeds. The backoff is for the records and blob lanes; the votes lane pauses for `DOWN_FOR`, since clients wait for
-//! it.
+//! exceeds.
 //!
 //! Invariant: whoever waits for an answer waits longer than the other side takes to give up; the assertions below say
 //! so.
@@ -27,13 +26,16 @@ pub const STALL_MAX: Duration = Duration::from_secs(30);
 /// How long a request waits for its turn. Less than the time in which its sender takes silence for a fault.
 pub const TURN_MAX: Duration = Duration::from_secs(20);
 
-/// Longest wait for the answer to a frame.
+/// Longest wait for the answer to a frame of votes. Longer than a healthy disk takes for the commit, and shorter than
+/// the usual time for a decision (`cluster.decide_timeout`), so that another round is left.
 pub const VOTE_MAX: Duration = Duration::from_secs(3);
 
-/// Pause after a peer did not answer.
+/// Pause of the votes lane after a peer did not answer: what is asked of it meanwhile is lost at once. It does not grow
+/// as the pauses of the other lanes do (`peer.backoff_base`, `peer.backoff_cap`): clients wait for votes, and what a lost
+/// peer costs is `VOTE_MAX` for the first askers of each pause, which ends early when somebody has the peer probed.
 pub const DOWN_FOR: Duration = Duration::from_millis(300);
 
-/// Least pause between two probes.
+/// Least pause between two probes of a peer: however many requests wait for a majority, they dial no more often.
 pub const PROBE_EVERY: Duration = Duration::from_millis(50);
 
 /// How long a peer is asked again that takes no more at the moment. Each try has waited at the peer already.
@@ -57,3 +59,5 @@ const _: () = assert!(TURN_MAX.as_millis() < CALL_MAX.as_millis());
 const _: () = assert!(VOTE_MAX.as_millis() < CALL_MAX.as_millis());
 // Whoever waits for a majority may have a peer tried again before the lane would by itself.
 const _: () = assert!(PROBE_EVERY.as_millis() < DOWN_FOR.as_millis());
+// The lane has tried a peer again before that counts as away: one short fault turns nobody down.
+const _: () = assert!(DOWN_FOR.as_millis() < AWAY_AFTER.as_millis());
