@@ -258,7 +258,7 @@ impl World {
         }
     }
 
-    /// What a node has of the feed, offered to all others: as replicators do, and refused as they are.
+    /// What a node has of the feed, offered to all others: as records lanes do, and refused as they are.
     fn feed(&mut self, from: usize) {
         let Some(store) = self.nodes[from].store() else { return };
         let epoch = store.voting().node.state.epoch;

@@ -178,7 +178,7 @@ impl Handler<Died> for Keeper {
         let wait = backoff.delay(past.panics, u64::from_le_bytes(seal::random()));
         past.panics = past.panics.saturating_add(1);
         self.plan.tally.panics.fetch_add(1, Ordering::Relaxed);
-        log::error!(peer:% = self.plan.peer, lane = at, wait_ms = wait.as_millis() as u64; "replicator panicked, built anew");
+        log::error!(peer:% = self.plan.peer, lane = at, wait_ms = wait.as_millis() as u64; "a lane panicked, and is built anew");
         ctx.run_later(wait, move |keeper, ctx| {
             keeper.build(at, ctx);
             keeper.introduce();

@@ -83,7 +83,7 @@ impl RecordsLane {
         }
         let timing = &own.plan.timing;
         if let LinkError::StoreGone(_) = error {
-            log::error!(peer:% = peer, error:% = error; "replicator lost its store");
+            log::error!(peer:% = peer, error:% = error; "the records lane lost its store");
             ctx.stop();
             return;
         }

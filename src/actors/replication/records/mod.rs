@@ -226,7 +226,7 @@ impl RecordsLane {
         self.last_error = Some(error.to_string());
         self.not_read_before = Some(Instant::now() + own.plan.timing.backoff.cap);
         if let LinkError::StoreGone(_) = error {
-            log::error!(peer:% = own.plan.peer, error:% = error; "replicator lost its store");
+            log::error!(peer:% = own.plan.peer, error:% = error; "the records lane lost its store");
             ctx.stop();
         }
     }
