@@ -132,7 +132,7 @@ fn open_or_create(disk: &CrashDisk, habits: Habits, at_least: u64) -> Result<Ope
 struct Known {
     /// Commits answered as durable.
     answered: u64,
-    /// Commits begun.
+    /// Commits that were begun: the newest may have become durable or not.
     begun: u64,
     sequence: u64,
 }

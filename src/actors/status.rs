@@ -349,7 +349,7 @@ pub struct MembersStatus {
 /// A node in the member list, or one without a place in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MemberStatus {
-    /// The node's name.
+    /// Its `node.name`, as the member list or the configuration has it.
     pub name: NodeName,
     /// The life of its data directory: the one that has the place, or the one that was heard.
     pub incarnation: Option<Incarnation>,

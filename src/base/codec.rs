@@ -21,19 +21,19 @@ pub enum CodecError {
 pub struct Writer(pub Vec<u8>);
 
 impl Writer {
-    /// One byte.
+    /// A number of one byte.
     pub fn u8(&mut self, v: u8) -> &mut Self {
         self.raw(&[v])
     }
-    /// Two bytes.
+    /// A number of two bytes, little-endian like all of them.
     pub fn u16(&mut self, v: u16) -> &mut Self {
         self.raw(&v.to_le_bytes())
     }
-    /// Four bytes.
+    /// A number of four bytes, little-endian.
     pub fn u32(&mut self, v: u32) -> &mut Self {
         self.raw(&v.to_le_bytes())
     }
-    /// Eight bytes.
+    /// A number of eight bytes, little-endian.
     pub fn u64(&mut self, v: u64) -> &mut Self {
         self.raw(&v.to_le_bytes())
     }
@@ -61,7 +61,7 @@ impl Writer {
 pub struct Reader<'a>(pub &'a [u8]);
 
 impl<'a> Reader<'a> {
-    /// One byte.
+    /// A number of one byte; this and all that follow: `Short` where fewer are left.
     pub fn u8(&mut self) -> Result<u8, CodecError> {
         Ok(self.array::<1>()?[0])
     }
@@ -73,15 +73,15 @@ impl<'a> Reader<'a> {
             _ => Err(CodecError::Value(field)),
         }
     }
-    /// Two bytes.
+    /// A number of two bytes, little-endian like all of them.
     pub fn u16(&mut self) -> Result<u16, CodecError> {
         self.array().map(u16::from_le_bytes)
     }
-    /// Four bytes.
+    /// A number of four bytes, little-endian.
     pub fn u32(&mut self) -> Result<u32, CodecError> {
         self.array().map(u32::from_le_bytes)
     }
-    /// Eight bytes.
+    /// A number of eight bytes, little-endian.
     pub fn u64(&mut self) -> Result<u64, CodecError> {
         self.array().map(u64::from_le_bytes)
     }
@@ -91,7 +91,7 @@ impl<'a> Reader<'a> {
         self.0 = rest;
         Ok(*head)
     }
-    /// `len` bytes, borrowed.
+    /// The next `len` bytes, borrowed: a length that a message says itself is read by `bytes`, which bounds it.
     pub fn raw(&mut self, len: usize) -> Result<&'a [u8], CodecError> {
         let (head, rest) = self.0.split_at_checked(len).ok_or(CodecError::Short)?;
         self.0 = rest;

@@ -58,7 +58,7 @@ pub struct Url {
 pub struct Answered {
     /// The body as it came.
     pub raw: String,
-    /// The body, parsed.
+    /// The same, parsed: commands read what they show from here.
     pub json: Value,
 }
 

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 /// Where a value came from. A later one beats an earlier one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
-    /// Nobody set it.
+    /// Nobody set it: the value that `config/boveda.toml` documents.
     Default,
-    /// The configuration file.
+    /// The configuration file of that path.
     File(PathBuf),
     /// The environment; the variable's name.
     Environment(String),

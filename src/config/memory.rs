@@ -36,7 +36,7 @@ const MACHINE_SHARE: u64 = 4;
 /// Where the ceiling came from, for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CeilingSource {
-    /// The setting `memory.ceiling`.
+    /// The setting `memory.ceiling`: no limit of the system is looked at.
     Setting,
     /// The limit of the control group, as a container has one.
     Cgroup,
@@ -105,9 +105,9 @@ pub struct MemoryPlan {
     pub requests_bytes: u64,
     /// For large bodies on their way to other nodes while they arrive; none where this node decides alone.
     pub shipping_bytes: u64,
-    /// For `store.cache_bytes`.
+    /// For the cache of opened records: `store.cache_bytes`, or less where memory is short.
     pub cache_bytes: u64,
-    /// For `store.index_cache_bytes`.
+    /// For the index engine's own cache: `store.index_cache_bytes`, or less where memory is short.
     pub index_cache_bytes: u64,
     /// For large writes to the disk; none where memory is short.
     pub large_write_bytes: u64,

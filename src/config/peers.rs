@@ -105,7 +105,7 @@ impl<'de> Deserialize<'de> for PeerUrl {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PeerEntry {
-    /// Its `node.name`.
+    /// What the node calls itself (`node.name`): a node finds itself in the list by it.
     #[serde(with = "node_name")]
     pub name: NodeName,
     /// Where its peer port is reached.

@@ -36,7 +36,7 @@ pub struct Config {
     pub memory: MemoryConfig,
 }
 
-/// `[node]`: this process.
+/// `[node]`: this process, its name, its data and its keys.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NodeConfig {

@@ -38,7 +38,7 @@ pub fn show_size(bytes: u64) -> String {
     show(bytes, &SIZE_UNITS, "B")
 }
 
-/// Reads a period.
+/// Reads a period of whole milliseconds; refused when it is none, or does not fit 63 bits of them.
 pub fn parse_period(text: &str) -> Result<Duration, UnitError> {
     parse(text, &PERIOD_UNITS).map(Duration::from_millis).ok_or(UnitError::Period)
 }

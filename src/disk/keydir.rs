@@ -37,7 +37,7 @@ pub enum KeyDirError {
     /// Others can read or change the file.
     #[error("{} has mode {mode:04o}: others could read or change the key; run 'chmod 0400 {}'", .file.display(), .file.display())]
     Mode {
-        /// The key file.
+        /// The file whose mode is too open.
         file: PathBuf,
         /// Its permission bits, of which some are open to others.
         mode: u32,
@@ -45,7 +45,7 @@ pub enum KeyDirError {
     /// Not 32 raw bytes.
     #[error("{} holds {found} rather than {KEY_BYTES} raw bytes: put back the original file; only if it never sealed anything, remove it and run 'boveda key new'", .file.display())]
     Content {
-        /// The key file.
+        /// The file that holds no key.
         file: PathBuf,
         /// What it holds instead, without showing it.
         found: &'static str,
@@ -65,7 +65,7 @@ pub enum KeyDirError {
     /// That generation exists already; it is never overwritten.
     #[error("{} exists already and is never replaced: take the next generation", .file.display())]
     Exists {
-        /// The key file.
+        /// The file that is there already.
         file: PathBuf,
     },
     /// The system refused an operation.

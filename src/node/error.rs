@@ -22,15 +22,15 @@ pub enum NodeError {
     /// The data is there and its keys are not.
     #[error("{} holds sealed data, but {} holds no key: mount the key directory that belongs to it (a new key cannot open it)", .data.display(), .keys.display())]
     KeysLost {
-        /// The data directory.
+        /// The data directory, which is sealed.
         data: PathBuf,
-        /// The key directory.
+        /// The key directory, in which no key is.
         keys: PathBuf,
     },
     /// A node of a cluster must not make a key of its own.
     #[error("no key in {}, and all nodes of a cluster need the same: run 'boveda key new --key-dir {}' once and copy the directory to every node", .keys.display(), .keys.display())]
     ClusterKey {
-        /// The key directory.
+        /// The key directory, in which the cluster's key is to be.
         keys: PathBuf,
     },
     /// Another process uses the data directory.
@@ -50,19 +50,19 @@ pub enum NodeError {
     /// The data directory is that of another node.
     #[error("{} is the data directory of {known}, and this node is named {named}: give each node its own directory, or set node.name (--name) to {known}", .dir.display())]
     OtherName {
-        /// The data directory.
+        /// The data directory, which has served another node.
         dir: PathBuf,
         /// The name that the directory knows.
         known: NodeName,
-        /// The configured name.
+        /// The name by `node.name`.
         named: NodeName,
     },
     /// The configuration would have the node decide without those of its member list.
     #[error("{} makes {name} a member of a cluster with {members}, but {configured}: name the members with --peer (cluster.peers) and durability majority; if they are lost for good, 'boveda leave' lets {name} go on alone", .dir.display())]
     Deserts {
-        /// The data directory.
+        /// The data directory, in which the member list stands.
         dir: PathBuf,
-        /// The node's name.
+        /// The name that this node has in that list.
         name: NodeName,
         /// The other members, by the directory.
         members: String,
@@ -98,7 +98,7 @@ pub enum NodeError {
     /// The store does not open or does not drain.
     #[error("data directory {}: {source}{}", .dir.display(), remedy(.source))]
     Store {
-        /// The data directory.
+        /// The data directory that does not open, or does not drain.
         dir: PathBuf,
         /// What the store said.
         #[source]

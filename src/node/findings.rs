@@ -28,7 +28,7 @@ pub(super) enum Place {
     Promised,
     /// It has one, and may not vote for what it holds.
     Silent,
-    /// It votes.
+    /// It has one, and votes.
     Votes,
 }
 

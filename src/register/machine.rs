@@ -92,7 +92,7 @@ pub enum Action<R, O> {
     Ship {
         /// The replica that refused the record for want of it.
         to: Incarnation,
-        /// The blob's name.
+        /// Names the blob, which the sender may have to fetch first.
         body: BodyId,
         /// The record that is being stored.
         record: R,

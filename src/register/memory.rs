@@ -162,7 +162,7 @@ pub struct Memory {
     known: BTreeMap<Incarnation, Known>,
     /// Who has a place, and so does not give way to others.
     seated: BTreeSet<Incarnation>,
-    /// See `Kept`.
+    /// The epoch since which the word of others counts, as in `Kept::since`.
     since: Epoch,
     /// Counts words, to tell who was heard of last.
     words: u64,

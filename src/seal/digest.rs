@@ -18,7 +18,7 @@ impl BodyDigest {
         Self::default()
     }
 
-    /// Appends bytes.
+    /// Takes in the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
@@ -44,7 +44,7 @@ impl std::fmt::Debug for Md5 {
 }
 
 impl Md5 {
-    /// Appends bytes.
+    /// Takes in the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         md5::Digest::update(&mut self.0, bytes);
     }

@@ -25,7 +25,7 @@ pub struct Layout {
 }
 
 impl Default for Layout {
-    /// Chunks of `CHUNK_BYTES`.
+    /// Chunks of `CHUNK_BYTES`: what this release seals with.
     fn default() -> Self {
         Layout { chunk_log2: CHUNK_LOG2_DEFAULT }
     }

@@ -44,7 +44,8 @@ impl Store {
         answer
     }
 
-    /// Begins an upload.
+    /// Begins a body that does not fit its record: its bytes gather in a staged file until it lands. Whether its bucket
+    /// is there is not asked here.
     pub fn begin_upload(
         &self,
         at: ObjectName,

@@ -27,7 +27,7 @@ pub struct Store {
 /// What drives a store that has no threads: a test's own clockwork.
 #[derive(Debug)]
 pub struct Clockwork {
-    /// Commits what waits.
+    /// Decides and commits what waits, when it is told to.
     pub committer: Committer,
     /// Removes blobs that no record refers to any more.
     pub reaper: Reaper,

@@ -24,7 +24,7 @@ pub struct ObjectInfo {
     pub len: u64,
     /// What its writer said of it.
     pub head: ObjectHead,
-    /// ETag without quotes.
+    /// Its ETag, without the quotes that heads put around it.
     pub etag: String,
     /// `Last-Modified`, milliseconds since 1970.
     pub written_ms: u64,

@@ -45,7 +45,7 @@ pub enum Finding {
     },
     /// A bucket that is there.
     Bucket {
-        /// Its name.
+        /// Its name, as clients use it.
         name: String,
     },
 }

@@ -444,7 +444,7 @@ impl Answer {
 /// What stands in front of a blob that is sent while it is made; its `BlobRef` stands behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamHead {
-    /// The blob's name.
+    /// Names the blob, by which the receiver stages it.
     pub body: BodyId,
     /// Most sealed bytes that it will have; the largest number where nobody knows.
     pub bytes_max: u64,

@@ -51,7 +51,7 @@ impl<'a> Frame<'a> {
         Ok((SessionId(r.u64()?), r.u64()?))
     }
 
-    /// Reads a frame.
+    /// Reads a whole frame; one beyond `FRAME_BYTES_MAX` is refused. Its seal is opened by whoever has the session.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, CodecError> {
         if bytes.len() > FRAME_BYTES_MAX {
             return Err(CodecError::Value("frame length"));
@@ -61,7 +61,7 @@ impl<'a> Frame<'a> {
         Ok(Frame { session, counter, sealed: r.0 })
     }
 
-    /// The frame's bytes.
+    /// The frame as it travels: 16 bytes in the clear, and what is sealed.
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer(Vec::with_capacity(CLEAR_BYTES + self.sealed.len()));
         w.u64(self.session.0).u64(self.counter).raw(self.sealed);

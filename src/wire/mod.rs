@@ -82,7 +82,7 @@ pub(crate) mod testing {
     pub struct Noise(pub u64);
 
     impl Noise {
-        /// The next number.
+        /// The next number (xorshift), the same for the same seed.
         pub fn next(&mut self) -> u64 {
             self.0 ^= self.0 << 13;
             self.0 ^= self.0 >> 7;
@@ -95,7 +95,7 @@ pub(crate) mod testing {
             usize::try_from(self.next() % u64::try_from(bound.max(1)).unwrap()).unwrap()
         }
 
-        /// `len` bytes.
+        /// So many random bytes.
         pub fn bytes(&mut self, len: usize) -> Vec<u8> {
             (0..len).map(|_| self.next().to_le_bytes()[0]).collect()
         }

@@ -279,7 +279,7 @@ impl Cluster {
         }
     }
 
-    /// One object.
+    /// GET of one object in `cargas`.
     pub fn get(&self, at: usize, key: &str) -> Answer {
         self.nodes[at].get(&path(key))
     }

@@ -223,7 +223,7 @@ impl Node {
         Conn::open(self.http()).ok()
     }
 
-    /// A new connection.
+    /// A new connection to the node's HTTP port.
     pub fn connect(&self) -> Conn {
         Conn::open(self.http()).expect("the node takes connections")
     }
@@ -314,7 +314,7 @@ pub struct Conn {
 }
 
 impl Conn {
-    /// Connects.
+    /// Connects; nothing is waited for longer than `DEADLINE`.
     pub fn open(to: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&to, DEADLINE)?;
         stream.set_read_timeout(Some(DEADLINE))?;

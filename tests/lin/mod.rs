@@ -22,7 +22,7 @@ pub trait Sequential {
 pub struct Call<O> {
     /// What was called, with its answer.
     pub op: O,
-    /// When it began.
+    /// When it began, in any clock that all operations share.
     pub from: u64,
     /// When it was answered; `None` when nobody knows what became of it.
     pub to: Option<u64>,

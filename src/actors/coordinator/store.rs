@@ -47,7 +47,7 @@ recipients! {
         find_due: FindDue,
         /// Counts this node's tombstones.
         count_tombstones: CountTombstones,
-        /// Drops tombstones.
+        /// Drops tombstones that all members were found to hold.
         bury: Bury,
     }
 }

@@ -63,7 +63,7 @@ pub struct Bury {
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Result<Incoming, StoreError>")]
 pub struct BeginIncoming {
-    /// The blob's name.
+    /// Names the blob that is to come.
     pub body: BodyId,
     /// Most bytes that it may have, where that is known.
     pub bytes_max: Option<u64>,
@@ -95,7 +95,7 @@ pub struct FinishIncoming {
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Result<(), StoreError>")]
 pub struct DiscardBlob {
-    /// The blob's name.
+    /// Names the blob that was sent in vain; no blob of that name is no error.
     pub body: BodyId,
 }
 
@@ -103,7 +103,7 @@ pub struct DiscardBlob {
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Outgoing, StoreError>")]
 pub struct OpenOutgoing {
-    /// The blob's name.
+    /// Names the blob of a change that was offered and is wanted.
     pub body: BodyId,
 }
 
@@ -119,7 +119,7 @@ pub struct ReadOutgoing {
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Bytes, StoreError>")]
 pub struct ReadSealed {
-    /// The blob's name.
+    /// Names the blob; whether this node's copy is good is for the peer to find.
     pub body: BodyId,
     /// The first byte of the sealed blob.
     pub from: u64,

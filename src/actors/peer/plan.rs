@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 /// A peer as `cluster.peers` names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerAddress {
-    /// The peer's `node.name`.
+    /// Its `node.name`: what it calls itself in the handshake must be this.
     pub name: NodeName,
     /// The address of its peer listener, `http://host:port`.
     pub url: String,

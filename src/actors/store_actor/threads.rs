@@ -27,7 +27,7 @@ impl Drop for OnPanic {
 }
 
 impl Threads {
-    /// Starts `count` threads.
+    /// Starts `count` threads, one at least. `on_panic` is called on a thread whose work panics.
     pub fn start(count: usize, on_panic: fn()) -> io::Result<Self> {
         let (queue, jobs) = unbounded::<Job>();
         for n in 0..count.max(1) {

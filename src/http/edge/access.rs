@@ -15,13 +15,13 @@ use crate::base::{BucketName, ObjectKey, ObjectName};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Right {
-    /// Read objects.
+    /// Read objects whose names are known, heads included.
     Read = 1,
-    /// Write objects.
+    /// Write objects, new ones and over old ones.
     Write = 2,
     /// See which buckets and objects there are.
     List = 4,
-    /// Delete objects.
+    /// Delete objects whose names are known.
     Delete = 8,
     /// Make and remove buckets; see and change the cluster.
     Admin = 16,

@@ -10,11 +10,11 @@ use actix_web::HttpRequest;
 pub struct Call<'a> {
     /// The thread that serves it.
     pub worker: &'a Worker,
-    /// The request's head.
+    /// The request; its body comes to the handler beside this.
     pub req: &'a HttpRequest,
     /// Its id, as answer and log name it.
     pub id: RequestId,
-    /// The caller.
+    /// Who calls, by the port's own rule.
     pub who: Principal,
 }
 

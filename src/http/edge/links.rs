@@ -18,9 +18,9 @@ recipients! {
         append_upload: AppendUpload,
         /// Ends its body, and writes it.
         finish_upload: FinishUpload,
-        /// Deletes an object.
+        /// Deletes an object; one that is not there is a success.
         delete_object: DeleteObject,
-        /// Makes a bucket.
+        /// Makes a bucket; one that is there stays as it is.
         create_bucket: CreateBucket,
         /// Deletes a bucket that is empty.
         delete_bucket: DeleteBucket,
@@ -30,9 +30,9 @@ recipients! {
 recipients! {
     /// Whoever opens and lists, on a worker's arbiter.
     pub struct ReadLinks {
-        /// Opens an object.
+        /// Opens an object: what is known of it, and the way to its body.
         open_object: OpenObject,
-        /// Lists the buckets.
+        /// Lists the buckets, all of them at once.
         list_buckets: ListBuckets,
         /// Lists a page of a bucket's objects.
         list_objects: ListObjects,
@@ -42,9 +42,9 @@ recipients! {
 recipients! {
     /// Who knows the member list, where nodes decide together.
     pub struct MemberLinks {
-        /// Shows it.
+        /// Shows it, with who of it is there.
         show: ShowMembers,
-        /// Changes it.
+        /// Brings the cluster to another list, and answers when that is in force.
         change: ChangeMembers,
     }
 }

@@ -51,7 +51,7 @@ pub enum Do<R, E> {
     Ship {
         /// The replica; where it is this node itself, the blob has to come here.
         to: Incarnation,
-        /// The blob's name.
+        /// Names the blob, whoever has it.
         body: BodyId,
         /// The record beside it.
         record: R,
