@@ -45,6 +45,27 @@ fn write_on(to: SocketAddr, stop: &AtomicBool, written: &AtomicUsize) -> usize {
 }
 
 #[test]
+fn a_cluster_that_shrank_to_one_refuses_a_large_upload_before_its_body_comes() {
+    let cluster = Cluster::voting(3);
+    change(&cluster, 0, "n1");
+    cluster.put(0, "there", b"already");
+    let begin = |key, condition| {
+        let mut conn = cluster.nodes[0].connect();
+        let head =
+            format!("PUT {} HTTP/1.1\r\nHost: boveda\r\n{condition}\r\nContent-Length: {LARGE}\r\n\r\n", path(key));
+        conn.send(head).expect("the head is taken");
+        conn
+    };
+    for (key, condition) in [("there", "If-None-Match: *"), ("there", "If-Match: \"other\""), ("new", "If-Match: *")] {
+        let answer = begin(key, condition).answer(false).expect("an answer without the body");
+        answer.expect_error(412, "PreconditionFailed");
+    }
+    let mut conn = begin("there", "If-Match: *");
+    conn.send(vec![1; LARGE]).expect("the body is taken");
+    assert_eq!(conn.answer(false).expect("an answer").status, 200);
+}
+
+#[test]
 fn a_cluster_shrinks_grows_and_replaces_a_node_while_it_serves() {
     let mut cluster = Cluster::voting(5);
     let (stop, written) = (AtomicBool::new(false), AtomicUsize::new(0));

@@ -12,7 +12,7 @@ use crate::actors::store_actor::threads::Threads;
 use crate::actors::store_actor::{StoreActor, abort};
 use crate::actors::testing::peer::{Asked, passed_on, plan, soon};
 use crate::actors::testing::{identity, node_view, ring};
-use crate::base::{BodyId, Condition, NodeName, ObjectHead, ObjectKey, ObjectName, Stamp};
+use crate::base::{BodyId, Condition, Lineage, NodeName, ObjectHead, ObjectKey, ObjectName, Stamp, State};
 use crate::disk::RealDisk;
 use crate::register::{Heard, Remembered, Seat as Seated, Standing, Start};
 use crate::store::entry::NodeRecord;
@@ -53,12 +53,21 @@ impl Node {
     /// Three with a member list of all of them: n1, n2 and n3.
     async fn three() -> [Node; 3] {
         let nodes = [(); 3].map(|()| Node::new(false));
-        let seats = (1..).zip(&nodes).map(|(n, node)| Seated { name: name(n), incarnation: node.store.incarnation() });
+        let seats = (1..).zip(&nodes).map(|(n, node)| node.seat(n));
         let roster = Arc::new(Roster::founding(1, seats.collect()));
         for node in &nodes {
             node.adopts(&roster).await;
         }
         nodes
+    }
+
+    fn seat(&self, n: u64) -> Seated {
+        Seated { name: name(n), incarnation: self.store.incarnation() }
+    }
+
+    /// A member list of this node alone, as n1.
+    fn of_one(&self) -> Arc<Roster> {
+        Arc::new(Roster::founding(1, vec![self.seat(1)]))
     }
 
     async fn adopts(&self, list: &Arc<Roster>) {
@@ -110,13 +119,13 @@ where
 /// A node's votes as a coordinator sees them who is a moment late.
 struct Late {
     store: Arc<Store>,
-    /// What it sees once more.
-    seen: Mutex<Option<Arc<Voting>>>,
+    /// What its next looks see once more.
+    seen: Mutex<Vec<Arc<Voting>>>,
 }
 
 impl Ballots for Late {
     fn voting(&self) -> Arc<Voting> {
-        self.seen.lock().expect("no panic").take().unwrap_or_else(|| self.store.voting())
+        self.seen.lock().expect("no panic").pop().unwrap_or_else(|| self.store.voting())
     }
     fn fresh(&self) -> Ballot {
         self.store.fresh_ballot()
@@ -216,13 +225,20 @@ fn coordinator(node: &Node, peers: u64, votes: bool, decide: Duration) -> (Rig, 
 }
 
 impl Rig {
-    /// The next look at the node's votes sees this.
-    fn sees(&self, voting: Option<Arc<Voting>>) {
-        *self.late.seen.lock().expect("no panic") = voting;
+    /// The next looks at the node's votes see this.
+    fn sees(&self, voting: impl IntoIterator<Item = Arc<Voting>>) {
+        *self.late.seen.lock().expect("no panic") = voting.into_iter().collect();
     }
 
     fn has_looked(&self) -> bool {
-        self.late.seen.lock().expect("no panic").is_none()
+        self.late.seen.lock().expect("no panic").is_empty()
+    }
+
+    fn begin(&self, at: ObjectName) -> impl Future<Output = Result<Upload, ObjectError>> + 'static {
+        let head = ObjectHead::default();
+        let begin = BeginUpload { at, condition: Condition::NONE, head, len_hint: None, permit: None };
+        let answer = self.actor.send(begin);
+        async move { soon("an answer", answer).await.expect("the coordinator is there") }
     }
 
     fn put(&self, at: &ObjectName) -> impl Future<Output = Result<Written, ObjectError>> + 'static {
@@ -291,6 +307,40 @@ async fn a_put_into_a_bucket_that_is_not_there_is_refused_alone_and_among_others
 }
 
 #[actix_rt::test]
+async fn a_bucket_that_is_not_known_here_is_missing_only_where_nobody_else_may_know_it() {
+    let at = ObjectName { bucket: BucketName::parse("papers").expect("a name"), ..object("k") };
+    let missing =
+        |begun: Result<Upload, ObjectError>| matches!(begun, Err(ObjectError::Store(StoreError::NoSuchBucket)));
+    let node = Node::new(true);
+    let (alone, _) = coordinator(&node, 0, false, LONG);
+    assert!(missing(alone.begin(at.clone()).await));
+    assert_eq!(alone.asked(), ["KnowsBucket"], "without a list what this node knows is all there is");
+    let of_one = node.of_one();
+    node.adopts(&of_one).await;
+    let (one, _) = coordinator(&node, 0, true, LONG);
+    assert!(missing(one.begin(at.clone()).await));
+    assert!(one.asked().len() > 1, "with a list its register is read");
+
+    // The list has grown, and the bucket was made through another node: it has yet to come here.
+    let [here, there @ ..] = Node::three().await;
+    let lives = there.each_ref().map(|node| node.store.incarnation());
+    let ballot = Ballot { stamp: Stamp(7), node: lives[0] };
+    let record = Record { ballot, lineage: Lineage::NOTHING, written_ms: 1, state: State::Bucket };
+    for (node, from) in there.iter().zip([lives[1], lives[0]]) {
+        let records = vec![(RegisterKey::bucket(&at.bucket), record.clone())];
+        let learn = LearnRecords { records, from, epoch: node.store.voting().list.epoch };
+        node.actor.send(learn).await.expect("it is there").expect("it is learned");
+    }
+    let (rig, lanes) = coordinator(&here, 2, true, LONG);
+    let before = NodeRecord { roster: Some(here.of_one()), ..NodeRecord::NEW };
+    let before = Arc::new(Voting::of(before));
+    // So late that it takes itself for alone, and asks for the bucket.
+    rig.sees([Arc::clone(&before), before]);
+    let begun = while_they_vote(lanes, &there, rig.begin(at)).await;
+    assert!(begun.is_ok() && rig.has_looked(), "the others know it: {:?}", begun.err());
+}
+
+#[actix_rt::test]
 async fn a_list_that_grew_meanwhile_is_decided_by_vote() {
     let [here, there @ ..] = Node::three().await;
     let at = object("k");
@@ -315,8 +365,7 @@ async fn a_list_that_grew_meanwhile_is_decided_by_vote() {
 #[actix_rt::test]
 async fn a_coordinator_that_looked_before_the_list_grew_asks_the_others_after_all() {
     let node = Node::new(true);
-    let me = Seated { name: name(1), incarnation: node.store.incarnation() };
-    let list = Arc::new(Roster::founding(1, vec![me.clone()]));
+    let list = node.of_one();
     node.adopts(&list).await;
     let (rig, _) = coordinator(&node, 0, true, Duration::from_millis(300));
     let (a, b) = (object("a"), object("b"));
@@ -324,7 +373,7 @@ async fn a_coordinator_that_looked_before_the_list_grew_asks_the_others_after_al
     rig.put(&a).await.expect("nobody else has a vote");
     assert_eq!(node.store.status().commits - before, 1, "one commit");
     let seen = node.store.voting();
-    let grown = list.next(2, &[me, Seated { name: name(2), incarnation: Incarnation(77) }]);
+    let grown = list.next(2, &[node.seat(1), Seated { name: name(2), incarnation: Incarnation(77) }]);
     node.adopts(&Arc::new(grown)).await;
     for late in [true, false] {
         let look = || rig.sees(late.then(|| Arc::clone(&seen)));
@@ -411,9 +460,7 @@ async fn a_body_that_no_majority_takes_is_taken_back_everywhere() {
     let [here, ..] = Node::three().await;
     for (became, is_full) in [(Carried::Not, false), (Carried::NoRoom, true)] {
         let (rig, mut lanes) = coordinator(&here, 2, true, LONG);
-        let head = ObjectHead::default();
-        let begin = BeginUpload { at: object("k"), condition: Condition::NONE, head, len_hint: None, permit: None };
-        let upload = rig.actor.send(begin).await.expect("it is there").expect("it begins");
+        let upload = rig.begin(object("k")).await.expect("it begins");
         let append = AppendUpload { upload, data: vec![vec![7; 5_000].into()] };
         let upload = rig.actor.send(append).await.expect("it is there").expect("it goes on");
         let finished = rig.actor.send(FinishUpload { upload });
