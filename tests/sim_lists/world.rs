@@ -402,13 +402,12 @@ impl World {
                     now = until;
                     drive.tick(now, Duration::MAX);
                 }
-                Do::Renew { epoch } => {
+                Do::Renew { .. } => {
                     self.tell_list(at);
                     let voting = self.nodes[at].store().map(|store| store.voting());
                     let placed = voting.as_ref().and_then(|voting| voting.placement.as_ref());
-                    match placed.map(|placed| placed.voters(key)).filter(|members| members.epoch() >= epoch) {
-                        Some(members) => drive.renew(Arc::clone(members)),
-                        None => drive.tick(now, now),
+                    if !placed.is_some_and(|placed| drive.renew(Arc::clone(placed.voters(key)))) {
+                        drive.tick(now, now);
                     }
                 }
                 Do::Wait { .. } => drive.tick(now, now),

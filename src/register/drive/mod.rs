@@ -68,7 +68,8 @@ pub enum Do<R, E> {
         /// When the next round may begin.
         until: Duration,
     },
-    /// Wait for the member list of this epoch or a later one, then `renew`; without it `tick`, when the time is up.
+    /// Wait for the member list of this epoch or a later one: `renew` with the one in force until it says that this is
+    /// it; without it `tick`, when the time is up.
     Renew {
         /// The epoch that a replica answered from.
         epoch: Epoch,
@@ -212,10 +213,17 @@ impl<R: Value, M: Machine<R>> Drive<R, M> {
         };
     }
 
-    /// The member list is this one now. A round under an older one would be refused again.
-    pub fn renew(&mut self, members: Arc<Members>) {
+    /// The member list in force is this one; whether it is the one that is waited for, or a later one. Under an older
+    /// one a round would be refused again: then nothing begins.
+    pub fn renew(&mut self, members: Arc<Members>) -> bool {
+        if let Phase::Behind { epoch } = self.phase
+            && members.epoch() < epoch
+        {
+            return false;
+        }
         self.machine.renew(members);
         self.phase = Phase::Ready;
+        true
     }
 
     /// What this node holds, as far as an answer to that message need not bring it: one ballot is one record. The

@@ -298,7 +298,9 @@ fn a_later_list_is_waited_for_and_the_next_round_is_under_it() {
     assert!(matches!(b.run(None), Do::Renew { epoch: Epoch(2) }));
     b.drive.tick(ms(900), NEVER);
     assert!(matches!(b.run(None), Do::Renew { epoch: Epoch(2) }), "the round does not begin without it");
-    b.drive.renew(members(2));
+    assert!(!b.drive.renew(members(1)), "it is the one that was refused");
+    assert!(matches!(b.run(None), Do::Renew { epoch: Epoch(2) }));
+    assert!(b.drive.renew(members(2)));
     b.drive.tick(ms(900), NEVER);
     assert!(matches!(b.run(None), Do::Wait { .. }));
     assert!(b.sent.iter().all(|(_, message, _)| message.epoch == Epoch(2)));
