@@ -5,8 +5,8 @@
 
 use boveda::base::ObjectHead;
 use boveda::base::{
-    Ballot, BucketName, Condition, Epoch, Incarnation, Mark, NodeName, ObjectKey, ObjectName, RegisterKey, Secret,
-    Stamp,
+    Ballot, BucketName, Class, Condition, Epoch, Incarnation, Mark, NodeName, ObjectKey, ObjectName, RegisterKey,
+    Secret, Stamp,
 };
 use boveda::disk::{CrashDisk, Disk};
 use boveda::register::{Answer, Attempt, Message, Request, Roster, Seat};
@@ -16,6 +16,7 @@ use boveda::store::voting::{Seating, Vote};
 use boveda::store::wait_blocking;
 use boveda::store::{Clockwork, Options, Store, StoreError};
 use bytes::Bytes;
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
@@ -248,8 +249,18 @@ fn a_log_that_lost_its_end_is_noticed() {
     assert!(Mark::TailCut.count() > 0, "that is why");
 }
 
-/// A page of the index does not open. Whichever it is: the node does not start, or it votes on what it can read and
-/// says nothing of the rest.
+thread_local! {
+    /// How often this thread was told that the index has failed.
+    static TOLD: Cell<u32> = const { Cell::new(0) };
+}
+
+fn told(error: &StoreError) {
+    assert_eq!(error.class(), Class::Corrupt, "{error}");
+    TOLD.set(TOLD.get() + 1);
+}
+
+/// A page of the index does not open. Whichever it is: the node does not start, or it votes on what it can read, says
+/// nothing of the rest, and is told of the damage once.
 #[test]
 fn there_is_no_vote_on_what_a_damaged_page_of_the_index_held() {
     const KEYS: usize = 200;
@@ -277,7 +288,10 @@ fn there_is_no_vote_on_what_a_damaged_page_of_the_index_held() {
     for at in (0..disk.read_raw(index).expect("it is there").len() as u64).step_by(4096) {
         let damaged = disk.copy();
         damaged.flip(index, at + 100, 0xFF).expect("it is damaged");
-        let Ok((store, work)) = open(&damaged) else { continue };
+        TOLD.set(0);
+        let options = Options { index_failed: told, ..options() };
+        let opened = boveda::store::open(Arc::new(damaged.clone()), Path::new(DIR), ring(), None, options);
+        let Ok((store, work)) = opened else { continue };
         started += 1;
         let ballot = Ballot { stamp: Stamp(1 << 60), node: Incarnation(77) };
         let message = Message { epoch: Epoch(1), attempt: Attempt(1), request: Request::Prepare(ballot) };
@@ -294,6 +308,7 @@ fn there_is_no_vote_on_what_a_damaged_page_of_the_index_held() {
             }
         }
         some += u64::from(0 < voted && voted < KEYS);
+        assert!(TOLD.get() <= 1 && (voted == KEYS || TOLD.get() == 1), "damaged at {at}: told {} times", TOLD.get());
     }
     assert!(some > 0 && started > 10, "{some} of {started}");
     assert!(Mark::NoVoteForDamage.count() > 0, "that is why");
