@@ -272,10 +272,11 @@ impl State {
 
 /// Goes through every state; how many there are, and the first history that is wrong.
 fn explore(wishes: [Wish; 2], stamps: [u64; 2], rules: Rules) -> (usize, Option<Vec<Call<Op>>>) {
-    let members = Arc::new(Members::new(Epoch(0), &NODES).expect("a list"));
+    let members = Arc::new(Members::new(Epoch(1), &NODES).expect("a list"));
     let limits = Limits { reserve_step: 1000, promises_max: 4 };
     let replica = |inc| {
-        let acceptor = Acceptor::with_rules(inc, NodeState::FOUNDER, limits, rules);
+        let state = NodeState { epoch: members.epoch(), ..NodeState::NEW };
+        let acceptor = Acceptor::with_rules(inc, state, limits, rules);
         Known::new(Replica { acceptor, slot: Slot::default() })
     };
     let caller = |at: usize| {

@@ -384,7 +384,7 @@ pub struct ReadinessStatus {
 /// A node's part in the decisions of its cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct VotingStatus {
-    /// Whether it votes: it has a place, and what it holds counts. Without a member list nobody does.
+    /// Whether it votes: it has a place. Without a member list nobody does.
     pub votes: bool,
     /// Whether a majority can be had, as far as this node knows. A node that decides alone is one.
     pub majority: bool,
@@ -403,9 +403,8 @@ pub struct VotingStatus {
 impl VotingStatus {
     /// The part that the node of that life has, by what it keeps.
     pub fn of(voting: &Voting, me: Incarnation, former: Option<Incarnation>, majority: bool) -> Self {
-        let has_place = voting.node.roster.as_ref().is_some_and(|roster| roster.seats_node(me));
         VotingStatus {
-            votes: voting.node.state.votes && has_place,
+            votes: voting.node.roster.as_ref().is_some_and(|roster| roster.seats_node(me)),
             majority,
             list: voting.list,
             members: voting.node.roster.as_deref().cloned(),

@@ -199,8 +199,6 @@ pub(super) fn place_of(voting: &Voting, me: Incarnation) -> Place {
         Place::None
     } else if !firm.iter().any(|seat| seat.incarnation == me) {
         Place::Promised
-    } else if !voting.node.state.votes {
-        Place::Silent
     } else {
         Place::Votes
     }
@@ -307,8 +305,8 @@ mod tests {
     fn a_place_counts_once_the_old_list_gave_way() {
         let seat =
             |n: u64| Seat { name: NodeName::parse(&format!("n{n}")).expect("a name"), incarnation: Incarnation(n) };
-        let place = |roster: &Roster, votes: bool, me: u64| {
-            let state = NodeState { epoch: Epoch(1), votes, ..NodeRecord::NEW.state };
+        let place = |roster: &Roster, me: u64| {
+            let state = NodeState { epoch: Epoch(1), ..NodeRecord::NEW.state };
             place_of(
                 &Voting::of(NodeRecord { state, roster: Some(Arc::new(roster.clone())), ..NodeRecord::NEW }),
                 Incarnation(me),
@@ -318,9 +316,8 @@ mod tests {
         let joint = first.next(1, &[seat(1), seat(3)]);
         let last = joint.next(2, &[]);
         assert_eq!(place_of(&Voting::of(NodeRecord::NEW), Incarnation(1)), Place::NoList);
-        assert_eq!((place(&first, true, 1), place(&first, false, 1)), (Place::Votes, Place::Silent));
-        assert_eq!(place(&first, true, 3), Place::None);
-        assert_eq!((place(&joint, true, 3), place(&joint, true, 2)), (Place::Promised, Place::Votes));
-        assert_eq!((place(&last, true, 3), place(&last, true, 2)), (Place::Votes, Place::None));
+        assert_eq!((place(&first, 1), place(&first, 3)), (Place::Votes, Place::None));
+        assert_eq!((place(&joint, 3), place(&joint, 2)), (Place::Promised, Place::Votes));
+        assert_eq!((place(&last, 3), place(&last, 2)), (Place::Votes, Place::None));
     }
 }

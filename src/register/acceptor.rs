@@ -7,7 +7,7 @@
 //! - `floor <= reserved`, and no promise is above `reserved`: after a restart the floor refuses
 //!   everything that may have been promised before, without an fsync per promise.
 //! - A promise is kept until a record at its ballot or higher is stored, or until the floor covers it.
-//! - The epoch never falls.
+//! - The epoch never falls. Nothing is answered without a member list, or in an epoch whose list is not here yet.
 //! - At most `promises_max` promises are remembered.
 //!
 //! The caller keeps the order: it passes in the newest *decided* slot of a key, and an answer waits
@@ -25,21 +25,13 @@ use std::collections::BTreeMap;
 pub struct NodeState {
     /// No promise is above this stamp.
     pub reserved: Stamp,
-    /// The latest epoch that the node has entered.
+    /// The latest epoch that the node has entered, with the member list of it; 0 of a node without a list.
     pub epoch: Epoch,
-    /// Whether it votes. In the product always; in the model a node with an empty data directory does not, until it has
-    /// caught up.
-    pub votes: bool,
 }
 
 impl NodeState {
-    /// A node of a cluster that begins: it votes from the start.
-    pub const FOUNDER: NodeState = NodeState { reserved: Stamp(0), epoch: Epoch(0), votes: true };
-
-    /// A node with an empty data directory that joins in `epoch`. The model alone has such nodes: see `join`.
-    pub fn joining(epoch: Epoch) -> Self {
-        NodeState { reserved: Stamp(0), epoch, votes: false }
-    }
+    /// What a node begins with: nothing promised, and no list.
+    pub const NEW: NodeState = NodeState { reserved: Stamp(0), epoch: Epoch(0) };
 }
 
 /// How much a replica reserves and remembers.
@@ -107,18 +99,23 @@ impl<K: Ord + Clone> Acceptor<K> {
         self.promised.len()
     }
 
-    /// Decides on a message. `held` is what the node keeps of the key (`Slot::default()` when it has
-    /// none); `has_blob` says whether the blob of the record in a `Store` is here, durable and checked.
+    /// Whether a message of that epoch is decided on and answered: without its list nobody can say whose votes count.
+    /// A node whose disk was lost has no list until the others have given it a place.
+    pub fn answers(&self, epoch: Epoch) -> bool {
+        epoch <= self.node.epoch && self.node.epoch > Epoch(0)
+    }
+
+    /// Decides on a message of an epoch that it `answers`. `held` is what the node keeps of the key (`Slot::default()`
+    /// when it has none); `has_blob` says whether the blob of the record in a `Store` is here, durable and checked.
     pub fn decide<R: Value>(&mut self, key: &K, held: &Slot<R>, has_blob: bool, message: &Message<R>) -> Decision<R> {
+        assert!(self.answers(message.epoch), "no list of {:?}", message.epoch);
         let before = self.node;
         let (answer, slot) = if message.epoch < self.node.epoch && self.rules.epoch_refused {
             (Answer::Refused(Refusal::Epoch), None)
         } else {
-            self.node.epoch = self.node.epoch.max(message.epoch);
             match &message.request {
                 Request::Learn(ballot, state) => (Answer::Learned, self.learn(key, held, *ballot, Some(state))),
                 Request::Mark(ballot) => (Answer::Learned, self.learn(key, held, *ballot, None)),
-                _ if !self.node.votes => (Answer::Refused(Refusal::NoVote), None),
                 Request::Query => (Answer::Held(held.clone(), self.to_beat(key, held)), None),
                 Request::Prepare(ballot) => (self.prepare(key, held, *ballot), None),
                 Request::Store(ballot, state) => self.store(key, held, has_blob, *ballot, state),
@@ -137,24 +134,18 @@ impl<K: Ord + Clone> Acceptor<K> {
         self.promised.clear();
     }
 
-    /// Enters an epoch (if it is a higher one). The state to make durable before this is told to anybody. The product
-    /// enters one with its list, and begins an acceptor anew; the model has no lists on its disks.
+    /// Enters a later epoch, with its list. It begins as after a restart: the floor covers what was promised. The state to
+    /// make durable, in one commit with the list, before this is told to anybody.
     pub fn enter(&mut self, epoch: Epoch) -> NodeState {
         self.node.epoch = self.node.epoch.max(epoch);
+        *self = Self::with_rules(self.me, self.node, self.limits, self.rules);
         self.node
     }
 
     /// Refuses every ballot up to this stamp, after a restart too. The state to make durable first.
-    pub fn raise_floor(&mut self, stamp: Stamp) -> NodeState {
+    fn raise_floor(&mut self, stamp: Stamp) -> NodeState {
         self.floor = self.floor.max(stamp);
         self.node.reserved = self.node.reserved.max(stamp);
-        self.node
-    }
-
-    /// Votes from now on: the last step of a join, in the model alone. The state to make durable before the next
-    /// answer.
-    pub fn admit(&mut self) -> NodeState {
-        self.node.votes = true;
         self.node
     }
 
@@ -228,9 +219,9 @@ impl<K: Ord + Clone> Acceptor<K> {
         (Answer::Stored(ballot), Some(Slot { accepted: ballot, chosen, state: state.clone() }))
     }
 
-    /// Takes in what was chosen at `ballot`. The promise is neither asked nor changed: every later proposal has seen
-    /// it.
-    fn learn<R: Value>(
+    /// Takes in what was chosen at `ballot`: its record, or for `None` the mark alone. The key's new slot, if that
+    /// changes it. The promise is neither asked nor changed: every later proposal has seen it.
+    pub fn learn<R: Value>(
         &mut self,
         key: &K,
         held: &Slot<R>,

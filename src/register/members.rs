@@ -5,9 +5,8 @@
 //! - A majority is always one of the configured voters. While the list changes it is a majority of
 //!   the old list and of the new one.
 //!
-//! To change the list: an epoch of both lists begins; once no majority of the old list is left to the
-//! epoch before (`in_every_majority` of those that entered), every key is stored again in it
-//! (`Read::settle`); then the epoch of the new list begins.
+//! How a list changes, by way of an epoch of both lists: `change`. In that epoch every key is stored again
+//! (`Read::settle`) by a majority of the old list too: so none of it is left to the epoch before.
 
 use crate::base::{Epoch, Incarnation};
 
@@ -114,12 +113,6 @@ impl Members {
         let of = |list: Votes| Votes(votes.0 & list.0).count() > list.count() / 2;
         of(self.list) && self.old.is_none_or(of)
     }
-
-    /// Whether every majority of every list has one of these: at least n - m + 1 of n, m the majority.
-    pub fn in_every_majority(&self, votes: Votes) -> bool {
-        let of = |list: Votes| list.without(votes).count() <= list.count() / 2;
-        of(self.list) && self.old.is_none_or(of)
-    }
 }
 
 fn admit(all: &mut Vec<Incarnation>, voters: &[Incarnation]) -> Result<Votes, MembersError> {
@@ -158,7 +151,6 @@ mod tests {
             let members = Members::new(Epoch(1), &nodes(0..n)).unwrap();
             let first = |k: u64| votes(&members, &(0..k).collect::<Vec<_>>());
             assert!(members.majority(first(m)) && !members.majority(first(m - 1)), "{n}");
-            assert!(members.in_every_majority(first(n - m + 1)) && !members.in_every_majority(first(n - m)), "{n}");
         }
     }
 

@@ -3,7 +3,7 @@
 //! Every message carries the epoch of the round it belongs to, every answer that of the replica.
 //! An answer is matched by the attempt it answers: ballots alone may come again after a restart.
 
-use super::slot::{Slot, Traced, Value};
+use super::slot::{Slot, Traced};
 use crate::base::{Ballot, Epoch, Incarnation, Stamp};
 
 /// Names one round of one coordinator: 8 random bytes, fresh for each.
@@ -28,18 +28,6 @@ pub struct Message<R> {
     pub request: Request<R>,
 }
 
-impl<R: Value> Message<R> {
-    /// What the change feed tells another replica of what a slot holds: a `Learn` of a chosen record, nothing while it
-    /// is tentative or empty. `epoch` is the node's, taken **before** the slot was read: a state from before an epoch
-    /// must not travel under it, or a dropped tombstone's key comes back. The model runs this; the product's lanes keep
-    /// to it with whole batches of records.
-    pub fn lesson(held: &Slot<R>, epoch: Epoch, attempt: Attempt) -> Option<Self> {
-        let tell = held.chosen && held.accepted > Ballot::ZERO;
-        let request = || Request::Learn(held.accepted, held.state.clone());
-        tell.then(|| Message { epoch, attempt, request: request() })
-    }
-}
-
 /// What is asked of a replica, for one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request<R> {
@@ -49,7 +37,9 @@ pub enum Request<R> {
     Prepare(Ballot),
     /// Hold this record, tentatively.
     Store(Ballot, Traced<R>),
-    /// Hold this record, which was chosen.
+    /// Hold this record, which was chosen. Its epoch is the teacher's, taken **before** the record was read: a state from
+    /// before an epoch must not travel under it, or a dropped tombstone's key comes back. So does the change feed, with
+    /// whole batches of records.
     Learn(Ballot, Traced<R>),
     /// What you hold under this ballot was chosen: a `Learn` for those who hold the record.
     Mark(Ballot),
@@ -99,8 +89,6 @@ pub enum Refusal {
     NoBlob,
     /// The replica is in a later epoch: the answer's.
     Epoch,
-    /// The replica is joining and does not vote yet: in the model alone, see `join`.
-    NoVote,
     /// The replica has no room for the record. It may have, later.
     NoRoom,
 }
@@ -122,9 +110,7 @@ impl<R> Reply<R> {
             Answer::Held(slot, beat) => slot.accepted.max(*beat).stamp,
             Answer::Promised(b, slot) => slot.accepted.max(*b).stamp,
             Answer::Stored(b) | Answer::Refused(Refusal::Behind(b)) => b.stamp,
-            Answer::Learned | Answer::Refused(Refusal::NoBlob | Refusal::Epoch | Refusal::NoVote | Refusal::NoRoom) => {
-                Stamp(0)
-            }
+            Answer::Learned | Answer::Refused(Refusal::NoBlob | Refusal::Epoch | Refusal::NoRoom) => Stamp(0),
         }
     }
 }

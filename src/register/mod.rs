@@ -14,10 +14,10 @@
 //! | `drive` | carries either to its end: in which order, how long, who is sent which blob, when it is tried again |
 //! | `round` | one ballot of a coordinator |
 //! | `tally` `members` `roster` | counting answers; who votes, and majorities |
+//! | `change` | a member list becomes another one; who lost its disk is seated anew |
 //! | `placement` | which nodes hold a register, and which a body |
 //! | `memory` | what nodes said of themselves, and who says less than before: an older copy of its directory |
 //! | `burial` | a tombstone is dropped |
-//! | `join` | a wiped node comes to vote: run by the model alone |
 //! | `slot` `message` | what is kept and what is said |
 //! | `rules` | the sentences that the model's tests switch off |
 //!
@@ -33,8 +33,8 @@
 
 pub mod acceptor;
 pub mod burial;
+pub mod change;
 pub mod drive;
-pub mod join;
 pub mod machine;
 pub mod members;
 pub mod memory;
@@ -50,8 +50,8 @@ pub mod write;
 
 pub use acceptor::{Acceptor, Decision, Limits, NodeState};
 pub use burial::Burial;
+pub use change::{Change, Listed, Step, Succession};
 pub use drive::{Do, Drive};
-pub use join::Join;
 pub use machine::{Action, Event, Fresh, Machine};
 pub use members::{Members, MembersError, VOTERS_MAX, Votes};
 pub use memory::{Heard, Kept, Memory, Remembered, Standing, Start};

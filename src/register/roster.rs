@@ -117,6 +117,18 @@ impl Roster {
         self.seats_node(node).then(|| self.given.get(&node).copied().unwrap_or(Epoch(1)))
     }
 
+    /// The seats that it should come to, because a node of it has lost its data directory, or because somebody began to
+    /// change it and did not finish. `life`: the incarnation under which a node is there now. One that lost its
+    /// directory is back under another one: that gets the place of the name.
+    pub fn overdue(&self, life: impl Fn(&NodeName) -> Option<Incarnation>) -> Option<Vec<Seat>> {
+        if !self.before.is_empty() {
+            return Some(self.seats.clone());
+        }
+        let now = |seat: &Seat| Seat { incarnation: life(&seat.name).unwrap_or(seat.incarnation), ..seat.clone() };
+        let seats: Vec<Seat> = self.seats.iter().map(now).collect();
+        (seats != self.seats).then_some(seats)
+    }
+
     /// The majorities of it; `None` of a list that could not be one.
     pub fn members(&self) -> Option<Members> {
         let ids = |seats: &[Seat]| seats.iter().map(|seat| seat.incarnation).collect::<Vec<_>>();

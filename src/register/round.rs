@@ -153,7 +153,7 @@ impl<R: Value> Round<R> {
                 self.beaten = true;
                 self.refused(voter)
             }
-            Answer::Refused(Refusal::Epoch | Refusal::NoVote | Refusal::NoRoom) => self.refused(voter),
+            Answer::Refused(Refusal::Epoch | Refusal::NoRoom) => self.refused(voter),
             Answer::Promised(..) | Answer::Stored(_) | Answer::Held(..) | Answer::Learned => Progress::Waiting,
         }
     }

@@ -147,12 +147,12 @@ impl NodeRecord {
 
     /// What a new data directory begins with.
     pub const NEW: NodeRecord =
-        NodeRecord { state: NodeState::FOUNDER, roster: None, start: Start { number: 0, draw: 0 }, name: None };
+        NodeRecord { state: NodeState::NEW, roster: None, start: Start { number: 0, draw: 0 }, name: None };
 
-    /// Its bytes: `reserved | epoch | votes | start | name or nothing | member list, if any`.
+    /// Its bytes: `reserved | epoch | 1 | start | name or nothing | member list, if any`.
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::default();
-        w.u64(self.state.reserved.0).u64(self.state.epoch.0).u8(u8::from(self.state.votes));
+        w.u64(self.state.reserved.0).u64(self.state.epoch.0).u8(1);
         w.u64(self.start.number).u64(self.start.draw).text(self.name.as_ref().map_or("", NodeName::as_str));
         if let Some(roster) = &self.roster {
             roster.write(&mut w);
@@ -163,8 +163,8 @@ impl NodeRecord {
     /// Reads what `encode` made.
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         let mut r = Reader(bytes);
-        let (reserved, epoch, votes) = (Stamp(r.u64()?), Epoch(r.u64()?), r.u8()?);
-        if votes > 1 {
+        let (reserved, epoch, one) = (Stamp(r.u64()?), Epoch(r.u64()?), r.u8()?);
+        if one != 1 {
             return Err(CodecError::Value("vote mark"));
         }
         let start = Start { number: r.u64()?, draw: r.u64()? };
@@ -174,7 +174,7 @@ impl NodeRecord {
         };
         let roster = if r.0.is_empty() { None } else { Some(Arc::new(Roster::read(&mut r)?)) };
         r.end()?;
-        Ok(NodeRecord { state: NodeState { reserved, epoch, votes: votes == 1 }, roster, start, name })
+        Ok(NodeRecord { state: NodeState { reserved, epoch }, roster, start, name })
     }
 }
 

@@ -9,7 +9,7 @@ use super::store::Store;
 use super::types::Doubt;
 use super::voting::{Listed, Reply, Seating, Vote, Votes, Voting};
 use crate::base::{Ballot, Epoch, Incarnation, NodeName, Page, RegisterKey, Stamp};
-use crate::register::{Answer as Granted, Heard, Refusal, Remembered, Slot, Standing, Start};
+use crate::register::{Answer as Granted, Heard, Remembered, Slot, Standing, Start};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -56,9 +56,6 @@ impl Store {
         }
         let (from, epoch, attempt) = (core.incarnation, state.epoch, vote.message.attempt);
         let reply = |answer| Ok(Some(Reply { from, epoch, attempt, answer }));
-        if !state.votes {
-            return reply(Granted::Refused(Refusal::NoVote));
-        }
         let held = match (core.lookup_cached(&vote.key), cached) {
             (Some(held), _) => Some(held),
             (None, true) => return Ok(None),

@@ -13,7 +13,7 @@ use super::mutation::proposed;
 use super::voting::Seating;
 use crate::base::record::written_after;
 use crate::base::{Ballot, BucketName, Epoch, Incarnation, Lineage, Record, RegisterKey, Stamp, State, WriteId};
-use crate::register::{Acceptor, Limits, NodeState, Roster, Seat, Start};
+use crate::register::{Roster, Seat, Start};
 use std::sync::Arc;
 
 /// The id of the write that makes the first bucket, the same on all nodes.
@@ -37,7 +37,6 @@ impl Decider {
                 if roster.epoch <= ours || roster.members().is_none() {
                     return Err(StoreError::Mismatch("a member list of an epoch that has one"));
                 }
-                let was = acceptor.node();
                 if roster.begins_anew(self.core.incarnation, ours) {
                     self.clear(batch, roster.epoch)?;
                 }
@@ -49,8 +48,7 @@ impl Decider {
                     }
                 }
                 batch.outgrows = roster.outgrows().then_some(roster.epoch).or(batch.outgrows);
-                let state = NodeState { epoch: roster.epoch, ..was };
-                *acceptor = Acceptor::new(self.core.incarnation, state, Limits::STANDARD);
+                let state = acceptor.enter(roster.epoch);
                 if roster.epoch == Epoch(1) {
                     let first = roster.seats.first().map_or(Incarnation(0), |seat| seat.incarnation);
                     self.first_bucket(batch, first, FIRST_BUCKET, roster.made_ms)?;
@@ -63,11 +61,9 @@ impl Decider {
                 batch.node = Some(NodeRecord { start, name: name.or(node.name), ..node });
             }
             Seating::Leave { life, name } => {
-                let was = acceptor.node();
                 let me = Seat { name: name.clone(), incarnation: self.core.incarnation };
-                let roster = Roster::alone(was.epoch, life, (self.core.options.now_ms)(), me);
-                let state = NodeState { epoch: roster.epoch, votes: true, ..was };
-                *acceptor = Acceptor::new(self.core.incarnation, state, Limits::STANDARD);
+                let roster = Roster::alone(acceptor.node().epoch, life, (self.core.options.now_ms)(), me);
+                let state = acceptor.enter(roster.epoch);
                 drop(acceptor);
                 // The list is a register too: what follows it is decided upon it.
                 let key = RegisterKey::members();

@@ -11,7 +11,7 @@ use super::decider::Decider;
 use super::entry::NodeRecord;
 use super::error::StoreError;
 use super::voting::{Reply, Vote, record_of};
-use crate::base::{Class, Epoch, Mark, Record, State};
+use crate::base::{Class, Mark, Record, State};
 use crate::register::{Answer as Granted, Refusal, Request as Asked, Slot};
 
 impl Decider {
@@ -41,8 +41,7 @@ impl Decider {
         if !self.core.may_vote() {
             return Ok(None);
         }
-        // Without the list of that epoch nobody can say whose votes count.
-        if message.epoch > acceptor.node().epoch || acceptor.node().epoch == Epoch(0) {
+        if !acceptor.answers(message.epoch) {
             return Ok(None);
         }
         self.core.clock.observe(message.stamp());

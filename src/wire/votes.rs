@@ -202,7 +202,6 @@ pub(super) fn write_voted(w: &mut Writer, voted: &[Option<Voted>]) {
                     Refusal::Behind(ballot) => write_ballot(w.u8(1), *ballot),
                     Refusal::NoBlob => w.u8(2),
                     Refusal::Epoch => w.u8(3),
-                    Refusal::NoVote => w.u8(4),
                     Refusal::NoRoom => w.u8(5),
                 };
             }
@@ -229,7 +228,7 @@ pub(super) fn read_voted(r: &mut Reader<'_>) -> Result<Vec<Option<Voted>>, Codec
                 1 => Refusal::Behind(read_ballot(r)?),
                 2 => Refusal::NoBlob,
                 3 => Refusal::Epoch,
-                4 => Refusal::NoVote,
+                // 4 was of a node without a vote, which no node has ever sent.
                 5 => Refusal::NoRoom,
                 _ => return Err(CodecError::Value("refusal")),
             }),
@@ -380,7 +379,6 @@ mod tests {
             VotedAnswer::Refused(Refusal::Behind(ballot(6))),
             VotedAnswer::Refused(Refusal::NoBlob),
             VotedAnswer::Refused(Refusal::Epoch),
-            VotedAnswer::Refused(Refusal::NoVote),
             VotedAnswer::Refused(Refusal::NoRoom),
         ];
         let voted = |answer| Some(Voted { epoch: Epoch(2), attempt: Attempt(3), answer });

@@ -1,19 +1,39 @@
 //! Coordinators: they drive the register's state machines as a node does, with the node's own `Drive`.
 
+use super::lists::List;
 use super::machine::{Either, End as EndOf};
+use super::net::Packet;
+use super::node::Reg;
 use super::value::{Plan, Val, held, seen};
-use super::world::{Packet, World, attempt};
+use super::world::{World, attempt};
 use crate::lin::Op;
 use boveda::base::{BodyId, Epoch, Incarnation, WriteId};
-use boveda::register::{Do, Drive, Event, Fresh, Read, ReadOutcome, Traced, Value, Write, WriteOutcome};
-use std::sync::Arc;
+use boveda::register::{
+    Choice, Do, Drive, Event, Fresh, Intent, Read, ReadOutcome, Succession, Traced, Value, Write, WriteOutcome,
+};
 use std::time::Duration;
 
-pub type Machine = Either<Val, Plan>;
+pub type Machine = Either<Val, Wants>;
 type End = EndOf<Val>;
 
 /// How long a round takes at most. Time passes for one coordinator at a time, by as much as it waits for.
 const ROUND: Duration = Duration::from_secs(1);
+
+/// What a write is to become of a register.
+#[derive(Clone, Copy, Debug)]
+pub enum Wants {
+    Client(Plan),
+    List(Succession<Val>),
+}
+
+impl Intent<Val> for Wants {
+    fn decide(&self, found: Option<&Val>) -> Choice<Val> {
+        match self {
+            Wants::Client(plan) => plan.decide(found),
+            Wants::List(succession) => succession.decide(found),
+        }
+    }
+}
 
 /// For whom something is coordinated.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -21,10 +41,21 @@ pub enum Whom {
     Client(usize),
     /// A node that has seen something tentative for long.
     Settler,
-    /// A joining node learns the key.
-    CatchUp,
-    /// The key is stored again, by both lists.
-    Move,
+    /// The key is stored again, in an epoch of both lists.
+    Move(Epoch),
+    /// A weakened change looks for what newcomers should hold, in that epoch.
+    CatchUp(Epoch),
+    /// A member list follows another one.
+    List,
+}
+
+impl Whom {
+    fn reg(self) -> Reg {
+        match self {
+            Whom::List => Reg::List,
+            Whom::Client(_) | Whom::Settler | Whom::Move(_) | Whom::CatchUp(_) => Reg::Object,
+        }
+    }
 }
 
 pub struct Coordinator {
@@ -45,18 +76,19 @@ impl World {
     /// A client that has not begun yet calls a node.
     pub fn invoke(&mut self) -> bool {
         let idle: Vec<_> = (0..self.clients.len()).filter(|c| self.clients[*c].begun.is_none()).collect();
+        // A node without a list does nothing for clients.
+        let able: Vec<_> = (0..self.nodes.len()).filter(|at| self.list_of(*at).is_some()).collect();
         if idle.is_empty() {
             return false;
         }
         let client = self.rng.pick(&idle);
-        let mut node = self.rng.below(self.nodes.len());
+        let mut node = self.rng.pick(&able);
         if self.rng.odds(self.weather.outsider / 2) {
-            node = self.nodes.len() - 1;
+            node = able[able.len() - 1];
         }
+        let List { members, .. } = self.list_of(node).expect("it has one").clone();
         self.clients[client].begun = Some(self.now);
         self.tally.called += 1;
-        let epoch = self.known_epoch(node);
-        let members = Arc::clone(&self.epochs[epoch]);
         let plan = self.clients[client].plan;
         self.note(|| format!("client {client} calls n{}: {plan:?}", node + 1));
         let Some(plan) = plan else {
@@ -66,7 +98,7 @@ impl World {
             return true;
         };
         let voters = members.voters().to_vec();
-        let write = Write::with_rules(members, plan, self.weak.rules);
+        let write = Write::with_rules(members, Wants::Client(plan), self.weak.rules);
         self.spawn(node, Whom::Client(client), Either::Write(Box::new(write)));
         if let Some(body) = plan.value.blob() {
             // The blob lies on this node at once, if it keeps any, and travels to the others.
@@ -85,12 +117,6 @@ impl World {
         true
     }
 
-    /// The epoch that a node knows; one without a replica hears of epochs late.
-    fn known_epoch(&mut self, node: usize) -> usize {
-        let known = usize::try_from(self.nodes[node].state.epoch.0).expect("few epochs");
-        if node < self.replicas { known } else { self.rng.below(self.epochs.len()) }
-    }
-
     pub fn spawn(&mut self, node: usize, whom: Whom, machine: Machine) {
         let drive = Drive::new(self.nodes[node].inc, machine, ROUND);
         let (now, until) = (Duration::ZERO, Duration::ZERO);
@@ -105,7 +131,7 @@ impl World {
         let node = &self.nodes[coord.node];
         let ballot = node.fresh_ballot();
         let fresh = Fresh { ballot, attempt: attempt(drawn), write: WriteId::drawn(drawn.to_be_bytes()) };
-        coord.drive.begin(fresh, Some(node.durable().clone()), coord.now);
+        coord.drive.begin(fresh, Some(node.durable(coord.whom.reg()).clone()), coord.now);
     }
 
     /// Everybody who coordinates at this node hears an event.
@@ -179,16 +205,20 @@ impl World {
                 Do::Begin => self.begin(at),
                 Do::Send { to, message } => {
                     let have = coord.drive.have_for(&message).cloned();
-                    self.net.push(Packet::Ask { to, from, message, have });
+                    self.net.push(Packet::Ask { to, from, reg: coord.whom.reg(), message, have });
                 }
                 Do::Ship { to, body, .. } => self.ship(at, to, body),
                 Do::Lost => coord.drive.retry(coord.now, false),
                 Do::Wait { until } => return (coord.until, coord.waits) = (until, false),
                 Do::Pause { until } => return (coord.until, coord.waits) = (until, true),
-                Do::Renew { epoch: Epoch(epoch) } => {
-                    let members = Arc::clone(&self.epochs[usize::try_from(epoch).expect("few epochs")]);
+                Do::Renew { epoch } => {
+                    // The later list comes by itself, with a heartbeat; the next round begins when it is woken.
+                    let (node, list) = (coord.node, self.by_epoch[&epoch]);
+                    self.adopt(node, list);
+                    self.commit(node);
+                    let List { members, .. } = self.list_of(node).expect("it has one").clone();
+                    let coord = &mut self.coords[at];
                     coord.drive.renew(members);
-                    // That list comes when it comes: the next round begins when it is woken.
                     return (coord.until, coord.waits) = (coord.now, true);
                 }
                 Do::Done(end) => return self.ended(at, end),
@@ -210,12 +240,11 @@ impl World {
         self.coords[at].done = true;
         let client = match (self.coords[at].whom, &end) {
             (Whom::Client(client), _) => client,
-            (Whom::CatchUp, End::Read(ReadOutcome::Found { ballot, state })) => {
-                let node = self.coords[at].node;
-                return self.caught_up(node, *ballot, *state);
+            (Whom::CatchUp(epoch), End::Read(ReadOutcome::Found { ballot, state })) => {
+                return self.caught_up(epoch, *ballot, *state);
             }
-            (Whom::Move, End::Read(ReadOutcome::Found { .. })) => return self.moved(),
-            (Whom::Settler | Whom::CatchUp | Whom::Move, _) => return,
+            (Whom::Move(epoch), End::Read(ReadOutcome::Found { .. })) => return self.moved(epoch),
+            (Whom::Settler | Whom::CatchUp(_) | Whom::Move(_) | Whom::List, _) => return,
         };
         self.note(|| match &end {
             End::Write(outcome) => format!("client {client} has {outcome:?}"),
@@ -265,7 +294,7 @@ impl World {
     fn check_blob(&mut self, state: &Traced<Val>) {
         if let Some(body) = state.blob() {
             let holders = self.nodes[..self.replicas].iter().filter(|n| n.blobs & (1 << body.0[0]) != 0).count();
-            if holders + self.wipes <= self.replicas / 2 {
+            if holders + self.lost.len() <= self.replicas / 2 {
                 self.broken = Some(format!("{body} answered, and {holders} of {} hold it", self.replicas));
             }
         }

@@ -4,13 +4,17 @@
 //! |---|---|
 //! | `setup` | the weather, and what is weakened on purpose |
 //! | `value` `node` | records and clients' wishes; a node with its disk |
-//! | `world` | the net, the scheduler, the end of a history and its judgement |
+//! | `world` | the scheduler, the end of a history and its judgement |
+//! | `net` | what travels, and what is done with what arrives |
 //! | `coordinators` `machine` | those who drive the register's state machines; a write or a read as one of them |
-//! | `chores` | feed, settler, joins, burials |
+//! | `chores` | feed, settler, burials |
+//! | `lists` | member lists, their changes, and lost disks |
 
 pub mod chores;
 pub mod coordinators;
+pub mod lists;
 pub mod machine;
+pub mod net;
 pub mod node;
 pub mod rng;
 pub mod setup;

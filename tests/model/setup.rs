@@ -32,14 +32,16 @@ pub struct Weather {
     pub settle: u32,
     /// The set of nodes that hear late changes.
     pub slow: u32,
-    /// A node loses its disk and joins again.
+    /// A node loses its disk, and is to be seated anew.
     pub wipe: u32,
     /// A tombstone is on its way out.
     pub bury: u32,
     /// A node without a replica coordinates too; of the histories.
     pub outsider: u32,
-    /// A node takes the place of another one in the member list.
+    /// A node is to take the place of another one in the member list.
     pub change: u32,
+    /// Somebody sees to the member list: the next step of a change, or a node that has lost its disk.
+    pub list: u32,
     /// Writes with a blob, of all writes.
     pub blobs: u32,
     /// Puts without a condition, puts if absent, puts if equal, deletes, reads: shares of clients.
@@ -68,6 +70,7 @@ impl Weather {
         bury: 0,
         outsider: 300,
         change: 0,
+        list: 0,
         blobs: 150,
         kinds: [4, 3, 3, 2, 4],
         lineage: &[8, 8, 2],
@@ -115,14 +118,15 @@ impl Weather {
     /// One key, many writes, short lineages.
     pub const HOT: Weather = Weather { clients: (4, 6), steps: 320, lineage: &[2], ..Weather::RETRIES };
     /// Nodes lose their disks.
-    pub const WIPES: Weather = Weather { replicas: &[3, 3, 5], wipe: 15, steps: 220, blobs: 0, ..Weather::MIXED };
+    pub const WIPES: Weather =
+        Weather { replicas: &[3, 3, 5], wipe: 15, list: 60, steps: 400, blobs: 0, ..Weather::MIXED };
     /// Keys are deleted, and tombstones dropped.
     pub const BURIALS: Weather = Weather {
         replicas: &[2, 3],
         clients: (3, 5),
         bury: 80,
         feed: 120,
-        steps: 300,
+        steps: 400,
         loss: 20,
         blobs: 0,
         kinds: [3, 3, 0, 5, 3],
@@ -130,12 +134,14 @@ impl Weather {
     };
     /// The member list changes.
     pub const CHANGES: Weather =
-        Weather { replicas: &[2, 3, 3], outsider: 1000, change: 40, steps: 260, blobs: 0, ..Weather::MIXED };
+        Weather { replicas: &[2, 3, 3], outsider: 1000, change: 40, list: 60, steps: 400, blobs: 0, ..Weather::MIXED };
+    /// Tombstones are dropped, and then somebody is given a place who was away.
+    pub const RETURNS: Weather = Weather { outsider: 1000, change: 10, list: 60, ..Weather::BURIALS };
     /// Everything at once.
     pub const ALL: Weather =
-        Weather { wipe: 6, bury: 40, feed: 60, steps: 260, kinds: [3, 3, 2, 4, 3], ..Weather::MIXED };
+        Weather { wipe: 6, bury: 40, list: 40, feed: 60, steps: 400, kinds: [3, 3, 2, 4, 3], ..Weather::MIXED };
     /// What the long run goes through, seed by seed.
-    pub const EVERY: [Weather; 9] = [
+    pub const EVERY: [Weather; 10] = [
         Weather::MIXED,
         Weather::RESTARTS,
         Weather::REUSE,
@@ -144,6 +150,7 @@ impl Weather {
         Weather::WIPES,
         Weather::BURIALS,
         Weather::CHANGES,
+        Weather::RETURNS,
         Weather::ALL,
     ];
 
@@ -177,12 +184,14 @@ pub struct Weakened {
     pub rules: Rules,
     /// The feed teaches tentative records as well.
     pub teaches_tentative: bool,
-    /// A wiped node votes at once.
-    pub votes_at_once: bool,
-    /// A wiped node learns what it finds without settling it first, and votes.
+    /// A node that lost its disk is the same incarnation as before, and votes at once.
+    pub keeps_its_life: bool,
+    /// Newcomers of a change are taught what is found in the epoch of both lists; it is not stored again.
     pub copies_tentative: bool,
-    /// A wiped node learns in the epoch before its own, from members that have not left that one.
+    /// Newcomers are taught what is found in the epoch before theirs, by members that have not left that one.
     pub joins_without_epoch: bool,
+    /// A node that is given its place anew keeps what it held.
+    pub keeps_what_it_held: bool,
     /// The member list changes at once, without an epoch of both lists.
     pub changes_at_once: bool,
     /// The epoch of both lists ends before the key was stored again in it.
@@ -204,9 +213,10 @@ impl Weakened {
     pub const NOT: Weakened = Weakened {
         rules: Rules::CONTRACT,
         teaches_tentative: false,
-        votes_at_once: false,
+        keeps_its_life: false,
         copies_tentative: false,
         joins_without_epoch: false,
+        keeps_what_it_held: false,
         changes_at_once: false,
         changes_without_settling: false,
         answers_early: false,

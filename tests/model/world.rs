@@ -1,55 +1,17 @@
-//! The world: nodes, the net between them, the scheduler, and the judgement of what clients saw.
+//! The world: nodes, the scheduler, and the judgement of what clients saw.
 
-use super::chores::{BurialChore, ChangeChore, JoinChore};
+use super::chores::BurialChore;
 use super::coordinators::{Coordinator, Whom};
-use super::node::Node;
+use super::lists::{ChangeChore, List, seat};
+use super::net::Packet;
+use super::node::{Disk, Node, Reg};
 use super::rng::Rng;
 use super::setup::{Weakened, Weather};
 use super::value::{Plan, Val};
 use crate::lin::{Call, Condition, Op, linearizable};
-use boveda::base::{Ballot, BodyId, Epoch, Incarnation, Stamp};
-use boveda::register::{Answer, Attempt, Event, Members, Message, NodeState, Reply, Request, Rules, Slot};
-use std::sync::Arc;
-
-/// What travels.
-#[derive(Clone, Debug)]
-pub enum Packet {
-    /// From somebody who holds `have`: a record at the same ballot is not sent back.
-    Ask {
-        to: Incarnation,
-        from: Incarnation,
-        message: Message<Val>,
-        have: Option<Slot<Val>>,
-    },
-    Answer {
-        to: Incarnation,
-        reply: Reply<Val>,
-    },
-    Blob {
-        to: Incarnation,
-        from: Incarnation,
-        body: BodyId,
-    },
-    BlobHeld {
-        to: Incarnation,
-        node: Incarnation,
-        body: BodyId,
-    },
-    Enter {
-        to: Incarnation,
-        epoch: Epoch,
-    },
-    Entered {
-        from: Incarnation,
-        epoch: Epoch,
-        highest: Stamp,
-    },
-    Bury {
-        to: Incarnation,
-        epoch: Epoch,
-        ballot: Ballot,
-    },
-}
+use boveda::base::{Ballot, Epoch, Incarnation};
+use boveda::register::{Attempt, Roster, Rules};
+use std::collections::BTreeMap;
 
 /// What a client called and how it ended.
 pub struct Client {
@@ -76,9 +38,10 @@ pub struct Tally {
     pub no_majority: u64,
     pub read: u64,
     pub settled: u64,
-    pub joined: u64,
     pub buried: u64,
+    /// Changes of the list that came to their end, and those that seated a node anew that had lost its disk.
     pub changed: u64,
+    pub seated: u64,
 }
 
 impl Tally {
@@ -94,9 +57,9 @@ impl Tally {
         self.no_majority += other.no_majority;
         self.read += other.read;
         self.settled += other.settled;
-        self.joined += other.joined;
         self.buried += other.buried;
         self.changed += other.changed;
+        self.seated += other.seated;
     }
 }
 
@@ -109,22 +72,26 @@ pub struct World {
     pub net: Vec<Packet>,
     pub coords: Vec<Coordinator>,
     pub clients: Vec<Client>,
-    pub epochs: Vec<Arc<Members>>,
-    pub join: Option<JoinChore>,
+    /// All lists that anybody wanted, and by their epochs those that somebody has taken over.
+    pub lists: Vec<List>,
+    pub by_epoch: BTreeMap<Epoch, usize>,
     pub burial: Option<BurialChore>,
     pub change: Option<ChangeChore>,
-    pub wipes: usize,
+    /// The node outside was to take somebody's place.
+    pub exchanged: bool,
+    /// Under which incarnations those are back that lost their disks.
+    pub lost: Vec<Incarnation>,
     pub settles: usize,
     pub drawn: u64,
     pub now: u64,
     pub tally: Tally,
     pub broken: Option<String>,
     pub trace: bool,
-    chosen: Vec<(Ballot, boveda::base::WriteId)>,
-    slow: u32,
+    chosen: Vec<(Reg, Ballot, boveda::base::WriteId)>,
+    pub slow: u32,
     /// How often a decision waits for others to be committed with it, per thousand.
-    grouped: u32,
-    calm: bool,
+    pub grouped: u32,
+    pub calm: bool,
 }
 
 /// Runs the history of a seed. What it did that the contract forbids, if anything.
@@ -145,23 +112,24 @@ impl World {
         let count = replicas + usize::from(rng.odds(weather.outsider));
         let grouped = rng.pick(&[0, 0, 700]);
         let step = rng.below(4) as u64;
-        let node = |at: usize| Node::new(Incarnation(at as u64 + 1), NodeState::FOUNDER, step, weak.rules);
-        let nodes: Vec<_> = (0..count).map(node).collect();
-        let voters: Vec<_> = nodes[..replicas].iter().map(|n| n.inc).collect();
-        let members = Members::new(Epoch(0), &voters).expect("a list");
+        let inc = |at: usize| Incarnation(at as u64 + 1);
+        let first = List::new(Roster::founding(0, (0..replicas).map(|at| seat(at, inc(at))).collect()));
+        let epoch = first.roster.epoch;
+        let nodes = (0..count).map(|at| Node::new(inc(at), Disk::with_list(epoch, 0), step, weak.rules));
         let (fewest, most) = weather.clients;
         let clients = (0..fewest + rng.below(most - fewest + 1)).map(|at| client(&mut rng, &weather, at, most));
         World {
             clients: clients.collect(),
-            nodes,
+            nodes: nodes.collect(),
             replicas,
             net: Vec::new(),
             coords: Vec::new(),
-            epochs: vec![Arc::new(members)],
-            join: None,
+            by_epoch: BTreeMap::from([(epoch, 0)]),
+            lists: vec![first],
             burial: None,
             change: None,
-            wipes: 0,
+            exchanged: false,
+            lost: Vec::new(),
             settles: 0,
             drawn: 0,
             now: 0,
@@ -189,7 +157,7 @@ impl World {
         }
         // The end: no more faults, but what is in the net may still arrive; readers look at the result.
         self.calm = true;
-        self.coords.retain(|c| matches!(c.whom, Whom::CatchUp | Whom::Move));
+        self.coords.retain(|c| matches!(c.whom, Whom::CatchUp(_) | Whom::Move(_) | Whom::List));
         for _ in 0..2 {
             self.clients.push(Client { plan: None, begun: None, ended: None, op: None, void: false });
             self.invoke();
@@ -237,11 +205,13 @@ impl World {
         } else if falls(w.slow) {
             self.slow = self.rng.below(1 << self.nodes.len()) as u32 & self.rng.below(1 << self.nodes.len()) as u32;
         } else if falls(w.wipe) {
-            self.wipe();
+            self.lose_disk();
         } else if falls(w.bury) {
             self.bury();
         } else if falls(w.change) {
-            self.change();
+            self.begin_change();
+        } else if falls(w.list) {
+            self.see_to_list();
         } else if falls(idle * 25) {
             self.invoke();
         } else if falls(self.grouped / 10) {
@@ -269,130 +239,16 @@ impl World {
         self.drawn
     }
 
-    /// The newest list.
-    pub fn latest(&self) -> Arc<Members> {
-        Arc::clone(self.epochs.last().expect("epochs"))
-    }
-
-    /// Takes a packet out of the net, mostly one that does not go to a slow node.
-    fn take(&mut self) -> Option<Packet> {
-        if self.net.is_empty() {
-            return None;
-        }
-        let mut at = self.rng.below(self.net.len());
-        for _ in 0..3 {
-            let to = match &self.net[at] {
-                Packet::Ask { to, .. } | Packet::Answer { to, .. } => *to,
-                Packet::Blob { to, .. } | Packet::BlobHeld { to, .. } => *to,
-                Packet::Enter { to, .. } | Packet::Bury { to, .. } => *to,
-                Packet::Entered { from, .. } => *from,
-            };
-            if self.calm || self.index(to).is_none_or(|to| self.slow & (1 << to) == 0) {
-                break;
-            }
-            at = self.rng.below(self.net.len());
-        }
-        if !self.calm && self.rng.odds(self.weather.double) {
-            return Some(self.net[at].clone());
-        }
-        Some(self.net.swap_remove(at))
-    }
-
-    fn deliver(&mut self) {
-        if self.net.is_empty() || self.calm {
-            self.commit_all();
-        }
-        let Some(packet) = self.take() else {
-            // Silence: timers run out.
-            if !self.wake() && !self.invoke() {
-                self.expire();
-            }
-            return;
-        };
-        let lost = !self.calm && self.rng.odds(self.weather.loss);
-        if lost {
-            self.note(|| format!("LOST {packet:?}"));
-            return self.lose(packet);
-        }
-        self.note(|| format!("{packet:?}"));
-        match packet {
-            Packet::Ask { to, from, message, have } => self.ask(to, from, &message, have),
-            Packet::Answer { to, reply } => {
-                if let Some(at) = self.index(to) {
-                    self.nodes[at].clock.observe(reply.stamp());
-                    self.burial_hears(&reply);
-                    self.hear(to, &Event::Reply(reply));
-                }
-            }
-            Packet::Blob { to, from, body } => {
-                if let Some(at) = self.index(to) {
-                    self.nodes[at].blobs |= 1 << body.0[0];
-                    self.net.push(Packet::BlobHeld { to: from, node: to, body });
-                }
-            }
-            Packet::BlobHeld { to, node, body } => self.hear(to, &Event::Holds { node, body }),
-            Packet::Enter { to, epoch } => self.enter(to, epoch),
-            Packet::Entered { from, epoch, highest } => self.entered(from, epoch, highest),
-            Packet::Bury { to, epoch, ballot } => self.drop_tombstone(to, epoch, ballot),
-        }
-    }
-
-    /// A packet does not arrive. Of a blob that is known some time, of a message only perhaps.
-    fn lose(&mut self, packet: Packet) {
-        match packet {
-            Packet::Ask { to, from, message, .. } if self.rng.odds(500) => {
-                self.hear(from, &Event::Silent { from: to, attempt: message.attempt });
-            }
-            Packet::Blob { to: node, from: to, body } | Packet::BlobHeld { to, node, body } => {
-                self.hear(to, &Event::Lacks { node, body });
-            }
-            _ => {}
-        }
-    }
-
-    fn ask(&mut self, to: Incarnation, from: Incarnation, message: &Message<Val>, have: Option<Slot<Val>>) {
-        let Some(at) = self.index(to) else { return };
-        let blob = match &message.request {
-            Request::Store(_, state) => state.blob(),
-            _ => None,
-        };
-        let list = usize::try_from(self.nodes[at].state.epoch.0).ok().and_then(|epoch| self.epochs.get(epoch));
-        let stranger = list.is_some_and(|list| list.only(to).count() > 0 && list.only(from).count() == 0);
-        if stranger && matches!(message.request, Request::Learn(..)) && !self.weak.strangers_teach {
-            return;
-        }
-        let node = &mut self.nodes[at];
-        let has_blob = self.weak.grants_without_blob || blob.is_none_or(|body| node.blobs & (1 << body.0[0]) != 0);
-        let mut reply = node.handle(message, has_blob);
-        if let (Answer::Held(slot, _) | Answer::Promised(_, slot), Some(have)) = (&mut reply.answer, have)
-            && slot.accepted == have.accepted
-        {
-            slot.state = have.state;
-        }
-        if !matches!(reply.answer, Answer::Learned) {
-            let answer = Packet::Answer { to: from, reply };
-            if self.weak.answers_early {
-                self.net.push(answer);
-            } else {
-                node.answer(answer);
-            }
-        }
-        self.look_at(at);
-        if !self.rng.odds(self.grouped) {
-            self.commit(at);
-        }
-    }
-
     /// Two records at one ballot are never both chosen.
-    pub fn look_at(&mut self, at: usize) {
-        let slot = &self.nodes[at].slot;
+    pub fn look_at(&mut self, at: usize, reg: Reg) {
+        let slot = self.nodes[at].slot(reg);
         if !slot.chosen {
             return;
         }
         let (ballot, id) = (slot.accepted, slot.state.id());
-        match self.chosen.iter().find(|(b, _)| *b == ballot) {
-            None => self.chosen.push((ballot, id)),
-            Some((_, other)) if *other == id => {}
+        match self.chosen.iter().find(|(r, b, _)| *r == reg && *b == ballot) {
+            None => self.chosen.push((reg, ballot, id)),
+            Some((_, _, other)) if *other == id => {}
             Some(_) => self.broken = Some(format!("two records chosen at {ballot:?}")),
         }
     }
@@ -402,7 +258,7 @@ impl World {
         self.net.extend(self.nodes[at].commit());
     }
 
-    fn commit_all(&mut self) {
+    pub fn commit_all(&mut self) {
         (0..self.nodes.len()).for_each(|at| self.commit(at));
     }
 
@@ -411,7 +267,6 @@ impl World {
         self.note(|| format!("n{} restarts", at + 1));
         self.coords.retain(|c| c.node != at);
         self.nodes[at].restart();
-        self.join_restarts(at);
     }
 
     fn judge(&self) -> Option<String> {

@@ -2,8 +2,8 @@
 
 use super::world::{Reader, World, bucket};
 use boveda::actors::coordinator::pages::{self, Stride};
-use boveda::base::{Complete, Page, RegisterKey};
-use boveda::register::{Answer, Attempt, Burial, Message, Request, Roster, Slot, Votes};
+use boveda::base::{Complete, Epoch, Page, RegisterKey};
+use boveda::register::{Answer, Attempt, Burial, Change, Message, Request, Roster, Slot, Step};
 use boveda::store::types::Grave;
 use boveda::store::voting::mark_of;
 use boveda::store::wait_blocking;
@@ -18,8 +18,8 @@ use std::time::Duration;
 enum Aim {
     List,
     Emptiness,
-    /// Storing everything again; behind it the list of that change ends.
-    Change,
+    /// Storing everything again in that epoch of both lists; behind it the old list ends.
+    Change(Change, Epoch),
 }
 
 /// A walk on its way.
@@ -37,7 +37,7 @@ pub struct Walk {
 
 impl Walk {
     pub fn is_change(&self) -> bool {
-        self.aim == Aim::Change
+        matches!(self.aim, Aim::Change(..))
     }
 
     /// A key has become there, or gone.
@@ -53,7 +53,7 @@ impl Walk {
         let invented = self.found.difference(&self.ever).count();
         match self.aim {
             Aim::Emptiness if !self.found.is_empty() && invented == 0 => Ok(()),
-            Aim::Change => Ok(()),
+            Aim::Change(..) => Ok(()),
             _ if missed + invented == 0 => Ok(()),
             _ => Err(format!("{:?}: {missed} missed, {invented} invented, {} found", self.aim, self.found.len())),
         }
@@ -84,9 +84,12 @@ impl World {
                 let out = self.rng.below(self.nodes.len());
                 let all = self.nodes.iter().enumerate();
                 let seats: Vec<_> = all.filter(|(n, _)| *n != out).map(|(_, node)| node.seat.clone()).collect();
-                let next = self.roster.next(self.roster.made_ms + 1, &seats);
-                if !next.before.is_empty() && self.decide(at, next) {
-                    self.begin_at(at, Aim::Change, (RegisterKey::first(), RegisterKey::end()));
+                let (change, made_ms) = (Change::new(&seats, None), self.roster.made_ms + 1);
+                if let Step::Decide(both) = change.step(&self.roster, None, made_ms)
+                    && self.decide(at, both)
+                {
+                    let aim = Aim::Change(change, self.roster.epoch);
+                    self.begin_at(at, aim, (RegisterKey::first(), RegisterKey::end()));
                 }
             }
             _ => {}
@@ -121,8 +124,10 @@ impl World {
             }
             // Everything is stored again: the epoch of both lists ends.
             None => {
-                let next = self.roster.next(self.roster.made_ms + 1, &[]);
-                if self.decide(walk.node, next) {
+                if let Aim::Change(change, stored) = &walk.aim
+                    && let Step::Decide(next) = change.step(&self.roster, Some(*stored), self.roster.made_ms + 1)
+                    && self.decide(walk.node, next)
+                {
                     self.tally.changes += 1;
                     return Ok(());
                 }
@@ -172,7 +177,7 @@ impl World {
         let members = Arc::clone(voting.placement.as_ref()?.all());
         let own = store.scan_slots(from.as_ref(), &walk.end, limit).expect("a healthy disk");
         let mut own = self.as_read(own, limit);
-        let mut votes = if voting.node.state.votes { members.only(inc) } else { Votes::default() };
+        let mut votes = members.only(inc);
         let mut order: Vec<usize> = (0..self.nodes.len()).filter(|at| *at != me).collect();
         let turn = self.rng.below(order.len());
         order.rotate_left(turn);

@@ -3,13 +3,13 @@
 use super::rng::Rng;
 use super::walks::{Burying, Walk};
 use boveda::base::{
-    Ballot, BucketName, Epoch, Incarnation, Lineage, NodeName, ObjectHead, ObjectKey, ObjectName, Record, RegisterKey,
-    Secret, State, WriteId,
+    Ballot, BucketName, Incarnation, Lineage, NodeName, ObjectHead, ObjectKey, ObjectName, Record, RegisterKey, Secret,
+    State, WriteId,
 };
 use boveda::disk::CrashDisk;
 use boveda::register::{
-    Attempt, Choice, Do, Drive, Event, Fresh, Intent, Machine, Read, ReadOutcome, Roster, Seat, Traced, Write,
-    WriteOutcome,
+    Attempt, Choice, Do, Drive, Event, Fresh, Intent, Machine, Read, ReadOutcome, Roster, Seat, Succession, Traced,
+    Write, WriteOutcome,
 };
 use boveda::seal::keyring::Keyring;
 use boveda::store::types::{Offer, Want};
@@ -133,23 +133,6 @@ impl Intent<Value> for Wish {
         match (&self.0, found.is_some_and(|record| record.is_present())) {
             (None, false) => Choice::Keep,
             (state, _) => Choice::Put(record(state.clone().unwrap_or(State::Deleted))),
-        }
-    }
-}
-
-/// The next list, where the present one still holds.
-#[derive(Clone)]
-struct Succession(Epoch, Roster);
-
-impl Intent<Value> for Succession {
-    fn decide(&self, found: Option<&Value>) -> Choice<Value> {
-        let found = match found.map(|record| &record.state) {
-            Some(State::Members(list)) => Roster::decode(list).ok().map(|roster| roster.epoch),
-            _ => Some(Epoch(1)),
-        };
-        match found == Some(self.0) {
-            true => Choice::Put(record(State::Members(self.1.encode().into()))),
-            false => Choice::Refuse,
         }
     }
 }
@@ -317,10 +300,10 @@ impl World {
         }
     }
 
-    /// Some node that is there and votes.
+    /// Some node that is there.
     fn coordinator(&mut self) -> Option<usize> {
         let at = self.rng.below(NODES);
-        self.nodes[at].store().is_some_and(|store| store.voting().node.state.votes).then_some(at)
+        self.nodes[at].store().is_some().then_some(at)
     }
 
     /// Puts a list in the place of the present one. Whether it is decided.
@@ -331,7 +314,8 @@ impl World {
             return false;
         };
         let members = Arc::clone(placed.voters(&RegisterKey::members()));
-        let write = Write::new(members, Succession(self.roster.epoch, next.clone()));
+        let list = record(State::Members(next.encode().into()));
+        let write = Write::new(members, Succession::new(self.roster.epoch, list));
         let decided = matches!(self.run(at, &RegisterKey::members(), write), WriteOutcome::Written { .. });
         if decided {
             self.roster = Arc::new(next);
@@ -354,11 +338,10 @@ impl World {
         self.nodes.iter().position(|other| other.seat.incarnation == node)
     }
 
-    /// The store of a node that votes under the same list.
+    /// The store of a node under the same list.
     pub fn voter(&self, from: usize, to: usize) -> Option<&Store> {
         let (mine, store) = (self.nodes[from].store()?, self.nodes[to].store()?);
-        let voting = store.voting();
-        (voting.list == mine.voting().list && voting.node.state.votes).then_some(store)
+        (store.voting().list == mine.voting().list).then_some(store)
     }
 
     /// What a node answers to a message of a coordinator; none when it does not.

@@ -1,4 +1,4 @@
-//! Changing the member list, by way of an epoch of both lists.
+//! Changing the member list, by way of an epoch of both lists: what `register::change` says is done here.
 //!
 //! Invariants
 //! - A list follows the present one only where a majority of the present one says so: lists are a register too.
@@ -6,10 +6,10 @@
 //!   where it was, as long as the node lives that sees it through.
 //! - An epoch of both lists ends when every register has been stored again under it.
 
-use super::{Coordinator, Value, no_list};
+use super::{Coordinator, no_list};
 use crate::actors::messages::*;
 use crate::base::{Epoch, RegisterKey, State};
-use crate::register::{Choice, Intent, Read, Roster, Seat, Write, WriteOutcome};
+use crate::register::{Change, Read, Roster, Seat, Step, Succession, Write, WriteOutcome};
 use crate::store::mutation::proposed;
 use actix_rt::time::{Instant, sleep_until};
 use futures::stream::StreamExt;
@@ -17,8 +17,8 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Most changes of the member list that one call sees through.
-const CHANGES_MAX: usize = 8;
+/// Most steps of a change of the member list that one call takes.
+const STEPS_MAX: usize = 16;
 /// How long a step of a change waits for a majority of both lists.
 const CHANGE_PATIENCE: Duration = Duration::from_secs(120);
 /// Registers of a step, and how many of them are stored at once.
@@ -50,23 +50,24 @@ impl Coordinator {
     /// somebody else has begun, before its own. With `since`, it begins nothing that does not follow the list of
     /// that epoch at once: what somebody else has decided meanwhile stays.
     pub async fn change_members(&self, seats: &[Seat], since: Option<Epoch>) -> Result<Arc<Roster>, ObjectError> {
-        // Each turn is one step: into an epoch of both lists, or out of it.
-        for _ in 0..CHANGES_MAX {
+        let (change, mut stored) = (Change::new(seats, since), None);
+        for _ in 0..STEPS_MAX {
             let voting = self.0.ballots.voting();
             let roster = voting.node.roster.clone().ok_or_else(no_list)?;
-            let epoch = Epoch(roster.epoch.0.saturating_add(1));
-            let made_ms = crate::store::system_ms();
-            // What rests on the old list alone would be lost with it: its majorities count no more after the next step.
-            if !roster.before.is_empty() {
-                self.store_all_again().await?;
-            } else if roster.same_seats(seats) || since.is_some_and(|since| roster.epoch != since) {
-                return Ok(roster);
+            match change.step(&roster, stored, crate::store::system_ms()) {
+                Step::Done => return Ok(roster),
+                Step::StoreAgain => {
+                    self.store_all_again().await?;
+                    stored = Some(roster.epoch);
+                }
+                Step::Decide(next) => {
+                    let (epoch, joint) = (next.epoch, !next.before.is_empty());
+                    log::info!(epoch = epoch.0, voters = next.seats.len(), joint; "member list changes");
+                    self.decide_list(&roster, next).await?;
+                    // The next step is decided under the list that this one has made.
+                    self.wait_for(epoch, self.deadline()).await;
+                }
             }
-            let next = roster.next(made_ms, seats);
-            log::info!(epoch = epoch.0, voters = next.seats.len(), joint = !next.before.is_empty(); "member list changes");
-            self.decide_list(&roster, next).await?;
-            // The next step is decided under the list that this one has made.
-            self.wait_for(epoch, self.deadline()).await;
         }
         Err(ObjectError::Contended)
     }
@@ -78,7 +79,8 @@ impl Coordinator {
         }
         let list = RegisterKey::members();
         let (_, members) = self.members(&list)?;
-        let write = Write::new(members, Succession { present: present.epoch, next });
+        let record = proposed(State::Members(next.encode().into()), next.made_ms);
+        let write = Write::new(members, Succession::new(present.epoch, record));
         match self.drive(&list, write, Vec::new(), self.deadline()).await {
             WriteOutcome::Written { .. } | WriteOutcome::Kept(_) => Ok(()),
             // The other one's list shows itself soon; the caller looks again.
@@ -131,28 +133,6 @@ impl Coordinator {
                 Err(ObjectError::NoMajority(_)) if self.is_for_room() => return Err(StoreError::Full.into()),
                 done => return done,
             }
-        }
-    }
-}
-
-/// The next member list, where the present one still holds.
-#[derive(Clone, Debug)]
-struct Succession {
-    present: Epoch,
-    next: Roster,
-}
-
-impl Intent<Value> for Succession {
-    fn decide(&self, found: Option<&Value>) -> Choice<Value> {
-        let found = match found.map(|record| &record.state) {
-            // The first list is founded, not voted on.
-            None | Some(State::Nothing) => Some(Epoch(1)),
-            Some(State::Members(list)) => Roster::decode(list).ok().map(|roster| roster.epoch),
-            Some(State::Deleted | State::Bucket | State::Object(_)) => None,
-        };
-        match found == Some(self.present) {
-            true => Choice::Put(proposed(State::Members(self.next.encode().into()), self.next.made_ms)),
-            false => Choice::Refuse,
         }
     }
 }

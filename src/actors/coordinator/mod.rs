@@ -245,7 +245,7 @@ impl Coordinator {
         Ok(state.value.is_some_and(|record| record.is_present()))
     }
 
-    /// What was read is known here too. `epoch` is that of before the read: see `Message::lesson`.
+    /// What was read is known here too. `epoch` is that of before the read: see `Request::Learn`.
     pub(in crate::actors) async fn learn(
         &self,
         key: &RegisterKey,

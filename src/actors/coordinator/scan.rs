@@ -64,10 +64,7 @@ impl Coordinator {
         // The peers are asked as if this node held nothing.
         let damaged = own.as_ref().is_err_and(is_unreadable);
         let mut own = if damaged { Page::whole(Vec::new()) } else { own? };
-        let votes = match voting.node.state.votes && !damaged {
-            true => members.only(self.0.me),
-            false => Votes::default(),
-        };
+        let votes = if damaged { Votes::default() } else { members.only(self.0.me) };
         let (start, inclusive) = match from {
             Bound::Included(key) => (key, true),
             Bound::Excluded(key) => (key, false),

@@ -166,13 +166,7 @@ impl Seats {
         if !self.leads(now, roster) {
             return None;
         }
-        if !roster.before.is_empty() {
-            return Some(roster.seats.clone());
-        }
-        // A node that lost its directory is back under another incarnation: that one gets the place of the name.
-        let now_at = |seat: &Seat| self.lately(now, &seat.name).map_or(seat.clone(), |one| one.seat.clone());
-        let seats: Vec<Seat> = roster.seats.iter().map(now_at).collect();
-        (seats != roster.seats).then_some(seats)
+        roster.overdue(|name| self.lately(now, name).map(|one| one.seat.incarnation))
     }
 }
 

@@ -126,10 +126,8 @@ impl Reach {
         let (Some(placement), Some(roster)) = (&voting.placement, &voting.node.roster) else { return Standing::Open };
         let members = placement.all();
         let majority = |there: &dyn Fn(&NodeName, Incarnation) -> bool| {
-            let is_there = |node: &Incarnation| match *node == me {
-                true => voting.node.state.votes,
-                false => roster.name_of(*node).is_some_and(|name| there(name, *node)),
-            };
+            let is_there =
+                |node: &Incarnation| *node == me || roster.name_of(*node).is_some_and(|name| there(name, *node));
             let votes = members.voters().iter().filter(|node| is_there(node)).map(|node| members.only(*node));
             members.majority(votes.fold(Votes::default(), Votes::with))
         };

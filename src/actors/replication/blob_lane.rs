@@ -138,7 +138,7 @@ async fn attempt(own: &LaneContext, conn: &mut Option<Conn>, change: &Change) ->
 
 /// The record goes behind its body, if it is still the one that was offered.
 async fn teach(plan: &Plan, conn: &mut Conn, change: &Change) -> Result<Fate, LinkError> {
-    // Before the record is read: see `Message::lesson`.
+    // Before the record is read: see `register::Request::Learn`.
     let epoch = plan.node_view.ballots.voting().list.epoch;
     let Some(record) = plan.store.record(&change.key).await? else { return Ok(Fate::Superseded) };
     // Another record than the offered one may not be chosen. Its own number comes with the feed.

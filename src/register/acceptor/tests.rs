@@ -14,6 +14,8 @@ impl Value for Text {
     }
 }
 
+/// The epoch of a first list.
+const FIRST: Epoch = Epoch(1);
 const LIMITS: Limits = Limits { reserve_step: 100, promises_max: 2 };
 
 /// A replica with a disk of one key per name.
@@ -25,7 +27,7 @@ struct Replica {
 
 impl Replica {
     fn new() -> Self {
-        let node = NodeState::FOUNDER;
+        let node = NodeState { epoch: FIRST, ..NodeState::NEW };
         Replica { acceptor: Acceptor::new(Incarnation(1), node, LIMITS), disk: BTreeMap::new(), node }
     }
 
@@ -47,7 +49,7 @@ impl Replica {
     }
 
     fn ask(&mut self, key: &'static str, request: Request<Text>) -> Answer<Text> {
-        self.ask_in(0, key, request).answer
+        self.ask_in(FIRST.0, key, request).answer
     }
 
     fn promised(&mut self, stamp: u64) -> bool {
@@ -154,10 +156,13 @@ fn a_record_is_not_granted_without_its_blob() {
 }
 
 #[test]
-fn a_higher_epoch_is_entered_and_a_lower_one_refused() {
+fn a_higher_epoch_is_entered_with_its_list_and_a_lower_one_refused() {
     let mut r = Replica::new();
+    assert!(r.promised(7) && !r.acceptor.answers(Epoch(3)), "its list is not here yet");
+    r.node = r.acceptor.enter(Epoch(3));
+    assert_eq!((r.node.epoch, r.acceptor.floor()), (Epoch(3), r.node.reserved), "it begins as after a restart");
     assert_eq!(r.ask_in(3, "k", Request::Query).epoch, Epoch(3));
-    assert_eq!(r.node.epoch, Epoch(3));
+    assert_eq!(r.acceptor.enter(Epoch(2)).epoch, Epoch(3));
     for request in
         [Request::Query, Request::Prepare(at(9)), Request::Store(at(9), of("a")), Request::Learn(at(9), of("a"))]
     {
@@ -168,17 +173,15 @@ fn a_higher_epoch_is_entered_and_a_lower_one_refused() {
 }
 
 #[test]
-fn a_joining_node_learns_but_does_not_vote() {
+fn a_node_without_a_list_learns_and_answers_nobody() {
     let mut r = Replica::new();
-    r.node = NodeState::joining(Epoch(0));
+    r.node = NodeState::NEW;
     r.restart();
-    for request in [Request::Query, Request::Prepare(at(9)), Request::Store(at(9), of("a"))] {
-        assert_eq!(r.ask("k", request), Answer::Refused(Refusal::NoVote));
-    }
-    assert_eq!(r.ask("k", Request::Learn(at(9), of("a"))), Answer::Learned);
-    r.node = r.acceptor.raise_floor(Stamp(50));
-    r.node = r.acceptor.admit();
-    assert!(!r.promised(50) && r.promised(51));
+    assert!(!r.acceptor.answers(Epoch(0)) && !r.acceptor.answers(FIRST));
+    let learned = r.acceptor.learn(&"k", &Slot::default(), at(9), Some(&of("a"))).expect("it is new");
+    r.disk.insert("k", learned);
+    r.node = r.acceptor.enter(Epoch(2));
+    assert!(r.acceptor.answers(FIRST) && !r.promised(9));
     assert_eq!(r.holds(), (9, true, "a"));
 }
 

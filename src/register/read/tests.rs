@@ -132,10 +132,10 @@ fn patience_ends_in_settling_or_in_another_round() {
 #[test]
 fn refusals_widen_the_question_and_then_end_the_round() {
     let mut b = Bench::new(&[1, 2]);
-    b.reply(1, Attempt(1), Answer::Refused(Refusal::NoVote));
+    b.reply(1, Attempt(1), Answer::Refused(Refusal::NoRoom));
     b.held(2, slot(5, true, "a"));
     assert_eq!(b.sent(|r| *r == Request::Query), [1, 2, 3]);
-    b.reply(3, Attempt(1), Answer::Refused(Refusal::NoVote));
+    b.reply(3, Attempt(1), Answer::Refused(Refusal::NoRoom));
     assert!(matches!(b.out.last(), Some(Action::Retry { tries: 1 })));
 }
 
@@ -146,8 +146,8 @@ fn the_settler_begins_with_prepare() {
     let mut b = Bench { read, out: Vec::new() };
     b.begin(1);
     assert_eq!(b.sent(|r| matches!(r, Request::Prepare(_))), [1, 2, 3]);
-    b.reply(1, Attempt(1), Answer::Refused(Refusal::NoVote));
-    b.reply(2, Attempt(1), Answer::Refused(Refusal::NoVote));
+    b.reply(1, Attempt(1), Answer::Refused(Refusal::NoRoom));
+    b.reply(2, Attempt(1), Answer::Refused(Refusal::NoRoom));
     assert!(matches!(b.out.last(), Some(Action::Retry { tries: 1 })));
     b.begin(2);
     assert_eq!(b.sent(|r| matches!(r, Request::Prepare(_))), [1, 2, 3], "again, and no Query");

@@ -63,7 +63,7 @@ pub(in crate::actors) async fn send(
     let mut at_once = wanted.len();
     while !wanted.is_empty() {
         let mut part: Vec<Change> = wanted.drain(..at_once.min(wanted.len())).collect();
-        // Before they are read: see `Message::lesson`.
+        // Before they are read: see `register::Request::Learn`.
         let epoch = plan.node_view.ballots.voting().list.epoch;
         let records = match fetch(plan, &part).await {
             Ok(records) => records,
