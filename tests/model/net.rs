@@ -72,7 +72,11 @@ impl World {
             self.commit_all();
         }
         let Some(packet) = self.take() else {
-            // Silence: timers run out.
+            // Silence: chores go on, or timers run out.
+            let has_chores = self.weather.list + self.weather.bury > 0;
+            if !self.calm && has_chores && self.rng.odds(600) {
+                return self.go_on_with_chores();
+            }
             if !self.wake() && !self.invoke() {
                 self.expire();
             }

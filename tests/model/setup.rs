@@ -12,6 +12,8 @@ pub struct Weather {
     pub clients: (usize, usize),
     /// Steps before the end begins.
     pub steps: usize,
+    /// A client that has not begun calls; for each of them.
+    pub call: u32,
     /// A packet is lost; of the packets taken up.
     pub loss: u32,
     /// A packet stays in the net after it was delivered; of the packets taken up.
@@ -56,6 +58,7 @@ impl Weather {
         replicas: &[2, 3, 3, 3, 5],
         clients: (2, 4),
         steps: 160,
+        call: 25,
         loss: 60,
         double: 60,
         restart: 12,
@@ -119,7 +122,7 @@ impl Weather {
     pub const HOT: Weather = Weather { clients: (4, 6), steps: 320, lineage: &[2], ..Weather::RETRIES };
     /// Nodes lose their disks.
     pub const WIPES: Weather =
-        Weather { replicas: &[3, 3, 5], wipe: 15, list: 60, steps: 400, blobs: 0, ..Weather::MIXED };
+        Weather { replicas: &[3, 3, 5], wipe: 15, list: 60, steps: 400, call: 8, blobs: 0, ..Weather::MIXED };
     /// Keys are deleted, and tombstones dropped.
     pub const BURIALS: Weather = Weather {
         replicas: &[2, 3],
@@ -127,19 +130,36 @@ impl Weather {
         bury: 80,
         feed: 120,
         steps: 400,
+        call: 8,
         loss: 20,
         blobs: 0,
         kinds: [3, 3, 0, 5, 3],
         ..Weather::MIXED
     };
     /// The member list changes.
-    pub const CHANGES: Weather =
-        Weather { replicas: &[2, 3, 3], outsider: 1000, change: 40, list: 60, steps: 400, blobs: 0, ..Weather::MIXED };
+    pub const CHANGES: Weather = Weather {
+        replicas: &[2, 3, 3],
+        outsider: 1000,
+        change: 40,
+        list: 60,
+        steps: 400,
+        call: 8,
+        blobs: 0,
+        ..Weather::MIXED
+    };
     /// Tombstones are dropped, and then somebody is given a place who was away.
     pub const RETURNS: Weather = Weather { outsider: 1000, change: 10, list: 60, ..Weather::BURIALS };
     /// Everything at once.
-    pub const ALL: Weather =
-        Weather { wipe: 6, bury: 40, list: 40, feed: 60, steps: 400, kinds: [3, 3, 2, 4, 3], ..Weather::MIXED };
+    pub const ALL: Weather = Weather {
+        wipe: 6,
+        bury: 40,
+        list: 40,
+        feed: 60,
+        steps: 400,
+        call: 8,
+        kinds: [3, 3, 2, 4, 3],
+        ..Weather::MIXED
+    };
     /// What the long run goes through, seed by seed.
     pub const EVERY: [Weather; 10] = [
         Weather::MIXED,

@@ -151,7 +151,9 @@ impl World {
             self.step();
             let busy = self.clients.iter().any(|c| c.begun.is_none())
                 || self.coords.iter().any(|c| matches!(c.whom, Whom::Client(_)));
-            if !busy && self.rng.odds(150) {
+            // What is under way mostly comes to its end.
+            let odds = if self.change.is_some() || self.burial.is_some() { 20 } else { 150 };
+            if !busy && self.rng.odds(odds) {
                 break;
             }
         }
@@ -212,7 +214,7 @@ impl World {
             self.begin_change();
         } else if falls(w.list) {
             self.see_to_list();
-        } else if falls(idle * 25) {
+        } else if falls(idle * w.call) {
             self.invoke();
         } else if falls(self.grouped / 10) {
             let at = self.rng.below(self.nodes.len());
@@ -221,6 +223,15 @@ impl World {
             self.wake();
         } else {
             self.deliver();
+        }
+    }
+
+    pub fn go_on_with_chores(&mut self) {
+        if self.weather.list > 0 {
+            self.see_to_list();
+        }
+        if self.weather.bury > 0 {
+            self.bury();
         }
     }
 
