@@ -151,7 +151,7 @@ mod shown {
         wiped_node_votes_at_once: Weather::WIPES, Weakened { keeps_its_life: true, ..C };
         wiped_node_seated_at_once: Weather::WIPES, Weakened { changes_at_once: true, ..C };
         wiped_node_copies_tentative: Weather::WIPES, Weakened { copies_tentative: true, ..C };
-        wiped_node_joins_without_epoch: Weather::WIPES, Weakened { joins_without_epoch: true, ..C };
+        wiped_node_joins_without_epoch: Weather { list: 300, ..Weather::WIPES }, Weakened { joins_without_epoch: true, ..C };
         returning_node_keeps_what_it_held: Weather::RETURNS, Weakened { keeps_what_it_held: true, ..C };
         lower_epochs_answered: Weather::CHANGES, without(|r| r.epoch_refused = false);
         member_list_changed_at_once: Weather::CHANGES, Weakened { changes_at_once: true, ..C };
@@ -159,6 +159,6 @@ mod shown {
         answered_before_durable: Weather::RESTARTS, Weakened { answers_early: true, ..C };
         tombstone_dropped_without_epoch: Weather::BURIALS, Weakened { buries_without_epoch: true, ..C };
         tombstone_dropped_and_strangers_teach: Weather { outsider: 1000, ..Weather::BURIALS }, Weakened { strangers_teach: true, ..C };
-        tombstone_dropped_without_floor: Weather { outsider: 1000, ..Weather::BURIALS }, Weakened { buries_without_floor: true, ..C };
+        tombstone_dropped_without_floor: Weather { outsider: 1000, ..Weather::BURIALS }, Weakened { buries_without_floor: true, ..without(|r| r.floor_on_enter = false) };
     }
 }

@@ -138,7 +138,9 @@ impl<K: Ord + Clone> Acceptor<K> {
     /// make durable, in one commit with the list, before this is told to anybody.
     pub fn enter(&mut self, epoch: Epoch) -> NodeState {
         self.node.epoch = self.node.epoch.max(epoch);
-        *self = Self::with_rules(self.me, self.node, self.limits, self.rules);
+        if self.rules.floor_on_enter {
+            *self = Self::with_rules(self.me, self.node, self.limits, self.rules);
+        }
         self.node
     }
 

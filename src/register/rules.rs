@@ -11,6 +11,9 @@ use crate::base::Lineage;
 pub struct Rules {
     /// After a restart the floor is the reserved stamp.
     pub floor_on_restart: bool,
+    /// On entering an epoch the floor is the reserved stamp. It covers dropped tombstones a second time: leaving it out
+    /// breaks a history only where dropping one does not raise the floor either.
+    pub floor_on_enter: bool,
     /// The floor is applied to `Store` too.
     pub floor_in_store: bool,
     /// A stamp must be above the floor; a stamp equal to it is refused.
@@ -61,6 +64,7 @@ impl Rules {
     /// All rules on: what every node runs.
     pub const CONTRACT: Rules = Rules {
         floor_on_restart: true,
+        floor_on_enter: true,
         floor_in_store: true,
         floor_strict: true,
         promise_once: true,
