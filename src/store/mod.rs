@@ -40,6 +40,7 @@
 //! | `log` | the commit log |
 //! | `index` `pages` | the index, and its engine over sealed pages |
 //! | `blobs` | bodies that do not fit a record, as files |
+//! | `segments` | many bodies in one file, each at a place |
 //! | `identity` `small` | who a data directory is; small files read whole |
 //! | `room` | what the disk still gives, and what the machine has run out of |
 //! | | **Plain values** |
@@ -50,6 +51,7 @@
 //! | `tree` | sums that two nodes compare |
 //! | `overlay` | what the index does not hold yet |
 //! | `entry` | operations of a log frame; a record as it is kept |
+//! | `places` | where bodies lie in segments, and how much of each is named |
 //! | `options` `counters` `error` | settings, counts, and what can go wrong |
 
 mod apply;
@@ -83,12 +85,14 @@ pub mod options;
 pub mod outgoing;
 pub mod overlay;
 pub mod pages;
+pub mod places;
 pub mod replica;
 pub mod room;
 pub mod scan;
 pub mod scrub;
 pub mod scrub_place;
 mod seats;
+pub mod segments;
 mod small;
 pub mod status;
 // The store room's handle is the store.

@@ -1,0 +1,238 @@
+//! Segments: append-only files of many sealed bodies, each at a place that it keeps until it is moved or dropped.
+//!
+//! Invariants
+//! - A body has a place for whoever asked only once it is durable there: bytes, length of the file, and its name.
+//! - What waits when a write begins is written together, with one sync.
+//! - Places are given once: nothing is written over a body that has one. So a place that a failed write left half
+//!   written is given again only if no body ever got it; after a failed sync the segment takes nothing any more.
+//! - A segment with a claim, a place that nothing durable may name yet, stays.
+//! - A number is given once, also over restarts, for as long as something may name it.
+//! - At open what lies behind the last place that something names is cut: nobody was told of it.
+//!
+//! Which body lies where is not known here: the log and the index keep that. Entries describe themselves all
+//! the same, so that it can be found again by reading (`walk`). Layout: docs/format.md, "Segments".
+//!
+//! | file | job |
+//! |---|---|
+//! | here | opening, files for reading, removal |
+//! | `append` | what waits, written together |
+//! | `entry` | the bytes of a segment |
+//! | `walk` | reading a segment from its beginning |
+
+use super::error::{DiskOp, StoreError};
+use super::places::{SegmentId, Usages};
+use super::room::Room;
+use crate::disk::{Disk, DiskFile};
+use crate::seal::SealingKey;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+mod append;
+mod entry;
+mod walk;
+
+pub use append::{Claim, NewBody, Placed};
+pub use entry::BODY_BYTES_MAX;
+pub use walk::Walk;
+
+use append::{Queue, Writing};
+
+/// The folder of the segments in a data directory.
+pub const FOLDER: &str = "segments";
+/// Most bytes of a segment, as a rule: see `Options::segment_bytes`.
+pub const SEGMENT_BYTES: u32 = 256 << 20;
+/// Segments that are kept open for reading.
+const OPEN_MAX: usize = 64;
+
+/// The segments of one store.
+#[derive(Debug)]
+pub struct Segments {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    room: Arc<Room>,
+    key: SealingKey,
+    /// Most bytes of a segment.
+    bytes_max: u32,
+    /// The number of the next one.
+    next: AtomicU32,
+    queue: Queue,
+    /// Whether a thread writes what waits; else whoever queues something does.
+    threaded: AtomicBool,
+    writing: Mutex<Writing>,
+    /// Bytes of each file.
+    files: Mutex<BTreeMap<SegmentId, u64>>,
+    /// Files that are open for reading.
+    open: quick_cache::sync::Cache<SegmentId, Arc<dyn DiskFile>>,
+}
+
+/// A panic while one of these locks is held leaves no half-made state.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Segments {
+    /// Opens the folder, making it when it is missing. `usages`: what is named of each segment. One that is not among
+    /// them holds nothing that counts, and goes.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        room: Arc<Room>,
+        key: SealingKey,
+        bytes_max: u32,
+        usages: &Usages,
+    ) -> Result<Self, StoreError> {
+        let dir = dir.join(FOLDER);
+        disk.create_dir_all(&dir).map_err(|source| StoreError::Disk {
+            op: DiskOp::Create,
+            path: dir.clone(),
+            source,
+        })?;
+        let segments = Segments {
+            disk,
+            dir,
+            room,
+            key,
+            bytes_max,
+            next: AtomicU32::new(1),
+            queue: Queue::default(),
+            threaded: AtomicBool::new(false),
+            writing: Mutex::default(),
+            files: Mutex::default(),
+            open: quick_cache::sync::Cache::new(OPEN_MAX),
+        };
+        segments.take_stock(usages)?;
+        Ok(segments)
+    }
+
+    /// Looks at what is there, and goes on with the newest where it is left off.
+    fn take_stock(&self, usages: &Usages) -> Result<(), StoreError> {
+        let mut highest = usages.last_key_value().map_or(SegmentId(0), |(segment, _)| *segment);
+        for segment in self.list()?.0 {
+            highest = highest.max(segment);
+            if !usages.contains_key(&segment) {
+                self.unlink(segment)?;
+                continue;
+            }
+            let file = self.disk.open(&self.path(segment)).map_err(|e| self.failed(DiskOp::Open, segment, e))?;
+            let bytes = file.len().map_err(|e| self.failed(DiskOp::Measure, segment, e))?;
+            lock(&self.files).insert(segment, bytes);
+        }
+        self.next.store(highest.0.saturating_add(1), Ordering::Relaxed);
+        match usages.last_key_value() {
+            Some((newest, usage)) if lock(&self.files).contains_key(newest) => self.resume(*newest, usage.end),
+            _ => Ok(()),
+        }
+    }
+
+    /// Cuts what nobody was told of, so that the newest segment takes more. One that is shorter than what is named in
+    /// it is damaged, and left as it is.
+    fn resume(&self, segment: SegmentId, end: u64) -> Result<(), StoreError> {
+        let bytes = lock(&self.files).get(&segment).copied().unwrap_or(0);
+        if bytes < end {
+            return Ok(());
+        }
+        let file = self.disk.open(&self.path(segment)).map_err(|e| self.failed(DiskOp::Open, segment, e))?;
+        if bytes > end {
+            file.set_len(end).map_err(|e| self.failed(DiskOp::Write, segment, e))?;
+            // The first may tell of a failure before this process: only what fails now counts.
+            let synced = file.sync_data().or_else(|_| file.sync_data());
+            synced.map_err(|e| self.failed(DiskOp::Sync, segment, e))?;
+            lock(&self.files).insert(segment, end);
+        }
+        lock(&self.writing).resume(file, segment, end);
+        Ok(())
+    }
+
+    /// A segment for reading; `None` when there is none of that number.
+    pub fn read(&self, segment: SegmentId) -> Result<Option<Arc<dyn DiskFile>>, StoreError> {
+        if let Some(file) = self.open.get(&segment) {
+            return Ok(Some(file));
+        }
+        match self.disk.open(&self.path(segment)) {
+            Ok(file) => Ok(Some(self.keep_open(segment, file))),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => self.room.check_there().map(|()| None),
+            Err(e) => Err(self.failed(DiskOp::Open, segment, e)),
+        }
+    }
+
+    /// A segment for reading if no disk is waited for. `None` says nothing.
+    pub fn read_cached(&self, segment: SegmentId) -> Option<Arc<dyn DiskFile>> {
+        let open = self.open.get(&segment);
+        open.or_else(|| Some(self.keep_open(segment, self.disk.open_cached(&self.path(segment))?)))
+    }
+
+    fn keep_open(&self, segment: SegmentId, file: Box<dyn DiskFile>) -> Arc<dyn DiskFile> {
+        let file: Arc<dyn DiskFile> = Arc::from(file);
+        self.open.insert(segment, Arc::clone(&file));
+        file
+    }
+
+    /// Removes a segment in which nothing names a place any more; whether it did. Not one that takes more bodies, nor
+    /// one with claims. Who reads it reads on.
+    pub fn remove(&self, segment: SegmentId) -> Result<bool, StoreError> {
+        // No claim comes meanwhile: they are given by who writes.
+        let writing = lock(&self.writing);
+        if writing.needs(segment) {
+            return Ok(false);
+        }
+        self.open.remove(&segment);
+        self.unlink(segment)?;
+        lock(&self.files).remove(&segment);
+        Ok(true)
+    }
+
+    /// The segments, with the bytes of their files.
+    pub fn files(&self) -> BTreeMap<SegmentId, u64> {
+        lock(&self.files).clone()
+    }
+
+    /// A walk over the entries of a segment; `None` when there is none of that number, `Corrupt` when its head is not
+    /// that of this segment.
+    pub fn walk(&self, segment: SegmentId) -> Result<Option<Walk>, StoreError> {
+        let Some(file) = self.read(segment)? else { return Ok(None) };
+        let bytes = file.len().map_err(|e| self.failed(DiskOp::Measure, segment, e))?;
+        let mut head = [0; entry::HEAD_BYTES];
+        let read = file.read_at(0, &mut head);
+        if read.is_err() || !entry::is_head_of(&self.key, segment, &mut head) {
+            return Err(StoreError::Corrupt { what: "segment (its head)" });
+        }
+        Ok(Some(Walk::new(file, segment, bytes)))
+    }
+
+    /// The numbers of the files that are there, and how many files beside them have other names.
+    pub fn list(&self) -> Result<(Vec<SegmentId>, usize), StoreError> {
+        let (mut ids, mut others) = (Vec::new(), 0);
+        let paths = self.disk.list(&self.dir);
+        for path in paths.map_err(|source| self.room.refused(DiskOp::List, self.dir.clone(), source))? {
+            match path.file_name().and_then(|n| n.to_str()).and_then(SegmentId::from_file_name) {
+                Some(id) => ids.push(id),
+                None => others += 1,
+            }
+        }
+        ids.sort_unstable();
+        Ok((ids, others))
+    }
+
+    /// Where a segment lies.
+    pub fn path(&self, segment: SegmentId) -> PathBuf {
+        self.dir.join(segment.file_name())
+    }
+
+    fn unlink(&self, segment: SegmentId) -> Result<(), StoreError> {
+        match self.disk.remove(&self.path(segment)) {
+            Ok(()) => Ok(()),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(source) => Err(StoreError::Disk { op: DiskOp::Remove, path: self.path(segment), source }),
+        }
+    }
+
+    /// What an operation on a segment came to: see `Room::refused`.
+    fn failed(&self, op: DiskOp, segment: SegmentId, source: std::io::Error) -> StoreError {
+        self.room.refused(op, self.path(segment), source)
+    }
+}
+
+#[cfg(test)]
+mod tests;
