@@ -4,7 +4,7 @@
 //! `BOVEDA_WEATHER_STEP=1` tries every single operation, for every kind; a failure names kind, operation and seed.
 
 use boveda::base::ObjectHead;
-use boveda::base::{BucketName, Condition, Mark, ObjectKey, ObjectName, Secret};
+use boveda::base::{BucketName, Condition, Mark, ObjectKey, ObjectName, RegisterKey, Secret};
 use boveda::disk::CrashDisk;
 use boveda::disk::crash::Misread;
 use boveda::seal::keyring::Keyring;
@@ -185,7 +185,13 @@ fn live(disk: &CrashDisk, possible: &mut Possible, context: &str) {
 fn check(disk: &CrashDisk, possible: &Possible, context: &str) {
     let (store, work) = open(disk).unwrap_or_else(|e| panic!("{context}: does not open: {e}"));
     for (key, states) in possible {
-        let found = read(&store, key).unwrap_or_else(|e| panic!("{context}: {key}: {e}"));
+        let found = read(&store, key)
+            .or_else(|error| match error.is_damage() {
+                // As the healer does before a reader is told of damage.
+                true => store.diagnose(&RegisterKey::object(&name(key))).and_then(|_| read(&store, key)),
+                false => Err(error),
+            })
+            .unwrap_or_else(|e| panic!("{context}: {key}: {e}"));
         assert!(states.contains(&found), "{context}: {key} holds {:?} bytes", found.map(|found| found.len()));
     }
     put(&store, &work, "after", b"after").unwrap_or_else(|e| panic!("{context}: a write afterwards: {e}"));
@@ -254,5 +260,33 @@ fn any_read_that_goes_wrong_once_loses_nothing() {
         let struck = every(&format!("{how:?}"), |disk, at| disk.misread_once_after(at / 2, how));
         assert!(struck > 20, "{how:?}: it went wrong often enough: {struck}");
         println!("{how:?}: {struck}");
+    }
+}
+
+/// A disk that does not give back its bytes for a while: no body is taken for lost because of it, by readers or by those
+/// that look into damage.
+#[test]
+fn bodies_outlive_reads_that_go_wrong_for_a_while() {
+    // A body is written once, and alone in its file: nothing stale or misdirected is to be had of it.
+    for how in [Misread::Refused, Misread::Short, Misread::Zeroed, Misread::Rotten] {
+        let disk = CrashDisk::new(1);
+        let (store, work) = open(&disk).expect("opens");
+        let bytes = body(1, 150_000);
+        put_large(&store, &work, "k", &bytes).expect("is durable");
+        store.checkpoint().expect("the index has it");
+        let mut refused = 0;
+        for times in 1..12 {
+            disk.misread_after(0, times, how);
+            refused += u64::from(read(&store, "k").is_err());
+            let _ = store.diagnose(&RegisterKey::object(&name("k")));
+            if matches!(how, Misread::Refused) {
+                assert_eq!(store.status().quarantined, 0, "{times}: what was not read was set aside");
+            }
+            disk.heal();
+            let found = store.diagnose(&RegisterKey::object(&name("k"))).expect("looks");
+            assert_eq!(found, None, "{how:?}, {times} times: taken for lost");
+            assert_eq!(read(&store, "k").expect("opens"), Some(bytes.clone()), "{how:?}, {times} times");
+        }
+        assert!(refused > 5, "{how:?}: it met the readers: {refused}");
     }
 }

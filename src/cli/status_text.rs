@@ -266,6 +266,13 @@ fn attention(status: &Value, peers: &[&Value]) -> Vec<String> {
     }));
     all.extend(gave_up(status));
     all.extend(peers.iter().flat_map(|peer| unwell(peer)));
+    if some("/healing/unmended") {
+        let unmended = count(status, "/healing/unmended");
+        all.push(format!(
+            "{unmended} times a damaged or missing copy was not mended since the start, for no peer had a good one \
+             (`boveda verify` names the objects; keep the files in quarantine/; a restart counts anew)"
+        ));
+    }
     if some("/store/damaged_pages") {
         all.push("pages of the index do not open: move the data directory aside and let the peers fill it".to_owned());
     }
@@ -437,6 +444,7 @@ mod tests {
             "key_generations": [{ "number": 1, "id": "aa", "active": true, "waits_for": [] },
                                 { "number": 2, "id": "bb", "active": false, "waits_for": ["n7", "n8"] }],
             "incarnation": "b",
+            "healing": { "unmended": 6 },
             "voting": { "list": { "epoch": 6 }, "votes": true, "majority": false, "former": "a",
                         "members": { "seats": [{ "name": "n1" }, { "name": "n4" }], "before": [{ "name": "n1" }] } },
         });
@@ -452,6 +460,7 @@ mod tests {
         assert!(at("! n3: another") < at("! this node gave up its incarnation a"), "{page}");
         assert!(at("! not ready: place: none") < at("! store: takes no ?writes"), "{page}");
         assert!(at("! store: takes no ?writes") < at("! 1 damaged objects"), "{page}");
+        at("! 6 times a damaged or missing copy was not mended since the start");
         at("ready       no\nvoting      n1, changing to n1 n4, epoch 6; this node votes; no majority\n");
         at("store       7 objects, 2.0 KiB, - buckets");
         at("key         generation 1  id aa  seals and opens\nkey         generation 2  id bb  opens, seals once");

@@ -173,6 +173,12 @@ impl CrashDisk {
         self.state().weather.misread_once_after(reads, how);
     }
 
+    /// After `reads` more, `times` bring something else, one after the other: a cable, a controller, a path to a volume
+    /// that fails for a while.
+    pub fn misread_after(&self, reads: u64, times: u64, how: Misread) {
+        self.state().weather.misread_after(reads, times, how);
+    }
+
     /// After `syncs` more syncs of files, one says that all is well and leaves it to chance what it made durable.
     /// Nothing can be built on such a disk: it is for the tests of tests.
     pub fn lie_once_after(&self, syncs: u64) {

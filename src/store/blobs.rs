@@ -158,7 +158,10 @@ impl Blobs {
 
     /// Opens a blob for reading; `None` when there is none.
     pub fn read(&self, body: BodyId) -> Result<Option<Box<dyn DiskFile>>, StoreError> {
-        let path = self.path(body);
+        self.open_to_read(self.path(body))
+    }
+
+    fn open_to_read(&self, path: PathBuf) -> Result<Option<Box<dyn DiskFile>>, StoreError> {
         match self.disk.open(&path) {
             Ok(file) => Ok(Some(file)),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => self.room.check_there().map(|()| None),
@@ -236,6 +239,24 @@ impl Blobs {
         }
         let folder = self.dir.join(QUARANTINE);
         self.disk.sync_dir(&folder).map_err(|source| StoreError::Disk { op: DiskOp::Sync, path: folder, source })
+    }
+
+    /// Puts back what `quarantine` moved away. The caller has read it and knows that it is right.
+    pub fn put_back(&self, body: BodyId) -> Result<(), StoreError> {
+        let (from, to) = (self.dir.join(QUARANTINE).join(body.to_string()), self.path(body));
+        match self.disk.rename(&from, &to) {
+            Ok(()) => {}
+            // Another reader has put it back.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(self.refused(DiskOp::Rename, from, e)),
+        }
+        let folder = to.parent().unwrap_or(&self.dir);
+        self.disk.sync_dir(folder).map_err(|source| StoreError::Disk { op: DiskOp::Sync, path: folder.into(), source })
+    }
+
+    /// What was set aside under that name; `None` where nothing was.
+    pub fn read_quarantined(&self, body: BodyId) -> Result<Option<Box<dyn DiskFile>>, StoreError> {
+        self.open_to_read(self.dir.join(QUARANTINE).join(body.to_string()))
     }
 
     /// Whether a damaged file of that name was set aside.

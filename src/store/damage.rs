@@ -3,7 +3,9 @@
 //! Invariants
 //! - A blob that does not check is moved to `quarantine/` before anything takes its name.
 //! - What is right is never touched, nor is what may be right: a body whose key generation is missing here is no
-//!   damage.
+//!   damage, and a file that the disk does not give back may be given back the next time. It stays where it is until a
+//!   peer's good copy is at hand.
+//! - What lies in quarantine is looked at again before a blob is called lost.
 
 use super::core::Core;
 use super::error::StoreError;
@@ -59,15 +61,13 @@ impl Core {
             }
             BodyAt::Blob => self.blobs.read(object.body)?,
         };
-        let (there, blob) = (sealed.is_some(), object.blob_ref());
-        let Some(file) = sealed.filter(|file| checks(file.as_ref(), &blob)) else {
+        let blob = object.blob_ref();
+        let Some(file) = self.good_blob(sealed, &blob)? else {
             // A newer record may have taken the blob along: then there is nothing to mend.
             if self.lookup(key)?.is_none_or(|now| now.record.ballot != held.record.ballot) {
                 return Ok(None);
             }
-            if there {
-                self.set_aside(object.body)?;
-            }
+            let there = self.set_aside_if_wrong(&blob)?;
             let damaged = there || self.blobs.is_quarantined(blob.body);
             return Ok(Some(Ailment::Blob { blob, damaged }));
         };
@@ -83,10 +83,43 @@ impl Core {
         Ok(plain.is_some_and(|plain| plain.len() as u64 == object.len))
     }
 
-    /// Moves the file of that name to quarantine unless it is what the reference says.
+    /// The blob that the reference means: what stands in its place, or what was set aside and checks after all.
+    fn good_blob(
+        &self,
+        sealed: Option<Box<dyn DiskFile>>,
+        blob: &BlobRef,
+    ) -> Result<Option<Box<dyn DiskFile>>, StoreError> {
+        if sealed.is_some() {
+            return Ok(sealed.filter(|file| check(file.as_ref(), blob) == Check::Right));
+        }
+        let aside = self.blobs.read_quarantined(blob.body)?;
+        if aside.is_none_or(|file| check(file.as_ref(), blob) != Check::Right) {
+            return Ok(None);
+        }
+        self.blobs.put_back(blob.body)?;
+        log::warn!(body:% = blob.body; "a blob that was set aside checks now: put back in its place");
+        self.blobs.read(blob.body)
+    }
+
+    /// Moves the file of that name to quarantine if its bytes are others than the reference says, by two readings: what
+    /// came wrong once may have been spoilt on its way. True when there is a file that cannot be used, also one that the
+    /// disk does not give back: that one stays.
+    fn set_aside_if_wrong(&self, blob: &BlobRef) -> Result<bool, StoreError> {
+        let Some(file) = self.blobs.read(blob.body)? else { return Ok(false) };
+        // What lies on the disk is asked for, not what is still remembered of it.
+        file.forget(0, blob.sealed_len);
+        match check(file.as_ref(), blob) {
+            Check::Right => return Ok(false),
+            Check::Wrong => self.set_aside(blob.body)?,
+            Check::Unread => log::error!(body:% = blob.body; "blob cannot be read: it stays, a peer's copy is fetched"),
+        }
+        Ok(true)
+    }
+
+    /// Makes way for a good copy: moves the file of that name to quarantine unless it is what the reference says.
     pub(super) fn set_aside_if_damaged(&self, blob: &BlobRef) -> Result<(), StoreError> {
         match self.blobs.read(blob.body)? {
-            Some(file) if !checks(file.as_ref(), blob) => self.set_aside(blob.body),
+            Some(file) if check(file.as_ref(), blob) != Check::Right => self.set_aside(blob.body),
             _ => Ok(()),
         }
     }
@@ -108,10 +141,30 @@ fn is_opened(opener: Result<BodyOpener, StoreError>) -> Result<Option<BodyOpener
     }
 }
 
-/// Whether a file is what the reference says. One that cannot be read is not.
-fn checks(file: &dyn DiskFile, blob: &BlobRef) -> bool {
-    file.len().is_ok_and(|len| len == blob.sealed_len)
-        && digest_of_file(file, blob.sealed_len).is_ok_and(|found| found == blob.digest)
+/// What a file is beside what a reference says of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Check {
+    /// It is that.
+    Right,
+    /// It was read, and is something else.
+    Wrong,
+    /// The disk did not give it back: nothing is known of its bytes.
+    Unread,
+}
+
+fn check(file: &dyn DiskFile, blob: &BlobRef) -> Check {
+    let found = match file.len() {
+        Ok(len) if len != blob.sealed_len => return Check::Wrong,
+        Ok(len) => digest_of_file(file, len),
+        Err(error) => Err(error),
+    };
+    match found {
+        Ok(found) if found == blob.digest => Check::Right,
+        Ok(_) => Check::Wrong,
+        // It has become shorter since its length was asked for.
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Check::Wrong,
+        Err(_) => Check::Unread,
+    }
 }
 
 /// The digest of the first `len` bytes of a file.

@@ -139,8 +139,10 @@ impl Download {
             return Ok(Vec::new());
         }
         let result = self.read_piece();
-        if result.as_ref().is_err_and(StoreError::is_damage) {
-            self.report_damage();
+        if let Err(error) = &result
+            && error.is_damage()
+        {
+            self.report_damage(error);
         }
         result
     }
@@ -241,19 +243,15 @@ impl Download {
                 out.copy_from_slice(part);
                 Ok(())
             }
-            Some(blob) => blob.file.read_at(from, out).map_err(|source| match source.kind() {
-                // A file that is too short is damage, which a peer's copy mends; anything else is the disk's matter.
-                std::io::ErrorKind::UnexpectedEof => SHORT,
-                _ => StoreError::Disk { op: DiskOp::Read, path: self.core.blobs.path(object.body), source },
-            }),
+            Some(blob) => blob.file.read_at(from, out).map_err(|source| unread(&self.core, object, source)),
         }
     }
 
     /// Counts the damage. What becomes of the copy is decided where it is mended.
-    fn report_damage(&self) {
+    fn report_damage(&self, why: &StoreError) {
         self.core.counters.damaged_reads.fetch_add(1, Ordering::Relaxed);
         if let Some(object) = self.held.record.object() {
-            log::error!(body:% = object.body; "object body does not open");
+            log::error!(body:% = object.body, error:% = why; "object body cannot be had as it was written");
         }
         if let Err(error) = self.core.diagnose(&self.key) {
             log::error!(error:% = error; "damage could not be looked into");
@@ -269,8 +267,7 @@ impl Blob {
             Some(opener) => Arc::clone(opener),
             None => {
                 let mut header = [0u8; HEADER_BYTES];
-                let read = file.read_at(0, &mut header);
-                read.map_err(|_| StoreError::Corrupt { what: "object body (cut short)" })?;
+                file.read_at(0, &mut header).map_err(|source| unread(core, object, source))?;
                 core.opener(held, &header)?
             }
         };
@@ -286,6 +283,15 @@ impl Blob {
             None => return None,
         };
         Some(Blob { file, opener })
+    }
+}
+
+/// Why a blob could not be read. A file that is too short is damage, which a peer's copy mends; anything else is the
+/// disk's matter, and says nothing of the bytes.
+fn unread(core: &Core, object: &ObjectRecord, source: std::io::Error) -> StoreError {
+    match source.kind() {
+        std::io::ErrorKind::UnexpectedEof => SHORT,
+        _ => StoreError::Disk { op: DiskOp::Read, path: core.blobs.path(object.body), source },
     }
 }
 

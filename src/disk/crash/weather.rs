@@ -45,8 +45,9 @@ pub struct Weather {
     pub operations: u64,
     /// Operations left before one fails, and how.
     failing: Option<(u64, io::ErrorKind)>,
-    /// Reads left before one goes wrong, and how.
+    /// Reads left before one goes wrong, and how; how many after it do too.
     misreading: Option<(u64, Misread)>,
+    misreading_on: u64,
     /// Syncs of files left before one does nothing and says that all is well.
     lying: Option<(u64, ())>,
     /// Syncs of files left before something happens.
@@ -65,7 +66,12 @@ impl Weather {
 
     /// After `reads` more, one goes wrong.
     pub fn misread_once_after(&mut self, reads: u64, how: Misread) {
-        self.misreading = Some((reads, how));
+        self.misread_after(reads, 1, how);
+    }
+
+    /// After `reads` more, `times` go wrong, one after the other.
+    pub fn misread_after(&mut self, reads: u64, times: u64, how: Misread) {
+        (self.misreading, self.misreading_on) = (Some((reads, how)), times.saturating_sub(1));
     }
 
     /// After `syncs` more syncs of files, one lies.
@@ -94,6 +100,9 @@ impl Weather {
     /// A read: whether it goes wrong.
     pub fn misread(&mut self) -> Option<Misread> {
         let how = counted(&mut self.misreading)?;
+        if let Some(left) = self.misreading_on.checked_sub(1) {
+            (self.misreading, self.misreading_on) = (Some((0, how)), left);
+        }
         self.struck += 1;
         Some(how)
     }
