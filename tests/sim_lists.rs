@@ -43,7 +43,7 @@ fn every_list_has_what_was_there_all_the_while() {
         }
     }
     println!("{all:?}");
-    let Tally { lists, empty, not_empty, changes, buried, power_losses, .. } = all;
+    let Tally { lists, empty, not_empty, changes, buried, power_losses, decided_by_readers, spans, within, .. } = all;
     // A bucket is seldom empty at the moment that somebody deletes it.
     for (what, count, one_in) in [
         ("lists", lists, 2),
@@ -52,6 +52,9 @@ fn every_list_has_what_was_there_all_the_while() {
         ("member changes", changes, 2),
         ("buried tombstones", buried, 2),
         ("power losses", power_losses, 2),
+        ("writes that readers have settled", decided_by_readers, 2),
+        ("parts looked at register by register", spans, 1),
+        ("common prefixes looked through", within, 1),
     ] {
         assert!(count >= seeds / one_in, "{what}: {count} in {seeds} schedules");
     }
@@ -64,6 +67,12 @@ fn every_list_has_what_was_there_all_the_while() {
 fn a_reader_that_takes_a_short_page_for_the_last_is_found_out() {
     let found = (0..20).any(|seed| run(seed, Reader::TakesShortForLast).is_err());
     assert!(found, "pages were short, and nobody noticed");
+}
+
+#[test]
+fn a_reader_that_passes_over_tombstones_which_nobody_knows_to_be_chosen_is_found_out() {
+    let found = (0..SEEDS_IN_THE_GATE).any(|seed| run(seed, Reader::PassesOverTombstones).is_err());
+    assert!(found, "what was seen to be deleted came back, and nobody noticed");
 }
 
 #[test]

@@ -5,7 +5,7 @@ pub mod peer;
 use crate::actors::messages::{
     Ailment, AppendIncoming, BeginIncoming, Bury, CastHere, Change, ChangesAfter, ChangesIn, CompareOffers, Diagnose,
     DiscardBlob, FetchRecords, FinishIncoming, Incoming, LearnRecords, LoadCursor, OpenOutgoing, Outgoing,
-    ReadOutgoing, ReadSealed, ReadSums, RegisterSlot, Reply, Restore, SaveCursor, ScanSlots, Seat, Want,
+    ReadOutgoing, ReadSealed, ReadSums, RegisterSlot, Reply, Restore, SaveCursor, ScanSlots, Seat, ShowSlots, Want,
 };
 use crate::actors::peer::key_watch::KeyWatch;
 use crate::actors::peer::list_watch::ListWatch;
@@ -278,4 +278,5 @@ handle!(ChangesIn, Page<Change>, |_shelf, _msg| Ok(Page::whole(Vec::new())));
 handle!(CastHere, Vec<Option<Reply>>, |_shelf, msg| Ok(msg.votes.iter().map(|_| None).collect()));
 handle!(Bury, (), |_shelf, _msg| Err(StoreError::OtherList));
 handle!(ScanSlots, Page<(RegisterKey, RegisterSlot)>, |_shelf, _msg| Ok(Page::whole(Vec::new())));
+handle!(ShowSlots, Page<(RegisterKey, RegisterSlot)>, |_shelf, _msg| Ok(Page::whole(Vec::new())));
 handle!(Seat, (), |_shelf, _msg| Err(StoreError::Mismatch("nobody votes here")));

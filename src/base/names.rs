@@ -208,6 +208,11 @@ impl RegisterKey {
         RegisterKey(bytes)
     }
 
+    /// The bound right behind this key, in front of all others.
+    pub fn behind(&self) -> Self {
+        RegisterKey([&self.0[..], &[0]].concat().into())
+    }
+
     /// The bound behind every key that begins with this one, and in front of its successor: no key holds 0xff.
     pub fn edge(&self) -> Self {
         RegisterKey([&self.0[..], &[EDGE]].concat().into())
@@ -329,6 +334,7 @@ mod tests {
         for within in ["a/", "a/\u{10ffff}", &format!("a/{}", "z".repeat(1000))] {
             assert!(key(within) < edge, "{within}");
         }
+        assert!(key("a/") < key("a/").behind() && key("a/").behind() < key("a/\u{1}"));
         assert!(edge < key("a/").successor() && edge < key("a0") && edge > key("a."));
         assert_eq!(
             (edge.edge_of(), key("a/").edge_of(), RegisterKey::from_bytes(edge.as_bytes())),

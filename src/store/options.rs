@@ -24,6 +24,8 @@ pub struct Options {
     pub orphan_grace: Duration,
     /// Writes stop when less than this is free.
     pub reserve_bytes: u64,
+    /// Registers that a page of a list looks at, at most: those that it passes over cost time too.
+    pub looks_max: usize,
     /// Whether the first bucket is made with the data directory; else it comes with the member list.
     pub first_bucket: bool,
     /// The clock, in milliseconds since 1970.
@@ -45,6 +47,7 @@ impl Default for Options {
             checkpoint_interval: Duration::from_secs(1),
             orphan_grace: Duration::from_secs(3600),
             reserve_bytes: 256 << 20,
+            looks_max: 4096,
             first_bucket: true,
             now_ms: system_ms,
             index_failed: |_| {},

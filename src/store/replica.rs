@@ -8,7 +8,7 @@ use super::intent::{Answer, Intent, Request};
 use super::store::Store;
 use super::types::Doubt;
 use super::voting::{Listed, Reply, Seating, Vote, Votes, Voting};
-use crate::base::{Ballot, Epoch, Incarnation, NodeName, Page, RegisterKey, Stamp};
+use crate::base::{Ballot, Epoch, Folds, Incarnation, NodeName, Page, RegisterKey, Stamp};
 use crate::register::{Answer as Granted, Heard, Remembered, Slot, Standing, Start};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -74,6 +74,17 @@ impl Store {
         limit: usize,
     ) -> Result<Page<Listed>, StoreError> {
         Ok(self.core().scan(from, to, limit)?.map(|(key, held)| Some((key, held.slot()))))
+    }
+
+    /// At most `limit` registers of what a list shows of a range, as replicas see them.
+    pub fn show_slots(
+        &self,
+        folds: &Folds,
+        from: Bound<&RegisterKey>,
+        to: &RegisterKey,
+        limit: usize,
+    ) -> Result<Page<Listed>, StoreError> {
+        Ok(self.core().shown(folds, from, to, limit)?.map(|(key, held)| Some((key, held.slot()))))
     }
 
     /// Gives this start of the node its number, durably; until then it does not vote. `name`: what it is called among

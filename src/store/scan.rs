@@ -16,9 +16,6 @@ use std::sync::Arc;
 /// Registers that hold something, with their states.
 pub type Registers = Page<(RegisterKey, Arc<Held>)>;
 
-/// Registers that a page of a list looks at, at most.
-pub(super) const LOOKS_MAX: usize = 4096;
-
 /// What a page makes of a register.
 enum Look {
     Pass,
@@ -48,7 +45,8 @@ impl Core {
         to: &RegisterKey,
         limit: usize,
     ) -> Result<Registers, StoreError> {
-        self.page(from, to, (LOOKS_MAX, limit.max(1)), |key, held| match held.record.is_present() {
+        let looks = self.options.looks_max.max(1);
+        self.page(from, to, (looks, limit.max(1)), |key, held| match held.record.is_present() {
             true => folds.common(key).map_or(Look::Take, |common| Look::TakeFor(common.edge())),
             false if held.chosen => Look::Pass,
             false => Look::Take,

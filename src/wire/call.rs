@@ -6,15 +6,15 @@
 
 use super::health::Health;
 use super::keys::KeyNews;
+use super::lists::{Show, Shown};
 use super::parts::{
-    class_code, class_of, count, list, read_ballot, read_bound, read_key, read_record, write_ballot, write_records,
+    class_code, class_of, count, list, read_ballot, read_bound, read_complete, read_key, read_record, write_ballot,
+    write_complete, write_records,
 };
 use super::votes::{Vote, Voted, read_voted, read_votes, write_voted, write_votes};
 use super::{BRANCHES_MAX, PULL_BYTES_MAX, TEXT_BYTES_MAX, VERSION_BYTES_MAX};
 use crate::base::codec::{CodecError, Reader, Writer};
-use crate::base::{
-    Ballot, BlobRef, BodyId, Class, Complete, Epoch, Incarnation, NodeName, Page, Record, RegisterKey, Sum,
-};
+use crate::base::{Ballot, BlobRef, BodyId, Class, Epoch, Incarnation, NodeName, Page, Record, RegisterKey, Sum};
 use crate::register::memory::{read_remembered, write_remembered};
 use crate::register::{ListMark, Remembered, Roster, Standing};
 use bytes::Bytes;
@@ -69,7 +69,7 @@ pub enum Wanted {
     BlobAndRecord,
 }
 
-/// Asks for the registers of a range, for a listing.
+/// Asks for the registers of a range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scan {
     /// The member list of the asker.
@@ -112,8 +112,10 @@ pub enum Call {
     List,
     /// Take over this member list, if it is later than yours.
     Take(Arc<Roster>),
-    /// Registers of a bucket behind this one, at most so many: for listings.
+    /// Registers of a range, tombstones included.
     Scan(Scan),
+    /// What a list shows of a range.
+    Show(Show),
     /// The sums below these branches of your tree, or of all its branches?
     Tree(Vec<u8>),
     /// What do you hold of these? Asked for copies that are damaged here.
@@ -159,6 +161,8 @@ pub enum Answer {
     List(Option<Arc<Roster>>),
     /// The page that a `Scan` asked for.
     Scanned(Page<Scanned>),
+    /// What a `Show` asked for.
+    Shown(Shown),
     /// To an offer, in its order.
     Wants(Vec<Wanted>),
     /// To a `Fetch`: what is held, as much of it as fits; the receiver checks every byte.
@@ -193,6 +197,7 @@ const TAKE: u8 = 10;
 const DISCARD: u8 = 11;
 const BURY: u8 = 12;
 const BRING: u8 = 13;
+const SHOW: u8 = 14;
 const PULSE: u8 = 1;
 const WANTS: u8 = 2;
 const DONE: u8 = 3;
@@ -204,6 +209,7 @@ const VOTED: u8 = 8;
 const SEATS: u8 = 9;
 const SCANNED: u8 = 10;
 const BROUGHT: u8 = 11;
+const SHOWN: u8 = 12;
 
 impl Call {
     /// The call as a frame carries it.
@@ -249,6 +255,7 @@ impl Call {
                 w.u8(SCAN).u64(mark.epoch.0).u64(mark.digest).bytes(from.as_bytes()).u8(u8::from(*inclusive));
                 w.bytes(to.as_bytes()).u32(*limit);
             }
+            Call::Show(show) => show.write(w.u8(SHOW)),
             Call::Tree(branches) => {
                 w.u8(TREE).bytes(branches);
             }
@@ -293,6 +300,7 @@ impl Call {
                 let (from, inclusive, to) = (read_bound(&mut r)?, r.flag("inclusive")?, read_bound(&mut r)?);
                 Call::Scan(Scan { mark, from, inclusive, to, limit: r.u32()? })
             }
+            SHOW => Call::Show(Show::read(&mut r)?),
             TREE => Call::Tree(r.bytes(BRANCHES_MAX, "branches")?.to_vec()),
             FETCH => Call::Fetch(list(&mut r, read_key)?),
             PULL => {
@@ -354,16 +362,13 @@ impl Answer {
                 }
             }
             Answer::Scanned(page) => {
-                w.u8(SCANNED);
-                match &page.complete {
-                    Complete::End => w.u8(0),
-                    Complete::Through(last) => w.u8(1).bytes(last.as_bytes()),
-                };
+                write_complete(w.u8(SCANNED), &page.complete);
                 w.u32(count(page.entries.len()));
                 for Scanned { key, ballot, chosen } in &page.entries {
                     write_ballot(w.bytes(key.as_bytes()), *ballot).u8(u8::from(*chosen));
                 }
             }
+            Answer::Shown(shown) => shown.write(w.u8(SHOWN)),
             Answer::Sums(sums) => {
                 w.u8(SUMS).u32(count(sums.len()));
                 for sum in sums {
@@ -411,16 +416,13 @@ impl Answer {
                 _ => return Err(CodecError::Value("member list")),
             }),
             SCANNED => {
-                let complete = match r.u8()? {
-                    0 => Complete::End,
-                    1 => Complete::Through(read_key(&mut r)?),
-                    _ => return Err(CodecError::Value("end of a page")),
-                };
+                let complete = read_complete(&mut r)?;
                 let scanned = |r: &mut Reader<'_>| {
                     Ok(Scanned { key: read_key(r)?, ballot: read_ballot(r)?, chosen: r.flag("chosen mark")? })
                 };
                 Answer::Scanned(Page { entries: list(&mut r, scanned)?, complete })
             }
+            SHOWN => Answer::Shown(Shown::read(&mut r)?),
             BROUGHT => Answer::Bring(match r.u8()? {
                 0 => Bring::Send,
                 1 => Bring::There,

@@ -10,6 +10,7 @@
 //! | `frame` | the clear head of a frame: session and counter |
 //! | `call` | what a peer is asked, and what it answers |
 //! | `votes` | messages of coordinators and the answers of replicas, many to a call |
+//! | `lists` | what a list shows of a range, in items or blocks |
 //! | `parts` | what several messages are made of: lists, register keys, records, ballots, classes |
 //! | `health` `keys` | parts of a heartbeat: how the node is, and which key generations it opens |
 //! | `refusal` | why a listener did not do what was asked: the one thing that is said in the clear |
@@ -18,6 +19,7 @@ pub mod call;
 pub mod frame;
 pub mod health;
 pub mod keys;
+pub mod lists;
 mod parts;
 pub mod refusal;
 pub mod votes;
@@ -26,6 +28,7 @@ pub use call::{Answer, Bring, Call, Offered, Pull, Pulse, Scan, Scanned, StreamH
 pub use frame::{Frame, SessionId, Way};
 pub use health::{Health, ScrubState};
 pub use keys::KeyNews;
+pub use lists::{Block, Blocks, Item, Show, Shown};
 pub use refusal::Refusal;
 pub use votes::{Vote, Voted};
 

@@ -5,7 +5,7 @@
 use super::ENTRIES_MAX;
 use crate::base::codec::{CodecError, Reader, Writer};
 use crate::base::record::RECORD_BYTES_MAX;
-use crate::base::{Ballot, Class, Incarnation, Record, RegisterKey, Stamp};
+use crate::base::{Ballot, Class, Complete, Incarnation, Record, RegisterKey, Stamp};
 use std::sync::Arc;
 
 pub(super) fn read_bound(r: &mut Reader<'_>) -> Result<RegisterKey, CodecError> {
@@ -88,4 +88,19 @@ pub(super) fn write_ballot(w: &mut Writer, ballot: Ballot) -> &mut Writer {
 
 pub(super) fn read_ballot(r: &mut Reader<'_>) -> Result<Ballot, CodecError> {
     Ok(Ballot { stamp: Stamp(r.u64()?), node: Incarnation(r.u64()?) })
+}
+
+pub(super) fn write_complete<'a>(w: &'a mut Writer, complete: &Complete) -> &'a mut Writer {
+    match complete {
+        Complete::End => w.u8(0),
+        Complete::Through(last) => w.u8(1).bytes(last.as_bytes()),
+    }
+}
+
+pub(super) fn read_complete(r: &mut Reader<'_>) -> Result<Complete, CodecError> {
+    match r.u8()? {
+        0 => Ok(Complete::End),
+        1 => Ok(Complete::Through(read_bound(r)?)),
+        _ => Err(CodecError::Value("end of a page")),
+    }
 }

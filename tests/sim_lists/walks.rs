@@ -1,14 +1,18 @@
 //! What goes on step by step: lists, the look whether a bucket is empty, member changes, burials.
 
 use super::world::{Reader, World, bucket};
-use boveda::actors::coordinator::pages::{self, Stride};
-use boveda::base::{Complete, Epoch, Page, RegisterKey};
-use boveda::register::{Answer, Attempt, Burial, Change, Message, Request, Roster, Slot, Step};
+use boveda::actors::blocks;
+use boveda::actors::coordinator::pages::{self, Merged, Own};
+use boveda::actors::coordinator::shown::{self, Folded, Span};
+use boveda::actors::messages::RegisterSlot;
+use boveda::base::{Complete, Epoch, Folds, Page, RegisterKey};
+use boveda::register::{Answer, Attempt, Burial, Change, Message, Request, Roster, Step};
+use boveda::store::Store;
 use boveda::store::types::Grave;
 use boveda::store::voting::mark_of;
 use boveda::store::wait_blocking;
-use boveda::wire::Scanned;
-use std::collections::{BTreeMap, BTreeSet};
+use boveda::wire::{ENTRIES_MAX, Item, Scanned};
+use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +32,11 @@ pub struct Walk {
     aim: Aim,
     next: Option<Bound<RegisterKey>>,
     end: RegisterKey,
-    stride: Stride,
+    /// What is listed; nothing is folded by the other walks.
+    folds: Folds,
+    /// Registers of a step.
+    limit: usize,
+    /// Each by the edge of what it is shown as.
     found: BTreeSet<RegisterKey>,
     /// What was there all the while, and what was there at some time.
     always: BTreeSet<RegisterKey>,
@@ -49,8 +57,9 @@ impl Walk {
     }
 
     fn judge(&self) -> Result<(), String> {
-        let missed = self.always.difference(&self.found).count();
-        let invented = self.found.difference(&self.ever).count();
+        let shown = |keys: &BTreeSet<RegisterKey>| keys.iter().map(|key| self.folds.edge(key)).collect::<BTreeSet<_>>();
+        let missed = shown(&self.always).difference(&self.found).count();
+        let invented = self.found.difference(&shown(&self.ever)).count();
         match self.aim {
             Aim::Emptiness if !self.found.is_empty() && invented == 0 => Ok(()),
             Aim::Change(..) => Ok(()),
@@ -75,10 +84,7 @@ impl World {
         }
         match self.rng.below(10) {
             0..5 => self.begin_list(at),
-            5..9 => {
-                let range = (RegisterKey::object_prefix(&bucket(), ""), RegisterKey::objects_end(&bucket()));
-                self.begin_at(at, Aim::Emptiness, range);
-            }
+            5..9 => self.begin_at(at, Aim::Emptiness, Folds::objects(&bucket(), "", None)),
             _ if self.roster.before.is_empty() && self.burying.is_none() => {
                 // One comes or goes, or one takes the place of another.
                 let out = self.rng.below(self.nodes.len());
@@ -89,7 +95,7 @@ impl World {
                     && self.decide(at, both)
                 {
                     let aim = Aim::Change(change, self.roster.epoch);
-                    self.begin_at(at, aim, (RegisterKey::first(), RegisterKey::end()));
+                    self.begin_at(at, aim, Folds::new(RegisterKey::first(), None));
                 }
             }
             _ => {}
@@ -97,16 +103,22 @@ impl World {
     }
 
     pub fn begin_list(&mut self, at: usize) {
-        let range = (RegisterKey::object_prefix(&bucket(), ""), RegisterKey::objects_end(&bucket()));
-        self.begin_at(at, Aim::List, range);
+        let (prefix, delimiter) =
+            self.rng.pick(&[("", None), ("k0", None), ("", Some("/")), ("", Some("/")), ("k", Some("/1"))]);
+        self.begin_at(at, Aim::List, Folds::objects(&bucket(), prefix, delimiter));
     }
 
-    fn begin_at(&mut self, node: usize, aim: Aim, (first, end): (RegisterKey, RegisterKey)) {
-        let stride = Stride::new(self.rng.pick(&[1, 3, 9, 30]));
-        let always = self.there.difference(&self.unsure).cloned().collect();
-        let ever = self.there.union(&self.unsure).cloned().collect();
+    fn begin_at(&mut self, node: usize, aim: Aim, folds: Folds) {
+        let limit = self.rng.pick(&[1, 3, 9, 30, 200]);
+        let of_it = |key: &&RegisterKey| folds.covers(key);
+        let always = self.there.iter().filter(|key| !self.unsure.contains_key(*key)).filter(of_it).cloned().collect();
+        let ever = self.there.iter().chain(self.unsure.keys()).filter(of_it).cloned().collect();
+        let (first, end) = match aim {
+            Aim::Change(..) => (RegisterKey::first(), RegisterKey::end()),
+            _ => (folds.prefix().clone(), folds.prefix().successor()),
+        };
         let (next, found) = (Some(Bound::Included(first)), BTreeSet::new());
-        self.walks.push(Walk { node, aim, next, end, stride, found, always, ever });
+        self.walks.push(Walk { node, aim, next, end, folds, limit, found, always, ever });
     }
 
     /// Some walk takes a step.
@@ -118,8 +130,9 @@ impl World {
         let mut walk = self.walks.swap_remove(at);
         match walk.next.clone() {
             Some(from) => {
-                if let Some((found, complete)) = self.merged(&walk, &from) {
-                    self.take(&mut walk, found, complete);
+                if let Some(step) = self.step_of(&walk, &from) {
+                    assert!(step.complete.is_behind(&from), "a walk has to get on");
+                    self.take(&mut walk, &from, step);
                 }
             }
             // Everything is stored again: the epoch of both lists ends.
@@ -145,70 +158,174 @@ impl World {
         walk.judge()
     }
 
-    fn take(&mut self, walk: &mut Walk, found: BTreeMap<RegisterKey, bool>, complete: Complete) {
+    fn take(&mut self, walk: &mut Walk, from: &Bound<RegisterKey>, step: Merged) {
         if walk.is_change() {
             // What cannot be stored again now is tried again with its whole step.
-            if !found.keys().all(|key| self.read(walk.node, key, true).is_some()) {
+            if !step.found.keys().all(|key| self.read(walk.node, key, true).is_some()) {
                 return;
             }
         }
-        let before = walk.found.len();
-        walk.found.extend(found.into_iter().filter(|(_, there)| *there).map(|(key, _)| key));
-        walk.next = complete.next();
-        walk.stride.stepped(walk.found.len() > before);
+        let present = step.found.iter().filter(|(_, slot)| is_object(slot)).map(|(key, _)| key);
+        let shown: BTreeSet<_> = present.clone().map(|key| walk.folds.edge(key)).collect();
+        if !walk.is_change() {
+            let (span, present) = (Span { from: from.clone(), to: walk.end.clone() }, present.collect::<BTreeSet<_>>());
+            // What stands under a common prefix beside its witness was not looked at.
+            let looked_at = |key: &RegisterKey| {
+                let told = present.contains(key) || !shown.contains(&walk.folds.edge(key));
+                told && walk.folds.covers(key) && span.holds(key) && step.complete.covers(key)
+            };
+            self.seen(&present, looked_at);
+        }
+        walk.found.extend(shown);
+        walk.next = step.complete.next();
         if walk.aim == Aim::Emptiness && !walk.found.is_empty() {
             walk.next = None;
         }
     }
 
+    /// A write whose outcome nobody knew has taken effect, if a reader has seen what it leaves: nobody may see the state
+    /// before it any more.
+    fn seen(&mut self, present: &BTreeSet<&RegisterKey>, looked_at: impl Fn(&RegisterKey) -> bool) {
+        let (there, decided) = (&mut self.there, &mut self.tally.decided_by_readers);
+        self.unsure.retain(|key, becomes| {
+            let seen = present.contains(key);
+            if !looked_at(key) || *becomes != Some(seen) {
+                return true;
+            }
+            *decided += 1;
+            match seen {
+                true => there.insert(key.clone()),
+                false => there.remove(key),
+            };
+            false
+        });
+    }
+
     /// What the reader takes a page for.
-    fn as_read<T>(&self, mut page: Page<T>, asked: usize) -> Page<T> {
+    fn as_read(&self, mut page: Own, asked: usize) -> Own {
         if self.reader == Reader::TakesShortForLast && page.entries.len() < asked {
             page.complete = Complete::End;
+        }
+        if self.reader == Reader::PassesOverTombstones {
+            page.entries.retain(|(_, slot)| slot.chosen || blocks::is_present(slot));
         }
         page
     }
 
-    /// A step, as coordinators take it: which registers there are, and whether they hold an object.
-    fn merged(&mut self, walk: &Walk, from: &Bound<RegisterKey>) -> Option<(BTreeMap<RegisterKey, bool>, Complete)> {
-        let (me, limit) = (walk.node, walk.stride.registers());
+    /// A step, as coordinators take it.
+    fn step_of(&mut self, walk: &Walk, from: &Bound<RegisterKey>) -> Option<Merged> {
+        let (me, to, limit) = (walk.node, &walk.end, walk.limit);
+        match (&walk.aim, walk.folds.delimiter()) {
+            (Aim::Change(..), _) => {
+                let mut merged = self.gather(me, from, to, limit)?;
+                self.read_unsure(me, &mut merged)?;
+                Some(merged)
+            }
+            (_, None) => self.unfolded(me, &walk.folds, from, to, limit),
+            (_, Some(_)) => self.folded(me, &walk.folds, from, to, limit),
+        }
+    }
+
+    /// Pages of this node and of others that make a majority with it. Whether this node's counts as one of them.
+    fn pages(&mut self, me: usize, asked: usize, page: impl Fn(&Store) -> Own) -> Option<(Own, bool, Vec<Own>)> {
         let store = self.nodes[me].store()?;
         let (voting, inc) = (store.voting(), self.nodes[me].seat.incarnation);
         let members = Arc::clone(voting.placement.as_ref()?.all());
-        let own = store.scan_slots(from.as_ref(), &walk.end, limit).expect("a healthy disk");
-        let mut own = self.as_read(own, limit);
+        let own = self.as_read(page(store), asked);
         let mut votes = members.only(inc);
+        let counts = votes.count() > 0;
         let mut order: Vec<usize> = (0..self.nodes.len()).filter(|at| *at != me).collect();
         let turn = self.rng.below(order.len());
         order.rotate_left(turn);
-        let mut pages: Vec<Page<Scanned>> = Vec::new();
+        let mut pages = Vec::new();
         for to in order {
             let vote = members.only(self.nodes[to].seat.incarnation);
             if members.majority(votes) || vote.count() == 0 {
                 continue;
             }
             let Some(peer) = self.voter(me, to) else { continue };
-            let page = peer.scan_slots(from.as_ref(), &walk.end, limit).expect("a healthy disk");
-            assert!(page.complete.is_behind(from), "a walk has to get on");
-            let scanned = |(key, slot): (_, Slot<_>)| Some(Scanned { key, ballot: slot.accepted, chosen: slot.chosen });
-            pages.push(self.as_read(page.map(scanned), limit));
+            pages.push(self.as_read(page(peer), asked));
             votes = votes.with(vote);
         }
-        if !members.majority(votes) {
-            return None;
-        }
-        if members.only(inc).count() == 0 {
+        members.majority(votes).then_some((own, counts, pages))
+    }
+
+    /// All registers of a range.
+    fn gather(&mut self, me: usize, from: &Bound<RegisterKey>, to: &RegisterKey, limit: usize) -> Option<Merged> {
+        let place = self.nodes[me].store()?.voting().placement.as_ref()?.all().only(self.nodes[me].seat.incarnation);
+        let scan = |store: &Store| store.scan_slots(from.as_ref(), to, limit).expect("a healthy disk");
+        let (mut own, _, peers) = self.pages(me, limit, scan)?;
+        let scanned =
+            |(key, slot): (_, RegisterSlot)| Some(Scanned { key, ballot: slot.accepted, chosen: slot.chosen });
+        let pages: Vec<_> = peers.into_iter().map(|page| page.map(scanned)).collect();
+        if place.count() == 0 {
             pages::confirmed(&mut own, &pages);
         }
-        let merged = pages::merge(own, &pages);
-        let there = |value: Option<&super::world::Value>| value.is_some_and(|record| record.object().is_some());
-        let mut found: BTreeMap<_, _> =
-            merged.found.iter().map(|(key, slot)| (key.clone(), there(slot.state.value.as_ref()))).collect();
-        for key in merged.unsure {
-            let (_, state) = self.read(me, &key, false)?;
-            found.insert(key, there(state.value.as_ref()));
+        Some(pages::merge(own, &pages))
+    }
+
+    fn unfolded(
+        &mut self,
+        me: usize,
+        folds: &Folds,
+        from: &Bound<RegisterKey>,
+        to: &RegisterKey,
+        limit: usize,
+    ) -> Option<Merged> {
+        let show = |store: &Store| store.show_slots(folds, from.as_ref(), to, limit).expect("a healthy disk");
+        let (own, counts, peers) = self.pages(me, limit, show)?;
+        let peers: Vec<_> = peers.iter().map(|page| blocks::of(&items(page))).collect();
+        let (mut merged, differ) = match counts {
+            true => shown::compare(own, from, &peers),
+            false => (Merged::default(), vec![Span { from: from.clone(), to: to.clone() }]),
+        };
+        self.tally.spans += differ.len() as u64;
+        for span in differ {
+            merged.add(self.gather(me, &span.from, &span.to, ENTRIES_MAX)?);
         }
-        Some((found, merged.complete))
+        self.read_unsure(me, &mut merged)?;
+        Some(merged)
+    }
+
+    fn folded(
+        &mut self,
+        me: usize,
+        folds: &Folds,
+        from: &Bound<RegisterKey>,
+        to: &RegisterKey,
+        limit: usize,
+    ) -> Option<Merged> {
+        let show = |store: &Store| store.show_slots(folds, from.as_ref(), to, limit).expect("a healthy disk");
+        let (own, counts, peers) = self.pages(me, limit, show)?;
+        let peers: Vec<_> = peers.iter().map(items).collect();
+        let Folded { mut merged, witnesses, mut within } = shown::merge_folded(folds, counts.then_some(&own), &peers);
+        merged.unsure.extend(witnesses.keys().cloned());
+        self.read_unsure(me, &mut merged)?;
+        for (witness, common) in witnesses {
+            if !merged.found.get(&witness).is_some_and(blocks::is_present) {
+                within.insert(common);
+            }
+        }
+        self.tally.within += within.len() as u64;
+        for common in within {
+            let (inside, to) = (Folds::new(common.clone(), None), common.successor());
+            let mut next = Some(Bound::Included(common));
+            while let Some(from) = next {
+                let step = self.unfolded(me, &inside, &from, &to, 2)?;
+                let first = step.found.into_iter().find(|(_, slot)| blocks::is_present(slot));
+                next = if first.is_some() { None } else { step.complete.next() };
+                merged.found.extend(first);
+            }
+        }
+        Some(merged)
+    }
+
+    fn read_unsure(&mut self, me: usize, merged: &mut Merged) -> Option<()> {
+        for key in std::mem::take(&mut merged.unsure) {
+            let (accepted, state) = self.read(me, &key, false)?;
+            merged.found.insert(key, RegisterSlot { accepted, chosen: true, state });
+        }
+        Some(())
     }
 
     /// Tombstones that all members hold are on their way out, as soon as the epoch for it is decided.
@@ -277,4 +394,12 @@ impl World {
             self.burying = Some(burying);
         }
     }
+}
+
+fn items(page: &Own) -> Page<Item> {
+    page.clone().map(|(key, slot)| Some(blocks::item(key, &slot)))
+}
+
+fn is_object(slot: &RegisterSlot) -> bool {
+    slot.state.value.as_ref().is_some_and(|record| record.object().is_some())
 }

@@ -8,8 +8,8 @@ use boveda::base::{
 };
 use boveda::disk::CrashDisk;
 use boveda::register::{
-    Attempt, Choice, Do, Drive, Event, Fresh, Intent, Machine, Read, ReadOutcome, Roster, Seat, Succession, Traced,
-    Write, WriteOutcome,
+    Attempt, Choice, Do, Drive, Event, Fresh, Intent, Machine, Read, ReadOutcome, Request, Roster, Seat, Succession,
+    Traced, Write, WriteOutcome,
 };
 use boveda::seal::keyring::Keyring;
 use boveda::store::types::{Offer, Want};
@@ -18,7 +18,7 @@ use boveda::store::wait_blocking;
 use boveda::store::{Clockwork, Options, Store, StoreError};
 use bytes::Bytes;
 use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +42,8 @@ pub enum Reader {
     Sound,
     /// As if one with fewer registers than were asked for were the last: to see that the judge sees it.
     TakesShortForLast,
+    /// As if a tombstone that nobody knows to be chosen were one that is: to see that the judge sees that too.
+    PassesOverTombstones,
 }
 
 /// What happened in a run.
@@ -54,6 +56,11 @@ pub struct Tally {
     pub changes: u64,
     pub buried: u64,
     pub power_losses: u64,
+    /// Writes without a known outcome that a list has shown to have taken effect.
+    pub decided_by_readers: u64,
+    /// Parts of a list that were looked at register by register, and common prefixes that were looked through.
+    pub spans: u64,
+    pub within: u64,
 }
 
 impl Tally {
@@ -65,6 +72,9 @@ impl Tally {
         self.changes += other.changes;
         self.buried += other.buried;
         self.power_losses += other.power_losses;
+        self.decided_by_readers += other.decided_by_readers;
+        self.spans += other.spans;
+        self.within += other.within;
     }
 }
 
@@ -81,6 +91,7 @@ fn open(disk: &CrashDisk) -> (Store, Clockwork) {
         cache_bytes: 64 * 1024,
         index_cache_bytes: 256 * 1024,
         reserve_bytes: 0,
+        looks_max: 20,
         first_bucket: false,
         now_ms: || NOW_MS.get(),
         ..Options::default()
@@ -117,10 +128,13 @@ pub struct World {
     /// The latest member list. Who does not have it yet exchanges no votes with those who do.
     pub roster: Arc<Roster>,
     pub there: BTreeSet<RegisterKey>,
-    /// What a write without a known outcome may have changed.
-    pub unsure: BTreeSet<RegisterKey>,
+    /// What writes without a known outcome may have changed, and whether it is there once the first of them has taken
+    /// effect; nobody can say where some put and others delete.
+    pub unsure: BTreeMap<RegisterKey, Option<bool>>,
     pub walks: Vec<Walk>,
     pub burying: Option<Burying>,
+    /// So many messages that have something stored still arrive, of a write whose coordinator ends in the middle.
+    stores_left: Option<usize>,
     pub tally: Tally,
 }
 
@@ -146,7 +160,7 @@ pub fn bucket() -> BucketName {
 }
 
 fn key(n: usize) -> RegisterKey {
-    let key = ObjectKey::parse(&format!("k{n:04}")).expect("a key");
+    let key = ObjectKey::parse(&format!("k{:02}/{}", n / 10, n % 10)).expect("a key");
     RegisterKey::object(&ObjectName { bucket: bucket(), key })
 }
 
@@ -158,8 +172,18 @@ impl World {
         let seats = nodes[..3].iter().map(|node| node.seat.clone()).collect();
         let roster = Arc::new(Roster::founding(1, seats));
         let (there, walks, tally) = (BTreeSet::new(), Vec::new(), Tally::default());
-        let mut world =
-            World { rng, nodes, reader, roster, there, unsure: BTreeSet::new(), walks, burying: None, tally };
+        let mut world = World {
+            rng,
+            nodes,
+            reader,
+            roster,
+            there,
+            unsure: BTreeMap::new(),
+            walks,
+            burying: None,
+            stores_left: None,
+            tally,
+        };
         (0..NODES).for_each(|at| world.tell_list(at));
         (0..KEYS).for_each(|n| world.write(n, true));
         world
@@ -171,7 +195,10 @@ impl World {
         match self.rng.below(1000) {
             0..250 => {
                 let (n, puts) = (self.rng.below(KEYS), self.rng.odds(400));
+                // Now and then its coordinator ends behind the first node that has stored it.
+                self.stores_left = self.rng.odds(60).then_some(1);
                 self.write(n, puts);
+                self.stores_left = None;
             }
             // A stretch of neighbours goes, as when a prefix is cleared; at times all that there is.
             250..256 => {
@@ -289,7 +316,8 @@ impl World {
             }
             // It may be there or not until the next write of it that stores something.
             WriteOutcome::Unknown => {
-                self.unsure.insert(key.clone());
+                let becomes = self.unsure.get(&key).is_none_or(|known| *known == Some(puts)).then_some(puts);
+                self.unsure.insert(key.clone(), becomes);
                 for walk in &mut self.walks {
                     walk.changed(&key, true);
                     walk.changed(&key, false);
@@ -370,7 +398,10 @@ impl World {
                 }
                 Do::Send { to, message } => {
                     let (attempt, is_answered) = (message.attempt, message.request.is_answered());
-                    let reply = self.place(to).and_then(|to| self.ask(at, to, key, message));
+                    let stores = matches!(message.request, Request::Store(..));
+                    let arrives = !stores || self.stores_left != Some(0);
+                    self.stores_left = self.stores_left.map(|left| left.saturating_sub(usize::from(stores)));
+                    let reply = self.place(to).filter(|_| arrives).and_then(|to| self.ask(at, to, key, message));
                     match (reply, self.nodes[at].store()) {
                         (Some(reply), Some(store)) => {
                             store.observe(reply.stamp());

@@ -17,7 +17,8 @@
 //! | `takers` | decides | who has room for a body or a record |
 //! | `majority` | decides | whether a majority can be reached at all |
 //! | `members` | does | a change of the member list |
-//! | `pages` `scan` | decides, does | registers of all nodes merged into one list; asking for them |
+//! | `pages` `shown` | decides | registers of all nodes merged: all of a range, or what a list shows |
+//! | `scan` | does | asking for them |
 //! | `tombstones` | does | drops tombstones at all nodes |
 //! | `turns` | decides | the writers of one key at one node queue up |
 //! | `store` | | what a coordinator may ask of the StoreActor beside it |
@@ -32,6 +33,7 @@ pub mod members_actor;
 pub mod pages;
 mod reads;
 mod scan;
+pub mod shown;
 pub mod store;
 pub mod takers;
 mod tombstones;

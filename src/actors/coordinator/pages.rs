@@ -1,4 +1,4 @@
-//! Listings of a cluster: the pages of a majority merged, and folded into what a client asked for.
+//! Registers of a range: the pages of a majority merged.
 //!
 //! Invariants
 //! - Of each key the highest ballot of all pages counts; it is taken only if it is known to be chosen at that
@@ -7,43 +7,14 @@
 
 use crate::actors::messages::RegisterSlot;
 use crate::base::{Ballot, Complete, Page, RegisterKey};
-use crate::wire::{ENTRIES_MAX, Scanned};
+use crate::wire::Scanned;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// This node's registers of a range.
 pub type Own = Page<(RegisterKey, RegisterSlot)>;
 
-/// How many registers a step asks for: few where few names are wanted, and more after each step that brought none,
-/// since what lies there was deleted.
-#[derive(Clone, Copy, Debug)]
-pub struct Stride {
-    least: usize,
-    now: usize,
-}
-
-impl Stride {
-    /// For so many names; one register more shows whether there are more.
-    pub fn new(wanted: usize) -> Self {
-        let least = wanted.saturating_add(1).min(LEAST_MAX);
-        Stride { least, now: least }
-    }
-
-    /// Registers of the next step.
-    pub fn registers(self) -> usize {
-        self.now
-    }
-
-    /// A step has ended, and brought some of what was wanted, or nothing.
-    pub fn stepped(&mut self, brought: bool) {
-        self.now = if brought { self.least } else { self.now.saturating_mul(4).min(ENTRIES_MAX) };
-    }
-}
-
-/// Registers of a step that is expected to bring something.
-const LEAST_MAX: usize = 256;
-
-/// A step of a listing.
-#[derive(Debug, Default)]
+/// A step over a range of registers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Merged {
     /// What is settled already.
     pub found: BTreeMap<RegisterKey, RegisterSlot>,
@@ -51,6 +22,20 @@ pub struct Merged {
     pub unsure: BTreeSet<RegisterKey>,
     /// What the step is complete to.
     pub complete: Complete,
+}
+
+impl Merged {
+    /// Takes in a step over a part of the same range, from which what came so far was left out.
+    pub fn add(&mut self, part: Merged) {
+        self.found.extend(part.found);
+        self.unsure.extend(part.unsure);
+        // The end of a part is not that of the range.
+        if part.complete < self.complete {
+            self.complete = part.complete;
+        }
+        self.found.retain(|key, _| self.complete.covers(key));
+        self.unsure.retain(|key| self.complete.covers(key));
+    }
 }
 
 /// Merges this node's registers of a range with the pages of others.
@@ -160,23 +145,5 @@ mod tests {
         let merged = merge(own, &[empty]);
         assert!(merged.found.is_empty() && merged.complete == through(0));
         assert_eq!(merge(Page::whole(vec![]), &[Page::whole(vec![])]).complete, Complete::End);
-    }
-
-    #[test]
-    fn steps_grow_where_nothing_is_found() {
-        let mut stride = Stride::new(1);
-        let mut registers = 0;
-        let mut steps = 0;
-        while registers < 20_000 {
-            registers += stride.registers();
-            steps += 1;
-            stride.stepped(false);
-        }
-        assert!(steps < 30 && stride.registers() == ENTRIES_MAX, "{steps} steps");
-        stride.stepped(true);
-        assert_eq!(
-            (stride.registers(), Stride::new(1000).registers(), Stride::new(usize::MAX).registers()),
-            (2, 256, 256)
-        );
     }
 }

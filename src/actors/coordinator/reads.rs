@@ -5,10 +5,9 @@
 //! - A walk that has to see a range as a whole ends in time, and says so when it did not come to its end.
 
 use super::Coordinator;
-use crate::actors::coordinator::pages::Stride;
 use crate::actors::messages::*;
 use crate::base::names::RegisterName;
-use crate::base::{BodyAt, BucketName, Class, ObjectKey, ObjectName, Page, Record, RegisterKey, State};
+use crate::base::{BodyAt, BucketName, Class, Folds, ObjectKey, ObjectName, Page, Record, RegisterKey, State};
 use crate::store::listing::Folding;
 use crate::store::voting::record_of;
 use std::ops::Bound;
@@ -19,12 +18,13 @@ use std::time::{Duration, Instant};
 const WALK_TIME: Duration = Duration::from_secs(60);
 const MUCH_DELETED: &str =
     "the names of what was deleted take too long to look through; nothing was changed, try again later";
+/// Registers of a step that looks whether there is any.
+const FEW: usize = 16;
 /// How often a reader looks again for an object that was replaced while it was being opened.
 const REPLACED_MAX: usize = 8;
 
-/// What a register was to whoever walks.
+/// Whether whoever walks goes on.
 enum Seen {
-    Nothing,
     Some,
     Enough,
 }
@@ -54,13 +54,10 @@ impl Coordinator {
         }
         let after = msg.after.as_deref().map(|after| &after[..after.floor_char_boundary(ObjectKey::BYTES_MAX)]);
         let mut folding = Folding::new(&msg.bucket, &msg.prefix, msg.delimiter.as_deref(), after, msg.limit);
-        let mut stride = Stride::new(msg.limit);
         while let Some(from) = folding.next() {
-            let names = folding.names();
-            let step = self.merged(from, folding.end(), stride.registers(), deadline).await?;
-            let entries = step.found.into_iter().map(|(key, slot)| (key, Arc::new(record_of(&slot)))).collect();
+            let step = self.shown(folding.folds(), from, folding.end(), folding.wanted(), deadline).await?;
+            let entries = step.found.into_iter().filter_map(|(key, slot)| Some((key, slot.state.value?))).collect();
             folding.take(Page { entries, complete: step.complete });
-            stride.stepped(folding.names() > names);
             if actix_rt::time::Instant::now() >= early && folding.stop() {
                 break;
             }
@@ -71,12 +68,10 @@ impl Coordinator {
     /// All buckets with their creation time in milliseconds since 1970, by name.
     pub(super) async fn list_buckets(&self) -> Result<Vec<(BucketName, u64)>, ObjectError> {
         let mut found = Vec::new();
-        self.walk(RegisterKey::buckets(), Stride::new(usize::MAX), |key, slot| {
-            let record = slot.state.value.filter(|record| record.state == State::Bucket);
-            let (Some(record), Some(RegisterName::Bucket(name))) = (record, key.name()) else {
-                return Seen::Nothing;
-            };
-            found.push((name, record.written_ms));
+        self.walk(RegisterKey::buckets().0, usize::MAX, |key, record| {
+            if let (Some(RegisterName::Bucket(name)), State::Bucket) = (key.name(), &record.state) {
+                found.push((name, record.written_ms));
+            }
             Seen::Some
         })
         .await?;
@@ -85,43 +80,38 @@ impl Coordinator {
 
     /// Whether a majority holds no object of the bucket.
     pub(super) async fn is_empty(&self, bucket: &BucketName) -> Result<bool, ObjectError> {
-        let range = (RegisterKey::object_prefix(bucket, ""), RegisterKey::objects_end(bucket));
         let mut empty = true;
-        self.walk(range, Stride::new(1), |_, slot| match slot.state.value.is_some_and(|record| record.is_present()) {
-            true => {
-                empty = false;
-                Seen::Enough
-            }
-            false => Seen::Nothing,
+        self.walk(RegisterKey::object_prefix(bucket, ""), FEW, |_, _| {
+            empty = false;
+            Seen::Enough
         })
         .await?;
         Ok(empty)
     }
 
-    /// Walks over what a majority holds of a range, until `see` has seen enough or all of it.
+    /// Walks over what is present of all that begins so, as a majority holds it, until `see` has seen enough or all of
+    /// it.
     async fn walk(
         &self,
-        (first, end): (RegisterKey, RegisterKey),
-        mut stride: Stride,
-        mut see: impl FnMut(RegisterKey, RegisterSlot) -> Seen,
+        first: RegisterKey,
+        limit: usize,
+        mut see: impl FnMut(RegisterKey, Arc<Record>) -> Seen,
     ) -> Result<(), ObjectError> {
         let until = Instant::now() + WALK_TIME;
+        let (folds, end) = (Folds::new(first.clone(), None), first.successor());
         let mut next = Some(Bound::Included(first));
         while let Some(from) = next {
             if Instant::now() >= until {
                 return Err(ObjectError::OutOfTime(MUCH_DELETED));
             }
-            let step = self.merged(from, &end, stride.registers(), self.deadline()).await?;
+            let step = self.shown(&folds, from, &end, limit, self.deadline()).await?;
             next = step.complete.next();
-            let mut brought = false;
             for (key, slot) in step.found {
-                match see(key, slot) {
-                    Seen::Nothing => {}
-                    Seen::Some => brought = true,
-                    Seen::Enough => return Ok(()),
+                let Some(record) = slot.state.value.filter(|record| record.is_present()) else { continue };
+                if matches!(see(key, record), Seen::Enough) {
+                    return Ok(());
                 }
             }
-            stride.stepped(brought);
         }
         Ok(())
     }

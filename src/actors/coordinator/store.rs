@@ -2,7 +2,7 @@
 
 use crate::actors::messages::{
     Bury, CastHere, CountTombstones, FindDue, FindTentative, KnowsBucket, LandSealed, LandUpload, ListBuckets,
-    ListObjects, MutateHere, OpenObject, OpenRecord, Peek, ScanSlots, SealLast, SealPieces, SealSmall, Seat,
+    ListObjects, MutateHere, OpenObject, OpenRecord, Peek, ScanSlots, SealLast, SealPieces, SealSmall, Seat, ShowSlots,
     StageUpload, recipients,
 };
 
@@ -39,6 +39,8 @@ recipients! {
         list_buckets: ListBuckets,
         /// A page of registers as replicas see them.
         scan_slots: ScanSlots,
+        /// What a list shows of a range.
+        show_slots: ShowSlots,
         /// Changes the node's part in its cluster.
         seat: Seat,
         /// Finds what was left tentative.

@@ -4,7 +4,7 @@ use super::{
     BeginUpload, Decided, Download, Landed, ObjectInfo, RegisterSlot, Reply, Sealed, StoreError, StoreUpload, Vote,
     Written,
 };
-use crate::base::{BucketName, Condition, ObjectHead, ObjectName, Page, Permit, Record, RegisterKey};
+use crate::base::{BucketName, Condition, Folds, ObjectHead, ObjectName, Page, Permit, Record, RegisterKey};
 use crate::store::mutation::Mutation;
 use actix::Message;
 use bytes::Bytes;
@@ -106,6 +106,21 @@ pub struct OpenRecord {
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<Page<(RegisterKey, RegisterSlot)>, StoreError>")]
 pub struct ScanSlots {
+    /// Where the range begins.
+    pub from: std::ops::Bound<RegisterKey>,
+    /// Where to end, itself not included.
+    pub to: RegisterKey,
+    /// Most registers of the page.
+    pub limit: usize,
+}
+
+/// What a list shows of a range, as replicas see it: of each common prefix the first that is present; and tombstones that
+/// are not known to be chosen.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<Page<(RegisterKey, RegisterSlot)>, StoreError>")]
+pub struct ShowSlots {
+    /// What the list is of.
+    pub folds: Folds,
     /// Where the range begins.
     pub from: std::ops::Bound<RegisterKey>,
     /// Where to end, itself not included.

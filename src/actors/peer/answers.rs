@@ -1,8 +1,9 @@
 //! Answers to the calls of peers, whatever lane they come from: who may be answered, and by what of this node's store.
 
+use crate::actors::blocks;
 use crate::actors::messages::{
     Bury, CastHere, CompareOffers, DiscardBlob, FetchRecords, LearnRecords, Offer, OpenOutgoing, ReadSealed, ReadSums,
-    ScanSlots, StoreError, Vote, Want,
+    ScanSlots, ShowSlots, StoreError, Vote, Want,
 };
 use crate::actors::peer::error::LinkError;
 use crate::actors::peer::list_exchange;
@@ -13,7 +14,8 @@ use crate::base::{BlobRef, Epoch, Incarnation, NodeName, Record, RegisterKey};
 use crate::register::{ListMark, Slot, Start};
 use crate::seal::session::PeerInfo;
 use crate::wire::{
-    self, Answer, Bring, Call, ENTRIES_MAX, LEARN_BYTES_MAX, Offered, Pull, Pulse, Scan, Scanned, Voted, Wanted,
+    self, Answer, Bring, Call, ENTRIES_MAX, LEARN_BYTES_MAX, Offered, Pull, Pulse, Scan, Scanned, Show, Shown, Voted,
+    Wanted,
 };
 use std::ops::Bound;
 use std::sync::Arc;
@@ -51,6 +53,7 @@ async fn try_answer(
         Call::Learn(epoch, records) => learn(gate, store, session, epoch, records).await,
         Call::Vote(mark, votes) => vote(gate, store, session, mark, votes).await,
         Call::Scan(range) => scan(gate, store, session, range).await,
+        Call::Show(asked) => show(gate, store, session, asked).await,
         Call::Bury(list, graves) => {
             Counts::add(&gate.counts().votes);
             same_list(gate, &from.name, list)?;
@@ -162,24 +165,57 @@ async fn vote(
     Ok(Answer::Voted(voted.collect()))
 }
 
-/// A page of what this node holds, for a list.
+/// A page of what this node holds.
 async fn scan(
     gate: &PeerGate,
     store: &StoreRecipients,
     session: &Admitted,
-    Scan { mark, from: begin, inclusive, to, limit }: Scan,
+    Scan { mark, from, inclusive, to, limit }: Scan,
 ) -> Result<Answer, LinkError> {
+    let page =
+        async { ask(&store.scan_slots, ScanSlots { from: begin(from, inclusive), to, limit: most(limit) }).await };
+    let page = counted(gate, session, mark, page).await?;
+    let scanned = |(key, slot): (_, Slot<_>)| Some(Scanned { key, ballot: slot.accepted, chosen: slot.chosen });
+    Ok(Answer::Scanned(page.map(scanned)))
+}
+
+/// What a list shows of what this node holds.
+async fn show(
+    gate: &PeerGate,
+    store: &StoreRecipients,
+    session: &Admitted,
+    Show { mark, folds, from, inclusive, to, limit }: Show,
+) -> Result<Answer, LinkError> {
+    let is_folded = folds.delimiter().is_some();
+    let asked = ShowSlots { folds, from: begin(from, inclusive), to, limit: most(limit) };
+    let page = counted(gate, session, mark, async { ask(&store.show_slots, asked).await }).await?;
+    let items = page.map(|(key, slot)| Some(blocks::item(key, &slot)));
+    Ok(Answer::Shown(if is_folded { Shown::Items(items) } else { Shown::Blocks(blocks::of(&items)) }))
+}
+
+fn begin(from: RegisterKey, inclusive: bool) -> Bound<RegisterKey> {
+    if inclusive { Bound::Included(from) } else { Bound::Excluded(from) }
+}
+
+fn most(limit: u32) -> usize {
+    usize::try_from(limit).unwrap_or(ENTRIES_MAX).min(ENTRIES_MAX)
+}
+
+/// A page that counts as this node's vote on all that it says.
+async fn counted<T>(
+    gate: &PeerGate,
+    session: &Admitted,
+    mark: ListMark,
+    page: impl Future<Output = Result<T, LinkError>>,
+) -> Result<T, LinkError> {
     let from = &session.from().name;
     Counts::add(&gate.counts().scans);
     same_list(gate, from, mark)?;
     has_met(gate, session)?;
-    let begin = if inclusive { Bound::Included(begin) } else { Bound::Excluded(begin) };
-    let limit = usize::try_from(limit).unwrap_or(ENTRIES_MAX).min(ENTRIES_MAX);
-    let page = ask(&store.scan_slots, ScanSlots { from: begin, to, limit }).await?;
+    let page = page.await?;
     // In a later epoch tombstones may have been dropped meanwhile that the asker, in this one, does not know of.
     same_list(gate, from, mark)?;
-    let scanned = |(key, slot): (_, Slot<_>)| Some(Scanned { key, ballot: slot.accepted, chosen: slot.chosen });
-    Ok(Answer::Scanned(page.map(scanned)))
+    Ok(page)
 }
 
 /// Whether a peer is to send a body.

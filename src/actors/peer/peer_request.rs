@@ -6,7 +6,7 @@ use crate::actors::messages::Reply;
 use crate::base::{BlobRef, BodyId, Incarnation, Page};
 use crate::register::{ListMark, Slot};
 use crate::wire::votes::{Vote, slot_weight};
-use crate::wire::{Answer, Call, Scan, Scanned};
+use crate::wire::{Answer, Call, Scan, Scanned, Show, Shown};
 use actix::Message;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -19,6 +19,8 @@ pub enum PeerRequest {
     Cast(Box<Cast>),
     /// Registers of a range, as that life of the peer holds them.
     Scan(Incarnation, Scan, oneshot::Sender<Page<Scanned>>),
+    /// What a list shows of a range, as that life of the peer holds it.
+    Show(Incarnation, Show, oneshot::Sender<Shown>),
     /// Any other call to that life of the peer.
     Ask(Incarnation, Box<Call>, oneshot::Sender<Answer>),
     /// Takes the blob of a record to that life of the peer; answered when it is there, or will not be.

@@ -3,7 +3,7 @@
 use crate::actors::messages::{
     AppendIncoming, BeginIncoming, Bury, CastHere, ChangesAfter, ChangesIn, CompareOffers, Diagnose, DiscardBlob,
     FetchRecords, FinishIncoming, LearnRecords, LoadCursor, OpenOutgoing, ReadOutgoing, ReadSealed, ReadSums, Restore,
-    SaveCursor, ScanSlots, Seat, recipients,
+    SaveCursor, ScanSlots, Seat, ShowSlots, recipients,
 };
 use crate::actors::peer::error::LinkError;
 use crate::base::{Record, RegisterKey};
@@ -48,8 +48,10 @@ recipients! {
         cast_here: CastHere,
         /// Drops tombstones, for whoever coordinates their burial.
         bury: Bury,
-        /// Scans for a listing.
+        /// Scans a range of registers.
         scan_slots: ScanSlots,
+        /// Looks what a list shows of one.
+        show_slots: ShowSlots,
         /// Changes the node's part in its cluster.
         seat: Seat,
         /// Reads how far a peer has acknowledged the feed.

@@ -29,7 +29,7 @@ use crate::actors::peer::plan::Plan;
 use crate::actors::peer::transfers::{Kind, unless_left};
 use crate::actors::replication::actor::{Lane, LaneContext, ReplicaActor, spawn};
 use crate::base::{Class, Incarnation, Page};
-use crate::wire::{Answer, Call, ENTRIES_MAX, LEARN_BYTES_MAX, Pulse, Scan, Scanned};
+use crate::wire::{Answer, Call, ENTRIES_MAX, LEARN_BYTES_MAX, Pulse, Scan, Scanned, Show, Shown};
 use actix::{AsyncContext, Context, Handler};
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -117,6 +117,7 @@ impl VotesLane {
             PeerRequest::Probe(_) => {}
             PeerRequest::Cast(cast) => self.queue_up(*cast, own, ctx),
             PeerRequest::Scan(to, scan, reply) => run(ctx, scan_one(own_now, idle, to, scan, reply)),
+            PeerRequest::Show(to, show, reply) => run(ctx, show_one(own_now, idle, to, show, reply)),
             PeerRequest::Ask(to, asked, reply) => run(ctx, ask_one(own_now, idle, to, asked, reply)),
             PeerRequest::Discard(to, body) => run(ctx, bodies::discard_one(own_now, idle, to, body)),
             PeerRequest::Room(to, bytes, has) => run(ctx, bodies::room_one(own_now, idle, to, bytes, has)),
@@ -383,22 +384,47 @@ async fn scan_one(
     idle: Idle,
     to: Incarnation,
     scan: Scan,
-    mut reply: oneshot::Sender<Page<Scanned>>,
+    reply: oneshot::Sender<Page<Scanned>>,
 ) -> Done {
     let from = if scan.inclusive { Bound::Included(scan.from.clone()) } else { Bound::Excluded(scan.from.clone()) };
+    // Whoever goes on where a page ends must get on.
+    page_one(own, idle, to, Call::Scan(scan), reply, |answer| match answer {
+        Answer::Scanned(page) if page.complete.is_behind(&from) => Some(page),
+        _ => None,
+    })
+    .await
+}
+
+async fn show_one(own: LaneContext, idle: Idle, to: Incarnation, show: Show, reply: oneshot::Sender<Shown>) -> Done {
+    let from = if show.inclusive { Bound::Included(show.from.clone()) } else { Bound::Excluded(show.from.clone()) };
+    let folds = show.folds.delimiter().is_some();
+    page_one(own, idle, to, Call::Show(show), reply, |answer| match answer {
+        Answer::Shown(shown) if shown.complete().is_behind(&from) && matches!(shown, Shown::Items(_)) == folds => {
+            Some(shown)
+        }
+        _ => None,
+    })
+    .await
+}
+
+/// Asks for a page of registers.
+async fn page_one<T>(
+    own: LaneContext,
+    idle: Idle,
+    to: Incarnation,
+    asked: Call,
+    mut reply: oneshot::Sender<T>,
+    fits: impl Fn(Answer) -> Option<T>,
+) -> Done {
     let plan: &Plan = &own.plan;
     let Some(Some(_turn)) = unless_left(plan.transfers.turn(Kind::Call), reply.closed()).await else {
         return Done::Idle;
     };
-    let asked = Call::Scan(scan);
     let found = on_session(&own, &idle, async |session| {
         is_heard(plan, session, to).await?;
         Counts::add(&plan.tally.sent.scans);
-        match call(session, &asked).await? {
-            // Whoever goes on where a page ends must get on.
-            Answer::Scanned(page) if page.complete.is_behind(&from) => has_met(plan, session, to).map(|()| page),
-            _ => Err(LinkError::Unfitting),
-        }
+        let page = fits(call(session, &asked).await?).ok_or(LinkError::Unfitting)?;
+        has_met(plan, session, to).map(|()| page)
     })
     .await;
     match found {

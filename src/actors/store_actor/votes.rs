@@ -210,6 +210,13 @@ impl Handler<ScanSlots> for StoreActor {
     }
 }
 
+impl Handler<ShowSlots> for StoreActor {
+    type Result = ResponseFuture<Result<Page<(RegisterKey, RegisterSlot)>, StoreError>>;
+    fn handle(&mut self, msg: ShowSlots, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |store| store.show_slots(&msg.folds, msg.from.as_ref(), &msg.to, msg.limit))
+    }
+}
+
 impl Handler<FindTentative> for StoreActor {
     type Result = Result<Vec<RegisterKey>, StoreError>;
     fn handle(&mut self, msg: FindTentative, _: &mut Context<Self>) -> Self::Result {

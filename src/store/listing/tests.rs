@@ -8,9 +8,11 @@ use crate::disk::CrashDisk;
 use crate::seal::Keyring;
 use crate::store::Options;
 use crate::store::entry::{Held, Op};
-use crate::store::scan::LOOKS_MAX;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+
+/// Registers of a step of the list that takes too long.
+const LOOKS: usize = 256;
 
 /// A generator with a seed, as everywhere in tests.
 struct Dice(u64);
@@ -119,10 +121,10 @@ fn pages_follow_each_other_without_a_gap_wherever_they_end_early() {
 #[test]
 fn a_page_that_takes_too_long_ends_early_and_leads_on() {
     let ring = Arc::new(Keyring::new(vec![(1, Secret::new([9; 32]))]).unwrap());
-    let options = Options { reserve_bytes: 0, ..Options::default() };
+    let options = Options { reserve_bytes: 0, looks_max: LOOKS, ..Options::default() };
     let (store, _work) =
         crate::store::open(Arc::new(CrashDisk::new(1)), Path::new("/data"), ring, None, options).unwrap();
-    let deleted = 3 * LOOKS_MAX;
+    let deleted = 3 * LOOKS;
     for (seq, n) in (1..).zip(0..=deleted) {
         let name = if n == deleted { "last".to_owned() } else { format!("k{n:05}") };
         let at = ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse(&name).unwrap() };

@@ -45,7 +45,8 @@ fn range() -> (RegisterKey, RegisterKey) {
 
 fn store(seed: u64) -> Store {
     let ring = Arc::new(Keyring::new(vec![(1, Secret::new([9; 32]))]).unwrap());
-    let options = Options { first_bucket: false, reserve_bytes: 0, log_bytes: 256 * 1024, ..Options::default() };
+    let options =
+        Options { first_bucket: false, reserve_bytes: 0, log_bytes: 256 * 1024, looks_max: 30, ..Options::default() };
     crate::store::open(Arc::new(CrashDisk::new(seed)), Path::new("/data"), ring, None, options).unwrap().0
 }
 

@@ -2,9 +2,12 @@
 
 use super::super::testing::batter;
 use super::*;
-use crate::base::Stamp;
-use crate::base::{BodyAt, BucketName, KekId, Lineage, ObjectHead, ObjectKey, ObjectName, ObjectRecord, State, Wrap};
+use crate::base::{
+    BodyAt, BucketName, Complete, Folds, KekId, Lineage, ObjectHead, ObjectKey, ObjectName, ObjectRecord, Stamp, State,
+    Wrap,
+};
 use crate::register::{Seat, Start};
+use crate::wire::lists::{Block, Blocks, Item};
 use bytes::Bytes;
 
 fn key(name: &str) -> RegisterKey {
@@ -82,6 +85,22 @@ fn calls_survive_the_trip_and_damage_is_refused() {
             to: RegisterKey::end(),
             limit: 9,
         }),
+        Call::Show(Show {
+            mark: ListMark { epoch: Epoch(1), digest: 2 },
+            folds: Folds::objects(&BucketName::cargas(), "a/", Some("//")),
+            from: key("a/").edge(),
+            inclusive: false,
+            to: RegisterKey::end(),
+            limit: 9,
+        }),
+        Call::Show(Show {
+            mark: ListMark::default(),
+            folds: Folds::objects(&BucketName::cargas(), "", None),
+            from: RegisterKey::first(),
+            inclusive: true,
+            to: RegisterKey::end(),
+            limit: 1001,
+        }),
         Call::Fetch(vec![key("a"), key("b")]),
         Call::Discard(BodyId([8; 16])),
         Call::Bring(BlobRef { body: BodyId([8; 16]), sealed_len: 1 << 40, digest: [9; 32] }),
@@ -92,6 +111,14 @@ fn calls_survive_the_trip_and_damage_is_refused() {
         assert_eq!(Call::decode(&bytes), Ok(call));
         batter(&bytes, |bytes| Call::decode(bytes).is_ok());
     }
+}
+
+fn item(name: &str, present: bool) -> Item {
+    Item { key: key(name), ballot: ballot(4), chosen: false, present }
+}
+
+fn through(prefix: &str) -> Complete {
+    Complete::Through(key(prefix).edge())
 }
 
 #[test]
@@ -105,6 +132,12 @@ fn answers_survive_the_trip_and_damage_is_refused() {
         Answer::List(Some(roster())),
         Answer::Scanned(Page::whole(vec![Scanned { key: key("a"), ballot: ballot(4), chosen: true }])),
         Answer::Scanned(Page { entries: vec![], complete: Complete::Through(key("b")) }),
+        Answer::Shown(Shown::Items(Page { entries: vec![item("a", true)], complete: through("a/") })),
+        Answer::Shown(Shown::Blocks(Blocks {
+            blocks: vec![Block { last: key("a"), digest: [7; 16] }, Block { last: key("b"), digest: [8; 16] }],
+            unsettled: vec![item("a", true), item("aa", false)],
+            complete: Complete::End,
+        })),
         Answer::Bytes(Bytes::from_static(b"sealed")),
         Answer::Bring(Bring::Send),
         Answer::Bring(Bring::There),
