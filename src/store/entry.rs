@@ -104,6 +104,11 @@ impl Held {
         Slot { accepted: self.record.ballot, chosen: self.chosen, state }
     }
 
+    /// Whether it is a tombstone that is known to be chosen, or nothing at all: lists need not know of it.
+    pub fn is_dead(&self) -> bool {
+        self.chosen && !self.record.is_present()
+    }
+
     /// Bytes that it takes in memory, roughly.
     pub fn weight(&self) -> u64 {
         1024 + self.record.inline_len() as u64

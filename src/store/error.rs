@@ -83,6 +83,16 @@ pub enum StoreError {
         /// What it would need.
         least: u64,
     },
+    /// The data directory was written by another release.
+    #[error(
+        "the data directory has format {found}, and this release knows format {ours} alone: start it with an empty data directory, and bring what is needed over with a client while the other release still serves it"
+    )]
+    OtherFormat {
+        /// The format of the directory.
+        found: u64,
+        /// The one that is read and written here.
+        ours: u64,
+    },
     /// The store is closing.
     #[error("store is shutting down")]
     ShuttingDown,
@@ -239,7 +249,8 @@ impl StoreError {
             StoreError::ForeignKey { .. }
             | StoreError::ForeignCluster { .. }
             | StoreError::ForeignDirectory { .. }
-            | StoreError::SmallLog { .. } => Class::Permanent,
+            | StoreError::SmallLog { .. }
+            | StoreError::OtherFormat { .. } => Class::Permanent,
             StoreError::Poisoned | StoreError::Index(_) | StoreError::Disk { .. } => Class::Internal,
         }
     }

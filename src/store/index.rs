@@ -2,8 +2,10 @@
 //!
 //! Invariants
 //! - One checkpoint is one transaction: records, feed, blob references, cursors and the log mark.
+//! - A register is in `LIVE` or in `DEAD`, never in both: there if it is a tombstone that is known to be chosen, here
+//!   otherwise. So whoever lists reads `LIVE` alone, and passes over nothing that is to be settled.
 //! - A register has one entry in `CHANGES`, at its latest number.
-//! - `BODIES` names exactly the blobs that records in `RECORDS` refer to.
+//! - `BODIES` names exactly the blobs that records refer to.
 //! - Damage has one name, whatever the engine calls what comes of it. Whoever runs the store hears of it once
 //!   (`Options::index_failed`), and once of any other failure of the engine.
 
@@ -15,14 +17,17 @@ use crate::base::codec::CodecError;
 use crate::base::{BodyId, Class, Incarnation, RegisterKey, Stamp};
 use crate::register::Kept;
 use redb::{
-    AccessGuard, Database, Range, ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata,
+    AccessGuard, Database, Range, ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table,
     TableDefinition,
 };
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-const RECORDS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("records");
+type Records = TableDefinition<'static, &'static [u8], &'static [u8]>;
+
+const LIVE: Records = TableDefinition::new("live");
+const DEAD: Records = TableDefinition::new("dead");
 const CHANGES: TableDefinition<u64, &[u8]> = TableDefinition::new("changes");
 const BODIES: TableDefinition<[u8; 16], ()> = TableDefinition::new("bodies");
 const CURSORS: TableDefinition<u64, u64> = TableDefinition::new("cursors");
@@ -35,7 +40,8 @@ const MARK_STAMP: &str = "stamp";
 const MARK_PAGES: &str = "format";
 const VOTES: &str = "votes";
 const MEMORY: &str = "memory";
-const FORMAT: u64 = 4;
+/// The format of the directory that this release reads and writes.
+const FORMAT: u64 = 5;
 
 /// How far the index is, read at open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +52,19 @@ pub struct Marks {
     pub seq: u64,
     /// The highest stamp in the index.
     pub stamp: Stamp,
+}
+
+impl Marks {
+    fn read(db: &Database) -> Result<Self, StoreError> {
+        let tx = db.begin_read().map_err(engine)?;
+        let table = tx.open_table(MARKS).map_err(engine)?;
+        let mark = |name| table.get(name).map_err(engine).map(|v| v.map_or(0, |v| v.value()));
+        let found = mark(MARK_PAGES)?;
+        if found != FORMAT {
+            return Err(StoreError::OtherFormat { found, ours: FORMAT });
+        }
+        Ok(Marks { log: mark(MARK_LOG)?, seq: mark(MARK_SEQ)?, stamp: Stamp(mark(MARK_STAMP)?) })
+    }
 }
 
 /// The open index of a data directory.
@@ -72,61 +91,109 @@ fn corrupt(_: CodecError) -> StoreError {
 /// What the engine has of one register.
 type Entry = (AccessGuard<'static, &'static [u8]>, AccessGuard<'static, &'static [u8]>);
 
-/// The registers of the index as they were at one moment, in order.
+/// Which registers are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// All of them.
+    All,
+    /// Those that lists are made of: no tombstone that is known to be chosen.
+    Shown,
+}
+
+/// Registers of the index as they were at one moment, in order.
 pub struct Reading<'a> {
     index: &'a Index,
+    cursors: Vec<Cursor>,
+}
+
+/// A place in one table.
+struct Cursor {
     records: ReadOnlyTable<&'static [u8], &'static [u8]>,
     ahead: Option<Range<'static, &'static [u8], &'static [u8]>>,
     /// The next one, looked at and not taken.
     peeked: Option<Entry>,
 }
 
-/// Entries that are passed over one by one: a jump behind few of them costs less so than to look for its end.
-const STEPS_MAX: usize = 8;
-
 impl Reading<'_> {
     /// Goes where the range begins.
     pub fn seek(&mut self, from: Bound<&RegisterKey>, to: &RegisterKey) -> Result<(), StoreError> {
-        self.peeked = None;
-        self.ahead = Some(self.index.work(|| {
-            let bounds = (from.map(RegisterKey::as_bytes), Bound::Excluded(to.as_bytes()));
-            self.records.range::<&[u8]>(bounds).map_err(engine)
-        })?);
-        Ok(())
+        self.index.work(|| self.cursors.iter_mut().try_for_each(|cursor| cursor.seek(from, to)))
     }
 
     /// The register that comes next, without taking it.
     pub fn peek(&mut self) -> Result<Option<&[u8]>, StoreError> {
-        if self.peeked.is_none() {
-            let (index, ahead) = (self.index, &mut self.ahead);
-            let next = || ahead.as_mut().and_then(Iterator::next).transpose().map_err(engine);
-            self.peeked = index.work(next)?;
-        }
-        Ok(self.peeked.as_ref().map(|(key, _)| key.value()))
+        Ok(self.next()?.and_then(|cursor| cursor.key()))
     }
 
     /// Takes the register that comes next.
     pub fn take(&mut self) -> Result<Option<(RegisterKey, Held)>, StoreError> {
-        if self.peek()?.is_none() {
-            return Ok(None);
-        }
-        let Some((key, value)) = self.peeked.take() else { return Ok(None) };
-        self.index.work(|| {
+        let index = self.index;
+        let Some((key, value)) = self.next()?.and_then(|cursor| cursor.peeked.take()) else { return Ok(None) };
+        index.work(|| {
             let key = RegisterKey::from_bytes(key.value()).ok_or(StoreError::Corrupt { what: "index key" })?;
             Ok(Some((key, Held::decode(value.value()).map_err(corrupt)?)))
         })
     }
 
+    /// Passes over the register that comes next.
+    pub fn skip(&mut self) -> Result<(), StoreError> {
+        if let Some(cursor) = self.next()? {
+            cursor.peeked = None;
+        }
+        Ok(())
+    }
+
     /// Goes on behind `last`.
     pub fn pass(&mut self, last: &RegisterKey, to: &RegisterKey) -> Result<(), StoreError> {
-        for _ in 0..STEPS_MAX {
-            match self.peek()? {
-                Some(key) if key <= last.as_bytes() => self.peeked = None,
-                _ => return Ok(()),
-            }
-        }
-        self.seek(Bound::Excluded(last), to)
+        self.index.work(|| self.cursors.iter_mut().try_for_each(|cursor| cursor.pass(last, to)))
     }
+
+    /// The cursor that has the next register.
+    fn next(&mut self) -> Result<Option<&mut Cursor>, StoreError> {
+        if self.cursors.iter().any(|cursor| cursor.peeked.is_none() && cursor.ahead.is_some()) {
+            self.index.work(|| self.cursors.iter_mut().try_for_each(Cursor::fill))?;
+        }
+        let with_key = self.cursors.iter_mut().filter(|cursor| cursor.peeked.is_some());
+        Ok(with_key.min_by(|a, b| a.key().cmp(&b.key())))
+    }
+}
+
+impl Cursor {
+    fn seek(&mut self, from: Bound<&RegisterKey>, to: &RegisterKey) -> Result<(), StoreError> {
+        let bounds = (from.map(RegisterKey::as_bytes), Bound::Excluded(to.as_bytes()));
+        self.peeked = None;
+        self.ahead = Some(self.records.range::<&[u8]>(bounds).map_err(engine)?);
+        Ok(())
+    }
+
+    fn fill(&mut self) -> Result<(), StoreError> {
+        if self.peeked.is_none()
+            && let Some(ahead) = &mut self.ahead
+        {
+            self.peeked = ahead.next().transpose().map_err(engine)?;
+            // At its end it is not asked again.
+            self.ahead = self.ahead.take().filter(|_| self.peeked.is_some());
+        }
+        Ok(())
+    }
+
+    fn key(&self) -> Option<&[u8]> {
+        self.peeked.as_ref().map(|(key, _)| key.value())
+    }
+
+    /// What comes next may lie on a page that nobody else needs: it is not looked for before the jump.
+    fn pass(&mut self, last: &RegisterKey, to: &RegisterKey) -> Result<(), StoreError> {
+        match self.key() {
+            Some(key) if key > last.as_bytes() => Ok(()),
+            _ => self.seek(Bound::Excluded(last), to),
+        }
+    }
+}
+
+/// Takes a register out of a table.
+fn take(table: &mut Table<'_, &'static [u8], &'static [u8]>, key: &RegisterKey) -> Result<Option<Held>, StoreError> {
+    let old = table.remove(key.as_bytes()).map_err(engine)?;
+    old.map(|old| Held::decode(old.value()).map_err(corrupt)).transpose()
 }
 
 impl Index {
@@ -136,7 +203,8 @@ impl Index {
             let mut tx = db.begin_write().map_err(engine)?;
             tx.set_quick_repair(true);
             {
-                tx.open_table(RECORDS).map_err(engine)?;
+                tx.open_table(LIVE).map_err(engine)?;
+                tx.open_table(DEAD).map_err(engine)?;
                 tx.open_table(CHANGES).map_err(engine)?;
                 tx.open_table(BODIES).map_err(engine)?;
                 tx.open_table(CURSORS).map_err(engine)?;
@@ -150,15 +218,7 @@ impl Index {
 
     /// Takes over an opened database.
     pub fn new(db: Database, probe: Arc<PagesProbe>, tell: fn(&StoreError)) -> Result<(Self, Marks), StoreError> {
-        let marks = {
-            let tx = db.begin_read().map_err(engine)?;
-            let table = tx.open_table(MARKS).map_err(engine)?;
-            let mark = |name| table.get(name).map_err(engine).map(|v| v.map_or(0, |v| v.value()));
-            if mark(MARK_PAGES)? != FORMAT {
-                return Err(StoreError::Corrupt { what: "index (its format number)" });
-            }
-            Marks { log: mark(MARK_LOG)?, seq: mark(MARK_SEQ)?, stamp: Stamp(mark(MARK_STAMP)?) }
-        };
+        let marks = Marks::read(&db)?;
         Ok((Index { db, probe, tell, damaged: AtomicBool::new(false), failed: AtomicBool::new(false) }, marks))
     }
 
@@ -204,17 +264,19 @@ impl Index {
             // commit is reported instead of being taken for a torn one.
             tx.set_quick_repair(true);
             if layer.cleared {
-                tx.delete_table(RECORDS).map_err(engine)?;
+                tx.delete_table(LIVE).map_err(engine)?;
+                tx.delete_table(DEAD).map_err(engine)?;
                 tx.delete_table(CHANGES).map_err(engine)?;
                 tx.delete_table(BODIES).map_err(engine)?;
             }
             {
-                let mut records = tx.open_table(RECORDS).map_err(engine)?;
+                let mut live = tx.open_table(LIVE).map_err(engine)?;
+                let mut dead = tx.open_table(DEAD).map_err(engine)?;
                 let mut changes = tx.open_table(CHANGES).map_err(engine)?;
                 let mut bodies = tx.open_table(BODIES).map_err(engine)?;
                 for key in &layer.forgotten {
-                    let Some(old) = records.remove(key.as_bytes()).map_err(engine)? else { continue };
-                    let old = Held::decode(old.value()).map_err(corrupt)?;
+                    let old = [take(&mut live, key)?, take(&mut dead, key)?];
+                    let Some(old) = old.into_iter().flatten().next() else { continue };
                     changes.remove(old.seq).map_err(engine)?;
                     for blob in old.record.blobs() {
                         bodies.remove(blob.body.0).map_err(engine)?;
@@ -223,9 +285,10 @@ impl Index {
                 let mut cursors = tx.open_table(CURSORS).map_err(engine)?;
                 let mut table = tx.open_table(MARKS).map_err(engine)?;
                 for (key, held) in &layer.records {
-                    let old = records.insert(key.as_bytes(), held.encode().as_slice()).map_err(engine)?;
-                    if let Some(old) = old {
-                        let old = Held::decode(old.value()).map_err(corrupt)?;
+                    let (into, out_of) = if held.is_dead() { (&mut dead, &mut live) } else { (&mut live, &mut dead) };
+                    let here = into.insert(key.as_bytes(), held.encode().as_slice()).map_err(engine)?;
+                    let here = here.map(|old| Held::decode(old.value()).map_err(corrupt)).transpose()?;
+                    if let Some(old) = here.map_or_else(|| take(out_of, key), |old| Ok(Some(old)))? {
                         // A register stands in the feed once, under its latest number.
                         changes.remove(old.seq).map_err(engine)?;
                         for blob in old.record.blobs().filter(|blob| !held.record.refers_to(blob.body)) {
@@ -262,18 +325,29 @@ impl Index {
     pub fn get(&self, key: &RegisterKey) -> Result<Option<Held>, StoreError> {
         self.work(|| {
             let tx = self.db.begin_read().map_err(engine)?;
-            let table = tx.open_table(RECORDS).map_err(engine)?;
-            let value = table.get(key.as_bytes()).map_err(engine)?;
-            value.map(|v| Held::decode(v.value()).map_err(corrupt)).transpose()
+            for table in [LIVE, DEAD] {
+                let table = tx.open_table(table).map_err(engine)?;
+                if let Some(value) = table.get(key.as_bytes()).map_err(engine)? {
+                    return Held::decode(value.value()).map_err(corrupt).map(Some);
+                }
+            }
+            Ok(None)
         })
     }
 
-    /// Begins to read the registers in order, as the index is now.
-    pub fn read(&self) -> Result<Reading<'_>, StoreError> {
+    /// Begins to read registers in order, as the index is now.
+    pub fn read(&self, which: Which) -> Result<Reading<'_>, StoreError> {
+        let tables: &[Records] = match which {
+            Which::Shown => &[LIVE],
+            Which::All => &[LIVE, DEAD],
+        };
         self.work(|| {
             let tx = self.db.begin_read().map_err(engine)?;
-            let records = tx.open_table(RECORDS).map_err(engine)?;
-            Ok(Reading { index: self, records, ahead: None, peeked: None })
+            let cursor = |table: &Records| {
+                let records = tx.open_table(*table).map_err(engine)?;
+                Ok(Cursor { records, ahead: None, peeked: None })
+            };
+            Ok(Reading { index: self, cursors: tables.iter().map(cursor).collect::<Result<_, StoreError>>()? })
         })
     }
 
@@ -337,24 +411,29 @@ impl Index {
         self.work(|| {
             const APART: StoreError = StoreError::Corrupt { what: "index (its tables differ)" };
             let tx = self.db.begin_read().map_err(engine)?;
-            let records = tx.open_table(RECORDS).map_err(engine)?;
+            let live = tx.open_table(LIVE).map_err(engine)?;
+            let dead = tx.open_table(DEAD).map_err(engine)?;
             let changes = tx.open_table(CHANGES).map_err(engine)?;
             let bodies = tx.open_table(BODIES).map_err(engine)?;
             let mut blobs = 0;
-            for entry in records.iter().map_err(engine)? {
-                let (key, value) = entry.map_err(engine)?;
-                let held = Held::decode(value.value()).map_err(corrupt)?;
-                if changes.get(held.seq).map_err(engine)?.is_none_or(|change| change.value() != key.value()) {
-                    return Err(APART);
-                }
-                for blob in held.record.blobs() {
-                    blobs += 1;
-                    bodies.get(blob.body.0).map_err(engine)?.ok_or(APART)?;
+            for (table, other, is_dead) in [(&live, &dead, false), (&dead, &live, true)] {
+                for entry in table.iter().map_err(engine)? {
+                    let (key, value) = entry.map_err(engine)?;
+                    let held = Held::decode(value.value()).map_err(corrupt)?;
+                    if held.is_dead() != is_dead || other.get(key.value()).map_err(engine)?.is_some() {
+                        return Err(APART);
+                    }
+                    if changes.get(held.seq).map_err(engine)?.is_none_or(|change| change.value() != key.value()) {
+                        return Err(APART);
+                    }
+                    for blob in held.record.blobs() {
+                        blobs += 1;
+                        bodies.get(blob.body.0).map_err(engine)?.ok_or(APART)?;
+                    }
                 }
             }
-            if changes.len().map_err(engine)? != records.len().map_err(engine)?
-                || bodies.len().map_err(engine)? != blobs
-            {
+            let registers = live.len().map_err(engine)? + dead.len().map_err(engine)?;
+            if changes.len().map_err(engine)? != registers || bodies.len().map_err(engine)? != blobs {
                 return Err(APART);
             }
             for entry in tx.open_table(CURSORS).map_err(engine)?.iter().map_err(engine)? {
@@ -368,7 +447,29 @@ impl Index {
     pub fn count(&self) -> Result<u64, StoreError> {
         self.work(|| {
             let tx = self.db.begin_read().map_err(engine)?;
-            tx.open_table(RECORDS).map_err(engine)?.len().map_err(engine)
+            let len = |table| tx.open_table(table).map_err(engine)?.len().map_err(engine);
+            Ok(len(LIVE)? + len(DEAD)?)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use redb::backends::InMemoryBackend;
+
+    #[test]
+    fn a_directory_of_another_format_is_refused_by_its_number() {
+        let db = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
+        Index::format(&db).unwrap();
+        assert_eq!(Marks::read(&db).unwrap(), Marks::default());
+        for other in [FORMAT - 1, FORMAT + 1] {
+            let tx = db.begin_write().unwrap();
+            tx.open_table(MARKS).unwrap().insert(MARK_PAGES, other).unwrap();
+            tx.commit().unwrap();
+            let refused = Marks::read(&db).unwrap_err();
+            assert!(matches!(refused, StoreError::OtherFormat { found, ours: FORMAT } if found == other));
+            assert!(refused.to_string().contains("empty data directory"), "{refused}");
+        }
     }
 }

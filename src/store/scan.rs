@@ -8,6 +8,7 @@
 use super::core::Core;
 use super::entry::Held;
 use super::error::StoreError;
+use super::index::Which;
 use super::walk::Walk;
 use crate::base::{Folds, Mark, Page, RegisterKey};
 use std::ops::Bound;
@@ -32,7 +33,7 @@ impl Core {
         to: &RegisterKey,
         limit: usize,
     ) -> Result<Registers, StoreError> {
-        self.page(from, to, (limit.max(1), limit.max(1)), |_, _| Look::Take)
+        self.page(Which::All, from, to, (limit.max(1), limit.max(1)), |_, _| Look::Take)
     }
 
     /// At most `limit` registers of what a list shows from `from` to below `to`: of each common prefix the first that is
@@ -46,21 +47,22 @@ impl Core {
         limit: usize,
     ) -> Result<Registers, StoreError> {
         let looks = self.options.looks_max.max(1);
-        self.page(from, to, (looks, limit.max(1)), |key, held| match held.record.is_present() {
+        self.page(Which::Shown, from, to, (looks, limit.max(1)), |key, held| match held.record.is_present() {
             true => folds.common(key).map_or(Look::Take, |common| Look::TakeFor(common.edge())),
-            false if held.chosen => Look::Pass,
+            false if held.is_dead() => Look::Pass,
             false => Look::Take,
         })
     }
 
     fn page(
         &self,
+        which: Which,
         from: Bound<&RegisterKey>,
         to: &RegisterKey,
         (looks, limit): (usize, usize),
         judge: impl Fn(&RegisterKey, &Held) -> Look,
     ) -> Result<Registers, StoreError> {
-        let mut walk = Walk::new(self, from, to);
+        let mut walk = Walk::new(self, which, from, to);
         let mut page = Page::whole(Vec::new());
         for _ in 0..looks {
             let Some((key, held)) = walk.next()? else { return Ok(page) };

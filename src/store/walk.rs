@@ -9,7 +9,7 @@
 use super::core::Core;
 use super::entry::Held;
 use super::error::StoreError;
-use super::index::Reading;
+use super::index::{Reading, Which};
 use super::overlay::Layer;
 use crate::base::{Complete, Mark, RegisterKey};
 use std::collections::BTreeMap;
@@ -32,7 +32,9 @@ pub(super) struct Walk<'a> {
     part: Part,
     /// Entries of the next part.
     most: usize,
+    /// With the layers that had been retired when it was opened.
     index: Option<(Reading<'a>, u64)>,
+    which: Which,
 }
 
 /// What was copied of the overlay.
@@ -48,8 +50,9 @@ struct Part {
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(core: &'a Core, from: Bound<&RegisterKey>, to: &'a RegisterKey) -> Self {
-        Walk { core, at: from.cloned(), to, part: Part::default(), most: PART_MIN, index: None }
+    /// Where it reads `Which::Shown` alone, registers that the index does not show may be among the others.
+    pub(super) fn new(core: &'a Core, which: Which, from: Bound<&RegisterKey>, to: &'a RegisterKey) -> Self {
+        Walk { core, at: from.cloned(), to, part: Part::default(), most: PART_MIN, index: None, which }
     }
 
     /// Up to where everything has been told, once something was passed.
@@ -111,7 +114,7 @@ impl<'a> Walk<'a> {
             && !self.part.cleared
             && index.peek()? == Some(key.as_bytes())
         {
-            index.pass(&key, self.to)?;
+            index.skip()?;
             if held.is_none() {
                 Mark::BurialMetScan.hit();
             }
@@ -149,7 +152,7 @@ impl<'a> Walk<'a> {
             part.entries.retain(|key, _| key <= last);
         }
         if !part.cleared && self.index.as_ref().is_none_or(|(_, retired)| *retired != part.retired) {
-            let mut index = self.core.index.read()?;
+            let mut index = self.core.index.read(self.which)?;
             index.seek(self.at.as_ref(), self.to)?;
             self.index = Some((index, part.retired));
         }

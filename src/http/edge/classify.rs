@@ -112,7 +112,8 @@ fn of_store(error: &StoreError) -> Problem {
         | StoreError::ForeignKey { .. }
         | StoreError::ForeignCluster { .. }
         | StoreError::ForeignDirectory { .. }
-        | StoreError::SmallLog { .. } => Kind::Internal.into(),
+        | StoreError::SmallLog { .. }
+        | StoreError::OtherFormat { .. } => Kind::Internal.into(),
     }
 }
 

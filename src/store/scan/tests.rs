@@ -239,6 +239,7 @@ fn a_list_is_shown_what_a_scan_of_everything_leaves() {
             assert_eq!(found, expected, "seed {seed}, {prefix} {delimiter:?} {limit}");
             jumps += usize::from(whole > 2 * found.len());
         }
+        world.core.core().index.check().expect("each register is in the table that it belongs to");
     }
     assert!(jumps > 1_000 && tentative > 1_000, "{jumps} lists that fold, {tentative} unsettled tombstones");
 }
@@ -250,7 +251,7 @@ fn what_moves_to_the_index_while_a_walk_is_on_its_way_is_not_passed_over() {
     world.freeze();
     let (first, end) = range();
     let store = Arc::clone(&world.core);
-    let mut walk = Walk::new(store.core(), Bound::Included(&first), &end);
+    let mut walk = Walk::new(store.core(), Which::All, Bound::Included(&first), &end);
     for n in 0..300 {
         assert_eq!(walk.next().unwrap().unwrap().0, key(n));
     }
