@@ -200,6 +200,20 @@ impl Core {
 
     /// The register's state, tombstones included.
     pub fn lookup(&self, key: &RegisterKey) -> Result<Option<Arc<Held>>, StoreError> {
+        self.look_up(key, || self.index.get(key))
+    }
+
+    /// The same if no disk is waited for. `None` is no error: `lookup` tells.
+    pub fn lookup_now(&self, key: &RegisterKey) -> Option<Option<Arc<Held>>> {
+        self.look_up(key, || self.index.get_now(key).ok_or(())).ok()
+    }
+
+    /// Overlay, cache, and what `index` says.
+    fn look_up<E>(
+        &self,
+        key: &RegisterKey,
+        index: impl FnOnce() -> Result<Option<Held>, E>,
+    ) -> Result<Option<Arc<Held>>, E> {
         let retired = {
             let overlay = self.overlay();
             match overlay.get(key) {
@@ -212,7 +226,7 @@ impl Core {
             }
             overlay.retired
         };
-        let Some(held) = self.index.get(key)?.map(Arc::new) else { return Ok(None) };
+        let Some(held) = index()?.map(Arc::new) else { return Ok(None) };
         let overlay = self.overlay();
         // A layer that retired between the two looks may have brought a newer state along: nothing is cached then.
         if overlay.retired == retired && matches!(overlay.get(key), Here::Unknown) {

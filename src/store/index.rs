@@ -12,7 +12,7 @@
 use super::entry::{Held, NodeRecord};
 use super::error::StoreError;
 use super::overlay::Layer;
-use super::pages::{PagesProbe, guarded, is_damage};
+use super::pages::{PagesProbe, guarded, is_damage, unless_it_waits};
 use crate::base::codec::CodecError;
 use crate::base::{BodyId, Class, Incarnation, RegisterKey, Stamp};
 use crate::register::Kept;
@@ -323,16 +323,23 @@ impl Index {
 
     /// The indexed state of a register.
     pub fn get(&self, key: &RegisterKey) -> Result<Option<Held>, StoreError> {
-        self.work(|| {
-            let tx = self.db.begin_read().map_err(engine)?;
-            for table in [LIVE, DEAD] {
-                let table = tx.open_table(table).map_err(engine)?;
-                if let Some(value) = table.get(key.as_bytes()).map_err(engine)? {
-                    return Held::decode(value.value()).map_err(corrupt).map(Some);
-                }
+        self.work(|| self.look_up(key))
+    }
+
+    /// The same if no disk is waited for. `None` is no error: `get` tells.
+    pub fn get_now(&self, key: &RegisterKey) -> Option<Option<Held>> {
+        unless_it_waits(|| self.look_up(key))?.ok()
+    }
+
+    fn look_up(&self, key: &RegisterKey) -> Result<Option<Held>, StoreError> {
+        let tx = self.db.begin_read().map_err(engine)?;
+        for table in [LIVE, DEAD] {
+            let table = tx.open_table(table).map_err(engine)?;
+            if let Some(value) = table.get(key.as_bytes()).map_err(engine)? {
+                return Held::decode(value.value()).map_err(corrupt).map(Some);
             }
-            Ok(None)
-        })
+        }
+        Ok(None)
     }
 
     /// Begins to read registers in order, as the index is now.

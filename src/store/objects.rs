@@ -60,7 +60,7 @@ impl Store {
     /// Opens an object if no disk is waited for. `None` is no error: `open_object` tells.
     pub fn open_cached(&self, at: &ObjectName) -> Option<(ObjectInfo, Download)> {
         let key = RegisterKey::object(at);
-        self.open_held_cached(&key, &self.core().lookup_cached(&key)?)
+        self.open_held_cached(&key, &self.core().lookup_now(&key)??)
     }
 
     fn open_held_cached(&self, key: &RegisterKey, held: &Arc<Held>) -> Option<(ObjectInfo, Download)> {

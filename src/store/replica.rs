@@ -56,10 +56,12 @@ impl Store {
         }
         let (from, epoch, attempt) = (core.incarnation, state.epoch, vote.message.attempt);
         let reply = |answer| Ok(Some(Reply { from, epoch, attempt, answer }));
-        let held = match (core.lookup_cached(&vote.key), cached) {
-            (Some(held), _) => Some(held),
-            (None, true) => return Ok(None),
-            (None, false) => core.lookup(&vote.key)?,
+        let held = match cached {
+            true => match core.lookup_now(&vote.key) {
+                Some(held) => held,
+                None => return Ok(None),
+            },
+            false => core.lookup(&vote.key)?,
         };
         let slot = held.as_deref().map_or_else(Slot::default, Held::slot);
         let beat = slot.accepted;

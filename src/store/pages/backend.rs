@@ -4,9 +4,11 @@
 //! - A page's bytes and its entry change under one lock: a reader sees both old or both new.
 //! - After a failed write or sync nothing is written any more: what the disk holds is the last durable state.
 //! - Zeros stand in for a damaged page only until `become_strict`; each is counted.
+//! - Who must not wait (`unless_it_waits`) reads what the system has in memory, or leaves: no page is judged then.
 //! - A nonce is random at open and counts from there. Should two openings ever draw overlapping ranges, a
 //!   repeated nonce shows, under GCM-SIV, that one page was written twice with the same bytes, and nothing else.
 
+use super::engine::{is_hurried, leave};
 use super::error::{PageDamaged, PagesError, PagesPoisoned};
 use super::layout::{
     COPIES, ENGINE_HEAD_BYTES, Entry, FileId, GROUP_PAGES, HEADERS_BYTES, HOLE, Header, PAGE_BYTES, SLOTS, group_at,
@@ -21,7 +23,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 
 /// Most pages that are sealed into one write.
 const RUN_PAGES_MAX: usize = 64;
@@ -305,13 +307,21 @@ impl Shared {
             if hole {
                 run.fill(0);
             } else {
-                let whole = self.file.read_at(page_at(group, index + at), run);
+                let from = page_at(group, index + at);
+                let whole = match is_hurried() {
+                    true => self.file.read_cached_at(from, run),
+                    false => self.file.read_at(from, run).is_ok(),
+                };
                 for (i, text) in run.chunks_exact_mut(PAGE_BYTES).enumerate() {
                     let index = index + at + i;
                     let page = (group * GROUP_PAGES + index) as u64;
-                    if whole.is_err() || !self.opens(page, &entry(at + i), text) {
-                        self.read_again(group, index, &entry(at + i), text)?;
+                    if whole && self.opens(page, &entry(at + i), text) {
+                        continue;
                     }
+                    if is_hurried() {
+                        leave();
+                    }
+                    self.read_again(group, index, &entry(at + i), text)?;
                 }
             }
             at = end;
@@ -320,7 +330,13 @@ impl Shared {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let state = self.state();
+        // Held by a sync or a write that may wait for the disk itself.
+        let state = match self.state.try_read() {
+            Err(TryLockError::WouldBlock) if is_hurried() => leave(),
+            Err(TryLockError::WouldBlock) => self.state(),
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Ok(state) => state,
+        };
         check_range(offset, out.len(), state.len)?;
         let in_head = head_part(offset, out.len());
         let (head, mut rest) = out.split_at_mut(in_head.len());

@@ -12,7 +12,7 @@ use crate::disk::{Disk, place};
 use crate::seal::SealingKey;
 use redb::{Database, DatabaseError, StorageBackend};
 use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Once};
@@ -97,8 +97,117 @@ pub fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, PagesError> {
     result
 }
 
+/// Runs a look at the engine that must not wait for a disk; `None` where it would have to, or where the engine fails in
+/// any way: whoever looks again, with time, is told.
+///
+/// The engine takes an error of a read for the end of all its work, so what would wait is left by unwinding through it
+/// instead. It holds no lock while it reads, and a look changes nothing.
+pub fn unless_it_waits<T>(look: impl FnOnce() -> T) -> Option<T> {
+    let before = HURRIED.replace(true);
+    let seen = guarded(look);
+    HURRIED.set(before);
+    seen.ok()
+}
+
+/// Whether who reads now must not wait.
+pub(super) fn is_hurried() -> bool {
+    HURRIED.get()
+}
+
+/// Leaves a look that would wait. No panic: nothing is said of it.
+pub(super) fn leave() -> ! {
+    resume_unwind(Box::new(()))
+}
+
 static QUIET: Once = Once::new();
 
 thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };
+    static HURRIED: Cell<bool> = const { Cell::new(false) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::{CrashDisk, RealDisk};
+    use crate::store::pages::layout::PAGE_BYTES;
+    use redb::{ReadableDatabase, TableDefinition};
+
+    const TABLE: TableDefinition<u64, &[u8]> = TableDefinition::new("table");
+    const ID: FileId = [7; 16];
+    const KEYS: u64 = 3000;
+
+    fn key() -> SealingKey {
+        SealingKey::new(&[3; 32])
+    }
+
+    fn write(database: &Database, round: u8) {
+        let tx = database.begin_write().expect("begins");
+        {
+            let mut table = tx.open_table(TABLE).expect("opens");
+            for n in 0..KEYS {
+                table.insert(n, [round; 100].as_slice()).expect("inserts");
+            }
+        }
+        tx.commit().expect("commits");
+    }
+
+    /// The first byte under a key.
+    fn look(database: &Database, n: u64) -> Result<u8, redb::Error> {
+        let table = database.begin_read()?.open_table(TABLE)?;
+        Ok(table.get(n)?.map_or(0, |value| value.value()[0]))
+    }
+
+    #[test]
+    fn who_must_not_wait_leaves_and_the_engine_goes_on() {
+        // A disk in memory does not tell what the system has in memory: what the engine does not hold has to be waited for.
+        let disk = CrashDisk::new(5);
+        let path = Path::new("/pages");
+        let (database, probe) = create_database(&disk, path, key(), ID, 16 * PAGE_BYTES).expect("creates");
+        let (mut left, mut seen) = (0, 0);
+        for round in 1..5 {
+            write(&database, round);
+            for n in 0..KEYS {
+                match unless_it_waits(|| look(&database, n)) {
+                    Some(found) => {
+                        assert_eq!(found.expect("reads"), round);
+                        seen += 1;
+                    }
+                    None => left += 1,
+                }
+                assert_eq!(look(&database, n).expect("who has time is told"), round);
+            }
+        }
+        assert!(left > 100 && seen > 100, "{left} left, {seen} saw");
+        assert!(!is_hurried() && probe.damaged_pages() == 0 && !probe.is_poisoned());
+    }
+
+    #[test]
+    fn what_the_system_has_in_memory_is_seen_at_once() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("pages");
+        let (database, _) = create_database(&RealDisk, &path, key(), ID, 16 * PAGE_BYTES).expect("creates");
+        write(&database, 1);
+        // Not every file system tells what it has in memory.
+        let file = RealDisk.open(&path).expect("opens");
+        let tells = file.read_cached_at(0, &mut [0; PAGE_BYTES]);
+        let seen =
+            (0..KEYS).filter(|n| unless_it_waits(|| look(&database, *n)).is_some_and(|found| found.is_ok())).count();
+        assert!(seen as u64 == KEYS || !tells, "{seen} of {KEYS}");
+    }
+
+    #[test]
+    fn who_leaves_a_damaged_page_says_nothing_of_it() {
+        let disk = CrashDisk::new(5);
+        let path = Path::new("/pages");
+        let (database, probe) = create_database(&disk, path, key(), ID, 0).expect("creates");
+        write(&database, 1);
+        let len = disk.open(path).expect("opens").len().expect("has a length");
+        for at in (8 * PAGE_BYTES as u64..len).step_by(PAGE_BYTES) {
+            disk.flip(path, at + 5, 1).expect("flips");
+        }
+        assert!((0..KEYS).all(|n| unless_it_waits(|| look(&database, n)).is_none()));
+        assert_eq!(probe.damaged_pages(), 0, "no page was judged");
+        assert!(guarded(|| look(&database, 7)).is_ok_and(|found| found.is_err()) && probe.damaged_pages() > 0);
+    }
 }

@@ -28,7 +28,7 @@ mod state;
 mod tests;
 
 pub use backend::{PagesProbe, SealedPages};
-pub use engine::{create_database, guarded, open_database};
+pub use engine::{create_database, guarded, open_database, unless_it_waits};
 pub use error::PagesError;
 pub(in crate::store) use error::is_damage;
 pub use layout::{FILE_ID_BYTES, FileId};
