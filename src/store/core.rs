@@ -396,3 +396,31 @@ impl Core {
         self.room.is_low()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::RegisterKey;
+    use crate::disk::{Disk, RealDisk};
+    use crate::store::mend::tests::{name, put, store};
+
+    #[test]
+    fn what_only_the_index_holds_is_found_without_a_thread_where_the_system_has_it_in_memory() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let store = store(dir.path());
+        let written = put(&store, "small", b"a few bytes");
+        store.checkpoint().expect("the index takes it in");
+        store.core().cache.clear();
+        // Not every file system tells what it has in memory.
+        let index = RealDisk.open(&dir.path().join("index")).expect("opens");
+        let tells = index.read_cached_at(0, &mut [0; 4096]);
+        let key = RegisterKey::object(&name("small"));
+        assert!(store.core().lookup_cached(&key).is_none(), "neither overlay nor cache has it");
+        let found = store.core().lookup_now(&key);
+        assert!(found.is_some() || !tells);
+        if let Some(found) = found {
+            assert_eq!(*found.expect("an object").record, written);
+            assert!(store.core().lookup_cached(&key).is_some(), "and is kept");
+            assert!(store.core().lookup_now(&RegisterKey::object(&name("other"))).is_some_and(|none| none.is_none()));
+        }
+    }
+}

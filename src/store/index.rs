@@ -328,6 +328,9 @@ impl Index {
 
     /// The same if no disk is waited for. `None` is no error: `get` tells.
     pub fn get_now(&self, key: &RegisterKey) -> Option<Option<Held>> {
+        if !self.probe.tells() {
+            return None;
+        }
         unless_it_waits(|| self.look_up(key))?.ok()
     }
 

@@ -47,6 +47,8 @@ pub(super) struct Shared {
     /// Pages that were read as zeros before `become_strict`.
     zeroed: AtomicU64,
     damaged: Mutex<BTreeSet<u64>>,
+    /// Whether the file tells what of it the system has in memory.
+    tells: bool,
     sequence: AtomicU64,
     opened_sequence: u64,
     nonce_base: [u8; NONCE_BYTES],
@@ -147,6 +149,11 @@ impl PagesProbe {
         self.0.opened_sequence
     }
 
+    /// Whether there is a point in looking without waiting: not every file system tells what it has in memory.
+    pub fn tells(&self) -> bool {
+        self.0.tells
+    }
+
     /// Different pages that did not open when they were read, since the engine finished its recovery.
     pub fn damaged_pages(&self) -> u64 {
         self.0.damaged().len() as u64
@@ -209,7 +216,11 @@ fn read_headers(
 impl Shared {
     fn new(file: Box<dyn DiskFile>, key: SealingKey, id: FileId, state: State) -> Self {
         let sequence = state.synced.sequence;
+        // What was read a moment ago is in memory, or the file cannot tell.
+        let mut page = [0; PAGE_BYTES];
+        let tells = file.read_at(0, &mut page).is_ok() && file.read_cached_at(0, &mut page);
         Shared {
+            tells,
             file,
             key,
             id,
