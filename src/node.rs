@@ -42,6 +42,7 @@ pub use verify::verify;
 
 use crate::base::log_pipe;
 use crate::config::Config;
+use crate::disk::handles;
 use env_logger::{Target, WriteStyle};
 use futures::future::{Either, join_all, select, select_all};
 use std::cell::RefCell;
@@ -69,8 +70,12 @@ fn run(configs: Vec<Config>, may_make_cluster_key: bool) -> ExitCode {
     if let Some(config) = configs.first() {
         init_log(&config.node.log);
     }
-    crate::disk::handles::raise_limit();
-    let result = actix_rt::System::new().block_on(live(configs, may_make_cluster_key));
+    handles::raise_limit();
+    let least = handles::least(configs.iter().map(Config::threads));
+    let result = match handles::below(least) {
+        Some(limit) => Err(NodeError::OpenFiles { limit, least }),
+        None => actix_rt::System::new().block_on(live(configs, may_make_cluster_key)),
+    };
     log_pipe::settle();
     match result {
         Ok(End::Stopped) => ExitCode::SUCCESS,

@@ -265,6 +265,23 @@ fn an_offered_upgrade_is_passed_over() {
 }
 
 #[test]
+fn what_the_server_below_refuses_is_told_as_every_other_problem() {
+    let node = Node::start();
+    for (head, status, code) in [
+        ("POST /cargar HTTP/1.0\r\nContent-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\n", 411, "LengthRequired"),
+        ("GET /healthz HTTP/1.1\r\n\r\n", 400, "InvalidRequest"),
+        ("no request at all\r\n\r\n", 400, "InvalidRequest"),
+    ] {
+        let mut conn = node.connect();
+        conn.send(head).unwrap();
+        let answer = conn.answer(false).unwrap();
+        assert_eq!((answer.status, answer.header("connection")), (status, Some("close")), "{head}");
+        assert_eq!((answer.json()["code"].as_str(), answer.header("content-type")), (Some(code), Some("application/json")));
+        assert!(conn.rest().is_empty(), "nothing follows: {head}");
+    }
+}
+
+#[test]
 fn a_body_without_a_length_is_refused_and_nothing_is_stored() {
     let node = Node::start();
     for (head, body) in [

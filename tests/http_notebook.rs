@@ -159,21 +159,29 @@ fn plain_field(name: &str, value: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn other_fields_and_empty_inputs_are_passed_over() {
+fn texts_and_empty_inputs_are_passed_over() {
     let node = Node::start();
     let body = form(&[
         plain_field("nonce", b"0123"),
         plain_field("archivo", b"not a file"),
-        file_part("otro", "otro.bin", b"ignored"),
+        file_part("otro", "", b""),
         file_part("archivo", "", b""),
         file_part("archivo", "uno", b"first"),
         file_part("archivo", "", b""),
-        file_part("otro", "otro.bin", b"ignored"),
+        file_part("otro", "", b""),
         plain_field("tag", b"4567"),
     ]);
     node.ask("POST", "/cargar", &[("Content-Type", FORM)], &body).expect_written(200);
     assert_eq!(node.get("/descargar/uno").text(), "first");
-    node.get("/descargar/otro.bin").expect_error(404, "NoSuchKey");
+    // A file beside it in another field is not: it would be dropped in silence.
+    let (wanted, other) = (file_part("archivo", "dos", b"2"), file_part("otro", "otro.bin", b"3"));
+    for parts in [&[wanted.clone(), other.clone()], &[other, wanted]] {
+        let refused = node.ask("POST", "/cargar", &[("Content-Type", FORM)], &form(parts));
+        assert!(refused.expect_error(400, "MissingFile").contains("en el campo 'archivo'"));
+    }
+    for name in ["dos", "otro.bin"] {
+        node.get(&format!("/descargar/{name}")).expect_error(404, "NoSuchKey");
+    }
 }
 
 #[test]
@@ -233,6 +241,14 @@ fn what_is_wrong_with_a_form_is_said() {
     let text = form(&[plain_field("archivo", b"hello")]);
     let told = node.ask("POST", "/cargar", &[("Content-Type", FORM)], &text).expect_error(400, "MissingFile");
     assert!(told.contains("archivo=@ARCHIVO"), "{told}");
+    // What is wrong is said in Spanish, too.
+    let latin = [&b"Content-Disposition: form-data; name=archivo; filename=\"na\xefve\"\r\n\r\nx"[..]].concat();
+    assert!(ask(&form(&[latin])).expect_error(400, "InvalidForm").contains("en UTF-8"));
+    let whole = form(&[file_part("archivo", "a", b"x")]);
+    let told = node.ask("POST", "/cargar", &[("Content-Type", FORM), ("If-None-Match", "*")], &whole);
+    assert!(told.expect_error(501, "NotImplemented").contains("condiciones"));
+    let told = node.ask("POST", "/cargar", &[("Content-Type", FORM), ("Content-MD5", "x")], &whole);
+    assert!(told.expect_error(400, "InvalidHeader").contains("Content-MD5"));
     for path in ["/v1", "/v1/", "/v1/x"] {
         let told = node.get(path).expect_error(404, "NoSuchRoute");
         assert!(told.contains("/openapi.json") && told.contains("GET /"), "{told}");

@@ -50,8 +50,12 @@ pub fn show_period(period: Duration) -> String {
 
 /// Reads where to listen: an address and a port. `localhost` is this machine by IPv4; without a host it is every
 /// address of this machine, as other servers read it.
+///
+/// Blanks around it are passed over, as around a size.
 pub fn parse_listen(text: &str) -> Result<SocketAddr, UnitError> {
-    let named = text.strip_prefix("localhost:").map(|port| (Ipv4Addr::LOCALHOST, port));
+    let text = text.trim();
+    let local = |(host, port): (&str, _)| host.eq_ignore_ascii_case("localhost").then_some((Ipv4Addr::LOCALHOST, port));
+    let named = text.split_once(':').and_then(local);
     let every = ["*:", ":"].iter().find_map(|any| Some((Ipv4Addr::UNSPECIFIED, text.strip_prefix(any)?)));
     let found = match named.or(every) {
         Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => {
@@ -167,11 +171,14 @@ mod tests {
             ("localhost:5000", "127.0.0.1:5000"),
             (":5000", "0.0.0.0:5000"),
             ("*:5000", "0.0.0.0:5000"),
+            ("LocalHost:5000", "127.0.0.1:5000"),
+            (" :5000", "0.0.0.0:5000"),
+            ("\t[::1]:5000 \r\n", "[::1]:5000"),
         ] {
             assert_eq!(parse_listen(text), Ok(at.parse().unwrap()), "{text}");
         }
         for bad in
-            ["", "5000", "localhost", "localhost:", ":", ":65536", "host:5000", "127.0.0.1:5000\r", " :5000", ":+5"]
+            ["", "5000", "localhost", "localhost:", ":", ":65536", "host:5000", "127.0.0.1 :5000", ": 5000", ":+5"]
         {
             assert_eq!(parse_listen(bad), Err(UnitError::Listen), "{bad:?}");
         }

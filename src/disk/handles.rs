@@ -5,6 +5,10 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// What is left for files when every connection stands: as many again, and some for the store.
 const FILES_PER_CONNECTION: u64 = 2;
 const OWN_FILES: u64 = 128;
+/// What a node has open before anybody asks it anything (29, and 4 for each of its threads, measured), with room for a
+/// few connections and files besides.
+const LEAST_FILES: u64 = 56;
+const LEAST_FILES_PER_THREAD: u64 = 4;
 
 /// Raises the limit to what the system lets this process have. Many systems begin with 1,024, for programs
 /// of another age.
@@ -16,6 +20,16 @@ pub fn raise_limit() {
             log::debug!(error:% = error; "limit of open files stays as it is");
         }
     }
+}
+
+/// What nodes with so many threads each need to begin; with fewer, threads of theirs would end in the middle of the start.
+pub fn least(threads: impl IntoIterator<Item = usize>) -> u64 {
+    threads.into_iter().map(|threads| LEAST_FILES + LEAST_FILES_PER_THREAD * threads as u64).sum()
+}
+
+/// The limit, where it is below what is needed.
+pub fn below(least: u64) -> Option<u64> {
+    getrlimit(Resource::Nofile).current.filter(|limit| *limit < least)
 }
 
 /// The connections that fit under the limit, at most `wanted`.
@@ -35,7 +49,13 @@ fn fitting(limit: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::fitting;
+    use super::{fitting, least};
+
+    #[test]
+    fn a_node_needs_files_for_itself_and_for_each_of_its_threads() {
+        assert_eq!((least([2]), least([1, 1, 1]), least([])), (64, 180, 0));
+        assert!(least([200]) < 1024, "what most systems begin with is enough for large machines");
+    }
 
     #[test]
     fn files_are_left_for_bodies() {

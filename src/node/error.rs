@@ -81,6 +81,14 @@ pub enum NodeError {
     /// Less memory than a node needs.
     #[error("the memory limit of {} MiB is too little: a node needs {} MiB at least; raise the limit of its container or control group", .0 >> 20, crate::config::CEILING_MIN >> 20)]
     Memory(u64),
+    /// Fewer open files than a node needs.
+    #[error("the limit of open files is {limit}, and {least} are the least here: raise it (ulimit -n, LimitNOFILE= of a systemd unit, --ulimit nofile= of a container)")]
+    OpenFiles {
+        /// What the process may have, after it was raised as far as the system lets it.
+        limit: u64,
+        /// What its nodes need to begin.
+        least: u64,
+    },
     /// There is nothing to check.
     #[error("no data directory in {}: name one with node.data (--data)", .0.display())]
     NoData(PathBuf),

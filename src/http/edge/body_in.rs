@@ -7,6 +7,7 @@
 //!   did, was found to be that of all of it.
 
 use super::errors::HttpError;
+use super::problem::Kind;
 use super::source::Source;
 use super::turnstile::Gate;
 use crate::seal::digest::{MD5_BYTES, Md5};
@@ -79,7 +80,7 @@ impl Incoming {
     /// Holds the body, as it was sent, against the `Content-MD5` of its head (RFC 1864), if there is one. An empty body
     /// is held against it at once.
     pub fn check_md5(&mut self, headers: &HeaderMap) -> Result<(), HttpError> {
-        const WRONG: HttpError = HttpError::Header("Content-MD5 is the 16 bytes of an MD5 in base64");
+        const WRONG: HttpError = HttpError::Refused(Kind::Md5Header);
         let Some(value) = headers.get(CONTENT_MD5) else { return Ok(()) };
         let bytes = BASE64_STANDARD.decode(value.as_bytes().trim_ascii()).map_err(|_| WRONG)?;
         let wanted = <[u8; MD5_BYTES]>::try_from(bytes).map_err(|_| WRONG)?;

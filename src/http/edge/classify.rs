@@ -14,8 +14,11 @@ impl HttpError {
     pub fn problem(&self) -> Problem {
         match self {
             HttpError::NoRoute => Kind::NoRoute.into(),
-            HttpError::Method { allow } => with_header(Kind::Method, ALLOW, HeaderValue::from_static(allow)),
-            HttpError::Target(why) => saying(Kind::Escape, *why),
+            HttpError::Method { allow, instead } => {
+                let detail = instead.map(Cow::Borrowed);
+                Problem { detail, ..with_header(Kind::Method, ALLOW, HeaderValue::from_static(allow)) }
+            }
+            HttpError::Refused(kind) => (*kind).into(),
             HttpError::Name(NameError::Bucket) => Kind::BucketName.into(),
             HttpError::Name(NameError::Key) => Kind::KeyName.into(),
             HttpError::DotSegment => Kind::DotSegment.into(),
@@ -23,7 +26,7 @@ impl HttpError {
             HttpError::Query(why) => saying(Kind::Query, *why),
             HttpError::Header(why) => saying(Kind::Header, *why),
             HttpError::NotImplemented(what) => saying(Kind::NotImplemented, *what),
-            HttpError::Coding(what) => coding(what),
+            HttpError::Coding => coding(Kind::Coding),
             // What was meant as a body would be read as the next request.
             HttpError::LengthRequired => Problem { closes: true, ..Kind::LengthRequired.into() },
             HttpError::ForeignHost => Kind::ForeignHost.into(),
@@ -55,9 +58,8 @@ fn with_header(kind: Kind, name: HeaderName, value: HeaderValue) -> Problem {
     Problem { header: Some((name, value)), ..kind.into() }
 }
 
-fn coding(what: &'static str) -> Problem {
-    let header = Some((ACCEPT_ENCODING, HeaderValue::from_static("identity")));
-    Problem { header, ..saying(Kind::Coding, what) }
+fn coding(kind: Kind) -> Problem {
+    with_header(kind, ACCEPT_ENCODING, HeaderValue::from_static("identity"))
 }
 
 fn of_form(error: &FormError) -> Problem {
@@ -71,8 +73,9 @@ fn of_form(error: &FormError) -> Problem {
         FormError::Cut => Kind::FormCut.into(),
         FormError::BareLf => Kind::BareLf.into(),
         FormError::TooMuch => Kind::FormTooLarge.into(),
-        FormError::Malformed(why) => saying(Kind::FormMalformed, *why),
-        FormError::Encoded => coding("a Content-Transfer-Encoding in a form; send the file as it is"),
+        FormError::Nested => Kind::NestedFiles.into(),
+        FormError::Malformed(kind) => (*kind).into(),
+        FormError::Encoded => coding(Kind::PartCoding),
     }
 }
 

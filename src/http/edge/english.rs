@@ -13,6 +13,7 @@ fn of(kind: Kind) -> &'static str {
     match kind {
         Kind::NoRoute => "there is nothing at this path; GET / names the routes, and /openapi.json describes them",
         Kind::Method => "this path does not take this method; see the Allow header",
+        Kind::Percent => "a percent sign in the target is not followed by two hexadecimal digits; write it as %25",
         Kind::Escape => "a name in the target is not UTF-8 in percent-escapes",
         Kind::BucketName => {
             "a bucket name has 3 to 63 characters of a-z, 0-9, '.' and '-', and begins and ends with a letter or digit"
@@ -22,9 +23,24 @@ fn of(kind: Kind) -> &'static str {
             "clients resolve '.' and '..' in paths, so a name with such a segment could not be asked for again; use another name"
         }
         Kind::Query => "a parameter of the query is not valid",
+        Kind::QueryTwice => "a parameter of the query stands there twice",
+        Kind::Consistency => "the parameter consistency is majority or local",
         Kind::Header => "a header is not valid",
+        Kind::Md5Header => "the header Content-MD5 must hold the 16 bytes of an MD5 in base64",
         Kind::NotImplemented => "the request asks for what this release does not offer",
-        Kind::Coding => "the body comes in a coding that this node does not take; send it as it is",
+        Kind::DateCondition => {
+            "this release has no writes on condition of a date; use If-Match or If-None-Match, or leave the header out"
+        }
+        Kind::WriteRange => "this release does not write parts of an object: leave the range headers out and send all of it",
+        Kind::OtherDigest => "this release checks a body against Content-MD5 alone; leave other checksum headers out",
+        Kind::Trailers => "this release takes no trailers (headers behind a body); leave the Trailer header out",
+        Kind::AmzHeader => "this port does not speak S3: leave the x-amz-* headers out",
+        Kind::NoConditions => "this route takes no conditions (If-Match, If-None-Match); /v1/objects does",
+        Kind::WriteQuery => "this write takes no query parameters; leave them out",
+        Kind::Coding => "the body comes in a Content-Encoding, which this node does not take; send it as it is",
+        Kind::PartCoding => {
+            "a part of the form comes in a Content-Transfer-Encoding, which this node does not take; send the file as it is"
+        }
         Kind::LengthRequired => {
             "the body has no length: send Content-Length (0 for an empty object) or Transfer-Encoding: chunked"
         }
@@ -43,12 +59,24 @@ fn of(kind: Kind) -> &'static str {
             "the field 'archivo' holds a text and no file; send it as a file, with a file name (curl -F archivo=@FILE)"
         }
         Kind::NoFileName => "the file has no name",
-        Kind::OtherField => "the file is in another field; it must be in the field 'archivo'",
+        Kind::OtherField => {
+            "the form has a file in another field; a form holds one file, in the field 'archivo'. None was stored"
+        }
         Kind::SeveralFiles => "the form holds several files; send one form for each. None was stored",
+        Kind::NestedFiles => {
+            "a field of the form holds a multipart of several files (curl -F archivo=@A,B sends that); send one form for each file. None was stored"
+        }
         Kind::FormCut => "the form ends before its last delimiter (its lines end in CRLF)",
         Kind::BareLf => "a line of the form ends in LF alone; lines of a form end in CRLF",
         Kind::FormTooLarge => "besides its file a form holds at most 1 MiB, 256 parts, and 16 KiB of headers for each",
-        Kind::FormMalformed => "the form is built wrongly",
+        Kind::PartNotUtf8 => {
+            "a header of a part of the form is not UTF-8, such as a file name in Latin-1; send names in UTF-8"
+        }
+        Kind::PartNoColon => "a header of a part of the form has no colon",
+        Kind::PartDisposition => {
+            "the Content-Disposition of a part of the form cannot be read; it should be form-data; name=\"archivo\"; filename=\"NAME\""
+        }
+        Kind::DelimiterTail => "a delimiter of the form is followed by other bytes on its line",
         Kind::NoSuchKey => "there is no such object",
         Kind::NoSuchBucket => "there is no such bucket",
         Kind::BucketNotEmpty => "the bucket still holds objects",

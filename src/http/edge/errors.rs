@@ -4,6 +4,7 @@
 //! - An error keeps its cause; none becomes a text before it is logged.
 //! - What a client is told is another thing: `classify` says which problem an error is.
 
+use super::problem::Kind;
 use crate::actors::messages::{ObjectError, StoreError, Unseatable};
 use crate::base::NameError;
 use actix::MailboxError;
@@ -17,9 +18,14 @@ pub enum HttpError {
     #[error("no such route")]
     NoRoute,
     #[error("method not allowed")]
-    Method { allow: &'static str },
-    #[error("bad target: {0}")]
-    Target(&'static str),
+    Method {
+        allow: &'static str,
+        /// Where that method does what was meant, as a sentence.
+        instead: Option<&'static str>,
+    },
+    /// What its kind says, in every language.
+    #[error("refused: {0:?}")]
+    Refused(Kind),
     #[error(transparent)]
     Name(#[from] NameError),
     #[error("a name with a dot segment")]
@@ -32,8 +38,8 @@ pub enum HttpError {
     Header(&'static str),
     #[error("not implemented: {0}")]
     NotImplemented(&'static str),
-    #[error("not a coding that is taken: {0}")]
-    Coding(&'static str),
+    #[error("not a coding that is taken")]
+    Coding,
     #[error("a body without a length")]
     LengthRequired,
     #[error("asked for under a name that is not ours")]
@@ -89,8 +95,10 @@ pub enum FormError {
     TooMuch,
     #[error("a line of the form ends in LF alone")]
     BareLf,
-    #[error("malformed form: {0}")]
-    Malformed(&'static str),
+    #[error("several files in one field")]
+    Nested,
+    #[error("malformed form: {0:?}")]
+    Malformed(Kind),
     #[error("transfer encoding in a form")]
     Encoded,
 }
@@ -134,8 +142,8 @@ pub mod samples {
     pub fn all() -> Vec<HttpError> {
         vec![
             HttpError::NoRoute,
-            HttpError::Method { allow: "GET" },
-            HttpError::Target("t"),
+            HttpError::Method { allow: "GET", instead: None },
+            HttpError::Refused(Kind::Escape),
             HttpError::Name(NameError::Bucket),
             HttpError::Name(NameError::Key),
             HttpError::DotSegment,
@@ -143,7 +151,7 @@ pub mod samples {
             HttpError::Query("q"),
             HttpError::Header("h"),
             HttpError::NotImplemented("n"),
-            HttpError::Coding("c"),
+            HttpError::Coding,
             HttpError::LengthRequired,
             HttpError::ForeignHost,
             HttpError::ForeignOrigin,

@@ -3,6 +3,7 @@
 //! Invariant: every escape is resolved exactly once; a broken one, or bytes that are not UTF-8, are refused.
 
 use super::errors::HttpError;
+use super::problem::Kind;
 use std::borrow::Cow;
 
 /// What `+` means: itself in a path, a space in a query.
@@ -27,13 +28,13 @@ pub fn unescape(raw: &str, plus: Plus) -> Result<Cow<'_, str>, HttpError> {
             b'%' => {
                 let mut digit = || bytes.next().and_then(|b| char::from(b).to_digit(16));
                 let pair = digit().zip(digit()).and_then(|(high, low)| u8::try_from(high << 4 | low).ok());
-                out.push(pair.ok_or(HttpError::Target("a percent sign is not followed by two hexadecimal digits"))?);
+                out.push(pair.ok_or(HttpError::Refused(Kind::Percent))?);
             }
             b'+' if plus == Plus::IsSpace => out.push(b' '),
             other => out.push(other),
         }
     }
-    String::from_utf8(out).map(Cow::Owned).map_err(|_| HttpError::Target("the name is not UTF-8"))
+    String::from_utf8(out).map(Cow::Owned).map_err(|_| HttpError::Refused(Kind::Escape))
 }
 
 /// A query string, taken apart. Each parameter may stand once.
@@ -47,7 +48,7 @@ impl Query {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let name = unescape(name, Plus::IsSpace)?.into_owned();
             if all.iter().any(|(seen, _)| *seen == name) {
-                return Err(HttpError::Query("a parameter stands twice"));
+                return Err(HttpError::Refused(Kind::QueryTwice));
             }
             all.push((name, unescape(value, Plus::IsSpace)?.into_owned()));
         }

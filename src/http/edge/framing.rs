@@ -16,6 +16,34 @@ pub(super) struct HeadScan {
     at: Line,
     /// The client waits for `100 Continue` before it sends its body.
     pub(super) expects: bool,
+    request: RequestLine,
+    /// A header says how long the body is.
+    has_length: bool,
+}
+
+/// How a request line begins and ends, however it comes in pieces.
+#[derive(Debug, Default)]
+struct RequestLine {
+    begins: [u8; POST.len()],
+    len: usize,
+    /// The last bytes of the line, without what ends it.
+    ends: [u8; OLD.len()],
+}
+
+const POST: &[u8] = b"POST ";
+const OLD: &[u8] = b" HTTP/1.0";
+
+impl RequestLine {
+    fn take(&mut self, piece: &[u8]) {
+        for &byte in piece.iter().filter(|byte| !matches!(byte, b'\r' | b'\n')) {
+            if let Some(place) = self.begins.get_mut(self.len) {
+                *place = byte;
+            }
+            self.len = self.len.saturating_add(1);
+            self.ends.rotate_left(1);
+            self.ends[OLD.len() - 1] = byte;
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,6 +72,7 @@ impl HeadScan {
                     Line::Start if rest.iter().all(|b| *b == b'\r') => (bytes.len(), false),
                     _ => {
                         self.at = Line::Request;
+                        self.request.take(rest);
                         (bytes.len(), false)
                     }
                 };
@@ -53,13 +82,28 @@ impl HeadScan {
             let empty = matches!(line, [b'\n'] | [b'\r', b'\n']);
             match self.at {
                 Line::Start if empty => {}
-                Line::Start | Line::Request => self.at = Line::Field,
+                Line::Start | Line::Request => {
+                    self.request.take(line);
+                    self.at = Line::Field;
+                }
                 Line::Field if empty => return (done, true),
-                Line::Field => self.expects |= cure(line),
+                Line::Field => {
+                    self.has_length |= is_named(line, b"content-length");
+                    self.expects |= cure(line);
+                }
             }
         }
         (done, false)
     }
+
+    /// Whether a body of it would have no end that anybody knows, so that the server below refuses it.
+    pub(super) fn is_old_post_without_length(&self) -> bool {
+        self.request.begins == POST && self.request.ends == OLD && !self.has_length
+    }
+}
+
+fn is_named(line: &[u8], name: &[u8]) -> bool {
+    line.len() > name.len() && line[name.len()] == b':' && line[..name.len()].eq_ignore_ascii_case(name)
 }
 
 /// Takes offers and expectations out of a field line. Says whether `100 Continue` was expected.

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `server` | sockets and workers of one port |
 //! | `turnstile`, `framing` | one request at a time on a connection; where a head and a body end |
+//! | `refusal` | what is said of a head that the server below refuses |
 //! | `connections` | how many, from where, and which are stuck |
 //! | `handle` | one request from its head to its answer, the same for every port |
 //! | `protocol` | what a port adds: routes, endpoints, answers, and how it tells a problem |
@@ -54,7 +55,8 @@
 //! | `metrics` | counters, and everything numeric as Prometheus text |
 //! | `readiness` | whether the node should get traffic |
 //!
-//! Invariant: nothing here parses a route, speaks a language but English, or writes a format of answers.
+//! Invariant: nothing here parses a route, speaks a language but English, or writes a format of answers; but for
+//! `refusal`, of which nobody above hears.
 
 pub(super) mod access;
 pub(super) mod body_in;
@@ -81,6 +83,7 @@ pub(super) mod problem;
 pub(super) mod protocol;
 pub(super) mod range;
 pub(super) mod readiness;
+mod refusal;
 pub(super) mod request_id;
 pub(super) mod server;
 pub(super) mod settings;

@@ -5,13 +5,15 @@
 //!   that only resemble a delimiter are data; a delimiter with anything behind it but what RFC 2046
 //!   allows ends the form with an error, so nothing is ever cut short in silence.
 //! - A form without its last delimiter is an error, and so is one whose lines end in LF alone.
-//! - One form, one file: a second one is refused as soon as its head is seen, and nothing of the form is stored. What
-//!   browsers send for an input without a file (no name, no bytes) is passed over.
+//! - One form, one file, in the field that is asked for: another one, in whatever field, is refused as soon as its head
+//!   is seen, and nothing of the form is stored. What browsers send for an input without a file (no name, no bytes) is
+//!   passed over, and so are fields of text.
 //! - Memory is bounded by the header limit and one chunk of the sender; what is discarded (preamble,
 //!   other fields, epilogue) is bounded by `DISCARD_BYTES_MAX`, part headers by `HEADERS_BYTES_MAX`.
 
 use super::disposition::{FormPart, parameter, parse_form_part};
 use super::errors::{FormError, HttpError};
+use super::problem::Kind;
 use super::source::Source;
 use bytes::Bytes;
 use memchr::memmem::Finder;
@@ -41,8 +43,6 @@ pub struct Form<'a, S> {
     held: Bytes,
     discardable: usize,
     parts: usize,
-    /// Whether a file came in a field that is not asked for.
-    other_file: bool,
     state: State,
 }
 
@@ -53,6 +53,19 @@ enum State {
     /// Behind a delimiter, before the head of a part.
     Between,
     Ended,
+}
+
+/// What a part of a form is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// No file.
+    Text,
+    /// An input without a file.
+    Nothing,
+    /// A file that has a name.
+    Named,
+    /// Bytes of a file that has none.
+    Unnamed,
 }
 
 impl<'a, S: Source> Form<'a, S> {
@@ -69,7 +82,6 @@ impl<'a, S: Source> Form<'a, S> {
             held,
             discardable: DISCARD_BYTES_MAX,
             parts: 0,
-            other_file: false,
             state: State::InBody,
         })
     }
@@ -95,33 +107,46 @@ impl<'a, S: Source> Form<'a, S> {
     pub async fn file(&mut self, field: &str) -> Result<(String, PartHead), HttpError> {
         let (mut unnamed, mut text) = (false, false);
         while let Some(mut head) = self.next_part().await? {
-            let Some(name) = head.form.file_name.take() else {
-                text |= head.form.name.as_deref() == Some(field);
-                continue;
-            };
-            match head.form.name.as_deref() == Some(field) {
-                true if !name.is_empty() => return Ok((name, head)),
-                true if self.next_bytes().await?.is_some() => return Err(FormError::NoFileName.into()),
-                true => unnamed = true,
-                false => self.other_file |= !name.is_empty(),
+            let wanted = head.form.name.as_deref() == Some(field);
+            match self.what_is(&head).await? {
+                Part::Named if wanted => return Ok((head.form.file_name.take().unwrap_or_default(), head)),
+                Part::Unnamed if wanted => return Err(FormError::NoFileName.into()),
+                Part::Named | Part::Unnamed => return Err(FormError::OtherField.into()),
+                Part::Nothing => unnamed |= wanted,
+                Part::Text => text |= wanted,
             }
         }
-        Err(match (self.other_file, unnamed) {
-            (true, _) => FormError::OtherField,
-            (false, true) => FormError::NoFileName,
-            (false, false) if text => FormError::NoFilePart,
+        Err(match (unnamed, text) {
+            (true, _) => FormError::NoFileName,
+            (false, true) => FormError::NoFilePart,
             (false, false) => FormError::NoFile,
         }
         .into())
     }
 
-    /// Reads on to the end of the body, so that the connection can be used again. No other file may come in the field
-    /// of that name.
+    /// What the present part is, by its head and whether it has bytes.
+    async fn what_is(&mut self, head: &PartHead) -> Result<Part, HttpError> {
+        let nested = head.content_type.as_deref().is_some_and(|kind| starts_with_ignoring_case(kind, "multipart/"));
+        Ok(match head.form.file_name.as_deref() {
+            // Files of one field as HTML 4 sent them, and curl does still.
+            None if nested => return Err(FormError::Nested.into()),
+            None => Part::Text,
+            Some("") if self.next_bytes().await?.is_none() => Part::Nothing,
+            Some("") => Part::Unnamed,
+            Some(_) => Part::Named,
+        })
+    }
+
+    /// Reads on to the end of the body, so that the connection can be used again. No other file may come, in the field
+    /// of that name or another.
     pub async fn finish(&mut self, field: &str) -> Result<(), HttpError> {
         while let Some(head) = self.next_part().await? {
-            let Some(name) = &head.form.file_name else { continue };
-            if head.form.name.as_deref() == Some(field) && (!name.is_empty() || self.next_bytes().await?.is_some()) {
-                return Err(FormError::SeveralFiles.into());
+            match self.what_is(&head).await? {
+                Part::Text | Part::Nothing => {}
+                Part::Named | Part::Unnamed if head.form.name.as_deref() == Some(field) => {
+                    return Err(FormError::SeveralFiles.into());
+                }
+                Part::Named | Part::Unnamed => return Err(FormError::OtherField.into()),
             }
         }
         loop {
@@ -173,7 +198,7 @@ impl<'a, S: Source> Form<'a, S> {
         if self.line().await?.iter().all(|b| matches!(b, b' ' | b'\t')) {
             return Ok(true);
         }
-        Err(FormError::Malformed("a delimiter is followed by other bytes").into())
+        Err(FormError::Malformed(Kind::DelimiterTail).into())
     }
 
     /// Reads part headers up to the empty line.
@@ -185,7 +210,7 @@ impl<'a, S: Source> Form<'a, S> {
             if size > HEADERS_BYTES_MAX {
                 return Err(FormError::TooMuch.into());
             }
-            let line = std::str::from_utf8(&line).map_err(|_| FormError::Malformed("a part's header is not UTF-8"))?;
+            let line = std::str::from_utf8(&line).map_err(|_| FormError::Malformed(Kind::PartNotUtf8))?;
             if line.starts_with([' ', '\t']) {
                 header.push_str(line);
                 continue;
@@ -223,9 +248,7 @@ impl<'a, S: Source> Form<'a, S> {
     }
 
     fn discard(&mut self, bytes: usize) -> Result<(), FormError> {
-        // A large file in another field is no large field: it says that the field's name is wrong.
-        let much = if self.other_file { FormError::OtherField } else { FormError::TooMuch };
-        self.discardable = self.discardable.checked_sub(bytes).ok_or(much)?;
+        self.discardable = self.discardable.checked_sub(bytes).ok_or(FormError::TooMuch)?;
         Ok(())
     }
 }
@@ -249,12 +272,12 @@ impl<S: Source> Source for FilePart<'_, '_, S> {
 
 fn take_header(header: &str, head: &mut PartHead) -> Result<(), FormError> {
     let Some((name, value)) = header.split_once(':') else {
-        return if header.is_empty() { Ok(()) } else { Err(FormError::Malformed("a part's header has no colon")) };
+        return if header.is_empty() { Ok(()) } else { Err(FormError::Malformed(Kind::PartNoColon)) };
     };
     let value = value.trim();
     match name.trim().to_ascii_lowercase().as_str() {
         "content-disposition" => {
-            head.form = parse_form_part(value).ok_or(FormError::Malformed("a Content-Disposition does not parse"))?;
+            head.form = parse_form_part(value).ok_or(FormError::Malformed(Kind::PartDisposition))?;
         }
         "content-type" => head.content_type = Some(value.to_owned()),
         "content-transfer-encoding"
@@ -265,6 +288,10 @@ fn take_header(header: &str, head: &mut PartHead) -> Result<(), FormError> {
         _ => {}
     }
     Ok(())
+}
+
+fn starts_with_ignoring_case(text: &str, beginning: &str) -> bool {
+    text.get(..beginning.len()).is_some_and(|begins| begins.eq_ignore_ascii_case(beginning))
 }
 
 /// How many bytes at the end of `text` are a beginning of `needle` (less than all of it).

@@ -76,7 +76,9 @@ kinds! {
     NoRoute             NOT_FOUND               "NoSuchRoute"
     /// The path does not take the method; with `Allow`.
     Method              METHOD_NOT_ALLOWED      "MethodNotAllowed"
-    /// A percent-escape is broken.
+    /// A percent sign has no two digits behind it.
+    Percent             BAD_REQUEST             "InvalidEscape"
+    /// What is escaped is not UTF-8.
     Escape              BAD_REQUEST             "InvalidEscape"
     /// The bucket's name is none.
     BucketName          BAD_REQUEST             "InvalidBucketName"
@@ -86,14 +88,36 @@ kinds! {
     DotSegment          BAD_REQUEST             "InvalidKey"
     /// A parameter is unknown, or has a wrong value.
     Query               BAD_REQUEST             "InvalidQuery"
+    /// A parameter is there twice.
+    QueryTwice          BAD_REQUEST             "InvalidQuery"
+    /// What a read is to rest on is unknown.
+    Consistency         BAD_REQUEST             "InvalidQuery"
 
     // The head.
     /// A header cannot be read.
     Header              BAD_REQUEST             "InvalidHeader"
+    /// `Content-MD5` is none.
+    Md5Header           BAD_REQUEST             "InvalidHeader"
     /// The request asks for what this release has not.
     NotImplemented      NOT_IMPLEMENTED         "NotImplemented"
+    /// A write on condition of a date.
+    DateCondition       NOT_IMPLEMENTED         "NotImplemented"
+    /// A write of a part of an object.
+    WriteRange          NOT_IMPLEMENTED         "NotImplemented"
+    /// A checksum in another header than `Content-MD5`.
+    OtherDigest         NOT_IMPLEMENTED         "NotImplemented"
+    /// Headers behind the body.
+    Trailers            NOT_IMPLEMENTED         "NotImplemented"
+    /// A header of S3.
+    AmzHeader           NOT_IMPLEMENTED         "NotImplemented"
+    /// A condition on a route that knows none.
+    NoConditions        NOT_IMPLEMENTED         "NotImplemented"
+    /// A parameter on a write that knows none.
+    WriteQuery          NOT_IMPLEMENTED         "NotImplemented"
     /// The body is coded; with `Accept-Encoding`.
     Coding              UNSUPPORTED_MEDIA_TYPE  "UnsupportedCoding"
+    /// A part of a form is coded; with `Accept-Encoding`.
+    PartCoding          UNSUPPORTED_MEDIA_TYPE  "UnsupportedCoding"
     /// Nobody can tell where the body ends.
     LengthRequired      LENGTH_REQUIRED         "LengthRequired"
     /// A condition does not hold.
@@ -128,18 +152,26 @@ kinds! {
     NoFilePart          BAD_REQUEST             "MissingFile"
     /// Its file has no name.
     NoFileName          BAD_REQUEST             "MissingFileName"
-    /// Its file is in another field.
+    /// It has a file in another field.
     OtherField          BAD_REQUEST             "MissingFile"
     /// It has several files.
     SeveralFiles        BAD_REQUEST             "SeveralFiles"
+    /// One of its fields holds a `multipart/mixed` of files.
+    NestedFiles         BAD_REQUEST             "SeveralFiles"
     /// It ends too early.
     FormCut             BAD_REQUEST             "IncompleteBody"
     /// A line of it ends in LF.
     BareLf              BAD_REQUEST             "InvalidForm"
     /// It holds too much besides the file.
     FormTooLarge        PAYLOAD_TOO_LARGE       "EntityTooLarge"
-    /// It is built wrongly.
-    FormMalformed       BAD_REQUEST             "InvalidForm"
+    /// A header of a part is not UTF-8.
+    PartNotUtf8         BAD_REQUEST             "InvalidForm"
+    /// A header of a part has no colon.
+    PartNoColon         BAD_REQUEST             "InvalidForm"
+    /// The `Content-Disposition` of a part cannot be read.
+    PartDisposition     BAD_REQUEST             "InvalidForm"
+    /// Something follows a delimiter on its line.
+    DelimiterTail       BAD_REQUEST             "InvalidForm"
 
     // What is there, and what is not.
     /// No object has the name.

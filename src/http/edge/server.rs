@@ -17,7 +17,7 @@ use actix_service::{IntoServiceFactory, Service, ServiceFactoryExt, apply_fn_fac
 use actix_web::App;
 use actix_web::body::BoxBody;
 use actix_web::dev::{AppConfig, Server};
-use actix_web::http::{Method, header};
+use actix_web::http::{Method, Version, header};
 use actix_web::rt::net::TcpStream;
 use std::future::ready;
 use std::io;
@@ -59,7 +59,10 @@ where
         let routes = routes.into_factory().map_err(|error: actix_web::Error| error.error_response());
         let routes = map_config(routes, |()| AppConfig::default());
         let in_turn = apply_fn_factory(routes, |request: Request, routes: &_| {
-            let answering = request.conn_data::<Rc<Gate>>().map(|gate| gate.serve(framing(gate, &request)));
+            let answering = request.conn_data::<Rc<Gate>>().map(|gate| {
+                let old = request.version() < Version::HTTP_11;
+                gate.serve(framing(gate, &request), old)
+            });
             let answer = Service::call(routes, request);
             async move {
                 let answer: Response<BoxBody> = answer.await?.into();

@@ -10,11 +10,13 @@
 //! - How long a body is, is told by who serves the request, out of the head as the server below read it. Where the two
 //!   disagree about where a head or a body ends, nothing more passes and the connection ends.
 //! - `100 Continue` is written when the body is wanted, and never before a refusal.
+//! - What the server below refuses before anybody serves it is told as every other problem, but for the id: it has none.
 //! - Nothing is read from the socket that has nowhere to go: a client that sends on is slowed down by its own system.
 //! - All state is changed inside the poll of the connection that it belongs to, and each of these ends in a flush: so
 //!   none needs to wake another.
 
 use super::framing::{ChunkScan, HeadScan};
+use super::refusal::refusal;
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::rt::net::TcpStream;
 use bytes::{Buf, Bytes, BytesMut};
@@ -61,7 +63,7 @@ enum Turn {
     /// A head is on its way.
     Head(HeadScan),
     /// A head has passed, and nobody serves it yet.
-    Passed { expects: bool },
+    Passed(HeadScan),
     /// The client waits to be told to send its body.
     Waiting(Framing),
     /// A body is on its way.
@@ -116,10 +118,10 @@ impl Turnstile {
 
 impl Gate {
     /// A request is served from now on, with such a body. What comes back is to be dropped when the answer has come
-    /// to its end.
-    pub(super) fn serve(self: &Rc<Self>, framing: Framing) -> Answering {
+    /// to its end. `old`: by HTTP/1.0, where nobody knows what `100 Continue` means (RFC 9110, section 10.1.1).
+    pub(super) fn serve(self: &Rc<Self>, framing: Framing, old: bool) -> Answering {
         let mut state = self.0.borrow_mut();
-        let expects = matches!(state.turn, Turn::Passed { expects: true });
+        let expects = !old && matches!(&state.turn, Turn::Passed(head) if head.expects);
         state.turn = match framing {
             Framing::None => Turn::Answer,
             framing if expects => Turn::Waiting(framing),
@@ -160,7 +162,7 @@ impl State {
             Turn::Head(scan) => {
                 let (passed, ended) = scan.pass(bytes);
                 if ended {
-                    self.turn = Turn::Passed { expects: scan.expects };
+                    self.turn = Turn::Passed(std::mem::take(scan));
                 } else if bytes.len() - passed >= LINE_BYTES_MAX {
                     self.turn = Turn::Open;
                     return bytes.len();
@@ -183,7 +185,7 @@ impl State {
                 passed
             }
             Turn::Open => bytes.len(),
-            Turn::Body(Framing::None) | Turn::Passed { .. } | Turn::Waiting(_) | Turn::Answer | Turn::Shut => 0,
+            Turn::Body(Framing::None) | Turn::Passed(_) | Turn::Waiting(_) | Turn::Answer | Turn::Shut => 0,
         }
     }
 
@@ -197,7 +199,7 @@ impl State {
     fn flushed(&mut self) {
         match self.turn {
             // Nobody took it for a head; it was refused, or is being thrown away.
-            Turn::Passed { .. } => self.turn = Turn::Shut,
+            Turn::Passed(_) => self.turn = Turn::Shut,
             _ if !self.answered => {}
             _ if self.last => {
                 self.turn = Turn::Open;
@@ -228,7 +230,7 @@ impl AsyncRead for Turnstile {
                 return Poll::Ready(Ok(()));
             }
             match state.turn {
-                Turn::Passed { .. } | Turn::Waiting(_) | Turn::Answer => return Poll::Pending,
+                Turn::Passed(_) | Turn::Waiting(_) | Turn::Answer => return Poll::Pending,
                 Turn::Shut => return Poll::Ready(Ok(())),
                 Turn::Head(_) | Turn::Body(_) | Turn::Open => {}
             }
@@ -257,6 +259,15 @@ impl AsyncRead for Turnstile {
 impl AsyncWrite for Turnstile {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_interim(cx))?;
+        let mut state = self.gate.0.borrow_mut();
+        if let Turn::Head(scan) | Turn::Passed(scan) = &state.turn {
+            // Nobody has served this head: the server below refuses it, in one piece and without a word of why.
+            if let Some(told) = refusal(scan, bytes) {
+                (state.interim, state.turn) = (told, Turn::Shut);
+                return Poll::Ready(Ok(bytes.len()));
+            }
+        }
+        drop(state);
         Pin::new(&mut self.socket).poll_write(cx, bytes)
     }
 
@@ -274,7 +285,8 @@ impl AsyncWrite for Turnstile {
         Pin::new(&mut this.socket).poll_flush(cx)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_interim(cx))?;
         let this = self.get_mut();
         ready!(Pin::new(&mut this.socket).poll_shutdown(cx))?;
         // A system resets a connection that is closed over unread bytes, and may drop the last answer with it.
@@ -312,5 +324,31 @@ impl<B: MessageBody + Unpin> MessageBody for InTurn<B> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, B::Error>>> {
         Pin::new(&mut self.body).poll_next(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_speaks_the_old_http_does_not_wait_to_be_told_to_go_on() {
+        for (old, waits) in [(false, true), (true, false)] {
+            let head = HeadScan { expects: true, ..HeadScan::default() };
+            let state = State {
+                turn: Turn::Passed(head),
+                held: BytesMut::new(),
+                ready: 0,
+                answered: false,
+                last: false,
+                look: false,
+                interim: b"",
+            };
+            let gate = Rc::new(Gate(RefCell::new(state)));
+            let _answering = gate.serve(Framing::Length(5), old);
+            assert_eq!(gate.waits(), waits);
+            gate.want_body();
+            assert_eq!(gate.0.borrow().interim.is_empty(), old);
+        }
     }
 }

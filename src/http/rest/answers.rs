@@ -4,6 +4,7 @@ use crate::actors::messages::Consistency;
 use crate::http::edge::call::Call;
 use crate::http::edge::errors::HttpError;
 use crate::http::edge::escape::Query;
+use crate::http::edge::problem::Kind;
 use crate::http::edge::worker::Worker;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder};
@@ -18,7 +19,7 @@ pub(super) fn no_query(call: &Call<'_>) -> Result<(), HttpError> {
     if call.req.query_string().is_empty() {
         return Ok(());
     }
-    Err(HttpError::NotImplemented("query parameters on a write"))
+    Err(HttpError::Refused(Kind::WriteQuery))
 }
 
 /// The headers that every write answers with: how far it went before it was answered.
@@ -39,7 +40,7 @@ pub(super) fn consistency(query: &mut Query) -> Result<Consistency, HttpError> {
     match query.take("consistency").as_deref() {
         None | Some("majority") => Ok(Consistency::Majority),
         Some("local") => Ok(Consistency::Local),
-        Some(_) => Err(HttpError::Query("consistency is majority or local")),
+        Some(_) => Err(HttpError::Refused(Kind::Consistency)),
     }
 }
 

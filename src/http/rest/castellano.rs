@@ -9,14 +9,38 @@ pub(super) fn of(kind: Kind) -> &'static str {
     match kind {
         Kind::NoRoute => "no hay nada en esta ruta; GET / nombra las rutas y /openapi.json las describe",
         Kind::Method => "esta ruta no admite este método; véase la cabecera Allow",
-        Kind::Escape => "el nombre no es UTF-8 bien codificado",
+        Kind::Percent => "a un signo de porcentaje de la ruta no le siguen dos cifras hexadecimales; escríbalo como %25",
+        Kind::Escape => "el nombre de la ruta no es UTF-8 bien codificado",
         Kind::BucketName => "el nombre del depósito no es válido",
         Kind::KeyName => "el nombre del archivo debe tener de 1 a 1024 bytes",
         Kind::DotSegment => "los clientes resuelven '.' y '..' en las rutas; use un nombre sin esos segmentos",
         Kind::Query => "los parámetros de la consulta no son válidos",
+        Kind::QueryTwice => "un parámetro de la consulta aparece dos veces",
+        Kind::Consistency => "el parámetro consistency es majority o local",
         Kind::Header => "una cabecera no es válida",
+        Kind::Md5Header => "la cabecera Content-MD5 debe contener los 16 bytes de un MD5 en base64",
         Kind::NotImplemented => "la petición exige algo que esta versión no ofrece",
-        Kind::Coding => "el cuerpo viene en una codificación que este nodo no admite; envíelo sin codificar",
+        Kind::DateCondition => {
+            "esta versión no admite escrituras condicionadas a una fecha; quite la cabecera, o use If-Match o If-None-Match en /v1/objects"
+        }
+        Kind::WriteRange => {
+            "esta versión no escribe partes de un archivo: quite las cabeceras de rango y envíelo entero"
+        }
+        Kind::OtherDigest => {
+            "esta versión comprueba el cuerpo solo con Content-MD5; quite las demás cabeceras de suma de comprobación"
+        }
+        Kind::Trailers => {
+            "esta versión no admite cabeceras detrás del cuerpo (trailers); quite la cabecera Trailer"
+        }
+        Kind::AmzHeader => "este puerto no habla S3: quite las cabeceras x-amz-*",
+        Kind::NoConditions => "esta ruta no admite condiciones (If-Match, If-None-Match); /v1/objects sí",
+        Kind::WriteQuery => "esta escritura no admite parámetros en la consulta; quítelos",
+        Kind::Coding => {
+            "el cuerpo viene en una codificación (Content-Encoding) que este nodo no admite; envíelo sin codificar"
+        }
+        Kind::PartCoding => {
+            "una parte del formulario viene codificada (Content-Transfer-Encoding) y este nodo no lo admite; envíe el archivo sin codificar"
+        }
         Kind::LengthRequired => "el cuerpo no indica su longitud: envíe Content-Length o Transfer-Encoding: chunked",
         Kind::Precondition => "no se cumple una condición de la petición",
         Kind::Range => "el rango queda fuera del archivo",
@@ -35,16 +59,28 @@ pub(super) fn of(kind: Kind) -> &'static str {
             "el campo 'archivo' contiene un texto y no un archivo; envíelo como archivo, con su nombre (curl -F archivo=@ARCHIVO)"
         }
         Kind::NoFileName => "el archivo no tiene nombre",
-        Kind::OtherField => "el archivo está en otro campo; debe ir en el campo 'archivo'",
+        Kind::OtherField => {
+            "el formulario tiene un archivo en otro campo; debe contener un solo archivo, en el campo 'archivo'. No se guardó ninguno"
+        }
         Kind::SeveralFiles => {
             "el formulario contiene varios archivos; envíe un formulario por archivo. No se guardó ninguno"
+        }
+        Kind::NestedFiles => {
+            "un campo del formulario contiene a su vez varios archivos (como con curl -F archivo=@A,B); envíe un formulario por archivo. No se guardó ninguno"
         }
         Kind::FormCut => "el formulario está incompleto: falta su último delimitador (sus líneas terminan en CRLF)",
         Kind::BareLf => "una línea del formulario termina solo en LF; las líneas deben terminar en CRLF",
         Kind::FormTooLarge => {
             "además de su archivo, un formulario contiene como máximo 1 MiB, 256 partes y 16 KiB de cabeceras en cada una"
         }
-        Kind::FormMalformed => "el formulario está mal construido",
+        Kind::PartNotUtf8 => {
+            "una cabecera de una parte del formulario no es UTF-8, por ejemplo un nombre de archivo en Latin-1; envíe los nombres en UTF-8"
+        }
+        Kind::PartNoColon => "a una cabecera de una parte del formulario le faltan los dos puntos",
+        Kind::PartDisposition => {
+            "no se entiende el Content-Disposition de una parte del formulario; debería ser form-data; name=\"archivo\"; filename=\"NOMBRE\""
+        }
+        Kind::DelimiterTail => "a un delimitador del formulario le siguen otros bytes en su línea",
         Kind::NoSuchKey => "el archivo no existe",
         Kind::NoSuchBucket => "el depósito no existe",
         Kind::BucketNotEmpty => "el depósito no está vacío",
@@ -62,7 +98,7 @@ pub(super) fn of(kind: Kind) -> &'static str {
             "la escritura se empezó y falló un disco o se perdió la mayoría: puede haber tenido efecto; compruébelo antes de repetirla"
         }
         Kind::ShuttingDown => "este nodo se está apagando; inténtelo en otro o más tarde",
-        Kind::KeyMissing => "a este nodo le falta una generación de la clave; inténtelo en otro o más tarde",
+        Kind::KeyMissing => "a este nodo le falta una generación de la clave (su /readyz dice cuál); inténtelo en otro o más tarde",
         Kind::ReadOnly => {
             "este nodo no admite escrituras desde que su disco falló o su índice está dañado; /readyz dice qué hacer"
         }

@@ -78,7 +78,8 @@ impl Endpoint {
             Route::Ready if reads => Endpoint::Ready,
             Route::Metrics if reads => Endpoint::Metrics,
             Route::OpenApi if reads => Endpoint::OpenApi,
-            _ => return Err(HttpError::Method { allow: route.allow() }),
+            Route::Listing { .. } if puts || deletes => return Err(not_allowed(&route, Some(BUCKETS))),
+            _ => return Err(not_allowed(&route, None)),
         })
     }
 
@@ -103,6 +104,13 @@ impl Endpoint {
             }
         })
     }
+}
+
+/// Where somebody wanted to go who makes or deletes a bucket at its list of objects.
+const BUCKETS: &str = "this path lists the objects of a bucket; the bucket itself is made and deleted at /v1/buckets/{bucket}";
+
+fn not_allowed(route: &Route<'_>, instead: Option<&'static str>) -> HttpError {
+    HttpError::Method { allow: route.allow(), instead }
 }
 
 #[cfg(test)]
@@ -134,10 +142,18 @@ mod tests {
                 let listed = allow.split(", ").any(|known| known == method.as_str());
                 match Endpoint::of(Route::of(&path), &method, &path) {
                     Ok(_) => assert!(listed, "{method} {path} is not allowed"),
-                    Err(HttpError::Method { allow: told }) => assert!(!listed && told == *allow, "{method} {path}"),
+                    Err(HttpError::Method { allow: told, .. }) => assert!(!listed && told == *allow, "{method} {path}"),
                     Err(error) => panic!("{method} {path}: {error}"),
                 }
             }
+        }
+    }
+
+    #[test]
+    fn who_means_a_bucket_is_told_where_it_is() {
+        for (method, path) in [(Method::DELETE, "/v1/objects/abc"), (Method::PUT, "/v1/objects/abc")] {
+            let error = Endpoint::of(Route::of(path), &method, path).expect_err("no such method");
+            assert!(crate::http::edge::english::text(&error.problem()).contains("/v1/buckets/{bucket}"), "{method} {path}");
         }
     }
 

@@ -12,6 +12,7 @@ pub(super) fn openapi() -> HttpResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::edge::problem::Kind;
     use crate::http::rest::target::ROUTES;
     use std::collections::BTreeSet;
 
@@ -31,6 +32,17 @@ mod tests {
             }
         }
         assert_eq!(described, routed);
+    }
+
+    #[test]
+    fn every_code_is_described() {
+        let document: serde_json::Value = serde_json::from_str(OPENAPI).unwrap();
+        let described = document.pointer("/components/schemas/Error/properties/code/enum").unwrap();
+        let described: BTreeSet<&str> = described.as_array().unwrap().iter().filter_map(|code| code.as_str()).collect();
+        let mut told: BTreeSet<&str> = Kind::ALL.iter().map(|kind| kind.code()).collect();
+        // Of a head that nobody could read, below all kinds.
+        told.insert("InvalidRequest");
+        assert_eq!(described, told);
     }
 
     #[test]

@@ -4,36 +4,37 @@
 //! costs somebody their data.
 
 use crate::http::edge::errors::HttpError;
+use crate::http::edge::problem::Kind;
 use actix_web::http::header::{self, HeaderMap, HeaderName};
 
 /// Headers that change what a write means and that this release does not honour.
-const NOT_ON_WRITES: [(HeaderName, &str); 8] = [
-    (header::IF_MODIFIED_SINCE, "writes on condition of a date"),
-    (header::IF_UNMODIFIED_SINCE, "writes on condition of a date"),
-    (header::IF_RANGE, "writing a range"),
-    (header::RANGE, "writing a range"),
-    (header::CONTENT_RANGE, "writing a range"),
-    (HeaderName::from_static("digest"), "checksums in headers other than Content-MD5"),
-    (HeaderName::from_static("content-digest"), "checksums in headers other than Content-MD5"),
-    (HeaderName::from_static("repr-digest"), "checksums in headers other than Content-MD5"),
+const NOT_ON_WRITES: [(HeaderName, Kind); 8] = [
+    (header::IF_MODIFIED_SINCE, Kind::DateCondition),
+    (header::IF_UNMODIFIED_SINCE, Kind::DateCondition),
+    (header::IF_RANGE, Kind::WriteRange),
+    (header::RANGE, Kind::WriteRange),
+    (header::CONTENT_RANGE, Kind::WriteRange),
+    (HeaderName::from_static("digest"), Kind::OtherDigest),
+    (HeaderName::from_static("content-digest"), Kind::OtherDigest),
+    (HeaderName::from_static("repr-digest"), Kind::OtherDigest),
 ];
 
 /// Refuses a write that asks for more than it would get.
 pub(in crate::http) fn plain_write(headers: &HeaderMap) -> Result<(), HttpError> {
-    for (name, what) in &NOT_ON_WRITES {
+    for (name, kind) in &NOT_ON_WRITES {
         if headers.contains_key(name) {
-            return Err(HttpError::NotImplemented(what));
+            return Err(HttpError::Refused(*kind));
         }
     }
     if headers.contains_key(header::TRAILER) {
-        return Err(HttpError::NotImplemented("trailers"));
+        return Err(HttpError::Refused(Kind::Trailers));
     }
     let coded = |v: &header::HeaderValue| !v.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity");
     if headers.get_all(header::CONTENT_ENCODING).any(coded) {
-        return Err(HttpError::Coding("a Content-Encoding; send the object as it is"));
+        return Err(HttpError::Coding);
     }
     if headers.keys().any(|name| name.as_str().starts_with("x-amz-")) {
-        return Err(HttpError::NotImplemented("x-amz-* headers on this port"));
+        return Err(HttpError::Refused(Kind::AmzHeader));
     }
     Ok(())
 }
@@ -41,7 +42,7 @@ pub(in crate::http) fn plain_write(headers: &HeaderMap) -> Result<(), HttpError>
 /// Refuses a write with a condition that it could not honour.
 pub(super) fn no_condition(headers: &HeaderMap) -> Result<(), HttpError> {
     match headers.contains_key(header::IF_MATCH) || headers.contains_key(header::IF_NONE_MATCH) {
-        true => Err(HttpError::NotImplemented("conditions on this route; use /v1/objects")),
+        true => Err(HttpError::Refused(Kind::NoConditions)),
         false => Ok(()),
     }
 }

@@ -161,6 +161,52 @@ async fn a_file_ends_only_when_the_form_has_ended() {
     }
 }
 
+/// What becomes of a form with these parts: the name and bytes of its file.
+async fn stored(parts: &[&[u8]]) -> Result<(String, Vec<u8>), HttpError> {
+    let body: Vec<u8> = parts.iter().flat_map(|part| [b"--XX\r\n", *part, b"\r\n"].concat()).collect();
+    let mut source = Chunks::of(&[&body[..], b"--XX--"].concat(), 50);
+    let mut form = Form::new(Some(TYPE), &mut source)?;
+    let (name, _) = form.file("archivo").await?;
+    let (mut part, mut data) = (FilePart { form: &mut form, field: "archivo" }, Vec::new());
+    while let Some(bytes) = part.next().await? {
+        data.extend_from_slice(&bytes);
+    }
+    Ok((name, data))
+}
+
+#[actix::test]
+async fn no_file_of_a_form_is_dropped_in_silence() {
+    let field = |name: &str, rest: &str, data: &str| {
+        format!("Content-Disposition: form-data; name=\"{name}\"{rest}\r\n\r\n{data}").into_bytes()
+    };
+    let wanted = file("a", b"data");
+    let (text, empty) = (field("otro", "", "text"), field("otro", "; filename=\"\"", ""));
+    assert_eq!(stored(&[&text, &empty, &wanted, &text, &empty]).await.unwrap(), ("a".into(), b"data".to_vec()));
+    for other in [field("otro", "; filename=\"b\"", ""), field("otro", "; filename=\"\"", "bytes")] {
+        for parts in [&[&other[..], &wanted][..], &[&wanted, &other], &[&other], &[&text, &other, &text]] {
+            let refused = stored(parts).await;
+            assert!(matches!(refused, Err(HttpError::Form(FormError::OtherField))), "{refused:?}");
+        }
+    }
+}
+
+#[actix::test]
+async fn files_within_a_part_are_several_files_and_no_text() {
+    let nested = |name: &str| {
+        let head = format!("Content-Disposition: form-data; name=\"{name}\"\r\nContent-Type: Multipart/mixed; boundary=YY");
+        let file = "--YY\r\nContent-Disposition: attachment; filename=\"b\"\r\n\r\n1\r\n";
+        format!("{head}\r\n\r\n{file}{file}--YY--").into_bytes()
+    };
+    let wanted = file("a", b"data");
+    for parts in [&[&nested("archivo")[..]][..], &[&wanted, &nested("archivo")], &[&wanted, &nested("otro")]] {
+        let refused = stored(parts).await;
+        assert!(matches!(refused, Err(HttpError::Form(FormError::Nested))), "{refused:?}");
+    }
+    // A file that is itself a multipart is a file.
+    let mail = b"Content-Disposition: form-data; name=archivo; filename=m\r\nContent-Type: multipart/related\r\n\r\nx";
+    assert_eq!(stored(&[mail]).await.unwrap(), ("m".into(), b"x".to_vec()));
+}
+
 #[test]
 fn boundaries() {
     for (header, expected) in [
