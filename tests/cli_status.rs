@@ -88,7 +88,7 @@ fn what_is_no_answer_of_a_node_is_one_line_and_exit_1() {
         (answering(b"HTTP/1.1 404 Not Found\r\n\r\n{}"), "status 404"),
         (answering(b"HTTP/1.1 200 OK\r\n\r\n<html>"), "not as a node"),
         (answering(b"HTTP/1.1 200 OK\r\n\r\n{}"), "its answer has no node"),
-        (answering(b""), "no HTTP"),
+        (answering(b""), "was lost"),
     ] {
         let (code, out, errors) = status(&["--url", &url]);
         assert_eq!((code, out.as_str()), (1, ""), "{part}");

@@ -67,6 +67,48 @@ fn a_member_starts_as_one_of_its_cluster_or_not_at_all() {
     assert_eq!(cluster.get(0, "new").text(), "new");
 }
 
+/// What a node says of a condition.
+fn told(cluster: &Cluster, at: usize, under: &str, what: &str) -> Option<String> {
+    cluster.nodes[at].get("/readyz").json()[under][what].as_str().map(str::to_owned)
+}
+
+#[test]
+fn a_member_without_an_address_here_is_named_and_counted() {
+    let mut cluster = Cluster::voting(3);
+    cluster.stop(0);
+    cluster.know_first(0, 2);
+    cluster.begin(0);
+    cluster.ready(0);
+    let why = told(&cluster, 0, "degraded", "addresses").expect("it is told");
+    assert!(why.starts_with("n3 of the member list"), "{why}");
+    let mut status = Command::new(env!("CARGO_BIN_EXE_boveda"));
+    status.args(["status", "--url", &format!("http://{}", cluster.nodes[0].http())]);
+    let page = ends(status, 3);
+    assert!(page.contains("! addresses: n3 of the member list"), "{page}");
+    let answer = cluster.nodes[0].put(&path("k"), b"k");
+    assert_eq!((answer.status, answer.header("x-boveda-replicas")), (201, Some("2/3")), "{answer:?}");
+    assert_eq!(told(&cluster, 1, "degraded", "addresses"), None);
+}
+
+#[test]
+fn a_majority_that_lost_its_disks_is_told_as_that_everywhere() {
+    let mut cluster = Cluster::voting(3);
+    cluster.put(0, "k", b"k");
+    for at in [1, 2] {
+        cluster.stop(at);
+        cluster.wipe(at);
+    }
+    for at in [1, 2] {
+        cluster.begin(at);
+    }
+    for (at, under, what) in [(0, "degraded", "majority"), (1, "missing", "place"), (2, "missing", "place")] {
+        eventually("the loss to be told", || {
+            told(&cluster, at, under, what)
+                .filter(|why| why.contains("lost its memory") && why.contains("boveda leave"))
+        });
+    }
+}
+
 #[test]
 fn who_leaves_a_lost_cluster_goes_on_alone_and_nothing_passes_between_the_two() {
     let mut cluster = Cluster::voting(3);

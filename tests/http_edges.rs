@@ -125,7 +125,7 @@ fn bodies_that_are_not_what_they_say() {
         let mut conn = node.connect();
         conn.send(format!("PUT /v1/objects/cargas/odd HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n{body}")).unwrap();
         conn.end_sending();
-        // Heads that are not HTTP are refused below our routes: a bare 400, then the end.
+        // Heads that are not HTTP are refused below our routes: a 400, then the end.
         assert_eq!(conn.head().unwrap().status, 400, "{head}: {body}");
         drop(conn);
         nothing_is_left(&node, "/v1/objects/cargas/odd");
@@ -268,15 +268,24 @@ fn an_offered_upgrade_is_passed_over() {
 fn what_the_server_below_refuses_is_told_as_every_other_problem() {
     let node = Node::start();
     for (head, status, code) in [
-        ("POST /cargar HTTP/1.0\r\nContent-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\n", 411, "LengthRequired"),
+        (
+            "POST /cargar HTTP/1.0\r\nContent-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\n",
+            411,
+            "LengthRequired",
+        ),
         ("GET /healthz HTTP/1.1\r\n\r\n", 400, "InvalidRequest"),
         ("no request at all\r\n\r\n", 400, "InvalidRequest"),
+        (&format!("GET / HTTP/1.1\r\nHost: x\r\nA: {}\r\n\r\n", "b".repeat(200_000)), 431, "HeadTooLarge"),
+        (&format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", "A: b\r\n".repeat(30_000)), 431, "HeadTooLarge"),
     ] {
         let mut conn = node.connect();
         conn.send(head).unwrap();
         let answer = conn.answer(false).unwrap();
         assert_eq!((answer.status, answer.header("connection")), (status, Some("close")), "{head}");
-        assert_eq!((answer.json()["code"].as_str(), answer.header("content-type")), (Some(code), Some("application/json")));
+        assert_eq!(
+            (answer.json()["code"].as_str(), answer.header("content-type")),
+            (Some(code), Some("application/json"))
+        );
         assert!(conn.rest().is_empty(), "nothing follows: {head}");
     }
 }

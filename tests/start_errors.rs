@@ -125,6 +125,22 @@ fn keys_that_are_missing_foreign_broken_or_open_to_others() {
     place.serve_fails("data", "stray", &[], &["stray/README is not a key file", "move it out"]);
 }
 
+#[test]
+fn a_first_key_that_is_lost_is_told_as_that() {
+    let place = Place::with_a_used_node();
+    assert!(boveda(&place, &["key", "new", "--key-dir", "keys"]));
+    let identity = || fs::read(place.at("data/identity")).expect("a made directory");
+    let before = identity();
+    let serve = [&["serve", "--data", "data", "--key-dir", "keys"][..], &ANY_PORTS].concat();
+    let mut node = Started(place.command(Path::new(env!("CARGO_BIN_EXE_boveda")), &serve).spawn().expect("it starts"));
+    eventually("the second generation to seal", || (identity() != before).then_some(()));
+    node.0.kill().expect("it runs");
+    node.0.wait().expect("it ends");
+    fs::remove_file(place.at("keys/kek-0001")).expect("it is ours");
+    place.serve_fails("data", "keys", &[], &["whose first is kek-0002", "kek-0001 is missing", "put it back"]);
+    place.expect(&["verify", "--data", "data", "--key-dir", "keys"], 12, &["kek-0001 is missing"]);
+}
+
 fn boveda(place: &Place, args: &[&str]) -> bool {
     let ran = place.command(Path::new(env!("CARGO_BIN_EXE_boveda")), args).output();
     ran.expect("the program runs").status.success()
@@ -139,7 +155,7 @@ fn too_few_open_files_are_told_before_anything_is_begun() {
         command.args(ANY_PORTS).env("BOVEDA_NODE_THREADS", "2");
         let (code, text) = place.refused(command);
         assert_eq!(code, 1, "{text}");
-        for part in [&format!("the limit of open files is {limit}"), "64 are the least", "ulimit -n"] {
+        for part in [&format!("the limit of open files is {limit}")[..], "64 are the least", "ulimit -n"] {
             assert!(text.contains(part), "{part:?} is not in {text}");
         }
     }
@@ -160,6 +176,19 @@ fn what_keeps_a_directory_from_being_opened_is_damage_for_verify() {
         assert_eq!(ran.status.code(), Some(3), "{file} of {kept} bytes: {told}");
         assert!(told.starts_with("DAMAGED ") && told.contains(" 1 damaged;"), "{file} of {kept} bytes: {told}");
         fs::write(&path, &whole).expect("it is ours");
+    }
+    for (file, told_at_start) in
+        [("log", "missing"), ("index", "missing"), ("identity", "restore its file \"identity\"")]
+    {
+        let (path, aside) = (place.at("data").join(file), place.at(file));
+        fs::rename(&path, &aside).expect("it is ours");
+        place.serve_fails("data", "keys", &[], &[told_at_start]);
+        let args = ["verify", "--data", "data", "--key-dir", "keys"];
+        let ran = place.command(Path::new(env!("CARGO_BIN_EXE_boveda")), &args).output().expect("the program runs");
+        let told = String::from_utf8(ran.stdout).expect("UTF-8");
+        assert_eq!(ran.status.code(), Some(3), "without {file}: {told}");
+        assert!(told.starts_with("DAMAGED ") && told.contains(" 1 damaged;"), "without {file}: {told}");
+        fs::rename(&aside, &path).expect("it is ours");
     }
     assert!(boveda(&place, &["verify", "--data", "data", "--key-dir", "keys"]), "nothing was changed by all that");
 }

@@ -428,4 +428,6 @@ pub struct KeyGeneration {
     pub waits: usize,
     /// Members that have not said lately that they open it.
     pub waits_for: Vec<NodeName>,
+    /// Peers that said to open another key of the same number: each was made apart.
+    pub clashes_with: Vec<NodeName>,
 }

@@ -26,6 +26,14 @@ pub enum ClientError {
         /// What the system said.
         source: io::Error,
     },
+    /// The connection ended without an answer, or in the middle of one.
+    #[error(
+        "the answer of the node at {url} was lost: its connection ended first; what was asked of it may be under way, or done: ask again"
+    )]
+    Lost {
+        /// The address that was asked.
+        url: Url,
+    },
     /// What answered is no node, or one of another release.
     #[error("{url} answers, but not as a node of Boveda does: {what}")]
     Stranger {
@@ -77,10 +85,21 @@ impl Url {
         silence: Duration,
     ) -> Result<Answered, ClientError> {
         let answer = self.fetch(method, target, silence);
-        let answer = answer.map_err(|source| ClientError::Silent { url: self.clone(), source })?;
+        let answer = answer.map_err(|source| match is_lost(&source) {
+            true => ClientError::Lost { url: self.clone() },
+            false => ClientError::Silent { url: self.clone(), source },
+        })?;
         let stranger = |what: String| ClientError::Stranger { url: self.clone(), what };
-        let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(|| stranger("no HTTP".to_owned()))?;
+        let Some((head, body)) = answer.split_once("\r\n\r\n") else {
+            return Err(match answer.is_empty() || answer.starts_with("HTTP/1.") {
+                true => ClientError::Lost { url: self.clone() },
+                false => stranger("no HTTP".to_owned()),
+            });
+        };
         let status = head.split(' ').nth(1).unwrap_or_default();
+        if length_of(head).is_some_and(|length| length > body.len()) {
+            return Err(ClientError::Lost { url: self.clone() });
+        }
         let json: Result<Value, _> = serde_json::from_str(body);
         if status != "200" {
             let words = |json: Value| Some((plain(json.get("error")?.as_str()?), plain(json.get("code")?.as_str()?)));
@@ -122,6 +141,19 @@ impl Url {
     }
 }
 
+/// Whether a connection that stood has ended: nobody is there to refuse one then.
+fn is_lost(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+}
+
+/// How long a body is, by its head.
+fn length_of(head: &str) -> Option<usize> {
+    let fields = head.lines().filter_map(|line| line.split_once(':'));
+    let mut lengths = fields.filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    lengths.next()?.1.trim().parse().ok()
+}
+
 impl FromStr for Url {
     type Err = &'static str;
 
@@ -156,6 +188,36 @@ impl std::fmt::Display for Url {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What is made of an answer that ends there.
+    fn told(answer: &'static str) -> String {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url: Url = format!("http://{}", listener.local_addr().expect("bound")).parse().expect("an address");
+        let node = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a caller");
+            let mut asked = [0; 1024];
+            let mut seen = Vec::new();
+            while !seen.ends_with(b"\r\n\r\n") {
+                let got = stream.read(&mut asked).expect("a request");
+                seen.extend_from_slice(&asked[..got]);
+            }
+            stream.write_all(answer.as_bytes()).expect("it listens");
+        });
+        let told = url.ask("PUT", "/v1/cluster/members", "seats");
+        node.join().expect("it answers");
+        told.map_or_else(|error| error.to_string(), |answered| answered.raw)
+    }
+
+    #[test]
+    fn an_answer_that_breaks_off_is_lost_and_no_strangers() {
+        const WHOLE: &str = "HTTP/1.0 200 OK\r\ncontent-length: 12\r\n\r\n{\"seats\":[]}";
+        assert_eq!(told(WHOLE), "{\"seats\":[]}");
+        for end in [0, 10, 30, WHOLE.len() - 1] {
+            let why = told(&WHOLE[..end]);
+            assert!(why.contains("was lost") && why.contains("ask again"), "{end}: {why}");
+        }
+        assert!(told("220 mail.example ESMTP\r\n").contains("not as a node of Boveda does: no HTTP"));
+    }
 
     #[test]
     fn urls_are_taken_apart() {

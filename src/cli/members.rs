@@ -90,6 +90,8 @@ fn name(text: &str) -> Result<NodeName, &'static str> {
 enum MembersError {
     #[error(transparent)]
     Client(#[from] ClientError),
+    #[error("{0}; `boveda members list` shows whether it was begun, and what was begun goes on by itself")]
+    Lost(#[source] ClientError),
     #[error("{0} has a place already")]
     HasPlace(NodeName),
     #[error("{0} has no place: `boveda members list` shows who has")]
@@ -107,7 +109,7 @@ enum MembersError {
 impl MembersError {
     fn exit(&self) -> Exit {
         match self {
-            MembersError::Client(_) => Exit::Failed,
+            MembersError::Client(_) | MembersError::Lost(_) => Exit::Failed,
             MembersError::NoPlace(_) => Exit::NotFound,
             MembersError::No => Exit::Interrupted,
             MembersError::HasPlace(_) | MembersError::Twice(_) | MembersError::Nobody | MembersError::Unsure => {
@@ -245,9 +247,13 @@ impl Shown {
     }
 
     /// Has the cluster come to these names, from this list and no other.
-    fn change(&self, url: &Url, names: &[String]) -> Result<(), ClientError> {
+    fn change(&self, url: &Url, names: &[String]) -> Result<(), MembersError> {
         let target = format!("{PATH}?names={}&epoch={}", names.join(","), self.epoch);
-        url.ask_patiently("PUT", &target, "seats", CHANGE_MAX).map(|_| ())
+        match url.ask_patiently("PUT", &target, "seats", CHANGE_MAX) {
+            Ok(_) => Ok(()),
+            Err(lost @ ClientError::Lost { .. }) => Err(MembersError::Lost(lost)),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

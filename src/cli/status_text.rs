@@ -250,12 +250,7 @@ fn attention(status: &Value, peers: &[&Value]) -> Vec<String> {
         let why = text(peer, "/last_error");
         all.push(format!("{}: link {}, last error: {why}", text(peer, "/peer"), text(peer, "/link")));
     }
-    for key in list(status, "/key_generations").filter(|key| !names(key, "/waits_for").is_empty()) {
-        let (number, waits) = (count(key, "/number"), names(key, "/waits_for"));
-        all.push(format!(
-            "key generation {number} does not seal yet: put its file into the key directories of {waits}"
-        ));
-    }
+    all.extend(list(status, "/key_generations").filter_map(key_attention));
     all.extend(peers.iter().filter_map(|peer| other_list(status, peer)));
     all.extend(peers.iter().filter(|peer| flag(peer, "/forgot")).map(|peer| {
         format!(
@@ -278,6 +273,21 @@ fn attention(status: &Value, peers: &[&Value]) -> Vec<String> {
     }
     all.extend(status.pointer("/store/scrub").map(scrub_attention).unwrap_or_default());
     all
+}
+
+/// What keeps a key generation from sealing.
+fn key_attention(key: &Value) -> Option<String> {
+    let (number, waits, clashes) = (count(key, "/number"), names(key, "/waits_for"), names(key, "/clashes_with"));
+    match (clashes.is_empty(), waits.is_empty()) {
+        (true, true) => None,
+        (true, false) => {
+            Some(format!("key generation {number} does not seal yet: put its file into the key directories of {waits}"))
+        }
+        (false, _) => Some(format!(
+            "key generation {number} here is another key than that of {clashes}: it was made on several nodes, and has to \
+             be made on one; docs/operations.md, \"Two keys of one number\", says which to keep"
+        )),
+    }
 }
 
 /// What a peer told of itself that somebody has to look at there.
@@ -442,7 +452,8 @@ mod tests {
                                          "last": { "age_s": 7_200, "damaged": 5, "repaired": 4 } } } },
             ],
             "key_generations": [{ "number": 1, "id": "aa", "active": true, "waits_for": [] },
-                                { "number": 2, "id": "bb", "active": false, "waits_for": ["n7", "n8"] }],
+                                { "number": 2, "id": "bb", "active": false, "waits_for": ["n7", "n8"] },
+                                { "number": 3, "id": "cc", "active": false, "waits_for": ["n7", "n8"], "clashes_with": ["n8"] }],
             "incarnation": "b",
             "healing": { "unmended": 6 },
             "voting": { "list": { "epoch": 6 }, "votes": true, "majority": false, "former": "a",
@@ -465,6 +476,8 @@ mod tests {
         at("store       7 objects, 2.0 KiB, - buckets");
         at("key         generation 1  id aa  seals and opens\nkey         generation 2  id bb  opens, seals once");
         at("! key generation 2 does not seal yet: put its file into the key directories of n7 n8");
+        at("! key generation 3 here is another key than that of n8: it was made on several nodes");
+        assert!(!page.contains("generation 3 does not seal"), "{page}");
         assert!(!page.contains('\u{1b}'));
         assert!(!is_unwell(&json!({})));
         let quiet = super::page(&json!({}));

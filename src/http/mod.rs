@@ -19,7 +19,7 @@
 //! - Handlers know no file and no cipher: they parse, take a permit, send messages, and stream.
 //! - A name from a request never becomes a path, and never stands in a log above debug level.
 //! - Every answer of a handler carries `x-request-id`; every error has a code. (A head that is not HTTP at all is
-//!   refused by the server below, with a bare 400, 408 or 431, and closed.)
+//!   refused by the server below, without an id, and closed: `edge::refusal`.)
 //! - Nothing that a client sends is ignored where it would change what a write means: 501, 415 or 411.
 //! - A web page of somebody else neither reads nor writes here: see `edge::hosts`.
 //! - Memory for bodies is bounded by the budget, whatever the number and size of requests.

@@ -13,6 +13,7 @@ use actix::{Actor, Context, Handler};
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use futures::future::LocalBoxFuture;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Headers of a request, in their order; a name may stand several times.
@@ -74,7 +75,7 @@ pub(super) fn port<P: Protocol>(protocol: P) -> (Port<P>, Budget) {
         hosts: Hosts::new(&[], true),
         conditional_writes: true,
         large_buffers: false,
-        cluster_size: 1,
+        cluster_size: Arc::new(1.into()),
     };
     let budget = Budget::new(10, 1 << 20);
     let shared = Shared::new(settings, budget.clone(), Readiness::default());

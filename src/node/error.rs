@@ -1,7 +1,8 @@
 //! Why a node did not start or stop as it should: one line with the cause and the remedy.
 
-use crate::base::NodeName;
+use crate::base::{NodeName, Shortage};
 use crate::disk::keydir::KeyDirError;
+use crate::disk::shortage;
 use crate::seal::keyring::SealError;
 use crate::store::StoreError;
 use std::io;
@@ -27,6 +28,16 @@ pub enum NodeError {
         /// The key directory, in which no key is.
         keys: PathBuf,
     },
+    /// The ring does not begin with the generation that a cluster is known by.
+    #[error("the data directory {} belongs to another cluster than the keys in {}, whose first is kek-{first:04}: kek-0001 is missing there, from which a cluster has its id; put it back, from another node or a backup (no setting stands in for it)", .data.display(), .keys.display())]
+    FirstKey {
+        /// The data directory, which knows its cluster.
+        data: PathBuf,
+        /// The key directory.
+        keys: PathBuf,
+        /// The first generation that is there.
+        first: u32,
+    },
     /// A node of a cluster must not make a key of its own.
     #[error("no key in {}, and all nodes of a cluster need the same: run 'boveda key new --key-dir {}' once and copy the directory to every node", .keys.display(), .keys.display())]
     ClusterKey {
@@ -37,7 +48,7 @@ pub enum NodeError {
     #[error("{} is in use by another boveda: stop it, or choose another directory with --data", .0.display())]
     Locked(PathBuf),
     /// The data directory cannot be used.
-    #[error("cannot {op} {}: {source}; check node.data (--data) and that this user may write there", .path.display())]
+    #[error("cannot {op} {}: {source}{}", .path.display(), disk_remedy(.source))]
     Data {
         /// The operation, as the text names it.
         op: &'static str,
@@ -82,7 +93,9 @@ pub enum NodeError {
     #[error("the memory limit of {} MiB is too little: a node needs {} MiB at least; raise the limit of its container or control group", .0 >> 20, crate::config::CEILING_MIN >> 20)]
     Memory(u64),
     /// Fewer open files than a node needs.
-    #[error("the limit of open files is {limit}, and {least} are the least here: raise it (ulimit -n, LimitNOFILE= of a systemd unit, --ulimit nofile= of a container)")]
+    #[error(
+        "the limit of open files is {limit}, and {least} are the least here: raise it (ulimit -n, LimitNOFILE= of a systemd unit, --ulimit nofile= of a container)"
+    )]
     OpenFiles {
         /// What the process may have, after it was raised as far as the system lets it.
         limit: u64,
@@ -149,7 +162,60 @@ fn remedy(error: &StoreError) -> &'static str {
         StoreError::Corrupt { .. } => {
             "; see 'boveda verify', or move the directory aside: a node of a cluster is then filled from its peers"
         }
-        StoreError::Disk { .. } => "; check node.data (--data) and that this user may write there",
+        StoreError::Disk { source, .. } => disk_remedy(source),
         _ => "",
+    }
+}
+
+/// What helps against that error of the system, met in the data directory.
+fn disk_remedy(error: &io::Error) -> &'static str {
+    match (shortage::of(error), error.kind()) {
+        (Some(Shortage::OpenFiles), _) => "; raise the limit of open files (ulimit -n)",
+        (Some(Shortage::FileSize), _) => "; raise the file size limit of this process (ulimit -f)",
+        _ if shortage::is_no_room(error) => {
+            "; its volume, or a quota, has no room left: give it some, or choose another with node.data (--data)"
+        }
+        (_, io::ErrorKind::NotFound) => {
+            "; a part of the data directory is missing: put it back, or move the directory aside: a node of a cluster is then filled from its peers"
+        }
+        (_, io::ErrorKind::ReadOnlyFilesystem) => {
+            "; its volume is mounted read-only: look at the kernel's log, and mount it writable"
+        }
+        (
+            _,
+            io::ErrorKind::PermissionDenied
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::IsADirectory
+            | io::ErrorKind::AlreadyExists
+            | io::ErrorKind::InvalidFilename,
+        ) => "; check node.data (--data) and that this user may write there",
+        _ => "; look at the disk and at the kernel's log",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_operation_is_told_with_what_helps_against_it() {
+        let told = |errno: i32| {
+            let source = io::Error::from_raw_os_error(errno);
+            let source = StoreError::Disk { op: crate::store::DiskOp::Open, path: "/d/log".into(), source };
+            NodeError::Store { dir: "/d".into(), source }.to_string()
+        };
+        for (errno, helps) in [
+            (2, "missing"),
+            (5, "kernel's log"),
+            (13, "this user may write"),
+            (24, "ulimit -n"),
+            (27, "ulimit -f"),
+            (28, "no room left"),
+            (30, "read-only"),
+        ] {
+            let text = told(errno);
+            assert!(text.contains(helps), "{helps}: {text}");
+            assert_eq!(text.contains("may write"), errno == 13, "{text}");
+        }
     }
 }

@@ -44,6 +44,8 @@ pub(super) struct View {
     pub unbegun: bool,
     /// Whether none is to be had now.
     pub cut_off: bool,
+    /// Whether none is to be had any more: too many of its nodes live another life.
+    pub forgotten: bool,
     pub poisoned: bool,
     /// Whether pages of the index do not open.
     pub damaged: bool,
@@ -74,6 +76,40 @@ pub(super) enum Finding {
 const INDEX_DAMAGED: &str = "its index is damaged, which no restart mends: it takes no writes, or will not for long, and what it cannot \
     read itself it asks its peers for; stop it, move its data directory aside and start it with an empty one: its peers \
     fill that (a node alone: docs/operations.md, \"A damaged index\")";
+
+/// What it means that a majority was lost with its memory, and the way out.
+const FORGOTTEN: &str = "a majority of the member list has lost its memory (its nodes answer with an empty directory, or an older \
+    copy of one): it comes back with their former directories alone, and nobody can give a place without it; where these are \
+    lost, `boveda leave` lets one node that kept its memory go on (docs/operations.md, \"A cluster that is lost for good\")";
+
+/// Members of the list that have no address here.
+pub(super) fn addresses(missing: &[NodeName]) -> (&'static str, Finding) {
+    let finding = match missing {
+        [] => Finding::Fine,
+        missing => Finding::Degraded(format!(
+            "{} of the member list cannot be reached from here: cluster.peers (--peer) has no address of it",
+            row(missing)
+        )),
+    };
+    ("addresses", finding)
+}
+
+/// Names that two processes use at once.
+pub(super) fn names(twice: &[NodeName]) -> (&'static str, Finding) {
+    let finding = match twice {
+        [] => Finding::Fine,
+        twice => Finding::Degraded(format!(
+            "two nodes use the name {}: they come here in turn; end the one that does not belong there, or give it a name of \
+             its own (node.name)",
+            row(twice)
+        )),
+    };
+    ("names", finding)
+}
+
+fn row(names: &[NodeName]) -> String {
+    names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ")
+}
 
 /// All conditions of a view. `full`: nodes of the member list whose disks are.
 pub(super) fn of(view: &View, full: &[NodeName]) -> Vec<(&'static str, Finding)> {
@@ -114,6 +150,7 @@ fn cluster(view: &View) -> Finding {
 /// Whether the list has a place for this node, and the node votes in it.
 fn place(view: &View) -> Finding {
     match view.place {
+        Place::None if view.forgotten => missing(FORGOTTEN),
         Place::None => missing(
             "no place in the member list: one that it had under another incarnation is given to it by the others, by \
              itself; else `boveda members add` gives it one",
@@ -132,6 +169,10 @@ fn place(view: &View) -> Finding {
 fn majority(view: &View) -> Finding {
     match view.place {
         Place::Alone | Place::NoList => Finding::Fine,
+        // For a node without a place its place says it.
+        Place::None if view.forgotten => Finding::Fine,
+        _ if view.forgotten && !view.reached => missing(FORGOTTEN),
+        _ if view.forgotten => degraded(FORGOTTEN),
         _ if !view.reached => missing("no majority of the member list was reached since the start"),
         _ if view.cut_off => {
             degraded("no link to a majority of the member list: writes and reads get 503, local reads go on")
@@ -151,7 +192,7 @@ fn members(view: &View, full: &[NodeName]) -> Finding {
         (true, full) => Finding::Degraded(format!(
             "the member list changes, for which the disk of {} may have no room: each node has to take what it lacks, with \
              half of its reserve; if this stays, make room there (delete objects, or give the volume room)",
-            full.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ")
+            row(full)
         )),
     }
 }
@@ -272,6 +313,36 @@ mod tests {
         assert_eq!((told(false, &full), told(true, &[])), (Some(Finding::Fine), Some(Finding::Fine)));
         let Some(Finding::Degraded(why)) = told(true, &full) else { panic!("it is told") };
         assert!(why.contains("the disk of n2 ") && why.contains("make room there"), "{why}");
+    }
+
+    #[test]
+    fn a_majority_that_has_forgotten_is_no_link_that_is_down() {
+        let told = |place, reached| {
+            let view = View { place, reached, cut_off: true, forgotten: true, ..View::default() };
+            let mut all = of(&view, &[]);
+            all.retain(|(_, finding)| *finding != Finding::Fine);
+            let [(what, finding)] = &all[..] else { panic!("once: {all:?}") };
+            let (Finding::Missing(why) | Finding::Degraded(why)) = finding else { panic!("it is told") };
+            assert!(
+                why.contains("lost its memory") && why.contains("boveda leave") && !why.contains("by itself"),
+                "{why}"
+            );
+            (*what, matches!(finding, Finding::Missing(_)))
+        };
+        assert_eq!(told(Place::None, false), ("place", true), "a node that was wiped");
+        assert_eq!(told(Place::Votes, true), ("majority", false), "one that was not");
+        assert_eq!(told(Place::Votes, false), ("majority", true), "one that began since");
+    }
+
+    #[test]
+    fn members_without_an_address_are_named() {
+        assert_eq!(addresses(&[]), ("addresses", Finding::Fine));
+        let names = ["n2", "n3"].map(|name| NodeName::parse(name).expect("a name"));
+        let (_, Finding::Degraded(why)) = addresses(&names) else { panic!("it is told") };
+        assert!(why.starts_with("n2, n3 of the member list") && why.contains("cluster.peers"), "{why}");
+        assert_eq!(super::names(&[]), ("names", Finding::Fine));
+        let (_, Finding::Degraded(why)) = super::names(&names[..1]) else { panic!("it is told") };
+        assert!(why.contains("the name n2:") && why.contains("node.name"), "{why}");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::base::{Incarnation, Secret};
 use crate::config::Config;
 use crate::disk::{RealDisk, keydir};
 use crate::seal::keyring::Keyring;
-use crate::store::{self, Store};
+use crate::store::{self, Store, StoreError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -56,6 +56,18 @@ pub(super) fn ring(config: &Config) -> Result<Arc<Keyring>, NodeError> {
         ring.seal_with(*first);
     }
     Ok(Arc::new(ring))
+}
+
+/// Why a data directory does not open with this ring.
+pub(super) fn refused(config: &Config, ring: &Keyring, source: StoreError) -> NodeError {
+    let (data, keys) = (config.node.data.clone(), config.node.key_dir.clone());
+    let first = ring.generations().first().map_or(1, |(number, _)| *number);
+    match source {
+        StoreError::ForeignCluster { .. } if first > 1 && config.cluster.id.is_none() => {
+            NodeError::FirstKey { data, keys, first }
+        }
+        source => NodeError::Store { dir: data, source },
+    }
 }
 
 /// Lets the ring grow with its directory, and a newer generation seal once all members open it, from now on. The first

@@ -36,8 +36,8 @@ fn try_leave(config: &Config, sure: bool) -> Result<String, NodeError> {
         return Err(NodeError::NoData(dir.clone()));
     }
     let _lock = lock(dir)?;
-    let fail = |source| NodeError::Store { dir: dir.clone(), source };
     let ring = keys::ring(config)?;
+    let fail = |source| keys::refused(config, &ring, source);
     let options = Options { first_bucket: false, log_bytes: config.store.log_bytes, ..Options::default() };
     let open = || store::open(Arc::new(RealDisk), dir, Arc::clone(&ring), config.cluster.id, options.clone());
     let (me, members) = {

@@ -29,6 +29,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -80,9 +81,12 @@ impl Running {
         let peers = Peers::start(&config, &plan, &ring, &storage);
         let voter = config.decides_with_others().then(|| storage.node_view.clone());
         let known = Arc::clone(&storage.node_view.keys);
-        conditions::watch(&storage.store, &storage.readiness, known, voter, peers.replication.peers());
+        let cluster_size = Arc::new(AtomicUsize::new(config.others().count() + 1));
+        let of_cluster = (peers.replication.peers(), Arc::clone(&cluster_size));
+        conditions::watch(&storage.store, &storage.readiness, known, voter, of_cluster);
         let (backends, budget) = Backends::new(&config, &plan, &storage, &peers);
-        let shared = Shared::new(http_settings(&config, &plan, config.threads()), budget, storage.readiness.clone());
+        let settings = http_settings(&config, &plan, config.threads(), cluster_size);
+        let shared = Shared::new(settings, budget, storage.readiness.clone());
 
         let new_actor = backends.clone();
         let recipients = move || StoreRecipients::of(&new_actor.store_actor());
@@ -284,7 +288,7 @@ fn open_store(config: &Config, ring: &Arc<Keyring>, plan: &MemoryPlan) -> Result
         index_failed,
         ..Options::default()
     };
-    let fail = |source| NodeError::Store { dir: dir.clone(), source };
+    let fail = |source| keys::refused(config, ring, source);
     let opened = store::open(Arc::new(RealDisk), dir, Arc::clone(ring), config.cluster.id, options);
     let (store, clockwork) = opened.map_err(fail)?;
     store.start(clockwork, abort).map_err(fail)
@@ -302,7 +306,7 @@ fn index_failed(error: &StoreError) {
     }
 }
 
-fn http_settings(config: &Config, plan: &MemoryPlan, workers: usize) -> HttpSettings {
+fn http_settings(config: &Config, plan: &MemoryPlan, workers: usize, cluster_size: Arc<AtomicUsize>) -> HttpSettings {
     let http = &config.http;
     HttpSettings {
         workers,
@@ -320,7 +324,7 @@ fn http_settings(config: &Config, plan: &MemoryPlan, workers: usize) -> HttpSett
         durability: config.cluster.durability.as_str(),
         conditional_writes: config.decides_with_others() || config.others().next().is_none(),
         large_buffers: !plan.reduced,
-        cluster_size: config.others().count() + 1,
+        cluster_size,
     }
 }
 

@@ -19,7 +19,8 @@ pub fn verify(config: Config, json: bool) -> Exit {
             eprintln!("boveda: {error}");
             match error {
                 NodeError::Locked(_) => Exit::Busy,
-                NodeError::Store { source: StoreError::ForeignKey { .. } | StoreError::KeyMissing { .. }, .. } => {
+                NodeError::FirstKey { .. }
+                | NodeError::Store { source: StoreError::ForeignKey { .. } | StoreError::KeyMissing { .. }, .. } => {
                     Exit::WrongKey
                 }
                 NodeError::NoData(_) => Exit::NotFound,
@@ -31,6 +32,12 @@ pub fn verify(config: Config, json: bool) -> Exit {
 
 fn check(config: &Config, json: bool) -> Result<Summary, NodeError> {
     let dir = &config.node.data;
+    let lost = store::open::has_lost_identity(&RealDisk, dir);
+    if lost.map_err(|source| NodeError::Store { dir: dir.clone(), source })? {
+        let why = "its file \"identity\" is missing: nothing in it opens without; put it back, or move the directory aside: a \
+                   node of a cluster is then filled from its peers";
+        return Ok(unopened(why.to_owned(), json));
+    }
     if !keys::is_made(dir)? {
         return Err(NodeError::NoData(dir.clone()));
     }
@@ -38,26 +45,38 @@ fn check(config: &Config, json: bool) -> Result<Summary, NodeError> {
         std::io::ErrorKind::WouldBlock => NodeError::Locked(dir.clone()),
         _ => NodeError::Data { op: "lock", path: dir.clone(), source },
     })?;
-    let fail = |source| NodeError::Store { dir: dir.clone(), source };
     let ring = keys::ring(config)?;
-    let opened = store::open(Arc::new(ShadowDisk::new()), dir, ring, config.cluster.id, Options::default());
-    // A reader that closed our output early has seen what it wanted.
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let fail = |source| keys::refused(config, &ring, source);
+    let opened =
+        store::open(Arc::new(ShadowDisk::new()), dir, Arc::clone(&ring), config.cluster.id, Options::default());
     let (store, _clockwork) = match opened {
         Ok(opened) => opened,
         // What a start meets is no less damaged than what it does not.
-        Err(error) if error.class() == Class::Corrupt => {
-            let sum = Summary { damaged: 1, ..Summary::default() };
-            let what = Finding::Damaged { name: "the data directory".to_owned(), why: error.to_string() };
-            let _ = show(&mut out, &what, json).and_then(|()| summary(&mut out, &sum, json)).and_then(|()| out.flush());
-            return Ok(sum);
+        Err(error) if error.class() == Class::Corrupt || is_missing(&error) => {
+            return Ok(unopened(error.to_string(), json));
         }
         Err(error) => return Err(fail(error)),
     };
+    // A reader that closed our output early has seen what it wanted.
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let sum = store.verify(&mut |finding| drop(show(&mut out, &finding, json))).map_err(fail)?;
     let _ = summary(&mut out, &sum, json);
     let _ = out.flush();
     Ok(sum)
+}
+
+/// Whether a file is gone that every made directory has.
+fn is_missing(error: &StoreError) -> bool {
+    matches!(error, StoreError::Disk { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+}
+
+/// Tells of a directory that does not open: damaged as a whole.
+fn unopened(why: String, json: bool) -> Summary {
+    let mut out = std::io::stdout().lock();
+    let sum = Summary { damaged: 1, ..Summary::default() };
+    let what = Finding::Damaged { name: "the data directory".to_owned(), why };
+    let _ = show(&mut out, &what, json).and_then(|()| summary(&mut out, &sum, json)).and_then(|()| out.flush());
+    sum
 }
 
 fn show(out: &mut impl Write, finding: &Finding, json: bool) -> std::io::Result<()> {

@@ -94,6 +94,15 @@ pub fn is_made(disk: &dyn Disk, dir: &Path) -> Result<bool, StoreError> {
     disk.exists(&path).map_err(|source| StoreError::Disk { op: DiskOp::LookFor, path, source })
 }
 
+/// Whether `dir` holds what only a made directory has, without the identity that goes with it: it was lost.
+pub fn has_lost_identity(disk: &dyn Disk, dir: &Path) -> Result<bool, StoreError> {
+    let there = |name: &str| {
+        let path = dir.join(name);
+        disk.exists(&path).map_err(|source| StoreError::Disk { op: DiskOp::LookFor, path, source })
+    };
+    Ok(!there(identity::FILE)? && !there(FIRST_START)? && (there(LOG)? || there(INDEX)?))
+}
+
 /// The identity of a made directory, durable. Whoever put it in place may have been ended before its name was so; and
 /// where the sync of the directory failed, no later one makes up for that, though the name is there to be seen. A node
 /// that went on with it would lose all it answered, or be who it was before.

@@ -176,13 +176,17 @@ impl Room {
         }
     }
 
-    /// Why so many bytes were refused, with `room` left above the reserve.
+    /// Why so many bytes were refused, with `room` above the reserve when it was read last.
     pub(super) fn full_for(&self, bytes: u64, room: u64) -> StoreError {
         let mut unfit = self.unfit();
         let most = match *unfit {
             Some((most, last)) if last.elapsed() <= PASSING => most.max(bytes),
             _ => {
-                log::warn!(room, bytes; "no room above the reserve for what has to be stored, it gets 507");
+                let admitted = self.admitted.load(Ordering::Relaxed);
+                log::warn!(
+                    room, admitted, bytes; "no room above the reserve for what has to be stored, beside what was admitted \
+                     since that room was read: it gets 507"
+                );
                 bytes
             }
         };

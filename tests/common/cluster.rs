@@ -119,7 +119,12 @@ impl Cluster {
 
     /// From its next start on a node knows of all the others.
     pub fn know_all(&mut self, at: usize) {
-        let peers = self.peers_of(at, self.nodes.len());
+        self.know_first(at, self.nodes.len());
+    }
+
+    /// From its next start on a node knows of those among the first `first`.
+    pub fn know_first(&mut self, at: usize, first: usize) {
+        let peers = self.peers_of(at, first);
         self.nodes[at].set("BOVEDA_CLUSTER_PEERS", &peers);
     }
 

@@ -98,7 +98,7 @@ async fn heartbeat(gate: &PeerGate, session: &Admitted, pulse: Box<Pulse>) -> Re
     let (from, node_view) = (session.from(), gate.node_view());
     // A heartbeat speaks for the node at the other end of the session, and for no other.
     if pulse.incarnation == from.incarnation {
-        node_view.reach.came(&from.name);
+        node_view.reach.came(&from.name, from.incarnation, Instant::now());
         node_view.lists.heard(&from.name, node_view.ballots.voting().list, pulse.list);
         // The start is remembered durably before it is answered: from then on an older copy of it shows.
         node_view.meet(from, &pulse).await?;

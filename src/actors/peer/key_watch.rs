@@ -114,10 +114,22 @@ impl KeyWatch {
     /// The generations for people.
     pub fn show(&self, roster: Option<&Roster>, me: Incarnation) -> Vec<KeyGeneration> {
         let (active, mut waiting) = (self.ring.active(), self.choice(roster, me).waiting);
+        let (table, now) = (self.table(), Instant::now());
         let show = |(number, id): (u32, KekId)| {
+            let clashes = |heard: &Heard| heard.news.opens.iter().any(|(n, other)| *n == number && *other != id);
+            let lately = |heard: &&Heard| now.saturating_duration_since(heard.at) <= self.fresh;
+            let clashing = table.iter().filter(|(_, heard)| heard.as_ref().filter(lately).is_some_and(clashes));
+            let clashes_with = clashing.map(|(name, _)| name.clone()).collect();
             let at = waiting.iter().position(|(waits, _)| *waits == id);
             let waits_for = at.map(|at| waiting.swap_remove(at).1).unwrap_or_default();
-            KeyGeneration { number, id: format!("{id}"), active: id == active, waits: waits_for.len(), waits_for }
+            KeyGeneration {
+                number,
+                id: format!("{id}"),
+                active: id == active,
+                waits: waits_for.len(),
+                waits_for,
+                clashes_with,
+            }
         };
         self.ring.generations().into_iter().map(show).collect()
     }
@@ -210,6 +222,17 @@ mod tests {
         assert_eq!(waits(Some(&changing)), [name(3)], "both lists count");
         own.heard(&name(4), Incarnation(4), both);
         assert_eq!(own.table().len(), 2, "who is not configured is not remembered");
+    }
+
+    #[test]
+    fn two_keys_of_one_number_clash() {
+        let own = watch(&[1, 2], &[2, 3]);
+        let key = |n: u8, byte: u8| (u32::from(n), Secret::new([byte; 32]));
+        let other = Keyring::new(vec![key(1, 1), key(2, 22)]).unwrap();
+        own.heard(&name(2), Incarnation(2), KeyNews::of(other.active(), other.generations()));
+        own.heard(&name(3), Incarnation(3), watch(&[1, 2], &[]).news());
+        let shown = own.show(None, Incarnation(1));
+        assert_eq!(shown.iter().map(|key| &key.clashes_with[..]).collect::<Vec<_>>(), [&[][..], &[name(2)]]);
     }
 
     #[test]

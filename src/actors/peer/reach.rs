@@ -12,7 +12,7 @@ use crate::register::Votes;
 use crate::store::voting::Voting;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What is known of the ways to the peers; shared by all who talk to one. Bounded by the configured peers.
 #[derive(Debug, Default)]
@@ -26,7 +26,48 @@ struct Way {
     is: Is,
     /// Whether it came here while it was not known to answer.
     knocked: bool,
+    callers: Callers,
 }
+
+/// Which lives came here under one name.
+#[derive(Clone, Copy, Debug, Default)]
+struct Callers {
+    /// The last one, and the one before it.
+    last: [Option<Incarnation>; 2],
+    /// How often the one before came again. A life that has ended does not, unless somebody puts its directory back.
+    returns: u32,
+    /// When that was, where it was more than once: two processes use the name.
+    two: Option<Instant>,
+}
+
+impl Callers {
+    /// Somebody came; says whether that shows for the first time in `TWO_FOR` that there are two.
+    fn came(&mut self, life: Incarnation, now: Instant) -> bool {
+        match self.last {
+            [Some(last), _] if last == life => return false,
+            [last, Some(before)] if before == life => {
+                self.last = [Some(before), last];
+                self.returns = self.returns.saturating_add(1);
+            }
+            [last, _] => {
+                self.last = [Some(life), last];
+                self.returns = 0;
+            }
+        }
+        let known = self.are_two(now);
+        if self.returns > 1 {
+            self.two = Some(now);
+        }
+        self.returns > 1 && !known
+    }
+
+    fn are_two(&self, now: Instant) -> bool {
+        self.two.is_some_and(|at| now.saturating_duration_since(at) < TWO_FOR)
+    }
+}
+
+/// How long two processes of one name are told of after they came here in turn.
+const TWO_FOR: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Is {
@@ -57,7 +98,7 @@ impl Reach {
 
     /// A handshake with a peer succeeded, or it answered.
     pub fn answered(&self, peer: &NodeName, life: Incarnation) {
-        self.change(peer, |way| *way = Way { life: Some(life), is: Is::Answering, knocked: false });
+        self.change(peer, |way| *way = Way { life: Some(life), is: Is::Answering, knocked: false, ..*way });
     }
 
     /// A session with a peer broke.
@@ -78,13 +119,22 @@ impl Reach {
         });
     }
 
-    /// A peer came here.
-    pub fn came(&self, peer: &NodeName) {
+    /// That life of a peer came here.
+    pub fn came(&self, peer: &NodeName, life: Incarnation, now: Instant) {
         self.change(peer, |way| {
+            if way.callers.came(life, now) {
+                log::warn!(peer:%; "two nodes use one name: end the one that does not belong here, or give it a name of its own");
+            }
             if way.is != Is::Answering {
                 *way = Way { is: Is::Open, knocked: true, ..*way };
             }
         });
+    }
+
+    /// The names under which two processes came here lately, in turn.
+    pub fn used_twice(&self, now: Instant) -> Vec<NodeName> {
+        let two = |name: &&NodeName| self.of(name).is_some_and(|way| way.callers.are_two(now));
+        self.0.keys().filter(two).cloned().collect()
     }
 
     /// Whether a peer came here since it was tried last; told once.
@@ -108,6 +158,20 @@ impl Reach {
             Is::Answering => way.life != Some(life),
             Is::Failing(since) => now.saturating_duration_since(since) >= AWAY_AFTER,
         })
+    }
+
+    /// Whether no majority of the list can come back by itself: of the rest, other lives have answered. `name` and `me`:
+    /// this node.
+    pub fn is_forgotten(&self, voting: &Voting, name: &NodeName, me: Incarnation) -> bool {
+        let (Some(placement), Some(roster)) = (&voting.placement, &voting.node.roster) else { return false };
+        let members = placement.all();
+        let remains = |node: &Incarnation| match roster.name_of(*node) {
+            Some(seat) if seat == name => *node == me,
+            Some(seat) => self.of(seat).and_then(|way| way.life).is_none_or(|life| life == *node),
+            None => true,
+        };
+        let votes = members.voters().iter().filter(|node| remains(node)).map(|node| members.only(*node));
+        !members.majority(votes.fold(Votes::default(), Votes::with))
     }
 
     /// How the node of that life stands to the majorities of the list that it has.
@@ -173,6 +237,37 @@ mod tests {
     }
 
     #[test]
+    fn two_processes_under_one_name_are_told_apart_from_a_new_life_of_one() {
+        let (reach, now) = (Reach::new([name(2), name(3)]), Instant::now());
+        let came = |life: u64| reach.came(&name(2), Incarnation(life), now);
+        for life in [2, 2, 22, 22, 222, 22] {
+            came(life);
+        }
+        assert!(reach.used_twice(now).is_empty(), "new lives, and a directory that was put back");
+        came(222);
+        assert_eq!(reach.used_twice(now), [name(2)], "they come in turn");
+        assert!(reach.used_twice(now + TWO_FOR).is_empty(), "it has passed");
+        came(22);
+        assert_eq!(reach.used_twice(now), [name(2)]);
+    }
+
+    #[test]
+    fn a_majority_whose_nodes_live_another_life_does_not_come_back() {
+        let (reach, voting, now) = (Reach::new([name(1), name(2), name(3)]), voting(3), Instant::now());
+        let seen_by = |n: u64, life: u64| reach.is_forgotten(&voting, &name(n), Incarnation(life));
+        reach.failed(&name(2), now);
+        reach.failed(&name(3), now);
+        assert!(!seen_by(1, 1), "who is away may come back");
+        reach.answered(&name(2), Incarnation(22));
+        assert!(!seen_by(1, 1) && !seen_by(4, 4), "the other two are a majority");
+        assert!(!seen_by(3, 3) && seen_by(3, 33), "with that one there are two that have forgotten");
+        reach.answered(&name(3), Incarnation(33));
+        assert!(seen_by(1, 1) && seen_by(2, 22) && seen_by(3, 33));
+        reach.answered(&name(2), Incarnation(2));
+        assert!(!seen_by(1, 1), "its directory is back");
+    }
+
+    #[test]
     fn a_majority_is_away_only_when_it_was_tried_in_vain_for_a_while() {
         let (reach, voting, now) = (Reach::new([name(2), name(3)]), voting(3), Instant::now());
         assert_eq!(reach.standing(&voting, ME, now), Standing::Open, "nobody was tried");
@@ -185,7 +280,7 @@ mod tests {
         assert_eq!(reach.standing(&voting, ME, later), Standing::CutOff, "since the first failure");
         reach.broke(&name(2));
         assert_eq!(reach.standing(&voting, ME, later), Standing::CutOff, "an old session says nothing");
-        reach.came(&name(2));
+        reach.came(&name(2), Incarnation(2), later);
         assert_eq!(reach.standing(&voting, ME, later), Standing::Open, "it may be back");
         assert!(reach.knocked(&name(2)) && !reach.knocked(&name(2)), "tried once for that");
         reach.answered(&name(2), Incarnation(2));

@@ -31,7 +31,9 @@ fn of(kind: Kind) -> &'static str {
         Kind::DateCondition => {
             "this release has no writes on condition of a date; use If-Match or If-None-Match, or leave the header out"
         }
-        Kind::WriteRange => "this release does not write parts of an object: leave the range headers out and send all of it",
+        Kind::WriteRange => {
+            "this release does not write parts of an object: leave the range headers out and send all of it"
+        }
         Kind::OtherDigest => "this release checks a body against Content-MD5 alone; leave other checksum headers out",
         Kind::Trailers => "this release takes no trailers (headers behind a body); leave the Trailer header out",
         Kind::AmzHeader => "this port does not speak S3: leave the x-amz-* headers out",

@@ -76,14 +76,7 @@ impl<'a, S: Source> Form<'a, S> {
         // The first delimiter may stand at the very beginning, without its CRLF: lend it one.
         let held = Bytes::from_static(b"\r\n");
         let delimiter = Finder::new(&delimiter).into_owned();
-        Ok(Form {
-            source,
-            delimiter,
-            held,
-            discardable: DISCARD_BYTES_MAX,
-            parts: 0,
-            state: State::InBody,
-        })
+        Ok(Form { source, delimiter, held, discardable: DISCARD_BYTES_MAX, parts: 0, state: State::InBody })
     }
 
     /// Goes to the next part, discarding what is left of the present one; `None` after the last.

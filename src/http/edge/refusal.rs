@@ -10,8 +10,12 @@ use super::framing::HeadScan;
 macro_rules! refusal {
     ($status:literal, $len:literal, $body:literal) => {
         concat!(
-            "HTTP/1.1 ", $status, "\r\ncontent-type: application/json\r\ncontent-length: ", $len,
-            "\r\nconnection: close\r\n\r\n", $body
+            "HTTP/1.1 ",
+            $status,
+            "\r\ncontent-type: application/json\r\ncontent-length: ",
+            $len,
+            "\r\nconnection: close\r\n\r\n",
+            $body
         )
         .as_bytes()
     };
@@ -32,6 +36,11 @@ const SLOW_HEAD: &[u8] = refusal!(
     80,
     r#"{"error":"the head of the request did not come in time","code":"RequestTimeout"}"#
 );
+const LARGE_HEAD: &[u8] = refusal!(
+    "431 Request Header Fields Too Large",
+    111,
+    r#"{"error":"the head of the request is too large: names and headers have 128 KiB together","code":"HeadTooLarge"}"#
+);
 
 /// What is to be written in the place of that answer of the server below, to a head that nobody serves.
 pub(super) fn refusal(head: &HeadScan, answer: &[u8]) -> Option<&'static [u8]> {
@@ -44,6 +53,7 @@ pub(super) fn refusal(head: &HeadScan, answer: &[u8]) -> Option<&'static [u8]> {
         b"400" if head.is_old_post_without_length() => Some(NO_LENGTH),
         b"400" => Some(NO_HEAD),
         b"408" => Some(SLOW_HEAD),
+        b"431" => Some(LARGE_HEAD),
         _ => None,
     }
 }
@@ -54,7 +64,7 @@ mod tests {
 
     #[test]
     fn refusals_are_whole_answers() {
-        for whole in [NO_LENGTH, NO_HEAD, SLOW_HEAD] {
+        for whole in [NO_LENGTH, NO_HEAD, SLOW_HEAD, LARGE_HEAD] {
             let text = std::str::from_utf8(whole).unwrap();
             let (head, body) = text.split_once("\r\n\r\n").unwrap();
             assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{} bytes: {text}", body.len());

@@ -1,6 +1,8 @@
 //! The settings of the ports that clients reach.
 
 use super::hosts::Hosts;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 /// To be put behind the operator's log filter: the server below reports heads that are not HTTP, and
@@ -41,6 +43,6 @@ pub struct HttpSettings {
     pub conditional_writes: bool,
     /// Whether there is memory to receive large bodies in large pieces, and to send in large writes.
     pub large_buffers: bool,
-    /// Nodes of the cluster, this one included: the N of `x-boveda-replicas: 1/N`.
-    pub cluster_size: usize,
+    /// Nodes of the cluster by now, this one included: the N of `x-boveda-replicas: 1/N`.
+    pub cluster_size: Arc<AtomicUsize>,
 }

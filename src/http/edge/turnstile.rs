@@ -260,12 +260,18 @@ impl AsyncWrite for Turnstile {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_interim(cx))?;
         let mut state = self.gate.0.borrow_mut();
-        if let Turn::Head(scan) | Turn::Passed(scan) = &state.turn {
-            // Nobody has served this head: the server below refuses it, in one piece and without a word of why.
-            if let Some(told) = refusal(scan, bytes) {
-                (state.interim, state.turn) = (told, Turn::Shut);
-                return Poll::Ready(Ok(bytes.len()));
+        // Nobody serves a head then: the server below refuses it, in one piece and without a word of why.
+        let told = match &state.turn {
+            Turn::Head(head) | Turn::Passed(head) => refusal(head, bytes),
+            Turn::Open => refusal(&HeadScan::default(), bytes),
+            Turn::Waiting(_) | Turn::Body(_) | Turn::Answer | Turn::Shut => None,
+        };
+        if let Some(told) = told {
+            state.interim = told;
+            if !matches!(state.turn, Turn::Open) {
+                state.turn = Turn::Shut;
             }
+            return Poll::Ready(Ok(bytes.len()));
         }
         drop(state);
         Pin::new(&mut self.socket).poll_write(cx, bytes)
@@ -334,7 +340,8 @@ mod tests {
     #[test]
     fn who_speaks_the_old_http_does_not_wait_to_be_told_to_go_on() {
         for (old, waits) in [(false, true), (true, false)] {
-            let head = HeadScan { expects: true, ..HeadScan::default() };
+            let mut head = HeadScan::default();
+            head.pass(&mut b"PUT / HTTP/1.1\r\nExpect: 100-continue\r\n\r\n".to_vec());
             let state = State {
                 turn: Turn::Passed(head),
                 held: BytesMut::new(),

@@ -12,7 +12,6 @@ use super::readiness::{Conditions, Readiness};
 use super::request_id::RequestIds;
 use super::settings::HttpSettings;
 use crate::base::{Budget, BufferPool};
-use actix_web::http::header::HeaderValue;
 use futures::future::LocalBoxFuture;
 use std::fmt;
 use std::rc::Rc;
@@ -86,8 +85,6 @@ pub struct Worker {
     pub(in crate::http) shared: Shared,
     pub(in crate::http) links: StoreLinks,
     pub(in crate::http) status: Rc<dyn StatusSource>,
-    /// `x-boveda-replicas` of a write that one node holds, the most frequent.
-    pub(in crate::http) one_replica: HeaderValue,
     pub(super) ids: RequestIds,
     pub(super) shard: Arc<Shard>,
 }
@@ -95,11 +92,9 @@ pub struct Worker {
 impl Worker {
     /// A worker of a port that counts its requests under `labels`; to be built on its own thread.
     pub fn new(shared: Shared, backend: Backend, labels: &'static [&'static str]) -> Self {
-        let one = HeaderValue::from_str(&format!("1/{}", shared.settings.cluster_size));
         Worker {
             links: backend.links,
             status: backend.status,
-            one_replica: one.unwrap_or_else(|_| HeaderValue::from_static("1/1")),
             ids: RequestIds::new(),
             shard: shared.metrics.shard(labels),
             shared,

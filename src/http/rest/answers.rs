@@ -9,6 +9,7 @@ use crate::http::edge::worker::Worker;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use serde::Serialize;
+use std::sync::atomic::Ordering;
 
 const DURABILITY: HeaderName = HeaderName::from_static("x-boveda-durability");
 const CONSISTENCY: HeaderName = HeaderName::from_static("x-boveda-consistency");
@@ -26,9 +27,9 @@ pub(super) fn no_query(call: &Call<'_>) -> Result<(), HttpError> {
 pub(super) fn written(builder: &mut HttpResponseBuilder, worker: &Worker, replicas: u32) {
     let settings = &worker.shared.settings;
     builder.insert_header((DURABILITY, HeaderValue::from_static(settings.durability)));
-    let replicas = match replicas {
-        1 => Ok(worker.one_replica.clone()),
-        n => HeaderValue::from_str(&format!("{n}/{}", settings.cluster_size)),
+    let replicas = match (replicas, settings.cluster_size.load(Ordering::Relaxed)) {
+        (1, 1) => Ok(HeaderValue::from_static("1/1")),
+        (n, of) => HeaderValue::from_str(&format!("{n}/{of}")),
     };
     if let Ok(replicas) = replicas {
         builder.insert_header((REPLICAS, replicas));

@@ -9,7 +9,9 @@ pub(super) fn of(kind: Kind) -> &'static str {
     match kind {
         Kind::NoRoute => "no hay nada en esta ruta; GET / nombra las rutas y /openapi.json las describe",
         Kind::Method => "esta ruta no admite este método; véase la cabecera Allow",
-        Kind::Percent => "a un signo de porcentaje de la ruta no le siguen dos cifras hexadecimales; escríbalo como %25",
+        Kind::Percent => {
+            "a un signo de porcentaje de la ruta no le siguen dos cifras hexadecimales; escríbalo como %25"
+        }
         Kind::Escape => "el nombre de la ruta no es UTF-8 bien codificado",
         Kind::BucketName => "el nombre del depósito no es válido",
         Kind::KeyName => "el nombre del archivo debe tener de 1 a 1024 bytes",
@@ -29,9 +31,7 @@ pub(super) fn of(kind: Kind) -> &'static str {
         Kind::OtherDigest => {
             "esta versión comprueba el cuerpo solo con Content-MD5; quite las demás cabeceras de suma de comprobación"
         }
-        Kind::Trailers => {
-            "esta versión no admite cabeceras detrás del cuerpo (trailers); quite la cabecera Trailer"
-        }
+        Kind::Trailers => "esta versión no admite cabeceras detrás del cuerpo (trailers); quite la cabecera Trailer",
         Kind::AmzHeader => "este puerto no habla S3: quite las cabeceras x-amz-*",
         Kind::NoConditions => "esta ruta no admite condiciones (If-Match, If-None-Match); /v1/objects sí",
         Kind::WriteQuery => "esta escritura no admite parámetros en la consulta; quítelos",
@@ -98,7 +98,9 @@ pub(super) fn of(kind: Kind) -> &'static str {
             "la escritura se empezó y falló un disco o se perdió la mayoría: puede haber tenido efecto; compruébelo antes de repetirla"
         }
         Kind::ShuttingDown => "este nodo se está apagando; inténtelo en otro o más tarde",
-        Kind::KeyMissing => "a este nodo le falta una generación de la clave (su /readyz dice cuál); inténtelo en otro o más tarde",
+        Kind::KeyMissing => {
+            "a este nodo le falta una generación de la clave (su /readyz dice cuál); inténtelo en otro o más tarde"
+        }
         Kind::ReadOnly => {
             "este nodo no admite escrituras desde que su disco falló o su índice está dañado; /readyz dice qué hacer"
         }

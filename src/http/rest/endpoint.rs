@@ -107,7 +107,8 @@ impl Endpoint {
 }
 
 /// Where somebody wanted to go who makes or deletes a bucket at its list of objects.
-const BUCKETS: &str = "this path lists the objects of a bucket; the bucket itself is made and deleted at /v1/buckets/{bucket}";
+const BUCKETS: &str =
+    "this path lists the objects of a bucket; the bucket itself is made and deleted at /v1/buckets/{bucket}";
 
 fn not_allowed(route: &Route<'_>, instead: Option<&'static str>) -> HttpError {
     HttpError::Method { allow: route.allow(), instead }
@@ -153,7 +154,10 @@ mod tests {
     fn who_means_a_bucket_is_told_where_it_is() {
         for (method, path) in [(Method::DELETE, "/v1/objects/abc"), (Method::PUT, "/v1/objects/abc")] {
             let error = Endpoint::of(Route::of(path), &method, path).expect_err("no such method");
-            assert!(crate::http::edge::english::text(&error.problem()).contains("/v1/buckets/{bucket}"), "{method} {path}");
+            assert!(
+                crate::http::edge::english::text(&error.problem()).contains("/v1/buckets/{bucket}"),
+                "{method} {path}"
+            );
         }
     }
 

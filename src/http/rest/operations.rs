@@ -76,7 +76,10 @@ pub(super) async fn show_members(call: &Call<'_>) -> Result<HttpResponse, HttpEr
 }
 
 fn member_links<'a>(call: &Call<'a>) -> Result<&'a MemberLinks, HttpError> {
-    let none = HttpError::NotImplemented("a member list needs durability = majority and peers");
+    let none = HttpError::NotImplemented(
+        "this node decides alone, and has no member list: to make a cluster of it, start it and the others with the same \
+         keys, cluster.peers (--peer NAME=URL, once for each node) and durability majority (docs/operations.md)",
+    );
     call.worker.links.members.as_ref().ok_or(none)
 }
 

@@ -193,7 +193,8 @@ async fn no_file_of_a_form_is_dropped_in_silence() {
 #[actix::test]
 async fn files_within_a_part_are_several_files_and_no_text() {
     let nested = |name: &str| {
-        let head = format!("Content-Disposition: form-data; name=\"{name}\"\r\nContent-Type: Multipart/mixed; boundary=YY");
+        let head =
+            format!("Content-Disposition: form-data; name=\"{name}\"\r\nContent-Type: Multipart/mixed; boundary=YY");
         let file = "--YY\r\nContent-Disposition: attachment; filename=\"b\"\r\n\r\n1\r\n";
         format!("{head}\r\n\r\n{file}{file}--YY--").into_bytes()
     };
