@@ -7,7 +7,7 @@ use boveda::base::{
     Record, RegisterKey, Secret, Stamp, State, WriteId,
 };
 use boveda::disk::CrashDisk;
-use boveda::register::{Answer, Attempt, ListMark, Message, Refusal, Request, Roster, Seat, Traced};
+use boveda::register::{Answer, Attempt, ListMark, Message, Refusal, Request, Roster, Seat, Traced, Under};
 use boveda::seal::keyring::Keyring;
 use boveda::store::voting::{Seating, Vote, mark_of};
 use boveda::store::wait_blocking;
@@ -234,7 +234,7 @@ fn only_that_very_tombstone_goes_and_only_under_that_list() {
     let tombstone = Arc::new(Record { ballot: above, lineage, written_ms: 1, state: State::Deleted });
     let state = Traced { lineage, value: Some(tombstone) };
     assert!(matches!(prepare(&open_, "a", above), Answer::Promised(..)));
-    assert_eq!(vote(&open_, "a", 1, Request::Store(above, state)), Answer::Stored(above));
+    assert_eq!(vote(&open_, "a", 1, Request::Store(above, state, Under::default())), Answer::Stored(above));
     for ballot in [ballot, above] {
         bury(&open_, mark, &[(key("a"), ballot)]).expect("taken, and nothing done");
         assert_eq!(names(&open_.0), ["a"]);

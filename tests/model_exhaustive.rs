@@ -124,7 +124,7 @@ impl Caller {
     fn begin(&mut self) {
         self.begun = true;
         let write = WriteId::drawn(self.attempt.to_be_bytes());
-        let fresh = Fresh { ballot: self.ballot, attempt: Attempt(self.attempt), write };
+        let fresh = Fresh { ballot: self.ballot, attempt: Attempt(self.attempt), write, generation: 0 };
         self.attempt += 1000;
         self.drive.begin(fresh, None, Duration::ZERO);
     }
@@ -148,7 +148,7 @@ impl Caller {
                     return sent;
                 }
                 Do::Wait { .. } | Do::Pause { .. } => return sent,
-                Do::Ship { .. } | Do::Renew { .. } => unreachable!("no blobs, and one list"),
+                Do::Ship { .. } | Do::Teach { .. } | Do::Renew { .. } => unreachable!("no blobs, no fence, one list"),
             }
         }
     }
@@ -166,6 +166,7 @@ impl Caller {
             End::Read(ReadOutcome::Found { state, .. }) => Some(Op::Read(held(&state))),
             End::Write(WriteOutcome::Unknown | WriteOutcome::NoMajority | WriteOutcome::Contended) => None,
             End::Read(ReadOutcome::NoMajority) => None,
+            End::Write(WriteOutcome::Gone) | End::Read(ReadOutcome::Gone) => unreachable!("no fence"),
         }
     }
 

@@ -118,12 +118,23 @@ impl<K: Ord + Clone> Acceptor<K> {
                 Request::Mark(ballot) => (Answer::Learned, self.learn(key, held, *ballot, None)),
                 Request::Query => (Answer::Held(held.clone(), self.to_beat(key, held)), None),
                 Request::Prepare(ballot) => (self.prepare(key, held, *ballot), None),
-                Request::Store(ballot, state) => self.store(key, held, has_blob, *ballot, state),
+                Request::Store(ballot, state, _) => self.store(key, held, has_blob, *ballot, state),
             }
         };
         let node = (self.node != before).then_some(self.node);
         let epoch = if self.rules.epoch_refused { self.node.epoch } else { message.epoch };
         Decision { node, slot, reply: Reply { from: self.me, epoch, attempt: message.attempt, answer } }
+    }
+
+    /// Whether this is a `Store` that is new to the replica, and that it would grant for all that it has promised and
+    /// stores: then what else must hold is to be asked, the fence of its bucket. What is here already was asked before.
+    pub fn would_take<R: Value>(&self, key: &K, held: &Slot<R>, message: &Message<R>) -> bool {
+        match &message.request {
+            Request::Store(ballot, state, _) => {
+                message.epoch >= self.node.epoch && *ballot > held.accepted && self.may_store(key, held, *ballot, state)
+            }
+            _ => false,
+        }
     }
 
     /// Forgets all promises, and refuses from now on whatever they could have been broken by.
@@ -191,6 +202,15 @@ impl<K: Ord + Clone> Acceptor<K> {
         Answer::Promised(ballot, held.clone())
     }
 
+    /// Whether a record may be stored, by what was promised and is stored.
+    fn may_store<R: Value>(&self, key: &K, held: &Slot<R>, ballot: Ballot, state: &Traced<R>) -> bool {
+        let above_floor = self.above_floor(ballot) || !self.rules.floor_in_store;
+        let kept_promise = ballot >= self.promise(key) || !self.rules.promise_in_store;
+        // One ballot carries one record; another one under the same ballot is nobody's honest proposal.
+        let other = ballot == held.accepted && state.lineage != held.state.lineage;
+        above_floor && kept_promise && ballot >= held.accepted && !other
+    }
+
     fn store<R: Value>(
         &mut self,
         key: &K,
@@ -199,19 +219,14 @@ impl<K: Ord + Clone> Acceptor<K> {
         ballot: Ballot,
         state: &Traced<R>,
     ) -> (Answer<R>, Option<Slot<R>>) {
-        let promised = self.promise(key);
-        let above_floor = self.above_floor(ballot) || !self.rules.floor_in_store;
-        let kept_promise = ballot >= promised || !self.rules.promise_in_store;
-        // One ballot carries one record; another one under the same ballot is nobody's honest proposal.
-        let other = ballot == held.accepted && state.lineage != held.state.lineage;
-        if !(above_floor && kept_promise && ballot >= held.accepted) || other {
+        if !self.may_store(key, held, ballot, state) {
             return (Answer::Refused(Refusal::Behind(self.to_beat(key, held))), None);
         }
         if state.blob().is_some() && !has_blob {
             return (Answer::Refused(Refusal::NoBlob), None);
         }
         // From here on `accepted` says all that the promise said.
-        if promised <= ballot {
+        if self.promise(key) <= ballot {
             self.promised.remove(key);
         }
         if ballot == held.accepted {

@@ -5,6 +5,7 @@
 //! - `Action::Done` comes once, and last; behind it a machine wants nothing more.
 //! - A round that is over, lost or superseded, hears no more events but `Event::Holds`.
 
+use super::fence::Known;
 use super::members::Members;
 use super::message::{Attempt, Message, Reply};
 use crate::base::{Ballot, BodyId, Epoch, Incarnation, WriteId};
@@ -23,6 +24,9 @@ pub trait Machine<R> {
 
     /// Takes a later member list; the next round uses it. An earlier one changes nothing.
     fn renew(&mut self, members: Arc<Members>);
+
+    /// The bucket of its register is gone for good, and nothing under it is seen again: it ends with what is known.
+    fn shut(&mut self, out: &mut Vec<Action<R, Self::End>>);
 
     /// Its time is up: it ends with what is known.
     fn deadline(&mut self, out: &mut Vec<Action<R, Self::End>>);
@@ -43,6 +47,8 @@ pub struct Fresh {
     pub attempt: Attempt,
     /// The id of the new record, should this round store one: `WriteId::drawn`.
     pub write: WriteId,
+    /// The generation of the bucket that is decided under; anything where there is none.
+    pub generation: u64,
 }
 
 /// What a coordinator's machine hears.
@@ -68,6 +74,20 @@ pub enum Event<R> {
         node: Incarnation,
         /// The blob, durable and checked there.
         body: BodyId,
+    },
+    /// A replica that refused for the sake of the bucket was told what is known of it: it is asked again.
+    Taught {
+        /// The replica.
+        node: Incarnation,
+        /// The attempt of the message that it refused.
+        attempt: Attempt,
+    },
+    /// A replica that refused for the sake of the bucket may know more of it than this node does.
+    Fenced {
+        /// The replica.
+        node: Incarnation,
+        /// The attempt of the message that it refused.
+        attempt: Attempt,
     },
     /// A blob did not get to a replica that lacks it.
     Lacks {
@@ -97,6 +117,16 @@ pub enum Action<R, O> {
         /// The record that is being stored.
         record: R,
     },
+    /// A replica refused for what it knows of the bucket: teach it, where it is behind, and say `Event::Taught`; or say
+    /// `Event::Fenced`. See `fence::remedy`.
+    Teach {
+        /// The replica.
+        to: Incarnation,
+        /// What it knows of the bucket.
+        known: Known,
+        /// The attempt of the message that it refused.
+        attempt: Attempt,
+    },
     /// Call `begin` with a fresh ballot, after a backoff when `tries` is not 0.
     Retry {
         /// Rounds that failed so far.
@@ -117,6 +147,7 @@ impl<R, O> Action<R, O> {
         match self {
             Action::Send { to, message } => Action::Send { to, message },
             Action::Ship { to, body, record } => Action::Ship { to, body, record },
+            Action::Teach { to, known, attempt } => Action::Teach { to, known, attempt },
             Action::Retry { tries } => Action::Retry { tries },
             Action::Renew { epoch } => Action::Renew { epoch },
             Action::Done(outcome) => Action::Done(end(outcome)),

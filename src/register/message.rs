@@ -3,6 +3,7 @@
 //! Every message carries the epoch of the round it belongs to, every answer that of the replica.
 //! An answer is matched by the attempt it answers: ballots alone may come again after a restart.
 
+use super::fence::{Known, Under};
 use super::slot::{Slot, Traced};
 use crate::base::{Ballot, Epoch, Incarnation, Stamp};
 
@@ -35,8 +36,8 @@ pub enum Request<R> {
     Query,
     /// Promise to refuse what is below this ballot, and say what you hold.
     Prepare(Ballot),
-    /// Hold this record, tentatively.
-    Store(Ballot, Traced<R>),
+    /// Hold this record, tentatively; behind the fence of its bucket, where it lies under one.
+    Store(Ballot, Traced<R>, Under),
     /// Hold this record, which was chosen. Its epoch is the teacher's, taken **before** the record was read: a state from
     /// before an epoch must not travel under it, or a dropped tombstone's key comes back. So does the change feed, with
     /// whole batches of records.
@@ -91,6 +92,8 @@ pub enum Refusal {
     Epoch,
     /// The replica has no room for the record. It may have, later.
     NoRoom,
+    /// The bucket of the register takes no such record, by what the replica knows of it.
+    Bucket(Known),
 }
 
 impl<R> Message<R> {
@@ -98,7 +101,7 @@ impl<R> Message<R> {
     pub fn stamp(&self) -> Stamp {
         match &self.request {
             Request::Query => Stamp(0),
-            Request::Prepare(b) | Request::Store(b, _) | Request::Learn(b, _) | Request::Mark(b) => b.stamp,
+            Request::Prepare(b) | Request::Store(b, ..) | Request::Learn(b, _) | Request::Mark(b) => b.stamp,
         }
     }
 }
@@ -109,7 +112,9 @@ impl<R> Reply<R> {
         match &self.answer {
             Answer::Held(slot, beat) => slot.accepted.max(*beat).stamp,
             Answer::Promised(b, slot) => slot.accepted.max(*b).stamp,
-            Answer::Stored(b) | Answer::Refused(Refusal::Behind(b)) => b.stamp,
+            Answer::Stored(b) | Answer::Refused(Refusal::Behind(b) | Refusal::Bucket(Known { ballot: b, .. })) => {
+                b.stamp
+            }
             Answer::Learned | Answer::Refused(Refusal::NoBlob | Refusal::Epoch | Refusal::NoRoom) => Stamp(0),
         }
     }

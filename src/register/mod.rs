@@ -17,6 +17,7 @@
 //! | `change` | a member list becomes another one; who lost its disk is seated anew |
 //! | `placement` | which nodes hold a register, and which a body |
 //! | `memory` | what nodes said of themselves, and who says less than before: an older copy of its directory |
+//! | `fence` | what a bucket that is being deleted, or is gone, lets in: nothing but tombstones |
 //! | `burial` | a tombstone is dropped |
 //! | `slot` `message` | what is kept and what is said |
 //! | `rules` | the sentences that the model's tests switch off |
@@ -35,6 +36,7 @@ pub mod acceptor;
 pub mod burial;
 pub mod change;
 pub mod drive;
+pub mod fence;
 pub mod machine;
 pub mod members;
 pub mod memory;
@@ -52,6 +54,7 @@ pub use acceptor::{Acceptor, Decision, Limits, NodeState};
 pub use burial::Burial;
 pub use change::{Change, Listed, Step, Succession};
 pub use drive::{Do, Drive};
+pub use fence::{Fence, Known, Remedy, Under};
 pub use machine::{Action, Event, Fresh, Machine};
 pub use members::{Members, MembersError, VOTERS_MAX, Votes};
 pub use memory::{Heard, Kept, Memory, Remembered, Standing, Start};

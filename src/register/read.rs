@@ -31,6 +31,8 @@ pub enum ReadOutcome<R> {
     },
     /// No majority could be had in time.
     NoMajority,
+    /// The bucket of the register is gone, or takes nothing, and what was found was not known to be chosen.
+    Gone,
 }
 
 #[derive(Clone, Debug)]
@@ -142,7 +144,7 @@ impl<R: Value> Machine<R> for Read<R> {
                     let queried = self.queried.take().filter(|_| !self.rules.settle_prepared);
                     let state = queried.unwrap_or(found).state;
                     self.settling = Some(state.clone());
-                    round.store(state, self.members.all(), out);
+                    round.store(state, false, self.members.all(), out);
                 }
                 Progress::Chosen => {
                     round.mark(out);
@@ -155,6 +157,10 @@ impl<R: Value> Machine<R> for Read<R> {
                 Progress::Superseded(epoch) => self.superseded(epoch, out),
             },
         }
+    }
+
+    fn shut(&mut self, out: &mut Vec<Action<R, Self::End>>) {
+        self.finish(ReadOutcome::Gone, out);
     }
 
     fn deadline(&mut self, out: &mut Vec<Action<R, Self::End>>) {
@@ -210,7 +216,7 @@ impl<R: Value> Read<R> {
             }
             Event::Expired { attempt } if attempt == query.attempt => patience_ended = true,
             Event::Reply(_) | Event::Silent { .. } | Event::Expired { .. } => return,
-            Event::Holds { .. } | Event::Lacks { .. } => return,
+            Event::Holds { .. } | Event::Lacks { .. } | Event::Taught { .. } | Event::Fenced { .. } => return,
         }
         let all = self.members.all();
         let unasked = all.without(query.asked);

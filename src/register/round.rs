@@ -5,7 +5,10 @@
 //! - The record found is the one with the highest `accepted` among a majority of grants; a chosen
 //!   mark counts at that ballot only.
 //! - A Store goes to a replica once it is known, or likely, to hold the record's blob.
+//! - Who refuses for the sake of the bucket is asked once more, when it was taught. Where some refuse for that, the round
+//!   goes on until all have answered: what all have refused is stored nowhere.
 
+use super::fence::Under;
 use super::machine::{Action, Event, Fresh};
 use super::members::{Members, Votes};
 use super::message::{Answer, Attempt, Message, Refusal, Reply, Request};
@@ -38,6 +41,12 @@ pub(super) struct Round<R> {
     found: Option<Slot<R>>,
     storing: Option<Traced<R>>,
     beaten: bool,
+    /// Whether what is being stored is new.
+    is_new: bool,
+    /// Who was, or is being, taught what is known of the bucket.
+    taught: Votes,
+    /// Who refused for the sake of the bucket, and was not asked again: it has not stored it, and never will.
+    shut: Votes,
 }
 
 impl<R: Value> Round<R> {
@@ -48,7 +57,18 @@ impl<R: Value> Round<R> {
             let message = Message { epoch, attempt: fresh.attempt, request: Request::Prepare(fresh.ballot) };
             out.push(Action::Send { to: *to, message });
         }
-        Round { members, rules, fresh, tally: Tally::default(), found: None, storing: None, beaten: false }
+        Round {
+            members,
+            rules,
+            fresh,
+            tally: Tally::default(),
+            found: None,
+            storing: None,
+            beaten: false,
+            is_new: false,
+            taught: Votes::default(),
+            shut: Votes::default(),
+        }
     }
 
     /// What the round was begun with.
@@ -66,9 +86,15 @@ impl<R: Value> Round<R> {
         self.beaten
     }
 
-    /// The second half: Store to these voters, to the others when they hold the blob.
-    pub fn store<O>(&mut self, state: Traced<R>, to: Votes, out: &mut Vec<Action<R, O>>) {
+    /// Whether every voter refused what was to be stored for the sake of the bucket: then it is stored nowhere.
+    pub fn stored_nowhere(&self) -> bool {
+        self.storing.is_some() && self.shut == self.members.all()
+    }
+
+    /// The second half: Store to these voters, to the others when they hold the blob. `is_new`: not found, but made.
+    pub fn store<O>(&mut self, state: Traced<R>, is_new: bool, to: Votes, out: &mut Vec<Action<R, O>>) {
         self.tally = Tally::default();
+        self.is_new = is_new;
         for to in self.members.of(to) {
             out.push(Action::Send { to, message: self.store_message(&state) });
         }
@@ -97,7 +123,16 @@ impl<R: Value> Round<R> {
                 }
                 Progress::Waiting
             }
+            Event::Taught { node, attempt } if attempt == self.attempt() => {
+                let state = self.storing.as_ref().filter(|_| self.members.only(node).count() > 0);
+                if let Some(state) = state {
+                    out.push(Action::Send { to: node, message: self.store_message(state) });
+                }
+                Progress::Waiting
+            }
+            Event::Fenced { node, attempt } if attempt == self.attempt() => self.fenced(self.members.only(node)),
             Event::Lacks { node, body } if self.stores(body).is_some() => self.refused(self.members.only(node)),
+            Event::Taught { .. } | Event::Fenced { .. } => Progress::Waiting,
             Event::Silent { .. } | Event::Expired { .. } | Event::Lacks { .. } => Progress::Waiting,
         }
     }
@@ -112,7 +147,8 @@ impl<R: Value> Round<R> {
     }
 
     fn store_message(&self, state: &Traced<R>) -> Message<R> {
-        let request = Request::Store(self.fresh.ballot, state.clone());
+        let under = Under { generation: self.fresh.generation, is_new: self.is_new };
+        let request = Request::Store(self.fresh.ballot, state.clone(), under);
         Message { epoch: self.members.epoch(), attempt: self.fresh.attempt.second(), request }
     }
 
@@ -149,6 +185,13 @@ impl<R: Value> Round<R> {
                 }
                 Progress::Waiting
             }
+            // It was asked again, or this is the same answer once more: then it may have stored it since.
+            Answer::Refused(Refusal::Bucket(_)) if self.taught.meets(voter) => self.refused(voter),
+            Answer::Refused(Refusal::Bucket(known)) => {
+                self.taught = self.taught.with(voter);
+                out.push(Action::Teach { to: reply.from, known, attempt: self.attempt() });
+                Progress::Waiting
+            }
             Answer::Refused(Refusal::Behind(_)) => {
                 self.beaten = true;
                 self.refused(voter)
@@ -160,7 +203,13 @@ impl<R: Value> Round<R> {
 
     fn refused(&mut self, voter: Votes) -> Progress<R> {
         self.tally.refuse(voter);
-        if self.tally.lost(&self.members) { Progress::Lost } else { Progress::Waiting }
+        let awaited = self.shut.count() > 0 && self.tally.answered() != self.members.all();
+        if self.tally.lost(&self.members) && !awaited { Progress::Lost } else { Progress::Waiting }
+    }
+
+    fn fenced(&mut self, voter: Votes) -> Progress<R> {
+        self.shut = self.shut.with(voter);
+        self.refused(voter)
     }
 }
 

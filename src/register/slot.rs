@@ -14,6 +14,11 @@ pub trait Value: Clone {
 
     /// Whether it says "deleted".
     fn tombstone(&self) -> bool;
+
+    /// Whether something is there: what a fence keeps out.
+    fn present(&self) -> bool {
+        !self.tombstone()
+    }
 }
 
 impl Value for Arc<Record> {

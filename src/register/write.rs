@@ -4,8 +4,8 @@
 //! - Success and refusal are answered only when a majority stores what they rest on.
 //! - Once an own record was sent, every later round looks for it in the lineage of what it finds,
 //!   before it does anything else; no write takes effect twice.
-//! - `NoMajority` and `Contended` mean that nothing of this request was sent to be stored; it has no effect, ever.
-//!   Otherwise what is not known is `Unknown`.
+//! - `NoMajority`, `Contended` and `Gone` mean that nothing of this request was sent to be stored, or that every voter
+//!   refused it for the sake of the bucket; it has no effect, ever. Otherwise what is not known is `Unknown`.
 //! - `Action::Done` comes once, and last.
 //!
 //! `drive` drives it. The state stays small: at most `OWN_MAX` attempts are remembered.
@@ -62,6 +62,8 @@ pub enum WriteOutcome<R> {
     NoMajority,
     /// Other proposals came before it until its time was up; it has no effect.
     Contended,
+    /// The bucket of the register is gone; it has no effect.
+    Gone,
 }
 
 #[derive(Clone, Debug)]
@@ -154,7 +156,12 @@ impl<R: Value, I: Intent<R>> Machine<R> for Write<R, I> {
             Progress::Chosen => self.chosen(out),
             Progress::Lost => {
                 self.beaten = round.beaten();
+                let (ballot, nowhere) = (round.fresh().ballot, round.stored_nowhere());
                 self.round = None;
+                if nowhere {
+                    self.own.pop_if(|own| own.ballot == ballot);
+                    self.sent = !self.own.is_empty();
+                }
                 self.tries = self.tries.saturating_add(1);
                 out.push(Action::Retry { tries: self.tries });
             }
@@ -167,6 +174,12 @@ impl<R: Value, I: Intent<R>> Machine<R> for Write<R, I> {
 
     fn at_stake(&self) -> bool {
         self.sent
+    }
+
+    fn shut(&mut self, out: &mut Vec<Action<R, Self::End>>) {
+        // What was stored somewhere may have been chosen, seen and deleted before the bucket went.
+        let outcome = if self.sent { WriteOutcome::Unknown } else { WriteOutcome::Gone };
+        self.finish(outcome, out);
     }
 
     fn deadline(&mut self, out: &mut Vec<Action<R, Self::End>>) {
@@ -200,7 +213,7 @@ impl<R: Value, I: Intent<R>> Write<R, I> {
                 let replicas = if found.chosen { self.members.majority_size() } else { 0 };
                 let goal = WriteOutcome::Written { id, replaced, ballot: found.accepted, replicas };
                 if self.rules.lineage_stored_again && !found.chosen {
-                    self.store(found.state, goal, self.members.all(), out);
+                    self.store(found.state, false, goal, self.members.all(), out);
                 } else {
                     self.finish(goal, out);
                 }
@@ -258,7 +271,7 @@ impl<R: Value, I: Intent<R>> Write<R, I> {
         self.own.push(Own { id, ballot: fresh.ballot, epoch: self.members.epoch(), base: base.clone() });
         self.sent = true;
         let goal = WriteOutcome::Written { id, replaced: base, ballot: fresh.ballot, replicas: 0 };
-        self.store(state, goal, to, out);
+        self.store(state, true, goal, to, out);
     }
 
     /// Answers without writing: now if the state is known to be chosen, else once it was stored again.
@@ -274,14 +287,21 @@ impl<R: Value, I: Intent<R>> Write<R, I> {
         if (found.chosen && above) || !self.rules.rest_on_chosen {
             self.finish(goal, out);
         } else {
-            self.store(found.state, goal, self.members.all(), out);
+            self.store(found.state, false, goal, self.members.all(), out);
         }
     }
 
-    fn store(&mut self, state: Traced<R>, goal: WriteOutcome<R>, to: Votes, out: &mut Vec<Action<R, WriteOutcome<R>>>) {
+    fn store(
+        &mut self,
+        state: Traced<R>,
+        is_new: bool,
+        goal: WriteOutcome<R>,
+        to: Votes,
+        out: &mut Vec<Action<R, WriteOutcome<R>>>,
+    ) {
         if let Some(round) = self.round.as_mut() {
             self.goal = Some(goal);
-            round.store(state, to, out);
+            round.store(state, is_new, to, out);
         }
     }
 

@@ -48,7 +48,7 @@ impl Decider {
         let held = self.current(batch, &key)?;
         let slot = held.as_ref().map_or_else(Slot::default, |held| held.slot());
         let mut has_blob = true;
-        if let Asked::Store(ballot, state) = &message.request {
+        if let Asked::Store(ballot, state, _) = &message.request {
             // A record that is here already takes no more room when it is stored again.
             if *ballot != slot.accepted && state.id() != slot.state.id() && !self.has_room_for(state.value.as_deref()) {
                 let (from, epoch, attempt) = (self.core.incarnation, acceptor.node().epoch, message.attempt);

@@ -9,7 +9,7 @@ use super::parts::{count, list, read_ballot, read_key, write_ballot};
 use crate::base::codec::{CodecError, Reader, Writer};
 use crate::base::record::RECORD_BYTES_MAX;
 use crate::base::{Ballot, Epoch, Incarnation, Lineage, Record, RegisterKey, State};
-use crate::register::{Answer, Attempt, ListMark, Message, Refusal, Reply, Request, Slot, Traced};
+use crate::register::{Answer, Attempt, Known, ListMark, Message, Refusal, Reply, Request, Slot, Traced, Under};
 use std::sync::Arc;
 
 type Registered = Arc<Record>;
@@ -110,7 +110,7 @@ impl Vote {
     /// Bytes that it takes in a frame, at most.
     pub fn weight(&self) -> usize {
         let state = match &self.message.request {
-            Request::Store(_, state) | Request::Learn(_, state) => state_weight(state),
+            Request::Store(_, state, _) | Request::Learn(_, state) => state_weight(state),
             Request::Query | Request::Prepare(_) | Request::Mark(_) => 0,
         };
         self.key.as_bytes().len() + 64 + state
@@ -139,7 +139,10 @@ pub(super) fn write_votes(w: &mut Writer, mark: ListMark, votes: &[Vote]) {
         match &message.request {
             Request::Query => w.u8(1),
             Request::Prepare(ballot) => write_ballot(w.u8(2), *ballot),
-            Request::Store(ballot, state) => write_state(write_ballot(w.u8(3), *ballot), *ballot, state),
+            Request::Store(ballot, state, under) => {
+                write_ballot(w.u8(3), *ballot).u64(under.generation).u8(u8::from(under.is_new));
+                write_state(w, *ballot, state)
+            }
             Request::Learn(ballot, state) => write_state(write_ballot(w.u8(4), *ballot), *ballot, state),
             Request::Mark(ballot) => write_ballot(w.u8(5), *ballot),
         };
@@ -160,7 +163,8 @@ pub(super) fn read_votes(r: &mut Reader<'_>) -> Result<(ListMark, Vec<Vote>), Co
             2 => Request::Prepare(read_ballot(r)?),
             3 => {
                 let ballot = read_ballot(r)?;
-                Request::Store(ballot, read_state(r, ballot)?)
+                let under = Under { generation: r.u64()?, is_new: r.flag("new mark")? };
+                Request::Store(ballot, read_state(r, ballot)?, under)
             }
             4 => {
                 let ballot = read_ballot(r)?;
@@ -203,6 +207,7 @@ pub(super) fn write_voted(w: &mut Writer, voted: &[Option<Voted>]) {
                     Refusal::NoBlob => w.u8(2),
                     Refusal::Epoch => w.u8(3),
                     Refusal::NoRoom => w.u8(5),
+                    Refusal::Bucket(known) => write_ballot(w.u8(6), known.ballot).u8(u8::from(known.chosen)),
                 };
             }
         }
@@ -230,6 +235,7 @@ pub(super) fn read_voted(r: &mut Reader<'_>) -> Result<Vec<Option<Voted>>, Codec
                 3 => Refusal::Epoch,
                 // 4 was of a node without a vote, which no node has ever sent.
                 5 => Refusal::NoRoom,
+                6 => Refusal::Bucket(Known { ballot: read_ballot(r)?, chosen: r.flag("chosen mark")? }),
                 _ => return Err(CodecError::Value("refusal")),
             }),
             _ => return Err(CodecError::Value("answer to a vote")),
@@ -309,8 +315,8 @@ mod tests {
         let requests = [
             (Request::Query, Some(ballot(1))),
             (Request::Prepare(ballot(2)), None),
-            (Request::Store(ballot(3), state(3, State::Deleted)), None),
-            (Request::Store(ballot(3), state(3, State::Nothing)), None),
+            (Request::Store(ballot(3), state(3, State::Deleted), Under { generation: 7, is_new: true }), None),
+            (Request::Store(ballot(3), state(3, State::Nothing), Under::default()), None),
             (Request::Learn(ballot(4), state(4, State::Bucket)), None),
             (Request::Mark(ballot(5)), None),
         ];
@@ -352,7 +358,11 @@ mod tests {
             let votes = |code: u8| {
                 let mut w = Writer::default();
                 w.u64(4).u64(5).u32(1).bytes(key("a").as_bytes()).u64(9).u8(0);
-                write_ballot(w.u8(code), ballot(3)).bytes(&record);
+                write_ballot(w.u8(code), ballot(3));
+                if code == 3 {
+                    w.u64(0).u8(0);
+                }
+                w.bytes(&record);
                 read_votes(&mut Reader(&w.0)).map(drop)
             };
             assert_eq!((votes(3), votes(4)), (refused, refused));
@@ -380,6 +390,7 @@ mod tests {
             VotedAnswer::Refused(Refusal::NoBlob),
             VotedAnswer::Refused(Refusal::Epoch),
             VotedAnswer::Refused(Refusal::NoRoom),
+            VotedAnswer::Refused(Refusal::Bucket(Known { ballot: ballot(7), chosen: true })),
         ];
         let voted = |answer| Some(Voted { epoch: Epoch(2), attempt: Attempt(3), answer });
         let all: Vec<_> = answers.into_iter().map(voted).chain([None]).collect();

@@ -130,7 +130,8 @@ impl World {
         coord.drawn = drawn;
         let node = &self.nodes[coord.node];
         let ballot = node.fresh_ballot();
-        let fresh = Fresh { ballot, attempt: attempt(drawn), write: WriteId::drawn(drawn.to_be_bytes()) };
+        let fresh =
+            Fresh { ballot, attempt: attempt(drawn), write: WriteId::drawn(drawn.to_be_bytes()), generation: 0 };
         coord.drive.begin(fresh, Some(node.durable(coord.whom.reg()).clone()), coord.now);
     }
 
@@ -208,6 +209,7 @@ impl World {
                     self.net.push(Packet::Ask { to, from, reg: coord.whom.reg(), message, have });
                 }
                 Do::Ship { to, body, .. } => self.ship(at, to, body),
+                Do::Teach { .. } => unreachable!("no bucket has a fence here"),
                 Do::Lost => coord.drive.retry(coord.now, false),
                 Do::Wait { until } => return (coord.until, coord.waits) = (until, false),
                 Do::Pause { until } => return (coord.until, coord.waits) = (until, true),
@@ -253,6 +255,7 @@ impl World {
         let plan = self.clients[client].plan;
         let condition = plan.map_or(crate::lin::Condition::Any, |p| p.condition);
         let (op, void) = match end {
+            End::Read(ReadOutcome::Gone) | End::Write(WriteOutcome::Gone) => unreachable!("no bucket has a fence here"),
             End::Read(ReadOutcome::NoMajority) | End::Write(WriteOutcome::NoMajority | WriteOutcome::Contended) => {
                 self.tally.no_majority += 1;
                 (None, true)

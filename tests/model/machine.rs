@@ -47,6 +47,13 @@ impl<R: Value, I: Intent<R>> Machine<R> for Either<R, I> {
         }
     }
 
+    fn shut(&mut self, out: &mut Vec<Action<R, End<R>>>) {
+        match self {
+            Either::Write(write) => tell(out, End::Write, |own| write.shut(own)),
+            Either::Read(read) => tell(out, End::Read, |own| read.shut(own)),
+        }
+    }
+
     fn deadline(&mut self, out: &mut Vec<Action<R, End<R>>>) {
         match self {
             Either::Write(write) => tell(out, End::Write, |own| write.deadline(own)),

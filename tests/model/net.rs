@@ -149,7 +149,7 @@ impl World {
 
     fn vote(&mut self, at: usize, from: Incarnation, reg: Reg, message: &Message<Val>, have: Option<Slot<Val>>) {
         let blob = match &message.request {
-            Request::Store(_, state) => state.blob(),
+            Request::Store(_, state, _) => state.blob(),
             _ => None,
         };
         let node = &mut self.nodes[at];

@@ -323,7 +323,7 @@ impl World {
                     walk.changed(&key, false);
                 }
             }
-            WriteOutcome::NoMajority | WriteOutcome::Contended => {}
+            WriteOutcome::NoMajority | WriteOutcome::Contended | WriteOutcome::Gone => {}
             WriteOutcome::Refused(_) => unreachable!("without a condition"),
         }
     }
@@ -358,7 +358,7 @@ impl World {
         let read = if settles { Read::settle(members) } else { Read::new(members, &prefer) };
         match self.run(at, key, read) {
             ReadOutcome::Found { ballot, state } => Some((ballot, state)),
-            ReadOutcome::NoMajority => None,
+            ReadOutcome::NoMajority | ReadOutcome::Gone => None,
         }
     }
 
@@ -425,7 +425,9 @@ impl World {
                     }
                 }
                 Do::Wait { .. } => drive.tick(now, now),
-                Do::Ship { .. } => unreachable!("bodies lie in their records"),
+                Do::Ship { .. } | Do::Teach { .. } => {
+                    unreachable!("bodies lie in their records, and there is no fence")
+                }
                 Do::Done(end) => return end,
             }
         }
@@ -435,6 +437,6 @@ impl World {
         let (attempt, write) = (Attempt(self.rng.next()), WriteId::drawn(self.rng.next().to_be_bytes()));
         let Some(store) = self.nodes[at].store() else { return drive.tick(now, now) };
         let have = store.lookup_cached(key).map(|held| held.slot());
-        drive.begin(Fresh { ballot: store.fresh_ballot(), attempt, write }, have, now);
+        drive.begin(Fresh { ballot: store.fresh_ballot(), attempt, write, generation: 0 }, have, now);
     }
 }

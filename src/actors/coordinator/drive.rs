@@ -53,6 +53,8 @@ impl<M: Machine<Value>> Driver<'_, M> {
                     // No way leads there: the round counts a refusal.
                     None => self.drive.on(Event::Lacks { node: to, body }),
                 },
+                // No bucket is closed yet.
+                Do::Teach { to, attempt, .. } => self.drive.on(Event::Fenced { node: to, attempt }),
                 Do::Wait { until } | Do::Pause { until } => self.wait(until).await,
                 Do::Lost => self.drive.retry(self.began.elapsed(), self.coordinator.is_cut_off()),
                 Do::Renew { epoch } => {
@@ -100,6 +102,7 @@ impl<M: Machine<Value>> Driver<'_, M> {
             Event::Reply(reply) => self.coordinator.0.ballots.observe(reply.stamp()),
             Event::Holds { node, body } => self.limit.saw(Instant::now(), (*node, *body), Far::Sent(u64::MAX), 0),
             Event::Silent { .. } | Event::Expired { .. } | Event::Lacks { .. } => {}
+            Event::Taught { .. } | Event::Fenced { .. } => {}
         }
         self.drive.on(event);
     }
@@ -219,7 +222,7 @@ impl Coordinator {
 
     fn fresh(&self) -> Fresh {
         let attempt = Attempt(u64::from_le_bytes(random()));
-        Fresh { ballot: self.0.ballots.fresh(), attempt, write: WriteId::drawn(random()) }
+        Fresh { ballot: self.0.ballots.fresh(), attempt, write: WriteId::drawn(random()), generation: 0 }
     }
 
     pub(super) async fn wait_for(&self, epoch: Epoch, deadline: Instant) {

@@ -84,7 +84,7 @@ impl Coordinator {
         match self.drive(&list, write, Vec::new(), self.deadline()).await {
             WriteOutcome::Written { .. } | WriteOutcome::Kept(_) => Ok(()),
             // The other one's list shows itself soon; the caller looks again.
-            WriteOutcome::Refused(_) => Ok(()),
+            WriteOutcome::Refused(_) | WriteOutcome::Gone => Ok(()),
             WriteOutcome::Unknown => Err(StoreError::UnknownOutcome.into()),
             WriteOutcome::Contended => Err(ObjectError::Contended),
             WriteOutcome::NoMajority => Err(ObjectError::NoMajority("a majority of both lists did not answer in time")),

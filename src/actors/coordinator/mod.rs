@@ -276,6 +276,7 @@ impl Coordinator {
         match self.drive(key, read, Vec::new(), deadline).await {
             ReadOutcome::Found { ballot, state } => Ok((ballot, state)),
             ReadOutcome::NoMajority => Err(no_majority()),
+            ReadOutcome::Gone => Err(StoreError::NoSuchBucket.into()),
         }
     }
 

@@ -130,6 +130,7 @@ fn ended(outcome: WriteOutcome<Value>, mutation: &Mutation) -> Result<Written, O
         WriteOutcome::Unknown => Err(StoreError::UnknownOutcome.into()),
         WriteOutcome::Contended => Err(crowded(mutation)),
         WriteOutcome::NoMajority => Err(no_majority()),
+        WriteOutcome::Gone => Err(StoreError::NoSuchBucket.into()),
     }
 }
 

@@ -1,3 +1,4 @@
+use super::super::fence::Under;
 use super::super::message::Attempt;
 use super::*;
 use crate::base::{BodyId, Lineage, WriteId};
@@ -57,7 +58,7 @@ impl Replica {
     }
 
     fn stored(&mut self, stamp: u64, text: &'static str) -> bool {
-        matches!(self.ask("k", Request::Store(at(stamp), of(text))), Answer::Stored(_))
+        matches!(self.ask("k", Request::Store(at(stamp), of(text), Under::default())), Answer::Stored(_))
     }
 
     fn holds(&self) -> (u64, bool, &'static str) {
@@ -149,10 +150,10 @@ fn stamps_at_the_end_of_their_range_do_no_harm() {
 #[test]
 fn a_record_is_not_granted_without_its_blob() {
     let mut r = Replica::new();
-    assert_eq!(r.ask("k", Request::Store(at(5), of("blob"))), Answer::Refused(Refusal::NoBlob));
+    assert_eq!(r.ask("k", Request::Store(at(5), of("blob"), Under::default())), Answer::Refused(Refusal::NoBlob));
     r.ask("k", Request::Learn(at(5), of("blob")));
     assert_eq!(r.holds(), (5, true, "blob"), "what is chosen may come before its blob");
-    assert_eq!(r.ask("k", Request::Store(at(5), of("blob"))), Answer::Refused(Refusal::NoBlob));
+    assert_eq!(r.ask("k", Request::Store(at(5), of("blob"), Under::default())), Answer::Refused(Refusal::NoBlob));
 }
 
 #[test]
@@ -163,9 +164,12 @@ fn a_higher_epoch_is_entered_with_its_list_and_a_lower_one_refused() {
     assert_eq!((r.node.epoch, r.acceptor.floor()), (Epoch(3), r.node.reserved), "it begins as after a restart");
     assert_eq!(r.ask_in(3, "k", Request::Query).epoch, Epoch(3));
     assert_eq!(r.acceptor.enter(Epoch(2)).epoch, Epoch(3));
-    for request in
-        [Request::Query, Request::Prepare(at(9)), Request::Store(at(9), of("a")), Request::Learn(at(9), of("a"))]
-    {
+    for request in [
+        Request::Query,
+        Request::Prepare(at(9)),
+        Request::Store(at(9), of("a"), Under::default()),
+        Request::Learn(at(9), of("a")),
+    ] {
         let reply = r.ask_in(2, "k", request);
         assert_eq!((reply.epoch, reply.answer), (Epoch(3), Answer::Refused(Refusal::Epoch)));
     }

@@ -19,6 +19,7 @@
 //! - A body is on its way to a replica once at a time, whoever asks for it meanwhile.
 //! - `Do::Done` comes when the rest of what was decided with it has been done: marks are told.
 
+use super::fence::Known;
 use super::machine::{Action, Event, Fresh, Machine};
 use super::members::{Members, Votes};
 use super::message::{Answer, Attempt, Message, Refusal, Request};
@@ -55,6 +56,16 @@ pub enum Do<R, E> {
         body: BodyId,
         /// The record beside it.
         record: R,
+    },
+    /// A replica refused for what it knows of the bucket. By `fence::remedy`: teach it and hand in `Event::Taught`, or
+    /// hand in `Event::Fenced`; and ask `take_fenced` before the next round.
+    Teach {
+        /// The replica.
+        to: Incarnation,
+        /// What it knows of the bucket.
+        known: Known,
+        /// The attempt that it refused.
+        attempt: Attempt,
     },
     /// Wait for what comes until then; after that `tick`.
     Wait {
@@ -110,6 +121,8 @@ pub struct Drive<R, M: Machine<R>> {
     carrying: Vec<(Incarnation, BodyId, R)>,
     /// Who refused for want of room: once these keep a majority from being had, another round helps nothing.
     no_room: Vec<Incarnation>,
+    /// Somebody refused for the sake of the bucket.
+    fenced: bool,
     queue: VecDeque<Action<R, M::End>>,
     out: Vec<Action<R, M::End>>,
 }
@@ -127,6 +140,7 @@ impl<R: Value, M: Machine<R>> Drive<R, M> {
             asking_me: false,
             carrying: Vec::new(),
             no_room: Vec::new(),
+            fenced: false,
             queue: VecDeque::new(),
             out: Vec::new(),
         }
@@ -148,6 +162,7 @@ impl<R: Value, M: Machine<R>> Drive<R, M> {
                     self.carrying.push((to, body, record.clone()));
                     return Do::Ship { to, body, record };
                 }
+                Some(Action::Teach { to, known, attempt }) => return Do::Teach { to, known, attempt },
                 Some(Action::Retry { tries }) => {
                     let since = if let Phase::Round { since } = self.phase { since } else { Duration::ZERO };
                     self.phase = Phase::Lost { since, tries };
@@ -226,6 +241,24 @@ impl<R: Value, M: Machine<R>> Drive<R, M> {
         true
     }
 
+    /// Whether somebody refused for the sake of the bucket since this was asked last: then the bucket is looked up at a
+    /// majority before another round begins.
+    pub fn take_fenced(&mut self) -> bool {
+        std::mem::take(&mut self.fenced)
+    }
+
+    /// The bucket takes nothing now and may do so again: no round begins before then, and it is looked at again.
+    pub fn put_off(&mut self, until: Duration) {
+        self.fenced = true;
+        self.phase = Phase::Pause { until };
+    }
+
+    /// The bucket of the register is gone: this is the end.
+    pub fn shut(&mut self) {
+        self.asking_me = false;
+        self.decide(|machine, out| machine.shut(out));
+    }
+
     /// What this node holds, as far as an answer to that message need not bring it: one ballot is one record. The
     /// answers to these two alone carry a record.
     pub fn have_for(&self, message: &Message<R>) -> Option<&Slot<R>> {
@@ -249,7 +282,8 @@ impl<R: Value, M: Machine<R>> Drive<R, M> {
         self.out.sort_by_key(|action| match action {
             Action::Send { to, .. } if *to == me => 0,
             Action::Done(_) => 2,
-            Action::Send { .. } | Action::Ship { .. } | Action::Retry { .. } | Action::Renew { .. } => 1,
+            Action::Send { .. } | Action::Ship { .. } | Action::Teach { .. } => 1,
+            Action::Retry { .. } | Action::Renew { .. } => 1,
         });
         self.queue.extend(self.out.drain(..));
     }
@@ -264,6 +298,7 @@ impl<R: Value, M: Machine<R>> Drive<R, M> {
                     Answer::Refused(Refusal::NoRoom) if !self.no_room.contains(&reply.from) => {
                         self.no_room.push(reply.from);
                     }
+                    Answer::Refused(Refusal::Bucket(_)) => self.fenced = true,
                     _ => {}
                 }
                 self.asking_me &= !mine;
@@ -273,6 +308,7 @@ impl<R: Value, M: Machine<R>> Drive<R, M> {
                 self.carrying.retain(|(to, of, _)| (to, of) != (node, body));
             }
             Event::Reply(_) | Event::Silent { .. } | Event::Expired { .. } => {}
+            Event::Taught { .. } | Event::Fenced { .. } => {}
         }
     }
 

@@ -95,7 +95,8 @@ impl<M: Machine<Registered>> Bench<M> {
                 Do::Begin => {
                     self.round += 1;
                     let (ballot, attempt) = (ballot(self.round * 100), Attempt(self.round));
-                    let fresh = Fresh { ballot, attempt, write: WriteId::drawn(self.round.to_be_bytes()) };
+                    let fresh =
+                        Fresh { ballot, attempt, write: WriteId::drawn(self.round.to_be_bytes()), generation: 0 };
                     self.drive.begin(fresh, have.cloned(), self.now);
                 }
                 Do::Send { to, message } => {
@@ -110,6 +111,7 @@ impl<M: Machine<Registered>> Bench<M> {
                 Do::Wait { until } => return Do::Wait { until },
                 Do::Pause { until } => return Do::Pause { until },
                 Do::Lost => return Do::Lost,
+                Do::Teach { .. } => unreachable!("no fence"),
                 Do::Renew { epoch } => return Do::Renew { epoch },
             }
         }

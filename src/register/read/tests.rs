@@ -40,7 +40,7 @@ impl Bench {
 
     fn begin(&mut self, round: u64) {
         self.out.clear();
-        let fresh = Fresh { ballot: at(round * 100), attempt: Attempt(round), write: WriteId::NOTHING };
+        let fresh = Fresh { ballot: at(round * 100), attempt: Attempt(round), write: WriteId::NOTHING, generation: 0 };
         self.read.begin(fresh, &mut self.out);
     }
 

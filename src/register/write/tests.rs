@@ -66,7 +66,8 @@ impl Bench {
     fn begin(&mut self) {
         self.round += 1;
         self.out.clear();
-        let fresh = Fresh { ballot: at(self.round * 100), attempt: Attempt(self.round), write: id(self.round) };
+        let fresh =
+            Fresh { ballot: at(self.round * 100), attempt: Attempt(self.round), write: id(self.round), generation: 0 };
         self.write.begin(fresh, &mut self.out);
     }
 
@@ -97,7 +98,7 @@ impl Bench {
     fn stores(&self) -> Vec<(u64, Traced<Text>)> {
         let store = |action: &Action<Text, _>| match action {
             Action::Send { to, message } => match &message.request {
-                Request::Store(_, state) => Some((to.0, state.clone())),
+                Request::Store(_, state, _) => Some((to.0, state.clone())),
                 _ => None,
             },
             _ => None,

@@ -55,22 +55,22 @@ fn known_answers() {
     assert_eq!(
         key.seal_with(HELLO, &[], &initiator, [0x33; 12]),
         unhex(concat!(
-            "4256503101003122db0d453432e0ec754ac14faeea7c3333333333333333333333331c1822b45b7aa57e3b6b78e07fb510615e93",
-            "8cfaf2f92098b2f7d1c20a3d5215a2a0836700fb72780021f3571d1b9e6c51a02dc739b2e463b626d20c356a343edf3718e5f9ce",
-            "514876b09b4611a6ba7800c86d8c1a1bae50dc5f0db0dda76f4d"
+            "4256503102003122db0d453432e0ec754ac14faeea7c333333333333333333333333bc59bd4e64ec401ec8113f4bd9de839fe2ab",
+            "2adfd33197ce995e077fa450960ca574bff8ab9800cbc8117f994aad1867962feea79be0aab10d6bf4da49bd0a95aab392c11505",
+            "7e9e24c560a8d915cac78bfbedb2d158f0d6471325986b9c6c20"
         ))
     );
     let answer = unhex(concat!(
-        "4256503101003122db0d453432e0ec754ac14faeea7c3333333333333333333333332ab60b08df946a2aedbaae2204ed9d75140a60",
-        "b89c227bbf4d1cd3cb56e86d1b53a979f7e68ef100cb844cd4afb9129a51492b6447947c58fa38ec63328897d419b4b5877a804021",
-        "2e906b602592d5cab49169ddb7f50b65e38de43d5c2be819"
+        "4256503102003122db0d453432e0ec754ac14faeea7c333333333333333333333333ecbcdcd428a593c777f6d3e7c43e21f7033eb9",
+        "db794629839509d74303ef5dcdf88a6c554978886e35a5b7647e8eec625f9e0ffad423476b1378ccfbf375b539ceeab3ea7412a6e4",
+        "b51b460283da08f22a812ce29512eb4870a8d6c989ab3256"
     ));
     assert_eq!(key.seal_with(ANSWER, &initiator, &responder, [0x33; 12]), answer);
     let hello = Hello { from: "boveda-0", to: "boveda-1", cluster, incarnation: 7, nonce: [0x11; 32] };
     let (_, keys) = key.complete(hello.pending(), &answer).unwrap();
     let frame = keys.send.seal(5, b"POST /frames", b"a frame".to_vec());
-    assert_eq!(frame, unhex("3513ac504f90e7268c5c429c5251c06c241084a5847105"));
-    let frame = unhex("c481acc94e6eed07356513425bc609a56d466e95263aab");
+    assert_eq!(frame, unhex("19dc4929063ead94d1bcbd52234106574b874ff3507989"));
+    let frame = unhex("bf2254565686de9ea63bd8265fd063e207870614921f4f");
     assert_eq!(keys.receive.open(5, b"POST /frames", frame).as_deref(), Ok(&b"a frame"[..]));
 }
 

@@ -5,7 +5,7 @@ use crate::base::{
     RegisterKey, Secret, Stamp, State, Tags, WriteId,
 };
 use crate::disk::CrashDisk;
-use crate::register::{Answer, Attempt, Message, Request, Roster, Seat, Traced};
+use crate::register::{Answer, Attempt, Message, Request, Roster, Seat, Traced, Under};
 use crate::seal::keyring::Keyring;
 use crate::store::intent::Decided;
 use crate::store::mutation::Mutation;
@@ -50,7 +50,7 @@ fn ballot(n: u64) -> Ballot {
 fn store_at(ballot: Ballot) -> Asked {
     let lineage = Lineage::NOTHING.then(WriteId::drawn([7; 8]), Lineage::IDS_MAX);
     let record = Record { ballot, lineage, written_ms: 5, state: State::Deleted };
-    Asked::Store(ballot, Traced { value: Some(Arc::new(record)), lineage })
+    Asked::Store(ballot, Traced { value: Some(Arc::new(record)), lineage }, Under::default())
 }
 
 fn vote(name: &str, request: Asked) -> Vote {
@@ -240,7 +240,7 @@ fn a_sweep_leaves_a_body_that_was_promised_a_moment_ago() {
             std::thread::yield_now();
         }
         (0..10_000).for_each(|_| std::thread::yield_now());
-        let Asked::Store(_, state) = store_at(ballot(5)) else { panic!("a store") };
+        let Asked::Store(_, state, _) = store_at(ballot(5)) else { panic!("a store") };
         let lineage = state.lineage;
         let record = Record { ballot: ballot(5), lineage, written_ms: 5, state: State::Object(object) };
         let held = Arc::new(crate::store::entry::Held::new(record, false, 1, None));
@@ -336,7 +336,7 @@ fn an_answer_without_a_write_rests_on_what_is_chosen() {
         let state = if name == "kept" { State::Deleted } else { State::Object(body) };
         let left = Record { ballot: ballot(5), lineage, written_ms: 5, state };
         node.ask(name, Asked::Prepare(ballot(5)));
-        let stored = Asked::Store(ballot(5), Traced { value: Some(Arc::new(left)), lineage });
+        let stored = Asked::Store(ballot(5), Traced { value: Some(Arc::new(left)), lineage }, Under::default());
         assert!(matches!(node.ask(name, stored), Answer::Stored(..)));
         assert!(!node.is_chosen(name));
         let answer = node.0.mutate(mutation);

@@ -8,7 +8,7 @@ use crate::actors::peer::store::StoreRecipients;
 use crate::actors::testing::peer::{Asked, Harm, Listener, Relay, passed_on, plan, soon, until};
 use crate::actors::testing::{Shelf, ShelfActor, identity, key, node_view, record};
 use crate::base::{Ballot, BodyId, Epoch, Lineage, RegisterKey};
-use crate::register::{Answer as Answered, Attempt, ListMark, Message, Request, Traced};
+use crate::register::{Answer as Answered, Attempt, ListMark, Message, Request, Traced, Under};
 use crate::wire::votes::Vote;
 use actix::{Actor, Addr};
 use std::net::{SocketAddr, TcpListener};
@@ -160,7 +160,7 @@ async fn a_silent_peer_is_waited_for_up_to_the_bound_and_who_comes_then_is_told_
     let store = |n| {
         let (cast, answer) = question(n, THEM);
         let state = Traced { lineage: Lineage::NOTHING, value: Some(record(1)) };
-        (Cast { vote: vote(n, Request::Store(Ballot::ZERO, state)), ..cast }, answer)
+        (Cast { vote: vote(n, Request::Store(Ballot::ZERO, state, Under::default())), ..cast }, answer)
     };
     let fit = BOUND / store(0).0.weight();
     let mut waiting = Vec::new();
