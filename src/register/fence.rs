@@ -16,27 +16,10 @@
 //!
 //! A replica may refuse whatever it likes, so all that a register is stays true of the registers behind the fence.
 
+use super::bucket::{Bucket, Known, Under};
 use super::message::Refusal;
 use super::write::Choice;
 use crate::base::Ballot;
-
-/// What a `Store` says of the bucket that its register lies under. Where there is none nothing is asked of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Under {
-    /// The generation of the bucket that was decided under.
-    pub generation: u64,
-    /// Whether the state is a new one; else one that was found is stored again.
-    pub is_new: bool,
-}
-
-/// A bucket, as its register has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bucket {
-    /// Counted up by every change.
-    pub generation: u64,
-    /// Whether it takes objects; else it is being deleted.
-    pub is_open: bool,
-}
 
 /// What is wanted of a bucket's register. `I` is the id of a life of a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,20 +71,6 @@ impl<I: Copy + PartialEq> Change<I> {
             (Change::Reopen { .. }, _) => Choice::Keep,
         }
     }
-}
-
-/// What somebody knows of a bucket's register: what others may be told, too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Known {
-    /// The ballot of what is held.
-    pub ballot: Ballot,
-    /// Whether that is known to be chosen.
-    pub chosen: bool,
-}
-
-impl Known {
-    /// Of a bucket that nothing is known of.
-    pub const NOTHING: Known = Known { ballot: Ballot::ZERO, chosen: true };
 }
 
 /// What helps where a replica refused for the sake of the bucket.

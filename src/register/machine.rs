@@ -5,7 +5,7 @@
 //! - `Action::Done` comes once, and last; behind it a machine wants nothing more.
 //! - A round that is over, lost or superseded, hears no more events but `Event::Holds`.
 
-use super::fence::Known;
+use super::bucket::Known;
 use super::members::Members;
 use super::message::{Attempt, Message, Reply};
 use crate::base::{Ballot, BodyId, Epoch, Incarnation, WriteId};

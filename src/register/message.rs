@@ -3,7 +3,7 @@
 //! Every message carries the epoch of the round it belongs to, every answer that of the replica.
 //! An answer is matched by the attempt it answers: ballots alone may come again after a restart.
 
-use super::fence::{Known, Under};
+use super::bucket::{Known, Under};
 use super::slot::{Slot, Traced};
 use crate::base::{Ballot, Epoch, Incarnation, Stamp};
 

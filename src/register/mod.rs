@@ -17,6 +17,7 @@
 //! | `change` | a member list becomes another one; who lost its disk is seated anew |
 //! | `placement` | which nodes hold a register, and which a body |
 //! | `memory` | what nodes said of themselves, and who says less than before: an older copy of its directory |
+//! | `bucket` | what is known of a bucket |
 //! | `fence` | what a bucket that is being deleted, or is gone, lets in: nothing but tombstones |
 //! | `burial` | a tombstone is dropped |
 //! | `slot` `message` | what is kept and what is said |
@@ -33,6 +34,7 @@
 //! - A read returns chosen records only: all histories of a key are linearizable.
 
 pub mod acceptor;
+pub mod bucket;
 pub mod burial;
 pub mod change;
 pub mod drive;
@@ -51,10 +53,11 @@ pub mod tally;
 pub mod write;
 
 pub use acceptor::{Acceptor, Decision, Limits, NodeState};
+pub use bucket::{Bucket, Known, Under};
 pub use burial::Burial;
 pub use change::{Change, Listed, Step, Succession};
 pub use drive::{Do, Drive};
-pub use fence::{Fence, Known, Remedy, Under};
+pub use fence::{Fence, Remedy};
 pub use machine::{Action, Event, Fresh, Machine};
 pub use members::{Members, MembersError, VOTERS_MAX, Votes};
 pub use memory::{Heard, Kept, Memory, Remembered, Standing, Start};

@@ -8,7 +8,7 @@
 //! - Who refuses for the sake of the bucket is asked once more, when it was taught. Where some refuse for that, the round
 //!   goes on until all have answered: what all have refused is stored nowhere.
 
-use super::fence::Under;
+use super::bucket::Under;
 use super::machine::{Action, Event, Fresh};
 use super::members::{Members, Votes};
 use super::message::{Answer, Attempt, Message, Refusal, Reply, Request};

@@ -196,6 +196,42 @@ fn take(table: &mut Table<'_, &'static [u8], &'static [u8]>, key: &RegisterKey) 
     old.map(|old| Held::decode(old.value()).map_err(corrupt)).transpose()
 }
 
+/// Brings the registers of a layer in: each into the table that it belongs to, with its place in the feed and the blobs
+/// that it refers to.
+fn apply_records(tx: &redb::WriteTransaction, layer: &Layer) -> Result<(), StoreError> {
+    let mut live = tx.open_table(LIVE).map_err(engine)?;
+    let mut dead = tx.open_table(DEAD).map_err(engine)?;
+    let mut changes = tx.open_table(CHANGES).map_err(engine)?;
+    let mut bodies = tx.open_table(BODIES).map_err(engine)?;
+    for key in &layer.forgotten {
+        let old = [take(&mut live, key)?, take(&mut dead, key)?];
+        let Some(old) = old.into_iter().flatten().next() else { continue };
+        changes.remove(old.seq).map_err(engine)?;
+        for blob in old.record.blobs() {
+            bodies.remove(blob.body.0).map_err(engine)?;
+        }
+    }
+    for (key, held) in &layer.records {
+        let (into, out_of) = if held.is_dead() { (&mut dead, &mut live) } else { (&mut live, &mut dead) };
+        let here = into.insert(key.as_bytes(), held.encode().as_slice()).map_err(engine)?;
+        let here = here.map(|old| Held::decode(old.value()).map_err(corrupt)).transpose()?;
+        if let Some(old) = here.map_or_else(|| take(out_of, key), |old| Ok(Some(old)))? {
+            // A register stands in the feed once, under its latest number.
+            changes.remove(old.seq).map_err(engine)?;
+            for blob in old.record.blobs().filter(|blob| !held.record.refers_to(blob.body)) {
+                bodies.remove(blob.body.0).map_err(engine)?;
+            }
+        }
+        for blob in held.record.blobs() {
+            bodies.insert(blob.body.0, ()).map_err(engine)?;
+        }
+    }
+    for (seq, key) in &layer.by_seq {
+        changes.insert(seq, key.as_bytes()).map_err(engine)?;
+    }
+    Ok(())
+}
+
 impl Index {
     /// Makes the tables of a new database.
     pub fn format(db: &Database) -> Result<(), StoreError> {
@@ -269,39 +305,10 @@ impl Index {
                 tx.delete_table(CHANGES).map_err(engine)?;
                 tx.delete_table(BODIES).map_err(engine)?;
             }
+            apply_records(&tx, layer)?;
             {
-                let mut live = tx.open_table(LIVE).map_err(engine)?;
-                let mut dead = tx.open_table(DEAD).map_err(engine)?;
-                let mut changes = tx.open_table(CHANGES).map_err(engine)?;
-                let mut bodies = tx.open_table(BODIES).map_err(engine)?;
-                for key in &layer.forgotten {
-                    let old = [take(&mut live, key)?, take(&mut dead, key)?];
-                    let Some(old) = old.into_iter().flatten().next() else { continue };
-                    changes.remove(old.seq).map_err(engine)?;
-                    for blob in old.record.blobs() {
-                        bodies.remove(blob.body.0).map_err(engine)?;
-                    }
-                }
                 let mut cursors = tx.open_table(CURSORS).map_err(engine)?;
                 let mut table = tx.open_table(MARKS).map_err(engine)?;
-                for (key, held) in &layer.records {
-                    let (into, out_of) = if held.is_dead() { (&mut dead, &mut live) } else { (&mut live, &mut dead) };
-                    let here = into.insert(key.as_bytes(), held.encode().as_slice()).map_err(engine)?;
-                    let here = here.map(|old| Held::decode(old.value()).map_err(corrupt)).transpose()?;
-                    if let Some(old) = here.map_or_else(|| take(out_of, key), |old| Ok(Some(old)))? {
-                        // A register stands in the feed once, under its latest number.
-                        changes.remove(old.seq).map_err(engine)?;
-                        for blob in old.record.blobs().filter(|blob| !held.record.refers_to(blob.body)) {
-                            bodies.remove(blob.body.0).map_err(engine)?;
-                        }
-                    }
-                    for blob in held.record.blobs() {
-                        bodies.insert(blob.body.0, ()).map_err(engine)?;
-                    }
-                }
-                for (seq, key) in &layer.by_seq {
-                    changes.insert(seq, key.as_bytes()).map_err(engine)?;
-                }
                 for (peer, seq) in &layer.cursors {
                     cursors.insert(peer.0, seq).map_err(engine)?;
                 }

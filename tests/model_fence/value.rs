@@ -1,7 +1,8 @@
 //! What registers hold here, and what is wanted of them.
 
 use boveda::base::BodyId;
-use boveda::register::fence::{Bucket, Change};
+use boveda::register::Bucket;
+use boveda::register::fence::Change;
 use boveda::register::{Choice, Intent, Value};
 
 /// A register: that of the bucket, or that of its one object, under the id of a life of the bucket.

@@ -9,7 +9,7 @@ use super::value::{Key, Val, bucket_of, object_of};
 use crate::lin::{Call, linearizable};
 use crate::rng::Rng;
 use boveda::base::{Ballot, Epoch, Incarnation, Stamp, StampClock};
-use boveda::register::fence::Bucket;
+use boveda::register::Bucket;
 use boveda::register::{
     Acceptor, Answer, Attempt, Fence, Known, Limits, Members, Message, NodeState, Refusal, Reply, Request, Slot, Value,
 };

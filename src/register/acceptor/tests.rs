@@ -1,4 +1,4 @@
-use super::super::fence::Under;
+use super::super::bucket::Under;
 use super::super::message::Attempt;
 use super::*;
 use crate::base::{BodyId, Lineage, WriteId};

@@ -19,7 +19,7 @@
 //! - A body is on its way to a replica once at a time, whoever asks for it meanwhile.
 //! - `Do::Done` comes when the rest of what was decided with it has been done: marks are told.
 
-use super::fence::Known;
+use super::bucket::Known;
 use super::machine::{Action, Event, Fresh, Machine};
 use super::members::{Members, Votes};
 use super::message::{Answer, Attempt, Message, Refusal, Request};

@@ -8,8 +8,8 @@
 //! - A nonce is random at open and counts from there. Should two openings ever draw overlapping ranges, a
 //!   repeated nonce shows, under GCM-SIV, that one page was written twice with the same bytes, and nothing else.
 
-use super::engine::{is_hurried, leave};
 use super::error::{PageDamaged, PagesError, PagesPoisoned};
+use super::guard::{is_hurried, leave};
 use super::layout::{
     COPIES, ENGINE_HEAD_BYTES, Entry, FileId, GROUP_PAGES, HEADERS_BYTES, HOLE, Header, PAGE_BYTES, SLOTS, group_at,
     groups_for, page_at, page_place,

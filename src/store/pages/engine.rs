@@ -7,15 +7,14 @@
 
 use super::backend::{PagesProbe, SealedPages, publish};
 use super::error::PagesError;
+use super::guard::guarded;
 use super::layout::FileId;
 use crate::disk::{Disk, place};
 use crate::seal::SealingKey;
 use redb::{Database, DatabaseError, StorageBackend};
-use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Once};
 
 /// Makes an empty database, durable under its name when this returns. The name must be free; what an earlier
 /// crash left under the staged name is removed.
@@ -80,56 +79,11 @@ fn start(pages: SealedPages, cache_bytes: usize) -> Result<(Database, Arc<PagesP
     Err(refusal)
 }
 
-/// Runs work on the engine; a panic in it comes back as an error, told by whoever handles that.
-pub fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, PagesError> {
-    QUIET.call_once(|| {
-        let loud = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| match GUARDED.get() {
-            // The engine's own message names its source, not the damage; it is for those who look for it.
-            true => log::debug!("index engine panicked: {info}"),
-            false => loud(info),
-        }));
-    });
-    let before = GUARDED.replace(true);
-    // What the engine shares across the boundary is its own file state, which is poisoned or dropped after.
-    let result = catch_unwind(AssertUnwindSafe(work)).map_err(|_| PagesError::Panicked);
-    GUARDED.set(before);
-    result
-}
-
-/// Runs a look at the engine that must not wait for a disk; `None` where it would have to, or where the engine fails in
-/// any way: whoever looks again, with time, is told.
-///
-/// The engine takes an error of a read for the end of all its work, so what would wait is left by unwinding through it
-/// instead. It holds no lock while it reads, and a look changes nothing.
-pub fn unless_it_waits<T>(look: impl FnOnce() -> T) -> Option<T> {
-    let before = HURRIED.replace(true);
-    let seen = guarded(look);
-    HURRIED.set(before);
-    seen.ok()
-}
-
-/// Whether who reads now must not wait.
-pub(super) fn is_hurried() -> bool {
-    HURRIED.get()
-}
-
-/// Leaves a look that would wait. No panic: nothing is said of it.
-pub(super) fn leave() -> ! {
-    resume_unwind(Box::new(()))
-}
-
-static QUIET: Once = Once::new();
-
-thread_local! {
-    static GUARDED: Cell<bool> = const { Cell::new(false) };
-    static HURRIED: Cell<bool> = const { Cell::new(false) };
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::disk::{CrashDisk, RealDisk};
+    use crate::store::pages::guard::{is_hurried, unless_it_waits};
     use crate::store::pages::layout::PAGE_BYTES;
     use redb::{ReadableDatabase, TableDefinition};
 

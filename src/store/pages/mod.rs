@@ -14,6 +14,7 @@
 //! |---|---|
 //! | `engine` | makes and opens the index engine on sealed pages |
 //! | `backend` | the engine's file, as it believes, above those pages |
+//! | `guard` | work on the engine: no panic passes, and who must not wait leaves |
 //! | `state` | the tags of all pages, in memory and on the disk |
 //! | `layout` | where things lie, and what a header says |
 //! | `error` | what can go wrong under the index |
@@ -21,6 +22,7 @@
 mod backend;
 mod engine;
 mod error;
+mod guard;
 mod layout;
 mod state;
 
@@ -28,7 +30,8 @@ mod state;
 mod tests;
 
 pub use backend::{PagesProbe, SealedPages};
-pub use engine::{create_database, guarded, open_database, unless_it_waits};
+pub use engine::{create_database, open_database};
 pub use error::PagesError;
 pub(in crate::store) use error::is_damage;
+pub use guard::{guarded, unless_it_waits};
 pub use layout::{FILE_ID_BYTES, FileId};
