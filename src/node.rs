@@ -40,7 +40,7 @@ pub use leave::leave;
 pub use running::Running;
 pub use verify::verify;
 
-use crate::base::log_pipe;
+use crate::base::{Exit, log_pipe};
 use crate::config::Config;
 use crate::disk::handles;
 use env_logger::{Target, WriteStyle};
@@ -78,14 +78,14 @@ fn run(configs: Vec<Config>, may_make_cluster_key: bool) -> ExitCode {
     };
     log_pipe::settle();
     match result {
-        Ok(End::Stopped) => ExitCode::SUCCESS,
+        Ok(End::Stopped) => Exit::Done.into(),
         Ok(End::Again) => {
             eprintln!("boveda: {}", NodeError::Again(again()));
-            ExitCode::FAILURE
+            Exit::Failed.into()
         }
         Err(error) => {
             eprintln!("boveda: {error}");
-            ExitCode::FAILURE
+            Exit::Failed.into()
         }
     }
 }

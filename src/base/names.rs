@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Why a name was refused; the text is for the client.
+/// Why a name was refused. The text is for the log; clients are told by the texts of `http`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// The text breaks the rule for bucket names.

@@ -182,7 +182,9 @@ fn pairs(loaded: &Loaded) -> Result<(), ConfigError> {
     let peer = &loaded.config.peer;
     if peer.backoff_base > peer.backoff_cap {
         let (base, cap) = (show_period(peer.backoff_base), show_period(peer.backoff_cap));
-        let why = format!("backoff_base {base} is longer than backoff_cap {cap}; the cap is the longest wait of all");
+        let why = format!(
+            "backoff_base {base} is longer than backoff_cap {cap}; the cap is the longest wait after a failure"
+        );
         return Err(refuse(loaded, &["peer.backoff_base", "peer.backoff_cap"], why));
     }
     Ok(())

@@ -94,6 +94,11 @@ pub(super) fn addresses(missing: &[NodeName]) -> (&'static str, Finding) {
     ("addresses", finding)
 }
 
+/// The name of the condition that a cluster has formed.
+pub(super) const CLUSTER: &str = "cluster";
+/// The name of the condition that a majority is reached.
+pub(super) const MAJORITY: &str = "majority";
+
 /// Names that two processes use at once.
 pub(super) fn names(twice: &[NodeName]) -> (&'static str, Finding) {
     let finding = match twice {
@@ -115,9 +120,9 @@ fn row(names: &[NodeName]) -> String {
 pub(super) fn of(view: &View, full: &[NodeName]) -> Vec<(&'static str, Finding)> {
     let short = Shortage::ALL.into_iter().zip(view.short).map(|(what, now)| (what.name(), of_shortage(what, now)));
     [
-        ("cluster", cluster(view)),
+        (CLUSTER, cluster(view)),
         ("place", place(view)),
-        ("majority", majority(view)),
+        (MAJORITY, majority(view)),
         ("disk", disk(view)),
         ("store", store(view)),
         ("keys", keys(view)),

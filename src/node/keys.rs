@@ -4,7 +4,7 @@
 //! Invariants
 //! - The running ring only grows. A key file that is gone, changed or wrong is said once, and the ring stays as it is.
 //! - At start the generation that sealed last in the data directory seals; in a new directory it is the first one. A
-//!   newer one does when `actors::key_watch` says that all members open it.
+//!   newer one does when `actors::peer::key_watch` says that all members open it.
 
 use super::error::NodeError;
 use crate::actors::peer::key_watch::KeyWatch;

@@ -7,7 +7,7 @@
 //! | queue | bound | kept by |
 //! |---|---|---|
 //! | bodies of clients, coming and going; requests | `requests_bytes` | permits (`http`) |
-//! | bodies on their way to the peers while they arrive | `shipping_bytes` | permits (`streams`) |
+//! | bodies on their way to the peers while they arrive | `shipping_bytes` | permits (`body_streams`) |
 //! | large writes | `large_write_bytes` | permits (`store::blobs`) |
 //! | votes lane of a peer | `votes_bytes` | `votes_lane` |
 //! | blob lanes of a peer, and bodies shipped for coordinators | `sending_bytes` | `transfers` |

@@ -1,5 +1,6 @@
 //! The one snapshot that status, metrics and tests share.
 
+use super::findings;
 use crate::actors::background::healer::HealTally;
 use crate::actors::background::scrubber::ScrubTally;
 use crate::actors::background::tombstones::BurialTally;
@@ -46,7 +47,7 @@ impl StatusSource for NodeStatus {
             };
             let conditions = fixed.readiness.conditions();
             let lacks = |what| conditions.missing.contains_key(what) || conditions.degraded.contains_key(what);
-            let majority = !lacks("majority") && !lacks("cluster");
+            let majority = !lacks(findings::MAJORITY) && !lacks(findings::CLUSTER);
             let voting = fixed.gate.node_view().ballots.voting();
             let snapshot = ClusterSnapshot {
                 node: fixed.node.clone(),

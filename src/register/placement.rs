@@ -2,6 +2,7 @@
 //!
 //! Invariants
 //! - Nobody else says where something lies: whoever decides about one register or one body asks for its nodes here.
+//!   Lanes and the healer do not yet: they offer to every peer, and ask every peer.
 //! - Both answers are `Members` of the list's own epoch, whose majorities are what counts.
 //!
 //! Today every member holds everything, so both doors open on all of them.

@@ -6,7 +6,7 @@
 //! - A wrap opens only for the cluster and the body it was made for; a box only at its place.
 //! - The cluster id, the peer key and the mark key come from the first generation, so rotation changes neither.
 //! - A ring only grows: whatever it opens once it opens for as long as it lives. Which generation seals is chosen by
-//!   whoever knows what the other nodes open (`actors::key_watch`), and never goes back.
+//!   whoever knows what the other nodes open (`actors::peer::key_watch`), and never goes back.
 //!
 //! Layout: docs/format.md, "Keys", "Wrap" and "Box".
 

@@ -206,7 +206,7 @@ const RECORDS: u8 = 5;
 const BYTES: u8 = 6;
 const SUMS: u8 = 7;
 const VOTED: u8 = 8;
-const SEATS: u8 = 9;
+const LISTED: u8 = 9;
 const SCANNED: u8 = 10;
 const BROUGHT: u8 = 11;
 const SHOWN: u8 = 12;
@@ -356,7 +356,7 @@ impl Answer {
                 write_voted(&mut w, voted);
             }
             Answer::List(roster) => {
-                w.u8(SEATS).u8(u8::from(roster.is_some()));
+                w.u8(LISTED).u8(u8::from(roster.is_some()));
                 if let Some(roster) = roster {
                     roster.write(&mut w);
                 }
@@ -410,7 +410,7 @@ impl Answer {
             })?),
             RECORDS => Answer::Records(list(&mut r, read_record)?),
             VOTED => Answer::Voted(read_voted(&mut r)?),
-            SEATS => Answer::List(match r.u8()? {
+            LISTED => Answer::List(match r.u8()? {
                 0 => None,
                 1 => Some(Arc::new(Roster::read(&mut r)?)),
                 _ => return Err(CodecError::Value("member list")),

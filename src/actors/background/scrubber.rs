@@ -7,8 +7,9 @@
 
 use crate::actors::background::scrub::{Next, Now, Pace, Scrub};
 use crate::actors::guard::PanicGuard;
-use crate::actors::messages::{Heal, Healed};
-use crate::actors::messages::{LoadScrubPlace, Part, Place, Round, SaveScrubPlace, Scrutinize};
+use crate::actors::messages::{
+    Heal, Healed, LoadScrubPlace, Part, PauseScrub, Place, Round, SaveScrubPlace, Scrutinize,
+};
 use crate::actors::status::{ScrubState, ScrubStatus};
 use crate::actors::store_actor::StoreActor;
 use crate::store::StoreError;
@@ -48,15 +49,6 @@ impl ScrubTally {
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct StopScrub;
-
-/// Pauses the scrubbing, over restarts too, or lets it go on. The answer says whether that is kept: where it could
-/// not be, it holds until the node ends.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "bool")]
-pub struct PauseScrub {
-    /// Whether it is to stand still.
-    pub paused: bool,
-}
 
 struct Own {
     read: Recipient<Scrutinize>,

@@ -1,7 +1,7 @@
 //! Whether there is a majority to ask: a request does not wait for one that is known to be away.
 //!
 //! Invariants
-//! - Away is what was tried in vain (`actors::reach`). Each request has it tried once more, for `PROBE_MAX` at most, so
+//! - Away is what was tried in vain (`actors::peer::reach`). Each request has it tried once more, for `PROBE_MAX` at most, so
 //!   that nobody is refused for what was true a while ago.
 
 use super::Coordinator;

@@ -15,6 +15,15 @@ pub enum Healed {
     NoRoom,
 }
 
+/// Pauses the scrubbing, over restarts too, or lets it go on. The answer says whether that is kept: where it could
+/// not be, it holds until the node ends.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "bool")]
+pub struct PauseScrub {
+    /// Whether it is to stand still.
+    pub paused: bool,
+}
+
 /// Asks for a good copy of a register. The answer says whether there is one now.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Healed")]

@@ -11,7 +11,8 @@
 //! | `background` | the healer, the scrubber, and whoever finds tombstones and what was left tentative |
 //!
 //! A new message stands here, its handler with the actor, and its name in the list of each who may say it:
-//! `coordinator::store`, `peer::store`, or `http::edge::links`.
+//! `coordinator::store`, `peer::store`, or `http::edge::links`. What one asker alone says needs no list: its recipient
+//! is handed over.
 //!
 //! Bodies travel in hand-over-hand style: an opaque `Upload` or `Download` goes into a message and
 //! comes back with its answer. Whoever drops it, on purpose or because a client left, ends it: a

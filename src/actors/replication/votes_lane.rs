@@ -13,6 +13,11 @@
 //!   other's list before the next ones go.
 //! - A peer that does not answer costs its first askers `VOTE_MAX`, and everybody else nothing until it is
 //!   tried again. Who waits for a majority may have it tried at any time (`PeerRequest::Probe`).
+//!
+//! | file | job |
+//! |---|---|
+//! | here | what waits, frames of votes, the link to the peer |
+//! | `bodies` | bodies on their way to the peer: whole ones, streams, and what is taken back |
 
 mod bodies;
 

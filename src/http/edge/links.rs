@@ -1,9 +1,8 @@
 //! What handlers may say to the store and beside it: one recipient per message, so that these lists are all of it.
 
-use crate::actors::background::scrubber::PauseScrub;
 use crate::actors::messages::{
     AppendUpload, BeginUpload, ChangeMembers, CreateBucket, DeleteBucket, DeleteObject, FinishUpload, ListBuckets,
-    ListObjects, OpenObject, PutSmall, ReadDownload, ShowMembers, recipients,
+    ListObjects, OpenObject, PauseScrub, PutSmall, ReadDownload, ShowMembers, recipients,
 };
 use actix::Recipient;
 

@@ -133,41 +133,8 @@ impl Metrics {
     ) -> String {
         let shards = self.shards();
         let sum = |pick: &dyn Fn(&Shard) -> u64| shards.iter().map(|s| pick(s)).sum::<u64>();
-        let labels = labels(&shards);
-        let of = |label: &str, pick: &dyn Fn(&Requests) -> u64| {
-            let own = shards.iter().filter_map(|s| s.requests.get(s.labels.iter().position(|l| *l == label)?));
-            own.map(pick).sum::<u64>()
-        };
         let mut out = Text::default();
-
-        out.family("boveda_http_requests_total", "counter", "Requests answered.");
-        for label in &labels {
-            for (m, method) in METHODS.iter().enumerate() {
-                for (c, class) in CLASSES.iter().enumerate() {
-                    let count = of(label, &|r| value(&r.by_method[m][c]));
-                    if count > 0 {
-                        let labels = format!("route=\"{label}\",method=\"{method}\",status=\"{class}\"");
-                        out.sample("boveda_http_requests_total", &labels, count);
-                    }
-                }
-            }
-        }
-        out.family("boveda_http_request_duration_seconds", "histogram", "Time until the answer's head was ready.");
-        for label in &labels {
-            let mut below = 0;
-            for (b, (_, bound)) in BOUNDS.iter().enumerate() {
-                below += of(label, &|r| value(&r.durations[b]));
-                let labels = format!("route=\"{label}\",le=\"{bound}\"");
-                out.sample("boveda_http_request_duration_seconds_bucket", &labels, below);
-            }
-            below += of(label, &|r| value(&r.durations[BOUNDS.len()]));
-            let (route, all) = (format!("route=\"{label}\""), format!("route=\"{label}\",le=\"+Inf\""));
-            out.sample("boveda_http_request_duration_seconds_bucket", &all, below);
-            let micros = of(label, &|r| value(&r.duration_us));
-            let seconds = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
-            out.sample("boveda_http_request_duration_seconds_sum", &route, seconds);
-            out.sample("boveda_http_request_duration_seconds_count", &route, below);
-        }
+        expose_requests(&mut out, &shards);
         let in_flight = sum(&|s| value(&s.started)).saturating_sub(sum(&|s| value(&s.ended)));
         for (name, kind, help, amount) in [
             ("boveda_http_body_bytes_in_total", "counter", "Body bytes received.", sum(&|s| value(&s.bytes_in))),
@@ -195,6 +162,43 @@ impl Metrics {
         }
         out.status(status);
         out.0
+    }
+}
+
+/// What the ports answered, by route, and how long it took.
+fn expose_requests(out: &mut Text, shards: &[Arc<Shard>]) {
+    let labels = labels(shards);
+    let of = |label: &str, pick: &dyn Fn(&Requests) -> u64| {
+        let own = shards.iter().filter_map(|s| s.requests.get(s.labels.iter().position(|l| *l == label)?));
+        own.map(pick).sum::<u64>()
+    };
+    out.family("boveda_http_requests_total", "counter", "Requests answered.");
+    for label in &labels {
+        for (m, method) in METHODS.iter().enumerate() {
+            for (c, class) in CLASSES.iter().enumerate() {
+                let count = of(label, &|r| value(&r.by_method[m][c]));
+                if count > 0 {
+                    let labels = format!("route=\"{label}\",method=\"{method}\",status=\"{class}\"");
+                    out.sample("boveda_http_requests_total", &labels, count);
+                }
+            }
+        }
+    }
+    out.family("boveda_http_request_duration_seconds", "histogram", "Time until the answer's head was ready.");
+    for label in &labels {
+        let mut below = 0;
+        for (b, (_, bound)) in BOUNDS.iter().enumerate() {
+            below += of(label, &|r| value(&r.durations[b]));
+            let labels = format!("route=\"{label}\",le=\"{bound}\"");
+            out.sample("boveda_http_request_duration_seconds_bucket", &labels, below);
+        }
+        below += of(label, &|r| value(&r.durations[BOUNDS.len()]));
+        let (route, all) = (format!("route=\"{label}\""), format!("route=\"{label}\",le=\"+Inf\""));
+        out.sample("boveda_http_request_duration_seconds_bucket", &all, below);
+        let micros = of(label, &|r| value(&r.duration_us));
+        let seconds = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
+        out.sample("boveda_http_request_duration_seconds_sum", &route, seconds);
+        out.sample("boveda_http_request_duration_seconds_count", &route, below);
     }
 }
 

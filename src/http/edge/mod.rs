@@ -56,7 +56,7 @@
 //! | `readiness` | whether the node should get traffic |
 //!
 //! Invariant: nothing here parses a route, speaks a language but English, or writes a format of answers; but for
-//! `refusal`, of which nobody above hears.
+//! `refusal`, of which nobody above hears, and `metrics`, which writes the text of Prometheus.
 
 pub(super) mod access;
 pub(super) mod body_in;

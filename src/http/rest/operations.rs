@@ -1,7 +1,7 @@
 //! For operators: liveness, readiness, metrics, status, the member list, the scrubber.
 
 use super::answers::json;
-use crate::actors::background::scrubber::PauseScrub;
+use crate::actors::messages::PauseScrub;
 use crate::actors::messages::{ChangeMembers, ShowMembers};
 use crate::base::{Epoch, NodeName};
 use crate::http::edge::call::Call;
