@@ -5,16 +5,18 @@
 //! - A peer that cannot follow for `LAG_MAX` is left behind: it gets the body afterwards, from this node's copy.
 //! - At most `AHEAD` pieces wait for a peer, and a permit stands for them: without one a body is sent afterwards.
 
-use crate::actors::peer::patience::LAG_MAX;
 use crate::base::{BlobRef, Incarnation, Permit};
 use crate::wire::StreamHead;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 /// Pieces that may wait for a peer.
 const AHEAD: usize = 2;
+/// How long a client waits for a peer that does not follow.
+pub(in crate::actors) const LAG_MAX: Duration = Duration::from_secs(1);
 
 /// What travels in a stream.
 #[derive(Clone, Debug)]

@@ -3,8 +3,8 @@
 //!
 //! What operators set (`peer.heartbeat`, `peer.backoff_base`, `peer.backoff_cap`, `cluster.decide_timeout`) is in
 //! `Timing` (`plan`) and in the coordinator's `Patience`; `Timing` also has pauses that are not set, such as
-//! `refused_retry`, so that tests can shorten them. These here are not set: they follow from what a healthy peer never
-//! exceeds.
+//! `refused_retry`, so that tests can shorten them. How long a body waits for a peer that cannot follow is a promise of
+//! `body_streams`. These here are not set: they follow from what a healthy peer never exceeds.
 //!
 //! Invariant: whoever waits for an answer waits longer than the other side takes to give up; the assertions below say
 //! so.
@@ -23,10 +23,6 @@ pub const CALL_MAX: Duration = Duration::from_secs(30);
 
 /// Longest time in which a blob makes no progress.
 pub const STALL_MAX: Duration = Duration::from_secs(30);
-
-/// How long a body that arrives waits for a peer that takes it more slowly. Whoever takes longer is left behind, and
-/// gets the body from this node's copy.
-pub const LAG_MAX: Duration = Duration::from_secs(1);
 
 /// How long a request waits for its turn. Less than the time in which its sender takes silence for a fault.
 pub const TURN_MAX: Duration = Duration::from_secs(20);
