@@ -127,6 +127,15 @@ struct Shown {
     names: Vec<String>,
 }
 
+/// How it ended.
+struct Ended {
+    answered: Answered,
+    /// Whether it is to be printed as JSON.
+    json: bool,
+    /// Whether all who were given a place are ready.
+    ready: bool,
+}
+
 /// What is to become of a list.
 struct Plan {
     names: Vec<String>,
@@ -137,20 +146,23 @@ impl Members {
     /// Does it and prints the list that is in force then.
     pub fn run(&self) -> ExitCode {
         match self.done() {
-            Ok((answered, true)) => print(&format!("{}\n", answered.raw.trim_end())),
-            Ok((answered, false)) => print(&page(&answered.json)),
+            Ok(Ended { answered, json, ready }) => {
+                let text = if json { format!("{}\n", answered.raw.trim_end()) } else { page(&answered.json) };
+                let printed = print(&text);
+                if ready { printed } else { Exit::Partly.into() }
+            }
             Err(error) => refuse(&error, error.exit()),
         }
     }
 
-    fn done(&self) -> Result<(Answered, bool), MembersError> {
+    fn done(&self) -> Result<Ended, MembersError> {
         let (asked, sure) = match self {
             Members::List(asked) | Members::Add { asked, .. } => (asked, true),
             Members::Remove { asked, sure, .. } | Members::Replace { asked, sure, .. } => (asked, sure.yes),
         };
         let mut shown = Shown::by(&asked.url)?;
         if let Members::List(_) = self {
-            return Ok((shown.answered, asked.json));
+            return Ok(Ended { answered: shown.answered, json: asked.json, ready: true });
         }
         // A cluster that never had a list begins with the one of the node that holds what there is.
         if let (Members::Add { .. }, 0) = (self, shown.epoch) {
@@ -166,12 +178,12 @@ impl Members {
             certain()?;
         }
         shown.change(&asked.url, &plan.names)?;
-        let now = self.are_ready(&asked.url)?;
-        Ok((now.answered, asked.json))
+        let (now, ready) = self.are_ready(&asked.url)?;
+        Ok(Ended { answered: now.answered, json: asked.json, ready })
     }
 
-    /// Waits until who was given a place says that it is ready.
-    fn are_ready(&self, url: &Url) -> Result<Shown, ClientError> {
+    /// Waits until who was given a place says that it is ready; whether all do.
+    fn are_ready(&self, url: &Url) -> Result<(Shown, bool), ClientError> {
         let come: &[NodeName] = match self {
             Members::List(_) | Members::Remove { .. } => &[],
             Members::Add { names, .. } => names,
@@ -188,11 +200,11 @@ impl Members {
             let waits = |name: &&NodeName| {
                 !seats(&shown.answered.json, "seats").any(|seat| seat_name(seat) == name.as_str() && is_ready(seat))
             };
-            let Some(waiting) = come.iter().find(waits) else { return Ok(shown) };
+            let Some(waiting) = come.iter().find(waits) else { return Ok((shown, true)) };
             if Instant::now() >= until {
                 let text = format!("{waiting} has its place, and is not ready yet: its /readyz says why\n");
                 let _ = std::io::stderr().write_all(text.as_bytes());
-                return Ok(shown);
+                return Ok((shown, false));
             }
             std::thread::sleep(LOOK_EVERY);
         }

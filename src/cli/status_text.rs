@@ -269,7 +269,8 @@ fn attention(status: &Value, peers: &[&Value]) -> Vec<String> {
         ));
     }
     if some("/store/damaged_pages") {
-        all.push("pages of the index do not open: move the data directory aside and let the peers fill it".to_owned());
+        all.push("pages of the index do not open: docs/operations.md, \"A damaged index\", has the way out (a member: move the data \
+             directory aside, and its peers fill it; a node alone: keep it, it has all there is)".to_owned());
     }
     all.extend(status.pointer("/store/scrub").map(scrub_attention).unwrap_or_default());
     all

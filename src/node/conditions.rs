@@ -88,6 +88,7 @@ impl Watched {
             unfit: now.unfit().map(|bytes| (bytes, now.room())),
             short: Shortage::ALL.map(|what| now.shortage(what).0),
             lacks: self.keys.missing(),
+            keys_refused: self.keys.is_directory_refused(),
             ..View::default()
         };
         view.unbegun = !now.has_begun();

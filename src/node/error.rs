@@ -1,6 +1,6 @@
 //! Why a node did not start or stop as it should: one line with the cause and the remedy.
 
-use crate::base::{NodeName, Shortage};
+use crate::base::{Exit, NodeName, Shortage};
 use crate::disk::keydir::KeyDirError;
 use crate::disk::shortage;
 use crate::seal::keyring::SealError;
@@ -190,6 +190,21 @@ fn disk_remedy(error: &io::Error) -> &'static str {
             | io::ErrorKind::InvalidFilename,
         ) => "; check node.data (--data) and that this user may write there",
         _ => "; look at the disk and at the kernel's log",
+    }
+}
+
+impl NodeError {
+    /// How a command ends that met this.
+    pub fn exit(&self) -> Exit {
+        match self {
+            NodeError::Locked(_) => Exit::Busy,
+            NodeError::FirstKey { .. }
+            | NodeError::Store { source: StoreError::ForeignKey { .. } | StoreError::KeyMissing { .. }, .. } => {
+                Exit::WrongKey
+            }
+            NodeError::NoData(_) => Exit::NotFound,
+            _ => Exit::Failed,
+        }
     }
 }
 

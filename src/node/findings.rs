@@ -57,6 +57,8 @@ pub(super) struct View {
     pub short: Short,
     /// A key generation that is needed here and not there, with its number if that is known.
     pub lacks: Option<(Option<u32>, KekId)>,
+    /// Whether the next start would refuse the key directory as it is now.
+    pub keys_refused: bool,
 }
 
 /// Which shortages there are, in the order of `Shortage::ALL`.
@@ -179,9 +181,10 @@ fn majority(view: &View) -> Finding {
         _ if view.forgotten && !view.reached => missing(FORGOTTEN),
         _ if view.forgotten => degraded(FORGOTTEN),
         _ if !view.reached => missing("no majority of the member list was reached since the start"),
-        _ if view.cut_off => {
-            degraded("no link to a majority of the member list: writes and reads get 503, local reads go on")
-        }
+        _ if view.cut_off => degraded(
+            "no majority of the member list is there: links are down, or nodes that have lost their memory have no vote (`boveda \
+             members list` shows both): writes and reads get 503, local reads go on",
+        ),
         _ => Finding::Fine,
     }
 }
@@ -232,6 +235,10 @@ fn keys(view: &View) -> Finding {
             let number = number.map(|number| format!("{number}, ")).unwrap_or_default();
             Finding::Missing(format!("lacks key generation {number}id {kek}: put its file into the key directory"))
         }
+        None if view.keys_refused => degraded(
+            "the key directory, as it is now, would be refused at the next start (a key file is gone, changed or not one; the \
+             log says which): put it right before this node is restarted",
+        ),
         None => Finding::Fine,
     }
 }
@@ -361,6 +368,8 @@ mod tests {
         };
         assert!(named(None).starts_with(&format!("lacks key generation id {}: ", "ab".repeat(16))));
         assert!(named(Some(2)).starts_with("lacks key generation 2, id abab"));
+        let refused = View { keys_refused: true, ..View::default() };
+        assert_eq!((missing(refused), degraded(refused)), (vec![], vec!["keys"]), "it serves until it is restarted");
     }
 
     #[test]

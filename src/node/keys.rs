@@ -2,7 +2,8 @@
 //! node runs.
 //!
 //! Invariants
-//! - The running ring only grows. A key file that is gone, changed or wrong is said once, and the ring stays as it is.
+//! - The running ring only grows. A key file that is gone, changed or wrong is logged once, and the ring stays as it is;
+//!   for as long as the next start would refuse the directory, readiness says so.
 //! - At start the generation that sealed last in the data directory seals; in a new directory it is the first one. A
 //!   newer one does when `actors::peer::key_watch` says that all members open it.
 
@@ -168,6 +169,7 @@ impl Kept {
         let grown = read.and_then(|keys| self.ring.grow(keys).map_err(|error| error.to_string()));
         match grown {
             Ok(new) => {
+                self.watch.refuse_directory(false);
                 for (number, kek) in new {
                     log::info!(number, kek:%; "a key generation was taken in: it opens, and seals once all members have it");
                 }
@@ -178,6 +180,7 @@ impl Kept {
                 return;
             }
             Err(why) => {
+                self.watch.refuse_directory(true);
                 log::warn!(why:%, dir:% = self.dir.display(); "the key directory is not taken: the ring stays as it is");
             }
         }

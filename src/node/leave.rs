@@ -25,7 +25,7 @@ pub fn leave(config: Config, sure: bool) -> Exit {
         }
         Err(error) => {
             eprintln!("boveda: {error}");
-            Exit::Failed
+            error.exit()
         }
     }
 }

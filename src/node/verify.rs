@@ -17,15 +17,7 @@ pub fn verify(config: Config, json: bool) -> Exit {
         Ok(_) => Exit::Partly,
         Err(error) => {
             eprintln!("boveda: {error}");
-            match error {
-                NodeError::Locked(_) => Exit::Busy,
-                NodeError::FirstKey { .. }
-                | NodeError::Store { source: StoreError::ForeignKey { .. } | StoreError::KeyMissing { .. }, .. } => {
-                    Exit::WrongKey
-                }
-                NodeError::NoData(_) => Exit::NotFound,
-                _ => Exit::Failed,
-            }
+            error.exit()
         }
     }
 }

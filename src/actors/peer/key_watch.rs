@@ -13,6 +13,7 @@ use crate::register::Roster;
 use crate::seal::keyring::Keyring;
 use crate::wire::KeyNews;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -49,6 +50,8 @@ pub fn choose(own: &[(u32, KekId)], now: KekId, members: &[Told<'_>]) -> Choice 
 pub struct KeyWatch {
     ring: Arc<Keyring>,
     fresh: Duration,
+    /// Whether the key directory, as it is now, would not be taken by the next start.
+    refused: AtomicBool,
     heard: Mutex<BTreeMap<NodeName, Option<Heard>>>,
 }
 
@@ -62,7 +65,18 @@ struct Heard {
 impl KeyWatch {
     /// Watches these peers. What one has said counts for `fresh`.
     pub fn new(ring: Arc<Keyring>, peers: impl IntoIterator<Item = NodeName>, fresh: Duration) -> Self {
-        KeyWatch { ring, fresh, heard: Mutex::new(peers.into_iter().map(|name| (name, None)).collect()) }
+        let heard = Mutex::new(peers.into_iter().map(|name| (name, None)).collect());
+        KeyWatch { ring, fresh, refused: AtomicBool::new(false), heard }
+    }
+
+    /// Says whether the key directory, as it is now, is refused: the ring stays as it is, and the next start would fail.
+    pub fn refuse_directory(&self, refused: bool) {
+        self.refused.store(refused, Ordering::Relaxed);
+    }
+
+    /// Whether the key directory was refused when it was read last.
+    pub fn is_directory_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// What this node tells.

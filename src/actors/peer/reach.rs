@@ -4,7 +4,8 @@
 //! - A peer is away once a handshake with it has failed, and none has succeeded since for `AWAY_AFTER`: who was not
 //!   tried yet, and a link that flaps, are not away.
 //! - Who answers is one life of a peer, not a name: a new life does not answer for the one that has the place.
-//! - Whoever comes here may be there again: it is tried at once, and is not away until that has failed.
+//! - Whoever comes here may be there again: it is tried at once, and is not away until that has failed. Then it is at
+//!   once: who comes here again and again, and refuses us, would never be away.
 
 use crate::actors::peer::patience::AWAY_AFTER;
 use crate::base::{Incarnation, NodeName};
@@ -24,6 +25,8 @@ struct Way {
     /// The life of the peer that answered last.
     life: Option<Incarnation>,
     is: Is,
+    /// Since when no handshake has succeeded, also while it comes here: one that comes and refuses is not there.
+    failing: Option<Instant>,
     /// Whether it came here while it was not known to answer.
     knocked: bool,
     callers: Callers,
@@ -98,7 +101,9 @@ impl Reach {
 
     /// A handshake with a peer succeeded, or it answered.
     pub fn answered(&self, peer: &NodeName, life: Incarnation) {
-        self.change(peer, |way| *way = Way { life: Some(life), is: Is::Answering, knocked: false, ..*way });
+        self.change(peer, |way| {
+            *way = Way { life: Some(life), is: Is::Answering, failing: None, knocked: false, ..*way }
+        });
     }
 
     /// A session with a peer broke.
@@ -113,9 +118,8 @@ impl Reach {
     /// A handshake with a peer failed.
     pub fn failed(&self, peer: &NodeName, now: Instant) {
         self.change(peer, |way| {
-            if !matches!(way.is, Is::Failing(_)) {
-                way.is = Is::Failing(now);
-            }
+            let since = *way.failing.get_or_insert(now);
+            way.is = Is::Failing(since);
         });
     }
 
@@ -249,6 +253,31 @@ mod tests {
         assert!(reach.used_twice(now + TWO_FOR).is_empty(), "it has passed");
         came(22);
         assert_eq!(reach.used_twice(now), [name(2)]);
+    }
+
+    #[test]
+    fn who_comes_here_and_refuses_is_away() {
+        let (reach, voting, begin) = (Reach::new([name(2), name(3)]), voting(3), Instant::now());
+        let mut now = begin;
+        let standing = |now| reach.standing(&voting, ME, now);
+        for peer in [name(2), name(3)] {
+            reach.failed(&peer, now);
+        }
+        now += AWAY_AFTER;
+        assert_eq!(standing(now), Standing::CutOff);
+        for peer in [2, 3] {
+            reach.came(&name(peer), Incarnation(peer), now);
+        }
+        assert_eq!(standing(now), Standing::Open, "they may be there again");
+        for peer in [name(2), name(3)] {
+            reach.failed(&peer, now);
+        }
+        assert_eq!(standing(now), Standing::CutOff, "they were tried");
+        reach.answered(&name(2), Incarnation(2));
+        assert_eq!(standing(now), Standing::Reached);
+        reach.broke(&name(2));
+        reach.failed(&name(2), now);
+        assert_eq!(standing(now), Standing::Open, "one fault turns nobody down who has answered");
     }
 
     #[test]

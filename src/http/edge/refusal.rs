@@ -28,8 +28,8 @@ const NO_LENGTH: &[u8] = refusal!(
 );
 const NO_HEAD: &[u8] = refusal!(
     "400 Bad Request",
-    158,
-    r#"{"error":"the head of the request is no HTTP: its request line or a header cannot be read, or Host is missing, or it has two lengths","code":"InvalidRequest"}"#
+    201,
+    r#"{"error":"the head of the request is no HTTP: its request line or a header cannot be read, or Host is missing, or it has two lengths, or a Transfer-Encoding other than chunked","code":"InvalidRequest"}"#
 );
 const SLOW_HEAD: &[u8] = refusal!(
     "408 Request Timeout",
