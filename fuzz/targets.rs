@@ -6,8 +6,8 @@
 //! Decoders behind a seal get what an attacker could not make: bytes that open. So nothing rests on the seal alone.
 
 use boveda::base::{
-    Ballot, BlobRef, BodyAt, BodyId, ClusterId, Incarnation, Lineage, NodeName, ObjectHead, ObjectRecord, Record,
-    Secret, Stamp, State, Wrap, WriteId,
+    Ballot, BlobRef, BodyAt, BodyId, BucketId, BucketRecord, ClusterId, Incarnation, Lineage, NodeName, ObjectHead,
+    ObjectRecord, Record, Secret, Stamp, State, Wrap, WriteId,
 };
 use boveda::disk::{CrashDisk, Disk};
 use boveda::http::fuzzing;
@@ -243,7 +243,7 @@ fn records() -> Vec<Vec<u8>> {
     let states = [
         State::Nothing,
         State::Deleted,
-        State::Bucket,
+        State::Bucket(BucketRecord::made(BucketId(7), 1)),
         State::Members(rosters().remove(0).into()),
         State::Object(Box::new(object(BodyAt::Blob))),
         State::Object(Box::new(object(BodyAt::Inline(vec![8; 115].into())))),

@@ -111,7 +111,7 @@ fn one_name_behind_many_tombstones_takes_few_round_trips() {
 }
 
 #[test]
-fn an_object_whose_bucket_has_gone_can_be_deleted() {
+fn an_upload_whose_bucket_goes_meanwhile_leaves_nothing_in_the_next_one_of_that_name() {
     let cluster = Cluster::voting(3);
     assert_eq!(cluster.nodes[0].put("/v1/buckets/short", b"").status, 201);
     // Its upload begins while the bucket is there, and ends when it is no more.
@@ -123,17 +123,18 @@ fn an_object_whose_bucket_has_gone_can_be_deleted() {
     eventually("the upload to begin", || (cluster.status(1)["store"]["uploads_open"] == 1).then_some(()));
     assert_eq!(cluster.nodes[2].delete("/v1/buckets/short").status, 204);
     conn.send(&body[100 * 1024..]).expect("sent");
-    assert_eq!(conn.answer(false).expect("an answer").status, 201);
-
-    cluster.nodes[0].get("/v1/objects/short").expect_error(404, "NoSuchBucket");
-    let there = cluster.nodes[0].get("/v1/objects/short/k");
-    assert_eq!((there.status, there.body == body), (200, true));
-    let refused = cluster.nodes[0].ask("DELETE", "/v1/objects/short/k", &[("If-Match", "\"00\"")], b"");
-    refused.expect_error(412, "PreconditionFailed");
-    assert_eq!(cluster.nodes[0].delete("/v1/objects/short/k").status, 204);
+    let refused = conn.answer(false).expect("an answer");
+    // A node that has not heard of it may have stored it here before the others refused: then nobody says what became of it.
+    let code = refused.json()["code"].as_str().unwrap_or_default().to_owned();
+    assert!(matches!((refused.status, code.as_str()), (404, "NoSuchBucket") | (503, "UnknownOutcome")), "{refused:?}");
     for node in &cluster.nodes {
+        node.get("/v1/objects/short").expect_error(404, "NoSuchBucket");
         node.get("/v1/objects/short/k").expect_error(404, "NoSuchBucket");
         node.delete("/v1/objects/short/k").expect_error(404, "NoSuchBucket");
     }
     cluster.nodes[0].put("/v1/objects/short/k", b"anew").expect_error(404, "NoSuchBucket");
+    assert_eq!(cluster.nodes[0].put("/v1/buckets/short", b"").status, 201);
+    for node in &cluster.nodes {
+        node.get("/v1/objects/short/k").expect_error(404, "NoSuchKey");
+    }
 }

@@ -3,12 +3,13 @@
 
 use boveda::base::record::written_after;
 use boveda::base::{
-    Ballot, BucketName, Class, Complete, Epoch, Incarnation, Lineage, NodeName, ObjectHead, ObjectKey, ObjectName,
-    Record, RegisterKey, Secret, Stamp, State, WriteId,
+    Ballot, BucketId, BucketName, BucketRecord, Class, Complete, Epoch, Incarnation, Lineage, NodeName, ObjectHead,
+    ObjectKey, ObjectName, Record, RegisterKey, Secret, Stamp, State, WriteId,
 };
 use boveda::disk::CrashDisk;
 use boveda::register::{Answer, Attempt, ListMark, Message, Refusal, Request, Roster, Seat, Traced, Under};
 use boveda::seal::keyring::Keyring;
+use boveda::store::buckets::{id_of_name, register_by_name};
 use boveda::store::voting::{Seating, Vote, mark_of};
 use boveda::store::wait_blocking;
 use boveda::store::{Clockwork, Options, Store, StoreError};
@@ -49,7 +50,7 @@ fn name(key: &str) -> ObjectName {
 }
 
 fn key(name_of: &str) -> RegisterKey {
-    RegisterKey::object(&name(name_of))
+    register_by_name(&name(name_of))
 }
 
 fn seat(n: u64, incarnation: Incarnation) -> Seat {
@@ -109,16 +110,16 @@ fn learn(
 
 /// All registers of objects, by their names.
 fn objects(store: &Store) -> Vec<(String, State)> {
-    let (first, end) =
-        (RegisterKey::object_prefix(&BucketName::cargas(), ""), RegisterKey::objects_end(&BucketName::cargas()));
+    let bucket = id_of_name(&BucketName::cargas());
+    let (first, end) = (RegisterKey::object_prefix(bucket, ""), RegisterKey::objects_end(bucket));
     let (mut next, mut all) = (Some(Bound::Included(first)), Vec::new());
     while let Some(from) = next {
         // Small steps: what is hidden must not look like the end.
         let page = store.scan_slots(from.as_ref(), &end, 2).expect("a healthy disk");
         next = page.complete.next();
         for (key, slot) in page.entries {
-            let Some(boveda::base::names::RegisterName::Object(name)) = key.name() else { panic!("an object") };
-            all.push((name.key.as_str().to_owned(), slot.state.value.expect("not nothing").state.clone()));
+            let Some(boveda::base::names::RegisterName::Object(_, name)) = key.name() else { panic!("an object") };
+            all.push((name.as_str().to_owned(), slot.state.value.expect("not nothing").state.clone()));
         }
     }
     all
@@ -362,7 +363,7 @@ fn put_back(open: &Open) {
     let lineage = Lineage::NOTHING.then(WriteId([1; 8]), Lineage::IDS_MAX);
     let record = |state| Record { ballot: Ballot { stamp: Stamp(9), node: OTHER }, lineage, written_ms: 1, state };
     let records = vec![
-        (RegisterKey::bucket(&BucketName::cargas()), record(State::Bucket)),
+        (RegisterKey::bucket(&BucketName::cargas()), record(State::Bucket(BucketRecord::made(BucketId(7), 1)))),
         (key("back"), record(State::Deleted)),
     ];
     learn(open, records, OTHER, 9).expect("taken");

@@ -5,12 +5,12 @@
 
 use boveda::base::ObjectHead;
 use boveda::base::{
-    Ballot, BucketName, Class, Condition, Epoch, Incarnation, Mark, NodeName, ObjectKey, ObjectName, RegisterKey,
-    Secret, Stamp,
+    Ballot, BucketName, Class, Condition, Epoch, Incarnation, Mark, NodeName, ObjectKey, ObjectName, Secret, Stamp,
 };
 use boveda::disk::{CrashDisk, Disk};
 use boveda::register::{Answer, Attempt, Message, Request, Roster, Seat};
 use boveda::seal::keyring::Keyring;
+use boveda::store::buckets::register_by_name;
 use boveda::store::mutation::Mutation;
 use boveda::store::voting::{Seating, Vote};
 use boveda::store::wait_blocking;
@@ -297,7 +297,7 @@ fn there_is_no_vote_on_what_a_damaged_page_of_the_index_held() {
         let message = Message { epoch: Epoch(1), attempt: Attempt(1), request: Request::Prepare(ballot) };
         let mut voted = 0;
         for key in &keys {
-            let answer = store.vote(vec![Vote { key: RegisterKey::object(key), message: message.clone() }]);
+            let answer = store.vote(vec![Vote { key: register_by_name(key), message: message.clone() }]);
             while work.committer.turn() {}
             // The engine reads nothing any more once it has met the page; what is in memory has its votes all the same.
             let replies = answer.blocking_recv().expect("an answer").expect("damage costs its own registers alone");

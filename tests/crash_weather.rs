@@ -4,10 +4,11 @@
 //! `BOVEDA_WEATHER_STEP=1` tries every single operation, for every kind; a failure names kind, operation and seed.
 
 use boveda::base::ObjectHead;
-use boveda::base::{BucketName, Condition, Mark, ObjectKey, ObjectName, RegisterKey, Secret};
+use boveda::base::{BucketName, Condition, Mark, ObjectKey, ObjectName, Secret};
 use boveda::disk::CrashDisk;
 use boveda::disk::crash::Misread;
 use boveda::seal::keyring::Keyring;
+use boveda::store::buckets::register_by_name;
 use boveda::store::mutation::Mutation;
 use boveda::store::wait_blocking;
 use boveda::store::{Clockwork, Options, Store, StoreError};
@@ -188,7 +189,7 @@ fn check(disk: &CrashDisk, possible: &Possible, context: &str) {
         let found = read(&store, key)
             .or_else(|error| match error.is_damage() {
                 // As the healer does before a reader is told of damage.
-                true => store.diagnose(&RegisterKey::object(&name(key))).and_then(|_| read(&store, key)),
+                true => store.diagnose(&register_by_name(&name(key))).and_then(|_| read(&store, key)),
                 false => Err(error),
             })
             .unwrap_or_else(|e| panic!("{context}: {key}: {e}"));
@@ -278,12 +279,12 @@ fn bodies_outlive_reads_that_go_wrong_for_a_while() {
         for times in 1..12 {
             disk.misread_after(0, times, how);
             refused += u64::from(read(&store, "k").is_err());
-            let _ = store.diagnose(&RegisterKey::object(&name("k")));
+            let _ = store.diagnose(&register_by_name(&name("k")));
             if matches!(how, Misread::Refused) {
                 assert_eq!(store.status().quarantined, 0, "{times}: what was not read was set aside");
             }
             disk.heal();
-            let found = store.diagnose(&RegisterKey::object(&name("k"))).expect("looks");
+            let found = store.diagnose(&register_by_name(&name("k"))).expect("looks");
             assert_eq!(found, None, "{how:?}, {times} times: taken for lost");
             assert_eq!(read(&store, "k").expect("opens"), Some(bytes.clone()), "{how:?}, {times} times");
         }

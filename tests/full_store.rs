@@ -1,9 +1,10 @@
 //! A disk that fills up: writes stop before it is full, deletes go on, and nothing is lost or poisoned.
 
 use boveda::base::ObjectHead;
-use boveda::base::{BodyId, BucketName, Condition, ObjectKey, ObjectName, Secret, Shortage};
+use boveda::base::{BodyId, BucketId, BucketName, Condition, ObjectKey, ObjectName, Secret, Shortage};
 use boveda::disk::{CrashDisk, Space};
 use boveda::seal::keyring::Keyring;
+use boveda::store::buckets::register_by_name;
 use boveda::store::incoming::Purpose;
 use boveda::store::intent::Decided;
 use boveda::store::mutation::Mutation;
@@ -111,7 +112,7 @@ fn a_fast_writer_does_not_outrun_the_look_at_the_disk() {
     // Nobody has asked the disk again, and its figure has not moved: what was admitted was counted.
     assert!(taken > 0 && taken * BODY as u64 <= MIB, "{taken} objects in a room of 1 MiB");
     assert!(bench.delete(0).expect("deletes go on"));
-    assert!(bench.store.lookup_cached(&boveda::base::RegisterKey::object(&name(1))).is_some(), "reads go on");
+    assert!(bench.store.lookup_cached(&register_by_name(&name(1))).is_some(), "reads go on");
     assert!(!bench.store.is_poisoned());
 }
 
@@ -185,10 +186,15 @@ fn a_bucket_is_refused_on_a_full_disk_and_deleted_on_it() {
         assert!(bench.work.committer.turn());
         boveda::store::wait_blocking(answer)
     };
-    done(bench.store.mutate(Mutation::create_bucket(&bucket("before"), 1))).expect("there is room");
+    done(bench.store.mutate(Mutation::create_bucket(&bucket("before"), BucketId(7), 1))).expect("there is room");
     bench.disk.set_space(space(RESERVE / 2));
     bench.store.refresh_space().expect("the disk can be asked");
-    assert!(matches!(done(bench.store.mutate(Mutation::create_bucket(&bucket("after"), 1))), Err(StoreError::Full)));
-    assert!(existed(done(bench.store.mutate(Mutation::create_bucket(&bucket("before"), 1))).expect("it is there")));
+    assert!(matches!(
+        done(bench.store.mutate(Mutation::create_bucket(&bucket("after"), BucketId(8), 1))),
+        Err(StoreError::Full)
+    ));
+    assert!(existed(
+        done(bench.store.mutate(Mutation::create_bucket(&bucket("before"), BucketId(7), 1))).expect("it is there")
+    ));
     assert!(existed(done(bench.store.mutate(Mutation::delete_bucket(&bucket("before"), 1))).expect("deletes go on")));
 }

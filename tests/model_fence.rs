@@ -14,6 +14,8 @@ mod judge;
 mod lin;
 #[path = "model/machine.rs"]
 mod machine;
+#[path = "model_fence/replica.rs"]
+mod replica;
 #[path = "model/rng.rs"]
 mod rng;
 #[path = "model_fence/value.rs"]

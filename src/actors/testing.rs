@@ -4,15 +4,15 @@ pub mod peer;
 
 use crate::actors::messages::{
     Ailment, AppendIncoming, BeginIncoming, Bury, CastHere, Change, ChangesAfter, ChangesIn, CompareOffers, Diagnose,
-    DiscardBlob, FetchRecords, FinishIncoming, Incoming, LearnRecords, LoadCursor, OpenOutgoing, Outgoing,
+    DiscardBlob, FetchRecords, FinishIncoming, HoldsClosed, Incoming, LearnRecords, LoadCursor, OpenOutgoing, Outgoing,
     ReadOutgoing, ReadSealed, ReadSums, RegisterSlot, Reply, Restore, SaveCursor, ScanSlots, Seat, ShowSlots, Want,
 };
 use crate::actors::peer::key_watch::KeyWatch;
 use crate::actors::peer::list_watch::ListWatch;
 use crate::actors::peer::node_view::{Ballots, Identity, NodeView};
 use crate::base::{
-    Ballot, BodyAt, BodyId, BucketName, ClusterId, Epoch, Incarnation, KekId, Lineage, NodeName, ObjectHead, ObjectKey,
-    ObjectName, ObjectRecord, Page, Record, RegisterKey, Secret, Stamp, State, Sum, Wrap,
+    Ballot, BodyAt, BodyId, BucketId, ClusterId, Epoch, Incarnation, KekId, Lineage, NodeName, ObjectHead, ObjectKey,
+    ObjectRecord, Page, Record, RegisterKey, Secret, Stamp, State, Sum, Wrap,
 };
 use crate::register::{Heard, Remembered, Standing, Start};
 use crate::seal::keyring::Keyring;
@@ -85,7 +85,7 @@ impl Ballots for NoBallots {
 
 pub fn key(n: u64) -> RegisterKey {
     let key = ObjectKey::parse(&format!("key-{n:06}")).unwrap();
-    RegisterKey::object(&ObjectName { bucket: BucketName::cargas(), key })
+    RegisterKey::object(BucketId(7), &key)
 }
 
 pub fn change(seq: u64) -> Change {
@@ -279,4 +279,5 @@ handle!(CastHere, Vec<Option<Reply>>, |_shelf, msg| Ok(msg.votes.iter().map(|_| 
 handle!(Bury, (), |_shelf, _msg| Err(StoreError::OtherList));
 handle!(ScanSlots, Page<(RegisterKey, RegisterSlot)>, |_shelf, _msg| Ok(Page::whole(Vec::new())));
 handle!(ShowSlots, Page<(RegisterKey, RegisterSlot)>, |_shelf, _msg| Ok(Page::whole(Vec::new())));
+handle!(HoldsClosed, bool, |_shelf, _msg| Ok(false));
 handle!(Seat, (), |_shelf, _msg| Err(StoreError::Mismatch("nobody votes here")));

@@ -4,7 +4,8 @@
 //! - The registers of one common prefix are neighbours: behind the first of them a reader may jump to its edge.
 //! - What a register is shown as follows from its key alone, so that all nodes say the same of it.
 
-use super::names::{BucketName, ObjectKey, RegisterKey};
+use super::ids::BucketId;
+use super::names::{ObjectKey, RegisterKey};
 
 /// What a list is of: keys that begin with a prefix, those folded into one that hold a delimiter behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +16,7 @@ pub struct Folds {
 
 impl Folds {
     /// Objects whose keys begin with `prefix`.
-    pub fn objects(bucket: &BucketName, prefix: &str, delimiter: Option<&str>) -> Self {
+    pub fn objects(bucket: BucketId, prefix: &str, delimiter: Option<&str>) -> Self {
         Folds::new(RegisterKey::object_prefix(bucket, prefix), delimiter)
     }
 
@@ -63,10 +64,10 @@ mod tests {
 
     #[test]
     fn what_holds_the_delimiter_behind_the_prefix_is_folded_up_to_it() {
-        let bucket = BucketName::cargas();
-        let key = |text: &str| RegisterKey::object_prefix(&bucket, text);
+        let bucket = BucketId(7);
+        let key = |text: &str| RegisterKey::object_prefix(bucket, text);
         let common = |prefix: &str, delimiter: &str, text: &str| {
-            Folds::objects(&bucket, prefix, Some(delimiter)).common(&key(text))
+            Folds::objects(bucket, prefix, Some(delimiter)).common(&key(text))
         };
         for (prefix, delimiter, text, folded) in [
             ("", "/", "a/b/c", Some("a/")),
@@ -81,9 +82,9 @@ mod tests {
         ] {
             assert_eq!(common(prefix, delimiter, text), folded.map(key), "{prefix} {delimiter} {text}");
         }
-        let folds = Folds::objects(&bucket, "a", Some("/"));
+        let folds = Folds::objects(bucket, "a", Some("/"));
         assert_eq!((folds.edge(&key("ab/c")), folds.edge(&key("ab"))), (key("ab/").edge(), key("ab")));
         assert!(folds.covers(&key("ab")) && !folds.covers(&key("b")));
-        assert_eq!(Folds::objects(&bucket, "", Some(&"/".repeat(1025))).delimiter(), None);
+        assert_eq!(Folds::objects(bucket, "", Some(&"/".repeat(1025))).delimiter(), None);
     }
 }

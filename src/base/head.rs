@@ -38,8 +38,8 @@ impl ObjectHead {
         }
     }
 
-    /// Reads what `write` appended, as records of version 3 have it.
-    pub fn read_v3(r: &mut Reader<'_>) -> Result<Self, CodecError> {
+    /// Reads what `write` appended, as records of version 4 have it.
+    pub fn read_v4(r: &mut Reader<'_>) -> Result<Self, CodecError> {
         let content_type = r.text(CONTENT_TYPE_BYTES_MAX, "content type")?.to_owned();
         let entries = usize::from(r.u16()?);
         if entries > META_ENTRIES_MAX {
@@ -71,7 +71,7 @@ mod tests {
             head.write(&mut w);
             assert!((w.0.len()..w.0.len() + 8).contains(&head.weight()), "{} and {}", w.0.len(), head.weight());
             let mut r = Reader(&w.0);
-            assert_eq!(ObjectHead::read_v3(&mut r), Ok(head));
+            assert_eq!(ObjectHead::read_v4(&mut r), Ok(head));
             assert_eq!(r.end(), Ok(()));
         }
     }

@@ -64,6 +64,46 @@ impl WriteId {
     }
 }
 
+/// Names one life of a bucket: random, drawn when the bucket is made, and never that of another life.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BucketId(pub u64);
+
+impl BucketId {
+    /// Characters of its text.
+    pub const TEXT_LEN: usize = 13;
+    /// Digits of base 32, in the order of their values (RFC 4648, section 7, in lower case).
+    const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
+
+    /// Its text: 13 digits of base 32, the highest first, so that texts sort as ids do.
+    pub fn text(self) -> [u8; Self::TEXT_LEN] {
+        std::array::from_fn(|at| Self::DIGITS[(self.0 >> (5 * (Self::TEXT_LEN - 1 - at)) & 31) as usize])
+    }
+
+    /// Reads what `text` made; `None` for anything else.
+    pub fn from_text(text: &[u8]) -> Option<Self> {
+        let text: &[u8; Self::TEXT_LEN] = text.try_into().ok()?;
+        let digit = |byte: &u8| match byte {
+            b'0'..=b'9' => Some(byte - b'0'),
+            b'a'..=b'v' => Some(byte - b'a' + 10),
+            _ => None,
+        };
+        // The first digit has four bits.
+        digit(&text[0]).filter(|first| *first < 16)?;
+        text.iter().try_fold(0u64, |id, byte| Some(id << 5 | u64::from(digit(byte)?))).map(BucketId)
+    }
+}
+
+impl fmt::Display for BucketId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.text().iter().try_for_each(|digit| write!(f, "{}", char::from(*digit)))
+    }
+}
+impl fmt::Debug for BucketId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BucketId({self})")
+    }
+}
+
 /// Names a list of the incarnations that vote; a later list has a higher number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub struct Epoch(pub u64);
@@ -143,6 +183,21 @@ mod tests {
         assert_eq!(BodyId::from_hex(&id.to_string()), Some(id));
         for bad in ["", "ab", &"g".repeat(32), &"A".repeat(32), &"é".repeat(16)] {
             assert_eq!(BodyId::from_hex(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn ids_of_buckets_are_texts_that_sort_as_they_do() {
+        let ids = [0, 1, 31, 32, 1 << 35, u64::MAX - 1, u64::MAX].map(BucketId);
+        for two in ids.windows(2) {
+            assert!(two[0].text() < two[1].text(), "{two:?}");
+        }
+        for id in ids {
+            assert_eq!(BucketId::from_text(&id.text()), Some(id));
+        }
+        assert_eq!(BucketId(0x0123_4567_89ab_cdef).to_string(), "028q5cu4qnjff");
+        for bad in ["", "000000000000", "00000000000000", "g000000000000", "000000000000w", "00000000000A0"] {
+            assert_eq!(BucketId::from_text(bad.as_bytes()), None, "{bad}");
         }
     }
 

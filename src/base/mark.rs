@@ -39,6 +39,8 @@ marks! {
     FirstStartResumed: "A first start had been ended behind its identity, and the next one put that in place anew.",
     TransferJoined: "A body was on its way to a peer already, and who asked for it too waited for that.",
     ArrivalJoined: "A peer that offered a body was told that it comes from somebody else already.",
+    Fenced: "A replica refused a state for what it held of its bucket.",
+    BucketTaught: "A replica was behind with a bucket, and was told of it in front of what it had refused.",
 }
 
 static COUNTS: [AtomicU64; Mark::ALL.len()] = [const { AtomicU64::new(0) }; Mark::ALL.len()];

@@ -6,7 +6,7 @@
 //! | file | what |
 //! |---|---|
 //! | `names` | buckets, object keys, and the keys of registers |
-//! | `ids` | bodies, nodes, incarnations, epochs, writes: none is a bare integer |
+//! | `ids` | bodies, lives of buckets, nodes, incarnations, epochs, writes: none is a bare integer |
 //! | `ballot` `lineage` | the order of states; the writes that led to one |
 //! | `record` | one state of a register, as disks and peers keep it |
 //! | `head` `blob_ref` | in it: what the writer of an object says of it; the blob that holds its body |
@@ -53,12 +53,12 @@ pub use condition::{Condition, Tags};
 pub use exit::Exit;
 pub use folds::Folds;
 pub use head::ObjectHead;
-pub use ids::{BodyId, ClusterId, Epoch, Incarnation, KekId, NodeName, WriteId};
+pub use ids::{BodyId, BucketId, ClusterId, Epoch, Incarnation, KekId, NodeName, WriteId};
 pub use lineage::Lineage;
 pub use mark::Mark;
 pub use names::{BucketName, NameError, ObjectKey, ObjectName, RegisterKey, RegisterKind};
 pub use page::{Complete, Page};
-pub use record::{BodyAt, ObjectRecord, Record, State, Wrap};
+pub use record::{BodyAt, BucketRecord, ObjectRecord, Record, State, Wrap};
 pub use secret::Secret;
 pub use shortage::Shortage;
 pub use sum::Sum;

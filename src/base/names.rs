@@ -1,5 +1,6 @@
 //! Bucket names and object keys: parsed once at the edge, trusted inside. A name is never a path.
 
+use super::ids::BucketId;
 use std::fmt;
 
 /// Why a name was refused. The text is for the log; clients are told by the texts of `http`.
@@ -92,10 +93,11 @@ impl fmt::Display for ObjectName {
     }
 }
 
-/// The name of one register, as the index orders it: `1 | bucket`, `2 | bucket | 0 | key`, or `3` for the member list.
+/// The name of one register, as the index orders it: `1 | bucket`, `2 | id of the bucket | 0 | key`, or `3` for the
+/// member list.
 ///
-/// Bucket names hold no zero byte, so the order of objects in a bucket is the byte order of their
-/// keys, and no two names share a register.
+/// Objects lie under the id of their bucket's life, so that what was written late into a former life shows in no later
+/// one. The order of objects in a bucket is the byte order of their keys.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RegisterKey(Box<[u8]>);
 
@@ -133,15 +135,15 @@ impl RegisterKind {
 pub enum RegisterName {
     /// The register of a bucket.
     Bucket(BucketName),
-    /// The register of an object.
-    Object(ObjectName),
+    /// The register of an object: its bucket's life, and its key in it.
+    Object(BucketId, ObjectKey),
     /// The member list of the cluster.
     Members,
 }
 
 impl RegisterKey {
     /// Most bytes of a register key.
-    pub const BYTES_MAX: usize = 1 + 63 + 1 + ObjectKey::BYTES_MAX;
+    pub const BYTES_MAX: usize = 1 + BucketId::TEXT_LEN + 1 + ObjectKey::BYTES_MAX;
     /// Most bytes of a bound: the edge of the longest key.
     pub const BOUND_BYTES_MAX: usize = Self::BYTES_MAX + 1;
 
@@ -151,15 +153,13 @@ impl RegisterKey {
     }
 
     /// The register of an object.
-    pub fn object(name: &ObjectName) -> Self {
-        Self::object_prefix(&name.bucket, name.key.as_str())
+    pub fn object(bucket: BucketId, key: &ObjectKey) -> Self {
+        Self::object_prefix(bucket, key.as_str())
     }
 
     /// The least key of the objects of `bucket` whose key begins with `prefix` (a bound, not a name).
-    pub fn object_prefix(bucket: &BucketName, prefix: &str) -> Self {
-        RegisterKey(
-            [&[RegisterKind::Object.byte()], bucket.as_str().as_bytes(), &[0], prefix.as_bytes()].concat().into(),
-        )
+    pub fn object_prefix(bucket: BucketId, prefix: &str) -> Self {
+        RegisterKey([&[RegisterKind::Object.byte()], &bucket.text()[..], &[0], prefix.as_bytes()].concat().into())
     }
 
     /// The least key of all buckets, and the bound after the last.
@@ -193,8 +193,8 @@ impl RegisterKey {
     }
 
     /// The bound after the last object of `bucket`.
-    pub fn objects_end(bucket: &BucketName) -> Self {
-        RegisterKey([&[RegisterKind::Object.byte()], bucket.as_str().as_bytes(), &[1]].concat().into())
+    pub fn objects_end(bucket: BucketId) -> Self {
+        RegisterKey([&[RegisterKind::Object.byte()], &bucket.text()[..], &[1]].concat().into())
     }
 
     /// The bound behind every key that begins with this one: its last byte counted up.
@@ -226,9 +226,20 @@ impl RegisterKey {
 
     /// The object's key in this key of a register, or the beginning of one in this bound.
     pub fn object_text(&self) -> Option<&str> {
-        let (kind, rest) = self.0.split_first()?;
-        let zero = rest.iter().position(|&b| b == 0).filter(|_| *kind == RegisterKind::Object.byte())?;
-        std::str::from_utf8(&rest[zero + 1..]).ok()
+        let (_, text) = self.object_parts()?;
+        std::str::from_utf8(text).ok()
+    }
+
+    /// The life of a bucket that this register, or bound, lies under; none of what is no object's.
+    pub fn bucket_id(&self) -> Option<BucketId> {
+        self.object_parts().map(|(bucket, _)| bucket)
+    }
+
+    fn object_parts(&self) -> Option<(BucketId, &[u8])> {
+        let (_, rest) = self.0.split_first().filter(|(kind, _)| **kind == RegisterKind::Object.byte())?;
+        let (bucket, rest) = rest.split_at_checked(BucketId::TEXT_LEN)?;
+        let (_, text) = rest.split_first().filter(|(zero, _)| **zero == 0)?;
+        Some((BucketId::from_text(bucket)?, text))
     }
 
     /// Takes bytes from a disk or a peer; `None` when they name no register.
@@ -256,10 +267,9 @@ impl RegisterKey {
                 Some(RegisterName::Bucket(BucketName::parse(name).ok()?))
             }
             RegisterKind::Object => {
-                let zero = rest.iter().position(|&b| b == 0)?;
-                let bucket = BucketName::parse(std::str::from_utf8(&rest[..zero]).ok()?).ok()?;
-                let key = ObjectKey::parse(std::str::from_utf8(&rest[zero + 1..]).ok()?).ok()?;
-                Some(RegisterName::Object(ObjectName { bucket, key }))
+                let (bucket, text) = self.object_parts()?;
+                let key = ObjectKey::parse(std::str::from_utf8(text).ok()?).ok()?;
+                Some(RegisterName::Object(bucket, key))
             }
             RegisterKind::Members => rest.is_empty().then_some(RegisterName::Members),
         }
@@ -277,8 +287,10 @@ impl fmt::Debug for RegisterKey {
 mod tests {
     use super::*;
 
-    fn object(bucket: &str, key: &str) -> ObjectName {
-        ObjectName { bucket: BucketName::parse(bucket).unwrap(), key: ObjectKey::parse(key).unwrap() }
+    const LIFE: BucketId = BucketId(0x0123_4567_89ab_cdef);
+
+    fn object(bucket: BucketId, key: &str) -> RegisterKey {
+        RegisterKey::object(bucket, &ObjectKey::parse(key).unwrap())
     }
 
     #[test]
@@ -306,30 +318,27 @@ mod tests {
     #[test]
     fn register_keys_round_trip_and_order_by_key_bytes() {
         let names = ["a", "a/b", "a\0b", "b", "é", "../../etc/passwd", &"k".repeat(1024)];
-        let mut keys: Vec<_> = names.iter().map(|n| RegisterKey::object(&object("bucket", n))).collect();
+        let mut keys: Vec<_> = names.iter().map(|n| object(LIFE, n)).collect();
         keys.sort();
         let read: Vec<String> = keys
             .iter()
             .map(|k| match RegisterKey::from_bytes(k.as_bytes()).and_then(|k| k.name()) {
-                Some(RegisterName::Object(o)) => o.key.as_str().to_owned(),
+                Some(RegisterName::Object(LIFE, key)) => key.as_str().to_owned(),
                 other => panic!("{other:?}"),
             })
             .collect();
         let mut sorted: Vec<String> = names.iter().map(|s| (*s).to_owned()).collect();
         sorted.sort();
         assert_eq!(read, sorted);
-        let bucket = BucketName::parse("bucket").unwrap();
-        assert!(
-            keys.iter()
-                .all(|k| *k >= RegisterKey::object_prefix(&bucket, "") && *k < RegisterKey::objects_end(&bucket))
-        );
-        assert!(RegisterKey::object(&object("bucket.a", "a")) > RegisterKey::objects_end(&bucket));
+        let range = RegisterKey::object_prefix(LIFE, "")..RegisterKey::objects_end(LIFE);
+        assert!(keys.iter().all(|key| range.contains(key) && key.bucket_id() == Some(LIFE)));
+        assert!(object(BucketId(LIFE.0 + 1), "a") > range.end && object(BucketId(LIFE.0 - 1), "a") < range.start);
+        assert_eq!(object(LIFE, "k").as_bytes(), b"\x02028q5cu4qnjff\0k");
     }
 
     #[test]
     fn an_edge_lies_behind_all_that_begins_so_and_in_front_of_the_rest() {
-        let bucket = BucketName::parse("bucket").unwrap();
-        let key = |text: &str| RegisterKey::object_prefix(&bucket, text);
+        let key = |text: &str| RegisterKey::object_prefix(LIFE, text);
         let edge = key("a/").edge();
         for within in ["a/", "a/\u{10ffff}", &format!("a/{}", "z".repeat(1000))] {
             assert!(key(within) < edge, "{within}");
@@ -341,16 +350,27 @@ mod tests {
             (Some(key("a/")), None, None)
         );
         assert_eq!((key("a/").object_text(), edge.object_text()), (Some("a/"), None));
-        assert_eq!(RegisterKey::bucket(&bucket).object_text(), None);
+        let bucket = RegisterKey::bucket(&BucketName::cargas());
+        assert_eq!((bucket.object_text(), bucket.bucket_id()), (None, None));
         let longest = key(&"k".repeat(ObjectKey::BYTES_MAX)).edge();
-        assert!(longest.as_bytes().len() < RegisterKey::BOUND_BYTES_MAX);
+        assert_eq!(longest.as_bytes().len(), RegisterKey::BOUND_BYTES_MAX);
         assert_eq!(RegisterKey::bound(longest.as_bytes()), Some(longest));
         assert_eq!(RegisterKey::bound(&[1; RegisterKey::BOUND_BYTES_MAX + 1]), None);
     }
 
     #[test]
     fn bad_register_bytes_are_refused() {
-        for bad in [&b""[..], b"\x01ab", b"\x02abc", b"\x02abc\0", b"\x02abc\0\xff", b"\x03abc"] {
+        let bad = [
+            &b""[..],
+            b"\x01ab",
+            b"\x02abc\0k",
+            b"\x02028q5cu4qnjff",
+            b"\x02028q5cu4qnjff\0",
+            b"\x02028q5cu4qnjff\0\xff",
+            b"\x02g00000000000\0k",
+            b"\x03abc",
+        ];
+        for bad in bad {
             assert!(RegisterKey::from_bytes(bad).is_none(), "{bad:?}");
         }
     }

@@ -11,7 +11,7 @@ use super::ballot::{Ballot, Stamp};
 use super::blob_ref::BlobRef;
 use super::codec::{CodecError, Reader, Writer};
 use super::head::{CONTENT_TYPE_BYTES_MAX, META_BYTES_MAX, ObjectHead};
-use super::ids::{BodyId, Incarnation, KekId};
+use super::ids::{BodyId, BucketId, Incarnation, KekId};
 use super::lineage::Lineage;
 use bytes::Bytes;
 
@@ -27,7 +27,9 @@ pub const RECORD_BYTES_MAX: usize = INLINE_SEALED_BYTES_MAX + META_BYTES_MAX + C
 /// beside an eighth of it for what waited before, a quarter for what is skipped at its end, and the frames' own bytes.
 pub const LOG_BYTES_MIN: u64 = 8 << 20;
 
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
+/// The layout of a bucket within a record.
+const BUCKET_VERSION: u8 = 1;
 
 /// One state of one register.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,11 +71,31 @@ pub enum State {
     /// A tombstone: deleted, and remembered until all members hold that.
     Deleted,
     /// A bucket that exists.
-    Bucket,
+    Bucket(BucketRecord),
     /// A member list, as `register` writes it.
     Members(Bytes),
     /// An object: its metadata, and its body or where that is.
     Object(Box<ObjectRecord>),
+}
+
+/// A bucket, in the register of its name. See docs/adr/0030-fence.md.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BucketRecord {
+    /// This life of it: its objects lie under that.
+    pub id: BucketId,
+    /// Counted up by every change in this life; 1 at first.
+    pub generation: u64,
+    /// Whether it takes objects; else it is being deleted.
+    pub is_open: bool,
+    /// When it was made, in milliseconds since 1970.
+    pub created_ms: u64,
+}
+
+impl BucketRecord {
+    /// A bucket that is made now.
+    pub fn made(id: BucketId, now_ms: u64) -> Self {
+        BucketRecord { id, generation: 1, is_open: true, created_ms: now_ms }
+    }
 }
 
 /// The metadata of an object's version.
@@ -143,14 +165,22 @@ impl Record {
     pub fn object(&self) -> Option<&ObjectRecord> {
         match &self.state {
             State::Object(object) => Some(object),
-            State::Nothing | State::Deleted | State::Bucket | State::Members(_) => None,
+            State::Nothing | State::Deleted | State::Bucket(_) | State::Members(_) => None,
+        }
+    }
+
+    /// The bucket, when the register holds one.
+    pub fn bucket(&self) -> Option<&BucketRecord> {
+        match &self.state {
+            State::Bucket(bucket) => Some(bucket),
+            State::Nothing | State::Deleted | State::Object(_) | State::Members(_) => None,
         }
     }
 
     /// Whether there is something of that name: an object or a bucket.
     pub fn is_present(&self) -> bool {
         match self.state {
-            State::Object(_) | State::Bucket | State::Members(_) => true,
+            State::Object(_) | State::Bucket(_) | State::Members(_) => true,
             State::Nothing | State::Deleted => false,
         }
     }
@@ -178,7 +208,7 @@ impl Record {
         let mut w = Writer(Vec::with_capacity(256));
         let tag = match &self.state {
             State::Deleted => 0,
-            State::Bucket => 1,
+            State::Bucket(_) => 1,
             State::Object(_) => 2,
             State::Nothing => 3,
             State::Members(_) => 4,
@@ -188,6 +218,9 @@ impl Record {
         w.u64(self.written_ms);
         if let State::Members(list) = &self.state {
             w.bytes(list);
+        }
+        if let State::Bucket(BucketRecord { id, generation, is_open, created_ms }) = &self.state {
+            w.u8(BUCKET_VERSION).u64(id.0).u64(*generation).u8(if *is_open { 1 } else { 2 }).u64(*created_ms);
         }
         if let State::Object(o) = &self.state {
             w.u64(o.len).u64(o.sealed_len).raw(&o.body.0).raw(&o.digest);
@@ -206,20 +239,20 @@ impl Record {
         let mut r = Reader(bytes);
         // Each version that a release has written keeps its reader here, and its known answers in `tests/fixtures/`.
         match r.u8()? {
-            VERSION => Self::decode_v3(r),
+            VERSION => Self::decode_v4(r),
             _ => Err(CodecError::Value("record version")),
         }
     }
 
-    fn decode_v3(mut r: Reader<'_>) -> Result<Self, CodecError> {
+    fn decode_v4(mut r: Reader<'_>) -> Result<Self, CodecError> {
         let tag = r.u8()?;
         let ballot = Ballot { stamp: Stamp(r.u64()?), node: Incarnation(r.u64()?) };
         let lineage = Lineage::read(&mut r)?;
         let written_ms = r.u64()?;
         let state = match tag {
             0 => State::Deleted,
-            1 => State::Bucket,
-            2 => State::Object(Box::new(decode_object_v3(&mut r)?)),
+            1 => State::Bucket(decode_bucket_v4(&mut r)?),
+            2 => State::Object(Box::new(decode_object_v4(&mut r)?)),
             3 => State::Nothing,
             4 => State::Members(Bytes::copy_from_slice(r.bytes(MEMBERS_BYTES_MAX, "member list")?)),
             _ => return Err(CodecError::Value("record state")),
@@ -229,11 +262,25 @@ impl Record {
     }
 }
 
-fn decode_object_v3(r: &mut Reader<'_>) -> Result<ObjectRecord, CodecError> {
+/// What a later layout says of a bucket is not passed over: a node that does not know it must not judge by the rest.
+fn decode_bucket_v4(r: &mut Reader<'_>) -> Result<BucketRecord, CodecError> {
+    if r.u8()? != BUCKET_VERSION {
+        return Err(CodecError::Value("bucket version"));
+    }
+    let (id, generation) = (BucketId(r.u64()?), r.u64()?);
+    let is_open = match r.u8()? {
+        1 => true,
+        2 => false,
+        _ => return Err(CodecError::Value("bucket state")),
+    };
+    Ok(BucketRecord { id, generation, is_open, created_ms: r.u64()? })
+}
+
+fn decode_object_v4(r: &mut Reader<'_>) -> Result<ObjectRecord, CodecError> {
     let (len, sealed_len) = (r.u64()?, r.u64()?);
     let (body, digest) = (BodyId(r.array()?), r.array()?);
     let wrap = Wrap { kek: KekId(r.array()?), nonce: r.array()?, sealed: r.array()? };
-    let head = ObjectHead::read_v3(r)?;
+    let head = ObjectHead::read_v4(r)?;
     let at = match r.u8()? {
         0 => BodyAt::Blob,
         1 => BodyAt::Inline(Bytes::copy_from_slice(r.bytes(INLINE_SEALED_BYTES_MAX, "inline body")?)),
@@ -271,6 +318,9 @@ mod tests {
         }
     }
 
+    const BUCKET: BucketRecord =
+        BucketRecord { id: BucketId(0x0123_4567_89ab_cdef), generation: 5, is_open: true, created_ms: 9 };
+
     #[test]
     fn times_grow_with_each_write_whatever_the_clocks_say() {
         let now = 1_000_000_500;
@@ -297,7 +347,8 @@ mod tests {
             sample(BodyAt::Blob),
             sample(BodyAt::Inline(Bytes::from_static(b"sealed"))),
             plain(State::Deleted),
-            plain(State::Bucket),
+            plain(State::Bucket(BUCKET)),
+            plain(State::Bucket(BucketRecord { is_open: false, ..BUCKET })),
             plain(State::Nothing),
             plain(State::Members(Bytes::from_static(b"list"))),
         ];
@@ -309,11 +360,12 @@ mod tests {
     #[test]
     fn what_the_format_page_says_is_what_is_read_and_written() {
         let fixture: serde_json::Value =
-            serde_json::from_str(include_str!("../../tests/fixtures/record-v3.json")).expect("the fixture is JSON");
+            serde_json::from_str(include_str!("../../tests/fixtures/record-v4.json")).expect("the fixture is JSON");
         let plain = |state| Record { state, ..sample(BodyAt::Blob) };
         let expected = [
             ("deleted", plain(State::Deleted)),
-            ("bucket", plain(State::Bucket)),
+            ("bucket", plain(State::Bucket(BUCKET))),
+            ("bucket-closing", plain(State::Bucket(BucketRecord { generation: 6, is_open: false, ..BUCKET }))),
             ("nothing", Record { lineage: Lineage::NOTHING, ..plain(State::Nothing) }),
             ("members", plain(State::Members(Bytes::from_static(b"list")))),
             ("object-in-a-blob", sample(BodyAt::Blob)),
@@ -347,6 +399,18 @@ mod tests {
             assert!(Record::decode(&bytes[..end]).is_err(), "{end}");
         }
         assert_eq!(Record::decode(&[&bytes[..], b"x"].concat()), Err(CodecError::Trailing));
+    }
+
+    #[test]
+    fn what_is_not_known_of_a_bucket_is_refused() {
+        let bytes = Record { state: State::Bucket(BUCKET), ..sample(BodyAt::Blob) }.encode();
+        let version = bytes.len() - 26;
+        for (at, value, error) in [(version, 2, "bucket version"), (version + 17, 3, "bucket state")] {
+            let mut bad = bytes.clone();
+            bad[at] = value;
+            assert_eq!(Record::decode(&bad), Err(CodecError::Value(error)));
+        }
+        assert_eq!(Record::decode(&[&bytes[..], &[0]].concat()), Err(CodecError::Trailing));
     }
 
     #[test]

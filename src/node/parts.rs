@@ -18,8 +18,8 @@ use super::status::{Fixed, NodeStatus};
 use crate::actors::background::healer::{HealTally, Healer};
 use crate::actors::background::scrub::Pace;
 use crate::actors::background::scrubber::{ScrubTally, Scrubber};
-use crate::actors::background::settler;
 use crate::actors::background::tombstones::{self, BurialTally};
+use crate::actors::background::{janitor, settler};
 use crate::actors::coordinator::actor::CoordinatorActor;
 use crate::actors::coordinator::members_actor::MembersActor;
 use crate::actors::coordinator::store::StoreBeside;
@@ -168,6 +168,7 @@ impl Backends {
             let coordinator = Coordinator::new(common.clone(), StoreBeside::of(&storage.store_actor));
             let (age, burying) = (config.cluster.tombstone_age, Arc::clone(&burying));
             actix_rt::spawn(tombstones::run(coordinator.clone(), Arc::clone(seats), age, burying));
+            actix_rt::spawn(janitor::run(coordinator.clone(), Arc::clone(seats)));
             actix_rt::spawn(settler::run(coordinator, Arc::clone(seats)));
         }
         let fixed = Arc::new(Fixed {

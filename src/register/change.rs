@@ -67,7 +67,7 @@ impl Listed for Arc<Record> {
         match &self.state {
             State::Members(list) => Roster::decode(list).ok().map(|roster| roster.epoch),
             State::Nothing => Some(FOUNDED),
-            State::Deleted | State::Bucket | State::Object(_) => None,
+            State::Deleted | State::Bucket(_) | State::Object(_) => None,
         }
     }
 }
@@ -156,6 +156,9 @@ mod tests {
         assert_eq!((at(1, None), at(2, None)), (puts.clone(), Choice::Refuse), "the first one is founded");
         assert_eq!(at(1, Some(&record(State::Nothing))), puts);
         assert_eq!((at(1, Some(&second)), at(2, Some(&second))), (Choice::Refuse, puts));
-        assert_eq!(at(1, Some(&record(State::Bucket))), Choice::Refuse);
+        assert_eq!(
+            at(1, Some(&record(State::Bucket(crate::base::BucketRecord::made(crate::base::BucketId(7), 1))))),
+            Choice::Refuse
+        );
     }
 }

@@ -3,10 +3,10 @@
 //! Invariant: a new epoch is seen last: whoever sees it sees what was dropped before it as gone.
 
 use super::core::Core;
-use super::entry::{NodeRecord, Op};
+use super::entry::{Held, NodeRecord, Op};
 use super::voting::Voting;
 use crate::base::names::RegisterName;
-use crate::base::{RegisterKey, State};
+use crate::base::{BucketName, RegisterKey, RegisterKind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
@@ -32,13 +32,9 @@ impl Core {
             for blob in held.record.blobs() {
                 self.blobs.settle(blob.body);
             }
-            let Some(RegisterName::Bucket(bucket)) = key.name() else { continue };
-            if held.record.state == State::Bucket {
-                self.buckets_mut().insert(bucket, held.record.written_ms);
-            } else {
-                self.buckets_mut().remove(&bucket);
-            }
         }
+        let cleared = ops.iter().rposition(|op| matches!(op, Op::Clear { .. })).map_or(0, |at| at + 1);
+        let buckets: Vec<_> = ops.iter().skip(cleared).filter_map(bucket_of).collect();
         let voting = ops.iter().rev().find_map(|op| if let Op::Node(node) = op { Some(node.clone()) } else { None });
         {
             let mut overlay = self.overlay_mut();
@@ -49,6 +45,10 @@ impl Core {
             if remembers {
                 self.memory_changed(&mut overlay);
             }
+        }
+        // After the overlay: see `buckets`.
+        for (bucket, held) in buckets {
+            self.buckets_mut().set(bucket, held.as_ref());
         }
         // Last: whoever sees the new epoch sees what was dropped before it as gone.
         if let Some(node) = voting {
@@ -73,9 +73,6 @@ impl Core {
     /// A register has been forgotten, durably.
     fn forgotten(&self, key: &RegisterKey) {
         self.tentative().remove(key);
-        if let Some(RegisterName::Bucket(bucket)) = key.name() {
-            self.buckets_mut().remove(&bucket);
-        }
         self.counters.buried.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -84,5 +81,24 @@ impl Core {
         self.log.forgive();
         self.tentative().clear();
         self.buckets_mut().clear();
+    }
+}
+
+/// The bucket whose register an operation changes, and what that holds then.
+fn bucket_of(op: &Op) -> Option<(BucketName, Option<Arc<Held>>)> {
+    let (key, held) = match op {
+        Op::Record { key, held } | Op::Mark { key, held: Some(held), .. } => (key, Some(Arc::clone(held))),
+        Op::Forget { key, .. } => (key, None),
+        Op::Mark { held: None, .. } | Op::Clear { .. } | Op::Memory(_) | Op::Node(_) | Op::Cursor { .. } => {
+            return None;
+        }
+    };
+    // Nearly all are of objects, whose names need not be read for that.
+    if key.kind() != Some(RegisterKind::Bucket) {
+        return None;
+    }
+    match key.name()? {
+        RegisterName::Bucket(bucket) => Some((bucket, held)),
+        RegisterName::Object(..) | RegisterName::Members => None,
     }
 }

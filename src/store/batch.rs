@@ -7,7 +7,7 @@ use super::error::StoreError;
 use super::intent::{Decided, Outcome, ReplyTo};
 use super::tree::Counted;
 use super::voting::{Reply, VotesTo};
-use crate::base::{BodyId, Epoch, Incarnation, Record, RegisterKey};
+use crate::base::{BodyId, Epoch, Incarnation, Record, RegisterKey, RegisterKind};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -25,6 +25,8 @@ pub(super) struct Batch {
     pub(super) encoded: Encoded,
     /// What was decided lately; `None`: the register holds nothing any more.
     pub(super) latest: HashMap<RegisterKey, Option<Arc<Held>>>,
+    /// Registers of buckets that were changed.
+    pub(super) buckets: Vec<RegisterKey>,
     /// Whether nothing counts that was there before the batch and is not in `latest`.
     pub(super) cleared: bool,
     pub(super) replies: Vec<Pending>,
@@ -58,9 +60,16 @@ impl Batch {
         self.dead.extend(dead.map(|blob| (key.clone(), blob.body)));
         let held = Arc::new(Held::new(record, chosen, self.seq, from));
         self.moved.push((key.clone(), was, Some(Counted::of(&held))));
-        self.latest.insert(key.clone(), Some(Arc::clone(&held)));
+        self.keep(&key, Some(Arc::clone(&held)));
         self.push(Op::Record { key, held });
         outcome
+    }
+
+    fn keep(&mut self, key: &RegisterKey, held: Option<Arc<Held>>) {
+        if key.kind() == Some(RegisterKind::Bucket) && !self.latest.contains_key(key) {
+            self.buckets.push(key.clone());
+        }
+        self.latest.insert(key.clone(), held);
     }
 
     /// Takes an operation in.
@@ -73,14 +82,14 @@ impl Batch {
     pub(super) fn mark(&mut self, key: RegisterKey, old: &Held) {
         self.seq += 1;
         let held = Arc::new(old.marked(self.seq));
-        self.latest.insert(key.clone(), Some(Arc::clone(&held)));
+        self.keep(&key, Some(Arc::clone(&held)));
         self.push(Op::Mark { key, ballot: old.record.ballot, seq: self.seq, held: Some(held) });
     }
 
     /// A register holds nothing any more: its tombstone is dropped.
     pub(super) fn forget(&mut self, key: RegisterKey, held: &Held) {
         self.moved.push((key.clone(), Some(Counted::of(held)), None));
-        self.latest.insert(key.clone(), None);
+        self.keep(&key, None);
         self.push(Op::Forget { key, ballot: held.record.ballot });
     }
 
@@ -88,6 +97,7 @@ impl Batch {
     pub(super) fn clear(&mut self, epoch: Epoch) {
         self.moved.clear();
         self.latest.clear();
+        self.buckets.clear();
         self.cleared = true;
         self.push(Op::Clear { epoch });
     }

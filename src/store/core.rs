@@ -6,6 +6,7 @@
 //! - After a failed write or fsync no write is taken any more; reads go on.
 
 use super::blobs::Blobs;
+use super::buckets::Buckets;
 use super::counters::Counters;
 use super::entry::{Held, NodeRecord};
 use super::error::{DiskOp, StoreError};
@@ -21,8 +22,7 @@ use super::tree::Tree;
 use super::types::Doubt;
 use super::voting::Voting;
 use crate::base::{
-    BodyId, BucketName, Class, ClusterId, Epoch, Incarnation, KekId, Mark, ObjectRecord, RegisterKey, Shortage,
-    StampClock,
+    BodyId, Class, ClusterId, Epoch, Incarnation, KekId, Mark, ObjectRecord, RegisterKey, Shortage, StampClock,
 };
 use crate::disk::{Disk, Space, place};
 use crate::register::Memory;
@@ -78,7 +78,7 @@ pub struct Core {
     pub(super) suspended: Mutex<Option<(Doubt, Epoch)>>,
     /// What is not known to be chosen, and since when it lies here.
     tentative: Mutex<BTreeMap<RegisterKey, Instant>>,
-    buckets: RwLock<BTreeMap<BucketName, u64>>,
+    buckets: RwLock<Buckets>,
     pub(super) cache: quick_cache::sync::Cache<RegisterKey, Arc<Held>, ByWeight>,
     pub(super) checkpointing: Mutex<()>,
     poisoned: AtomicBool,
@@ -160,11 +160,11 @@ impl Core {
         self.overlay.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn buckets(&self) -> RwLockReadGuard<'_, BTreeMap<BucketName, u64>> {
+    pub(super) fn buckets(&self) -> RwLockReadGuard<'_, Buckets> {
         self.buckets.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn buckets_mut(&self) -> RwLockWriteGuard<'_, BTreeMap<BucketName, u64>> {
+    pub(super) fn buckets_mut(&self) -> RwLockWriteGuard<'_, Buckets> {
         self.buckets.write().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -399,8 +399,8 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
-    use super::RegisterKey;
     use crate::disk::{Disk, RealDisk};
+    use crate::store::buckets::register_by_name;
     use crate::store::mend::tests::{name, put, store};
 
     #[test]
@@ -413,14 +413,14 @@ mod tests {
         // Not every file system tells what it has in memory.
         let index = RealDisk.open(&dir.path().join("index")).expect("opens");
         let tells = index.read_cached_at(0, &mut [0; 4096]);
-        let key = RegisterKey::object(&name("small"));
+        let key = register_by_name(&name("small"));
         assert!(store.core().lookup_cached(&key).is_none(), "neither overlay nor cache has it");
         let found = store.core().lookup_now(&key);
         assert!(found.is_some() || !tells);
         if let Some(found) = found {
             assert_eq!(*found.expect("an object").record, written);
             assert!(store.core().lookup_cached(&key).is_some(), "and is kept");
-            assert!(store.core().lookup_now(&RegisterKey::object(&name("other"))).is_some_and(|none| none.is_none()));
+            assert!(store.core().lookup_now(&register_by_name(&name("other"))).is_some_and(|none| none.is_none()));
         }
     }
 }

@@ -9,7 +9,7 @@ use super::entry::{Held, NodeRecord};
 use super::error::StoreError;
 use super::intent::Outcome;
 use super::marks::Marks;
-use crate::base::{Ballot, Lineage, Record, RegisterKey, Stamp, WriteId};
+use crate::base::{Ballot, BucketId, Lineage, Record, RegisterKey, Stamp, WriteId};
 use crate::register::{Acceptor, Limits, Roster};
 use crate::seal::random;
 use std::cell::RefCell;
@@ -43,6 +43,26 @@ impl Decider {
             None if batch.cleared => Ok(None),
             None => self.core.lookup(key),
         }
+    }
+
+    /// The life of a bucket with this id, as decided, and its register; none where that holds another one, or none.
+    pub(super) fn bucket_of(&self, batch: &Batch, id: BucketId) -> Option<(RegisterKey, Arc<Held>)> {
+        let is_it = |held: &Held| held.record.bucket().is_some_and(|bucket| bucket.id == id);
+        for key in &batch.buckets {
+            if let Some(Some(held)) = batch.latest.get(key)
+                && is_it(held)
+            {
+                return Some((key.clone(), Arc::clone(held)));
+            }
+        }
+        if batch.cleared {
+            return None;
+        }
+        let buckets = self.core.buckets();
+        let (name, held) = buckets.by_id(id)?;
+        let key = RegisterKey::bucket(name);
+        // What the batch has changed is not what it was.
+        (!batch.buckets.contains(&key)).then(|| (key, Arc::clone(held)))
     }
 
     /// The member list, as decided.

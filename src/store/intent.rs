@@ -70,6 +70,8 @@ pub enum Decided<T = Outcome> {
     Alone(T),
     /// Others have a vote too, or this node has none. Nothing was done, and here it is back.
     ForVote(Mutation),
+    /// Its bucket is being deleted, and may be open again or gone in a moment. Nothing was done, and here it is back.
+    Closing(Mutation),
 }
 
 /// Where the answer to a request goes.

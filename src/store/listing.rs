@@ -4,18 +4,13 @@
 //! - A page is sorted by key in byte order, and `next` leads to exactly what follows it.
 //! - A page without `next` is the last one. How much it has says nothing.
 
-use super::core::Core;
 use super::error::StoreError;
 use super::store::Store;
 use super::types::{ListPage, ObjectInfo};
-use crate::base::names::RegisterName;
-use crate::base::{BucketName, Complete, Folds, Page, Record, RegisterKey, State};
+use crate::base::{BucketId, BucketName, Complete, Folds, Page, Record, RegisterKey};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Instant;
-
-/// Registers looked at in one step of reading the buckets.
-const STEP: usize = 256;
 
 impl Store {
     /// One page of a bucket. It ends early when it is not full by `until`.
@@ -28,10 +23,8 @@ impl Store {
         limit: usize,
         until: Instant,
     ) -> Result<ListPage, StoreError> {
-        if !self.core().buckets().contains_key(bucket) {
-            return Err(StoreError::NoSuchBucket);
-        }
-        let mut folding = Folding::new(bucket, prefix, delimiter, after, limit);
+        let id = self.core().bucket_id(bucket).ok_or(StoreError::NoSuchBucket)?;
+        let mut folding = Folding::new(id, prefix, delimiter, after, limit);
         while let Some(from) = folding.next() {
             let step = self.core().shown(folding.folds(), from.as_ref(), folding.end(), folding.wanted())?;
             folding.take(step.map(|(key, held)| Some((key, Arc::clone(&held.record)))));
@@ -41,28 +34,6 @@ impl Store {
         }
         Ok(folding.page())
     }
-
-    /// All buckets with their creation time, sorted by name.
-    pub fn list_buckets(&self) -> Vec<(BucketName, u64)> {
-        self.core().buckets().iter().map(|(name, created)| (name.clone(), *created)).collect()
-    }
-}
-
-/// Reads the buckets from the index; at open.
-pub(super) fn load_buckets(core: &Core) -> Result<(), StoreError> {
-    let (first, end) = RegisterKey::buckets();
-    let mut next = Some(Bound::Included(first));
-    while let Some(from) = next {
-        let page = core.scan(from.as_ref(), &end, STEP)?;
-        next = page.complete.next();
-        let mut buckets = core.buckets_mut();
-        for (key, held) in page.entries {
-            if let (Some(RegisterName::Bucket(name)), State::Bucket) = (key.name(), &held.record.state) {
-                buckets.insert(name, held.record.written_ms);
-            }
-        }
-    }
-    Ok(())
 }
 
 /// A page while it is being made of registers in order, wherever they come from: all of them, or as `Core::shown` has
@@ -79,7 +50,7 @@ pub struct Folding {
 
 impl Folding {
     /// Begins a page: see `ListObjects`.
-    pub fn new(bucket: &BucketName, prefix: &str, delimiter: Option<&str>, after: Option<&str>, limit: usize) -> Self {
+    pub fn new(bucket: BucketId, prefix: &str, delimiter: Option<&str>, after: Option<&str>, limit: usize) -> Self {
         let folds = Folds::objects(bucket, prefix, delimiter);
         let from = match after {
             // Behind a common prefix come the keys that do not share it.

@@ -8,7 +8,8 @@
 //! | `open` | make and open a data directory |
 //! | | **What a store can do: each file is an `impl Store`** |
 //! | `objects` | objects and buckets: bodies in and out, what a node alone decides |
-//! | `listing` | names as clients ask for them, a page at a time; the buckets |
+//! | `naming` | from names to registers, as this node holds the buckets |
+//! | `listing` | names as clients ask for them, a page at a time |
 //! | `replica` | votes, marks and seats; this node's memory of the others |
 //! | `feed` | what peers are told of changes and sums, and what is taken of theirs |
 //! | `transfers` | blobs from peers and to them; orphans |
@@ -51,12 +52,14 @@
 //! | `tree` | sums that two nodes compare |
 //! | `overlay` | what the index does not hold yet |
 //! | `entry` | operations of a log frame; a record as it is kept |
+//! | `buckets` | the buckets, in memory, by name and by id |
 //! | `places` | where bodies lie in segments, and how much of each is named |
 //! | `options` `counters` `error` | settings, counts, and what can go wrong |
 
 mod apply;
 mod batch;
 pub mod blobs;
+pub mod buckets;
 mod checkpoint;
 pub mod commit;
 mod core;
@@ -79,6 +82,7 @@ pub mod log;
 pub mod marks;
 pub mod mend;
 pub mod mutation;
+pub mod naming;
 pub mod objects;
 pub mod open;
 pub mod options;

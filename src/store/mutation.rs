@@ -4,38 +4,50 @@
 //! Invariants
 //! - What becomes of the register rests on the state that was found in it and on nothing else, so that it may be asked
 //!   anew in every round of a vote.
-//! - What must hold beside it (`Needs`) is for whoever decides to ask. A node alone asks in the order of its commits, a
-//!   coordinator before the vote: those are two decisions then (README, "Limits").
+//! - A bucket that goes must be empty. A node alone asks for that in the order of its commits; others close the bucket
+//!   first, and each replica keeps out of it what comes then (`register::fence`).
 
 use super::error::StoreError;
 use crate::base::record::written_after;
-use crate::base::{Ballot, BucketName, Condition, Lineage, ObjectName, ObjectRecord, Record, RegisterKey, State};
-use crate::register::{Choice, Intent};
+use crate::base::{
+    Ballot, BucketId, BucketName, BucketRecord, Condition, Lineage, ObjectName, ObjectRecord, Record, State,
+};
+use crate::register::fence::Change;
+use crate::register::{Bucket, Choice, Intent};
 use std::sync::Arc;
 
-/// What must hold beside the register itself.
+/// What a mutation is about, by name. Under which id the objects of a bucket lie is for whoever decides to find out: a
+/// node alone in its committer, a coordinator by its bucket's register.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Needs {
-    /// Nothing else is asked.
-    Nothing,
-    /// The bucket is there: `NoSuchBucket` otherwise.
+pub enum Target {
+    /// An object.
+    Object(ObjectName),
+    /// A bucket.
     Bucket(BucketName),
-    /// The same, unless the register holds something: what has lost its bucket meanwhile can be deleted all the same.
-    BucketOrObject(BucketName),
-    /// The bucket is there and holds no object: `BucketNotEmpty` otherwise.
-    EmptyBucket(BucketName),
+}
+
+/// What is wanted of it.
+#[derive(Clone, Debug)]
+enum Wish {
+    /// This state.
+    Put(Arc<Record>),
+    /// Nothing there.
+    Delete,
+    /// A change of a bucket.
+    Bucket(Change<BucketId>),
+    /// No bucket, if nothing is in it: of a node alone, which decides both in one commit.
+    Empty {
+        /// Only as the end of a deletion that was begun.
+        begun: bool,
+    },
 }
 
 /// What a client wants of one register. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Mutation {
-    /// The register that is to change.
-    pub key: RegisterKey,
-    /// What must hold beside it.
-    pub needs: Needs,
+    target: Target,
     condition: Condition,
-    /// The new state; none to delete what is there.
-    new: Option<Arc<Record>>,
+    wish: Wish,
     /// When it was asked for, in milliseconds since 1970.
     asked_ms: u64,
 }
@@ -43,33 +55,59 @@ pub struct Mutation {
 impl Mutation {
     /// An object with this body, inline or in a blob that is durable on this node; its bucket must be there.
     pub fn put(at: &ObjectName, condition: Condition, object: Box<ObjectRecord>, now_ms: u64) -> Self {
-        let needs = Needs::Bucket(at.bucket.clone());
-        let new = Some(proposed(State::Object(object), now_ms));
-        Mutation { key: RegisterKey::object(at), needs, condition, new, asked_ms: now_ms }
+        let wish = Wish::Put(proposed(State::Object(object), now_ms));
+        Mutation { target: Target::Object(at.clone()), condition, wish, asked_ms: now_ms }
     }
 
-    /// No object of that name.
+    /// No object of that name; its bucket must be there.
     pub fn delete(at: &ObjectName, condition: Condition, now_ms: u64) -> Self {
-        let needs = Needs::BucketOrObject(at.bucket.clone());
-        Mutation { key: RegisterKey::object(at), needs, condition, new: None, asked_ms: now_ms }
+        Mutation { target: Target::Object(at.clone()), condition, wish: Wish::Delete, asked_ms: now_ms }
     }
 
-    /// A bucket; one that is there is left as it is.
-    pub fn create_bucket(bucket: &BucketName, now_ms: u64) -> Self {
-        let new = Some(proposed(State::Bucket, now_ms));
-        let (key, needs) = (RegisterKey::bucket(bucket), Needs::Nothing);
-        Mutation { key, needs, condition: Condition::NONE, new, asked_ms: now_ms }
+    /// A bucket; one that is there is left as it is, and one that is being deleted is opened again. `id`: of the life
+    /// that begins where there is none.
+    pub fn create_bucket(bucket: &BucketName, id: BucketId, now_ms: u64) -> Self {
+        Self::change_bucket(bucket, Change::Create { id }, now_ms)
     }
 
-    /// No bucket of that name; it must be there, and empty.
+    /// A change of a bucket.
+    pub fn change_bucket(bucket: &BucketName, change: Change<BucketId>, now_ms: u64) -> Self {
+        Self::of_bucket(bucket, Wish::Bucket(change), now_ms)
+    }
+
+    /// No bucket of that name; it must be there, and empty. For a node alone: see `Decided`.
     pub fn delete_bucket(bucket: &BucketName, now_ms: u64) -> Self {
-        let (key, needs) = (RegisterKey::bucket(bucket), Needs::EmptyBucket(bucket.clone()));
-        Mutation { key, needs, condition: Condition::NONE, new: None, asked_ms: now_ms }
+        Self::of_bucket(bucket, Wish::Empty { begun: false }, now_ms)
+    }
+
+    /// The end of a deletion of a bucket that was left behind: gone if it is empty, and otherwise open again. For a node
+    /// alone.
+    pub fn end_deletion(bucket: &BucketName, now_ms: u64) -> Self {
+        Self::of_bucket(bucket, Wish::Empty { begun: true }, now_ms)
+    }
+
+    fn of_bucket(bucket: &BucketName, wish: Wish, asked_ms: u64) -> Self {
+        Mutation { target: Target::Bucket(bucket.clone()), condition: Condition::NONE, wish, asked_ms }
+    }
+
+    /// What it is about.
+    pub fn target(&self) -> &Target {
+        &self.target
     }
 
     /// The object that is to be stored.
     pub fn object(&self) -> Option<&ObjectRecord> {
-        self.new.as_ref().and_then(|record| record.object())
+        if let Wish::Put(record) = &self.wish { record.object() } else { None }
+    }
+
+    /// Whether a bucket is to go that is empty, and that as the end of a deletion alone.
+    pub(super) fn empties(&self) -> Option<bool> {
+        if let Wish::Empty { begun } = self.wish { Some(begun) } else { None }
+    }
+
+    /// Whether something is put into the bucket: then it has to be open.
+    pub fn puts(&self) -> bool {
+        matches!(self.wish, Wish::Put(_))
     }
 
     /// What becomes of a register that holds this, without the record that is put: see `into_record`.
@@ -77,21 +115,32 @@ impl Mutation {
         if !holds(&self.condition, found) {
             return Choice::Refuse;
         }
-        let is_there = found.is_some_and(|record| record.is_present());
-        match &self.new {
-            Some(new) if is_there && new.state == State::Bucket => Choice::Keep,
-            Some(_) => Choice::Put(()),
-            None if is_there => Choice::Put(()),
-            // It was there when it was asked whether it is empty, or is said to be gone.
-            None if matches!(self.needs, Needs::EmptyBucket(_)) => Choice::Refuse,
-            None => Choice::Keep,
+        match &self.wish {
+            Wish::Put(_) => Choice::Put(()),
+            Wish::Delete if found.is_some_and(|record| record.is_present()) => Choice::Put(()),
+            Wish::Delete => Choice::Keep,
+            Wish::Bucket(change) => match change.decide(bucket_of(found)) {
+                Choice::Put(_) => Choice::Put(()),
+                Choice::Keep => Choice::Keep,
+                Choice::Refuse => Choice::Refuse,
+            },
+            // Whether it is empty is not in the register.
+            Wish::Empty { .. } => Choice::Refuse,
         }
     }
 
-    /// The register and what is put into it, for whoever decides once: where nobody else holds the mutation, nobody
-    /// else holds the record, and its ballot is set without a copy.
-    pub fn into_record(self, found: Option<&Arc<Record>>) -> (RegisterKey, Arc<Record>) {
-        (self.key, put_upon(found, self.new, self.asked_ms))
+    /// What is put into a register that holds this, for whoever decides once: where nobody else holds the mutation,
+    /// nobody else holds the record, and its ballot is set without a copy.
+    pub fn into_record(self, found: Option<&Arc<Record>>) -> Arc<Record> {
+        let new = match self.wish {
+            Wish::Put(record) => Some(record),
+            Wish::Bucket(change) => match change.decide(bucket_of(found)) {
+                Choice::Put(Some((id, bucket))) => Some(changed(found, id, bucket, self.asked_ms)),
+                Choice::Put(None) | Choice::Keep | Choice::Refuse => None,
+            },
+            Wish::Delete | Wish::Empty { .. } => None,
+        };
+        put_upon(found, new, self.asked_ms)
     }
 
     /// Whether the client has set a condition.
@@ -99,11 +148,16 @@ impl Mutation {
         !self.condition.is_none()
     }
 
+    /// What must hold of the state that it replaces.
+    pub fn condition(&self) -> &Condition {
+        &self.condition
+    }
+
     /// What a client is told where `decide` refuses.
     pub fn refusal(&self) -> StoreError {
-        match self.needs {
-            Needs::EmptyBucket(_) => StoreError::NoSuchBucket,
-            Needs::Nothing | Needs::Bucket(_) | Needs::BucketOrObject(_) => StoreError::Precondition,
+        match self.target {
+            Target::Bucket(_) => StoreError::NoSuchBucket,
+            Target::Object(_) => StoreError::Precondition,
         }
     }
 }
@@ -111,11 +165,24 @@ impl Mutation {
 impl Intent<Arc<Record>> for Mutation {
     fn decide(&self, found: Option<&Arc<Record>>) -> Choice<Arc<Record>> {
         match self.choose(found) {
-            Choice::Put(()) => Choice::Put(put_upon(found, self.new.clone(), self.asked_ms)),
+            Choice::Put(()) => Choice::Put(self.clone().into_record(found)),
             Choice::Keep => Choice::Keep,
             Choice::Refuse => Choice::Refuse,
         }
     }
+}
+
+/// The bucket in what was found, as its rules look at it.
+fn bucket_of(found: Option<&Arc<Record>>) -> Option<(BucketId, Bucket)> {
+    let BucketRecord { id, generation, is_open, .. } = *found?.bucket()?;
+    Some((id, Bucket { generation, is_open }))
+}
+
+/// A bucket that was changed, or made.
+fn changed(found: Option<&Arc<Record>>, id: BucketId, bucket: Bucket, asked_ms: u64) -> Arc<Record> {
+    let created_ms = found.and_then(|record| record.bucket()).map_or(asked_ms, |bucket| bucket.created_ms);
+    let Bucket { generation, is_open } = bucket;
+    proposed(State::Bucket(BucketRecord { id, generation, is_open, created_ms }), asked_ms)
 }
 
 /// Whether a condition holds of what was found.
@@ -129,7 +196,7 @@ pub fn proposed(state: State, now_ms: u64) -> Arc<Record> {
 }
 
 /// The new record, or a tombstone, written later than the record that it replaces.
-fn put_upon(found: Option<&Arc<Record>>, new: Option<Arc<Record>>, asked_ms: u64) -> Arc<Record> {
+pub(super) fn put_upon(found: Option<&Arc<Record>>, new: Option<Arc<Record>>, asked_ms: u64) -> Arc<Record> {
     let mut new = new.unwrap_or_else(|| proposed(State::Deleted, asked_ms));
     let written_ms = written_after(found.map(|record| record.written_ms), new.written_ms);
     if written_ms != new.written_ms {
@@ -192,12 +259,21 @@ mod tests {
         assert_eq!(decided(&delete(Condition::NONE), here()), [Keep, Keep, gone()]);
         assert_eq!(decided(&delete(matches(1)), here()), [Refuse, Refuse, gone()]);
         assert!(matches!(delete(matches(1)).refusal(), StoreError::Precondition));
-        let bucket = BucketName::cargas();
-        let made = || Put(State::Bucket);
-        assert_eq!(decided(&Mutation::create_bucket(&bucket, 9), State::Bucket), [made(), made(), Keep]);
-        let delete = Mutation::delete_bucket(&bucket, 9);
-        assert_eq!(decided(&delete, State::Bucket), [Refuse, Refuse, gone()]);
-        assert!(matches!(delete.refusal(), StoreError::NoSuchBucket));
+        let name = BucketName::cargas();
+        let bucket = |id, generation, is_open, created_ms| {
+            State::Bucket(BucketRecord { id: BucketId(id), generation, is_open, created_ms })
+        };
+        let (open, closed) = (bucket(1, 4, true, 3), bucket(1, 5, false, 3));
+        let create = Mutation::create_bucket(&name, BucketId(2), 9);
+        let made = || Put(bucket(2, 1, true, 9));
+        assert_eq!(decided(&create, open.clone()), [made(), made(), Keep]);
+        assert_eq!(decided(&create, closed.clone())[2], Put(bucket(1, 6, true, 3)), "and keeps when it was made");
+        let change = |change| Mutation::change_bucket(&name, change, 9);
+        assert_eq!(decided(&change(Change::Close), open.clone()), [Refuse, Refuse, Put(closed.clone())]);
+        let remove = change(Change::Remove { id: BucketId(1), generation: 5 });
+        assert_eq!(decided(&remove, closed), [Refuse, Refuse, gone()]);
+        assert_eq!(decided(&remove, open)[2], Refuse);
+        assert!(matches!(remove.refusal(), StoreError::NoSuchBucket));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::store::Store;
 use super::types::ObjectInfo;
 use super::upload::Upload;
 use crate::base::record::ObjectRecord;
-use crate::base::{BodyAt, BodyId, BucketName, Condition, ObjectHead, ObjectName, Permit, Record, RegisterKey};
+use crate::base::{BodyAt, BodyId, Condition, ObjectHead, ObjectName, Permit, Record, RegisterKey};
 use crate::seal::body;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -59,7 +59,7 @@ impl Store {
 
     /// Opens an object if no disk is waited for. `None` is no error: `open_object` tells.
     pub fn open_cached(&self, at: &ObjectName) -> Option<(ObjectInfo, Download)> {
-        let key = RegisterKey::object(at);
+        let key = self.core().register_of(at)?;
         self.open_held_cached(&key, &self.core().lookup_now(&key)??)
     }
 
@@ -69,18 +69,14 @@ impl Store {
 
     /// Opens an object as this node holds it.
     pub fn open_object(&self, at: &ObjectName) -> Result<(ObjectInfo, Download), StoreError> {
-        let missing = || match self.core().buckets().contains_key(&at.bucket) {
-            true => StoreError::NoSuchKey,
-            false => StoreError::NoSuchBucket,
-        };
-        let key = RegisterKey::object(at);
-        let held = self.core().lookup(&key)?.filter(|h| h.record.object().is_some()).ok_or_else(missing)?;
+        let key = self.register_of(at)?;
+        let held = self.core().lookup(&key)?.filter(|h| h.record.object().is_some()).ok_or(StoreError::NoSuchKey)?;
         match self.open_held(&key, Arc::clone(&held)) {
             // Replaced between the lookup and the opening of its blob: the new one is there by now.
             Err(StoreError::Corrupt { .. }) => match self.core().lookup(&key)? {
                 Some(newer) if newer.seq != held.seq => {
                     if newer.record.object().is_none() {
-                        return Err(missing());
+                        return Err(StoreError::NoSuchKey);
                     }
                     self.open_held(&key, newer)
                 }
@@ -120,10 +116,5 @@ impl Store {
     /// The store's clock, in milliseconds since 1970.
     pub fn now_ms(&self) -> u64 {
         (self.core().options.now_ms)()
-    }
-
-    /// Whether the bucket is known here.
-    pub fn has_bucket(&self, bucket: &BucketName) -> bool {
-        self.core().buckets().contains_key(bucket)
     }
 }

@@ -149,11 +149,16 @@ impl Overlay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{Ballot, BucketName, Lineage, Record, Stamp, State};
+    use crate::base::{Ballot, BucketId, BucketName, BucketRecord, Lineage, Record, Stamp, State};
 
     fn op(name: &str, seq: u64) -> Op {
         let ballot = Ballot { stamp: Stamp(seq), node: Incarnation(1) };
-        let record = Record { ballot, lineage: Lineage::NOTHING, written_ms: 0, state: State::Bucket };
+        let record = Record {
+            ballot,
+            lineage: Lineage::NOTHING,
+            written_ms: 0,
+            state: State::Bucket(BucketRecord::made(BucketId(7), 1)),
+        };
         let key = RegisterKey::bucket(&BucketName::parse(name).unwrap());
         Op::Record { key, held: Arc::new(Held::new(record, true, seq, None)) }
     }

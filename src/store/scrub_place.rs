@@ -156,14 +156,14 @@ fn decode_run(r: &mut Reader<'_>) -> Result<Option<Run>, CodecError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{BucketName, ObjectKey, ObjectName};
+    use crate::base::{BucketId, ObjectKey};
 
     fn place() -> Place {
         let key = ObjectKey::parse("k").expect("a key");
         let run = Run { begun_ms: 5, registers: 9, damaged: 2, repaired: 1, ..Run::default() };
         Place {
             run: Some(run),
-            after: Some(RegisterKey::object(&ObjectName { bucket: BucketName::cargas(), key })),
+            after: Some(RegisterKey::object(BucketId(7), &key)),
             last: Some(Run { ended_ms: Some(4), ..run }),
             paused: true,
         }

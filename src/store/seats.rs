@@ -6,13 +6,16 @@
 //! - A list is taken over once, in the order of epochs, and in one life of the cluster only.
 
 use super::batch::Batch;
+use super::buckets::id_of_name;
 use super::decider::Decider;
 use super::entry::{NodeRecord, Op};
 use super::error::StoreError;
 use super::mutation::proposed;
 use super::voting::Seating;
 use crate::base::record::written_after;
-use crate::base::{Ballot, BucketName, Epoch, Incarnation, Lineage, Record, RegisterKey, Stamp, State, WriteId};
+use crate::base::{
+    Ballot, BucketName, BucketRecord, Epoch, Incarnation, Lineage, Record, RegisterKey, Stamp, State, WriteId,
+};
 use crate::register::{Roster, Seat, Start};
 use std::sync::Arc;
 
@@ -107,7 +110,10 @@ impl Decider {
         }
         let ballot = Ballot { stamp: Stamp(1), node: of };
         let lineage = Lineage::NOTHING.then(id, Lineage::IDS_MAX);
-        let record = Record { ballot, lineage, written_ms, state: State::Bucket };
+        // Of its name, so that it is the same on all.
+        let id = id_of_name(&BucketName::cargas());
+        let state = State::Bucket(BucketRecord::made(id, written_ms));
+        let record = Record { ballot, lineage, written_ms, state };
         batch.store(key, None, record, true, None);
         Ok(())
     }

@@ -11,7 +11,7 @@ use super::error::{DiskOp, StoreError};
 use super::store::Store;
 use crate::base::names::RegisterName;
 use crate::base::record::ObjectRecord;
-use crate::base::{BodyAt, BodyId, Class, RegisterKey, State};
+use crate::base::{BodyAt, BodyId, BucketId, Class, ObjectKey, RegisterKey, State};
 use crate::seal::digest::digest_of;
 use serde::Serialize;
 use std::collections::HashSet;
@@ -133,18 +133,20 @@ impl Store {
                 sum.buckets += 1;
                 tell(Finding::Bucket { name: name.to_string() });
             }
-            (Some(RegisterName::Object(name)), State::Object(object)) => match self.verify_body(key, held, object) {
-                Ok(()) => {
-                    sum.objects += 1;
-                    sum.bytes += object.len;
-                    tell(Finding::Object { name: name.to_string(), len: object.len });
+            (Some(RegisterName::Object(id, name)), State::Object(object)) => {
+                match self.verify_body(key, held, object) {
+                    Ok(()) => {
+                        sum.objects += 1;
+                        sum.bytes += object.len;
+                        tell(Finding::Object { name: self.shown_name(id, &name), len: object.len });
+                    }
+                    Err(error @ StoreError::KeyMissing { .. }) => return Err(error),
+                    Err(error) => {
+                        sum.damaged += 1;
+                        tell(Finding::Damaged { name: self.shown_name(id, &name), why: error.to_string() });
+                    }
                 }
-                Err(error @ StoreError::KeyMissing { .. }) => return Err(error),
-                Err(error) => {
-                    sum.damaged += 1;
-                    tell(Finding::Damaged { name: name.to_string(), why: error.to_string() });
-                }
-            },
+            }
             (Some(RegisterName::Members), State::Members(_)) => {}
             (name, _) => {
                 sum.damaged += 1;
@@ -153,6 +155,12 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// An object as it is told to operators: one whose bucket is not known here under the id of that.
+    fn shown_name(&self, id: BucketId, key: &ObjectKey) -> String {
+        let bucket = self.name_of_bucket(id).map_or_else(|| id.to_string(), |name| name.to_string());
+        format!("{bucket}/{key}")
     }
 
     fn verify_body(&self, key: &RegisterKey, held: &Arc<Held>, object: &ObjectRecord) -> Result<(), StoreError> {

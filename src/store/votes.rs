@@ -3,16 +3,18 @@
 //! Invariants
 //! - A vote is decided on the newest decided state, and answered when all that it rests on is durable.
 //!   A mark has no answer and rests on nothing: it becomes durable some time.
+//! - What lies under a bucket is granted as its fence says (`register::fence`), by what is decided of the bucket.
 //! - A record with a blob is granted only while the blob is here; it cannot be removed in between.
 //! - After a failed commit nothing is answered: the votes begin again from what is durable.
 
 use super::batch::Batch;
+use super::buckets::fenced;
 use super::decider::Decider;
 use super::entry::NodeRecord;
 use super::error::StoreError;
-use super::voting::{Reply, Vote, record_of};
-use crate::base::{Class, Mark, Record, State};
-use crate::register::{Answer as Granted, Refusal, Request as Asked, Slot};
+use super::voting::{Message, Reply, Vote, record_of};
+use crate::base::{Class, Mark, Record, RegisterKey, State};
+use crate::register::{Answer as Granted, Fence, Refusal, Request as Asked, Slot, Value};
 
 impl Decider {
     pub(super) fn vote(&self, batch: &mut Batch, votes: Vec<Vote>) -> Result<Vec<Option<Reply>>, StoreError> {
@@ -33,7 +35,24 @@ impl Decider {
         if let Some(mark) = mark {
             self.decide_vote(batch, mark)?;
         }
+        if let Some(mark) = self.mark_of_bucket(batch, &vote) {
+            self.decide_vote(batch, mark)?;
+        }
         self.decide_vote(batch, vote)
+    }
+
+    /// The mark that waits for the bucket of what is to be stored: an opening counts only with it.
+    fn mark_of_bucket(&self, batch: &Batch, vote: &Vote) -> Option<Vote> {
+        let id = vote.key.bucket_id().filter(|_| matches!(vote.message.request, Asked::Store(..)))?;
+        let (key, _) = self.bucket_of(batch, id).filter(|(_, held)| !held.chosen)?;
+        self.marks.borrow_mut().take(&key)
+    }
+
+    /// What the fence of its bucket says of something that is to be stored.
+    fn check_fence(&self, batch: &Batch, key: &RegisterKey, message: &Message) -> Result<(), Refusal> {
+        let (Some(id), Asked::Store(_, state, under)) = (key.bucket_id(), &message.request) else { return Ok(()) };
+        let held = self.bucket_of(batch, id).and_then(|(_, held)| fenced(&held));
+        Fence::CONTRACT.check(held, *under, state.value.as_ref().is_some_and(Value::present))
     }
 
     fn decide_vote(&self, batch: &mut Batch, Vote { key, message }: Vote) -> Result<Option<Reply>, StoreError> {
@@ -47,12 +66,21 @@ impl Decider {
         self.core.clock.observe(message.stamp());
         let held = self.current(batch, &key)?;
         let slot = held.as_ref().map_or_else(Slot::default, |held| held.slot());
+        let refused = |refusal, epoch| {
+            let (from, attempt) = (self.core.incarnation, message.attempt);
+            Ok(Some(Reply { from, epoch, attempt, answer: Granted::Refused(refusal) }))
+        };
+        if acceptor.would_take(&key, &slot, &message)
+            && let Err(refusal) = self.check_fence(batch, &key, &message)
+        {
+            Mark::Fenced.hit();
+            return refused(refusal, acceptor.node().epoch);
+        }
         let mut has_blob = true;
         if let Asked::Store(ballot, state, _) = &message.request {
             // A record that is here already takes no more room when it is stored again.
             if *ballot != slot.accepted && state.id() != slot.state.id() && !self.has_room_for(state.value.as_deref()) {
-                let (from, epoch, attempt) = (self.core.incarnation, acceptor.node().epoch, message.attempt);
-                return Ok(Some(Reply { from, epoch, attempt, answer: Granted::Refused(Refusal::NoRoom) }));
+                return refused(Refusal::NoRoom, acceptor.node().epoch);
             }
             if let Some(body) = state.blob() {
                 has_blob = self.core.blobs.exists(body)?;
@@ -86,8 +114,13 @@ impl Decider {
         let Some(record) = record else { return true };
         match &record.state {
             State::Object(object) if object.blob().is_some() => true,
-            State::Object(_) | State::Bucket => self.core.check_room(record.inline_len() as u64).is_ok(),
+            // One that is closed, or opened again, takes the room that it has.
+            State::Bucket(bucket) if bucket.generation > 1 => true,
+            State::Object(_) | State::Bucket(_) => self.core.check_room(record.inline_len() as u64).is_ok(),
             State::Deleted | State::Members(_) | State::Nothing => true,
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,8 +10,8 @@ use super::decider::Decider;
 use super::entry::{Held, Op};
 use super::error::StoreError;
 use super::intent::{Decided, Intent, Outcome};
-use super::mutation::{Mutation, Needs};
-use crate::base::{Ballot, BucketName, Incarnation, Record, RegisterKey, State, WriteId};
+use super::mutation::{Mutation, Target, proposed, put_upon};
+use crate::base::{Ballot, BucketId, BucketName, BucketRecord, Incarnation, Record, RegisterKey, State, WriteId};
 use crate::register::{Choice, Slot};
 use crate::seal::random;
 use std::ops::Bound;
@@ -62,27 +62,73 @@ impl Decider {
         if !self.is_alone(batch) {
             return Ok(Decided::ForVote(mutation));
         }
-        let old = self.current(batch, &mutation.key)?;
+        let key = match mutation.target() {
+            Target::Bucket(bucket) => RegisterKey::bucket(bucket),
+            Target::Object(at) => {
+                let held = self.bucket_named(batch, &at.bucket)?.ok_or(StoreError::NoSuchBucket)?;
+                let bucket = held.record.bucket().ok_or(StoreError::NoSuchBucket)?;
+                if mutation.puts() && !bucket.is_open {
+                    return Ok(Decided::Closing(mutation));
+                }
+                RegisterKey::object(bucket.id, &at.key)
+            }
+        };
+        let old = self.current(batch, &key)?;
+        if let Some(begun) = mutation.empties() {
+            return self.end_bucket(batch, key, old, begun).map(Decided::Alone);
+        }
         let slot = old.as_deref().map_or_else(Slot::default, Held::slot);
         let found = slot.state.value.as_ref();
         let existed = found.is_some_and(|record| record.is_present());
-        self.check_needs(batch, &mutation.needs, existed)?;
         match mutation.choose(found) {
             Choice::Put(()) => {
-                let (key, record) = mutation.into_record(found);
+                let record = mutation.into_record(found);
                 // The bytes of an object were let in when it was sealed.
-                if record.state == State::Bucket {
+                if record.bucket().is_some_and(|bucket| bucket.generation == 1) {
                     self.core.check_room(0)?;
                 }
                 Ok(Decided::Alone(self.write(batch, key, old, record)))
             }
-            Choice::Keep => Ok(Decided::Alone(Outcome { ballot: self.rest_on(batch, mutation.key, old), existed })),
+            Choice::Keep => Ok(Decided::Alone(Outcome { ballot: self.rest_on(batch, key, old), existed })),
             Choice::Refuse => {
                 let refusal = mutation.refusal();
-                self.rest_on(batch, mutation.key, old);
+                self.rest_on(batch, key, old);
                 Err(refusal)
             }
         }
+    }
+
+    /// A bucket goes if nothing is in it, as this batch has decided so far: asked and done in one commit. One that was
+    /// closed, by nodes that decided together once, is open again otherwise. `begun`: only one that was closed goes.
+    fn end_bucket(
+        &self,
+        batch: &mut Batch,
+        key: RegisterKey,
+        old: Option<Arc<Held>>,
+        begun: bool,
+    ) -> Result<Outcome, StoreError> {
+        let now_ms = (self.core.options.now_ms)();
+        let Some(bucket) = old.as_ref().and_then(|held| held.record.bucket()).copied() else {
+            self.rest_on(batch, key, old);
+            return Err(StoreError::NoSuchBucket);
+        };
+        if begun && bucket.is_open {
+            return Ok(Outcome { ballot: self.rest_on(batch, key, old), existed: true });
+        }
+        if self.bucket_is_empty(batch, bucket.id)? {
+            let gone = put_upon(old.as_ref().map(|held| &held.record), None, now_ms);
+            return Ok(self.write(batch, key, old, gone));
+        }
+        if bucket.is_open {
+            self.rest_on(batch, key, old);
+        } else {
+            let generation = bucket.generation.saturating_add(1);
+            let open = BucketRecord { generation, is_open: true, ..bucket };
+            let open = proposed(State::Bucket(open), now_ms);
+            let open = put_upon(old.as_ref().map(|held| &held.record), Some(open), now_ms);
+            self.write(batch, key, old, open);
+        }
+        Err(StoreError::BucketNotEmpty)
     }
 
     /// Whether nobody else has a vote. Judged in the order of commits: a member list that came earlier in this batch
@@ -90,20 +136,6 @@ impl Decider {
     /// nothing.
     fn is_alone(&self, batch: &Batch) -> bool {
         self.roster(batch).is_none_or(|list| list.is_of(self.core.incarnation) && self.core.may_vote())
-    }
-
-    /// Asked in the order of commits: a bucket that this batch has deleted takes nothing any more.
-    fn check_needs(&self, batch: &Batch, needs: &Needs, is_there: bool) -> Result<(), StoreError> {
-        let exists = |bucket| if self.bucket_exists(batch, bucket) { Ok(()) } else { Err(StoreError::NoSuchBucket) };
-        match needs {
-            Needs::Nothing => Ok(()),
-            Needs::BucketOrObject(_) if is_there => Ok(()),
-            Needs::Bucket(bucket) | Needs::BucketOrObject(bucket) => exists(bucket),
-            Needs::EmptyBucket(bucket) => {
-                exists(bucket)?;
-                if self.bucket_is_empty(batch, bucket)? { Ok(()) } else { Err(StoreError::BucketNotEmpty) }
-            }
-        }
     }
 
     /// An answer without a write rests on what is known to be chosen: what is not is stored again. The ballot of it.
@@ -156,15 +188,16 @@ impl Decider {
         }
     }
 
-    fn bucket_exists(&self, batch: &Batch, bucket: &BucketName) -> bool {
-        match batch.latest.get(&RegisterKey::bucket(bucket)) {
-            Some(held) => held.as_ref().is_some_and(|held| held.record.state == State::Bucket),
-            None if batch.cleared => false,
-            None => self.core.buckets().contains_key(bucket),
+    /// What the register of that name holds, as decided: a bucket that this batch has deleted takes nothing any more.
+    fn bucket_named(&self, batch: &Batch, bucket: &BucketName) -> Result<Option<Arc<Held>>, StoreError> {
+        // Nearly always no batch has changed one.
+        if batch.buckets.is_empty() && !batch.cleared {
+            return Ok(self.core.buckets().get(bucket).map(Arc::clone));
         }
+        self.current(batch, &RegisterKey::bucket(bucket))
     }
 
-    fn bucket_is_empty(&self, batch: &Batch, bucket: &BucketName) -> Result<bool, StoreError> {
+    fn bucket_is_empty(&self, batch: &Batch, bucket: BucketId) -> Result<bool, StoreError> {
         let (first, end) = (RegisterKey::object_prefix(bucket, ""), RegisterKey::objects_end(bucket));
         let is_object = |held: &Option<Arc<Held>>| held.as_ref().is_some_and(|held| held.record.object().is_some());
         // What this batch decided stands in no index yet.

@@ -7,7 +7,7 @@
 use super::parts::{count, list, read_ballot, read_bound, read_complete, read_key, write_ballot, write_complete};
 use super::{ENTRIES_MAX, FRAME_BYTES_MAX, SLACK_BYTES};
 use crate::base::codec::{CodecError, Reader, Writer};
-use crate::base::{Ballot, Complete, Epoch, Folds, ObjectKey, Page, RegisterKey};
+use crate::base::{Ballot, BucketId, Complete, Epoch, Folds, ObjectKey, Page, RegisterKey};
 use crate::register::ListMark;
 
 /// Items of a block; the last one of a page may have fewer.
@@ -34,6 +34,17 @@ pub struct Show {
     pub to: RegisterKey,
     /// Most items of the page; the answerer has a limit of its own, `ENTRIES_MAX`.
     pub limit: u32,
+    /// Asked by a deletion that closed the bucket so: only who holds it so shows anything, and that item by item.
+    pub closed: Option<Closed>,
+}
+
+/// A bucket as a deletion closed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closed {
+    /// The life of the bucket.
+    pub id: BucketId,
+    /// The generation under which it was closed.
+    pub generation: u64,
 }
 
 /// A register that a list shows, or a tombstone that is not known to be chosen.
@@ -72,18 +83,21 @@ pub struct Blocks {
 /// The answer to a `Show`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shown {
-    /// Of a list that folds.
+    /// Of a list that folds, or one of a bucket that is closed.
     Items(Page<Item>),
     /// Of one that does not.
     Blocks(Blocks),
+    /// The bucket is not closed here as it was asked for: nothing that is here counts.
+    Open,
 }
 
 impl Shown {
-    /// What the answer is complete to.
-    pub fn complete(&self) -> &Complete {
+    /// What the answer is complete to; none where nothing is shown.
+    pub fn complete(&self) -> Option<&Complete> {
         match self {
-            Shown::Items(page) => &page.complete,
-            Shown::Blocks(blocks) => &blocks.complete,
+            Shown::Items(page) => Some(&page.complete),
+            Shown::Blocks(blocks) => Some(&blocks.complete),
+            Shown::Open => None,
         }
     }
 
@@ -100,18 +114,24 @@ impl Shown {
                 }
                 write_items(w, unsettled);
             }
+            Shown::Open => {
+                w.u8(2);
+            }
         }
     }
 
     pub(super) fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
-        let kind = r.u8()?;
-        let complete = read_complete(r)?;
-        match kind {
-            0 => Ok(Shown::Items(Page { entries: list(r, read_item)?, complete })),
+        match r.u8()? {
+            0 => {
+                let complete = read_complete(r)?;
+                Ok(Shown::Items(Page { entries: list(r, read_item)?, complete }))
+            }
             1 => {
+                let complete = read_complete(r)?;
                 let blocks = list(r, |r| Ok(Block { last: read_key(r)?, digest: r.array()? }))?;
                 Ok(Shown::Blocks(Blocks { blocks, unsettled: list(r, read_item)?, complete }))
             }
+            2 => Ok(Shown::Open),
             _ => Err(CodecError::Value("kind of what is shown")),
         }
     }
@@ -119,9 +139,13 @@ impl Shown {
 
 impl Show {
     pub(super) fn write(&self, w: &mut Writer) {
-        let Show { mark, folds, from, inclusive, to, limit } = self;
+        let Show { mark, folds, from, inclusive, to, limit, closed } = self;
         w.u64(mark.epoch.0).u64(mark.digest).bytes(folds.prefix().as_bytes()).text(folds.delimiter().unwrap_or(""));
         w.bytes(from.as_bytes()).u8(u8::from(*inclusive)).bytes(to.as_bytes()).u32(*limit);
+        match closed {
+            None => w.u8(0),
+            Some(Closed { id, generation }) => w.u8(1).u64(id.0).u64(*generation),
+        };
     }
 
     pub(super) fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
@@ -129,7 +153,9 @@ impl Show {
         let prefix = read_bound(r)?;
         let folds = Folds::new(prefix, Some(r.text(ObjectKey::BYTES_MAX, "delimiter")?));
         let (from, inclusive, to) = (read_bound(r)?, r.flag("inclusive")?, read_bound(r)?);
-        Ok(Show { mark, folds, from, inclusive, to, limit: r.u32()? })
+        let (limit, is_closed) = (r.u32()?, r.flag("closed mark")?);
+        let closed = if is_closed { Some(Closed { id: BucketId(r.u64()?), generation: r.u64()? }) } else { None };
+        Ok(Show { mark, folds, from, inclusive, to, limit, closed })
     }
 }
 

@@ -28,7 +28,7 @@ pub use call::{Answer, Bring, Call, Offered, Pull, Pulse, Scan, Scanned, StreamH
 pub use frame::{Frame, SessionId, Way};
 pub use health::{Health, ScrubState};
 pub use keys::KeyNews;
-pub use lists::{Block, Blocks, Item, Show, Shown};
+pub use lists::{Block, Blocks, Closed, Item, Show, Shown};
 pub use refusal::Refusal;
 pub use votes::{Vote, Voted};
 

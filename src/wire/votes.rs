@@ -292,10 +292,14 @@ mod tests {
     use super::super::testing::batter;
     use super::*;
     use crate::base::Stamp;
-    use crate::base::{BucketName, ObjectKey, ObjectName, WriteId};
+    use crate::base::{BucketId, BucketRecord, ObjectKey, WriteId};
 
     fn key(name: &str) -> RegisterKey {
-        RegisterKey::object(&ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse(name).unwrap() })
+        RegisterKey::object(BucketId(7), &ObjectKey::parse(name).unwrap())
+    }
+
+    fn bucket() -> State {
+        State::Bucket(BucketRecord::made(BucketId(7), 1))
     }
 
     fn ballot(stamp: u64) -> Ballot {
@@ -317,7 +321,7 @@ mod tests {
             (Request::Prepare(ballot(2)), None),
             (Request::Store(ballot(3), state(3, State::Deleted), Under { generation: 7, is_new: true }), None),
             (Request::Store(ballot(3), state(3, State::Nothing), Under::default()), None),
-            (Request::Learn(ballot(4), state(4, State::Bucket)), None),
+            (Request::Learn(ballot(4), state(4, bucket())), None),
             (Request::Mark(ballot(5)), None),
         ];
         let vote = |(request, have)| Vote {
@@ -340,7 +344,7 @@ mod tests {
 
     #[test]
     fn a_state_is_stored_under_the_ballot_of_the_vote() {
-        let old = state(1, State::Bucket);
+        let old = state(1, bucket());
         let mut w = Writer::default();
         write_state(&mut w, ballot(8), &old);
         let read = read_state(&mut Reader(&w.0), ballot(8)).unwrap();
@@ -378,7 +382,7 @@ mod tests {
 
     #[test]
     fn answers_survive_the_trip_and_damage_is_refused() {
-        let slot = Slot { accepted: ballot(3), chosen: true, state: state(3, State::Bucket) };
+        let slot = Slot { accepted: ballot(3), chosen: true, state: state(3, bucket()) };
         let answers = [
             VotedAnswer::Held(Told::Slot(slot.clone()), ballot(9)),
             VotedAnswer::Held(Told::Same(ballot(3), false), ballot(9)),
@@ -407,7 +411,7 @@ mod tests {
 
     #[test]
     fn what_the_asker_holds_does_not_travel_and_comes_back() {
-        let slot = Slot { accepted: ballot(3), chosen: true, state: state(3, State::Bucket) };
+        let slot = Slot { accepted: ballot(3), chosen: true, state: state(3, bucket()) };
         let answer = Answer::Promised(ballot(7), slot.clone());
         let reply = Reply { from: Incarnation(1), epoch: Epoch(2), attempt: Attempt(3), answer };
         let voted = Voted::of(reply.clone(), Some(ballot(3)));

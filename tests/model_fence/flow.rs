@@ -323,7 +323,7 @@ impl World {
             // The patience has ended.
             return self.give_up(at);
         };
-        self.nodes[self.flows[at].node].clock.observe(ballot.stamp);
+        self.nodes[self.flows[at].node].observe(ballot.stamp);
         let (home, before) = (home_of(ballot, state), self.flows[at].home);
         let is_same = home.is_some() && home.map(|home| home.id) == before.map(|home| home.id);
         match (self.flows[at].stage, self.flows[at].wish) {
@@ -524,7 +524,7 @@ impl World {
             let (node, home) = (self.flows[at].node, self.flows[at].home.expect("the bucket is known"));
             return self.teach(node, from, &home);
         };
-        self.nodes[self.flows[at].node].clock.observe(slot.accepted.stamp);
+        self.nodes[self.flows[at].node].observe(slot.accepted.stamp);
         self.flows[at].listed.insert(from, slot);
         let listed = &self.flows[at].listed;
         let votes = |of: &dyn Fn(&Slot<Val>) -> bool| {

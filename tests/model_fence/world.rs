@@ -1,22 +1,17 @@
 //! The world: replicas of one bucket and its object, the net between them, and the scheduler. One seed, one history.
 //!
-//! What a replica decides is durable at once: what is lost otherwise is `model_register`'s subject. Messages come in any
-//! order, late or never, and answers may come twice.
+//! Messages come in any order, late or never, and answers may come twice. What the replicas are: `replica`.
 
 use super::flow::{Flow, Wish};
 use super::judge::Op;
+use super::replica::Node;
 use super::value::{Key, Val, bucket_of, object_of};
 use crate::lin::{Call, linearizable};
 use crate::rng::Rng;
-use boveda::base::{Ballot, Epoch, Incarnation, Stamp, StampClock};
-use boveda::register::Bucket;
-use boveda::register::{
-    Acceptor, Answer, Attempt, Fence, Known, Limits, Members, Message, NodeState, Refusal, Reply, Request, Slot, Value,
-};
-use std::collections::BTreeMap;
+use boveda::base::{Ballot, Epoch, Incarnation};
+use boveda::register::{Answer, Attempt, Fence, Members, Message, Refusal, Reply, Request, Slot};
 use std::sync::Arc;
 
-const LIMITS: Limits = Limits { reserve_step: 1000, promises_max: 4 };
 /// There is one member list.
 pub const EPOCH: Epoch = Epoch(1);
 /// Steps in which everything ends once nothing goes wrong any more.
@@ -172,53 +167,6 @@ impl Tally {
     }
 }
 
-/// One replica with its disk.
-pub struct Node {
-    pub inc: Incarnation,
-    pub slots: BTreeMap<Key, Slot<Val>>,
-    state: NodeState,
-    acceptor: Acceptor<Key>,
-    pub clock: StampClock,
-}
-
-impl Node {
-    fn new(inc: Incarnation) -> Self {
-        let state = NodeState { epoch: EPOCH, ..NodeState::NEW };
-        let acceptor = Acceptor::new(inc, state, LIMITS);
-        Node { inc, slots: BTreeMap::new(), state, acceptor, clock: StampClock::above(Stamp(0)) }
-    }
-
-    /// What it holds of a register.
-    pub fn slot(&self, key: Key) -> Slot<Val> {
-        self.slots.get(&key).cloned().unwrap_or_default()
-    }
-
-    /// What it holds of the bucket of this very id.
-    pub fn bucket(&self, of: u8) -> Option<(Bucket, Known)> {
-        let slot = self.slot(Key::Bucket);
-        let (id, bucket) = bucket_of(slot.state.value.as_ref())?;
-        (id == of).then_some((bucket, Known { ballot: slot.accepted, chosen: slot.chosen }))
-    }
-
-    fn handle(&mut self, key: Key, message: &Message<Val>, fence: Fence) -> Reply<Val> {
-        self.clock.observe(message.stamp());
-        let is_new = self.acceptor.would_take(&key, &self.slot(key), message);
-        if let (Key::Object(id), Request::Store(_, state, under), true) = (key, &message.request, is_new) {
-            let is_present = state.value.as_ref().is_some_and(Value::present);
-            if let Err(refusal) = fence.check(self.bucket(id), *under, is_present) {
-                let (from, epoch, attempt) = (self.inc, self.state.epoch, message.attempt);
-                return Reply { from, epoch, attempt, answer: Answer::Refused(refusal) };
-            }
-        }
-        let decision = self.acceptor.decide(&key, &self.slot(key), true, message);
-        self.state = decision.node.unwrap_or(self.state);
-        if let Some(slot) = decision.slot {
-            self.slots.insert(key, slot);
-        }
-        decision.reply
-    }
-}
-
 /// What travels.
 #[derive(Clone, Debug)]
 pub enum Packet {
@@ -284,7 +232,8 @@ impl World {
     pub fn new(seed: u64, weather: Weather, weak: Weakened, trace: bool) -> Self {
         let mut rng = Rng::new(seed);
         let replicas = rng.pick(weather.replicas);
-        let incs: Vec<_> = (1..=replicas as u64).map(Incarnation).collect();
+        let nodes = Node::some(replicas);
+        let incs: Vec<_> = nodes.iter().map(|node| node.inc).collect();
         let members = Arc::new(Members::new(EPOCH, &incs).expect("a list"));
         let clients = (0..weather.calls).map(|at| client(&mut rng, &weather, at)).collect();
         World {
@@ -293,7 +242,7 @@ impl World {
             weather,
             trace,
             now: 0,
-            nodes: incs.into_iter().map(Node::new).collect(),
+            nodes,
             members,
             net: Vec::new(),
             clients,
@@ -411,7 +360,7 @@ impl World {
     }
 
     pub fn fresh_ballot(&self, node: usize) -> Ballot {
-        Ballot { stamp: self.nodes[node].clock.next(0), node: self.nodes[node].inc }
+        self.nodes[node].fresh_ballot()
     }
 
     /// Takes a packet out of the net, mostly one that does not go to a slow node.
@@ -462,12 +411,12 @@ impl World {
             }
             Packet::Answer { to, key, reply } => {
                 let node = self.index(to);
-                self.nodes[node].clock.observe(reply.stamp());
+                self.nodes[node].observe(reply.stamp());
                 self.hear(node, key, reply);
             }
             Packet::List { to, flow, id, generation } => {
                 let node = &self.nodes[self.index(to)];
-                let counts = self.weak.fence.counts(node.bucket(id).map(|(bucket, _)| bucket), generation);
+                let counts = node.holds_closed(id, generation, self.weak.fence);
                 let slot = (counts || self.weak.never_closes).then(|| node.slot(Key::Object(id)));
                 self.net.push(Packet::Listed { flow, from: to, slot });
             }
@@ -503,11 +452,7 @@ impl World {
         let at = self.rng.below(self.nodes.len());
         self.note(|| format!("n{} restarts", at + 1));
         self.flows.retain(|flow| flow.node != at);
-        let node = &mut self.nodes[at];
-        node.acceptor = Acceptor::new(node.inc, node.state, LIMITS);
-        node.clock = StampClock::above(node.state.reserved);
-        let highest = node.slots.values().map(|slot| slot.accepted.stamp).max().unwrap_or(Stamp(0));
-        node.clock.observe(highest);
+        self.nodes[at].restart();
     }
 
     fn kill(&mut self) {
@@ -521,7 +466,7 @@ impl World {
     /// A node teaches another one what it holds as chosen.
     fn feed(&mut self) {
         let (at, to) = (self.rng.below(self.nodes.len()), self.rng.below(self.nodes.len()));
-        let keys: Vec<_> = self.nodes[at].slots.keys().copied().collect();
+        let keys: Vec<_> = self.nodes[at].slots().into_iter().map(|(key, _)| key).collect();
         if keys.is_empty() {
             return;
         }
@@ -536,8 +481,8 @@ impl World {
 
     fn settle(&mut self) {
         let at = self.rng.below(self.nodes.len());
-        let tentative = self.nodes[at].slots.iter().filter(|(_, slot)| !slot.chosen);
-        let keys: Vec<_> = tentative.map(|(key, _)| *key).collect();
+        let tentative = self.nodes[at].slots().into_iter().filter(|(_, slot)| !slot.chosen);
+        let keys: Vec<_> = tentative.map(|(key, _)| key).collect();
         if !keys.is_empty() {
             let key = self.rng.pick(&keys);
             self.spawn(at, None, Wish::Settle(key));
@@ -560,9 +505,9 @@ impl World {
         let bucket = node.slot(Key::Bucket);
         let known = bucket_of(bucket.state.value.as_ref()).map(|(id, _)| id).filter(|_| bucket.chosen);
         // An id is dead where its bucket was, and is chosen to be another one or none.
-        let dead = node.slots.iter().find_map(|(key, slot)| match key {
-            Key::Object(id) if bucket.chosen && bucket.accepted > slot.accepted && known != Some(*id) => {
-                object_of(slot.state.value.as_ref()).map(|_| *id)
+        let dead = node.slots().into_iter().find_map(|(key, slot)| match key {
+            Key::Object(id) if bucket.chosen && bucket.accepted > slot.accepted && known != Some(id) => {
+                object_of(slot.state.value.as_ref()).map(|_| id)
             }
             _ => None,
         });

@@ -195,7 +195,7 @@ impl World {
         let coord = &mut self.coords[at];
         let store = self.nodes[coord.node].store().expect("its coordinators end with a node");
         let have = store.lookup_cached(&self.keys[coord.key]).map(|held| held.slot());
-        coord.drive.begin(Fresh { ballot: store.fresh_ballot(), attempt, write, generation: 0 }, have, coord.now);
+        coord.drive.begin(Fresh { ballot: store.fresh_ballot(), attempt, write, generation: 1 }, have, coord.now);
     }
 
     /// Those who coordinate at this node (about this key) hear an event.
@@ -268,7 +268,7 @@ impl World {
                     self.net.push(Packet::Ask { to, ask: Ask { from, key, message, have } });
                 }
                 Do::Ship { to, body, record } => self.ship(at, to, body, &record),
-                Do::Teach { .. } => unreachable!("no bucket has a fence here"),
+                Do::Teach { .. } => unreachable!("every node has the bucket, which stays as it is"),
                 Do::Lost => coord.drive.retry(coord.now, false),
                 Do::Wait { until } => return coord.waits = Waits::Answers(until),
                 Do::Pause { until } => return coord.waits = Waits::Pause(until),
@@ -296,7 +296,7 @@ impl World {
         let held = |state: &Traced<Value>| seen(state.value.as_ref());
         let planned = self.clients[client].op;
         let op = match end {
-            End::Read(ReadOutcome::Gone) | End::Write(WriteOutcome::Gone) => unreachable!("no bucket has a fence here"),
+            End::Read(ReadOutcome::Gone) | End::Write(WriteOutcome::Gone) => unreachable!("the bucket stays"),
             End::Read(ReadOutcome::NoMajority) => None,
             // It has no effect, by its own answer: as if it had never been.
             End::Write(WriteOutcome::NoMajority | WriteOutcome::Contended) => {

@@ -6,6 +6,7 @@ use super::trace::Trace;
 use crate::rng::Rng;
 use boveda::base::{BlobRef, BucketName, Incarnation, NodeName, ObjectKey, ObjectName, Record, RegisterKey, Stamp};
 use boveda::register::{Attempt, Event, Members, Roster, Seat, Slot};
+use boveda::store::buckets::register_by_name;
 use boveda::store::types::{Change, Offer, Want};
 use boveda::store::voting::Message;
 use boveda::wire::votes::Voted;
@@ -256,7 +257,7 @@ impl World {
         World {
             rng,
             nodes,
-            keys: (0..KEYS).map(|at| RegisterKey::object(&name(at))).collect(),
+            keys: (0..KEYS).map(|at| register_by_name(&name(at))).collect(),
             members: Arc::new(roster.members().expect("a list")),
             net: Vec::new(),
             coords: Vec::new(),

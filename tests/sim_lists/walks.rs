@@ -84,7 +84,7 @@ impl World {
         }
         match self.rng.below(10) {
             0..5 => self.begin_list(at),
-            5..9 => self.begin_at(at, Aim::Emptiness, Folds::objects(&bucket(), "", None)),
+            5..9 => self.begin_at(at, Aim::Emptiness, Folds::objects(bucket(), "", None)),
             _ if self.roster.before.is_empty() && self.burying.is_none() => {
                 // One comes or goes, or one takes the place of another.
                 let out = self.rng.below(self.nodes.len());
@@ -105,7 +105,7 @@ impl World {
     pub fn begin_list(&mut self, at: usize) {
         let (prefix, delimiter) =
             self.rng.pick(&[("", None), ("k0", None), ("", Some("/")), ("", Some("/")), ("k", Some("/1"))]);
-        self.begin_at(at, Aim::List, Folds::objects(&bucket(), prefix, delimiter));
+        self.begin_at(at, Aim::List, Folds::objects(bucket(), prefix, delimiter));
     }
 
     fn begin_at(&mut self, node: usize, aim: Aim, folds: Folds) {

@@ -3,15 +3,17 @@
 use super::rng::Rng;
 use super::walks::{Burying, Walk};
 use boveda::base::{
-    Ballot, BucketName, Incarnation, Lineage, NodeName, ObjectHead, ObjectKey, ObjectName, Record, RegisterKey, Secret,
+    Ballot, BucketId, BucketName, Incarnation, Lineage, NodeName, ObjectHead, ObjectKey, Record, RegisterKey, Secret,
     State, WriteId,
 };
 use boveda::disk::CrashDisk;
+use boveda::register::fence::remedy;
 use boveda::register::{
-    Attempt, Choice, Do, Drive, Event, Fresh, Intent, Machine, Read, ReadOutcome, Request, Roster, Seat, Succession,
-    Traced, Write, WriteOutcome,
+    Attempt, Choice, Do, Drive, Event, Fresh, Intent, Known, Machine, Read, ReadOutcome, Remedy, Request, Roster, Seat,
+    Succession, Traced, Write, WriteOutcome,
 };
 use boveda::seal::keyring::Keyring;
+use boveda::store::buckets::id_of_name;
 use boveda::store::types::{Offer, Want};
 use boveda::store::voting::{Message, Reply, Seating, Vote};
 use boveda::store::wait_blocking;
@@ -155,13 +157,14 @@ fn record(state: State) -> Value {
     Arc::new(Record { ballot: Ballot::ZERO, lineage: Lineage::NOTHING, written_ms: NOW_MS.get(), state })
 }
 
-pub fn bucket() -> BucketName {
-    BucketName::parse("big").expect("a name")
+/// The bucket that the first list brings along.
+pub fn bucket() -> BucketId {
+    id_of_name(&BucketName::cargas())
 }
 
 fn key(n: usize) -> RegisterKey {
     let key = ObjectKey::parse(&format!("k{:02}/{}", n / 10, n % 10)).expect("a key");
-    RegisterKey::object(&ObjectName { bucket: bucket(), key })
+    RegisterKey::object(bucket(), &key)
 }
 
 impl World {
@@ -425,18 +428,32 @@ impl World {
                     }
                 }
                 Do::Wait { .. } => drive.tick(now, now),
-                Do::Ship { .. } | Do::Teach { .. } => {
-                    unreachable!("bodies lie in their records, and there is no fence")
-                }
+                Do::Teach { to, known, attempt } => drive.on(match self.teach(at, to, known) {
+                    true => Event::Taught { node: to, attempt },
+                    false => Event::Fenced { node: to, attempt },
+                }),
+                Do::Ship { .. } => unreachable!("bodies lie in their records"),
                 Do::Done(end) => return end,
             }
         }
+    }
+
+    /// Who has come into the list since may not have the bucket yet.
+    fn teach(&mut self, at: usize, to: Incarnation, known: Known) -> bool {
+        let name = BucketName::cargas();
+        let Some(store) = self.nodes[at].store() else { return false };
+        let (epoch, slot) = (store.voting().list.epoch, store.bucket_slot(&name).filter(|slot| slot.chosen));
+        let behind = slot.filter(|slot| remedy(slot.accepted, known) == Remedy::Teach);
+        let (Some(slot), Some(to)) = (behind, self.place(to)) else { return false };
+        let request = Request::Learn(slot.accepted, slot.state);
+        self.ask(at, to, &RegisterKey::bucket(&name), Message { epoch, attempt: Attempt(0), request });
+        true
     }
 
     fn begin<M: Machine<Value>>(&mut self, at: usize, key: &RegisterKey, drive: &mut Drive<Value, M>, now: Duration) {
         let (attempt, write) = (Attempt(self.rng.next()), WriteId::drawn(self.rng.next().to_be_bytes()));
         let Some(store) = self.nodes[at].store() else { return drive.tick(now, now) };
         let have = store.lookup_cached(key).map(|held| held.slot());
-        drive.begin(Fresh { ballot: store.fresh_ballot(), attempt, write, generation: 0 }, have, now);
+        drive.begin(Fresh { ballot: store.fresh_ballot(), attempt, write, generation: 1 }, have, now);
     }
 }

@@ -10,9 +10,9 @@ use crate::actors::coordinator::Coordinator;
 use crate::actors::coordinator::takers::New;
 use crate::actors::guard::PanicGuard;
 use crate::actors::messages::*;
-use crate::base::{BucketName, RegisterKey};
+use crate::base::BucketName;
 use crate::seal::layout::Layout;
-use crate::store::mutation::{Mutation, Needs};
+use crate::store::mutation::Mutation;
 use crate::store::system_ms;
 use crate::wire::StreamHead;
 use actix::prelude::*;
@@ -57,16 +57,16 @@ impl Handler<PutSmall> for CoordinatorActor {
         let PutSmall { at, condition, head, body, permit } = msg;
         self.run(async move |c| {
             let new = Some(New::Record(body.iter().map(|piece| piece.len() as u64).sum()));
-            let alone = c.decides_alone();
-            if !alone {
-                c.admit(&RegisterKey::object(&at), &Needs::Bucket(at.bucket.clone()), new).await?;
-            }
+            let home = if c.decides_alone() { None } else { Some(c.admit_put(&at.bucket, new).await?) };
             // Sealed once, before the vote, so that all copies are the same bytes.
-            let written = match c.ask(SealSmall { at, condition, head, body, alone }).await? {
+            let written = match c.ask(SealSmall { at, condition, head, body, alone: home.is_none() }).await? {
                 Decided::Alone(written) => Ok(written),
-                // Others have a vote since a moment ago.
-                Decided::ForVote(put) if alone => c.change(put, new, None).await,
-                Decided::ForVote(put) => c.vote(put, None).await,
+                Decided::ForVote(put) => match home {
+                    Some(home) => c.vote(put, home, None).await,
+                    // Others have a vote since a moment ago.
+                    None => c.change(put, new, None).await,
+                },
+                Decided::Closing(put) => c.change(put, new, None).await,
             };
             drop(permit);
             written
@@ -78,18 +78,17 @@ impl Handler<BeginUpload> for CoordinatorActor {
     type Result = ResponseFuture<Result<Upload, ObjectError>>;
     fn handle(&mut self, msg: BeginUpload, _: &mut Context<Self>) -> Self::Result {
         self.run(async move |c| {
-            let (key, needs) = (RegisterKey::object(&msg.at), Needs::Bucket(msg.at.bucket.clone()));
             if c.decides_alone() {
-                c.check_bucket(&msg.at.bucket).await?;
+                let home = c.home(&msg.at.bucket).await?;
                 // Without a list a condition is asked once, by the commit.
                 if c.roster().is_some() {
-                    c.refuse_early(&key, &msg.condition).await?;
+                    c.refuse_early(&home, &msg.at, &msg.condition).await?;
                 }
                 return Ok(Upload { body: c.ask(StageUpload(msg)).await?, streams: None });
             }
             let bytes = msg.len_hint.and_then(|len| Layout::default().sealed_len(len));
-            c.admit(&key, &needs, Some(New::Body(bytes.unwrap_or(0)))).await?;
-            c.refuse_early(&key, &msg.condition).await?;
+            let home = c.admit_put(&msg.at.bucket, Some(New::Body(bytes.unwrap_or(0)))).await?;
+            c.refuse_early(&home, &msg.at, &msg.condition).await?;
             let bytes_max = bytes.unwrap_or(u64::MAX);
             let body = c.ask(StageUpload(msg)).await?;
             let streams = c.streams(StreamHead { body: body.body(), bytes_max });
@@ -181,18 +180,14 @@ impl Handler<DeleteObject> for CoordinatorActor {
 impl Handler<CreateBucket> for CoordinatorActor {
     type Result = ResponseFuture<Result<Written, ObjectError>>;
     fn handle(&mut self, msg: CreateBucket, _: &mut Context<Self>) -> Self::Result {
-        self.run(async move |c| {
-            // One that is there already takes no room.
-            let new = if c.knows(&msg.bucket).await { None } else { Some(New::Record(0)) };
-            c.change(Mutation::create_bucket(&msg.bucket, system_ms()), new, None).await
-        })
+        self.run(async move |c| c.create_bucket(&msg.bucket).await)
     }
 }
 
 impl Handler<DeleteBucket> for CoordinatorActor {
     type Result = ResponseFuture<Result<Written, ObjectError>>;
     fn handle(&mut self, msg: DeleteBucket, _: &mut Context<Self>) -> Self::Result {
-        self.run(async move |c| c.change(Mutation::delete_bucket(&msg.bucket, system_ms()), None, None).await)
+        self.run(async move |c| c.delete_bucket(&msg.bucket).await)
     }
 }
 

@@ -5,8 +5,11 @@
 //! Invariants
 //! - Every message that wants an answer ends in an event: the answer, or that there is none. So does every body.
 //! - A decision that waits for a body goes on as long as that moves (`limit`).
+//! - Where the fence of its bucket refused something, a majority is asked for the bucket before the next round; meanwhile
+//!   the decision waits. Who is behind is told the bucket, and asked again right behind that.
 //! - A message to a replica names its incarnation; whoever lives under the same name now does not answer for it.
 
+use super::homes::Behind;
 use super::limit::Limit;
 use super::{Coordinator, Patience, Value};
 use crate::actors::messages::*;
@@ -28,6 +31,7 @@ struct Driver<'a, M: Machine<Value>> {
     coordinator: &'a Coordinator,
     key: &'a RegisterKey,
     drive: Drive<Value, M>,
+    behind: Behind,
     began: Instant,
     limit: Limit,
     /// Answers and bodies that are waited for.
@@ -38,9 +42,11 @@ impl<M: Machine<Value>> Driver<'_, M> {
     async fn run(mut self) -> M::End {
         loop {
             match self.drive.step() {
+                Do::Begin if self.drive.take_fenced() => self.look_at_bucket().await,
                 Do::Begin => {
                     let have = self.coordinator.peek(self.key).await;
-                    let (fresh, now) = (self.coordinator.fresh(), self.began.elapsed());
+                    let generation = self.behind.home.as_ref().map_or(0, |home| home.generation);
+                    let (fresh, now) = (self.coordinator.fresh(generation), self.began.elapsed());
                     self.drive.begin(fresh, have, now);
                 }
                 Do::Send { to, message } if to == self.coordinator.0.me => self.send_here(message).await,
@@ -53,8 +59,14 @@ impl<M: Machine<Value>> Driver<'_, M> {
                     // No way leads there: the round counts a refusal.
                     None => self.drive.on(Event::Lacks { node: to, body }),
                 },
-                // No bucket is closed yet.
-                Do::Teach { to, attempt, .. } => self.drive.on(Event::Fenced { node: to, attempt }),
+                Do::Teach { to, known, attempt } => {
+                    let home = self.behind.home.as_ref();
+                    let taught = home.is_some_and(|home| self.coordinator.teaches(home, to, known));
+                    self.drive.on(match taught {
+                        true => Event::Taught { node: to, attempt },
+                        false => Event::Fenced { node: to, attempt },
+                    });
+                }
                 Do::Wait { until } | Do::Pause { until } => self.wait(until).await,
                 Do::Lost => self.drive.retry(self.began.elapsed(), self.coordinator.is_cut_off()),
                 Do::Renew { epoch } => {
@@ -67,6 +79,30 @@ impl<M: Machine<Value>> Driver<'_, M> {
                 }
                 Do::Done(end) => return end,
             }
+        }
+    }
+
+    /// The fence refused: what the bucket is by now says how this goes on.
+    async fn look_at_bucket(&mut self) {
+        let Some(id) = self.key.bucket_id() else { return };
+        let looked = match &self.behind.home {
+            // Another life of that name is none of this one.
+            Some(home) => {
+                let name = home.name.clone();
+                self.coordinator.asked_home(&name).await.map(|home| home.filter(|home| home.id == id))
+            }
+            None => self.coordinator.home_of(id).await,
+        };
+        let now = self.began.elapsed();
+        match looked {
+            Ok(Some(home)) if home.is_open => self.behind.home = Some(home),
+            Ok(Some(home)) if !self.behind.ends => {
+                self.behind.home = Some(home);
+                self.drive.put_off(now + self.coordinator.0.patience.backoff.cap);
+            }
+            Ok(_) => self.drive.shut(),
+            // Nobody says what becomes of it: it ends with what is known.
+            Err(_) => self.drive.tick(now, now),
         }
     }
 
@@ -127,19 +163,22 @@ impl<M: Machine<Value>> Driver<'_, M> {
 }
 
 impl Coordinator {
-    /// Drives a decision to its end. `under_way`: bodies that are on their way to replicas.
+    /// Drives a decision to its end. `under_way`: bodies that are on their way to replicas. `behind`: what is known of the
+    /// bucket that the register lies under, if it is one of an object.
     pub(super) async fn drive<M: Machine<Value>>(
         &self,
         key: &RegisterKey,
         machine: M,
         under_way: Vec<LocalBoxFuture<'static, Event<Value>>>,
         deadline: Instant,
+        behind: Behind,
     ) -> M::End {
         let Patience { round, decide, .. } = self.0.patience;
         let driver = Driver {
             coordinator: self,
             key,
             drive: Drive::new(self.0.me, machine, round),
+            behind,
             began: Instant::now(),
             limit: Limit::new(deadline, decide),
             pending: under_way.into_iter().collect(),
@@ -220,9 +259,9 @@ impl Coordinator {
         Some(Box::pin(shipped))
     }
 
-    fn fresh(&self) -> Fresh {
+    fn fresh(&self, generation: u64) -> Fresh {
         let attempt = Attempt(u64::from_le_bytes(random()));
-        Fresh { ballot: self.0.ballots.fresh(), attempt, write: WriteId::drawn(random()), generation: 0 }
+        Fresh { ballot: self.0.ballots.fresh(), attempt, write: WriteId::drawn(random()), generation }
     }
 
     pub(super) async fn wait_for(&self, epoch: Epoch, deadline: Instant) {

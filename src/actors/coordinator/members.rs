@@ -6,6 +6,7 @@
 //!   where it was, as long as the node lives that sees it through.
 //! - An epoch of both lists ends when every register has been stored again under it.
 
+use super::homes::Behind;
 use super::{Coordinator, no_list};
 use crate::actors::messages::*;
 use crate::base::{Epoch, RegisterKey, State};
@@ -81,7 +82,7 @@ impl Coordinator {
         let (_, members) = self.members(&list)?;
         let record = proposed(State::Members(next.encode().into()), next.made_ms);
         let write = Write::new(members, Succession::new(present.epoch, record));
-        match self.drive(&list, write, Vec::new(), self.deadline()).await {
+        match self.drive(&list, write, Vec::new(), self.deadline(), Behind::waiting(None)).await {
             WriteOutcome::Written { .. } | WriteOutcome::Kept(_) => Ok(()),
             // The other one's list shows itself soon; the caller looks again.
             WriteOutcome::Refused(_) | WriteOutcome::Gone => Ok(()),
@@ -119,7 +120,11 @@ impl Coordinator {
 
     async fn store_again(&self, key: &RegisterKey) -> Result<(), ObjectError> {
         let (_, members) = self.members(key)?;
-        self.finish_read(key, Read::settle(members), self.deadline()).await.map(|_| ())
+        match self.finish_read(key, Read::settle(members), Behind::waiting(None), self.deadline()).await {
+            // Its bucket is gone: what was never settled with it is not to come back under the new list.
+            Err(ObjectError::Store(StoreError::NoSuchBucket)) => self.clear(key).await,
+            read => read.map(|_| ()),
+        }
     }
 
     /// Tries for as long as only a majority is missing, within bounds.
@@ -140,13 +145,13 @@ impl Coordinator {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{BucketName, ObjectKey, ObjectName};
+    use crate::base::{BucketId, ObjectKey};
 
     #[test]
     fn a_change_goes_on_where_it_was_in_its_own_epoch_alone() {
         let key = |name: &str| {
             let key = ObjectKey::parse(name).expect("a key");
-            RegisterKey::object(&ObjectName { bucket: BucketName::cargas(), key })
+            RegisterKey::object(BucketId(7), &key)
         };
         let far = Far::default();
         assert_eq!(far.place(Epoch(2)), None);

@@ -11,6 +11,8 @@
 //! | `members_actor` | does | takes what operators ask of the member list |
 //! | `writes` | does | brings about what clients want to become of a register |
 //! | `reads` | does | objects and lists as a majority holds them |
+//! | `homes` | does | the one door from the name of a bucket to the registers of its objects |
+//! | `deletion` | does | a bucket closed, counted, and gone or open again |
 //! | `drive` | does | what `register::drive` says for one write or read of a register |
 //! | `limit` | decides | until when one goes on that waits for a body |
 //! | `bodies` | does | the body of a new record on its way to who votes on it |
@@ -25,7 +27,9 @@
 
 pub mod actor;
 mod bodies;
+mod deletion;
 mod drive;
+mod homes;
 mod limit;
 mod majority;
 pub mod members;
@@ -40,6 +44,7 @@ mod tombstones;
 pub mod turns;
 mod writes;
 
+use self::homes::Behind;
 use self::members::Far;
 use self::store::StoreBeside;
 use crate::actors::coordinator::turns::Turns;
@@ -49,7 +54,7 @@ use crate::actors::peer::arrivals::Arrivals;
 use crate::actors::peer::node_view::Ballots;
 use crate::actors::peer::peer_request::PeerRequest;
 use crate::actors::peer::plan::Plan;
-use crate::base::{Backoff, Ballot, BodyId, BucketName, Budget, Epoch, Incarnation, Record, RegisterKey};
+use crate::base::{Backoff, Ballot, BodyId, Budget, Epoch, Incarnation, Record, RegisterKey};
 use crate::register::{Attempt, Members, Message, Placement, Read, ReadOutcome, Request, Roster, Slot, Traced};
 use crate::store::voting::Voting;
 use actix::{Message as ActorMessage, Recipient};
@@ -169,10 +174,6 @@ impl Coordinator {
         Ok(answered.map_err(|_| StoreError::ShuttingDown)??)
     }
 
-    pub(in crate::actors) async fn knows(&self, bucket: &BucketName) -> bool {
-        self.0.store.knows_bucket.send(KnowsBucket { bucket: bucket.clone() }).await.unwrap_or(false)
-    }
-
     /// The epoch of this node's list.
     pub(in crate::actors) fn epoch(&self) -> Epoch {
         self.0.ballots.voting().list.epoch
@@ -238,13 +239,7 @@ impl Coordinator {
         let mut prefer = if without_me { Vec::new() } else { vec![self.0.me] };
         prefer.extend(self.near(&voting, &members, members.voters().len() / 2 + usize::from(without_me)));
         let read = Read::new(members, &prefer);
-        self.finish_read(key, read, deadline).await
-    }
-
-    /// Whether a majority holds something under this name.
-    pub(in crate::actors) async fn holds(&self, key: &RegisterKey) -> Result<bool, ObjectError> {
-        let (_, state) = self.read(key).await?;
-        Ok(state.value.is_some_and(|record| record.is_present()))
+        self.finish_read(key, read, Behind::waiting(None), deadline).await
     }
 
     /// What was read is known here too. `epoch` is that of before the read: see `Request::Learn`.
@@ -262,18 +257,31 @@ impl Coordinator {
         self.ask(CastHere { votes: vec![Vote { key: key.clone(), message }] }).await.map(|_| ())
     }
 
-    /// Makes what is tentative chosen, or finds that it is.
+    /// Makes what is tentative chosen, or finds that it is. What its bucket does not take any more is deleted, once the
+    /// bucket is gone.
     pub async fn settle(&self, key: &RegisterKey) -> Result<(), ObjectError> {
-        self.read(key).await.map(|_| ())
+        self.reachable().await?;
+        let (_, members) = self.members(key)?;
+        let read = Read::new(members, &[self.0.me]);
+        let gone = match self.finish_read(key, read, Behind::ending(None), self.deadline()).await {
+            Err(ObjectError::Store(StoreError::NoSuchBucket)) => key.bucket_id(),
+            read => return read.map(|_| ()),
+        };
+        match gone {
+            Some(id) if self.home_of(id).await?.is_none() => self.clear(key).await,
+            // It is being deleted, and whoever does that sees to it.
+            Some(_) | None => Ok(()),
+        }
     }
 
     async fn finish_read(
         &self,
         key: &RegisterKey,
         read: Read<Value>,
+        behind: Behind,
         deadline: Instant,
     ) -> Result<(Ballot, Traced<Value>), ObjectError> {
-        match self.drive(key, read, Vec::new(), deadline).await {
+        match self.drive(key, read, Vec::new(), deadline, behind).await {
             ReadOutcome::Found { ballot, state } => Ok((ballot, state)),
             ReadOutcome::NoMajority => Err(no_majority()),
             ReadOutcome::Gone => Err(StoreError::NoSuchBucket.into()),

@@ -7,7 +7,9 @@
 use super::Coordinator;
 use crate::actors::messages::*;
 use crate::base::names::RegisterName;
-use crate::base::{BodyAt, BucketName, Class, Folds, ObjectKey, ObjectName, Page, Record, RegisterKey, State};
+use crate::base::{
+    BodyAt, BucketId, BucketName, Class, Epoch, Folds, ObjectKey, ObjectName, Page, Record, RegisterKey,
+};
 use crate::store::listing::Folding;
 use crate::store::voting::record_of;
 use std::ops::Bound;
@@ -16,7 +18,7 @@ use std::time::{Duration, Instant};
 
 /// How long a walk over a range may take that has to be seen as a whole.
 const WALK_TIME: Duration = Duration::from_secs(60);
-const MUCH_DELETED: &str =
+pub(super) const MUCH_DELETED: &str =
     "the names of what was deleted take too long to look through; nothing was changed, try again later";
 /// Registers of a step that looks whether there is any.
 const FEW: usize = 16;
@@ -24,36 +26,40 @@ const FEW: usize = 16;
 const REPLACED_MAX: usize = 8;
 
 /// Whether whoever walks goes on.
-enum Seen {
+pub(super) enum Seen {
+    /// It does.
     Some,
+    /// It has seen enough.
     Enough,
 }
 
 impl Coordinator {
-    /// `NoSuchBucket` unless the bucket is there. What this node knows is enough for "yes"; where no list says who
-    /// decides, for "no" as well.
-    pub(super) async fn check_bucket(&self, bucket: &BucketName) -> Result<(), ObjectError> {
-        if self.knows(bucket).await {
-            return Ok(());
-        }
-        // A bucket that was made through another node may have yet to come here.
-        let is_alone = self.decides_alone() && self.roster().is_none();
-        match !is_alone && self.holds(&RegisterKey::bucket(bucket)).await? {
-            true => Ok(()),
-            false => Err(StoreError::NoSuchBucket.into()),
-        }
-    }
-
-    /// One page of a bucket's objects.
+    /// One page of a bucket's objects. What is on it was chosen, so its bucket was alive; of an empty one that is asked
+    /// behind it.
     pub(super) async fn list(&self, msg: &ListObjects) -> Result<ListPage, ObjectError> {
-        let (early, deadline) = (self.page_deadline(), self.deadline());
-        self.check_bucket(&msg.bucket).await?;
+        let mut home = self.home(&msg.bucket).await?;
         // No key begins with what is longer than a key; and what lies behind it lies behind its beginning.
         if msg.prefix.len() > ObjectKey::BYTES_MAX {
             return Ok(ListPage::default());
         }
+        loop {
+            let page = self.list_life(msg, home.id).await?;
+            if !page.entries.is_empty() || !page.prefixes.is_empty() {
+                return Ok(page);
+            }
+            let now = self.confirmed(&home).await?;
+            if now.id == home.id {
+                return Ok(page);
+            }
+            home = now;
+        }
+    }
+
+    /// One page of what lies in a life of a bucket.
+    async fn list_life(&self, msg: &ListObjects, id: BucketId) -> Result<ListPage, ObjectError> {
+        let (early, deadline) = (self.page_deadline(), self.deadline());
         let after = msg.after.as_deref().map(|after| &after[..after.floor_char_boundary(ObjectKey::BYTES_MAX)]);
-        let mut folding = Folding::new(&msg.bucket, &msg.prefix, msg.delimiter.as_deref(), after, msg.limit);
+        let mut folding = Folding::new(id, &msg.prefix, msg.delimiter.as_deref(), after, msg.limit);
         while let Some(from) = folding.next() {
             let step = self.shown(folding.folds(), from, folding.end(), folding.wanted(), deadline).await?;
             let entries = step.found.into_iter().filter_map(|(key, slot)| Some((key, slot.state.value?))).collect();
@@ -69,8 +75,8 @@ impl Coordinator {
     pub(super) async fn list_buckets(&self) -> Result<Vec<(BucketName, u64)>, ObjectError> {
         let mut found = Vec::new();
         self.walk(RegisterKey::buckets().0, usize::MAX, |key, record| {
-            if let (Some(RegisterName::Bucket(name)), State::Bucket) = (key.name(), &record.state) {
-                found.push((name, record.written_ms));
+            if let (Some(RegisterName::Bucket(name)), Some(bucket)) = (key.name(), record.bucket()) {
+                found.push((name, bucket.created_ms));
             }
             Seen::Some
         })
@@ -78,8 +84,8 @@ impl Coordinator {
         Ok(found)
     }
 
-    /// Whether a majority holds no object of the bucket.
-    pub(super) async fn is_empty(&self, bucket: &BucketName) -> Result<bool, ObjectError> {
+    /// Whether a majority holds no object of the bucket in this life.
+    pub(super) async fn is_empty(&self, bucket: BucketId) -> Result<bool, ObjectError> {
         let mut empty = true;
         self.walk(RegisterKey::object_prefix(bucket, ""), FEW, |_, _| {
             empty = false;
@@ -91,7 +97,7 @@ impl Coordinator {
 
     /// Walks over what is present of all that begins so, as a majority holds it, until `see` has seen enough or all of
     /// it.
-    async fn walk(
+    pub(super) async fn walk(
         &self,
         first: RegisterKey,
         limit: usize,
@@ -139,19 +145,34 @@ impl Coordinator {
         Err(ObjectError::Contended)
     }
 
+    /// The register of an object that is there, and what a majority holds in it.
+    async fn found(&self, at: &ObjectName) -> Result<(RegisterKey, RegisterSlot, Epoch), ObjectError> {
+        let deadline = self.deadline();
+        let mut home = self.home(&at.bucket).await?;
+        loop {
+            let key = RegisterKey::object(home.id, &at.key);
+            // Before the read: in a later epoch what was read may have been dropped by all, and must not be learned here.
+            let epoch = self.epoch();
+            match self.read_by(&key, false, deadline).await {
+                Ok((accepted, state)) if state.value.as_ref().is_some_and(|record| record.object().is_some()) => {
+                    return Ok((key, RegisterSlot { accepted, chosen: true, state }, epoch));
+                }
+                Ok(_) | Err(ObjectError::Store(StoreError::NoSuchBucket)) => {}
+                Err(error) => return Err(error),
+            }
+            // What is not there has to be confirmed: this node may have missed that the bucket was made again.
+            let now = self.confirmed(&home).await?;
+            if now.id == home.id {
+                return Err(StoreError::NoSuchKey.into());
+            }
+            home = now;
+        }
+    }
+
     /// The record of an object as a majority holds it.
     async fn find(&self, at: &ObjectName) -> Result<(RegisterKey, Arc<Record>), ObjectError> {
-        let key = RegisterKey::object(at);
-        // Before the read: in a later epoch what was read may have been dropped by all, and must not be learned here.
-        let epoch = self.epoch();
-        let (ballot, state) = self.read(&key).await?;
-        let slot = RegisterSlot { accepted: ballot, chosen: true, state };
-        let present = slot.state.value.as_ref().is_some_and(|record| record.object().is_some());
-        if !present {
-            // Only now: an object that is there needs no second question.
-            self.check_bucket(&at.bucket).await?;
-            return Err(StoreError::NoSuchKey.into());
-        }
+        let (key, slot, epoch) = self.found(at).await?;
+        let ballot = slot.accepted;
         let record = match &slot.state.value {
             Some(record) if record.ballot == ballot => Arc::clone(record),
             _ => Arc::new(record_of(&slot)),

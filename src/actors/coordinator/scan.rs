@@ -107,7 +107,7 @@ impl Coordinator {
         let told: Told<Blocks> = self
             .told(folds, &from, to, limit, deadline, |shown| match shown {
                 Shown::Blocks(blocks) => Some(blocks),
-                Shown::Items(_) => None,
+                Shown::Items(_) | Shown::Open => None,
             })
             .await?;
         let (mut merged, differ) = match told.own {
@@ -137,7 +137,7 @@ impl Coordinator {
         let told: Told<Page<Item>> = self
             .told(folds, &from, to, limit, deadline, |shown| match shown {
                 Shown::Items(page) => Some(page),
-                Shown::Blocks(_) => None,
+                Shown::Blocks(_) | Shown::Open => None,
             })
             .await?;
         let Folded { mut merged, witnesses, mut within } = shown::merge_folded(folds, told.own.as_ref(), &told.peers);
@@ -195,7 +195,7 @@ impl Coordinator {
         let (start, inclusive) = begin(from.clone());
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
         let (mark, folds) = (voting.list, folds.clone());
-        let show = Show { mark, folds, from: start, inclusive, to: to.clone(), limit };
+        let show = Show { mark, folds, from: start, inclusive, to: to.clone(), limit, closed: None };
         let ask = |node, reply| PeerRequest::Show(node, show.clone(), reply);
         let (own, peers) = self.own_and_peers(&voting, &members, own, ask, deadline).await?;
         let damaged = own.is_none();
@@ -233,13 +233,16 @@ impl Coordinator {
     /// Reads from a majority what a step has left unsure. `damaged`: this node is known to have no answer.
     async fn read_unsure(&self, merged: &mut Merged, damaged: bool, deadline: Instant) -> Result<(), ObjectError> {
         let reads = futures::stream::iter(std::mem::take(&mut merged.unsure)).map(|key| async move {
-            let read = self.read_by(&key, damaged, deadline).await;
-            read.map(|(ballot, state)| (key, Slot { accepted: ballot, chosen: true, state }))
+            match self.read_by(&key, damaged, deadline).await {
+                Ok((ballot, state)) => Ok(Some((key, Slot { accepted: ballot, chosen: true, state }))),
+                // Its bucket is gone, and what was never settled with it.
+                Err(ObjectError::Store(StoreError::NoSuchBucket)) => Ok(None),
+                Err(error) => Err(error),
+            }
         });
         let mut reads = std::pin::pin!(reads.buffer_unordered(READ_AT_ONCE));
         while let Some(read) = reads.next().await {
-            let (key, slot) = read?;
-            merged.found.insert(key, slot);
+            merged.found.extend(read?);
         }
         Ok(())
     }
@@ -254,26 +257,28 @@ impl Coordinator {
         ask: impl Fn(Incarnation, oneshot::Sender<T>) -> PeerRequest,
         deadline: Instant,
     ) -> Result<(Option<Own>, Vec<T>), ObjectError> {
-        let peers = self.pages_of_peers(voting, members, members.only(self.0.me), &ask, deadline);
+        let counts = |_, page| Some(page);
+        let peers = self.pages_of_peers(voting, members, members.only(self.0.me), &ask, counts, deadline);
         match futures::future::join(own, peers).await {
             (Err(error), _) if is_unreadable(&error) => {
-                let peers = self.pages_of_peers(voting, members, Votes::default(), &ask, deadline).await?;
+                let peers = self.pages_of_peers(voting, members, Votes::default(), &ask, counts, deadline).await?;
                 Ok((None, peers))
             }
             (own, peers) => Ok((Some(own?), peers?)),
         }
     }
 
-    /// Pages of as many peers as make a majority with who has voted so far.
-    async fn pages_of_peers<T: 'static>(
+    /// Pages of as many peers as make a majority with who has voted so far; of each what `counts` makes of it.
+    pub(super) async fn pages_of_peers<T: 'static, P>(
         &self,
         voting: &Voting,
         members: &Members,
         mut votes: Votes,
         ask: impl Fn(Incarnation, oneshot::Sender<T>) -> PeerRequest,
+        counts: impl Fn(Incarnation, T) -> Option<P>,
         deadline: Instant,
-    ) -> Result<Vec<T>, ObjectError> {
-        let mut pages: Vec<T> = Vec::new();
+    ) -> Result<Vec<P>, ObjectError> {
+        let mut pages: Vec<P> = Vec::new();
         let mut asked: FuturesUnordered<LocalBoxFuture<'static, (Incarnation, Option<T>)>> = FuturesUnordered::new();
         let mut order = self.near(voting, members, members.voters().len()).into_iter();
         let mut ask_next = Instant::now();
@@ -303,7 +308,7 @@ impl Coordinator {
             }
             tokio::select! {
                 Some((node, page)) = asked.next() => {
-                    if let Some(page) = page {
+                    if let Some(page) = page.and_then(|page| counts(node, page)) {
                         votes = votes.with(members.only(node));
                         pages.push(page);
                     }
@@ -316,7 +321,7 @@ impl Coordinator {
 }
 
 /// Where a range begins, and whether with that itself.
-fn begin(from: Bound<RegisterKey>) -> (RegisterKey, bool) {
+pub(super) fn begin(from: Bound<RegisterKey>) -> (RegisterKey, bool) {
     match from {
         Bound::Included(key) => (key, true),
         Bound::Excluded(key) => (key, false),
@@ -325,6 +330,6 @@ fn begin(from: Bound<RegisterKey>) -> (RegisterKey, bool) {
 }
 
 /// Whether the own index cannot be read: it is damaged, or the disk does not give it.
-fn is_unreadable(error: &ObjectError) -> bool {
+pub(super) fn is_unreadable(error: &ObjectError) -> bool {
     error.class() == Class::Corrupt || matches!(error, ObjectError::Store(StoreError::Index(_)))
 }

@@ -1,9 +1,9 @@
 //! What a coordinator may ask of the StoreActor beside it, and nothing else.
 
 use crate::actors::messages::{
-    Bury, CastHere, CountTombstones, FindDue, FindTentative, KnowsBucket, LandSealed, LandUpload, ListBuckets,
-    ListObjects, MutateHere, OpenObject, OpenRecord, Peek, ScanSlots, SealLast, SealPieces, SealSmall, Seat, ShowSlots,
-    StageUpload, recipients,
+    Bury, CastHere, CountTombstones, FindClosing, FindDue, FindTentative, HoldsClosed, KnowsBucket, LandSealed,
+    LandUpload, ListBuckets, ListObjects, MutateHere, NameOfBucket, OpenObject, OpenRecord, Peek, ScanSlots, SealLast,
+    SealPieces, SealSmall, Seat, ShowSlots, StageUpload, recipients,
 };
 
 recipients! {
@@ -13,8 +13,14 @@ recipients! {
         cast_here: CastHere,
         /// Looks what is in memory.
         peek: Peek,
-        /// Looks whether a bucket is known.
+        /// Looks what is known of a bucket.
         knows_bucket: KnowsBucket,
+        /// Looks for the name of a bucket.
+        name_of_bucket: NameOfBucket,
+        /// Looks whether a bucket is held as a deletion closed it.
+        holds_closed: HoldsClosed,
+        /// Finds buckets that are being deleted.
+        find_closing: FindClosing,
         /// Decides a mutation without the other nodes.
         mutate_here: MutateHere,
         /// Seals a small body, and decides alone on its record.

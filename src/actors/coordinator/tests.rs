@@ -2,6 +2,7 @@
 
 use super::actor::CoordinatorActor;
 use super::*;
+use crate::actors::blocks;
 use crate::actors::peer::node_view::NodeView;
 use crate::actors::peer::patience::AWAY_AFTER;
 use crate::actors::peer::peer_request::Cast;
@@ -12,13 +13,19 @@ use crate::actors::store_actor::threads::Threads;
 use crate::actors::store_actor::{StoreActor, abort};
 use crate::actors::testing::peer::{Asked, passed_on, plan, soon};
 use crate::actors::testing::{identity, node_view, ring};
-use crate::base::{BodyId, Condition, Lineage, NodeName, ObjectHead, ObjectKey, ObjectName, Stamp, State};
+use crate::base::{
+    BodyId, BucketId, BucketName, BucketRecord, Condition, Lineage, NodeName, ObjectHead, ObjectKey, ObjectName, Stamp,
+    State, WriteId,
+};
 use crate::disk::RealDisk;
 use crate::register::{Heard, Remembered, Seat as Seated, Standing, Start};
+use crate::store::buckets::register_by_name;
 use crate::store::entry::NodeRecord;
 use crate::store::{Answer, Options, Store, open, wait};
+use crate::wire::{Show, Shown};
 use actix::{Actor, Addr, Arbiter, Context, Handler, ResponseFuture};
 use futures::future::join_all;
+use std::ops::Bound;
 use std::path::Path;
 use std::sync::Mutex;
 use tempfile::TempDir;
@@ -72,6 +79,28 @@ impl Node {
 
     async fn adopts(&self, list: &Arc<Roster>) {
         wait(self.store.seat(Seating::Adopt(Arc::clone(list)))).await.expect("it is seated");
+    }
+
+    /// What it shows of a range, as a peer is answered.
+    async fn shows(&self, show: Show) -> Shown {
+        if let Some(closed) = show.closed
+            && !self.actor.send(HoldsClosed(closed)).await.expect("it is there").expect("it looks")
+        {
+            return Shown::Open;
+        }
+        let in_items = show.folds.delimiter().is_some() || show.closed.is_some();
+        let from = if show.inclusive { Bound::Included(show.from) } else { Bound::Excluded(show.from) };
+        let asked = ShowSlots { folds: show.folds, from, to: show.to, limit: 100 };
+        let page = self.actor.send(asked).await.expect("it is there").expect("it shows");
+        let items = page.map(|(key, slot)| Some(blocks::item(key, &slot)));
+        if in_items { Shown::Items(items) } else { Shown::Blocks(blocks::of(&items)) }
+    }
+
+    /// It learns of some registers from another member.
+    async fn learns(&self, from: Incarnation, records: &[(RegisterKey, Record)]) {
+        let (records, epoch) = (records.to_vec(), self.store.voting().list.epoch);
+        let learn = LearnRecords { records, from, epoch };
+        self.actor.send(learn).await.expect("it is there").expect("it is learned");
     }
 
     /// Votes as this node's replica, and answers the cast.
@@ -173,6 +202,7 @@ impl LaneTo {
         while let Some(asked) = self.requests.recv().await {
             match asked.what {
                 PeerRequest::Cast(cast) => node.votes(*cast).await,
+                PeerRequest::Show(_, show, reply) => drop(reply.send(node.shows(show).await)),
                 other => panic!("no cast: {other:?}"),
             }
         }
@@ -182,6 +212,8 @@ impl LaneTo {
 /// A coordinator of a node.
 struct Rig {
     actor: Addr<CoordinatorActor>,
+    /// The same on the test's own thread.
+    direct: Coordinator,
     late: Arc<Late>,
     asked: Arc<Mutex<Vec<&'static str>>>,
     reach: Arc<Reach>,
@@ -218,10 +250,11 @@ fn coordinator(node: &Node, peers: u64, votes: bool, decide: Duration) -> (Rig, 
         turns: Turns::default(),
         far: Arc::default(),
     };
+    let direct = Coordinator::new(common.clone(), StoreBeside::of(&beside));
     let actor = CoordinatorActor::start_in_arbiter(&node.thread.handle(), move |_| {
         CoordinatorActor::new(Coordinator::new(common, StoreBeside::of(&beside)))
     });
-    (Rig { actor, late, asked, reach }, lanes)
+    (Rig { actor, direct, late, asked, reach }, lanes)
 }
 
 impl Rig {
@@ -248,6 +281,12 @@ impl Rig {
         async move { soon("an answer", answer).await.expect("the coordinator is there") }
     }
 
+    fn open(&self, at: &ObjectName) -> impl Future<Output = Result<(ObjectInfo, Download), ObjectError>> + 'static {
+        let open = OpenObject { at: at.clone(), consistency: Consistency::Majority, permit: None };
+        let answer = self.actor.send(open);
+        async move { soon("an answer", answer).await.expect("the coordinator is there") }
+    }
+
     fn delete(&self, at: &ObjectName) -> impl Future<Output = Result<Written, ObjectError>> + 'static {
         let answer = self.actor.send(DeleteObject { at: at.clone(), condition: Condition::NONE });
         async move { soon("an answer", answer).await.expect("the coordinator is there") }
@@ -269,7 +308,7 @@ async fn while_they_vote<T>(lanes: Vec<LaneTo>, nodes: &[Node], work: impl Futur
 }
 
 fn holds(node: &Node, at: &ObjectName) -> bool {
-    node.store.lookup(&RegisterKey::object(at)).expect("it is read").is_some_and(|held| held.record.is_present())
+    node.store.lookup(&register_by_name(at)).expect("it is read").is_some_and(|held| held.record.is_present())
 }
 
 #[actix_rt::test]
@@ -325,7 +364,8 @@ async fn a_bucket_that_is_not_known_here_is_missing_only_where_nobody_else_may_k
     let [here, there @ ..] = Node::three().await;
     let lives = there.each_ref().map(|node| node.store.incarnation());
     let ballot = Ballot { stamp: Stamp(7), node: lives[0] };
-    let record = Record { ballot, lineage: Lineage::NOTHING, written_ms: 1, state: State::Bucket };
+    let bucket = BucketRecord::made(BucketId(7), 1);
+    let record = Record { ballot, lineage: Lineage::NOTHING, written_ms: 1, state: State::Bucket(bucket) };
     for (node, from) in there.iter().zip([lives[1], lives[0]]) {
         let records = vec![(RegisterKey::bucket(&at.bucket), record.clone())];
         let learn = LearnRecords { records, from, epoch: node.store.voting().list.epoch };
@@ -409,7 +449,7 @@ async fn two_writers_of_one_key_take_turns_and_another_key_does_not_wait() {
         casts.push([lane.cast().await, lane.cast().await]);
     }
     for casts in &casts {
-        let keys = [&k, &other].map(RegisterKey::object);
+        let keys = [&k, &other].map(register_by_name);
         assert_eq!(casts.each_ref().map(|cast| cast.vote.key.clone()), keys, "nothing of the second one");
     }
     assert!(lanes.iter_mut().all(|lane| lane.requests.try_recv().is_err()));
@@ -487,5 +527,133 @@ async fn a_body_that_no_majority_takes_is_taken_back_everywhere() {
         assert!(bodies.iter().all(|body| *body == bodies[0]), "one body, carried and taken back");
         assert_eq!(files(&here.dir.path().join("blobs")) + files(&here.dir.path().join("staged")), 0);
         assert!(!holds(&here, &object("k")));
+    }
+}
+
+/// Three nodes that hold this of a bucket, each by a ballot that is higher than the one before.
+async fn three_that_hold(lives: [&[BucketRecord]; 3]) -> [Node; 3] {
+    let nodes = Node::three().await;
+    let me = nodes.each_ref().map(|node| node.store.incarnation());
+    for (at, held) in lives.into_iter().enumerate() {
+        for bucket in held {
+            let stamp = Stamp(100 * bucket.id.0 + bucket.generation);
+            let ballot = Ballot { stamp, node: Incarnation(9) };
+            let (lineage, state) =
+                (Lineage::NOTHING.then(WriteId::drawn(stamp.0.to_be_bytes()), 8), State::Bucket(*bucket));
+            let record = Record { ballot, lineage, written_ms: 1, state };
+            nodes[at].learns(me[(at + 1) % 3], &[(RegisterKey::bucket(&papers()), record)]).await;
+        }
+    }
+    nodes
+}
+
+fn papers() -> BucketName {
+    BucketName::parse("papers").expect("a name")
+}
+
+fn paper(key: &str) -> ObjectName {
+    ObjectName { bucket: papers(), ..object(key) }
+}
+
+fn life(id: u64, generation: u64, is_open: bool) -> BucketRecord {
+    BucketRecord { generation, is_open, ..BucketRecord::made(BucketId(id), 1) }
+}
+
+/// Whether a node holds something of that key in a life of the bucket.
+fn holds_in(node: &Node, id: u64, key: &str) -> bool {
+    let key = RegisterKey::object(BucketId(id), &object(key).key);
+    node.store.lookup(&key).expect("it is read").is_some_and(|held| held.record.is_present())
+}
+
+#[actix_rt::test]
+async fn who_is_behind_with_a_bucket_is_told_right_in_front_of_what_it_stores() {
+    let open = [life(7, 1, true)];
+    let [here, there @ ..] = three_that_hold([&open, &[], &[]]).await;
+    let (rig, mut lanes) = coordinator(&here, 2, true, LONG);
+    let put = actix_rt::spawn(rig.put(&paper("k")));
+    let (mut seen, lane, node) = (Vec::new(), &mut lanes[0], &there[0]);
+    // One peer alone makes a majority with this node.
+    while !holds_in(node, 7, "k") {
+        let cast = lane.cast().await;
+        seen.push((cast.vote.key.clone(), std::mem::discriminant(&cast.vote.message.request)));
+        node.votes(cast).await;
+    }
+    assert!(put.await.expect("it runs").is_ok());
+    let bucket = RegisterKey::bucket(&papers());
+    let kinds: Vec<_> = seen.iter().map(|(key, _)| *key == bucket).collect();
+    assert_eq!(kinds, [false, false, true, false], "prepare, store, the bucket, and store again");
+}
+
+#[actix_rt::test]
+async fn who_missed_that_a_bucket_was_made_again_writes_into_its_present_life_and_finds_what_is_there() {
+    let (old, now) = ([life(7, 1, true)], [life(7, 1, true), life(8, 1, true)]);
+    let [here, there @ ..] = three_that_hold([&old, &now, &now]).await;
+    let (rig, lanes) = coordinator(&here, 2, true, LONG);
+    let work = async {
+        let opened = rig.open(&paper("k")).await;
+        assert!(matches!(opened, Err(ObjectError::Store(StoreError::NoSuchKey))), "{opened:?}");
+        rig.put(&paper("k")).await.expect("it is written");
+        assert!(rig.open(&paper("k")).await.is_ok());
+        rig.delete(&paper("k")).await.expect("it is deleted")
+    };
+    let gone = while_they_vote(lanes, &there, work).await;
+    assert!(gone.existed);
+    assert!(there.iter().all(|node| !holds_in(node, 7, "k")), "nothing in the former life");
+}
+
+#[actix_rt::test]
+async fn a_deletion_that_was_left_behind_is_ended_and_who_waits_for_it_goes_on() {
+    let closed = [life(7, 1, true), life(7, 2, false)];
+    for is_empty in [true, false] {
+        let nodes = three_that_hold([&closed, &closed, &closed]).await;
+        if !is_empty {
+            // A majority holds it: it was chosen before the bucket was closed.
+            let lives = nodes.each_ref().map(|node| node.store.incarnation());
+            let mut record = (*crate::actors::testing::record(50)).clone();
+            record.lineage = Lineage::NOTHING.then(WriteId([3; 8]), 8);
+            let key = RegisterKey::object(BucketId(7), &object("inside").key);
+            nodes[0].learns(lives[1], &[(key.clone(), record.clone())]).await;
+            nodes[1].learns(lives[0], &[(key, record)]).await;
+        }
+        let [here, there @ ..] = nodes;
+        let (rig, lanes) = coordinator(&here, 2, true, Duration::from_secs(20));
+        let work = async {
+            let put = actix_rt::spawn(rig.put(&paper("k")));
+            rig.direct.end_deletion(&papers()).await.expect("it is ended");
+            put.await.expect("it runs")
+        };
+        let put = while_they_vote(lanes, &there, work).await;
+        match is_empty {
+            true => assert!(matches!(put, Err(ObjectError::Store(StoreError::NoSuchBucket))), "{put:?}"),
+            false => assert!(put.is_ok(), "{put:?}"),
+        }
+        let open = |node: &Node| node.store.bucket_slot(&papers()).and_then(|slot| slot.state.value?.bucket().copied());
+        let held: Vec<_> = there.iter().map(open).collect();
+        match is_empty {
+            true => assert!(held.contains(&None), "{held:?}"),
+            false => assert!(held.contains(&Some(life(7, 3, true))), "{held:?}"),
+        }
+    }
+}
+
+#[actix_rt::test]
+async fn a_node_that_goes_on_alone_ends_the_deletion_that_keeps_a_writer_waiting() {
+    let closed = [life(7, 1, true), life(7, 2, false)];
+    for is_empty in [true, false] {
+        let [node, ..] = three_that_hold([&closed, &[], &[]]).await;
+        if !is_empty {
+            let key = RegisterKey::object(BucketId(7), &object("inside").key);
+            let record = (*crate::actors::testing::record(50)).clone();
+            let others = node.store.voting().node.roster.clone().expect("a list");
+            let other = others.seats[1].incarnation;
+            node.learns(other, &[(key, record)]).await;
+        }
+        wait(node.store.leave(5, name(1))).await.expect("it goes on alone");
+        let (rig, _) = coordinator(&node, 0, true, LONG);
+        let put = rig.put(&paper("k")).await;
+        match is_empty {
+            true => assert!(matches!(put, Err(ObjectError::Store(StoreError::NoSuchBucket))), "{put:?}"),
+            false => assert!(put.is_ok() && holds_in(&node, 7, "k"), "{put:?}"),
+        }
     }
 }

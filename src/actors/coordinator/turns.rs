@@ -87,13 +87,13 @@ impl Drop for Turn {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{BucketName, ObjectKey, ObjectName};
+    use crate::base::{BucketId, ObjectKey};
     use futures::FutureExt;
     use std::time::Duration;
 
     fn key(name: &str) -> RegisterKey {
         let key = ObjectKey::parse(name).expect("a key");
-        RegisterKey::object(&ObjectName { bucket: BucketName::cargas(), key })
+        RegisterKey::object(BucketId(7), &key)
     }
 
     fn late() -> Instant {

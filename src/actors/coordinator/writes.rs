@@ -1,20 +1,25 @@
 //! What clients want to become of a register (`store::mutation`), brought about: by this node alone where nobody else
-//! has a vote, else by vote.
+//! has a vote, else by vote, in the bucket that a majority has by then.
 //!
 //! Invariants
 //! - This node decides alone only by its member list, or without one where the configuration says that it does not
 //!   vote. The committer judges that again, by the list as it stands then: who is refused there goes the long way.
 //! - A vote on a large body begins when a majority holds it.
 
+use super::homes::{Behind, Home};
 use super::takers::New;
 use super::{Coordinator, Value, no_majority};
 use crate::actors::body_streams::BodyStreams;
 use crate::actors::coordinator::turns::Turn;
 use crate::actors::messages::*;
 use crate::base::record::etag_of;
-use crate::base::{Ballot, Condition, RegisterKey};
+use crate::base::{Ballot, BucketId, BucketName, Condition, ObjectName, RegisterKey};
+use crate::register::fence::Change;
 use crate::register::{Event, Machine, Traced, Write, WriteOutcome};
-use crate::store::mutation::{Mutation, Needs};
+use crate::seal::random;
+use crate::store::buckets::id_of_name;
+use crate::store::mutation::{Mutation, Target};
+use crate::store::system_ms;
 use actix_rt::time::Instant;
 
 impl Coordinator {
@@ -26,23 +31,60 @@ impl Coordinator {
         }
     }
 
-    /// Brings a mutation about. `new`: what it brings that takes room; a body in a blob is on this node by now, and on
-    /// its way to others by `streams`.
+    /// Brings about what is wanted of an object. `new`: what it brings that takes room; a body in a blob is on this node by
+    /// now, and on its way to others by `streams`.
     pub(super) async fn change(
         &self,
-        mut mutation: Mutation,
+        mutation: Mutation,
         new: Option<New>,
         streams: Option<BodyStreams>,
     ) -> Result<Written, ObjectError> {
-        if self.decides_alone() {
+        let mutation = match self.alone(mutation).await? {
+            Decided::Alone(written) => return Ok(written),
+            Decided::ForVote(mutation) | Decided::Closing(mutation) => mutation,
+        };
+        let home = self.admit(&mutation, new).await?;
+        self.vote(mutation, home, streams).await
+    }
+
+    /// Brings about what is wanted of a bucket.
+    pub(super) async fn create_bucket(&self, bucket: &BucketName) -> Result<Written, ObjectError> {
+        // One that is there already takes no room.
+        let new = if self.held_bucket(bucket).await.is_some() { None } else { Some(New::Record(0)) };
+        let id = self.new_id(bucket);
+        let create = Mutation::create_bucket(bucket, id, system_ms());
+        let create = match self.alone(create).await? {
+            Decided::Alone(written) => return Ok(written),
+            Decided::ForVote(create) | Decided::Closing(create) => create,
+        };
+        self.reachable().await?;
+        self.check_takers(&RegisterKey::bucket(bucket), new).await?;
+        ended(self.change_by_vote(bucket, Change::Create { id }).await?, &create)
+    }
+
+    /// The id of a life that may begin. Where nodes decide without each other they must not give different ones.
+    fn new_id(&self, bucket: &BucketName) -> BucketId {
+        match self.0.votes || self.0.peers.is_empty() || self.roster().is_some() {
+            true => BucketId(u64::from_le_bytes(random())),
+            false => id_of_name(bucket),
+        }
+    }
+
+    /// Has this node decide, if nobody else has a vote; else it comes back. A deletion of its bucket that was begun among
+    /// others is ended first: nobody else does that any more.
+    async fn alone(&self, mut mutation: Mutation) -> Result<Decided<Written>, ObjectError> {
+        while self.decides_alone() {
             mutation = match self.ask(MutateHere(mutation)).await? {
-                Decided::Alone(written) => return Ok(written),
-                // Others have a vote since a moment ago.
-                Decided::ForVote(mutation) => mutation,
+                Decided::Closing(closing) => {
+                    if let Target::Object(at) = closing.target() {
+                        self.end_deletion(&at.bucket).await?;
+                    }
+                    closing
+                }
+                decided => return Ok(decided),
             };
         }
-        self.admit(&mutation.key, &mutation.needs, new).await?;
-        self.vote(mutation, streams).await
+        Ok(Decided::ForVote(mutation))
     }
 
     /// Brings about what was admitted when its body began to arrive.
@@ -55,77 +97,119 @@ impl Coordinator {
             return self.change(mutation, None, streams).await;
         }
         self.reachable().await?;
-        self.vote(mutation, streams).await
+        let home = self.home_for(&mutation).await?;
+        self.vote(mutation, home, streams).await
     }
 
-    /// Refuses what need not be put to the vote: no majority is to be had, or none takes it, or what it needs is not
-    /// there. Looking and deciding are two steps: an object that comes into a bucket in between stays behind (README,
-    /// "Limits").
-    pub(super) async fn admit(&self, key: &RegisterKey, needs: &Needs, new: Option<New>) -> Result<(), ObjectError> {
+    /// Refuses what need not be put to the vote: no majority is to be had, or none takes it, or its bucket is not there.
+    pub(super) async fn admit(&self, mutation: &Mutation, new: Option<New>) -> Result<Home, ObjectError> {
         self.reachable().await?;
-        match needs {
-            Needs::Nothing => {}
-            Needs::Bucket(bucket) => self.check_bucket(bucket).await?,
-            Needs::BucketOrObject(bucket) => match self.check_bucket(bucket).await {
-                Err(ObjectError::Store(StoreError::NoSuchBucket)) if self.holds(key).await? => {}
-                checked => checked?,
-            },
-            Needs::EmptyBucket(bucket) => {
-                self.check_bucket(bucket).await?;
-                if !self.is_empty(bucket).await? {
-                    return Err(StoreError::BucketNotEmpty.into());
-                }
-            }
-        }
-        self.check_takers(key, new).await
+        let home = self.home_for(mutation).await?;
+        self.check_takers(&RegisterKey::object_prefix(home.id, ""), new).await?;
+        Ok(home)
     }
 
-    /// Has the nodes vote on what was admitted.
-    pub(super) async fn vote(&self, mutation: Mutation, streams: Option<BodyStreams>) -> Result<Written, ObjectError> {
-        let (_, members) = self.members(&mutation.key)?;
-        let mut write = Write::new(members, mutation.clone());
-        let mut rest = Vec::new();
+    /// The same of an object that is to be put, whose body is not here yet.
+    pub(super) async fn admit_put(&self, bucket: &BucketName, new: Option<New>) -> Result<Home, ObjectError> {
+        self.reachable().await?;
+        let home = self.open_home(bucket).await?;
+        self.check_takers(&RegisterKey::object_prefix(home.id, ""), new).await?;
+        Ok(home)
+    }
+
+    /// The bucket that a mutation of an object is begun in. Before something is deleted a majority is asked: a deletion
+    /// that takes effect in one life must not do so in the next one.
+    async fn home_for(&self, mutation: &Mutation) -> Result<Home, ObjectError> {
+        let Target::Object(at) = mutation.target() else { return Err(StoreError::NoSuchBucket.into()) };
+        match mutation.puts() {
+            true => self.open_home(&at.bucket).await,
+            false => Ok(self.asked_home(&at.bucket).await?.ok_or(StoreError::NoSuchBucket)?),
+        }
+    }
+
+    /// Has the nodes vote on what was admitted into this bucket.
+    pub(super) async fn vote(
+        &self,
+        mutation: Mutation,
+        mut home: Home,
+        streams: Option<BodyStreams>,
+    ) -> Result<Written, ObjectError> {
+        let Target::Object(at) = mutation.target() else { return Err(StoreError::NoSuchBucket.into()) };
+        let (mut rest, mut holders) = (Vec::new(), Vec::new());
         if let Some(blob) = mutation.object().and_then(|object| object.blob()) {
-            for node in self.ship(blob, streams, &mut rest).await? {
-                write.on(Event::Holds { node, body: blob.body }, &mut Vec::new());
-            }
+            let holding = self.ship(blob, streams, &mut rest).await?;
+            holders.extend(holding.into_iter().map(|node| Event::Holds { node, body: blob.body }));
         }
         // The time for the decision begins behind the body: how long that travels is not the nodes' matter.
         let deadline = self.deadline();
-        // Two writers of one key at one node would only cost each other rounds.
-        let _turn = self.turn(&mutation).await?;
-        ended(self.drive(&mutation.key, write, rest, deadline).await, &mutation)
+        loop {
+            let key = RegisterKey::object(home.id, &at.key);
+            let (_, members) = self.members(&key)?;
+            let mut write = Write::new(members, mutation.clone());
+            holders.iter().for_each(|held| write.on(held.clone(), &mut Vec::new()));
+            // Two writers of one key at one node would only cost each other rounds.
+            let turn = self.turn(&key, &mutation).await?;
+            let behind = Behind::waiting(Some(home.clone()));
+            let outcome = self.drive(&key, write, std::mem::take(&mut rest), deadline, behind).await;
+            drop(turn);
+            let was = home.id;
+            match &outcome {
+                WriteOutcome::Gone => {}
+                // Nothing was there, by a bucket that this node may have missed the end of.
+                WriteOutcome::Refused(state) if mutation.puts() && !is_there(state) => {}
+                _ => return ended(outcome, &mutation),
+            }
+            home = self.confirmed(&home).await?;
+            if home.id == was && matches!(outcome, WriteOutcome::Refused(_)) {
+                return ended(outcome, &mutation);
+            }
+            if Instant::now() >= deadline {
+                return Err(crowded(&mutation));
+            }
+        }
     }
 
     /// Waits until no other writer of that key at this node is at it. Who goes without has sent nothing; who has its
     /// turn has half of its time left at least, since a write that runs out of time is an unknown outcome.
-    async fn turn(&self, mutation: &Mutation) -> Result<Turn, ObjectError> {
-        let turn = self.0.turns.take(&mutation.key, Instant::now() + self.0.patience.decide / 2).await;
+    pub(super) async fn turn(&self, key: &RegisterKey, mutation: &Mutation) -> Result<Turn, ObjectError> {
+        let turn = self.0.turns.take(key, Instant::now() + self.0.patience.decide / 2).await;
         turn.ok_or_else(|| if self.sees_majority() { crowded(mutation) } else { no_majority() })
     }
 
     /// Refuses a large body whose condition does not hold before it begins to arrive: it need not travel.
-    pub(super) async fn refuse_early(&self, key: &RegisterKey, condition: &Condition) -> Result<(), ObjectError> {
-        if condition.is_none() {
+    pub(super) async fn refuse_early(
+        &self,
+        home: &Home,
+        at: &ObjectName,
+        wanted: &Condition,
+    ) -> Result<(), ObjectError> {
+        if wanted.is_none() {
             return Ok(());
         }
-        let (_, state) = self.read(key).await?;
-        match crate::store::mutation::holds(condition, state.value.as_ref()) {
-            true => Ok(()),
-            false => Err(StoreError::Precondition.into()),
+        let (_, state) = self.read(&RegisterKey::object(home.id, &at.key)).await?;
+        if crate::store::mutation::holds(wanted, state.value.as_ref()) {
+            return Ok(());
+        }
+        // What is not there may be there in another life of the bucket: then that is asked when it is decided.
+        match is_there(&state) || self.asked_home(&home.name).await?.is_some_and(|now| now.id == home.id) {
+            true => Err(StoreError::Precondition.into()),
+            false => Ok(()),
         }
     }
 }
 
+fn is_there(state: &Traced<Value>) -> bool {
+    state.value.as_ref().is_some_and(|record| record.is_present())
+}
+
 /// What a client is told of a write.
 fn ended(outcome: WriteOutcome<Value>, mutation: &Mutation) -> Result<Written, ObjectError> {
-    let present = |state: &Traced<Value>| state.value.as_ref().is_some_and(|record| record.is_present());
     let etag = mutation.object().map(|object| etag_of(&object.digest)).unwrap_or_default();
     match outcome {
         WriteOutcome::Written { replaced, ballot, replicas, .. } => {
-            Ok(Written { ballot, etag, existed: present(&replaced), replicas })
+            Ok(Written { ballot, etag, existed: is_there(&replaced), replicas })
         }
-        WriteOutcome::Kept(state) => Ok(Written { ballot: Ballot::ZERO, etag, existed: present(&state), replicas: 0 }),
+        WriteOutcome::Kept(state) => Ok(Written { ballot: Ballot::ZERO, etag, existed: is_there(&state), replicas: 0 }),
         WriteOutcome::Refused(_) => Err(mutation.refusal().into()),
         WriteOutcome::Unknown => Err(StoreError::UnknownOutcome.into()),
         WriteOutcome::Contended => Err(crowded(mutation)),
@@ -142,7 +226,7 @@ fn crowded(mutation: &Mutation) -> ObjectError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{BucketName, Incarnation, Lineage, ObjectKey, ObjectName, Stamp, State, Tags, WriteId};
+    use crate::base::{BucketRecord, Incarnation, Lineage, ObjectKey, Stamp, State, Tags, WriteId};
     use crate::store::mutation::proposed;
 
     #[test]
@@ -151,9 +235,9 @@ mod tests {
         let ballot = Ballot { stamp: Stamp(7), node: Incarnation(1) };
         let slot =
             |state: Option<State>| Traced { lineage: Lineage::NOTHING, value: state.map(|state| proposed(state, 1)) };
-        let there = || slot(Some(State::Bucket));
+        let there = || slot(Some(State::Bucket(BucketRecord::made(BucketId(1), 1))));
         let (delete, make) =
-            (Mutation::delete(&at, Condition::NONE, 1), { Mutation::create_bucket(&BucketName::cargas(), 1) });
+            (Mutation::delete(&at, Condition::NONE, 1), Mutation::create_bucket(&BucketName::cargas(), BucketId(1), 1));
         let only_new = Condition { differs: Some(Tags::Any), ..Condition::NONE };
         let conditional = Mutation::delete(&at, only_new, 1);
         let empty = Mutation::delete_bucket(&BucketName::cargas(), 1);

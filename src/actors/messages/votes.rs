@@ -4,8 +4,9 @@ use super::{
     BeginUpload, Decided, Download, Landed, ObjectInfo, RegisterSlot, Reply, Sealed, StoreError, StoreUpload, Vote,
     Written,
 };
-use crate::base::{BucketName, Condition, Folds, ObjectHead, ObjectName, Page, Permit, Record, RegisterKey};
+use crate::base::{BucketId, BucketName, Condition, Folds, ObjectHead, ObjectName, Page, Permit, Record, RegisterKey};
 use crate::store::mutation::Mutation;
+use crate::wire::Closed;
 use actix::Message;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -129,10 +130,28 @@ pub struct ShowSlots {
     pub limit: usize,
 }
 
-/// Whether this node knows of a bucket.
+/// What this node holds of a bucket's register, if it holds a bucket there.
 #[derive(Debug, Message)]
-#[rtype(result = "bool")]
+#[rtype(result = "Option<RegisterSlot>")]
 pub struct KnowsBucket {
     /// The bucket that is asked for.
     pub bucket: BucketName,
 }
+
+/// The name of a bucket, if this node holds that life of it.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<BucketName>")]
+pub struct NameOfBucket {
+    /// The life that is asked for.
+    pub id: BucketId,
+}
+
+/// Whether this node holds a bucket as a deletion closed it. Asked before it is asked what it shows of that bucket.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<bool, StoreError>")]
+pub struct HoldsClosed(pub Closed);
+
+/// Buckets that this node holds as being deleted, with the generations under which they were closed.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Vec<(BucketName, u64)>, StoreError>")]
+pub struct FindClosing;

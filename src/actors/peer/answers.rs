@@ -2,8 +2,8 @@
 
 use crate::actors::blocks;
 use crate::actors::messages::{
-    Bury, CastHere, CompareOffers, DiscardBlob, FetchRecords, LearnRecords, Offer, OpenOutgoing, ReadSealed, ReadSums,
-    ScanSlots, ShowSlots, StoreError, Vote, Want,
+    Bury, CastHere, CompareOffers, DiscardBlob, FetchRecords, HoldsClosed, LearnRecords, Offer, OpenOutgoing,
+    ReadSealed, ReadSums, ScanSlots, ShowSlots, StoreError, Vote, Want,
 };
 use crate::actors::peer::error::LinkError;
 use crate::actors::peer::list_exchange;
@@ -184,13 +184,22 @@ async fn show(
     gate: &PeerGate,
     store: &StoreRecipients,
     session: &Admitted,
-    Show { mark, folds, from, inclusive, to, limit }: Show,
+    Show { mark, folds, from, inclusive, to, limit, closed }: Show,
 ) -> Result<Answer, LinkError> {
-    let is_folded = folds.delimiter().is_some();
+    let in_items = folds.delimiter().is_some() || closed.is_some();
     let asked = ShowSlots { folds, from: begin(from, inclusive), to, limit: most(limit) };
-    let page = counted(gate, session, mark, async { ask(&store.show_slots, asked).await }).await?;
+    let page = async {
+        // First: what is stored once it is closed here is nothing that a deletion could miss.
+        if let Some(closed) = closed
+            && !ask(&store.holds_closed, HoldsClosed(closed)).await?
+        {
+            return Ok(None);
+        }
+        ask(&store.show_slots, asked).await.map(Some)
+    };
+    let Some(page) = counted(gate, session, mark, page).await? else { return Ok(Answer::Shown(Shown::Open)) };
     let items = page.map(|(key, slot)| Some(blocks::item(key, &slot)));
-    Ok(Answer::Shown(if is_folded { Shown::Items(items) } else { Shown::Blocks(blocks::of(&items)) }))
+    Ok(Answer::Shown(if in_items { Shown::Items(items) } else { Shown::Blocks(blocks::of(&items)) }))
 }
 
 fn begin(from: RegisterKey, inclusive: bool) -> Bound<RegisterKey> {

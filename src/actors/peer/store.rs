@@ -2,8 +2,8 @@
 
 use crate::actors::messages::{
     AppendIncoming, BeginIncoming, Bury, CastHere, ChangesAfter, ChangesIn, CompareOffers, Diagnose, DiscardBlob,
-    FetchRecords, FinishIncoming, LearnRecords, LoadCursor, OpenOutgoing, ReadOutgoing, ReadSealed, ReadSums, Restore,
-    SaveCursor, ScanSlots, Seat, ShowSlots, recipients,
+    FetchRecords, FinishIncoming, HoldsClosed, LearnRecords, LoadCursor, OpenOutgoing, ReadOutgoing, ReadSealed,
+    ReadSums, Restore, SaveCursor, ScanSlots, Seat, ShowSlots, recipients,
 };
 use crate::actors::peer::error::LinkError;
 use crate::base::{Record, RegisterKey};
@@ -52,6 +52,8 @@ recipients! {
         scan_slots: ScanSlots,
         /// Looks what a list shows of one.
         show_slots: ShowSlots,
+        /// Looks whether a bucket is held as a deletion closed it.
+        holds_closed: HoldsClosed,
         /// Changes the node's part in its cluster.
         seat: Seat,
         /// Reads how far a peer has acknowledged the feed.

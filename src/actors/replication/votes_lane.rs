@@ -402,10 +402,11 @@ async fn scan_one(
 
 async fn show_one(own: LaneContext, idle: Idle, to: Incarnation, show: Show, reply: oneshot::Sender<Shown>) -> Done {
     let from = if show.inclusive { Bound::Included(show.from.clone()) } else { Bound::Excluded(show.from.clone()) };
-    let folds = show.folds.delimiter().is_some();
+    let (in_items, closed) = (show.folds.delimiter().is_some() || show.closed.is_some(), show.closed.is_some());
     page_one(own, idle, to, Call::Show(show), reply, |answer| match answer {
-        Answer::Shown(shown) if shown.complete().is_behind(&from) && matches!(shown, Shown::Items(_)) == folds => {
-            Some(shown)
+        Answer::Shown(Shown::Open) if closed => Some(Shown::Open),
+        Answer::Shown(shown) if matches!(shown, Shown::Items(_)) == in_items => {
+            shown.complete().is_some_and(|complete| complete.is_behind(&from)).then_some(shown)
         }
         _ => None,
     })

@@ -114,7 +114,7 @@ impl Reader {
     }
 
     async fn open(&self, at: crate::base::ObjectName) -> Result<(ObjectInfo, Download), StoreError> {
-        let key = RegisterKey::object(&at);
+        let key = self.store.register_of(&at)?;
         let again = at.clone();
         match self.run(move |store| store.open_object(&at)).await {
             Err(error) if error.is_damage() && self.mends(key, None).await? => {

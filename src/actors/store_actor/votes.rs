@@ -3,10 +3,11 @@
 use super::threads::Threads;
 use super::{StoreActor, guarded, holding};
 use crate::actors::messages::*;
-use crate::base::{Class, ObjectHead, ObjectRecord, Page, RegisterKey};
+use crate::base::{BucketName, Class, ObjectHead, ObjectRecord, Page, RegisterKey};
 use crate::store::intent::{wait_votes, written};
 use crate::store::mutation::Mutation;
 use crate::store::{Store, StoreError, wait};
+use crate::wire::Closed;
 use actix::prelude::*;
 use std::sync::Arc;
 
@@ -45,6 +46,7 @@ fn decide_alone(
         Ok(match wait(answer).await? {
             Decided::Alone(outcome) => Decided::Alone(written(outcome, digest.as_ref())),
             Decided::ForVote(mutation) => Decided::ForVote(mutation),
+            Decided::Closing(mutation) => Decided::Closing(mutation),
         })
     }
 }
@@ -121,9 +123,30 @@ impl Handler<Peek> for StoreActor {
 }
 
 impl Handler<KnowsBucket> for StoreActor {
-    type Result = bool;
+    type Result = MessageResult<KnowsBucket>;
     fn handle(&mut self, KnowsBucket { bucket }: KnowsBucket, _: &mut Context<Self>) -> Self::Result {
-        self.store.has_bucket(&bucket)
+        MessageResult(self.store.bucket_slot(&bucket))
+    }
+}
+
+impl Handler<NameOfBucket> for StoreActor {
+    type Result = MessageResult<NameOfBucket>;
+    fn handle(&mut self, NameOfBucket { id }: NameOfBucket, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.store.name_of_bucket(id))
+    }
+}
+
+impl Handler<HoldsClosed> for StoreActor {
+    type Result = Result<bool, StoreError>;
+    fn handle(&mut self, HoldsClosed(Closed { id, generation }): HoldsClosed, _: &mut Context<Self>) -> Self::Result {
+        Ok(self.store.holds_closed(id, generation))
+    }
+}
+
+impl Handler<FindClosing> for StoreActor {
+    type Result = Result<Vec<(BucketName, u64)>, StoreError>;
+    fn handle(&mut self, _: FindClosing, _: &mut Context<Self>) -> Self::Result {
+        Ok(self.store.closing_buckets())
     }
 }
 

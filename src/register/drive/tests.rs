@@ -3,7 +3,9 @@
 use super::super::{Choice, Intent, Read, ReadOutcome, Reply, Traced, Write, WriteOutcome};
 use super::*;
 use crate::base::record::Wrap;
-use crate::base::{Ballot, BodyAt, KekId, Lineage, ObjectHead, ObjectRecord, Record, Stamp, State, WriteId};
+use crate::base::{
+    Ballot, BodyAt, BucketId, BucketRecord, KekId, Lineage, ObjectHead, ObjectRecord, Record, Stamp, State, WriteId,
+};
 use crate::wire::votes::{Told, Voted, VotedAnswer};
 
 type Registered = Arc<Record>;
@@ -158,7 +160,7 @@ impl<M: Machine<Registered>> Bench<M> {
 
 #[test]
 fn this_node_is_asked_first_and_the_end_comes_last() {
-    let mut b = write(record(State::Bucket));
+    let mut b = write(record(bucket()));
     assert!(matches!(b.run(None), Do::Wait { .. }));
     assert_eq!(b.sent(), [(ME, "prepare"), (A, "prepare"), (B, "prepare")]);
     b.promised(B, &Slot::default());
@@ -180,7 +182,7 @@ fn nobody_else_is_asked_what_he_holds_before_this_node_has_said_it() {
     b.reply(A, 1, Answer::Refused(Refusal::Epoch));
     assert!(matches!(b.run(None), Do::Wait { .. }), "the answer of another one is none of this node");
     assert_eq!(b.sent(), []);
-    let mine = slot(5, true, record(State::Bucket));
+    let mine = slot(5, true, record(bucket()));
     b.held(ME, &mine);
     b.run(None);
     let have: Vec<_> = b.sent.iter().map(|(to, _, have)| (*to, have.as_ref() == Some(&mine))).collect();
@@ -196,7 +198,7 @@ fn nobody_else_is_asked_what_he_holds_before_this_node_has_said_it() {
 
 #[test]
 fn an_answer_without_its_record_is_completed_by_what_this_node_holds() {
-    let mine = slot(5, false, record(State::Bucket));
+    let mine = slot(5, false, record(bucket()));
     let mut b = read();
     b.run(None);
     b.held(ME, &mine);
@@ -210,7 +212,7 @@ fn an_answer_without_its_record_is_completed_by_what_this_node_holds() {
     assert!(matches!(b.run(None), Do::Done(())));
     assert_eq!(b.end, Some(ReadOutcome::Found { ballot: mine.accepted, state: mine.state.clone() }));
     // What is known at once goes with a Prepare; with a Store, which brings no record back, it does not.
-    let mut b = write(record(State::Bucket));
+    let mut b = write(record(bucket()));
     b.run(Some(&mine));
     let have: Vec<_> = b.sent.drain(..).map(|(to, _, have)| (to, have)).collect();
     assert_eq!(have[1..], [(A, Some(mine.clone())), (B, Some(mine.clone()))]);
@@ -222,7 +224,7 @@ fn an_answer_without_its_record_is_completed_by_what_this_node_holds() {
 
 #[test]
 fn a_round_expires_and_the_next_one_begins_after_a_pause() {
-    let mut b = write(record(State::Bucket));
+    let mut b = write(record(bucket()));
     b.now = ms(30);
     assert!(matches!(b.run(None), Do::Wait { until } if until == ms(230)));
     b.drive.tick(ms(229), NEVER);
@@ -247,8 +249,8 @@ fn a_round_expires_and_the_next_one_begins_after_a_pause() {
 fn a_read_that_settles_begins_at_once() {
     let mut b = read();
     b.run(None);
-    b.held(ME, &slot(7, false, record(State::Bucket)));
-    b.held(A, &slot(5, true, record(State::Bucket)));
+    b.held(ME, &slot(7, false, record(bucket())));
+    b.held(A, &slot(5, true, record(bucket())));
     b.drive.on(Event::Silent { from: B, attempt: Attempt(1) });
     assert!(matches!(b.run(None), Do::Lost));
     b.sent.clear();
@@ -259,7 +261,7 @@ fn a_read_that_settles_begins_at_once() {
 
 #[test]
 fn who_has_nobody_to_retry_with_ends() {
-    let mut b = write(record(State::Bucket));
+    let mut b = write(record(bucket()));
     b.run(None);
     for from in [A, B] {
         b.drive.on(Event::Silent { from, attempt: Attempt(1) });
@@ -273,7 +275,7 @@ fn who_has_nobody_to_retry_with_ends() {
 #[test]
 fn a_majority_without_room_ends_it_early() {
     let refused = Answer::Refused(Refusal::NoRoom);
-    let mut b = write(record(State::Bucket));
+    let mut b = write(record(bucket()));
     b.prepared();
     b.reply(A, 2, refused.clone());
     b.drive.on(Event::Silent { from: B, attempt: Attempt(1).second() });
@@ -292,7 +294,7 @@ fn a_majority_without_room_ends_it_early() {
 
 #[test]
 fn a_later_list_is_waited_for_and_the_next_round_is_under_it() {
-    let mut b = write(record(State::Bucket));
+    let mut b = write(record(bucket()));
     b.run(None);
     b.sent.clear();
     let answer = Answer::Refused(Refusal::Epoch);
@@ -352,7 +354,7 @@ fn a_decision_ends_when_its_time_is_up_and_says_what_is_known() {
     b.drive.tick(ms(50), ms(50));
     assert!(matches!(b.run(None), Do::Done(())), "even while this node is asked");
     assert_eq!(b.end, Some(ReadOutcome::NoMajority));
-    let mut b = write(record(State::Bucket));
+    let mut b = write(record(bucket()));
     b.prepared();
     b.drive.tick(ms(10_000), ms(10_001));
     assert!(matches!(b.run(None), Do::Lost), "it has more time than it had: the round is over, and no more");
@@ -376,4 +378,9 @@ fn pauses_follow_the_rounds_and_are_short_for_who_has_something_at_stake() {
     let spread: std::collections::BTreeSet<_> =
         (0..100u64).map(|i| pause(3, ms(3), true, i.wrapping_mul(0x9E37_79B9_7F4A_7C15))).collect();
     assert!(spread.len() > 90, "nodes do not come back at the same moment");
+}
+
+/// Something that is there.
+fn bucket() -> State {
+    State::Bucket(BucketRecord::made(BucketId(7), 1))
 }

@@ -55,22 +55,22 @@ fn known_answers() {
     assert_eq!(
         key.seal_with(HELLO, &[], &initiator, [0x33; 12]),
         unhex(concat!(
-            "4256503102003122db0d453432e0ec754ac14faeea7c333333333333333333333333bc59bd4e64ec401ec8113f4bd9de839fe2ab",
-            "2adfd33197ce995e077fa450960ca574bff8ab9800cbc8117f994aad1867962feea79be0aab10d6bf4da49bd0a95aab392c11505",
-            "7e9e24c560a8d915cac78bfbedb2d158f0d6471325986b9c6c20"
+            "4256503103003122db0d453432e0ec754ac14faeea7c333333333333333333333333ee9b4cf7505c7ca46f1d1747d062c37c6b12",
+            "46ab2e6824ace01486e17febe7aa7f381e748564bc2c6fb6cd8b5d1f07d9b80f1be82b245050a2d2a1bb055b20589388e8443055",
+            "a0b57050bd961b870fb093e4c27f100b88b736f4dec174b005a2"
         ))
     );
     let answer = unhex(concat!(
-        "4256503102003122db0d453432e0ec754ac14faeea7c333333333333333333333333ecbcdcd428a593c777f6d3e7c43e21f7033eb9",
-        "db794629839509d74303ef5dcdf88a6c554978886e35a5b7647e8eec625f9e0ffad423476b1378ccfbf375b539ceeab3ea7412a6e4",
-        "b51b460283da08f22a812ce29512eb4870a8d6c989ab3256"
+        "4256503103003122db0d453432e0ec754ac14faeea7c333333333333333333333333109a154cbb77911579ddb05217cb8866d8f4f0",
+        "481192aaada731a83983ce6d5f64e1f6676da92d14dffb450640418bbdcc8cb91f11393551131ffbcbe964db37828439f2a68ec1ac",
+        "975458b7c2ec143fdfce5592bb40a99404ddbaf5cccf7cb8"
     ));
     assert_eq!(key.seal_with(ANSWER, &initiator, &responder, [0x33; 12]), answer);
     let hello = Hello { from: "boveda-0", to: "boveda-1", cluster, incarnation: 7, nonce: [0x11; 32] };
     let (_, keys) = key.complete(hello.pending(), &answer).unwrap();
     let frame = keys.send.seal(5, b"POST /frames", b"a frame".to_vec());
-    assert_eq!(frame, unhex("19dc4929063ead94d1bcbd52234106574b874ff3507989"));
-    let frame = unhex("bf2254565686de9ea63bd8265fd063e207870614921f4f");
+    assert_eq!(frame, unhex("1dece86265a3806a878153255527e9491c846bf42f763a"));
+    let frame = unhex("9bbd4739226ef8f2e26f17bceb9d7b16067254ca6d85e1");
     assert_eq!(keys.receive.open(5, b"POST /frames", frame).as_deref(), Ok(&b"a frame"[..]));
 }
 

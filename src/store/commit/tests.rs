@@ -1,12 +1,13 @@
 //! What a commit is made for, and what waits for one.
 
 use crate::base::{
-    Ballot, BucketName, Condition, Epoch, Incarnation, Lineage, NodeName, ObjectHead, ObjectKey, ObjectName, Record,
-    RegisterKey, Secret, Stamp, State, Tags, WriteId,
+    Ballot, BucketId, BucketName, Condition, Epoch, Incarnation, Lineage, NodeName, ObjectHead, ObjectKey, ObjectName,
+    Record, RegisterKey, Secret, Stamp, State, Tags, WriteId,
 };
 use crate::disk::CrashDisk;
 use crate::register::{Answer, Attempt, Message, Request, Roster, Seat, Traced, Under};
 use crate::seal::keyring::Keyring;
+use crate::store::buckets::{id_of_name, register_by_name};
 use crate::store::intent::Decided;
 use crate::store::mutation::Mutation;
 use crate::store::voting::{Seating, Vote};
@@ -40,7 +41,7 @@ fn seated(disk: &CrashDisk) -> Node {
 
 fn key(name: &str) -> RegisterKey {
     let key = ObjectKey::parse(name).expect("a key");
-    RegisterKey::object(&ObjectName { bucket: BucketName::cargas(), key })
+    register_by_name(&ObjectName { bucket: BucketName::cargas(), key })
 }
 
 fn ballot(n: u64) -> Ballot {
@@ -129,7 +130,8 @@ fn what_looks_at_any_register_takes_all_marks_along() {
 }
 
 fn bucket(node: &Node, name: &str) -> Result<Decided, StoreError> {
-    let answer = node.0.mutate(Mutation::create_bucket(&BucketName::parse(name).expect("a name"), 1));
+    let name = BucketName::parse(name).expect("a name");
+    let answer = node.0.mutate(Mutation::create_bucket(&name, id_of_name(&name), 1));
     node.1.committer.turn();
     wait_blocking(answer)
 }
@@ -295,15 +297,15 @@ fn a_list_that_grew_in_the_same_batch_takes_the_decision_from_the_node_alone() {
     let mutations = [
         object(&node, "late", Condition::NONE),
         delete("before"),
-        Mutation::create_bucket(&bucket, 1),
+        Mutation::create_bucket(&bucket, BucketId(7), 1),
         Mutation::delete_bucket(&BucketName::cargas(), 1),
     ];
-    let keys = mutations.clone().map(|mutation| mutation.key);
+    let targets = mutations.clone().map(|mutation| mutation.target().clone());
     let answers = mutations.map(|mutation| node.0.mutate(mutation));
     node.1.committer.turn();
     wait_blocking(seated).expect("a seat");
-    for (answer, key) in answers.into_iter().zip(keys) {
-        assert!(matches!(wait_blocking(answer), Ok(Decided::ForVote(back)) if back.key == key));
+    for (answer, target) in answers.into_iter().zip(targets) {
+        assert!(matches!(wait_blocking(answer), Ok(Decided::ForVote(back)) if *back.target() == target));
     }
     drop(node);
     let again = start(&disk.after_power_loss());

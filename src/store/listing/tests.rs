@@ -2,11 +2,12 @@
 
 use super::*;
 use crate::base::{
-    Ballot, BodyAt, BodyId, KekId, Lineage, ObjectHead, ObjectKey, ObjectName, ObjectRecord, Secret, Wrap,
+    Ballot, BodyAt, BodyId, KekId, Lineage, ObjectHead, ObjectKey, ObjectName, ObjectRecord, Secret, State, Wrap,
 };
 use crate::disk::CrashDisk;
 use crate::seal::Keyring;
 use crate::store::Options;
+use crate::store::buckets::{id_of_name, register_by_name};
 use crate::store::entry::{Held, Op};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -45,7 +46,7 @@ fn registers(dice: &mut Dice) -> BTreeMap<RegisterKey, (String, bool)> {
     for _ in 0..dice.below(60) {
         let name: String = (0..=dice.below(4)).map(|_| parts[dice.below(parts.len())]).collect();
         let at = ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse(&name).unwrap() };
-        all.insert(RegisterKey::object(&at), (name, dice.below(2) == 0));
+        all.insert(register_by_name(&at), (name, dice.below(2) == 0));
     }
     all
 }
@@ -89,7 +90,8 @@ fn pages_follow_each_other_without_a_gap_wherever_they_end_early() {
         let (limit, most) = (1 + dice.below(6), 1 + dice.below(7));
         let (mut found, mut folded, mut after, mut pages) = (Vec::new(), Vec::new(), None::<String>, 0);
         loop {
-            let mut folding = Folding::new(&BucketName::cargas(), prefix, delimiter, after.as_deref(), limit);
+            let mut folding =
+                Folding::new(id_of_name(&BucketName::cargas()), prefix, delimiter, after.as_deref(), limit);
             while folding.next().is_some() {
                 let step = step(&all, &folding, most, &mut dice);
                 folding.take(step);
@@ -129,7 +131,7 @@ fn a_page_that_takes_too_long_ends_early_and_leads_on() {
         let name = if n == deleted { "last".to_owned() } else { format!("k{n:05}") };
         let at = ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse(&name).unwrap() };
         let held = Arc::new(Held::new((*record(n == deleted)).clone(), true, seq, None));
-        store.core().overlay_mut().active.apply(Op::Record { key: RegisterKey::object(&at), held });
+        store.core().overlay_mut().active.apply(Op::Record { key: register_by_name(&at), held });
     }
     let page = |after: Option<&str>, until| store.list(&BucketName::cargas(), "", None, after, 10, until).unwrap();
     let whole = page(None, Instant::now() + std::time::Duration::from_secs(3600));

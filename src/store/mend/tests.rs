@@ -5,6 +5,7 @@ use crate::base::ObjectHead;
 use crate::base::{BodyId, BucketName, Condition, Epoch, ObjectKey, ObjectName, Secret, State};
 use crate::disk::RealDisk;
 use crate::seal::keyring::Keyring;
+use crate::store::buckets::register_by_name;
 use crate::store::incoming::Purpose;
 use crate::store::mutation::Mutation;
 use crate::store::wait_blocking;
@@ -54,7 +55,7 @@ pub(in crate::store) fn put(store: &Arc<Store>, key: &str, body: &[u8]) -> Recor
 }
 
 fn record(store: &Store, key: &str) -> Record {
-    store.lookup(&RegisterKey::object(&name(key))).expect("looks").expect("is there").record.as_ref().clone()
+    store.lookup(&register_by_name(&name(key))).expect("looks").expect("is there").record.as_ref().clone()
 }
 
 fn read(store: &Store, key: &str) -> Result<Vec<u8>, StoreError> {
@@ -84,7 +85,7 @@ fn a_record_whose_body_does_not_open_is_replaced_by_the_same_state_alone() {
     let (a, b) = (tempfile::tempdir().expect("directory"), tempfile::tempdir().expect("directory"));
     let (good, damaged) = (store(a.path()), store(b.path()));
     let record = put(&good, "k", b"right bytes");
-    let key = RegisterKey::object(&name("k"));
+    let key = register_by_name(&name("k"));
     let peer = good.incarnation();
     wait_blocking(damaged.learn(vec![(key.clone(), flipped(&record))], peer, Epoch(0)).expect("queues"))
         .expect("is durable");
@@ -114,7 +115,7 @@ fn a_blob_that_does_not_check_is_set_aside_and_a_good_one_takes_its_place() {
     let store = store(dir.path());
     let body: Vec<u8> = (0..400_000u32).map(|i| i.to_le_bytes()[0]).collect();
     let record = put(&store, "k", &body);
-    let (key, object) = (RegisterKey::object(&name("k")), record.object().expect("an object"));
+    let (key, object) = (register_by_name(&name("k")), record.object().expect("an object"));
     let announced = object.blob().expect("in a blob");
     let blob = |damaged| Ailment::Blob { blob: announced, damaged };
     let path = store.core().blobs.path(object.body);
@@ -227,10 +228,10 @@ fn a_body_under_a_generation_that_is_missing_is_no_damage() {
     let lacking = |error: &StoreError| matches!(error, StoreError::KeyMissing { kek } if *kek == newer);
     for key in ["small", "large"] {
         assert!(read(&store, key).is_err_and(|error| lacking(&error) && !error.is_damage()), "{key}");
-        let found = store.diagnose(&RegisterKey::object(&name(key)));
+        let found = store.diagnose(&register_by_name(&name(key)));
         assert!(found.is_err_and(|error| lacking(&error)), "{key}");
         let record = record(&store, key);
-        let restored = store.restore(RegisterKey::object(&name(key)), record, Incarnation(7));
+        let restored = store.restore(register_by_name(&name(key)), record, Incarnation(7));
         assert!(restored.is_err_and(|error| lacking(&error)), "{key}");
     }
     let mut round = store.scrub(crate::store::scrub::Part::Behind(None));

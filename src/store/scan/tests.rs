@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::base::{
-    Ballot, BucketName, Complete, Incarnation, Lineage, ObjectKey, ObjectName, Record, Secret, Stamp, State,
+    Ballot, BucketId, BucketRecord, Complete, Incarnation, Lineage, ObjectKey, Record, Secret, Stamp, State,
 };
 use crate::disk::CrashDisk;
 use crate::seal::Keyring;
@@ -12,6 +12,8 @@ use crate::store::walk::bounds_hold;
 use crate::store::{Options, Store};
 use std::collections::BTreeMap;
 use std::path::Path;
+
+const LIFE: BucketId = BucketId(7);
 
 type Oracle = BTreeMap<RegisterKey, u64>;
 
@@ -35,12 +37,11 @@ fn foldered(n: u64) -> RegisterKey {
 }
 
 fn named(key: &str) -> RegisterKey {
-    RegisterKey::object(&ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse(key).unwrap() })
+    RegisterKey::object(LIFE, &ObjectKey::parse(key).unwrap())
 }
 
 fn range() -> (RegisterKey, RegisterKey) {
-    let bucket = BucketName::cargas();
-    (RegisterKey::object_prefix(&bucket, ""), RegisterKey::objects_end(&bucket))
+    (RegisterKey::object_prefix(LIFE, ""), RegisterKey::objects_end(LIFE))
 }
 
 fn store(seed: u64) -> Store {
@@ -107,9 +108,9 @@ impl World {
     fn step(&mut self, dice: &mut Dice) {
         let (key, at) = (self.key, dice.below(300));
         match dice.below(100) {
-            0..40 => self.held(key(at), State::Bucket),
+            0..40 => self.held(key(at), bucket()),
             40..50 => self.held(key(at), State::Deleted),
-            50..55 => self.held_as(key(at), State::Bucket, false),
+            50..55 => self.held_as(key(at), bucket(), false),
             55..60 => self.held_as(key(at), State::Deleted, false),
             60..75 => self.forget(key(at)),
             // Many neighbours, as a round of burials does.
@@ -122,7 +123,7 @@ impl World {
                 self.holds.clear();
                 self.core.core().overlay_mut().active.apply(Op::Clear { epoch: crate::base::Epoch(2) });
             }
-            _ => (at..at + dice.below(60)).for_each(|n| self.held(key(n), State::Bucket)),
+            _ => (at..at + dice.below(60)).for_each(|n| self.held(key(n), bucket())),
         }
     }
 
@@ -182,7 +183,7 @@ fn pages_have_all_that_they_say_they_are_complete_to() {
 #[test]
 fn one_buried_register_is_not_the_end() {
     let mut world = World::new(1, key);
-    (0..600).for_each(|n| world.held(key(n), State::Bucket));
+    (0..600).for_each(|n| world.held(key(n), bucket()));
     world.freeze();
     world.retire();
     world.forget(key(100));
@@ -216,12 +217,11 @@ fn a_list_is_shown_what_a_scan_of_everything_leaves() {
     for seed in 0..40 {
         let mut dice = Dice(seed);
         let mut world = World::new(seed, foldered);
-        let bucket = BucketName::cargas();
         for _ in 0..120 {
             world.step(&mut dice);
             let prefix = ["", "", "k1", "k1/", "k2/3", "x"][dice.below(6) as usize];
             let delimiter = [None, Some("/"), Some("/"), Some("2/")][dice.below(4) as usize];
-            let (folds, limit) = (Folds::objects(&bucket, prefix, delimiter), [1, 2, 5, 40][dice.below(4) as usize]);
+            let (folds, limit) = (Folds::objects(LIFE, prefix, delimiter), [1, 2, 5, 40][dice.below(4) as usize]);
             let (first, end) = (folds.prefix().clone(), folds.prefix().successor());
             let all = world.core.core().scan(Bound::Included(&first), &end, 1000).unwrap();
             assert_eq!(all.complete, Complete::End);
@@ -247,7 +247,7 @@ fn a_list_is_shown_what_a_scan_of_everything_leaves() {
 #[test]
 fn what_moves_to_the_index_while_a_walk_is_on_its_way_is_not_passed_over() {
     let mut world = World::new(1, key);
-    (0..600).for_each(|n| world.held(key(n), State::Bucket));
+    (0..600).for_each(|n| world.held(key(n), bucket()));
     world.freeze();
     let (first, end) = range();
     let store = Arc::clone(&world.core);
@@ -263,7 +263,12 @@ fn what_moves_to_the_index_while_a_walk_is_on_its_way_is_not_passed_over() {
     while let Some((key, held)) = walk.next().unwrap() {
         rest.extend(held.map(|held| (key, held.record.state.clone())));
     }
-    let state = |n| if n == 550 { State::Deleted } else { State::Bucket };
+    let state = |n| if n == 550 { State::Deleted } else { bucket() };
     let expected: Vec<_> = (300..600).filter(|n| *n != 551).map(|n| (key(n), state(n))).collect();
     assert!(rest == expected, "{} registers of {}", rest.len(), expected.len());
+}
+
+/// Something that is there.
+fn bucket() -> State {
+    State::Bucket(BucketRecord::made(LIFE, 1))
 }

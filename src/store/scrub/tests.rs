@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::base::{Condition, Epoch, Incarnation, State};
+use crate::store::buckets::register_by_name;
 use crate::store::mend::tests::{name, put, store};
 use crate::store::mutation::Mutation;
 use crate::store::scrub_place::{Place, Run};
@@ -10,7 +11,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 fn key(name_of: &str) -> RegisterKey {
-    RegisterKey::object(&name(name_of))
+    register_by_name(&name(name_of))
 }
 
 /// The sums of a round, and what was damaged.

@@ -3,15 +3,14 @@
 use super::super::testing::batter;
 use super::*;
 use crate::base::{
-    BodyAt, BucketName, Complete, Folds, KekId, Lineage, ObjectHead, ObjectKey, ObjectName, ObjectRecord, Stamp, State,
-    Wrap,
+    BodyAt, BucketId, Complete, Folds, KekId, Lineage, ObjectHead, ObjectKey, ObjectRecord, Stamp, State, Wrap,
 };
 use crate::register::{Seat, Start};
-use crate::wire::lists::{Block, Blocks, Item};
+use crate::wire::lists::{Block, Blocks, Closed, Item};
 use bytes::Bytes;
 
 fn key(name: &str) -> RegisterKey {
-    RegisterKey::object(&ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse(name).unwrap() })
+    RegisterKey::object(BucketId(7), &ObjectKey::parse(name).unwrap())
 }
 
 fn ballot(stamp: u64) -> Ballot {
@@ -87,19 +86,21 @@ fn calls_survive_the_trip_and_damage_is_refused() {
         }),
         Call::Show(Show {
             mark: ListMark { epoch: Epoch(1), digest: 2 },
-            folds: Folds::objects(&BucketName::cargas(), "a/", Some("//")),
+            folds: Folds::objects(BucketId(7), "a/", Some("//")),
             from: key("a/").edge(),
             inclusive: false,
             to: RegisterKey::end(),
             limit: 9,
+            closed: None,
         }),
         Call::Show(Show {
             mark: ListMark::default(),
-            folds: Folds::objects(&BucketName::cargas(), "", None),
+            folds: Folds::objects(BucketId(7), "", None),
             from: RegisterKey::first(),
             inclusive: true,
             to: RegisterKey::end(),
             limit: 1001,
+            closed: Some(Closed { id: BucketId(7), generation: 5 }),
         }),
         Call::Fetch(vec![key("a"), key("b")]),
         Call::Discard(BodyId([8; 16])),

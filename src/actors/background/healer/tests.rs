@@ -7,11 +7,12 @@ use crate::base::ObjectHead;
 use crate::base::{BucketName, Condition, ObjectKey, ObjectName, Secret};
 use crate::disk::RealDisk;
 use crate::seal::keyring::Keyring;
+use crate::store::buckets::register_by_name;
 use crate::store::{Options, open, wait};
 
 fn key(of: &str) -> (ObjectName, RegisterKey) {
     let name = ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse(of).expect("a key") };
-    let register = RegisterKey::object(&name);
+    let register = register_by_name(&name);
     (name, register)
 }
 

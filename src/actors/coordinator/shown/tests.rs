@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::actors::coordinator::pages;
-use crate::base::{Ballot, BucketName, Incarnation, Lineage, Record, Stamp, State};
+use crate::base::{Ballot, BucketId, BucketRecord, Incarnation, Lineage, Record, Stamp, State};
 use crate::register::Traced;
 use crate::wire::Scanned;
 use std::sync::Arc;
@@ -24,12 +24,12 @@ impl Dice {
 type Replica = BTreeMap<RegisterKey, RegisterSlot>;
 
 fn key(text: &str) -> RegisterKey {
-    RegisterKey::object_prefix(&BucketName::cargas(), text)
+    RegisterKey::object_prefix(BucketId(7), text)
 }
 
 fn slot(stamp: u64, present: bool, chosen: bool) -> RegisterSlot {
     let accepted = Ballot { stamp: Stamp(stamp), node: Incarnation(1) };
-    let state = if present { State::Bucket } else { State::Deleted };
+    let state = if present { State::Bucket(BucketRecord::made(BucketId(7), 1)) } else { State::Deleted };
     let record = Record { ballot: accepted, lineage: Lineage::NOTHING, written_ms: 0, state };
     let state = Traced { lineage: Lineage::NOTHING, value: Some(Arc::new(record)) };
     RegisterSlot { accepted, chosen, state }
@@ -208,7 +208,7 @@ fn a_list_has_what_a_majority_holds_of_every_register() {
         for (prefix, delimiter) in
             [("", None), ("k1/", None), ("", Some("/")), ("k2/", Some("/")), ("", Some("/3/")), ("k0/1/", Some("/"))]
         {
-            let folds = Folds::objects(&BucketName::cargas(), prefix, delimiter);
+            let folds = Folds::objects(BucketId(7), prefix, delimiter);
             for counts in [true, false] {
                 let mut reader = Reader { both: &both, counts, reads: 0, looked: 0 };
                 let found = reader.list(&folds, &mut dice);
@@ -265,7 +265,7 @@ fn a_tombstone_that_nobody_knows_to_be_chosen_is_read() {
     assert_eq!((merged.unsure.into_iter().collect::<Vec<_>>(), differ), (vec![key("a")], vec![]));
     let (merged, _) = compare(theirs.clone(), &start(), &[blocks::of(&items(&own))]);
     assert_eq!(merged.unsure.len(), 1);
-    let folds = Folds::objects(&BucketName::cargas(), "", Some("/"));
+    let folds = Folds::objects(BucketId(7), "", Some("/"));
     let theirs = page(vec![(key("a/b"), slot(5, false, false)), (key("c"), slot(5, false, false))]);
     for (own, theirs) in [(&own, &theirs), (&theirs, &own)] {
         let folded = merge_folded(&folds, Some(own), &[items(theirs)]);
@@ -275,7 +275,7 @@ fn a_tombstone_that_nobody_knows_to_be_chosen_is_read() {
 
 #[test]
 fn a_common_prefix_is_there_by_one_register_that_all_show() {
-    let folds = Folds::objects(&BucketName::cargas(), "", Some("/"));
+    let folds = Folds::objects(BucketId(7), "", Some("/"));
     let witness = |n: u64, stamp, chosen| page(vec![(key(&format!("a/{n}")), slot(stamp, true, chosen))]);
     let merged = |own: &Own, theirs: &Own| merge_folded(&folds, Some(own), &[items(theirs)]);
     let same = merged(&witness(1, 5, false), &witness(1, 5, true));

@@ -1,0 +1,132 @@
+//! The fence of a bucket where votes are decided: by what is decided of the bucket, in the order in which it comes.
+
+use crate::base::{
+    Ballot, BucketId, BucketName, BucketRecord, Epoch, Incarnation, Lineage, NodeName, ObjectKey, Record, RegisterKey,
+    Secret, Stamp, State, WriteId,
+};
+use crate::disk::CrashDisk;
+use crate::register::{Answer, Attempt, Known, Message, Refusal, Request, Roster, Seat, Traced, Under};
+use crate::seal::keyring::Keyring;
+use crate::store::voting::{Seating, Vote};
+use crate::store::{Clockwork, Options, Store, open, wait_blocking};
+use std::path::Path;
+use std::sync::Arc;
+
+type Asked = Request<Arc<Record>>;
+type Told = Answer<Arc<Record>>;
+
+const LIFE: BucketId = BucketId(7);
+
+struct Node(Store, Clockwork);
+
+/// A node of two, without the bucket.
+fn node() -> Node {
+    let ring = Arc::new(Keyring::new(vec![(1, Secret::new([9; 32]))]).expect("a ring"));
+    let options = Options { log_bytes: 96 * 1024, reserve_bytes: 0, first_bucket: false, ..Options::default() };
+    let disk = Arc::new(CrashDisk::new(1));
+    let (store, work) = open(disk, Path::new("/data"), ring, None, options).expect("it opens");
+    let seat = |n: u64, incarnation| Seat { name: NodeName::parse(&format!("n{n}")).expect("a name"), incarnation };
+    let roster = Roster::founding(1, vec![seat(1, store.incarnation()), seat(2, Incarnation(77))]);
+    let answer = store.seat(Seating::Adopt(Arc::new(roster)));
+    work.committer.turn();
+    wait_blocking(answer).expect("a seat");
+    Node(store, work)
+}
+
+fn ballot(n: u64) -> Ballot {
+    Ballot { stamp: Stamp((1 << 50) + n), node: Incarnation(77) }
+}
+
+fn state(at: Ballot, state: State) -> Traced<Arc<Record>> {
+    let lineage = Lineage::NOTHING.then(WriteId::drawn(at.stamp.0.to_be_bytes()), Lineage::IDS_MAX);
+    Traced { lineage, value: Some(Arc::new(Record { ballot: at, lineage, written_ms: 5, state })) }
+}
+
+fn bucket_key() -> RegisterKey {
+    RegisterKey::bucket(&BucketName::parse("papers").expect("a name"))
+}
+
+fn bucket(id: BucketId, generation: u64, is_open: bool) -> State {
+    State::Bucket(BucketRecord { id, generation, is_open, created_ms: 1 })
+}
+
+fn of_bucket(request: Asked) -> (RegisterKey, Asked) {
+    (bucket_key(), request)
+}
+
+fn learned(at: u64, what: State) -> (RegisterKey, Asked) {
+    of_bucket(Request::Learn(ballot(at), state(ballot(at), what)))
+}
+
+fn object(key: &str) -> RegisterKey {
+    RegisterKey::object(LIFE, &ObjectKey::parse(key).expect("a key"))
+}
+
+/// Something present, or a tombstone. What is in it does not matter here.
+fn stored(key: &str, at: u64, is_present: bool, under: Under) -> (RegisterKey, Asked) {
+    let what = if is_present { bucket(BucketId(9), 1, true) } else { State::Deleted };
+    (object(key), Request::Store(ballot(at), state(ballot(at), what), under))
+}
+
+const NEW: Under = Under { generation: 4, is_new: true };
+const AGAIN: Under = Under { generation: 0, is_new: false };
+
+impl Node {
+    /// Votes of one batch, and the answer to the last.
+    fn ask(&self, votes: impl IntoIterator<Item = (RegisterKey, Asked)>) -> Told {
+        let vote = |(key, request)| Vote { key, message: Message { epoch: Epoch(1), attempt: Attempt(1), request } };
+        let (marks, votes): (Vec<_>, Vec<_>) = votes.into_iter().map(vote).partition(Vote::is_mark);
+        self.0.mark(marks);
+        let answer = self.0.vote(votes);
+        self.1.committer.turn();
+        let replies = answer.blocking_recv().expect("an answer").expect("a healthy disk");
+        replies.into_iter().next_back().flatten().expect("it votes").answer
+    }
+}
+
+fn is_stored(told: &Told) -> bool {
+    matches!(told, Answer::Stored(_))
+}
+
+fn refused(known: Known) -> Told {
+    Answer::Refused(Refusal::Bucket(known))
+}
+
+#[test]
+fn what_is_present_is_stored_in_a_bucket_that_is_open_and_nowhere_else() {
+    let node = node();
+    assert_eq!(node.ask([stored("k", 10, true, NEW)]), refused(Known::NOTHING));
+    assert!(is_stored(&node.ask([stored("gone", 10, false, NEW)])), "tombstones pass");
+    // Whoever is behind is told in front of it, in the same batch.
+    assert!(is_stored(&node.ask([learned(11, bucket(LIFE, 4, true)), stored("k", 12, true, NEW)])));
+    assert!(is_stored(&node.ask([stored("again", 12, true, AGAIN)])));
+    // Another generation: what is new is refused under the older one.
+    let known = |at, chosen| Known { ballot: ballot(at), chosen };
+    assert_eq!(node.ask([learned(13, bucket(LIFE, 5, true)), stored("l", 14, true, NEW)]), refused(known(13, true)));
+    assert!(is_stored(&node.ask([stored("l", 14, true, AGAIN)])));
+    // Closing, and in the same batch: nothing that is present.
+    let closing = || Request::Store(ballot(15), state(ballot(15), bucket(LIFE, 6, false)), Under::default());
+    let told = node.ask([of_bucket(closing()), stored("m", 16, true, AGAIN)]);
+    assert_eq!(told, refused(known(15, false)));
+    assert!(node.0.holds_closed(LIFE, 6) && !node.0.holds_closed(LIFE, 5) && !node.0.holds_closed(BucketId(8), 6));
+    assert!(is_stored(&node.ask([stored("gone", 17, false, NEW)])), "tombstones pass");
+    // What came before is answered as it was.
+    assert!(is_stored(&node.ask([stored("l", 14, true, AGAIN)])));
+    // Another life of that name is no home of what lies under this one.
+    let told = node.ask([learned(18, bucket(BucketId(8), 1, true)), stored("n", 19, true, NEW)]);
+    assert_eq!(told, refused(Known::NOTHING));
+    let told = node.ask([learned(20, State::Deleted), stored("n", 21, true, NEW)]);
+    assert_eq!(told, refused(Known::NOTHING));
+}
+
+#[test]
+fn an_opening_counts_with_the_mark_that_waits_for_it() {
+    let node = node();
+    let opening = || Request::Store(ballot(10), state(ballot(10), bucket(LIFE, 1, true)), Under::default());
+    assert!(is_stored(&node.ask([of_bucket(opening())])));
+    let under = Under { generation: 1, is_new: true };
+    let tentative = Known { ballot: ballot(10), chosen: false };
+    assert_eq!(node.ask([stored("k", 11, true, under)]), refused(tentative));
+    // It travels in front of what is stored, and waits for a commit.
+    assert!(is_stored(&node.ask([of_bucket(Request::Mark(ballot(10))), stored("k", 11, true, under)])));
+}
