@@ -77,9 +77,12 @@ impl Decider {
             return refused(refusal, acceptor.node().epoch);
         }
         let mut has_blob = true;
-        if let Asked::Store(ballot, state, _) = &message.request {
+        if let Asked::Store(ballot, state, under) = &message.request {
             // A record that is here already takes no more room when it is stored again.
-            if *ballot != slot.accepted && state.id() != slot.state.id() && !self.has_room_for(state.value.as_deref()) {
+            if *ballot != slot.accepted
+                && state.id() != slot.state.id()
+                && !self.has_room_for(state.value.as_deref(), under.is_new)
+            {
                 return refused(Refusal::NoRoom, acceptor.node().epoch);
             }
             if let Some(body) = state.blob() {
@@ -110,14 +113,25 @@ impl Decider {
     /// Whether a record may be stored on a disk that may be full down to the reserve. What makes room goes on, and so
     /// does what takes none: a tombstone, a member list, the record of a blob that was let in before. They stop only
     /// when the index might not take in any more what the log holds (`Core::checkpoint`).
-    fn has_room_for(&self, record: Option<&Record>) -> bool {
+    ///
+    /// What a reader found and has stored again, so that it may be told, is let into half of the reserve: reads go on
+    /// when writes do not.
+    fn has_room_for(&self, record: Option<&Record>, is_new: bool) -> bool {
         let Some(record) = record else { return true };
         match &record.state {
             State::Object(object) if object.blob().is_some() => true,
             // One that is closed, or opened again, takes the room that it has.
             State::Bucket(bucket) if bucket.generation > 1 => true,
-            State::Object(_) | State::Bucket(_) => self.core.check_room(record.inline_len() as u64).is_ok(),
+            State::Object(_) | State::Bucket(_) => self.has_room(record.inline_len() as u64, is_new),
             State::Deleted | State::Members(_) | State::Nothing => true,
+        }
+    }
+
+    fn has_room(&self, bytes: u64, is_new: bool) -> bool {
+        match is_new {
+            true => self.core.check_room(bytes).is_ok(),
+            // A record is never nothing.
+            false => self.core.check_room_for_reader(bytes.max(1)).is_ok(),
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::actors::messages::*;
 use crate::actors::peer::peer_request::{Cast, PeerRequest};
 use crate::actors::peer::transfers::{Carried, Far};
 use crate::base::{BlobRef, BodyId, Epoch, Incarnation, Record, RegisterKey, WriteId};
-use crate::register::{Attempt, Do, Drive, Event, Fresh, ListMark, Machine, Message, Request, Slot};
+use crate::register::{Answer, Attempt, Do, Drive, Event, Fresh, ListMark, Machine, Message, Refusal, Request, Slot};
 use crate::seal::random;
 use crate::wire::votes::Vote as WireVote;
 use actix::Recipient;
@@ -135,7 +135,12 @@ impl<M: Machine<Value>> Driver<'_, M> {
     fn hear(&mut self, event: Event<Value>) {
         match &event {
             // The next ballot has to lie above all that was heard, or it is refused as well.
-            Event::Reply(reply) => self.coordinator.0.ballots.observe(reply.stamp()),
+            Event::Reply(reply) => {
+                self.coordinator.0.ballots.observe(reply.stamp());
+                if reply.answer == Answer::Refused(Refusal::NoRoom) {
+                    self.coordinator.is_full_now(reply.from);
+                }
+            }
             Event::Holds { node, body } => self.limit.saw(Instant::now(), (*node, *body), Far::Sent(u64::MAX), 0),
             Event::Silent { .. } | Event::Expired { .. } | Event::Lacks { .. } => {}
             Event::Taught { .. } | Event::Fenced { .. } => {}

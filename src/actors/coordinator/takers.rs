@@ -101,6 +101,14 @@ impl Coordinator {
         full_of(list, (self.0.me, self.0.ballots.is_full()), &self.0.peers)
     }
 
+    /// A node refused a vote for want of room: no other write finds that out the same way, as an unknown outcome, before
+    /// its next heartbeat says how it is.
+    pub(super) fn is_full_now(&self, node: Incarnation) {
+        if let Some(peer) = self.peer(&self.0.ballots.voting(), node) {
+            peer.lane.full.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// Whether a majority would be had but for full nodes.
     pub(super) fn is_for_room(&self) -> bool {
         let Ok((voting, members)) = self.all_members() else { return false };

@@ -4,7 +4,7 @@ use crate::base::{
     Ballot, BucketId, BucketName, BucketRecord, Epoch, Incarnation, Lineage, NodeName, ObjectKey, Record, RegisterKey,
     Secret, Stamp, State, WriteId,
 };
-use crate::disk::CrashDisk;
+use crate::disk::{CrashDisk, Space};
 use crate::register::{Answer, Attempt, Known, Message, Refusal, Request, Roster, Seat, Traced, Under};
 use crate::seal::keyring::Keyring;
 use crate::store::voting::{Seating, Vote};
@@ -21,10 +21,13 @@ struct Node(Store, Clockwork);
 
 /// A node of two, without the bucket.
 fn node() -> Node {
+    node_on(CrashDisk::new(1), 0)
+}
+
+fn node_on(disk: CrashDisk, reserve_bytes: u64) -> Node {
     let ring = Arc::new(Keyring::new(vec![(1, Secret::new([9; 32]))]).expect("a ring"));
-    let options = Options { log_bytes: 96 * 1024, reserve_bytes: 0, first_bucket: false, ..Options::default() };
-    let disk = Arc::new(CrashDisk::new(1));
-    let (store, work) = open(disk, Path::new("/data"), ring, None, options).expect("it opens");
+    let options = Options { log_bytes: 96 * 1024, reserve_bytes, first_bucket: false, ..Options::default() };
+    let (store, work) = open(Arc::new(disk), Path::new("/data"), ring, None, options).expect("it opens");
     let seat = |n: u64, incarnation| Seat { name: NodeName::parse(&format!("n{n}")).expect("a name"), incarnation };
     let roster = Roster::founding(1, vec![seat(1, store.incarnation()), seat(2, Incarnation(77))]);
     let answer = store.seat(Seating::Adopt(Arc::new(roster)));
@@ -129,4 +132,27 @@ fn an_opening_counts_with_the_mark_that_waits_for_it() {
     assert_eq!(node.ask([stored("k", 11, true, under)]), refused(tentative));
     // It travels in front of what is stored, and waits for a commit.
     assert!(is_stored(&node.ask([of_bucket(Request::Mark(ballot(10))), stored("k", 11, true, under)])));
+}
+
+/// A reader that finds what a full majority refused has it stored again, and would have no answer without.
+#[test]
+fn what_is_stored_again_is_let_into_half_of_the_reserve() {
+    const RESERVE: u64 = 16 << 20;
+    let disk = CrashDisk::new(1);
+    let left = |node: Option<&Node>, free: u64| {
+        disk.set_space(Space { free, total: 1 << 40, files_free: 1 << 20 });
+        if let Some(node) = node {
+            node.0.core().refresh_space().expect("a disk");
+        }
+    };
+    left(None, 4 * RESERVE);
+    let node = node_on(disk.clone(), RESERVE);
+    let open = learned(11, bucket(LIFE, 4, true));
+    assert!(is_stored(&node.ask([open, stored("before", 12, true, NEW)])));
+    left(Some(&node), RESERVE / 4 * 3);
+    assert_eq!(node.ask([stored("k", 13, true, NEW)]), Answer::Refused(Refusal::NoRoom));
+    assert!(is_stored(&node.ask([stored("k", 13, true, AGAIN)])));
+    assert!(is_stored(&node.ask([stored("gone", 14, false, NEW)])), "tombstones pass");
+    left(Some(&node), RESERVE / 4);
+    assert_eq!(node.ask([stored("l", 15, true, AGAIN)]), Answer::Refused(Refusal::NoRoom));
 }
