@@ -175,8 +175,14 @@ impl<R: Value> Round<R> {
                 }
             }
             Answer::Stored(ballot) if ballot == self.fresh.ballot && self.storing.is_some() => {
+                let was_awaited = self.tally.answered() != self.members.all();
                 self.tally.grant(voter);
-                if won(&self.tally, &self.members, self.rules) { Progress::Chosen } else { Progress::Waiting }
+                match won(&self.tally, &self.members, self.rules) {
+                    true => Progress::Chosen,
+                    // The last answer that a fenced round waited for may be a grant.
+                    false if was_awaited && self.shut.count() > 0 => self.lost(),
+                    false => Progress::Waiting,
+                }
             }
             Answer::Refused(Refusal::NoBlob) => {
                 let record = self.storing.as_ref().and_then(|state| state.value.as_ref());
@@ -203,6 +209,12 @@ impl<R: Value> Round<R> {
 
     fn refused(&mut self, voter: Votes) -> Progress<R> {
         self.tally.refuse(voter);
+        self.lost()
+    }
+
+    /// Whether no majority is to be had any more. A round that a fence refused goes on until all have answered: what all
+    /// have refused was never stored.
+    fn lost(&self) -> Progress<R> {
         let awaited = self.shut.count() > 0 && self.tally.answered() != self.members.all();
         if self.tally.lost(&self.members) && !awaited { Progress::Lost } else { Progress::Waiting }
     }

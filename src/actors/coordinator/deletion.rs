@@ -20,6 +20,7 @@ use crate::store::mutation::{Mutation, proposed};
 use crate::store::system_ms;
 use crate::wire::{Closed, Item, Show, Shown};
 use actix_rt::time::{Instant, sleep_until};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::time::Duration;
 
@@ -141,12 +142,12 @@ impl Coordinator {
             }
             let pages = self.closed_pages(home, from).await?;
             let complete = pages.iter().map(|page| &page.complete).min().cloned().unwrap_or(Complete::End);
-            let mut shown: Vec<_> = pages.iter().flat_map(|page| &page.entries).map(|item| &item.key).collect();
-            shown.retain(|key| complete.covers(key));
-            shown.sort();
-            shown.dedup();
-            for key in shown {
-                match self.read_closed(key, home).await {
+            let mut shown: BTreeMap<&RegisterKey, bool> = BTreeMap::new();
+            for item in pages.iter().flat_map(|page| &page.entries).filter(|item| complete.covers(&item.key)) {
+                *shown.entry(&item.key).or_insert(true) &= item.chosen;
+            }
+            for (key, is_chosen) in shown {
+                match self.read_closed(key, home, is_chosen).await {
                     Ok(false) => {}
                     Ok(true) => return Ok(Counted::NotEmpty),
                     // It is stored somewhere, and no majority takes it any more; or the bucket is not as it was closed.
@@ -160,9 +161,12 @@ impl Coordinator {
     }
 
     /// Whether a majority holds something in a register of a closed bucket. `NoSuchBucket` where that was never settled.
-    async fn read_closed(&self, key: &RegisterKey, home: &Home) -> Result<bool, ObjectError> {
+    ///
+    /// What somebody holds that is not known to be chosen may become it yet, by those who do not hold the bucket as closed
+    /// and are not asked here: a majority has to promise a higher ballot before it counts as nothing.
+    async fn read_closed(&self, key: &RegisterKey, home: &Home, is_chosen: bool) -> Result<bool, ObjectError> {
         let (_, members) = self.members(key)?;
-        let read = Read::new(members, &[self.0.me]);
+        let read = if is_chosen { Read::new(members, &[self.0.me]) } else { Read::settle(members) };
         let behind = Behind::ending(Some(home.clone()));
         let (_, state) = self.finish_read(key, read, behind, self.deadline()).await?;
         Ok(state.value.is_some_and(|record| record.is_present()))

@@ -293,6 +293,18 @@ fn a_majority_without_room_ends_it_early() {
 }
 
 #[test]
+fn a_round_that_a_fence_refused_is_lost_with_the_last_answer_whatever_that_says() {
+    let mut b = write(record(bucket()));
+    b.prepared();
+    for from in [A, B] {
+        b.drive.on(Event::Fenced { node: from, attempt: Attempt(1).second() });
+    }
+    assert!(matches!(b.run(None), Do::Wait { .. }), "what all refuse was never stored: the last one is waited for");
+    b.stored(ME);
+    assert!(matches!(b.run(None), Do::Lost), "and not until the round expires");
+}
+
+#[test]
 fn a_later_list_is_waited_for_and_the_next_round_is_under_it() {
     let mut b = write(record(bucket()));
     b.run(None);
