@@ -182,8 +182,8 @@ fn majority(view: &View) -> Finding {
         _ if view.forgotten => degraded(FORGOTTEN),
         _ if !view.reached => missing("no majority of the member list was reached since the start"),
         _ if view.cut_off => degraded(
-            "no majority of the member list is there: links are down, or nodes that have lost their memory have no vote (`boveda \
-             members list` shows both): writes and reads get 503, local reads go on",
+            "no link to a majority of the member list that has a vote (a node that lost its memory has none; `boveda members \
+             list` shows both): writes and reads get 503, local reads go on",
         ),
         _ => Finding::Fine,
     }
