@@ -169,7 +169,9 @@ fn of_a_put_and_a_deletion_of_its_bucket_not_both_succeed() {
     }
     println!("{put_won} puts, {deletion_won} deletions, {unknown} unknown");
     assert!(put_won > RACES / 20 && deletion_won > RACES / 20, "{put_won} puts, {deletion_won} deletions");
-    assert!(unknown < RACES as u64 / 10, "{unknown} unknown outcomes");
+    // A PUT that its own node had granted before that heard of the deletion may have had its effect (ADR 30): about one
+    // race in ten, by how the two meet. Most have a plain answer.
+    assert!(unknown < RACES as u64 / 4, "{unknown} unknown outcomes");
 }
 
 #[test]
