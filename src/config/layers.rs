@@ -117,9 +117,9 @@ impl Layers {
             Some(Value::Integer(_)) => {
                 Value::Integer(text.trim().parse().map_err(|_| wrong("not a whole number; write digits only"))?)
             }
-            Some(Value::Boolean(_)) => Value::Boolean(
-                text.trim().parse().map_err(|_| wrong("neither true nor false, which this setting takes"))?,
-            ),
+            Some(Value::Boolean(_)) => {
+                Value::Boolean(text.trim().parse().map_err(|_| wrong("not a switch; write true or false"))?)
+            }
             Some(Value::Array(_)) if key == "http.hosts" => names(text),
             Some(Value::Array(_)) => peers(text).ok_or_else(|| wrong("no list of peers; write NAME=URL,NAME=URL"))?,
             _ => Value::String(text.to_owned()),
