@@ -9,8 +9,8 @@ use std::fs;
 use std::net::TcpListener;
 use std::process::{Command, Output};
 
-/// Runs of the scrubber one right after the other.
-const EAGER: [(&str, &str); 1] = [("BOVEDA_SCRUB_PERIOD", "20ms")];
+/// Runs of the scrubber one right after the other, over files.
+const EAGER: [(&str, &str); 2] = [("BOVEDA_SCRUB_PERIOD", "20ms"), ("BOVEDA_STORE_SEGMENT_MAX", "0")];
 
 fn scrub(args: &[&str]) -> (i32, String, String) {
     let ran = Command::new(env!("CARGO_BIN_EXE_boveda")).arg("scrub").args(args).output().expect("the program runs");

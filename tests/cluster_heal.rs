@@ -12,6 +12,9 @@ use std::path::PathBuf;
 const SMALL_BLOB: usize = 60_000;
 const LARGE_BLOB: usize = 3_300_000;
 
+/// Every body that is not in its record is a file.
+const FILES: [(&str, &str); 1] = [("BOVEDA_STORE_SEGMENT_MAX", "0")];
+
 /// The only blob on a node's disk.
 fn only_blob(node: &Node) -> PathBuf {
     let folders = fs::read_dir(node.data().join("blobs")).expect("a folder").flatten();
@@ -29,7 +32,7 @@ fn flip(file: &PathBuf, at: usize) {
 
 /// Two nodes that have one object, whose body is a file.
 fn two_with(len: usize) -> (Cluster, Vec<u8>) {
-    one_object_on(Cluster::start(2), len)
+    one_object_on(Cluster::with_settings(2, &FILES), len)
 }
 
 fn one_object_on(cluster: Cluster, len: usize) -> (Cluster, Vec<u8>) {
@@ -72,6 +75,34 @@ fn a_damaged_or_missing_blob_is_served_and_mended_within_the_request() {
         assert!(cluster.status(1)["gate"]["received"]["fetches"].as_u64() > Some(0));
         assert!(cluster.nodes[0].files_in("staged").is_empty());
     }
+}
+
+#[test]
+fn a_damaged_body_in_a_segment_is_mended_within_the_request_and_has_another_place() {
+    let (mut cluster, body) = one_object_on(Cluster::start(2), SMALL_BLOB);
+    let segment = cluster.nodes[0].data().join("segments/00000001");
+    // Behind the head of the segment and that of its only entry.
+    let first = 4096 + 64;
+    flip(&segment, first + 500);
+    let answer = cluster.get(0, "k");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(answer.body == body, "other bytes");
+    assert_eq!(cluster.metric(0, "boveda_healing_mended_blobs"), 1, "within the request");
+    assert_eq!(cluster.nodes[0].files_in("quarantine").len(), 1, "the damaged one is kept");
+    for _ in 0..2 {
+        // Whatever happens to where it was is nothing to it any more, over a restart too.
+        flip(&segment, first + 1_000);
+        assert!(cluster.get(0, "k").body == body, "other bytes");
+        assert_eq!(cluster.status(0)["healing"]["unmended"], 0);
+        cluster.kill9(0);
+        cluster.begin(0);
+    }
+    // A place that was taken away counts as dead once the index has heard of it, and that it has when a node has stopped.
+    cluster.stop(0);
+    cluster.begin(0);
+    assert_eq!(cluster.metric(0, "boveda_healing_mended_blobs"), 0, "since its last start");
+    let segments = cluster.status(0)["store"]["segments"].clone();
+    assert!(segments["files"] == 1 && segments["dead_bytes"].as_u64() > Some(SMALL_BLOB as u64), "{segments}");
 }
 
 #[test]
@@ -191,8 +222,8 @@ fn nodes_that_hold_the_same_exchange_nothing_but_heartbeats() {
     });
 }
 
-/// Runs of the scrubber one right after the other.
-const EAGER: [(&str, &str); 1] = [("BOVEDA_SCRUB_PERIOD", "20ms")];
+/// Runs of the scrubber one right after the other, over files.
+const EAGER: [(&str, &str); 2] = [("BOVEDA_SCRUB_PERIOD", "20ms"), FILES[0]];
 
 /// What a node shows of its scrubber.
 fn scrub(cluster: &Cluster, at: usize) -> serde_json::Value {

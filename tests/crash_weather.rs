@@ -28,41 +28,71 @@ type Possible = BTreeMap<String, BTreeSet<Option<Vec<u8>>>>;
 #[derive(Clone, Copy, Debug)]
 enum Deed {
     Put(u8),
+    PutMiddle(u8),
     PutLarge(u8),
     Delete(u8),
     Checkpoint,
     Reap,
+    Move,
     Sweep,
     Restart,
     ReadAll,
 }
 
-use Deed::{Checkpoint, Delete, Put, PutLarge, ReadAll, Reap, Restart, Sweep};
+use Deed::{Checkpoint, Delete, Move, Put, PutLarge, PutMiddle, ReadAll, Reap, Restart, Sweep};
 
-const LIFE: [Deed; 23] = [
-    Put(0),
-    PutLarge(1),
-    Put(0),
-    Checkpoint,
-    ReadAll,
-    Delete(0),
-    PutLarge(1),
-    Reap,
-    Put(2),
-    Restart,
-    ReadAll,
-    Put(3),
-    Checkpoint,
-    Delete(2),
-    PutLarge(4),
-    Sweep,
-    Restart,
-    ReadAll,
-    Put(5),
-    Delete(1),
-    Checkpoint,
-    Put(0),
-    Reap,
+/// Two short lives: each is lived once for each of its operations.
+const LIVES: [&[Deed]; 2] = [
+    &[
+        Put(0),
+        PutLarge(1),
+        Put(0),
+        Checkpoint,
+        ReadAll,
+        Delete(0),
+        PutLarge(1),
+        Reap,
+        Put(2),
+        Restart,
+        ReadAll,
+        Put(3),
+        Checkpoint,
+        Delete(2),
+        PutLarge(4),
+        Sweep,
+        Restart,
+        ReadAll,
+        Put(5),
+        Delete(1),
+        Checkpoint,
+        Put(0),
+        Reap,
+        // Each in a folder of its own, as a rule: their names are drawn.
+        PutLarge(0),
+        PutLarge(1),
+        PutLarge(2),
+        PutLarge(3),
+        Reap,
+        PutLarge(4),
+        PutLarge(5),
+        ReadAll,
+    ],
+    // Bodies in segments.
+    &[
+        PutMiddle(0),
+        PutMiddle(1),
+        PutMiddle(2),
+        PutMiddle(0),
+        Checkpoint,
+        Move,
+        PutMiddle(3),
+        Delete(1),
+        Restart,
+        Move,
+        Checkpoint,
+        Move,
+        ReadAll,
+    ],
 ];
 
 fn open(disk: &CrashDisk) -> Result<(Store, Clockwork), StoreError> {
@@ -73,6 +103,9 @@ fn open(disk: &CrashDisk) -> Result<(Store, Clockwork), StoreError> {
         cache_bytes: 64 * 1024,
         index_cache_bytes: 256 * 1024,
         reserve_bytes: 0,
+        // Bodies of all three kinds.
+        segment_max: 100_000,
+        segment_bytes: 128 * 1024,
         ..Options::default()
     };
     boveda::store::open(Arc::new(disk.clone()), Path::new(DIR), ring, None, options)
@@ -127,25 +160,26 @@ fn read(store: &Store, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
 
 /// One life, to its end whatever fails: what may be found afterwards. A store that takes no more writes is opened again,
 /// as an operator would.
-fn live(disk: &CrashDisk, possible: &mut Possible, context: &str) {
+fn live(life: &[Deed], disk: &CrashDisk, possible: &mut Possible, context: &str) {
     let again = |why: &str| {
         // The first may meet the failure, and is no answer to anybody.
         open(disk).or_else(|_| open(disk)).unwrap_or_else(|e| panic!("{context}: {why}: {e}"))
     };
     let (mut store, mut work) = again("the first start");
-    for (at, deed) in LIFE.into_iter().enumerate() {
+    for (at, deed) in life.iter().copied().enumerate() {
         let done = match deed {
-            Put(key) | PutLarge(key) | Delete(key) => {
+            Put(key) | PutMiddle(key) | PutLarge(key) | Delete(key) => {
                 let key = format!("k{key}");
                 let bytes = match deed {
                     Put(_) => Some(body(at, 500)),
+                    PutMiddle(_) => Some(body(at, 30_000)),
                     PutLarge(_) => Some(body(at, 150_000)),
                     _ => None,
                 };
                 let states = possible.entry(key.clone()).or_insert_with(|| BTreeSet::from([None]));
                 let new = states.insert(bytes.clone());
                 let done = match (&bytes, deed) {
-                    (Some(bytes), PutLarge(_)) => put_large(&store, &work, &key, bytes),
+                    (Some(bytes), PutLarge(_) | PutMiddle(_)) => put_large(&store, &work, &key, bytes),
                     (Some(bytes), _) => put(&store, &work, &key, bytes),
                     (None, _) => delete(&store, &work, &key),
                 };
@@ -163,6 +197,14 @@ fn live(disk: &CrashDisk, possible: &mut Possible, context: &str) {
             Reap => {
                 work.reaper.turn();
                 Ok(())
+            }
+            Move => {
+                let moved = (0..6).try_for_each(|_| {
+                    work.mover.turn()?;
+                    work.committer.turn();
+                    Ok(())
+                });
+                moved.and_then(|()| store.checkpoint()).and_then(|()| work.mover.turn().map(|_| ()))
             }
             Sweep => store.sweep_orphans().map(|_| ()),
             Restart => Err(StoreError::Poisoned),
@@ -206,12 +248,16 @@ fn step() -> usize {
     std::env::var("BOVEDA_WEATHER_STEP").ok().and_then(|n| n.parse().ok()).unwrap_or(7).max(1)
 }
 
-/// Runs a life for each of the operations up to the last, with `strike` asked for each, and looks at what it left: as it
-/// is, and after a power loss. How often something went wrong.
+/// Runs each life for each of its operations, with `strike` asked for each, and looks at what it left: as it is, and
+/// after a power loss. How often something went wrong.
 fn every(what: &str, strike: impl Fn(&CrashDisk, u64)) -> u64 {
+    LIVES.iter().zip(1..).map(|(life, which)| every_of(life, &format!("{what}, life {which}"), &strike)).sum()
+}
+
+fn every_of(life: &[Deed], what: &str, strike: impl Fn(&CrashDisk, u64)) -> u64 {
     let whole = CrashDisk::new(1);
     let mut possible = Possible::new();
-    live(&whole, &mut possible, "without weather");
+    live(life, &whole, &mut possible, "without weather");
     check(&whole.copy(), &possible, "without weather");
     let mut struck = 0;
     for at in (0..whole.operations()).step_by(step()) {
@@ -219,7 +265,7 @@ fn every(what: &str, strike: impl Fn(&CrashDisk, u64)) -> u64 {
         let context = format!("{what} at {at}");
         strike(&disk, at);
         let mut possible = Possible::new();
-        live(&disk, &mut possible, &context);
+        live(life, &disk, &mut possible, &context);
         disk.heal();
         check(&disk.after_power_loss(), &possible, &format!("{context}, power loss"));
         check(&disk, &possible, &context);
@@ -236,7 +282,7 @@ fn any_operation_that_fails_once_loses_nothing() {
         assert!(struck > 20, "{kind:?}: it went wrong often enough: {struck}");
         println!("{kind:?}: {struck}");
     }
-    for mark in [Mark::Poisoned, Mark::FolderDoubted] {
+    for mark in [Mark::Poisoned, Mark::FolderDoubted, Mark::SegmentCompacted, Mark::SegmentRemoved] {
         assert!(mark.count() > 0, "{mark:?} was never reached");
     }
 }
@@ -248,7 +294,7 @@ fn a_sync_that_lies_is_found_out() {
         let disk = CrashDisk::new(at);
         disk.lie_once_after(at);
         let mut possible = Possible::new();
-        live(&disk, &mut possible, "it lied");
+        live(LIVES[0], &disk, &mut possible, "it lied");
         check(&disk.after_power_loss(), &possible, "it lied");
     };
     let found = (0..60).find(|at| std::panic::catch_unwind(|| lied(*at)).is_err());

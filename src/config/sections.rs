@@ -217,6 +217,9 @@ pub struct StoreConfig {
     /// Largest body that lives in its record.
     #[serde(with = "size")]
     pub inline_max: u64,
+    /// Largest body beside its record that lies in a segment with others; 0: each is a file.
+    #[serde(with = "size")]
+    pub segment_max: u64,
     /// Bytes of the commit log, a ring: what it holds is in the index before it goes round.
     #[serde(with = "size")]
     pub log_bytes: u64,
@@ -244,6 +247,7 @@ impl Default for StoreConfig {
     fn default() -> Self {
         StoreConfig {
             inline_max: 16 << 10,
+            segment_max: 1 << 20,
             log_bytes: 64 << 20,
             cache_bytes: 64 << 20,
             index_cache_bytes: 32 << 20,

@@ -105,6 +105,7 @@ pub const SETTINGS: &[Setting] = {
         setting("cluster.tombstone_age", Period(|c| c.cluster.tombstone_age, SEC, 366 * 24 * HOUR)),
         setting("cluster.peers", Checked),
         setting("store.inline_max", Bytes(|c| c.store.inline_max, KIB, INLINE_BYTES_MAX as u64)),
+        setting("store.segment_max", Bytes(|c| c.store.segment_max, 0, MIB)),
         setting("store.log_bytes", Bytes(|c| c.store.log_bytes, LOG_BYTES_MIN, 4 * GIB)),
         setting("store.cache_bytes", Bytes(|c| c.store.cache_bytes, 0, TIB)),
         setting("store.index_cache_bytes", Bytes(|c| c.store.index_cache_bytes, 64 * KIB, TIB)),

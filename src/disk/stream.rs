@@ -5,14 +5,17 @@
 //!   a file that bypasses the page cache asks for. Only the last write is padded, and then cut off.
 //! - `finish` answers only after everything is durable.
 //! - What `tail` gave stays where it is until `advance` has taken it.
+//! - What is to be had whole (`whole`) has no file before it is known to be too long for that.
 //!
 //! Why past the page cache: a body is rarely read right after it was written; its pages would push out
 //! those that are, and filling them costs more CPU than sealing what goes into them.
 
 use super::{Disk, DiskFile};
 use crate::base::{Buffer, LARGE_PAGE_BYTES, Permit};
+use bytes::Bytes;
 use std::io;
-use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 /// What offsets, lengths and addresses of unbuffered writes are multiples of, on every common disk.
 const BLOCK_BYTES: usize = 4096;
@@ -41,7 +44,12 @@ pub struct LargeBuffer {
 /// A file under construction.
 #[derive(Debug)]
 pub struct StreamFile {
-    file: Box<dyn DiskFile>,
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    /// None before the first write of what may come to an end without one.
+    file: Option<Box<dyn DiskFile>>,
+    /// Most bytes of what is to be had whole.
+    whole_max: u64,
     /// Made with the first bytes, but for a large one: many open uploads wait for theirs. The blocks begin at `start`,
     /// since memory does not lie on a boundary by itself.
     buffer: Buffer,
@@ -58,25 +66,43 @@ pub struct StreamFile {
 
 impl StreamFile {
     /// Most bytes that a file of that length holds in memory, where it is made in its tail `ahead` bytes at a time;
-    /// without large memory, which has its own permit.
-    pub fn holds(len: u64, ahead: u64) -> u64 {
-        len.min(WRITE_BYTES as u64).next_multiple_of(BLOCK_BYTES as u64) + ahead + BLOCK_BYTES as u64
+    /// without large memory, which has its own permit. `None`: nobody knows the length. `whole_max`: see `create`.
+    pub fn holds(len: Option<u64>, ahead: u64, whole_max: u64) -> u64 {
+        let held = match len {
+            Some(len) if len <= whole_max => len + 1,
+            Some(len) => len.min(WRITE_BYTES as u64),
+            None => (whole_max + 1).max(WRITE_BYTES as u64),
+        };
+        held.next_multiple_of(BLOCK_BYTES as u64) + ahead + BLOCK_BYTES as u64
     }
 
     /// Bytes after which a cached file is sent to the disk, so that `finish` has little left to do.
     const SYNC_EVERY: u64 = 32 << 20;
 
     /// Creates the file, which must not exist yet. `expected` is its length, where it is known; with `large`, it is
-    /// written `LARGE_WRITE_BYTES` at a time.
-    pub fn create(disk: &dyn Disk, path: &Path, expected: Option<u64>, large: Option<LargeBuffer>) -> io::Result<Self> {
+    /// written `LARGE_WRITE_BYTES` at a time. What may end with at most `whole_max` bytes is held in memory as long as
+    /// it may, and has no file before.
+    pub fn create(
+        disk: Arc<dyn Disk>,
+        path: PathBuf,
+        expected: Option<u64>,
+        large: Option<LargeBuffer>,
+        whole_max: u64,
+    ) -> io::Result<Self> {
         let uncached = expected.is_none_or(|len| len >= UNCACHED_MIN);
-        let file = if uncached { disk.create_uncached(path)? } else { disk.create_new(path)? };
-        let most = if large.is_some() { LARGE_WRITE_BYTES } else { WRITE_BYTES };
+        let is_held = whole_max > 0 && expected.is_none_or(|len| len <= whole_max);
+        // With a byte more: what is as long as it may be is not written yet.
+        let least = if is_held { usize::try_from(whole_max).unwrap_or(usize::MAX - 1) + 1 } else { 0 };
+        let most = if large.is_some() { LARGE_WRITE_BYTES } else { WRITE_BYTES }.max(least);
         let wanted = expected.and_then(|len| usize::try_from(len).ok()).unwrap_or(most);
+        let wanted = wanted.saturating_add(usize::from(is_held));
         let room = wanted.clamp(1, most).next_multiple_of(BLOCK_BYTES);
         let (buffer, permit) = large.map_or_else(Default::default, |large| (large.memory, Some(large.permit)));
-        Ok(StreamFile {
-            file,
+        let mut stream = StreamFile {
+            disk,
+            path,
+            file: None,
+            whole_max: if is_held { whole_max } else { 0 },
             start: boundary_in(&buffer),
             buffer,
             room,
@@ -86,7 +112,37 @@ impl StreamFile {
             unsynced: 0,
             uncached,
             _permit: permit,
-        })
+        };
+        if !is_held {
+            stream.make()?;
+        }
+        Ok(stream)
+    }
+
+    /// The file, made if it was not.
+    fn make(&mut self) -> io::Result<&dyn DiskFile> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None if self.uncached => self.disk.create_uncached(&self.path)?,
+            None => self.disk.create_new(&self.path)?,
+        };
+        Ok(&**self.file.insert(file))
+    }
+
+    /// Whether there is a file.
+    pub fn is_made(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// All of it, out of memory, where it has come to its end with at most `whole_max` bytes: there is no file then, and
+    /// nothing more is taken. `None`: it is to be finished.
+    pub fn whole(&mut self) -> Option<Bytes> {
+        if self.is_made() || self.len() > self.whole_max {
+            return None;
+        }
+        let (start, held) = (self.start, self.held);
+        (self.start, self.held, self.shown) = (0, 0, 0);
+        Some(Bytes::from_owner(std::mem::take(&mut self.buffer)).slice(start..start + held))
     }
 
     /// Bytes taken so far.
@@ -165,10 +221,12 @@ impl StreamFile {
     }
 
     fn write(&mut self, len: usize) -> io::Result<()> {
-        self.file.write_at(self.written, &self.buffer[self.start..self.start + len])?;
+        self.make()?;
+        let Some(file) = &self.file else { return Err(io::ErrorKind::NotFound.into()) };
+        file.write_at(self.written, &self.buffer[self.start..self.start + len])?;
         self.unsynced += len as u64;
         if !self.uncached && self.unsynced >= Self::SYNC_EVERY {
-            self.file.sync_data()?;
+            file.sync_data()?;
             self.unsynced = 0;
         }
         Ok(())
@@ -183,12 +241,12 @@ impl StreamFile {
             self.buffer[from..self.start + padded].fill(0);
             self.write(if self.uncached { padded } else { self.held })?;
             if self.uncached && padded != self.held {
-                self.file.set_len(len)?;
+                self.make()?.set_len(len)?;
             }
             self.written = len;
             (self.held, self.shown) = (0, 0);
         }
-        self.file.sync_data()
+        self.make()?.sync_data()
     }
 }
 
@@ -218,7 +276,8 @@ mod tests {
                     memory.fill(0xEE);
                     LargeBuffer { memory, permit: budget.try_claim(LARGE_BUFFER_BYTES as u64).expect("room") }
                 });
-                let mut file = StreamFile::create(&RealDisk, &path, expected, large).expect("creates");
+                let disk = Arc::new(RealDisk);
+                let mut file = StreamFile::create(disk, path.clone(), expected, large, 0).expect("creates");
                 let mut seen = Vec::new();
                 for (turn, piece) in body.chunks(70_001 + n).enumerate() {
                     // Given, or made in place by halves.
@@ -236,6 +295,34 @@ mod tests {
                 assert!(seen == body, "{len} bytes, expected {expected:?}: shown otherwise");
                 file.finish().expect("finishes");
                 assert!(std::fs::read(&path).expect("reads") == body, "{len} bytes, expected {expected:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_short_is_had_whole_and_has_no_file() {
+        const MAX: usize = 70_000;
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("staged");
+        for len in [1, 4096, 69_999, MAX, MAX + 1, 75_000, 300_000] {
+            let body: Vec<u8> = (0..len).map(|i: usize| (i % 251).to_le_bytes()[0]).collect();
+            for expected in [None, Some(len as u64), Some(1)] {
+                let disk = Arc::new(RealDisk);
+                let create = StreamFile::create(disk, path.clone(), expected, None, MAX as u64);
+                let (mut file, mut seen) = (create.expect("creates"), Vec::new());
+                for piece in body.chunks(20_001) {
+                    file.push(piece, |block| seen.extend_from_slice(block)).expect("takes");
+                }
+                seen.extend_from_slice(file.rest());
+                assert!(seen == body, "{len} bytes, expected {expected:?}");
+                if let Some(whole) = file.whole() {
+                    assert!(whole == body && !path.exists(), "{len} bytes, expected {expected:?}");
+                    continue;
+                }
+                assert!(len > MAX || expected == Some(1), "{len} bytes, expected {expected:?}");
+                file.finish().expect("finishes");
+                assert!(std::fs::read(&path).expect("reads") == body, "{len} bytes, expected {expected:?}");
+                std::fs::remove_file(&path).expect("removes");
             }
         }
     }

@@ -6,7 +6,7 @@
 //!
 //! | queue | bound | kept by |
 //! |---|---|---|
-//! | bodies of clients, coming and going; requests | `requests_bytes` | permits (`http`) |
+//! | bodies of clients, coming and going and on their way to a segment; requests | `requests_bytes` | permits (`http`) |
 //! | bodies on their way to the peers while they arrive | `shipping_bytes` | permits (`body_streams`) |
 //! | large writes | `large_write_bytes` | permits (`store::blobs`) |
 //! | votes lane of a peer | `votes_bytes` | `votes_lane` |
@@ -21,7 +21,7 @@
 use crate::actors::background::healer;
 use crate::actors::peer::transfers::CALLS_AT_ONCE;
 use crate::actors::replication::records::window;
-use crate::store::{log, marks};
+use crate::store::{log, marks, mover};
 use crate::wire::LEARN_BYTES_MAX;
 
 /// Bytes of all queues whose bound does not depend on the ceiling, with so many peers.
@@ -30,6 +30,7 @@ pub fn fixed_bytes(peers: usize) -> u64 {
         // The committer's batch, and the frame that is made of it.
         2 * log::FRAME_BYTES_MAX as usize,
         marks::WAITING_BYTES_MAX,
+        mover::HOLDS_BYTES_MAX,
     ];
     let for_peers = if peers == 0 { 0 } else { healer::HOLDS_BYTES_MAX };
     let each = [

@@ -276,6 +276,7 @@ fn open_store(config: &Config, ring: &Arc<Keyring>, plan: &MemoryPlan) -> Result
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     let options = Options {
         inline_max: size(config.store.inline_max),
+        segment_max: size(config.store.segment_max),
         log_bytes: config.store.log_bytes,
         cache_bytes: plan.cache_bytes,
         index_cache_bytes: size(plan.index_cache_bytes),
@@ -313,6 +314,7 @@ fn http_settings(config: &Config, plan: &MemoryPlan, workers: usize, cluster_siz
         body_max: http.body_max,
         hosts: Hosts::new(&http.hosts, http.listen.ip().to_canonical().is_loopback()),
         inline_max: usize::try_from(config.store.inline_max).unwrap_or(usize::MAX),
+        segment_max: usize::try_from(config.store.segment_max).unwrap_or(usize::MAX),
         idle_timeout: http.idle_timeout,
         turn_max: http.turn_timeout,
         head_timeout: http.header_timeout,

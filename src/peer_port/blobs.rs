@@ -28,7 +28,7 @@ use std::time::Duration;
 /// What the last block of a file is filled up to.
 const BLOCK_BYTES: u64 = 4096;
 
-/// What a blob of that length holds in memory, at most: a gathered piece, and one being written.
+/// What a blob of that length holds in memory, at most: a gathered piece, and one being written or all of a short one.
 fn holds(sealed_len: u64) -> u64 {
     2 * sealed_len.saturating_add(BLOCK_BYTES).min(PIECE_BYTES as u64)
 }
@@ -134,7 +134,7 @@ async fn receive_stream(
     }
     let plain = gate.open(admitted, STREAM_PATH, &frame).map_err(LinkError::Refused)?;
     let announced = BlobRef::decode(&plain).map_err(LinkError::Undecodable)?;
-    ask(&store.finish_incoming, FinishIncoming { incoming, announced }).await
+    ask(&store.finish_incoming, FinishIncoming { incoming, announced, mends: None }).await
 }
 
 /// Takes the last `len` bytes off the pieces; `None` when there are fewer.
@@ -190,7 +190,7 @@ async fn receive(
     if body.next().await.map_err(LinkError::Refused)?.is_some() {
         return Err(cut());
     }
-    ask(&store.finish_incoming, FinishIncoming { incoming, announced }).await
+    ask(&store.finish_incoming, FinishIncoming { incoming, announced, mends: None }).await
 }
 
 async fn append(store: &StoreRecipients, incoming: Incoming, data: Vec<Bytes>) -> Result<Incoming, LinkError> {

@@ -20,6 +20,7 @@ impl Core {
                 Op::Clear { .. } => self.cleared(),
                 Op::Memory(kept) => self.memory().saved(kept),
                 Op::Record { .. } | Op::Mark { .. } | Op::Node(_) | Op::Cursor { .. } => {}
+                Op::Place { .. } | Op::Unplace { .. } => {}
             }
             let (Op::Record { key, held } | Op::Mark { key, held: Some(held), .. }) = op else { continue };
             // The settler looks here for what somebody left behind before it was known to be chosen.
@@ -35,6 +36,8 @@ impl Core {
         }
         let cleared = ops.iter().rposition(|op| matches!(op, Op::Clear { .. })).map_or(0, |at| at + 1);
         let buckets: Vec<_> = ops.iter().skip(cleared).filter_map(bucket_of).collect();
+        let placed = |op: &Op| if let Op::Place { body, place } = op { Some((*body, *place)) } else { None };
+        let placed: Vec<_> = ops.iter().filter_map(placed).collect();
         let voting = ops.iter().rev().find_map(|op| if let Op::Node(node) = op { Some(node.clone()) } else { None });
         {
             let mut overlay = self.overlay_mut();
@@ -50,6 +53,8 @@ impl Core {
         for (bucket, held) in buckets {
             self.buckets_mut().set(bucket, held.as_ref());
         }
+        // Whoever looks for these bodies finds them there by now.
+        placed.into_iter().for_each(|(body, place)| self.claims.named(body, place));
         // Last: whoever sees the new epoch sees what was dropped before it as gone.
         if let Some(node) = voting {
             self.set_voting(&node);
@@ -92,6 +97,7 @@ fn bucket_of(op: &Op) -> Option<(BucketName, Option<Arc<Held>>)> {
         Op::Mark { held: None, .. } | Op::Clear { .. } | Op::Memory(_) | Op::Node(_) | Op::Cursor { .. } => {
             return None;
         }
+        Op::Place { .. } | Op::Unplace { .. } => return None,
     };
     // Nearly all are of objects, whose names need not be read for that.
     if key.kind() != Some(RegisterKind::Bucket) {

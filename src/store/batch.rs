@@ -5,9 +5,11 @@
 use super::entry::{Encoded, Held, NodeRecord, Op};
 use super::error::StoreError;
 use super::intent::{Decided, Outcome, ReplyTo};
+use super::places::BODY_BYTES_MAX;
+use super::segments::Claim;
 use super::tree::Counted;
 use super::voting::{Reply, VotesTo};
-use crate::base::{BodyId, Epoch, Incarnation, Record, RegisterKey, RegisterKind};
+use crate::base::{BlobRef, BodyId, Epoch, Incarnation, Record, RegisterKey, RegisterKind};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -35,6 +37,12 @@ pub(super) struct Batch {
     /// Since which epoch what was said before counts for nothing, if that is decided here: see `register::memory`.
     pub(super) outgrows: Option<Epoch>,
     pub(super) dead: Vec<(RegisterKey, BodyId)>,
+    /// Bodies that these registers refer to and whose places the log is to name, if it does not yet.
+    pub(super) named: Vec<(RegisterKey, BodyId)>,
+    /// Bodies that may lie in segments and that these registers do not refer to any more.
+    pub(super) left: Vec<(RegisterKey, BodyId)>,
+    /// Claims that stand for what is named here, until that is visible.
+    pub(super) claims: Vec<Claim>,
     /// What each operation replaces, for the tree.
     pub(super) moved: Vec<(RegisterKey, Option<Counted>, Option<Counted>)>,
     pub(super) seq: u64,
@@ -57,7 +65,13 @@ impl Batch {
         let was = old.as_deref().map(Counted::of);
         // A state that is stored again keeps its blob.
         let dead = old.iter().flat_map(|old| old.record.blobs()).filter(|blob| !record.refers_to(blob.body));
-        self.dead.extend(dead.map(|blob| (key.clone(), blob.body)));
+        for blob in dead {
+            self.dead.push((key.clone(), blob.body));
+            if blob.sealed_len <= u64::from(BODY_BYTES_MAX) {
+                self.left.push((key.clone(), blob.body));
+            }
+        }
+        self.names(&key, record.blobs());
         let held = Arc::new(Held::new(record, chosen, self.seq, from));
         self.moved.push((key.clone(), was, Some(Counted::of(&held))));
         self.keep(&key, Some(Arc::clone(&held)));
@@ -70,6 +84,18 @@ impl Batch {
             self.buckets.push(key.clone());
         }
         self.latest.insert(key.clone(), held);
+    }
+
+    /// A register refers to these bodies: the log is to name their places.
+    pub(super) fn names(&mut self, key: &RegisterKey, blobs: impl Iterator<Item = BlobRef>) {
+        let small = blobs.filter(|blob| blob.sealed_len <= u64::from(BODY_BYTES_MAX));
+        self.named.extend(small.map(|blob| (key.clone(), blob.body)));
+    }
+
+    /// Whether a register that was decided lately refers to a body.
+    pub(super) fn refers(&self, key: &RegisterKey, body: BodyId) -> Option<bool> {
+        let latest = self.latest.get(key)?;
+        Some(latest.as_ref().is_some_and(|held| held.record.refers_to(body)))
     }
 
     /// Takes an operation in.
@@ -98,6 +124,7 @@ impl Batch {
         self.moved.clear();
         self.latest.clear();
         self.buckets.clear();
+        (self.named, self.left) = Default::default();
         self.cleared = true;
         self.push(Op::Clear { epoch });
     }

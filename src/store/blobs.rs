@@ -91,14 +91,14 @@ impl Blobs {
 
     /// Creates a staged file. Its name is the transfer's own, not the body's: two peers may send
     /// the same body at once, and neither may publish the other's half. `sealed_len` is its length,
-    /// where it is known.
-    pub fn stage(&self, transfer: BodyId, sealed_len: Option<u64>) -> Result<StreamFile, StoreError> {
+    /// where it is known; what may have at most `whole_max` bytes has no file for so long.
+    pub fn stage(&self, transfer: BodyId, sealed_len: Option<u64>, whole_max: u64) -> Result<StreamFile, StoreError> {
         let path = self.staged_path(transfer);
         // As far as there is memory for large writes.
         let large = sealed_len.is_some_and(|len| len >= LARGE_BODY_BYTES);
         let permit = if large { self.large_writes.try_claim(LARGE_BUFFER_BYTES as u64) } else { None };
         let large = permit.map(|permit| LargeBuffer { memory: self.large_memory.lend(), permit });
-        StreamFile::create(self.disk.as_ref(), &path, sealed_len, large)
+        StreamFile::create(Arc::clone(&self.disk), path.clone(), sealed_len, large, whole_max)
             .map_err(|source| self.refused(DiskOp::Create, path, source))
     }
 
@@ -241,6 +241,22 @@ impl Blobs {
         self.disk.sync_dir(&folder).map_err(|source| StoreError::Disk { op: DiskOp::Sync, path: folder, source })
     }
 
+    /// Keeps a copy of what is wrong and lies in a segment.
+    pub fn keep_aside(&self, body: BodyId, bytes: &[u8]) -> Result<(), StoreError> {
+        let (staged, folder) = (self.staged_path(BodyId(crate::seal::random())), self.dir.join(QUARANTINE));
+        let written = self.disk.create_new(&staged).and_then(|file| {
+            file.write_at(0, bytes)?;
+            file.sync_data()?;
+            self.disk.rename(&staged, &folder.join(body.to_string()))?;
+            self.disk.sync_dir(&folder)
+        });
+        written.map_err(|source| {
+            // Best effort: the error that counts is the first one, and the next start removes what is left.
+            let _ = self.disk.remove(&staged);
+            self.refused(DiskOp::Quarantine, folder, source)
+        })
+    }
+
     /// Puts back what `quarantine` moved away. The caller has read it and knows that it is right.
     pub fn put_back(&self, body: BodyId) -> Result<(), StoreError> {
         let (from, to) = (self.dir.join(QUARANTINE).join(body.to_string()), self.path(body));
@@ -350,7 +366,7 @@ mod tests {
     }
 
     fn staged(blobs: &Blobs) {
-        let mut file = blobs.stage(BODY, None).expect("stages");
+        let mut file = blobs.stage(BODY, None, 0).expect("stages");
         file.push(b"sealed", |_| {}).expect("writes");
         file.finish().expect("finishes");
     }

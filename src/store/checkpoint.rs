@@ -52,9 +52,14 @@ impl Core {
             let seq = newest.max(*self.head.borrow());
             (Arc::clone(&layer), Marks { log: layer.log_end, seq, stamp: self.clock.highest() })
         };
-        self.index.apply(&layer, marks)?;
+        let before = self.usages().clone();
+        let files = self.segments.files();
+        let gone: Vec<_> = before.keys().filter(|segment| !files.contains_key(segment)).copied().collect();
+        let usages = self.index.apply(&layer, marks, &before, &gone)?;
         {
             let mut overlay = self.overlay_mut();
+            // Together: what is named is seen in one of them, whoever looks.
+            *self.usages() = usages;
             overlay.frozen = None;
             overlay.retired += 1;
             if layer.cleared {

@@ -96,6 +96,7 @@ impl Committer {
         if !batch.ops.is_empty() || batch.node.is_some() {
             self.take_marks(&mut batch);
         }
+        self.decider.name_places(&mut batch);
         // The reserve becomes durable with the promises that rest on it, once for all of the batch.
         if let Some(node) = batch.node.clone() {
             batch.push(Op::Node(node));
@@ -203,6 +204,8 @@ impl Committer {
             // The tree is held until all is visible, so that its walk counts each register in one state.
             let mut tree = self.core.tree();
             self.core.apply(batch.ops, self.core.log.end());
+            // Visible where the log names it, or gone.
+            batch.left.iter().for_each(|(_, body)| self.core.claims.drop(*body));
             if batch.cleared {
                 tree.clear();
             }

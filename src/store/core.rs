@@ -7,6 +7,7 @@
 
 use super::blobs::Blobs;
 use super::buckets::Buckets;
+use super::claims::Claims;
 use super::counters::Counters;
 use super::entry::{Held, NodeRecord};
 use super::error::{DiskOp, StoreError};
@@ -16,7 +17,9 @@ use super::log::Log;
 use super::options::Options;
 use super::overlay::{Here, Overlay};
 use super::pages::PagesProbe;
+use super::places::Usages;
 use super::room::Room;
+use super::segments::Segments;
 use super::small::read_small;
 use super::tree::Tree;
 use super::types::Doubt;
@@ -62,6 +65,10 @@ pub struct Core {
     pub(super) log: Log,
     pub(super) index: Index,
     pub(super) blobs: Blobs,
+    pub(super) segments: Segments,
+    pub(super) claims: Claims,
+    /// What the index says is named of each segment.
+    usages: Mutex<Usages>,
     pub(super) clock: StampClock,
     pub(super) head: watch::Sender<u64>,
     pub(super) counters: Counters,
@@ -102,6 +109,8 @@ pub(super) struct Parts {
     pub log: Log,
     pub index: Index,
     pub blobs: Blobs,
+    pub segments: Segments,
+    pub usages: Usages,
     pub clock: StampClock,
     pub overlay: Overlay,
     pub head: u64,
@@ -128,6 +137,9 @@ impl Core {
             log: parts.log,
             index: parts.index,
             blobs: parts.blobs,
+            segments: parts.segments,
+            claims: Claims::default(),
+            usages: Mutex::new(parts.usages),
             clock: parts.clock,
             head: watch::channel(parts.head).0,
             counters: Counters::default(),
@@ -158,6 +170,11 @@ impl Core {
 
     pub(super) fn overlay_mut(&self) -> RwLockWriteGuard<'_, Overlay> {
         self.overlay.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the index says is named of each segment. Whoever also takes the overlay takes that first.
+    pub(super) fn usages(&self) -> MutexGuard<'_, Usages> {
+        self.usages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn buckets(&self) -> RwLockReadGuard<'_, Buckets> {

@@ -1,6 +1,6 @@
 //! What a store counts of itself. Told by `status`.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 /// Counts since the store was opened.
 #[derive(Debug, Default)]
@@ -12,4 +12,8 @@ pub struct Counters {
     pub(super) uploads_open: AtomicU64,
     pub(super) swept: AtomicU64,
     pub(super) buried: AtomicU64,
+    /// Bytes of bodies that were moved from one segment to another.
+    pub(super) moved_bytes: AtomicU64,
+    /// Whether a segment is being gone through.
+    pub(super) compacting: AtomicBool,
 }

@@ -1,7 +1,8 @@
 //! Damage: what is wrong with a register's copy here, and setting a blob that does not check aside.
 //!
 //! Invariants
-//! - A blob that does not check is moved to `quarantine/` before anything takes its name.
+//! - A blob that does not check is moved to `quarantine/` before anything takes its name; of one in a segment a copy is
+//!   put there, and its place counts as none.
 //! - What is right is never touched, nor is what may be right: a body whose key generation is missing here is no
 //!   damage, and a file that the disk does not give back may be given back the next time. It stays where it is until a
 //!   peer's good copy is at hand.
@@ -9,6 +10,7 @@
 
 use super::core::Core;
 use super::error::StoreError;
+use super::places::{BODY_BYTES_MAX, Place};
 use crate::base::record::ObjectRecord;
 use crate::base::{Ballot, BlobRef, BodyAt, BodyId, Mark, RegisterKey};
 use crate::disk::DiskFile;
@@ -59,7 +61,7 @@ impl Core {
                 let opens = digest_of(sealed) == object.digest && self.opens(object, sealed)?;
                 return Ok((!opens).then_some(record));
             }
-            BodyAt::Blob => self.blobs.read(object.body)?,
+            BodyAt::Blob => self.read_body(object.body)?,
         };
         let blob = object.blob_ref();
         let Some(file) = self.good_blob(sealed, &blob)? else {
@@ -98,34 +100,47 @@ impl Core {
         }
         self.blobs.put_back(blob.body)?;
         log::warn!(body:% = blob.body; "a blob that was set aside checks now: put back in its place");
-        self.blobs.read(blob.body)
+        self.read_body(blob.body)
     }
 
-    /// Moves the file of that name to quarantine if its bytes are others than the reference says, by two readings: what
+    /// Sets a body aside if its bytes are others than the reference says, by two readings: what
     /// came wrong once may have been spoilt on its way. True when there is a file that cannot be used, also one that the
     /// disk does not give back: that one stays.
     fn set_aside_if_wrong(&self, blob: &BlobRef) -> Result<bool, StoreError> {
-        let Some(file) = self.blobs.read(blob.body)? else { return Ok(false) };
+        let Some((file, place)) = self.find_body(blob.body)? else { return Ok(false) };
         // What lies on the disk is asked for, not what is still remembered of it.
         file.forget(0, blob.sealed_len);
         match check(file.as_ref(), blob) {
             Check::Right => return Ok(false),
-            Check::Wrong => self.set_aside(blob.body)?,
+            Check::Wrong => self.set_aside(blob.body, file.as_ref(), place)?,
             Check::Unread => log::error!(body:% = blob.body; "blob cannot be read: it stays, a peer's copy is fetched"),
         }
         Ok(true)
     }
 
-    /// Makes way for a good copy: moves the file of that name to quarantine unless it is what the reference says.
-    pub(super) fn set_aside_if_damaged(&self, blob: &BlobRef) -> Result<(), StoreError> {
-        match self.blobs.read(blob.body)? {
-            Some(file) if check(file.as_ref(), blob) != Check::Right => self.set_aside(blob.body),
-            _ => Ok(()),
+    /// Makes way for a good copy: sets aside what is here of that body, unless it is what the reference says. Whether
+    /// that is here.
+    pub(super) fn make_way(&self, blob: &BlobRef) -> Result<bool, StoreError> {
+        match self.find_body(blob.body)? {
+            Some((file, _)) if check(file.as_ref(), blob) == Check::Right => Ok(true),
+            Some((file, place)) => self.set_aside(blob.body, file.as_ref(), place).map(|()| false),
+            None => Ok(false),
         }
     }
 
-    fn set_aside(&self, body: BodyId) -> Result<(), StoreError> {
-        self.blobs.quarantine(body)?;
+    fn set_aside(&self, body: BodyId, file: &dyn DiskFile, place: Option<Place>) -> Result<(), StoreError> {
+        match place {
+            None => self.blobs.quarantine(body)?,
+            Some(place) => {
+                let mut bytes = vec![0; usize::try_from(place.len.min(BODY_BYTES_MAX)).unwrap_or(0)];
+                let copied = file.read_at(0, &mut bytes).map(|()| self.blobs.keep_aside(body, &bytes));
+                // The copy is for people to look at. Without it the bytes are where they are until their segment goes.
+                if !matches!(copied, Ok(Ok(()))) {
+                    log::warn!(body:% = body; "no copy of a damaged body could be put in quarantine");
+                }
+                self.claims.found_wrong(body, place);
+            }
+        }
         Mark::BlobSetAside.hit();
         log::error!(body:% = body; "damaged blob moved to quarantine");
         Ok(())

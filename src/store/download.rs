@@ -262,7 +262,7 @@ impl Download {
 impl Blob {
     fn open(core: &Arc<Core>, held: &Held, object: &ObjectRecord) -> Result<Self, StoreError> {
         let gone = StoreError::Corrupt { what: "object body (its blob is missing)" };
-        let file = core.blobs.read(object.body)?.ok_or(gone)?;
+        let file = core.read_body(object.body)?.ok_or(gone)?;
         let opener = match held.opener.get() {
             Some(opener) => Arc::clone(opener),
             None => {
@@ -275,7 +275,7 @@ impl Blob {
     }
 
     fn open_cached(core: &Core, held: &Held, object: &ObjectRecord) -> Option<Self> {
-        let file = core.blobs.read_cached(object.body)?;
+        let file = core.read_body_cached(object.body)?;
         let mut header = [0u8; HEADER_BYTES];
         let opener = match held.opener.get() {
             Some(opener) => Arc::clone(opener),
@@ -291,7 +291,7 @@ impl Blob {
 fn unread(core: &Core, object: &ObjectRecord, source: std::io::Error) -> StoreError {
     match source.kind() {
         std::io::ErrorKind::UnexpectedEof => SHORT,
-        _ => StoreError::Disk { op: DiskOp::Read, path: core.blobs.path(object.body), source },
+        _ => StoreError::Disk { op: DiskOp::Read, path: core.path_of(object.body), source },
     }
 }
 

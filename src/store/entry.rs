@@ -2,9 +2,10 @@
 //!
 //! Layout: docs/format.md, "Commit log" and "Index".
 
+use super::places::{Place, SegmentId};
 use crate::base::codec::{CodecError, Reader, Writer};
 use crate::base::record::RECORD_BYTES_MAX;
-use crate::base::{Ballot, Epoch, Incarnation, NodeName, Record, RegisterKey, Stamp, State};
+use crate::base::{Ballot, BodyId, Epoch, Incarnation, NodeName, Record, RegisterKey, Stamp, State};
 use crate::register::{Kept, NodeState, Roster, Slot, Start, Traced};
 use crate::seal::body::BodyOpener;
 use std::sync::{Arc, OnceLock};
@@ -21,6 +22,8 @@ mod tag {
     pub const FORGET: u8 = 5;
     pub const CLEAR: u8 = 6;
     pub const MEMORY: u8 = 7;
+    pub const PLACE: u8 = 8;
+    pub const UNPLACE: u8 = 9;
 }
 
 /// One operation of a frame.
@@ -66,6 +69,18 @@ pub enum Op {
         peer: Incarnation,
         /// The highest number below which all is acknowledged.
         seq: u64,
+    },
+    /// A body lies there, durably, wherever it lay before.
+    Place {
+        /// Which body.
+        body: BodyId,
+        /// Where it lies.
+        place: Place,
+    },
+    /// A body lies in no segment any more.
+    Unplace {
+        /// Which body.
+        body: BodyId,
     },
 }
 
@@ -199,6 +214,10 @@ fn write_op(w: &mut Writer, op: &Op) {
         Op::Forget { key, ballot } => w.u8(tag::FORGET).bytes(key.as_bytes()).u64(ballot.stamp.0).u64(ballot.node.0),
         Op::Clear { epoch } => w.u8(tag::CLEAR).u64(epoch.0),
         Op::Memory(kept) => w.u8(tag::MEMORY).bytes(&kept.encode()),
+        Op::Place { body, place } => {
+            w.u8(tag::PLACE).raw(&body.0).u32(place.segment.0).u32(place.offset).u32(place.len)
+        }
+        Op::Unplace { body } => w.u8(tag::UNPLACE).raw(&body.0),
     };
 }
 
@@ -290,9 +309,51 @@ pub fn decode_frame(payload: &[u8]) -> Result<(Vec<Op>, bool), CodecError> {
             }
             tag::CLEAR => Op::Clear { epoch: Epoch(r.u64()?) },
             tag::MEMORY => Op::Memory(Kept::decode(r.bytes(Kept::BYTES_MAX, "memory")?)?),
+            tag::PLACE => {
+                let body = BodyId(r.array()?);
+                let place = Place { segment: SegmentId(r.u32()?), offset: r.u32()?, len: r.u32()? };
+                Op::Place { body, place }
+            }
+            tag::UNPLACE => Op::Unplace { body: BodyId(r.array()?) },
             _ => return Err(CodecError::Value("operation")),
         });
     }
     r.end()?;
     Ok((ops, goes_on == 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_written_as_the_format_page_says() {
+        let fixture: serde_json::Value =
+            serde_json::from_str(include_str!("../../tests/fixtures/segment-v1.json")).expect("the fixture is JSON");
+        let bytes = |value: &serde_json::Value| -> Vec<u8> {
+            let hex = value.as_str().expect("a text");
+            let digits = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex");
+            (0..hex.len()).step_by(2).map(digits).collect()
+        };
+        let number = |value: &serde_json::Value| u32::try_from(value.as_u64().expect("a number")).expect("a small one");
+        let entry = &fixture["entry"];
+        let body = BodyId(bytes(&entry["body"]).try_into().expect("an id"));
+        let len = u32::try_from(bytes(&entry["sealed"]).len()).expect("a short body");
+        let place = Place { segment: SegmentId(number(&fixture["segment"])), offset: number(&entry["offset"]), len };
+        let mut encoded = Encoded::default();
+        encoded.push(&Op::Place { body, place });
+        encoded.push(&Op::Unplace { body });
+        let frame = &fixture["frame"];
+        let [payload] = &encoded.frames(frame["sequence"].as_u64().expect("a number"), 4096)[..] else {
+            panic!("one frame holds both")
+        };
+        assert_eq!(*payload, bytes(&frame["payload"]));
+        let (ops, ends) = decode_frame(payload).expect("it is one");
+        assert!(ends);
+        let [Op::Place { body: placed, place: at }, Op::Unplace { body: left }] = &ops[..] else { panic!("{ops:?}") };
+        assert_eq!((*placed, *at, *left), (body, place, body));
+        for cut in 0..payload.len() {
+            assert!(decode_frame(&payload[..cut]).is_err(), "cut at {cut}");
+        }
+    }
 }

@@ -1,9 +1,11 @@
 //! A blob that a peer sends: sealed bytes, checked against the reference in its record.
 //!
-//! Invariant: what does not have the announced length and digest never gets a blob's name.
+//! Invariant: what does not have the announced length and digest never gets a place or a blob's name.
 
+use super::bodies::Placing;
 use super::core::Core;
 use super::error::{DiskOp, StoreError};
+use super::segments::NewBody;
 use crate::base::{BlobRef, BodyId};
 use crate::disk::StreamFile;
 use crate::seal::digest::BodyDigest;
@@ -20,7 +22,7 @@ pub enum Purpose {
     Reader,
 }
 
-/// An open transfer. Dropping it removes the staged file.
+/// An open transfer. Dropping it removes the staged file, if there is one.
 pub struct Incoming {
     core: Arc<Core>,
     body: BodyId,
@@ -55,7 +57,7 @@ impl Incoming {
             Purpose::Reader => core.room.check_there()?,
         }
         let transfer = BodyId(crate::seal::random());
-        let file = core.blobs.stage(transfer, bytes_max)?;
+        let file = core.blobs.stage(transfer, bytes_max, core.options.segment_sealed_max())?;
         let core = Arc::clone(core);
         let digest = BodyDigest::new();
         let bytes_max = bytes_max.unwrap_or(u64::MAX);
@@ -81,8 +83,14 @@ impl Incoming {
         Ok(())
     }
 
-    /// Checks the whole against what was announced, and puts it in place, durably.
-    pub fn finish(mut self, announced: BlobRef) -> Result<(), StoreError> {
+    /// Checks the whole against what was announced, and puts it in place, durably. On a thread that may wait.
+    pub fn finish(self, announced: BlobRef) -> Result<(), StoreError> {
+        self.place(announced)?.wait()
+    }
+
+    /// Checks the whole against what was announced, and puts it in place; one that is short waits in line with others
+    /// for its place in a segment.
+    pub fn place(mut self, announced: BlobRef) -> Result<Placing<()>, StoreError> {
         if self.body != announced.body {
             return Err(StoreError::Mismatch("a blob ends as another than it began"));
         }
@@ -94,13 +102,23 @@ impl Incoming {
         if digest != announced.digest {
             return Err(StoreError::Mismatch("a blob does not have the announced digest"));
         }
+        if let Some(sealed) = self.file.whole() {
+            // Nothing is staged.
+            self.landed = true;
+            // It may have come twice.
+            if self.core.make_way(&announced)? {
+                return Ok(Placing::done(()));
+            }
+            let placed = self.core.segments.append(NewBody { blob: announced, sealed });
+            return Ok(Placing::coming(Arc::clone(&self.core), self.body, placed, ()));
+        }
         let blobs = &self.core.blobs;
         self.file.finish().map_err(|source| blobs.refused(DiskOp::Write, blobs.path(self.body), source))?;
         // Whatever stands there under the name of what was just checked: a second transfer of the same, or damage.
-        self.core.set_aside_if_damaged(&announced)?;
+        self.core.make_way(&announced)?;
         self.core.blobs.land(self.transfer, self.body)?;
         self.landed = true;
-        Ok(())
+        Ok(Placing::done(()))
     }
 }
 

@@ -6,6 +6,8 @@
 //!   otherwise. So whoever lists reads `LIVE` alone, and passes over nothing that is to be settled.
 //! - A register has one entry in `CHANGES`, at its latest number.
 //! - `BODIES` names exactly the blobs that records refer to.
+//! - `PLACES` has those of them that lie in segments; `SEGMENTS` what that comes to in each, and where the last of all
+//!   that ever lay there ends.
 //! - Damage has one name, whatever the engine calls what comes of it. Whoever runs the store hears of it once
 //!   (`Options::index_failed`), and once of any other failure of the engine.
 
@@ -13,6 +15,7 @@ use super::entry::{Held, NodeRecord};
 use super::error::StoreError;
 use super::overlay::Layer;
 use super::pages::{PagesProbe, guarded, is_damage, unless_it_waits};
+use super::places::{Place, SegmentId, Usage, Usages, moved};
 use crate::base::codec::CodecError;
 use crate::base::{BodyId, Class, Incarnation, RegisterKey, Stamp};
 use crate::register::Kept;
@@ -30,6 +33,8 @@ const LIVE: Records = TableDefinition::new("live");
 const DEAD: Records = TableDefinition::new("dead");
 const CHANGES: TableDefinition<u64, &[u8]> = TableDefinition::new("changes");
 const BODIES: TableDefinition<[u8; 16], ()> = TableDefinition::new("bodies");
+const PLACES: TableDefinition<[u8; 16], (u32, u32, u32)> = TableDefinition::new("places");
+const SEGMENTS: TableDefinition<u32, (u64, u64)> = TableDefinition::new("segments");
 const CURSORS: TableDefinition<u64, u64> = TableDefinition::new("cursors");
 const MARKS: TableDefinition<&str, u64> = TableDefinition::new("marks");
 const NODE: TableDefinition<&str, &[u8]> = TableDefinition::new("node");
@@ -41,7 +46,7 @@ const MARK_PAGES: &str = "format";
 const VOTES: &str = "votes";
 const MEMORY: &str = "memory";
 /// The format of the directory that this release reads and writes.
-const FORMAT: u64 = 6;
+const FORMAT: u64 = 7;
 
 /// How far the index is, read at open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,6 +88,8 @@ pub struct Index {
 fn engine(error: impl Into<redb::Error>) -> StoreError {
     StoreError::Index(Box::new(error.into()))
 }
+
+const APART: StoreError = StoreError::Corrupt { what: "index (its tables differ)" };
 
 fn corrupt(_: CodecError) -> StoreError {
     StoreError::Corrupt { what: "index entry" }
@@ -232,6 +239,70 @@ fn apply_records(tx: &redb::WriteTransaction, layer: &Layer) -> Result<(), Store
     Ok(())
 }
 
+fn place_of((segment, offset, len): (u32, u32, u32)) -> Place {
+    Place { segment: SegmentId(segment), offset, len }
+}
+
+/// Brings the places of a layer in, and counts them: what is named of each segment then. `gone`: segments whose files
+/// are not there any more.
+fn apply_places(
+    tx: &redb::WriteTransaction,
+    layer: &Layer,
+    before: &Usages,
+    gone: &[SegmentId],
+) -> Result<Usages, StoreError> {
+    let mut places = tx.open_table(PLACES).map_err(engine)?;
+    let mut segments = tx.open_table(SEGMENTS).map_err(engine)?;
+    let mut usages = before.clone();
+    if layer.cleared {
+        usages.values_mut().for_each(|usage| usage.live = 0);
+    }
+    for (body, now) in &layer.places {
+        let was = match now {
+            Some(now) => places.insert(body.0, (now.segment.0, now.offset, now.len)),
+            None => places.remove(body.0),
+        };
+        let was = was.map_err(engine)?.map(|was| place_of(was.value()));
+        moved(&mut usages, was, *now);
+    }
+    // What had a place for a while counts too: nothing is written over it.
+    for (segment, placed) in &layer.placed {
+        let usage = usages.entry(*segment).or_default();
+        usage.end = usage.end.max(placed.end);
+    }
+    // The last one says which numbers were given.
+    let last = usages.last_key_value().map(|(segment, _)| *segment);
+    for segment in gone.iter().filter(|segment| Some(**segment) != last) {
+        if usages.get(segment).is_some_and(|usage| usage.live == 0) {
+            usages.remove(segment);
+            segments.remove(segment.0).map_err(engine)?;
+        }
+    }
+    for (segment, usage) in usages.iter().filter(|(segment, usage)| before.get(segment) != Some(usage)) {
+        segments.insert(segment.0, (usage.live, usage.end)).map_err(engine)?;
+    }
+    Ok(usages)
+}
+
+/// Compares the places with the bodies that records refer to, and what they come to with what is counted.
+fn check_places(tx: &redb::ReadTransaction, bodies: &impl ReadableTable<[u8; 16], ()>) -> Result<(), StoreError> {
+    let mut counted = Usages::new();
+    for entry in tx.open_table(PLACES).map_err(engine)?.iter().map_err(engine)? {
+        let (body, place) = entry.map_err(engine)?;
+        bodies.get(body.value()).map_err(engine)?.ok_or(APART)?;
+        moved(&mut counted, None, Some(place_of(place.value())));
+    }
+    for entry in tx.open_table(SEGMENTS).map_err(engine)?.iter().map_err(engine)? {
+        let (segment, usage) = entry.map_err(engine)?;
+        let (live, end) = usage.value();
+        let found = counted.remove(&SegmentId(segment.value())).unwrap_or_default();
+        if found.live != live || found.end > end {
+            return Err(APART);
+        }
+    }
+    if counted.is_empty() { Ok(()) } else { Err(APART) }
+}
+
 impl Index {
     /// Makes the tables of a new database.
     pub fn format(db: &Database) -> Result<(), StoreError> {
@@ -243,6 +314,8 @@ impl Index {
                 tx.open_table(DEAD).map_err(engine)?;
                 tx.open_table(CHANGES).map_err(engine)?;
                 tx.open_table(BODIES).map_err(engine)?;
+                tx.open_table(PLACES).map_err(engine)?;
+                tx.open_table(SEGMENTS).map_err(engine)?;
                 tx.open_table(CURSORS).map_err(engine)?;
                 tx.open_table(NODE).map_err(engine)?;
                 let mut marks = tx.open_table(MARKS).map_err(engine)?;
@@ -292,8 +365,15 @@ impl Index {
         }
     }
 
-    /// Brings a layer in, durably, and with it the log mark.
-    pub fn apply(&self, layer: &Layer, marks: Marks) -> Result<(), StoreError> {
+    /// Brings a layer in, durably, and with it the log mark. `usages`: what was named of each segment before; what is
+    /// named then comes back. `gone`: segments whose files are not there any more.
+    pub fn apply(
+        &self,
+        layer: &Layer,
+        marks: Marks,
+        usages: &Usages,
+        gone: &[SegmentId],
+    ) -> Result<Usages, StoreError> {
         self.work(|| {
             let mut tx = self.db.begin_write().map_err(engine)?;
             // Opening after a crash then needs no walk over the whole file, and damage in the newest
@@ -304,8 +384,10 @@ impl Index {
                 tx.delete_table(DEAD).map_err(engine)?;
                 tx.delete_table(CHANGES).map_err(engine)?;
                 tx.delete_table(BODIES).map_err(engine)?;
+                tx.delete_table(PLACES).map_err(engine)?;
             }
             apply_records(&tx, layer)?;
+            let usages = apply_places(&tx, layer, usages, gone)?;
             {
                 let mut cursors = tx.open_table(CURSORS).map_err(engine)?;
                 let mut table = tx.open_table(MARKS).map_err(engine)?;
@@ -324,7 +406,8 @@ impl Index {
                     table.insert(name, value).map_err(engine)?;
                 }
             }
-            tx.commit().map_err(engine)
+            tx.commit().map_err(engine)?;
+            Ok(usages)
         })
     }
 
@@ -393,6 +476,39 @@ impl Index {
         })
     }
 
+    /// Where a body lies, if it is in a segment.
+    pub fn place(&self, body: BodyId) -> Result<Option<Place>, StoreError> {
+        self.work(|| self.look_up_place(body))
+    }
+
+    /// The same if no disk is waited for. `None` is no error: `place` tells.
+    pub fn place_now(&self, body: BodyId) -> Option<Option<Place>> {
+        if !self.probe.tells() {
+            return None;
+        }
+        unless_it_waits(|| self.look_up_place(body))?.ok()
+    }
+
+    fn look_up_place(&self, body: BodyId) -> Result<Option<Place>, StoreError> {
+        let tx = self.db.begin_read().map_err(engine)?;
+        let table = tx.open_table(PLACES).map_err(engine)?;
+        Ok(table.get(body.0).map_err(engine)?.map(|place| place_of(place.value())))
+    }
+
+    /// What is named of each segment.
+    pub fn usages(&self) -> Result<Usages, StoreError> {
+        self.work(|| {
+            let tx = self.db.begin_read().map_err(engine)?;
+            let mut usages = Usages::new();
+            for entry in tx.open_table(SEGMENTS).map_err(engine)?.iter().map_err(engine)? {
+                let (segment, usage) = entry.map_err(engine)?;
+                let (live, end) = usage.value();
+                usages.insert(SegmentId(segment.value()), Usage { live, end });
+            }
+            Ok(usages)
+        })
+    }
+
     /// What the node keeps for its votes.
     pub fn node(&self) -> Result<Option<NodeRecord>, StoreError> {
         self.work(|| {
@@ -426,7 +542,6 @@ impl Index {
     /// the blobs that records name. For `verify`; a checkpoint goes before, so that this is all there is.
     pub fn check(&self) -> Result<(), StoreError> {
         self.work(|| {
-            const APART: StoreError = StoreError::Corrupt { what: "index (its tables differ)" };
             let tx = self.db.begin_read().map_err(engine)?;
             let live = tx.open_table(LIVE).map_err(engine)?;
             let dead = tx.open_table(DEAD).map_err(engine)?;
@@ -453,6 +568,7 @@ impl Index {
             if changes.len().map_err(engine)? != registers || bodies.len().map_err(engine)? != blobs {
                 return Err(APART);
             }
+            check_places(&tx, &bodies)?;
             for entry in tx.open_table(CURSORS).map_err(engine)?.iter().map_err(engine)? {
                 entry.map_err(engine)?;
             }

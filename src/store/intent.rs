@@ -2,10 +2,12 @@
 
 use super::error::StoreError;
 use super::mutation::Mutation;
+use super::place_ops::Move;
+use super::places::Place;
 use super::types::{Grave, Written};
 use super::voting::{Reply, Seating, Vote, Votes, VotesTo};
 use crate::base::record::etag_of;
-use crate::base::{Ballot, Epoch, Incarnation, Record, RegisterKey};
+use crate::base::{Ballot, BodyId, Epoch, Incarnation, Record, RegisterKey};
 use crate::register::ListMark;
 use tokio::sync::oneshot;
 
@@ -50,6 +52,15 @@ pub enum Intent {
         /// The epoch of its list, as it told last.
         heard_in: Epoch,
     },
+    /// What a register refers to has come again: the log is to name its place.
+    Name {
+        /// Which register.
+        key: RegisterKey,
+    },
+    /// Bodies lie elsewhere.
+    Move(Vec<Move>),
+    /// Bodies are not at these places, which were read.
+    Lose(Vec<(BodyId, Place)>),
     /// Everything before this is durable.
     Barrier,
 }

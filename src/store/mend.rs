@@ -19,6 +19,11 @@ impl Store {
         self.core().diagnose(key)
     }
 
+    /// What a register refers to has come again: the log is to name where it lies.
+    pub fn name_bodies(&self, key: RegisterKey) -> Answer {
+        self.submit(Intent::Name { key })
+    }
+
     /// Takes a peer's copy of a record in place of the damaged one of the same ballot. `Mismatch` when
     /// that copy does not open either, or the register has changed.
     pub fn restore(&self, key: RegisterKey, record: Record, from: Incarnation) -> Result<Answer, StoreError> {

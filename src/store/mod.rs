@@ -21,16 +21,17 @@
 //! | `store` | the handle, its queue and its threads |
 //! | | **Group commit** |
 //! | `commit` | one thread: take what waits, one frame, one fsync, answer |
-//! | `writes` `votes` `seats` `graves` | what is decided of writes, votes, member lists, tombstones: each an `impl Decider` |
+//! | `writes` `votes` `seats` `graves` `place_ops` | what is decided of writes, votes, member lists, tombstones, places: each an `impl Decider` |
 //! | `decider` | what was decided so far, upon what is durable |
 //! | `batch` `marks` | a batch while it is being decided; marks that wait for one |
-//! | `upkeep` | what a store does for itself beside the commits |
+//! | `upkeep` `mover` | what a store does for itself beside the commits; segments made smaller |
 //! | | **Bodies** |
 //! | `upload` `download` | clients' bodies in and out |
 //! | `incoming` `outgoing` | sealed blobs from a peer and to one |
 //! | `damage` | what is wrong with a copy, and setting a blob aside |
 //! | | **The shared state: each file is an `impl Core`** |
 //! | `apply` | what a commit has made durable becomes visible |
+//! | `bodies` | the one door to bodies: claimed, at a place, or a file |
 //! | `checkpoint` | the index is brought up to the log |
 //! | `counting` | the walk that fills the tree |
 //! | `scan` | pages of registers: all of a range, or what a list shows of it |
@@ -42,6 +43,7 @@
 //! | `index` `pages` | the index, and its engine over sealed pages |
 //! | `blobs` | bodies that do not fit a record, as files |
 //! | `segments` | many bodies in one file, each at a place |
+//! | `claims` | places that nothing names yet |
 //! | `identity` `small` | who a data directory is; small files read whole |
 //! | `room` | what the disk still gives, and what the machine has run out of |
 //! | | **Plain values** |
@@ -59,8 +61,10 @@
 mod apply;
 mod batch;
 pub mod blobs;
+pub mod bodies;
 pub mod buckets;
 mod checkpoint;
+mod claims;
 pub mod commit;
 mod core;
 pub mod counters;
@@ -81,6 +85,7 @@ pub mod listing;
 pub mod log;
 pub mod marks;
 pub mod mend;
+pub mod mover;
 pub mod mutation;
 pub mod naming;
 pub mod objects;
@@ -89,6 +94,7 @@ pub mod options;
 pub mod outgoing;
 pub mod overlay;
 pub mod pages;
+pub mod place_ops;
 pub mod places;
 pub mod replica;
 pub mod room;

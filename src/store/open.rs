@@ -18,7 +18,9 @@ use super::naming::load_buckets;
 use super::options::Options;
 use super::overlay::{Here, Overlay};
 use super::pages::{self, PagesProbe};
+use super::places::Usages;
 use super::room::Room;
+use super::segments::{self, Segments};
 use super::small::read_small;
 use super::store::{Clockwork, Store};
 use super::types::Doubt;
@@ -34,8 +36,18 @@ const LOG: &str = "log";
 const INDEX: &str = "index";
 const FIRST_START: &str = "first-start";
 /// What may stand in a directory without making it somebody else's.
-const OURS: [&str; 9] =
-    [FIRST_START, "lock", "addresses.json", "blobs", "staged", "quarantine", "lost+found", LOG, INDEX];
+const OURS: [&str; 10] = [
+    FIRST_START,
+    "lock",
+    "addresses.json",
+    "blobs",
+    segments::FOLDER,
+    "staged",
+    "quarantine",
+    "lost+found",
+    LOG,
+    INDEX,
+];
 
 /// Opens or makes the store in `dir`. The threads are not started yet.
 ///
@@ -203,6 +215,7 @@ fn open_made(
         check_loss(&node)?;
     }
     let log = tail.accept(disk.as_ref(), identity.incarnation, anew)?;
+    let (usages, segments) = open_segments(&disk, dir, &identity, &options, (&index, &overlay), &room)?;
     overlay.active.log_end = log.end();
     let memory = Memory::restored(&kept, node.roster.as_deref());
     let core = Core::new(Parts {
@@ -216,6 +229,8 @@ fn open_made(
         log,
         index,
         blobs,
+        segments,
+        usages,
         clock: StampClock::above(stamp),
         overlay,
         head,
@@ -231,6 +246,26 @@ fn open_made(
     // Until the disk was asked, its room counts as endless.
     core.refresh_space()?;
     Ok(core)
+}
+
+/// The segments, and what the index alone says is named of them. What the log names beside it stays too.
+fn open_segments(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    identity: &Identity,
+    options: &Options,
+    (index, overlay): (&Index, &Overlay),
+    room: &Arc<Room>,
+) -> Result<(Usages, Segments), StoreError> {
+    let usages = index.usages()?;
+    let mut known = usages.clone();
+    for (segment, placed) in &overlay.active.placed {
+        let usage = known.entry(*segment).or_default();
+        usage.end = usage.end.max(placed.end);
+    }
+    let (key, bytes_max) = (identity.log_key(), options.segment_bytes);
+    let segments = Segments::open(Arc::clone(disk), dir, Arc::clone(room), key, bytes_max, &known)?;
+    Ok((usages, segments))
 }
 
 /// Opens the index that belongs to this log: an older one is refused, since frames name the state of the index that was

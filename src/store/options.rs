@@ -1,6 +1,8 @@
 //! Settings of a store.
 
 use super::error::StoreError;
+use super::places::{BODY_BYTES_MAX, SEGMENT_BYTES};
+use crate::seal::layout::Layout;
 use std::time::Duration;
 
 /// Settings of a store.
@@ -8,6 +10,10 @@ use std::time::Duration;
 pub struct Options {
     /// Bodies up to this many bytes live in the record.
     pub inline_max: usize,
+    /// Bodies up to this many bytes that do not live in the record lie in segments; larger ones are files. 0: all are.
+    pub segment_max: usize,
+    /// Bytes of a segment, at most.
+    pub segment_bytes: u32,
     /// Bytes of the commit log's ring.
     pub log_bytes: u64,
     /// Bytes of the cache of opened records.
@@ -35,10 +41,22 @@ pub struct Options {
     pub index_failed: fn(&StoreError),
 }
 
+impl Options {
+    /// Most bytes of a sealed body that is to lie in a segment.
+    pub fn segment_sealed_max(&self) -> u64 {
+        match self.segment_max {
+            0 => 0,
+            plain => Layout::default().sealed_len(plain as u64).unwrap_or(u64::MAX).min(u64::from(BODY_BYTES_MAX)),
+        }
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Options {
             inline_max: 16 * 1024,
+            segment_max: 1 << 20,
+            segment_bytes: SEGMENT_BYTES,
             log_bytes: 64 << 20,
             cache_bytes: 32 << 20,
             index_cache_bytes: 32 << 20,

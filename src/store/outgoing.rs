@@ -23,11 +23,11 @@ impl Outgoing {
     /// Opens a blob that is in place, durably. One whose name may still go counts as missing: it comes again then, and
     /// is put in place once more.
     pub(super) fn open(core: &Arc<Core>, body: BodyId) -> Result<Self, StoreError> {
-        if !core.blobs.exists(body)? {
+        if !core.has_body(body)? {
             return Err(StoreError::NoSuchKey);
         }
-        let file = core.blobs.read(body)?.ok_or(StoreError::NoSuchKey)?;
-        let path = || core.blobs.path(body);
+        let file = core.read_body(body)?.ok_or(StoreError::NoSuchKey)?;
+        let path = || core.path_of(body);
         let len = file.len().map_err(|source| StoreError::Disk { op: DiskOp::Measure, path: path(), source })?;
         Ok(Outgoing { core: Arc::clone(core), body, file, len, next: 0 })
     }
@@ -41,7 +41,7 @@ impl Outgoing {
     pub fn read(&mut self) -> Result<Bytes, StoreError> {
         let len = (self.len - self.next).min(PIECE_BYTES);
         let mut piece = vec![0; usize::try_from(len).unwrap_or(0)];
-        let path = || self.core.blobs.path(self.body);
+        let path = || self.core.path_of(self.body);
         let read = self.file.read_at(self.next, &mut piece);
         read.map_err(|source| StoreError::Disk { op: DiskOp::Read, path: path(), source })?;
         self.next += len;

@@ -6,6 +6,7 @@
 //! - What was forgotten hides what older layers and the index hold of it, until the index has forgotten it too.
 
 use super::entry::{Held, NodeRecord, Op};
+use super::places::{Place, SegmentId, Usage};
 use crate::base::{BodyId, Incarnation, Record, RegisterKey};
 use crate::register::Kept;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -24,6 +25,10 @@ pub struct Layer {
     pub by_seq: BTreeMap<u64, RegisterKey>,
     /// Blobs that the records refer to.
     pub blobs: HashSet<BodyId>,
+    /// Where bodies lie in segments, as far as that changed; `None`: in none any more.
+    pub places: BTreeMap<BodyId, Option<Place>>,
+    /// Of each segment: bytes of what was given a place there, and where the last of them ends.
+    pub placed: BTreeMap<SegmentId, Usage>,
     /// How far peers have acknowledged the feed, if that moved since the last checkpoint.
     pub cursors: BTreeMap<Incarnation, u64>,
     /// What the node keeps for its votes, if it changed.
@@ -65,12 +70,24 @@ impl Layer {
                 self.forgotten.clear();
                 self.by_seq.clear();
                 self.blobs.clear();
+                self.places.clear();
                 (self.cleared, self.weight) = (true, 0);
             }
             Op::Cursor { peer, seq } => {
                 // The later one counts, lower or not: a peer that dropped what it had begins at the front again.
                 self.cursors.insert(peer, seq);
             }
+            Op::Place { body, place } => {
+                self.placed.entry(place.segment).or_default().add(place);
+                self.place(body, Some(place));
+            }
+            Op::Unplace { body } => self.place(body, None),
+        }
+    }
+
+    fn place(&mut self, body: BodyId, place: Option<Place>) {
+        if self.places.insert(body, place).is_none() {
+            self.weight += 64;
         }
     }
 
@@ -94,7 +111,7 @@ impl Layer {
     /// Whether there is nothing to bring to the index.
     pub fn is_empty(&self) -> bool {
         let unchanged = self.records.is_empty() && self.forgotten.is_empty() && !self.cleared;
-        unchanged && self.cursors.is_empty() && self.node.is_none() && self.memory.is_none()
+        unchanged && self.places.is_empty() && self.cursors.is_empty() && self.node.is_none() && self.memory.is_none()
     }
 }
 
@@ -132,6 +149,22 @@ impl Overlay {
     /// Whether a record here refers to the blob. A frozen record that was superseded counts too.
     pub fn refers_to(&self, blob: BodyId) -> bool {
         self.active.blobs.contains(&blob) || self.frozen.as_ref().is_some_and(|f| f.blobs.contains(&blob))
+    }
+
+    /// Where a body lies, as far as that is known here: in no segment, or at a place. `None`: the index knows.
+    pub fn place(&self, body: BodyId) -> Option<Option<Place>> {
+        self.layers().find_map(|layer| layer.places.get(&body).copied().or(layer.cleared.then_some(None)))
+    }
+
+    /// Whether a body lies in that segment by what is known here. One that lay there meanwhile does not count.
+    pub fn names(&self, segment: SegmentId) -> bool {
+        let is_there = |place: &Option<Place>| place.is_some_and(|place| place.segment == segment);
+        self.layers().any(|layer| layer.placed.contains_key(&segment) && layer.places.values().any(is_there))
+    }
+
+    /// Bytes of what was given a place in that segment and is not counted by the index yet.
+    pub fn placed_in(&self, segment: SegmentId) -> u64 {
+        self.layers().filter_map(|layer| layer.placed.get(&segment)).map(|usage| usage.live).sum()
     }
 
     /// A peer's cursor, if it moved lately.

@@ -4,6 +4,12 @@
 
 use std::collections::BTreeMap;
 
+/// Most bytes of a sealed body in a segment, whatever the setting says.
+pub const BODY_BYTES_MAX: u32 = 4 << 20;
+/// Most bytes of a segment, as a rule: see `Options::segment_bytes`.
+pub const SEGMENT_BYTES: u32 = 256 << 20;
+/// Bytes of a segment before its first entry.
+pub const SEGMENT_HEAD_BYTES: u64 = 4096;
 /// Bytes of an entry before its body.
 pub const ENTRY_HEAD_BYTES: usize = 64;
 
@@ -61,6 +67,14 @@ pub struct Usage {
     pub end: u64,
 }
 
+impl Usage {
+    /// Something is named there.
+    pub fn add(&mut self, place: Place) {
+        self.live += place.bytes();
+        self.end = self.end.max(place.end());
+    }
+}
+
 /// What is named of each segment.
 pub type Usages = BTreeMap<SegmentId, Usage>;
 
@@ -72,9 +86,7 @@ pub fn moved(usages: &mut Usages, was: Option<Place>, now: Option<Place>) {
         usage.live = usage.live.saturating_sub(was.bytes());
     }
     if let Some(now) = now {
-        let usage = usages.entry(now.segment).or_default();
-        usage.live += now.bytes();
-        usage.end = usage.end.max(now.end());
+        usages.entry(now.segment).or_default().add(now);
     }
 }
 

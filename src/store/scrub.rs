@@ -192,7 +192,7 @@ impl Round {
         let read = blob.read(object, bytes).map_err(|error| match error {
             BlobError::Bytes => StoreError::Corrupt { what: "object body" },
             BlobError::Disk(source) => {
-                StoreError::Disk { op: DiskOp::Read, path: self.core.blobs.path(object.body), source }
+                StoreError::Disk { op: DiskOp::Read, path: self.core.path_of(object.body), source }
             }
         })?;
         if !read {
@@ -210,8 +210,8 @@ enum BlobError {
 impl Blob {
     fn open(core: &Core, object: &ObjectRecord) -> Result<Self, StoreError> {
         let corrupt = |what| StoreError::Corrupt { what };
-        let fail = |op| move |source| StoreError::Disk { op, path: core.blobs.path(object.body), source };
-        let file = core.blobs.read(object.body)?.ok_or(corrupt("object body (its blob is missing)"))?;
+        let fail = |op| move |source| StoreError::Disk { op, path: core.path_of(object.body), source };
+        let file = core.read_body(object.body)?.ok_or(corrupt("object body (its blob is missing)"))?;
         if file.len().map_err(fail(DiskOp::Measure))? != object.sealed_len {
             return Err(corrupt("object body (its length)"));
         }

@@ -1,6 +1,8 @@
 //! What the store tells of itself.
 
+use super::core::Core;
 use super::error::StoreError;
+use super::mover::Sums;
 use super::options::Options;
 use super::store::Store;
 use crate::base::{ClusterId, Incarnation, Shortage};
@@ -22,6 +24,34 @@ pub struct ShortStatus {
 impl ShortStatus {
     fn of((now, refused): (bool, u64)) -> Self {
         ShortStatus { now, refused }
+    }
+}
+
+/// Files of many bodies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct SegmentsStatus {
+    /// How many there are.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Those of them that belong to no body any more.
+    pub dead_bytes: u64,
+    /// Bytes of bodies that were moved together since the start, so that dead ones could go.
+    pub moved_bytes: u64,
+    /// Whether that is being done.
+    pub compacting: bool,
+}
+
+impl SegmentsStatus {
+    fn of(core: &Core) -> Self {
+        let Sums { files, bytes, dead } = core.segment_sums(|_| false);
+        SegmentsStatus {
+            files,
+            bytes,
+            dead_bytes: dead,
+            moved_bytes: core.counters.moved_bytes.load(Ordering::Relaxed),
+            compacting: core.counters.compacting.load(Ordering::Relaxed),
+        }
     }
 }
 
@@ -72,6 +102,8 @@ pub struct StoreStatus {
     pub buried: u64,
     /// Whether all registers are counted in the sums that peers compare; false for some time after a start.
     pub compared: bool,
+    /// Files of many bodies.
+    pub segments: SegmentsStatus,
     /// Room on the disk, as last read.
     pub disk: Space,
     /// Writes stop below this much free room.
@@ -122,6 +154,7 @@ impl Store {
             bytes: counted.bytes,
             buried: load(&core.counters.buried),
             compared: tally.is_some(),
+            segments: SegmentsStatus::of(core),
             disk: core.space(),
             reserve_bytes: core.options.reserve_bytes,
             full: core.is_low(),

@@ -8,6 +8,7 @@ use super::core::Core;
 use super::entry::Held;
 use super::error::{DiskOp, StoreError};
 use super::intent::{Answer, Intent, Request, wait};
+use super::mover::Mover;
 use super::upkeep::{Reaper, background};
 use crate::base::{KekId, RegisterKey};
 use crossbeam_channel::{Sender, unbounded};
@@ -31,6 +32,8 @@ pub struct Clockwork {
     pub committer: Committer,
     /// Removes blobs that no record refers to any more.
     pub reaper: Reaper,
+    /// Moves what is alive in segments together.
+    pub mover: Mover,
 }
 
 impl Store {
@@ -41,16 +44,20 @@ impl Store {
         let (dead_in, dead) = unbounded();
         let committer = Committer::new(Arc::clone(&core), requests, dead_in);
         let reaper = Reaper { core: Arc::clone(&core), dead };
-        (Store { core, queue: Some(queue), threads: Mutex::default(), stop: None }, Clockwork { committer, reaper })
+        let mover = Mover::new(Arc::clone(&core), queue.clone());
+        let store = Store { core, queue: Some(queue), threads: Mutex::default(), stop: None };
+        (store, Clockwork { committer, reaper, mover })
     }
 
     /// Puts the clockwork on threads. `on_panic` is called when one of them panics: the disk's
     /// state is then half known, and the process had better end.
     pub fn start(mut self, clockwork: Clockwork, on_panic: fn()) -> Result<Arc<Self>, StoreError> {
         let (stop, stopped) = crossbeam_channel::bounded(0);
-        let Clockwork { committer, reaper } = clockwork;
+        let Clockwork { committer, reaper, mover } = clockwork;
         let core = Arc::clone(&self.core);
         let (walked, walk_stopped) = (Arc::clone(&self.core), stopped.clone());
+        let (written, write_stopped) = (Arc::clone(&self.core), stopped.clone());
+        let move_stopped = stopped.clone();
         let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
             let guarded = move || {
                 let guard = OnPanic(on_panic);
@@ -65,6 +72,8 @@ impl Store {
         };
         let threads = vec![
             spawn("committer", Box::new(move || committer.run()))?,
+            spawn("segments", Box::new(move || written.segments.run(&write_stopped)))?,
+            spawn("mover", Box::new(move || mover.run(&move_stopped)))?,
             spawn("tree", Box::new(move || walked.build_tree(&walk_stopped)))?,
             spawn("keeper-of-disk", Box::new(move || background(&core, &reaper, &stopped)))?,
         ];

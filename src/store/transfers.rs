@@ -28,8 +28,8 @@ impl Store {
     /// Sealed bytes of a blob for a peer whose copy is damaged; fewer than `len` at its end. They are
     /// not checked here: the peer does, against the digest in its record.
     pub fn read_sealed(&self, body: BodyId, from: u64, len: u32) -> Result<Bytes, StoreError> {
-        let file = self.core().blobs.read(body)?.ok_or(StoreError::NoSuchKey)?;
-        let fail = |op| move |source| StoreError::Disk { op, path: self.core().blobs.path(body), source };
+        let file = self.core().read_body(body)?.ok_or(StoreError::NoSuchKey)?;
+        let fail = |op| move |source| StoreError::Disk { op, path: self.core().path_of(body), source };
         let whole = file.len().map_err(fail(DiskOp::Measure))?;
         let len = whole.saturating_sub(from).min(u64::from(len));
         let mut piece = vec![0; usize::try_from(len).unwrap_or(0)];
@@ -39,8 +39,7 @@ impl Store {
 
     /// Removes a blob that landed here for a record that will never come.
     pub fn discard_blob(&self, body: BodyId) -> Result<(), StoreError> {
-        let free = |blobs: &Blobs| Ok(blobs.is_landed(body) && !self.core().refers_to(body)?);
-        self.core().blobs.remove_if(body, free).map(|_| ())
+        self.core().discard_body(body)
     }
 
     /// Removes blobs that no record refers to and that nobody is about to refer to.

@@ -79,6 +79,9 @@ fn on_tick(core: &Core, clock: &mut TickClock) {
     }
     if clock.swept.elapsed() >= SWEEP_EVERY {
         clock.swept = Instant::now();
+        if let Err(error) = core.sweep_claims(core.options.orphan_grace) {
+            log::warn!(error:% = error; "places of bodies without a record could not be given up");
+        }
         for body in core.blobs.landed_before(core.options.orphan_grace) {
             let free = |blobs: &Blobs| {
                 let referred = core.refers_to(body)?;

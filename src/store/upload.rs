@@ -1,15 +1,19 @@
-//! An upload: plaintext in, sealed chunks to a staged file. Invisible until it is finished.
+//! An upload: plaintext in, sealed chunks to memory and to a staged file. Invisible until it is finished.
 //!
 //! Invariants
 //! - At most one chunk of plaintext is held back; a full chunk is sealed at once, since the last
 //!   chunk is always shorter than a full one. It is sealed to where it will be written from: what comes in whole
 //!   chunks is not copied.
+//! - What may be short enough for a segment is held whole, and has no file; see `StreamFile::whole`.
 //! - Dropping an unfinished upload removes its file.
 //! - What `append` and `seal` tell, one after the other, is the blob byte by byte: peers may take it on the way.
 
+use super::bodies::Placing;
 use super::core::Core;
 use super::error::{DiskOp, StoreError};
 use super::mutation::Mutation;
+use super::options::Options;
+use super::segments::NewBody;
 use crate::base::record::ObjectRecord;
 use crate::base::{BodyAt, BodyId, Condition, ObjectHead, ObjectName, Permit, Wrap};
 use crate::disk::StreamFile;
@@ -39,7 +43,7 @@ pub struct Upload {
     _permit: Option<Permit>,
 }
 
-/// Removes the staged file unless told that it has landed.
+/// Removes the staged file, if there is one, unless told that it has landed.
 struct Staged {
     core: Arc<Core>,
     body: BodyId,
@@ -64,10 +68,12 @@ impl std::fmt::Debug for Upload {
     }
 }
 
-/// Most bytes that an upload of that many holds beside what it is given: see `StreamFile::holds`.
-pub fn holds(len: Option<u64>) -> u64 {
-    let sealed = len.and_then(|len| Layout::default().sealed_len(len)).unwrap_or(u64::MAX / 2);
-    StreamFile::holds(sealed, (HEADER_BYTES + CHUNK_BYTES + TAG_BYTES) as u64)
+/// Most bytes that an upload of that many holds beside what it is given: see `StreamFile::holds`. `segment_max`: see
+/// `Options`.
+pub fn holds(len: Option<u64>, segment_max: usize) -> u64 {
+    let sealed = len.map(|len| Layout::default().sealed_len(len).unwrap_or(u64::MAX));
+    let whole_max = Options { segment_max, ..Options::default() }.segment_sealed_max();
+    StreamFile::holds(sealed, (HEADER_BYTES + CHUNK_BYTES + TAG_BYTES) as u64, whole_max)
 }
 
 impl Upload {
@@ -84,7 +90,8 @@ impl Upload {
         core.check_fits(len_hint.unwrap_or(0))?;
         let body = BodyId(crate::seal::random());
         let (sealer, wrap) = BodySealer::new(&core.ring, core.cluster, body);
-        let file = core.blobs.stage(body, len_hint.and_then(|len| Layout::default().sealed_len(len)))?;
+        let sealed_len = len_hint.and_then(|len| Layout::default().sealed_len(len));
+        let file = core.blobs.stage(body, sealed_len, core.options.segment_sealed_max())?;
         core.counters.uploads_open.fetch_add(1, Ordering::Relaxed);
         let staged = Staged { core: Arc::clone(core), body, landed: false };
         Ok(Upload {
@@ -234,13 +241,23 @@ impl Sealed {
         &self.landed.object
     }
 
-    /// Makes the body durable. It has no record yet.
-    pub fn land(mut self) -> Result<Landed, StoreError> {
+    /// Makes the body durable, on a thread that may wait. It has no record yet.
+    pub fn land(self) -> Result<Landed, StoreError> {
+        self.place()?.wait()
+    }
+
+    /// Makes the body durable; one that is short waits in line with others for a place. It has no record yet.
+    pub fn place(mut self) -> Result<Placing<Landed>, StoreError> {
         let (core, body) = (&self.landed.core, self.landed.body);
+        if let Some(sealed) = self.file.whole() {
+            self.staged.landed = true;
+            let placed = core.segments.append(NewBody { blob: self.landed.object.blob_ref(), sealed });
+            return Ok(Placing::coming(Arc::clone(core), body, placed, self.landed));
+        }
         self.file.finish().map_err(|source| core.blobs.refused(DiskOp::Write, core.blobs.path(body), source))?;
         core.blobs.land(body, body)?;
         self.staged.landed = true;
-        Ok(self.landed)
+        Ok(Placing::done(self.landed))
     }
 }
 
@@ -269,7 +286,7 @@ impl Landed {
 
     /// No record will ever refer to it.
     pub fn remove(&self) {
-        if let Err(error) = self.core.blobs.remove(self.body) {
+        if let Err(error) = self.core.remove_unwanted(self.body) {
             log::warn!(error:% = error; "refused body stays until the next start");
         }
     }

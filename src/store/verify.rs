@@ -8,6 +8,7 @@ use super::damage::digest_of_file;
 use super::download::Download;
 use super::entry::Held;
 use super::error::{DiskOp, StoreError};
+use super::places::SegmentId;
 use super::store::Store;
 use crate::base::names::RegisterName;
 use crate::base::record::ObjectRecord;
@@ -67,7 +68,7 @@ pub struct Summary {
     pub orphans: u64,
     /// Damaged files that were set aside by healing, and are kept for people to look at.
     pub quarantined: u64,
-    /// Files under `blobs/` that Boveda did not make.
+    /// Files under `blobs/` and `segments/` that Boveda did not make.
     pub strangers: u64,
 }
 
@@ -111,12 +112,34 @@ impl Store {
             }
         }
         let (ids, strangers) = self.core().blobs.all()?;
-        sum.strangers = strangers as u64;
+        let (segments, others) = self.core().segments.list()?;
+        sum.strangers = (strangers + others) as u64;
+        self.verify_segments(segments, &mut sum, tell)?;
         for body in ids.into_iter().filter(|id| !referred.contains(id)) {
             sum.orphans += 1;
             tell(Finding::Orphan { body });
         }
         Ok(sum)
+    }
+
+    /// Looks whether the files of many bodies are those of this directory. What lies in them is looked at by its records.
+    fn verify_segments(
+        &self,
+        segments: Vec<SegmentId>,
+        sum: &mut Summary,
+        tell: &mut dyn FnMut(Finding),
+    ) -> Result<(), StoreError> {
+        for segment in segments {
+            match self.core().segments.walk(segment) {
+                Ok(_) => {}
+                Err(error) if error.is_damage() => {
+                    sum.damaged += 1;
+                    tell(Finding::Damaged { name: format!("segment {}", segment.file_name()), why: error.to_string() });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// An error says that nothing can be said: a key generation is missing.
@@ -168,8 +191,8 @@ impl Store {
             BodyAt::Inline(sealed) => digest_of(sealed),
             BodyAt::Blob => {
                 let gone = StoreError::Corrupt { what: "object body (its blob is missing)" };
-                let file = self.core().blobs.read(object.body)?.ok_or(gone)?;
-                let path = || self.core().blobs.path(object.body);
+                let file = self.core().read_body(object.body)?.ok_or(gone)?;
+                let path = || self.core().path_of(object.body);
                 let len =
                     file.len().map_err(|source| StoreError::Disk { op: DiskOp::Measure, path: path(), source })?;
                 if len != object.sealed_len {

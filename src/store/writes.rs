@@ -52,6 +52,9 @@ impl Decider {
                 batch.push(Op::Memory(kept));
                 Ok(self.no_outcome())
             }
+            Intent::Name { key } => self.name_bodies(batch, key).map(|()| self.no_outcome()),
+            Intent::Move(moves) => self.move_bodies(batch, moves).map(|()| self.no_outcome()),
+            Intent::Lose(wrong) => self.lose_bodies(batch, wrong).map(|()| self.no_outcome()),
             Intent::Barrier => Ok(self.no_outcome()),
         }
     }
@@ -157,11 +160,15 @@ impl Decider {
         if let Some(old) = old.as_ref().filter(|old| old.record.ballot >= record.ballot) {
             if old.record.ballot == record.ballot && !old.chosen {
                 let old = Arc::clone(old);
-                // The record is here already, and the peer knows that it was chosen: a mark is all that is written.
+                // The record is here already, and the peer knows that it was chosen: a mark is all that is written, and
+                // where its body is, if that was missing.
                 batch.mark(key.clone(), &old);
+                batch.names(&key, old.record.blobs());
                 return self.adopt_chosen(batch, &key);
             }
-            // Came too late: its blob, if it brought one of its own, has no owner.
+            // Came too late, but what was missing here may have come with it.
+            batch.names(&key, old.record.blobs().filter(|blob| record.refers_to(blob.body)));
+            // Its blob, if it brought one of its own, has no owner.
             let dead = record.blobs().filter(|blob| !old.record.refers_to(blob.body));
             batch.dead.extend(dead.map(|blob| (key.clone(), blob.body)));
             return Ok(());

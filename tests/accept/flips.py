@@ -21,6 +21,8 @@ INDEX_GROUP_PAGES = (PAGE - 8) // 28
 BLOB_HEADER = [("magic", 0, 4), ("suite", 4, 5), ("chunk size", 5, 6), ("zero", 6, 8), ("cluster", 8, 24)]
 BLOB_HEADER += [("body id", 24, 40), ("salt", 40, 64), ("commitment", 64, 96)]
 SEALED_CHUNK = 64 * 1024 + 16
+ENTRY_MAGIC = b"BVSE"
+ENTRY_HEAD = 64
 LOG_MAGIC = b"BVL1"
 LOG_HEAD_MAGIC = b"BVLH"
 ENV = {
@@ -28,6 +30,7 @@ ENV = {
     "BOVEDA_STORE_CHECKPOINT_INTERVAL": "1h",
     "BOVEDA_STORE_CHECKPOINT_BYTES": "1GiB",
     "BOVEDA_STORE_RESERVE_BYTES": "1MiB",
+    "BOVEDA_STORE_SEGMENT_MAX": "100KiB",  # bodies in records, in segments and in files
     "BOVEDA_NODE_LOG": "error",
 }
 
@@ -111,9 +114,27 @@ def regions(data):
                 add("blob, last tag" if last else "blob, full chunks' tags", file, end - 16, end)
                 at = end
             add("blob, last byte", file, size - 1, size)
+        elif file.startswith("segments/"):
+            segment_regions(os.path.join(data, file), file, size, add)
         else:
             add(f"other files ({file.split('/')[0]})", file, 0, size)
     return found
+
+
+def segment_regions(path, name, size, add):
+    with open(path, "rb") as file:
+        segment = file.read()
+    add("segment head", name, 0, PAGE)
+    at = PAGE
+    while at + ENTRY_HEAD <= size:
+        if segment[at:at + 4] == ENTRY_MAGIC:
+            end = at + ENTRY_HEAD + int.from_bytes(segment[at + 4:at + 8], "little")
+            add("segment, heads of entries", name, at, at + ENTRY_HEAD)
+            add("segment, bodies", name, at + ENTRY_HEAD, end)
+            at = end
+        else:
+            at += PAGE - at % PAGE  # the end of a group
+    add("segment, last byte", name, size - 1, size)
 
 
 def log_regions(path, size, add):

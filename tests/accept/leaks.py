@@ -178,7 +178,7 @@ def look(report, space, when, directories, secrets):
 
 def prove(report, space, directories, secrets):
     """The same search, where there is something to find."""
-    blobs = [os.path.join(d, f) for d in directories for f in tree_files(d) if f.startswith("blobs/")]
+    blobs = [os.path.join(d, f) for d in directories for f in tree_files(d) if f.startswith(("blobs/", "segments/"))]
     with_magic = {path for path, _ in search_bytes(directories, {BLOB_MAGIC: "a blob's magic"}, space)}
     report.require(blobs and set(blobs) <= with_magic, "the search misses the magic in blobs: it proves nothing")
     planted = space.path("planted")

@@ -80,6 +80,8 @@ fn open(disk: &CrashDisk) -> Result<(Store, Clockwork), StoreError> {
         cache_bytes: 64 * 1024,
         index_cache_bytes: 256 * 1024,
         reserve_bytes: 0,
+        // Short enough to be gone through now and then.
+        segment_bytes: 64 * 1024,
         first_bucket: false,
         now_ms: || NOW_MS.get(),
         ..Options::default()
@@ -326,7 +328,11 @@ impl Node {
         // A power cut may strike in here; `dies_if_broken` sees it.
         match what {
             0 => drop(store.checkpoint()),
-            1 => work.reaper.turn(),
+            1 => {
+                work.reaper.turn();
+                // What it asks of the committer waits there with the rest.
+                self.busy |= work.mover.turn().unwrap_or(false);
+            }
             _ => drop(store.sweep_orphans()),
         }
     }

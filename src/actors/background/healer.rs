@@ -320,7 +320,7 @@ impl Own {
                 None => peer.dialer.dial().await?,
             };
             let done = match ailment {
-                Ailment::Blob { blob, .. } => self.blob_from(&mut conn, blob).await,
+                Ailment::Blob { blob, .. } => self.blob_from(&mut conn, key, blob).await,
                 Ailment::Record { ballot } => self.record_from(&mut conn, key, ballot).await,
             };
             match done {
@@ -335,7 +335,7 @@ impl Own {
         }
     }
 
-    async fn blob_from(&self, conn: &mut Conn, announced: BlobRef) -> Result<(), LinkError> {
+    async fn blob_from(&self, conn: &mut Conn, key: &RegisterKey, announced: BlobRef) -> Result<(), LinkError> {
         let BlobRef { body, sealed_len, .. } = announced;
         let begin = BeginIncoming { body, bytes_max: Some(sealed_len), purpose: Purpose::Reader };
         let arriving = self.arrivals.begin(body);
@@ -359,7 +359,7 @@ impl Own {
             self.tally.fetched_bytes.fetch_add(len, Ordering::Relaxed);
         }
         let incoming = incoming.ok_or(LinkError::Unfitting)?;
-        ask(&self.store.finish_incoming, FinishIncoming { incoming, announced }).await
+        ask(&self.store.finish_incoming, FinishIncoming { incoming, announced, mends: Some(key.clone()) }).await
     }
 
     async fn record_from(&self, conn: &mut Conn, key: &RegisterKey, ballot: Ballot) -> Result<(), LinkError> {

@@ -48,7 +48,8 @@ impl Node {
     fn new(first_bucket: bool) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let sizes = Options { inline_max: 1_000, log_bytes: 1 << 20, reserve_bytes: 0, ..Options::default() };
-        let options = Options { first_bucket, ..sizes };
+        // Each body is a file, which is looked for.
+        let options = Options { first_bucket, segment_max: 0, ..sizes };
         let opened = open(Arc::new(RealDisk), dir.path(), Arc::new(ring(7)), None, options).expect("it opens");
         let store = opened.0.start(opened.1, abort).expect("it starts");
         let (of_actor, threads, thread) =

@@ -68,7 +68,7 @@ pub enum Consistency {
     Local,
 }
 
-/// Most bytes that an open upload of that many holds beside what it was sent.
-pub fn upload_holds(len: Option<u64>) -> u64 {
-    crate::store::upload::holds(len)
+/// Most bytes that an open upload of that many holds beside what it was sent. `segment_max`: the store's setting.
+pub fn upload_holds(len: Option<u64>, segment_max: usize) -> u64 {
+    crate::store::upload::holds(len, segment_max)
 }

@@ -89,6 +89,9 @@ pub struct FinishIncoming {
     pub incoming: Incoming,
     /// What it has to be: a body that does not match is refused and removed.
     pub announced: BlobRef,
+    /// The register whose body it is, where that was damaged or missing here: it is held from then on, over a restart
+    /// too. Else a record follows, and says so.
+    pub mends: Option<RegisterKey>,
 }
 
 /// Removes a blob that was sent here for a record that will not come. One that a record refers to stays.

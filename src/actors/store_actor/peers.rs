@@ -87,7 +87,16 @@ impl Handler<AppendIncoming> for StoreActor {
 impl Handler<FinishIncoming> for StoreActor {
     type Result = ResponseFuture<Result<(), StoreError>>;
     fn handle(&mut self, msg: FinishIncoming, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |_| msg.incoming.finish(msg.announced))
+        let store = Arc::clone(&self.store);
+        let FinishIncoming { incoming, announced, mends } = msg;
+        let placing: ResponseFuture<Result<_, StoreError>> = self.on_thread(move |_| incoming.place(announced));
+        Box::pin(async move {
+            placing.await?.ended().await?;
+            match mends {
+                Some(key) => wait(store.name_bodies(key)).await.map(|_| ()),
+                None => Ok(()),
+            }
+        })
     }
 }
 

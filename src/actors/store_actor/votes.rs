@@ -76,14 +76,16 @@ impl Handler<StageUpload> for StoreActor {
 impl Handler<LandUpload> for StoreActor {
     type Result = ResponseFuture<Result<Landed, StoreError>>;
     fn handle(&mut self, LandUpload { upload }: LandUpload, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |_| upload.land())
+        let placing: ResponseFuture<Result<_, StoreError>> = self.on_thread(move |_| upload.seal(|_| {})?.place());
+        Box::pin(async move { placing.await?.ended().await })
     }
 }
 
 impl Handler<LandSealed> for StoreActor {
     type Result = ResponseFuture<Result<Landed, StoreError>>;
     fn handle(&mut self, LandSealed { sealed }: LandSealed, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |_| sealed.land())
+        let placing: ResponseFuture<Result<_, StoreError>> = self.on_thread(move |_| sealed.place());
+        Box::pin(async move { placing.await?.ended().await })
     }
 }
 

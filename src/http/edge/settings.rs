@@ -19,6 +19,8 @@ pub struct HttpSettings {
     pub body_max: u64,
     /// Largest object that goes to the store in one message.
     pub inline_max: usize,
+    /// Largest object that the store holds whole before it is durable.
+    pub segment_max: usize,
     /// Longest silence of a sender within a body, and of a reader within an answer.
     pub idle_timeout: Duration,
     /// How long a body waits for its turn when bytes are short.

@@ -61,8 +61,8 @@ pub async fn claim(budget: &Budget, bytes: u64, turn_max: Duration) -> Result<Pe
 /// as long as others have room beside it: two, as one connection alone is faster with, or one, as many are as fast
 /// with. What does not fit a record is written from memory of its own, which counts too.
 pub async fn upload_window_for(shared: &Shared, len: Option<u64>) -> Result<Window, HttpError> {
-    let HttpSettings { inline_max, large_buffers, turn_max, .. } = *shared.settings;
-    let more = if len.is_some_and(|len| len <= inline_max as u64) { 0 } else { upload_holds(len) };
+    let HttpSettings { inline_max, segment_max, large_buffers, turn_max, .. } = *shared.settings;
+    let more = if len.is_some_and(|len| len <= inline_max as u64) { 0 } else { upload_holds(len, segment_max) };
     upload_window(&shared.budget, len, large_buffers, more, turn_max).await
 }
 

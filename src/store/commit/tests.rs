@@ -22,7 +22,9 @@ struct Node(Store, Clockwork);
 
 fn start(disk: &CrashDisk) -> Node {
     let ring = Arc::new(Keyring::new(vec![(1, Secret::new([9; 32]))]).expect("a ring"));
-    let options = Options { log_bytes: 96 * 1024, reserve_bytes: 0, first_bucket: false, ..Options::default() };
+    // Each body is a file.
+    let options = Options { segment_max: 0, reserve_bytes: 0, first_bucket: false, ..Options::default() };
+    let options = Options { log_bytes: 96 * 1024, ..options };
     let (store, work) = open(Arc::new(disk.clone()), Path::new("/data"), ring, None, options).expect("it opens");
     Node(store, work)
 }

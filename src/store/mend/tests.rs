@@ -29,7 +29,9 @@ fn keys_of(keys: &[u8]) -> Vec<(u32, Secret<[u8; 32]>)> {
 }
 
 fn store_with(dir: &Path, ring: Arc<Keyring>) -> Arc<Store> {
-    let options = Options { inline_max: INLINE_MAX, log_bytes: 1 << 20, reserve_bytes: 0, ..Options::default() };
+    let sizes = Options { inline_max: INLINE_MAX, log_bytes: 1 << 20, reserve_bytes: 0, ..Options::default() };
+    // Bodies that lie in segments: see tests/crash_segments.
+    let options = Options { segment_max: 0, ..sizes };
     let (store, clockwork) = open(Arc::new(RealDisk), dir, ring, None, options).expect("opens");
     store.start(clockwork, || std::process::abort()).expect("starts")
 }

@@ -111,6 +111,12 @@ impl Writing {
         self.segment() == Some(segment) || lock(&self.claims).contains_key(&segment)
     }
 
+    pub(super) fn close(&mut self, segment: SegmentId) {
+        if self.segment() == Some(segment) {
+            self.open = None;
+        }
+    }
+
     pub(super) fn resume(&mut self, file: Box<dyn DiskFile>, segment: SegmentId, end: u64) {
         self.open = Some(Open { file, segment, end });
     }
@@ -120,12 +126,33 @@ impl Segments {
     /// Queues a body. Its place comes when it is durable there; a reply that is dropped says that the store is closing.
     pub fn append(&self, body: NewBody) -> Placed {
         let (reply, placed) = oneshot::channel();
+        self.enqueue(body, reply);
+        self.write_if_alone();
+        placed
+    }
+
+    /// Queues several, which are written together as far as one segment holds them.
+    pub fn append_all(&self, bodies: Vec<NewBody>) -> Vec<Placed> {
+        let queued = bodies.into_iter().map(|body| {
+            let (reply, placed) = oneshot::channel();
+            self.enqueue(body, reply);
+            placed
+        });
+        let queued = queued.collect();
+        self.write_if_alone();
+        queued
+    }
+
+    fn enqueue(&self, body: NewBody, reply: oneshot::Sender<Result<Claim, StoreError>>) {
         // The receiver lives as long as this.
         let _ = self.queue.to.send((body, reply));
+    }
+
+    /// Without a thread for that, whoever queues something writes it.
+    fn write_if_alone(&self) {
         if !self.threaded.load(Ordering::Acquire) {
             self.write_waiting();
         }
-        placed
     }
 
     /// Writes what comes until the sender of `stopped` is gone, and then what waits. On a thread of its own.

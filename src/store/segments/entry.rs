@@ -11,14 +11,12 @@ use crate::base::codec::{CodecError, Reader, Writer};
 use crate::base::{BlobRef, BodyId};
 use crate::seal::digest::digest_of;
 use crate::seal::{NONCE_BYTES, SealingKey, TAG_BYTES, random};
-use crate::store::places::{ENTRY_HEAD_BYTES, Place, SegmentId};
+use crate::store::places::{BODY_BYTES_MAX, ENTRY_HEAD_BYTES, Place, SEGMENT_HEAD_BYTES, SegmentId};
 
 /// What groups of entries are written at multiples of.
 pub const ALIGN: u32 = 4096;
 /// Bytes before the first group.
-pub const HEAD_BYTES: usize = ALIGN as usize;
-/// Most bytes of a sealed body in a segment, whatever the setting says.
-pub const BODY_BYTES_MAX: u32 = 4 << 20;
+pub const HEAD_BYTES: usize = SEGMENT_HEAD_BYTES as usize;
 
 const MAGIC: [u8; 8] = *b"BVSG\x01\0\0\0";
 const ENTRY_MAGIC: [u8; 4] = *b"BVSE";

@@ -18,9 +18,10 @@
 //! | `append` | what waits, written together |
 //! | `entry` | the bytes of a segment |
 //! | `walk` | reading a segment from its beginning |
+//! | `part` | a body in a segment as a file of its own |
 
 use super::error::{DiskOp, StoreError};
-use super::places::{SegmentId, Usages};
+use super::places::{Place, SegmentId, Usages};
 use super::room::Room;
 use crate::disk::{Disk, DiskFile};
 use crate::seal::SealingKey;
@@ -31,18 +32,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 mod append;
 mod entry;
+mod part;
 mod walk;
 
 pub use append::{Claim, NewBody, Placed};
-pub use entry::BODY_BYTES_MAX;
 pub use walk::Walk;
 
 use append::{Queue, Writing};
+use part::Part;
 
 /// The folder of the segments in a data directory.
 pub const FOLDER: &str = "segments";
-/// Most bytes of a segment, as a rule: see `Options::segment_bytes`.
-pub const SEGMENT_BYTES: u32 = 256 << 20;
 /// Segments that are kept open for reading.
 const OPEN_MAX: usize = 64;
 
@@ -166,7 +166,22 @@ impl Segments {
     fn keep_open(&self, segment: SegmentId, file: Box<dyn DiskFile>) -> Arc<dyn DiskFile> {
         let file: Arc<dyn DiskFile> = Arc::from(file);
         self.open.insert(segment, Arc::clone(&file));
+        // One that was removed meanwhile would keep its room on the disk for as long as it is kept open.
+        if !lock(&self.files).contains_key(&segment) {
+            self.open.remove(&segment);
+        }
         file
+    }
+
+    /// What lies at a place, as a file of its own; `None` when its segment is not there.
+    pub fn read_part(&self, place: Place) -> Result<Option<Box<dyn DiskFile>>, StoreError> {
+        let part = |file| -> Box<dyn DiskFile> { Box::new(Part::new(file, place)) };
+        Ok(self.read(place.segment)?.map(part))
+    }
+
+    /// The same if no disk is waited for. `None` says nothing.
+    pub fn read_part_cached(&self, place: Place) -> Option<Box<dyn DiskFile>> {
+        Some(Box::new(Part::new(self.read_cached(place.segment)?, place)))
     }
 
     /// Removes a segment in which nothing names a place any more; whether it did. Not one that takes more bodies, nor
@@ -177,10 +192,22 @@ impl Segments {
         if writing.needs(segment) {
             return Ok(false);
         }
-        self.open.remove(&segment);
         self.unlink(segment)?;
         lock(&self.files).remove(&segment);
+        self.open.remove(&segment);
         Ok(true)
+    }
+
+    /// Whether bodies are appended to a segment, or have places in it that nothing names yet.
+    pub fn needs(&self, segment: SegmentId) -> bool {
+        lock(&self.writing).needs(segment)
+    }
+
+    /// Has a segment that takes bodies take no more: the next one is begun. Whether nothing needs it now.
+    pub fn close(&self, segment: SegmentId) -> bool {
+        let mut writing = lock(&self.writing);
+        writing.close(segment);
+        !writing.needs(segment)
     }
 
     /// The segments, with the bytes of their files.

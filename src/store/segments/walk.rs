@@ -24,6 +24,11 @@ impl Walk {
         Walk { file, segment, bytes, at: HEAD_BYTES as u64 }
     }
 
+    /// Which segment it goes through.
+    pub fn segment(&self) -> SegmentId {
+        self.segment
+    }
+
     /// The next entry: its place, and what its body has to be.
     pub fn next_entry(&mut self) -> io::Result<Option<(Place, BlobRef)>> {
         while self.at + ENTRY_HEAD_BYTES as u64 <= self.bytes {
@@ -40,6 +45,11 @@ impl Walk {
             }
         }
         Ok(None)
+    }
+
+    /// Has the entry at that place come again.
+    pub fn again(&mut self, place: Place) {
+        self.at = u64::from(place.offset);
     }
 
     /// The sealed body of an entry that was found. It is not checked.

@@ -20,7 +20,9 @@ fn key(of: &str) -> (ObjectName, RegisterKey) {
 async fn a_body_that_is_at_no_peer_is_lost_only_if_a_record_here_refers_to_it() {
     let dir = tempfile::tempdir().expect("a directory");
     let ring = Arc::new(Keyring::new(vec![(1, Secret::new([9; 32]))]).expect("a ring"));
-    let options = Options { inline_max: 1_000, log_bytes: 1 << 20, reserve_bytes: 0, ..Options::default() };
+    let sizes = Options { inline_max: 1_000, log_bytes: 1 << 20, reserve_bytes: 0, ..Options::default() };
+    // Each body is a file, which can be lost.
+    let options = Options { segment_max: 0, ..sizes };
     let opened = open(Arc::new(RealDisk), dir.path(), Arc::clone(&ring), None, options).expect("it opens");
     let store = opened.0.start(opened.1, abort).expect("it starts");
     let actor = StoreActor::new(Arc::clone(&store), Threads::start(1, abort).expect("threads")).start();

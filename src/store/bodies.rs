@@ -1,0 +1,166 @@
+//! The one door to sealed bodies that do not live in a record: claimed, named at a place, or a file.
+//!
+//! Invariants
+//! - A body is looked for where it was put last: at a claim, then where the log and the index say, then as a file.
+//! - What has a place is durable there: see `segments`.
+//! - Nothing is taken away that a batch which is being decided may rest on: see `Blobs::gate`.
+
+use super::blobs::Blobs;
+use super::core::Core;
+use super::error::StoreError;
+use super::places::Place;
+use super::segments::Placed;
+use crate::base::BodyId;
+use crate::disk::DiskFile;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A body that is open for reading, and its place if it is in a segment.
+pub(super) type Found = (Box<dyn DiskFile>, Option<Place>);
+
+/// A body may move while it is opened, once for each compaction that meets it.
+const MOVES_MAX: usize = 8;
+
+impl Core {
+    /// Where the log and the index say that a body lies, if it is in a segment.
+    pub(super) fn named_place(&self, body: BodyId) -> Result<Option<Place>, StoreError> {
+        let recent = self.overlay().place(body);
+        recent.map_or_else(|| self.index.place(body), Ok)
+    }
+
+    /// Where a body lies, if it is in a segment and was not found wrong there.
+    fn place(&self, body: BodyId) -> Result<Option<Place>, StoreError> {
+        let claimed = self.claims.place(body);
+        let place = claimed.map_or_else(|| self.named_place(body), |claimed| Ok(Some(claimed)))?;
+        Ok(place.filter(|place| !self.claims.is_wrong(body, *place)))
+    }
+
+    /// Opens a body for reading; `None` when there is none.
+    pub(super) fn read_body(&self, body: BodyId) -> Result<Option<Box<dyn DiskFile>>, StoreError> {
+        Ok(self.find_body(body)?.map(|(file, _)| file))
+    }
+
+    /// Opens a body for reading, and tells its place if it is in a segment.
+    pub(super) fn find_body(&self, body: BodyId) -> Result<Option<Found>, StoreError> {
+        let mut last = None;
+        for _ in 0..MOVES_MAX {
+            let Some(place) = self.place(body)? else { break };
+            if let Some(part) = self.segments.read_part(place)? {
+                return Ok(Some((part, Some(place))));
+            }
+            // Its segment is gone: the body was moved before, or is lost.
+            if last.replace(place) == Some(place) {
+                break;
+            }
+        }
+        Ok(self.blobs.read(body)?.map(|file| (file, None)))
+    }
+
+    /// Opens a body if no disk is waited for. `None` says nothing.
+    pub(super) fn read_body_cached(&self, body: BodyId) -> Option<Box<dyn DiskFile>> {
+        let place = match self.claims.place(body) {
+            Some(place) => Some(place),
+            None => {
+                let recent = self.overlay().place(body);
+                recent.or_else(|| self.index.place_now(body))?
+            }
+        };
+        match place {
+            Some(place) if self.claims.is_wrong(body, place) => None,
+            Some(place) => self.segments.read_part_cached(place),
+            None => self.blobs.read_cached(body),
+        }
+    }
+
+    /// Whether a body is here, durably.
+    pub(super) fn has_body(&self, body: BodyId) -> Result<bool, StoreError> {
+        match self.place(body)? {
+            Some(place) if self.segments.read(place.segment)?.is_some() => Ok(true),
+            _ => self.blobs.exists(body),
+        }
+    }
+
+    /// The file in which a body lies, for messages.
+    pub(super) fn path_of(&self, body: BodyId) -> PathBuf {
+        match self.place(body) {
+            Ok(Some(place)) => self.segments.path(place.segment),
+            _ => self.blobs.path(body),
+        }
+    }
+
+    /// Removes a body that has no record and will never have one.
+    pub(super) fn remove_unwanted(&self, body: BodyId) -> Result<(), StoreError> {
+        if !self.drop_claim(body, || Ok(true))? {
+            self.blobs.remove(body)?;
+        }
+        Ok(())
+    }
+
+    /// Removes a body that came for a record, unless a record refers to it.
+    pub(super) fn discard_body(&self, body: BodyId) -> Result<(), StoreError> {
+        if !self.drop_claim(body, || Ok(!self.refers_to(body)?))? {
+            let free = |blobs: &Blobs| Ok(blobs.is_landed(body) && !self.refers_to(body)?);
+            self.blobs.remove_if(body, free)?;
+        }
+        Ok(())
+    }
+
+    /// Gives up claims that are older than `grace`: of bodies that nothing refers to, or that have a place by now.
+    pub(super) fn sweep_claims(&self, grace: Duration) -> Result<(), StoreError> {
+        for body in self.claims.older_than(grace) {
+            let is_needless = || Ok(self.named_place(body)?.is_some() || !self.refers_to(body)?);
+            self.drop_claim(body, is_needless)?;
+        }
+        Ok(())
+    }
+
+    /// Gives up the claim of a body, if it has one and `free` says so. Whether it had one.
+    fn drop_claim(&self, body: BodyId, free: impl FnOnce() -> Result<bool, StoreError>) -> Result<bool, StoreError> {
+        if self.claims.place(body).is_none() {
+            return Ok(false);
+        }
+        let _gate = self.blobs.gate();
+        if free()? {
+            self.claims.drop(body);
+        }
+        Ok(true)
+    }
+}
+
+/// A body on its way to where it will lie. What it is good for is had once it is durable there.
+#[derive(Debug)]
+#[must_use]
+pub struct Placing<T> {
+    good_for: T,
+    /// None where it is durable already.
+    coming: Option<(Arc<Core>, BodyId, Placed)>,
+}
+
+impl<T> Placing<T> {
+    /// One that is durable.
+    pub(super) fn done(good_for: T) -> Self {
+        Placing { good_for, coming: None }
+    }
+
+    /// One that waits for its place in a segment.
+    pub(super) fn coming(core: Arc<Core>, body: BodyId, placed: Placed, good_for: T) -> Self {
+        Placing { good_for, coming: Some((core, body, placed)) }
+    }
+
+    /// Waits until it is durable.
+    pub async fn ended(self) -> Result<T, StoreError> {
+        if let Some((core, body, placed)) = self.coming {
+            core.claims.hold(body, placed.await.unwrap_or(Err(StoreError::ShuttingDown))?);
+        }
+        Ok(self.good_for)
+    }
+
+    /// Waits until it is durable, on a thread that may wait.
+    pub fn wait(self) -> Result<T, StoreError> {
+        if let Some((core, body, placed)) = self.coming {
+            core.claims.hold(body, placed.blocking_recv().unwrap_or(Err(StoreError::ShuttingDown))?);
+        }
+        Ok(self.good_for)
+    }
+}
