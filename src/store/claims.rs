@@ -13,6 +13,17 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+/// A body that was copied to another place.
+#[derive(Debug)]
+pub struct Move {
+    /// Which body.
+    pub body: BodyId,
+    /// Where it lay when it was read.
+    pub from: Place,
+    /// Where it lies now.
+    pub to: Claim,
+}
+
 /// The claims of one store, and what it found wrong.
 #[derive(Debug, Default)]
 pub(super) struct Claims {

@@ -1,8 +1,8 @@
 //! What is asked of the committer, what becomes of it, and how one waits for that.
 
+use super::claims::Move;
 use super::error::StoreError;
 use super::mutation::Mutation;
-use super::place_ops::Move;
 use super::places::Place;
 use super::types::{Grave, Written};
 use super::voting::{Reply, Seating, Vote, Votes, VotesTo};

@@ -10,10 +10,10 @@
 //! How much is dead is what files hold beside what is named, or was named since the last checkpoint: rather too little
 //! than too much. A segment that was gone through is not looked at again: what is left there is damaged.
 
+use super::claims::Move;
 use super::core::Core;
 use super::error::StoreError;
 use super::intent::{Answer, Intent, Request};
-use super::place_ops::Move;
 use super::places::{Place, SEGMENT_HEAD_BYTES, SegmentId};
 use super::segments::{NewBody, Placed, Walk};
 use crate::base::{BodyId, Mark};

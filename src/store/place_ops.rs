@@ -7,24 +7,13 @@
 //! - A body that was moved has its new place only if it is still where it was moved from.
 
 use super::batch::Batch;
+use super::claims::Move;
 use super::decider::Decider;
 use super::entry::Op;
 use super::error::StoreError;
 use super::places::Place;
-use super::segments::Claim;
 use crate::base::{BodyId, Mark, RegisterKey};
 use std::collections::BTreeSet;
-
-/// A body that was copied to another place.
-#[derive(Debug)]
-pub struct Move {
-    /// Which body.
-    pub body: BodyId,
-    /// Where it lay when it was read.
-    pub from: Place,
-    /// Where it lies now.
-    pub to: Claim,
-}
 
 impl Decider {
     /// Names the places of what the batch refers to, and takes those of what it leaves. When all else is decided.
