@@ -356,6 +356,8 @@ fn sweep(store: Arc<Store>, threads: Threads) {
         match threads.run(move || store.sweep_orphans()).await {
             Some(Ok(0)) | None => {}
             Some(Ok(swept)) => log::info!(swept; "removed bodies that no record refers to"),
+            // What the machine runs short of is told once, by who met it first.
+            Some(Err(error)) if error.is_shortage() => log::debug!(error:% = error; "bodies without a record stay"),
             Some(Err(error)) => log::warn!(error:% = error; "bodies that no record refers to stay"),
         }
     });
