@@ -232,6 +232,7 @@ fn config(data: &[u8]) {
 
 fn records() -> Vec<Vec<u8>> {
     let object = |at| ObjectRecord {
+        number: 1,
         len: 3,
         head: ObjectHead { content_type: "text/plain".to_owned(), meta: vec![("a".to_owned(), "b".to_owned())] },
         body: BodyId([2; 16]),

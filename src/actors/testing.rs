@@ -100,6 +100,7 @@ pub fn record(stamp: u64) -> Arc<Record> {
         lineage: Lineage::NOTHING,
         written_ms: 1,
         state: State::Object(Box::new(ObjectRecord {
+            number: 1,
             len: 50,
             head: ObjectHead { content_type: "text/plain".into(), meta: vec![] },
             body: BodyId([1; 16]),

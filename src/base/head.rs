@@ -13,6 +13,10 @@ pub const META_BYTES_MAX: usize = 8 * 1024;
 /// Most user metadata entries.
 pub const META_ENTRIES_MAX: usize = 128;
 
+/// The kind of the text that is a content type: the others (1 cache control, 2 disposition, 3 encoding, 4 language,
+/// 5 expires) have their numbers in docs/format.md.
+const CONTENT_TYPE: u8 = 0;
+
 /// What a client says of an object besides its bytes, kept with each of its states.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObjectHead {
@@ -29,18 +33,30 @@ impl ObjectHead {
         8 + self.content_type.len() + meta
     }
 
-    /// Appends the head to a record that is being written.
+    /// Appends the head to a record that is being written: the texts that are there, each with its kind, then the
+    /// metadata.
     pub fn write(&self, w: &mut Writer) {
-        w.text(&self.content_type);
+        w.u8(u8::from(!self.content_type.is_empty()));
+        if !self.content_type.is_empty() {
+            w.u8(CONTENT_TYPE).text(&self.content_type);
+        }
         w.u16(u16::try_from(self.meta.len()).expect("entries are bounded where they are parsed"));
         for (name, value) in &self.meta {
             w.text(name).text(value);
         }
     }
 
-    /// Reads what `write` appended, as records of version 4 have it.
-    pub fn read_v4(r: &mut Reader<'_>) -> Result<Self, CodecError> {
-        let content_type = r.text(CONTENT_TYPE_BYTES_MAX, "content type")?.to_owned();
+    /// Reads what `write` appended. A text of another kind is not passed over: it would be lost with the next write.
+    pub fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
+        let content_type = match r.u8()? {
+            0 => String::new(),
+            1 if r.u8()? == CONTENT_TYPE => match r.text(CONTENT_TYPE_BYTES_MAX, "content type")? {
+                // One that is absent is left out.
+                "" => return Err(CodecError::Value("content type")),
+                text => text.to_owned(),
+            },
+            _ => return Err(CodecError::Value("text kind")),
+        };
         let entries = usize::from(r.u16()?);
         if entries > META_ENTRIES_MAX {
             return Err(CodecError::Value("metadata entries"));
@@ -71,7 +87,7 @@ mod tests {
             head.write(&mut w);
             assert!((w.0.len()..w.0.len() + 8).contains(&head.weight()), "{} and {}", w.0.len(), head.weight());
             let mut r = Reader(&w.0);
-            assert_eq!(ObjectHead::read_v4(&mut r), Ok(head));
+            assert_eq!(ObjectHead::read(&mut r), Ok(head));
             assert_eq!(r.end(), Ok(()));
         }
     }

@@ -43,7 +43,7 @@ use crate::base::{Class, ClusterId, Incarnation, NodeName, Secret};
 use std::fmt;
 
 /// The version of the peer protocol that this release speaks.
-pub const PROTOCOL_VERSION: u16 = 3;
+pub const PROTOCOL_VERSION: u16 = 4;
 /// Bytes of each side's fresh nonce.
 pub const HELLO_NONCE_BYTES: usize = 32;
 

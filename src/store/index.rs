@@ -46,7 +46,7 @@ const MARK_PAGES: &str = "format";
 const VOTES: &str = "votes";
 const MEMORY: &str = "memory";
 /// The format of the directory that this release reads and writes.
-const FORMAT: u64 = 7;
+const FORMAT: u64 = 8;
 
 /// How far the index is, read at open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -8,7 +8,7 @@
 //!   first, and each replica keeps out of it what comes then (`register::fence`).
 
 use super::error::StoreError;
-use crate::base::record::written_after;
+use crate::base::record::{VERSION_MAX, written_after};
 use crate::base::{
     Ballot, BucketId, BucketName, BucketRecord, Condition, Lineage, ObjectName, ObjectRecord, Record, State,
 };
@@ -195,12 +195,19 @@ pub fn proposed(state: State, now_ms: u64) -> Arc<Record> {
     Arc::new(Record { ballot: Ballot::ZERO, lineage: Lineage::NOTHING, written_ms: now_ms, state })
 }
 
-/// The new record, or a tombstone, written later than the record that it replaces.
+/// The new record, or a tombstone, written later than the record that it replaces, and its version counted on.
 pub(super) fn put_upon(found: Option<&Arc<Record>>, new: Option<Arc<Record>>, asked_ms: u64) -> Arc<Record> {
     let mut new = new.unwrap_or_else(|| proposed(State::Deleted, asked_ms));
     let written_ms = written_after(found.map(|record| record.written_ms), new.written_ms);
     if written_ms != new.written_ms {
         Arc::make_mut(&mut new).written_ms = written_ms;
+    }
+    let before = found.and_then(|record| record.object()).map_or(0, |object| object.number);
+    let number = before.saturating_add(1).min(VERSION_MAX);
+    if new.object().is_some_and(|object| object.number != number)
+        && let State::Object(object) = &mut Arc::make_mut(&mut new).state
+    {
+        object.number = number;
     }
     new
 }
@@ -216,6 +223,7 @@ mod tests {
 
     fn object(n: u8) -> Box<ObjectRecord> {
         Box::new(ObjectRecord {
+            number: 1,
             len: 1,
             head: ObjectHead::default(),
             body: BodyId([n; 16]),
@@ -249,11 +257,13 @@ mod tests {
         use Choice::{Keep, Put, Refuse};
         let here = || State::Object(object(1));
         let new = || Put(State::Object(object(2)));
+        // It counts on from the version that it replaces.
+        let next = || Put(State::Object(Box::new(ObjectRecord { number: 2, ..*object(2) })));
         let gone = || Put(State::Deleted);
         let put = |condition| Mutation::put(&name(), condition, object(2), 9);
-        assert_eq!(decided(&put(Condition::NONE), here()), [new(), new(), new()]);
+        assert_eq!(decided(&put(Condition::NONE), here()), [new(), new(), next()]);
         assert_eq!(decided(&put(differs_from_all()), here()), [new(), new(), Refuse]);
-        assert_eq!(decided(&put(matches(1)), here()), [Refuse, Refuse, new()]);
+        assert_eq!(decided(&put(matches(1)), here()), [Refuse, Refuse, next()]);
         assert_eq!(decided(&put(matches(3)), here()), [Refuse, Refuse, Refuse]);
         let delete = |condition| Mutation::delete(&name(), condition, 9);
         assert_eq!(decided(&delete(Condition::NONE), here()), [Keep, Keep, gone()]);

@@ -26,6 +26,7 @@ impl Store {
         let body = BodyId(crate::seal::random());
         let (sealed, wrap, digest) = body::seal_whole(&self.core().ring, self.core().cluster, body, pieces);
         Ok(Box::new(ObjectRecord {
+            number: 1,
             len: len as u64,
             head,
             body,

@@ -160,6 +160,7 @@ impl Upload {
         self.digest.update(self.file.rest());
         let digest = self.digest.finalize();
         let object = ObjectRecord {
+            number: 1,
             len: self.len,
             head: self.head,
             body: self.body,

@@ -149,7 +149,7 @@ impl World {
         let blob = text.len() > INLINE_MAX;
         let at = if blob { BodyAt::Blob } else { BodyAt::Inline(sealed.clone()) };
         let head = ObjectHead { content_type: number.to_string(), meta: Vec::new() };
-        let object = ObjectRecord { len: text.len() as u64, head, body, sealed_len, digest, wrap, at };
+        let object = ObjectRecord { number: 1, len: text.len() as u64, head, body, sealed_len, digest, wrap, at };
         (Box::new(object), blob.then_some(sealed))
     }
 

@@ -57,6 +57,7 @@ fn recorded(ballot: Ballot, state: &Traced<Val>) -> Traced<Arc<Record>> {
             of(State::Bucket(BucketRecord { id: BucketId(id.into()), generation, is_open, created_ms: 1 }))
         }
         Val::Here(value) => of(State::Object(Box::new(ObjectRecord {
+            number: 1,
             len: u64::from(value),
             head: ObjectHead::default(),
             body: BodyId([value; 16]),

@@ -55,6 +55,7 @@ fn object() -> Registered {
     let head = ObjectHead { content_type: "text/plain".to_owned(), meta: Vec::new() };
     let at = BodyAt::Blob;
     record(State::Object(Box::new(ObjectRecord {
+        number: 1,
         len: 9,
         head,
         body: BODY,

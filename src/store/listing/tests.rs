@@ -27,6 +27,7 @@ impl Dice {
 
 fn record(present: bool) -> Arc<Record> {
     let object = || ObjectRecord {
+        number: 1,
         len: 1,
         head: ObjectHead::default(),
         body: BodyId([1; 16]),

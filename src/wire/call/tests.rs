@@ -23,6 +23,7 @@ fn record() -> Arc<Record> {
         lineage: Lineage::NOTHING,
         written_ms: 6,
         state: State::Object(Box::new(ObjectRecord {
+            number: 1,
             len: 3,
             head: ObjectHead { content_type: "text/plain".into(), meta: vec![("a".into(), "b".into())] },
             body: BodyId([1; 16]),

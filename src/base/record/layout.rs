@@ -1,0 +1,228 @@
+//! The layout of a record, version 5: docs/format.md, "Record".
+//!
+//! Invariants
+//! - A record has one encoding: what is decoded is encoded to the same bytes.
+//! - What this release does not act on (older versions, delete markers, retention, checksums, tags) has its place in
+//!   the layout and is refused where it is anything but absent: a node must not judge by the rest of a record.
+
+use super::{
+    Ballot, BodyAt, BodyId, BucketId, BucketRecord, CodecError, INLINE_SEALED_BYTES_MAX, Incarnation, KekId, Lineage,
+    MEMBERS_BYTES_MAX, ObjectHead, ObjectRecord, Reader, Record, Stamp, State, VERSION_MAX, Wrap, WriteId, Writer,
+    etag_of,
+};
+use bytes::Bytes;
+
+const VERSION: u8 = 5;
+/// The layout of a bucket within a record.
+const BUCKET_VERSION: u8 = 1;
+
+/// Most bytes of a version entry.
+pub const ENTRY_BYTES_MAX: usize = 16 * 1024;
+
+/// The version is shown as `null`: its bucket had no versions when it was written.
+const FLAG_NULL: u16 = 2;
+/// The ETag is that of the sealed body's digest.
+const ETAG_DIGEST: u8 = 0;
+const CONTENT_SMALL: u8 = 0;
+const CONTENT_BLOB: u8 = 1;
+const CHECKSUM_NONE: u8 = 0;
+
+mod state {
+    pub const DELETED: u8 = 0;
+    pub const BUCKET: u8 = 1;
+    pub const OBJECT: u8 = 2;
+    pub const NOTHING: u8 = 3;
+    pub const MEMBERS: u8 = 4;
+}
+
+/// What a list says of an object's current version, read without the rest of its record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedHead {
+    /// The number of the version.
+    pub number: u64,
+    /// Its flags, as docs/format.md has them.
+    pub flags: u16,
+    /// `Last-Modified`, milliseconds since 1970.
+    pub written_ms: u64,
+    /// Bytes of the body as clients see it.
+    pub len: u64,
+    /// Its ETag, without quotes.
+    pub etag: String,
+}
+
+impl Record {
+    /// The record in its newest version.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut w = Writer(Vec::with_capacity(384));
+        let tag = match &self.state {
+            State::Deleted => state::DELETED,
+            State::Bucket(_) => state::BUCKET,
+            State::Object(_) => state::OBJECT,
+            State::Nothing => state::NOTHING,
+            State::Members(_) => state::MEMBERS,
+        };
+        w.u8(VERSION).u8(tag).u64(self.ballot.stamp.0).u64(self.ballot.node.0);
+        self.lineage.write(&mut w);
+        w.u64(self.written_ms);
+        match &self.state {
+            State::Deleted | State::Nothing => {}
+            State::Members(list) => {
+                w.bytes(list);
+            }
+            State::Bucket(BucketRecord { id, generation, is_open, created_ms }) => {
+                w.u8(BUCKET_VERSION).u64(id.0).u64(*generation).u8(if *is_open { 1 } else { 2 }).u64(*created_ms);
+            }
+            State::Object(object) => self.write_object(&mut w, object),
+        }
+        w.0
+    }
+
+    fn write_object(&self, w: &mut Writer, object: &ObjectRecord) {
+        w.u64(object.number.saturating_add(1));
+        // The entry's length is known when it is written.
+        let at = w.0.len();
+        w.u32(0);
+        self.write_entry(w, object);
+        let len = u32::try_from(w.0.len() - at - 4).expect("an entry is bounded where requests are checked");
+        w.0[at..at + 4].copy_from_slice(&len.to_le_bytes());
+        // No older entries, no history pages.
+        w.u8(0).u16(0);
+        if let BodyAt::Inline(sealed) = &object.at {
+            w.bytes(sealed);
+        }
+    }
+
+    fn write_entry(&self, w: &mut Writer, object: &ObjectRecord) {
+        w.u64(object.number).raw(&self.lineage.own().0).u16(FLAG_NULL).u64(self.written_ms);
+        w.u64(object.len).u8(ETAG_DIGEST);
+        let kind = if matches!(object.at, BodyAt::Blob) { CONTENT_BLOB } else { CONTENT_SMALL };
+        w.u8(kind).raw(&object.body.0).u64(object.sealed_len).raw(&object.digest);
+        w.raw(&object.wrap.kek.0).raw(&object.wrap.nonce).raw(&object.wrap.sealed);
+        w.u8(CHECKSUM_NONE);
+        object.head.write(w);
+        // No tags.
+        w.u8(0);
+    }
+
+    /// Reads a record. An inline body is copied out, so the input need not live on.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        let mut r = Reader(bytes);
+        let (tag, mut record) = read_front(&mut r)?;
+        record.state = match tag {
+            state::DELETED => State::Deleted,
+            state::BUCKET => State::Bucket(read_bucket(&mut r)?),
+            state::OBJECT => State::Object(Box::new(read_object(&mut r, &record)?)),
+            state::NOTHING => State::Nothing,
+            state::MEMBERS => State::Members(Bytes::copy_from_slice(r.bytes(MEMBERS_BYTES_MAX, "member list")?)),
+            _ => return Err(CodecError::Value("record state")),
+        };
+        r.end()?;
+        Ok(record)
+    }
+
+    /// Reads what a list says of an object and passes over the rest by its length; `None` of what is no object.
+    pub fn decode_listed(bytes: &[u8]) -> Result<Option<ListedHead>, CodecError> {
+        let mut r = Reader(bytes);
+        let (tag, _) = read_front(&mut r)?;
+        if tag != state::OBJECT {
+            return Ok(None);
+        }
+        r.u64()?;
+        let mut entry = Reader(r.bytes(ENTRY_BYTES_MAX, "version entry")?);
+        let front = EntryFront::read(&mut entry)?;
+        let EntryFront { number, flags, written_ms, len, digest, .. } = front;
+        Ok(Some(ListedHead { number, flags, written_ms, len, etag: etag_of(&digest) }))
+    }
+}
+
+/// What stands before all states: the state's tag, and a record without it.
+fn read_front(r: &mut Reader<'_>) -> Result<(u8, Record), CodecError> {
+    if r.u8()? != VERSION {
+        return Err(CodecError::Value("record version"));
+    }
+    let tag = r.u8()?;
+    let ballot = Ballot { stamp: Stamp(r.u64()?), node: Incarnation(r.u64()?) };
+    let lineage = Lineage::read(r)?;
+    Ok((tag, Record { ballot, lineage, written_ms: r.u64()?, state: State::Nothing }))
+}
+
+/// What a later layout says of a bucket is not passed over: a node that does not know it must not judge by the rest.
+fn read_bucket(r: &mut Reader<'_>) -> Result<BucketRecord, CodecError> {
+    if r.u8()? != BUCKET_VERSION {
+        return Err(CodecError::Value("bucket version"));
+    }
+    let (id, generation) = (BucketId(r.u64()?), r.u64()?);
+    let is_open = match r.u8()? {
+        1 => true,
+        2 => false,
+        _ => return Err(CodecError::Value("bucket state")),
+    };
+    Ok(BucketRecord { id, generation, is_open, created_ms: r.u64()? })
+}
+
+/// The fields of a version entry up to its digest, all of one width.
+struct EntryFront {
+    number: u64,
+    write: WriteId,
+    flags: u16,
+    written_ms: u64,
+    len: u64,
+    kind: u8,
+    body: BodyId,
+    sealed_len: u64,
+    digest: [u8; 32],
+}
+
+impl EntryFront {
+    fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
+        let (number, write, flags, written_ms) = (r.u64()?, WriteId(r.array()?), r.u16()?, r.u64()?);
+        if flags != FLAG_NULL {
+            return Err(CodecError::Value("version flags"));
+        }
+        let len = r.u64()?;
+        if r.u8()? != ETAG_DIGEST {
+            return Err(CodecError::Value("ETag kind"));
+        }
+        let kind = r.u8()?;
+        if kind != CONTENT_SMALL && kind != CONTENT_BLOB {
+            return Err(CodecError::Value("content kind"));
+        }
+        let (body, sealed_len, digest) = (BodyId(r.array()?), r.u64()?, r.array()?);
+        Ok(EntryFront { number, write, flags, written_ms, len, kind, body, sealed_len, digest })
+    }
+}
+
+/// Refuses what this release has no use for.
+fn absent(count: usize, field: &'static str) -> Result<(), CodecError> {
+    if count == 0 { Ok(()) } else { Err(CodecError::Value(field)) }
+}
+
+fn read_object(r: &mut Reader<'_>, record: &Record) -> Result<ObjectRecord, CodecError> {
+    let next = r.u64()?;
+    let mut entry = Reader(r.bytes(ENTRY_BYTES_MAX, "version entry")?);
+    let front = EntryFront::read(&mut entry)?;
+    if front.number > VERSION_MAX || next != front.number + 1 {
+        return Err(CodecError::Value("next version"));
+    }
+    // The current version was made by the write that made the state.
+    if front.write != record.lineage.own() || front.written_ms != record.written_ms {
+        return Err(CodecError::Value("write of a version"));
+    }
+    let wrap = Wrap { kek: KekId(entry.array()?), nonce: entry.array()?, sealed: entry.array()? };
+    absent(usize::from(entry.u8()?), "checksum")?;
+    let head = ObjectHead::read(&mut entry)?;
+    absent(usize::from(entry.u8()?), "tags")?;
+    entry.end()?;
+    absent(usize::from(r.u8()?), "older versions")?;
+    absent(usize::from(r.u16()?), "history pages")?;
+    let EntryFront { number, len, kind, body, sealed_len, digest, .. } = front;
+    let at = if kind == CONTENT_BLOB {
+        BodyAt::Blob
+    } else {
+        BodyAt::Inline(Bytes::copy_from_slice(r.bytes(INLINE_SEALED_BYTES_MAX, "inline body")?))
+    };
+    if matches!(&at, BodyAt::Inline(b) if b.len() as u64 != sealed_len) {
+        return Err(CodecError::Value("inline body length"));
+    }
+    Ok(ObjectRecord { number, len, head, body, sealed_len, digest, wrap, at })
+}

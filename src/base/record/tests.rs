@@ -1,0 +1,171 @@
+use super::*;
+
+fn sample(at: BodyAt) -> Record {
+    let sealed_len = if let BodyAt::Inline(b) = &at { b.len() as u64 } else { 1 << 40 };
+    Record {
+        ballot: Ballot { stamp: Stamp(7 << 16), node: Incarnation(9) },
+        lineage: Lineage::NOTHING.then(WriteId([6; 8]), 8),
+        written_ms: 7,
+        state: State::Object(Box::new(ObjectRecord {
+            number: 1,
+            len: 3,
+            head: ObjectHead {
+                content_type: "text/plain".into(),
+                meta: vec![("a".into(), "á".into()), ("b".into(), String::new())],
+            },
+            body: BodyId([1; 16]),
+            sealed_len,
+            digest: [2; 32],
+            wrap: Wrap { kek: KekId([3; 16]), nonce: [4; 12], sealed: [5; 48] },
+            at,
+        })),
+    }
+}
+
+const BUCKET: BucketRecord =
+    BucketRecord { id: BucketId(0x0123_4567_89ab_cdef), generation: 5, is_open: true, created_ms: 9 };
+
+#[test]
+fn times_grow_with_each_write_whatever_the_clocks_say() {
+    let now = 1_000_000_500;
+    for (before, after) in [
+        (None, now),
+        (Some(0), now),
+        (Some(now - 2000), now),
+        (Some(now - 600), now),
+        (Some(now - 500), 1_000_001_000),
+        (Some(now), 1_000_001_000),
+        (Some(now + 59_000), 1_000_060_000),
+        (Some(now + 60_000), now + 60_001),
+        (Some(now + 9_000_000), now + 9_000_001),
+        (Some(u64::MAX), u64::MAX),
+    ] {
+        assert_eq!(written_after(before, now), after, "{before:?}");
+    }
+}
+
+#[test]
+fn round_trip() {
+    let plain = |state| Record { written_ms: 1, state, ..sample(BodyAt::Blob) };
+    let all = [
+        sample(BodyAt::Blob),
+        sample(BodyAt::Inline(Bytes::from_static(b"sealed"))),
+        plain(State::Deleted),
+        plain(State::Bucket(BUCKET)),
+        plain(State::Bucket(BucketRecord { is_open: false, ..BUCKET })),
+        plain(State::Nothing),
+        plain(State::Members(Bytes::from_static(b"list"))),
+    ];
+    for record in all {
+        assert_eq!(Record::decode(&record.encode()), Ok(record));
+    }
+}
+
+fn fixture() -> serde_json::Value {
+    serde_json::from_str(include_str!("../../../tests/fixtures/record-v5.json")).expect("the fixture is JSON")
+}
+
+fn bytes_of(hex: &serde_json::Value) -> Vec<u8> {
+    let hex = hex.as_str().expect("a record of that name");
+    let digits = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex");
+    (0..hex.len()).step_by(2).map(digits).collect()
+}
+
+#[test]
+fn what_the_format_page_says_is_what_is_read_and_written() {
+    let fixture = fixture();
+    let plain = |state| Record { state, ..sample(BodyAt::Blob) };
+    let mut third = sample(BodyAt::Blob);
+    if let State::Object(object) = &mut third.state {
+        (object.number, object.head) = (3, ObjectHead::default());
+    }
+    let expected = [
+        ("deleted", plain(State::Deleted)),
+        ("bucket", plain(State::Bucket(BUCKET))),
+        ("bucket-closing", plain(State::Bucket(BucketRecord { generation: 6, is_open: false, ..BUCKET }))),
+        ("nothing", Record { lineage: Lineage::NOTHING, ..plain(State::Nothing) }),
+        ("members", plain(State::Members(Bytes::from_static(b"list")))),
+        ("object-blob", sample(BodyAt::Blob)),
+        ("object-small", sample(BodyAt::Inline(Bytes::from_static(b"sealed")))),
+        ("object-third-version-nothing-said", third),
+    ];
+    assert_eq!(fixture["records"].as_object().map(|all| all.len()), Some(expected.len()));
+    for (name, record) in expected {
+        let bytes = bytes_of(&fixture["records"][name]);
+        assert_eq!(Record::decode(&bytes).as_ref(), Ok(&record), "{name}");
+        assert_eq!(record.encode(), bytes, "{name}");
+    }
+}
+
+#[test]
+fn what_this_release_does_not_act_on_is_refused_by_its_field() {
+    let fixture = fixture();
+    let refused = fixture["refused"].as_object().expect("records by name");
+    assert!(!refused.is_empty());
+    for (name, refused) in refused {
+        let Err(CodecError::Value(field)) = Record::decode(&bytes_of(&refused["record"])) else {
+            panic!("{name} is taken");
+        };
+        assert_eq!(Some(field), refused["field"].as_str(), "{name}");
+    }
+}
+
+#[test]
+fn a_list_reads_the_front_of_an_object_alone() {
+    let record = sample(BodyAt::Blob);
+    let object = record.object().expect("an object");
+    let listed = ListedHead { number: 1, flags: 2, written_ms: 7, len: 3, etag: object.etag() };
+    let mut bytes = record.encode();
+    assert_eq!(Record::decode_listed(&bytes), Ok(Some(listed.clone())));
+    // What stands behind the digest is not looked at, whatever it says.
+    let wrap = bytes.windows(16).position(|part| part == [3; 16]).expect("the wrap's KEK id");
+    let older = bytes.len() - 3;
+    bytes[wrap..older].fill(0xff);
+    assert!(Record::decode(&bytes).is_err());
+    assert_eq!(Record::decode_listed(&bytes), Ok(Some(listed)));
+    for end in 0..older {
+        assert!(Record::decode_listed(&bytes[..end]).is_err(), "{end}");
+    }
+    assert_eq!(Record::decode_listed(&Record { state: State::Deleted, ..record }.encode()), Ok(None));
+}
+
+#[test]
+fn a_record_says_what_it_carries_itself_and_what_lies_in_blobs() {
+    let inline = sample(BodyAt::Inline(Bytes::from_static(b"sealed")));
+    assert_eq!((inline.inline_len(), inline.blobs().count()), (6, 0));
+    let blob = sample(BodyAt::Blob);
+    let of = BlobRef { body: BodyId([1; 16]), sealed_len: 1 << 40, digest: [2; 32] };
+    assert_eq!((blob.inline_len(), blob.blobs().collect::<Vec<_>>()), (0, vec![of]));
+    assert!(blob.refers_to(of.body) && !blob.refers_to(BodyId([2; 16])) && !inline.refers_to(of.body));
+    let deleted = Record { state: State::Deleted, ..blob };
+    assert_eq!((deleted.inline_len(), deleted.blobs().count()), (0, 0));
+}
+
+#[test]
+fn every_prefix_and_every_extension_is_refused() {
+    let bytes = sample(BodyAt::Inline(Bytes::from_static(b"sealed"))).encode();
+    for end in 0..bytes.len() {
+        assert!(Record::decode(&bytes[..end]).is_err(), "{end}");
+    }
+    assert_eq!(Record::decode(&[&bytes[..], b"x"].concat()), Err(CodecError::Trailing));
+}
+
+#[test]
+fn what_is_not_known_of_a_bucket_is_refused() {
+    let bytes = Record { state: State::Bucket(BUCKET), ..sample(BodyAt::Blob) }.encode();
+    let version = bytes.len() - 26;
+    for (at, value, error) in [(version, 2, "bucket version"), (version + 17, 3, "bucket state")] {
+        let mut bad = bytes.clone();
+        bad[at] = value;
+        assert_eq!(Record::decode(&bad), Err(CodecError::Value(error)));
+    }
+    assert_eq!(Record::decode(&[&bytes[..], &[0]].concat()), Err(CodecError::Trailing));
+}
+
+#[test]
+fn a_length_beyond_the_limit_takes_no_memory() {
+    let mut bytes = sample(BodyAt::Inline(Bytes::from_static(b"sealed"))).encode();
+    let at = bytes.len() - 6 - 4;
+    bytes[at..at + 4].copy_from_slice(&u32::MAX.to_le_bytes());
+    assert_eq!(Record::decode(&bytes), Err(CodecError::Value("inline body")));
+}
