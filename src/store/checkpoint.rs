@@ -7,10 +7,17 @@ use super::entry::Encoded;
 use super::error::StoreError;
 use super::index::Marks;
 use super::log::{Appended, Writer};
+use super::pace::Step;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 impl Core {
+    /// Whether the log holds so much that it is time to bring the index up: what the settings say, and half of the ring
+    /// at most, since what comes meanwhile needs as much room again.
+    pub(super) fn is_index_behind(&self) -> bool {
+        self.log.used() > self.options.checkpoint_bytes.min(self.log.capacity() / 2)
+    }
+
     /// Brings everything committed so far to the index and frees its room in the log.
     ///
     /// `Full` when the disk may not have room for that: nothing is begun then, and nothing lost. Any
@@ -52,6 +59,8 @@ impl Core {
             let seq = newest.max(*self.head.borrow());
             (Arc::clone(&layer), Marks { log: layer.log_end, seq, stamp: self.clock.highest() })
         };
+        // Behind the overlay: what is committed from here on is of the next layer.
+        let under_way = self.index.pacing.begin(marks.log, self.log.free());
         let before = self.usages().clone();
         let files = self.segments.files();
         let gone: Vec<_> = before.keys().filter(|segment| !files.contains_key(segment)).copied().collect();
@@ -75,11 +84,13 @@ impl Core {
         }
         // Before the frames go: without one that names this state of the index, damage could set
         // the index back to the state before it and nothing would tell.
+        self.index.pacing.goes_on(Step::Freeing);
         let named = Encoded::default().frames(self.probe.sequence(), self.log.payload_max());
         if self.log.append(&named, Writer::Checkpoint)? == Appended::NoRoom {
             return Err(StoreError::Full);
         }
         self.log.release(marks.log)?;
+        under_way.whole();
         self.counters.checkpoints.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }

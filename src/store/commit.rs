@@ -52,6 +52,8 @@ impl Committer {
             };
             match next {
                 Ok(first) => {
+                    // What comes meanwhile shares the fsync.
+                    self.core.index.pacing.wait(self.core.log.end());
                     let due = self.decider.marks.borrow().are_due(Instant::now());
                     self.commit(Some(first), due);
                 }
@@ -190,7 +192,7 @@ impl Committer {
         if self.core.is_poisoned() {
             return Err(Unwritten::Perhaps(StoreError::Poisoned));
         }
-        if self.core.log.used() > self.core.options.checkpoint_bytes {
+        if self.core.is_index_behind() {
             // A full channel means that it has been told.
             let _ = self.core.nudge.0.try_send(());
         }

@@ -14,6 +14,8 @@
 use super::entry::{Held, NodeRecord};
 use super::error::StoreError;
 use super::overlay::Layer;
+use super::pace::Step;
+use super::pacing::Pacing;
 use super::pages::{PagesProbe, guarded, is_damage, unless_it_waits};
 use super::places::{Place, SegmentId, Usage, Usages, moved};
 use crate::base::codec::CodecError;
@@ -45,6 +47,8 @@ const MARK_STAMP: &str = "stamp";
 const MARK_PAGES: &str = "format";
 const VOTES: &str = "votes";
 const MEMORY: &str = "memory";
+/// Registers after which the pace hears how far a checkpoint is.
+const TOLD_EVERY: u64 = 64;
 /// The format of the directory that this release reads and writes.
 const FORMAT: u64 = 8;
 
@@ -77,6 +81,8 @@ impl Marks {
 pub struct Index {
     db: Database,
     probe: Arc<PagesProbe>,
+    /// Hears how far a checkpoint is.
+    pub(super) pacing: Pacing,
     /// Hears of the first damage, and of the first other failure.
     tell: fn(&StoreError),
     damaged: AtomicBool,
@@ -205,7 +211,7 @@ fn take(table: &mut Table<'_, &'static [u8], &'static [u8]>, key: &RegisterKey) 
 
 /// Brings the registers of a layer in: each into the table that it belongs to, with its place in the feed and the blobs
 /// that it refers to.
-fn apply_records(tx: &redb::WriteTransaction, layer: &Layer) -> Result<(), StoreError> {
+fn apply_records(tx: &redb::WriteTransaction, layer: &Layer, pacing: &Pacing) -> Result<(), StoreError> {
     let mut live = tx.open_table(LIVE).map_err(engine)?;
     let mut dead = tx.open_table(DEAD).map_err(engine)?;
     let mut changes = tx.open_table(CHANGES).map_err(engine)?;
@@ -218,7 +224,10 @@ fn apply_records(tx: &redb::WriteTransaction, layer: &Layer) -> Result<(), Store
             bodies.remove(blob.body.0).map_err(engine)?;
         }
     }
-    for (key, held) in &layer.records {
+    for ((key, held), done) in layer.records.iter().zip(0u64..) {
+        if done.is_multiple_of(TOLD_EVERY) {
+            pacing.came(done, layer.records.len() as u64);
+        }
         let (into, out_of) = if held.is_dead() { (&mut dead, &mut live) } else { (&mut live, &mut dead) };
         let here = into.insert(key.as_bytes(), held.encode().as_slice()).map_err(engine)?;
         let here = here.map(|old| Held::decode(old.value()).map_err(corrupt)).transpose()?;
@@ -328,7 +337,8 @@ impl Index {
     /// Takes over an opened database.
     pub fn new(db: Database, probe: Arc<PagesProbe>, tell: fn(&StoreError)) -> Result<(Self, Marks), StoreError> {
         let marks = Marks::read(&db)?;
-        Ok((Index { db, probe, tell, damaged: AtomicBool::new(false), failed: AtomicBool::new(false) }, marks))
+        let (damaged, failed) = (AtomicBool::new(false), AtomicBool::new(false));
+        Ok((Index { db, probe, pacing: Pacing::default(), tell, damaged, failed }, marks))
     }
 
     /// Whether something of it was found to be damaged.
@@ -386,7 +396,7 @@ impl Index {
                 tx.delete_table(BODIES).map_err(engine)?;
                 tx.delete_table(PLACES).map_err(engine)?;
             }
-            apply_records(&tx, layer)?;
+            apply_records(&tx, layer, &self.pacing)?;
             let usages = apply_places(&tx, layer, usages, gone)?;
             {
                 let mut cursors = tx.open_table(CURSORS).map_err(engine)?;
@@ -406,6 +416,7 @@ impl Index {
                     table.insert(name, value).map_err(engine)?;
                 }
             }
+            self.pacing.goes_on(Step::Syncing);
             tx.commit().map_err(engine)?;
             Ok(usages)
         })

@@ -194,6 +194,11 @@ impl Log {
         self.end() - self.start.load(Ordering::Acquire)
     }
 
+    /// Bytes that batches may take before the ring is full.
+    pub fn free(&self) -> u64 {
+        self.place.capacity.saturating_sub(self.used() + CHECKPOINT_RESERVE)
+    }
+
     /// The position behind the last durable frame.
     pub fn end(&self) -> u64 {
         self.end.load(Ordering::Acquire)

@@ -41,6 +41,7 @@
 //! | | **What lies on the disk** |
 //! | `log` | the commit log |
 //! | `index` `pages` | the index, and its engine over sealed pages |
+//! | `pacing` | who waits while a checkpoint is under way |
 //! | `blobs` | bodies that do not fit a record, as files |
 //! | `segments` | many bodies in one file, each at a place |
 //! | `claims` | places that nothing names yet |
@@ -53,6 +54,7 @@
 //! | `types` | what is said to the store and by it |
 //! | `tree` | sums that two nodes compare |
 //! | `overlay` | what the index does not hold yet |
+//! | `pace` | how long a batch waits, so that the ring of the log never fills at once |
 //! | `entry` | operations of a log frame; a record as it is kept |
 //! | `buckets` | the buckets, in memory, by name and by id |
 //! | `places` | where bodies lie in segments, and how much of each is named |
@@ -93,6 +95,8 @@ pub mod open;
 pub mod options;
 pub mod outgoing;
 pub mod overlay;
+mod pace;
+mod pacing;
 pub mod pages;
 pub mod place_ops;
 pub mod places;

@@ -49,7 +49,10 @@ pub(super) fn background(core: &Arc<Core>, reaper: &Reaper, stopped: &Receiver<(
                 Ok(dead) => reaper.remove(dead),
                 Err(_) => return,
             },
-            recv(core.nudge.1) -> _ => bring_index_up(core, &mut clock),
+            // What it was sent for may have been done by the checkpoint that was under way.
+            recv(core.nudge.1) -> _ => if core.is_index_behind() {
+                bring_index_up(core, &mut clock);
+            },
             recv(ticks) -> _ => on_tick(core, &mut clock),
             recv(stopped) -> _ => return,
         }

@@ -1,4 +1,5 @@
 //! The load of `tests/load/growth`: many objects of 1 KiB, each written once, in order, and read in order or at random.
+//! With `GROWTH_BODY_KIB` they are of so many KiB, all of them alike.
 //!
 //! Invariants
 //! - The number of an object gives its key and its bytes: every body that is read is compared, byte for byte.
@@ -20,6 +21,8 @@ use tokio::net::TcpStream;
 use tokio::task::LocalSet;
 
 const BODY_BYTES: usize = 1024;
+/// Most KiB of an object.
+const BODY_KIB_MAX: usize = 64 << 10;
 /// Under the names that `tests/load/run` has: nginx serves files below its root by the same paths.
 const BUCKET: &str = "cargas";
 const FOLDERS: u64 = 1000;
@@ -44,6 +47,8 @@ enum Numbers {
 struct Load {
     address: String,
     puts: bool,
+    /// How often the first KiB stands in a body.
+    kib: usize,
     numbers: Numbers,
     next: AtomicU64,
     stopped: AtomicBool,
@@ -109,6 +114,13 @@ fn files(directory: &Path, from: &str, to: &str) -> io::Result<String> {
     Ok(format!("{{\"files\":{}}}", to.saturating_sub(from)))
 }
 
+/// KiB of each object, by the environment; 1 where that says nothing.
+fn body_kib() -> io::Result<usize> {
+    let text = std::env::var("GROWTH_BODY_KIB").unwrap_or_else(|_| "1".to_owned());
+    let kib = usize::try_from(number(&text)?).map_err(io::Error::other)?;
+    if (1..=BODY_KIB_MAX).contains(&kib) { Ok(kib) } else { Err(io::Error::other("GROWTH_BODY_KIB is out of range")) }
+}
+
 fn drive(kind: &str, address: &str, connections: &str, a: &str, b: &str) -> io::Result<String> {
     let connections = usize::try_from(number(connections)?.clamp(1, 4096)).map_err(io::Error::other)?;
     let begin = Instant::now();
@@ -122,6 +134,7 @@ fn drive(kind: &str, address: &str, connections: &str, a: &str, b: &str) -> io::
     let load = Load {
         address: address.to_owned(),
         puts: kind == "put",
+        kib: body_kib()?,
         numbers,
         next: AtomicU64::new(next),
         stopped: AtomicBool::new(false),
@@ -217,7 +230,8 @@ impl Line {
     async fn ask(&mut self, load: &Load, n: u64) -> io::Result<()> {
         let mut bytes = [0; BODY_BYTES];
         body(n, &mut bytes);
-        let (method, len) = if load.puts { ("PUT", BODY_BYTES) } else { ("GET", 0) };
+        let times = if load.puts { load.kib } else { 0 };
+        let (method, len) = if load.puts { ("PUT", BODY_BYTES * times) } else { ("GET", 0) };
         self.out.clear();
         let head = format!("{method} /v1/objects/{BUCKET}/{} HTTP/1.1\r\nhost: {}\r\n", key(n), load.address);
         self.out.extend_from_slice(head.as_bytes());
@@ -225,10 +239,14 @@ impl Line {
             self.out.extend_from_slice(format!("content-length: {len}\r\n").as_bytes());
         }
         self.out.extend_from_slice(b"\r\n");
-        self.out.extend_from_slice(&bytes[..len]);
+        (0..times).for_each(|_| self.out.extend_from_slice(&bytes));
         self.send().await?;
         let (status, from, to) = self.answer().await?;
-        let right = if load.puts { matches!(status, 200 | 201) } else { status == 200 && self.got[from..to] == bytes };
+        let right = if load.puts {
+            matches!(status, 200 | 201)
+        } else {
+            status == 200 && self.holds(from..to, &bytes, load.kib)
+        };
         if !right {
             let text = String::from_utf8_lossy(&self.got[from..to.min(from + 200)]);
             let what = if status == 200 { "other bytes" } else { &*text };
@@ -236,6 +254,11 @@ impl Line {
         }
         self.got.clear();
         Ok(())
+    }
+
+    /// Whether what was got there is this, so often.
+    fn holds(&self, at: std::ops::Range<usize>, bytes: &[u8; BODY_BYTES], kib: usize) -> bool {
+        at.len() == kib * BODY_BYTES && self.got[at].chunks(BODY_BYTES).all(|piece| piece == bytes)
     }
 
     async fn send(&mut self) -> io::Result<()> {
