@@ -15,7 +15,7 @@ use boveda::register::{Kept, Roster};
 use boveda::seal::{BodyOpener, Hello, Keyring, Me, SealingKey, body};
 use boveda::store::entry::{self, Encoded, Held, NodeRecord, Op};
 use boveda::store::pages::{create_database, open_database};
-use boveda::wire::{Answer, Call, Frame, Refusal, StreamHead, frame};
+use boveda::wire::{Answer, BODIES_HEAD_BYTES_MAX, BodiesHead, Call, Frame, Refusal, StreamHead, frame};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -178,9 +178,12 @@ fn peer_frame(data: &[u8]) {
         assert_eq!(frame.encode(), data, "a frame has one encoding");
     }
     let _ = frame::read_welcome(data);
-    let _ = frame::blob_prefix_len(data);
+    let _ = frame::blob_prefix_len(data, BODIES_HEAD_BYTES_MAX);
     let _ = Refusal::decode(data);
     let _ = StreamHead::decode(data);
+    if let Ok(head) = BodiesHead::decode(data) {
+        assert_eq!(head.encode(), data, "a head of bodies has one encoding");
+    }
     let _ = BlobRef::decode(data);
 }
 

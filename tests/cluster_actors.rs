@@ -170,7 +170,7 @@ fn actors_killed_in_the_middle_of_their_work_return_and_lose_nothing() {
     let _open = OpenAtLast(&barrier);
     let relays = Arc::clone(&barrier);
     to_second.judge(move |way, path, _| {
-        if way == Way::Request && path == "/peer/v1/blob" {
+        if way == Way::Request && path == "/peer/v1/bodies" {
             relays.pass();
         }
         Fate::Pass

@@ -14,11 +14,14 @@ use std::sync::{Arc, Mutex};
 const HELLO: &str = "/peer/v1/hello";
 const CALL: &str = "/peer/v1/call";
 const BLOB: &str = "/peer/v1/blob";
+const BODIES: &str = "/peer/v1/bodies";
 /// Session and counter in front of a frame.
 const CLEAR_BYTES: usize = 16;
 /// How often a damaged message is tried before the damage ends.
 const TRIES: u64 = 6;
-const LARGE: usize = 300_000;
+/// A body that travels with others, and one that travels alone.
+const MIDDLE: usize = 300_000;
+const LARGE: usize = 1_500_000;
 
 /// Two nodes that have agreed on a first object.
 fn two(expected: &mut Expected) -> Cluster {
@@ -105,6 +108,7 @@ fn replayed_frames_are_refused() {
     cluster.link(0, 1).lead_to(Some(node));
     for key in 0..6 {
         put(&cluster, &mut expected, &format!("small{key}"), &[7; 500]);
+        put(&cluster, &mut expected, &format!("middle{key}"), &vec![key; MIDDLE]);
         put(&cluster, &mut expected, &format!("large{key}"), &vec![key; LARGE]);
     }
     cluster.nodes[0].delete(&common::cluster::path("small0"));
@@ -112,7 +116,7 @@ fn replayed_frames_are_refused() {
     cluster.holds(&expected);
 
     let frames = std::mem::take(&mut *kept.lock().expect("no panic holds it"));
-    for path in [HELLO, CALL, BLOB] {
+    for path in [HELLO, CALL, BLOB, BODIES] {
         assert!(frames.iter().any(|(on, _)| on == path), "{path} was recorded");
     }
     let replay = |cluster: &Cluster, why: &str| {
@@ -129,7 +133,11 @@ fn replayed_frames_are_refused() {
     assert!(refused(&cluster, 1, "bad_frame") >= 6, "{}", cluster.status(1)["gate"]);
     // On another path, where the counter may even be fresh.
     for (path, body) in frames.iter().filter(|(path, _)| path != HELLO) {
-        let other = if path == CALL { BLOB } else { CALL };
+        let other = match path.as_str() {
+            CALL => BLOB,
+            BLOB => BODIES,
+            _ => CALL,
+        };
         let status = post(&cluster, other, body).status;
         assert!(matches!(status, 400 | 401), "{path} on {other}: {status}");
     }
@@ -169,18 +177,23 @@ fn a_frame_with_a_flipped_bit_is_refused() {
 
 #[test]
 fn a_blob_with_a_flipped_bit_gets_no_name() {
+    flipped(BLOB, LARGE);
+    flipped(BODIES, MIDDLE);
+}
+
+fn flipped(path: &'static str, len: usize) {
     let mut expected = Expected::new();
     let cluster = two(&mut expected);
     let pid = cluster.nodes[1].pid();
     let mut dice = Dice(12);
-    let flips = damage(&cluster, Way::Request, BLOB, move |nth, body| {
+    let flips = damage(&cluster, Way::Request, path, move |nth, body| {
         // In its head, which is sealed; in its first and its last byte; anywhere.
         let len = body.len() as u64;
         let at = [dice.below(100), 110 + dice.below(len - 110), len - 1][nth as usize % 3];
         body[at as usize] ^= 1 << dice.below(8);
         Fate::Pass
     });
-    put(&cluster, &mut expected, "large", &Dice(1).bytes(LARGE));
+    put(&cluster, &mut expected, "large", &Dice(1).bytes(len));
     until_tried(&flips, TRIES);
     cluster.get(1, "large").expect_error(404, "NoSuchKey");
     assert_eq!(blobs(&cluster), 0, "no damaged file has a blob's name");
@@ -226,10 +239,12 @@ fn messages_cut_short_leave_nothing_behind() {
     let mut expected = Expected::new();
     let cluster = two(&mut expected);
     let pid = cluster.nodes[1].pid();
-    for (way, path) in [(Way::Request, CALL), (Way::Request, BLOB), (Way::Request, HELLO), (Way::Answer, CALL)] {
+    for (way, path) in
+        [(Way::Request, CALL), (Way::Request, BLOB), (Way::Request, BODIES), (Way::Request, HELLO), (Way::Answer, CALL)]
+    {
         let mut dice = Dice(14);
         let before = applied(&cluster);
-        let (small, large) = (format!("{way:?}{path}s").replace('/', "."), format!("{way:?}{path}l").replace('/', "."));
+        let [small, middle, large] = ["s", "m", "l"].map(|kind| format!("{way:?}{path}{kind}").replace('/', "."));
         let cuts = damage(&cluster, way, path, move |_, body| Fate::Cut(dice.below(body.len() as u64) as usize));
         if path == HELLO {
             // Sessions are open; they have to be made anew first.
@@ -239,11 +254,13 @@ fn messages_cut_short_leave_nothing_behind() {
             cluster.link(0, 1).lead_to(Some(node));
         }
         put(&cluster, &mut expected, &small, b"a small one");
+        put(&cluster, &mut expected, &middle, &Dice(3).bytes(MIDDLE));
         put(&cluster, &mut expected, &large, &Dice(2).bytes(LARGE));
         until_tried(&cuts, TRIES);
         match (way, path) {
             (Way::Answer, _) => {}
             (_, BLOB) => assert_eq!(cluster.get(1, &large).status, 404),
+            (_, BODIES) => assert_eq!(cluster.get(1, &middle).status, 404),
             _ => assert_eq!(applied(&cluster), before, "{path}: nothing was applied"),
         }
         lives_and_heals(&cluster, &expected, pid);
@@ -265,7 +282,7 @@ fn garbage_is_refused_and_harms_nobody() {
     let (before, hellos) = (applied(&cluster), cluster.peer(0, 1)["sent"]["hellos"].clone());
 
     let mut dice = Dice(15);
-    for path in [HELLO, CALL, BLOB] {
+    for path in [HELLO, CALL, BLOB, BODIES] {
         for len in [0, 1, 15, 16, 17, 22, 100, 1024, 1025, 60_000] {
             let answer = post(&cluster, path, &dice.bytes(len));
             assert!(matches!(answer.status, 400 | 401 | 403), "{path}, {len} bytes: {}", answer.status);
@@ -280,6 +297,7 @@ fn garbage_is_refused_and_harms_nobody() {
     blob.extend_from_slice(&forged[..200]);
     blob.extend_from_slice(&dice.bytes(5_000));
     assert_eq!(post(&cluster, BLOB, &blob).status, 401);
+    assert_eq!(post(&cluster, BODIES, &blob).status, 401);
     // Lengths that lie, paths that are not there, and what is no HTTP at all.
     let mut endless = Conn::open(cluster.nodes[1].peer()).expect("the peer port takes connections");
     endless.send(format!("POST {CALL} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", u64::MAX)).expect("sent");

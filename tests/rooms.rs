@@ -98,6 +98,68 @@ fn imports_go_one_way() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Who may ask for the members of a list itself, and for all nodes: whoever else does goes round `Placement`.
+const LISTS: [(&str, &str); 5] = [
+    ("src/register/placement.rs", "the door"),
+    ("src/register/roster.rs", "what a list can be"),
+    ("src/actors/coordinator/members.rs", "whether a list can be one"),
+    ("src/actors/coordinator/members_actor.rs", "whether a list can be one"),
+    ("src/store/seats.rs", "whether a list can be one"),
+];
+const ALL_NODES: [(&str, &str); 7] = [
+    ("src/register/placement.rs", "the door"),
+    ("src/actors/coordinator/mod.rs", "the door of coordinators"),
+    ("src/actors/coordinator/takers.rs", "whether nodes are there, of the whole list"),
+    ("src/actors/coordinator/scan.rs", "a range of registers lies on all"),
+    ("src/actors/coordinator/tombstones.rs", "a burial is of the whole list"),
+    ("src/actors/peer/reach.rs", "whether a majority of the list is there"),
+    ("src/node/conditions.rs", "how many there are"),
+];
+
+/// Lines that ask for members past the doors of `Placement`, by the file that they are in.
+fn past_the_doors(file: &str, text: &str) -> Vec<String> {
+    let is_of = |files: &[(&str, &str)]| files.iter().any(|(of, _)| *of == file);
+    let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    let lines = (1..).zip(code.lines()).filter(|(_, line)| !line.trim_start().starts_with("//"));
+    let wrong = lines.filter(|(_, line)| {
+        let list = [".members()", "Members::new(", "Members::joint("].iter().any(|what| line.contains(what));
+        let all = ["placement.all()", "all_members()", "Placement::all"].iter().any(|what| line.contains(what));
+        // Of a decision that is under way they are those that it was given.
+        let given = line.contains("machine.members()") || file == "src/register/members.rs";
+        (list && !given && !is_of(&LISTS)) || (all && !is_of(&ALL_NODES))
+    });
+    wrong.map(|(number, line)| format!("{file}:{number}: {}", line.trim())).collect()
+}
+
+#[test]
+fn where_something_lies_is_asked_of_one_door() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut files, mut wrong, mut doors) = (Vec::new(), Vec::new(), 0);
+    sources(&root.join("src"), &mut files);
+    for path in files {
+        if path.ends_with("tests.rs") || path.components().any(|part| part.as_os_str() == "testing") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).expect("a source is readable");
+        doors += [".voters(", ".holders(", ".holds(", ".keeps("].iter().filter(|door| text.contains(*door)).count();
+        let file = path.strip_prefix(root).expect("below the root").to_string_lossy().replace('\\', "/");
+        wrong.extend(past_the_doors(&file, &text));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(doors > 8, "lanes, healer, store and coordinators ask at the doors: {doors}");
+}
+
+#[test]
+fn whoever_goes_round_the_door_is_seen() {
+    let lane = "src/actors/replication/records/mod.rs";
+    for line in ["let all = roster.members();", "placement.all().voters()", "let (_, all) = self.all_members()?;"] {
+        assert_eq!(past_the_doors(lane, line).len(), 1, "{line}");
+    }
+    for line in ["// roster.members()", "voting.holds(peer, &key)", "#[cfg(test)]\nmod tests { roster.members() }"] {
+        assert!(past_the_doors(lane, line).is_empty(), "{line}");
+    }
+}
+
 #[test]
 fn the_check_sees_both_forms_of_import() {
     assert_eq!(named_rooms("use crate::store::Store;"), ["store"]);

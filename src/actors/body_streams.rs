@@ -1,12 +1,15 @@
-//! Streams: a large body on its way to the voters while it arrives.
+//! Streams: a body on its way to the voters: a large one while it arrives, a short one from memory once it is whole.
 //!
 //! Invariants
 //! - A peer gets every byte of the body in order, and at the end what it has to be; or nothing that counts.
 //! - A peer that cannot follow for `LAG_MAX` is left behind: it gets the body afterwards, from this node's copy.
 //! - At most `AHEAD` pieces wait for a peer, and a permit stands for them: without one a body is sent afterwards.
 
+use crate::actors::peer::peer_request::{Given, PeerRequest};
+use crate::actors::peer::transfers::Carried;
 use crate::base::{BlobRef, Incarnation, Permit};
 use crate::wire::StreamHead;
+use actix::Recipient;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -44,7 +47,7 @@ pub struct NewStream {
     /// Whether all of it was given: one that ends otherwise was given up.
     pub whole: Arc<AtomicBool>,
     /// Answered when the peer has the blob, durable and checked; dropped otherwise.
-    pub done: oneshot::Sender<()>,
+    pub done: oneshot::Sender<Carried>,
 }
 
 /// The streams of one body.
@@ -52,7 +55,9 @@ pub struct NewStream {
 pub struct BodyStreams {
     head: StreamHead,
     peers: Vec<PeerStream>,
-    _permit: Permit,
+    /// Where a short body goes once it is whole; none of one that goes while it arrives.
+    later: Option<Vec<(Incarnation, Recipient<PeerRequest>)>>,
+    permit: Arc<Permit>,
 }
 
 #[derive(Debug)]
@@ -67,10 +72,10 @@ struct PeerStream {
 /// What becomes of a stream to one peer.
 #[derive(Debug)]
 pub struct Streamed {
-    /// Answered when the peer has the blob; dropped when this node's copy is to be sent.
-    pub done: oneshot::Receiver<()>,
-    /// Bytes of it that have gone.
-    pub sent: Arc<AtomicU64>,
+    /// Answered when the peer has the blob, or has no room for it; dropped when this node's copy is to be sent.
+    pub done: oneshot::Receiver<Carried>,
+    /// Bytes of it that have gone; none of a short body, of which its transfer tells.
+    pub sent: Option<Arc<AtomicU64>>,
 }
 
 impl BodyStreams {
@@ -79,7 +84,28 @@ impl BodyStreams {
 
     /// No streams yet, of a body.
     pub fn new(head: StreamHead, permit: Permit) -> Self {
-        BodyStreams { head, peers: Vec::new(), _permit: permit }
+        BodyStreams { head, peers: Vec::new(), later: None, permit: Arc::new(permit) }
+    }
+
+    /// Ways of a body that is to go to these lanes once it is whole.
+    pub fn later(head: StreamHead, permit: Permit, to: Vec<(Incarnation, Recipient<PeerRequest>)>) -> Self {
+        BodyStreams { later: Some(to), ..Self::new(head, permit) }
+    }
+
+    /// Whether nothing of the body goes before it is whole.
+    pub fn goes_later(&self) -> bool {
+        self.later.is_some()
+    }
+
+    /// The whole body, if it is one that goes so.
+    pub fn hand_over(&mut self, blob: BlobRef, sealed: Bytes) {
+        for (to, lane) in self.later.iter_mut().flat_map(std::mem::take) {
+            let (done, shipped) = oneshot::channel();
+            let given = Given { sealed: sealed.clone(), permit: Arc::clone(&self.permit) };
+            lane.do_send(PeerRequest::Ship(to, blob, Some(given), done));
+            let streamed = Streamed { done: shipped, sent: None };
+            self.peers.push(PeerStream { to, whole: Arc::default(), pieces: None, streamed });
+        }
     }
 
     /// One more, for the lane to that peer.
@@ -87,7 +113,7 @@ impl BodyStreams {
         let (pieces, come) = mpsc::channel(AHEAD);
         let (done, shipped) = oneshot::channel();
         let (whole, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let streamed = Streamed { done: shipped, sent: Arc::clone(&sent) };
+        let streamed = Streamed { done: shipped, sent: Some(Arc::clone(&sent)) };
         self.peers.push(PeerStream { to, whole: Arc::clone(&whole), pieces: Some(pieces), streamed });
         NewStream { to, head: self.head, pieces: come, sent, whole, done }
     }
@@ -157,14 +183,14 @@ mod tests {
                     Piece::End(head) => ended = Some(head),
                 }
             }
-            let _ = stream.done.send(());
+            let _ = stream.done.send(Carried::There);
             (bytes, ended)
         });
         for piece in [b"a".as_slice(), b"", b"bc"] {
             streams.send(Bytes::from_static(piece)).await;
         }
         streams.end(Bytes::from_static(b"de"), head()).await;
-        assert_eq!(streams.take(Incarnation(2)).expect("it was sent").done.await, Ok(()));
+        assert_eq!(streams.take(Incarnation(2)).expect("it was sent").done.await, Ok(Carried::There));
         assert_eq!(taking.await.expect("ends"), (b"abcde".to_vec(), Some(head())));
         assert!(streams.take(Incarnation(2)).is_none(), "once");
     }

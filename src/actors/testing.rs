@@ -5,7 +5,8 @@ pub mod peer;
 use crate::actors::messages::{
     Ailment, AppendIncoming, BeginIncoming, Bury, CastHere, Change, ChangesAfter, ChangesIn, CompareOffers, Diagnose,
     DiscardBlob, FetchRecords, FinishIncoming, HoldsClosed, Incoming, LearnRecords, LoadCursor, OpenOutgoing, Outgoing,
-    ReadOutgoing, ReadSealed, ReadSums, RegisterSlot, Reply, Restore, SaveCursor, ScanSlots, Seat, ShowSlots, Want,
+    ReadBodies, ReadOutgoing, ReadSealed, ReadSums, RegisterSlot, Reply, Restore, SaveCursor, ScanSlots, Seat,
+    ShowSlots, TakeBodies, Want,
 };
 use crate::actors::peer::key_watch::KeyWatch;
 use crate::actors::peer::list_watch::ListWatch;
@@ -45,7 +46,7 @@ pub fn node_view(me: Identity) -> NodeView {
         me: Arc::new(me),
         version: "0.1.0".into(),
         head: watch::channel(0).1,
-        ballots: Arc::new(NoBallots),
+        ballots: Arc::new(NoBallots::default()),
         lists: Arc::new(ListWatch::new([], Duration::ZERO)),
         keys: Arc::new(KeyWatch::new(Arc::new(ring(7)), [], Duration::ZERO)),
         reach: Arc::default(),
@@ -55,12 +56,18 @@ pub fn node_view(me: Identity) -> NodeView {
     }
 }
 
-/// The votes of a node that has none.
-struct NoBallots;
+/// The votes of a node that has none, and what it knows of where things lie.
+pub struct NoBallots(pub Arc<Voting>);
+
+impl Default for NoBallots {
+    fn default() -> Self {
+        NoBallots(Arc::new(Voting::of(NodeRecord::NEW)))
+    }
+}
 
 impl Ballots for NoBallots {
     fn voting(&self) -> Arc<Voting> {
-        Arc::new(Voting::of(NodeRecord::NEW))
+        Arc::clone(&self.0)
     }
     fn fresh(&self) -> Ballot {
         Ballot::ZERO
@@ -271,6 +278,12 @@ handle!(FinishIncoming, (), |_shelf, _msg| Ok(()));
 handle!(DiscardBlob, (), |_shelf, _msg| Ok(()));
 handle!(OpenOutgoing, Outgoing, |_shelf, _msg| Err(StoreError::NoSuchKey));
 handle!(ReadOutgoing, (Outgoing, Bytes), |_shelf, msg| Ok((msg.outgoing, Bytes::new())));
+handle!(TakeBodies, Vec<Result<(), StoreError>>, |_shelf, msg| {
+    Ok(msg.bodies.iter().map(|_| Err(StoreError::Mismatch("no blobs here"))).collect())
+});
+handle!(ReadBodies, Vec<Result<Bytes, StoreError>>, |_shelf, msg| {
+    Ok(msg.bodies.iter().map(|_| Err(StoreError::NoSuchKey)).collect())
+});
 handle!(ReadSealed, Bytes, |_shelf, _msg| Err(StoreError::NoSuchKey));
 handle!(Diagnose, Option<Ailment>, |_shelf, _msg| Ok(None));
 handle!(Restore, (), |_shelf, _msg| Err(StoreError::Mismatch("nothing is damaged here")));

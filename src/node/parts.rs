@@ -110,9 +110,9 @@ impl Peers {
         let recipients = StoreRecipients::of(&storage.store_actor);
         let arrivals = Arc::new(Arrivals::default());
         let healer = {
-            let (me, key, peers) = (Arc::clone(&node_view.me), Arc::clone(&peer_key), replicate.peers.clone());
+            let (view, key, peers) = (node_view.clone(), Arc::clone(&peer_key), replicate.peers.clone());
             let (store, tally, arrivals) = (recipients.clone(), Arc::clone(&storage.healing), Arc::clone(&arrivals));
-            Healer::start_in_arbiter(&arbiter, move |_| Healer::new(&me, &key, &peers, store, tally, arrivals))
+            Healer::start_in_arbiter(&arbiter, move |_| Healer::new(&view, &key, &peers, store, tally, arrivals))
         };
         let scrubber = {
             let scrub = &config.scrub;

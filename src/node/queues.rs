@@ -7,10 +7,10 @@
 //! | queue | bound | kept by |
 //! |---|---|---|
 //! | bodies of clients, coming and going and on their way to a segment; requests | `requests_bytes` | permits (`http`) |
-//! | bodies on their way to the peers while they arrive | `shipping_bytes` | permits (`body_streams`) |
+//! | bodies on their way to the peers, while they arrive or from memory | `shipping_bytes` | permits (`body_streams`) |
 //! | large writes | `large_write_bytes` | permits (`store::blobs`) |
 //! | votes lane of a peer | `votes_bytes` | `votes_lane` |
-//! | blob lanes of a peer, and bodies shipped for coordinators | `sending_bytes` | `transfers` |
+//! | blob lanes of a peer, and bodies read for coordinators | `sending_bytes` | `transfers` |
 //! | calls of a peer and their answers | `calls_bytes` | `sessions` |
 //! | bodies of a peer | `blobs_bytes`, `streams_bytes` | `sessions` |
 //! | the rest | fixed, below | constants of the rooms |

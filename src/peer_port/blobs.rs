@@ -14,7 +14,6 @@ use crate::actors::peer::error::LinkError;
 use crate::actors::peer::node_view::Counts;
 use crate::actors::peer::sessions::{Admitted, Coming, PeerGate};
 use crate::actors::peer::store::{StoreRecipients, ask};
-use crate::actors::peer::transfers::SMALL_BYTES_MAX;
 use crate::base::BlobRef;
 use crate::wire::frame::{BLOB_PREFIX_BYTES, CLEAR_BYTES, blob_prefix_len};
 use crate::wire::{
@@ -42,7 +41,8 @@ pub(super) async fn try_blob(
 ) -> Result<(Vec<u8>, bool), Refusal> {
     let announced = announced(request, u64::MAX)?;
     let mut body = Body::new(body, Duration::MAX);
-    let Opening { admitted, counter, plain, clear } = open_blob(&mut body, gate, BLOB_PATH).await?;
+    let Opening { admitted, counter, plain, clear } =
+        open_blob(&mut body, gate, BLOB_PATH, BLOB_HEAD_BYTES_MAX).await?;
     let head = BlobRef::decode(&plain).map_err(|_| Refusal::Malformed)?;
     let done = if head.sealed_len.checked_add(clear) == Some(announced) {
         let _room = gate.hold(&admitted, Coming::Blob, holds(head.sealed_len)).await?;
@@ -56,21 +56,27 @@ pub(super) async fn try_blob(
     Ok((admitted.answer(BLOB_PATH, counter, &answer), whole))
 }
 
-/// What stands in front of a blob, opened.
-struct Opening {
-    admitted: Admitted,
-    counter: u64,
-    plain: Vec<u8>,
+/// What stands in front of a blob, or of many, opened.
+pub(super) struct Opening {
+    pub admitted: Admitted,
+    pub counter: u64,
+    pub plain: Vec<u8>,
     /// Bytes that it took.
-    clear: u64,
+    pub clear: u64,
 }
 
-async fn open_blob(body: &mut Body, gate: &PeerGate, path: &str) -> Result<Opening, Refusal> {
+/// Opens the frame in front of what comes; of at most `head_max` bytes.
+pub(super) async fn open_blob(
+    body: &mut Body,
+    gate: &PeerGate,
+    path: &str,
+    head_max: usize,
+) -> Result<Opening, Refusal> {
     body.gather(BLOB_PREFIX_BYTES + CLEAR_BYTES).await?;
-    let frame_len = blob_prefix_len(&body.have).map_err(|_| Refusal::Malformed)?;
+    let frame_len = blob_prefix_len(&body.have, head_max).map_err(|_| Refusal::Malformed)?;
     let prefix = body.have.split_to(BLOB_PREFIX_BYTES).len();
     let (session, counter) = Frame::peek(&body.have).map_err(|_| Refusal::Malformed)?;
-    let admitted: Admitted = gate.admit(session, counter, BLOB_HEAD_BYTES_MAX as u64).await?;
+    let admitted: Admitted = gate.admit(session, counter, head_max as u64).await?;
     body.gather(frame_len).await?;
     let frame = body.have.split_to(frame_len.min(body.have.len()));
     let frame = Frame::decode(&frame).map_err(|_| Refusal::Malformed)?;
@@ -87,11 +93,10 @@ pub(super) async fn try_stream(
     store: &StoreRecipients,
 ) -> Result<(Vec<u8>, bool), Refusal> {
     let mut body = Body::new(body, Duration::MAX);
-    let Opening { admitted, counter, plain, .. } = open_blob(&mut body, gate, STREAM_PATH).await?;
+    let Opening { admitted, counter, plain, .. } = open_blob(&mut body, gate, STREAM_PATH, BLOB_HEAD_BYTES_MAX).await?;
     let head = StreamHead::decode(&plain).map_err(|_| Refusal::Malformed)?;
     let last = counter.checked_add(1).ok_or(Refusal::BadFrame)?;
-    let coming = if head.bytes_max <= SMALL_BYTES_MAX { Coming::Blob } else { Coming::Stream };
-    let _room = gate.hold(&admitted, coming, holds(head.bytes_max)).await?;
+    let _room = gate.hold(&admitted, Coming::Stream, holds(head.bytes_max)).await?;
     Counts::add(&gate.counts().blobs);
     let done = receive_stream(gate, &admitted, last, store, head, &mut body).await;
     let answer = done.as_ref().map_or_else(failure, |()| Answer::Done);

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | here | the listener: handshakes and calls, and how a refusal is told |
 //! | `blobs` | bodies of objects, whole or while they are made |
+//! | `bodies` | short ones, many to a request |
 //! | `body` | the bytes of a request, with their limits |
 //!
 //! The peer gate (`actors::peer::sessions`) decides who may speak, and `actors::peer::answers` what is answered; this
@@ -15,6 +16,7 @@
 //!   and the connection is closed, since an unread body may stand in it.
 
 mod blobs;
+mod bodies;
 mod body;
 
 use crate::actors::peer::answers::answer;
@@ -23,14 +25,15 @@ use crate::actors::peer::store::StoreRecipients;
 use crate::base::Class;
 use crate::wire::frame::CLEAR_BYTES;
 use crate::wire::{
-    Answer, BLOB_PATH, CALL_PATH, Call, FRAME_BYTES_MAX, Frame, HELLO_BYTES_MAX, HELLO_PATH, LEARN_BYTES_MAX, Refusal,
-    STREAM_PATH,
+    Answer, BLOB_PATH, BODIES_PATH, CALL_PATH, Call, FRAME_BYTES_MAX, Frame, HELLO_BYTES_MAX, HELLO_PATH,
+    LEARN_BYTES_MAX, Refusal, STREAM_PATH,
 };
 use actix_web::dev::Server;
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::web::{self, Data, Payload};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use blobs::{try_blob, try_stream};
+use bodies::try_bodies;
 use body::{Body, announced};
 use std::io;
 use std::net::{IpAddr, TcpListener};
@@ -62,6 +65,7 @@ where
             .route(HELLO_PATH, web::post().to(hello))
             .route(CALL_PATH, web::post().to(call))
             .route(BLOB_PATH, web::post().to(blob))
+            .route(BODIES_PATH, web::post().to(bodies))
             .route(STREAM_PATH, web::post().to(stream))
             .default_service(web::to(|| async { HttpResponse::NotFound().force_close().finish() }))
     };
@@ -113,12 +117,17 @@ async fn try_call(
 
 async fn blob(request: HttpRequest, body: Payload, gate: Data<PeerGate>, store: Data<StoreRecipients>) -> HttpResponse {
     let answered = try_blob(&request, body, &gate, &store).await;
-    let broken = answered.as_ref().is_ok_and(|(_, whole)| !whole);
-    let mut response = respond(&request, &gate, answered.map(|(answer, _)| answer));
-    if broken {
-        response.head_mut().set_connection_type(ConnectionType::Close);
-    }
-    response
+    respond_to_body(&request, &gate, answered)
+}
+
+async fn bodies(
+    request: HttpRequest,
+    body: Payload,
+    gate: Data<PeerGate>,
+    store: Data<StoreRecipients>,
+) -> HttpResponse {
+    let answered = try_bodies(&request, body, &gate, &store).await;
+    respond_to_body(&request, &gate, answered)
 }
 
 async fn stream(
@@ -128,8 +137,13 @@ async fn stream(
     store: Data<StoreRecipients>,
 ) -> HttpResponse {
     let answered = try_stream(body, &gate, &store).await;
+    respond_to_body(&request, &gate, answered)
+}
+
+/// The answer, after which the connection ends if not all of the body was read.
+fn respond_to_body(request: &HttpRequest, gate: &PeerGate, answered: Result<(Vec<u8>, bool), Refusal>) -> HttpResponse {
     let broken = answered.as_ref().is_ok_and(|(_, whole)| !whole);
-    let mut response = respond(&request, &gate, answered.map(|(answer, _)| answer));
+    let mut response = respond(request, gate, answered.map(|(answer, _)| answer));
     if broken {
         response.head_mut().set_connection_type(ConnectionType::Close);
     }

@@ -81,6 +81,11 @@ impl Core {
         }
     }
 
+    /// Whether this node is to have a body and has not, durably: what refers to it is not taken then.
+    pub(super) fn lacks_body(&self, body: BodyId) -> Result<bool, StoreError> {
+        Ok(self.voting().keeps(self.incarnation, body) && !self.has_body(body)?)
+    }
+
     /// The file in which a body lies, for messages.
     pub(super) fn path_of(&self, body: BodyId) -> PathBuf {
         match self.place(body) {

@@ -87,7 +87,7 @@ impl Store {
                 return Ok(Want::Nothing);
             }
             let same = here.filter(|held| held.record.ballot == offer.ballot);
-            let lacks_blob = offer.blob.map_or(Ok(false), |body| self.core().has_body(body).map(|there| !there))?;
+            let lacks_blob = offer.blob.map_or(Ok(false), |body| self.core().lacks_body(body))?;
             if same.is_some_and(|held| held.chosen) && !lacks_blob {
                 return Ok(Want::Nothing);
             }
@@ -144,7 +144,7 @@ impl Store {
                 self.core().check_room(record.inline_len() as u64)?;
             }
             for blob in record.blobs() {
-                if !self.core().has_body(blob.body)? {
+                if self.core().lacks_body(blob.body)? {
                     return Err(StoreError::Mismatch("a record came before its blob"));
                 }
             }

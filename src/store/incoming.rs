@@ -1,4 +1,4 @@
-//! A blob that a peer sends: sealed bytes, checked against the reference in its record.
+//! A blob that a peer sends, or many short ones at once: sealed bytes, checked against the reference in its record.
 //!
 //! Invariant: what does not have the announced length and digest never gets a place or a blob's name.
 
@@ -122,6 +122,61 @@ impl Incoming {
     }
 }
 
+/// Takes bodies that came together and whole, each checked against what it has to be. Those for segments are queued at
+/// once: what waits together is written with one sync.
+pub(super) fn take_all(core: &Arc<Core>, bodies: Vec<(BlobRef, Bytes)>) -> Vec<Result<Placing<()>, StoreError>> {
+    let (mut placings, mut queued) = (Vec::with_capacity(bodies.len()), Vec::new());
+    for (blob, sealed) in bodies {
+        placings.push(match short_enough(core, blob, sealed) {
+            Ok(Checked::Queue(body)) => {
+                queued.push((placings.len(), body));
+                // Until its place in line is known.
+                Ok(Placing::done(()))
+            }
+            Ok(Checked::Placed(placing)) => Ok(placing),
+            Err(error) => Err(error),
+        });
+    }
+    let (ats, queued): (Vec<_>, Vec<_>) = queued.into_iter().unzip();
+    let names: Vec<_> = queued.iter().map(|body| body.blob.body).collect();
+    for ((at, body), placed) in ats.into_iter().zip(names).zip(core.segments.append_all(queued)) {
+        if let Some(placing) = placings.get_mut(at) {
+            *placing = Ok(Placing::coming(Arc::clone(core), body, placed, ()));
+        }
+    }
+    placings
+}
+
+/// A body that is what it has to be.
+enum Checked {
+    /// It is to have a place in a segment.
+    Queue(NewBody),
+    /// It is here, or has a file.
+    Placed(Placing<()>),
+}
+
+fn short_enough(core: &Arc<Core>, blob: BlobRef, sealed: Bytes) -> Result<Checked, StoreError> {
+    let len = sealed.len() as u64;
+    if len > core.options.segment_sealed_max() {
+        let mut incoming = Incoming::begin(core, blob.body, Some(blob.sealed_len), Purpose::Copy)?;
+        incoming.append(&[sealed])?;
+        return incoming.place(blob).map(Checked::Placed);
+    }
+    core.check_writable()?;
+    core.check_fits(len)?;
+    core.check_room(len)?;
+    let mut digest = BodyDigest::new();
+    digest.update(&sealed);
+    if len != blob.sealed_len || digest.finalize() != blob.digest {
+        return Err(StoreError::Mismatch("a blob is not what was announced"));
+    }
+    // It may have come twice.
+    match core.make_way(&blob)? {
+        true => Ok(Checked::Placed(Placing::done(()))),
+        false => Ok(Checked::Queue(NewBody { blob, sealed })),
+    }
+}
+
 impl Drop for Incoming {
     fn drop(&mut self) {
         if self.landed {
@@ -132,3 +187,6 @@ impl Drop for Incoming {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

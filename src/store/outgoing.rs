@@ -2,7 +2,7 @@
 
 use super::core::Core;
 use super::error::{DiskOp, StoreError};
-use crate::base::BodyId;
+use crate::base::{BlobRef, BodyId};
 use crate::disk::DiskFile;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -35,6 +35,18 @@ impl Outgoing {
     /// Bytes of the sealed body.
     pub fn sealed_len(&self) -> u64 {
         self.len
+    }
+
+    /// All of it, if it has that length.
+    pub(super) fn whole(core: &Arc<Core>, blob: &BlobRef) -> Result<Bytes, StoreError> {
+        let body = Self::open(core, blob.body)?;
+        if body.len != blob.sealed_len {
+            return Err(StoreError::Corrupt { what: "blob length" });
+        }
+        let mut whole = vec![0; usize::try_from(body.len).map_err(|_| StoreError::Corrupt { what: "blob length" })?];
+        let read = body.file.read_at(0, &mut whole);
+        read.map_err(|source| StoreError::Disk { op: DiskOp::Read, path: core.path_of(blob.body), source })?;
+        Ok(whole.into())
     }
 
     /// The next bytes; empty at the end.

@@ -1,11 +1,12 @@
 //! Blobs from peers and to them, and those that nobody refers to.
 
 use super::blobs::Blobs;
+use super::bodies::Placing;
 use super::error::{DiskOp, StoreError};
-use super::incoming::{Incoming, Purpose};
+use super::incoming::{Incoming, Purpose, take_all};
 use super::outgoing::Outgoing;
 use super::store::Store;
-use crate::base::BodyId;
+use crate::base::{BlobRef, BodyId};
 use bytes::Bytes;
 use std::sync::atomic::Ordering;
 
@@ -18,6 +19,17 @@ impl Store {
         purpose: Purpose,
     ) -> Result<Incoming, StoreError> {
         Incoming::begin(self.core(), body, bytes_max, purpose)
+    }
+
+    /// Takes bodies that a peer sent together. All that are short enough wait in line for their places at once, so that
+    /// one sync does for them.
+    pub fn take_bodies(&self, bodies: Vec<(BlobRef, Bytes)>) -> Vec<Result<Placing<()>, StoreError>> {
+        take_all(self.core(), bodies)
+    }
+
+    /// All of a short body, for a peer.
+    pub fn read_body(&self, blob: &BlobRef) -> Result<Bytes, StoreError> {
+        Outgoing::whole(self.core(), blob)
     }
 
     /// Opens a blob for a peer.

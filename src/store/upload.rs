@@ -177,7 +177,8 @@ impl Upload {
             object: Box::new(object),
             _permit: self._permit,
         };
-        Ok(Sealed { landed, file: self.file, staged: self.staged })
+        let whole = self.file.whole();
+        Ok(Sealed { landed, whole, file: self.file, staged: self.staged })
     }
 
     /// Writes the header before anything else.
@@ -226,6 +227,8 @@ impl Upload {
 /// A body that is written to its end and not durable yet.
 pub struct Sealed {
     landed: Landed,
+    /// All of it, where it is short enough for a segment.
+    whole: Option<Bytes>,
     file: StreamFile,
     staged: Staged,
 }
@@ -242,6 +245,11 @@ impl Sealed {
         &self.landed.object
     }
 
+    /// All of its bytes, where they are in memory.
+    pub fn whole(&self) -> Option<Bytes> {
+        self.whole.clone()
+    }
+
     /// Makes the body durable, on a thread that may wait. It has no record yet.
     pub fn land(self) -> Result<Landed, StoreError> {
         self.place()?.wait()
@@ -250,7 +258,7 @@ impl Sealed {
     /// Makes the body durable; one that is short waits in line with others for a place. It has no record yet.
     pub fn place(mut self) -> Result<Placing<Landed>, StoreError> {
         let (core, body) = (&self.landed.core, self.landed.body);
-        if let Some(sealed) = self.file.whole() {
+        if let Some(sealed) = self.whole.take() {
             self.staged.landed = true;
             let placed = core.segments.append(NewBody { blob: self.landed.object.blob_ref(), sealed });
             return Ok(Placing::coming(Arc::clone(core), body, placed, self.landed));

@@ -86,7 +86,7 @@ impl Decider {
                 return refused(Refusal::NoRoom, acceptor.node().epoch);
             }
             if let Some(body) = state.blob() {
-                has_blob = self.core.has_body(body)?;
+                has_blob = !self.core.lacks_body(body)?;
                 // Of a state that is here already, the body may have come again.
                 if let Some(held) = held.as_ref().filter(|held| has_blob && held.record.refers_to(body)) {
                     batch.names(&key, held.record.blobs());

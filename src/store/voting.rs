@@ -3,7 +3,7 @@
 
 use super::entry::NodeRecord;
 use super::error::StoreError;
-use crate::base::{NodeName, Record, RegisterKey, State};
+use crate::base::{BodyId, Incarnation, NodeName, Record, RegisterKey, State};
 use crate::register::{ListMark, Placement, Roster, Slot};
 use crate::register::{Message as AnyMessage, Reply as AnyReply, Request as Asked};
 use std::sync::Arc;
@@ -80,6 +80,27 @@ impl Voting {
         let placement = node.roster.as_deref().and_then(Placement::of);
         let list = node.roster.as_deref().map(mark_of).unwrap_or_default();
         Voting { node, placement, list }
+    }
+
+    /// Whether a node is offered a register, or asked for it. Without a list everybody holds everything.
+    pub fn holds(&self, node: Incarnation, key: &RegisterKey) -> bool {
+        self.placement.as_ref().is_none_or(|placement| placement.holds(node, key))
+    }
+
+    /// Whether a node is to have a body, or is asked for it.
+    pub fn keeps(&self, node: Incarnation, body: BodyId) -> bool {
+        self.placement.as_ref().is_none_or(|placement| placement.keeps(node, body))
+    }
+
+    /// Whether one of the nodes of that name in the list holds what `holds` asks for; one that has no place may.
+    pub fn is_asked(&self, name: &NodeName, holds: impl Fn(Incarnation) -> bool) -> bool {
+        let roster = self.node.roster.as_deref();
+        let mut lives =
+            roster.iter().flat_map(|list| list.seats.iter().chain(&list.before)).filter(|s| s.name == *name);
+        match lives.next() {
+            None => true,
+            Some(first) => holds(first.incarnation) || lives.any(|seat| holds(seat.incarnation)),
+        }
     }
 }
 

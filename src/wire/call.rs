@@ -4,6 +4,7 @@
 //! - The answer to an `Offer` has one entry per offered one, in the same order; the caller checks.
 //! - Counts are checked against `ENTRIES_MAX` before a list is made.
 
+use super::bodies::{Taken, read_taken, write_taken};
 use super::health::Health;
 use super::keys::KeyNews;
 use super::lists::{Show, Shown};
@@ -173,6 +174,8 @@ pub enum Answer {
     Bytes(Bytes),
     /// The answer to a `Bring`.
     Bring(Bring),
+    /// To many bodies, in their order.
+    Taken(Taken),
     /// To a `Learn`, a `Bury` and to a blob: durable here.
     Done,
     /// The peer could not do it.
@@ -210,6 +213,7 @@ const LISTED: u8 = 9;
 const SCANNED: u8 = 10;
 const BROUGHT: u8 = 11;
 const SHOWN: u8 = 12;
+const TAKEN: u8 = 13;
 
 impl Call {
     /// The call as a frame carries it.
@@ -385,6 +389,7 @@ impl Answer {
                     Bring::Arriving(bytes) => w.u8(BROUGHT).u8(2).u64(*bytes),
                 };
             }
+            Answer::Taken(taken) => write_taken(w.u8(TAKEN), taken),
             Answer::Done => {
                 w.u8(DONE);
             }
@@ -431,6 +436,7 @@ impl Answer {
             }),
             SUMS => Answer::Sums(list(&mut r, |r| Ok(Sum(u128::from_le_bytes(r.array()?))))?),
             BYTES => Answer::Bytes(Bytes::copy_from_slice(r.bytes(PULL_BYTES_MAX, "bytes of a blob")?)),
+            TAKEN => Answer::Taken(read_taken(&mut r)?),
             DONE => Answer::Done,
             FAILED => {
                 let class = class_of(r.u8()?)?;

@@ -5,7 +5,7 @@
 //!   into the nonce. So a frame opens once, at the receiver and path it was made for.
 //! - The session number is no secret and proves nothing; the seal does.
 
-use super::{BLOB_HEAD_BYTES_MAX, FRAME_BYTES_MAX, PROTOCOL};
+use super::{FRAME_BYTES_MAX, PROTOCOL};
 use crate::base::codec::{CodecError, Reader, Writer};
 use std::fmt;
 
@@ -100,10 +100,10 @@ pub fn blob_prefix(frame: &[u8]) -> Vec<u8> {
     w.0
 }
 
-/// The length of a blob's head frame, from the first bytes of the body.
-pub fn blob_prefix_len(bytes: &[u8]) -> Result<usize, CodecError> {
+/// The length of the frame in front of a blob, or of many, from the first bytes of the body; at most `max`.
+pub fn blob_prefix_len(bytes: &[u8], max: usize) -> Result<usize, CodecError> {
     let len = usize::try_from(Reader(bytes).u32()?).map_err(|_| CodecError::Value("blob head"))?;
-    if (CLEAR_BYTES..=BLOB_HEAD_BYTES_MAX).contains(&len) { Ok(len) } else { Err(CodecError::Value("blob head")) }
+    if (CLEAR_BYTES..=max).contains(&len) { Ok(len) } else { Err(CodecError::Value("blob head")) }
 }
 
 #[cfg(test)]
@@ -138,10 +138,10 @@ mod tests {
 
     #[test]
     fn blob_prefix_lengths_are_bounded() {
-        assert_eq!(blob_prefix_len(&blob_prefix(&[0; 80])), Ok(80));
+        assert_eq!(blob_prefix_len(&blob_prefix(&[0; 80]), 256), Ok(80));
         for bad in [0u32, 15, 257, u32::MAX] {
-            assert!(blob_prefix_len(&bad.to_le_bytes()).is_err(), "{bad}");
+            assert!(blob_prefix_len(&bad.to_le_bytes(), 256).is_err(), "{bad}");
         }
-        assert!(blob_prefix_len(&[80, 0, 0]).is_err());
+        assert!(blob_prefix_len(&[80, 0, 0], 256).is_err());
     }
 }

@@ -8,6 +8,7 @@
 //! | file | what it encodes |
 //! |---|---|
 //! | `frame` | the clear head of a frame: session and counter |
+//! | `bodies` | what stands in front of bodies that travel many to a request |
 //! | `call` | what a peer is asked, and what it answers |
 //! | `votes` | messages of coordinators and the answers of replicas, many to a call |
 //! | `lists` | what a list shows of a range, in items or blocks |
@@ -15,6 +16,7 @@
 //! | `health` `keys` | parts of a heartbeat: how the node is, and which key generations it opens |
 //! | `refusal` | why a listener did not do what was asked: the one thing that is said in the clear |
 
+pub mod bodies;
 pub mod call;
 pub mod frame;
 pub mod health;
@@ -24,6 +26,7 @@ mod parts;
 pub mod refusal;
 pub mod votes;
 
+pub use bodies::{BodiesHead, Taken};
 pub use call::{Answer, Bring, Call, Offered, Pull, Pulse, Scan, Scanned, StreamHead, Wanted};
 pub use frame::{Frame, SessionId, Way};
 pub use health::{Health, ScrubState};
@@ -33,7 +36,7 @@ pub use refusal::Refusal;
 pub use votes::{Vote, Voted};
 
 use crate::base::record::RECORD_BYTES_MAX;
-use crate::base::{BlobRef, RegisterKey};
+use crate::base::{BlobRef, PIECE_BYTES, RegisterKey};
 
 /// The frame protocol that this release speaks, bound into every frame. The handshake carries its own
 /// number (`seal::session`), by which peers of other releases are told apart.
@@ -47,6 +50,9 @@ pub const CALL_PATH: &str = "/peer/v1/call";
 pub const BLOB_PATH: &str = "/peer/v1/blob";
 /// Where the peer listener takes blobs whose length and digest show only at their end.
 pub const STREAM_PATH: &str = "/peer/v1/stream";
+
+/// Where the peer listener takes short bodies, many at once.
+pub const BODIES_PATH: &str = "/peer/v1/bodies";
 
 /// Most bytes of a sealed frame with its clear header, in either direction.
 pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -62,6 +68,14 @@ pub const ENTRIES_MAX: usize = 1024;
 pub const HELLO_BYTES_MAX: usize = 1024;
 /// Most bytes of the sealed frame in front of a blob.
 pub const BLOB_HEAD_BYTES_MAX: usize = 256;
+/// Most sealed bytes of a body that travels with others.
+pub const SMALL_BODY_BYTES_MAX: u64 = PIECE_BYTES as u64 + 64 * 1024;
+/// Most bodies that travel together, and most sealed bytes of them.
+pub const BODIES_MAX: usize = 64;
+/// See `BODIES_MAX`.
+pub const BODIES_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Most bytes of the sealed frame in front of them, with its clear header.
+pub const BODIES_HEAD_BYTES_MAX: usize = frame::CLEAR_BYTES + 4 + BODIES_MAX * BlobRef::BYTES + SEAL_TAG_BYTES;
 /// Bytes that sealing adds to a frame; whoever seals checks it.
 pub const SEAL_TAG_BYTES: usize = 16;
 /// Bytes of the sealed frame behind a streamed blob, with its clear header.

@@ -1,6 +1,7 @@
 //! The healer: fetches good copies of what is damaged here from the peers.
 //!
 //! Invariants
+//! - Those are asked that hold what is damaged, by where it lies.
 //! - Nothing a peer sends is believed: a blob is checked against the digest in the own record, a record
 //!   by opening its body, before either takes the place of the damaged copy.
 //! - A register is mended once at a time, however many readers wait for it; at most `OPEN_MAX` at once.
@@ -14,13 +15,15 @@ use crate::actors::messages::{
     Restore, StoreError,
 };
 use crate::actors::peer::arrivals::Arrivals;
-use crate::actors::peer::conn::{Conn, Dialer, Identity, may_be_forgotten, patience};
+use crate::actors::peer::conn::{Conn, Dialer, may_be_forgotten, patience};
 use crate::actors::peer::error::LinkError;
+use crate::actors::peer::node_view::{Ballots, NodeView};
 use crate::actors::peer::plan::PeerAddress;
 use crate::actors::peer::store::{StoreRecipients, ask};
 use crate::actors::status::HealingStatus;
 use crate::base::{Ballot, BlobRef, BodyId, Class, Incarnation, NodeName, Record, RegisterKey};
 use crate::seal::session::PeerKey;
+use crate::store::voting::Voting;
 use crate::wire::{Answer, Call, PULL_BYTES_MAX, Pull};
 use actix::fut::wrap_future;
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, ResponseFuture};
@@ -78,6 +81,7 @@ struct Own {
     peers: Vec<Peer>,
     tally: Arc<HealTally>,
     me: Incarnation,
+    ballots: Arc<dyn Ballots>,
     arrivals: Arc<Arrivals>,
 }
 
@@ -103,13 +107,14 @@ pub struct Healer {
 impl Healer {
     /// A healer that asks these peers, in this order. Runs on the arbiter that it will live on.
     pub fn new(
-        me: &Arc<Identity>,
+        node_view: &NodeView,
         key: &Arc<PeerKey>,
         peers: &[PeerAddress],
         store: StoreRecipients,
         tally: Arc<HealTally>,
         arrivals: Arc<Arrivals>,
     ) -> Self {
+        let me = &node_view.me;
         let others = peers.iter().filter(|peer| peer.name != me.name);
         let peers = others.map(|peer| Peer {
             name: peer.name.clone(),
@@ -117,7 +122,14 @@ impl Healer {
             idle: RefCell::new(None),
         });
         Healer {
-            own: Rc::new(Own { store, peers: peers.collect(), tally, me: me.incarnation, arrivals }),
+            own: Rc::new(Own {
+                store,
+                peers: peers.collect(),
+                tally,
+                me: me.incarnation,
+                ballots: Arc::clone(&node_view.ballots),
+                arrivals,
+            }),
             patients: HashMap::new(),
             wanted: HashMap::new(),
             fetches: Rc::new(Semaphore::new(OPEN_MAX)),
@@ -214,7 +226,7 @@ impl Own {
             return true;
         }
         let missing = Ailment::Blob { blob, damaged: false };
-        for peer in &self.peers {
+        for peer in self.holders(&RegisterKey::members(), missing) {
             // The key is asked for only where a record is damaged.
             match self.mend_from(peer, &RegisterKey::members(), missing).await {
                 Ok(()) => return true,
@@ -239,7 +251,7 @@ impl Own {
             },
         };
         let mut all_asked = true;
-        for peer in &self.peers {
+        for peer in self.holders(key, ailment) {
             match self.mend_from(peer, key, ailment).await {
                 Ok(()) => {
                     self.tell_mended(&peer.name, ailment);
@@ -259,6 +271,13 @@ impl Own {
             }
         }
         self.without_copy(key, wanted, ailment, all_asked).await
+    }
+
+    /// The peers that are to have a good copy.
+    fn holders(&self, key: &RegisterKey, ailment: Ailment) -> impl Iterator<Item = &Peer> {
+        let voting = self.ballots.voting();
+        let key = key.clone();
+        self.peers.iter().filter(move |peer| is_holder(&voting, &peer.name, &key, ailment))
     }
 
     /// No peer had a good copy. Whether that is a loss is another matter. `all_asked`: each peer said that it has none.
@@ -371,6 +390,14 @@ impl Own {
         let record = Arc::try_unwrap(record).unwrap_or_else(|shared| (*shared).clone());
         ask(&self.store.restore, Restore { key, record, from: conn.info.incarnation }).await
     }
+}
+
+/// Whether that peer is to have what is damaged: the body, or the record.
+fn is_holder(voting: &Voting, peer: &NodeName, key: &RegisterKey, ailment: Ailment) -> bool {
+    voting.is_asked(peer, |node| match ailment {
+        Ailment::Blob { blob, .. } => voting.keeps(node, blob.body),
+        Ailment::Record { .. } => voting.holds(node, key),
+    })
 }
 
 #[cfg(test)]

@@ -107,7 +107,7 @@ impl Handler<AppendUpload> for CoordinatorActor {
     fn handle(&mut self, AppendUpload { upload, data }: AppendUpload, _: &mut Context<Self>) -> Self::Result {
         self.run(async move |c| {
             let Upload { mut body, mut streams } = upload;
-            let Some(ways) = &mut streams else {
+            let Some(ways) = streams.as_mut().filter(|ways| !ways.goes_later()) else {
                 (body, _) = c.ask(SealPieces { upload: body, data, copy: false }).await?;
                 return Ok(Upload { body, streams });
             };
@@ -131,10 +131,13 @@ impl Handler<FinishUpload> for CoordinatorActor {
             let landed = match &mut streams {
                 None => c.ask(LandUpload { upload: body }).await,
                 Some(streams) => {
-                    let (sealed, last) = c.ask(SealLast { upload: body }).await?;
-                    if let Some(blob) = sealed.object().blob() {
-                        // The peers make it durable while this node does.
-                        streams.end(last, blob).await;
+                    let copy = !streams.goes_later();
+                    let (sealed, last) = c.ask(SealLast { upload: body, copy }).await?;
+                    // The peers make it durable while this node does.
+                    match (sealed.object().blob(), sealed.whole()) {
+                        (Some(blob), _) if copy => streams.end(last, blob).await,
+                        (Some(blob), Some(whole)) => streams.hand_over(blob, whole),
+                        (Some(_), None) | (None, _) => {}
                     }
                     c.ask(LandSealed { sealed }).await
                 }

@@ -13,7 +13,7 @@ use super::{Coordinator, Patience, Value};
 use crate::actors::body_streams::{BodyStreams, Streamed};
 use crate::actors::messages::*;
 use crate::actors::peer::peer_request::PeerRequest;
-use crate::actors::peer::transfers::{Carried, Far, Transfers};
+use crate::actors::peer::transfers::{Carried, Far, SMALL_BYTES_MAX, Transfers};
 use crate::base::{BlobRef, BodyId, Incarnation};
 use crate::register::{Event, Votes};
 use crate::store::voting::Voting;
@@ -27,20 +27,24 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 impl Coordinator {
-    /// Streams of a body to who is to hold it and answered lately; none where there is no room for what they hold.
+    /// Ways of a body to who is to hold it and answered lately: short ones go once they are whole. None where there is no
+    /// room for what they hold.
     pub(in crate::actors) fn streams(&self, head: StreamHead) -> Option<BodyStreams> {
         let (voting, members) = self.holders(head.body).ok()?;
         // Nobody waits for memory here: without it the body goes to the peers afterwards, from this node's copy.
         let permit = self.0.streams.try_claim(BodyStreams::HOLDS_BYTES.min(head.bytes_max))?;
-        let mut streams = BodyStreams::new(head, permit);
-        for to in members
+        let takes = members
             .voters()
             .iter()
-            .filter(|to| **to != self.0.me && self.is_up(&voting, **to) && !self.takes_no_body(&voting, **to))
-        {
-            if let Some(lane) = self.lane(&voting, *to) {
-                lane.do_send(PeerRequest::Stream(streams.to(*to)));
-            }
+            .copied()
+            .filter(|to| *to != self.0.me && self.is_up(&voting, *to) && !self.takes_no_body(&voting, *to));
+        let lanes = takes.filter_map(|to| Some((to, self.lane(&voting, to)?)));
+        if head.bytes_max <= SMALL_BYTES_MAX {
+            return Some(BodyStreams::later(head, permit, lanes.collect()));
+        }
+        let mut streams = BodyStreams::new(head, permit);
+        for (to, lane) in lanes {
+            lane.do_send(PeerRequest::Stream(streams.to(to)));
         }
         Some(streams)
     }
@@ -132,11 +136,14 @@ impl Way {
         let decide = self.patience.decide;
         let mut limit = Limit::new(Instant::now() + decide, decide);
         if let Some(Streamed { done, sent }) = streamed {
-            let far = || Some(Far::Sent(sent.load(Ordering::Relaxed)));
+            let far = || match &sent {
+                Some(sent) => Some(Far::Sent(sent.load(Ordering::Relaxed))),
+                None => self.transfers.far(self.to, self.head.body),
+            };
             match self.while_it_moves(done, far, &mut limit).await {
-                Some(Ok(())) => return Carried::There,
+                Some(Ok(carried @ (Carried::There | Carried::NoRoom))) => return carried,
                 // What was seen of the stream says nothing of how far the copy is.
-                Some(Err(_)) => limit = Limit::new(limit.at(), decide),
+                Some(Ok(Carried::Not) | Err(_)) => limit = Limit::new(limit.at(), decide),
                 None => return Carried::Not,
             }
         }

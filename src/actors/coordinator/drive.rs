@@ -283,7 +283,7 @@ pub(super) fn carry_to(
     head: BlobRef,
 ) -> impl Future<Output = Carried> + 'static {
     let (done, carried) = oneshot::channel();
-    lane.do_send(PeerRequest::Ship(to, head, done));
+    lane.do_send(PeerRequest::Ship(to, head, None, done));
     async move { carried.await.unwrap_or(Carried::Not) }
 }
 

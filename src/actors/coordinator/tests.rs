@@ -508,7 +508,7 @@ async fn a_body_that_no_majority_takes_is_taken_back_everywhere() {
         let carrying = async {
             let mut bodies: Vec<BodyId> = Vec::new();
             for lane in &mut lanes {
-                let PeerRequest::Ship(_, head, done) = lane.next().await else { panic!("no body to carry") };
+                let PeerRequest::Ship(_, head, _, done) = lane.next().await else { panic!("no body to carry") };
                 assert_eq!(files(&here.dir.path().join("blobs")), 1, "it is whole and durable here");
                 done.send(became).expect("somebody waits");
                 bodies.push(head.body);

@@ -94,6 +94,23 @@ pub struct FinishIncoming {
     pub mends: Option<RegisterKey>,
 }
 
+/// Checks bodies that came together, and makes them durable with one sync, as far as they are short enough. What
+/// became of each, in the same order.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Vec<Result<(), StoreError>>, StoreError>")]
+pub struct TakeBodies {
+    /// What each of them has to be, and all of its bytes.
+    pub bodies: Vec<(BlobRef, Bytes)>,
+}
+
+/// Reads short bodies whole, to be sent together; each `NoSuchKey` when it is gone. In the same order.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Vec<Result<Bytes, StoreError>>, StoreError>")]
+pub struct ReadBodies {
+    /// What each of them is: one of another length is damaged.
+    pub bodies: Vec<BlobRef>,
+}
+
 /// Removes a blob that was sent here for a record that will not come. One that a record refers to stays.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Result<(), StoreError>")]

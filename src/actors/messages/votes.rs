@@ -67,12 +67,14 @@ pub struct SealPieces {
     pub copy: bool,
 }
 
-/// Seals an upload's last bytes; they come back.
+/// Seals an upload's last bytes; they come back where a copy is wanted.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(Sealed, Bytes), StoreError>")]
 pub struct SealLast {
     /// The upload, which comes back with the answer.
     pub upload: StoreUpload,
+    /// Whether somebody takes the sealed bytes; else none come back.
+    pub copy: bool,
 }
 
 /// Makes an upload's body durable, without a record.

@@ -6,6 +6,8 @@
 //! - Counters rise with every request, and an answer opens under its request's counter alone.
 //! - Whatever a peer sends is bounded before it is kept.
 //!
+//! Calls, and bodies that go alone, are here; short bodies that go together in `conn/parcel.rs`.
+//!
 //! The `PeerKey` is handed in by whoever builds the node. It is derived from the key ring for this
 //! purpose alone and opens nothing that is stored, so that the rule "only StoreActors hold the KEK
 //! ring" keeps its sense while sessions need not pass through the store's mailbox.
@@ -39,6 +41,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+mod parcel;
 
 pub use crate::actors::peer::node_view::Identity;
 

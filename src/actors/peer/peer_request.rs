@@ -3,11 +3,12 @@
 use super::transfers::Carried;
 use crate::actors::body_streams::NewStream;
 use crate::actors::messages::Reply;
-use crate::base::{BlobRef, BodyId, Incarnation, Page};
+use crate::base::{BlobRef, BodyId, Incarnation, Page, Permit};
 use crate::register::{ListMark, Slot};
 use crate::wire::votes::{Vote, slot_weight};
 use crate::wire::{Answer, Call, Scan, Scanned, Show, Shown};
 use actix::Message;
+use bytes::Bytes;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -24,7 +25,7 @@ pub enum PeerRequest {
     /// Any other call to that life of the peer.
     Ask(Incarnation, Box<Call>, oneshot::Sender<Answer>),
     /// Takes the blob of a record to that life of the peer; answered when it is there, or will not be.
-    Ship(Incarnation, BlobRef, oneshot::Sender<Carried>),
+    Ship(Incarnation, BlobRef, Option<Given>, oneshot::Sender<Carried>),
     /// Whether that life of the peer has room for a body of so many bytes.
     Room(Incarnation, u64, oneshot::Sender<bool>),
     /// Takes a blob there while it is made.
@@ -34,6 +35,15 @@ pub enum PeerRequest {
     /// Looks whether the peer answers, also while it is not asked for anything since it did not; the answer comes
     /// when that is known, or is dropped.
     Probe(oneshot::Sender<()>),
+}
+
+/// The bytes of a short body, for which a permit stands: nobody has to read them.
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// All of the sealed body.
+    pub sealed: Bytes,
+    /// Whoever holds the bytes holds this.
+    pub permit: Arc<Permit>,
 }
 
 /// A message of a coordinator to the replica at the peer.

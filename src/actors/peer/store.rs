@@ -2,8 +2,8 @@
 
 use crate::actors::messages::{
     AppendIncoming, BeginIncoming, Bury, CastHere, ChangesAfter, ChangesIn, CompareOffers, Diagnose, DiscardBlob,
-    FetchRecords, FinishIncoming, HoldsClosed, LearnRecords, LoadCursor, OpenOutgoing, ReadOutgoing, ReadSealed,
-    ReadSums, Restore, SaveCursor, ScanSlots, Seat, ShowSlots, recipients,
+    FetchRecords, FinishIncoming, HoldsClosed, LearnRecords, LoadCursor, OpenOutgoing, ReadBodies, ReadOutgoing,
+    ReadSealed, ReadSums, Restore, SaveCursor, ScanSlots, Seat, ShowSlots, TakeBodies, recipients,
 };
 use crate::actors::peer::error::LinkError;
 use crate::base::{Record, RegisterKey};
@@ -28,6 +28,10 @@ recipients! {
         append_incoming: AppendIncoming,
         /// Checks a peer's blob, and gives it its name.
         finish_incoming: FinishIncoming,
+        /// Takes short bodies of a peer, many at once.
+        take_bodies: TakeBodies,
+        /// Reads short bodies for a peer, many at once.
+        read_bodies: ReadBodies,
         /// Removes what was sent in vain.
         discard_blob: DiscardBlob,
         /// Begins a blob for a peer.

@@ -2,14 +2,15 @@
 //!
 //! Invariants
 //! - A body goes to a life of the peer once at a time, whoever asks for it: later askers wait for what becomes of it.
-//! - So many go at once, and no more; the others wait. Small bodies do not wait behind large ones, and what a client
-//!   sends at its own pace stands in nobody's way but that of its like.
+//! - So many go at once, and no more; the others wait. Small bodies go many to a request and do not wait behind large
+//!   ones, and what a client sends at its own pace stands in nobody's way but that of its like.
 //! - Waiting is no failure: it ends with a turn, when the asker has gone, or when the peer was lost meanwhile.
 //! - Turns come in the order in which they were asked for. So what is sent of bodies of one queue while one of them
 //!   waits is of those before it, and comes to an end: `Far::Waits` rises only as its turn comes nearer.
 
 use crate::actors::peer::error::LinkError;
 use crate::base::{BodyId, Budget, Class, Incarnation, Mark, PIECE_BYTES, Permit};
+use crate::wire::{BODIES_BYTES_MAX, SMALL_BODY_BYTES_MAX};
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,13 +18,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 /// Bodies up to this length are small: they are there in an instant.
-pub const SMALL_BYTES_MAX: u64 = PIECE_BYTES as u64 + 64 * 1024;
+pub const SMALL_BYTES_MAX: u64 = SMALL_BODY_BYTES_MAX;
 /// Most calls at once, beside frames of votes.
 pub const CALLS_AT_ONCE: usize = 2;
-/// Most streams at once of what is not small.
+/// Most streams at once.
 pub const STREAMS_AT_ONCE: usize = 5;
-/// Most small streams at once, and most small bodies.
-pub const SMALL_AT_ONCE: usize = 16;
+/// Most requests at once that carry small bodies, many to each.
+pub const PARCELS_AT_ONCE: usize = 3;
 /// Most bodies at once that are not small, sent whole.
 pub const LARGE_AT_ONCE: usize = 4;
 
@@ -32,23 +33,16 @@ pub const LARGE_AT_ONCE: usize = 4;
 pub struct Transfers {
     calls: Semaphore,
     streams: Semaphore,
-    small_streams: Semaphore,
-    small: Queue,
-    large: Queue,
+    parcels: Semaphore,
+    large: Semaphore,
+    /// Bytes that were sent of small bodies, and of large ones: each of the two is a queue.
+    sent: [AtomicU64; 2],
     /// How often the peer was lost: who waited before that asks again.
     losses: AtomicU64,
     /// Memory for what is read from the disk to be sent.
     room: Budget,
     open: Mutex<Open>,
     joined: AtomicU64,
-}
-
-/// Bodies that go one after the other, so many at once.
-#[derive(Debug)]
-struct Queue {
-    places: Semaphore,
-    /// Bytes that were sent, of all of them.
-    sent: AtomicU64,
 }
 
 type Open = HashMap<(Incarnation, BodyId), Going>;
@@ -104,10 +98,12 @@ impl Carried {
 pub enum Kind {
     /// A call, as for a listing.
     Call,
-    /// A body that is being made, of that length at most.
-    Stream(u64),
-    /// A body of that sealed length.
+    /// A body that is being made.
+    Stream,
+    /// A large body of that sealed length.
     Whole(u64),
+    /// Small bodies in one request, of which so many bytes are read from the disk for it.
+    Parcel(u64),
 }
 
 /// The right to send one.
@@ -141,21 +137,15 @@ pub struct Sent {
     progress: Arc<Progress>,
 }
 
-impl Queue {
-    fn of(at_once: usize) -> Self {
-        Queue { places: Semaphore::new(at_once), sent: AtomicU64::new(0) }
-    }
-}
-
 impl Transfers {
     /// Transfers that may hold so many bytes.
     pub fn new(bytes: u64) -> Self {
         Transfers {
             calls: Semaphore::new(CALLS_AT_ONCE),
             streams: Semaphore::new(STREAMS_AT_ONCE),
-            small_streams: Semaphore::new(SMALL_AT_ONCE),
-            small: Queue::of(SMALL_AT_ONCE),
-            large: Queue::of(LARGE_AT_ONCE),
+            parcels: Semaphore::new(PARCELS_AT_ONCE),
+            large: Semaphore::new(LARGE_AT_ONCE),
+            sent: Default::default(),
             losses: AtomicU64::new(0),
             room: Budget::new(u64::MAX, bytes),
             open: Mutex::default(),
@@ -185,35 +175,44 @@ impl Transfers {
         let going = open.get(&(to, body))?;
         Some(match going.progress.has_turn.load(Ordering::Relaxed) {
             true => Far::Sent(going.progress.sent.load(Ordering::Relaxed)),
-            false => Far::Waits(self.queue(going.sealed_len).sent.load(Ordering::Relaxed)),
+            false => Far::Waits(self.sent_of(going.sealed_len).load(Ordering::Relaxed)),
         })
     }
 
     /// The right to send the body that is led. None when the peer was lost while it was waited for.
     pub async fn turn_of(&self, lead: &Lead) -> Option<Turn<'_>> {
-        let turn = self.turn(Kind::Whole(lead.sent.sealed_len)).await?;
-        lead.sent.progress.has_turn.store(true, Ordering::Relaxed);
+        let len = lead.sent.sealed_len;
+        let turn = self.turn(if len <= SMALL_BYTES_MAX { Kind::Parcel(len) } else { Kind::Whole(len) }).await?;
+        lead.has_turn();
         Some(turn)
     }
 
-    fn queue(&self, sealed_len: u64) -> &Queue {
-        if sealed_len <= SMALL_BYTES_MAX { &self.small } else { &self.large }
+    /// Most bytes of one parcel: what this node reads for some of them at once has to fit as well.
+    pub fn parcel_bytes(&self) -> u64 {
+        BODIES_BYTES_MAX.min(self.room.level().bytes_max / 2)
+    }
+
+    /// Bytes that were sent of the queue of bodies of that length.
+    fn sent_of(&self, sealed_len: u64) -> &AtomicU64 {
+        let [small, large] = &self.sent;
+        if sealed_len <= SMALL_BYTES_MAX { small } else { large }
     }
 
     /// The right to send. None when the peer was lost while it was waited for.
     pub async fn turn(&self, kind: Kind) -> Option<Turn<'_>> {
         let of_kind = match kind {
             Kind::Call => &self.calls,
-            Kind::Stream(len) if len <= SMALL_BYTES_MAX => &self.small_streams,
-            Kind::Stream(_) => &self.streams,
-            Kind::Whole(len) => &self.queue(len).places,
+            Kind::Stream => &self.streams,
+            Kind::Whole(_) => &self.large,
+            Kind::Parcel(_) => &self.parcels,
         };
         let losses = self.losses.load(Ordering::Relaxed);
         let place = of_kind.acquire().await.ok()?;
         // What a stream holds is counted by whoever makes it.
         let holds = match kind {
-            Kind::Call | Kind::Stream(_) => 0,
+            Kind::Call | Kind::Stream => 0,
             Kind::Whole(len) => 2 * len.min(PIECE_BYTES as u64),
+            Kind::Parcel(read) => read,
         };
         let room = self.room.claim(holds.min(self.room.level().bytes_max)).await?;
         let turn = Turn { _place: place, _room: room };
@@ -245,12 +244,16 @@ impl Sent {
     /// So much of the body has been sent, by whoever sends it.
     pub fn up_to(&self, bytes: u64) {
         let before = self.progress.sent.fetch_max(bytes, Ordering::Relaxed);
-        let queue = self.transfers.queue(self.sealed_len);
-        queue.sent.fetch_add(bytes.saturating_sub(before), Ordering::Relaxed);
+        self.transfers.sent_of(self.sealed_len).fetch_add(bytes.saturating_sub(before), Ordering::Relaxed);
     }
 }
 
 impl Lead {
+    /// It travels with others, whose turn it is.
+    pub fn has_turn(&self) {
+        self.sent.progress.has_turn.store(true, Ordering::Relaxed);
+    }
+
     /// Where to count what is sent.
     pub fn sent(&self) -> &Sent {
         &self.sent
@@ -362,8 +365,8 @@ mod tests {
         }
         let mut next = Box::pin(transfers.turn(Kind::Whole(u64::MAX)));
         assert!(futures::poll!(&mut next).is_pending());
-        assert!(transfers.turn(Kind::Whole(SMALL_BYTES_MAX)).await.is_some());
-        assert!(transfers.turn(Kind::Stream(u64::MAX)).await.is_some());
+        assert!(transfers.turn(Kind::Parcel(SMALL_BYTES_MAX)).await.is_some());
+        assert!(transfers.turn(Kind::Stream).await.is_some());
         large.pop();
         assert!(next.await.is_some());
     }
@@ -371,12 +374,21 @@ mod tests {
     #[tokio::test]
     async fn who_waits_for_a_peer_that_is_lost_does_not_wait_for_the_next_one_to_fail() {
         let transfers = Transfers::new(64 << 20);
-        let held = transfers.small.places.acquire_many(SMALL_AT_ONCE as u32).await.expect("all");
-        let mut waiting = Box::pin(transfers.turn(Kind::Whole(1)));
+        let held = transfers.parcels.acquire_many(PARCELS_AT_ONCE as u32).await.expect("all");
+        let mut waiting = Box::pin(transfers.turn(Kind::Parcel(1)));
         assert!(futures::poll!(&mut waiting).is_pending());
         transfers.lost();
         drop(held);
         assert!(waiting.await.is_none());
-        assert!(transfers.turn(Kind::Whole(1)).await.is_some());
+        assert!(transfers.turn(Kind::Parcel(1)).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_parcel_is_no_longer_than_what_may_be_read_for_two() {
+        assert_eq!(Transfers::new(64 << 20).parcel_bytes(), BODIES_BYTES_MAX);
+        let short = Transfers::new(1 << 20);
+        assert_eq!(short.parcel_bytes(), 1 << 19);
+        // One body is always sent, however long it is.
+        assert!(short.turn(Kind::Parcel(SMALL_BYTES_MAX)).await.is_some());
     }
 }

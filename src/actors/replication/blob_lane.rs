@@ -1,32 +1,37 @@
-//! A blob lane: ships one blob at a time, then its record. It dials when it has work, and an idle one
-//! sends nothing. A blob that another lane carries already is not sent twice: its record follows when that has arrived.
+//! A blob lane: ships one blob at a time, or several short ones together, and then their records. It dials when it has
+//! work, and an idle one sends nothing. A blob that another lane carries already is not sent twice: its record follows
+//! when that has arrived.
 
-use crate::actors::messages::{Change, OpenOutgoing};
+use crate::actors::messages::{Change, FetchRecords, OpenOutgoing};
 use crate::actors::peer::conn::{Conn, may_be_forgotten};
 use crate::actors::peer::error::LinkError;
 use crate::actors::peer::meeting::meet;
 use crate::actors::peer::node_view::Counts;
 use crate::actors::peer::plan::Plan;
 use crate::actors::peer::store::ask;
-use crate::actors::peer::transfers::{Carried, Part, ended};
+use crate::actors::peer::transfers::{Carried, Kind, Part, ended};
 use crate::actors::replication::actor::{Lane, LaneContext, ReplicaActor, spawn};
 use crate::actors::replication::carry::carry;
-use crate::actors::replication::lease::{Fate, Lease, ShipBlob};
+use crate::actors::replication::lease::{Fate, Lease, ShipBlobs};
+use crate::actors::replication::parcel::{self, Item, Outcome};
 use crate::base::{BlobRef, BodyId};
 use crate::store::StoreError;
-use crate::wire::{Answer, Call};
+use crate::wire::{Answer, Call, LEARN_BYTES_MAX};
 use actix::{Context, Handler};
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+
+/// What is shown of a body that the peer did not take among others.
+const REFUSED: &str = "the peer did not take the body";
 
 /// The state of a blob lane.
 #[derive(Default)]
 pub struct BlobLane {
     conn: Option<Conn>,
     busy: bool,
-    /// A records lane gives one lease at a time; a second one comes from a records lane built anew.
-    queue: VecDeque<Lease>,
+    /// A records lane lends again when all that it lent is back; more comes from a records lane built anew.
+    queue: VecDeque<Vec<Lease>>,
 }
 
 impl Lane for BlobLane {
@@ -35,16 +40,16 @@ impl Lane for BlobLane {
     }
 }
 
-impl Handler<ShipBlob> for ReplicaActor<BlobLane> {
+impl Handler<ShipBlobs> for ReplicaActor<BlobLane> {
     type Result = ();
-    fn handle(&mut self, ShipBlob(lease): ShipBlob, ctx: &mut Context<Self>) {
-        self.with(|lane, own| lane.take(lease, own, ctx));
+    fn handle(&mut self, ShipBlobs(leases): ShipBlobs, ctx: &mut Context<Self>) {
+        self.with(|lane, own| lane.take(leases, own, ctx));
     }
 }
 
 impl BlobLane {
-    fn take(&mut self, lease: Lease, own: &LaneContext, ctx: &mut Context<ReplicaActor<Self>>) {
-        self.queue.push_back(lease);
+    fn take(&mut self, leases: Vec<Lease>, own: &LaneContext, ctx: &mut Context<ReplicaActor<Self>>) {
+        self.queue.push_back(leases);
         self.next(own, ctx);
     }
 
@@ -52,9 +57,9 @@ impl BlobLane {
         if self.busy {
             return;
         }
-        let Some(lease) = self.queue.pop_front() else { return };
+        let Some(leases) = self.queue.pop_front() else { return };
         self.busy = true;
-        let work = run(own.clone(), self.conn.take(), lease);
+        let work = run(own.clone(), self.conn.take(), leases);
         spawn(ctx, work, |conn, actor, ctx| {
             actor.with(|lane, own| {
                 lane.conn = conn;
@@ -65,11 +70,139 @@ impl BlobLane {
     }
 }
 
+/// Ships what is lent, and returns the session when it can be used again.
+async fn run(own: LaneContext, mut conn: Option<Conn>, leases: Vec<Lease>) -> Option<Conn> {
+    let mut left = VecDeque::from(leases);
+    while left.front().and_then(|lease| lease.change.blob).is_some_and(|blob| parcel::is_short(&blob)) {
+        let reused = conn.is_some();
+        match together(&own, &mut conn, &mut left).await {
+            Ok(()) => break,
+            // The peer may have restarted since this session was used: that is no failure yet.
+            Err(error) if reused && may_be_forgotten(&error) => conn = None,
+            Err(error) => {
+                if error.breaks_link() {
+                    conn = None;
+                }
+                left.drain(..).for_each(|lease| lease.end(failed(&error)));
+            }
+        }
+    }
+    while let Some(lease) = left.pop_front() {
+        conn = one(&own, conn, lease).await;
+    }
+    conn
+}
+
+fn failed(error: &LinkError) -> Fate {
+    Fate::Failed { class: error.class(), text: error.to_string() }
+}
+
+/// Ships the bodies that nobody else carries in one request, and their records in another. What remains is to be tried
+/// by itself: what somebody else carries, and what has another body or record by now.
+async fn together(own: &LaneContext, conn: &mut Option<Conn>, left: &mut VecDeque<Lease>) -> Result<(), LinkError> {
+    let conn = session(own, conn).await?;
+    let became = ship_together(&own.plan, conn, left).await?;
+    let of = |lease: &Lease| lease.change.blob.and_then(|blob| became.get(&blob.body).copied());
+    let mut shipped = Vec::new();
+    for lease in std::mem::take(left) {
+        match of(&lease) {
+            Some(Outcome::There) => shipped.push(lease),
+            Some(Outcome::Refused(class)) => lease.end(Fate::Failed { class, text: REFUSED.to_owned() }),
+            Some(Outcome::NotSent) | None => left.push_back(lease),
+        }
+    }
+    let taught = match teach_together(&own.plan, conn, &shipped).await {
+        Ok(taught) => taught,
+        Err(error) => {
+            // One of the records may be why: each is tried by itself, but for a link that is lost.
+            left.extend(shipped);
+            return if error.breaks_link() { Err(error) } else { Ok(()) };
+        }
+    };
+    own.plan.tally.shipped_records.fetch_add(taught.len() as u64, Ordering::Relaxed);
+    for lease in shipped {
+        match taught.contains(&lease.change.seq) {
+            true => lease.end(Fate::Acked),
+            false => left.push_back(lease),
+        }
+    }
+    Ok(())
+}
+
+/// What became of the bodies that this lane carries.
+async fn ship_together(
+    plan: &Arc<Plan>,
+    session: &mut Conn,
+    leases: &VecDeque<Lease>,
+) -> Result<HashMap<BodyId, Outcome>, LinkError> {
+    let to = session.info.incarnation;
+    let mut items = Vec::new();
+    for blob in leases.iter().filter_map(|lease| lease.change.blob).filter(parcel::is_short) {
+        if let Part::Lead(lead) = plan.transfers.join(to, blob.body, blob.sealed_len) {
+            items.push(Item { blob, sealed: None, lead });
+        }
+    }
+    let _turn = plan.transfers.turn(Kind::Parcel(parcel::to_read(&items))).await.ok_or(LinkError::NotMoved)?;
+    items.iter().for_each(|item| item.lead.has_turn());
+    parcel::read(plan, &mut items).await?;
+    let _in_flight = InFlight::new(plan, parcel::to_send(&items));
+    let outcomes = parcel::ship(plan, session, &items).await?;
+    let mut became = HashMap::new();
+    for (item, outcome) in items.into_iter().zip(outcomes) {
+        became.insert(item.blob.body, outcome);
+        // Of one that was not sent nothing is told: who waits for it carries it himself.
+        if outcome != Outcome::NotSent {
+            item.lead.end(outcome.carried());
+        }
+    }
+    Ok(became)
+}
+
+/// Teaches the records that are what was offered, in one call. The numbers of those changes.
+async fn teach_together(plan: &Plan, conn: &mut Conn, leases: &[Lease]) -> Result<HashSet<u64>, LinkError> {
+    // Before the records are read: see `register::Request::Learn`.
+    let epoch = plan.node_view.ballots.voting().list.epoch;
+    let keys = leases.iter().map(|lease| lease.change.key.clone()).collect();
+    let fetch = FetchRecords { keys, bytes_max: LEARN_BYTES_MAX };
+    let mut found: HashMap<_, _> = ask(&plan.store.fetch_records, fetch).await?.into_iter().collect();
+    let (mut records, mut taught) = (Vec::new(), HashSet::new());
+    for Change { key, ballot, seq, .. } in leases.iter().map(|lease| &lease.change) {
+        if found.get(key).is_some_and(|record| record.ballot == *ballot) {
+            records.extend(found.remove_entry(key));
+            taught.insert(*seq);
+        }
+    }
+    if records.is_empty() {
+        return Ok(taught);
+    }
+    Counts::add(&plan.tally.sent.learns);
+    match conn.call(&Call::Learn(epoch, records)).await? {
+        Answer::Done => Ok(taught),
+        _ => Err(LinkError::Unfitting),
+    }
+}
+
+/// A session in which the two have met.
+async fn session<'a>(own: &LaneContext, conn: &'a mut Option<Conn>) -> Result<&'a mut Conn, LinkError> {
+    let conn = match conn {
+        Some(conn) => conn,
+        None => {
+            Counts::add(&own.plan.tally.sent.hellos);
+            conn.insert(own.dialer.dial().await?)
+        }
+    };
+    // Nothing counts between two nodes that have not told each other how they stand.
+    if conn.start.is_none() {
+        meet(&own.plan, conn).await?;
+    }
+    Ok(conn)
+}
+
 /// Ships one lease, and returns the session when it can be used again.
-async fn run(own: LaneContext, mut conn: Option<Conn>, lease: Lease) -> Option<Conn> {
+async fn one(own: &LaneContext, mut conn: Option<Conn>, lease: Lease) -> Option<Conn> {
     loop {
         let reused = conn.is_some();
-        let done = attempt(&own, &mut conn, &lease.change).await;
+        let done = attempt(own, &mut conn, &lease.change).await;
         let fate = match done {
             Ok(fate) => fate,
             // The peer may have restarted since this session was used: that is no failure yet.
@@ -81,7 +214,7 @@ async fn run(own: LaneContext, mut conn: Option<Conn>, lease: Lease) -> Option<C
                 if error.breaks_link() {
                     conn = None;
                 }
-                Fate::Failed { class: error.class(), text: error.to_string() }
+                failed(&error)
             }
         };
         lease.end(fate);
@@ -93,17 +226,7 @@ async fn attempt(own: &LaneContext, conn: &mut Option<Conn>, change: &Change) ->
     let plan = &own.plan;
     let Some(blob) = change.blob else { return Ok(Fate::Superseded) };
     let BlobRef { body, sealed_len, .. } = blob;
-    let conn = match conn {
-        Some(conn) => conn,
-        None => {
-            Counts::add(&plan.tally.sent.hellos);
-            conn.insert(own.dialer.dial().await?)
-        }
-    };
-    // Nothing counts between two nodes that have not told each other how they stand.
-    if conn.start.is_none() {
-        meet(plan, conn).await?;
-    }
+    let conn = session(own, conn).await?;
     let lead = loop {
         let ending = match plan.transfers.join(conn.info.incarnation, body, sealed_len) {
             Part::Lead(lead) => break Some(lead),

@@ -10,7 +10,7 @@ use crate::actors::guard::{Died, PanicGuard};
 use crate::actors::peer::plan::Plan;
 use crate::actors::replication::actor::{Kill, Lane, ReplicaActor};
 use crate::actors::replication::blob_lane::BlobLane;
-use crate::actors::replication::lease::ShipBlob;
+use crate::actors::replication::lease::ShipBlobs;
 use crate::actors::replication::records::RecordsLane;
 use crate::actors::replication::records::messages::{DrainLane, Observe, SetLanes};
 use crate::actors::replication::votes_lane::VotesLane;
@@ -137,7 +137,7 @@ impl Keeper {
         let _guard = PanicGuard::abort();
         let Some(records) = &self.records.address else { return };
         // A lane that is dead keeps its place: leases name their lane by it. Its closed address says so.
-        let blobs: Option<Vec<Recipient<ShipBlob>>> =
+        let blobs: Option<Vec<Recipient<ShipBlobs>>> =
             self.blobs.iter().map(|lane| lane.address.clone().map(Addr::recipient)).collect();
         if let Some(blobs) = blobs {
             records.do_send(SetLanes(blobs));

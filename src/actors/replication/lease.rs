@@ -1,4 +1,4 @@
-//! A lease: one blob-bearing change on its way through a blob lane.
+//! A lease: one blob-bearing change on its way through a blob lane, with others if its blob is short.
 //!
 //! Invariant: the records lane hears of every lease it gave, once: what became of it, or that it was
 //! lost. A lane that panics, restarts or is gone drops its lease, and the drop is the message. So
@@ -50,10 +50,10 @@ pub struct Lease {
     home: Option<Recipient<LeaseEnded>>,
 }
 
-/// Hands a lease to a blob lane.
+/// Hands leases to a blob lane: one, or several whose blobs are short and go together.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct ShipBlob(pub Lease);
+pub struct ShipBlobs(pub Vec<Lease>);
 
 impl Lease {
     /// A lease of window `window`, given by the records lane at `home` to blob lane `lane`.

@@ -13,12 +13,14 @@
 //! | `votes_lane` | does | the lane for what coordinators ask of the peer |
 //! | `blob_lane` `lease` | does | the lanes for bodies that records refer to; one of them on its way |
 //! | `carry` | does | a body over a session that stands |
+//! | `parcel` | does | short bodies, many to a request |
 
 pub mod actor;
 pub mod blob_lane;
 mod carry;
 pub mod keeper;
 pub mod lease;
+mod parcel;
 pub mod records;
 pub mod votes_lane;
 

@@ -2,13 +2,18 @@
 
 use super::*;
 use crate::actors::peer::conn::Dialer;
+use crate::actors::peer::node_view::Ballots;
 use crate::actors::peer::sessions::{PeerBytes, PeerGate};
 use crate::actors::replication::keeper::{RECORDS_LANE, VOTES_LANE};
 use crate::actors::status::LinkState;
 use crate::actors::testing::peer::{DEADLINE, Harm, Relay, raw, until};
-use crate::actors::testing::{Shelf, ShelfActor, identity, key, node_view, ring};
-use crate::base::{Backoff, ClusterId, Epoch, RegisterKey};
+use crate::actors::testing::{NoBallots, Shelf, ShelfActor, identity, key, node_view, ring};
+use crate::base::{Backoff, ClusterId, Epoch, Incarnation, RegisterKey};
 use crate::peer_port::serve;
+use crate::register::placement::tests::Holds;
+use crate::register::{Placement, Roster, Seat};
+use crate::store::entry::NodeRecord;
+use crate::store::voting::Voting;
 use crate::wire::{Answer, CALL_PATH, Call, Frame, Refusal};
 use actix_web::dev::ServerHandle;
 use std::net::{SocketAddr, TcpListener};
@@ -31,6 +36,7 @@ struct Node {
     peers: Vec<PeerAddress>,
     timing: Timing,
     shelf: Arc<Shelf>,
+    ballots: Arc<dyn Ballots>,
     running: Option<Running>,
 }
 
@@ -43,7 +49,8 @@ struct Running {
 impl Node {
     async fn start(&mut self, listener: Option<TcpListener>) {
         let listener = listener.unwrap_or_else(|| TcpListener::bind(self.address).unwrap());
-        let node_view = NodeView { head: self.shelf.head(), ..node_view(self.me.clone()) };
+        let ballots = Arc::clone(&self.ballots);
+        let node_view = NodeView { head: self.shelf.head(), ballots, ..node_view(self.me.clone()) };
         let key = Arc::new(ring(self.ring).peer_key());
         let names = self.peers.iter().map(|peer| peer.name.clone());
         let gate = Arc::new(PeerGate::new(node_view.clone(), Arc::clone(&key), names, PeerBytes::default()));
@@ -106,6 +113,7 @@ async fn cluster<const N: usize>(timing: Timing) -> [Node; N] {
             peers: peers.clone(),
             timing,
             shelf: Shelf::new(incarnation),
+            ballots: Arc::new(NoBallots::default()),
             running: None,
         }
     });
@@ -144,6 +152,37 @@ async fn writes_on_every_node_reach_every_node() {
     assert_eq!(all.len(), 3_000);
     assert!((0..100).all(|n| all[&key(n)].ballot.node.0 == 2), "node 2 breaks the tie");
     assert!((100..200).all(|n| all[&key(n)].object().is_none()));
+}
+
+#[actix::test]
+async fn a_peer_is_offered_what_it_holds_and_nothing_else() {
+    let seats = (1..=3).map(|n| Seat { name: NodeName::parse(&format!("n{n}")).unwrap(), incarnation: Incarnation(n) });
+    let roster = Arc::new(Roster::founding(7, seats.collect()));
+    let holds = Holds { registers: |key| key.as_bytes().last().is_some_and(|last| last % 2 == 0), bodies: |_| true };
+    let placement = Placement::of(&roster).map(|all| all.with_part(Incarnation(3), holds));
+    let node = NodeRecord { roster: Some(roster), ..NodeRecord::NEW };
+    let voting = Arc::new(Voting { placement, ..Voting::of(node) });
+    let mut nodes = cluster::<3>(FAST).await;
+    for node in &mut nodes {
+        node.stop().await;
+        node.ballots = Arc::new(NoBallots(Arc::clone(&voting)));
+        node.start(None).await;
+    }
+    (0..200).for_each(|n| nodes[n as usize % 2].shelf.put(n, 10));
+    until("what is the peers' is there", || async {
+        let mut behind = 0;
+        for node in &nodes {
+            behind += node.running().replication.status().await.iter().map(|s| s.changes_behind).sum::<u64>();
+        }
+        behind == 0 && nodes[0].shelf.all().len() == 200 && nodes[1].holds(&nodes[0])
+    })
+    .await;
+    let all: Vec<_> = (0..200).map(key).collect();
+    let its: Vec<_> = all.iter().filter(|key| voting.holds(Incarnation(3), key)).cloned().collect();
+    let mut held: Vec<_> = nodes[2].shelf.all().into_keys().collect();
+    held.sort();
+    assert!(!its.is_empty() && its.len() < all.len());
+    assert_eq!(held, its);
 }
 
 #[actix::test]

@@ -17,9 +17,11 @@
 //! | file | job |
 //! |---|---|
 //! | here | what waits, frames of votes, the link to the peer |
-//! | `bodies` | bodies on their way to the peer: whole ones, streams, and what is taken back |
+//! | `bodies` | bodies on their way to the peer: large ones, streams, and what is taken back |
+//! | `parcels` | short bodies on their way to it |
 
 mod bodies;
+mod parcels;
 
 use crate::actors::peer::conn::{Conn, may_be_forgotten};
 use crate::actors::peer::error::LinkError;
@@ -36,6 +38,7 @@ use crate::actors::replication::actor::{Lane, LaneContext, ReplicaActor, spawn};
 use crate::base::{Class, Incarnation, Page};
 use crate::wire::{Answer, Call, ENTRIES_MAX, LEARN_BYTES_MAX, Pulse, Scan, Scanned, Show, Shown};
 use actix::{AsyncContext, Context, Handler};
+use parcels::{Parcels, Shipping};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::Future;
@@ -62,6 +65,7 @@ pub struct VotesLane {
     held: u64,
     marks: Marks,
     idle: Idle,
+    parcels: Parcels,
     frames: usize,
     down_until: Option<Instant>,
     /// Who waits for the probe that is under way.
@@ -126,7 +130,7 @@ impl VotesLane {
             PeerRequest::Ask(to, asked, reply) => run(ctx, ask_one(own_now, idle, to, asked, reply)),
             PeerRequest::Discard(to, body) => run(ctx, bodies::discard_one(own_now, idle, to, body)),
             PeerRequest::Room(to, bytes, has) => run(ctx, bodies::room_one(own_now, idle, to, bytes, has)),
-            PeerRequest::Ship(to, head, done) => run(ctx, bodies::ship_one(own_now, idle, to, head, done)),
+            PeerRequest::Ship(to, blob, given, done) => self.ship(Shipping { to, blob, given, done }, own, ctx),
             PeerRequest::Stream(stream) => spawn(ctx, bodies::stream_one(own_now, idle, stream), |(), _, _| {}),
         }
     }
@@ -219,6 +223,14 @@ impl VotesLane {
         frame
     }
 
+    fn is_done(&mut self, done: Done, own: &LaneContext) {
+        match done {
+            Done::Idle => {}
+            Done::Answered => self.ended(None, own),
+            Done::Failed(error) => self.ended(Some(error), own),
+        }
+    }
+
     fn ended(&mut self, failed: Option<LinkError>, own: &LaneContext) {
         let reach = &own.plan.node_view.reach;
         match failed {
@@ -230,6 +242,7 @@ impl VotesLane {
                 // All that waits is lost with the link, now: each of them would wait in vain for as long as the first.
                 self.held -= self.queue.drain(..).map(|cast| cast.weight()).sum::<u64>();
                 self.urgent = 0;
+                self.parcels.lost();
             }
             Some(error) => log::debug!(peer:% = own.plan.peer, error:% = error; "votes were not taken"),
             None => self.down_until = None,
@@ -240,11 +253,7 @@ impl VotesLane {
 /// Runs `work` beside the mailbox; what it ends with is said of the link.
 fn run(ctx: &mut Context<ReplicaActor<VotesLane>>, work: impl Future<Output = Done> + 'static) {
     spawn(ctx, work, |done, actor, _| {
-        actor.with(|lane, own| match done {
-            Done::Idle => {}
-            Done::Answered => lane.ended(None, own),
-            Done::Failed(error) => lane.ended(Some(error), own),
-        });
+        actor.with(|lane, own| lane.is_done(done, own));
     });
 }
 

@@ -100,6 +100,30 @@ impl Handler<FinishIncoming> for StoreActor {
     }
 }
 
+impl Handler<TakeBodies> for StoreActor {
+    type Result = ResponseFuture<Result<Vec<Result<(), StoreError>>, StoreError>>;
+    fn handle(&mut self, TakeBodies { bodies }: TakeBodies, _: &mut Context<Self>) -> Self::Result {
+        let placing: ResponseFuture<Result<_, StoreError>> = self.on_thread(move |store| Ok(store.take_bodies(bodies)));
+        Box::pin(async move {
+            let mut taken = Vec::new();
+            for placing in placing.await? {
+                taken.push(match placing {
+                    Ok(placing) => placing.ended().await,
+                    Err(error) => Err(error),
+                });
+            }
+            Ok(taken)
+        })
+    }
+}
+
+impl Handler<ReadBodies> for StoreActor {
+    type Result = ResponseFuture<Result<Vec<Result<bytes::Bytes, StoreError>>, StoreError>>;
+    fn handle(&mut self, ReadBodies { bodies }: ReadBodies, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |store| Ok(bodies.iter().map(|blob| store.read_body(blob)).collect()))
+    }
+}
+
 impl Handler<DiscardBlob> for StoreActor {
     type Result = ResponseFuture<Result<(), StoreError>>;
     fn handle(&mut self, DiscardBlob { body }: DiscardBlob, _: &mut Context<Self>) -> Self::Result {

@@ -108,10 +108,14 @@ impl Handler<SealPieces> for StoreActor {
 
 impl Handler<SealLast> for StoreActor {
     type Result = ResponseFuture<Result<(Sealed, bytes::Bytes), StoreError>>;
-    fn handle(&mut self, SealLast { upload }: SealLast, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, SealLast { upload, copy }: SealLast, _: &mut Context<Self>) -> Self::Result {
         self.on_thread(move |_| {
             let mut copied = Vec::new();
-            let sealed = upload.seal(|sealed| copied.extend_from_slice(sealed))?;
+            let sealed = upload.seal(|sealed| {
+                if copy {
+                    copied.extend_from_slice(sealed);
+                }
+            })?;
             Ok((sealed, copied.into()))
         })
     }

@@ -38,6 +38,9 @@ pub type Placed = oneshot::Receiver<Result<Claim, StoreError>>;
 
 type Waiting = (NewBody, oneshot::Sender<Result<Claim, StoreError>>);
 
+/// Bodies that were queued together, and are written together.
+type Batch = Vec<Waiting>;
+
 /// How many bodies of each segment have a place that nothing durable names yet.
 type Claims = Arc<Mutex<BTreeMap<SegmentId, u64>>>;
 
@@ -75,8 +78,8 @@ impl Drop for Claim {
 /// What waits to be written.
 #[derive(Debug)]
 pub(super) struct Queue {
-    to: Sender<Waiting>,
-    from: Receiver<Waiting>,
+    to: Sender<Batch>,
+    from: Receiver<Batch>,
 }
 
 impl Default for Queue {
@@ -126,30 +129,27 @@ impl Segments {
     /// Queues a body. Its place comes when it is durable there; a reply that is dropped says that the store is closing.
     pub fn append(&self, body: NewBody) -> Placed {
         let (reply, placed) = oneshot::channel();
-        self.enqueue(body, reply);
-        self.write_if_alone();
+        self.enqueue(vec![(body, reply)]);
         placed
     }
 
     /// Queues several, which are written together as far as one segment holds them.
     pub fn append_all(&self, bodies: Vec<NewBody>) -> Vec<Placed> {
-        let queued = bodies.into_iter().map(|body| {
+        let waiting = bodies.into_iter().map(|body| {
             let (reply, placed) = oneshot::channel();
-            self.enqueue(body, reply);
-            placed
+            ((body, reply), placed)
         });
-        let queued = queued.collect();
-        self.write_if_alone();
-        queued
+        let (batch, placed): (Batch, _) = waiting.unzip();
+        if !batch.is_empty() {
+            self.enqueue(batch);
+        }
+        placed
     }
 
-    fn enqueue(&self, body: NewBody, reply: oneshot::Sender<Result<Claim, StoreError>>) {
+    fn enqueue(&self, batch: Batch) {
         // The receiver lives as long as this.
-        let _ = self.queue.to.send((body, reply));
-    }
-
-    /// Without a thread for that, whoever queues something writes it.
-    fn write_if_alone(&self) {
+        let _ = self.queue.to.send(batch);
+        // Without a thread for that, whoever queues something writes it.
         if !self.threaded.load(Ordering::Acquire) {
             self.write_waiting();
         }
@@ -175,15 +175,15 @@ impl Segments {
     }
 
     /// Writes `first` and what waits behind it.
-    fn write_behind(&self, mut first: Option<Waiting>) {
+    fn write_behind(&self, mut first: Option<Batch>) {
         let mut writing = lock(&self.writing);
         loop {
             let (mut group, mut bytes) = (Vec::new(), 0);
             while bytes < GROUP_BYTES
                 && let Some(next) = first.take().or_else(|| self.queue.from.try_recv().ok())
             {
-                bytes += next.0.sealed.len() as u64;
-                group.push(next);
+                bytes += next.iter().map(|(body, _)| body.sealed.len() as u64).sum::<u64>();
+                group.extend(next);
             }
             if group.is_empty() {
                 return;

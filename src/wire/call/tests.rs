@@ -144,6 +144,8 @@ fn answers_survive_the_trip_and_damage_is_refused() {
         Answer::Bring(Bring::Send),
         Answer::Bring(Bring::There),
         Answer::Bring(Bring::Arriving(1 << 40)),
+        Answer::Taken(vec![]),
+        Answer::Taken(vec![None, Some(Class::Full), None, Some(Class::Invalid)]),
         Answer::Done,
         Answer::failed(Class::Full, "disk is full"),
     ];

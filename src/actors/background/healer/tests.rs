@@ -1,13 +1,19 @@
 //! The healer over a real store, without peers.
 
 use super::*;
+use crate::actors::peer::conn::Identity;
 use crate::actors::store_actor::threads::Threads;
 use crate::actors::store_actor::{StoreActor, abort};
+use crate::actors::testing::node_view;
 use crate::base::ObjectHead;
+use crate::base::{BucketId, Stamp};
 use crate::base::{BucketName, Condition, ObjectKey, ObjectName, Secret};
 use crate::disk::RealDisk;
+use crate::register::placement::tests::Holds;
+use crate::register::{Placement, Roster, Seat};
 use crate::seal::keyring::Keyring;
 use crate::store::buckets::register_by_name;
+use crate::store::entry::NodeRecord;
 use crate::store::{Options, open, wait};
 
 fn key(of: &str) -> (ObjectName, RegisterKey) {
@@ -26,7 +32,7 @@ async fn a_body_that_is_at_no_peer_is_lost_only_if_a_record_here_refers_to_it() 
     let opened = open(Arc::new(RealDisk), dir.path(), Arc::clone(&ring), None, options).expect("it opens");
     let store = opened.0.start(opened.1, abort).expect("it starts");
     let actor = StoreActor::new(Arc::clone(&store), Threads::start(1, abort).expect("threads")).start();
-    let me = Arc::new(Identity {
+    let view = node_view(Identity {
         name: NodeName::parse("n1").expect("a name"),
         cluster: store.cluster(),
         incarnation: store.incarnation(),
@@ -34,7 +40,7 @@ async fn a_body_that_is_at_no_peer_is_lost_only_if_a_record_here_refers_to_it() 
     let tally = Arc::new(HealTally::default());
     let recipients = StoreRecipients::of(&actor);
     let healer =
-        Healer::new(&me, &Arc::new(ring.peer_key()), &[], recipients, Arc::clone(&tally), Arc::default()).start();
+        Healer::new(&view, &Arc::new(ring.peer_key()), &[], recipients, Arc::clone(&tally), Arc::default()).start();
     let heal = |key, wanted| {
         let asked = healer.send(Heal { key, wanted });
         async { asked.await.expect("it answers") }
@@ -55,4 +61,34 @@ async fn a_body_that_is_at_no_peer_is_lost_only_if_a_record_here_refers_to_it() 
     std::fs::remove_dir_all(dir.path().join("blobs")).expect("they go");
     assert_eq!(heal(register, None).await, Healed::NoCopy);
     assert_eq!(tally.read().unmended, 1);
+}
+
+#[test]
+fn only_those_are_asked_that_hold_what_is_damaged() {
+    let seat = |n: u64| Seat { name: NodeName::parse(&format!("n{n}")).expect("a name"), incarnation: Incarnation(n) };
+    let roster = Arc::new(Roster::founding(7, vec![seat(1), seat(2)]));
+    let holds = Holds { registers: |key| key.as_bytes().ends_with(b"held"), bodies: |body| body.0[0] == 1 };
+    let placement = Placement::of(&roster).map(|all| all.with_part(Incarnation(2), holds));
+    let node = NodeRecord { roster: Some(roster), ..NodeRecord::NEW };
+    let voting = Voting { placement, ..Voting::of(node) };
+    let asked = |n: u64, of: &str, ailment| {
+        let key = RegisterKey::object(BucketId(1), &ObjectKey::parse(of).expect("a key"));
+        is_holder(&voting, &seat(n).name, &key, ailment)
+    };
+    let record = Ailment::Record { ballot: Ballot { stamp: Stamp(1), node: Incarnation(1) } };
+    let body =
+        |n| Ailment::Blob { blob: BlobRef { body: BodyId([n; 16]), sealed_len: 1, digest: [0; 32] }, damaged: true };
+    for (n, of, ailment, expected) in [
+        (2, "held", record, true),
+        (2, "not", record, false),
+        (2, "not", body(1), true),
+        (2, "held", body(2), false),
+        (1, "not", record, true),
+        (1, "not", body(2), true),
+        // It has no place: whoever was given one lately may have it.
+        (3, "not", record, true),
+    ] {
+        assert_eq!(asked(n, of, ailment), expected, "n{n}, {of}, {ailment:?}");
+    }
+    assert!(is_holder(&Voting::of(NodeRecord::NEW), &seat(2).name, &key("not").1, body(2)), "nobody has a list");
 }

@@ -1,6 +1,6 @@
 //! Comparing everything with the peer: which leaves differ, and offering again what belongs to them.
 
-use super::{Link, RecordsLane};
+use super::{Link, RecordsLane, its_part};
 use crate::actors::messages::ChangesIn;
 use crate::actors::peer::store::ask;
 use crate::actors::replication::actor::{LaneContext, ReplicaActor, spawn};
@@ -53,7 +53,8 @@ impl RecordsLane {
                     actor.with(|lane, own| {
                         match (found, &mut lane.window) {
                             (Ok(page), Some(window)) => {
-                                let taken = u64::try_from(window.doubt(page.entries)).unwrap_or(u64::MAX);
+                                let its = its_part(&own.plan, window.peer());
+                                let taken = u64::try_from(window.doubt(page.entries, its)).unwrap_or(u64::MAX);
                                 own.plan.tally.doubted.fetch_add(taken, Ordering::Relaxed);
                                 lane.compare.found(Instant::now(), page.complete);
                             }

@@ -8,7 +8,7 @@ use super::{BlobSlot, RecordsLane, pause};
 use crate::actors::messages::Change;
 use crate::actors::peer::node_view::Counts;
 use crate::actors::replication::actor::{LaneContext, ReplicaActor};
-use crate::actors::replication::lease::{Fate, LeaseEnded, ShipBlob};
+use crate::actors::replication::lease::{Fate, LeaseEnded, ShipBlobs};
 use crate::actors::status::ReplicaStatus;
 use actix::{Context, Handler, Message, MessageResult, Recipient};
 use std::time::{Instant, SystemTime};
@@ -22,7 +22,7 @@ pub struct Observe;
 /// Tells the records lane which blob lanes there are.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct SetLanes(pub Vec<Recipient<ShipBlob>>);
+pub struct SetLanes(pub Vec<Recipient<ShipBlobs>>);
 
 /// Nothing new is sent; `done` hears when what was sent is answered and the cursor is saved.
 #[derive(Debug, Message)]
@@ -61,17 +61,23 @@ impl Handler<DrainLane> for ReplicaActor<RecordsLane> {
 }
 
 impl RecordsLane {
-    fn set_lanes(&mut self, lanes: Vec<Recipient<ShipBlob>>, own: &LaneContext, ctx: &mut Context<ReplicaActor<Self>>) {
+    fn set_lanes(
+        &mut self,
+        lanes: Vec<Recipient<ShipBlobs>>,
+        own: &LaneContext,
+        ctx: &mut Context<ReplicaActor<Self>>,
+    ) {
         let before = std::mem::take(&mut self.slots);
-        let busy = |lane: &Recipient<ShipBlob>| before.iter().any(|slot| slot.busy && slot.lane == *lane);
-        self.slots = lanes.into_iter().map(|lane| BlobSlot { busy: busy(&lane), lane }).collect();
+        let lent =
+            |lane: &Recipient<ShipBlobs>| before.iter().find(|slot| slot.lane == *lane).map_or(0, |slot| slot.lent);
+        self.slots = lanes.into_iter().map(|lane| BlobSlot { lent: lent(&lane), lane }).collect();
         self.pump(own, ctx);
     }
 
     fn lease_ended(&mut self, ended: LeaseEnded, own: &LaneContext, ctx: &mut Context<ReplicaActor<Self>>) {
         let LeaseEnded { window: number, lane, seq, fate } = ended;
         if let Some(slot) = self.slots.get_mut(lane) {
-            slot.busy = false;
+            slot.lent = slot.lent.saturating_sub(1);
         }
         match self.window.as_mut().filter(|window| window.number() == number) {
             None => Counts::add(&own.plan.tally.late_replies),

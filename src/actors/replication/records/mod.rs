@@ -44,7 +44,8 @@ use crate::actors::peer::node_view::Counts;
 use crate::actors::peer::plan::Plan;
 use crate::actors::peer::store::ask;
 use crate::actors::replication::actor::{Lane, LaneContext, ReplicaActor, spawn};
-use crate::actors::replication::lease::{Lease, ShipBlob};
+use crate::actors::replication::lease::{Lease, ShipBlobs};
+use crate::actors::replication::parcel::Filling;
 use crate::actors::replication::records::compare::Compare;
 use crate::actors::replication::records::offer_step::{BATCH_MAX, Report, send};
 use crate::actors::replication::records::window::Window;
@@ -58,8 +59,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 
 struct BlobSlot {
-    lane: Recipient<ShipBlob>,
-    busy: bool,
+    lane: Recipient<ShipBlobs>,
+    /// Leases that it has.
+    lent: usize,
 }
 
 /// The state of the records lane.
@@ -170,7 +172,7 @@ impl RecordsLane {
             Link::Up { .. } => {
                 self.read_feed(now, own, ctx);
                 self.compare_all(now, own, ctx);
-                self.lend_blobs(now, ctx);
+                self.lend_blobs(now, own.plan.transfers.parcel_bytes(), ctx);
                 self.step(now, own, ctx);
             }
         }
@@ -206,7 +208,7 @@ impl RecordsLane {
                         let gathers = own.plan.seats.is_some() && changes.len() < limit;
                         lane.not_read_before = gathers.then(|| Instant::now() + own.plan.timing.tick);
                         lane.dry = changes.is_empty().then(|| (head, Instant::now()));
-                        lane.admit(number, changes);
+                        lane.admit(number, changes, own);
                     }
                     Err(error) => lane.own_store_failed(&error, own, ctx),
                 }
@@ -215,10 +217,11 @@ impl RecordsLane {
         });
     }
 
-    fn admit(&mut self, number: u64, changes: Vec<Change>) {
+    fn admit(&mut self, number: u64, changes: Vec<Change>, own: &LaneContext) {
         // The peer may have begun anew while the feed was read for what it had.
         if let Some(window) = self.window.as_mut().filter(|window| window.number() == number) {
-            window.admit(changes);
+            let peer = window.peer();
+            window.admit(changes, its_part(&own.plan, peer));
         }
     }
 
@@ -238,17 +241,22 @@ impl RecordsLane {
         self.window.as_ref().is_some_and(|w| w.open() == 0 && read(w))
     }
 
-    fn lend_blobs(&mut self, now: Instant, ctx: &mut Context<ReplicaActor<Self>>) {
+    fn lend_blobs(&mut self, now: Instant, bytes_max: u64, ctx: &mut Context<ReplicaActor<Self>>) {
         let Some(window) = &mut self.window else { return };
         let number = window.number();
-        for (at, slot) in self.slots.iter_mut().enumerate().filter(|(_, slot)| !slot.busy) {
+        for (at, slot) in self.slots.iter_mut().enumerate().filter(|(_, slot)| slot.lent == 0) {
             // A dead lane's address stays until the keeper gives a new one.
             if !slot.lane.connected() {
                 continue;
             }
-            let Some(change) = window.take_blob(now) else { return };
-            slot.busy = true;
-            slot.lane.do_send(ShipBlob(Lease::new(change, number, at, ctx.address().recipient())));
+            let mut filling = Filling::new(bytes_max);
+            let changes = window.take_blobs(now, |change| filling.takes(change.blob.map_or(0, |blob| blob.sealed_len)));
+            if changes.is_empty() {
+                return;
+            }
+            slot.lent = changes.len();
+            let lease = |change| Lease::new(change, number, at, ctx.address().recipient());
+            slot.lane.do_send(ShipBlobs(changes.into_iter().map(lease).collect()));
         }
     }
 
@@ -372,6 +380,15 @@ fn watch_head(mut head: watch::Receiver<u64>, ctx: &mut Context<ReplicaActor<Rec
         watch_head(head, ctx);
         actor.with(|lane, own| lane.pump(own, ctx));
     });
+}
+
+/// What a peer is to have of changes, by where they lie: none of registers that others hold, and no body that others keep.
+fn its_part(plan: &Plan, peer: Incarnation) -> impl Fn(Change) -> Option<Change> + use<> {
+    let voting = plan.node_view.ballots.voting();
+    move |change| {
+        let blob = change.blob.filter(|blob| voting.keeps(peer, blob.body));
+        voting.holds(peer, &change.key).then_some(Change { blob, ..change })
+    }
 }
 
 fn pause(plan: &Plan, tries: u32) -> Duration {

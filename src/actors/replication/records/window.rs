@@ -97,8 +97,9 @@ impl Window {
         self.open.first_key_value().map(|(_, open)| &open.change)
     }
 
-    /// Takes in what the feed gave after `read_to`. What came from this peer is acknowledged by that.
-    pub fn admit(&mut self, changes: Vec<Change>) {
+    /// Takes in what the feed gave after `read_to`. What came from this peer is acknowledged by that, and so is what is
+    /// not the peer's: `its` makes of a change what the peer is to have of it.
+    pub fn admit(&mut self, changes: Vec<Change>, its: impl Fn(Change) -> Option<Change>) {
         for change in changes {
             // The feed is in order; what is not behind the last one was seen already.
             if change.seq <= self.read_to {
@@ -106,7 +107,10 @@ impl Window {
             }
             self.read_to = change.seq;
             // The peer needs no record back that came from it.
-            if change.learned_from != Some(self.peer) {
+            if change.learned_from == Some(self.peer) {
+                continue;
+            }
+            if let Some(change) = its(change) {
                 let open = Open { change, state: State::Waiting, tries: 0, not_before: None, again: false };
                 self.open.insert(open.change.seq, open);
             }
@@ -115,9 +119,9 @@ impl Window {
 
     /// Takes in changes that were acknowledged and are in doubt: they are offered again. What is behind
     /// `read_to` comes with the feed anyway. How many were taken.
-    pub fn doubt(&mut self, changes: Vec<Change>) -> usize {
+    pub fn doubt(&mut self, changes: Vec<Change>, its: impl Fn(Change) -> Option<Change>) -> usize {
         let mut taken = 0;
-        for change in changes {
+        for change in changes.into_iter().filter_map(its) {
             if change.seq <= self.read_to && !self.open.contains_key(&change.seq) {
                 let open = Open { change, state: State::Waiting, tries: 0, not_before: None, again: true };
                 self.open.insert(open.change.seq, open);
@@ -137,9 +141,14 @@ impl Window {
         self.take(State::Waiting, State::Sending, now, max)
     }
 
-    /// The next change whose blob is to be shipped now.
-    pub fn take_blob(&mut self, now: Instant) -> Option<Change> {
-        self.take(State::BlobWaiting, State::Shipping, now, 1).pop()
+    /// The changes whose blobs are to be shipped now and together: those of which `goes` says so, lowest first.
+    pub fn take_blobs(&mut self, now: Instant, mut goes: impl FnMut(&Change) -> bool) -> Vec<Change> {
+        let waits = |open: &&mut Open| open.state == State::BlobWaiting && open.not_before.is_none_or(|at| at <= now);
+        let taken = self.open.values_mut().filter(waits).filter(|open| goes(&open.change)).map(|open| {
+            open.state = State::Shipping;
+            open.change.clone()
+        });
+        taken.collect()
     }
 
     fn take(&mut self, from: State, to: State, now: Instant, max: usize) -> Vec<Change> {
@@ -199,7 +208,7 @@ mod tests {
 
     fn window(seqs: &[u64]) -> (Window, Instant) {
         let mut window = Window::new(1, PEER, 10, 100);
-        window.admit(seqs.iter().map(|&seq| change(seq)).collect());
+        window.admit(seqs.iter().map(|&seq| change(seq)).collect(), Some);
         (window, Instant::now())
     }
 
@@ -227,23 +236,35 @@ mod tests {
         own.learned_from = Some(Incarnation(3));
         let mut circle = change(12);
         circle.learned_from = Some(PEER);
-        w.admit(vec![own, circle]);
+        w.admit(vec![own, circle], Some);
         assert_eq!(seqs(&w.take_offers(now, 10)), [11]);
         w.ack(11);
         assert_eq!(w.cursor(), 12);
     }
 
     #[test]
+    fn what_is_not_the_peers_is_acknowledged_and_never_offered() {
+        let (mut w, now) = window(&[11]);
+        let its = |change: Change| (change.seq != 12).then_some(change);
+        w.admit(vec![change(12), change(13)], its);
+        assert_eq!((w.read_to(), seqs(&w.take_offers(now, 9))), (13, vec![11, 13]));
+        assert!(!w.ack(11) && !w.ack(13));
+        assert_eq!(w.cursor(), 13);
+        assert_eq!(w.doubt(vec![change(12), change(11)], its), 1);
+        assert_eq!(seqs(&w.take_offers(now, 9)), [11]);
+    }
+
+    #[test]
     fn one_long_blob_holds_the_cursor_and_nothing_else() {
         let mut w = Window::new(1, PEER, 0, 3);
         let now = Instant::now();
-        w.admit(vec![change(1)]);
+        w.admit(vec![change(1)], Some);
         assert_eq!(w.take_offers(now, 9).len(), 1);
         w.wants_blob(1);
-        assert_eq!(w.take_blob(now).map(|c| c.seq), Some(1));
+        assert_eq!(seqs(&w.take_blobs(now, |_| true)), [1]);
         for seq in 2..1_000 {
             assert!(w.room() > 0);
-            w.admit(vec![change(seq)]);
+            w.admit(vec![change(seq)], Some);
             assert_eq!(seqs(&w.take_offers(now, 9)), [seq]);
             w.ack(seq);
             assert_eq!(w.cursor(), 0);
@@ -257,7 +278,7 @@ mod tests {
         let (mut w, now) = window(&[11, 12]);
         assert!(!w.ack(11), "it was not in doubt");
         assert_eq!(
-            w.doubt(vec![change(3), change(9), change(12), change(40)]),
+            w.doubt(vec![change(3), change(9), change(12), change(40)], Some),
             2,
             "12 is open, 40 comes with the feed"
         );
@@ -285,11 +306,23 @@ mod tests {
     }
 
     #[test]
+    fn blobs_that_go_together_are_lent_together_and_once() {
+        let (mut w, now) = window(&[11, 12, 13, 14]);
+        w.take_offers(now, 9);
+        [11, 12, 14].into_iter().for_each(|seq| w.wants_blob(seq));
+        assert!(w.take_blobs(now, |_| false).is_empty());
+        assert_eq!(seqs(&w.take_blobs(now, |change| change.seq != 12)), [11, 14]);
+        assert_eq!(seqs(&w.take_blobs(now, |_| true)), [12], "the others are on their way");
+        w.failed(12, now, |_| Duration::from_secs(1));
+        assert!(w.take_blobs(now, |_| true).is_empty());
+    }
+
+    #[test]
     fn an_ended_step_gives_back_what_it_had_and_leaves_blobs_alone() {
         let (mut w, now) = window(&[11, 12]);
         assert_eq!(w.take_offers(now, 9).len(), 2);
         w.wants_blob(12);
-        assert!(w.take_blob(now).is_some());
+        assert_eq!(seqs(&w.take_blobs(now, |_| true)), [12]);
         w.step_ended();
         assert_eq!(seqs(&w.take_offers(now, 9)), [11]);
         assert!(w.is_busy());
@@ -298,7 +331,7 @@ mod tests {
     #[test]
     fn doubled_answers_and_doubled_reads_change_nothing() {
         let (mut w, _) = window(&[11, 12]);
-        w.admit(vec![change(11), change(12)]);
+        w.admit(vec![change(11), change(12)], Some);
         assert_eq!(w.open(), 2);
         w.ack(11);
         w.ack(11);

@@ -1,4 +1,4 @@
-//! Bodies on their way to a peer: when they are whole, while they are made, and taken back.
+//! Bodies on their way to a peer: large ones when they are whole, while they are made, and taken back.
 //!
 //! Invariants
 //! - A body waits for its turn without a session; who asks for one that is under way hears what becomes of it.
@@ -22,7 +22,7 @@ use actix_rt::time::{Instant, timeout};
 use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 
-/// Carries a body to the peer, or waits for whoever does.
+/// Carries a large body to the peer, or waits for whoever does.
 pub(super) async fn ship_one(
     own: LaneContext,
     idle: Idle,
@@ -90,7 +90,7 @@ async fn carry(own: &LaneContext, idle: &Idle, to: Incarnation, head: BlobRef, s
 pub(super) async fn stream_one(own: LaneContext, idle: Idle, stream: NewStream) {
     let plan: &Plan = &own.plan;
     let NewStream { to, head, pieces, sent, whole, mut done } = stream;
-    let turn = timeout(LAG_MAX, unless_left(plan.transfers.turn(Kind::Stream(head.bytes_max)), done.closed())).await;
+    let turn = timeout(LAG_MAX, unless_left(plan.transfers.turn(Kind::Stream), done.closed())).await;
     let Ok(Some(Some(_turn))) = turn else { return };
     if pieces.is_closed() && !whole.load(Ordering::Acquire) {
         return;
@@ -104,7 +104,7 @@ pub(super) async fn stream_one(own: LaneContext, idle: Idle, stream: NewStream) 
     })
     .await;
     match streamed {
-        Ok(()) => drop(done.send(())),
+        Ok(()) => drop(done.send(Carried::There)),
         Err(error) => log::debug!(peer:% = plan.peer, error:% = error; "a body is sent again when it is whole"),
     }
 }

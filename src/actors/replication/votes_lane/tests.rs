@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::actors::guard::Died;
-use crate::actors::messages::{CastHere, DiscardBlob, RegisterSlot, Reply, ScanSlots};
+use crate::actors::messages::{CastHere, DiscardBlob, RegisterSlot, Reply, ScanSlots, TakeBodies};
 use crate::actors::peer::conn::Dialer;
 use crate::actors::peer::store::StoreRecipients;
 use crate::actors::testing::peer::{Asked, Harm, Listener, Relay, passed_on, plan, soon, until};
@@ -17,7 +17,7 @@ use std::sync::atomic::Ordering;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot::error::TryRecvError;
 
-const THEM: Incarnation = Incarnation(2);
+pub(super) const THEM: Incarnation = Incarnation(2);
 
 /// Lanes of these tests have none who builds them anew.
 struct NoKeeper;
@@ -34,13 +34,13 @@ impl Handler<Died> for NoKeeper {
 }
 
 /// The lane of node n1 to its peer n2.
-struct Here {
-    plan: Arc<Plan>,
+pub(super) struct Here {
+    pub plan: Arc<Plan>,
     lane: Addr<ReplicaActor<VotesLane>>,
     _keeper: Addr<NoKeeper>,
 }
 
-fn lane_to(url: &str, votes_bytes: u64) -> Here {
+pub(super) fn lane_to(url: &str, votes_bytes: u64) -> Here {
     let store = StoreRecipients::of(&ShelfActor(Shelf::new(1)).start());
     let plan = Arc::new(Plan { votes_bytes, ..plan("n2", url, node_view(identity("n1", 1)), store) });
     let (keeper, shared) = (NoKeeper.start(), Arc::clone(&plan));
@@ -50,7 +50,7 @@ fn lane_to(url: &str, votes_bytes: u64) -> Here {
 
 impl Here {
     /// The lane has taken it, or dropped it, when this returns.
-    async fn does(&self, request: PeerRequest) {
+    pub async fn does(&self, request: PeerRequest) {
         self.lane.send(request).await.expect("the lane is there");
     }
 
@@ -92,24 +92,27 @@ fn mark(n: u64) -> Cast {
 }
 
 /// What the store behind the peer's listener is asked.
-struct There {
-    listener: Listener,
+pub(super) struct There {
+    pub listener: Listener,
     votes: UnboundedReceiver<Asked<CastHere>>,
     scans: UnboundedReceiver<Asked<ScanSlots>>,
     discards: UnboundedReceiver<Asked<DiscardBlob>>,
+    pub bodies: UnboundedReceiver<Asked<TakeBodies>>,
 }
 
-fn peer(incarnation: u64, address: Option<SocketAddr>) -> There {
+pub(super) fn peer(incarnation: u64, address: Option<SocketAddr>) -> There {
     let (votes, cast_here) = passed_on();
     let (scans, scan_slots) = passed_on();
     let (discards, discard_blob) = passed_on();
+    let (bodies, take_bodies) = passed_on();
     let store = move || StoreRecipients {
         cast_here: cast_here(),
         scan_slots: scan_slots(),
         discard_blob: discard_blob(),
+        take_bodies: take_bodies(),
         ..StoreRecipients::of(&ShelfActor(Shelf::new(incarnation)).start())
     };
-    There { listener: Listener::start("n2", incarnation, address, store), votes, scans, discards }
+    There { listener: Listener::start("n2", incarnation, address, store), votes, scans, discards, bodies }
 }
 
 impl There {
