@@ -165,7 +165,7 @@ impl Caller {
             End::Write(WriteOutcome::Kept(state)) => Some(Op::Read(held(&state))),
             End::Read(ReadOutcome::Found { state, .. }) => Some(Op::Read(held(&state))),
             End::Write(WriteOutcome::Unknown | WriteOutcome::NoMajority | WriteOutcome::Contended) => None,
-            End::Read(ReadOutcome::NoMajority) => None,
+            End::Read(ReadOutcome::NoMajority | ReadOutcome::Contended) => None,
             End::Write(WriteOutcome::Gone) | End::Read(ReadOutcome::Gone) => unreachable!("no fence"),
         }
     }

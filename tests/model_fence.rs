@@ -2,8 +2,8 @@
 //! that of one bucket which is there or not, and what is left out of the fence is found out, but for one sentence: that an
 //! opening counts only when it is known to be chosen. No history was found that needs it.
 //!
-//! Replicas, rounds and drives are the product's (`src/register`), the fence among them. `BOVEDA_MODEL_HISTORIES` sets
-//! how many histories run; a failure prints the seed, and
+//! Replicas, rounds and drives are the product's (`src/register`), and so are the fence and what a deletion counts behind
+//! it. `BOVEDA_MODEL_HISTORIES` sets how many histories run (`model/runner.rs`); a failure prints the seed, and
 //! `BOVEDA_MODEL_SEED=<seed> cargo test --release --test model_fence one_seed -- --nocapture` replays it.
 
 #[path = "model_fence/flow.rs"]
@@ -18,21 +18,19 @@ mod machine;
 mod replica;
 #[path = "model/rng.rs"]
 mod rng;
+#[path = "model/runner.rs"]
+mod runner;
 #[path = "model_fence/value.rs"]
 mod value;
 #[path = "model_fence/world.rs"]
 mod world;
 
-use boveda::register::Fence;
+use boveda::register::{Fence, Rules};
 use rng::Rng;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use runner::{Sum, setting};
 use world::{Tally, Weakened, Weather, World};
 
 const HISTORIES_IN_THE_GATE: u64 = 60_000;
-
-fn setting(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.replace('_', "").parse().unwrap_or_else(|_| panic!("{name}: {text}")))
-}
 
 fn weather_of(seed: u64) -> Weather {
     Rng::new(!seed).pick(&Weather::EVERY)
@@ -46,38 +44,8 @@ fn run(seed: u64, weather: Weather, weak: Weakened, trace: bool) -> (Tally, Opti
 
 #[test]
 fn every_history_is_that_of_one_bucket() {
-    let histories = setting("BOVEDA_MODEL_HISTORIES").unwrap_or(HISTORIES_IN_THE_GATE);
-    let first = setting("BOVEDA_MODEL_FIRST").unwrap_or(0);
-    let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
-    let (next, stop) = (AtomicU64::new(first), AtomicBool::new(false));
-    let worker = || {
-        let mut tally = Tally::default();
-        while !stop.load(Ordering::Relaxed) {
-            let seeds = next.fetch_add(1_000, Ordering::Relaxed);
-            if seeds >= first + histories {
-                break;
-            }
-            for seed in seeds..(seeds + 1_000).min(first + histories) {
-                let (one, wrong) = run(seed, weather_of(seed), Weakened::NOT, false);
-                tally.add(&one);
-                if let Some(wrong) = wrong {
-                    stop.store(true, Ordering::Relaxed);
-                    panic!("replay with BOVEDA_MODEL_SEED={seed}: {wrong}");
-                }
-            }
-        }
-        tally
-    };
-    let began = std::time::Instant::now();
-    let tally = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
-        let mut all = Tally::default();
-        for one in workers {
-            all.add(&one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        }
-        all
-    });
-    println!("{tally:?} in {:?}", began.elapsed());
+    let (histories, tally): (_, Tally) =
+        runner::hold(HISTORIES_IN_THE_GATE, |seed| run(seed, weather_of(seed), Weakened::NOT, false));
     assert_eq!(tally.histories, histories);
     for (what, count) in [
         ("refusals of the fence", tally.refused_by_fence),
@@ -113,28 +81,11 @@ fn one_seed() {
     }
 }
 
-/// Looks for a history that shows the weakness; it must be there.
-fn shows(weather: Weather, weak: Weakened) {
-    let most = setting("BOVEDA_MODEL_HUNT").unwrap_or(1_000_000);
-    for seed in 0..most {
-        if let (_, Some(wrong)) = run(seed, weather, weak, false) {
-            let name = std::thread::current().name().unwrap_or("?").to_owned();
-            println!("{name}: after {} histories: {}", seed + 1, wrong.lines().next().unwrap_or_default());
-            if setting("BOVEDA_MODEL_TRACE").is_some() {
-                run(seed, weather, weak, true);
-                println!("{wrong}");
-            }
-            return;
-        }
-    }
-    panic!("nothing found in {most} histories of {weak:?}");
-}
-
 macro_rules! weakened {
     ($($name:ident: $weather:expr, $weak:expr;)*) => {
         $(#[test]
         fn $name() {
-            shows($weather, $weak);
+            runner::shows(1_000_000, $weak, |seed, trace| run(seed, $weather, $weak, trace).1);
         })*
     };
 }
@@ -147,17 +98,25 @@ mod shown {
         Weakened { fence: Fence::changed(change), ..C }
     }
 
+    fn of_writes(change: impl FnOnce(&mut Rules)) -> Weakened {
+        let mut rules = Rules::CONTRACT;
+        change(&mut rules);
+        Weakened { rules, ..C }
+    }
+
     weakened! {
         no_fence: Weather::LIVES, without(|rules| rules.shut = false);
         again_passes_while_closing: Weather::LIVES, without(|rules| rules.again_too = false);
         an_older_generation_stores_what_is_new: Weather::MIXED, without(|rules| rules.newest_generation = false);
         who_does_not_hold_closing_is_counted: Weather::FEW, without(|rules| rules.closing_counts = false);
         the_next_life_has_the_same_id: Weather::LIVES, Weakened { same_id: true, ..C };
-        tentative_is_none: Weather::LIVES, Weakened { tentative_is_none: true, ..C };
+        tentative_is_none: Weather::LIVES, without(|rules| rules.tentative_shows = false);
+        tentative_is_asked_plainly: Weather::COUNTED, without(|rules| rules.tentative_is_settled = false);
         removed_however_it_is_found: Weather::LIVES, Weakened { removes_anyhow: true, ..C };
         never_closed: Weather::MIXED, Weakened { never_closes: true, ..C };
         absence_is_not_confirmed: Weather::LIVES, Weakened { absence_unconfirmed: true, ..C };
         deleted_under_a_known_id: Weather::LIVES, Weakened { deletes_unconfirmed: true, ..C };
-        what_was_sent_before_it_went_is_void: Weather::LIVES, Weakened { shut_is_void: true, ..C };
+        what_was_sent_before_it_went_is_void: Weather::LIVES, of_writes(|rules| rules.sent_is_looked_for = false);
+        what_lies_behind_the_end_is_named: Weather::LIVES, of_writes(|rules| rules.ended_names_nothing = false);
     }
 }

@@ -1,21 +1,25 @@
 //! The register under a random scheduler: every history of clients is linearizable, and every
 //! sentence of the contract that is left out is found out.
 //!
-//! `BOVEDA_MODEL_HISTORIES` sets how many histories run; a failure prints the seed, and
+//! `BOVEDA_MODEL_HISTORIES` sets how many histories run (`model/runner.rs`); a failure prints the seed, and
 //! `BOVEDA_MODEL_SEED=<seed> cargo test --release --test model_register one_seed -- --nocapture` replays it.
 
 mod lin;
 mod model;
+#[path = "model/runner.rs"]
+mod runner;
 
 use boveda::register::Rules;
 use model::rng::Rng;
 use model::{Tally, Weakened, Weather, run};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use runner::{Sum, setting};
 
 const HISTORIES_IN_THE_GATE: u64 = 200_000;
 
-fn setting(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.replace('_', "").parse().unwrap_or_else(|_| panic!("{name}: {text}")))
+impl Sum for Tally {
+    fn add(&mut self, other: &Self) {
+        Tally::add(self, other);
+    }
 }
 
 fn weather_of(seed: u64) -> Weather {
@@ -26,38 +30,8 @@ fn weather_of(seed: u64) -> Weather {
 
 #[test]
 fn every_history_is_linearizable() {
-    let histories = setting("BOVEDA_MODEL_HISTORIES").unwrap_or(HISTORIES_IN_THE_GATE);
-    let first = setting("BOVEDA_MODEL_FIRST").unwrap_or(0);
-    let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
-    let (next, stop) = (AtomicU64::new(first), AtomicBool::new(false));
-    let worker = || {
-        let mut tally = Tally::default();
-        while !stop.load(Ordering::Relaxed) {
-            let seeds = next.fetch_add(1_000, Ordering::Relaxed);
-            if seeds >= first + histories {
-                break;
-            }
-            for seed in seeds..(seeds + 1_000).min(first + histories) {
-                let (one, violation) = run(seed, weather_of(seed), Weakened::NOT, false);
-                tally.add(&one);
-                if let Some(violation) = violation {
-                    stop.store(true, Ordering::Relaxed);
-                    panic!("replay with BOVEDA_MODEL_SEED={seed}: {violation}");
-                }
-            }
-        }
-        tally
-    };
-    let began = std::time::Instant::now();
-    let tally = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
-        let mut all = Tally::default();
-        for one in workers {
-            all.add(&one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        }
-        all
-    });
-    println!("{tally:?} in {:?}", began.elapsed());
+    let (histories, tally): (_, Tally) =
+        runner::hold(HISTORIES_IN_THE_GATE, |seed| run(seed, weather_of(seed), Weakened::NOT, false));
     assert_eq!(tally.histories, histories);
     // A list is seldom whole again before a history ends.
     for (what, count) in [("seated anew", tally.seated), ("changed", tally.changed), ("buried", tally.buried)] {
@@ -88,23 +62,6 @@ fn one_seed() {
     }
 }
 
-/// Looks for a history that shows the weakness; it must be there.
-fn shows(weather: Weather, weak: Weakened) {
-    let most = setting("BOVEDA_MODEL_HUNT").unwrap_or(3_000_000);
-    for seed in 0..most {
-        if let (_, Some(violation)) = run(seed, weather, weak, false) {
-            let name = std::thread::current().name().unwrap_or("?").to_owned();
-            println!("{name}: after {} histories: {}", seed + 1, violation.lines().next().unwrap_or_default());
-            if setting("BOVEDA_MODEL_TRACE").is_some() {
-                run(seed, weather, weak, true);
-                println!("{violation}");
-            }
-            return;
-        }
-    }
-    panic!("nothing found in {most} histories of {weak:?}");
-}
-
 fn without(change: impl FnOnce(&mut Rules)) -> Weakened {
     let mut rules = Rules::CONTRACT;
     change(&mut rules);
@@ -115,7 +72,7 @@ macro_rules! weakened {
     ($($name:ident: $weather:expr, $weak:expr;)*) => {
         $(#[test]
         fn $name() {
-            shows($weather, $weak);
+            runner::shows(3_000_000, $weak, |seed, trace| run(seed, $weather, $weak, trace).1);
         })*
     };
 }

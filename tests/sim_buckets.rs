@@ -1,8 +1,8 @@
 //! Buckets that come and go on real stores, whose disks lose power: the histories of `model_fence.rs`, with the product's
 //! committer, its fence and its marks as the replicas.
 //!
-//! `BOVEDA_SIM_HISTORIES` sets how many histories run; a failure prints the seed, and
-//! `BOVEDA_SIM_SEED=<seed> cargo test --release --test sim_buckets one_seed -- --nocapture` replays it.
+//! `BOVEDA_MODEL_HISTORIES` sets how many histories run (`model/runner.rs`); a failure prints the seed, and
+//! `BOVEDA_MODEL_SEED=<seed> cargo test --release --test sim_buckets one_seed -- --nocapture` replays it.
 
 #[path = "model_fence/flow.rs"]
 mod flow;
@@ -16,6 +16,10 @@ mod machine;
 mod replica;
 #[path = "model/rng.rs"]
 mod rng;
+#[allow(dead_code)]
+#[path = "model/runner.rs"]
+mod runner;
+mod small_store;
 #[path = "model_fence/value.rs"]
 mod value;
 #[allow(dead_code)]
@@ -27,10 +31,6 @@ use rng::Rng;
 use world::{Tally, Weakened, Weather, World};
 
 const HISTORIES_IN_THE_GATE: u64 = 1_000;
-
-fn setting(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.replace('_', "").parse().unwrap_or_else(|_| panic!("{name}: {text}")))
-}
 
 fn run(seed: u64, weather: Weather, weak: Weakened, trace: bool) -> (Tally, Option<String>) {
     let mut world = World::new(seed, weather, weak, trace);
@@ -44,25 +44,8 @@ fn weather_of(seed: u64) -> Weather {
 
 #[test]
 fn every_history_is_that_of_one_bucket() {
-    let histories = setting("BOVEDA_SIM_HISTORIES").unwrap_or(HISTORIES_IN_THE_GATE);
-    let threads = std::thread::available_parallelism().map_or(1, |n| n.get()) as u64;
-    let worker = |from: u64| {
-        let mut all = Tally::default();
-        for seed in (from..histories).step_by(threads as usize) {
-            let (tally, wrong) = run(seed, weather_of(seed), Weakened::NOT, false);
-            assert_eq!(wrong, None, "replay with BOVEDA_SIM_SEED={seed}");
-            all.add(&tally);
-        }
-        all
-    };
-    let all = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|from| scope.spawn(move || worker(from))).collect();
-        workers.into_iter().fold(Tally::default(), |mut all, one| {
-            all.add(&one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-            all
-        })
-    });
-    println!("{all:?}");
+    let (histories, all): (_, Tally) =
+        runner::hold(HISTORIES_IN_THE_GATE, |seed| run(seed, weather_of(seed), Weakened::NOT, false));
     assert_eq!(all.histories, histories);
     for (what, count) in [("refused", all.refused_by_fence), ("taught", all.taught), ("deleted", all.deleted)] {
         assert!(count > histories / 100, "{what}: {count}");
@@ -72,7 +55,7 @@ fn every_history_is_that_of_one_bucket() {
 
 #[test]
 fn one_seed() {
-    if let Some(seed) = setting("BOVEDA_SIM_SEED") {
+    if let Some(seed) = runner::setting("BOVEDA_MODEL_SEED") {
         assert_eq!(run(seed, weather_of(seed), Weakened::NOT, true).1, None);
     }
 }

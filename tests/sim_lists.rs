@@ -10,6 +10,7 @@
 
 #[path = "model/rng.rs"]
 mod rng;
+mod small_store;
 #[path = "sim_lists/walks.rs"]
 mod walks;
 #[path = "sim_lists/world.rs"]

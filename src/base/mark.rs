@@ -43,6 +43,7 @@ marks! {
     TransferJoined: "A body was on its way to a peer already, and who asked for it too waited for that.",
     ArrivalJoined: "A peer that offered a body was told that it comes from somebody else already.",
     Fenced: "A replica refused a state for what it held of its bucket.",
+    DeletionResumed: "A deletion of a bucket that somebody had left behind was ended.",
     BucketTaught: "A replica was behind with a bucket, and was told of it in front of what it had refused.",
 }
 

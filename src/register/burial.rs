@@ -66,6 +66,10 @@ mod tests {
         fn tombstone(&self) -> bool {
             self.0
         }
+
+        fn ended(&self) -> Self {
+            unreachable!("no bucket ends here")
+        }
     }
 
     #[test]

@@ -96,6 +96,10 @@ pub struct FenceRules {
     pub newest_generation: bool,
     /// A deletion counts only those that hold the bucket as closing.
     pub closing_counts: bool,
+    /// A deletion looks at what is not known to be chosen.
+    pub tentative_shows: bool,
+    /// A majority promises a higher ballot before that counts as nothing.
+    pub tentative_is_settled: bool,
 }
 
 /// A replica's side of the fence.
@@ -113,6 +117,8 @@ impl Fence {
             open_when_chosen: true,
             newest_generation: true,
             closing_counts: true,
+            tentative_shows: true,
+            tentative_is_settled: true,
         },
     };
 
@@ -122,6 +128,11 @@ impl Fence {
         let mut fence = Fence::CONTRACT;
         change(&mut fence.rules);
         fence
+    }
+
+    /// Which of its sentences hold.
+    pub(super) fn rules(self) -> FenceRules {
+        self.rules
     }
 
     /// Whether a replica may store a state under the id of a bucket. `held`: the bucket of that very id as the replica

@@ -25,7 +25,8 @@ pub trait Machine<R> {
     /// Takes a later member list; the next round uses it. An earlier one changes nothing.
     fn renew(&mut self, members: Arc<Members>);
 
-    /// The bucket of its register is gone for good, and nothing under it is seen again: it ends with what is known.
+    /// The bucket of its register is gone for good, and nothing under it is seen again: it ends with what is known, or
+    /// wants another round to know more.
     fn shut(&mut self, out: &mut Vec<Action<R, Self::End>>);
 
     /// Its time is up: it ends with what is known.

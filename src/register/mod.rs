@@ -19,6 +19,7 @@
 //! | `memory` | what nodes said of themselves, and who says less than before: an older copy of its directory |
 //! | `bucket` | what is known of a bucket |
 //! | `fence` | what a bucket that is being deleted, or is gone, lets in: nothing but tombstones |
+//! | `count` | whether something lies in a bucket that a deletion closed |
 //! | `burial` | a tombstone is dropped |
 //! | `slot` `message` | what is kept and what is said |
 //! | `rules` | the sentences that the model's tests switch off |
@@ -37,6 +38,7 @@ pub mod acceptor;
 pub mod bucket;
 pub mod burial;
 pub mod change;
+pub mod count;
 pub mod drive;
 pub mod fence;
 pub mod machine;
@@ -56,6 +58,7 @@ pub use acceptor::{Acceptor, Decision, Limits, NodeState};
 pub use bucket::{Bucket, Known, Under};
 pub use burial::Burial;
 pub use change::{Change, Listed, Step, Succession};
+pub use count::Count;
 pub use drive::{Do, Drive};
 pub use fence::{Fence, Remedy};
 pub use machine::{Action, Event, Fresh, Machine};

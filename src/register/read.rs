@@ -31,6 +31,8 @@ pub enum ReadOutcome<R> {
     },
     /// No majority could be had in time.
     NoMajority,
+    /// Others came before it until its time was up, or its bucket took nothing.
+    Contended,
     /// The bucket of the register is gone, or takes nothing, and what was found was not known to be chosen.
     Gone,
 }
@@ -65,6 +67,8 @@ pub struct Read<R> {
     queried: Option<Slot<R>>,
     settling: Option<Traced<R>>,
     always_settle: bool,
+    /// Whether the last round that was lost was lost against somebody else, or its bucket.
+    held_up: bool,
     tries: u32,
     done: bool,
 }
@@ -90,6 +94,7 @@ impl<R: Value> Read<R> {
             queried: None,
             settling: None,
             always_settle: false,
+            held_up: false,
             tries: 0,
             done: false,
         }
@@ -153,7 +158,10 @@ impl<R: Value> Machine<R> for Read<R> {
                         self.finish(ReadOutcome::Found { ballot, state }, out);
                     }
                 }
-                Progress::Lost => self.retry(out),
+                Progress::Lost => {
+                    self.held_up = round.held_up();
+                    self.retry(out);
+                }
                 Progress::Superseded(epoch) => self.superseded(epoch, out),
             },
         }
@@ -164,7 +172,7 @@ impl<R: Value> Machine<R> for Read<R> {
     }
 
     fn deadline(&mut self, out: &mut Vec<Action<R, Self::End>>) {
-        self.finish(ReadOutcome::NoMajority, out);
+        self.finish(if self.held_up { ReadOutcome::Contended } else { ReadOutcome::NoMajority }, out);
     }
 
     fn at_stake(&self) -> bool {
@@ -235,6 +243,7 @@ impl<R: Value> Read<R> {
                 return out.push(Action::Retry { tries: 0 });
             }
         } else if patience_ended || query.tally.lost(&self.members) {
+            self.held_up = false;
             return self.retry(out);
         }
         // Not decided: ask the others too, once those who were asked have answered.

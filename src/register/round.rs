@@ -40,7 +40,10 @@ pub(super) struct Round<R> {
     tally: Tally,
     found: Option<Slot<R>>,
     storing: Option<Traced<R>>,
-    beaten: bool,
+    /// Somebody refused for a higher ballot, or for the sake of the bucket.
+    held_up: bool,
+    /// Who has answered anything.
+    heard: Votes,
     /// Whether what is being stored is new.
     is_new: bool,
     /// Who was, or is being, taught what is known of the bucket.
@@ -64,7 +67,8 @@ impl<R: Value> Round<R> {
             tally: Tally::default(),
             found: None,
             storing: None,
-            beaten: false,
+            held_up: false,
+            heard: Votes::default(),
             is_new: false,
             taught: Votes::default(),
             shut: Votes::default(),
@@ -81,9 +85,10 @@ impl<R: Value> Round<R> {
         self.tally.granted()
     }
 
-    /// Whether a replica refused for a higher ballot: somebody else is at it.
-    pub fn beaten(&self) -> bool {
-        self.beaten
+    /// Whether a majority is there, and a replica refused for a higher ballot or for the sake of the bucket: somebody
+    /// else is at it.
+    pub fn held_up(&self) -> bool {
+        self.held_up && self.members.majority(self.heard)
     }
 
     /// Whether every voter refused what was to be stored for the sake of the bucket: then it is stored nowhere.
@@ -164,6 +169,7 @@ impl<R: Value> Round<R> {
         if reply.epoch > self.members.epoch() {
             return Progress::Superseded(reply.epoch);
         }
+        self.heard = self.heard.with(voter);
         match reply.answer {
             Answer::Promised(ballot, slot) if ballot == self.fresh.ballot && self.storing.is_none() => {
                 if self.tally.grant(voter) {
@@ -199,7 +205,7 @@ impl<R: Value> Round<R> {
                 Progress::Waiting
             }
             Answer::Refused(Refusal::Behind(_)) => {
-                self.beaten = true;
+                self.held_up = true;
                 self.refused(voter)
             }
             Answer::Refused(Refusal::Epoch | Refusal::NoRoom) => self.refused(voter),
@@ -220,6 +226,7 @@ impl<R: Value> Round<R> {
     }
 
     fn fenced(&mut self, voter: Votes) -> Progress<R> {
+        self.held_up = true;
         self.shut = self.shut.with(voter);
         self.refused(voter)
     }

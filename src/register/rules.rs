@@ -56,6 +56,10 @@ pub struct Rules {
     pub match_attempt: bool,
     /// A majority is one of the configured voters, not of those that answered.
     pub majority_of_configured: bool,
+    /// What was sent before its bucket went is looked for; shown by `tests/model_fence.rs`, as the next one is.
+    pub sent_is_looked_for: bool,
+    /// A tombstone behind the end of a bucket does not name what it takes the place of.
+    pub ended_names_nothing: bool,
     /// Ids that a record carries: 1 to `Lineage::IDS_MAX`.
     pub lineage_ids: usize,
 }
@@ -86,6 +90,8 @@ impl Rules {
         id_per_attempt: true,
         match_attempt: true,
         majority_of_configured: true,
+        sent_is_looked_for: true,
+        ended_names_nothing: true,
         lineage_ids: Lineage::IDS_MAX,
     };
 }

@@ -4,7 +4,8 @@
 //! - A key that was never written holds *nothing* at the lowest ballot, and that is chosen.
 //! - A record that is stored again, settled or learned keeps its lineage.
 
-use crate::base::{Ballot, BodyId, Lineage, Record, WriteId};
+use crate::base::record::written_after;
+use crate::base::{Ballot, BodyId, Lineage, Record, State, WriteId};
 use std::sync::Arc;
 
 /// What a register votes on. Cloned into every message, so it should be cheap to clone.
@@ -14,6 +15,9 @@ pub trait Value: Clone {
 
     /// Whether it says "deleted".
     fn tombstone(&self) -> bool;
+
+    /// The tombstone that takes its place where its bucket is gone.
+    fn ended(&self) -> Self;
 
     /// Whether something is there: what a fence keeps out.
     fn present(&self) -> bool {
@@ -27,7 +31,12 @@ impl Value for Arc<Record> {
     }
 
     fn tombstone(&self) -> bool {
-        self.state == crate::base::State::Deleted
+        self.state == State::Deleted
+    }
+
+    fn ended(&self) -> Self {
+        let written_ms = written_after(Some(self.written_ms), self.written_ms);
+        Arc::new(Record { ballot: self.ballot, lineage: self.lineage, written_ms, state: State::Deleted })
     }
 }
 

@@ -4,8 +4,11 @@
 //! - Success and refusal are answered only when a majority stores what they rest on.
 //! - Once an own record was sent, every later round looks for it in the lineage of what it finds,
 //!   before it does anything else; no write takes effect twice.
-//! - `NoMajority`, `Contended` and `Gone` mean that nothing of this request was sent to be stored, or that every voter
-//!   refused it for the sake of the bucket; it has no effect, ever. Otherwise what is not known is `Unknown`.
+//! - `NoMajority` and `Contended` mean that nothing of this request was sent to be stored, or that every voter refused it
+//!   for the sake of the bucket; it has no effect, ever. So does `Gone`, also of what was sent: behind the end of its
+//!   bucket it was looked for, and a tombstone above it keeps it out. Otherwise what is not known is `Unknown`.
+//! - Behind the end of its bucket what is found present was never chosen, and never will be: whatever was, was deleted
+//!   first (`fence`). So what takes its place does not name it, and whoever wrote it does not take it for done.
 //! - `Action::Done` comes once, and last.
 //!
 //! `drive` drives it. The state stays small: at most `OWN_MAX` attempts are remembered.
@@ -60,7 +63,7 @@ pub enum WriteOutcome<R> {
     Unknown,
     /// No majority could be had in time; it has no effect.
     NoMajority,
-    /// Other proposals came before it until its time was up; it has no effect.
+    /// Other proposals came before it until its time was up, or its bucket took nothing; it has no effect.
     Contended,
     /// The bucket of the register is gone; it has no effect.
     Gone,
@@ -95,8 +98,10 @@ pub struct Write<R, I> {
     goal: Option<WriteOutcome<R>>,
     own: Vec<Own<R>>,
     sent: bool,
-    /// Whether the last round that was lost was lost against a higher ballot.
-    beaten: bool,
+    /// The bucket is gone: what was sent is looked for, and kept from ever being chosen.
+    over: bool,
+    /// Whether the last round that was lost was lost against somebody else, or its bucket.
+    held_up: bool,
     holders: Vec<(Incarnation, BodyId)>,
     tries: u32,
     done: bool,
@@ -106,6 +111,12 @@ impl<R: Value, I: Intent<R>> Write<R, I> {
     /// A write among these members.
     pub fn new(members: Arc<Members>, intent: I) -> Self {
         Self::with_rules(members, intent, Rules::CONTRACT)
+    }
+
+    /// The same in a register whose bucket is known to be gone: nothing of what is wanted is done, and what lies there
+    /// gets a tombstone in its place. Ends as `Gone`.
+    pub fn ended(self) -> Self {
+        Write { over: true, ..self }
     }
 
     /// As `new`, with weakened rules: for the model's own tests.
@@ -119,7 +130,8 @@ impl<R: Value, I: Intent<R>> Write<R, I> {
             goal: None,
             own: Vec::new(),
             sent: false,
-            beaten: false,
+            over: false,
+            held_up: false,
             holders: Vec::new(),
             tries: 0,
             done: false,
@@ -155,7 +167,7 @@ impl<R: Value, I: Intent<R>> Machine<R> for Write<R, I> {
             Progress::Prepared(found) => self.prepared(found, out),
             Progress::Chosen => self.chosen(out),
             Progress::Lost => {
-                self.beaten = round.beaten();
+                self.held_up = round.held_up();
                 let (ballot, nowhere) = (round.fresh().ballot, round.stored_nowhere());
                 self.round = None;
                 if nowhere {
@@ -177,13 +189,15 @@ impl<R: Value, I: Intent<R>> Machine<R> for Write<R, I> {
     }
 
     fn shut(&mut self, out: &mut Vec<Action<R, Self::End>>) {
-        // What was stored somewhere may have been chosen, seen and deleted before the bucket went.
-        let outcome = if self.sent { WriteOutcome::Unknown } else { WriteOutcome::Gone };
-        self.finish(outcome, out);
+        match self.sent && self.rules.sent_is_looked_for {
+            // What was stored somewhere may have been chosen, seen and deleted before the bucket went.
+            true => self.over = true,
+            false => self.finish(WriteOutcome::Gone, out),
+        }
     }
 
     fn deadline(&mut self, out: &mut Vec<Action<R, Self::End>>) {
-        let outcome = match (self.sent, self.beaten) {
+        let outcome = match (self.sent, self.held_up) {
             (true, _) => WriteOutcome::Unknown,
             (false, true) => WriteOutcome::Contended,
             (false, false) => WriteOutcome::NoMajority,
@@ -206,7 +220,11 @@ impl<R: Value, I: Intent<R>> Write<R, I> {
     }
 
     fn prepared(&mut self, found: Slot<R>, out: &mut Vec<Action<R, WriteOutcome<R>>>) {
-        match self.judge(&found) {
+        let verdict = self.judge(&found);
+        if self.over {
+            return self.bury(&verdict, found, out);
+        }
+        match verdict {
             Verdict::Unknown => self.finish(WriteOutcome::Unknown, out),
             Verdict::TookEffect(id, replaced) => {
                 // What is chosen stays in every later history, and this write with it.
@@ -223,6 +241,26 @@ impl<R: Value, I: Intent<R>> Write<R, I> {
                 Choice::Keep => self.rest(found, WriteOutcome::Kept, out),
                 Choice::Refuse => self.rest(found, WriteOutcome::Refused, out),
             },
+        }
+    }
+
+    /// The bucket is gone: whatever became of the attempts, nothing more does.
+    fn bury(&mut self, verdict: &Verdict<R>, found: Slot<R>, out: &mut Vec<Action<R, WriteOutcome<R>>>) {
+        let present = found.state.value.as_ref().filter(|value| value.present()).map(Value::ended);
+        let is_mine = self.own.iter().any(|own| own.id == found.state.id());
+        match (verdict, present) {
+            (Verdict::Unknown, _) => self.finish(WriteOutcome::Unknown, out),
+            // It was replaced, or deleted, by somebody who may have taken it for chosen.
+            (Verdict::TookEffect(..), present) if present.is_none() || !is_mine => {
+                self.finish(WriteOutcome::Unknown, out);
+            }
+            (_, None) => self.rest(found, |_| WriteOutcome::Gone, out),
+            (_, Some(ended)) => {
+                let Some(fresh) = self.round.as_ref().map(Round::fresh) else { return };
+                let keep = if self.rules.ended_names_nothing { 1 } else { self.rules.lineage_ids };
+                let state = Traced { lineage: found.state.lineage.then(fresh.write, keep), value: Some(ended) };
+                self.store(state, false, WriteOutcome::Gone, self.members.all(), out);
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use super::places::BODY_BYTES_MAX;
 use super::segments::Claim;
 use super::tree::Counted;
 use super::voting::{Reply, VotesTo};
-use crate::base::{BlobRef, BodyId, Epoch, Incarnation, Record, RegisterKey, RegisterKind};
+use crate::base::{BlobRef, BodyId, BucketId, Epoch, Incarnation, Record, RegisterKey, RegisterKind};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -27,8 +27,10 @@ pub(super) struct Batch {
     pub(super) encoded: Encoded,
     /// What was decided lately; `None`: the register holds nothing any more.
     pub(super) latest: HashMap<RegisterKey, Option<Arc<Held>>>,
-    /// Registers of buckets that were changed.
-    pub(super) buckets: Vec<RegisterKey>,
+    /// Whether it has decided on a bucket.
+    pub(super) on_buckets: bool,
+    /// Lives of buckets that were decided on, and their registers: `latest` says whether they hold them still.
+    pub(super) lives: HashMap<BucketId, RegisterKey>,
     /// Whether nothing counts that was there before the batch and is not in `latest`.
     pub(super) cleared: bool,
     pub(super) replies: Vec<Pending>,
@@ -80,8 +82,9 @@ impl Batch {
     }
 
     fn keep(&mut self, key: &RegisterKey, held: Option<Arc<Held>>) {
-        if key.kind() == Some(RegisterKind::Bucket) && !self.latest.contains_key(key) {
-            self.buckets.push(key.clone());
+        self.on_buckets |= key.kind() == Some(RegisterKind::Bucket);
+        if let Some(bucket) = held.as_ref().and_then(|held| held.record.bucket()) {
+            self.lives.insert(bucket.id, key.clone());
         }
         self.latest.insert(key.clone(), held);
     }
@@ -123,7 +126,7 @@ impl Batch {
     pub(super) fn clear(&mut self, epoch: Epoch) {
         self.moved.clear();
         self.latest.clear();
-        self.buckets.clear();
+        self.lives.clear();
         (self.named, self.left) = Default::default();
         self.cleared = true;
         self.push(Op::Clear { epoch });

@@ -195,11 +195,6 @@ impl Blobs {
         lock(&self.gate)
     }
 
-    /// Removes a blob that nothing refers to; one that is already gone is fine.
-    pub fn remove(&self, body: BodyId) -> Result<(), StoreError> {
-        self.remove_if(body, |_| Ok(true)).map(|_| ())
-    }
-
     /// Removes a blob if `free` says that nothing refers to it; whether it did.
     pub fn remove_if(
         &self,

@@ -94,14 +94,6 @@ impl Core {
         }
     }
 
-    /// Removes a body that has no record and will never have one.
-    pub(super) fn remove_unwanted(&self, body: BodyId) -> Result<(), StoreError> {
-        if !self.drop_claim(body, || Ok(true))? {
-            self.blobs.remove(body)?;
-        }
-        Ok(())
-    }
-
     /// Removes a body that came for a record, unless a record refers to it.
     pub(super) fn discard_body(&self, body: BodyId) -> Result<(), StoreError> {
         if !self.drop_claim(body, || Ok(!self.refers_to(body)?))? {

@@ -47,13 +47,11 @@ impl Decider {
 
     /// The life of a bucket with this id, as decided, and its register; none where that holds another one, or none.
     pub(super) fn bucket_of(&self, batch: &Batch, id: BucketId) -> Option<(RegisterKey, Arc<Held>)> {
-        let is_it = |held: &Held| held.record.bucket().is_some_and(|bucket| bucket.id == id);
-        for key in &batch.buckets {
-            if let Some(Some(held)) = batch.latest.get(key)
-                && is_it(held)
-            {
-                return Some((key.clone(), Arc::clone(held)));
-            }
+        if let Some(key) = batch.lives.get(&id)
+            && let Some(Some(held)) = batch.latest.get(key)
+            && held.record.bucket().is_some_and(|bucket| bucket.id == id)
+        {
+            return Some((key.clone(), Arc::clone(held)));
         }
         if batch.cleared {
             return None;
@@ -62,7 +60,7 @@ impl Decider {
         let (name, held) = buckets.by_id(id)?;
         let key = RegisterKey::bucket(name);
         // What the batch has changed is not what it was.
-        (!batch.buckets.contains(&key)).then(|| (key, Arc::clone(held)))
+        (!batch.latest.contains_key(&key)).then(|| (key, Arc::clone(held)))
     }
 
     /// The member list, as decided.

@@ -293,9 +293,10 @@ impl Landed {
         self.core.blobs.settle(self.body);
     }
 
-    /// No record will ever refer to it.
+    /// No record comes to refer to it any more. One that was left behind in a bucket that is gone may do so still: then the
+    /// body goes with that.
     pub fn remove(&self) {
-        if let Err(error) = self.core.remove_unwanted(self.body) {
+        if let Err(error) = self.core.discard_body(self.body) {
             log::warn!(error:% = error; "refused body stays until the next start");
         }
     }

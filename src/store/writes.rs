@@ -198,7 +198,7 @@ impl Decider {
     /// What the register of that name holds, as decided: a bucket that this batch has deleted takes nothing any more.
     fn bucket_named(&self, batch: &Batch, bucket: &BucketName) -> Result<Option<Arc<Held>>, StoreError> {
         // Nearly always no batch has changed one.
-        if batch.buckets.is_empty() && !batch.cleared {
+        if !batch.on_buckets && !batch.cleared {
             return Ok(self.core.buckets().get(bucket).map(Arc::clone));
         }
         self.current(batch, &RegisterKey::bucket(bucket))

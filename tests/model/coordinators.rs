@@ -256,7 +256,8 @@ impl World {
         let condition = plan.map_or(crate::lin::Condition::Any, |p| p.condition);
         let (op, void) = match end {
             End::Read(ReadOutcome::Gone) | End::Write(WriteOutcome::Gone) => unreachable!("no bucket has a fence here"),
-            End::Read(ReadOutcome::NoMajority) | End::Write(WriteOutcome::NoMajority | WriteOutcome::Contended) => {
+            End::Read(ReadOutcome::NoMajority | ReadOutcome::Contended)
+            | End::Write(WriteOutcome::NoMajority | WriteOutcome::Contended) => {
                 self.tally.no_majority += 1;
                 (None, true)
             }

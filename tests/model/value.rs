@@ -31,6 +31,10 @@ impl Value for Val {
     fn tombstone(&self) -> bool {
         *self == Val::Gone
     }
+
+    fn ended(&self) -> Self {
+        Val::Gone
+    }
 }
 
 impl Listed for Val {

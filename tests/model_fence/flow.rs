@@ -12,10 +12,11 @@ use super::value::{Key, Plan, Val, bucket_of, object_of};
 use super::world::{EPOCH, Packet, World};
 use crate::machine::{Either, End as EndOf};
 use boveda::base::{Ballot, Incarnation, WriteId};
+use boveda::register::count::{Question, is_there};
 use boveda::register::fence::{Change, remedy};
 use boveda::register::{
-    Attempt, Do, Drive, Event, Fresh, Message, Read, ReadOutcome, Remedy, Reply, Request, Slot, Traced, Votes, Write,
-    WriteOutcome,
+    Attempt, Count, Do, Drive, Event, Fresh, Message, Read, ReadOutcome, Remedy, Reply, Request, Slot, Traced, Votes,
+    Write, WriteOutcome,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -107,12 +108,13 @@ pub struct Flow {
     home: Option<Home>,
     /// The life that this deletion closed.
     closed: Option<u8>,
+    /// The generation under which its list counts.
+    counted: u64,
     /// The decision that the stage is for, and one that asks for the bucket beside it.
     main: Option<Task>,
     side: Option<Task>,
     /// It waits to be woken.
     waits: bool,
-    was_shut: bool,
     /// The last round that stored something: its id, its generation and when it began.
     drawn: Option<(WriteId, u64, u64)>,
     listed: BTreeMap<Incarnation, Slot<Val>>,
@@ -126,6 +128,10 @@ enum Next {
     Void,
     Lookup(Stage),
     Write(Stage, Key, Plan),
+    /// The bucket of this id is gone: a tombstone for what lies there.
+    Clear(u8),
+    /// Of the object, as a deletion asks what was shown.
+    Ask(Question),
     Read(Stage, Key, bool),
     List,
 }
@@ -141,10 +147,10 @@ impl World {
             stage: Stage::Lookup,
             home: None,
             closed: None,
+            counted: 0,
             main: None,
             side: None,
             waits: false,
-            was_shut: false,
             drawn: None,
             listed: BTreeMap::new(),
         };
@@ -190,7 +196,7 @@ impl World {
     }
 
     fn go(&mut self, at: usize, next: Next) {
-        let rules = boveda::register::Rules::CONTRACT;
+        let rules = self.weak.rules;
         match next {
             Next::Answer(op) => self.answered(at, Some(op), false),
             Next::Unknown => self.answered(at, None, false),
@@ -202,6 +208,16 @@ impl World {
             Next::Write(stage, key, plan) => {
                 let write = Write::with_rules(Arc::clone(&self.members), plan, rules);
                 self.begin_main(at, stage, key, Either::Write(Box::new(write)));
+            }
+            Next::Clear(id) => {
+                let write = Write::with_rules(Arc::clone(&self.members), Plan::Delete, rules).ended();
+                self.begin_main(at, Stage::Object, Key::Object(id), Either::Write(Box::new(write)));
+            }
+            Next::Ask(question) => {
+                let flow = &self.flows[at];
+                let id = flow.home.expect("the bucket is known").id;
+                let read = question.read(Arc::clone(&self.members), self.nodes[flow.node].inc);
+                self.begin_main(at, Stage::Sure, Key::Object(id), Either::Read(Box::new(read)));
             }
             Next::Read(stage, key, settles) => {
                 let members = Arc::clone(&self.members);
@@ -338,9 +354,10 @@ impl World {
                 if self.weak.never_closes && flow.closed.is_none() {
                     flow.closed = home.map(|home| home.id);
                 }
+                let flow = &self.flows[at];
                 let next = match home.filter(|home| Some(home.id) == flow.closed) {
                     Some(home) if !home.is_open || self.weak.never_closes => Next::List,
-                    Some(_) => Next::Answer(Op::Bucket),
+                    Some(_) => self.opened(at),
                     None if flow.closed.is_none() => Next::Answer(Op::NoBucket),
                     // Somebody else has ended this deletion.
                     None => Next::Answer(Op::DeleteBucket),
@@ -353,7 +370,7 @@ impl World {
                 let next = match (is_alive, self.flows[at].wish) {
                     (true, Wish::Settle(key)) => Next::Read(Stage::Object, key, true),
                     (true, _) => Next::Void,
-                    (false, _) => Next::Write(Stage::Object, Key::Object(id), Plan::Delete),
+                    (false, _) => Next::Clear(id),
                 };
                 self.go(at, next);
             }
@@ -384,7 +401,6 @@ impl World {
                 task.drive.put_off(task.now + ROUND);
             }
             _ => {
-                flow.was_shut = true;
                 task.drive.shut();
             }
         }
@@ -395,10 +411,10 @@ impl World {
     fn ended(&mut self, at: usize, end: End) -> Next {
         let (stage, wish) = (self.flows[at].stage, self.flows[at].wish);
         match (stage, wish, end) {
-            (Stage::Sure, _, End::Read(ReadOutcome::Found { state, .. })) => {
-                self.after_list(at, object_of(state.value.as_ref()).is_some())
-            }
-            (Stage::Sure, _, End::Read(ReadOutcome::Gone)) => self.after_list(at, true),
+            (Stage::Sure, _, End::Read(end)) => match is_there(&end) {
+                Some(is_there) => self.after_list(at, is_there),
+                None => Next::Unknown,
+            },
             (Stage::Object | Stage::Bucket, Wish::Settle(_) | Wish::Clear(_), _) => Next::Void,
             (Stage::Object, _, end) => self.object_ended(at, end),
             (Stage::Bucket, _, End::Write(outcome)) => self.bucket_ended(at, outcome),
@@ -407,14 +423,15 @@ impl World {
                 self.tally.reopened += 1;
                 Next::Answer(Op::Bucket)
             }
-            (Stage::Reopen, _, End::Write(WriteOutcome::Kept(state))) => self.found_otherwise(at, &state),
+            (Stage::Reopen, _, End::Write(WriteOutcome::Kept(state))) => {
+                Next::Answer(if self.is_closed_life(at, &state) { Op::Bucket } else { Op::DeleteBucket })
+            }
             // It was closed, and somebody else may remove it yet.
             _ => Next::Unknown,
         }
     }
 
     fn object_ended(&mut self, at: usize, end: End) -> Next {
-        let was_shut = std::mem::take(&mut self.flows[at].was_shut);
         match (self.flows[at].wish, end) {
             (Wish::Get, End::Read(ReadOutcome::Found { state, .. })) => match object_of(state.value.as_ref()) {
                 None if !self.weak.absence_unconfirmed => Next::Lookup(Stage::Confirm),
@@ -433,7 +450,6 @@ impl World {
                 Next::Answer(Op::Delete { existed: Some(object_of(replaced.value.as_ref()).is_some()) })
             }
             (Wish::Delete, End::Write(WriteOutcome::Kept(_))) => Next::Answer(Op::Delete { existed: Some(false) }),
-            (_, End::Write(WriteOutcome::Unknown)) if was_shut && self.weak.shut_is_void => Next::Lookup(Stage::Lookup),
             (_, End::Write(WriteOutcome::Unknown)) => Next::Unknown,
             _ => Next::Void,
         }
@@ -483,19 +499,28 @@ impl World {
                 self.tally.deleted += 1;
                 Next::Answer(Op::DeleteBucket)
             }
-            WriteOutcome::Refused(state) => self.found_otherwise(at, &state),
+            WriteOutcome::Refused(state) if self.is_closed_life(at, &state) => self.opened(at),
+            // This deletion has been ended.
+            WriteOutcome::Refused(_) => Next::Answer(Op::DeleteBucket),
             _ => Next::Unknown,
         }
     }
 
-    /// Somebody else was faster: the bucket is open again, or this deletion has been ended.
-    fn found_otherwise(&self, at: usize, state: &Traced<Val>) -> Next {
-        let is_same = bucket_of(state.value.as_ref()).map(|(id, _)| id) == self.flows[at].closed;
-        Next::Answer(if is_same { Op::Bucket } else { Op::DeleteBucket })
+    fn is_closed_life(&self, at: usize, state: &Traced<Val>) -> bool {
+        bucket_of(state.value.as_ref()).map(|(id, _)| id) == self.flows[at].closed
+    }
+
+    /// Somebody has opened the bucket that was closed: a client's deletion begins anew.
+    fn opened(&self, at: usize) -> Next {
+        match self.flows[at].wish {
+            Wish::DeleteBucket => Next::Write(Stage::Bucket, Key::Bucket, Plan::Bucket(Change::Close)),
+            _ => Next::Void,
+        }
     }
 
     fn after_list(&mut self, at: usize, holds_something: bool) -> Next {
-        let Home { id, generation, .. } = self.flows[at].home.expect("the bucket is known");
+        let flow = &self.flows[at];
+        let (id, generation) = (flow.home.expect("the bucket is known").id, flow.counted);
         if holds_something {
             self.tally.not_empty += 1;
             return Next::Write(Stage::Reopen, Key::Bucket, Plan::Bucket(Change::Reopen { id, generation }));
@@ -527,26 +552,22 @@ impl World {
         self.nodes[self.flows[at].node].observe(slot.accepted.stamp);
         self.flows[at].listed.insert(from, slot);
         let listed = &self.flows[at].listed;
-        let votes = |of: &dyn Fn(&Slot<Val>) -> bool| {
-            let those = listed.iter().filter(|(_, slot)| of(slot));
-            those.fold(Votes::default(), |all, (node, _)| all.with(self.members.only(*node)))
-        };
-        if !self.members.majority(votes(&|_| true)) {
+        let votes = listed.keys().fold(Votes::default(), |all, node| all.with(self.members.only(*node)));
+        if !self.members.majority(votes) {
             return;
         }
-        let best = listed.values().max_by_key(|slot| slot.accepted).cloned().expect("a majority");
-        let at_best = |slot: &Slot<Val>| slot.accepted == best.accepted;
-        let marked = listed.values().any(|slot| at_best(slot) && slot.chosen);
-        let chosen = marked || self.members.majority(votes(&at_best));
-        let is_there = object_of(best.state.value.as_ref()).is_some();
-        self.flows[at].waits = false;
-        let next = match (chosen, is_there) {
-            (true, is_there) => self.after_list(at, is_there),
-            (false, true) => self.after_list(at, !self.weak.tentative_is_none),
-            (false, false) => {
-                let id = self.flows[at].home.expect("the bucket is known").id;
-                Next::Read(Stage::Sure, Key::Object(id), false)
+        let mut count = Count::new(self.weak.fence);
+        for slot in listed.values() {
+            // What a list of the product shows.
+            if object_of(slot.state.value.as_ref()).is_some() || !slot.chosen {
+                count.shows((), slot.chosen);
             }
+        }
+        let flow = &mut self.flows[at];
+        (flow.waits, flow.counted) = (false, flow.home.expect("the bucket is known").generation);
+        let next = match count.questions().next() {
+            Some(((), question)) => Next::Ask(question),
+            None => self.after_list(at, false),
         };
         self.go(at, next);
     }

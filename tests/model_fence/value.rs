@@ -28,6 +28,10 @@ impl Value for Val {
     fn tombstone(&self) -> bool {
         *self == Val::Gone
     }
+
+    fn ended(&self) -> Self {
+        Val::Gone
+    }
 }
 
 /// The bucket that a state of its register is.

@@ -8,8 +8,9 @@ use super::replica::Node;
 use super::value::{Key, Val, bucket_of, object_of};
 use crate::lin::{Call, linearizable};
 use crate::rng::Rng;
+use crate::runner::Sum;
 use boveda::base::{Ballot, Epoch, Incarnation};
-use boveda::register::{Answer, Attempt, Fence, Members, Message, Refusal, Reply, Request, Slot};
+use boveda::register::{Answer, Attempt, Fence, Members, Message, Refusal, Reply, Request, Rules, Slot};
 use std::sync::Arc;
 
 /// There is one member list.
@@ -91,18 +92,20 @@ impl Weather {
         slow: 0,
         kinds: [4, 5, 0, 1, 0, 6, 0],
     };
-    pub const EVERY: [Weather; 4] = [Weather::MIXED, Weather::BEHIND, Weather::LIVES, Weather::FEW];
+    /// Little but writes and a deletion that counts while somebody hears late.
+    pub const COUNTED: Weather = Weather { calls: 4, slow: 60, kinds: [0, 6, 0, 0, 1, 6, 0], ..Weather::FEW };
+    pub const EVERY: [Weather; 5] = [Weather::MIXED, Weather::BEHIND, Weather::LIVES, Weather::FEW, Weather::COUNTED];
 }
 
 /// What is left out on purpose.
 #[derive(Clone, Copy, Debug)]
 pub struct Weakened {
-    /// The replicas' fence.
+    /// The sentences of the register.
+    pub rules: Rules,
+    /// The fence of the replicas, and what a deletion counts behind it.
     pub fence: Fence,
     /// The next life of a bucket has the id of the one before.
     pub same_id: bool,
-    /// A tentative state counts as none in the list of a deletion.
-    pub tentative_is_none: bool,
     /// The bucket is removed however it is found.
     pub removes_anyhow: bool,
     /// A bucket is deleted as soon as its list is empty, without being closed.
@@ -111,20 +114,17 @@ pub struct Weakened {
     pub absence_unconfirmed: bool,
     /// An object is deleted under the id that a node knows.
     pub deletes_unconfirmed: bool,
-    /// What was sent before the bucket went has no effect.
-    pub shut_is_void: bool,
 }
 
 impl Weakened {
     pub const NOT: Weakened = Weakened {
+        rules: Rules::CONTRACT,
         fence: Fence::CONTRACT,
         same_id: false,
-        tentative_is_none: false,
         removes_anyhow: false,
         never_closes: false,
         absence_unconfirmed: false,
         deletes_unconfirmed: false,
-        shut_is_void: false,
     };
 }
 
@@ -145,8 +145,8 @@ pub struct Tally {
     pub gone: u64,
 }
 
-impl Tally {
-    pub fn add(&mut self, other: &Tally) {
+impl Sum for Tally {
+    fn add(&mut self, other: &Tally) {
         let all = [
             (&mut self.histories, other.histories),
             (&mut self.steps, other.steps),

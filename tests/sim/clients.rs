@@ -297,7 +297,7 @@ impl World {
         let planned = self.clients[client].op;
         let op = match end {
             End::Read(ReadOutcome::Gone) | End::Write(WriteOutcome::Gone) => unreachable!("the bucket stays"),
-            End::Read(ReadOutcome::NoMajority) => None,
+            End::Read(ReadOutcome::NoMajority | ReadOutcome::Contended) => None,
             // It has no effect, by its own answer: as if it had never been.
             End::Write(WriteOutcome::NoMajority | WriteOutcome::Contended) => {
                 self.say("client is refused", &[client as u64]);

@@ -1,18 +1,17 @@
 //! A replica of the simulation: a real store on a disk that loses power. What it decides is decided by its committer.
 
+use super::small_store;
 use super::value::{Key, Val};
 use super::world::EPOCH;
 use boveda::base::{
     Ballot, BodyAt, BodyId, BucketId, BucketName, BucketRecord, Incarnation, KekId, NodeName, ObjectHead, ObjectKey,
-    ObjectRecord, Record, RegisterKey, Secret, Stamp, State, Wrap,
+    ObjectRecord, Record, RegisterKey, Stamp, State, Wrap,
 };
 use boveda::disk::CrashDisk;
 use boveda::register::{Answer, Bucket, Fence, Message, Reply, Request, Roster, Seat, Slot, Traced};
-use boveda::seal::keyring::Keyring;
 use boveda::store::voting::{Seating, Vote};
 use boveda::store::{Clockwork, Options, Store};
 use std::ops::Bound;
-use std::path::Path;
 use std::sync::Arc;
 
 /// One replica with its disk.
@@ -23,17 +22,7 @@ pub struct Node {
 }
 
 fn open(disk: &CrashDisk) -> (Store, Clockwork) {
-    let ring = Arc::new(Keyring::new(vec![(1, Secret::new([9; 32]))]).expect("a ring"));
-    let options = Options {
-        log_bytes: 128 * 1024,
-        cache_bytes: 64 * 1024,
-        index_cache_bytes: 256 * 1024,
-        reserve_bytes: 0,
-        first_bucket: false,
-        now_ms: || 1 << 30,
-        ..Options::default()
-    };
-    boveda::store::open(Arc::new(disk.clone()), Path::new("/data"), ring, None, options).expect("a store opens")
+    small_store::open(disk, Options { now_ms: || 1 << 30, ..small_store::small() })
 }
 
 fn name() -> BucketName {

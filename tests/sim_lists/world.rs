@@ -1,10 +1,11 @@
 //! The nodes, what is there, and the register's machines run to their end at once.
 
 use super::rng::Rng;
+use super::small_store;
 use super::walks::{Burying, Walk};
 use boveda::base::{
-    Ballot, BucketId, BucketName, Incarnation, Lineage, NodeName, ObjectHead, ObjectKey, Record, RegisterKey, Secret,
-    State, WriteId,
+    Ballot, BucketId, BucketName, Incarnation, Lineage, NodeName, ObjectHead, ObjectKey, Record, RegisterKey, State,
+    WriteId,
 };
 use boveda::disk::CrashDisk;
 use boveda::register::fence::remedy;
@@ -12,7 +13,6 @@ use boveda::register::{
     Attempt, Choice, Do, Drive, Event, Fresh, Intent, Known, Machine, Read, ReadOutcome, Remedy, Request, Roster, Seat,
     Succession, Traced, Write, WriteOutcome,
 };
-use boveda::seal::keyring::Keyring;
 use boveda::store::buckets::id_of_name;
 use boveda::store::types::{Offer, Want};
 use boveda::store::voting::{Message, Reply, Seating, Vote};
@@ -21,7 +21,6 @@ use boveda::store::{Clockwork, Options, Store, StoreError};
 use bytes::Bytes;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,18 +86,8 @@ pub struct Node {
 }
 
 fn open(disk: &CrashDisk) -> (Store, Clockwork) {
-    let ring = Arc::new(Keyring::new(vec![(1, Secret::new([9; 32]))]).expect("a ring"));
-    let options = Options {
-        log_bytes: 1024 * 1024,
-        cache_bytes: 64 * 1024,
-        index_cache_bytes: 256 * 1024,
-        reserve_bytes: 0,
-        looks_max: 20,
-        first_bucket: false,
-        now_ms: || NOW_MS.get(),
-        ..Options::default()
-    };
-    boveda::store::open(Arc::new(disk.clone()), Path::new("/data"), ring, None, options).expect("a store opens")
+    let small = small_store::small();
+    small_store::open(disk, Options { log_bytes: 1 << 20, looks_max: 20, now_ms: || NOW_MS.get(), ..small })
 }
 
 impl Node {
@@ -361,7 +350,7 @@ impl World {
         let read = if settles { Read::settle(members) } else { Read::new(members, &prefer) };
         match self.run(at, key, read) {
             ReadOutcome::Found { ballot, state } => Some((ballot, state)),
-            ReadOutcome::NoMajority | ReadOutcome::Gone => None,
+            ReadOutcome::NoMajority | ReadOutcome::Contended | ReadOutcome::Gone => None,
         }
     }
 

@@ -33,9 +33,10 @@ pub async fn run(coordinator: Coordinator, seats: Arc<Mutex<Seats>>) {
             log::warn!(error:% = error; "the member list could not be brought up to date, tried again");
         }
         let Ok(found) = coordinator.ask(FindTentative { age: AGE, limit: LIMIT }).await else { return };
+        let seen = actix_rt::time::Instant::now();
         for key in found {
-            match coordinator.settle(&key).await {
-                Ok(()) => {}
+            match coordinator.settle(&key, seen).await {
+                Ok(()) | Err(ObjectError::Crowded) => {}
                 Err(ObjectError::Store(StoreError::ShuttingDown)) => return,
                 // Without a majority nothing can be settled; the next look tries again.
                 Err(ObjectError::NoMajority(_)) => break,

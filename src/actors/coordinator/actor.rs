@@ -57,12 +57,13 @@ impl Handler<PutSmall> for CoordinatorActor {
         let PutSmall { at, condition, head, body, permit } = msg;
         self.run(async move |c| {
             let new = Some(New::Record(body.iter().map(|piece| piece.len() as u64).sum()));
-            let home = if c.decides_alone() { None } else { Some(c.admit_put(&at.bucket, new).await?) };
+            let deadline = c.deadline();
+            let home = if c.decides_alone() { None } else { Some(c.admit_put(&at.bucket, new, deadline).await?) };
             // Sealed once, before the vote, so that all copies are the same bytes.
             let written = match c.ask(SealSmall { at, condition, head, body, alone: home.is_none() }).await? {
                 Decided::Alone(written) => Ok(written),
                 Decided::ForVote(put) => match home {
-                    Some(home) => c.vote(put, home, None).await,
+                    Some(home) => c.vote(put, home, None, deadline).await,
                     // Others have a vote since a moment ago.
                     None => c.change(put, new, None).await,
                 },
@@ -78,17 +79,18 @@ impl Handler<BeginUpload> for CoordinatorActor {
     type Result = ResponseFuture<Result<Upload, ObjectError>>;
     fn handle(&mut self, msg: BeginUpload, _: &mut Context<Self>) -> Self::Result {
         self.run(async move |c| {
+            let deadline = c.deadline();
             if c.decides_alone() {
-                let home = c.home(&msg.at.bucket).await?;
+                let home = c.home(&msg.at.bucket, deadline).await?;
                 // Without a list a condition is asked once, by the commit.
                 if c.roster().is_some() {
-                    c.refuse_early(&home, &msg.at, &msg.condition).await?;
+                    c.check_condition(&home, &msg.at, &msg.condition, deadline).await?;
                 }
                 return Ok(Upload { body: c.ask(StageUpload(msg)).await?, streams: None });
             }
             let bytes = msg.len_hint.and_then(|len| Layout::default().sealed_len(len));
-            let home = c.admit_put(&msg.at.bucket, Some(New::Body(bytes.unwrap_or(0)))).await?;
-            c.refuse_early(&home, &msg.at, &msg.condition).await?;
+            let home = c.admit_put(&msg.at.bucket, Some(New::Body(bytes.unwrap_or(0))), deadline).await?;
+            c.check_condition(&home, &msg.at, &msg.condition, deadline).await?;
             let bytes_max = bytes.unwrap_or(u64::MAX);
             let body = c.ask(StageUpload(msg)).await?;
             let streams = c.streams(StreamHead { body: body.body(), bytes_max });

@@ -1,26 +1,28 @@
 //! The deletion of a bucket, where nodes decide together: it is closed, counted, and then gone or open again.
 //!
 //! Invariants
-//! - Nothing but what those replicas hold is counted that hold the bucket as this deletion closed it, and held it so
-//!   before they looked. Whatever present state is ever chosen was granted by one of them before that: so it shows.
-//! - What is present counts as that unless a majority says that it was deleted; so does what is stored somewhere and
-//!   cannot be made chosen any more.
+//! - Nothing but what those replicas show is counted that hold the bucket as this deletion closed it, and held it so
+//!   before they looked; what is asked about it is `register::count`'s to say.
 //! - Two that delete one bucket, or one that goes on with what somebody left behind, end it for each other: who finds
 //!   the life gone that it closed answers that it is deleted.
+//! - Who finds it open again has not been refused: somebody has made it, or counted it. It is closed and counted anew.
+//! - How long it takes to look through what was deleted in it is not the nodes' matter: the time for a decision goes on
+//!   behind that.
 
 use super::homes::{Behind, Home};
 use super::{Coordinator, Value, no_majority};
 use crate::actors::blocks;
 use crate::actors::messages::*;
 use crate::actors::peer::peer_request::PeerRequest;
-use crate::base::{BucketId, BucketName, Complete, Folds, Page, RegisterKey};
+use crate::base::{Ballot, BucketId, BucketName, Complete, Folds, Page, RegisterKey};
+use crate::register::count::{Question, is_there};
 use crate::register::fence::Change;
-use crate::register::{Choice, Intent, Read, Votes, Write, WriteOutcome};
-use crate::store::mutation::{Mutation, proposed};
+use crate::register::{Choice, Count, Fence, Intent, Members, Votes, Write, WriteOutcome};
+use crate::store::mutation::Mutation;
 use crate::store::system_ms;
+use crate::store::voting::Voting;
 use crate::wire::{Closed, Item, Show, Shown};
 use actix_rt::time::{Instant, sleep_until};
-use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::time::Duration;
 
@@ -29,12 +31,14 @@ const COUNT_TIME: Duration = Duration::from_secs(60);
 /// Items of a step of that.
 const STEP: usize = 64;
 
-/// What came of a closed bucket.
-enum Counted {
-    /// Nothing is in it.
-    Empty,
-    /// Something is, or may be.
+/// What came of a bucket that was closed.
+enum Ended {
+    /// Nothing was in it, and it is gone.
+    Gone(Written),
+    /// Something is in it, or may be: it is open again.
     NotEmpty,
+    /// Somebody else has opened it.
+    Opened,
 }
 
 impl Coordinator {
@@ -45,33 +49,52 @@ impl Coordinator {
         {
             return Ok(written);
         }
+        let mut deadline = self.deadline();
         self.reachable().await?;
-        let home = self.asked_home(bucket).await?.ok_or(StoreError::NoSuchBucket)?;
+        let home = self.asked_home(bucket, deadline).await?.ok_or(StoreError::NoSuchBucket)?;
         // What is found in it was chosen, so it is not closed for that: no writer need wait.
-        if home.is_open && !self.is_empty(home.id).await? {
-            return Err(StoreError::BucketNotEmpty.into());
+        if home.is_open {
+            let looked = Instant::now();
+            if !self.is_empty(home.id).await? {
+                return Err(StoreError::BucketNotEmpty.into());
+            }
+            deadline += looked.elapsed();
         }
         self.check_takers(&RegisterKey::bucket(bucket), None).await?;
-        self.close(bucket, Change::Close).await
+        loop {
+            match self.close(bucket, Change::Close, &mut deadline).await? {
+                Ended::Gone(written) => return Ok(written),
+                Ended::NotEmpty => return Err(StoreError::BucketNotEmpty.into()),
+                Ended::Opened if Instant::now() < deadline => {}
+                Ended::Opened => return Err(ObjectError::Crowded),
+            }
+        }
     }
 
-    /// Goes on with a deletion that somebody left behind; where none was begun nothing is.
-    pub(in crate::actors) async fn end_deletion(&self, bucket: &BucketName) -> Result<(), ObjectError> {
+    /// Goes on with a deletion that somebody left behind; where none was begun nothing is. Whether this ended one.
+    pub(in crate::actors) async fn end_deletion(&self, bucket: &BucketName) -> Result<bool, ObjectError> {
         let ended = if self.decides_alone() {
-            self.ask(MutateHere(Mutation::end_deletion(bucket, system_ms()))).await.map(|_| ())
+            self.ask(MutateHere(Mutation::end_deletion(bucket, system_ms()))).await.map(|_| true)
         } else {
-            self.close(bucket, Change::Resume).await.map(|_| ())
+            let ended = self.close(bucket, Change::Resume, &mut self.deadline()).await;
+            ended.map(|ended| !matches!(ended, Ended::Opened))
         };
         match ended {
-            // It is open again, or somebody else was faster.
-            Err(ObjectError::Store(StoreError::BucketNotEmpty | StoreError::NoSuchBucket)) => Ok(()),
+            Err(ObjectError::Store(StoreError::BucketNotEmpty)) => Ok(true),
+            // Somebody else was faster.
+            Err(ObjectError::Store(StoreError::NoSuchBucket)) => Ok(false),
             ended => ended,
         }
     }
 
-    /// Closes a bucket and carries its deletion to the end.
-    async fn close(&self, bucket: &BucketName, begin: Change<BucketId>) -> Result<Written, ObjectError> {
-        let closed = match self.change_by_vote(bucket, begin).await? {
+    /// Closes a bucket and carries its deletion to an end.
+    async fn close(
+        &self,
+        bucket: &BucketName,
+        begin: Change<BucketId>,
+        deadline: &mut Instant,
+    ) -> Result<Ended, ObjectError> {
+        let closed = match self.change_by_vote(bucket, begin, *deadline).await? {
             WriteOutcome::Written { replaced: state, .. } | WriteOutcome::Kept(state) => {
                 state.value.and_then(|record| record.bucket().map(|bucket| bucket.id))
             }
@@ -79,62 +102,80 @@ impl Coordinator {
         };
         let closed = closed.ok_or(StoreError::NoSuchBucket)?;
         // From here on it may be gone, whatever this node hears of it: somebody else ends what is left behind.
-        self.count_out(bucket, closed).await.map_err(|error| match error {
-            ObjectError::NoMajority(_) => StoreError::UnknownOutcome.into(),
-            error => error,
+        self.count_out(bucket, closed, deadline).await.map_err(|error| match error.is_undecided() {
+            true => StoreError::UnknownOutcome.into(),
+            false => error,
         })
     }
 
     /// Counts a bucket that is closed, until it is gone or open again.
-    async fn count_out(&self, bucket: &BucketName, closed: BucketId) -> Result<Written, ObjectError> {
+    async fn count_out(
+        &self,
+        bucket: &BucketName,
+        closed: BucketId,
+        deadline: &mut Instant,
+    ) -> Result<Ended, ObjectError> {
         let until = Instant::now() + COUNT_TIME;
-        let deadline = self.deadline();
         for tries in 1.. {
-            let Some(home) = self.asked_home(bucket).await?.filter(|home| home.id == closed) else {
+            let Some(home) = self.asked_home(bucket, *deadline).await?.filter(|home| home.id == closed) else {
                 return Ok(gone(0));
             };
             if home.is_open {
-                return Err(StoreError::BucketNotEmpty.into());
+                return Ok(Ended::Opened);
             }
-            let (id, generation) = (home.id, home.generation);
-            match self.count(&home, until).await {
+            let began = Instant::now();
+            let counted = self.count(&home, until).await;
+            match counted {
                 // Not enough nodes hold it as closed yet, or any more; or they did not answer.
-                Err(ObjectError::NoMajority(_)) => {
+                Err(error) if error.is_undecided() => {
                     let next = Instant::now() + self.0.patience.backoff.delay(tries, u64::from(tries));
-                    if next >= deadline {
-                        return Err(no_majority());
+                    if next >= *deadline {
+                        return Err(error);
                     }
                     sleep_until(next).await;
                 }
-                Ok(Counted::Empty) => {
-                    return match self.change_by_vote(bucket, Change::Remove { id, generation }).await? {
-                        WriteOutcome::Written { replicas, .. } => Ok(gone(replicas)),
-                        WriteOutcome::Refused(state) => found_otherwise(&state.value, id),
-                        outcome => Err(unsettled(&outcome)),
+                counted => {
+                    *deadline += began.elapsed();
+                    return match counted {
+                        Ok(true) => self.reopen(bucket, &home, *deadline).await,
+                        Ok(false) => self.remove(bucket, &home, *deadline).await,
+                        Err(error) => {
+                            // What could not be counted is there as before.
+                            let _ = self.reopen(bucket, &home, *deadline).await;
+                            Err(error)
+                        }
                     };
-                }
-                Ok(Counted::NotEmpty) => return self.reopen(bucket, id, generation).await,
-                Err(error) => {
-                    // What could not be counted is there as before.
-                    let _ = self.reopen(bucket, id, generation).await;
-                    return Err(error);
                 }
             }
         }
         Err(no_majority())
     }
 
-    /// A bucket that is not empty is open again.
-    async fn reopen(&self, bucket: &BucketName, id: BucketId, generation: u64) -> Result<Written, ObjectError> {
-        match self.change_by_vote(bucket, Change::Reopen { id, generation }).await? {
-            WriteOutcome::Written { .. } => Err(StoreError::BucketNotEmpty.into()),
-            WriteOutcome::Kept(state) => found_otherwise(&state.value, id),
-            outcome => Err(unsettled(&outcome)),
+    /// A bucket that is empty goes, if it is still as it was counted.
+    async fn remove(&self, bucket: &BucketName, home: &Home, deadline: Instant) -> Result<Ended, ObjectError> {
+        let Home { id, generation, .. } = *home;
+        match self.change_by_vote(bucket, Change::Remove { id, generation }, deadline).await? {
+            WriteOutcome::Written { replicas, .. } => Ok(gone(replicas)),
+            WriteOutcome::Refused(state) if is_life(&state.value, id) => Ok(Ended::Opened),
+            WriteOutcome::Refused(_) => Ok(gone(0)),
+            // It is closed, and somebody else ends that.
+            _ => Err(StoreError::UnknownOutcome.into()),
         }
     }
 
-    /// Whether something is in a bucket that is closed.
-    async fn count(&self, home: &Home, until: Instant) -> Result<Counted, ObjectError> {
+    /// A bucket that is not empty is open again, if it is still as it was counted.
+    async fn reopen(&self, bucket: &BucketName, home: &Home, deadline: Instant) -> Result<Ended, ObjectError> {
+        let Home { id, generation, .. } = *home;
+        match self.change_by_vote(bucket, Change::Reopen { id, generation }, deadline).await? {
+            WriteOutcome::Written { .. } => Ok(Ended::NotEmpty),
+            WriteOutcome::Kept(state) if is_life(&state.value, id) => Ok(Ended::NotEmpty),
+            WriteOutcome::Kept(_) => Ok(gone(0)),
+            _ => Err(StoreError::UnknownOutcome.into()),
+        }
+    }
+
+    /// Whether something is in a bucket that is closed, or may be.
+    async fn count(&self, home: &Home, until: Instant) -> Result<bool, ObjectError> {
         let mut next = Some(Bound::Included(RegisterKey::object_prefix(home.id, "")));
         while let Some(from) = next {
             if Instant::now() >= until {
@@ -142,56 +183,74 @@ impl Coordinator {
             }
             let pages = self.closed_pages(home, from).await?;
             let complete = pages.iter().map(|page| &page.complete).min().cloned().unwrap_or(Complete::End);
-            let mut shown: BTreeMap<&RegisterKey, bool> = BTreeMap::new();
-            for item in pages.iter().flat_map(|page| &page.entries).filter(|item| complete.covers(&item.key)) {
-                *shown.entry(&item.key).or_insert(true) &= item.chosen;
+            let mut count = Count::new(Fence::CONTRACT);
+            for item in pages.into_iter().flat_map(|page| page.entries).filter(|item| complete.covers(&item.key)) {
+                count.shows(item.key, item.chosen);
             }
-            for (key, is_chosen) in shown {
-                match self.read_closed(key, home, is_chosen).await {
-                    Ok(false) => {}
-                    Ok(true) => return Ok(Counted::NotEmpty),
-                    // It is stored somewhere, and no majority takes it any more; or the bucket is not as it was closed.
-                    Err(ObjectError::Store(StoreError::NoSuchBucket)) => return Ok(Counted::NotEmpty),
-                    Err(error) => return Err(error),
+            for (key, question) in count.questions() {
+                if self.asks(&key, question, home).await? {
+                    return Ok(true);
                 }
             }
             next = complete.next();
         }
-        Ok(Counted::Empty)
+        Ok(false)
     }
 
-    /// Whether a majority holds something in a register of a closed bucket. `NoSuchBucket` where that was never settled.
-    ///
-    /// What somebody holds that is not known to be chosen may become it yet, by those who do not hold the bucket as closed
-    /// and are not asked here: a majority has to promise a higher ballot before it counts as nothing.
-    async fn read_closed(&self, key: &RegisterKey, home: &Home, is_chosen: bool) -> Result<bool, ObjectError> {
+    /// Whether something is in a register of a closed bucket, or may be.
+    async fn asks(&self, key: &RegisterKey, question: Question, home: &Home) -> Result<bool, ObjectError> {
         let (_, members) = self.members(key)?;
-        let read = if is_chosen { Read::new(members, &[self.0.me]) } else { Read::settle(members) };
-        let behind = Behind::ending(Some(home.clone()));
-        let (_, state) = self.finish_read(key, read, behind, self.deadline()).await?;
-        Ok(state.value.is_some_and(|record| record.is_present()))
+        let (read, behind) = (question.read(members, self.0.me), Behind::ending(Some(home.clone())));
+        let end = self.drive(key, read, Vec::new(), self.deadline(), behind).await;
+        is_there(&end).ok_or_else(no_majority)
     }
 
     /// What as many replicas as make a majority show of a bucket, each of which holds it as closed. Those that do not are
     /// told, and count when they are asked again.
     async fn closed_pages(&self, home: &Home, from: Bound<RegisterKey>) -> Result<Vec<Page<Item>>, ObjectError> {
         let (voting, members) = self.members(&RegisterKey::object_prefix(home.id, ""))?;
-        let (folds, to) = (Folds::objects(home.id, "", None), RegisterKey::objects_end(home.id));
         let closed = Closed { id: home.id, generation: home.generation };
-        let (mut pages, mut votes) = (Vec::new(), members.only(self.0.me));
-        if votes == Votes::default() {
-        } else if self.ask(HoldsClosed(closed)).await? {
-            let own = ShowSlots { folds: folds.clone(), from: from.clone(), to: to.clone(), limit: STEP };
-            match self.ask(own).await {
-                Ok(page) => pages.push(page.map(|(key, slot)| Some(blocks::item(key, &slot)))),
-                // Others show what this node cannot read.
-                Err(error) if super::scan::is_unreadable(&error) => votes = Votes::default(),
-                Err(error) => return Err(error),
-            }
-        } else {
-            self.tell_bucket(home, self.0.me);
-            votes = Votes::default();
+        let own = self.own_page(home, closed, &from, &members).await?;
+        let votes = if own.is_some() { members.only(self.0.me) } else { Votes::default() };
+        let mut pages = Vec::from_iter(own);
+        pages.extend(self.pages_of_others(home, closed, from, (&voting, &members), votes).await?);
+        Ok(pages)
+    }
+
+    /// What this node shows of it, if that counts.
+    async fn own_page(
+        &self,
+        home: &Home,
+        closed: Closed,
+        from: &Bound<RegisterKey>,
+        members: &Members,
+    ) -> Result<Option<Page<Item>>, ObjectError> {
+        if members.only(self.0.me) == Votes::default() {
+            return Ok(None);
         }
+        if !self.ask(HoldsClosed(closed)).await? {
+            self.tell_bucket(home, self.0.me);
+            return Ok(None);
+        }
+        let (folds, to) = (Folds::objects(home.id, "", None), RegisterKey::objects_end(home.id));
+        match self.ask(ShowSlots { folds, from: from.clone(), to, limit: STEP }).await {
+            Ok(page) => Ok(Some(page.map(|(key, slot)| Some(blocks::item(key, &slot))))),
+            // Others show what this node cannot read.
+            Err(error) if super::scan::is_unreadable(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What others show of it, so many that they make a majority with these votes.
+    async fn pages_of_others(
+        &self,
+        home: &Home,
+        closed: Closed,
+        from: Bound<RegisterKey>,
+        (voting, members): (&Voting, &Members),
+        votes: Votes,
+    ) -> Result<Vec<Page<Item>>, ObjectError> {
+        let (folds, to) = (Folds::objects(home.id, "", None), RegisterKey::objects_end(home.id));
         let (start, inclusive) = super::scan::begin(from);
         let limit = u32::try_from(STEP).unwrap_or(u32::MAX);
         let show = Show { mark: voting.list, folds, from: start, inclusive, to, limit, closed: Some(closed) };
@@ -203,8 +262,7 @@ impl Coordinator {
                 None
             }
         };
-        pages.extend(self.pages_of_peers(&voting, &members, votes, ask, counts, self.deadline()).await?);
-        Ok(pages)
+        self.pages_of_peers(voting, members, votes, ask, counts, self.deadline()).await
     }
 
     /// Has the nodes vote on a change of a bucket.
@@ -212,11 +270,11 @@ impl Coordinator {
         &self,
         bucket: &BucketName,
         change: Change<BucketId>,
+        deadline: Instant,
     ) -> Result<WriteOutcome<Value>, ObjectError> {
         let (key, mutation) = (RegisterKey::bucket(bucket), Mutation::change_bucket(bucket, change, system_ms()));
         let (_, members) = self.members(&key)?;
-        let deadline = self.deadline();
-        let _turn = self.turn(&key, &mutation).await?;
+        let _turn = self.turn(&key, &mutation, deadline).await?;
         let write = Write::new(members, mutation);
         Ok(self.drive(&key, write, Vec::new(), deadline, Behind::waiting(None)).await)
     }
@@ -224,36 +282,31 @@ impl Coordinator {
     /// Puts a tombstone where something lies under the id of a bucket that is gone.
     pub(super) async fn clear(&self, key: &RegisterKey) -> Result<(), ObjectError> {
         let (_, members) = self.members(key)?;
-        let write = Write::new(members, Cleared { now_ms: system_ms() });
+        let write = Write::new(members, Nothing).ended();
         match self.drive(key, write, Vec::new(), self.deadline(), Behind::ending(None)).await {
-            WriteOutcome::Written { .. } | WriteOutcome::Kept(_) => Ok(()),
-            outcome => Err(failed(&outcome)),
+            WriteOutcome::Gone => Ok(()),
+            WriteOutcome::Contended => Err(ObjectError::Crowded),
+            WriteOutcome::NoMajority => Err(no_majority()),
+            _ => Err(StoreError::UnknownOutcome.into()),
         }
     }
 }
 
-/// Nothing is to be there any more.
-struct Cleared {
-    now_ms: u64,
-}
+/// Nothing is wanted of the register: what is to be done is done behind the end of its bucket.
+struct Nothing;
 
-impl Intent<Value> for Cleared {
-    fn decide(&self, found: Option<&Value>) -> Choice<Value> {
-        match found.is_some_and(|record| record.is_present()) {
-            true => Choice::Put(proposed(crate::base::State::Deleted, self.now_ms)),
-            false => Choice::Keep,
-        }
+impl Intent<Value> for Nothing {
+    fn decide(&self, _: Option<&Value>) -> Choice<Value> {
+        Choice::Keep
     }
 }
 
-fn gone(replicas: u32) -> Written {
-    Written { ballot: crate::base::Ballot::ZERO, etag: String::new(), existed: true, replicas }
+fn gone(replicas: u32) -> Ended {
+    Ended::Gone(Written { ballot: Ballot::ZERO, etag: String::new(), existed: true, replicas })
 }
 
-/// Somebody else was faster: the bucket is open again, or this deletion has been ended.
-fn found_otherwise(state: &Option<Value>, id: BucketId) -> Result<Written, ObjectError> {
-    let is_same = state.as_ref().and_then(|record| record.bucket()).is_some_and(|bucket| bucket.id == id);
-    if is_same { Err(StoreError::BucketNotEmpty.into()) } else { Ok(gone(0)) }
+fn is_life(state: &Option<Value>, id: BucketId) -> bool {
+    state.as_ref().and_then(|record| record.bucket()).is_some_and(|bucket| bucket.id == id)
 }
 
 /// How a change of a bucket failed that had no effect, or whose effect nobody knows.
@@ -266,9 +319,4 @@ fn failed(outcome: &WriteOutcome<Value>) -> ObjectError {
             StoreError::UnknownOutcome.into()
         }
     }
-}
-
-/// How the last step of a deletion failed: the bucket is closed, and somebody else ends that.
-fn unsettled(_: &WriteOutcome<Value>) -> ObjectError {
-    StoreError::UnknownOutcome.into()
 }

@@ -89,9 +89,10 @@ impl<M: Machine<Value>> Driver<'_, M> {
             // Another life of that name is none of this one.
             Some(home) => {
                 let name = home.name.clone();
-                self.coordinator.asked_home(&name).await.map(|home| home.filter(|home| home.id == id))
+                let now = self.coordinator.asked_home(&name, self.limit.at()).await;
+                now.map(|home| home.filter(|home| home.id == id))
             }
-            None => self.coordinator.home_of(id).await,
+            None => self.coordinator.home_of(id, self.behind.seen, self.limit.at()).await,
         };
         let now = self.began.elapsed();
         match looked {

@@ -16,6 +16,8 @@ use crate::register::fence::remedy;
 use crate::register::{Attempt, Known, Message, Remedy, Request, Slot, Traced};
 use actix_rt::time::{Instant, sleep_until};
 use futures::future::LocalBoxFuture;
+use std::collections::HashMap;
+use std::rc::Rc;
 
 /// A bucket that is known to be chosen.
 #[derive(Clone, Debug)]
@@ -49,6 +51,13 @@ impl Home {
     }
 }
 
+/// All lives of buckets as a majority held them, since when that was asked.
+#[derive(Debug)]
+pub(super) struct Lives {
+    began: Instant,
+    names: HashMap<BucketId, BucketName>,
+}
+
 /// What a decision knows of the bucket that its register lies under.
 #[derive(Clone, Debug)]
 pub(super) struct Behind {
@@ -56,17 +65,24 @@ pub(super) struct Behind {
     pub home: Option<Home>,
     /// Whether it ends where the bucket is closed; else it waits until that is open again, or gone.
     pub ends: bool,
+    /// When something under it had been seen at the latest: so its life had begun by then.
+    pub seen: Instant,
 }
 
 impl Behind {
     /// Of what waits while its bucket is being deleted.
     pub fn waiting(home: Option<Home>) -> Self {
-        Behind { home, ends: false }
+        Behind { home, ends: false, seen: Instant::now() }
     }
 
     /// Of what ends then.
     pub fn ending(home: Option<Home>) -> Self {
-        Behind { home, ends: true }
+        Behind { home, ends: true, seen: Instant::now() }
+    }
+
+    /// Of what was left behind and seen then, under whichever bucket. It ends where that is closed.
+    pub fn left(seen: Instant) -> Self {
+        Behind { home: None, ends: true, seen }
     }
 }
 
@@ -83,27 +99,26 @@ impl Coordinator {
         self.0.store.knows_bucket.send(KnowsBucket { bucket: bucket.clone() }).await.ok().flatten()
     }
 
-    /// The bucket, as this node or else a majority knows it; `NoSuchBucket` without one. It may be closed.
-    pub(super) async fn home(&self, bucket: &BucketName) -> Result<Home, ObjectError> {
+    /// The bucket, as this node or else a majority knows it by `deadline`; `NoSuchBucket` without one. It may be closed.
+    pub(super) async fn home(&self, bucket: &BucketName, deadline: Instant) -> Result<Home, ObjectError> {
         match self.known_home(bucket).await {
             Some(home) => Ok(home),
             // Without a list what this node knows is all there is.
             None if self.decides_alone() && self.roster().is_none() => Err(StoreError::NoSuchBucket.into()),
-            None => self.asked_home(bucket).await?.ok_or(StoreError::NoSuchBucket.into()),
+            None => self.asked_home(bucket, deadline).await?.ok_or(StoreError::NoSuchBucket.into()),
         }
     }
 
-    /// The same, once it is open. Who waits for that longer than a decision may take has written nothing.
-    pub(super) async fn open_home(&self, bucket: &BucketName) -> Result<Home, ObjectError> {
-        let deadline = self.deadline();
-        let mut home = self.home(bucket).await?;
+    /// The same, once it is open. Who waits for that until the deadline has written nothing.
+    pub(super) async fn open_home(&self, bucket: &BucketName, deadline: Instant) -> Result<Home, ObjectError> {
+        let mut home = self.home(bucket, deadline).await?;
         while !home.is_open {
             let next = Instant::now() + self.0.patience.backoff.cap;
             if next >= deadline {
                 return Err(ObjectError::Crowded);
             }
             sleep_until(next).await;
-            home = self.asked_home(bucket).await?.ok_or(StoreError::NoSuchBucket)?;
+            home = self.asked_home(bucket, deadline).await?.ok_or(StoreError::NoSuchBucket)?;
         }
         Ok(home)
     }
@@ -112,54 +127,70 @@ impl Coordinator {
     pub(super) fn asked_home<'a>(
         &'a self,
         bucket: &'a BucketName,
+        deadline: Instant,
     ) -> LocalBoxFuture<'a, Result<Option<Home>, ObjectError>> {
         Box::pin(async move {
-            let epoch = self.epoch();
-            let (ballot, state) = self.read(&RegisterKey::bucket(bucket)).await?;
-            Ok(Home::of(bucket, Slot { accepted: ballot, chosen: true, state }, epoch))
+            let (slot, epoch) = self.asked_bucket(bucket, deadline).await?;
+            Ok(Home::of(bucket, slot, epoch))
         })
     }
 
+    /// What a majority holds in a bucket's register, and the epoch of before it was asked.
+    async fn asked_bucket(&self, bucket: &BucketName, deadline: Instant) -> Result<(RegisterSlot, Epoch), ObjectError> {
+        let epoch = self.epoch();
+        let (accepted, state) = self.read_by(&RegisterKey::bucket(bucket), false, deadline).await?;
+        Ok((Slot { accepted, chosen: true, state }, epoch))
+    }
+
     /// The bucket as a majority says, in which something was not found that was looked for in this life; `NoSuchBucket`
-    /// without one. Where it is another life, this node had missed that, and knows it from here on.
-    pub(super) async fn confirmed(&self, home: &Home) -> Result<Home, ObjectError> {
-        let now = self.asked_home(&home.name).await?.ok_or(StoreError::NoSuchBucket)?;
-        if now.id != home.id {
-            let request = Request::Learn(now.ballot, now.state.clone());
-            let message = Message { epoch: now.epoch, attempt: Attempt(0), request };
-            let vote = Vote { key: RegisterKey::bucket(&now.name), message };
+    /// without one. Where that life is over this node had missed it, and knows it from here on.
+    pub(super) async fn confirmed(&self, home: &Home, deadline: Instant) -> Result<Home, ObjectError> {
+        let (slot, epoch) = self.asked_bucket(&home.name, deadline).await?;
+        let now = Home::of(&home.name, slot.clone(), epoch);
+        if now.as_ref().is_none_or(|now| now.id != home.id) {
             // A store that takes nothing learns nothing, and begins with the former life the next time.
-            let _ = self.ask(CastHere { votes: vec![vote] }).await;
+            let _ = self.learn(&RegisterKey::bucket(&home.name), slot, epoch).await;
         }
-        Ok(now)
+        Ok(now.ok_or(StoreError::NoSuchBucket)?)
     }
 
     /// The bucket of this very life, as a majority says; none where it is gone, or another life has its name. To be
-    /// asked of a life under which something was seen: that was chosen once, so what is not found is over.
-    pub(super) fn home_of(&self, id: BucketId) -> LocalBoxFuture<'_, Result<Option<Home>, ObjectError>> {
+    /// asked of a life under which something was `seen` by then: that was chosen once, so what is not found is over.
+    pub(super) fn home_of(
+        &self,
+        id: BucketId,
+        seen: Instant,
+        deadline: Instant,
+    ) -> LocalBoxFuture<'_, Result<Option<Home>, ObjectError>> {
         Box::pin(async move {
             let known = self.0.store.name_of_bucket.send(NameOfBucket { id }).await.ok().flatten();
             let name = match known {
                 Some(name) => Some(name),
                 // This node holds another life of it, or none yet.
-                None => self.name_among_all(id).await?,
+                None => self.lives_since(seen).await?.names.get(&id).cloned(),
             };
             let Some(name) = name else { return Ok(None) };
-            Ok(self.asked_home(&name).await?.filter(|home| home.id == id))
+            Ok(self.asked_home(&name, deadline).await?.filter(|home| home.id == id))
         })
     }
 
-    async fn name_among_all(&self, id: BucketId) -> Result<Option<BucketName>, ObjectError> {
-        let mut found = None;
+    /// All lives there are, asked for since then: once for all that was left behind and seen before.
+    async fn lives_since(&self, seen: Instant) -> Result<Rc<Lives>, ObjectError> {
+        let known = self.0.lives.borrow().clone().filter(|lives| lives.began >= seen);
+        if let Some(lives) = known {
+            return Ok(lives);
+        }
+        let (began, mut names) = (Instant::now(), HashMap::new());
         self.walk(RegisterKey::buckets().0, usize::MAX, |key, record| {
-            match (key.name(), record.bucket()) {
-                (Some(RegisterName::Bucket(name)), Some(bucket)) if bucket.id == id => found = Some(name),
-                _ => return Seen::Some,
+            if let (Some(RegisterName::Bucket(name)), Some(bucket)) = (key.name(), record.bucket()) {
+                names.insert(bucket.id, name);
             }
-            Seen::Enough
+            Seen::Some
         })
         .await?;
-        Ok(found)
+        let lives = Rc::new(Lives { began, names });
+        *self.0.lives.borrow_mut() = Some(Rc::clone(&lives));
+        Ok(lives)
     }
 
     /// Tells a replica that refused something of a bucket, in front of what it is asked next, if it is behind with it.

@@ -132,7 +132,7 @@ impl Coordinator {
         let until = Instant::now() + CHANGE_PATIENCE;
         loop {
             match work().await {
-                Err(ObjectError::NoMajority(_)) if Instant::now() < until => {
+                Err(error) if error.is_undecided() && Instant::now() < until => {
                     sleep_until(Instant::now() + self.0.patience.backoff.cap).await;
                 }
                 Err(ObjectError::NoMajority(_)) if self.is_for_room() => return Err(StoreError::Full.into()),

@@ -44,7 +44,7 @@ mod tombstones;
 pub mod turns;
 mod writes;
 
-use self::homes::Behind;
+use self::homes::{Behind, Lives};
 use self::members::Far;
 use self::store::StoreBeside;
 use crate::actors::coordinator::turns::Turns;
@@ -59,7 +59,7 @@ use crate::register::{Attempt, Members, Message, Placement, Read, ReadOutcome, R
 use crate::store::voting::Voting;
 use actix::{Message as ActorMessage, Recipient};
 use actix_rt::time::Instant;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -134,6 +134,8 @@ struct Inner {
     far: Arc<Far>,
     /// Which peer the next read asks first.
     turn: Cell<usize>,
+    /// The lives of buckets, from the last time when all of them were looked through.
+    lives: RefCell<Option<Rc<Lives>>>,
 }
 
 fn no_list() -> ObjectError {
@@ -158,6 +160,7 @@ impl Coordinator {
             turns,
             far,
             turn,
+            lives: RefCell::default(),
         }))
     }
 
@@ -221,11 +224,6 @@ impl Coordinator {
         Instant::now() + self.0.patience.decide / 2
     }
 
-    /// What a majority says of a register.
-    pub(in crate::actors) async fn read(&self, key: &RegisterKey) -> Result<(Ballot, Traced<Value>), ObjectError> {
-        self.read_by(key, false, self.deadline()).await
-    }
-
     /// What a majority says of a register by `deadline`. `without_me`: this node is known to have no answer.
     async fn read_by(
         &self,
@@ -259,16 +257,17 @@ impl Coordinator {
 
     /// Makes what is tentative chosen, or finds that it is. What its bucket does not take any more is deleted, once the
     /// bucket is gone.
-    pub async fn settle(&self, key: &RegisterKey) -> Result<(), ObjectError> {
+    /// `seen`: when it had been found at the latest.
+    pub async fn settle(&self, key: &RegisterKey, seen: Instant) -> Result<(), ObjectError> {
         self.reachable().await?;
         let (_, members) = self.members(key)?;
         let read = Read::new(members, &[self.0.me]);
-        let gone = match self.finish_read(key, read, Behind::ending(None), self.deadline()).await {
+        let gone = match self.finish_read(key, read, Behind::left(seen), self.deadline()).await {
             Err(ObjectError::Store(StoreError::NoSuchBucket)) => key.bucket_id(),
             read => return read.map(|_| ()),
         };
         match gone {
-            Some(id) if self.home_of(id).await?.is_none() => self.clear(key).await,
+            Some(id) if self.home_of(id, seen, self.deadline()).await?.is_none() => self.clear(key).await,
             // It is being deleted, and whoever does that sees to it.
             Some(_) | None => Ok(()),
         }
@@ -284,6 +283,7 @@ impl Coordinator {
         match self.drive(key, read, Vec::new(), deadline, behind).await {
             ReadOutcome::Found { ballot, state } => Ok((ballot, state)),
             ReadOutcome::NoMajority => Err(no_majority()),
+            ReadOutcome::Contended => Err(ObjectError::Crowded),
             ReadOutcome::Gone => Err(StoreError::NoSuchBucket.into()),
         }
     }

@@ -12,9 +12,10 @@ use crate::base::{
 };
 use crate::store::listing::Folding;
 use crate::store::voting::record_of;
+use actix_rt::time::Instant;
 use std::ops::Bound;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long a walk over a range may take that has to be seen as a whole.
 const WALK_TIME: Duration = Duration::from_secs(60);
@@ -37,17 +38,18 @@ impl Coordinator {
     /// One page of a bucket's objects. What is on it was chosen, so its bucket was alive; of an empty one that is asked
     /// behind it.
     pub(super) async fn list(&self, msg: &ListObjects) -> Result<ListPage, ObjectError> {
-        let mut home = self.home(&msg.bucket).await?;
+        let (early, deadline) = (self.page_deadline(), self.deadline());
+        let mut home = self.home(&msg.bucket, deadline).await?;
         // No key begins with what is longer than a key; and what lies behind it lies behind its beginning.
         if msg.prefix.len() > ObjectKey::BYTES_MAX {
             return Ok(ListPage::default());
         }
         loop {
-            let page = self.list_life(msg, home.id).await?;
+            let page = self.list_life(msg, home.id, early, deadline).await?;
             if !page.entries.is_empty() || !page.prefixes.is_empty() {
                 return Ok(page);
             }
-            let now = self.confirmed(&home).await?;
+            let now = self.confirmed(&home, deadline).await?;
             if now.id == home.id {
                 return Ok(page);
             }
@@ -56,15 +58,20 @@ impl Coordinator {
     }
 
     /// One page of what lies in a life of a bucket.
-    async fn list_life(&self, msg: &ListObjects, id: BucketId) -> Result<ListPage, ObjectError> {
-        let (early, deadline) = (self.page_deadline(), self.deadline());
+    async fn list_life(
+        &self,
+        msg: &ListObjects,
+        id: BucketId,
+        early: Instant,
+        deadline: Instant,
+    ) -> Result<ListPage, ObjectError> {
         let after = msg.after.as_deref().map(|after| &after[..after.floor_char_boundary(ObjectKey::BYTES_MAX)]);
         let mut folding = Folding::new(id, &msg.prefix, msg.delimiter.as_deref(), after, msg.limit);
         while let Some(from) = folding.next() {
             let step = self.shown(folding.folds(), from, folding.end(), folding.wanted(), deadline).await?;
             let entries = step.found.into_iter().filter_map(|(key, slot)| Some((key, slot.state.value?))).collect();
             folding.take(Page { entries, complete: step.complete });
-            if actix_rt::time::Instant::now() >= early && folding.stop() {
+            if Instant::now() >= early && folding.stop() {
                 break;
             }
         }
@@ -148,7 +155,7 @@ impl Coordinator {
     /// The register of an object that is there, and what a majority holds in it.
     async fn found(&self, at: &ObjectName) -> Result<(RegisterKey, RegisterSlot, Epoch), ObjectError> {
         let deadline = self.deadline();
-        let mut home = self.home(&at.bucket).await?;
+        let mut home = self.home(&at.bucket, deadline).await?;
         loop {
             let key = RegisterKey::object(home.id, &at.key);
             // Before the read: in a later epoch what was read may have been dropped by all, and must not be learned here.
@@ -161,7 +168,7 @@ impl Coordinator {
                 Err(error) => return Err(error),
             }
             // What is not there has to be confirmed: this node may have missed that the bucket was made again.
-            let now = self.confirmed(&home).await?;
+            let now = self.confirmed(&home, deadline).await?;
             if now.id == home.id {
                 return Err(StoreError::NoSuchKey.into());
             }

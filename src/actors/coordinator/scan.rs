@@ -89,7 +89,7 @@ impl Coordinator {
             tries += 1;
             let next = Instant::now() + self.0.patience.backoff.delay(tries, u64::from_le_bytes(random()));
             match done {
-                Err(ObjectError::NoMajority(_)) if next < deadline && !self.is_cut_off() => sleep_until(next).await,
+                Err(error) if error.is_undecided() && next < deadline && !self.is_cut_off() => sleep_until(next).await,
                 done => return done,
             }
         }
@@ -148,13 +148,7 @@ impl Coordinator {
                 within.insert(common);
             }
         }
-        let looked = futures::stream::iter(within)
-            .map(|common| async move { self.first_within(common, deadline).await })
-            .buffer_unordered(WITHIN_AT_ONCE);
-        let mut looked = std::pin::pin!(looked);
-        while let Some(found) = looked.next().await {
-            merged.found.extend(found?);
-        }
+        take_in(&mut merged, WITHIN_AT_ONCE, within, |common| self.first_within(common, deadline)).await?;
         Ok(merged)
     }
 
@@ -232,19 +226,14 @@ impl Coordinator {
 
     /// Reads from a majority what a step has left unsure. `damaged`: this node is known to have no answer.
     async fn read_unsure(&self, merged: &mut Merged, damaged: bool, deadline: Instant) -> Result<(), ObjectError> {
-        let reads = futures::stream::iter(std::mem::take(&mut merged.unsure)).map(|key| async move {
-            match self.read_by(&key, damaged, deadline).await {
-                Ok((ballot, state)) => Ok(Some((key, Slot { accepted: ballot, chosen: true, state }))),
-                // Its bucket is gone, and what was never settled with it.
-                Err(ObjectError::Store(StoreError::NoSuchBucket)) => Ok(None),
-                Err(error) => Err(error),
-            }
-        });
-        let mut reads = std::pin::pin!(reads.buffer_unordered(READ_AT_ONCE));
-        while let Some(read) = reads.next().await {
-            merged.found.extend(read?);
-        }
-        Ok(())
+        let unsure = std::mem::take(&mut merged.unsure);
+        take_in(merged, READ_AT_ONCE, unsure, async |key| match self.read_by(&key, damaged, deadline).await {
+            Ok((ballot, state)) => Ok(Some((key, Slot { accepted: ballot, chosen: true, state }))),
+            // Its bucket is gone, and what was never settled with it.
+            Err(ObjectError::Store(StoreError::NoSuchBucket)) => Ok(None),
+            Err(error) => Err(error),
+        })
+        .await
     }
 
     /// This node's page and those of as many peers as make a majority with it, all at the same time. Where this node's
@@ -318,6 +307,21 @@ impl Coordinator {
         }
         Ok(pages)
     }
+}
+
+/// Takes into a step what is found of each of these keys, so many at once.
+async fn take_in(
+    merged: &mut Merged,
+    at_once: usize,
+    keys: impl IntoIterator<Item = RegisterKey>,
+    find: impl AsyncFn(RegisterKey) -> Result<Option<(RegisterKey, RegisterSlot)>, ObjectError>,
+) -> Result<(), ObjectError> {
+    let finding = futures::stream::iter(keys).map(|key| find(key)).buffer_unordered(at_once);
+    let mut finding = std::pin::pin!(finding);
+    while let Some(found) = finding.next().await {
+        merged.found.extend(found?);
+    }
+    Ok(())
 }
 
 /// Where a range begins, and whether with that itself.

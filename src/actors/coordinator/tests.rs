@@ -18,7 +18,7 @@ use crate::base::{
     State, WriteId,
 };
 use crate::disk::RealDisk;
-use crate::register::{Heard, Remembered, Seat as Seated, Standing, Start};
+use crate::register::{Answer as Answered, Heard, Refusal, Remembered, Seat as Seated, Standing, Start, Under};
 use crate::store::buckets::register_by_name;
 use crate::store::entry::NodeRecord;
 use crate::store::{Answer, Options, Store, open, wait};
@@ -102,6 +102,15 @@ impl Node {
         let (records, epoch) = (records.to_vec(), self.store.voting().list.epoch);
         let learn = LearnRecords { records, from, epoch };
         self.actor.send(learn).await.expect("it is there").expect("it is learned");
+    }
+
+    /// It is asked to store a state under a bucket's first generation: what it answers.
+    async fn stores(&self, key: &RegisterKey, ballot: Ballot, state: Traced<Value>) -> Answered<Value> {
+        let under = Under { generation: 1, is_new: true };
+        let (epoch, request) = (self.store.voting().list.epoch, Request::Store(ballot, state, under));
+        let vote = Vote { key: key.clone(), message: Message { epoch, attempt: Attempt(5), request } };
+        let replies = self.actor.send(CastHere { votes: vec![vote] }).await.expect("it is there").expect("it votes");
+        replies.into_iter().next().flatten().expect("an answer").answer
     }
 
     /// Votes as this node's replica, and answers the cast.
@@ -199,9 +208,15 @@ impl LaneTo {
     }
 
     /// Does all that is asked of votes, until nothing is asked any more.
-    async fn carries(mut self, node: &Node) {
+    async fn carries(self, node: &Node) {
+        self.carries_but(node, |_| false).await;
+    }
+
+    /// The same, but for casts that come to nothing.
+    async fn carries_but(mut self, node: &Node, comes_to_nothing: impl Fn(&Cast) -> bool) {
         while let Some(asked) = self.requests.recv().await {
             match asked.what {
+                PeerRequest::Cast(cast) if comes_to_nothing(&cast) => {}
                 PeerRequest::Cast(cast) => node.votes(*cast).await,
                 PeerRequest::Show(_, show, reply) => drop(reply.send(node.shows(show).await)),
                 other => panic!("no cast: {other:?}"),
@@ -285,6 +300,11 @@ impl Rig {
     fn open(&self, at: &ObjectName) -> impl Future<Output = Result<(ObjectInfo, Download), ObjectError>> + 'static {
         let open = OpenObject { at: at.clone(), consistency: Consistency::Majority, permit: None };
         let answer = self.actor.send(open);
+        async move { soon("an answer", answer).await.expect("the coordinator is there") }
+    }
+
+    fn delete_bucket(&self, bucket: BucketName) -> impl Future<Output = Result<Written, ObjectError>> + 'static {
+        let answer = self.actor.send(DeleteBucket { bucket });
         async move { soon("an answer", answer).await.expect("the coordinator is there") }
     }
 
@@ -600,6 +620,135 @@ async fn who_missed_that_a_bucket_was_made_again_writes_into_its_present_life_an
     let gone = while_they_vote(lanes, &there, work).await;
     assert!(gone.existed);
     assert!(there.iter().all(|node| !holds_in(node, 7, "k")), "nothing in the former life");
+}
+
+/// These nodes learn that the bucket was deleted.
+async fn loses_papers<const N: usize>(nodes: [&Node; N]) {
+    let (ballot, lineage) = (Ballot { stamp: Stamp(900), node: Incarnation(9) }, Lineage::NOTHING);
+    let record = Record { ballot, lineage: lineage.then(WriteId([9; 8]), 8), written_ms: 1, state: State::Deleted };
+    let lives = nodes.map(|node| node.store.incarnation());
+    for (at, node) in nodes.into_iter().enumerate() {
+        node.learns(lives[(at + 1) % N], &[(RegisterKey::bucket(&papers()), record.clone())]).await;
+    }
+}
+
+#[actix_rt::test]
+async fn all_that_a_bucket_leaves_behind_is_cleared_by_one_look_at_the_others() {
+    let open = [life(7, 1, true)];
+    let [here, there @ ..] = three_that_hold([&open, &open, &open]).await;
+    let names = ["a", "b", "c"];
+    let key = |name: &str| RegisterKey::object(BucketId(7), &object(name).key);
+    for (at, name) in (1..).zip(names) {
+        let ballot = Ballot { stamp: Stamp(5_000 + at), node: Incarnation(8) };
+        let lineage = Lineage::NOTHING.then(WriteId(at.to_be_bytes()), 8);
+        let state = Traced { lineage, value: Some(crate::actors::testing::record(50)) };
+        assert_eq!(here.stores(&key(name), ballot, state).await, Answered::Stored(ballot));
+    }
+    loses_papers([&here, &there[0], &there[1]]).await;
+    let (rig, lanes) = coordinator(&here, 2, true, LONG);
+    let seen = Instant::now();
+    let settling = async {
+        for name in names {
+            rig.direct.settle(&key(name), seen).await.expect("it is settled");
+        }
+    };
+    while_they_vote(lanes, &there, settling).await;
+    assert!(names.iter().all(|name| !holds_in(&here, 7, name)), "what was never chosen is gone with its bucket");
+    assert_eq!(rig.asked().iter().filter(|kind| **kind == "ShowSlots").count(), 1, "buckets are looked through once");
+}
+
+#[actix_rt::test]
+async fn a_put_through_a_node_that_missed_a_deletion_has_a_plain_answer() {
+    for made_again in [true, false] {
+        let (old, now) = ([life(7, 1, true)], [life(7, 1, true), life(8, 1, true)]);
+        let now = if made_again { &now[..] } else { &now[..1] };
+        let [here, there @ ..] = three_that_hold([&old, now, now]).await;
+        if !made_again {
+            loses_papers([&there[0], &there[1]]).await;
+        }
+        let (rig, lanes) = coordinator(&here, 2, true, LONG);
+        let put = while_they_vote(lanes, &there, rig.put(&paper("k"))).await;
+        match made_again {
+            true => assert!(put.is_ok() && there.iter().any(|node| holds_in(node, 8, "k")), "{put:?}"),
+            false => assert!(matches!(put, Err(ObjectError::Store(StoreError::NoSuchBucket))), "{put:?}"),
+        }
+        let known = here.store.bucket_slot(&papers()).and_then(|slot| slot.state.value?.bucket().copied());
+        assert_eq!(known, made_again.then(|| life(8, 1, true)), "the next one is not begun in the former life");
+    }
+}
+
+#[actix_rt::test]
+async fn what_one_holds_tentatively_is_settled_before_a_deletion_counts_it_as_nothing() {
+    let open = [life(7, 1, true)];
+    let [here, there @ ..] = three_that_hold([&open, &open, &open]).await;
+    let (bucket, key) = (RegisterKey::bucket(&papers()), RegisterKey::object(BucketId(7), &object("k").key));
+    let ballot = Ballot { stamp: Stamp(5_000), node: Incarnation(8) };
+    let lineage = Lineage::NOTHING.then(WriteId([4; 8]), 8);
+    let state = Traced { lineage, value: Some(crate::actors::testing::record(50)) };
+    let stores = |node| Node::stores(node, &key, ballot, state.clone());
+    assert_eq!(stores(&there[0]).await, Answered::Stored(ballot));
+    let (rig, lanes) = coordinator(&here, 2, true, Duration::from_secs(20));
+    let [second, third] = <[LaneTo; 2]>::try_from(lanes).unwrap_or_else(|_| unreachable!("two of them"));
+    // One shows it and cannot be asked about it. The other one hears nothing of the deletion, so what it shows does not
+    // count; and the store that came to the first one is still on its way there.
+    let carrying = futures::future::join(
+        second.carries_but(&there[0], |cast| cast.vote.key == key),
+        third.carries_but(&there[1], |cast| cast.vote.key == bucket),
+    );
+    let deleted = tokio::select! {
+        deleted = rig.delete_bucket(papers()) => deleted,
+        _ = carrying => panic!("the lanes ended first"),
+    };
+    assert!(deleted.is_ok(), "{deleted:?}");
+    let late = stores(&there[1]).await;
+    assert!(matches!(late, Answered::Refused(Refusal::Behind(_))), "it is chosen, in a bucket that is gone: {late:?}");
+}
+
+#[actix_rt::test]
+async fn a_read_that_waits_for_a_deletion_does_not_say_that_a_majority_is_missing() {
+    let (open, closed) = ([life(7, 1, true)], [life(7, 1, true), life(7, 2, false)]);
+    let [here, there @ ..] = three_that_hold([&open, &open, &open]).await;
+    let key = RegisterKey::object(BucketId(7), &object("k").key);
+    let lineage = Lineage::NOTHING.then(WriteId([4; 8]), 8);
+    let state = Traced { lineage, value: Some(crate::actors::testing::record(50)) };
+    let ballot = Ballot { stamp: Stamp(5_000), node: Incarnation(8) };
+    assert_eq!(here.stores(&key, ballot, state).await, Answered::Stored(ballot));
+    let lives = [&here, &there[0], &there[1]].map(|node| node.store.incarnation());
+    let lineage = Lineage::NOTHING.then(WriteId([5; 8]), 8);
+    let ballot = Ballot { stamp: Stamp(6_000), node: Incarnation(8) };
+    let record = Record { ballot, lineage, written_ms: 1, state: State::Bucket(closed[1]) };
+    let closed = [(RegisterKey::bucket(&papers()), record)];
+    for (node, from) in [(&here, lives[1]), (&there[0], lives[0]), (&there[1], lives[0])] {
+        node.learns(from, &closed).await;
+    }
+    let (rig, lanes) = coordinator(&here, 2, true, Duration::from_millis(600));
+    let opened = while_they_vote(lanes, &there, rig.open(&paper("k"))).await;
+    assert!(matches!(opened, Err(ObjectError::Crowded)), "{:?}", opened.err());
+}
+
+#[actix_rt::test]
+async fn a_bucket_that_is_asked_for_inside_a_write_is_waited_for_no_longer_than_that() {
+    let (open, closed) = ([life(7, 1, true)], [life(7, 1, true), life(7, 2, false)]);
+    let [here, there @ ..] = three_that_hold([&open, &closed, &closed]).await;
+    let (rig, lanes) = coordinator(&here, 2, true, LONG);
+    // Nobody says what became of the bucket that both refused for.
+    let bucket = RegisterKey::bucket(&papers());
+    let carrying =
+        lanes.into_iter().zip(&there).map(|(lane, node)| lane.carries_but(node, |cast| cast.vote.key == bucket));
+    let put = async {
+        let body = vec!["a body".into()];
+        let (at, head) = (paper("k"), ObjectHead::default());
+        let sealed = rig.direct.ask(SealSmall { at, condition: Condition::NONE, head, body, alone: false }).await;
+        let Ok(Decided::ForVote(put)) = sealed else { panic!("it is put to the vote") };
+        let deadline = Instant::now() + Duration::from_millis(300);
+        let home = rig.direct.open_home(&papers(), deadline).await.expect("it is known here");
+        rig.direct.vote(put, home, None, deadline).await
+    };
+    let put = tokio::select! {
+        put = soon("an answer", put) => put,
+        _ = join_all(carrying) => panic!("the lanes ended first"),
+    };
+    assert!(matches!(put, Err(ObjectError::Store(StoreError::UnknownOutcome))), "{put:?}");
 }
 
 #[actix_rt::test]

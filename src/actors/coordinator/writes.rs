@@ -43,8 +43,11 @@ impl Coordinator {
             Decided::Alone(written) => return Ok(written),
             Decided::ForVote(mutation) | Decided::Closing(mutation) => mutation,
         };
-        let home = self.admit(&mutation, new).await?;
-        self.vote(mutation, home, streams).await
+        let deadline = self.deadline();
+        self.reachable().await?;
+        let home = self.home_for(&mutation, deadline).await?;
+        self.check_takers(&RegisterKey::object_prefix(home.id, ""), new).await?;
+        self.vote(mutation, home, streams, deadline).await
     }
 
     /// Brings about what is wanted of a bucket.
@@ -59,7 +62,7 @@ impl Coordinator {
         };
         self.reachable().await?;
         self.check_takers(&RegisterKey::bucket(bucket), new).await?;
-        ended(self.change_by_vote(bucket, Change::Create { id }).await?, &create)
+        ended(self.change_by_vote(bucket, Change::Create { id }, self.deadline()).await?, &create)
     }
 
     /// The id of a life that may begin. Where nodes decide without each other they must not give different ones.
@@ -96,59 +99,59 @@ impl Coordinator {
         if self.decides_alone() {
             return self.change(mutation, None, streams).await;
         }
+        let deadline = self.deadline();
         self.reachable().await?;
-        let home = self.home_for(&mutation).await?;
-        self.vote(mutation, home, streams).await
+        let home = self.home_for(&mutation, deadline).await?;
+        self.vote(mutation, home, streams, deadline).await
     }
 
-    /// Refuses what need not be put to the vote: no majority is to be had, or none takes it, or its bucket is not there.
-    pub(super) async fn admit(&self, mutation: &Mutation, new: Option<New>) -> Result<Home, ObjectError> {
+    /// Refuses an object that need not be put to the vote, whose body is not here yet: no majority is to be had, or none
+    /// takes it, or its bucket is not there or open by `deadline`.
+    pub(super) async fn admit_put(
+        &self,
+        bucket: &BucketName,
+        new: Option<New>,
+        deadline: Instant,
+    ) -> Result<Home, ObjectError> {
         self.reachable().await?;
-        let home = self.home_for(mutation).await?;
-        self.check_takers(&RegisterKey::object_prefix(home.id, ""), new).await?;
-        Ok(home)
-    }
-
-    /// The same of an object that is to be put, whose body is not here yet.
-    pub(super) async fn admit_put(&self, bucket: &BucketName, new: Option<New>) -> Result<Home, ObjectError> {
-        self.reachable().await?;
-        let home = self.open_home(bucket).await?;
+        let home = self.open_home(bucket, deadline).await?;
         self.check_takers(&RegisterKey::object_prefix(home.id, ""), new).await?;
         Ok(home)
     }
 
     /// The bucket that a mutation of an object is begun in. Before something is deleted a majority is asked: a deletion
     /// that takes effect in one life must not do so in the next one.
-    async fn home_for(&self, mutation: &Mutation) -> Result<Home, ObjectError> {
+    async fn home_for(&self, mutation: &Mutation, deadline: Instant) -> Result<Home, ObjectError> {
         let Target::Object(at) = mutation.target() else { return Err(StoreError::NoSuchBucket.into()) };
         match mutation.puts() {
-            true => self.open_home(&at.bucket).await,
-            false => Ok(self.asked_home(&at.bucket).await?.ok_or(StoreError::NoSuchBucket)?),
+            true => self.open_home(&at.bucket, deadline).await,
+            false => Ok(self.asked_home(&at.bucket, deadline).await?.ok_or(StoreError::NoSuchBucket)?),
         }
     }
 
-    /// Has the nodes vote on what was admitted into this bucket.
+    /// Has the nodes vote on what was admitted into this bucket, by `deadline`.
     pub(super) async fn vote(
         &self,
         mutation: Mutation,
         mut home: Home,
         streams: Option<BodyStreams>,
+        mut deadline: Instant,
     ) -> Result<Written, ObjectError> {
         let Target::Object(at) = mutation.target() else { return Err(StoreError::NoSuchBucket.into()) };
         let (mut rest, mut holders) = (Vec::new(), Vec::new());
         if let Some(blob) = mutation.object().and_then(|object| object.blob()) {
             let holding = self.ship(blob, streams, &mut rest).await?;
             holders.extend(holding.into_iter().map(|node| Event::Holds { node, body: blob.body }));
+            // The time for the decision begins behind the body: how long that travels is not the nodes' matter.
+            deadline = self.deadline();
         }
-        // The time for the decision begins behind the body: how long that travels is not the nodes' matter.
-        let deadline = self.deadline();
         loop {
             let key = RegisterKey::object(home.id, &at.key);
             let (_, members) = self.members(&key)?;
             let mut write = Write::new(members, mutation.clone());
             holders.iter().for_each(|held| write.on(held.clone(), &mut Vec::new()));
             // Two writers of one key at one node would only cost each other rounds.
-            let turn = self.turn(&key, &mutation).await?;
+            let turn = self.turn(&key, &mutation, deadline).await?;
             let behind = Behind::waiting(Some(home.clone()));
             let outcome = self.drive(&key, write, std::mem::take(&mut rest), deadline, behind).await;
             drop(turn);
@@ -159,7 +162,7 @@ impl Coordinator {
                 WriteOutcome::Refused(state) if mutation.puts() && !is_there(state) => {}
                 _ => return ended(outcome, &mutation),
             }
-            home = self.confirmed(&home).await?;
+            home = self.confirmed(&home, deadline).await?;
             if home.id == was && matches!(outcome, WriteOutcome::Refused(_)) {
                 return ended(outcome, &mutation);
             }
@@ -171,30 +174,35 @@ impl Coordinator {
 
     /// Waits until no other writer of that key at this node is at it. Who goes without has sent nothing; who has its
     /// turn has half of its time left at least, since a write that runs out of time is an unknown outcome.
-    pub(super) async fn turn(&self, key: &RegisterKey, mutation: &Mutation) -> Result<Turn, ObjectError> {
-        let turn = self.0.turns.take(key, Instant::now() + self.0.patience.decide / 2).await;
+    pub(super) async fn turn(
+        &self,
+        key: &RegisterKey,
+        mutation: &Mutation,
+        deadline: Instant,
+    ) -> Result<Turn, ObjectError> {
+        let turn = self.0.turns.take(key, deadline - self.0.patience.decide / 2).await;
         turn.ok_or_else(|| if self.sees_majority() { crowded(mutation) } else { no_majority() })
     }
 
     /// Refuses a large body whose condition does not hold before it begins to arrive: it need not travel.
-    pub(super) async fn refuse_early(
+    pub(super) async fn check_condition(
         &self,
         home: &Home,
         at: &ObjectName,
         wanted: &Condition,
+        deadline: Instant,
     ) -> Result<(), ObjectError> {
         if wanted.is_none() {
             return Ok(());
         }
-        let (_, state) = self.read(&RegisterKey::object(home.id, &at.key)).await?;
+        let (_, state) = self.read_by(&RegisterKey::object(home.id, &at.key), false, deadline).await?;
         if crate::store::mutation::holds(wanted, state.value.as_ref()) {
             return Ok(());
         }
         // What is not there may be there in another life of the bucket: then that is asked when it is decided.
-        match is_there(&state) || self.asked_home(&home.name).await?.is_some_and(|now| now.id == home.id) {
-            true => Err(StoreError::Precondition.into()),
-            false => Ok(()),
-        }
+        let is_refused =
+            is_there(&state) || self.asked_home(&home.name, deadline).await?.is_some_and(|now| now.id == home.id);
+        if is_refused { Err(StoreError::Precondition.into()) } else { Ok(()) }
     }
 }
 

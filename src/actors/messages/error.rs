@@ -16,7 +16,8 @@ pub enum ObjectError {
     /// written.
     #[error("concurrent writes of the same object")]
     Contended,
-    /// Too many writes of the same object came at once for this one's time. Nothing was written.
+    /// Too many writes of the same object came at once for this one's time, or its bucket was being deleted all the while.
+    /// Nothing was written.
     #[error("too many writes of the same object at once")]
     Crowded,
     /// No majority could be had in time; says why. Nothing was written.
@@ -36,6 +37,11 @@ impl ObjectError {
                 Class::Busy
             }
         }
+    }
+
+    /// Whether the nodes did not come to a decision in time, which they may when they are asked again.
+    pub fn is_undecided(&self) -> bool {
+        matches!(self, ObjectError::NoMajority(_) | ObjectError::Crowded)
     }
 
     /// Whether stored bytes could not be had as they were written: another copy would help.

@@ -86,7 +86,9 @@ fn of(kind: Kind) -> &'static str {
             "concurrent writes of the same object kept this one from being decided; nothing was written, try again"
         }
         Kind::Busy => "too much is in flight; try again later",
-        Kind::Crowded => "too many writes of the same object at once; nothing was written, try again later",
+        Kind::Crowded => {
+            "too many writes of the same object at once, or its bucket is being deleted; nothing was written, try again later"
+        }
         Kind::NoMajority => "there is no majority of the nodes; nothing was written, try again later",
         Kind::OtherList => "the member list is changing; nothing was written, try again",
         Kind::OutOfTime => "there was no time to go through all of it; nothing was changed, try again later",

@@ -89,7 +89,7 @@ pub(super) fn of(kind: Kind) -> &'static str {
         }
         Kind::Busy => "hay demasiadas peticiones en curso; inténtelo más tarde",
         Kind::Crowded => {
-            "hay demasiadas escrituras del mismo archivo a la vez; no se escribió nada, inténtelo más tarde"
+            "hay demasiadas escrituras del mismo archivo a la vez, o se está borrando su depósito; no se escribió nada, inténtelo más tarde"
         }
         Kind::NoMajority => "no hay mayoría de nodos; no se escribió nada, inténtelo más tarde",
         Kind::OtherList => "la lista de nodos está cambiando; no se escribió nada, inténtelo de nuevo",

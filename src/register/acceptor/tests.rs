@@ -13,6 +13,10 @@ impl Value for Text {
     fn tombstone(&self) -> bool {
         self.0 == "gone"
     }
+
+    fn ended(&self) -> Self {
+        unreachable!("no bucket ends here")
+    }
 }
 
 /// The epoch of a first list.

@@ -253,9 +253,10 @@ impl<R: Value, M: Machine<R>> Drive<R, M> {
         self.phase = Phase::Pause { until };
     }
 
-    /// The bucket of the register is gone: this is the end.
+    /// The bucket of the register is gone: this is the end, but for what was sent, which one more round looks for.
     pub fn shut(&mut self) {
         self.asking_me = false;
+        self.phase = Phase::Ready;
         self.decide(|machine, out| machine.shut(out));
     }
 

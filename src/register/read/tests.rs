@@ -12,6 +12,10 @@ impl Value for Text {
     fn tombstone(&self) -> bool {
         false
     }
+
+    fn ended(&self) -> Self {
+        unreachable!("no bucket ends here")
+    }
 }
 
 struct Bench {

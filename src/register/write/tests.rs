@@ -12,6 +12,10 @@ impl Value for Text {
     fn tombstone(&self) -> bool {
         self.0 == "gone"
     }
+
+    fn ended(&self) -> Self {
+        Text("gone")
+    }
 }
 
 /// Puts the text when what is there is allowed.
@@ -86,12 +90,16 @@ impl Bench {
 
     /// The round fails in its second half, and the next one begins.
     fn store_fails(&mut self) {
-        for from in [1, 2] {
+        self.store_fails_at([1, 2]);
+        self.begin();
+    }
+
+    fn store_fails_at(&mut self, replicas: [u64; 2]) {
+        for from in replicas {
             let refusal = Answer::Refused(Refusal::Behind(at(999)));
             self.reply(from, Attempt(self.round).second(), refusal);
         }
         assert!(matches!(self.out.last(), Some(Action::Retry { .. })));
-        self.begin();
     }
 
     /// What is being stored, by whom.
@@ -282,4 +290,78 @@ fn attempts_are_bounded() {
     b.promise(1, slot(5, true, &[999], "old"));
     b.promise(2, slot(5, true, &[999], "old"));
     assert_eq!(b.outcome(), Some(&WriteOutcome::Unknown));
+}
+
+/// A write of which one replica stores the attempt, and that then hears of the end of its bucket.
+fn ended(base: Slot<Text>) -> Bench {
+    let mut b = Bench::new("a", |_| true);
+    b.promise(1, base.clone());
+    b.promise(2, base);
+    b.stored(1);
+    b.store_fails_at([2, 3]);
+    b.out.clear();
+    b.write.shut(&mut b.out);
+    assert!(b.out.is_empty(), "what was sent is looked for first");
+    b.begin();
+    b
+}
+
+#[test]
+fn what_was_sent_before_its_bucket_went_is_kept_out_by_a_tombstone_that_does_not_name_it() {
+    // It lies where it was stored, and was never chosen.
+    let mut b = ended(slot(5, true, &[77], "old"));
+    b.promise(1, slot(100, false, &[1, 77], "a"));
+    b.promise(2, slot(5, true, &[77], "old"));
+    let (stored, value) = (b.stores()[0].1.clone(), Some(Text("gone")));
+    assert_eq!((stored.lineage.ids(), stored.value), (&[id(2)][..], value));
+    b.stored(1);
+    assert_eq!(b.outcome(), None, "it may come to be chosen yet");
+    b.stored(2);
+    assert_eq!(b.outcome(), Some(&WriteOutcome::Gone));
+    // A majority has nothing of it: what they have is stored again above it.
+    let mut b = ended(slot(5, true, &[77], "gone"));
+    b.promise(2, slot(5, true, &[77], "gone"));
+    b.promise(3, slot(5, true, &[77], "gone"));
+    assert_eq!(b.stores()[0].1, slot(5, true, &[77], "gone").state);
+    b.stored(2);
+    b.stored(3);
+    assert_eq!(b.outcome(), Some(&WriteOutcome::Gone));
+    // Somebody else has put something in, which did not come to be chosen either.
+    let mut b = ended(slot(5, true, &[77], "gone"));
+    b.promise(2, slot(150, false, &[80, 77], "b"));
+    b.promise(3, slot(5, true, &[77], "gone"));
+    assert_eq!(b.stores()[0].1.lineage.ids(), [id(2)]);
+}
+
+#[test]
+fn who_may_have_seen_what_was_sent_before_its_bucket_went_leaves_it_unknown() {
+    // It was deleted, or replaced: by somebody who may have taken it for chosen.
+    for text in ["gone", "b"] {
+        let mut b = ended(slot(5, true, &[77], "old"));
+        b.promise(1, slot(150, false, &[80, 1, 77], text));
+        b.promise(2, slot(5, true, &[77], "old"));
+        assert_eq!(b.outcome(), Some(&WriteOutcome::Unknown), "{text}");
+    }
+}
+
+#[test]
+fn what_lies_behind_the_end_of_its_bucket_is_cleared_and_nothing_is_put_there() {
+    let cleared = || {
+        let members = Arc::new(Members::new(Epoch(1), &nodes()).unwrap());
+        let write = Write::new(members, Put("a", |_| true)).ended();
+        let mut bench = Bench { write, out: Vec::new(), round: 0, epoch: 1 };
+        bench.begin();
+        bench
+    };
+    let mut b = cleared();
+    b.promise(1, slot(5, false, &[78, 77], "old"));
+    b.promise(2, Slot::default());
+    assert_eq!((b.stores()[0].1.lineage.ids(), b.stores()[0].1.value.clone()), (&[id(1)][..], Some(Text("gone"))));
+    b.stored(1);
+    b.stored(2);
+    assert_eq!(b.outcome(), Some(&WriteOutcome::Gone));
+    let mut b = cleared();
+    b.promise(1, slot(5, true, &[78], "gone"));
+    b.promise(2, slot(5, true, &[78], "gone"));
+    assert!(b.stores().is_empty() && b.outcome() == Some(&WriteOutcome::Gone));
 }
