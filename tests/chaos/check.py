@@ -12,6 +12,8 @@ Call = namedtuple("Call", "kind condition value answer begin end")
 
 CONFIGURATIONS_MAX = 200_000
 IMPOSSIBLE = object()
+# The state of a bucket that is not there; one that is there has that of its one object.
+NO_BUCKET = "no bucket"
 
 
 def holds(condition, state):
@@ -39,7 +41,30 @@ def step(call, state):
     return call.value
 
 
-def linearizable(calls, initial=None):
+def in_bucket(call, state):
+    """The same of the one object of a bucket that comes and goes. More kinds: create (answer: made, there), delete bucket
+    (answer: ok, not empty). One answer more of all but create: no bucket."""
+    is_there = state != NO_BUCKET
+    if call.answer == "no bucket":
+        return IMPOSSIBLE if is_there else state
+    if call.kind == "create":
+        if call.answer != "unknown" and is_there != (call.answer == "there"):
+            return IMPOSSIBLE
+        return state if is_there else None
+    if call.kind == "delete bucket":
+        if call.answer == "not empty":
+            # Or it held something that nobody can say of whether it was ever there.
+            return state if is_there else IMPOSSIBLE
+        if is_there and state is not None:
+            return state if call.answer == "unknown" else IMPOSSIBLE
+        # Who deletes at the same time as somebody else is told that it is gone, too.
+        return NO_BUCKET
+    if not is_there:
+        return state if call.answer == "unknown" else IMPOSSIBLE
+    return step(call, state)
+
+
+def linearizable(calls, initial=None, step=step):
     """True or False; None when the search grew beyond its bound."""
     events = []
     for number, call in enumerate(calls):
@@ -123,6 +148,42 @@ def self_test():
         assert linearizable(history) is True, history
     for history in bad:
         assert linearizable(history) is False, history
+    return len(good) + len(bad) + self_test_of_buckets(put, get)
+
+
+def self_test_of_buckets(put, get):
+    """The same of buckets that come and go."""
+    def create(b, e, answer="made"):
+        return Call("create", None, None, answer, b, e)
+
+    def delete_bucket(b, e, answer="ok"):
+        return Call("delete bucket", None, None, answer, b, e)
+
+    def none(kind, b, e):
+        return Call(kind, None, "a" if kind == "put" else None, "no bucket", b, e)
+
+    good = [
+        [create(0, 1), put("a", 2, 3), get("a", 4, 5), delete_bucket(6, 7, "not empty")],
+        [create(0, 1), put("a", 2, 9), delete_bucket(3, 4), none("get", 5, 6), create(7, 8), get("a", 10, 11)],
+        [create(0, 1), put("a", 2, None, "unknown"), delete_bucket(3, 4), create(5, 6), get(None, 7, 8)],
+        [create(0, 1), create(2, 3, "there"), delete_bucket(4, 6), delete_bucket(4, 6), none("put", 7, 8)],
+        [create(0, 1), delete_bucket(2, None, "unknown"), none("delete bucket", 3, 4)],
+        [create(0, None, "unknown"), get(None, 1, 2), delete_bucket(3, 4)],
+    ]
+    bad = [
+        [get(None, 0, 1)],
+        [create(0, 1), put("a", 2, 3), delete_bucket(4, 5)],
+        [create(0, 1), put("a", 2, 5), delete_bucket(3, 4), none("get", 6, 7)],
+        [create(0, 1), put("a", 2, 3), none("get", 4, 5)],
+        [create(0, 1), delete_bucket(2, 3), put("a", 4, 5)],
+        [create(0, 1), delete_bucket(2, 3), create(4, 5, "there")],
+        [create(0, 1), put("a", 2, None, "unknown"), delete_bucket(3, 4), create(5, 6), get(None, 7, 8), get("b", 9, 10)],
+        [delete_bucket(0, 1, "not empty")],
+    ]
+    for history in good:
+        assert linearizable(history, NO_BUCKET, in_bucket) is True, history
+    for history in bad:
+        assert linearizable(history, NO_BUCKET, in_bucket) is False, history
     return len(good) + len(bad)
 
 

@@ -13,6 +13,7 @@ import signal
 import threading
 import time
 
+import buckets
 from trials import TRIALS, Witnesses
 from world import ask, until
 
@@ -32,7 +33,7 @@ class Faults(threading.Thread):
     # A short run meets these: the last one first.
     FIRST = ["kill", "disks replaced", "key rotation", "started apart", "older copy", "members and kill"]
     # What `run --plant` spoils on purpose, which must be found, and the fault that meets it.
-    PLANTED = {"list": ["planted list"], "write": ["planted write"], **{name: [name] for name in TRIALS}}
+    PLANTED = {"list": ["planted list"], "write": ["planted write"], "bucket": ["planted bucket"], **{name: [name] for name in TRIALS}}
     CHANGE_S, CALL_S = CHANGE_S, CALL_S
     LONGEST_S = 5 * CHANGE_S
 
@@ -214,7 +215,10 @@ class Faults(threading.Thread):
         self.members = names
 
     def planted(self, kind, node):
-        """Objects go away, and nobody has asked for it."""
+        """Objects or buckets go away, and nobody has asked for it."""
+        if kind == "planted bucket":
+            buckets.replace(node, self.history.buckets)
+            return self.pause(1)
         objects = [f"many/s{n:04}" for n in (0, 350, 699)]
         if kind == "planted write":
             objects = [f"cargas/{key}" for key in self.history.live]
