@@ -18,7 +18,10 @@ use crate::base::{
     State, WriteId,
 };
 use crate::disk::RealDisk;
-use crate::register::{Answer as Answered, Heard, Refusal, Remembered, Seat as Seated, Standing, Start, Under};
+use crate::register::fence::Change;
+use crate::register::{
+    Answer as Answered, Heard, Refusal, Remembered, Seat as Seated, Standing, Start, Under, WriteOutcome,
+};
 use crate::store::buckets::register_by_name;
 use crate::store::entry::NodeRecord;
 use crate::store::{Answer, Options, Store, open, wait};
@@ -300,11 +303,6 @@ impl Rig {
     fn open(&self, at: &ObjectName) -> impl Future<Output = Result<(ObjectInfo, Download), ObjectError>> + 'static {
         let open = OpenObject { at: at.clone(), consistency: Consistency::Majority, permit: None };
         let answer = self.actor.send(open);
-        async move { soon("an answer", answer).await.expect("the coordinator is there") }
-    }
-
-    fn delete_bucket(&self, bucket: BucketName) -> impl Future<Output = Result<Written, ObjectError>> + 'static {
-        let answer = self.actor.send(DeleteBucket { bucket });
         async move { soon("an answer", answer).await.expect("the coordinator is there") }
     }
 
@@ -653,7 +651,14 @@ async fn all_that_a_bucket_leaves_behind_is_cleared_by_one_look_at_the_others() 
         }
     };
     while_they_vote(lanes, &there, settling).await;
-    assert!(names.iter().all(|name| !holds_in(&here, 7, name)), "what was never chosen is gone with its bucket");
+    let is_gone = |node: &Node, name: &str| {
+        let held = node.store.lookup(&key(name)).expect("it is read");
+        held.is_some_and(|held| held.record.state == State::Deleted)
+    };
+    for name in names {
+        let gone = [&here, &there[0], &there[1]].into_iter().filter(|node| is_gone(node, name)).count();
+        assert!(gone >= 2, "a majority has a tombstone in place of {name}");
+    }
     assert_eq!(rig.asked().iter().filter(|kind| **kind == "ShowSlots").count(), 1, "buckets are looked through once");
 }
 
@@ -695,11 +700,18 @@ async fn what_one_holds_tentatively_is_settled_before_a_deletion_counts_it_as_no
         second.carries_but(&there[0], |cast| cast.vote.key == key),
         third.carries_but(&there[1], |cast| cast.vote.key == bucket),
     );
+    let deleting = async {
+        let closed = rig.direct.change_by_vote(&papers(), Change::Close, rig.direct.deadline()).await;
+        assert!(matches!(closed, Ok(WriteOutcome::Written { .. })), "{closed:?}");
+        rig.direct.end_deletion(&papers()).await
+    };
     let deleted = tokio::select! {
-        deleted = rig.delete_bucket(papers()) => deleted,
+        deleted = soon("an end", deleting) => deleted,
         _ = carrying => panic!("the lanes ended first"),
     };
-    assert!(deleted.is_ok(), "{deleted:?}");
+    assert!(matches!(deleted, Ok(true)), "{deleted:?}");
+    let left = there[0].store.bucket_slot(&papers()).and_then(|slot| slot.state.value?.bucket().copied());
+    assert_eq!(left, None, "nothing was found in it");
     let late = stores(&there[1]).await;
     assert!(matches!(late, Answered::Refused(Refusal::Behind(_))), "it is chosen, in a bucket that is gone: {late:?}");
 }
