@@ -3,12 +3,16 @@
 //! A failure names its seed and the sync it stopped at.
 
 use boveda::base::record::ObjectRecord;
-use boveda::base::{BucketName, Condition, Mark, ObjectHead, ObjectKey, ObjectName, Secret};
+use boveda::base::{
+    BucketName, Condition, Epoch, Incarnation, Mark, NodeName, ObjectHead, ObjectKey, ObjectName, Secret,
+};
 use boveda::disk::{CrashDisk, Disk, Space};
+use boveda::register::{Roster, Seat};
 use boveda::seal::keyring::Keyring;
 use boveda::store::buckets::register_by_name;
 use boveda::store::incoming::Purpose;
 use boveda::store::mutation::Mutation;
+use boveda::store::voting::Seating;
 use boveda::store::wait_blocking;
 use boveda::store::{Clockwork, Options, Store, StoreError};
 use bytes::Bytes;
@@ -16,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 const DIR: &str = "/data";
 const KEYS: u64 = 12;
@@ -469,4 +474,288 @@ fn a_body_that_no_record_came_for_is_given_up() {
     node.settle().expect("a healthy disk");
     assert_eq!(node.get("k0").expect("opens"), Some(vec![0; 20_000]));
     node.verify("afterwards");
+}
+
+/// Puts until the disk is full down to the reserve. What is there then.
+fn fill_up(node: &Node, rng: &mut Rng, bytes: usize) -> Vec<String> {
+    let mut keys = Vec::new();
+    loop {
+        let key = format!("f{:06}", keys.len());
+        match node.put(&key, &rng.bytes(bytes as u64, bytes as u64 + 1)) {
+            Ok(_) => keys.push(key),
+            Err(StoreError::Full) => return keys,
+            Err(error) => panic!("{error}"),
+        }
+        if keys.len() % 16 == 0 {
+            node.store.refresh_space().expect("it is asked");
+        }
+    }
+}
+
+/// What the mover does by itself, with the checkpoints that it asks for and no others.
+fn move_alone(node: &Node) {
+    for _ in 0..20_000 {
+        let moved = node.work.mover.turn().expect("a healthy disk");
+        if !node.work.committer.turn() && !moved {
+            return;
+        }
+    }
+    panic!("the mover comes to no end");
+}
+
+/// A disk of the proportions that the defaults have: a reserve of eight segments, and some more room.
+fn small_disk() -> (CrashDisk, Node) {
+    let disk = CrashDisk::new(1);
+    disk.set_capacity(26 << 20);
+    let segment_bytes = 1 << 20;
+    let log_bytes = 1 << 20;
+    let reserve_bytes = 8 * u64::from(segment_bytes);
+    let node = open_with(&disk, Options { reserve_bytes, segment_bytes, log_bytes, ..options() }).expect("opens");
+    (disk, node)
+}
+
+#[test]
+fn on_a_full_disk_what_is_dead_gives_its_room_back_whatever_is_alive_beside_it() {
+    let (disk, node) = small_disk();
+    let mut rng = Rng(3);
+    let keys = fill_up(&node, &mut rng, 25_000);
+    let (full, _) = segments(&disk);
+    assert!(full > 12 << 20, "{full}");
+    // Every third goes: in all segments more is alive than dead.
+    for key in keys.iter().step_by(3) {
+        node.delete(key).expect("deletes go on");
+    }
+    node.store.checkpoint().expect("there is room for that");
+    move_alone(&node);
+    let (left, files) = segments(&disk);
+    let alive = (keys.len() - keys.len().div_ceil(3)) as u64 * 25_200;
+    assert!(left <= alive * 12 / 10 + (1 << 20), "{left} bytes in {files} segments for {alive}");
+    node.store.refresh_space().expect("it is asked");
+    for n in 0..(full - left) / 30_000 / 2 {
+        node.put(&format!("n{n}"), &[7; 25_000]).expect("there is room again");
+    }
+    assert_eq!(node.store.status().segments.lacks_bytes, 0);
+    assert_eq!(node.store.unfit(), None, "what moves is no client that is refused");
+    node.verify("afterwards");
+}
+
+#[test]
+fn on_a_full_disk_overwrites_go_on_for_ever() {
+    let (disk, node) = small_disk();
+    let mut rng = Rng(4);
+    let keys = fill_up(&node, &mut rng, 25_000);
+    // A fifth of it is for others.
+    let (gone, alive) = keys.split_at(keys.len() / 5);
+    gone.iter().for_each(|key| node.delete(key).expect("deletes go on"));
+    move_alone(&node);
+    let mut refused = 0;
+    for n in 0..2_000 {
+        let key = &alive[usize::try_from(rng.below(alive.len() as u64)).expect("small")];
+        match node.put(key, &rng.bytes(25_000, 25_001)) {
+            Ok(_) => {}
+            Err(StoreError::Full) => refused += 1,
+            Err(error) => panic!("{error}"),
+        }
+        if n % 8 == 0 {
+            node.store.refresh_space().expect("it is asked");
+            move_alone(&node);
+        }
+    }
+    assert!(refused < 100, "{refused} of 2000 were refused; {:?}", segments(&disk));
+    node.verify("afterwards");
+}
+
+#[test]
+fn what_the_log_has_dropped_goes_without_a_checkpoint_and_is_told() {
+    let disk = CrashDisk::new(1);
+    let node = open_with(&disk, Options { log_bytes: 1 << 20, ..options() }).expect("opens");
+    fill(&node, 40, 20_000);
+    node.store.checkpoint().expect("a healthy disk");
+    let checkpoints = node.store.status().checkpoints;
+    // Others fill the disk: a checkpoint is refused.
+    disk.set_space(Space { total: 1 << 30, free: 0, files_free: u64::MAX });
+    (0..40).filter(|n| n % 20 != 7).for_each(|n| node.delete(&format!("k{n}")).expect("deletes go on"));
+    assert!(node.store.checkpoint().is_err());
+    move_alone(&node);
+    let told = node.store.status().segments;
+    assert!(told.dead_bytes > told.bytes / 2, "{told:?}");
+    assert!(segments(&disk).1 <= 3, "{:?}", segments(&disk));
+    assert_eq!(node.store.status().checkpoints, checkpoints);
+    // The index names places in segments that are gone, until the log has been heard.
+    let disk = disk.after_power_loss();
+    disk.set_space(Space { total: 1 << 30, free: 1 << 29, files_free: u64::MAX });
+    let node = open(&disk).expect("opens");
+    for n in 0..40u8 {
+        let expected = (n % 20 == 7).then(|| vec![n; 20_000]);
+        assert_eq!(node.get(&format!("k{n}")).expect("a healthy disk"), expected);
+    }
+    node.settle().expect("a healthy disk");
+    node.verify("afterwards");
+}
+
+#[test]
+fn that_there_is_no_room_to_move_is_told_and_passes() {
+    let disk = CrashDisk::new(1);
+    let space = |free| Space { total: 1 << 40, free, files_free: u64::MAX };
+    let node = open_with(&disk, Options { reserve_bytes: 4 << 20, ..options() }).expect("opens");
+    fill(&node, 24, 20_000);
+    (0..24).filter(|n| n % 2 > 0).for_each(|n| node.delete(&format!("k{n}")).expect("a healthy disk"));
+    disk.set_space(space(1 << 20));
+    node.store.refresh_space().expect("it is asked");
+    move_alone(&node);
+    assert!(node.store.status().segments.lacks_bytes > 1 << 20, "{:?}", node.store.status().segments);
+    assert!(Mark::NoRoomForMoves.count() > 0);
+    disk.set_space(space(1 << 30));
+    node.settle().expect("a healthy disk");
+    assert_eq!(node.store.status().segments.lacks_bytes, 0);
+    node.verify("afterwards");
+}
+
+#[test]
+fn a_node_that_is_given_its_place_anew_finds_its_bodies_again_and_those_that_no_record_comes_for_go() {
+    let disk = CrashDisk::new(1);
+    let node = open(&disk).expect("opens");
+    let objects: Vec<_> = (0..12u8).map(|n| node.put(&format!("k{n}"), &vec![n; 20_000]).expect("is put")).collect();
+    let record = |n: usize| {
+        let key = register_by_name(&name(&format!("k{n}")));
+        let held = node.store.lookup(&key).expect("looks").expect("is there");
+        (key, (*held.record).clone())
+    };
+    let records: Vec<_> = (0..4).map(record).collect();
+    node.store.checkpoint().expect("a healthy disk");
+    let seat = |n: u64, incarnation| Seat { name: NodeName::parse(&format!("n{n}")).expect("a name"), incarnation };
+    let others = [seat(2, Incarnation(77)), seat(3, Incarnation(78))];
+    let all = [others.clone().to_vec(), vec![seat(1, node.store.incarnation())]].concat();
+    let list = Roster::founding(1, others.to_vec()).next(2, &all);
+    let seated = node.store.seat(Seating::Adopt(Arc::new(list)));
+    node.work.committer.turn();
+    wait_blocking(seated).expect("a healthy disk");
+    assert!(node.store.lookup(&records[0].0).expect("looks").is_none(), "it begins with nothing");
+    drop(node);
+    let here = |node: &Node| -> Vec<_> {
+        objects.iter().map(|object| node.store.open_outgoing(object.body).is_ok()).collect()
+    };
+    // Its bucket comes with the list.
+    let member = || Options { first_bucket: false, ..options() };
+    // From the log, and from the index.
+    for checkpointed in [false, true] {
+        let node = open_with(&disk.after_power_loss(), member()).expect("opens");
+        if checkpointed {
+            node.store.checkpoint().expect("a healthy disk");
+        }
+        assert_eq!(here(&node), [true; 12], "what the others may need is here, {checkpointed}");
+    }
+    let node = open_with(&disk, member()).expect("opens");
+    let learned = node.store.learn(records.clone(), Incarnation(77), Epoch(2)).expect("of a member");
+    node.work.committer.turn();
+    wait_blocking(learned).expect("a healthy disk");
+    node.settle().expect("a healthy disk");
+    assert_eq!(here(&node), [true; 12], "they wait for their records");
+    drop(node);
+    let node = open_with(&disk, Options { orphan_grace: Duration::ZERO, ..member() }).expect("opens");
+    node.settle().expect("a healthy disk");
+    assert!(Mark::OrphanReleased.count() > 0);
+    assert_eq!(here(&node), [[true; 4].as_slice(), &[false; 8]].concat(), "none came for the others");
+    for object in &objects[..4] {
+        assert_eq!(boveda::seal::digest::digest_of(&sealed(&node, object)), object.digest);
+    }
+    drop(node);
+    let node = open_with(&disk.after_power_loss(), member()).expect("opens");
+    assert_eq!(here(&node), [[true; 4].as_slice(), &[false; 8]].concat());
+    node.verify("afterwards");
+}
+
+/// Where an entry's head lies in a segment.
+fn head_of(disk: &CrashDisk, segment: &Path, object: &ObjectRecord) -> u64 {
+    let whole = disk.read_raw(segment).expect("it is there");
+    let is_head = |window: &[u8]| window.starts_with(b"BVSE") && window[8..] == object.body.0;
+    whole.windows(24).position(is_head).expect("it lies there") as u64
+}
+
+#[test]
+fn damaged_heads_keep_no_body_from_being_moved() {
+    let disk = CrashDisk::new(1);
+    let options = || Options { segment_bytes: 1 << 20, ..options() };
+    let node = open_with(&disk, options()).expect("opens");
+    let objects: Vec<_> = (0..20u8).map(|n| node.put(&format!("k{n}"), &vec![n; 20_000]).expect("is put")).collect();
+    node.store.checkpoint().expect("a healthy disk");
+    drop(node);
+    let first = Path::new("/data/segments/00000001");
+    // The head of an entry; then that of a segment, and of an entry that is moved once more.
+    for (round, damaged) in [vec![3usize], vec![3, 7]].into_iter().enumerate() {
+        let segment = disk.list(Path::new("/data/segments")).expect("it is there").into_iter().min().expect("one");
+        assert_eq!(segment == first, round == 0, "the one before is gone");
+        damaged
+            .iter()
+            .for_each(|n| disk.flip(&segment, head_of(&disk, &segment, &objects[*n]) + 30, 1).expect("flips"));
+        if round == 1 {
+            disk.flip(&segment, 100, 1).expect("flips");
+        }
+        let node = open_with(&disk, options()).expect("opens");
+        let goes = |n: &u8| if round == 0 { (8..20).contains(n) } else { false };
+        (0..20).filter(goes).for_each(|n| node.delete(&format!("k{n}")).expect("a healthy disk"));
+        let listed = Mark::SegmentListed.count();
+        node.settle().expect("a healthy disk");
+        assert!(Mark::SegmentListed.count() > listed);
+        assert!(!disk.exists(&segment).expect("answers"), "nothing keeps it");
+        assert_eq!(node.store.status().segments.damaged, 0);
+        for n in 0..8u8 {
+            assert_eq!(node.get(&format!("k{n}")).expect("opens"), Some(vec![n; 20_000]), "round {round}");
+        }
+        node.verify("afterwards");
+    }
+}
+
+#[test]
+fn what_is_no_segment_is_left_alone_whatever_its_name() {
+    let disk = CrashDisk::new(1);
+    let node = open(&disk).expect("opens");
+    fill(&node, 3, 20_000);
+    drop(node);
+    let at = |name: &str| Path::new("/data/segments").join(name);
+    let make = |name: &str, bytes: &[u8]| {
+        let file = disk.create_new(&at(name)).expect("makes");
+        file.write_at(0, bytes).and_then(|()| file.sync_data()).expect("writes");
+        disk.sync_dir(Path::new("/data/segments")).expect("has a name");
+    };
+    make("00777777", &b"an operator's file".repeat(100));
+    make("99999999", b"x");
+    // What a crash has left of one that was being made.
+    make("00000009", &[0; 4096]);
+    make("00000010", b"");
+    disk.create_dir_all(&at("00000011")).expect("makes");
+    for _ in 0..2 {
+        let node = open(&disk).expect("opens");
+        fill(&node, 12, 20_000);
+        let mut found = Vec::new();
+        let sum = node.store.verify(&mut |finding| found.push(finding)).expect("reads");
+        assert_eq!((sum.damaged, sum.strangers), (0, 3), "{found:?}");
+    }
+    assert!(disk.read_raw(&at("00777777")).expect("it is there").starts_with(b"an operator's file"));
+    assert_eq!(disk.read_raw(&at("99999999")).expect("it is there"), b"x");
+    let node = open(&disk).expect("opens");
+    for n in 0..12u8 {
+        assert_eq!(node.get(&format!("k{n}")).expect("opens"), Some(vec![n; 20_000]));
+    }
+}
+
+#[test]
+fn a_damaged_body_stays_where_it_is_while_no_copy_can_be_kept() {
+    let disk = CrashDisk::new(1);
+    let node = open(&disk).expect("opens");
+    let object = node.put("k", &[9; 20_000]).expect("a healthy disk");
+    let segment = Path::new("/data/segments/00000001");
+    let at = head_of(&disk, segment, &object) + 64 + 500;
+    disk.flip(segment, at, 1).expect("flips");
+    let key = register_by_name(&name("k"));
+    disk.fail_writes_after(0, ErrorKind::StorageFull);
+    let found = node.store.diagnose(&key).expect("looks");
+    assert!(found.is_some_and(|ailment| ailment.is_fault()), "{found:?}");
+    assert_eq!(node.store.status().quarantined, 0);
+    assert!(node.store.read_sealed(object.body, 0, 100).is_ok(), "people may look at it");
+    // The disk gives it back right after all.
+    disk.heal();
+    disk.flip(segment, at, 1).expect("flips");
+    assert_eq!(node.store.diagnose(&key).expect("looks"), None);
+    assert_eq!(node.get("k").expect("opens"), Some(vec![9; 20_000]));
 }

@@ -55,6 +55,8 @@ struct State {
     /// Writes left before they fail, and how.
     failing: Option<(u64, io::ErrorKind)>,
     space: Space,
+    /// Bytes that all files may have together, if that counts.
+    capacity: Option<u64>,
     course: Course,
     weather: Weather,
     /// With the order of their making, as names have.
@@ -107,6 +109,7 @@ impl CrashDisk {
             dead: false,
             failing: None,
             space,
+            capacity: None,
             course: Course::default(),
             weather: Weather::default(),
             dirs: BTreeMap::new(),
@@ -219,6 +222,11 @@ impl CrashDisk {
         self.state().space = space;
     }
 
+    /// From now on what is free is what all files leave of so many bytes, and writes beyond that fail.
+    pub fn set_capacity(&self, bytes: u64) {
+        self.state().capacity = Some(bytes);
+    }
+
     /// The disk after the power has come back. Each call draws another outcome; this disk is left as it is.
     pub fn after_power_loss(&self) -> CrashDisk {
         let mut state = self.state();
@@ -327,6 +335,7 @@ impl State {
             dead: false,
             failing: None,
             space: self.space,
+            capacity: self.capacity,
             course: self.course,
             weather: Weather::default(),
             dirs: self.dirs.clone(),
@@ -348,6 +357,12 @@ impl State {
         }
         self.syncs += 1;
         Ok(())
+    }
+
+    /// Bytes that files may still grow by, if that counts. What has no name any more is gone.
+    fn left(&self) -> Option<u64> {
+        let used = || self.names.values().map(|file| self.files[*file].seen.len()).sum();
+        self.capacity.map(|capacity| capacity.saturating_sub(used()))
     }
 
     fn may_write(&mut self) -> io::Result<()> {
@@ -471,7 +486,11 @@ impl Disk for CrashDisk {
     }
 
     fn space(&self, _dir: &Path) -> io::Result<Space> {
-        Ok(self.powered()?.space)
+        let state = self.powered()?;
+        Ok(match state.capacity {
+            Some(total) => Space { total, free: state.left().unwrap_or(0), ..state.space },
+            None => state.space,
+        })
     }
 }
 

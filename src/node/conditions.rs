@@ -86,6 +86,7 @@ impl Watched {
             // That a volume is too small says more than that it is full.
             low: now.is_low() && !now.shortage(Shortage::SmallVolume).0,
             unfit: now.unfit().map(|bytes| (bytes, now.room())),
+            lacks_room: now.lacks_room(),
             short: Shortage::ALL.map(|what| now.shortage(what).0),
             lacks: self.keys.missing(),
             keys_refused: self.keys.is_directory_refused(),

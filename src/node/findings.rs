@@ -53,6 +53,8 @@ pub(super) struct View {
     pub low: bool,
     /// What did not fit lately, though the disk is not below the reserve, and what would: in bytes.
     pub unfit: Option<(u64, u64)>,
+    /// Bytes that are lacking to move what is alive away from what is dead, whose room does not come back until then.
+    pub lacks_room: u64,
     /// What else the machine lacks.
     pub short: Short,
     /// A key generation that is needed here and not there, with its number if that is known.
@@ -208,6 +210,12 @@ fn members(view: &View, full: &[NodeName]) -> Finding {
 /// Whether the disk takes new bytes.
 fn disk(view: &View) -> Finding {
     match (view.low, view.unfit) {
+        _ if view.lacks_room > 0 => Finding::Degraded(format!(
+            "there is no room to make room: what was deleted or replaced gives nothing back until {} bytes more are free on \
+             this volume{}",
+            view.lacks_room,
+            if view.low { "; it is full down to the reserve, and writes get 507" } else { "" }
+        )),
         (true, _) => degraded("full down to the reserve; writes get 507"),
         (false, Some((bytes, room))) => Finding::Degraded(format!(
             "{room} bytes are left above the reserve; {bytes} did not fit lately: what needs more than is left gets 507"
@@ -290,6 +298,8 @@ mod tests {
         assert!(missing(fine).is_empty() && degraded(fine).is_empty());
         let low = View { low: true, ..fine };
         assert_eq!((missing(low), degraded(low)), (vec![], vec!["disk"]));
+        let full = View { lacks_room: 7, ..low };
+        assert_eq!((missing(full), degraded(full)), (vec![], vec!["disk"]));
         let tight = View { unfit: Some((7, 5)), ..fine };
         assert_eq!((missing(tight), degraded(tight)), (vec![], vec!["disk"]));
         for (at, what) in Shortage::ALL.into_iter().enumerate() {

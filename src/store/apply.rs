@@ -84,6 +84,7 @@ impl Core {
     /// All registers have been forgotten, durably.
     fn cleared(&self) {
         self.log.forgive();
+        *self.orphans() = Some(Instant::now());
         self.tentative().clear();
         self.buckets_mut().clear();
     }

@@ -43,6 +43,8 @@ pub(super) struct Batch {
     pub(super) named: Vec<(RegisterKey, BodyId)>,
     /// Bodies that may lie in segments and that these registers do not refer to any more.
     pub(super) left: Vec<(RegisterKey, BodyId)>,
+    /// Bodies that may lose their places, if nothing refers to them when all else is decided.
+    pub(super) released: Vec<BodyId>,
     /// Claims that stand for what is named here, until that is visible.
     pub(super) claims: Vec<Claim>,
     /// What each operation replaces, for the tree.
@@ -99,6 +101,11 @@ impl Batch {
     pub(super) fn refers(&self, key: &RegisterKey, body: BodyId) -> Option<bool> {
         let latest = self.latest.get(key)?;
         Some(latest.as_ref().is_some_and(|held| held.record.refers_to(body)))
+    }
+
+    /// Whether any register that was decided lately refers to a body.
+    pub(super) fn refers_anywhere(&self, body: BodyId) -> bool {
+        self.latest.values().flatten().any(|held| held.record.refers_to(body))
     }
 
     /// Takes an operation in.

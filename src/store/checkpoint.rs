@@ -57,7 +57,8 @@ impl Core {
             overlay.frozen = Some(Arc::clone(&layer));
             let newest = layer.by_seq.last_key_value().map_or(0, |(seq, _)| *seq);
             let seq = newest.max(*self.head.borrow());
-            (Arc::clone(&layer), Marks { log: layer.log_end, seq, stamp: self.clock.highest() })
+            let orphans = self.orphans().is_some();
+            (Arc::clone(&layer), Marks { log: layer.log_end, seq, stamp: self.clock.highest(), orphans })
         };
         // Behind the overlay: what is committed from here on is of the next layer.
         let under_way = self.index.pacing.begin(marks.log, self.log.free());

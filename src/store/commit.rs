@@ -99,6 +99,7 @@ impl Committer {
             self.take_marks(&mut batch);
         }
         self.decider.name_places(&mut batch);
+        self.decider.release_bodies(&mut batch);
         // The reserve becomes durable with the promises that rest on it, once for all of the batch.
         if let Some(node) = batch.node.clone() {
             batch.push(Op::Node(node));

@@ -67,6 +67,8 @@ pub struct Core {
     pub(super) blobs: Blobs,
     pub(super) segments: Segments,
     pub(super) claims: Claims,
+    /// Since when bodies may have places that no record refers to.
+    pub(super) orphans: Mutex<Option<Instant>>,
     /// What the index says is named of each segment.
     usages: Mutex<Usages>,
     pub(super) clock: StampClock,
@@ -111,6 +113,7 @@ pub(super) struct Parts {
     pub blobs: Blobs,
     pub segments: Segments,
     pub usages: Usages,
+    pub orphans: bool,
     pub clock: StampClock,
     pub overlay: Overlay,
     pub head: u64,
@@ -140,6 +143,7 @@ impl Core {
             segments: parts.segments,
             claims: Claims::default(),
             usages: Mutex::new(parts.usages),
+            orphans: Mutex::new(parts.orphans.then(Instant::now)),
             clock: parts.clock,
             head: watch::channel(parts.head).0,
             counters: Counters::default(),
@@ -373,6 +377,17 @@ impl Core {
         self.room.admit(bytes, self.space().free.saturating_sub(kept))
     }
 
+    /// Admits bytes of a body that is to be moved, if there is room for them in the half of the reserve that is for what
+    /// must go on. A refusal is told by whoever moves: no client is refused for it.
+    pub(super) fn admits_move(&self, bytes: u64) -> bool {
+        self.room.admits(bytes, self.space().free.saturating_sub(self.kept_from_moves()))
+    }
+
+    /// What has to stay free of moves.
+    pub(super) fn kept_from_moves(&self) -> u64 {
+        (self.options.reserve_bytes / 2).saturating_add(self.owed_to_index())
+    }
+
     /// Refuses what could not be taken whole, without counting it: its parts are counted as they come.
     pub fn check_fits(&self, bytes: u64) -> Result<(), StoreError> {
         self.check_left(bytes)?;
@@ -395,7 +410,7 @@ impl Core {
 
     /// What has to stay free: the reserve, and what the index needs for what the log holds.
     fn kept_free(&self) -> u64 {
-        self.reserve_now().saturating_add(self.owed_to_index())
+        self.reserve_now().max(self.options.kept_for_moves()).saturating_add(self.owed_to_index())
     }
 
     /// The room on the disk as last read.

@@ -14,6 +14,8 @@ pub struct Counters {
     pub(super) buried: AtomicU64,
     /// Bytes of bodies that were moved from one segment to another.
     pub(super) moved_bytes: AtomicU64,
+    /// Bytes of room that are lacking for what is to be moved; 0 while nothing is.
+    pub(super) lacks_room: AtomicU64,
     /// Whether a segment is being gone through.
     pub(super) compacting: AtomicBool,
 }

@@ -112,7 +112,13 @@ impl Core {
         file.forget(0, blob.sealed_len);
         match check(file.as_ref(), blob) {
             Check::Right => return Ok(false),
-            Check::Wrong => self.set_aside(blob.body, file.as_ref(), place)?,
+            Check::Wrong => {
+                let is_kept = self.keep_copy(blob.body, file.as_ref(), place);
+                // Without a copy the bytes stay where they are until a good one is at hand: they may be read right yet.
+                if is_kept {
+                    self.set_aside(blob.body, place)?;
+                }
+            }
             Check::Unread => log::error!(body:% = blob.body; "blob cannot be read: it stays, a peer's copy is fetched"),
         }
         Ok(true)
@@ -123,26 +129,37 @@ impl Core {
     pub(super) fn make_way(&self, blob: &BlobRef) -> Result<bool, StoreError> {
         match self.find_body(blob.body)? {
             Some((file, _)) if check(file.as_ref(), blob) == Check::Right => Ok(true),
-            Some((file, place)) => self.set_aside(blob.body, file.as_ref(), place).map(|()| false),
+            Some((file, place)) => {
+                self.keep_copy(blob.body, file.as_ref(), place);
+                self.set_aside(blob.body, place).map(|()| false)
+            }
             None => Ok(false),
         }
     }
 
-    fn set_aside(&self, body: BodyId, file: &dyn DiskFile, place: Option<Place>) -> Result<(), StoreError> {
+    /// Puts a copy of a damaged body in a segment in quarantine, for people to look at, and to be looked at again. Whether
+    /// there is one, or none is needed: a file is moved there itself.
+    fn keep_copy(&self, body: BodyId, file: &dyn DiskFile, place: Option<Place>) -> bool {
+        let Some(place) = place else { return true };
+        let mut bytes = vec![0; usize::try_from(place.len.min(BODY_BYTES_MAX)).unwrap_or(0)];
+        let copied = file.read_at(0, &mut bytes).map(|()| self.blobs.keep_aside(body, &bytes));
+        let is_kept = matches!(copied, Ok(Ok(())));
+        match is_kept {
+            true => log::error!(body:% = body; "damaged body of a segment copied to quarantine"),
+            false => log::error!(body:% = body; "damaged body of a segment: no copy could be put in quarantine"),
+        }
+        is_kept
+    }
+
+    fn set_aside(&self, body: BodyId, place: Option<Place>) -> Result<(), StoreError> {
         match place {
-            None => self.blobs.quarantine(body)?,
-            Some(place) => {
-                let mut bytes = vec![0; usize::try_from(place.len.min(BODY_BYTES_MAX)).unwrap_or(0)];
-                let copied = file.read_at(0, &mut bytes).map(|()| self.blobs.keep_aside(body, &bytes));
-                // The copy is for people to look at. Without it the bytes are where they are until their segment goes.
-                if !matches!(copied, Ok(Ok(()))) {
-                    log::warn!(body:% = body; "no copy of a damaged body could be put in quarantine");
-                }
-                self.claims.found_wrong(body, place);
+            None => {
+                self.blobs.quarantine(body)?;
+                log::error!(body:% = body; "damaged blob moved to quarantine");
             }
+            Some(place) => self.claims.found_wrong(body, place),
         }
         Mark::BlobSetAside.hit();
-        log::error!(body:% = body; "damaged blob moved to quarantine");
         Ok(())
     }
 }

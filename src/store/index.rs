@@ -6,8 +6,8 @@
 //!   otherwise. So whoever lists reads `LIVE` alone, and passes over nothing that is to be settled.
 //! - A register has one entry in `CHANGES`, at its latest number.
 //! - `BODIES` names exactly the blobs that records refer to.
-//! - `PLACES` has those of them that lie in segments; `SEGMENTS` what that comes to in each, and where the last of all
-//!   that ever lay there ends.
+//! - `PLACES` has those of them that lie in segments, and orphans for a while; `SEGMENTS` what that comes to in each, and
+//!   where the last of all that ever lay there ends.
 //! - Damage has one name, whatever the engine calls what comes of it. Whoever runs the store hears of it once
 //!   (`Options::index_failed`), and once of any other failure of the engine.
 
@@ -44,6 +44,7 @@ const NODE: TableDefinition<&str, &[u8]> = TableDefinition::new("node");
 const MARK_LOG: &str = "log";
 const MARK_SEQ: &str = "seq";
 const MARK_STAMP: &str = "stamp";
+const MARK_ORPHANS: &str = "orphans";
 const MARK_PAGES: &str = "format";
 const VOTES: &str = "votes";
 const MEMORY: &str = "memory";
@@ -61,6 +62,8 @@ pub struct Marks {
     pub seq: u64,
     /// The highest stamp in the index.
     pub stamp: Stamp,
+    /// Whether bodies may have places that no record refers to: see `orphans`.
+    pub orphans: bool,
 }
 
 impl Marks {
@@ -72,7 +75,8 @@ impl Marks {
         if found != FORMAT {
             return Err(StoreError::OtherFormat { found, ours: FORMAT });
         }
-        Ok(Marks { log: mark(MARK_LOG)?, seq: mark(MARK_SEQ)?, stamp: Stamp(mark(MARK_STAMP)?) })
+        let (log, seq, stamp) = (mark(MARK_LOG)?, mark(MARK_SEQ)?, Stamp(mark(MARK_STAMP)?));
+        Ok(Marks { log, seq, stamp, orphans: mark(MARK_ORPHANS)? > 0 })
     }
 }
 
@@ -263,9 +267,6 @@ fn apply_places(
     let mut places = tx.open_table(PLACES).map_err(engine)?;
     let mut segments = tx.open_table(SEGMENTS).map_err(engine)?;
     let mut usages = before.clone();
-    if layer.cleared {
-        usages.values_mut().for_each(|usage| usage.live = 0);
-    }
     for (body, now) in &layer.places {
         let was = match now {
             Some(now) => places.insert(body.0, (now.segment.0, now.offset, now.len)),
@@ -293,12 +294,17 @@ fn apply_places(
     Ok(usages)
 }
 
-/// Compares the places with the bodies that records refer to, and what they come to with what is counted.
-fn check_places(tx: &redb::ReadTransaction, bodies: &impl ReadableTable<[u8; 16], ()>) -> Result<(), StoreError> {
-    let mut counted = Usages::new();
+/// Compares what places come to with what is counted. Those of bodies that no record refers to.
+fn check_places(
+    tx: &redb::ReadTransaction,
+    bodies: &impl ReadableTable<[u8; 16], ()>,
+) -> Result<Vec<BodyId>, StoreError> {
+    let (mut counted, mut orphans) = (Usages::new(), Vec::new());
     for entry in tx.open_table(PLACES).map_err(engine)?.iter().map_err(engine)? {
         let (body, place) = entry.map_err(engine)?;
-        bodies.get(body.value()).map_err(engine)?.ok_or(APART)?;
+        if bodies.get(body.value()).map_err(engine)?.is_none() {
+            orphans.push(BodyId(body.value()));
+        }
         moved(&mut counted, None, Some(place_of(place.value())));
     }
     for entry in tx.open_table(SEGMENTS).map_err(engine)?.iter().map_err(engine)? {
@@ -309,7 +315,7 @@ fn check_places(tx: &redb::ReadTransaction, bodies: &impl ReadableTable<[u8; 16]
             return Err(APART);
         }
     }
-    if counted.is_empty() { Ok(()) } else { Err(APART) }
+    if counted.is_empty() { Ok(orphans) } else { Err(APART) }
 }
 
 impl Index {
@@ -394,7 +400,6 @@ impl Index {
                 tx.delete_table(DEAD).map_err(engine)?;
                 tx.delete_table(CHANGES).map_err(engine)?;
                 tx.delete_table(BODIES).map_err(engine)?;
-                tx.delete_table(PLACES).map_err(engine)?;
             }
             apply_records(&tx, layer, &self.pacing)?;
             let usages = apply_places(&tx, layer, usages, gone)?;
@@ -412,7 +417,10 @@ impl Index {
                     let mut kept = tx.open_table(NODE).map_err(engine)?;
                     kept.insert(MEMORY, memory.encode().as_slice()).map_err(engine)?;
                 }
-                for (name, value) in [(MARK_LOG, marks.log), (MARK_SEQ, marks.seq), (MARK_STAMP, marks.stamp.0)] {
+                let (log, orphans) = (marks.log, u64::from(marks.orphans));
+                let all =
+                    [(MARK_LOG, log), (MARK_SEQ, marks.seq), (MARK_STAMP, marks.stamp.0), (MARK_ORPHANS, orphans)];
+                for (name, value) in all {
                     table.insert(name, value).map_err(engine)?;
                 }
             }
@@ -506,6 +514,21 @@ impl Index {
         Ok(table.get(body.0).map_err(engine)?.map(|place| place_of(place.value())))
     }
 
+    /// The next bodies in segments behind this one, at most `limit` of them, with their places.
+    pub fn places_behind(&self, after: Option<BodyId>, limit: usize) -> Result<Vec<(BodyId, Place)>, StoreError> {
+        self.work(|| {
+            let tx = self.db.begin_read().map_err(engine)?;
+            let table = tx.open_table(PLACES).map_err(engine)?;
+            let from = after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.0));
+            let mut found = Vec::new();
+            for entry in table.range::<[u8; 16]>((from, Bound::Unbounded)).map_err(engine)?.take(limit) {
+                let (body, place) = entry.map_err(engine)?;
+                found.push((BodyId(body.value()), place_of(place.value())));
+            }
+            Ok(found)
+        })
+    }
+
     /// What is named of each segment.
     pub fn usages(&self) -> Result<Usages, StoreError> {
         self.work(|| {
@@ -550,8 +573,9 @@ impl Index {
     }
 
     /// Reads every entry of every table and compares them: the number of a register in the feed, and
-    /// the blobs that records name. For `verify`; a checkpoint goes before, so that this is all there is.
-    pub fn check(&self) -> Result<(), StoreError> {
+    /// the blobs that records name. For `verify`; a checkpoint goes before, so that this is all there is. Bodies that have
+    /// a place and no record.
+    pub fn check(&self) -> Result<Vec<BodyId>, StoreError> {
         self.work(|| {
             let tx = self.db.begin_read().map_err(engine)?;
             let live = tx.open_table(LIVE).map_err(engine)?;
@@ -579,11 +603,11 @@ impl Index {
             if changes.len().map_err(engine)? != registers || bodies.len().map_err(engine)? != blobs {
                 return Err(APART);
             }
-            check_places(&tx, &bodies)?;
+            let orphans = check_places(&tx, &bodies)?;
             for entry in tx.open_table(CURSORS).map_err(engine)?.iter().map_err(engine)? {
                 entry.map_err(engine)?;
             }
-            Ok(())
+            Ok(orphans)
         })
     }
 

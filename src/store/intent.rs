@@ -61,6 +61,8 @@ pub enum Intent {
     Move(Vec<Move>),
     /// Bodies are not at these places, which were read.
     Lose(Vec<(BodyId, Place)>),
+    /// Bodies that nothing refers to lose their places.
+    Release(Vec<BodyId>),
     /// Everything before this is durable.
     Barrier,
 }

@@ -24,12 +24,15 @@
 //! | `writes` `votes` `seats` `graves` `place_ops` | what is decided of writes, votes, member lists, tombstones, places: each an `impl Decider` |
 //! | `decider` | what was decided so far, upon what is durable |
 //! | `batch` `marks` | a batch while it is being decided; marks that wait for one |
-//! | `upkeep` `mover` | what a store does for itself beside the commits; segments made smaller |
+//! | `upkeep` `mover` | what a store does for itself beside the commits; what is alive in segments moved together |
 //! | | **Bodies** |
 //! | `upload` `download` | clients' bodies in and out |
 //! | `incoming` `outgoing` | sealed blobs from a peer and to one |
 //! | `damage` | what is wrong with a copy, and setting a blob aside |
 //! | | **The shared state: each file is an `impl Core`** |
+//! | `alive` | how much of each segment is alive; those that nothing names go |
+//! | `listed` | what lies in a segment that cannot be read from its beginning |
+//! | `orphans` | bodies that have places and no record |
 //! | `apply` | what a commit has made durable becomes visible |
 //! | `bodies` | the one door to bodies: claimed, at a place, or a file |
 //! | `checkpoint` | the index is brought up to the log |
@@ -60,6 +63,7 @@
 //! | `places` | where bodies lie in segments, and how much of each is named |
 //! | `options` `counters` `error` | settings, counts, and what can go wrong |
 
+mod alive;
 mod apply;
 mod batch;
 pub mod blobs;
@@ -83,6 +87,7 @@ pub mod identity;
 pub mod incoming;
 pub mod index;
 pub mod intent;
+mod listed;
 pub mod listing;
 pub mod log;
 pub mod marks;
@@ -93,6 +98,7 @@ pub mod naming;
 pub mod objects;
 pub mod open;
 pub mod options;
+mod orphans;
 pub mod outgoing;
 pub mod overlay;
 mod pace;

@@ -1,31 +1,34 @@
-//! The mover, for compaction: what is alive moves out of segments that hold much else, and segments that hold nothing
-//! go.
+//! The mover, for compaction: what is alive moves out of segments that hold much else.
 //!
 //! Invariants
 //! - A body is moved only with the bytes that its entry was written with; one that reads otherwise stays for mending.
-//! - A segment goes when neither the index nor what the log holds beside it names a place there, and nobody claims one:
-//!   within the gate, so that no batch names one meanwhile. Who reads it reads on.
-//! - Room for what is moved comes out of the half of the reserve that is kept for what must go on.
+//! - Room for what is moved comes out of the half of the reserve that is kept for what must go on. Where the disk is short
+//!   of room, the segment with the least alive comes first, and none is begun whose bodies have no room. A segment has at
+//!   most a quarter of that half (`Options::bound_segments`): while it is free, each segment that is gone through gives
+//!   back more than it took.
+//! - Where there is no such room, status and the log say so.
 //!
-//! How much is dead is what files hold beside what is named, or was named since the last checkpoint: rather too little
-//! than too much. A segment that was gone through is not looked at again: what is left there is damaged.
+//! A segment is gone through by reading it, and once more by the places that are named in it where it says of itself other
+//! than they do. Then it is not looked at again: what is left there is damaged bodies.
 
 use super::claims::Move;
 use super::core::Core;
 use super::error::StoreError;
 use super::intent::{Answer, Intent, Request};
-use super::places::{Place, SEGMENT_HEAD_BYTES, SegmentId};
+use super::places::{Place, SegmentId};
 use super::segments::{NewBody, Placed, Walk};
 use crate::base::{BodyId, Mark};
 use crate::seal::digest::digest_of;
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
+
+mod choice;
 
 /// What is moved at once, in bytes.
 const STEP_BYTES: u64 = 1 << 20;
@@ -33,14 +36,6 @@ const STEP_BYTES: u64 = 1 << 20;
 pub const HOLDS_BYTES_MAX: usize = 2 * STEP_BYTES as usize + 64 * 1024;
 /// Most bodies of a step: their moves are one batch.
 const STEP_BODIES_MAX: usize = 512;
-/// Segments are gone through when more than one part in so many of what they hold is dead,
-const DEAD_PART: u64 = 6;
-/// or one in so many where the disk is short of room.
-const DEAD_PART_SHORT: u64 = 10;
-/// Above one part in so many nothing waits for anybody.
-const DEAD_PART_URGENT: u64 = 3;
-/// Less than this part of one segment is not worth it.
-const DEAD_LEAST_PART: u64 = 16;
 /// How often it looks whether there is something to do.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long it rests after something failed.
@@ -57,75 +52,48 @@ pub struct Mover {
 #[derive(Debug, Default)]
 struct State {
     asked: Option<Asked>,
-    work: Option<(SegmentId, Walk)>,
+    work: Option<Work>,
     /// What was gone through and is not gone yet.
-    done: BTreeSet<SegmentId>,
+    done: BTreeMap<SegmentId, Done>,
+    /// Segments whose heads were looked at.
+    looked: BTreeSet<SegmentId>,
+    /// Where the next look for orphans begins.
+    orphans: Option<BodyId>,
+}
+
+/// A segment that was gone through.
+#[derive(Clone, Copy, Debug, Default)]
+struct Done {
+    /// Bytes of what does not check, and stays.
+    damaged: u64,
+    /// Whether that was by the places that are named, and not by reading.
+    listed: bool,
+}
+
+/// The segment that is gone through.
+#[derive(Debug)]
+struct Work {
+    walk: Walk,
+    /// Bytes of what did not check.
+    damaged: u64,
 }
 
 /// What the committer was asked.
 #[derive(Debug)]
 struct Asked {
     answer: Answer,
-    /// Places that were found wrong, of which it hears.
-    wrong: Vec<(BodyId, Place)>,
-    /// The segment that is gone through with these moves.
-    ends: Option<SegmentId>,
+    then: Then,
 }
 
-/// How much of the segments is dead.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sums {
-    /// Segments, as files.
-    pub files: u64,
-    /// Bytes of all of them.
-    pub bytes: u64,
-    /// Those of them that nothing names.
-    pub dead: u64,
-}
-
-impl Core {
-    /// What the segments hold; `without`: but for these.
-    pub(super) fn segment_sums(&self, without: impl Fn(SegmentId) -> bool) -> Sums {
-        let mut sums = Sums::default();
-        for (segment, bytes) in self.segments.files() {
-            if !without(segment) {
-                sums.files += 1;
-                sums.bytes += bytes;
-                sums.dead += self.dead_in(segment, bytes);
-            }
-        }
-        sums
-    }
-
-    /// Bytes of a segment's file that nothing names, behind its head.
-    fn dead_in(&self, segment: SegmentId, bytes: u64) -> u64 {
-        // In this order: see `usages`.
-        let overlay = self.overlay();
-        let live = self.usages().get(&segment).map_or(0, |usage| usage.live);
-        bytes.saturating_sub(SEGMENT_HEAD_BYTES + live + overlay.placed_in(segment))
-    }
-
-    /// Removes segments in which nothing has a place; how many.
-    fn remove_empty_segments(&self) -> Result<usize, StoreError> {
-        let is_named = |segment: &SegmentId| {
-            let overlay = self.overlay();
-            self.usages().get(segment).is_some_and(|usage| usage.live > 0) || overlay.names(*segment)
-        };
-        let mut removed = 0;
-        for segment in self.segments.files().into_keys().filter(|segment| !is_named(segment)) {
-            let _gate = self.blobs.gate();
-            if !is_named(&segment) && self.segments.remove(segment)? {
-                Mark::SegmentRemoved.hit();
-                removed += 1;
-            }
-        }
-        Ok(removed)
-    }
-
-    /// Whether the disk is nearly down to the reserve.
-    fn is_short_of_room(&self) -> bool {
-        self.is_low() || self.room() < 2 * u64::from(self.options.segment_bytes)
-    }
+/// What follows when the log has heard.
+#[derive(Debug)]
+enum Then {
+    /// Places are wrong.
+    Lost(Vec<(BodyId, Place)>),
+    /// Bodies lie elsewhere; with that their segment is gone through, if it is named.
+    Moved(Option<(SegmentId, Done)>),
+    /// Orphans are gone; the next ones are behind this one, if there are any.
+    Released(Option<BodyId>),
 }
 
 impl Mover {
@@ -151,133 +119,117 @@ impl Mover {
                 return;
             }
             let asked = self.state.borrow_mut().asked.take();
-            if let Some(Asked { answer, wrong, ends }) = asked {
+            if let Some(Asked { answer, then }) = asked {
                 let done = answer.blocking_recv().unwrap_or(Err(StoreError::ShuttingDown));
-                self.heard(&mut self.state.borrow_mut(), done.map(|_| ()), &wrong, ends);
+                self.heard(&mut self.state.borrow_mut(), done.map(|_| ()), then);
             }
         }
     }
 
     /// Does one piece of what there is to do; whether there was something. For tests that bring their own clockwork.
     pub fn turn(&self) -> Result<bool, StoreError> {
-        if self.core.closing.load(Ordering::Acquire) || self.core.is_poisoned() {
+        let core = &self.core;
+        if core.closing.load(Ordering::Acquire) || core.is_poisoned() {
             return Ok(false);
         }
         let mut state = self.state.borrow_mut();
-        if let Some(Asked { mut answer, wrong, ends }) = state.asked.take() {
+        if let Some(Asked { mut answer, then }) = state.asked.take() {
             let done = match answer.try_recv() {
                 Ok(done) => done,
                 Err(oneshot::error::TryRecvError::Closed) => Err(StoreError::ShuttingDown),
                 Err(oneshot::error::TryRecvError::Empty) => {
-                    state.asked = Some(Asked { answer, wrong, ends });
+                    state.asked = Some(Asked { answer, then });
                     return Ok(false);
                 }
             };
-            self.heard(&mut state, done.map(|_| ()), &wrong, ends);
+            self.heard(&mut state, done.map(|_| ()), then);
         }
-        let wrong = self.core.claims.wrong();
+        let wrong = core.claims.wrong();
         if !wrong.is_empty() {
-            let answer = self.ask(Intent::Lose(wrong.clone()));
-            state.asked = Some(Asked { answer, wrong, ends: None });
+            state.asked = Some(self.ask(Intent::Lose(wrong.clone()), Then::Lost(wrong)));
             return Ok(true);
         }
-        let removed = self.core.remove_empty_segments()?;
-        let files = self.core.segments.files();
-        state.done.retain(|segment| files.contains_key(segment));
-        if state.work.is_none() {
-            state.work = self.choose(&mut state.done)?;
+        let is_known = core.look_up_dropped(!state.done.is_empty() || core.is_short_of_room())?;
+        let removed = core.remove_empty_segments();
+        if is_known {
+            self.look_for_more(&mut state)?;
         }
-        let Some((segment, walk)) = state.work.take() else { return Ok(removed > 0) };
+        if core.are_orphans_due() {
+            let found = core.find_orphans(state.orphans)?;
+            state.asked = Some(self.ask(Intent::Release(found.bodies), Then::Released(found.next)));
+            return Ok(true);
+        }
+        let moved = self.go_on(&mut state)?;
+        Ok(moved || removed > 0 || self.look_at_heads(&mut state)?)
+    }
+
+    /// Moves the next bodies, of the segment that was begun or of another one. Whether there were any.
+    fn go_on(&self, state: &mut State) -> Result<bool, StoreError> {
+        let files = self.core.segments.files();
+        state.done.retain(|segment, _| files.contains_key(segment));
+        state.looked.retain(|segment| files.contains_key(segment));
+        if state.work.is_none() {
+            let walk = self.damaged(&state.done)?.map_or_else(|| self.choose(&state.done), |walk| Ok(Some(walk)))?;
+            state.work = walk.map(|walk| Work { walk, damaged: 0 });
+        }
+        let Some(work) = state.work.take() else { return Ok(false) };
         self.core.counters.compacting.store(true, Ordering::Relaxed);
         // What fails ends the work on this segment until the next look.
-        let stepped = self.step(walk);
-        let (moves, walk) = stepped.inspect_err(|_| self.core.counters.compacting.store(false, Ordering::Relaxed))?;
-        let ends = walk.is_none().then_some(segment);
-        state.work = walk.map(|walk| (segment, walk));
+        let stepped = self.step(work);
+        let end = || self.core.counters.compacting.store(false, Ordering::Relaxed);
+        let Some((moves, work, is_end)) = stepped.inspect_err(|_| end())? else {
+            end();
+            return Ok(false);
+        };
+        let done = Done { damaged: work.damaged, listed: work.walk.is_listed() };
+        let ends = is_end.then_some((work.walk.segment(), done));
+        state.work = (!is_end).then_some(work);
         match moves.is_empty() {
-            true => self.heard(&mut state, Ok(()), &[], ends),
-            false => state.asked = Some(Asked { answer: self.ask(Intent::Move(moves)), wrong: Vec::new(), ends }),
+            true => self.heard(state, Ok(()), Then::Moved(ends)),
+            false => state.asked = Some(self.ask(Intent::Move(moves), Then::Moved(ends))),
         }
         Ok(true)
     }
 
-    fn ask(&self, intent: Intent) -> Answer {
+    fn ask(&self, intent: Intent, then: Then) -> Asked {
         let (reply, answer) = oneshot::channel();
         // A send fails only when the committer is gone.
         let _ = self.queue.send(Request::Write(intent, reply));
-        answer
+        Asked { answer, then }
     }
 
     /// The log has heard, or it has not: then the segment is gone through again.
-    fn heard(
-        &self,
-        state: &mut State,
-        done: Result<(), StoreError>,
-        wrong: &[(BodyId, Place)],
-        ends: Option<SegmentId>,
-    ) {
-        if let Err(error) = done {
-            log::debug!(error:% = error; "where bodies lie could not be told to the log");
-            state.work = None;
-        } else if let Some(segment) = ends {
-            state.done.insert(segment);
-            Mark::SegmentCompacted.hit();
-            // What was moved is counted, and the segment goes, after a checkpoint. A full channel means that it has
-            // been told.
-            let _ = self.core.nudge.0.try_send(());
-        } else {
-            self.core.claims.forget_wrong(wrong);
+    fn heard(&self, state: &mut State, done: Result<(), StoreError>, then: Then) {
+        match (done, then) {
+            (Err(error), _) => {
+                log::debug!(error:% = error; "where bodies lie could not be told to the log");
+                state.work = None;
+            }
+            (Ok(()), Then::Lost(wrong)) => self.core.claims.forget_wrong(&wrong),
+            (Ok(()), Then::Released(next)) => {
+                state.orphans = next;
+                if next.is_none() {
+                    *self.core.orphans() = None;
+                }
+            }
+            (Ok(()), Then::Moved(ends)) => {
+                if let Some((segment, done)) = ends {
+                    state.done.insert(segment, done);
+                    Mark::SegmentCompacted.hit();
+                }
+            }
         }
         self.core.counters.compacting.store(state.work.is_some(), Ordering::Relaxed);
     }
 
-    fn is_urgent(&self) -> bool {
-        let sums = self.core.segment_sums(|segment| self.state.borrow().done.contains(&segment));
-        sums.dead > sums.bytes / DEAD_PART_URGENT || self.core.is_short_of_room()
-    }
-
-    /// The segment to go through next: the one that holds the most dead bytes for its length, if all of them together
-    /// hold too many.
-    fn choose(&self, done: &mut BTreeSet<SegmentId>) -> Result<Option<(SegmentId, Walk)>, StoreError> {
-        let core = &self.core;
-        let sums = core.segment_sums(|segment| done.contains(&segment));
-        let part = if core.is_short_of_room() { DEAD_PART_SHORT } else { DEAD_PART };
-        let least = u64::from(core.options.segment_bytes) / DEAD_LEAST_PART;
-        if sums.dead <= sums.bytes / part || sums.dead < least {
-            return Ok(None);
-        }
-        let mut files: Vec<_> =
-            core.segments.files().into_iter().filter(|(segment, _)| !done.contains(segment)).collect();
-        // As a part of a million: a segment has at most four gigabytes.
-        files.sort_by_key(|(segment, bytes)| core.dead_in(*segment, *bytes) * 1_000_000 / (*bytes).max(1));
-        for (segment, bytes) in files.into_iter().rev() {
-            if core.dead_in(segment, bytes) <= bytes / DEAD_PART_SHORT {
-                return Ok(None);
-            }
-            // One that takes bodies is begun anew for the sake of many dead bytes alone; one with claims is let be.
-            let is_needed = core.segments.needs(segment);
-            if is_needed && (core.dead_in(segment, bytes) < least || !core.segments.close(segment)) {
-                continue;
-            }
-            match core.segments.walk(segment) {
-                Ok(Some(walk)) => return Ok(Some((segment, walk))),
-                Ok(None) => {}
-                Err(error) if error.is_damage() => {
-                    log::error!(segment = segment.0; "the head of a segment is damaged: what is in it stays there");
-                    done.insert(segment);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(None)
-    }
-
-    /// Copies the next bodies that lie in a segment. Their moves, and the rest of the walk if there is any.
-    fn step(&self, mut walk: Walk) -> Result<(Vec<Move>, Option<Walk>), StoreError> {
+    /// Copies the next bodies that lie in a segment. Their moves, and whether those were the last; nothing if there is no
+    /// room for them.
+    fn step(&self, mut work: Work) -> Result<Option<(Vec<Move>, Work, bool)>, StoreError> {
+        let walk = &mut work.walk;
         let (mut copied, mut bodies, mut bytes, mut ended) = (Vec::new(), Vec::new(), 0, false);
         while bytes < STEP_BYTES && copied.len() < STEP_BODIES_MAX {
             let next = walk.next_entry().unwrap_or_else(|error| {
-                log::error!(segment = walk.segment().0, error:% = error; "a segment is not read to its end: what is there stays");
+                log::error!(segment = walk.segment().0, error:% = error; "a segment is not read to its end");
                 None
             });
             let Some((from, blob)) = next else {
@@ -289,13 +241,17 @@ impl Mover {
             }
             let Some(sealed) = walk.body(from).ok().filter(|sealed| digest_of(sealed) == blob.digest) else {
                 log::error!(body:% = blob.body; "a damaged body is not moved: it stays until it is mended");
+                work.damaged += from.bytes();
                 continue;
             };
-            if let Err(refused) = self.core.check_room_for_reader(from.bytes()) {
-                walk.again(from);
-                if copied.is_empty() {
-                    return Err(refused);
+            if !self.core.admits_move(from.bytes()) {
+                // Anew: what was admitted before may be written by now. A failure is told elsewhere.
+                let _ = self.core.refresh_space();
+                self.tell_lack(self.lack_for(from.bytes()));
+                if copied.is_empty() && !self.core.admits_move(from.bytes()) {
+                    return Ok(None);
                 }
+                walk.again((from, blob));
                 break;
             }
             bytes += from.bytes();
@@ -309,6 +265,6 @@ impl Mover {
         };
         let moves = copied.into_iter().zip(placed).map(moved).collect::<Result<Vec<_>, StoreError>>()?;
         self.core.counters.moved_bytes.fetch_add(bytes, Ordering::Relaxed);
-        Ok((moves, (!ended).then_some(walk)))
+        Ok(Some((moves, work, ended)))
     }
 }

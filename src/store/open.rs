@@ -196,8 +196,9 @@ fn open_made(
     dir: &Path,
     ring: Arc<Keyring>,
     identity: Identity,
-    options: Options,
+    mut options: Options,
 ) -> Result<Core, StoreError> {
+    options.bound_segments(disk.file_len_max());
     let log = LogReader::open(disk.as_ref(), &dir.join(LOG), identity.log_key())?;
     check_capacity(log.capacity(), options.log_bytes)?;
     let (index, marks, probe) = open_index(disk.as_ref(), dir, &identity, &options, &log)?;
@@ -217,6 +218,7 @@ fn open_made(
     let log = tail.accept(disk.as_ref(), identity.incarnation, anew)?;
     let (usages, segments) = open_segments(&disk, dir, &identity, &options, (&index, &overlay), &room)?;
     overlay.active.log_end = log.end();
+    let orphans = marks.orphans || overlay.active.cleared;
     let memory = Memory::restored(&kept, node.roster.as_deref());
     let core = Core::new(Parts {
         disk,
@@ -231,6 +233,7 @@ fn open_made(
         blobs,
         segments,
         usages,
+        orphans,
         clock: StampClock::above(stamp),
         overlay,
         head,

@@ -1,7 +1,7 @@
 //! Settings of a store.
 
 use super::error::StoreError;
-use super::places::{BODY_BYTES_MAX, SEGMENT_BYTES};
+use super::places::{BODY_BYTES_MAX, SEGMENT_BYTES, SEGMENT_BYTES_SMALL};
 use crate::seal::layout::Layout;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ pub struct Options {
     pub inline_max: usize,
     /// Bodies up to this many bytes that do not live in the record lie in segments; larger ones are files. 0: all are.
     pub segment_max: usize,
-    /// Bytes of a segment, at most.
+    /// Bytes of a segment, at most: see `bound_segments`.
     pub segment_bytes: u32,
     /// Bytes of the commit log's ring.
     pub log_bytes: u64,
@@ -49,6 +49,19 @@ impl Options {
             plain => Layout::default().sealed_len(plain as u64).unwrap_or(u64::MAX).min(u64::from(BODY_BYTES_MAX)),
         }
     }
+
+    /// Makes segments so small that what is alive in one always finds room elsewhere: a quarter of the half of the
+    /// reserve that is for that. And no longer than a file may be.
+    pub(super) fn bound_segments(&mut self, file_len_max: Option<u64>) {
+        let by_reserve = (self.reserve_bytes / 8).max(u64::from(SEGMENT_BYTES_SMALL));
+        let most = by_reserve.min(file_len_max.unwrap_or(u64::MAX));
+        self.segment_bytes = self.segment_bytes.min(u32::try_from(most).unwrap_or(u32::MAX));
+    }
+
+    /// What is kept free whatever the reserve is: twice a segment, if there are any.
+    pub(super) fn kept_for_moves(&self) -> u64 {
+        if self.segment_max == 0 { 0 } else { 2 * u64::from(self.segment_bytes) }
+    }
 }
 
 impl Default for Options {
@@ -80,4 +93,29 @@ pub fn system_ms() -> u64 {
         .ok()
         .and_then(|d| u64::try_from(d.as_millis()).ok())
         .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_alive_in_four_segments_finds_room_in_the_half_of_the_reserve_that_is_for_moves() {
+        const MIB: u64 = 1 << 20;
+        let bounded = |reserve_bytes, limit| {
+            let mut options = Options { reserve_bytes, ..Options::default() };
+            options.bound_segments(limit);
+            u64::from(options.segment_bytes)
+        };
+        assert_eq!(bounded(Options::default().reserve_bytes, None), 32 * MIB);
+        for reserve in [64 * MIB, 256 * MIB, 512 * MIB] {
+            assert_eq!(4 * bounded(reserve, None), reserve / 2);
+        }
+        assert_eq!(bounded(1 << 40, None), 64 * MIB, "no more than that");
+        assert_eq!(bounded(0, None), 8 * MIB, "nor less than this");
+        assert_eq!(bounded(256 * MIB, Some(20 * MIB)), 20 * MIB, "what a file may have");
+        let mut options = Options { reserve_bytes: 0, ..Options::default() };
+        options.bound_segments(None);
+        assert_eq!(options.kept_for_moves(), 16 * MIB, "whatever the reserve is");
+    }
 }

@@ -3,10 +3,12 @@
 //! Invariants
 //! - A read that finds a key here needs nothing else: the overlay is always newer than the index.
 //! - `frozen` is dropped only after the index has it durably.
+//! - What a layer has dropped of a segment is counted by the index as it was when that was looked up: only while no layer
+//!   is frozen, and a layer is brought to the index whole.
 //! - What was forgotten hides what older layers and the index hold of it, until the index has forgotten it too.
 
 use super::entry::{Held, NodeRecord, Op};
-use super::places::{Place, SegmentId, Usage};
+use super::places::{Place, SegmentId, Usages, moved};
 use crate::base::{BodyId, Incarnation, Record, RegisterKey};
 use crate::register::Kept;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -27,8 +29,12 @@ pub struct Layer {
     pub blobs: HashSet<BodyId>,
     /// Where bodies lie in segments, as far as that changed; `None`: in none any more.
     pub places: BTreeMap<BodyId, Option<Place>>,
-    /// Of each segment: bytes of what was given a place there, and where the last of them ends.
-    pub placed: BTreeMap<SegmentId, Usage>,
+    /// Of each segment: bytes of what lies there by this layer, and where the last of all that did for a while ends.
+    pub placed: Usages,
+    /// Of each segment: bytes of what the index has there and this layer has elsewhere, as far as that was looked up.
+    pub dropped: BTreeMap<SegmentId, u64>,
+    /// Bodies of which that is to be looked up yet.
+    pub unasked: Unasked,
     /// How far peers have acknowledged the feed, if that moved since the last checkpoint.
     pub cursors: BTreeMap<Incarnation, u64>,
     /// What the node keeps for its votes, if it changed.
@@ -39,6 +45,15 @@ pub struct Layer {
     pub log_end: u64,
     /// Memory, roughly, in bytes.
     pub weight: u64,
+}
+
+/// Bodies whose places a layer has changed, and of which it was not looked up where the index has them.
+#[derive(Debug, Default)]
+pub struct Unasked {
+    /// Those that had lost their place when they were changed first: the index has nearly all of them.
+    pub lost: Vec<BodyId>,
+    /// Those that had a new one: it has those that were moved.
+    pub placed: Vec<BodyId>,
 }
 
 impl Layer {
@@ -70,25 +85,30 @@ impl Layer {
                 self.forgotten.clear();
                 self.by_seq.clear();
                 self.blobs.clear();
-                self.places.clear();
+                // Bodies lie where they lay: see `orphans`.
                 (self.cleared, self.weight) = (true, 0);
             }
             Op::Cursor { peer, seq } => {
                 // The later one counts, lower or not: a peer that dropped what it had begins at the front again.
                 self.cursors.insert(peer, seq);
             }
-            Op::Place { body, place } => {
-                self.placed.entry(place.segment).or_default().add(place);
-                self.place(body, Some(place));
-            }
+            Op::Place { body, place } => self.place(body, Some(place)),
             Op::Unplace { body } => self.place(body, None),
         }
     }
 
     fn place(&mut self, body: BodyId, place: Option<Place>) {
-        if self.places.insert(body, place).is_none() {
+        let was = self.places.insert(body, place);
+        if was.is_none() {
             self.weight += 64;
+            if place.is_some() { &mut self.unasked.placed } else { &mut self.unasked.lost }.push(body);
         }
+        moved(&mut self.placed, was.flatten(), place);
+    }
+
+    /// Bytes that this layer has in a segment.
+    fn live_in(&self, segment: SegmentId) -> u64 {
+        self.placed.get(&segment).map_or(0, |usage| usage.live)
     }
 
     /// A state of a register in this layer has gone; `now` follows it and keeps the blobs that it refers to.
@@ -153,18 +173,14 @@ impl Overlay {
 
     /// Where a body lies, as far as that is known here: in no segment, or at a place. `None`: the index knows.
     pub fn place(&self, body: BodyId) -> Option<Option<Place>> {
-        self.layers().find_map(|layer| layer.places.get(&body).copied().or(layer.cleared.then_some(None)))
+        self.layers().find_map(|layer| layer.places.get(&body).copied())
     }
 
-    /// Whether a body lies in that segment by what is known here. One that lay there meanwhile does not count.
-    pub fn names(&self, segment: SegmentId) -> bool {
-        let is_there = |place: &Option<Place>| place.is_some_and(|place| place.segment == segment);
-        self.layers().any(|layer| layer.placed.contains_key(&segment) && layer.places.values().any(is_there))
-    }
-
-    /// Bytes of what was given a place in that segment and is not counted by the index yet.
-    pub fn placed_in(&self, segment: SegmentId) -> u64 {
-        self.layers().filter_map(|layer| layer.placed.get(&segment)).map(|usage| usage.live).sum()
+    /// Bytes of what is named in a segment, or may be, where the index has that many. What has left the frozen layer
+    /// counts until that is in the index.
+    pub fn live_in(&self, segment: SegmentId, indexed: u64) -> u64 {
+        let dropped: u64 = self.layers().filter_map(|layer| layer.dropped.get(&segment)).sum();
+        indexed.saturating_sub(dropped) + self.layers().map(|layer| layer.live_in(segment)).sum::<u64>()
     }
 
     /// A peer's cursor, if it moved lately.

@@ -46,7 +46,7 @@ impl Decider {
     /// Bodies lie elsewhere.
     pub(super) fn move_bodies(&self, batch: &mut Batch, moves: Vec<Move>) -> Result<(), StoreError> {
         for Move { body, from, to } in moves {
-            if !batch.cleared && self.core.named_place(body)? == Some(from) {
+            if self.core.named_place(body)? == Some(from) {
                 batch.push(Op::Place { body, place: to.place() });
                 batch.claims.push(to);
             }

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 /// Most bytes of a sealed body in a segment, whatever the setting says.
 pub const BODY_BYTES_MAX: u32 = 4 << 20;
 /// Most bytes of a segment, as a rule: see `Options::segment_bytes`.
-pub const SEGMENT_BYTES: u32 = 256 << 20;
+pub const SEGMENT_BYTES: u32 = 64 << 20;
+/// A reserve makes a segment no smaller than this.
+pub const SEGMENT_BYTES_SMALL: u32 = 8 << 20;
 /// Bytes of a segment before its first entry.
 pub const SEGMENT_HEAD_BYTES: u64 = 4096;
 /// Bytes of an entry before its body.
@@ -25,8 +27,7 @@ impl SegmentId {
 
     /// Reads what `file_name` made, and nothing else.
     pub fn from_file_name(name: &str) -> Option<Self> {
-        let digits = name.len() == 8 && name.bytes().all(|b| b.is_ascii_digit());
-        name.parse().ok().filter(|_| digits).map(SegmentId)
+        name.parse().ok().map(SegmentId).filter(|segment| segment.file_name() == name)
     }
 }
 
@@ -112,6 +113,7 @@ mod tests {
     fn names_of_files_are_read_as_they_are_written() {
         assert_eq!(SegmentId(7).file_name(), "00000007");
         assert_eq!(SegmentId::from_file_name("00000007"), Some(SegmentId(7)));
+        assert_eq!(SegmentId::from_file_name(&SegmentId(100_000_000).file_name()), Some(SegmentId(100_000_000)));
         for other in ["7", "0000007", "+0000007", "00000007.staged", "0000000a", "99999999999"] {
             assert_eq!(SegmentId::from_file_name(other), None, "{other}");
         }

@@ -202,12 +202,17 @@ impl Room {
 
     /// Admits bytes, if so many fit in what is left of `room`.
     pub(super) fn admit(&self, bytes: u64, room: u64) -> Result<(), StoreError> {
+        if self.admits(bytes, room) { Ok(()) } else { Err(self.full_for(bytes, room)) }
+    }
+
+    /// The same for what nobody is refused for.
+    pub(super) fn admits(&self, bytes: u64, room: u64) -> bool {
         let before = self.admitted.fetch_add(bytes, Ordering::Relaxed);
         if before.checked_add(bytes).is_some_and(|sum| sum <= room) {
-            return Ok(());
+            return true;
         }
         self.admitted.fetch_sub(bytes, Ordering::Relaxed);
-        Err(self.full_for(bytes, room))
+        false
     }
 
     /// Refuses a file of that length that could not be made.

@@ -1,8 +1,8 @@
 //! What the store tells of itself.
 
+use super::alive::Sums;
 use super::core::Core;
 use super::error::StoreError;
-use super::mover::Sums;
 use super::options::Options;
 use super::store::Store;
 use crate::base::{ClusterId, Incarnation, Shortage};
@@ -40,17 +40,23 @@ pub struct SegmentsStatus {
     pub moved_bytes: u64,
     /// Whether that is being done.
     pub compacting: bool,
+    /// Those whose heads are damaged: what is in them is moved out, and they go.
+    pub damaged: u64,
+    /// Bytes of room that it lacks: until there is more of it, what is dead takes its place on the disk.
+    pub lacks_bytes: u64,
 }
 
 impl SegmentsStatus {
     fn of(core: &Core) -> Self {
-        let Sums { files, bytes, dead } = core.segment_sums(|_| false);
+        let Sums { files, bytes, dead } = Sums::of(&core.filled());
         SegmentsStatus {
             files,
             bytes,
             dead_bytes: dead,
             moved_bytes: core.counters.moved_bytes.load(Ordering::Relaxed),
             compacting: core.counters.compacting.load(Ordering::Relaxed),
+            damaged: core.segments.damaged().len() as u64,
+            lacks_bytes: core.counters.lacks_room.load(Ordering::Relaxed),
         }
     }
 }
@@ -196,6 +202,11 @@ impl Store {
     /// What was refused lately, and would be now, although the disk is not down to the reserve: its bytes.
     pub fn unfit(&self) -> Option<u64> {
         self.core().unfit()
+    }
+
+    /// Bytes of room that are lacking to move what is alive out of segments; 0 while nothing is.
+    pub fn lacks_room(&self) -> u64 {
+        self.core().counters.lacks_room.load(Ordering::Relaxed)
     }
 
     /// Bytes that can still be written before the reserve is reached.

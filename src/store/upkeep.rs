@@ -72,7 +72,7 @@ fn on_tick(core: &Core, clock: &mut TickClock) {
         log::warn!(error:% = error; "free space unknown");
     }
     let due = clock.checkpointed.elapsed() >= core.options.checkpoint_interval;
-    if due {
+    if due || core.is_checkpoint_due_for_room() {
         bring_index_up(core, clock);
     }
     // While frames follow each other each says that those before it are durable.

@@ -39,9 +39,9 @@ pub enum Finding {
         /// What does not check.
         why: String,
     },
-    /// A blob that no record refers to; the next start removes it.
+    /// A body that no record refers to. The next start removes a file; a place goes when it has waited.
     Orphan {
-        /// Its name under `blobs/`.
+        /// Its id, and the name of its file.
         body: BodyId,
     },
     /// A bucket that is there.
@@ -64,7 +64,7 @@ pub struct Summary {
     pub tombstones: u64,
     /// Objects that do not open.
     pub damaged: u64,
-    /// Blobs that no record refers to.
+    /// Bodies that no record refers to.
     pub orphans: u64,
     /// Damaged files that were set aside by healing, and are kept for people to look at.
     pub quarantined: u64,
@@ -85,11 +85,14 @@ impl Store {
         // Taking in what the log holds touches what no lookup does. A full disk is no damage.
         let index = match self.core().checkpoint() {
             Ok(()) => self.core().index.check(),
-            Err(error) if error.is_shortage() => Ok(()),
+            Err(error) if error.is_shortage() => Ok(Vec::new()),
             Err(error) => Err(error),
         };
         let is_whole = index.is_ok();
-        index.unwrap_or_else(|error| index_is_damaged(&error, &mut sum, tell));
+        match index {
+            Ok(orphans) => orphans.into_iter().for_each(|body| orphan(body, &mut sum, tell)),
+            Err(error) => index_is_damaged(&error, &mut sum, tell),
+        }
         let first = RegisterKey::first();
         let end = RegisterKey::end();
         let mut next = Some(Bound::Included(first));
@@ -116,8 +119,7 @@ impl Store {
         sum.strangers = (strangers + others) as u64;
         self.verify_segments(segments, &mut sum, tell)?;
         for body in ids.into_iter().filter(|id| !referred.contains(id)) {
-            sum.orphans += 1;
-            tell(Finding::Orphan { body });
+            orphan(body, &mut sum, tell);
         }
         Ok(sum)
     }
@@ -219,6 +221,11 @@ impl Store {
         }
         if len == object.len { Ok(()) } else { Err(StoreError::Corrupt { what: "object body (its plaintext length)" }) }
     }
+}
+
+fn orphan(body: BodyId, sum: &mut Summary, tell: &mut dyn FnMut(Finding)) {
+    sum.orphans += 1;
+    tell(Finding::Orphan { body });
 }
 
 fn index_is_damaged(error: &StoreError, sum: &mut Summary, tell: &mut dyn FnMut(Finding)) {

@@ -55,6 +55,10 @@ impl Decider {
             Intent::Name { key } => self.name_bodies(batch, key).map(|()| self.no_outcome()),
             Intent::Move(moves) => self.move_bodies(batch, moves).map(|()| self.no_outcome()),
             Intent::Lose(wrong) => self.lose_bodies(batch, wrong).map(|()| self.no_outcome()),
+            Intent::Release(bodies) => {
+                batch.released.extend(bodies);
+                Ok(self.no_outcome())
+            }
             Intent::Barrier => Ok(self.no_outcome()),
         }
     }

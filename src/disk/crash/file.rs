@@ -33,6 +33,10 @@ impl DiskFile for CrashFile {
 
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let (mut state, struck) = self.disk.begun()?;
+        let grows = (offset + data.len() as u64).saturating_sub(state.files[self.file].seen.len());
+        if grows > 0 && state.left().is_some_and(|left| grows > left) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let allowed = struck.map_or_else(|| state.may_write(), Err);
         let written = if allowed.is_ok() { data } else { &data[..data.len() / 2] };
         if !written.is_empty() {

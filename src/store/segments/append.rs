@@ -244,14 +244,27 @@ impl Segments {
         Ok(places)
     }
 
+    /// Creates the file of the next segment. A number under which something else stands is passed over.
+    fn create(&self) -> Result<(SegmentId, Box<dyn DiskFile>), Failure> {
+        loop {
+            let segment = SegmentId(self.next.load(Ordering::Relaxed));
+            let fail = |source| Failure { op: DiskOp::Create, segment, source };
+            // Where the volume was there may be another directory now, which must not be filled.
+            self.room.check_there().map_err(|_| fail(io::ErrorKind::NotFound.into()))?;
+            let next = segment.0.checked_add(1).ok_or_else(|| fail(io::Error::other("no number is left")))?;
+            self.next.store(next, Ordering::Relaxed);
+            match self.disk.create_new(&self.path(segment)) {
+                Err(taken) if taken.kind() == io::ErrorKind::AlreadyExists => {}
+                created => return created.map(|file| (segment, file)).map_err(fail),
+            }
+        }
+    }
+
     /// Makes the next segment, durable under its name.
     fn make(&self) -> Result<Open, Failure> {
-        let segment = SegmentId(self.next.fetch_add(1, Ordering::Relaxed));
+        let (segment, file) = self.create()?;
         let fail = |op| move |source| Failure { op, segment, source };
         let path = self.path(segment);
-        // Where the volume was there may be another directory now, which must not be filled.
-        self.room.check_there().map_err(|_| fail(DiskOp::Create)(io::ErrorKind::NotFound.into()))?;
-        let file = self.disk.create_new(&path).map_err(fail(DiskOp::Create))?;
         let made = file.write_at(0, &encode_head(&self.key, segment)).map_err(fail(DiskOp::Write));
         let made = made.and_then(|()| file.sync_data().map_err(fail(DiskOp::Sync)));
         let made = made.and_then(|()| self.disk.sync_dir(&self.dir).map_err(fail(DiskOp::SyncFolder)));

@@ -39,6 +39,12 @@ pub fn is_head_of(key: &SealingKey, segment: SegmentId, head: &mut [u8; HEAD_BYT
     opened_head(key, segment, head).is_ok_and(|number| number == segment.0)
 }
 
+/// Whether that may be what a crash has left of a head that was being written: no more of it than there is, or zeros.
+pub fn may_be_torn(begin: &[u8]) -> bool {
+    let first = &begin[..begin.len().min(MAGIC.len())];
+    first.iter().all(|byte| *byte == 0) || MAGIC.starts_with(first)
+}
+
 fn opened_head(key: &SealingKey, segment: SegmentId, head: &mut [u8; HEAD_BYTES]) -> Result<u32, CodecError> {
     const BAD: CodecError = CodecError::Value("head of a segment");
     let (clear, text) = head.split_at_mut_checked(CLEAR_BYTES).ok_or(BAD)?;

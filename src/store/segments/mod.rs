@@ -7,6 +7,7 @@
 //!   written is given again only if no body ever got it; after a failed sync the segment takes nothing any more.
 //! - A segment with a claim, a place that nothing durable may name yet, stays.
 //! - A number is given once, also over restarts, for as long as something may name it.
+//! - What is in the folder and is no segment of this directory is never touched, whatever its name.
 //! - At open what lies behind the last place that something names is cut: nobody was told of it.
 //!
 //! Which body lies where is not known here: the log and the index keep that. Entries describe themselves all
@@ -23,9 +24,10 @@
 use super::error::{DiskOp, StoreError};
 use super::places::{Place, SegmentId, Usages};
 use super::room::Room;
+use crate::base::BlobRef;
 use crate::disk::{Disk, DiskFile};
 use crate::seal::SealingKey;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -63,6 +65,8 @@ pub struct Segments {
     writing: Mutex<Writing>,
     /// Bytes of each file.
     files: Mutex<BTreeMap<SegmentId, u64>>,
+    /// Those whose heads were found damaged.
+    damaged: Mutex<BTreeSet<SegmentId>>,
     /// Files that are open for reading.
     open: quick_cache::sync::Cache<SegmentId, Arc<dyn DiskFile>>,
 }
@@ -100,6 +104,7 @@ impl Segments {
             threaded: AtomicBool::new(false),
             writing: Mutex::default(),
             files: Mutex::default(),
+            damaged: Mutex::default(),
             open: quick_cache::sync::Cache::new(OPEN_MAX),
         };
         segments.take_stock(usages)?;
@@ -109,13 +114,23 @@ impl Segments {
     /// Looks at what is there, and goes on with the newest where it is left off.
     fn take_stock(&self, usages: &Usages) -> Result<(), StoreError> {
         let mut highest = usages.last_key_value().map_or(SegmentId(0), |(segment, _)| *segment);
-        for segment in self.list()?.0 {
-            highest = highest.max(segment);
+        for segment in self.names()?.0 {
             if !usages.contains_key(&segment) {
-                self.unlink(segment)?;
+                if self.is_left_behind(segment) {
+                    highest = highest.max(segment);
+                    self.unlink(segment)?;
+                } else {
+                    log::warn!(path:% = self.path(segment).display(); "this is no segment of this directory: it is left alone");
+                }
                 continue;
             }
-            let file = self.disk.open(&self.path(segment)).map_err(|e| self.failed(DiskOp::Open, segment, e))?;
+            let file = match self.disk.open(&self.path(segment)) {
+                Err(e) if e.kind() == std::io::ErrorKind::IsADirectory => {
+                    log::error!(path:% = self.path(segment).display(); "a directory stands in the place of a segment");
+                    continue;
+                }
+                opened => opened.map_err(|e| self.failed(DiskOp::Open, segment, e))?,
+            };
             let bytes = file.len().map_err(|e| self.failed(DiskOp::Measure, segment, e))?;
             lock(&self.files).insert(segment, bytes);
         }
@@ -124,6 +139,20 @@ impl Segments {
             Some((newest, usage)) if lock(&self.files).contains_key(newest) => self.resume(*newest, usage.end),
             _ => Ok(()),
         }
+    }
+
+    /// Whether a file in which nothing was ever named is a segment of this directory, or what a crash has left of one
+    /// that was being made: its head, or some of it, or zeros. Nothing else is removed.
+    fn is_left_behind(&self, segment: SegmentId) -> bool {
+        let Ok(file) = self.disk.open(&self.path(segment)) else { return false };
+        let Ok(bytes) = file.len() else { return false };
+        let mut head = [0; entry::HEAD_BYTES];
+        let there = usize::try_from(bytes).map_or(entry::HEAD_BYTES, |bytes| bytes.min(entry::HEAD_BYTES));
+        if file.read_at(0, &mut head[..there]).is_err() {
+            return false;
+        }
+        let is_torn = bytes <= entry::HEAD_BYTES as u64 && entry::may_be_torn(&head[..there]);
+        is_torn || entry::is_head_of(&self.key, segment, &mut head)
     }
 
     /// Cuts what nobody was told of, so that the newest segment takes more. One that is shorter than what is named in
@@ -184,18 +213,24 @@ impl Segments {
         Some(Box::new(Part::new(self.read_cached(place.segment)?, place)))
     }
 
-    /// Removes a segment in which nothing names a place any more; whether it did. Not one that takes more bodies, nor
-    /// one with claims. Who reads it reads on.
-    pub fn remove(&self, segment: SegmentId) -> Result<bool, StoreError> {
+    /// Gives up a segment in which nothing names a place any more; whether it did. Not one that takes more bodies, nor
+    /// one with claims. From then on nothing can name a place there; its file is to be removed.
+    pub fn give_up(&self, segment: SegmentId) -> bool {
         // No claim comes meanwhile: they are given by who writes.
         let writing = lock(&self.writing);
-        if writing.needs(segment) {
-            return Ok(false);
-        }
-        self.unlink(segment)?;
-        lock(&self.files).remove(&segment);
+        !writing.needs(segment) && lock(&self.files).remove(&segment).is_some()
+    }
+
+    /// Removes the file of a segment that was given up, of so many bytes. Who reads it reads on. After a failure it may
+    /// be given up again.
+    pub fn remove(&self, segment: SegmentId, bytes: u64) -> Result<(), StoreError> {
         self.open.remove(&segment);
-        Ok(true)
+        lock(&self.damaged).remove(&segment);
+        let removed = self.unlink(segment);
+        if removed.is_err() {
+            lock(&self.files).insert(segment, bytes);
+        }
+        removed
     }
 
     /// Whether bodies are appended to a segment, or have places in it that nothing names yet.
@@ -219,17 +254,43 @@ impl Segments {
     /// that of this segment.
     pub fn walk(&self, segment: SegmentId) -> Result<Option<Walk>, StoreError> {
         let Some(file) = self.read(segment)? else { return Ok(None) };
-        let bytes = file.len().map_err(|e| self.failed(DiskOp::Measure, segment, e))?;
-        let mut head = [0; entry::HEAD_BYTES];
-        let read = file.read_at(0, &mut head);
-        if read.is_err() || !entry::is_head_of(&self.key, segment, &mut head) {
+        let is_right = || {
+            let mut head = [0; entry::HEAD_BYTES];
+            // What lies on the disk is asked for, not what is still remembered of it.
+            file.forget(0, head.len() as u64);
+            file.read_at(0, &mut head).is_ok() && entry::is_head_of(&self.key, segment, &mut head)
+        };
+        // What came wrong once may have been spoilt on its way.
+        if !is_right() && !is_right() {
+            if lock(&self.damaged).insert(segment) {
+                log::error!(segment = segment.0; "the head of a segment is damaged: what is in it is moved out");
+            }
             return Err(StoreError::Corrupt { what: "segment (its head)" });
         }
+        let bytes = file.len().map_err(|e| self.failed(DiskOp::Measure, segment, e))?;
         Ok(Some(Walk::new(file, segment, bytes)))
     }
 
-    /// The numbers of the files that are there, and how many files beside them have other names.
+    /// A walk over these bodies of a segment, whatever it says of itself. `None` when there is none of that number.
+    pub fn walk_listed(&self, segment: SegmentId, entries: Vec<(Place, BlobRef)>) -> Result<Option<Walk>, StoreError> {
+        Ok(self.read(segment)?.map(|file| Walk::listed(file, segment, entries)))
+    }
+
+    /// Segments whose heads were found damaged.
+    pub fn damaged(&self) -> BTreeSet<SegmentId> {
+        lock(&self.damaged).clone()
+    }
+
+    /// The numbers of the segments, and how much else lies in their folder.
     pub fn list(&self) -> Result<(Vec<SegmentId>, usize), StoreError> {
+        let (names, others) = self.names()?;
+        let files = lock(&self.files);
+        let (ours, strange): (Vec<_>, Vec<_>) = names.into_iter().partition(|segment| files.contains_key(segment));
+        Ok((ours, others + strange.len()))
+    }
+
+    /// The names in the folder that are numbers, and how many are not.
+    fn names(&self) -> Result<(Vec<SegmentId>, usize), StoreError> {
         let (mut ids, mut others) = (Vec::new(), 0);
         let paths = self.disk.list(&self.dir);
         for path in paths.map_err(|source| self.room.refused(DiskOp::List, self.dir.clone(), source))? {

@@ -101,13 +101,14 @@ fn what_nobody_was_told_of_is_cut_at_open_and_what_nothing_names_goes() {
     let place = append(&segments, 4, 5_000, &mut known).expect("a healthy disk");
     assert_eq!(place.segment, SegmentId(1), "it goes on where it was left off");
     check(&segments, &known, "after the cut");
-    assert!(!segments.remove(SegmentId(1)).expect("answers"), "one that is written stays");
+    assert!(!segments.give_up(SegmentId(1)), "one that is written stays");
     let claim = segments.append(body(5, 60)).blocking_recv().expect("an answer").expect("a healthy disk");
     append(&segments, 6, 60_000, &mut known).expect("a healthy disk");
-    assert!(!segments.remove(SegmentId(1)).expect("answers"), "one with a claim stays");
+    assert!(!segments.give_up(SegmentId(1)), "one with a claim stays");
     drop(claim);
     let reading = segments.read(SegmentId(1)).expect("opens").expect("is there");
-    assert!(segments.remove(SegmentId(1)).expect("removes"));
+    assert!(segments.give_up(SegmentId(1)) && !segments.give_up(SegmentId(1)), "once");
+    segments.remove(SegmentId(1), 0).expect("removes");
     assert!(segments.read(SegmentId(1)).expect("answers").is_none());
     assert!(reading.read_at(0, &mut [0; 100]).is_ok(), "who reads it reads on");
     let segments = open(&disk, &known).expect("opens without it");
@@ -131,7 +132,9 @@ fn live(disk: &CrashDisk, seed: u64, known: &mut Known) -> Result<(), StoreError
                 let named: BTreeSet<_> = known.iter().map(|(place, ..)| place.segment).collect();
                 if let Some(oldest) = named.first().filter(|_| named.len() > 1) {
                     known.retain(|(place, ..)| place.segment != *oldest);
-                    segments.remove(*oldest)?;
+                    if segments.give_up(*oldest) {
+                        segments.remove(*oldest, 0)?;
+                    }
                 }
             }
             _ => segments = open(disk, known)?,
