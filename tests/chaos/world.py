@@ -154,15 +154,19 @@ class Node:
         self.rule("-F")
 
     def fill(self, leave_mib=0):
-        """Its volume has so much left."""
-        room = os.statvfs(self.mount)
-        mib = max(0, (room.f_bavail * room.f_frsize >> 20) - leave_mib) if leave_mib else 1 << 30
-        with open(os.path.join(self.mount, "ballast"), "wb") as ballast:
+        """Its volume has so much left, at most: what it had given back since the last time is filled again."""
+        mib = max(0, self.left_mib() - leave_mib) if leave_mib else 1 << 30
+        with open(os.path.join(self.mount, "ballast"), "ab") as ballast:
             try:
                 for _ in range(mib):
                     ballast.write(bytes(1 << 20))
             except OSError:
                 pass
+
+    def left_mib(self):
+        """Room that its volume has."""
+        room = os.statvfs(self.mount)
+        return room.f_bavail * room.f_frsize >> 20
 
     def free(self):
         try:
