@@ -131,8 +131,12 @@ impl Store {
     /// The present state. Reads the index and the quarantine folder, so not for the hot path.
     pub fn status(&self) -> StoreStatus {
         let core = self.core();
-        // One lock after the other: the committer takes the second while it holds the first.
+        // One lock after the other, each let go at the end of its line: the committer and the checkpoint take the second
+        // while they hold the first, and what is borrowed inside the answer below would be held to its end.
         let tentative = self.tentative_count();
+        let head = *core.head.borrow();
+        let buckets = core.buckets().len() as u64;
+        let segments = SegmentsStatus::of(core);
         let tally = core.tree().tally();
         let counted = tally.unwrap_or_default();
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -140,9 +144,9 @@ impl Store {
         StoreStatus {
             incarnation: core.incarnation,
             cluster: core.cluster,
-            head: *core.head.borrow(),
+            head,
             records: core.index.count().unwrap_or(0),
-            buckets: core.buckets().len() as u64,
+            buckets,
             overlay_records,
             log_used_bytes: core.log.used(),
             log_bytes: core.log.capacity(),
@@ -160,7 +164,7 @@ impl Store {
             bytes: counted.bytes,
             buried: load(&core.counters.buried),
             compared: tally.is_some(),
-            segments: SegmentsStatus::of(core),
+            segments,
             disk: core.space(),
             reserve_bytes: core.options.reserve_bytes,
             full: core.is_low(),
