@@ -5,7 +5,7 @@
 //! - A peer that cannot follow for `LAG_MAX` is left behind: it gets the body afterwards, from this node's copy.
 //! - At most `AHEAD` pieces wait for a peer, and a permit stands for them: without one a body is sent afterwards.
 
-use crate::actors::peer::peer_request::{Given, PeerRequest};
+use crate::actors::peer::peer_request::{Given, NewStream, PeerRequest, Piece};
 use crate::actors::peer::transfers::Carried;
 use crate::base::{BlobRef, Incarnation, Permit};
 use crate::wire::StreamHead;
@@ -20,35 +20,6 @@ use tokio::sync::{mpsc, oneshot};
 const AHEAD: usize = 2;
 /// How long a client waits for a peer that does not follow.
 pub(in crate::actors) const LAG_MAX: Duration = Duration::from_secs(1);
-
-/// What travels in a stream.
-#[derive(Clone, Debug)]
-pub enum Piece {
-    /// The next bytes of the blob.
-    Bytes(Bytes),
-    /// The end, and what it was.
-    End(BlobRef),
-}
-
-/// A stream as its lane sees it. One that ends without an `End` was given up.
-pub type Pieces = mpsc::Receiver<Piece>;
-
-/// A stream for the lane to a peer.
-#[derive(Debug)]
-pub struct NewStream {
-    /// To which life of the peer.
-    pub to: Incarnation,
-    /// The blob's name, and how long it may become.
-    pub head: StreamHead,
-    /// The bytes as they are made, and at the end what they were.
-    pub pieces: Pieces,
-    /// Where to count the bytes that have gone.
-    pub sent: Arc<AtomicU64>,
-    /// Whether all of it was given: one that ends otherwise was given up.
-    pub whole: Arc<AtomicBool>,
-    /// Answered when the peer has the blob, durable and checked; dropped otherwise.
-    pub done: oneshot::Sender<Carried>,
-}
 
 /// The streams of one body.
 #[derive(Debug)]

@@ -12,11 +12,11 @@
 //! purpose alone and opens nothing that is stored, so that the rule "only StoreActors hold the KEK
 //! ring" keeps its sense while sessions need not pass through the store's mailbox.
 
-use crate::actors::body_streams::{Piece, Pieces};
 use crate::actors::messages::{Outgoing, ReadOutgoing};
 use crate::actors::peer::error::LinkError;
 use crate::actors::peer::patience::CALL_MAX;
 use crate::actors::peer::patience::STALL_MAX;
+use crate::actors::peer::peer_request::{Piece, Pieces};
 use crate::actors::peer::sockets;
 use crate::actors::peer::store::{StoreRecipients, ask};
 use crate::actors::peer::transfers::Sent;

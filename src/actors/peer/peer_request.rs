@@ -1,16 +1,45 @@
 //! What coordinators and listings ask of a peer by way of its votes lane.
 
 use super::transfers::Carried;
-use crate::actors::body_streams::NewStream;
 use crate::actors::messages::Reply;
 use crate::base::{BlobRef, BodyId, Incarnation, Page, Permit};
 use crate::register::{ListMark, Slot};
 use crate::wire::votes::{Vote, slot_weight};
-use crate::wire::{Answer, Call, Scan, Scanned, Show, Shown};
+use crate::wire::{Answer, Call, Scan, Scanned, Show, Shown, StreamHead};
 use actix::Message;
 use bytes::Bytes;
 use std::sync::Arc;
-use tokio::sync::oneshot;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use tokio::sync::{mpsc, oneshot};
+
+/// What travels in a stream.
+#[derive(Clone, Debug)]
+pub enum Piece {
+    /// The next bytes of the blob.
+    Bytes(Bytes),
+    /// The end, and what it was.
+    End(BlobRef),
+}
+
+/// A stream as its lane sees it. One that ends without an `End` was given up.
+pub type Pieces = mpsc::Receiver<Piece>;
+
+/// A stream for the lane to a peer.
+#[derive(Debug)]
+pub struct NewStream {
+    /// To which life of the peer.
+    pub to: Incarnation,
+    /// The blob's name, and how long it may become.
+    pub head: StreamHead,
+    /// The bytes as they are made, and at the end what they were.
+    pub pieces: Pieces,
+    /// Where to count the bytes that have gone.
+    pub sent: Arc<AtomicU64>,
+    /// Whether all of it was given: one that ends otherwise was given up.
+    pub whole: Arc<AtomicBool>,
+    /// Answered when the peer has the blob, durable and checked; dropped otherwise.
+    pub done: oneshot::Sender<Carried>,
+}
 
 /// What coordinators and listings ask of a peer.
 #[derive(Debug, Message)]

@@ -5,11 +5,12 @@
 //! - A peer that takes no more at the moment is asked again, for `BUSY_MAX`.
 
 use super::{Done, Idle, call, is_with, on_session};
-use crate::actors::body_streams::{LAG_MAX, NewStream};
+use crate::actors::body_streams::LAG_MAX;
 use crate::actors::messages::OpenOutgoing;
 use crate::actors::peer::error::LinkError;
 use crate::actors::peer::node_view::Counts;
 use crate::actors::peer::patience::BUSY_MAX;
+use crate::actors::peer::peer_request::NewStream;
 use crate::actors::peer::plan::Plan;
 use crate::actors::peer::store::ask;
 use crate::actors::peer::transfers::{Carried, Kind, Part, Sent, ended, unless_left};
