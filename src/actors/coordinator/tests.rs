@@ -728,9 +728,16 @@ async fn a_read_that_waits_for_a_deletion_does_not_say_that_a_majority_is_missin
     for (node, from) in [(&here, lives[1]), (&there[0], lives[0]), (&there[1], lives[0])] {
         node.learns(from, &closed).await;
     }
-    let (rig, lanes) = coordinator(&here, 2, true, Duration::from_millis(600));
-    let opened = while_they_vote(lanes, &there, rig.open(&paper("k"))).await;
-    assert!(matches!(opened, Err(ObjectError::Crowded)), "{:?}", opened.err());
+    // Where a busy machine lets no round end within the time, no majority was had indeed: then there is more of it.
+    let mut told = None;
+    for seconds in [1, 5, 40] {
+        let (rig, lanes) = coordinator(&here, 2, true, Duration::from_secs(seconds));
+        told = while_they_vote(lanes, &there, rig.open(&paper("k"))).await.err();
+        if !matches!(told, Some(ObjectError::NoMajority(_))) {
+            break;
+        }
+    }
+    assert!(matches!(told, Some(ObjectError::Crowded)), "{told:?}");
 }
 
 #[actix_rt::test]
