@@ -1,4 +1,5 @@
-//! What a panic means: the key holder ends the process, a ReplicaActor is built anew.
+//! What a panic means: a ReplicaActor is built anew by its keeper; whoever holds keys or the disk, and whoever nobody
+//! would build anew (coordinators, keepers, healer, scrubber), ends the process.
 //!
 //! The guard is a field of the actor (or a local of the work on a thread). A panicking actor is
 //! dropped while its thread unwinds, so the guard's `drop` sees the panic; `actor_traps` pins that.
@@ -29,7 +30,7 @@ pub enum OnPanic {
 pub struct PanicGuard(OnPanic);
 
 impl PanicGuard {
-    /// For whatever holds keys or the disk, and for the keeper itself.
+    /// For whatever holds keys or the disk, and for actors that nobody would build anew.
     pub fn abort() -> Self {
         PanicGuard(OnPanic::Abort)
     }

@@ -5,7 +5,7 @@
 //!
 //! | wing | job |
 //! |---|---|
-//! | `background` | work that no request waits for: healing, scrubbing, what was left tentative, tombstones |
+//! | `background` | work that no request waits for: healing, scrubbing, what was left behind half done, tombstones |
 //! | `coordinator` | what a request means for the nodes that decide it together |
 //! | `replication` | per peer: a keeper and its ReplicaActors, a lane each for records, votes and bodies |
 //! | `peer` | a session with another node, seen from both sides, and what is known of that node |

@@ -118,7 +118,9 @@ pub struct PeerList {
     pub refused_there: u64,
 }
 
-/// How replication to one peer is.
+/// How replication to one peer is. The records lane fills it in (`replication::records::messages`). Its counters are
+/// those of the peer's `Tally` (`peer::plan`): `replication` adds them, and what is known of the peer's list, also when
+/// the lane does not answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ReplicaStatus {
     /// The peer's configured name.

@@ -1,4 +1,4 @@
-//! Exponential backoff with full jitter: waits grow, and peers do not return in the same second.
+//! Exponential backoff with jitter in the upper half: waits grow, and peers do not return in the same second.
 
 use std::time::Duration;
 

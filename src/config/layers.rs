@@ -2,7 +2,7 @@
 //!
 //! Invariants
 //! - Each value is tried by itself against the defaults, so an error names exactly its place.
-//! - The keys are those of the defaults: no second list can go stale.
+//! - Which keys there are is read off the defaults; a test holds `table` and `config/boveda.toml` to them.
 //! - A list (`cluster.peers`, `http.hosts`) is replaced as a whole by a later layer, never merged.
 
 use super::check;

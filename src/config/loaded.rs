@@ -1,6 +1,6 @@
 //! A configuration with the place that each of its values came from, and the list of all keys.
 //!
-//! Invariant: the keys are those of the defaults: no second list can go stale.
+//! Invariant: the keys are those of the defaults; a test holds `table` and `config/boveda.toml` to them.
 
 use super::error::Origin;
 use super::sections::Config;

@@ -105,7 +105,7 @@ pub struct MemoryPlan {
     pub requests_bytes: u64,
     /// For large bodies on their way to other nodes while they arrive; none where this node decides alone.
     pub shipping_bytes: u64,
-    /// For the cache of opened records: `store.cache_bytes`, or less where memory is short.
+    /// For the cache of records: `store.cache_bytes`, or less where memory is short.
     pub cache_bytes: u64,
     /// For the index engine's own cache: `store.index_cache_bytes`, or less where memory is short.
     pub index_cache_bytes: u64,

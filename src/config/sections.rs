@@ -49,7 +49,7 @@ pub struct NodeConfig {
     pub data_must_exist: bool,
     /// Directory of the key ring; never inside `data`.
     pub key_dir: PathBuf,
-    /// HTTP workers and store threads; 0 means one per core. See `Config::threads`.
+    /// HTTP workers; 0 means one per core. See `Config::threads`. The store's threads follow from it (`node::parts`).
     pub threads: usize,
     /// Log filter, as `info` or `info,boveda::http=debug`.
     pub log: String,
@@ -223,7 +223,7 @@ pub struct StoreConfig {
     /// Bytes of the commit log, a ring: what it holds is in the index before it goes round.
     #[serde(with = "size")]
     pub log_bytes: u64,
-    /// Cache of opened records and small bodies.
+    /// Cache of records as they were read, with the small bodies in them, which stay sealed.
     #[serde(with = "size")]
     pub cache_bytes: u64,
     /// Cache of index pages.

@@ -40,11 +40,11 @@ pub(super) struct View {
     pub reached: bool,
     /// Whether both lists are in force.
     pub changing: bool,
-    /// Whether this start has its number.
+    /// Whether this start has no number yet.
     pub unbegun: bool,
-    /// Whether none is to be had now.
+    /// Whether no majority is to be had now.
     pub cut_off: bool,
-    /// Whether none is to be had any more: too many of its nodes live another life.
+    /// Whether no majority is to be had any more: too many of the list's nodes live another life.
     pub forgotten: bool,
     pub poisoned: bool,
     /// Whether pages of the index do not open.

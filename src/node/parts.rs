@@ -144,8 +144,8 @@ pub(super) struct Backends {
 }
 
 impl Backends {
-    /// What every worker gets, and the budget of all requests together. Starts what ends undecided writes and drops
-    /// tombstones, where nodes decide together.
+    /// What every worker gets, and the budget of all requests together. Starts, where nodes decide together, what ends
+    /// undecided writes, member changes and deletions that were left behind, and what drops tombstones.
     pub fn new(config: &Config, plan: &MemoryPlan, storage: &Storage, peers: &Peers) -> (Self, Budget) {
         let budget = Budget::new(config.http.requests_max, plan.requests_bytes);
         let store = &storage.store;

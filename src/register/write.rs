@@ -1,4 +1,5 @@
-//! Write: the coordinator of one PUT, DELETE, copy or completed upload, conditional or not.
+//! Write: the coordinator of one write of a register, conditional or not: an object or a bucket that is put, changed or
+//! deleted, a member list that follows another.
 //!
 //! Invariants
 //! - Success and refusal are answered only when a majority stores what they rest on.

@@ -42,7 +42,8 @@ use crate::base::codec::{CodecError, Reader, Writer};
 use crate::base::{Class, ClusterId, Incarnation, NodeName, Secret};
 use std::fmt;
 
-/// The version of the peer protocol that this release speaks.
+/// The version of the peer protocol that this release speaks: it counts up with every change of a call or an answer
+/// (`wire`) that another release could not read.
 pub const PROTOCOL_VERSION: u16 = 4;
 /// Bytes of each side's fresh nonce.
 pub const HELLO_NONCE_BYTES: usize = 32;

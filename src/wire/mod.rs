@@ -38,8 +38,9 @@ pub use votes::{Vote, Voted};
 use crate::base::record::RECORD_BYTES_MAX;
 use crate::base::{BlobRef, PIECE_BYTES, RegisterKey};
 
-/// The frame protocol that this release speaks, bound into every frame. The handshake carries its own
-/// number (`seal::session`), by which peers of other releases are told apart.
+/// The layout of frames, bound into every one. It is not the number of the peer protocol, which counts up with what is
+/// said in frames: that is `seal::session::PROTOCOL_VERSION`, which the handshake carries, and by which peers of other
+/// releases are told apart.
 pub const PROTOCOL: u16 = 1;
 
 /// Where the peer listener takes a handshake.

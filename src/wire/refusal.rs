@@ -1,5 +1,9 @@
 //! Refusals: why a listener did not do what was asked, said in the clear.
 //!
+//! The peer gate decides on one (`actors::peer::sessions`: a handshake, a frame, a lack of room), or `peer_port` where
+//! the bytes do not come as they should. What is refused behind an opened frame is told sealed, as a failed answer
+//! (`actors::peer::answers`). The byte of a refusal is its place in `REFUSALS`: a new one stands last.
+//!
 //! Invariants
 //! - A refusal proves nothing. The worst a forged one does is a pause, or one more handshake;
 //!   nothing weaker is ever agreed on because of one.
@@ -23,7 +27,7 @@ pub enum Refusal {
     /// The same ring, another cluster id.
     #[error("it belongs to another cluster")]
     ForeignCluster,
-    /// Its name is not among the configured peers.
+    /// Its name is not among the configured peers (`cluster.peers`). The member list is no matter of sessions.
     #[error("this node is not among its peers")]
     NotAMember,
     /// The address leads to a node of another name.

@@ -1,4 +1,7 @@
-//! Work that no request waits for.
+//! Work that no request waits for. (What a store does for itself is `store::upkeep`.)
+//!
+//! Healer and scrubber are actors on the arbiter of replication. The others are loops on the thread that started the
+//! node, and run only where nodes decide together. All are started in `node::parts`.
 //!
 //! | file | | what |
 //! |---|---|---|
@@ -6,7 +9,7 @@
 //! | `janitor` | does | ends deletions of buckets that somebody left behind |
 //! | `scrub` | decides | which part of the store is read next, and how fast |
 //! | `scrubber` | does | reads it, and has damage healed |
-//! | `settler` | does | brings to a decision what a coordinator left tentative |
+//! | `settler` | does | brings to a decision what a coordinator left tentative, and the member list up to date |
 //! | `tombstones` | does | has tombstones dropped that every node has and nobody needs any more |
 
 pub mod healer;

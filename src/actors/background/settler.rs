@@ -1,6 +1,8 @@
-//! The settler: what stays tentative is settled, so that no later reader has to.
+//! The settler: what stays tentative is settled, so that no later reader has to. It also sees to the member list: a
+//! node that lost its data directory is given its place anew, and a change that somebody left behind goes on.
 //!
-//! Invariant: it decides nothing: it has a register read, and a read settles it.
+//! Invariant: it decides nothing: it has a register read, and a read settles it; what the member list should come to is
+//! said by `Seats::overdue`, and brought about as any other change is (`coordinator::members`).
 
 use crate::actors::coordinator::Coordinator;
 use crate::actors::messages::{FindTentative, ObjectError, StoreError};

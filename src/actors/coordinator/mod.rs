@@ -1,7 +1,7 @@
-//! The coordinator: carries out the register's decisions for the requests of one HTTP worker.
+//! The coordinator: carries out the register's decisions, for the requests of one HTTP worker or for the background.
 //!
 //! Invariants
-//! - What is decided is `register`'s alone; here are the clock, the sockets and the patience.
+//! - What is decided is `register`'s alone; here are the clock, the ways to the peers and the patience.
 //! - A request ends by its deadline, with an answer that says what is known: never a guess.
 //! - It holds no key and no file: bodies are sealed and opened by the StoreActor beside it.
 //!

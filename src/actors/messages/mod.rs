@@ -1,18 +1,20 @@
-//! What may be said to the StoreActor and to coordinators. Handlers and lanes know these and nothing behind them.
+//! What may be said to the StoreActor, to coordinators, and to the healer and the scrubber. Handlers and lanes know
+//! these and nothing behind them.
 //!
 //! | file | who says it |
 //! |---|---|
-//! | `objects` | HTTP handlers, for clients |
+//! | `objects` | HTTP handlers, for clients; the node, of its store as a whole |
 //! | `votes` | coordinators, to the store beside them |
-//! | `replicas` | lanes and the peer listener |
+//! | `replicas` | lanes, the peer listener, and the healer where it takes a copy |
 //! | `members` | whoever changes or shows the member list |
 //! | `error` | why a request of theirs was not served |
 //! | `recipients` | how such a list is written down once, for whoever may say it |
 //! | `background` | the healer, the scrubber, and whoever finds tombstones and what was left tentative |
 //!
 //! A new message stands here, its handler with the actor, and its name in the list of each who may say it:
-//! `coordinator::store`, `peer::store`, or `http::edge::links`. What one asker alone says needs no list: its recipient
-//! is handed over.
+//! `coordinator::store`, `peer::store`, or `http::edge::links`. What is in the last two also has an answer in what
+//! stands in for the store in tests (`actors::testing`, `http::testing`). What one asker alone says needs no list: its
+//! recipient is handed over.
 //!
 //! Bodies travel in hand-over-hand style: an opaque `Upload` or `Download` goes into a message and
 //! comes back with its answer. Whoever drops it, on purpose or because a client left, ends it: a

@@ -1,4 +1,7 @@
-//! What clients ask: objects, buckets, lists.
+//! What clients ask: objects, buckets, lists; and how the store is, and its end.
+//!
+//! HTTP handlers send these to the CoordinatorActor. What reads goes to the StoreActor itself on a node that decides
+//! alone by its configuration, and is answered there with what that node holds.
 
 use super::{Consistency, Download, ListPage, ObjectError, ObjectInfo, StoreError, StoreStatus, StoreUpload, Written};
 use crate::actors::body_streams::BodyStreams;
@@ -6,7 +9,8 @@ use crate::base::{BucketName, Condition, ObjectHead, ObjectName, Permit};
 use actix::Message;
 use bytes::Bytes;
 
-/// Stores a small object (at most `inline_max` bytes) in one message. Answered once durable here.
+/// Stores a small object (at most `inline_max` bytes) in one message. Answered once a majority holds it durably; where
+/// nobody else has a vote, that is this node.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Written, ObjectError>")]
 pub struct PutSmall {
@@ -56,7 +60,7 @@ pub struct AppendUpload {
     pub data: Vec<Bytes>,
 }
 
-/// Makes the body durable, then the record; answered after both.
+/// Makes the body durable, then the record; answered once a majority holds both.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Written, ObjectError>")]
 pub struct FinishUpload {

@@ -1,4 +1,5 @@
-//! What a session with a peer may ask of this node's store, and nothing else: recipients, not an address.
+//! What a session with a peer, or the healer, may ask of this node's store, and nothing else: recipients, not an
+//! address.
 
 use crate::actors::messages::{
     AppendIncoming, BeginIncoming, Bury, CastHere, ChangesAfter, ChangesIn, CompareOffers, Diagnose, DiscardBlob,
@@ -12,7 +13,7 @@ use actix::{Message, Recipient};
 use std::sync::Arc;
 
 recipients! {
-    /// The store, as far as lanes and the peer listener know it.
+    /// The store, as far as lanes, the peer listener and the healer know it.
     pub struct StoreRecipients {
         /// Reads the change feed.
         changes_after: ChangesAfter,

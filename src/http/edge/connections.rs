@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// All open connections of the listener, over all workers.
+/// All open connections of a node's ports for clients, over all workers.
 pub(super) struct Connections {
     since: Instant,
     per_address_max: u32,

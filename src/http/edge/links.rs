@@ -27,7 +27,8 @@ recipients! {
 }
 
 recipients! {
-    /// Whoever opens and lists, on a worker's arbiter.
+    /// Whoever opens and lists, on a worker's arbiter: the coordinator, or the StoreActor of a node that decides alone
+    /// by its configuration. So both answer these.
     pub struct ReadLinks {
         /// Opens an object: what is known of it, and the way to its body.
         open_object: OpenObject,

@@ -1,4 +1,5 @@
-//! What each kind of problem is called in Spanish, as the notebook's users read it.
+//! What each kind of problem is called in Spanish, as the notebook's users read it. (What they read when all went well
+//! stands in `notebook`; what a problem says of its own, its `detail`, is English, and told in English alone.)
 //!
 //! Invariant: a text names no path of the disk, no key and nothing of the inside.
 
