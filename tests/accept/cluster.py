@@ -359,9 +359,12 @@ def check_wiped(report, space, quick):
     wiped.start()
 
     def full():
+        # Until it has its place it holds what others know, and begins with nothing once more when it is given that.
+        reader = Client(wiped)
+        if reader.request("GET", "/readyz")[0] != 200:
+            return False
         # Counts of records say nothing of bodies: each object is asked for, up to the first that is missing, and what
         # was there before is not asked for again.
-        reader = Client(wiped)
         while missing:
             status, _, _ = reader.request("HEAD", object_path(BUCKET, missing[-1]) + "?" + ALONE)
             if status != 200:
