@@ -247,7 +247,7 @@ impl Default for StoreConfig {
     fn default() -> Self {
         StoreConfig {
             inline_max: 16 << 10,
-            segment_max: 1 << 20,
+            segment_max: 512 << 10,
             log_bytes: 64 << 20,
             cache_bytes: 64 << 20,
             index_cache_bytes: 32 << 20,

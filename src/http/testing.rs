@@ -63,7 +63,7 @@ pub(super) fn port<P: Protocol>(protocol: P) -> (Port<P>, Budget) {
         workers: 1,
         body_max: 1024,
         inline_max: 1024,
-        segment_max: 1 << 20,
+        segment_max: 512 << 10,
         idle_timeout: Duration::from_secs(1),
         turn_max: Duration::ZERO,
         head_timeout: Duration::from_secs(1),

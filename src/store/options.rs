@@ -68,7 +68,7 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             inline_max: 16 * 1024,
-            segment_max: 1 << 20,
+            segment_max: 512 << 10,
             segment_bytes: SEGMENT_BYTES,
             log_bytes: 64 << 20,
             cache_bytes: 32 << 20,
