@@ -1,8 +1,8 @@
-//! Where the border between inline bodies and blobs should lie: the price of one PUT either way, by size.
+//! Where the border between small bodies and blobs should lie: the price of one PUT either way, by size.
 //!
-//! Sixteen threads put bodies of one size under new keys, once as inline records and once as blobs.
-//! Counted until the index has caught up, so that what an inline body costs a second time, when it
-//! moves from the log to the index, is in its price. Disk bytes are all that the disk wrote meanwhile.
+//! Sixteen threads put bodies of one size under new keys, once logged with their records and once as blobs.
+//! Counted until the index has caught up, so that what a small body costs a second time, when it
+//! moves from the log to a segment, is in its price. Disk bytes are all that the disk wrote meanwhile.
 //! `BENCH_SECONDS` sets the time of each cell, `BENCH_DIR` the disk.
 
 mod common;

@@ -7,7 +7,7 @@
 
 use boveda::base::{
     Ballot, BlobRef, BodyAt, BodyId, BucketId, BucketRecord, ClusterId, Incarnation, Lineage, NodeName, ObjectHead,
-    ObjectRecord, Record, Secret, Stamp, State, Wrap, WriteId,
+    ObjectKey, ObjectRecord, Record, RegisterKey, Secret, Stamp, State, Wrap, WriteId,
 };
 use boveda::disk::{CrashDisk, Disk};
 use boveda::http::fuzzing;
@@ -40,8 +40,8 @@ pub const TARGETS: [Target; 17] = [
     Target { name: "sealed_body", run: sealed_body, seeds: || vec![vec![0; 8], vec![0, 0, 0, 40, 1]] },
     Target { name: "index_file", run: index_file, seeds: || vec![vec![0; 8], vec![0, 0, 32, 0, 255]] },
     Target { name: "peer_frame", run: peer_frame, seeds: || vec![vec![7; 64]] },
-    Target { name: "call", run: call, seeds: || vec![Call::Tree(vec![1, 2]).encode()] },
-    Target { name: "answer", run: answer, seeds: || vec![Answer::Done.encode(), vec![8, 0, 0, 0, 0]] },
+    Target { name: "call", run: call, seeds: calls },
+    Target { name: "answer", run: answer, seeds: answers },
     Target { name: "hello", run: hello, seeds: hellos },
     Target { name: "form", run: fuzzing::form, seeds: forms },
     Target { name: "disposition", run: fuzzing::disposition, seeds: dispositions },
@@ -250,7 +250,7 @@ fn records() -> Vec<Vec<u8>> {
         State::Bucket(BucketRecord::made(BucketId(7), 1)),
         State::Members(rosters().remove(0).into()),
         State::Object(Box::new(object(BodyAt::Blob))),
-        State::Object(Box::new(object(BodyAt::Inline(vec![8; 115].into())))),
+        State::Object(Box::new(object(BodyAt::Small(bytes::Bytes::from(vec![8; 115]).into())))),
     ];
     let record = |state| Record {
         ballot: Ballot { stamp: Stamp(9), node: Incarnation(1) },
@@ -284,7 +284,28 @@ fn log_frames() -> Vec<Vec<u8>> {
     batch.push(&Op::Clear { epoch: boveda::base::Epoch(4) });
     batch.push(&Op::Cursor { peer: Incarnation(1), seq: 9 });
     batch.push(&Op::Node(NodeRecord::NEW));
+    let (key, record) = with_small_body();
+    batch.push(&Op::Record { key, held: Arc::new(Held::new(record, true, 9, None)) });
     batch.frames(3, usize::MAX)
+}
+
+fn with_small_body() -> (RegisterKey, Record) {
+    let key = RegisterKey::object(BucketId(7), &ObjectKey::parse("k").expect("a key"));
+    let mut record = Record::decode(records().last().expect("an object")).expect("it is one");
+    record.set_in_hand(Some(bytes::Bytes::from(vec![8; 115]))).expect("a small body of that length");
+    (key, record)
+}
+
+fn calls() -> Vec<Vec<u8>> {
+    let (key, record) = with_small_body();
+    let learn = Call::Learn(boveda::base::Epoch(4), vec![(key, Arc::new(record))]);
+    vec![Call::Tree(vec![1, 2]).encode(), learn.encode()]
+}
+
+fn answers() -> Vec<Vec<u8>> {
+    let (key, record) = with_small_body();
+    let records = Answer::Records(vec![(key, Arc::new(record))]);
+    vec![Answer::Done.encode(), vec![8, 0, 0, 0, 0], records.encode()]
 }
 
 fn hellos() -> Vec<Vec<u8>> {

@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Bodies above this do not lie in their records.
+/// Bodies above this do not come with their records.
 const LARGE: usize = 70_000;
 
 /// What a client calls.

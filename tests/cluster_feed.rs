@@ -7,7 +7,7 @@ use common::{Dice, eventually};
 use std::sync::Barrier;
 
 const KIB: usize = 1024;
-/// Up to this size a body lies in its record; a larger one is a file of its own.
+/// Up to this size a body comes with its record; a larger one is a file of its own.
 const INLINE_MAX: usize = 64 * KIB;
 /// Both sides of every border: nothing, inline, a whole chunk, one byte more, several pieces.
 const SIZES: [usize; 8] = [0, 1, 300, 5_000, INLINE_MAX - 1, INLINE_MAX, INLINE_MAX + 1, 2_500_000];

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 const SMALL_BLOB: usize = 60_000;
 const LARGE_BLOB: usize = 3_300_000;
 
-/// Every body that is not in its record is a file.
+/// Every body that does not come with its record is a file.
 const FILES: [(&str, &str); 1] = [("BOVEDA_STORE_SEGMENT_MAX", "0")];
 
 /// The only blob on a node's disk.
@@ -103,6 +103,24 @@ fn a_damaged_body_in_a_segment_is_mended_within_the_request_and_has_another_plac
     assert_eq!(cluster.metric(0, "boveda_healing_mended_blobs"), 0, "since its last start");
     let segments = cluster.status(0)["store"]["segments"].clone();
     assert!(segments["files"] == 1 && segments["dead_bytes"].as_u64() > Some(SMALL_BLOB as u64), "{segments}");
+}
+
+#[test]
+fn a_damaged_small_body_comes_again_from_a_peer() {
+    let (mut cluster, body) = one_object_on(Cluster::start(2), 1_000);
+    // At a stop it is brought to a segment, and afterwards it is in no memory.
+    cluster.stop(0);
+    flip(&cluster.nodes[0].data().join("segments/00000001"), 4096 + 64 + 500);
+    cluster.begin(0);
+    let answer = cluster.get(0, "k");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(answer.body == body, "other bytes");
+    assert_eq!(cluster.metric(0, "boveda_healing_mended_blobs"), 1, "by the reader, or by the scrubber before it");
+    assert_eq!(cluster.nodes[0].files_in("quarantine").len(), 1, "the damaged one is kept");
+    cluster.stop(0);
+    cluster.begin(0);
+    assert!(cluster.get(0, "k").body == body, "other bytes");
+    assert_eq!(cluster.metric(0, "boveda_healing_mended_blobs"), 0, "since its last start");
 }
 
 #[test]

@@ -159,7 +159,7 @@ fn a_volume_without_inodes_takes_what_needs_no_file() {
     bench.disk.set_space(Space { files_free: 0, ..space(100 * MIB) });
     bench.store.refresh_space().expect("the disk can be asked");
     assert!(matches!(begin(), Err(StoreError::Short(Shortage::Inodes))));
-    bench.put(1).expect("a body in its record needs no file");
+    bench.put(1).expect("a small body needs no file of its own");
     assert_eq!(bench.store.shortage(Shortage::Inodes), (true, 1));
     bench.disk.set_space(space(100 * MIB));
     bench.store.refresh_space().expect("the disk can be asked");

@@ -10,6 +10,8 @@
 
 #[path = "model/rng.rs"]
 mod rng;
+#[path = "sim_lists/ship.rs"]
+mod ship;
 mod small_store;
 #[path = "sim_lists/walks.rs"]
 mod walks;

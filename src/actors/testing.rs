@@ -1,4 +1,4 @@
-//! Stand-ins for tests of replication: identities, changes, and a store in memory for inline records.
+//! Stand-ins for tests of replication: identities, changes, and a store in memory for small bodies.
 
 pub mod peer;
 
@@ -16,6 +16,7 @@ use crate::base::{
     ObjectRecord, Page, Record, RegisterKey, Secret, Stamp, State, Sum, Wrap,
 };
 use crate::register::{Heard, Remembered, Standing, Start};
+use crate::seal::digest::digest_of;
 use crate::seal::keyring::Keyring;
 use crate::store::Answer;
 use crate::store::StoreError;
@@ -112,9 +113,9 @@ pub fn record(stamp: u64) -> Arc<Record> {
             head: ObjectHead { content_type: "text/plain".into(), meta: vec![] },
             body: BodyId([1; 16]),
             sealed_len: 100,
-            digest: [2; 32],
+            digest: digest_of(&body),
             wrap: Wrap { kek: KekId([3; 16]), nonce: [4; 12], sealed: [5; 48] },
-            at: BodyAt::Inline(body),
+            at: BodyAt::Small(body.into()),
         })),
     })
 }

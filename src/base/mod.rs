@@ -58,7 +58,7 @@ pub use lineage::Lineage;
 pub use mark::Mark;
 pub use names::{BucketName, NameError, ObjectKey, ObjectName, RegisterKey, RegisterKind};
 pub use page::{Complete, Page};
-pub use record::{BodyAt, BucketRecord, ObjectRecord, Record, State, Wrap};
+pub use record::{BodyAt, BucketRecord, InHand, ObjectRecord, Record, State, Wrap};
 pub use secret::Secret;
 pub use shortage::Shortage;
 pub use sum::Sum;

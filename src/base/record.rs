@@ -19,14 +19,14 @@ mod layout;
 
 pub use layout::ListedHead;
 
-/// Most plaintext bytes that a record may carry inline, whatever the setting says.
-pub const INLINE_BYTES_MAX: usize = 256 * 1024;
-/// Most sealed bytes of an inline body: the plaintext, a header, and a tag per smallest chunk.
-pub const INLINE_SEALED_BYTES_MAX: usize = INLINE_BYTES_MAX + 4096;
+/// Most plaintext bytes of a small body, whatever the setting says.
+pub const SMALL_BYTES_MAX: usize = 256 * 1024;
+/// Most sealed bytes of a small body: the plaintext, a header, and a tag per smallest chunk.
+pub const SMALL_SEALED_BYTES_MAX: usize = SMALL_BYTES_MAX + 4096;
 /// Most bytes of a member list.
 pub const MEMBERS_BYTES_MAX: usize = 4096;
-/// Most bytes of an encoded record.
-pub const RECORD_BYTES_MAX: usize = INLINE_SEALED_BYTES_MAX + layout::ENTRY_BYTES_MAX + 4096;
+/// Most bytes of an encoded record, with all the older versions and history pages that its layout has room for.
+pub const RECORD_BYTES_MAX: usize = 288 * 1024;
 /// The highest number of a version: the next one has room behind it.
 pub const VERSION_MAX: u64 = u64::MAX - 1;
 /// Least bytes of a commit log that takes whatever may have to be written at once: what is asked in one peer frame,
@@ -124,10 +124,30 @@ pub struct ObjectRecord {
 /// Where a sealed body lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BodyAt {
-    /// In the record itself, sealed: bodies up to `store.inline_max`.
-    Inline(Bytes),
-    /// In a blob named by the body id.
+    /// A small one, up to `store.inline_max`: it travels and is logged with its record, and lies in a segment at rest.
+    Small(InHand),
+    /// In a segment or a blob, named by the body id, before there is a record of it.
     Blob,
+}
+
+/// The sealed bytes of a small body while they are at hand beside its record: on their way, in the log, in the cache.
+///
+/// They are no part of the record: it is the same record with them and without, and is encoded without.
+#[derive(Clone, Debug, Default)]
+pub struct InHand(Option<Bytes>);
+
+impl PartialEq for InHand {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for InHand {}
+
+impl From<Bytes> for InHand {
+    fn from(sealed: Bytes) -> Self {
+        InHand(Some(sealed))
+    }
 }
 
 /// A data-encryption key sealed under a KEK generation; opened by `seal` alone.
@@ -147,14 +167,35 @@ impl ObjectRecord {
         etag_of(&self.digest)
     }
 
-    /// The blob that holds the body; none where the record does.
+    /// The body, where it has to be here before the record; none of a small one, which comes with it.
     pub fn blob(&self) -> Option<BlobRef> {
-        (self.at == BodyAt::Blob).then_some(self.blob_ref())
+        (self.at == BodyAt::Blob).then_some(self.body_ref())
     }
 
-    /// What a blob with the body has to be, wherever the body lies.
-    pub fn blob_ref(&self) -> BlobRef {
+    /// What the sealed body has to be, wherever it lies.
+    pub fn body_ref(&self) -> BlobRef {
         BlobRef { body: self.body, sealed_len: self.sealed_len, digest: self.digest }
+    }
+
+    /// The sealed body, where it is small and at hand.
+    pub fn in_hand(&self) -> Option<&Bytes> {
+        match &self.at {
+            BodyAt::Small(InHand(sealed)) => sealed.as_ref(),
+            BodyAt::Blob => None,
+        }
+    }
+
+    /// Puts the sealed body beside it, or takes it away. Refused where it is no small one, or not of that length.
+    pub fn set_in_hand(&mut self, sealed: Option<Bytes>) -> Result<(), CodecError> {
+        if sealed.as_ref().is_some_and(|sealed| sealed.len() as u64 != self.sealed_len) {
+            return Err(CodecError::Value("small body length"));
+        }
+        match &mut self.at {
+            BodyAt::Small(InHand(at)) => *at = sealed,
+            BodyAt::Blob if sealed.is_some() => return Err(CodecError::Value("small body")),
+            BodyAt::Blob => {}
+        }
+        Ok(())
     }
 }
 
@@ -189,22 +230,33 @@ impl Record {
         }
     }
 
-    /// The blobs that hold what the record describes: none where the body lies in the record, or is none.
-    pub fn blobs(&self) -> impl Iterator<Item = BlobRef> + Clone {
-        self.object().and_then(ObjectRecord::blob).into_iter()
+    /// The bodies of what the record describes, wherever they lie.
+    pub fn bodies(&self) -> impl Iterator<Item = BlobRef> + Clone {
+        self.object().map(ObjectRecord::body_ref).into_iter()
     }
 
-    /// Whether the record refers to this blob.
+    /// Whether the record refers to this body.
     pub fn refers_to(&self, body: BodyId) -> bool {
-        self.blobs().any(|blob| blob.body == body)
+        self.bodies().any(|of| of.body == body)
     }
 
-    /// Bytes of the body that the record itself carries, sealed.
-    pub fn inline_len(&self) -> usize {
-        match self.object().map(|object| &object.at) {
-            Some(BodyAt::Inline(sealed)) => sealed.len(),
-            Some(BodyAt::Blob) | None => 0,
+    /// The sealed bytes of its small body, where they are at hand.
+    pub fn in_hand(&self) -> Option<&Bytes> {
+        self.object().and_then(ObjectRecord::in_hand)
+    }
+
+    /// Puts the sealed bytes of its small body beside it, or takes them away. Refused where it has no such body.
+    pub fn set_in_hand(&mut self, sealed: Option<Bytes>) -> Result<(), CodecError> {
+        match &mut self.state {
+            State::Object(object) => object.set_in_hand(sealed),
+            _ if sealed.is_some() => Err(CodecError::Value("small body")),
+            _ => Ok(()),
         }
+    }
+
+    /// Bytes of the small body that is at hand, sealed.
+    pub fn in_hand_len(&self) -> usize {
+        self.in_hand().map_or(0, Bytes::len)
     }
 }
 

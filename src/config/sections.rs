@@ -214,7 +214,7 @@ impl Default for ClusterConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StoreConfig {
-    /// Largest body that lives in its record.
+    /// Largest body that is logged with its record.
     #[serde(with = "size")]
     pub inline_max: u64,
     /// Largest body beside its record that lies in a segment with others; 0: each is a file.

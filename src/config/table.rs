@@ -4,7 +4,7 @@
 
 use super::sections::Config;
 use super::units::{show_period, show_size};
-use crate::base::record::{INLINE_BYTES_MAX, LOG_BYTES_MIN};
+use crate::base::record::{LOG_BYTES_MIN, SMALL_BYTES_MAX};
 use std::time::Duration;
 
 const KIB: u64 = 1 << 10;
@@ -104,7 +104,7 @@ pub const SETTINGS: &[Setting] = {
         setting("cluster.decide_timeout", Period(|c| c.cluster.decide_timeout, 100, HOUR)),
         setting("cluster.tombstone_age", Period(|c| c.cluster.tombstone_age, SEC, 366 * 24 * HOUR)),
         setting("cluster.peers", Checked),
-        setting("store.inline_max", Bytes(|c| c.store.inline_max, KIB, INLINE_BYTES_MAX as u64)),
+        setting("store.inline_max", Bytes(|c| c.store.inline_max, KIB, SMALL_BYTES_MAX as u64)),
         setting("store.segment_max", Bytes(|c| c.store.segment_max, 0, MIB)),
         setting("store.log_bytes", Bytes(|c| c.store.log_bytes, LOG_BYTES_MIN, 4 * GIB)),
         setting("store.cache_bytes", Bytes(|c| c.store.cache_bytes, 0, TIB)),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// What a register votes on. Cloned into every message, so it should be cheap to clone.
 pub trait Value: Clone {
-    /// The blob beside it, which a replica must hold before it may grant a `Store`.
+    /// The body beside it, which a replica must hold before it may grant a `Store`; none where that comes with it.
     fn blob(&self) -> Option<BodyId>;
 
     /// Whether it says "deleted".
@@ -27,7 +27,8 @@ pub trait Value: Clone {
 
 impl Value for Arc<Record> {
     fn blob(&self) -> Option<BodyId> {
-        self.blobs().next().map(|blob| blob.body)
+        // A small body that comes with it need not be here.
+        if self.in_hand().is_some() { None } else { self.bodies().next().map(|of| of.body) }
     }
 
     fn tombstone(&self) -> bool {

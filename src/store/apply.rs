@@ -30,7 +30,7 @@ impl Core {
                 self.tentative().insert(key.clone(), Instant::now());
             }
             // It has its record: from now on whatever replaces that may take it away.
-            for blob in held.record.blobs() {
+            for blob in held.record.bodies() {
                 self.blobs.settle(blob.body);
             }
         }

@@ -67,15 +67,21 @@ impl Batch {
         let existed = old.as_ref().is_some_and(|h| h.record.is_present());
         let outcome = Outcome { ballot: record.ballot, existed };
         let was = old.as_deref().map(Counted::of);
-        // A state that is stored again keeps its blob.
-        let dead = old.iter().flat_map(|old| old.record.blobs()).filter(|blob| !record.refers_to(blob.body));
-        for blob in dead {
-            self.dead.push((key.clone(), blob.body));
+        // A state that is stored again keeps its body.
+        let left = old.iter().flat_map(|old| old.record.bodies()).filter(|blob| !record.refers_to(blob.body));
+        for blob in left {
+            // A small one is no file, as a rule: the next start sweeps one that is.
+            if old.as_ref().and_then(|old| old.record.object()).is_some_and(|object| object.blob().is_some()) {
+                self.dead.push((key.clone(), blob.body));
+            }
             if blob.sealed_len <= u64::from(BODY_BYTES_MAX) {
                 self.left.push((key.clone(), blob.body));
             }
         }
-        self.names(&key, record.blobs());
+        // One that comes with its record has no place to be named yet.
+        if record.in_hand().is_none() {
+            self.names(&key, record.bodies());
+        }
         let held = Arc::new(Held::new(record, chosen, self.seq, from));
         self.moved.push((key.clone(), was, Some(Counted::of(&held))));
         self.keep(&key, Some(Arc::clone(&held)));

@@ -1,7 +1,7 @@
-//! The one door to sealed bodies that do not live in a record: claimed, named at a place, or a file.
+//! The one door to sealed bodies: claimed, in memory with the log, named at a place, or a file.
 //!
 //! Invariants
-//! - A body is looked for where it was put last: at a claim, then where the log and the index say, then as a file.
+//! - A body is looked for where it was put last: at a claim, in the log, where log and index say, then as a file.
 //! - What has a place is durable there: see `segments`.
 //! - Nothing is taken away that a batch which is being decided may rest on: see `Blobs::gate`.
 
@@ -9,9 +9,10 @@ use super::blobs::Blobs;
 use super::core::Core;
 use super::error::StoreError;
 use super::places::Place;
-use super::segments::Placed;
-use crate::base::BodyId;
+use super::segments::{InMemory, Placed};
+use crate::base::{BodyId, Record};
 use crate::disk::DiskFile;
+use crate::seal::digest::digest_of;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,10 +42,23 @@ impl Core {
         Ok(self.find_body(body)?.map(|(file, _)| file))
     }
 
+    /// A small body that is in the log and has no place yet.
+    fn small_body(&self, body: BodyId) -> Option<Box<dyn DiskFile>> {
+        // A claim came after it: somebody had a reason to send it again.
+        if self.claims.place(body).is_some() {
+            return None;
+        }
+        let sealed = self.overlay().small(body)?.clone();
+        Some(Box::new(InMemory(sealed)))
+    }
+
     /// Opens a body for reading, and tells its place if it is in a segment.
     pub(super) fn find_body(&self, body: BodyId) -> Result<Option<Found>, StoreError> {
         let mut last = None;
         for _ in 0..MOVES_MAX {
+            if let Some(file) = self.small_body(body) {
+                return Ok(Some((file, None)));
+            }
             let Some(place) = self.place(body)? else { break };
             if let Some(part) = self.segments.read_part(place)? {
                 return Ok(Some((part, Some(place))));
@@ -59,6 +73,9 @@ impl Core {
 
     /// Opens a body if no disk is waited for. `None` says nothing.
     pub(super) fn read_body_cached(&self, body: BodyId) -> Option<Box<dyn DiskFile>> {
+        if let Some(file) = self.small_body(body) {
+            return Some(file);
+        }
         let place = match self.claims.place(body) {
             Some(place) => Some(place),
             None => {
@@ -73,8 +90,27 @@ impl Core {
         }
     }
 
+    /// A record with its small body at hand, if it has one that is here and is right.
+    pub(super) fn with_small_body(&self, record: &Arc<Record>) -> Result<Arc<Record>, StoreError> {
+        let small = record.object().filter(|object| object.blob().is_none() && object.in_hand().is_none());
+        let Some(object) = small else { return Ok(Arc::clone(record)) };
+        let Some(file) = self.read_body(object.body)? else { return Ok(Arc::clone(record)) };
+        let mut sealed = vec![0; usize::try_from(object.sealed_len).unwrap_or(0)];
+        if file.read_at(0, &mut sealed).is_err() || digest_of(&sealed) != object.digest {
+            return Ok(Arc::clone(record));
+        }
+        let mut record = Record::clone(record);
+        // It has the length that the record says.
+        let put = record.set_in_hand(Some(sealed.into()));
+        put.map_err(|_| StoreError::Corrupt { what: "object body (its length)" })?;
+        Ok(Arc::new(record))
+    }
+
     /// Whether a body is here, durably.
     pub(super) fn has_body(&self, body: BodyId) -> Result<bool, StoreError> {
+        if self.small_body(body).is_some() {
+            return Ok(true);
+        }
         match self.place(body)? {
             Some(place) if self.segments.read(place.segment)?.is_some() => Ok(true),
             _ => self.blobs.exists(body),

@@ -1,12 +1,16 @@
 //! Checkpoints: the index is brought up to the log, and the log's room is free again.
 //!
-//! Invariant: a record is found in the overlay until the index has it, and nothing stale stays in the cache.
+//! Invariants
+//! - A record is found in the overlay until the index has it, and nothing stale stays in the cache.
+//! - The index names where a small body lies only once it is durable there: see `flush`.
 
 use super::core::Core;
 use super::entry::Encoded;
 use super::error::StoreError;
+use super::flush::Flushed;
 use super::index::Marks;
 use super::log::{Appended, Writer};
+use super::overlay::Layer;
 use super::pace::Step;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -25,8 +29,11 @@ impl Core {
     pub fn checkpoint(&self) -> Result<(), StoreError> {
         let _one_at_a_time = self.checkpointing.lock().unwrap_or_else(PoisonError::into_inner);
         self.check_writable()?;
-        if self.overlay().active.is_empty() {
-            return Ok(());
+        {
+            let overlay = self.overlay();
+            if overlay.active.is_empty() && overlay.frozen.is_none() {
+                return Ok(());
+            }
         }
         // A disk that others fill is asked right before: a commit of the index that meets its end
         // half way leaves a state that only a reopening can tell.
@@ -35,11 +42,11 @@ impl Core {
         }
         let index_bytes = self.probe.file_bytes().unwrap_or(0);
         self.room.check_len(index_bytes.saturating_add(self.owed_to_index()))?;
-        let result = self.checkpoint_locked();
-        if let Err(error) = &result {
-            self.poison("checkpoint", error);
+        // One whose small bodies found no room comes first.
+        if self.overlay().frozen.is_some() {
+            self.bring_frozen()?;
         }
-        result
+        if self.freeze() { self.bring_frozen() } else { Ok(()) }
     }
 
     /// Says on the disk where the log ends, if that is not said yet.
@@ -48,24 +55,46 @@ impl Core {
         self.log.mark().inspect_err(|error| self.poison("mark of the log", error))
     }
 
-    fn checkpoint_locked(&self) -> Result<(), StoreError> {
-        let (layer, marks) = {
-            let mut overlay = self.overlay_mut();
-            let layer = Arc::new(std::mem::take(&mut overlay.active));
-            overlay.active.log_end = layer.log_end;
-            // Readers find it here until the index has it.
-            overlay.frozen = Some(Arc::clone(&layer));
-            let newest = layer.by_seq.last_key_value().map_or(0, |(seq, _)| *seq);
-            let seq = newest.max(*self.head.borrow());
-            let orphans = self.orphans().is_some();
-            (Arc::clone(&layer), Marks { log: layer.log_end, seq, stamp: self.clock.highest(), orphans })
-        };
+    /// Has new commits go to another layer. Whether there is anything to bring to the index.
+    fn freeze(&self) -> bool {
+        let mut overlay = self.overlay_mut();
+        if overlay.active.is_empty() {
+            return false;
+        }
+        let layer = Arc::new(std::mem::take(&mut overlay.active));
+        overlay.active.log_end = layer.log_end;
+        // Readers find it here until the index has it.
+        overlay.frozen = Some(layer);
+        true
+    }
+
+    /// Brings the frozen layer to the index. It stays where it is when its small bodies find no room.
+    fn bring_frozen(&self) -> Result<(), StoreError> {
+        let Some(layer) = self.overlay().frozen.clone() else { return Ok(()) };
         // Behind the overlay: what is committed from here on is of the next layer.
-        let under_way = self.index.pacing.begin(marks.log, self.log.free());
+        let under_way = self.index.pacing.begin(layer.log_end, self.log.free());
+        let flushed = match self.flush_small(&layer) {
+            Err(error) if error.is_shortage() => return Err(error),
+            flushed => flushed,
+        };
+        let result = flushed.and_then(|flushed| self.bring(&layer, &flushed));
+        match &result {
+            Ok(()) => under_way.whole(),
+            Err(error) => self.poison("checkpoint", error),
+        }
+        result
+    }
+
+    fn bring(&self, layer: &Layer, flushed: &Flushed) -> Result<(), StoreError> {
+        let newest = layer.by_seq.last_key_value().map_or(0, |(seq, _)| *seq);
+        let seq = newest.max(*self.head.borrow());
+        // Still told while a layer that was cleared is here: see `are_orphans_due`.
+        let orphans = self.orphans().is_some();
+        let marks = Marks { log: layer.log_end, seq, stamp: self.clock.highest(), orphans };
         let before = self.usages().clone();
         let files = self.segments.files();
         let gone: Vec<_> = before.keys().filter(|segment| !files.contains_key(segment)).copied().collect();
-        let usages = self.index.apply(&layer, marks, &before, &gone)?;
+        let usages = self.index.apply(layer, flushed, marks, &before, &gone)?;
         {
             let mut overlay = self.overlay_mut();
             // Together: what is named is seen in one of them, whoever looks.
@@ -91,7 +120,6 @@ impl Core {
             return Err(StoreError::Full);
         }
         self.log.release(marks.log)?;
-        under_way.whole();
         self.counters.checkpoints.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }

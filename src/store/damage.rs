@@ -12,10 +12,10 @@ use super::core::Core;
 use super::error::StoreError;
 use super::places::{BODY_BYTES_MAX, Place};
 use crate::base::record::ObjectRecord;
-use crate::base::{Ballot, BlobRef, BodyAt, BodyId, Mark, RegisterKey};
+use crate::base::{Ballot, BlobRef, BodyId, Mark, RegisterKey};
 use crate::disk::DiskFile;
 use crate::seal::body::{BodyOpener, open_whole};
-use crate::seal::digest::{BodyDigest, digest_of};
+use crate::seal::digest::BodyDigest;
 
 const PIECE_BYTES: u64 = crate::base::PIECE_BYTES as u64;
 
@@ -38,9 +38,9 @@ pub enum Ailment {
 }
 
 impl Ailment {
-    /// The blob of an object that is read here; none where its body is in its record.
-    pub fn missing(object: &ObjectRecord) -> Option<Self> {
-        object.blob().map(|blob| Ailment::Blob { blob, damaged: false })
+    /// The body of an object that is read here.
+    pub fn missing(object: &ObjectRecord) -> Self {
+        Ailment::Blob { blob: object.body_ref(), damaged: false }
     }
 
     /// Whether the disk gave back other bytes than it was given. What is only missing may be on its way.
@@ -56,14 +56,8 @@ impl Core {
         let Some(held) = self.lookup(key)? else { return Ok(None) };
         let Some(object) = held.record.object() else { return Ok(None) };
         let record = Ailment::Record { ballot: held.record.ballot };
-        let sealed = match &object.at {
-            BodyAt::Inline(sealed) => {
-                let opens = digest_of(sealed) == object.digest && self.opens(object, sealed)?;
-                return Ok((!opens).then_some(record));
-            }
-            BodyAt::Blob => self.read_body(object.body)?,
-        };
-        let blob = object.blob_ref();
+        let sealed = self.read_body(object.body)?;
+        let blob = object.body_ref();
         let Some(file) = self.good_blob(sealed, &blob)? else {
             // A newer record may have taken the blob along: then there is nothing to mend.
             if self.lookup(key)?.is_none_or(|now| now.record.ballot != held.record.ballot) {
@@ -78,7 +72,7 @@ impl Core {
         Ok((!opens).then_some(record))
     }
 
-    /// Whether a body in a record opens, and is as long as the record says.
+    /// Whether a body that came with a record opens, and is as long as the record says.
     pub(super) fn opens(&self, object: &ObjectRecord, sealed: &[u8]) -> Result<bool, StoreError> {
         let opener = is_opened(self.open_body(object, sealed))?;
         let plain = opener.and_then(|opener| open_whole(&opener, sealed).ok());

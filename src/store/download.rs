@@ -8,8 +8,9 @@
 use super::core::Core;
 use super::entry::Held;
 use super::error::{DiskOp, StoreError};
+use super::segments::InMemory;
 use crate::base::record::ObjectRecord;
-use crate::base::{BodyAt, Buffer, BufferPool, Permit, RegisterKey};
+use crate::base::{Buffer, BufferPool, Permit, RegisterKey};
 use crate::disk::DiskFile;
 use crate::seal::body::{BodyOpener, HEADER_BYTES, TAG_BYTES};
 use bytes::Bytes;
@@ -36,7 +37,7 @@ pub struct Download {
     core: Arc<Core>,
     key: RegisterKey,
     held: Arc<Held>,
-    blob: Option<Blob>,
+    blob: Blob,
     /// All chunks of a small blob, until they are asked for.
     opened: Vec<Bytes>,
     /// The memory of pieces, which comes back when whoever took one has let go of it. There is none before the first.
@@ -59,18 +60,17 @@ struct Extent {
 #[derive(Debug)]
 struct Blob {
     file: Box<dyn DiskFile>,
+    /// Whether it is in memory for as long as it is open.
+    in_memory: bool,
     opener: Arc<BodyOpener>,
 }
 
 impl Download {
-    /// Opens what a record holds. Does not touch the disk when the body is inline.
+    /// Opens what a record holds. Does not touch the disk when the body is in memory.
     pub(super) fn open(core: &Arc<Core>, key: RegisterKey, held: Arc<Held>) -> Result<Self, StoreError> {
         let object = held.record.object().ok_or(StoreError::NoSuchKey)?;
-        let blob = match object.at {
-            BodyAt::Inline(_) => None,
-            BodyAt::Blob => Some(Blob::open(core, &held, object)?),
-        };
-        let (end, small) = (object.len, blob.is_some() && object.sealed_len <= WHOLE_BYTES_MAX);
+        let blob = Blob::open(core, &held, object)?;
+        let (end, small) = (object.len, object.sealed_len <= WHOLE_BYTES_MAX && !blob.in_memory);
         let mut download = Download::new(core, key, held, blob, end);
         if small {
             download.opened = download.read()?;
@@ -82,11 +82,8 @@ impl Download {
     /// Opens a body if no disk is waited for. `None` is no error: `open` tells.
     pub(super) fn open_cached(core: &Arc<Core>, key: &RegisterKey, held: &Arc<Held>) -> Option<Self> {
         let object = held.record.object()?;
-        let blob = match object.at {
-            BodyAt::Inline(_) => None,
-            BodyAt::Blob => Some(Blob::open_cached(core, held, object)?),
-        };
-        let (end, small) = (object.len, blob.is_some() && object.sealed_len <= WHOLE_BYTES_MAX);
+        let blob = Blob::open_cached(core, held, object)?;
+        let (end, small) = (object.len, object.sealed_len <= WHOLE_BYTES_MAX && !blob.in_memory);
         let mut download = Download::new(core, key.clone(), Arc::clone(held), blob, end);
         if small {
             download.opened = download.read_cached()?;
@@ -95,7 +92,7 @@ impl Download {
         Some(download)
     }
 
-    fn new(core: &Arc<Core>, key: RegisterKey, held: Arc<Held>, blob: Option<Blob>, end: u64) -> Self {
+    fn new(core: &Arc<Core>, key: RegisterKey, held: Arc<Held>, blob: Blob, end: u64) -> Self {
         let (core, opened) = (Arc::clone(core), Vec::new());
         Download { core, key, held, blob, opened, memory: None, next: 0, end, _permit: None }
     }
@@ -130,7 +127,7 @@ impl Download {
 
     /// Whether the body is in memory, so that a read waits for no disk.
     pub fn is_in_memory(&self) -> bool {
-        self.blob.is_none() || !self.opened.is_empty()
+        self.blob.in_memory || !self.opened.is_empty() || self.next >= self.end
     }
 
     /// The next piece of plaintext, in slices of chunks; empty when the range is done.
@@ -149,10 +146,7 @@ impl Download {
 
     fn read_piece(&mut self) -> Result<Vec<Bytes>, StoreError> {
         let object = self.held.record.object().ok_or(StoreError::NoSuchKey)?;
-        let opener = match &self.blob {
-            Some(blob) => Arc::clone(&blob.opener),
-            None => self.core.opener(&self.held, inline_of(object))?,
-        };
+        let opener = Arc::clone(&self.blob.opener);
         if !self.opened.is_empty() {
             let all = std::mem::take(&mut self.opened);
             return self.cut(0, opener.chunk_bytes() as u64, all);
@@ -169,10 +163,10 @@ impl Download {
         if self.next >= self.end {
             return None;
         }
-        let opener = Arc::clone(&self.blob.as_ref()?.opener);
+        let opener = Arc::clone(&self.blob.opener);
         let extent = self.extent(self.held.record.object()?, &opener, CACHED_PIECE_BYTES).ok()?;
         let mut memory = self.memory(extent.len);
-        if !self.blob.as_ref()?.file.read_cached_at(extent.from, &mut memory[..extent.len]) {
+        if !self.blob.file.read_cached_at(extent.from, &mut memory[..extent.len]) {
             return None;
         }
         self.open_extent(&opener, &extent, memory).ok()
@@ -236,15 +230,7 @@ impl Download {
     /// Reads sealed bytes of the body.
     fn fill(&self, from: u64, out: &mut [u8]) -> Result<(), StoreError> {
         let object = self.held.record.object().ok_or(StoreError::NoSuchKey)?;
-        match &self.blob {
-            None => {
-                let start = usize::try_from(from).unwrap_or(usize::MAX);
-                let part = inline_of(object).get(start..).and_then(|rest| rest.get(..out.len())).ok_or(SHORT)?;
-                out.copy_from_slice(part);
-                Ok(())
-            }
-            Some(blob) => blob.file.read_at(from, out).map_err(|source| unread(&self.core, object, source)),
-        }
+        self.blob.file.read_at(from, out).map_err(|source| unread(&self.core, object, source))
     }
 
     /// Counts the damage. What becomes of the copy is decided where it is mended.
@@ -262,7 +248,10 @@ impl Download {
 impl Blob {
     fn open(core: &Arc<Core>, held: &Held, object: &ObjectRecord) -> Result<Self, StoreError> {
         let gone = StoreError::Corrupt { what: "object body (its blob is missing)" };
-        let file = core.read_body(object.body)?.ok_or(gone)?;
+        let (file, in_memory) = match object.in_hand() {
+            Some(sealed) => (in_memory(sealed), true),
+            None => (core.read_body(object.body)?.ok_or(gone)?, false),
+        };
         let opener = match held.opener.get() {
             Some(opener) => Arc::clone(opener),
             None => {
@@ -271,19 +260,26 @@ impl Blob {
                 core.opener(held, &header)?
             }
         };
-        Ok(Blob { file, opener })
+        Ok(Blob { file, in_memory, opener })
     }
 
     fn open_cached(core: &Core, held: &Held, object: &ObjectRecord) -> Option<Self> {
-        let file = core.read_body_cached(object.body)?;
+        let (file, in_memory) = match object.in_hand() {
+            Some(sealed) => (in_memory(sealed), true),
+            None => (core.read_body_cached(object.body)?, false),
+        };
         let mut header = [0u8; HEADER_BYTES];
         let opener = match held.opener.get() {
             Some(opener) => Arc::clone(opener),
             None if file.read_cached_at(0, &mut header) => core.opener(held, &header).ok()?,
             None => return None,
         };
-        Some(Blob { file, opener })
+        Some(Blob { file, in_memory, opener })
     }
+}
+
+fn in_memory(sealed: &Bytes) -> Box<dyn DiskFile> {
+    Box::new(InMemory(sealed.clone()))
 }
 
 /// Why a blob could not be read. A file that is too short is damage, which a peer's copy mends; anything else is the
@@ -292,13 +288,6 @@ fn unread(core: &Core, object: &ObjectRecord, source: std::io::Error) -> StoreEr
     match source.kind() {
         std::io::ErrorKind::UnexpectedEof => SHORT,
         _ => StoreError::Disk { op: DiskOp::Read, path: core.path_of(object.body), source },
-    }
-}
-
-fn inline_of(object: &ObjectRecord) -> &[u8] {
-    match &object.at {
-        BodyAt::Inline(bytes) => bytes,
-        BodyAt::Blob => &[],
     }
 }
 

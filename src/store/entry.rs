@@ -4,10 +4,11 @@
 
 use super::places::{Place, SegmentId};
 use crate::base::codec::{CodecError, Reader, Writer};
-use crate::base::record::RECORD_BYTES_MAX;
-use crate::base::{Ballot, BodyId, Epoch, Incarnation, NodeName, Record, RegisterKey, Stamp, State};
+use crate::base::record::{RECORD_BYTES_MAX, SMALL_SEALED_BYTES_MAX};
+use crate::base::{Ballot, BodyId, Epoch, Incarnation, NodeName, ObjectRecord, Record, RegisterKey, Stamp, State};
 use crate::register::{Kept, NodeState, Roster, Slot, Start, Traced};
 use crate::seal::body::BodyOpener;
+use bytes::Bytes;
 use std::sync::{Arc, OnceLock};
 
 /// Least bytes of an encoded operation, to check a count before memory is taken.
@@ -29,7 +30,7 @@ mod tag {
 /// One operation of a frame.
 #[derive(Clone, Debug)]
 pub enum Op {
-    /// A register has a new state.
+    /// A register has a new state. Its small body goes along where it is at hand.
     Record {
         /// Which register; it may have held something before.
         key: RegisterKey,
@@ -111,6 +112,13 @@ impl Held {
         Held { record: Arc::clone(&self.record), chosen: true, seq, learned_from: self.learned_from, opener }
     }
 
+    /// It with its small body at hand, as the log has it.
+    fn with_small(self, sealed: &[u8]) -> Result<Self, CodecError> {
+        let mut record = Arc::unwrap_or_clone(self.record);
+        record.set_in_hand(Some(Bytes::copy_from_slice(sealed)))?;
+        Ok(Held::new(record, self.chosen, self.seq, self.learned_from))
+    }
+
     /// It as the register sees it.
     pub fn slot(&self) -> Slot<Arc<Record>> {
         let nothing = self.record.state == State::Nothing;
@@ -124,9 +132,14 @@ impl Held {
         self.chosen && !self.record.is_present()
     }
 
-    /// Bytes that it takes in memory, roughly.
+    /// Bytes that it takes in memory, roughly: of the small body too, where that is at hand.
     pub fn weight(&self) -> u64 {
-        1024 + self.record.inline_len() as u64
+        let object = self.record.object();
+        let own = size_of::<Self>() + size_of::<Record>();
+        let more =
+            object.map_or(0, |object| size_of::<ObjectRecord>() + size_of::<BodyOpener>() + object.head.weight());
+        // What the allocator and whoever keeps it add.
+        (own + more + self.record.in_hand_len() + 128) as u64
     }
 
     /// The index's value: `seq | learned_from or 0 | chosen | record`.
@@ -205,7 +218,10 @@ fn read_key(r: &mut Reader<'_>) -> Result<RegisterKey, CodecError> {
 
 fn write_op(w: &mut Writer, op: &Op) {
     match op {
-        Op::Record { key, held } => w.u8(tag::RECORD).bytes(key.as_bytes()).bytes(&held.encode()),
+        Op::Record { key, held } => {
+            let small = held.record.in_hand().map_or(&[][..], |sealed| sealed);
+            w.u8(tag::RECORD).bytes(key.as_bytes()).bytes(&held.encode()).bytes(small)
+        }
         Op::Cursor { peer, seq } => w.u8(tag::CURSOR).u64(peer.0).u64(*seq),
         Op::Mark { key, ballot, seq, .. } => {
             w.u8(tag::MARK).bytes(key.as_bytes()).u64(ballot.stamp.0).u64(ballot.node.0).u64(*seq)
@@ -294,7 +310,8 @@ pub fn decode_frame(payload: &[u8]) -> Result<(Vec<Op>, bool), CodecError> {
             tag::RECORD => {
                 let key = read_key(&mut r)?;
                 let held = Held::decode(r.bytes(RECORD_BYTES_MAX + 17, "record")?)?;
-                Op::Record { key, held: Arc::new(held) }
+                let small = r.bytes(SMALL_SEALED_BYTES_MAX, "small body")?;
+                Op::Record { key, held: Arc::new(if small.is_empty() { held } else { held.with_small(small)? }) }
             }
             tag::CURSOR => Op::Cursor { peer: Incarnation(r.u64()?), seq: r.u64()? },
             tag::MARK => {
@@ -323,37 +340,4 @@ pub fn decode_frame(payload: &[u8]) -> Result<(Vec<Op>, bool), CodecError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn places_are_written_as_the_format_page_says() {
-        let fixture: serde_json::Value =
-            serde_json::from_str(include_str!("../../tests/fixtures/segment-v1.json")).expect("the fixture is JSON");
-        let bytes = |value: &serde_json::Value| -> Vec<u8> {
-            let hex = value.as_str().expect("a text");
-            let digits = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex");
-            (0..hex.len()).step_by(2).map(digits).collect()
-        };
-        let number = |value: &serde_json::Value| u32::try_from(value.as_u64().expect("a number")).expect("a small one");
-        let entry = &fixture["entry"];
-        let body = BodyId(bytes(&entry["body"]).try_into().expect("an id"));
-        let len = u32::try_from(bytes(&entry["sealed"]).len()).expect("a short body");
-        let place = Place { segment: SegmentId(number(&fixture["segment"])), offset: number(&entry["offset"]), len };
-        let mut encoded = Encoded::default();
-        encoded.push(&Op::Place { body, place });
-        encoded.push(&Op::Unplace { body });
-        let frame = &fixture["frame"];
-        let [payload] = &encoded.frames(frame["sequence"].as_u64().expect("a number"), 4096)[..] else {
-            panic!("one frame holds both")
-        };
-        assert_eq!(*payload, bytes(&frame["payload"]));
-        let (ops, ends) = decode_frame(payload).expect("it is one");
-        assert!(ends);
-        let [Op::Place { body: placed, place: at }, Op::Unplace { body: left }] = &ops[..] else { panic!("{ops:?}") };
-        assert_eq!((*placed, *at, *left), (body, place, body));
-        for cut in 0..payload.len() {
-            assert!(decode_frame(&payload[..cut]).is_err(), "cut at {cut}");
-        }
-    }
-}
+mod tests;

@@ -2,7 +2,7 @@
 //!
 //! Invariants
 //! - The feed of a key is its latest commit: it never grows past the number of keys.
-//! - A record is learned only when its blob is here, durable and checked.
+//! - A record is learned only when its body is here, durable and checked, or comes with it.
 
 use super::entry::Held;
 use super::error::StoreError;
@@ -10,7 +10,8 @@ use super::intent::{Answer, Intent};
 use super::store::Store;
 use super::tree::Tree;
 use super::types::{Change, Offer, Want};
-use crate::base::{Ballot, Epoch, Incarnation, Page, Record, RegisterKey, State};
+use crate::base::{Ballot, Epoch, Incarnation, Page, Record, RegisterKey};
+use crate::seal::digest::digest_of;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, MutexGuard};
@@ -60,7 +61,8 @@ impl Store {
         Ok(found)
     }
 
-    /// The present records of some registers, until `bytes_max` is reached.
+    /// The present records of some registers, their small bodies at hand, until `bytes_max` is reached. One whose small
+    /// body cannot be had here comes without.
     pub fn fetch_records(
         &self,
         keys: Vec<RegisterKey>,
@@ -70,11 +72,13 @@ impl Store {
         let mut bytes = 0u64;
         for key in keys {
             let Some(held) = self.core().lookup(&key)? else { continue };
-            bytes += held.weight() + key.as_bytes().len() as u64;
+            let record = self.core().with_small_body(&held.record)?;
+            let head = record.object().map_or(0, |object| object.head.weight());
+            bytes += (1024 + head + record.in_hand_len() + key.as_bytes().len()) as u64;
             if !found.is_empty() && bytes > bytes_max as u64 {
                 break;
             }
-            found.push((key, Arc::clone(&held.record)));
+            found.push((key, record));
         }
         Ok(found)
     }
@@ -140,13 +144,16 @@ impl Store {
         epoch: Epoch,
     ) -> Result<Answer, StoreError> {
         for (_, record) in &records {
-            if matches!(record.state, State::Object(_)) {
-                self.core().check_room(record.inline_len() as u64)?;
-            }
-            for blob in record.blobs() {
-                if self.core().lacks_body(blob.body)? {
-                    return Err(StoreError::Mismatch("a record came before its blob"));
+            let Some(object) = record.object() else { continue };
+            self.core().check_room(record.in_hand_len() as u64)?;
+            match object.in_hand() {
+                Some(sealed) if digest_of(sealed) != object.digest => {
+                    return Err(StoreError::Mismatch("a small body does not have its record's digest"));
                 }
+                None if self.core().lacks_body(object.body)? => {
+                    return Err(StoreError::Mismatch("a record came before its body"));
+                }
+                Some(_) | None => {}
             }
         }
         Ok(self.submit(Intent::Learn { records, from, epoch }))

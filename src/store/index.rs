@@ -13,6 +13,7 @@
 
 use super::entry::{Held, NodeRecord};
 use super::error::StoreError;
+use super::flush::Flushed;
 use super::overlay::Layer;
 use super::pace::Step;
 use super::pacing::Pacing;
@@ -51,7 +52,7 @@ const MEMORY: &str = "memory";
 /// Registers after which the pace hears how far a checkpoint is.
 const TOLD_EVERY: u64 = 64;
 /// The format of the directory that this release reads and writes.
-const FORMAT: u64 = 8;
+const FORMAT: u64 = 9;
 
 /// How far the index is, read at open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -224,7 +225,7 @@ fn apply_records(tx: &redb::WriteTransaction, layer: &Layer, pacing: &Pacing) ->
         let old = [take(&mut live, key)?, take(&mut dead, key)?];
         let Some(old) = old.into_iter().flatten().next() else { continue };
         changes.remove(old.seq).map_err(engine)?;
-        for blob in old.record.blobs() {
+        for blob in old.record.bodies() {
             bodies.remove(blob.body.0).map_err(engine)?;
         }
     }
@@ -238,11 +239,11 @@ fn apply_records(tx: &redb::WriteTransaction, layer: &Layer, pacing: &Pacing) ->
         if let Some(old) = here.map_or_else(|| take(out_of, key), |old| Ok(Some(old)))? {
             // A register stands in the feed once, under its latest number.
             changes.remove(old.seq).map_err(engine)?;
-            for blob in old.record.blobs().filter(|blob| !held.record.refers_to(blob.body)) {
+            for blob in old.record.bodies().filter(|blob| !held.record.refers_to(blob.body)) {
                 bodies.remove(blob.body.0).map_err(engine)?;
             }
         }
-        for blob in held.record.blobs() {
+        for blob in held.record.bodies() {
             bodies.insert(blob.body.0, ()).map_err(engine)?;
         }
     }
@@ -261,6 +262,7 @@ fn place_of((segment, offset, len): (u32, u32, u32)) -> Place {
 fn apply_places(
     tx: &redb::WriteTransaction,
     layer: &Layer,
+    flushed: &Flushed,
     before: &Usages,
     gone: &[SegmentId],
 ) -> Result<Usages, StoreError> {
@@ -274,6 +276,11 @@ fn apply_places(
         };
         let was = was.map_err(engine)?.map(|was| place_of(was.value()));
         moved(&mut usages, was, *now);
+    }
+    for (body, now) in flushed.places() {
+        let was = places.insert(body.0, (now.segment.0, now.offset, now.len)).map_err(engine)?;
+        let was = was.map(|was| place_of(was.value()));
+        moved(&mut usages, was, Some(now));
     }
     // What had a place for a while counts too: nothing is written over it.
     for (segment, placed) in &layer.placed {
@@ -381,11 +388,12 @@ impl Index {
         }
     }
 
-    /// Brings a layer in, durably, and with it the log mark. `usages`: what was named of each segment before; what is
-    /// named then comes back. `gone`: segments whose files are not there any more.
+    /// Brings a layer in, durably, and with it the log mark. `flushed`: where its small bodies lie. `usages`: what was
+    /// named of each segment before; what is named then comes back. `gone`: segments whose files are not there any more.
     pub fn apply(
         &self,
         layer: &Layer,
+        flushed: &Flushed,
         marks: Marks,
         usages: &Usages,
         gone: &[SegmentId],
@@ -402,7 +410,7 @@ impl Index {
                 tx.delete_table(BODIES).map_err(engine)?;
             }
             apply_records(&tx, layer, &self.pacing)?;
-            let usages = apply_places(&tx, layer, usages, gone)?;
+            let usages = apply_places(&tx, layer, flushed, usages, gone)?;
             {
                 let mut cursors = tx.open_table(CURSORS).map_err(engine)?;
                 let mut table = tx.open_table(MARKS).map_err(engine)?;
@@ -593,7 +601,7 @@ impl Index {
                     if changes.get(held.seq).map_err(engine)?.is_none_or(|change| change.value() != key.value()) {
                         return Err(APART);
                     }
-                    for blob in held.record.blobs() {
+                    for blob in held.record.bodies() {
                         blobs += 1;
                         bodies.get(blob.body.0).map_err(engine)?.ok_or(APART)?;
                     }

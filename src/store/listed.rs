@@ -26,7 +26,7 @@ impl Core {
             self.check_open()?;
             let page = self.scan(from.as_ref(), &RegisterKey::end(), STEP)?;
             next = page.complete.next();
-            let blobs = page.entries.iter().flat_map(|(_, held)| held.record.blobs());
+            let blobs = page.entries.iter().flat_map(|(_, held)| held.record.bodies());
             entries.extend(blobs.filter_map(|blob: BlobRef| places.get(&blob.body).map(|place| (*place, blob))));
         }
         entries.sort_unstable_by_key(|(place, _)| *place);

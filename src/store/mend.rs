@@ -8,7 +8,7 @@ use super::entry::Held;
 use super::error::StoreError;
 use super::intent::{Answer, Intent};
 use super::store::Store;
-use crate::base::{BodyAt, Incarnation, Record, RegisterKey};
+use crate::base::{Incarnation, Record, RegisterKey};
 use crate::seal::digest::digest_of;
 use std::sync::Arc;
 
@@ -28,9 +28,9 @@ impl Store {
     /// that copy does not open either, or the register has changed.
     pub fn restore(&self, key: RegisterKey, record: Record, from: Incarnation) -> Result<Answer, StoreError> {
         let object = record.object().ok_or(StoreError::Mismatch("a peer has another kind of record"))?;
-        let opens = match &object.at {
-            BodyAt::Inline(sealed) => digest_of(sealed) == object.digest && self.core().opens(object, sealed)?,
-            BodyAt::Blob => self.opens_with_blob(&key, &record)?,
+        let opens = match object.in_hand() {
+            Some(sealed) => digest_of(sealed) == object.digest && self.core().opens(object, sealed)?,
+            None => self.opens_with_body(&key, &record)?,
         };
         if !opens {
             return Err(StoreError::Mismatch("a peer's copy of the record does not open"));
@@ -38,7 +38,7 @@ impl Store {
         Ok(self.submit(Intent::Restore { key, record, from }))
     }
 
-    fn opens_with_blob(&self, key: &RegisterKey, record: &Record) -> Result<bool, StoreError> {
+    fn opens_with_body(&self, key: &RegisterKey, record: &Record) -> Result<bool, StoreError> {
         let held = Arc::new(Held::new(record.clone(), true, 0, None));
         match Download::open(self.core(), key.clone(), held) {
             Ok(_) => Ok(true),

@@ -34,8 +34,8 @@
 //! | `listed` | what lies in a segment that cannot be read from its beginning |
 //! | `orphans` | bodies that have places and no record |
 //! | `apply` | what a commit has made durable becomes visible |
-//! | `bodies` | the one door to bodies: claimed, at a place, or a file |
-//! | `checkpoint` | the index is brought up to the log |
+//! | `bodies` | the one door to bodies: claimed, in the log, at a place, or a file |
+//! | `checkpoint` `flush` | the index is brought up to the log; small bodies go to a segment |
 //! | `counting` | the walk that fills the tree |
 //! | `scan` | pages of registers: all of a range, or what a list shows of it |
 //! | `walk` | overlay and index merged, register by register, with jumps |
@@ -45,7 +45,7 @@
 //! | `log` | the commit log |
 //! | `index` `pages` | the index, and its engine over sealed pages |
 //! | `pacing` | who waits while a checkpoint is under way |
-//! | `blobs` | bodies that do not fit a record, as files |
+//! | `blobs` | large bodies, as files |
 //! | `segments` | many bodies in one file, each at a place |
 //! | `claims` | places that nothing names yet |
 //! | `identity` `small` | who a data directory is; small files read whole |
@@ -82,6 +82,7 @@ pub mod download;
 pub mod entry;
 pub mod error;
 pub mod feed;
+mod flush;
 mod graves;
 pub mod identity;
 pub mod incoming;

@@ -53,7 +53,7 @@ pub struct Mutation {
 }
 
 impl Mutation {
-    /// An object with this body, inline or in a blob that is durable on this node; its bucket must be there.
+    /// An object with this body, small and at hand or durable on this node; its bucket must be there.
     pub fn put(at: &ObjectName, condition: Condition, object: Box<ObjectRecord>, now_ms: u64) -> Self {
         let wish = Wish::Put(proposed(State::Object(object), now_ms));
         Mutation { target: Target::Object(at.clone()), condition, wish, asked_ms: now_ms }

@@ -9,7 +9,7 @@ use super::store::Store;
 use super::types::ObjectInfo;
 use super::upload::Upload;
 use crate::base::record::ObjectRecord;
-use crate::base::{BodyAt, BodyId, Condition, ObjectHead, ObjectName, Permit, Record, RegisterKey};
+use crate::base::{BodyAt, BodyId, Condition, InHand, ObjectHead, ObjectName, Permit, Record, RegisterKey};
 use crate::seal::body;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -20,10 +20,10 @@ impl Store {
     pub fn seal_small(&self, head: ObjectHead, pieces: &[Bytes]) -> Result<Box<ObjectRecord>, StoreError> {
         let len: usize = pieces.iter().map(Bytes::len).sum();
         if len > self.core().options.inline_max {
-            return Err(StoreError::Mismatch("a body is too long for its record"));
+            return Err(StoreError::Mismatch("a body is too long to come with its record"));
         }
         self.core().check_room(len as u64)?;
-        let body = BodyId(crate::seal::random());
+        let body = BodyId::timed(self.now_ms(), crate::seal::random());
         let (sealed, wrap, digest) = body::seal_whole(&self.core().ring, self.core().cluster, body, pieces);
         Ok(Box::new(ObjectRecord {
             number: 1,
@@ -33,7 +33,7 @@ impl Store {
             sealed_len: sealed.len() as u64,
             digest,
             wrap,
-            at: BodyAt::Inline(sealed.into()),
+            at: BodyAt::Small(InHand::from(Bytes::from(sealed))),
         }))
     }
 
@@ -45,7 +45,7 @@ impl Store {
         answer
     }
 
-    /// Begins a body that does not fit its record: its bytes gather in a staged file until it lands. Whether its bucket
+    /// Begins a body that does not come with its record: its bytes gather in a staged file until it lands. Whether its bucket
     /// is there is not asked here.
     pub fn begin_upload(
         &self,

@@ -8,9 +8,9 @@ use std::time::Duration;
 /// Settings of a store.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Bodies up to this many bytes live in the record.
+    /// Bodies up to this many bytes are logged with their records, and come to lie in segments.
     pub inline_max: usize,
-    /// Bodies up to this many bytes that do not live in the record lie in segments; larger ones are files. 0: all are.
+    /// Larger bodies up to this many bytes lie in segments from the start; larger ones are files. 0: all are.
     pub segment_max: usize,
     /// Bytes of a segment, at most: see `bound_segments`.
     pub segment_bytes: u32,
@@ -58,9 +58,9 @@ impl Options {
         self.segment_bytes = self.segment_bytes.min(u32::try_from(most).unwrap_or(u32::MAX));
     }
 
-    /// What is kept free whatever the reserve is: twice a segment, if there are any.
+    /// What is kept free whatever the reserve is: twice a segment, if bodies come to lie in any.
     pub(super) fn kept_for_moves(&self) -> u64 {
-        if self.segment_max == 0 { 0 } else { 2 * u64::from(self.segment_bytes) }
+        if self.segment_max == 0 && self.inline_max == 0 { 0 } else { 2 * u64::from(self.segment_bytes) }
     }
 }
 

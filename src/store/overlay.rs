@@ -9,8 +9,9 @@
 
 use super::entry::{Held, NodeRecord, Op};
 use super::places::{Place, SegmentId, Usages, moved};
-use crate::base::{BodyId, Incarnation, Record, RegisterKey};
+use crate::base::{BlobRef, BodyId, Incarnation, Record, RegisterKey};
 use crate::register::Kept;
+use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
@@ -25,8 +26,10 @@ pub struct Layer {
     pub cleared: bool,
     /// The change feed's view of the same.
     pub by_seq: BTreeMap<u64, RegisterKey>,
-    /// Blobs that the records refer to.
+    /// Bodies that the records refer to.
     pub blobs: HashSet<BodyId>,
+    /// Those of them that are small and came with their records: what they are, and their sealed bytes.
+    pub small: BTreeMap<BodyId, (BlobRef, Bytes)>,
     /// Where bodies lie in segments, as far as that changed; `None`: in none any more.
     pub places: BTreeMap<BodyId, Option<Place>>,
     /// Of each segment: bytes of what lies there by this layer, and where the last of all that did for a while ends.
@@ -64,15 +67,12 @@ impl Layer {
             Op::Mark { held: None, .. } => {}
             Op::Node(node) => self.node = Some(node),
             Op::Memory(kept) => self.memory = Some(kept),
-            Op::Record { key, held } | Op::Mark { key, held: Some(held), .. } => {
-                self.blobs.extend(held.record.blobs().map(|blob| blob.body));
-                self.weight += held.weight() + key.as_bytes().len() as u64;
-                self.by_seq.insert(held.seq, key.clone());
-                self.forgotten.remove(&key);
-                if let Some(old) = self.records.insert(key, Arc::clone(&held)) {
-                    self.replaced(&old, Some(&held.record));
-                }
+            Op::Record { key, held } => {
+                self.take_small(&held.record);
+                self.hold(key, held);
             }
+            // Its small body may be at hand, and is where it was.
+            Op::Mark { key, held: Some(held), .. } => self.hold(key, held),
             Op::Forget { key, .. } => {
                 if let Some(old) = self.records.remove(&key) {
                     self.replaced(&old, None);
@@ -85,15 +85,41 @@ impl Layer {
                 self.forgotten.clear();
                 self.by_seq.clear();
                 self.blobs.clear();
-                // Bodies lie where they lay: see `orphans`.
-                (self.cleared, self.weight) = (true, 0);
+                // Bodies lie where they lay: see `orphans`. Small ones come to lie there with the checkpoint.
+                let small: u64 = self.small.values().map(|(_, sealed)| sealed.len() as u64).sum();
+                (self.cleared, self.weight) = (true, small);
             }
             Op::Cursor { peer, seq } => {
                 // The later one counts, lower or not: a peer that dropped what it had begins at the front again.
                 self.cursors.insert(peer, seq);
             }
-            Op::Place { body, place } => self.place(body, Some(place)),
+            Op::Place { body, place } => {
+                self.small.remove(&body);
+                self.place(body, Some(place));
+            }
             Op::Unplace { body } => self.place(body, None),
+        }
+    }
+
+    fn hold(&mut self, key: RegisterKey, held: Arc<Held>) {
+        self.blobs.extend(held.record.bodies().map(|blob| blob.body));
+        self.weight += held.weight() + key.as_bytes().len() as u64;
+        self.by_seq.insert(held.seq, key.clone());
+        self.forgotten.remove(&key);
+        if let Some(old) = self.records.insert(key, Arc::clone(&held)) {
+            self.replaced(&old, Some(&held.record));
+        }
+    }
+
+    /// Keeps the small body that came with a record.
+    fn take_small(&mut self, record: &Record) {
+        if let (Some(of), Some(sealed)) = (record.bodies().next(), record.in_hand()) {
+            self.small.insert(of.body, (of, sealed.clone()));
+            // It gets its place with the checkpoint, whatever was said of it before. That it had another one stays
+            // known: where the index has it is looked up once.
+            if let Some(place) = self.places.get_mut(&of.body) {
+                moved(&mut self.placed, place.take(), None);
+            }
         }
     }
 
@@ -115,8 +141,9 @@ impl Layer {
     fn replaced(&mut self, old: &Held, now: Option<&Record>) {
         self.by_seq.remove(&old.seq);
         self.weight = self.weight.saturating_sub(old.weight());
-        for blob in old.record.blobs().filter(|blob| now.is_none_or(|now| !now.refers_to(blob.body))) {
+        for blob in old.record.bodies().filter(|blob| now.is_none_or(|now| !now.refers_to(blob.body))) {
             self.blobs.remove(&blob.body);
+            self.small.remove(&blob.body);
         }
     }
 
@@ -171,6 +198,19 @@ impl Overlay {
         self.active.blobs.contains(&blob) || self.frozen.as_ref().is_some_and(|f| f.blobs.contains(&blob))
     }
 
+    /// The sealed bytes of a small body that has no place yet.
+    pub fn small(&self, body: BodyId) -> Option<&Bytes> {
+        for layer in self.layers() {
+            if let Some((_, sealed)) = layer.small.get(&body) {
+                return Some(sealed);
+            }
+            if layer.places.contains_key(&body) {
+                return None;
+            }
+        }
+        None
+    }
+
     /// Where a body lies, as far as that is known here: in no segment, or at a place. `None`: the index knows.
     pub fn place(&self, body: BodyId) -> Option<Option<Place>> {
         self.layers().find_map(|layer| layer.places.get(&body).copied())
@@ -198,7 +238,8 @@ impl Overlay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{Ballot, BucketId, BucketName, BucketRecord, Lineage, Record, Stamp, State};
+    use crate::base::{Ballot, BodyAt, BucketId, BucketName, BucketRecord, KekId, Lineage, ObjectHead, ObjectRecord};
+    use crate::base::{Epoch, InHand, Record, Stamp, State, Wrap};
 
     fn op(name: &str, seq: u64) -> Op {
         let ballot = Ballot { stamp: Stamp(seq), node: Incarnation(1) };
@@ -256,9 +297,55 @@ mod tests {
         assert!(matches!(overlay.get(&name("aaa")), Here::Held(held) if held.seq == 3));
         overlay.active.apply(Op::Forget { key: name("aaa"), ballot });
         assert!(overlay.active.by_seq.is_empty() && matches!(overlay.get(&name("aaa")), Here::Nothing));
-        overlay.active.apply(Op::Clear { epoch: crate::base::Epoch(4) });
+        overlay.active.apply(Op::Clear { epoch: Epoch(4) });
         overlay.active.apply(op("ccc", 4));
         assert!(matches!(overlay.get(&name("bbb")), Here::Nothing));
         assert!(matches!(overlay.get(&name("ccc")), Here::Held(held) if held.seq == 4));
+    }
+
+    fn small(body: BodyId, sealed: Vec<u8>) -> Op {
+        let object = ObjectRecord {
+            number: 1,
+            len: 1,
+            head: ObjectHead::default(),
+            body,
+            sealed_len: sealed.len() as u64,
+            digest: [1; 32],
+            wrap: Wrap { kek: KekId([0; 16]), nonce: [0; 12], sealed: [0; 48] },
+            at: BodyAt::Small(InHand::from(Bytes::from(sealed))),
+        };
+        let ballot = Ballot { stamp: Stamp(1), node: Incarnation(1) };
+        let state = State::Object(Box::new(object));
+        let record = Record { ballot, lineage: Lineage::NOTHING, written_ms: 0, state };
+        let key = RegisterKey::bucket(&BucketName::parse("aaa").unwrap());
+        Op::Record { key, held: Arc::new(Held::new(record, true, 1, None)) }
+    }
+
+    #[test]
+    fn where_a_small_body_lay_before_it_came_again_is_dropped_once() {
+        let (body, place) = (BodyId([3; 16]), Place { segment: SegmentId(1), offset: 4096, len: 36 });
+        let mut overlay = Overlay::default();
+        overlay.active.apply(Op::Place { body, place });
+        assert_eq!(overlay.live_in(SegmentId(1), 0), 100);
+        overlay.active.apply(small(body, vec![7; 36]));
+        assert_eq!(overlay.live_in(SegmentId(1), 0), 0, "it gets another one");
+        assert_eq!((overlay.place(body), overlay.small(body).map(Bytes::len)), (Some(None), Some(36)));
+        overlay.active.apply(op("aaa", 2));
+        overlay.active.apply(Op::Unplace { body });
+        assert_eq!(overlay.small(body), None);
+        let Unasked { lost, placed } = &overlay.active.unasked;
+        assert_eq!([lost.as_slice(), placed.as_slice()].concat(), [body], "it is looked up once where the index has it");
+    }
+
+    #[test]
+    fn a_small_body_outlasts_its_record_when_a_node_is_given_its_place_anew() {
+        let body = BodyId([3; 16]);
+        let mut overlay = Overlay::default();
+        overlay.active.apply(small(body, vec![7; 36]));
+        overlay.frozen = Some(Arc::new(std::mem::take(&mut overlay.active)));
+        overlay.active.apply(small(BodyId([4; 16]), vec![8; 36]));
+        overlay.active.apply(Op::Clear { epoch: Epoch(4) });
+        assert!(overlay.small(body).is_some() && overlay.small(BodyId([4; 16])).is_some());
+        assert_eq!(overlay.active.weight, 36);
     }
 }

@@ -38,7 +38,7 @@ impl Decider {
     /// The log is to name what a register refers to, which came again.
     pub(super) fn name_bodies(&self, batch: &mut Batch, key: RegisterKey) -> Result<(), StoreError> {
         if let Some(held) = self.current(batch, &key)? {
-            batch.names(&key, held.record.blobs());
+            batch.names(&key, held.record.bodies());
         }
         Ok(())
     }

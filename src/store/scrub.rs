@@ -12,11 +12,11 @@ use super::download::open_chunks;
 use super::entry::Held;
 use super::error::{DiskOp, StoreError};
 use super::store::Store;
+use crate::base::RegisterKey;
 use crate::base::record::ObjectRecord;
-use crate::base::{BodyAt, RegisterKey};
 use crate::disk::DiskFile;
 use crate::seal::body::{BodyOpener, HEADER_BYTES, TAG_BYTES};
-use crate::seal::digest::{BodyDigest, digest_of};
+use crate::seal::digest::BodyDigest;
 use std::collections::VecDeque;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -170,18 +170,6 @@ impl Round {
     /// Reads a piece of a body; true when that was the last one.
     fn read_body(&mut self, held: &Held, bytes: &mut u64) -> Result<bool, StoreError> {
         let Some(object) = held.record.object() else { return Ok(true) };
-        let sealed = match &object.at {
-            BodyAt::Inline(sealed) => sealed,
-            BodyAt::Blob => return self.read_blob(object, bytes),
-        };
-        *bytes += sealed.len() as u64;
-        match digest_of(sealed) == object.digest && self.core.opens(object, sealed)? {
-            true => Ok(true),
-            false => Err(StoreError::Corrupt { what: "object body" }),
-        }
-    }
-
-    fn read_blob(&mut self, object: &ObjectRecord, bytes: &mut u64) -> Result<bool, StoreError> {
         let mut blob = match self.blob.take() {
             Some(blob) => blob,
             None => {

@@ -63,7 +63,7 @@ pub struct Change {
     pub key: RegisterKey,
     /// Its ballot at that commit.
     pub ballot: Ballot,
-    /// The blob that the record refers to.
+    /// The body that has to be there before the record; none of a small one, which comes with it.
     pub blob: Option<BlobRef>,
     /// The peer incarnation it was learned from; offering it back would be a circle.
     pub learned_from: Option<Incarnation>,
@@ -75,7 +75,7 @@ impl Change {
         Change {
             seq: held.seq,
             ballot: held.record.ballot,
-            blob: held.record.blobs().next(),
+            blob: held.record.object().and_then(|object| object.blob()),
             learned_from: held.learned_from,
             key,
         }

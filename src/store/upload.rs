@@ -260,7 +260,7 @@ impl Sealed {
         let (core, body) = (&self.landed.core, self.landed.body);
         if let Some(sealed) = self.whole.take() {
             self.staged.landed = true;
-            let placed = core.segments.append(NewBody { blob: self.landed.object.blob_ref(), sealed });
+            let placed = core.segments.append(NewBody { blob: self.landed.object.body_ref(), sealed });
             return Ok(Placing::coming(Arc::clone(core), body, placed, self.landed));
         }
         self.file.finish().map_err(|source| core.blobs.refused(DiskOp::Write, core.blobs.path(body), source))?;

@@ -12,8 +12,7 @@ use super::places::SegmentId;
 use super::store::Store;
 use crate::base::names::RegisterName;
 use crate::base::record::ObjectRecord;
-use crate::base::{BodyAt, BodyId, BucketId, Class, ObjectKey, RegisterKey, State};
-use crate::seal::digest::digest_of;
+use crate::base::{BodyId, BucketId, Class, ObjectKey, RegisterKey, State};
 use serde::Serialize;
 use std::collections::HashSet;
 use std::ops::Bound;
@@ -110,7 +109,7 @@ impl Store {
             };
             next = page.complete.next();
             for (key, held) in page.entries {
-                referred.extend(held.record.blobs().map(|blob| blob.body));
+                referred.extend(held.record.bodies().map(|blob| blob.body));
                 self.verify_one(&key, &held, &mut sum, tell)?;
             }
         }
@@ -189,24 +188,14 @@ impl Store {
     }
 
     fn verify_body(&self, key: &RegisterKey, held: &Arc<Held>, object: &ObjectRecord) -> Result<(), StoreError> {
-        let digest = match &object.at {
-            BodyAt::Inline(sealed) => digest_of(sealed),
-            BodyAt::Blob => {
-                let gone = StoreError::Corrupt { what: "object body (its blob is missing)" };
-                let file = self.core().read_body(object.body)?.ok_or(gone)?;
-                let path = || self.core().path_of(object.body);
-                let len =
-                    file.len().map_err(|source| StoreError::Disk { op: DiskOp::Measure, path: path(), source })?;
-                if len != object.sealed_len {
-                    return Err(StoreError::Corrupt { what: "object body (its length)" });
-                }
-                digest_of_file(file.as_ref(), len).map_err(|source| StoreError::Disk {
-                    op: DiskOp::Read,
-                    path: path(),
-                    source,
-                })?
-            }
-        };
+        let gone = StoreError::Corrupt { what: "object body (its blob is missing)" };
+        let file = self.core().read_body(object.body)?.ok_or(gone)?;
+        let fail = |op| move |source| StoreError::Disk { op, path: self.core().path_of(object.body), source };
+        let len = file.len().map_err(fail(DiskOp::Measure))?;
+        if len != object.sealed_len {
+            return Err(StoreError::Corrupt { what: "object body (its length)" });
+        }
+        let digest = digest_of_file(file.as_ref(), len).map_err(fail(DiskOp::Read))?;
         if digest != object.digest {
             return Err(StoreError::Corrupt { what: "object body (its digest)" });
         }

@@ -4,7 +4,7 @@
 //! - A vote is decided on the newest decided state, and answered when all that it rests on is durable.
 //!   A mark has no answer and rests on nothing: it becomes durable some time.
 //! - What lies under a bucket is granted as its fence says (`register::fence`), by what is decided of the bucket.
-//! - A record with a blob is granted only while the blob is here; it cannot be removed in between.
+//! - A record with a body is granted only while the body is here, or comes with it; it cannot be removed in between.
 //! - After a failed commit nothing is answered: the votes begin again from what is durable.
 
 use super::batch::Batch;
@@ -89,7 +89,7 @@ impl Decider {
                 has_blob = !self.core.lacks_body(body)?;
                 // Of a state that is here already, the body may have come again.
                 if let Some(held) = held.as_ref().filter(|held| has_blob && held.record.refers_to(body)) {
-                    batch.names(&key, held.record.blobs());
+                    batch.names(&key, held.record.bodies());
                 }
             }
         }
@@ -106,7 +106,8 @@ impl Decider {
                 }
             }
             Some(new) => {
-                batch.store(key.clone(), held, record_of(&new), new.chosen, None);
+                let record = self.without_known_body(held.as_ref(), record_of(&new));
+                batch.store(key.clone(), held, record, new.chosen, None);
                 self.adopt_chosen(batch, &key)?;
             }
             None => {}
@@ -126,7 +127,7 @@ impl Decider {
             State::Object(object) if object.blob().is_some() => true,
             // One that is closed, or opened again, takes the room that it has.
             State::Bucket(bucket) if bucket.generation > 1 => true,
-            State::Object(_) | State::Bucket(_) => self.has_room(record.inline_len() as u64, is_new),
+            State::Object(_) | State::Bucket(_) => self.has_room(record.in_hand_len() as u64, is_new),
             State::Deleted | State::Members(_) | State::Nothing => true,
         }
     }

@@ -152,6 +152,7 @@ impl Decider {
             Some(held) if held.chosen => held.record.ballot,
             Some(held) => {
                 let record = Record { ballot: self.fresh_ballot(), ..(*held.record).clone() };
+                let record = self.without_known_body(Some(&held), record);
                 batch.store(key, Some(held), record, true, None).ballot
             }
         }
@@ -162,23 +163,47 @@ impl Decider {
         // A later write of this node must lie above what is known to be chosen.
         self.core.clock.observe(record.ballot.stamp);
         if let Some(old) = old.as_ref().filter(|old| old.record.ballot >= record.ballot) {
+            if old.record.ballot == record.ballot && self.lacks_what_came(old, &record)? {
+                // It is here without its body: a lesson of a vote brings none.
+                batch.store(key.clone(), Some(Arc::clone(old)), record, true, Some(from));
+                return self.adopt_chosen(batch, &key);
+            }
             if old.record.ballot == record.ballot && !old.chosen {
                 let old = Arc::clone(old);
                 // The record is here already, and the peer knows that it was chosen: a mark is all that is written, and
                 // where its body is, if that was missing.
                 batch.mark(key.clone(), &old);
-                batch.names(&key, old.record.blobs());
+                batch.names(&key, old.record.bodies());
                 return self.adopt_chosen(batch, &key);
             }
             // Came too late, but what was missing here may have come with it.
-            batch.names(&key, old.record.blobs().filter(|blob| record.refers_to(blob.body)));
+            batch.names(&key, old.record.bodies().filter(|blob| record.refers_to(blob.body)));
             // Its blob, if it brought one of its own, has no owner.
-            let dead = record.blobs().filter(|blob| !old.record.refers_to(blob.body));
+            let dead = record.object().and_then(|object| object.blob()).filter(|blob| !old.record.refers_to(blob.body));
             batch.dead.extend(dead.map(|blob| (key.clone(), blob.body)));
             return Ok(());
         }
         batch.store(key.clone(), old, record, true, Some(from));
         self.adopt_chosen(batch, &key)
+    }
+
+    /// A record that is stored again, without the small body that is here already: that is not written once more.
+    pub(super) fn without_known_body(&self, old: Option<&Arc<Held>>, mut record: Record) -> Record {
+        let at_hand = record.object().filter(|object| object.in_hand().is_some()).map(|object| object.body);
+        // What cannot be told is written.
+        if let (Some(body), Some(old)) = (at_hand, old)
+            && old.record.refers_to(body)
+            && self.core.has_body(body).unwrap_or(false)
+        {
+            let _ = record.set_in_hand(None);
+        }
+        record
+    }
+
+    /// Whether a record came again with a small body that is not here.
+    fn lacks_what_came(&self, old: &Held, record: &Record) -> Result<bool, StoreError> {
+        let Some(object) = record.object().filter(|object| object.in_hand().is_some()) else { return Ok(false) };
+        Ok(old.record.refers_to(object.body) && !self.core.has_body(object.body)?)
     }
 
     fn restore(

@@ -35,7 +35,7 @@ pub use lists::{Block, Blocks, Closed, Item, Show, Shown};
 pub use refusal::Refusal;
 pub use votes::{Vote, Voted};
 
-use crate::base::record::RECORD_BYTES_MAX;
+use crate::base::record::{RECORD_BYTES_MAX, SMALL_SEALED_BYTES_MAX};
 use crate::base::{BlobRef, PIECE_BYTES, RegisterKey};
 
 /// The layout of frames, bound into every one. It is not the number of the peer protocol, which counts up with what is
@@ -88,7 +88,10 @@ pub const TEXT_BYTES_MAX: usize = 200;
 
 /// Bytes of a call's tag and count, and of each entry's lengths: a generous allowance.
 const SLACK_BYTES: usize = 64;
-const _: () = assert!(LEARN_BYTES_MAX + RECORD_BYTES_MAX + RegisterKey::BYTES_MAX + SLACK_BYTES < FRAME_BYTES_MAX);
+const _: () = assert!(
+    LEARN_BYTES_MAX + RECORD_BYTES_MAX + SMALL_SEALED_BYTES_MAX + RegisterKey::BYTES_MAX + SLACK_BYTES
+        < FRAME_BYTES_MAX
+);
 const _: () = assert!(PULL_BYTES_MAX + SLACK_BYTES < FRAME_BYTES_MAX);
 const _: () = assert!(ENTRIES_MAX * (RegisterKey::BYTES_MAX + SLACK_BYTES) < FRAME_BYTES_MAX);
 

@@ -4,8 +4,9 @@
 
 use super::ENTRIES_MAX;
 use crate::base::codec::{CodecError, Reader, Writer};
-use crate::base::record::RECORD_BYTES_MAX;
+use crate::base::record::{RECORD_BYTES_MAX, SMALL_SEALED_BYTES_MAX};
 use crate::base::{Ballot, Class, Complete, Incarnation, Record, RegisterKey, Stamp};
+use bytes::Bytes;
 use std::sync::Arc;
 
 pub(super) fn read_bound(r: &mut Reader<'_>) -> Result<RegisterKey, CodecError> {
@@ -20,13 +21,29 @@ pub(super) fn read_key(r: &mut Reader<'_>) -> Result<RegisterKey, CodecError> {
 
 pub(super) fn read_record(r: &mut Reader<'_>) -> Result<(RegisterKey, Arc<Record>), CodecError> {
     let key = read_key(r)?;
-    Ok((key, Arc::new(Record::decode(r.bytes(RECORD_BYTES_MAX, "record")?)?)))
+    Ok((key, Arc::new(read_with_body(r)?)))
+}
+
+/// A record, and behind it its small body, where that goes along.
+pub(super) fn write_with_body<'a>(w: &'a mut Writer, record: &Record) -> &'a mut Writer {
+    w.bytes(&record.encode()).bytes(record.in_hand().map_or(&[][..], |sealed| sealed))
+}
+
+/// Reads what `write_with_body` appended.
+pub(super) fn read_with_body(r: &mut Reader<'_>) -> Result<Record, CodecError> {
+    let mut record = Record::decode(r.bytes(RECORD_BYTES_MAX, "record")?)?;
+    let small = r.bytes(SMALL_SEALED_BYTES_MAX, "small body")?;
+    // No sealed body is empty.
+    if !small.is_empty() {
+        record.set_in_hand(Some(Bytes::copy_from_slice(small)))?;
+    }
+    Ok(record)
 }
 
 pub(super) fn write_records(w: &mut Writer, records: &[(RegisterKey, Arc<Record>)]) {
     w.u32(count(records.len()));
     for (key, record) in records {
-        w.bytes(key.as_bytes()).bytes(&record.encode());
+        write_with_body(w.bytes(key.as_bytes()), record);
     }
 }
 

@@ -4,8 +4,9 @@
 //! - The answers come in the order of the votes; `None` stands where the replica could not carry one out.
 //! - A record that the asker holds already, by its ballot, does not travel back: one ballot is one record.
 //! - A record travels under the ballot of its vote, and says the same one; what does not is refused.
+//! - A small body travels with the record that is to be stored or learned, and with no answer.
 
-use super::parts::{count, list, read_ballot, read_key, write_ballot};
+use super::parts::{count, list, read_ballot, read_key, read_with_body, write_ballot, write_with_body};
 use crate::base::codec::{CodecError, Reader, Writer};
 use crate::base::record::RECORD_BYTES_MAX;
 use crate::base::{Ballot, Epoch, Incarnation, Lineage, Record, RegisterKey, State};
@@ -110,7 +111,9 @@ impl Vote {
     /// Bytes that it takes in a frame, at most.
     pub fn weight(&self) -> usize {
         let state = match &self.message.request {
-            Request::Store(_, state, _) | Request::Learn(_, state) => state_weight(state),
+            Request::Store(_, state, _) | Request::Learn(_, state) => {
+                state_weight(state) + state.value.as_deref().map_or(0, Record::in_hand_len)
+            }
             Request::Query | Request::Prepare(_) | Request::Mark(_) => 0,
         };
         self.key.as_bytes().len() + 64 + state
@@ -125,7 +128,7 @@ pub fn slot_weight(slot: &Slot<Registered>) -> usize {
 fn state_weight(state: &Traced<Registered>) -> usize {
     let record = state.value.as_deref();
     let head = record.and_then(Record::object).map_or(0, |object| object.head.weight());
-    512 + record.map_or(0, Record::inline_len) + head
+    512 + head
 }
 
 pub(super) fn write_votes(w: &mut Writer, mark: ListMark, votes: &[Vote]) {
@@ -141,9 +144,9 @@ pub(super) fn write_votes(w: &mut Writer, mark: ListMark, votes: &[Vote]) {
             Request::Prepare(ballot) => write_ballot(w.u8(2), *ballot),
             Request::Store(ballot, state, under) => {
                 write_ballot(w.u8(3), *ballot).u64(under.generation).u8(u8::from(under.is_new));
-                write_state(w, *ballot, state)
+                write_stored(w, *ballot, state)
             }
-            Request::Learn(ballot, state) => write_state(write_ballot(w.u8(4), *ballot), *ballot, state),
+            Request::Learn(ballot, state) => write_stored(write_ballot(w.u8(4), *ballot), *ballot, state),
             Request::Mark(ballot) => write_ballot(w.u8(5), *ballot),
         };
     }
@@ -164,11 +167,11 @@ pub(super) fn read_votes(r: &mut Reader<'_>) -> Result<(ListMark, Vec<Vote>), Co
             3 => {
                 let ballot = read_ballot(r)?;
                 let under = Under { generation: r.u64()?, is_new: r.flag("new mark")? };
-                Request::Store(ballot, read_state(r, ballot)?, under)
+                Request::Store(ballot, read_stored(r, ballot)?, under)
             }
             4 => {
                 let ballot = read_ballot(r)?;
-                Request::Learn(ballot, read_state(r, ballot)?)
+                Request::Learn(ballot, read_stored(r, ballot)?)
             }
             5 => Request::Mark(read_ballot(r)?),
             _ => return Err(CodecError::Value("vote")),
@@ -266,18 +269,34 @@ fn read_told(r: &mut Reader<'_>) -> Result<Told, CodecError> {
 }
 
 /// A state travels as a record; *nothing* as one that says so.
-fn write_state<'a>(w: &'a mut Writer, ballot: Ballot, state: &Traced<Registered>) -> &'a mut Writer {
+fn with_record<T>(ballot: Ballot, state: &Traced<Registered>, write: impl FnOnce(&Record) -> T) -> T {
     let lineage = state.lineage;
     match &state.value {
         // The record's own ballot and lineage may be those of the state that it was found in.
-        Some(record) if record.ballot == ballot && record.lineage == lineage => w.bytes(&record.encode()),
-        Some(record) => w.bytes(&Record { ballot, lineage, ..(**record).clone() }.encode()),
-        None => w.bytes(&Record { ballot, lineage, written_ms: 0, state: State::Nothing }.encode()),
+        Some(record) if record.ballot == ballot && record.lineage == lineage => write(record),
+        Some(record) => write(&Record { ballot, lineage, ..(**record).clone() }),
+        None => write(&Record { ballot, lineage, written_ms: 0, state: State::Nothing }),
     }
 }
 
+fn write_state<'a>(w: &'a mut Writer, ballot: Ballot, state: &Traced<Registered>) -> &'a mut Writer {
+    with_record(ballot, state, |record| w.bytes(&record.encode()))
+}
+
+/// A state that is to be kept: its small body goes along.
+fn write_stored<'a>(w: &'a mut Writer, ballot: Ballot, state: &Traced<Registered>) -> &'a mut Writer {
+    with_record(ballot, state, |record| write_with_body(w, record))
+}
+
 fn read_state(r: &mut Reader<'_>, ballot: Ballot) -> Result<Traced<Registered>, CodecError> {
-    let record = Record::decode(r.bytes(RECORD_BYTES_MAX, "record")?)?;
+    state_of(Record::decode(r.bytes(RECORD_BYTES_MAX, "record")?)?, ballot)
+}
+
+fn read_stored(r: &mut Reader<'_>, ballot: Ballot) -> Result<Traced<Registered>, CodecError> {
+    state_of(read_with_body(r)?, ballot)
+}
+
+fn state_of(record: Record, ballot: Ballot) -> Result<Traced<Registered>, CodecError> {
     let nothing = record.state == State::Nothing;
     // What is kept under one ballot and says another would be two records of one ballot.
     if record.ballot != ballot || (nothing && record.written_ms != 0) {
@@ -366,7 +385,8 @@ mod tests {
                 if code == 3 {
                     w.u64(0).u8(0);
                 }
-                w.bytes(&record);
+                // No small body goes along.
+                w.bytes(&record).bytes(b"");
                 read_votes(&mut Reader(&w.0)).map(drop)
             };
             assert_eq!((votes(3), votes(4)), (refused, refused));

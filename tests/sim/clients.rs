@@ -69,9 +69,9 @@ pub fn plaintext(client: u32) -> Vec<u8> {
     client.to_le_bytes().into_iter().cycle().take(len).collect()
 }
 
-/// The blob of a record.
+/// The body of a record.
 pub fn head(record: &Record) -> Option<BlobRef> {
-    record.blobs().next()
+    record.bodies().next()
 }
 
 impl World {
@@ -147,7 +147,7 @@ impl World {
             boveda::seal::body::seal_whole(&ring, ring.cluster_id(), body, std::slice::from_ref(&text));
         let (sealed_len, sealed) = (sealed.len() as u64, Bytes::from(sealed));
         let blob = text.len() > INLINE_MAX;
-        let at = if blob { BodyAt::Blob } else { BodyAt::Inline(sealed.clone()) };
+        let at = if blob { BodyAt::Blob } else { BodyAt::Small(sealed.clone().into()) };
         let head = ObjectHead { content_type: number.to_string(), meta: Vec::new() };
         let object = ObjectRecord { number: 1, len: text.len() as u64, head, body, sealed_len, digest, wrap, at };
         (Box::new(object), blob.then_some(sealed))
@@ -334,7 +334,7 @@ impl World {
     fn check_body(&mut self, at: usize, found: Option<&Value>) {
         let (Some(record), Some(number)) = (found, seen(found)) else { return };
         let (node, key) = (&self.nodes[self.coords[at].node], self.key(self.coords[at].key));
-        if record.blobs().all(|blob| node.blob(blob.body).is_some()) {
+        if record.bodies().all(|blob| node.blob(blob.body).is_some()) {
             let read = node.plaintext(&key, record);
             if read.is_none() && node.bad.is_some() {
                 return;

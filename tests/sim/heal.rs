@@ -135,7 +135,7 @@ impl World {
                 if !held.chosen {
                     return Err(format!("key {at} is tentative after healing"));
                 }
-                let blobs: Vec<_> = held.record.blobs().map(|blob| node.blob(blob.body)).collect();
+                let blobs: Vec<_> = held.record.bodies().map(|blob| node.blob(blob.body)).collect();
                 if blobs.contains(&None) {
                     return Err(format!("key {at}: a node lacks the body"));
                 }

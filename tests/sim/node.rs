@@ -11,13 +11,14 @@ use boveda::store::incoming::Purpose;
 use boveda::store::types::{Change, Offer, Want};
 use boveda::store::voting::{Reply, Seating, Vote, Votes};
 use boveda::store::{Clockwork, Options, Store, StoreError};
+use boveda::wire;
 use boveda::wire::votes::Voted;
 use bytes::Bytes;
 use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Bodies up to this many bytes lie in their records.
+/// Bodies up to this many bytes come with their records.
 pub const INLINE_MAX: usize = 600;
 
 thread_local! {
@@ -46,7 +47,10 @@ impl Asked {
     fn answered(self, from: Incarnation, reply: Option<Reply>) -> Packet {
         let Asked { to, key, attempt, have } = self;
         let voted = reply.map(|reply| Voted::of(reply, have.as_ref().map(|slot| slot.accepted)));
-        Packet::Answer { to, from, key, attempt, voted, have }
+        // Small bodies stay behind.
+        let sent = wire::Answer::Voted(vec![voted]).encode();
+        let Ok(wire::Answer::Voted(mut came)) = wire::Answer::decode(&sent) else { unreachable!("it was just made") };
+        Packet::Answer { to, from, key, attempt, voted: came.remove(0), have }
     }
 }
 

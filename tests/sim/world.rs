@@ -4,7 +4,8 @@ use super::clients::{Client, Coordinator};
 use super::node::{Copy, NOW_MS, Node, STARTS};
 use super::trace::Trace;
 use crate::rng::Rng;
-use boveda::base::{BlobRef, BucketName, Incarnation, NodeName, ObjectKey, ObjectName, Record, RegisterKey, Stamp};
+use boveda::base::{BlobRef, BucketName, Incarnation, NodeName, ObjectKey, ObjectName, ObjectRecord, Record};
+use boveda::base::{RegisterKey, Stamp};
 use boveda::register::{Attempt, Event, Members, Roster, Seat, Slot};
 use boveda::store::buckets::register_by_name;
 use boveda::store::types::{Change, Offer, Want};
@@ -578,7 +579,8 @@ impl World {
                 Want::Record => {
                     let found = self.nodes[me].record(change.key.clone());
                     // One that refers to another blob by now has a later number in the feed.
-                    let fits = |record: &Record| record.blobs().all(|blob| Some(blob) == change.blob);
+                    let blob = |record: &Record| record.object().and_then(ObjectRecord::blob);
+                    let fits = |record: &Record| blob(record) == change.blob;
                     let found = found.into_iter().filter(|(_, record)| fits(record));
                     records.extend(found.map(|(key, record)| (key, (*record).clone())));
                 }

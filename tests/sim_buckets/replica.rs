@@ -11,6 +11,7 @@ use boveda::disk::CrashDisk;
 use boveda::register::{Answer, Bucket, Fence, Message, Reply, Request, Roster, Seat, Slot, Traced};
 use boveda::store::voting::{Seating, Vote};
 use boveda::store::{Clockwork, Options, Store};
+use bytes::Bytes;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -53,7 +54,7 @@ fn recorded(ballot: Ballot, state: &Traced<Val>) -> Traced<Arc<Record>> {
             sealed_len: 1,
             digest: [value; 32],
             wrap: Wrap { kek: KekId([0; 16]), nonce: [0; 12], sealed: [0; 48] },
-            at: BodyAt::Inline(vec![value].into()),
+            at: BodyAt::Small(Bytes::from(vec![value]).into()),
         }))),
     });
     Traced { lineage, value }

@@ -421,7 +421,10 @@ impl World {
                     true => Event::Taught { node: to, attempt },
                     false => Event::Fenced { node: to, attempt },
                 }),
-                Do::Ship { .. } => unreachable!("bodies lie in their records"),
+                Do::Ship { to, body, record } => drive.on(match self.ship(at, to, &record) {
+                    true => Event::Holds { node: to, body },
+                    false => Event::Lacks { node: to, body },
+                }),
                 Do::Done(end) => return end,
             }
         }

@@ -230,14 +230,14 @@ impl Coordinator {
         })
     }
 
-    /// Takes the blob of a record to a replica that lacks it.
+    /// Takes the body of a record to a replica that lacks it.
     fn ship_again(
         &self,
         to: Incarnation,
         body: BodyId,
         record: &Record,
     ) -> Option<LocalBoxFuture<'static, Event<Value>>> {
-        let head = record.object()?.blob()?;
+        let head = record.object()?.body_ref();
         let fetched = {
             let fetch = self.0.fetch.clone();
             async move { fetch.send(FetchBody(head)).await.unwrap_or(false) }

@@ -7,9 +7,7 @@
 use super::Coordinator;
 use crate::actors::messages::*;
 use crate::base::names::RegisterName;
-use crate::base::{
-    BodyAt, BucketId, BucketName, Class, Epoch, Folds, ObjectKey, ObjectName, Page, Record, RegisterKey,
-};
+use crate::base::{BucketId, BucketName, Class, Epoch, Folds, ObjectKey, ObjectName, Page, Record, RegisterKey};
 use crate::store::listing::Folding;
 use crate::store::voting::record_of;
 use actix_rt::time::Instant;
@@ -184,8 +182,9 @@ impl Coordinator {
             Some(record) if record.ballot == ballot => Arc::clone(record),
             _ => Arc::new(record_of(&slot)),
         };
-        // A body that is fetched from a peer is mended by what this node holds of the key.
-        if record.object().is_some_and(|object| object.at == BodyAt::Blob) {
+        // A body that is fetched from a peer is mended by what this node holds of the key. Of small ones, which come with
+        // their records, that is rare: the reader says what it has to be.
+        if record.object().is_some_and(|object| object.blob().is_some()) {
             match self.learn(&key, slot, epoch).await {
                 Ok(()) => {}
                 // A full, read-only or damaged store learns nothing: then its body is here, or comes from a peer as it

@@ -32,7 +32,7 @@ pub(super) struct Says {
 /// New bytes that a write brings.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::actors) enum New {
-    /// So many bytes, in the record.
+    /// So many bytes, which come with the record.
     Record(u64),
     /// At least so many bytes, in a blob.
     Body(u64),

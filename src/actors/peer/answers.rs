@@ -11,7 +11,8 @@ use crate::actors::peer::node_view::Counts;
 use crate::actors::peer::sessions::{Admitted, PeerGate};
 use crate::actors::peer::store::{StoreRecipients, ask};
 use crate::base::{BlobRef, Epoch, Incarnation, NodeName, Record, RegisterKey};
-use crate::register::{ListMark, Slot, Start};
+use crate::register::{ListMark, Message, Request, Slot, Start};
+use crate::seal::digest::digest_of;
 use crate::seal::session::PeerInfo;
 use crate::wire::{
     self, Answer, Bring, Call, ENTRIES_MAX, LEARN_BYTES_MAX, Offered, Pull, Pulse, Scan, Scanned, Show, Shown, Voted,
@@ -153,7 +154,8 @@ async fn vote(
     has_met(gate, session)?;
     // The caller named the records that it holds: those do not travel back.
     let have: Vec<_> = votes.iter().map(|vote| vote.have).collect();
-    let votes = votes.into_iter().map(|wire::Vote { key, message, .. }| Vote { key, message }).collect();
+    let checked = |wire::Vote { key, message, .. }| Vote { key, message: without_wrong_body(message) };
+    let votes = votes.into_iter().map(checked).collect();
     let replies = ask(&store.cast_here, CastHere { votes }).await?;
     let mut room = LEARN_BYTES_MAX;
     let voted = replies.into_iter().zip(have).map(|(reply, have)| {
@@ -163,6 +165,19 @@ async fn vote(
         Some(voted)
     });
     Ok(Answer::Voted(voted.collect()))
+}
+
+/// A small body that is not what its record says counts as one that did not come.
+fn without_wrong_body(mut message: Message<Arc<Record>>) -> Message<Arc<Record>> {
+    if let Request::Store(_, state, _) | Request::Learn(_, state) = &mut message.request
+        && let Some(record) = &mut state.value
+        && let Some((object, sealed)) = record.object().and_then(|object| Some((object, object.in_hand()?)))
+        && digest_of(sealed) != object.digest
+        && Arc::make_mut(record).set_in_hand(None).is_ok()
+    {
+        log::warn!("a small body came that is not what its record says: left aside");
+    }
+    message
 }
 
 /// A page of what this node holds.
@@ -290,5 +305,33 @@ fn wanted(want: Want) -> Wanted {
         Want::Nothing => Wanted::Nothing,
         Want::Record => Wanted::Record,
         Want::BlobAndRecord => Wanted::BlobAndRecord,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actors::testing::record;
+    use crate::base::{Lineage, State};
+    use crate::register::{Attempt, Traced, Under};
+
+    #[test]
+    fn a_small_body_that_is_not_what_its_record_says_counts_as_one_that_did_not_come() {
+        let mut other = Arc::unwrap_or_clone(record(5));
+        let State::Object(object) = &mut other.state else { panic!("an object") };
+        object.digest[0] ^= 1;
+        for (record, comes) in [(record(5), true), (Arc::new(other), false)] {
+            let state = Traced { lineage: Lineage::NOTHING, value: Some(Arc::clone(&record)) };
+            let requests =
+                [Request::Store(record.ballot, state.clone(), Under::default()), Request::Learn(record.ballot, state)];
+            for request in requests {
+                let message = without_wrong_body(Message { epoch: Epoch(1), attempt: Attempt(1), request });
+                let (Request::Store(_, state, _) | Request::Learn(_, state)) = message.request else {
+                    panic!("a state")
+                };
+                let came = state.value.expect("a record");
+                assert_eq!((came.in_hand().is_some(), &came), (comes, &record));
+            }
+        }
     }
 }

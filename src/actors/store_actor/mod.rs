@@ -95,7 +95,7 @@ impl Reader {
     /// `wanted`: the record whose body is to be read, which this node may not hold.
     async fn mends(&self, key: RegisterKey, wanted: Option<&Record>) -> Result<bool, StoreError> {
         let Some(healer) = &self.healer else { return Ok(false) };
-        let wanted = wanted.and_then(Record::object).and_then(Ailment::missing);
+        let wanted = wanted.and_then(Record::object).map(Ailment::missing);
         match healer.send(Heal { key, wanted }).timeout(MENDING_MAX).await.unwrap_or(Healed::NoCopy) {
             Healed::Good => Ok(true),
             Healed::NoCopy => Ok(false),

@@ -1,13 +1,13 @@
 //! The layout of a record, version 5: docs/format.md, "Record".
 //!
 //! Invariants
-//! - A record has one encoding: what is decoded is encoded to the same bytes.
+//! - A record has one encoding: what is decoded is encoded to the same bytes. Its body is no part of it.
 //! - What this release does not act on (older versions, delete markers, retention, checksums, tags) has its place in
 //!   the layout and is refused where it is anything but absent: a node must not judge by the rest of a record.
 
 use super::{
-    Ballot, BodyAt, BodyId, BucketId, BucketRecord, CodecError, INLINE_SEALED_BYTES_MAX, Incarnation, KekId, Lineage,
-    MEMBERS_BYTES_MAX, ObjectHead, ObjectRecord, Reader, Record, Stamp, State, VERSION_MAX, Wrap, WriteId, Writer,
+    Ballot, BodyAt, BodyId, BucketId, BucketRecord, CodecError, InHand, Incarnation, KekId, Lineage, MEMBERS_BYTES_MAX,
+    ObjectHead, ObjectRecord, Reader, Record, SMALL_SEALED_BYTES_MAX, Stamp, State, VERSION_MAX, Wrap, WriteId, Writer,
     etag_of,
 };
 use bytes::Bytes;
@@ -51,7 +51,7 @@ pub struct ListedHead {
 }
 
 impl Record {
-    /// The record in its newest version.
+    /// The record in its newest version, without its body.
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer(Vec::with_capacity(384));
         let tag = match &self.state {
@@ -87,9 +87,6 @@ impl Record {
         w.0[at..at + 4].copy_from_slice(&len.to_le_bytes());
         // No older entries, no history pages.
         w.u8(0).u16(0);
-        if let BodyAt::Inline(sealed) = &object.at {
-            w.bytes(sealed);
-        }
     }
 
     fn write_entry(&self, w: &mut Writer, object: &ObjectRecord) {
@@ -104,7 +101,7 @@ impl Record {
         w.u8(0);
     }
 
-    /// Reads a record. An inline body is copied out, so the input need not live on.
+    /// Reads a record. Its small body, if it has one, is not at hand then.
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         let mut r = Reader(bytes);
         let (tag, mut record) = read_front(&mut r)?;
@@ -216,13 +213,9 @@ fn read_object(r: &mut Reader<'_>, record: &Record) -> Result<ObjectRecord, Code
     absent(usize::from(r.u8()?), "older versions")?;
     absent(usize::from(r.u16()?), "history pages")?;
     let EntryFront { number, len, kind, body, sealed_len, digest, .. } = front;
-    let at = if kind == CONTENT_BLOB {
-        BodyAt::Blob
-    } else {
-        BodyAt::Inline(Bytes::copy_from_slice(r.bytes(INLINE_SEALED_BYTES_MAX, "inline body")?))
-    };
-    if matches!(&at, BodyAt::Inline(b) if b.len() as u64 != sealed_len) {
-        return Err(CodecError::Value("inline body length"));
+    let at = if kind == CONTENT_BLOB { BodyAt::Blob } else { BodyAt::Small(InHand::default()) };
+    if at != BodyAt::Blob && sealed_len > SMALL_SEALED_BYTES_MAX as u64 {
+        return Err(CodecError::Value("small body length"));
     }
     Ok(ObjectRecord { number, len, head, body, sealed_len, digest, wrap, at })
 }

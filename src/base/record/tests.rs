@@ -1,7 +1,14 @@
 use super::*;
 
+const SEALED: &[u8] = b"sealed";
+
+/// A small body that is at hand.
+fn small() -> BodyAt {
+    BodyAt::Small(Bytes::from_static(SEALED).into())
+}
+
 fn sample(at: BodyAt) -> Record {
-    let sealed_len = if let BodyAt::Inline(b) = &at { b.len() as u64 } else { 1 << 40 };
+    let sealed_len = if at == BodyAt::Blob { 1 << 40 } else { SEALED.len() as u64 };
     Record {
         ballot: Ballot { stamp: Stamp(7 << 16), node: Incarnation(9) },
         lineage: Lineage::NOTHING.then(WriteId([6; 8]), 8),
@@ -49,7 +56,7 @@ fn round_trip() {
     let plain = |state| Record { written_ms: 1, state, ..sample(BodyAt::Blob) };
     let all = [
         sample(BodyAt::Blob),
-        sample(BodyAt::Inline(Bytes::from_static(b"sealed"))),
+        sample(small()),
         plain(State::Deleted),
         plain(State::Bucket(BUCKET)),
         plain(State::Bucket(BucketRecord { is_open: false, ..BUCKET })),
@@ -86,7 +93,7 @@ fn what_the_format_page_says_is_what_is_read_and_written() {
         ("nothing", Record { lineage: Lineage::NOTHING, ..plain(State::Nothing) }),
         ("members", plain(State::Members(Bytes::from_static(b"list")))),
         ("object-blob", sample(BodyAt::Blob)),
-        ("object-small", sample(BodyAt::Inline(Bytes::from_static(b"sealed")))),
+        ("object-small", sample(small())),
         ("object-third-version-nothing-said", third),
     ];
     assert_eq!(fixture["records"].as_object().map(|all| all.len()), Some(expected.len()));
@@ -130,20 +137,50 @@ fn a_list_reads_the_front_of_an_object_alone() {
 }
 
 #[test]
-fn a_record_says_what_it_carries_itself_and_what_lies_in_blobs() {
-    let inline = sample(BodyAt::Inline(Bytes::from_static(b"sealed")));
-    assert_eq!((inline.inline_len(), inline.blobs().count()), (6, 0));
-    let blob = sample(BodyAt::Blob);
+fn a_record_says_which_bodies_it_refers_to_and_which_has_to_be_here_first() {
     let of = BlobRef { body: BodyId([1; 16]), sealed_len: 1 << 40, digest: [2; 32] };
-    assert_eq!((blob.inline_len(), blob.blobs().collect::<Vec<_>>()), (0, vec![of]));
-    assert!(blob.refers_to(of.body) && !blob.refers_to(BodyId([2; 16])) && !inline.refers_to(of.body));
+    let blob = sample(BodyAt::Blob);
+    assert_eq!(blob.bodies().collect::<Vec<_>>(), vec![of]);
+    assert_eq!(blob.object().expect("an object").blob(), Some(of));
+    assert!(blob.refers_to(of.body) && !blob.refers_to(BodyId([2; 16])));
+    let small = sample(small());
+    assert_eq!(small.bodies().collect::<Vec<_>>(), vec![BlobRef { sealed_len: 6, ..of }]);
+    assert_eq!(small.object().expect("an object").blob(), None);
+    assert!(small.refers_to(of.body));
     let deleted = Record { state: State::Deleted, ..blob };
-    assert_eq!((deleted.inline_len(), deleted.blobs().count()), (0, 0));
+    assert_eq!((deleted.in_hand_len(), deleted.bodies().count()), (0, 0));
+}
+
+#[test]
+fn a_small_body_at_hand_is_no_part_of_its_record() {
+    let with = sample(small());
+    assert_eq!(with.in_hand().map(|sealed| &sealed[..]), Some(SEALED));
+    let bytes = with.encode();
+    assert!(!bytes.windows(SEALED.len()).any(|part| part == SEALED));
+    let mut without = Record::decode(&bytes).expect("it is one");
+    assert_eq!((without.in_hand_len(), &without), (0, &with), "it is the same record");
+    for wrong in [&SEALED[..5], b"sealed."] {
+        let refused = without.set_in_hand(Some(Bytes::from_static(wrong)));
+        assert_eq!(refused, Err(CodecError::Value("small body length")));
+    }
+    without.set_in_hand(Some(Bytes::from_static(SEALED))).expect("it has that length");
+    assert_eq!(without.in_hand_len(), 6);
+    without.set_in_hand(None).expect("it may go");
+    assert_eq!(without.in_hand_len(), 0);
+    let large = Bytes::from_static(SEALED);
+    let mut blob = sample(BodyAt::Blob);
+    if let State::Object(object) = &mut blob.state {
+        object.sealed_len = 6;
+    }
+    assert_eq!(blob.set_in_hand(Some(large.clone())), Err(CodecError::Value("small body")));
+    let mut deleted = Record { state: State::Deleted, ..blob };
+    assert_eq!(deleted.set_in_hand(Some(large)), Err(CodecError::Value("small body")));
+    assert_eq!(deleted.set_in_hand(None), Ok(()));
 }
 
 #[test]
 fn every_prefix_and_every_extension_is_refused() {
-    let bytes = sample(BodyAt::Inline(Bytes::from_static(b"sealed"))).encode();
+    let bytes = sample(small()).encode();
     for end in 0..bytes.len() {
         assert!(Record::decode(&bytes[..end]).is_err(), "{end}");
     }
@@ -164,8 +201,17 @@ fn what_is_not_known_of_a_bucket_is_refused() {
 
 #[test]
 fn a_length_beyond_the_limit_takes_no_memory() {
-    let mut bytes = sample(BodyAt::Inline(Bytes::from_static(b"sealed"))).encode();
-    let at = bytes.len() - 6 - 4;
-    bytes[at..at + 4].copy_from_slice(&u32::MAX.to_le_bytes());
-    assert_eq!(Record::decode(&bytes), Err(CodecError::Value("inline body")));
+    let good = sample(small()).encode();
+    // Ballot, lineage and time stand before it.
+    let entry = 1 + 1 + 16 + 17 + 8 + 8;
+    let mut bytes = good.clone();
+    bytes[entry..entry + 4].copy_from_slice(&u32::MAX.to_le_bytes());
+    assert_eq!(Record::decode(&bytes), Err(CodecError::Value("version entry")));
+    let sealed_len = entry + 4 + 26 + 8 + 1 + 1 + 16;
+    assert_eq!(good[sealed_len..sealed_len + 8], 6u64.to_le_bytes());
+    for (len, fits) in [(SMALL_SEALED_BYTES_MAX as u64, true), (SMALL_SEALED_BYTES_MAX as u64 + 1, false)] {
+        let mut bytes = good.clone();
+        bytes[sealed_len..sealed_len + 8].copy_from_slice(&len.to_le_bytes());
+        assert_eq!(Record::decode(&bytes).is_ok(), fits, "{len}");
+    }
 }

@@ -90,7 +90,11 @@ impl World {
     fn index(&mut self) {
         let frozen = self.core.core().overlay().frozen.clone();
         if let Some(layer) = frozen {
-            self.core.core().index.apply(&layer, Marks::default(), &Default::default(), &[]).unwrap();
+            self.core
+                .core()
+                .index
+                .apply(&layer, &Default::default(), Marks::default(), &Default::default(), &[])
+                .unwrap();
         }
     }
 

@@ -23,6 +23,8 @@ use tokio::sync::oneshot;
 
 /// A group takes no further body once it has this many bytes.
 const GROUP_BYTES: u64 = 16 << 20;
+/// Heads and short bodies are written together up to so many bytes.
+const GATHERED_BYTES: usize = 32 * 1024;
 
 /// A sealed body that is to have a place.
 #[derive(Debug)]
@@ -114,10 +116,15 @@ impl Writing {
         self.segment() == Some(segment) || lock(&self.claims).contains_key(&segment)
     }
 
-    pub(super) fn close(&mut self, segment: SegmentId) {
+    /// Ends a segment that takes bodies, unless it has places that nothing names yet. Whether nothing needs it now.
+    pub(super) fn close(&mut self, segment: SegmentId) -> bool {
+        if lock(&self.claims).contains_key(&segment) {
+            return false;
+        }
         if self.segment() == Some(segment) {
             self.open = None;
         }
+        true
     }
 
     pub(super) fn resume(&mut self, file: Box<dyn DiskFile>, segment: SegmentId, end: u64) {
@@ -227,16 +234,15 @@ impl Segments {
             if place.end() > u64::from(self.bytes_max) && !places.is_empty() {
                 break;
             }
-            let written = open.write(place, body);
-            if let Err(source) = written {
-                let failure = Failure { op: DiskOp::Write, segment, source };
-                if shortage::is_no_room(&failure.source) {
-                    writing.open = Some(open);
-                }
-                return Err(failure);
-            }
             at = place.end();
             places.push(place);
+        }
+        if let Err(source) = open.write(&places, group) {
+            let failure = Failure { op: DiskOp::Write, segment, source };
+            if shortage::is_no_room(&failure.source) {
+                writing.open = Some(open);
+            }
+            return Err(failure);
         }
         open.file.sync_data().map_err(|source| Failure { op: DiskOp::Sync, segment, source })?;
         lock(&self.files).insert(segment, at);
@@ -283,9 +289,22 @@ impl Open {
         self.end.next_multiple_of(u64::from(ALIGN))
     }
 
-    fn write(&self, place: Place, body: &NewBody) -> io::Result<()> {
-        self.file.write_at(u64::from(place.offset), &encode_entry_head(place, &body.blob))?;
-        self.file.write_at(place.body_at(), &body.sealed)
+    /// Writes bodies to their places, which stand one right behind the other: what is short is gathered.
+    fn write(&self, places: &[Place], group: &[Waiting]) -> io::Result<()> {
+        let mut gathered: Vec<u8> = Vec::new();
+        let mut from = places.first().map_or(0, |place| u64::from(place.offset));
+        for (place, (body, _)) in places.iter().zip(group) {
+            gathered.extend_from_slice(&encode_entry_head(*place, &body.blob));
+            if gathered.len() + body.sealed.len() <= GATHERED_BYTES {
+                gathered.extend_from_slice(&body.sealed);
+                continue;
+            }
+            self.file.write_at(from, &gathered)?;
+            self.file.write_at(place.body_at(), &body.sealed)?;
+            gathered.clear();
+            from = place.end();
+        }
+        if gathered.is_empty() { Ok(()) } else { self.file.write_at(from, &gathered) }
     }
 }
 

@@ -19,7 +19,7 @@
 //! | `append` | what waits, written together |
 //! | `entry` | the bytes of a segment |
 //! | `walk` | reading a segment from its beginning |
-//! | `part` | a body in a segment as a file of its own |
+//! | `part` `memory` | a body in a segment, or in none yet, as a file of its own |
 
 use super::error::{DiskOp, StoreError};
 use super::places::{Place, SegmentId, Usages};
@@ -34,10 +34,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 mod append;
 mod entry;
+mod memory;
 mod part;
 mod walk;
 
 pub use append::{Claim, NewBody, Placed};
+pub use memory::InMemory;
 pub use walk::Walk;
 
 use append::{Queue, Writing};
@@ -238,11 +240,10 @@ impl Segments {
         lock(&self.writing).needs(segment)
     }
 
-    /// Has a segment that takes bodies take no more: the next one is begun. Whether nothing needs it now.
+    /// Has a segment that takes bodies take no more: the next one is begun. Not one with claims. Whether nothing needs it
+    /// now.
     pub fn close(&self, segment: SegmentId) -> bool {
-        let mut writing = lock(&self.writing);
-        writing.close(segment);
-        !writing.needs(segment)
+        lock(&self.writing).close(segment)
     }
 
     /// The segments, with the bytes of their files.

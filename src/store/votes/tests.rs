@@ -1,14 +1,15 @@
 //! The fence of a bucket where votes are decided: by what is decided of the bucket, in the order in which it comes.
 
 use crate::base::{
-    Ballot, BucketId, BucketName, BucketRecord, Epoch, Incarnation, Lineage, NodeName, ObjectKey, Record, RegisterKey,
-    Secret, Stamp, State, WriteId,
+    Ballot, BucketId, BucketName, BucketRecord, Epoch, Incarnation, Lineage, NodeName, ObjectHead, ObjectKey, Record,
+    RegisterKey, Secret, Stamp, State, WriteId,
 };
 use crate::disk::{CrashDisk, Space};
 use crate::register::{Answer, Attempt, Known, Message, Refusal, Request, Roster, Seat, Traced, Under};
 use crate::seal::keyring::Keyring;
 use crate::store::voting::{Seating, Vote};
 use crate::store::{Clockwork, Options, Store, open, wait_blocking};
+use bytes::Bytes;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -155,4 +156,26 @@ fn what_is_stored_again_is_let_into_half_of_the_reserve() {
     assert!(is_stored(&node.ask([stored("gone", 14, false, NEW)])), "tombstones pass");
     left(Some(&node), RESERVE / 4);
     assert_eq!(node.ask([stored("l", 15, true, AGAIN)]), Answer::Refused(Refusal::NoRoom));
+}
+
+/// A small body comes with its record to whoever is to keep it, and with no answer: who reads it elsewhere has none.
+#[test]
+fn a_small_body_comes_with_its_record_or_is_here() {
+    let node = node();
+    let open = learned(11, bucket(LIFE, 4, true));
+    let small = node.0.seal_small(ObjectHead::default(), &[Bytes::from_static(b"small")]).expect("it is sealed");
+    let store = |at, with: bool| {
+        let mut small = small.clone();
+        if !with {
+            small.set_in_hand(None).expect("it may go");
+        }
+        (object("k"), Request::Store(ballot(at), state(ballot(at), State::Object(small)), AGAIN))
+    };
+    assert_eq!(node.ask([open, store(12, false)]), Answer::Refused(Refusal::NoBlob));
+    assert!(is_stored(&node.ask([store(13, true)])));
+    for at in [14, 15] {
+        assert!(is_stored(&node.ask([store(at, false)])), "it is here");
+        assert!(node.0.open_outgoing(small.body).is_ok());
+        node.0.checkpoint().expect("a healthy disk");
+    }
 }

@@ -5,7 +5,7 @@ use super::*;
 use crate::base::{
     BodyAt, BucketId, Complete, Folds, KekId, Lineage, ObjectHead, ObjectKey, ObjectRecord, Stamp, State, Wrap,
 };
-use crate::register::{Seat, Start};
+use crate::register::{Attempt, Message, Reply, Request, Seat, Slot, Start, Traced, Under};
 use crate::wire::lists::{Block, Blocks, Closed, Item};
 use bytes::Bytes;
 
@@ -30,7 +30,7 @@ fn record() -> Arc<Record> {
             sealed_len: 6,
             digest: [2; 32],
             wrap: Wrap { kek: KekId([3; 16]), nonce: [4; 12], sealed: [5; 48] },
-            at: BodyAt::Inline(Bytes::from_static(b"sealed")),
+            at: BodyAt::Small(Bytes::from_static(b"sealed").into()),
         })),
     })
 }
@@ -189,4 +189,41 @@ fn a_count_alone_takes_no_memory() {
     let mut w = Writer::default();
     w.u8(BYTES).u32((1 << 20) + 1);
     assert_eq!(Answer::decode(&w.0), Err(CodecError::Value("bytes of a blob")));
+}
+
+#[test]
+fn a_small_body_travels_with_what_is_to_be_kept_and_with_no_answer_to_a_vote() {
+    let in_hand = |record: &Arc<Record>| record.in_hand().map(|sealed| sealed.to_vec());
+    let sealed = Some(b"sealed".to_vec());
+    let sent = Call::Learn(Epoch(7), vec![(key("a"), record())]).encode();
+    let Ok(Call::Learn(_, records)) = Call::decode(&sent) else { panic!("a lesson") };
+    assert_eq!(in_hand(&records[0].1), sealed);
+    let Ok(Answer::Records(records)) = Answer::decode(&Answer::Records(vec![(key("a"), record())]).encode()) else {
+        panic!("records")
+    };
+    assert_eq!(in_hand(&records[0].1), sealed);
+
+    let state = || Traced { lineage: Lineage::NOTHING, value: Some(record()) };
+    for request in [Request::Store(ballot(5), state(), Under::default()), Request::Learn(ballot(5), state())] {
+        let message = Message { epoch: Epoch(4), attempt: Attempt(9), request };
+        let vote = Vote { key: key("a"), message, have: None };
+        let with = vote.weight();
+        let sent = Call::Vote(ListMark { epoch: Epoch(4), digest: 5 }, vec![vote]).encode();
+        let Ok(Call::Vote(_, mut votes)) = Call::decode(&sent) else { panic!("votes") };
+        let vote = votes.remove(0);
+        assert_eq!(vote.weight(), with);
+        let (Request::Store(_, came, _) | Request::Learn(_, came)) = vote.message.request else { panic!("a state") };
+        assert_eq!(in_hand(&came.value.expect("a record")), sealed);
+    }
+
+    let slot = Slot { accepted: ballot(5), chosen: true, state: state() };
+    let answer = crate::register::Answer::Held(slot, ballot(5));
+    let reply = Reply { from: Incarnation(1), epoch: Epoch(4), attempt: Attempt(9), answer };
+    let sent = Answer::Voted(vec![Some(Voted::of(reply, None))]).encode();
+    assert!(!sent.windows(6).any(|part| part == b"sealed"));
+    let Ok(Answer::Voted(mut came)) = Answer::decode(&sent) else { panic!("answers") };
+    let voted = came.remove(0).expect("an answer").reply(Incarnation(1), None).expect("all of it came");
+    let crate::register::Answer::Held(slot, _) = voted.answer else { panic!("a slot") };
+    let came = slot.state.value.expect("a record");
+    assert_eq!((in_hand(&came), came), (None, record()), "the same record without it");
 }
