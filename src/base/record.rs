@@ -17,8 +17,6 @@ use bytes::Bytes;
 
 mod layout;
 
-pub use layout::ListedHead;
-
 /// Most plaintext bytes of a small body, whatever the setting says.
 pub const SMALL_BYTES_MAX: usize = 256 * 1024;
 /// Most sealed bytes of a small body: the plaintext, a header, and a tag per smallest chunk.

@@ -8,7 +8,6 @@
 use super::{
     Ballot, BodyAt, BodyId, BucketId, BucketRecord, CodecError, InHand, Incarnation, KekId, Lineage, MEMBERS_BYTES_MAX,
     ObjectHead, ObjectRecord, Reader, Record, SMALL_SEALED_BYTES_MAX, Stamp, State, VERSION_MAX, Wrap, WriteId, Writer,
-    etag_of,
 };
 use bytes::Bytes;
 
@@ -33,21 +32,6 @@ mod state {
     pub const OBJECT: u8 = 2;
     pub const NOTHING: u8 = 3;
     pub const MEMBERS: u8 = 4;
-}
-
-/// What a list says of an object's current version, read without the rest of its record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListedHead {
-    /// The number of the version.
-    pub number: u64,
-    /// Its flags, as docs/format.md has them.
-    pub flags: u16,
-    /// `Last-Modified`, milliseconds since 1970.
-    pub written_ms: u64,
-    /// Bytes of the body as clients see it.
-    pub len: u64,
-    /// Its ETag, without quotes.
-    pub etag: String,
 }
 
 impl Record {
@@ -116,20 +100,6 @@ impl Record {
         r.end()?;
         Ok(record)
     }
-
-    /// Reads what a list says of an object and passes over the rest by its length; `None` of what is no object.
-    pub fn decode_listed(bytes: &[u8]) -> Result<Option<ListedHead>, CodecError> {
-        let mut r = Reader(bytes);
-        let (tag, _) = read_front(&mut r)?;
-        if tag != state::OBJECT {
-            return Ok(None);
-        }
-        r.u64()?;
-        let mut entry = Reader(r.bytes(ENTRY_BYTES_MAX, "version entry")?);
-        let front = EntryFront::read(&mut entry)?;
-        let EntryFront { number, flags, written_ms, len, digest, .. } = front;
-        Ok(Some(ListedHead { number, flags, written_ms, len, etag: etag_of(&digest) }))
-    }
 }
 
 /// What stands before all states: the state's tag, and a record without it.
@@ -161,7 +131,6 @@ fn read_bucket(r: &mut Reader<'_>) -> Result<BucketRecord, CodecError> {
 struct EntryFront {
     number: u64,
     write: WriteId,
-    flags: u16,
     written_ms: u64,
     len: u64,
     kind: u8,
@@ -172,11 +141,11 @@ struct EntryFront {
 
 impl EntryFront {
     fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
-        let (number, write, flags, written_ms) = (r.u64()?, WriteId(r.array()?), r.u16()?, r.u64()?);
-        if flags != FLAG_NULL {
+        let (number, write) = (r.u64()?, WriteId(r.array()?));
+        if r.u16()? != FLAG_NULL {
             return Err(CodecError::Value("version flags"));
         }
-        let len = r.u64()?;
+        let (written_ms, len) = (r.u64()?, r.u64()?);
         if r.u8()? != ETAG_DIGEST {
             return Err(CodecError::Value("ETag kind"));
         }
@@ -185,7 +154,7 @@ impl EntryFront {
             return Err(CodecError::Value("content kind"));
         }
         let (body, sealed_len, digest) = (BodyId(r.array()?), r.u64()?, r.array()?);
-        Ok(EntryFront { number, write, flags, written_ms, len, kind, body, sealed_len, digest })
+        Ok(EntryFront { number, write, written_ms, len, kind, body, sealed_len, digest })
     }
 }
 

@@ -118,25 +118,6 @@ fn what_this_release_does_not_act_on_is_refused_by_its_field() {
 }
 
 #[test]
-fn a_list_reads_the_front_of_an_object_alone() {
-    let record = sample(BodyAt::Blob);
-    let object = record.object().expect("an object");
-    let listed = ListedHead { number: 1, flags: 2, written_ms: 7, len: 3, etag: object.etag() };
-    let mut bytes = record.encode();
-    assert_eq!(Record::decode_listed(&bytes), Ok(Some(listed.clone())));
-    // What stands behind the digest is not looked at, whatever it says.
-    let wrap = bytes.windows(16).position(|part| part == [3; 16]).expect("the wrap's KEK id");
-    let older = bytes.len() - 3;
-    bytes[wrap..older].fill(0xff);
-    assert!(Record::decode(&bytes).is_err());
-    assert_eq!(Record::decode_listed(&bytes), Ok(Some(listed)));
-    for end in 0..older {
-        assert!(Record::decode_listed(&bytes[..end]).is_err(), "{end}");
-    }
-    assert_eq!(Record::decode_listed(&Record { state: State::Deleted, ..record }.encode()), Ok(None));
-}
-
-#[test]
 fn a_record_says_which_bodies_it_refers_to_and_which_has_to_be_here_first() {
     let of = BlobRef { body: BodyId([1; 16]), sealed_len: 1 << 40, digest: [2; 32] };
     let blob = sample(BodyAt::Blob);
