@@ -3,14 +3,16 @@
 //! Invariants
 //! - What is alive in a segment is what the index has there, without what the layers beside it have elsewhere, and what
 //!   those have there. It is never counted too low: what was not looked up yet counts.
+//! - A layer that found no room for its small bodies keeps nothing from being counted dead: that may make the room.
 //! - A segment goes when nothing is named there by that count, and nobody claims a place there: decided within the gate,
 //!   so that no batch names one meanwhile. It waits for no checkpoint: all that is counted is durable in the log. A start
 //!   then finds places in the index that the log takes away again. Who reads it reads on.
 
 use super::core::Core;
 use super::error::StoreError;
+use super::overlay::Lies;
 use super::places::{SEGMENT_HEAD_BYTES, SegmentId};
-use crate::base::Mark;
+use crate::base::{BodyId, Mark};
 use std::sync::atomic::Ordering;
 use std::sync::{PoisonError, TryLockError};
 
@@ -78,39 +80,47 @@ impl Core {
         overlay.live_in(segment, indexed)
     }
 
-    /// Looks up where the index has some of what was changed beside it; whether nothing is left to be looked up.
+    /// Looks up where some of what was changed beside the index lay before; whether nothing is left to be looked up.
     /// `moved`: also of what has a new place, most of which was nowhere before.
     pub(super) fn look_up_dropped(&self, moved: bool) -> Result<bool, StoreError> {
-        // What the index has does not change meanwhile.
+        // What the index has does not change meanwhile, nor does the frozen layer.
         let _still = match self.checkpointing.try_lock() {
             Ok(held) => held,
             Err(TryLockError::Poisoned(held)) => PoisonError::into_inner(held),
             Err(TryLockError::WouldBlock) => return Ok(false),
         };
-        let bodies = {
+        Ok(self.look_up_below(true, moved)? && self.look_up_below(false, moved)?)
+    }
+
+    /// Does that for one of the two layers.
+    fn look_up_below(&self, of_frozen: bool, moved: bool) -> Result<bool, StoreError> {
+        let (bodies, between) = {
             let mut overlay = self.overlay_mut();
-            if overlay.frozen.is_some() {
-                return Ok(false);
-            }
-            let unasked = &mut overlay.active.unasked;
-            let from = if unasked.lost.is_empty() && moved { &mut unasked.placed } else { &mut unasked.lost };
-            from.split_off(from.len().saturating_sub(LOOKS_MAX))
+            let between = overlay.frozen.clone().filter(|_| !of_frozen);
+            (overlay.dropped(of_frozen).take(moved, LOOKS_MAX), between)
         };
-        let places: Result<Vec<_>, _> = bodies.iter().map(|body| self.index.place(*body)).collect();
+        let look = |body: &BodyId| match between.as_ref().and_then(|layer| layer.lies(*body)) {
+            Some(lies) => Ok(lies),
+            None => self.index.place(*body).map(|place| place.map_or(Lies::Nowhere, Lies::At)),
+        };
+        let looked: Result<Vec<_>, _> = bodies.iter().map(look).collect();
         let mut overlay = self.overlay_mut();
-        let active = &mut overlay.active;
-        match places {
-            Ok(places) => {
-                for place in places.into_iter().flatten() {
-                    *active.dropped.entry(place.segment).or_default() += place.bytes();
-                }
-            }
+        let dropped = overlay.dropped(of_frozen);
+        let looked = match looked {
+            Ok(looked) => looked,
             Err(error) => {
-                active.unasked.lost.extend(bodies);
+                dropped.put_back(bodies);
                 return Err(error);
             }
+        };
+        for (body, lies) in bodies.into_iter().zip(looked) {
+            match lies {
+                Lies::At(place) => dropped.lay_at(place),
+                Lies::Coming => dropped.waits(body),
+                Lies::Nowhere => {}
+            }
         }
-        Ok(active.unasked.lost.is_empty() && (!moved || active.unasked.placed.is_empty()))
+        Ok(dropped.is_known(moved))
     }
 
     /// Removes segments in which nothing has a place; how many.

@@ -46,7 +46,7 @@ impl Core {
         if self.overlay().frozen.is_some() {
             self.bring_frozen()?;
         }
-        if self.freeze() { self.bring_frozen() } else { Ok(()) }
+        if self.overlay_mut().freeze() { self.bring_frozen() } else { Ok(()) }
     }
 
     /// Says on the disk where the log ends, if that is not said yet.
@@ -55,28 +55,18 @@ impl Core {
         self.log.mark().inspect_err(|error| self.poison("mark of the log", error))
     }
 
-    /// Has new commits go to another layer. Whether there is anything to bring to the index.
-    fn freeze(&self) -> bool {
-        let mut overlay = self.overlay_mut();
-        if overlay.active.is_empty() {
-            return false;
-        }
-        let layer = Arc::new(std::mem::take(&mut overlay.active));
-        overlay.active.log_end = layer.log_end;
-        // Readers find it here until the index has it.
-        overlay.frozen = Some(layer);
-        true
-    }
-
-    /// Brings the frozen layer to the index. It stays where it is when its small bodies find no room.
+    /// Brings the frozen layer to the index. It stays where it is when its small bodies find no room: then nothing new is
+    /// let in, and what is left of the ring is for deletes.
     fn bring_frozen(&self) -> Result<(), StoreError> {
         let Some(layer) = self.overlay().frozen.clone() else { return Ok(()) };
         // Behind the overlay: what is committed from here on is of the next layer.
         let under_way = self.index.pacing.begin(layer.log_end, self.log.free());
-        let flushed = match self.flush_small(&layer) {
-            Err(error) if error.is_shortage() => return Err(error),
-            flushed => flushed,
-        };
+        let flushed = self.flush_small(&layer);
+        let has_no_room = flushed.as_ref().is_err_and(StoreError::is_shortage);
+        self.unflushed.store(has_no_room, Ordering::Release);
+        if has_no_room {
+            return flushed.map(drop);
+        }
         let result = flushed.and_then(|flushed| self.bring(&layer, &flushed));
         match &result {
             Ok(()) => under_way.whole(),
@@ -99,8 +89,7 @@ impl Core {
             let mut overlay = self.overlay_mut();
             // Together: what is named is seen in one of them, whoever looks.
             *self.usages() = usages;
-            overlay.frozen = None;
-            overlay.retired += 1;
+            overlay.retire();
             if layer.cleared {
                 self.cache.clear();
             }

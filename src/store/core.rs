@@ -90,6 +90,8 @@ pub struct Core {
     buckets: RwLock<Buckets>,
     pub(super) cache: quick_cache::sync::Cache<RegisterKey, Arc<Held>, ByWeight>,
     pub(super) checkpointing: Mutex<()>,
+    /// Whether the last checkpoint found no room for the small bodies that it was to take out of the log.
+    pub(super) unflushed: AtomicBool,
     poisoned: AtomicBool,
     /// Whether it is so because what lies on the disk is damaged: then a restart helps nothing.
     damaged: AtomicBool,
@@ -158,6 +160,7 @@ impl Core {
             buckets: RwLock::default(),
             cache: quick_cache::sync::Cache::with_weighter(entries, cache_bytes, ByWeight),
             checkpointing: Mutex::new(()),
+            unflushed: AtomicBool::new(false),
             poisoned: AtomicBool::new(false),
             damaged: AtomicBool::new(false),
             closing: AtomicBool::new(false),
@@ -352,6 +355,9 @@ impl Core {
     /// Refuses what would eat into the reserve, and counts what is let in until the disk is asked
     /// again: a fast disk takes a whole reserve between two looks at it.
     pub(super) fn check_room(&self, bytes: u64) -> Result<(), StoreError> {
+        if self.unflushed.load(Ordering::Acquire) {
+            return Err(self.room.lacking());
+        }
         match self.has_reached_reserve() {
             true => Err(self.room.full()),
             false => self.room.admit(bytes, self.room()),

@@ -56,7 +56,7 @@
 //! | `voting` | votes, and what is kept for them |
 //! | `types` | what is said to the store and by it |
 //! | `tree` | sums that two nodes compare |
-//! | `overlay` | what the index does not hold yet |
+//! | `overlay` `dropped` | what the index does not hold yet, and what of segments is dead by that |
 //! | `pace` | how long a batch waits, so that the ring of the log never fills at once |
 //! | `entry` | operations of a log frame; a record as it is kept |
 //! | `buckets` | the buckets, in memory, by name and by id |
@@ -79,6 +79,7 @@ pub mod damage;
 mod decider;
 pub mod doubt;
 pub mod download;
+pub mod dropped;
 pub mod entry;
 pub mod error;
 pub mod feed;

@@ -3,10 +3,11 @@
 //! Invariants
 //! - A read that finds a key here needs nothing else: the overlay is always newer than the index.
 //! - `frozen` is dropped only after the index has it durably.
-//! - What a layer has dropped of a segment is counted by the index as it was when that was looked up: only while no layer
-//!   is frozen, and a layer is brought to the index whole.
+//! - What a layer has dropped of a segment is counted by what lay below it: the index, and under the active layer also one
+//!   that is frozen. A layer is brought to the index whole.
 //! - What was forgotten hides what older layers and the index hold of it, until the index has forgotten it too.
 
+use super::dropped::Dropped;
 use super::entry::{Held, NodeRecord, Op};
 use super::places::{Place, SegmentId, Usages, moved};
 use crate::base::{BlobRef, BodyId, Incarnation, Record, RegisterKey};
@@ -34,10 +35,8 @@ pub struct Layer {
     pub places: BTreeMap<BodyId, Option<Place>>,
     /// Of each segment: bytes of what lies there by this layer, and where the last of all that did for a while ends.
     pub placed: Usages,
-    /// Of each segment: bytes of what the index has there and this layer has elsewhere, as far as that was looked up.
-    pub dropped: BTreeMap<SegmentId, u64>,
-    /// Bodies of which that is to be looked up yet.
-    pub unasked: Unasked,
+    /// What lies in segments below this layer and elsewhere by it. Of a frozen layer the overlay has it.
+    pub dropped: Dropped,
     /// How far peers have acknowledged the feed, if that moved since the last checkpoint.
     pub cursors: BTreeMap<Incarnation, u64>,
     /// What the node keeps for its votes, if it changed.
@@ -48,15 +47,6 @@ pub struct Layer {
     pub log_end: u64,
     /// Memory, roughly, in bytes.
     pub weight: u64,
-}
-
-/// Bodies whose places a layer has changed, and of which it was not looked up where the index has them.
-#[derive(Debug, Default)]
-pub struct Unasked {
-    /// Those that had lost their place when they were changed first: the index has nearly all of them.
-    pub lost: Vec<BodyId>,
-    /// Those that had a new one: it has those that were moved.
-    pub placed: Vec<BodyId>,
 }
 
 impl Layer {
@@ -127,7 +117,7 @@ impl Layer {
         let was = self.places.insert(body, place);
         if was.is_none() {
             self.weight += 64;
-            if place.is_some() { &mut self.unasked.placed } else { &mut self.unasked.lost }.push(body);
+            self.dropped.changed(body, place.is_some());
         }
         moved(&mut self.placed, was.flatten(), place);
     }
@@ -147,6 +137,14 @@ impl Layer {
         }
     }
 
+    /// Where a body lies by this layer; `None`: where it lay before.
+    pub fn lies(&self, body: BodyId) -> Option<Lies> {
+        if self.small.contains_key(&body) {
+            return Some(Lies::Coming);
+        }
+        self.places.get(&body).map(|place| place.map_or(Lies::Nowhere, Lies::At))
+    }
+
     fn get(&self, key: &RegisterKey) -> Here<'_> {
         match self.records.get(key) {
             Some(held) => Here::Held(held),
@@ -160,6 +158,17 @@ impl Layer {
         let unchanged = self.records.is_empty() && self.forgotten.is_empty() && !self.cleared;
         unchanged && self.places.is_empty() && self.cursors.is_empty() && self.node.is_none() && self.memory.is_none()
     }
+}
+
+/// Where a body lies, as far as segments go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lies {
+    /// There.
+    At(Place),
+    /// In none yet: it is a small one that the log has.
+    Coming,
+    /// In none.
+    Nowhere,
 }
 
 /// What the overlay knows of a register.
@@ -178,13 +187,41 @@ pub enum Here<'a> {
 pub struct Overlay {
     /// The layer that takes new commits.
     pub active: Layer,
-    /// The layer that a checkpoint is bringing to the index; none between checkpoints.
+    /// The layer that a checkpoint is bringing to the index; none between checkpoints, unless one found no room.
     pub frozen: Option<Arc<Layer>>,
+    /// What that one has dropped of segments.
+    pub frozen_dropped: Dropped,
     /// Counts retired layers, so that a slow reader does not cache what has been replaced meanwhile.
     pub retired: u64,
 }
 
 impl Overlay {
+    /// Has new commits go to another layer. Whether there is anything to bring to the index.
+    pub fn freeze(&mut self) -> bool {
+        if self.active.is_empty() {
+            return false;
+        }
+        let mut layer = std::mem::take(&mut self.active);
+        self.active.log_end = layer.log_end;
+        self.frozen_dropped = std::mem::take(&mut layer.dropped);
+        // Readers find it here until the index has it.
+        self.frozen = Some(Arc::new(layer));
+        true
+    }
+
+    /// The frozen layer is in the index.
+    pub fn retire(&mut self) {
+        self.frozen = None;
+        self.frozen_dropped = Dropped::default();
+        self.active.dropped.came();
+        self.retired += 1;
+    }
+
+    /// What one of the two layers has dropped of segments.
+    pub fn dropped(&mut self, of_frozen: bool) -> &mut Dropped {
+        if of_frozen { &mut self.frozen_dropped } else { &mut self.active.dropped }
+    }
+
     /// What is known here of a register.
     pub fn get(&self, key: &RegisterKey) -> Here<'_> {
         match (self.active.get(key), &self.frozen) {
@@ -216,11 +253,11 @@ impl Overlay {
         self.layers().find_map(|layer| layer.places.get(&body).copied())
     }
 
-    /// Bytes of what is named in a segment, or may be, where the index has that many. What has left the frozen layer
-    /// counts until that is in the index.
+    /// Bytes of what is named in a segment, or may be, where the index has that many.
     pub fn live_in(&self, segment: SegmentId, indexed: u64) -> u64 {
-        let dropped: u64 = self.layers().filter_map(|layer| layer.dropped.get(&segment)).sum();
-        indexed.saturating_sub(dropped) + self.layers().map(|layer| layer.live_in(segment)).sum::<u64>()
+        let frozen = self.frozen.as_ref().map_or(0, |layer| layer.live_in(segment));
+        let below = indexed.saturating_sub(self.frozen_dropped.of(segment)) + frozen;
+        below.saturating_sub(self.active.dropped.of(segment)) + self.active.live_in(segment)
     }
 
     /// A peer's cursor, if it moved lately.
@@ -276,7 +313,7 @@ mod tests {
     fn the_active_layer_hides_the_frozen_one() {
         let mut overlay = Overlay::default();
         overlay.active.apply(op("aaa", 1));
-        overlay.frozen = Some(Arc::new(std::mem::take(&mut overlay.active)));
+        assert!(overlay.freeze());
         overlay.active.apply(op("aaa", 5));
         let key = RegisterKey::bucket(&BucketName::parse("aaa").unwrap());
         assert!(matches!(overlay.get(&key), Here::Held(held) if held.seq == 5));
@@ -288,7 +325,7 @@ mod tests {
         let mut overlay = Overlay::default();
         overlay.active.apply(op("aaa", 1));
         overlay.active.apply(op("bbb", 2));
-        overlay.frozen = Some(Arc::new(std::mem::take(&mut overlay.active)));
+        assert!(overlay.freeze());
         let ballot = Ballot { stamp: Stamp(1), node: Incarnation(1) };
         overlay.active.apply(Op::Forget { key: name("aaa"), ballot });
         assert!(matches!(overlay.get(&name("aaa")), Here::Nothing) && !overlay.active.is_empty());
@@ -333,8 +370,8 @@ mod tests {
         overlay.active.apply(op("aaa", 2));
         overlay.active.apply(Op::Unplace { body });
         assert_eq!(overlay.small(body), None);
-        let Unasked { lost, placed } = &overlay.active.unasked;
-        assert_eq!([lost.as_slice(), placed.as_slice()].concat(), [body], "it is looked up once where the index has it");
+        let asked = [(); 3].map(|()| overlay.active.dropped.take(true, 9));
+        assert_eq!(asked.concat(), [body], "it is looked up once where the index has it");
     }
 
     #[test]
@@ -342,7 +379,7 @@ mod tests {
         let body = BodyId([3; 16]);
         let mut overlay = Overlay::default();
         overlay.active.apply(small(body, vec![7; 36]));
-        overlay.frozen = Some(Arc::new(std::mem::take(&mut overlay.active)));
+        assert!(overlay.freeze());
         overlay.active.apply(small(BodyId([4; 16]), vec![8; 36]));
         overlay.active.apply(Op::Clear { epoch: Epoch(4) });
         assert!(overlay.small(body).is_some() && overlay.small(BodyId([4; 16])).is_some());

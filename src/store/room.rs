@@ -168,6 +168,12 @@ impl Room {
         self.short().get(&what).map_or((false, 0), |seen| (seen.now, seen.refused))
     }
 
+    /// What there is too little of now: what the machine lacks, or room.
+    pub(super) fn lacking(&self) -> StoreError {
+        let short = self.short().iter().find(|(_, seen)| seen.now).map(|(what, _)| *what);
+        short.map_or_else(|| self.full(), StoreError::Short)
+    }
+
     /// Why nothing was admitted.
     pub(super) fn full(&self) -> StoreError {
         match self.total.load(Ordering::Relaxed) < self.reserve {

@@ -7,6 +7,7 @@ use super::core::Core;
 use crate::base::{BodyId, RegisterKey};
 use crossbeam_channel::{Receiver, select, tick};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// How often the background thread looks at the clock, the disk and the log.
@@ -72,7 +73,8 @@ fn on_tick(core: &Core, clock: &mut TickClock) {
         log::warn!(error:% = error; "free space unknown");
     }
     let due = clock.checkpointed.elapsed() >= core.options.checkpoint_interval;
-    if due || core.is_checkpoint_due_for_room() {
+    // One that found no room holds writes up: it is tried again at every look.
+    if due || core.is_checkpoint_due_for_room() || core.unflushed.load(Ordering::Acquire) {
         bring_index_up(core, clock);
     }
     // While frames follow each other each says that those before it are durable.

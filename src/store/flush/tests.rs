@@ -21,7 +21,7 @@ struct Node {
 
 fn start(disk: &CrashDisk) -> Node {
     let ring = Arc::new(Keyring::new(vec![(1, Secret::new([9; 32]))]).expect("a ring"));
-    let options = Options { log_bytes: 256 * 1024, reserve_bytes: 0, ..Options::default() };
+    let options = Options { log_bytes: 256 * 1024, segment_bytes: 128 * 1024, reserve_bytes: 0, ..Options::default() };
     let (store, work) = open(Arc::new(disk.clone()), Path::new("/data"), ring, None, options).expect("opens");
     Node { store, work }
 }
@@ -40,6 +40,25 @@ impl Node {
         let answer = self.store.mutate(Mutation::put(&name(key), Condition::NONE, object, self.store.now_ms()));
         self.work.committer.turn();
         wait_blocking(answer).map(|_| ())
+    }
+
+    /// A body that lies in a segment before there is a record of it.
+    fn upload(&self, key: &str, bytes: &[u8]) {
+        let begun = self.store.begin_upload(name(key), Condition::NONE, ObjectHead::default(), None, None);
+        let mut upload = begun.expect("begins");
+        upload.append(&[Bytes::copy_from_slice(bytes)], |_| {}).expect("a healthy disk");
+        let landed = upload.land().expect("a healthy disk");
+        self.commit(landed.mutation());
+    }
+
+    fn delete(&self, key: &str) {
+        self.commit(Mutation::delete(&name(key), Condition::NONE, self.store.now_ms()));
+    }
+
+    fn commit(&self, mutation: Mutation) {
+        let answer = self.store.mutate(mutation);
+        self.work.committer.turn();
+        wait_blocking(answer).expect("a healthy disk");
     }
 
     fn get(&self, key: &str) -> Result<Vec<u8>, StoreError> {
@@ -194,13 +213,45 @@ fn a_checkpoint_without_room_for_small_bodies_loses_nothing_and_goes_on_later() 
     let refused = node.store.checkpoint().expect_err("no room");
     assert!(refused.is_shortage() && !node.store.is_poisoned(), "{refused}");
     disk.heal();
-    node.put("after", b"two").expect("there is room again");
-    assert_eq!((node.get("before").expect("opens"), node.get("after").expect("opens")), (b"one".into(), b"two".into()));
+    assert!(node.record("before").in_hand().is_some());
+    assert_eq!(node.get("before").expect("opens"), b"one");
     node.store.checkpoint().expect("there is room again");
-    assert!(node.record("before").in_hand().is_none() && node.record("after").in_hand().is_none());
-    assert_eq!((node.get("before").expect("opens"), node.get("after").expect("opens")), (b"one".into(), b"two".into()));
+    assert!(node.record("before").in_hand().is_none());
+    assert_eq!(node.get("before").expect("opens"), b"one");
     drop(node);
     let node = start(&disk.after_power_loss());
     assert_eq!(node.get("before").expect("opens"), b"one");
+    assert_eq!(node.store.verify(&mut |_| ()).expect("looks").damaged, 0);
+}
+
+#[test]
+fn what_is_dead_goes_while_a_checkpoint_finds_no_room_and_may_make_it() {
+    let disk = CrashDisk::new(1);
+    let node = start(&disk);
+    let keys: Vec<_> = (0..6).map(|n| format!("k{n}")).collect();
+    keys.iter().for_each(|key| node.put(key, b"small").expect("a healthy disk"));
+    node.store.checkpoint().expect("a healthy disk");
+    node.upload("middle", &[7; 100_000]);
+    node.put("kept", b"kept").expect("a healthy disk");
+    node.put("gone", b"gone").expect("a healthy disk");
+    keys[..3].iter().for_each(|key| node.delete(key));
+    assert_eq!(segments(&disk).len(), 1, "all of it lies in one");
+    node.upload("other", &[8; 100_000]);
+    assert_eq!(segments(&disk).len(), 2);
+
+    disk.fail_writes_after(0, ErrorKind::StorageFull);
+    assert!(node.store.checkpoint().expect_err("no room").is_shortage());
+    disk.heal();
+    assert!(matches!(node.put("new", b"new"), Err(StoreError::Full)), "what is left of the ring is for deletes");
+    keys[3..].iter().map(String::as_str).chain(["middle", "gone"]).for_each(|key| node.delete(key));
+    assert!(node.work.mover.turn().expect("a healthy disk"));
+    assert_eq!(segments(&disk).len(), 1, "no checkpoint has told the index of it");
+
+    assert_eq!(node.get("kept").expect("opens"), b"kept");
+    node.store.checkpoint().expect("there is room again");
+    node.put("new", b"new").expect("there is room again");
+    drop(node);
+    let node = start(&disk.after_power_loss());
+    assert_eq!((node.get("kept").expect("opens"), node.get("new").expect("opens")), (b"kept".into(), b"new".into()));
     assert_eq!(node.store.verify(&mut |_| ()).expect("looks").damaged, 0);
 }

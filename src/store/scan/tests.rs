@@ -83,7 +83,7 @@ impl World {
     fn freeze(&mut self) {
         let mut overlay = self.core.core().overlay_mut();
         if overlay.frozen.is_none() {
-            overlay.frozen = Some(Arc::new(std::mem::take(&mut overlay.active)));
+            overlay.freeze();
         }
     }
 
@@ -100,9 +100,7 @@ impl World {
 
     fn retire(&mut self) {
         self.index();
-        let mut overlay = self.core.core().overlay_mut();
-        overlay.frozen = None;
-        overlay.retired += 1;
+        self.core.core().overlay_mut().retire();
     }
 
     fn new(seed: u64, key: fn(u64) -> RegisterKey) -> Self {
