@@ -59,7 +59,15 @@ impl Core {
             if let Some(file) = self.small_body(body) {
                 return Ok(Some((file, None)));
             }
-            let Some(place) = self.place(body)? else { break };
+            let place = match self.place(body) {
+                // Where it lies in a segment nobody can tell. What is a file is found without.
+                Err(error @ StoreError::IndexDamaged(_)) => {
+                    let file = self.blobs.read(body)?.map(|file| (file, None));
+                    return file.map_or(Err(error), |file| Ok(Some(file)));
+                }
+                place => place?,
+            };
+            let Some(place) = place else { break };
             if let Some(part) = self.segments.read_part(place)? {
                 return Ok(Some((part, Some(place))));
             }

@@ -121,7 +121,12 @@ impl Core {
     /// Makes way for a good copy: sets aside what is here of that body, unless it is what the reference says. Whether
     /// that is here.
     pub(super) fn make_way(&self, blob: &BlobRef) -> Result<bool, StoreError> {
-        match self.find_body(blob.body)? {
+        let found = match self.find_body(blob.body) {
+            // It may be here, and nobody finds it.
+            Err(StoreError::IndexDamaged(_)) => None,
+            found => found?,
+        };
+        match found {
             Some((file, _)) if check(file.as_ref(), blob) == Check::Right => Ok(true),
             Some((file, place)) => {
                 self.keep_copy(blob.body, file.as_ref(), place);

@@ -218,6 +218,11 @@ impl StoreError {
         }
     }
 
+    /// Whether a body may be had from a peer where it is not to be had here, by a record that is known.
+    pub fn is_of_this_copy(&self) -> bool {
+        self.is_damage() || matches!(self, StoreError::IndexDamaged(_))
+    }
+
     /// Whether nothing was begun for want of room or of something else: the store is as it was.
     pub fn is_shortage(&self) -> bool {
         matches!(self, StoreError::Full | StoreError::Short(_))

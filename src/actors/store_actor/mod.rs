@@ -106,7 +106,8 @@ impl Reader {
     async fn open_record(&self, key: RegisterKey, record: Arc<Record>) -> Result<(ObjectInfo, Download), StoreError> {
         let (first, sealed) = (key.clone(), Arc::clone(&record));
         match self.run(move |store| store.open_record(first, sealed)).await {
-            Err(error) if error.is_damage() && self.mends(key.clone(), Some(&record)).await? => {
+            // Where the index is damaged the record came from elsewhere, and so can the body.
+            Err(error) if error.is_of_this_copy() && self.mends(key.clone(), Some(&record)).await? => {
                 self.run(move |store| store.open_record(key, record)).await
             }
             other => other,

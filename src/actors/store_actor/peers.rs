@@ -93,7 +93,13 @@ impl Handler<FinishIncoming> for StoreActor {
         Box::pin(async move {
             placing.await?.ended().await?;
             match mends {
-                Some(key) => wait(store.name_bodies(key)).await.map(|_| ()),
+                Some(key) => {
+                    // It is here, and is read where it lies now, also when the log takes nothing: a start will not know.
+                    if let Err(error) = wait(store.name_bodies(key)).await {
+                        log::debug!(error:% = error; "where a body lies that came again could not be told to the log");
+                    }
+                    Ok(())
+                }
                 None => Ok(()),
             }
         })
