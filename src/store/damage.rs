@@ -43,6 +43,19 @@ impl Ailment {
         Ailment::Blob { blob: object.body_ref(), damaged: false }
     }
 
+    /// The body that is damaged or missing; none where it is the record.
+    pub fn body(&self) -> Option<BodyId> {
+        match self {
+            Ailment::Blob { blob, .. } => Some(blob.body),
+            Ailment::Record { .. } => None,
+        }
+    }
+
+    /// Whether this is about one body and that about another.
+    pub fn is_of_another_body(&self, that: &Ailment) -> bool {
+        matches!((self.body(), that.body()), (Some(this), Some(that)) if this != that)
+    }
+
     /// Whether the disk gave back other bytes than it was given. What is only missing may be on its way.
     pub fn is_fault(&self) -> bool {
         !matches!(self, Ailment::Blob { damaged: false, .. })

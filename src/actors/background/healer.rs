@@ -92,14 +92,18 @@ struct Peer {
     idle: RefCell<Option<Conn>>,
 }
 
+/// A register, and the body that its reader wants: what is stored there meanwhile has another one.
+type Patient = (RegisterKey, Option<BodyId>);
+
 /// Mends copies, some at a time.
 pub struct Healer {
     own: Rc<Own>,
-    patients: HashMap<RegisterKey, Vec<oneshot::Sender<Healed>>>,
+    /// Who waits for a copy, by what is to be mended.
+    patients: HashMap<Patient, Vec<oneshot::Sender<Healed>>>,
     /// Who waits for bodies that are being fetched.
     wanted: HashMap<BodyId, Vec<oneshot::Sender<bool>>>,
     fetches: Rc<Semaphore>,
-    queue: VecDeque<(RegisterKey, Option<Ailment>)>,
+    queue: VecDeque<(Patient, Option<Ailment>)>,
     open: usize,
     _guard: PanicGuard,
 }
@@ -142,19 +146,19 @@ impl Healer {
 
     fn next(&mut self, ctx: &mut Context<Self>) {
         while self.open < OPEN_MAX {
-            let Some((key, wanted)) = self.queue.pop_front() else { return };
+            let Some((patient, wanted)) = self.queue.pop_front() else { return };
             self.open += 1;
-            let (own, patient) = (Rc::clone(&self.own), key.clone());
+            let (own, key) = (Rc::clone(&self.own), patient.0.clone());
             let work = async move {
                 let _guard = PanicGuard::abort();
                 own.tally.open.fetch_add(1, Ordering::Relaxed);
-                let mended = own.mend(&patient, wanted).await;
+                let mended = own.mend(&key, wanted).await;
                 own.tally.open.fetch_sub(1, Ordering::Relaxed);
                 mended
             };
             ctx.spawn(wrap_future::<_, Self>(work).map(move |mended, healer, ctx| {
                 healer.open -= 1;
-                for waiting in healer.patients.remove(&key).unwrap_or_default() {
+                for waiting in healer.patients.remove(&patient).unwrap_or_default() {
                     // Whoever waited may have gone.
                     let _ = waiting.send(mended);
                 }
@@ -173,9 +177,10 @@ impl Handler<Heal> for Healer {
     fn handle(&mut self, Heal { key, wanted }: Heal, ctx: &mut Context<Self>) -> Self::Result {
         let (tell, told) = oneshot::channel();
         // Many readers may meet the same damage: one copy is fetched for all of them.
-        let waiting = self.patients.entry(key.clone()).or_default();
+        let patient = (key, wanted.and_then(|wanted| wanted.body()));
+        let waiting = self.patients.entry(patient.clone()).or_default();
         if waiting.is_empty() {
-            self.queue.push_back((key, wanted));
+            self.queue.push_back((patient, wanted));
         }
         waiting.push(tell);
         self.next(ctx);
@@ -237,18 +242,18 @@ impl Own {
     }
 
     async fn mend(&self, key: &RegisterKey, wanted: Option<Ailment>) -> Healed {
-        let ailment = match ask(&self.store.diagnose, Diagnose { key: key.clone() }).await {
-            Ok(Some(ailment)) => ailment,
-            other => match (other, wanted) {
-                // The record is not known here, or cannot be looked up: a page of the index does not open.
-                (_, Some(wanted)) => wanted,
-                // Mended meanwhile, or replaced.
-                (Ok(_), None) => return Healed::Good,
-                (Err(error), None) => {
-                    self.tally.failed(error.to_string());
-                    return Healed::NoCopy;
-                }
-            },
+        let ailment = match (ask(&self.store.diagnose, Diagnose { key: key.clone() }).await, wanted) {
+            // The record here is not the one that is read: what it lacks may have been replaced everywhere.
+            (Ok(Some(ailment)), Some(wanted)) if ailment.is_of_another_body(&wanted) => wanted,
+            (Ok(Some(ailment)), _) => ailment,
+            // The record is not known here, or cannot be looked up: a page of the index does not open.
+            (_, Some(wanted)) => wanted,
+            // Mended meanwhile, or replaced.
+            (Ok(_), None) => return Healed::Good,
+            (Err(error), None) => {
+                self.tally.failed(error.to_string());
+                return Healed::NoCopy;
+            }
         };
         let mut all_asked = true;
         for peer in self.holders(key, ailment) {

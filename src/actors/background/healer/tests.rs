@@ -59,8 +59,11 @@ async fn a_body_that_is_at_no_peer_is_lost_only_if_a_record_here_refers_to_it() 
     wait(store.mutate(upload.land().expect("it ends").mutation())).await.expect("it is durable");
     assert_eq!(heal(register.clone(), None).await, Healed::Good);
     std::fs::remove_dir_all(dir.path().join("blobs")).expect("they go");
-    assert_eq!(heal(register, None).await, Healed::NoCopy);
+    assert_eq!(heal(register.clone(), None).await, Healed::NoCopy);
     assert_eq!(tally.read().unmended, 1);
+    // Another state of it is read, which others hold: what is asked for is the body of that one.
+    assert_eq!(heal(register, Some(gone)).await, Healed::NoCopy);
+    assert_eq!(tally.read().unmended, 1, "what the record here lacks is not what was asked for");
 }
 
 #[test]
