@@ -7,6 +7,7 @@ use boveda::base::Mark;
 use common::cluster::{Cluster, Expected, path};
 use common::{Dice, Node, copy_dir, eventually};
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 const SMALL_BLOB: usize = 60_000;
@@ -24,10 +25,12 @@ fn only_blob(node: &Node) -> PathBuf {
     file
 }
 
+/// Damages one byte where it lies: a file that is written anew is empty for a moment, which the node may see.
 fn flip(file: &PathBuf, at: usize) {
-    let mut bytes = fs::read(file).expect("a file");
-    bytes[at] ^= 0x10;
-    fs::write(file, bytes).expect("it can be written");
+    let file = fs::OpenOptions::new().read(true).write(true).open(file).expect("a file");
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at as u64).expect("a byte");
+    file.write_all_at(&[byte[0] ^ 0x10], at as u64).expect("it can be written");
 }
 
 /// Two nodes that have one object, whose body is a file.
