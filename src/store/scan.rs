@@ -8,7 +8,7 @@
 use super::core::Core;
 use super::entry::Held;
 use super::error::StoreError;
-use super::index::Which;
+use super::index::reading::Which;
 use super::walk::Walk;
 use crate::base::{Folds, Mark, Page, RegisterKey};
 use std::ops::Bound;

@@ -9,7 +9,7 @@
 use super::core::Core;
 use super::entry::Held;
 use super::error::StoreError;
-use super::index::{Reading, Which};
+use super::index::reading::{Reading, Which};
 use super::overlay::Layer;
 use crate::base::{Complete, Mark, RegisterKey};
 use std::collections::BTreeMap;
