@@ -4,10 +4,10 @@
 //! - A record is found in the overlay until the index has it, and nothing stale stays in the cache.
 //! - The index names where a small body lies only once it is durable there: see `flush`.
 
+use super::claims::Flushed;
 use super::core::Core;
 use super::entry::Encoded;
 use super::error::StoreError;
-use super::flush::Flushed;
 use super::index::Marks;
 use super::log::{Appended, Writer};
 use super::overlay::Layer;

@@ -24,6 +24,22 @@ pub struct Move {
     pub to: Claim,
 }
 
+/// Places of small bodies that are durable and that nothing names yet. Their segments stay while this is held.
+#[derive(Debug, Default)]
+pub struct Flushed(Vec<(BodyId, Claim)>);
+
+impl Flushed {
+    /// Of bodies that a checkpoint has appended.
+    pub fn new(placed: Vec<(BodyId, Claim)>) -> Self {
+        Flushed(placed)
+    }
+
+    /// The bodies with their places.
+    pub fn places(&self) -> impl Iterator<Item = (BodyId, Place)> {
+        self.0.iter().map(|(body, claim)| (*body, claim.place()))
+    }
+}
+
 /// The claims of one store, and what it found wrong.
 #[derive(Debug, Default)]
 pub(super) struct Claims {

@@ -6,23 +6,11 @@
 //! - Until it does, the body is read from memory, and a start finds it in the log.
 //! - What fails here changes nothing: the layer is still in the log, and the next checkpoint begins with it.
 
+use super::claims::Flushed;
 use super::core::Core;
 use super::error::StoreError;
 use super::overlay::Layer;
-use super::places::Place;
-use super::segments::{Claim, NewBody};
-use crate::base::BodyId;
-
-/// Places of small bodies that are durable and that nothing names yet. Their segments stay while this is held.
-#[derive(Debug, Default)]
-pub struct Flushed(Vec<(BodyId, Claim)>);
-
-impl Flushed {
-    /// The bodies with their places.
-    pub fn places(&self) -> impl Iterator<Item = (BodyId, Place)> {
-        self.0.iter().map(|(body, claim)| (*body, claim.place()))
-    }
-}
+use super::segments::NewBody;
 
 impl Core {
     /// Appends the small bodies of a layer to a segment, durably.
@@ -33,7 +21,7 @@ impl Core {
             let claim = placed.blocking_recv().unwrap_or(Err(StoreError::ShuttingDown))?;
             Ok((*body, claim))
         });
-        flushed.collect::<Result<_, StoreError>>().map(Flushed)
+        flushed.collect::<Result<_, StoreError>>().map(Flushed::new)
     }
 }
 

@@ -11,9 +11,9 @@
 //! - Damage has one name, whatever the engine calls what comes of it. Whoever runs the store hears of it once
 //!   (`Options::index_failed`), and once of any other failure of the engine.
 
+use super::claims::Flushed;
 use super::entry::{Held, NodeRecord};
 use super::error::StoreError;
-use super::flush::Flushed;
 use super::overlay::Layer;
 use super::pace::Step;
 use super::pacing::Pacing;
