@@ -4,6 +4,7 @@
 //! - A body goes to a life of the peer once at a time, whoever asks for it: later askers wait for what becomes of it.
 //! - So many go at once, and no more; the others wait. Small bodies go many to a request and do not wait behind large
 //!   ones, and what a client sends at its own pace stands in nobody's way but that of its like.
+//! - A body is over for a peer (`over`) once nothing of it is on its way there any more, neither whole nor as a stream.
 //! - Waiting is no failure: it ends with a turn, when the asker has gone, or when the peer was lost meanwhile.
 //! - Turns come in the order in which they were asked for. So what is sent of bodies of one queue while one of them
 //!   waits is of those before it, and comes to an end: `Far::Waits` rises only as its turn comes nearer.
@@ -42,6 +43,8 @@ pub struct Transfers {
     /// Memory for what is read from the disk to be sent.
     room: Budget,
     open: Mutex<Open>,
+    /// What is being streamed. Each ends when its guard goes.
+    streaming: Mutex<HashMap<(Incarnation, BodyId), watch::Receiver<()>>>,
     joined: AtomicU64,
 }
 
@@ -129,6 +132,21 @@ pub struct Lead {
     sent: Sent,
 }
 
+/// A body is on its way as a stream while this is held.
+#[derive(Debug)]
+pub struct Streaming {
+    transfers: Arc<Transfers>,
+    of: (Incarnation, BodyId),
+    _guard: watch::Sender<()>,
+}
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        // Out of the table before its end is told, which the guard does as it goes.
+        self.transfers.streaming().remove(&self.of);
+    }
+}
+
 /// Counts what of a body has been sent.
 #[derive(Clone)]
 pub struct Sent {
@@ -149,6 +167,7 @@ impl Transfers {
             losses: AtomicU64::new(0),
             room: Budget::new(u64::MAX, bytes),
             open: Mutex::default(),
+            streaming: Mutex::default(),
             joined: AtomicU64::new(0),
         }
     }
@@ -167,6 +186,27 @@ impl Transfers {
         open.insert(of, Going { ending, sealed_len, progress: Arc::clone(&progress) });
         let sent = Sent { transfers: Arc::clone(self), sealed_len, progress };
         Part::Lead(Lead { transfers: Arc::clone(self), of, tell, sent })
+    }
+
+    /// A body is streamed to a life of the peer for as long as what comes back is held. A body has one stream to a peer.
+    pub fn streams(self: &Arc<Self>, to: Incarnation, body: BodyId) -> Streaming {
+        let (guard, ending) = watch::channel(());
+        self.streaming().insert((to, body), ending);
+        Streaming { transfers: Arc::clone(self), of: (to, body), _guard: guard }
+    }
+
+    /// Waits until nothing of a body is on its way to that life of the peer.
+    pub async fn over(&self, to: Incarnation, body: BodyId) {
+        loop {
+            // The locks are given back before anything is waited for.
+            let streamed = self.streaming().get(&(to, body)).cloned();
+            let carried = self.open().get(&(to, body)).map(|going| going.ending.clone());
+            match (streamed, carried) {
+                (Some(mut stream), _) => while stream.changed().await.is_ok() {},
+                (None, Some(whole)) => drop(ended(whole).await),
+                (None, None) => return,
+            }
+        }
     }
 
     /// How far a body is; none when nobody carries it.
@@ -227,6 +267,11 @@ impl Transfers {
     /// How often somebody joined.
     pub fn joined(&self) -> u64 {
         self.joined.load(Ordering::Relaxed)
+    }
+
+    /// A panic while it is held leaves no half-made state.
+    fn streaming(&self) -> MutexGuard<'_, HashMap<(Incarnation, BodyId), watch::Receiver<()>>> {
+        self.streaming.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A panic while it is held leaves no half-made state.
@@ -319,6 +364,22 @@ mod tests {
         let c = follow(transfers.join(TO, BODY, LEN));
         again.end(Carried::NoRoom);
         assert_eq!((ended(c).await, transfers.joined()), (Some(Carried::NoRoom), 3));
+    }
+
+    #[tokio::test]
+    async fn a_body_is_over_when_nothing_of_it_is_on_its_way() {
+        let transfers = Arc::new(Transfers::new(64 << 20));
+        transfers.over(TO, BODY).await;
+        let (stream, whole) = (transfers.streams(TO, BODY), lead(transfers.join(TO, BODY, LEN)));
+        let (others, elsewhere) = (transfers.streams(TO, BodyId([2; 16])), transfers.streams(Incarnation(3), BODY));
+        let mut over = Box::pin(transfers.over(TO, BODY));
+        assert!(futures::poll!(&mut over).is_pending());
+        drop(stream);
+        assert!(futures::poll!(&mut over).is_pending(), "it is carried whole");
+        whole.end(Carried::Not);
+        assert!(futures::poll!(&mut over).is_ready(), "the others are others");
+        drop((others, elsewhere));
+        assert!(transfers.streaming().is_empty());
     }
 
     #[tokio::test]

@@ -131,7 +131,11 @@ impl VotesLane {
             PeerRequest::Discard(to, body) => run(ctx, bodies::discard_one(own_now, idle, to, body)),
             PeerRequest::Room(to, bytes, has) => run(ctx, bodies::room_one(own_now, idle, to, bytes, has)),
             PeerRequest::Ship(to, blob, given, done) => self.ship(Shipping { to, blob, given, done }, own, ctx),
-            PeerRequest::Stream(stream) => spawn(ctx, bodies::stream_one(own_now, idle, stream), |(), _, _| {}),
+            PeerRequest::Stream(stream) => {
+                // From now on: one that is taken back is taken back behind it, also where it has not begun.
+                let streaming = own.plan.transfers.streams(stream.to, stream.head.body);
+                spawn(ctx, bodies::stream_one(own_now, idle, stream), |(), _, _| drop(streaming));
+            }
         }
     }
 

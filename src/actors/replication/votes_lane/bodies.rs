@@ -1,6 +1,7 @@
 //! Bodies on their way to a peer: large ones when they are whole, while they are made, and taken back.
 //!
 //! Invariants
+//! - A body is taken back behind all that is on its way of it: what comes after its end would stay.
 //! - A body waits for its turn without a session; who asks for one that is under way hears what becomes of it.
 //! - A peer that takes no more at the moment is asked again, for `BUSY_MAX`.
 
@@ -135,6 +136,8 @@ pub(super) async fn room_one(
 }
 
 pub(super) async fn discard_one(own: LaneContext, idle: Idle, to: Incarnation, body: BodyId) -> Done {
+    // The peer may still be making it durable: it would say that there is none, and have it a moment later.
+    own.plan.transfers.over(to, body).await;
     let Some(_turn) = own.plan.transfers.turn(Kind::Call).await else { return Done::Idle };
     let discarded = on_session(&own, &idle, async |session| {
         is_with(session, to)?;
@@ -143,3 +146,6 @@ pub(super) async fn discard_one(own: LaneContext, idle: Idle, to: Incarnation, b
     .await;
     discarded.map_or_else(Done::Failed, |_| Done::Answered)
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::actors::guard::Died;
-use crate::actors::messages::{CastHere, DiscardBlob, RegisterSlot, Reply, ScanSlots, TakeBodies};
+use crate::actors::messages::{BeginIncoming, CastHere, DiscardBlob, RegisterSlot, Reply, ScanSlots, TakeBodies};
 use crate::actors::peer::conn::Dialer;
 use crate::actors::peer::store::StoreRecipients;
 use crate::actors::testing::peer::{Asked, Harm, Listener, Relay, passed_on, plan, soon, until};
@@ -54,7 +54,7 @@ impl Here {
         self.lane.send(request).await.expect("the lane is there");
     }
 
-    async fn casts(&self, cast: (Cast, oneshot::Receiver<Reply>)) -> oneshot::Receiver<Reply> {
+    pub async fn casts(&self, cast: (Cast, oneshot::Receiver<Reply>)) -> oneshot::Receiver<Reply> {
         self.does(PeerRequest::Cast(Box::new(cast.0))).await;
         cast.1
     }
@@ -81,7 +81,7 @@ fn vote(n: u64, request: Request<Arc<crate::base::Record>>) -> Vote {
 }
 
 /// A question to that life of the peer, and where the answer arrives.
-fn question(n: u64, to: Incarnation) -> (Cast, oneshot::Receiver<Reply>) {
+pub(super) fn question(n: u64, to: Incarnation) -> (Cast, oneshot::Receiver<Reply>) {
     let (reply, answer) = oneshot::channel();
     (Cast { to, mark: ListMark::default(), vote: vote(n, Request::Query), have: None, reply: Some(reply) }, answer)
 }
@@ -96,7 +96,8 @@ pub(super) struct There {
     pub listener: Listener,
     votes: UnboundedReceiver<Asked<CastHere>>,
     scans: UnboundedReceiver<Asked<ScanSlots>>,
-    discards: UnboundedReceiver<Asked<DiscardBlob>>,
+    pub discards: UnboundedReceiver<Asked<DiscardBlob>>,
+    pub streams: UnboundedReceiver<Asked<BeginIncoming>>,
     pub bodies: UnboundedReceiver<Asked<TakeBodies>>,
 }
 
@@ -105,14 +106,16 @@ pub(super) fn peer(incarnation: u64, address: Option<SocketAddr>) -> There {
     let (scans, scan_slots) = passed_on();
     let (discards, discard_blob) = passed_on();
     let (bodies, take_bodies) = passed_on();
+    let (streams, begin_incoming) = passed_on();
     let store = move || StoreRecipients {
         cast_here: cast_here(),
         scan_slots: scan_slots(),
         discard_blob: discard_blob(),
         take_bodies: take_bodies(),
+        begin_incoming: begin_incoming(),
         ..StoreRecipients::of(&ShelfActor(Shelf::new(incarnation)).start())
     };
-    There { listener: Listener::start("n2", incarnation, address, store), votes, scans, discards, bodies }
+    There { listener: Listener::start("n2", incarnation, address, store), votes, scans, discards, streams, bodies }
 }
 
 impl There {
@@ -122,7 +125,7 @@ impl There {
     }
 
     /// Votes on the next frame, whose registers are named.
-    async fn votes_on(&mut self, keys: &[u64]) {
+    pub async fn votes_on(&mut self, keys: &[u64]) {
         let frame = self.frame().await;
         assert_eq!(named(&frame), keys.iter().map(|n| key(*n)).collect::<Vec<_>>());
         vote_on(frame);
@@ -140,7 +143,7 @@ fn vote_on(frame: Asked<CastHere>) {
     frame.answer.send(Ok(replies.collect())).expect("the listener waits");
 }
 
-async fn answered(n: u64, answer: oneshot::Receiver<Reply>) {
+pub(super) async fn answered(n: u64, answer: oneshot::Receiver<Reply>) {
     let reply = soon("an answer", answer).await.expect("it was answered");
     assert_eq!((reply.from, reply.attempt), (THEM, Attempt(n)));
 }
