@@ -162,7 +162,8 @@ impl Shelf {
         );
     }
 
-    fn keep(&self, key: RegisterKey, record: Arc<Record>, from: Option<Incarnation>) {
+    /// What was learned, or written here.
+    pub fn keep(&self, key: RegisterKey, record: Arc<Record>, from: Option<Incarnation>) {
         let mut inner = self.inner.lock().unwrap();
         if inner.records.get(&key).is_some_and(|(_, held, _)| held.ballot >= record.ballot) {
             return;

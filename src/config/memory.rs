@@ -21,6 +21,13 @@ const LARGE_WRITES_PART: u64 = 6;
 /// The part of `http.in_flight_bytes_max` that is for large bodies on their way to other nodes while they arrive, where
 /// nodes decide together: what waits for a peer is memory of the same requests.
 const SHIPPING_PART: u64 = 3;
+/// What the caches have at least where their sizes are not set and the ceiling allows it.
+const CACHE_BYTES: u64 = 64 << 20;
+const INDEX_CACHE_BYTES: u64 = 32 << 20;
+/// The parts of what is left beside everything else that they have in addition. Where objects are many, a read that finds
+/// its pages open costs half; the last quarter is left to the system, which caches what is sealed.
+const CACHE_PART: u64 = 4;
+const INDEX_CACHE_PART: u64 = 2;
 /// What code, stacks and connections take however small the ceiling is: measured under load, with some room.
 const CODE_BYTES: u64 = 18 << 20;
 
@@ -105,9 +112,10 @@ pub struct MemoryPlan {
     pub requests_bytes: u64,
     /// For large bodies on their way to other nodes while they arrive; none where this node decides alone.
     pub shipping_bytes: u64,
-    /// For the cache of records: `store.cache_bytes`, or less where memory is short.
+    /// For the cache of records: `store.cache_bytes`, or less where memory is short; where that is not set, by what is
+    /// left.
     pub cache_bytes: u64,
-    /// For the index engine's own cache: `store.index_cache_bytes`, or less where memory is short.
+    /// For the index engine's own cache: `store.index_cache_bytes`, in the same way.
     pub index_cache_bytes: u64,
     /// For large writes to the disk; none where memory is short.
     pub large_write_bytes: u64,
@@ -188,13 +196,19 @@ impl Config {
         let (http, store) = (&self.http, &self.store);
         let large_write_bytes = http.in_flight_bytes_max / LARGE_WRITES_PART;
         let peers = u128::from(PEER.bytes()) * self.others().count() as u128;
-        let settings = [http.in_flight_bytes_max, store.cache_bytes, store.index_cache_bytes];
+        let cache_bytes = store.cache_bytes.unwrap_or(CACHE_BYTES);
+        let index_cache_bytes = store.index_cache_bytes.unwrap_or(INDEX_CACHE_BYTES);
+        let settings = [http.in_flight_bytes_max, cache_bytes, index_cache_bytes];
         let settings: u128 = settings.iter().map(|&bytes| u128::from(bytes)).sum();
         let planned = u128::from(ceiling.bytes) * u128::from(PLANNED_SHARE.0) / u128::from(PLANNED_SHARE.1);
         // However small the ceiling is, code and stacks are counted first.
-        let left = u128::from(ceiling.bytes.saturating_sub(CODE_BYTES));
-        let room = planned.saturating_sub(u128::from(fixed)).max(planned / 2).min(left);
-        let reduced = settings + peers + u128::from(large_write_bytes) > room;
+        let beside_code = u128::from(ceiling.bytes.saturating_sub(CODE_BYTES));
+        let room = planned.saturating_sub(u128::from(fixed)).max(planned / 2).min(beside_code);
+        let wanted = settings + peers + u128::from(large_write_bytes);
+        let reduced = wanted > room;
+        let left = u64::try_from(room.saturating_sub(wanted)).unwrap_or(u64::MAX);
+        // A size that is set stays as it is.
+        let more = |set: Option<u64>, part: u64| if set.is_none() { left / part } else { 0 };
         // Where memory is short there are no large writes.
         let sum = settings + peers;
         let part = |bytes: u64| match reduced && sum > room {
@@ -207,8 +221,8 @@ impl Config {
             ceiling,
             requests_bytes: in_flight_bytes - shipping_bytes,
             shipping_bytes,
-            cache_bytes: part(store.cache_bytes),
-            index_cache_bytes: part(store.index_cache_bytes),
+            cache_bytes: part(cache_bytes) + more(store.cache_bytes, CACHE_PART),
+            index_cache_bytes: part(index_cache_bytes) + more(store.index_cache_bytes, INDEX_CACHE_PART),
             large_write_bytes: if reduced { 0 } else { large_write_bytes },
             peer: PEER.map(part),
             reduced,
@@ -284,13 +298,31 @@ mod tests {
         let plan = |bytes| config.memory_plan(Ceiling { bytes, source: CeilingSource::Setting }, 0);
         let roomy = plan(GIB);
         assert!(!roomy.reduced);
-        assert_eq!(roomy.cache_bytes, config.store.cache_bytes);
+        assert!(roomy.cache_bytes > CACHE_BYTES && roomy.index_cache_bytes > 2 * INDEX_CACHE_BYTES);
+        assert!(roomy.bytes(0) <= roomy.share() && roomy.bytes(0) * 4 > roomy.share() * 3, "{roomy:?}");
         for mib in [24, 32, 64, 128, 200, 256] {
             let tight = plan(mib << 20);
             assert!(tight.reduced && tight.bytes(0) <= tight.share(), "{mib} MiB: {tight:?}");
             assert!(tight.bytes(0) + CODE_BYTES <= mib << 20, "{mib} MiB: {tight:?}");
             assert!(tight.requests_bytes > tight.cache_bytes && tight.index_cache_bytes > 0);
         }
+    }
+
+    #[test]
+    fn a_size_that_is_set_is_kept() {
+        let mut config = Config::default();
+        let ceiling = Ceiling { bytes: GIB, source: CeilingSource::Setting };
+        let auto = config.memory_plan(ceiling, 0);
+        config.store.index_cache_bytes = Some(7 << 20);
+        let plan = config.memory_plan(ceiling, 0);
+        assert_eq!((plan.index_cache_bytes, plan.reduced), (7 << 20, false));
+        assert!(plan.cache_bytes > auto.cache_bytes && plan.bytes(0) < auto.bytes(0));
+        config.store.cache_bytes = Some(9 << 20);
+        let plan = config.memory_plan(ceiling, 0);
+        assert_eq!((plan.index_cache_bytes, plan.cache_bytes), (7 << 20, 9 << 20));
+        config.store.index_cache_bytes = Some(GIB);
+        let plan = config.memory_plan(ceiling, 0);
+        assert!(plan.reduced && plan.bytes(0) <= plan.share());
     }
 
     #[test]

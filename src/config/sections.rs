@@ -223,12 +223,13 @@ pub struct StoreConfig {
     /// Bytes of the commit log, a ring: what it holds is in the index before it goes round.
     #[serde(with = "size")]
     pub log_bytes: u64,
-    /// Cache of records as they were read, with the small bodies in them, which stay sealed.
-    #[serde(with = "size")]
-    pub cache_bytes: u64,
-    /// Cache of index pages.
-    #[serde(with = "size")]
-    pub index_cache_bytes: u64,
+    /// Cache of records as they were read, with the small bodies in them, which stay sealed; `None`: what the ceiling
+    /// allows.
+    #[serde(with = "size_or_auto")]
+    pub cache_bytes: Option<u64>,
+    /// Cache of index pages; `None`: what the ceiling allows.
+    #[serde(with = "size_or_auto")]
+    pub index_cache_bytes: Option<u64>,
     /// Room on the disk that new bytes never take.
     #[serde(with = "size")]
     pub reserve_bytes: u64,
@@ -249,8 +250,8 @@ impl Default for StoreConfig {
             inline_max: 16 << 10,
             segment_max: 512 << 10,
             log_bytes: 64 << 20,
-            cache_bytes: 64 << 20,
-            index_cache_bytes: 32 << 20,
+            cache_bytes: None,
+            index_cache_bytes: None,
             reserve_bytes: 256 << 20,
             orphan_grace: Duration::from_secs(3600),
             checkpoint_interval: Duration::from_secs(30),

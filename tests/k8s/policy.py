@@ -121,8 +121,9 @@ def configuration(o, effective, warnings):
         spent = amount(c["http"]["ready_grace"]) + amount(c["http"]["drain_timeout"])
         yield f"{pod}: time to drain and to flush", amount(c["http"]["ready_grace"]) > 0 and spent + 10 <= grace, \
             f"{spent} s of {grace} s"
-        memory = sum(amount(c[s][k]) for s, k in (
-            ("http", "in_flight_bytes_max"), ("store", "cache_bytes"), ("store", "index_cache_bytes")))
+        # A cache whose size is not set takes what the limit leaves.
+        sizes = (c["http"]["in_flight_bytes_max"], c["store"]["cache_bytes"], c["store"]["index_cache_bytes"])
+        memory = sum(amount(size) for size in sizes if size != "auto")
         yield f"{pod}: buffers and caches fit the limit", memory <= limit * PLANNED_SHARE, f"{memory} of {limit}"
     strange = [w for w in warnings if "is open: whoever reaches it" not in w]
     yield "no warning but that of open access", not strange, strange

@@ -15,25 +15,29 @@ use crate::actors::messages::{
     Restore, StoreError,
 };
 use crate::actors::peer::arrivals::Arrivals;
-use crate::actors::peer::conn::{Conn, Dialer, may_be_forgotten, patience};
+use crate::actors::peer::conn::{Conn, Dialer, patience};
 use crate::actors::peer::error::LinkError;
 use crate::actors::peer::node_view::{Ballots, NodeView};
 use crate::actors::peer::plan::PeerAddress;
 use crate::actors::peer::store::{StoreRecipients, ask};
-use crate::actors::status::HealingStatus;
-use crate::base::{Ballot, BlobRef, BodyId, Class, Incarnation, NodeName, Record, RegisterKey};
+use crate::base::{Ballot, BlobRef, BodyId, Class, Incarnation, NodeName, RegisterKey};
 use crate::seal::session::PeerKey;
 use crate::store::voting::Voting;
 use crate::wire::{Answer, Call, PULL_BYTES_MAX, Pull};
 use actix::fut::wrap_future;
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, ResponseFuture};
-use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, oneshot};
+
+mod peer;
+mod tally;
+
+use peer::{Peer, record_at};
+pub use tally::HealTally;
 
 /// Most registers that are mended at once.
 const OPEN_MAX: usize = 2;
@@ -43,38 +47,6 @@ pub const HOLDS_BYTES_MAX: usize = 2 * OPEN_MAX * 3 * PULL_BYTES_MAX;
 /// Between two looks whether what somebody else sends has arrived.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
-/// Counters that outlive the actor.
-#[derive(Default)]
-pub struct HealTally {
-    open: AtomicU64,
-    mended_blobs: AtomicU64,
-    mended_records: AtomicU64,
-    fetched_bytes: AtomicU64,
-    refused: AtomicU64,
-    unmended: AtomicU64,
-    last_error: Mutex<Option<String>>,
-}
-
-impl HealTally {
-    /// The counters as they are now.
-    pub fn read(&self) -> HealingStatus {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        HealingStatus {
-            open: read(&self.open),
-            mended_blobs: read(&self.mended_blobs),
-            mended_records: read(&self.mended_records),
-            fetched_bytes: read(&self.fetched_bytes),
-            refused: read(&self.refused),
-            unmended: read(&self.unmended),
-            last_error: self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-        }
-    }
-
-    fn failed(&self, why: String) {
-        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
-    }
-}
-
 /// What the work beside the mailbox needs.
 struct Own {
     store: StoreRecipients,
@@ -83,13 +55,6 @@ struct Own {
     me: Incarnation,
     ballots: Arc<dyn Ballots>,
     arrivals: Arc<Arrivals>,
-}
-
-struct Peer {
-    name: NodeName,
-    dialer: Dialer,
-    /// A session that is not in use.
-    idle: RefCell<Option<Conn>>,
 }
 
 /// A register, and the body that its reader wants: what is stored there meanwhile has another one.
@@ -120,10 +85,9 @@ impl Healer {
     ) -> Self {
         let me = &node_view.me;
         let others = peers.iter().filter(|peer| peer.name != me.name);
-        let peers = others.map(|peer| Peer {
-            name: peer.name.clone(),
-            dialer: Dialer::new(&peer.url, peer.name.clone(), Arc::clone(me), Arc::clone(key)),
-            idle: RefCell::new(None),
+        let peers = others.map(|peer| {
+            let dialer = Dialer::new(&peer.url, peer.name.clone(), Arc::clone(me), Arc::clone(key));
+            Peer::new(peer.name.clone(), dialer)
         });
         Healer {
             own: Rc::new(Own {
@@ -230,10 +194,10 @@ impl Own {
         if here.is_ok_and(|here| here.sealed_len() == blob.sealed_len) {
             return true;
         }
-        let missing = Ailment::Blob { blob, damaged: false };
-        for peer in self.holders(&RegisterKey::members(), missing) {
-            // The key is asked for only where a record is damaged.
-            match self.mend_from(peer, &RegisterKey::members(), missing).await {
+        let voting = self.ballots.voting();
+        for peer in self.peers.iter().filter(|peer| voting.is_asked(&peer.name, |node| voting.keeps(node, body))) {
+            // A record follows, and names it.
+            match peer.on_session(async |conn| self.blob_from(conn, None, blob).await).await {
                 Ok(()) => return true,
                 Err(error) => self.tally.failed(format!("{}: {error}", peer.name)),
             }
@@ -257,7 +221,11 @@ impl Own {
         };
         let mut all_asked = true;
         for peer in self.holders(key, ailment) {
-            match self.mend_from(peer, key, ailment).await {
+            let mended = peer.on_session(async |conn| match ailment {
+                Ailment::Blob { blob, .. } => self.blob_from(conn, Some(key), blob).await,
+                Ailment::Record { ballot } => self.record_from(conn, key, ballot).await,
+            });
+            match mended.await {
                 Ok(()) => {
                     self.tell_mended(&peer.name, ailment);
                     return Healed::Good;
@@ -303,9 +271,13 @@ impl Own {
         if wanted.is_none() && matches!(now, Ok(None)) {
             return Healed::Good;
         }
-        // As long as a peer is away that may have it, nothing is lost. And what no record here refers to may be gone
-        // everywhere because it was replaced: whoever reads it looks again.
-        if all_asked && matches!(now, Ok(Some(still)) if still == ailment) {
+        // As long as a peer is away that may have it, nothing is lost. And what no record here refers to, or none but the
+        // one here, may be gone everywhere because it was replaced: whoever reads it looks again.
+        let is_lacked = all_asked && matches!(now, Ok(Some(still)) if still == ailment);
+        if let Ailment::Blob { blob, .. } = ailment
+            && is_lacked
+            && !self.is_replaced(key, blob.body).await
+        {
             self.tally.unmended.fetch_add(1, Ordering::Relaxed);
             log::error!("a body that is missing here is at no peer");
         }
@@ -335,31 +307,7 @@ impl Own {
         self.tally.failed(format!("{peer}: {error}"));
     }
 
-    async fn mend_from(&self, peer: &Peer, key: &RegisterKey, ailment: Ailment) -> Result<(), LinkError> {
-        let mut reused = peer.idle.borrow_mut().take();
-        loop {
-            let forgivable = reused.is_some();
-            let mut conn = match reused.take() {
-                Some(conn) => conn,
-                None => peer.dialer.dial().await?,
-            };
-            let done = match ailment {
-                Ailment::Blob { blob, .. } => self.blob_from(&mut conn, key, blob).await,
-                Ailment::Record { ballot } => self.record_from(&mut conn, key, ballot).await,
-            };
-            match done {
-                // The peer may have restarted since this session was used: that is no failure yet.
-                Err(error) if forgivable && may_be_forgotten(&error) => continue,
-                Err(error) if error.breaks_link() => return Err(error),
-                done => {
-                    *peer.idle.borrow_mut() = Some(conn);
-                    return done;
-                }
-            }
-        }
-    }
-
-    async fn blob_from(&self, conn: &mut Conn, key: &RegisterKey, announced: BlobRef) -> Result<(), LinkError> {
+    async fn blob_from(&self, conn: &mut Conn, key: Option<&RegisterKey>, announced: BlobRef) -> Result<(), LinkError> {
         let BlobRef { body, sealed_len, .. } = announced;
         let begin = BeginIncoming { body, bytes_max: Some(sealed_len), purpose: Purpose::Reader };
         let arriving = self.arrivals.begin(body);
@@ -383,17 +331,27 @@ impl Own {
             self.tally.fetched_bytes.fetch_add(len, Ordering::Relaxed);
         }
         let incoming = incoming.ok_or(LinkError::Unfitting)?;
-        ask(&self.store.finish_incoming, FinishIncoming { incoming, announced, mends: Some(key.clone()) }).await
+        ask(&self.store.finish_incoming, FinishIncoming { incoming, announced, mends: key.cloned() }).await
     }
 
     async fn record_from(&self, conn: &mut Conn, key: &RegisterKey, ballot: Ballot) -> Result<(), LinkError> {
-        let Answer::Records(found) = conn.call(&Call::Fetch(vec![key.clone()])).await? else {
-            return Err(LinkError::Unfitting);
-        };
-        let same = |(found, record): &(RegisterKey, Arc<Record>)| found == key && record.ballot == ballot;
-        let (key, record) = found.into_iter().find(same).ok_or(LinkError::NotThere)?;
+        let record = record_at(conn, key).await?.filter(|record| record.ballot == ballot);
+        let record = record.ok_or(LinkError::NotThere)?;
         let record = Arc::try_unwrap(record).unwrap_or_else(|shared| (*shared).clone());
-        ask(&self.store.restore, Restore { key, record, from: conn.info.incarnation }).await
+        let restore = Restore { key: key.clone(), record, from: conn.info.incarnation };
+        ask(&self.store.restore, restore).await
+    }
+
+    /// Whether a peer holds another state of a register, which does not refer to that body.
+    async fn is_replaced(&self, key: &RegisterKey, body: BodyId) -> bool {
+        let voting = self.ballots.voting();
+        for peer in self.peers.iter().filter(|peer| voting.is_asked(&peer.name, |node| voting.holds(node, key))) {
+            let there = peer.on_session(async |conn| record_at(conn, key).await).await;
+            if matches!(there, Ok(Some(record)) if !record.refers_to(body)) {
+                return true;
+            }
+        }
+        false
     }
 }
 
