@@ -97,6 +97,7 @@ fn every_schedule_keeps_what_was_answered() {
     let tally = run_all(seeds, Weather::ROUGH);
     assert!(tally.put_back * 4 > seeds && tally.retired > 0, "{tally:?}");
     assert!(tally.written > 3 * seeds && tally.power_losses > seeds && tally.kills > seeds, "{tally:?}");
+    assert!(tally.copied * 5 > seeds, "records share bodies: {tally:?}");
     reached(&[Mark::OlderCopy]);
 }
 

@@ -38,7 +38,7 @@ marks! {
     FolderDoubted: "A folder of bodies could not be synced: what it held before counted as missing.",
     SegmentCompacted: "What was alive in a segment had been moved out of it.",
     SegmentRemoved: "A segment in which nothing had a place any more was removed.",
-    OrphanReleased: "A body that nothing referred to since its node was given its place anew lost its place.",
+    OrphanReleased: "A body that nothing referred to any more lost its place.",
     NoRoomForMoves: "There was no room to move what is alive out of any segment.",
     SegmentListed: "A segment was gone through by the places that are named in it: heads in it are damaged.",
     BodyUnplaced: "The log heard that a body does not lie where it should.",

@@ -87,6 +87,7 @@ impl Watched {
             low: now.is_low() && !now.shortage(Shortage::SmallVolume).0,
             unfit: now.unfit().map(|bytes| (bytes, now.room())),
             lacks_room: now.lacks_room(),
+            miscounted: now.miscounted(),
             short: Shortage::ALL.map(|what| now.shortage(what).0),
             lacks: self.keys.missing(),
             keys_refused: self.keys.is_directory_refused(),

@@ -55,6 +55,8 @@ pub(super) struct View {
     pub unfit: Option<(u64, u64)>,
     /// Bytes that are lacking to move what is alive away from what is dead, whose room does not come back until then.
     pub lacks_room: u64,
+    /// Bodies whose counts of references were found wrong since the start.
+    pub miscounted: u64,
     /// What else the machine lacks.
     pub short: Short,
     /// A key generation that is needed here and not there, with its number if that is known.
@@ -232,6 +234,12 @@ fn store(view: &View) -> Finding {
         (false, true) => {
             degraded("takes no writes since an earlier write failed; look at the disk, then restart the node")
         }
+        (false, false) if view.miscounted > 0 => Finding::Degraded(format!(
+            "{} bodies were counted for other records than refer to them, which should never be: nothing is removed until all \
+             are counted anew, and objects may have lost their bodies before; run `boveda scrub`, and report it (docs/operations.md, \
+             \"Counts that differ\"); it is told until the node is restarted",
+            view.miscounted
+        )),
         (false, false) => Finding::Fine,
     }
 }
@@ -314,6 +322,8 @@ mod tests {
         assert_eq!((missing(poisoned), degraded(poisoned)), (vec![], vec!["store"]));
         let stuck = View { changing: true, cut_off: true, ..fine };
         assert_eq!((missing(stuck), degraded(stuck)), (vec![], vec!["majority", "members"]));
+        let miscounted = View { miscounted: 3, ..fine };
+        assert_eq!((missing(miscounted), degraded(miscounted)), (vec![], vec!["store"]));
         let damaged = View { damaged: true, ..poisoned };
         assert_eq!((missing(damaged), degraded(damaged)), (vec![], vec!["store"]));
         let told = |view| {

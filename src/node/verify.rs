@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// Checks the directory that the settings name and reports on every object.
 pub fn verify(config: Config, json: bool) -> Exit {
     match check(&config, json) {
-        Ok(sum) if sum.damaged == 0 => Exit::Done,
+        Ok(sum) if sum.damaged == 0 && sum.miscounted == 0 => Exit::Done,
         Ok(_) => Exit::Partly,
         Err(error) => {
             eprintln!("boveda: {error}");
@@ -79,6 +79,9 @@ fn show(out: &mut impl Write, finding: &Finding, json: bool) -> std::io::Result<
         Finding::Object { name, len } => writeln!(out, "ok       {len:>14}  {}", name.escape_debug()),
         Finding::Bucket { name } => writeln!(out, "bucket   {:>14}  {name}", ""),
         Finding::Damaged { name, why } => writeln!(out, "DAMAGED  {:>14}  {}: {why}", "", name.escape_debug()),
+        Finding::Miscounted { body, counted, records } => {
+            writeln!(out, "COUNT    {:>14}  body {body}: counted for {counted} records, and {records} refer to it", "")
+        }
         Finding::Orphan { body } => writeln!(out, "orphan   {:>14}  blob {body}, removed at the next start", ""),
     }
 }
@@ -89,7 +92,16 @@ fn summary(out: &mut impl Write, sum: &Summary, json: bool) -> std::io::Result<(
     }
     writeln!(
         out,
-        "{} objects open ({} bytes), {} damaged; {} buckets, {} tombstones, {} orphans, {} in quarantine, {} files of others",
-        sum.objects, sum.bytes, sum.damaged, sum.buckets, sum.tombstones, sum.orphans, sum.quarantined, sum.strangers
+        "{} objects open ({} bytes), {} damaged; {} buckets, {} tombstones, {} orphans, {} miscounted, {} in quarantine, {} files \
+         of others",
+        sum.objects,
+        sum.bytes,
+        sum.damaged,
+        sum.buckets,
+        sum.tombstones,
+        sum.orphans,
+        sum.miscounted,
+        sum.quarantined,
+        sum.strangers
     )
 }

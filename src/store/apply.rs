@@ -4,7 +4,9 @@
 
 use super::core::Core;
 use super::entry::{Held, NodeRecord, Op};
+use super::references::References;
 use super::voting::Voting;
+use super::waiting::Orphaned;
 use crate::base::names::RegisterName;
 use crate::base::{BucketName, RegisterKey, RegisterKind};
 use std::sync::atomic::Ordering;
@@ -12,8 +14,8 @@ use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 impl Core {
-    /// Makes durable operations visible.
-    pub(super) fn apply(&self, ops: Vec<Op>, log_end: u64) {
+    /// Makes durable operations visible, and what they change of references.
+    pub(super) fn apply(&self, ops: Vec<Op>, references: References, log_end: u64) {
         for op in &ops {
             match op {
                 Op::Forget { key, .. } => self.forgotten(key),
@@ -43,7 +45,7 @@ impl Core {
             let mut overlay = self.overlay_mut();
             overlay.active.log_end = log_end;
             let remembers = ops.iter().any(|op| matches!(op, Op::Memory(_)));
-            ops.into_iter().for_each(|op| overlay.active.apply(op));
+            overlay.active.take(ops, references);
             // More may have been heard since that was decided.
             if remembers {
                 self.memory_changed(&mut overlay);
@@ -84,7 +86,7 @@ impl Core {
     /// All registers have been forgotten, durably.
     fn cleared(&self) {
         self.log.forgive();
-        *self.orphans() = Some(Instant::now());
+        *self.orphans() = Some((Orphaned::Cleared, Instant::now()));
         self.tentative().clear();
         self.buckets_mut().clear();
     }

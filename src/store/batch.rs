@@ -6,6 +6,7 @@ use super::entry::{Encoded, Held, NodeRecord, Op};
 use super::error::StoreError;
 use super::intent::{Decided, Outcome, ReplyTo};
 use super::places::BODY_BYTES_MAX;
+use super::references::References;
 use super::segments::Claim;
 use super::tree::Counted;
 use super::voting::{Reply, VotesTo};
@@ -38,10 +39,14 @@ pub(super) struct Batch {
     pub(super) node: Option<NodeRecord>,
     /// Since which epoch what was said before counts for nothing, if that is decided here: see `register::memory`.
     pub(super) outgrows: Option<Epoch>,
-    pub(super) dead: Vec<(RegisterKey, BodyId)>,
+    /// What it changes of references.
+    pub(super) references: References,
+    /// Bodies that have a place or a file, and that these records have left: if nothing else refers to them they wait, and
+    /// go.
+    pub(super) dead: Vec<BlobRef>,
     /// Bodies that these registers refer to and whose places the log is to name, if it does not yet.
     pub(super) named: Vec<(RegisterKey, BodyId)>,
-    /// Bodies that may lie in segments and that these registers do not refer to any more.
+    /// Small bodies that these registers do not refer to any more.
     pub(super) left: Vec<(RegisterKey, BodyId)>,
     /// Bodies that may lose their places, if nothing refers to them when all else is decided.
     pub(super) released: Vec<BodyId>,
@@ -67,17 +72,7 @@ impl Batch {
         let existed = old.as_ref().is_some_and(|h| h.record.is_present());
         let outcome = Outcome { ballot: record.ballot, existed };
         let was = old.as_deref().map(Counted::of);
-        // A state that is stored again keeps its body.
-        let left = old.iter().flat_map(|old| old.record.bodies()).filter(|blob| !record.refers_to(blob.body));
-        for blob in left {
-            // A small one is no file, as a rule: the next start sweeps one that is.
-            if old.as_ref().and_then(|old| old.record.object()).is_some_and(|object| object.blob().is_some()) {
-                self.dead.push((key.clone(), blob.body));
-            }
-            if blob.sealed_len <= u64::from(BODY_BYTES_MAX) {
-                self.left.push((key.clone(), blob.body));
-            }
-        }
+        self.leaves(&key, old.as_ref(), Some(&record));
         // One that comes with its record has no place to be named yet.
         if record.in_hand().is_none() {
             self.names(&key, record.bodies());
@@ -87,6 +82,21 @@ impl Batch {
         self.keep(&key, Some(Arc::clone(&held)));
         self.push(Op::Record { key, held });
         outcome
+    }
+
+    /// A register held `old`, and holds `now`. A state that is stored again keeps its body.
+    fn leaves(&mut self, key: &RegisterKey, old: Option<&Arc<Held>>, now: Option<&Record>) {
+        let was = old.map(|old| &*old.record);
+        self.references.replaced(was, now);
+        let Some(was) = was else { return };
+        for blob in was.bodies().filter(|blob| now.is_none_or(|now| !now.refers_to(blob.body))) {
+            // A small one belongs to one register, and loses its place at once. It is no file, as a rule: the next start
+            // sweeps one that is.
+            match was.object().is_some_and(|object| object.blob().is_none()) {
+                true => self.left.push((key.clone(), blob.body)),
+                false => self.dead.push(blob),
+            }
+        }
     }
 
     fn keep(&mut self, key: &RegisterKey, held: Option<Arc<Held>>) {
@@ -109,11 +119,6 @@ impl Batch {
         Some(latest.as_ref().is_some_and(|held| held.record.refers_to(body)))
     }
 
-    /// Whether any register that was decided lately refers to a body.
-    pub(super) fn refers_anywhere(&self, body: BodyId) -> bool {
-        self.latest.values().flatten().any(|held| held.record.refers_to(body))
-    }
-
     /// Takes an operation in.
     pub(super) fn push(&mut self, op: Op) {
         self.encoded.push(&op);
@@ -131,6 +136,7 @@ impl Batch {
     /// A register holds nothing any more: its tombstone is dropped.
     pub(super) fn forget(&mut self, key: RegisterKey, held: &Held) {
         self.moved.push((key.clone(), Some(Counted::of(held)), None));
+        self.references.replaced(Some(&held.record), None);
         self.keep(&key, None);
         self.push(Op::Forget { key, ballot: held.record.ballot });
     }
@@ -140,7 +146,7 @@ impl Batch {
         self.moved.clear();
         self.latest.clear();
         self.lives.clear();
-        (self.named, self.left) = Default::default();
+        (self.named, self.left, self.references) = Default::default();
         self.cleared = true;
         self.push(Op::Clear { epoch });
     }

@@ -308,6 +308,11 @@ impl Blobs {
         self.landed().contains_key(&body)
     }
 
+    /// Whether the blob has landed, durably, and waits for its record.
+    pub fn has_landed(&self, body: BodyId) -> bool {
+        self.landed().get(&body).is_some_and(|landing| landing.named)
+    }
+
     /// Blobs that landed longer than `grace` ago and may still wait for a record.
     pub fn landed_before(&self, grace: Duration) -> Vec<BodyId> {
         self.landed().iter().filter(|(_, landing)| landing.at.elapsed() >= grace).map(|(id, _)| *id).collect()

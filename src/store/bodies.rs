@@ -130,6 +130,13 @@ impl Core {
         Ok(self.voting().keeps(self.incarnation, body) && !self.has_body(body)?)
     }
 
+    /// The same of what may have been here when it was asked for, and may have gone since. What has just come is not
+    /// looked for.
+    pub(super) fn has_lost(&self, body: BodyId) -> Result<bool, StoreError> {
+        let has_come = self.claims.place(body).is_some() || self.blobs.has_landed(body);
+        Ok(!has_come && self.lacks_body(body)?)
+    }
+
     /// The file in which a body lies, for messages.
     pub(super) fn path_of(&self, body: BodyId) -> PathBuf {
         match self.place(body) {
@@ -140,8 +147,8 @@ impl Core {
 
     /// Removes a body that came for a record, unless a record refers to it.
     pub(super) fn discard_body(&self, body: BodyId) -> Result<(), StoreError> {
-        if !self.drop_claim(body, || Ok(!self.refers_to(body)?))? {
-            let free = |blobs: &Blobs| Ok(blobs.is_landed(body) && !self.refers_to(body)?);
+        if !self.drop_claim(body, || self.may_go(body))? {
+            let free = |blobs: &Blobs| Ok(blobs.is_landed(body) && self.may_go(body)?);
             self.blobs.remove_if(body, free)?;
         }
         Ok(())
@@ -150,14 +157,18 @@ impl Core {
     /// Gives up claims that are older than `grace`: of bodies that nothing refers to, or that have a place by now.
     pub(super) fn sweep_claims(&self, grace: Duration) -> Result<(), StoreError> {
         for body in self.claims.older_than(grace) {
-            let is_needless = || Ok(self.named_place(body)?.is_some() || !self.refers_to(body)?);
+            let is_needless = || Ok(self.named_place(body)?.is_some() || self.may_go(body)?);
             self.drop_claim(body, is_needless)?;
         }
         Ok(())
     }
 
     /// Gives up the claim of a body, if it has one and `free` says so. Whether it had one.
-    fn drop_claim(&self, body: BodyId, free: impl FnOnce() -> Result<bool, StoreError>) -> Result<bool, StoreError> {
+    pub(super) fn drop_claim(
+        &self,
+        body: BodyId,
+        free: impl FnOnce() -> Result<bool, StoreError>,
+    ) -> Result<bool, StoreError> {
         if self.claims.place(body).is_none() {
             return Ok(false);
         }

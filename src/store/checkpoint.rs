@@ -12,6 +12,7 @@ use super::index::Marks;
 use super::log::{Appended, Writer};
 use super::overlay::Layer;
 use super::pace::Step;
+use super::waiting::Orphaned;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
@@ -32,7 +33,8 @@ impl Core {
         {
             let overlay = self.overlay();
             if overlay.active.is_empty() && overlay.frozen.is_none() {
-                return Ok(());
+                drop(overlay);
+                return self.mark_end();
             }
         }
         // A disk that others fill is asked right before: a commit of the index that meets its end
@@ -47,6 +49,16 @@ impl Core {
             self.bring_frozen()?;
         }
         if self.overlay_mut().freeze() { self.bring_frozen() } else { Ok(()) }
+    }
+
+    /// Where nothing more is to come, and nothing was left behind, the index says so: the next start need not look for
+    /// anything.
+    fn mark_end(&self) -> Result<(), StoreError> {
+        let is_ended = self.closing.load(Ordering::Acquire) && self.is_all_found();
+        match is_ended && !self.ended.swap(true, Ordering::AcqRel) {
+            true => self.index.mark_counted(),
+            false => Ok(()),
+        }
     }
 
     /// Says on the disk where the log ends, if that is not said yet.
@@ -79,12 +91,16 @@ impl Core {
         let newest = layer.by_seq.last_key_value().map_or(0, |(seq, _)| *seq);
         let seq = newest.max(*self.head.borrow());
         // Still told while a layer that was cleared is here: see `are_orphans_due`.
-        let orphans = self.orphans().is_some();
-        let marks = Marks { log: layer.log_end, seq, stamp: self.clock.highest(), orphans };
+        let orphans = matches!(*self.orphans(), Some((Orphaned::Cleared, _)));
+        let counted = self.closing.load(Ordering::Acquire) && self.is_all_found();
+        let marks = Marks { log: layer.log_end, seq, stamp: self.clock.highest(), orphans, counted };
         let before = self.usages().clone();
         let files = self.segments.files();
         let gone: Vec<_> = before.keys().filter(|segment| !files.contains_key(segment)).copied().collect();
-        let usages = self.index.apply(layer, flushed, marks, &before, &gone)?;
+        let (usages, lacked) = self.index.apply(layer, flushed, marks, &before, &gone)?;
+        if lacked > 0 {
+            self.tell_lacked(lacked);
+        }
         {
             let mut overlay = self.overlay_mut();
             // Together: what is named is seen in one of them, whoever looks.

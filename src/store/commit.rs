@@ -13,9 +13,9 @@ use super::entry::Op;
 use super::error::StoreError;
 use super::intent::Request;
 use super::log::{Appended, Writer};
-use crate::base::{BodyId, RegisterKey, Shortage};
+use crate::base::Shortage;
 use crate::register::Kept;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -32,13 +32,12 @@ pub struct Committer {
     core: Arc<Core>,
     decider: Decider,
     queue: Receiver<Request>,
-    reaper: Sender<(RegisterKey, BodyId)>,
 }
 
 impl Committer {
-    pub(super) fn new(core: Arc<Core>, queue: Receiver<Request>, reaper: Sender<(RegisterKey, BodyId)>) -> Self {
+    pub(super) fn new(core: Arc<Core>, queue: Receiver<Request>) -> Self {
         let decider = Decider::new(Arc::clone(&core));
-        Committer { core, decider, queue, reaper }
+        Committer { core, decider, queue }
     }
 
     /// Waits for requests and commits them until all senders are gone.
@@ -99,6 +98,10 @@ impl Committer {
             self.take_marks(&mut batch);
         }
         self.decider.name_places(&mut batch);
+        if !batch.dead.is_empty() && self.core.lacks_room_now() {
+            // Their room is needed now, and no checkpoint may come in between.
+            batch.released.extend(batch.dead.iter().map(|blob| blob.body));
+        }
         self.decider.release_bodies(&mut batch);
         // The reserve becomes durable with the promises that rest on it, once for all of the batch.
         if let Some(node) = batch.node.clone() {
@@ -206,7 +209,7 @@ impl Committer {
         {
             // The tree is held until all is visible, so that its walk counts each register in one state.
             let mut tree = self.core.tree();
-            self.core.apply(batch.ops, self.core.log.end());
+            self.core.apply(batch.ops, batch.references, self.core.log.end());
             // Visible where the log names it, or gone.
             batch.left.iter().for_each(|(_, body)| self.core.claims.drop(*body));
             if batch.cleared {
@@ -226,9 +229,15 @@ impl Committer {
                 Pending::Vote(reply, replies) => drop(reply.send(Ok(replies))),
             }
         }
-        for dead in batch.dead {
-            // Gone only when the store is closing; the next start sweeps what stays.
-            let _ = self.reaper.send(dead);
+        if !batch.dead.is_empty() {
+            let (now, mut waiting) = (Instant::now(), self.core.waiting());
+            batch.dead.iter().for_each(|blob| waiting.push(blob, now));
+            let is_due = waiting.is_due(now);
+            drop(waiting);
+            if is_due || self.core.lacks_room_now() {
+                // A full channel means that it has been told.
+                let _ = self.core.reap.0.try_send(());
+            }
         }
     }
 }

@@ -24,9 +24,8 @@ use super::small::read_small;
 use super::tree::Tree;
 use super::types::Doubt;
 use super::voting::Voting;
-use crate::base::{
-    BodyId, Class, ClusterId, Epoch, Incarnation, KekId, Mark, ObjectRecord, RegisterKey, Shortage, StampClock,
-};
+use super::waiting::{Orphaned, Waiting};
+use crate::base::{Class, ClusterId, Epoch, Incarnation, KekId, Mark, ObjectRecord, RegisterKey, Shortage, StampClock};
 use crate::disk::{Disk, Space, place};
 use crate::register::Memory;
 use crate::seal::body::BodyOpener;
@@ -67,8 +66,10 @@ pub struct Core {
     pub(super) blobs: Blobs,
     pub(super) segments: Segments,
     pub(super) claims: Claims,
-    /// Since when bodies may have places that no record refers to.
-    pub(super) orphans: Mutex<Option<Instant>>,
+    /// Bodies that nothing refers to any more, before they go.
+    pub(super) waiting: Mutex<Waiting>,
+    /// Why bodies may have places that no record refers to, and since when.
+    pub(super) orphans: Mutex<Option<(Orphaned, Instant)>>,
     /// What the index says is named of each segment.
     usages: Mutex<Usages>,
     pub(super) clock: StampClock,
@@ -96,9 +97,13 @@ pub struct Core {
     /// Whether it is so because what lies on the disk is damaged: then a restart helps nothing.
     damaged: AtomicBool,
     pub(super) closing: AtomicBool,
+    /// Whether the index knows that it was closed in order.
+    pub(super) ended: AtomicBool,
     pub(super) room: Arc<Room>,
     /// Wakes the thread that checkpoints before its time.
     pub(super) nudge: (Sender<()>, Receiver<()>),
+    /// Wakes the same thread for bodies that are to go at once.
+    pub(super) reap: (Sender<()>, Receiver<()>),
 }
 
 /// What `Core::new` needs besides the options.
@@ -115,7 +120,7 @@ pub(super) struct Parts {
     pub blobs: Blobs,
     pub segments: Segments,
     pub usages: Usages,
-    pub orphans: bool,
+    pub orphans: Option<Orphaned>,
     pub clock: StampClock,
     pub overlay: Overlay,
     pub head: u64,
@@ -130,6 +135,7 @@ impl Core {
         let cache_bytes = parts.options.cache_bytes;
         let entries = usize::try_from(cache_bytes / 2048).unwrap_or(1024).max(64);
         let tree = Tree::new(parts.ring.mark_key());
+        let waiting = Waiting::new(parts.options.reserve_bytes);
         Core {
             tree: Mutex::new(tree),
             disk: parts.disk,
@@ -145,7 +151,8 @@ impl Core {
             segments: parts.segments,
             claims: Claims::default(),
             usages: Mutex::new(parts.usages),
-            orphans: Mutex::new(parts.orphans.then(Instant::now)),
+            waiting: Mutex::new(waiting),
+            orphans: Mutex::new(parts.orphans.map(|why| (why, Instant::now()))),
             clock: parts.clock,
             head: watch::channel(parts.head).0,
             counters: Counters::default(),
@@ -164,8 +171,10 @@ impl Core {
             poisoned: AtomicBool::new(false),
             damaged: AtomicBool::new(false),
             closing: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             room: parts.room,
             nudge: bounded(1),
+            reap: bounded(1),
         }
     }
 
@@ -291,11 +300,6 @@ impl Core {
         placed.map_err(|source| StoreError::Disk { op: DiskOp::Write, path, source })?;
         self.ring.seal_with(kek);
         Ok(())
-    }
-
-    /// Whether a record, here or in the index, refers to the blob.
-    pub(super) fn refers_to(&self, blob: BodyId) -> Result<bool, StoreError> {
-        Ok(self.overlay().refers_to(blob) || self.index.refers_to(blob)?)
     }
 
     /// Room that the index may need to take in what the log holds.

@@ -18,4 +18,10 @@ pub struct Counters {
     pub(super) lacks_room: AtomicU64,
     /// Whether a segment is being gone through.
     pub(super) compacting: AtomicBool,
+    /// Bodies whose counts of references were found wrong.
+    pub(super) miscounted: AtomicU64,
+    /// Whether those that the present recount has found were told.
+    pub(super) told_differences: AtomicBool,
+    /// Whether the last step of a recount failed.
+    pub(super) recount_failed: AtomicBool,
 }

@@ -5,7 +5,7 @@
 //! - A register is in `LIVE` or in `DEAD`, never in both: there if it is a tombstone that is known to be chosen, here
 //!   otherwise. So whoever lists reads `LIVE` alone, and passes over nothing that is to be settled.
 //! - A register has one entry in `CHANGES`, at its latest number.
-//! - `BODIES` names exactly the blobs that records refer to.
+//! - `BODIES` counts how many records refer to each body: see `references`.
 //! - `PLACES` has those of them that lie in segments, and orphans for a while; `SEGMENTS` what that comes to in each, and
 //!   where the last of all that ever lay there ends.
 //! - Damage has one name, whatever the engine calls what comes of it. Whoever runs the store hears of it once
@@ -23,18 +23,21 @@ use crate::base::codec::CodecError;
 use crate::base::{BodyId, Class, Incarnation, RegisterKey, Stamp};
 use crate::register::Kept;
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition};
+use references::{Counted, Counter, Counts};
 use std::ops::Bound;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
+mod check;
 pub mod reading;
+pub mod references;
 
 type Records = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
 const LIVE: Records = TableDefinition::new("live");
 const DEAD: Records = TableDefinition::new("dead");
 const CHANGES: TableDefinition<u64, &[u8]> = TableDefinition::new("changes");
-const BODIES: TableDefinition<[u8; 16], ()> = TableDefinition::new("bodies");
+const BODIES: TableDefinition<[u8; 16], u32> = TableDefinition::new("bodies");
 const PLACES: TableDefinition<[u8; 16], (u32, u32, u32)> = TableDefinition::new("places");
 const SEGMENTS: TableDefinition<u32, (u64, u64)> = TableDefinition::new("segments");
 const CURSORS: TableDefinition<u64, u64> = TableDefinition::new("cursors");
@@ -45,13 +48,14 @@ const MARK_LOG: &str = "log";
 const MARK_SEQ: &str = "seq";
 const MARK_STAMP: &str = "stamp";
 const MARK_ORPHANS: &str = "orphans";
+const MARK_COUNTED: &str = "counted";
 const MARK_PAGES: &str = "format";
 const VOTES: &str = "votes";
 const MEMORY: &str = "memory";
 /// Registers after which the pace hears how far a checkpoint is.
 const TOLD_EVERY: u64 = 64;
 /// The format of the directory that this release reads and writes.
-const FORMAT: u64 = 9;
+const FORMAT: u64 = 10;
 
 /// How far the index is, read at open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,6 +68,9 @@ pub struct Marks {
     pub stamp: Stamp,
     /// Whether bodies may have places that no record refers to: see `orphans`.
     pub orphans: bool,
+    /// Whether the counts of references are known to be right, and nothing is left to be looked for: after a stop in
+    /// order.
+    pub counted: bool,
 }
 
 impl Marks {
@@ -76,7 +83,7 @@ impl Marks {
             return Err(StoreError::OtherFormat { found, ours: FORMAT });
         }
         let (log, seq, stamp) = (mark(MARK_LOG)?, mark(MARK_SEQ)?, Stamp(mark(MARK_STAMP)?));
-        Ok(Marks { log, seq, stamp, orphans: mark(MARK_ORPHANS)? > 0 })
+        Ok(Marks { log, seq, stamp, orphans: mark(MARK_ORPHANS)? > 0, counted: mark(MARK_COUNTED)? > 0 })
     }
 }
 
@@ -92,6 +99,10 @@ pub struct Index {
     damaged: AtomicBool,
     /// Whether the engine has failed for another reason.
     failed: AtomicBool,
+    /// How far the counts of references can be relied on.
+    counts: Mutex<Counts>,
+    /// Whether they are right: the same, for who is not to wait.
+    is_sure: AtomicBool,
 }
 
 /// Every error of the engine, boxed: it is large and rare.
@@ -111,20 +122,23 @@ fn take(table: &mut Table<'_, &'static [u8], &'static [u8]>, key: &RegisterKey) 
     old.map(|old| Held::decode(old.value()).map_err(corrupt)).transpose()
 }
 
-/// Brings the registers of a layer in: each into the table that it belongs to, with its place in the feed and the blobs
-/// that it refers to.
-fn apply_records(tx: &redb::WriteTransaction, layer: &Layer, pacing: &Pacing) -> Result<(), StoreError> {
+/// Brings the registers of a layer in: each into the table that it belongs to, with its place in the feed and the bodies
+/// that it refers to, which a recount that is under way hears of.
+fn apply_records(
+    tx: &redb::WriteTransaction,
+    layer: &Layer,
+    pacing: &Pacing,
+    is_recounted: bool,
+) -> Result<Counted, StoreError> {
     let mut live = tx.open_table(LIVE).map_err(engine)?;
     let mut dead = tx.open_table(DEAD).map_err(engine)?;
     let mut changes = tx.open_table(CHANGES).map_err(engine)?;
-    let mut bodies = tx.open_table(BODIES).map_err(engine)?;
+    let mut counter = Counter::new(tx.open_table(BODIES).map_err(engine)?, is_recounted);
     for key in &layer.forgotten {
         let old = [take(&mut live, key)?, take(&mut dead, key)?];
         let Some(old) = old.into_iter().flatten().next() else { continue };
         changes.remove(old.seq).map_err(engine)?;
-        for blob in old.record.bodies() {
-            bodies.remove(blob.body.0).map_err(engine)?;
-        }
+        counter.replaced(key, Some(&old), None)?;
     }
     for ((key, held), done) in layer.records.iter().zip(0u64..) {
         if done.is_multiple_of(TOLD_EVERY) {
@@ -133,21 +147,17 @@ fn apply_records(tx: &redb::WriteTransaction, layer: &Layer, pacing: &Pacing) ->
         let (into, out_of) = if held.is_dead() { (&mut dead, &mut live) } else { (&mut live, &mut dead) };
         let here = into.insert(key.as_bytes(), held.encode().as_slice()).map_err(engine)?;
         let here = here.map(|old| Held::decode(old.value()).map_err(corrupt)).transpose()?;
-        if let Some(old) = here.map_or_else(|| take(out_of, key), |old| Ok(Some(old)))? {
+        let old = here.map_or_else(|| take(out_of, key), |old| Ok(Some(old)))?;
+        if let Some(old) = &old {
             // A register stands in the feed once, under its latest number.
             changes.remove(old.seq).map_err(engine)?;
-            for blob in old.record.bodies().filter(|blob| !held.record.refers_to(blob.body)) {
-                bodies.remove(blob.body.0).map_err(engine)?;
-            }
         }
-        for blob in held.record.bodies() {
-            bodies.insert(blob.body.0, ()).map_err(engine)?;
-        }
+        counter.replaced(key, old.as_ref(), Some(held))?;
     }
     for (seq, key) in &layer.by_seq {
         changes.insert(seq, key.as_bytes()).map_err(engine)?;
     }
-    Ok(())
+    Ok(counter.end())
 }
 
 fn place_of((segment, offset, len): (u32, u32, u32)) -> Place {
@@ -198,30 +208,6 @@ fn apply_places(
     Ok(usages)
 }
 
-/// Compares what places come to with what is counted. Those of bodies that no record refers to.
-fn check_places(
-    tx: &redb::ReadTransaction,
-    bodies: &impl ReadableTable<[u8; 16], ()>,
-) -> Result<Vec<BodyId>, StoreError> {
-    let (mut counted, mut orphans) = (Usages::new(), Vec::new());
-    for entry in tx.open_table(PLACES).map_err(engine)?.iter().map_err(engine)? {
-        let (body, place) = entry.map_err(engine)?;
-        if bodies.get(body.value()).map_err(engine)?.is_none() {
-            orphans.push(BodyId(body.value()));
-        }
-        moved(&mut counted, None, Some(place_of(place.value())));
-    }
-    for entry in tx.open_table(SEGMENTS).map_err(engine)?.iter().map_err(engine)? {
-        let (segment, usage) = entry.map_err(engine)?;
-        let (live, end) = usage.value();
-        let found = counted.remove(&SegmentId(segment.value())).unwrap_or_default();
-        if found.live != live || found.end > end {
-            return Err(APART);
-        }
-    }
-    if counted.is_empty() { Ok(orphans) } else { Err(APART) }
-}
-
 impl Index {
     /// Makes the tables of a new database.
     pub fn format(db: &Database) -> Result<(), StoreError> {
@@ -239,6 +225,8 @@ impl Index {
                 tx.open_table(NODE).map_err(engine)?;
                 let mut marks = tx.open_table(MARKS).map_err(engine)?;
                 marks.insert(MARK_PAGES, FORMAT).map_err(engine)?;
+                // Nothing is.
+                marks.insert(MARK_COUNTED, 1).map_err(engine)?;
             }
             tx.commit().map_err(engine)
         })?
@@ -248,7 +236,8 @@ impl Index {
     pub fn new(db: Database, probe: Arc<PagesProbe>, tell: fn(&StoreError)) -> Result<(Self, Marks), StoreError> {
         let marks = Marks::read(&db)?;
         let (damaged, failed) = (AtomicBool::new(false), AtomicBool::new(false));
-        Ok((Index { db, probe, pacing: Pacing::default(), tell, damaged, failed }, marks))
+        let (counts, is_sure) = (Mutex::default(), AtomicBool::new(true));
+        Ok((Index { db, probe, pacing: Pacing::default(), tell, damaged, failed, counts, is_sure }, marks))
     }
 
     /// Whether something of it was found to be damaged.
@@ -286,7 +275,8 @@ impl Index {
     }
 
     /// Brings a layer in, durably, and with it the log mark. `flushed`: where its small bodies lie. `usages`: what was
-    /// named of each segment before; what is named then comes back. `gone`: segments whose files are not there any more.
+    /// named of each segment before; what is named then comes back, and how many references it took away that were not
+    /// counted: none, or the counts were wrong. `gone`: segments whose files are not there any more.
     pub fn apply(
         &self,
         layer: &Layer,
@@ -294,7 +284,8 @@ impl Index {
         marks: Marks,
         usages: &Usages,
         gone: &[SegmentId],
-    ) -> Result<Usages, StoreError> {
+    ) -> Result<(Usages, u64), StoreError> {
+        let is_recounted = !self.are_counts_sure();
         self.work(|| {
             let mut tx = self.db.begin_write().map_err(engine)?;
             // Opening after a crash then needs no walk over the whole file, and damage in the newest
@@ -306,7 +297,7 @@ impl Index {
                 tx.delete_table(CHANGES).map_err(engine)?;
                 tx.delete_table(BODIES).map_err(engine)?;
             }
-            apply_records(&tx, layer, &self.pacing)?;
+            let counted = apply_records(&tx, layer, &self.pacing, is_recounted)?;
             let usages = apply_places(&tx, layer, flushed, usages, gone)?;
             {
                 let mut cursors = tx.open_table(CURSORS).map_err(engine)?;
@@ -322,16 +313,24 @@ impl Index {
                     let mut kept = tx.open_table(NODE).map_err(engine)?;
                     kept.insert(MEMORY, memory.encode().as_slice()).map_err(engine)?;
                 }
-                let (log, orphans) = (marks.log, u64::from(marks.orphans));
-                let all =
-                    [(MARK_LOG, log), (MARK_SEQ, marks.seq), (MARK_STAMP, marks.stamp.0), (MARK_ORPHANS, orphans)];
-                for (name, value) in all {
+                let (orphans, counted) = (u64::from(marks.orphans), u64::from(marks.counted));
+                let all = [(MARK_LOG, marks.log), (MARK_SEQ, marks.seq), (MARK_STAMP, marks.stamp.0)];
+                for (name, value) in all.into_iter().chain([(MARK_ORPHANS, orphans), (MARK_COUNTED, counted)]) {
                     table.insert(name, value).map_err(engine)?;
                 }
             }
             self.pacing.goes_on(Step::Syncing);
-            tx.commit().map_err(engine)?;
-            Ok(usages)
+            Ok((usages, self.commit_counted(tx, layer.cleared, &counted)?))
+        })
+    }
+
+    /// Says that the counts of references are right and that nothing is left to be looked for, until the next `apply`.
+    pub fn mark_counted(&self) -> Result<(), StoreError> {
+        self.work(|| {
+            let mut tx = self.db.begin_write().map_err(engine)?;
+            tx.set_quick_repair(true);
+            tx.open_table(MARKS).map_err(engine)?.insert(MARK_COUNTED, 1).map_err(engine)?;
+            tx.commit().map_err(engine)
         })
     }
 
@@ -372,15 +371,6 @@ impl Index {
                 found.push((seq.value(), key));
             }
             Ok(found)
-        })
-    }
-
-    /// Whether an indexed record refers to the blob.
-    pub fn refers_to(&self, blob: BodyId) -> Result<bool, StoreError> {
-        self.work(|| {
-            let tx = self.db.begin_read().map_err(engine)?;
-            let table = tx.open_table(BODIES).map_err(engine)?;
-            Ok(table.get(blob.0).map_err(engine)?.is_some())
         })
     }
 
@@ -461,45 +451,6 @@ impl Index {
         })
     }
 
-    /// Reads every entry of every table and compares them: the number of a register in the feed, and
-    /// the blobs that records name. For `verify`; a checkpoint goes before, so that this is all there is. Bodies that have
-    /// a place and no record.
-    pub fn check(&self) -> Result<Vec<BodyId>, StoreError> {
-        self.work(|| {
-            let tx = self.db.begin_read().map_err(engine)?;
-            let live = tx.open_table(LIVE).map_err(engine)?;
-            let dead = tx.open_table(DEAD).map_err(engine)?;
-            let changes = tx.open_table(CHANGES).map_err(engine)?;
-            let bodies = tx.open_table(BODIES).map_err(engine)?;
-            let mut blobs = 0;
-            for (table, other, is_dead) in [(&live, &dead, false), (&dead, &live, true)] {
-                for entry in table.iter().map_err(engine)? {
-                    let (key, value) = entry.map_err(engine)?;
-                    let held = Held::decode(value.value()).map_err(corrupt)?;
-                    if held.is_dead() != is_dead || other.get(key.value()).map_err(engine)?.is_some() {
-                        return Err(APART);
-                    }
-                    if changes.get(held.seq).map_err(engine)?.is_none_or(|change| change.value() != key.value()) {
-                        return Err(APART);
-                    }
-                    for blob in held.record.bodies() {
-                        blobs += 1;
-                        bodies.get(blob.body.0).map_err(engine)?.ok_or(APART)?;
-                    }
-                }
-            }
-            let registers = live.len().map_err(engine)? + dead.len().map_err(engine)?;
-            if changes.len().map_err(engine)? != registers || bodies.len().map_err(engine)? != blobs {
-                return Err(APART);
-            }
-            let orphans = check_places(&tx, &bodies)?;
-            for entry in tx.open_table(CURSORS).map_err(engine)?.iter().map_err(engine)? {
-                entry.map_err(engine)?;
-            }
-            Ok(orphans)
-        })
-    }
-
     /// Registers in the index, tombstones and buckets included.
     pub fn count(&self) -> Result<u64, StoreError> {
         self.work(|| {
@@ -519,7 +470,7 @@ mod tests {
     fn a_directory_of_another_format_is_refused_by_its_number() {
         let db = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
         Index::format(&db).unwrap();
-        assert_eq!(Marks::read(&db).unwrap(), Marks::default());
+        assert_eq!(Marks::read(&db).unwrap(), Marks { counted: true, ..Marks::default() });
         for other in [FORMAT - 1, FORMAT + 1] {
             let tx = db.begin_write().unwrap();
             tx.open_table(MARKS).unwrap().insert(MARK_PAGES, other).unwrap();

@@ -24,7 +24,7 @@
 //! | `writes` `votes` `seats` `graves` `place_ops` | what is decided of writes, votes, member lists, tombstones, places: each an `impl Decider` |
 //! | `decider` | what was decided so far, upon what is durable |
 //! | `batch` `marks` | a batch while it is being decided; marks that wait for one |
-//! | `upkeep` `mover` | what a store does for itself beside the commits; what is alive in segments moved together |
+//! | `upkeep` `reaper` `mover` | what a store does for itself beside the commits; bodies that go; what is alive in segments moved together |
 //! | | **Bodies** |
 //! | `upload` `download` | clients' bodies in and out |
 //! | `incoming` `outgoing` | sealed blobs from a peer and to one |
@@ -33,6 +33,7 @@
 //! | `alive` | how much of each segment is alive; those that nothing names go |
 //! | `listed` | what lies in a segment that cannot be read from its beginning |
 //! | `orphans` | bodies that have places and no record |
+//! | `removal` `recounting` | who refers to a body, and whether it may go; references counted anew |
 //! | `apply` | what a commit has made durable becomes visible |
 //! | `bodies` | the one door to bodies: claimed, in the log, at a place, or a file |
 //! | `checkpoint` `flush` | the index is brought up to the log; small bodies go to a segment |
@@ -57,6 +58,7 @@
 //! | `types` | what is said to the store and by it |
 //! | `tree` | sums that two nodes compare |
 //! | `overlay` `dropped` | what the index does not hold yet, and what of segments is dead by that |
+//! | `references` `recount` `waiting` | how many records refer to a body, as that changes; whether it is right; what waits before it goes |
 //! | `pace` | how long a batch waits, so that the ring of the log never fills at once |
 //! | `entry` | operations of a log frame; a record as it is kept |
 //! | `buckets` | the buckets, in memory, by name and by id |
@@ -108,6 +110,11 @@ mod pacing;
 pub mod pages;
 pub mod place_ops;
 pub mod places;
+mod reaper;
+mod recount;
+mod recounting;
+mod references;
+mod removal;
 pub mod replica;
 pub mod room;
 pub mod scan;
@@ -129,6 +136,7 @@ pub mod upload;
 pub mod verify;
 mod votes;
 pub mod voting;
+pub mod waiting;
 mod walk;
 mod writes;
 

@@ -132,6 +132,7 @@ impl Mover {
         if core.closing.load(Ordering::Acquire) || core.is_poisoned() {
             return Ok(false);
         }
+        let is_counting = core.recount_on();
         let mut state = self.state.borrow_mut();
         if let Some(Asked { mut answer, then }) = state.asked.take() {
             let done = match answer.try_recv() {
@@ -139,7 +140,7 @@ impl Mover {
                 Err(oneshot::error::TryRecvError::Closed) => Err(StoreError::ShuttingDown),
                 Err(oneshot::error::TryRecvError::Empty) => {
                     state.asked = Some(Asked { answer, then });
-                    return Ok(false);
+                    return Ok(is_counting);
                 }
             };
             self.heard(&mut state, done.map(|_| ()), then);
@@ -160,7 +161,7 @@ impl Mover {
             return Ok(true);
         }
         let moved = self.go_on(&mut state)?;
-        Ok(moved || removed > 0 || self.look_at_heads(&mut state)?)
+        Ok(moved || removed > 0 || self.look_at_heads(&mut state)? || is_counting)
     }
 
     /// Moves the next bodies, of the segment that was begun or of another one. Whether there were any.
@@ -209,7 +210,7 @@ impl Mover {
             (Ok(()), Then::Released(next)) => {
                 state.orphans = next;
                 if next.is_none() {
-                    *self.core.orphans() = None;
+                    self.core.orphans_are_gone();
                 }
             }
             (Ok(()), Then::Moved(ends)) => {

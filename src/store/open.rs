@@ -24,6 +24,7 @@ use super::segments::{self, Segments};
 use super::small::read_small;
 use super::store::{Clockwork, Store};
 use super::types::Doubt;
+use super::waiting::Orphaned;
 use crate::base::record::LOG_BYTES_MIN;
 use crate::base::{Ballot, BucketName, ClusterId, Incarnation, Mark, RegisterKey, Stamp, StampClock};
 use crate::disk::{Disk, place, shortage};
@@ -206,7 +207,7 @@ fn open_made(
     let blobs = Blobs::open(Arc::clone(&disk), dir, Arc::clone(&room), options.large_write_bytes)?;
     // No upload outlives the process that staged it.
     blobs.sweep_staged()?;
-    let Replayed { mut overlay, head, mut stamp, anew, tail } = replay(log, &index, marks)?;
+    let Replayed { mut overlay, head, mut stamp, has_ops, anew, tail } = replay(log, &index, marks)?;
     let indexed = index.node()?;
     let node = overlay.active.node.clone().or(indexed).unwrap_or(NodeRecord::NEW);
     // Promises up to the reserve may have been given: the own ballots begin above them.
@@ -218,7 +219,15 @@ fn open_made(
     let log = tail.accept(disk.as_ref(), identity.incarnation, anew)?;
     let (usages, segments) = open_segments(&disk, dir, &identity, &options, (&index, &overlay), &room)?;
     overlay.active.log_end = log.end();
-    let orphans = marks.orphans || overlay.active.cleared;
+    // A stop in order leaves nothing for the log to be read for, and nothing to be looked for.
+    let is_ended = marks.counted && !has_ops;
+    let orphans = match marks.orphans || overlay.active.cleared {
+        true => Some(Orphaned::Cleared),
+        false => (!is_ended).then_some(Orphaned::Left),
+    };
+    if !is_ended {
+        index.begin_recount();
+    }
     let memory = Memory::restored(&kept, node.roster.as_deref());
     let core = Core::new(Parts {
         disk,
@@ -294,6 +303,8 @@ struct Replayed {
     /// The newest number of the feed, and the highest stamp of a state.
     head: u64,
     stamp: Stamp,
+    /// Whether there was anything.
+    has_ops: bool,
     /// Whether the node was given its place anew.
     anew: bool,
     tail: Tail,
@@ -302,7 +313,7 @@ struct Replayed {
 fn replay(log: LogReader, index: &Index, marks: Marks) -> Result<Replayed, StoreError> {
     let mut overlay = Overlay::default();
     let (mut head, mut stamp) = (marks.seq, marks.stamp);
-    let (mut batch, mut anew) = (Vec::new(), false);
+    let (mut batch, mut has_ops, mut anew) = (Vec::new(), false, false);
     let tail = log.replay(marks.log, |payload| {
         let decoded = decode_frame(payload).map_err(|_| StoreError::Corrupt { what: "commit log (an operation)" })?;
         let (ops, ends) = decoded;
@@ -323,11 +334,12 @@ fn replay(log: LogReader, index: &Index, marks: Marks) -> Result<Replayed, Store
             }
             // A node that was given its place anew since owes nothing for the frames that it had lost.
             anew |= matches!(op, Op::Clear { .. });
-            overlay.active.apply(op);
+            has_ops = true;
+            overlay.replay(op);
         }
         Ok(true)
     })?;
-    Ok(Replayed { overlay, head, stamp, anew, tail })
+    Ok(Replayed { overlay, head, stamp, has_ops, anew, tail })
 }
 
 /// Frames that had been answered are gone: whether the node may start all the same.

@@ -6,14 +6,16 @@
 //! - What a layer has dropped of a segment is counted by what lay below it: the index, and under the active layer also one
 //!   that is frozen. A layer is brought to the index whole.
 //! - What was forgotten hides what older layers and the index hold of it, until the index has forgotten it too.
+//! - A layer takes the operations of a batch and what they change of references together: see `references`.
 
 use super::dropped::Dropped;
 use super::entry::{Held, NodeRecord, Op};
 use super::places::{Place, SegmentId, Usages, moved};
+use super::references::{References, only_in};
 use crate::base::{BlobRef, BodyId, Incarnation, Record, RegisterKey};
 use crate::register::Kept;
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// One generation of not yet indexed commits.
@@ -27,9 +29,9 @@ pub struct Layer {
     pub cleared: bool,
     /// The change feed's view of the same.
     pub by_seq: BTreeMap<u64, RegisterKey>,
-    /// Bodies that the records refer to.
-    pub blobs: HashSet<BodyId>,
-    /// Those of them that are small and came with their records: what they are, and their sealed bytes.
+    /// How many more records refer to bodies by this layer, or fewer.
+    pub references: References,
+    /// Small bodies that came with their records: what they are, and their sealed bytes.
     pub small: BTreeMap<BodyId, (BlobRef, Bytes)>,
     /// Where bodies lie in segments, as far as that changed; `None`: in none any more.
     pub places: BTreeMap<BodyId, Option<Place>>,
@@ -50,6 +52,15 @@ pub struct Layer {
 }
 
 impl Layer {
+    /// Takes a batch in: its operations, and what they change of references, as whoever decided them knows.
+    pub fn take(&mut self, ops: Vec<Op>, references: References) {
+        if ops.iter().any(|op| matches!(op, Op::Clear { .. })) {
+            self.references = References::default();
+        }
+        self.references.add(references);
+        ops.into_iter().for_each(|op| self.apply(op));
+    }
+
     /// Takes one operation in.
     pub fn apply(&mut self, op: Op) {
         match op {
@@ -74,7 +85,6 @@ impl Layer {
                 self.records.clear();
                 self.forgotten.clear();
                 self.by_seq.clear();
-                self.blobs.clear();
                 // Bodies lie where they lay: see `orphans`. Small ones come to lie there with the checkpoint.
                 let small: u64 = self.small.values().map(|(_, sealed)| sealed.len() as u64).sum();
                 (self.cleared, self.weight) = (true, small);
@@ -92,7 +102,6 @@ impl Layer {
     }
 
     fn hold(&mut self, key: RegisterKey, held: Arc<Held>) {
-        self.blobs.extend(held.record.bodies().map(|blob| blob.body));
         self.weight += held.weight() + key.as_bytes().len() as u64;
         self.by_seq.insert(held.seq, key.clone());
         self.forgotten.remove(&key);
@@ -127,13 +136,15 @@ impl Layer {
         self.placed.get(&segment).map_or(0, |usage| usage.live)
     }
 
-    /// A state of a register in this layer has gone; `now` follows it and keeps the blobs that it refers to.
+    /// A state of a register in this layer has gone; `now` follows it and keeps the bodies that it refers to.
     fn replaced(&mut self, old: &Held, now: Option<&Record>) {
         self.by_seq.remove(&old.seq);
         self.weight = self.weight.saturating_sub(old.weight());
-        for blob in old.record.bodies().filter(|blob| now.is_none_or(|now| !now.refers_to(blob.body))) {
-            self.blobs.remove(&blob.body);
-            self.small.remove(&blob.body);
+        for body in only_in(Some(&old.record), now) {
+            // Another record of this layer may have it too.
+            if self.references.of(body) <= 0 {
+                self.small.remove(&body);
+            }
         }
     }
 
@@ -230,9 +241,37 @@ impl Overlay {
         }
     }
 
-    /// Whether a record here refers to the blob. A frozen record that was superseded counts too.
-    pub fn refers_to(&self, blob: BodyId) -> bool {
-        self.active.blobs.contains(&blob) || self.frozen.as_ref().is_some_and(|f| f.blobs.contains(&blob))
+    /// Whether a record here may be all that refers to a body. A frozen record that was superseded counts too.
+    pub fn adds(&self, body: BodyId) -> bool {
+        self.layers().any(|layer| layer.references.of(body) > 0)
+    }
+
+    /// How many more records refer to a body than the index counts, and whether what that counts still holds.
+    pub fn references(&self, body: BodyId) -> (i64, bool) {
+        let mut more = 0;
+        for layer in self.layers() {
+            more += layer.references.of(body);
+            if layer.cleared {
+                return (more, false);
+            }
+        }
+        (more, true)
+    }
+
+    /// Takes in an operation of a log that is read back. What lies here is known to be replaced; what the index has of
+    /// the register counts on, until that has taken the layer in.
+    pub fn replay(&mut self, op: Op) {
+        let (mut references, here) = (References::default(), |key| match self.get(key) {
+            Here::Held(held) => Some(Arc::clone(held)),
+            Here::Nothing | Here::Unknown => None,
+        });
+        match &op {
+            Op::Record { key, held } => references.replaced(here(key).as_deref().map(record_of), Some(&held.record)),
+            Op::Forget { key, .. } => references.replaced(here(key).as_deref().map(record_of), None),
+            // A mark changes no body.
+            _ => {}
+        }
+        self.active.take(vec![op], references);
     }
 
     /// The sealed bytes of a small body that has no place yet.
@@ -270,6 +309,10 @@ impl Overlay {
     pub fn layers(&self) -> impl Iterator<Item = &Layer> {
         std::iter::once(&self.active).chain(self.frozen.as_deref())
     }
+}
+
+fn record_of(held: &Held) -> &Record {
+    &held.record
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Invariants
 //! - A place is named in the batch of the record that refers to its body, or after it; one of a body that nothing
 //!   refers to by the end of the batch is not.
-//! - A body loses its place in the batch of the record that leaves it.
+//! - A small body loses its place in the batch of the record that leaves it. Others wait first: see `reaper`.
 //! - A body that was moved has its new place only if it is still where it was moved from.
 
 use super::batch::Batch;

@@ -61,6 +61,27 @@ impl SegmentsStatus {
     }
 }
 
+/// The counts by which bodies go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ReferencesStatus {
+    /// Whether they are being recounted: no body is removed meanwhile.
+    pub recounting: bool,
+    /// Bodies whose counts were found wrong since the start.
+    pub miscounted: u64,
+    /// Bytes of bodies that nothing refers to any more, before they go.
+    pub waiting_bytes: u64,
+}
+
+impl ReferencesStatus {
+    fn of(core: &Core) -> Self {
+        ReferencesStatus {
+            recounting: !core.index.are_counts_sure(),
+            miscounted: core.counters.miscounted.load(Ordering::Relaxed),
+            waiting_bytes: core.waiting().bytes(),
+        }
+    }
+}
+
 /// The state of the store, for status, metrics and readiness.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct StoreStatus {
@@ -110,6 +131,8 @@ pub struct StoreStatus {
     pub compared: bool,
     /// Files of many bodies.
     pub segments: SegmentsStatus,
+    /// The counts by which bodies go.
+    pub references: ReferencesStatus,
     /// Room on the disk, as last read.
     pub disk: Space,
     /// Writes stop below this much free room.
@@ -137,6 +160,7 @@ impl Store {
         let head = *core.head.borrow();
         let buckets = core.buckets().len() as u64;
         let segments = SegmentsStatus::of(core);
+        let references = ReferencesStatus::of(core);
         let tally = core.tree().tally();
         let counted = tally.unwrap_or_default();
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -165,6 +189,7 @@ impl Store {
             buried: load(&core.counters.buried),
             compared: tally.is_some(),
             segments,
+            references,
             disk: core.space(),
             reserve_bytes: core.options.reserve_bytes,
             full: core.is_low(),
@@ -211,6 +236,11 @@ impl Store {
     /// Bytes of room that are lacking to move what is alive out of segments; 0 while nothing is.
     pub fn lacks_room(&self) -> u64 {
         self.core().counters.lacks_room.load(Ordering::Relaxed)
+    }
+
+    /// Bodies whose counts of references were found wrong since the start.
+    pub fn miscounted(&self) -> u64 {
+        self.core().counters.miscounted.load(Ordering::Relaxed)
     }
 
     /// Bytes that can still be written before the reserve is reached.

@@ -9,11 +9,14 @@ use super::entry::Held;
 use super::error::{DiskOp, StoreError};
 use super::intent::{Answer, Intent, Request, wait};
 use super::mover::Mover;
-use super::upkeep::{Reaper, background};
+use super::reaper::Reaper;
+use super::removal::Removal;
+use super::upkeep::background;
 use crate::base::{KekId, RegisterKey};
 use crossbeam_channel::{Sender, unbounded};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 use tokio::sync::oneshot;
 
 /// An open store. Threads share it in an `Arc`; dropping the last one stops its threads.
@@ -41,9 +44,8 @@ impl Store {
     pub(super) fn manual(core: Core) -> (Self, Clockwork) {
         let core = Arc::new(core);
         let (queue, requests) = unbounded();
-        let (dead_in, dead) = unbounded();
-        let committer = Committer::new(Arc::clone(&core), requests, dead_in);
-        let reaper = Reaper { core: Arc::clone(&core), dead };
+        let committer = Committer::new(Arc::clone(&core), requests);
+        let reaper = Reaper::new(Arc::clone(&core), queue.clone());
         let mover = Mover::new(Arc::clone(&core), queue.clone());
         let store = Store { core, queue: Some(queue), threads: Mutex::default(), stop: None };
         (store, Clockwork { committer, reaper, mover })
@@ -101,7 +103,7 @@ impl Store {
 
     /// Queues a request. One that is not taken drops its reply, and that tells.
     pub(super) fn ask(&self, request: Request) {
-        let last = matches!(request, Request::Write(Intent::Barrier, _));
+        let last = matches!(request, Request::Write(Intent::Barrier | Intent::Release(_), _));
         let refuse = self.core.closing.load(Ordering::Acquire) && !last;
         if let Some(queue) = self.queue.as_ref().filter(|_| !refuse) {
             // A send fails only when the committer is gone.
@@ -129,10 +131,27 @@ impl Store {
         self.core.seal_under(kek)
     }
 
-    /// Takes no more writes, waits for those begun, and brings the index up to the log.
+    /// Takes no more writes, and waits for those begun. What waits to be removed loses its places: see `close`.
     pub async fn drain(&self) -> Result<(), StoreError> {
         self.core.closing.store(true, Ordering::Release);
-        wait(self.submit(Intent::Barrier)).await.map(|_| ())
+        wait(self.submit(Intent::Barrier)).await?;
+        let bodies = self.core.waiting().all();
+        if !bodies.is_empty() {
+            wait(self.submit(Intent::Release(bodies))).await?;
+        }
+        Ok(())
+    }
+
+    /// After `drain`: what waits to be removed goes, and the index is brought up to the log. So the next start finds
+    /// nothing that it would have to look for.
+    pub fn close(&self) -> Result<(), StoreError> {
+        self.core.checkpoint()?;
+        let waiting = self.core.waiting().take(Instant::now(), true);
+        // What stays is found by the next start, which hears that something may be.
+        let stays = waiting.into_iter().filter(|left| !matches!(self.core.remove_left(left.body), Ok(Removal::Done)));
+        let stays = stays.collect();
+        self.core.waiting().put_back(stays);
+        self.core.checkpoint()
     }
 }
 

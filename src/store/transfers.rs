@@ -54,8 +54,14 @@ impl Store {
         self.core().discard_body(body)
     }
 
-    /// Removes blobs that no record refers to and that nobody is about to refer to.
+    /// Removes blobs that no record refers to and that nobody is about to refer to. References that are to be recounted
+    /// are so first.
     pub fn sweep_orphans(&self) -> Result<usize, StoreError> {
+        while self.core().recount()? {
+            if self.core().closing.load(Ordering::Acquire) {
+                return Err(StoreError::ShuttingDown);
+            }
+        }
         // The index may still refer to what the overlay has replaced.
         self.core().checkpoint()?;
         let (ids, strangers) = self.core().blobs.all()?;
@@ -66,7 +72,7 @@ impl Store {
         for body in ids {
             // Asked within the gate: a vote may have been granted on it a moment ago. In this order: a blob stops being
             // "landed" only after its record is visible.
-            let free = |blobs: &Blobs| Ok(!blobs.is_landed(body) && !self.core().refers_to(body)?);
+            let free = |blobs: &Blobs| Ok(!blobs.is_landed(body) && self.core().may_go(body)?);
             swept += usize::from(self.core().blobs.remove_if(body, free)?);
         }
         self.core().counters.swept.fetch_add(swept as u64, Ordering::Relaxed);

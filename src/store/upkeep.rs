@@ -4,7 +4,7 @@
 
 use super::blobs::Blobs;
 use super::core::Core;
-use crate::base::{BodyId, RegisterKey};
+use super::reaper::Reaper;
 use crossbeam_channel::{Receiver, select, tick};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,46 +15,21 @@ const TICK: Duration = Duration::from_millis(500);
 /// Time between sweeps of blobs that landed and never got a record.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
-/// Removes blobs whose last record was replaced, once that is durable.
-#[derive(Debug)]
-pub struct Reaper {
-    pub(super) core: Arc<Core>,
-    pub(super) dead: Receiver<(RegisterKey, BodyId)>,
-}
-
-impl Reaper {
-    /// Removes what waits for it. For tests that bring their own clockwork.
-    pub fn turn(&self) {
-        self.dead.try_iter().for_each(|dead| self.remove(dead));
-    }
-
-    fn remove(&self, (key, body): (RegisterKey, BodyId)) {
-        // It may have come back meanwhile: an older state that is stored again brings its blob along.
-        let free = |blobs: &Blobs| {
-            let now = self.core.lookup(&key)?;
-            Ok(!blobs.is_landed(body) && now.is_none_or(|held| !held.record.refers_to(body)))
-        };
-        if let Err(error) = self.core.blobs.remove_if(body, free) {
-            log::warn!(error:% = error; "a replaced body stays until the next start");
-        }
-    }
-}
-
 /// Keeps the store until the sender of `stopped` is gone. On a thread of its own.
 pub(super) fn background(core: &Arc<Core>, reaper: &Reaper, stopped: &Receiver<()>) {
     let ticks = tick(TICK);
     let mut clock = TickClock { log_end: 0, checkpointed: Instant::now(), swept: Instant::now() };
     loop {
         select! {
-            recv(reaper.dead) -> dead => match dead {
-                Ok(dead) => reaper.remove(dead),
-                Err(_) => return,
-            },
+            recv(core.reap.1) -> _ => reaper.look(Instant::now()),
             // What it was sent for may have been done by the checkpoint that was under way.
             recv(core.nudge.1) -> _ => if core.is_index_behind() {
                 bring_index_up(core, &mut clock);
             },
-            recv(ticks) -> _ => on_tick(core, &mut clock),
+            recv(ticks) -> _ => {
+                on_tick(core, &mut clock);
+                reaper.look(Instant::now());
+            }
             recv(stopped) -> _ => return,
         }
     }
@@ -89,11 +64,10 @@ fn on_tick(core: &Core, clock: &mut TickClock) {
         }
         for body in core.blobs.landed_before(core.options.orphan_grace) {
             let free = |blobs: &Blobs| {
-                let referred = core.refers_to(body)?;
-                if referred {
+                if core.refers_to(body)? {
                     blobs.settle(body);
                 }
-                Ok(!referred)
+                core.may_go(body)
             };
             if let Err(error) = core.blobs.remove_if(body, free) {
                 log::warn!(error:% = error; "a body without a record could not be removed");

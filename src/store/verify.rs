@@ -8,6 +8,7 @@ use super::damage::digest_of_file;
 use super::download::Download;
 use super::entry::Held;
 use super::error::{DiskOp, StoreError};
+use super::index::references::Difference;
 use super::places::SegmentId;
 use super::store::Store;
 use crate::base::names::RegisterName;
@@ -43,6 +44,15 @@ pub enum Finding {
         /// Its id, and the name of its file.
         body: BodyId,
     },
+    /// A body that is counted for other records than refer to it. A start recounts, tells it and puts it right.
+    Miscounted {
+        /// Its id.
+        body: BodyId,
+        /// Records that refer to it, by the index.
+        counted: u64,
+        /// Records that do.
+        records: u64,
+    },
     /// A bucket that is there.
     Bucket {
         /// Its name, as clients use it.
@@ -65,6 +75,8 @@ pub struct Summary {
     pub damaged: u64,
     /// Bodies that no record refers to.
     pub orphans: u64,
+    /// Bodies that are counted for other records than refer to them.
+    pub miscounted: u64,
     /// Damaged files that were set aside by healing, and are kept for people to look at.
     pub quarantined: u64,
     /// Files under `blobs/` and `segments/` that Boveda did not make.
@@ -88,9 +100,20 @@ impl Store {
             Err(error) => Err(error),
         };
         let is_whole = index.is_ok();
+        // They have their time, and go by themselves.
+        let waiting: HashSet<_> = self.core().waiting().all().into_iter().collect();
         match index {
-            Ok(orphans) => orphans.into_iter().for_each(|body| orphan(body, &mut sum, tell)),
+            Ok(orphans) => {
+                let orphans = orphans.into_iter().filter(|body| !waiting.contains(body));
+                orphans.for_each(|body| orphan(body, &mut sum, tell));
+            }
             Err(error) => index_is_damaged(&error, &mut sum, tell),
+        }
+        if is_whole {
+            for Difference { body, counted, records } in self.core().recount_all()? {
+                sum.miscounted += 1;
+                tell(Finding::Miscounted { body, counted, records });
+            }
         }
         let first = RegisterKey::first();
         let end = RegisterKey::end();
@@ -117,7 +140,7 @@ impl Store {
         let (segments, others) = self.core().segments.list()?;
         sum.strangers = (strangers + others) as u64;
         self.verify_segments(segments, &mut sum, tell)?;
-        for body in ids.into_iter().filter(|id| !referred.contains(id)) {
+        for body in ids.into_iter().filter(|id| !referred.contains(id) && !waiting.contains(id)) {
             orphan(body, &mut sum, tell);
         }
         Ok(sum)

@@ -89,6 +89,12 @@ impl Decider {
         let existed = found.is_some_and(|record| record.is_present());
         match mutation.choose(found) {
             Choice::Put(()) => {
+                // One that another record had may be gone by now.
+                if let Some(blob) = mutation.object().and_then(|object| object.blob())
+                    && self.core.has_lost(blob.body)?
+                {
+                    return Err(StoreError::Mismatch("a body is not here any more"));
+                }
                 let record = mutation.into_record(found);
                 // The bytes of an object were let in when it was sealed.
                 if record.bucket().is_some_and(|bucket| bucket.generation == 1) {
@@ -180,8 +186,14 @@ impl Decider {
             batch.names(&key, old.record.bodies().filter(|blob| record.refers_to(blob.body)));
             // Its blob, if it brought one of its own, has no owner.
             let dead = record.object().and_then(|object| object.blob()).filter(|blob| !old.record.refers_to(blob.body));
-            batch.dead.extend(dead.map(|blob| (key.clone(), blob.body)));
+            batch.dead.extend(dead);
             return Ok(());
+        }
+        // It was here when the record came.
+        if let Some(blob) = record.object().and_then(|object| object.blob())
+            && self.core.has_lost(blob.body)?
+        {
+            return Err(StoreError::Mismatch("a record came before its body"));
         }
         batch.store(key.clone(), old, record, true, Some(from));
         self.adopt_chosen(batch, &key)

@@ -104,10 +104,29 @@ impl World {
                 let delete = Mutation::delete(&name(key), self.headers(condition), NOW_MS.get());
                 self.spawn_write(node, key, delete, None);
             }
+            5 => self.copy(node, key, other % self.keys.len(), condition),
             _ => {
                 self.put(node, key, number, condition);
             }
         }
+    }
+
+    /// A client has a key refer to the body of another one, as its node holds that. Small bodies are not shared.
+    fn copy(&mut self, node: usize, key: usize, from: usize, condition: Condition) {
+        let found = self.nodes[node].record(self.key(from)).map(|(_, record)| record);
+        let Some(writer) = seen(found.as_ref()) else { return };
+        let object = found.as_ref().and_then(|record| record.object());
+        let shared = object.and_then(|object| Some((Box::new(object.clone()), object.blob()?)));
+        let Some((object, of)) = shared.filter(|(_, of)| self.nodes[node].blob(of.body).is_some()) else { return };
+        let (op, headers) = (Some(Op::Write { to: Some(writer), condition, replaced: None }), self.headers(condition));
+        // Nobody asks for what it wrote by its own number.
+        self.clients.push(Client { key, begun: self.now, ended: None, op, etag: None });
+        self.tally.copied += 1;
+        let mutation = Mutation::put(&name(key), headers, object, NOW_MS.get());
+        let write = Either::Write(Box::new(Write::new(Arc::clone(&self.members), mutation)));
+        self.spawn(node, key, Some(self.clients.len() - 1), write);
+        let event = Event::Holds { node: self.nodes[node].inc, body: of.body };
+        self.hear(node, None, &event);
     }
 
     /// A client writes without a condition; its number.

@@ -151,12 +151,7 @@ impl World {
             }
         }
         for node in &mut self.nodes {
-            node.housekeeping(1);
-            node.housekeeping(2);
-            let sum = node.store().expect("it is up").verify(&mut |_| {}).map_err(|error| error.to_string())?;
-            if sum.damaged > 0 {
-                return Err(format!("{} damaged objects", sum.damaged));
-            }
+            node.settled()?;
         }
         Ok(())
     }

@@ -341,6 +341,29 @@ impl Node {
         }
     }
 
+    /// Does all that time would bring, and looks whether something was counted wrong or left behind then.
+    pub fn settled(&mut self) -> Result<(), String> {
+        let Some((store, work)) = &self.open else { return Ok(()) };
+        let settle = || {
+            loop {
+                work.reaper.turn();
+                let moved = work.mover.turn()?;
+                if !work.committer.turn() && !moved {
+                    store.checkpoint()?;
+                    if !work.mover.turn()? {
+                        return store.sweep_orphans().and_then(|_| store.verify(&mut |_| {}));
+                    }
+                }
+            }
+        };
+        let sum = settle().map_err(|error: StoreError| error.to_string())?;
+        let miscounted = sum.miscounted + store.status().references.miscounted;
+        match (sum.damaged, sum.orphans, miscounted) {
+            (0, 0, 0) => Ok(()),
+            found => Err(format!("{found:?} damaged, left behind, counted wrong after healing")),
+        }
+    }
+
     /// Receives a blob; whether it is here, durable and checked.
     pub fn receive(&self, head: BlobRef, sealed: &Bytes) -> bool {
         let Some(store) = self.store() else { return false };

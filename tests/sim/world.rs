@@ -178,6 +178,8 @@ pub struct Tally {
     pub went_bad: u64,
     pub struck: u64,
     pub put_right: u64,
+    /// Writes that had a key refer to the body of another one.
+    pub copied: u64,
 }
 
 impl Tally {
@@ -197,6 +199,7 @@ impl Tally {
         self.went_bad += other.went_bad;
         self.struck += other.struck;
         self.put_right += other.put_right;
+        self.copied += other.copied;
     }
 }
 

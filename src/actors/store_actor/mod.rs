@@ -236,7 +236,7 @@ impl Handler<DrainStore> for StoreActor {
         let (store, threads) = (Arc::clone(&self.store), self.threads.clone());
         guarded(async move {
             store.drain().await?;
-            threads.run(move || store.checkpoint()).await.unwrap_or(Err(StoreError::ShuttingDown))
+            threads.run(move || store.close()).await.unwrap_or(Err(StoreError::ShuttingDown))
         })
     }
 }

@@ -248,7 +248,9 @@ fn a_sweep_leaves_a_body_that_was_promised_a_moment_ago() {
         let lineage = state.lineage;
         let record = Record { ballot: ballot(5), lineage, written_ms: 5, state: State::Object(object) };
         let held = Arc::new(crate::store::entry::Held::new(record, false, 1, None));
-        core.apply(vec![crate::store::entry::Op::Record { key: key("k"), held }], core.log.end());
+        let mut references = crate::store::references::References::default();
+        references.replaced(None, Some(&held.record));
+        core.apply(vec![crate::store::entry::Op::Record { key: key("k"), held }], references, core.log.end());
         drop(gate);
         assert_eq!(sweep.join().expect("no panic").expect("a healthy disk"), 0);
     });
