@@ -13,6 +13,7 @@
 //! | `parts` | what a node is made of: storage, peers, and what stands behind its ports |
 //! | `running` | one node: what it is made of, and in which order that starts and ends |
 //! | `keys` | the key ring: made at start where that is safe, and read again while the node runs |
+//! | `certificate` | what the ports show, looked at while the node runs, and what is said of its age |
 //! | `place` | what the directory says of the node, against what the configuration says |
 //! | `listener` | the ports: sockets, and the servers behind them |
 //! | `queues` | every queue with its bound in bytes |
@@ -21,6 +22,7 @@
 //! | `leave` `verify` | `boveda leave` and `boveda verify`, on a directory that no node uses |
 //! | `error` | why a node did not start or stop as it should |
 
+mod certificate;
 mod conditions;
 mod error;
 mod findings;
@@ -35,6 +37,7 @@ mod running;
 mod status;
 mod verify;
 
+pub use certificate::files as certificate_files;
 pub use error::NodeError;
 pub use leave::leave;
 pub use running::Running;
@@ -131,7 +134,7 @@ async fn live(configs: Vec<Config>, may_make_cluster_key: bool) -> Result<End, N
         keys::require_data(&config)?;
         keys::ensure(&config, may_make_cluster_key)?;
         let node = Running::start(config).await?;
-        nudges.borrow_mut().push(node.nudge());
+        nudges.borrow_mut().extend(node.nudges());
         nodes.push(node);
     }
     let name = {
@@ -184,16 +187,16 @@ fn survive_long_files() {
 /// What the last steps of a stop may take beyond the drain of the requests.
 const STOP_MARGIN: Duration = Duration::from_secs(10);
 
-/// What makes each node of this process read its key directory again.
+/// What makes each node of this process read its key directory and its certificate again.
 type Nudges = Rc<RefCell<Vec<Arc<Notify>>>>;
 
 /// Signals that tools send to servers for other ends, as log rotation does, and that would end the process by default.
-/// SIGHUP has the key directories read again, besides.
+/// SIGHUP has the key directories and the certificates read again, besides.
 fn pass_over_others(nudges: &Nudges) -> std::io::Result<()> {
     let (mut arrivals, nudges) = (signal(SignalKind::hangup())?, Rc::clone(nudges));
     actix_rt::spawn(async move {
         while arrivals.recv().await.is_some() {
-            log::info!(signal = "SIGHUP"; "the key directory is read again; the log goes to stderr");
+            log::info!(signal = "SIGHUP"; "the key directory and the certificate are read again; the log goes to stderr");
             nudges.borrow().iter().for_each(|nudge| nudge.notify_one());
         }
     });

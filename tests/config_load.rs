@@ -276,7 +276,10 @@ fn remarks_warn_of_what_works_by_accident() {
     assert_eq!(remarks(""), Vec::<String>::new());
     assert_eq!(remarks(SAMPLE), Vec::<String>::new());
     let open = remarks("[http]\nlisten = '0.0.0.0:5000'\ninsecure_open = true");
-    assert!(open.len() == 1 && open[0].contains("read, write and delete"), "{open:?}");
+    assert!(open.len() == 2 && open[0].contains("read, write and delete"), "{open:?}");
+    assert!(open[1].contains("is reached without TLS") && open[1].contains("tls.cert"), "{open:?}");
+    let sealed = "[http]\nlisten = '0.0.0.0:5000'\ninsecure_open = true\n[tls]\ncert = 'c'\nkey = 'k'";
+    assert_eq!(remarks(sealed), open[..1]);
     let strangers = "[cluster]\npeers = [{ name = 'a', url = 'http://far' }, { name = 'b', url = 'http://localhost' }]";
     let all = remarks(strangers).join("\n");
     assert!(all.contains("no entry named boveda") && all.contains("peer.listen 127.0.0.1:5002"), "{all}");

@@ -15,8 +15,9 @@ const PAGES: [(&str, &str); 5] = [
     ("config/boveda.toml", include_str!("../config/boveda.toml")),
 ];
 
-/// Known only once there was a first heartbeat, or a first comparison.
-const LATER: [&str; 5] = [
+/// Known only once there was a first heartbeat, or a first comparison; or of a node with TLS (`http_tls.rs` asks for it).
+const LATER: [&str; 6] = [
+    "boveda_certificate_expires_in_s",
     "boveda_peers_last_heartbeat_age_s",
     "boveda_peers_compare_last_age_s",
     "boveda_peers_compare_last_leaves",
@@ -35,7 +36,9 @@ fn settings(text: &str) -> (usize, Vec<&str>) {
     let sections: BTreeSet<&str> =
         keys.iter().filter_map(|key| key.split_once('.')).map(|(section, _)| section).collect();
     let named = words(text).filter(|word| {
-        word.split_once('.').is_some_and(|(section, name)| sections.contains(section) && !name.contains('.'))
+        // Kubernetes calls a certificate tls.crt.
+        word.split_once('.')
+            .is_some_and(|(section, name)| sections.contains(section) && !name.contains('.') && name != "crt")
     });
     let named: Vec<&str> = named.collect();
     (named.len(), named.into_iter().filter(|word| !keys.contains(*word)).collect())

@@ -18,62 +18,64 @@ fn metric(node: &Node, name: &str) -> Option<f64> {
 
 #[test]
 fn a_client_that_leaves_in_mid_upload_leaves_nothing() {
-    let node = Node::start();
-    let path = "/v1/objects/cargas/left";
-    for announced in ["Content-Length: 5000000", "Content-Length: 5000", "Transfer-Encoding: chunked"] {
-        for politely in [false, true] {
-            let mut conn = node.connect();
-            let chunk_head = if announced.starts_with('T') { "100000\r\n" } else { "" };
-            conn.send(format!("PUT {path} HTTP/1.1\r\nHost: x\r\n{announced}\r\n\r\n{chunk_head}")).unwrap();
-            let most = if announced.ends_with("5000") { 4999 } else { 1_000_000 };
-            conn.send(vec![7; most]).unwrap();
-            if politely {
-                // The sending side ends, so an answer could still be read; there may be one or none.
-                conn.end_sending();
-                if let Ok(answer) = conn.answer(false) {
-                    answer.expect_error(400, "IncompleteBody");
+    for node in Node::on_both_wires(&[]) {
+        let path = "/v1/objects/cargas/left";
+        for announced in ["Content-Length: 5000000", "Content-Length: 5000", "Transfer-Encoding: chunked"] {
+            for politely in [false, true] {
+                let mut conn = node.connect();
+                let chunk_head = if announced.starts_with('T') { "100000\r\n" } else { "" };
+                conn.send(format!("PUT {path} HTTP/1.1\r\nHost: x\r\n{announced}\r\n\r\n{chunk_head}")).unwrap();
+                let most = if announced.ends_with("5000") { 4999 } else { 1_000_000 };
+                conn.send(vec![7; most]).unwrap();
+                if politely {
+                    // The sending side ends, so an answer could still be read; there may be one or none.
+                    conn.end_sending();
+                    if let Ok(answer) = conn.answer(false) {
+                        answer.expect_error(400, "IncompleteBody");
+                    }
                 }
+                drop(conn);
+                nothing_is_left(&node, path);
             }
-            drop(conn);
-            nothing_is_left(&node, path);
         }
     }
 }
 
 #[test]
 fn a_silent_sender_gets_408_and_leaves_nothing() {
-    let node = Node::with(&[("BOVEDA_HTTP_IDLE_TIMEOUT", "300ms")]);
-    let path = "/v1/objects/cargas/silent";
-    let mut refused = Vec::new();
-    for (head, some) in [
-        ("Content-Length: 10", &b"12345"[..]),
-        ("Content-Length: 10", b""),
-        ("Content-Length: 10000000", b"12345"),
-        ("Transfer-Encoding: chunked", b"5\r\n12345\r\n"),
-    ] {
-        let mut conn = node.connect();
-        conn.send(format!("PUT {path} HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n")).unwrap();
-        conn.send(some).unwrap();
-        let answer = conn.answer(false).unwrap();
-        answer.expect_error(408, "RequestTimeout");
-        assert_eq!(answer.header("connection"), Some("close"), "{head}");
-        refused.push(conn);
-        nothing_is_left(&node, path);
-    }
-    for mut conn in refused {
-        assert!(conn.rest().is_empty(), "closed after a while of listening");
-    }
-    // A slow sender is not a silent one.
-    let mut conn = node.connect();
-    conn.send(format!("PUT {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\n")).unwrap();
-    for byte in *b"123456" {
-        let until = Instant::now() + Duration::from_millis(100);
-        while Instant::now() < until {
-            std::thread::park_timeout(until - Instant::now());
+    for node in Node::on_both_wires(&[("BOVEDA_HTTP_IDLE_TIMEOUT", "300ms")]) {
+        let path = "/v1/objects/cargas/silent";
+        let mut refused = Vec::new();
+        for (head, some) in [
+            ("Content-Length: 10", &b"12345"[..]),
+            ("Content-Length: 10", b""),
+            ("Content-Length: 10000000", b"12345"),
+            ("Transfer-Encoding: chunked", b"5\r\n12345\r\n"),
+        ] {
+            let mut conn = node.connect();
+            conn.send(format!("PUT {path} HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n")).unwrap();
+            conn.send(some).unwrap();
+            let answer = conn.answer(false).unwrap();
+            answer.expect_error(408, "RequestTimeout");
+            assert_eq!(answer.header("connection"), Some("close"), "{head}");
+            refused.push(conn);
+            nothing_is_left(&node, path);
         }
-        conn.send([byte]).unwrap();
+        for mut conn in refused {
+            assert!(conn.rest().is_empty(), "closed after a while of listening");
+        }
+        // A slow sender is not a silent one.
+        let mut conn = node.connect();
+        conn.send(format!("PUT {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\n")).unwrap();
+        for byte in *b"123456" {
+            let until = Instant::now() + Duration::from_millis(100);
+            while Instant::now() < until {
+                std::thread::park_timeout(until - Instant::now());
+            }
+            conn.send([byte]).unwrap();
+        }
+        conn.answer(false).unwrap().expect_written(201);
     }
-    conn.answer(false).unwrap().expect_written(201);
 }
 
 #[test]
@@ -134,115 +136,123 @@ fn bodies_that_are_not_what_they_say() {
 
 #[test]
 fn expect_and_pipelining() {
-    let node = Node::start();
-    let mut conn = node.connect();
-    conn.send("PUT /v1/objects/cargas/e HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n")
-        .unwrap();
-    conn.told_to_go_on();
-    conn.send("abc").unwrap();
-    conn.answer(false).unwrap().expect_written(201);
+    for node in Node::on_both_wires(&[]) {
+        let mut conn = node.connect();
+        conn.send("PUT /v1/objects/cargas/e HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n")
+            .unwrap();
+        conn.told_to_go_on();
+        conn.send("abc").unwrap();
+        conn.answer(false).unwrap().expect_written(201);
 
-    let get = "GET /v1/objects/cargas/e HTTP/1.1\r\nHost: x\r\n\r\n";
-    let put = "PUT /v1/objects/cargas/e HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nxyz";
-    conn.send([get, put, get, "GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n", get].concat()).unwrap();
-    assert_eq!(conn.answer(false).unwrap().text(), "abc");
-    conn.answer(false).unwrap().expect_written(200);
-    assert_eq!(conn.answer(false).unwrap().text(), "xyz");
-    conn.answer(false).unwrap().expect_error(404, "NoSuchRoute");
-    assert_eq!(conn.answer(false).unwrap().text(), "xyz");
+        let get = "GET /v1/objects/cargas/e HTTP/1.1\r\nHost: x\r\n\r\n";
+        let put = "PUT /v1/objects/cargas/e HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nxyz";
+        conn.send([get, put, get, "GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n", get].concat()).unwrap();
+        assert_eq!(conn.answer(false).unwrap().text(), "abc");
+        conn.answer(false).unwrap().expect_written(200);
+        assert_eq!(conn.answer(false).unwrap().text(), "xyz");
+        conn.answer(false).unwrap().expect_error(404, "NoSuchRoute");
+        assert_eq!(conn.answer(false).unwrap().text(), "xyz");
+    }
 }
 
 #[test]
 fn answers_come_in_step_whatever_is_sent_behind_a_request() {
-    let node = Node::start();
-    node.put("/v1/objects/cargas/t", b"0123456789").expect_written(201);
-    let big = Dice(8).bytes(300_000);
-    node.put("/v1/objects/cargas/big", &big).expect_written(201);
-    let line = |method: &str, name: &str, version: &str| {
-        format!("{method} /v1/objects/cargas/{name} HTTP/{version}\r\nHost: x\r\n\r\n")
-    };
-    let (get, head) = (line("GET", "t", "1.1"), line("HEAD", "t", "1.1"));
-    let none = line("HEAD", "none", "1.1");
-    let put = "PUT /v1/objects/cargas/p HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nxyz".to_owned();
-    let chunked = "PUT /v1/objects/cargas/p HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n\
+    for node in Node::on_both_wires(&[]) {
+        node.put("/v1/objects/cargas/t", b"0123456789").expect_written(201);
+        let big = Dice(8).bytes(300_000);
+        node.put("/v1/objects/cargas/big", &big).expect_written(201);
+        let line = |method: &str, name: &str, version: &str| {
+            format!("{method} /v1/objects/cargas/{name} HTTP/{version}\r\nHost: x\r\n\r\n")
+        };
+        let (get, head) = (line("GET", "t", "1.1"), line("HEAD", "t", "1.1"));
+        let none = line("HEAD", "none", "1.1");
+        let put = "PUT /v1/objects/cargas/p HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nxyz".to_owned();
+        let chunked = "PUT /v1/objects/cargas/p HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n\
                    4;e\r\nGET \r\n0\r\nA: b\r\n\r\n"
-        .to_owned();
-    let large = line("GET", "big", "1.1");
-    for order in [
-        vec![&get, &head],
-        vec![&head, &get],
-        vec![&none, &get, &head, &head, &get],
-        vec![&large, &head, &large, &none, &get],
-        vec![&chunked, &head, &put, &head, &get, &chunked, &head],
-    ] {
-        let all: String = order.iter().map(|request| request.as_str()).collect();
-        // In one piece, and in pieces that end anywhere.
-        for pieces in [all.len(), 1, 7, 61] {
-            let mut conn = node.connect();
-            for piece in all.as_bytes().chunks(pieces) {
-                conn.send(piece).unwrap();
+            .to_owned();
+        let large = line("GET", "big", "1.1");
+        for order in [
+            vec![&get, &head],
+            vec![&head, &get],
+            vec![&none, &get, &head, &head, &get],
+            vec![&large, &head, &large, &none, &get],
+            vec![&chunked, &head, &put, &head, &get, &chunked, &head],
+        ] {
+            let all: String = order.iter().map(|request| request.as_str()).collect();
+            // In one piece, and in pieces that end anywhere.
+            for pieces in [all.len(), 1, 7, 61] {
+                let mut conn = node.connect();
+                for piece in all.as_bytes().chunks(pieces) {
+                    conn.send(piece).unwrap();
+                }
+                for request in &order {
+                    let to_head = request.starts_with("HEAD");
+                    let answer = conn.answer(to_head).unwrap();
+                    let wanted: (u16, &[u8]) = match request {
+                        r if **r == none => (404, b""),
+                        r if to_head || r.starts_with("PUT") => (answer.status, b""),
+                        r if **r == large => (200, &big),
+                        _ => (200, b"0123456789"),
+                    };
+                    assert!(answer.status == wanted.0 && answer.body == wanted.1, "{request}: {}", answer.status);
+                    assert!(answer.status == 404 || answer.status / 100 == 2);
+                }
+                assert_eq!(conn.ask("GET", "/healthz", &[], b"").unwrap().text(), "ok\n");
             }
-            for request in &order {
-                let to_head = request.starts_with("HEAD");
-                let answer = conn.answer(to_head).unwrap();
-                let wanted: (u16, &[u8]) = match request {
-                    r if **r == none => (404, b""),
-                    r if to_head || r.starts_with("PUT") => (answer.status, b""),
-                    r if **r == large => (200, &big),
-                    _ => (200, b"0123456789"),
-                };
-                assert!(answer.status == wanted.0 && answer.body == wanted.1, "{request}: {}", answer.status);
-                assert!(answer.status == 404 || answer.status / 100 == 2);
-            }
-            assert_eq!(conn.ask("GET", "/healthz", &[], b"").unwrap().text(), "ok\n");
         }
+        let mut conn = node.connect();
+        conn.send([&get, "GET /healthz HTTP/1.0\r\n\r\n", &get].concat()).unwrap();
+        let answers = String::from_utf8(conn.rest()).unwrap();
+        let heads: Vec<&str> = answers.match_indices("HTTP/1.").map(|(at, _)| &answers[at..at + 12]).collect();
+        assert_eq!(
+            heads,
+            ["HTTP/1.1 200", "HTTP/1.0 200"],
+            "each in its own version, and the second ends it: {answers}"
+        );
     }
-    let mut conn = node.connect();
-    conn.send([&get, "GET /healthz HTTP/1.0\r\n\r\n", &get].concat()).unwrap();
-    let answers = String::from_utf8(conn.rest()).unwrap();
-    let heads: Vec<&str> = answers.match_indices("HTTP/1.").map(|(at, _)| &answers[at..at + 12]).collect();
-    assert_eq!(heads, ["HTTP/1.1 200", "HTTP/1.0 200"], "each in its own version, and the second ends it: {answers}");
 }
 
 #[test]
 fn who_expects_to_be_told_is_told_the_refusal_and_not_to_go_on() {
-    let node = Node::with(&[("BOVEDA_HTTP_BODY_MAX", "8MiB")]);
-    node.put("/v1/objects/cargas/t", b"x").expect_written(201);
-    for (head, status) in [
-        ("PUT /v1/objects/nowhere/k HTTP/1.1\r\nContent-Length: 5000000", 404),
-        ("PUT /v1/objects/nowhere/k HTTP/1.1\r\nContent-Length: 5", 404),
-        ("PUT /v1/objects/nowhere/k HTTP/1.1\r\nTransfer-Encoding: chunked", 404),
-        ("PUT /v1/objects/cargas/k HTTP/1.1\r\nContent-Length: 50000000", 413),
-        ("PUT /v1/objects/cargas/t HTTP/1.1\r\nIf-None-Match: *\r\nContent-Length: 5000000", 412),
-        ("PUT /v1/objects/cargas/t HTTP/1.1\r\nIf-Match: \"x\"\r\nContent-Length: 5", 412),
-        ("PUT /v1/objects/cargas/t HTTP/1.1\r\nIf-Match: \"x\r\nContent-Length: 5", 400),
-        ("PUT /v1/objects/cargas/k HTTP/1.1\r\nContent-Encoding: gzip\r\nContent-Length: 5", 415),
-        ("PUT /nowhere HTTP/1.1\r\nContent-Length: 5000000", 404),
-        ("PUT /v1/buckets HTTP/1.1\r\nContent-Length: 5000000", 405),
-        ("PUT /v1/objects/B_/k HTTP/1.1\r\nContent-Length: 5", 400),
-        ("POST /cargar HTTP/1.1\r\nContent-Length: 5000000", 400),
-    ] {
+    for node in Node::on_both_wires(&[("BOVEDA_HTTP_BODY_MAX", "8MiB")]) {
+        node.put("/v1/objects/cargas/t", b"x").expect_written(201);
+        for (head, status) in [
+            ("PUT /v1/objects/nowhere/k HTTP/1.1\r\nContent-Length: 5000000", 404),
+            ("PUT /v1/objects/nowhere/k HTTP/1.1\r\nContent-Length: 5", 404),
+            ("PUT /v1/objects/nowhere/k HTTP/1.1\r\nTransfer-Encoding: chunked", 404),
+            ("PUT /v1/objects/cargas/k HTTP/1.1\r\nContent-Length: 50000000", 413),
+            ("PUT /v1/objects/cargas/t HTTP/1.1\r\nIf-None-Match: *\r\nContent-Length: 5000000", 412),
+            ("PUT /v1/objects/cargas/t HTTP/1.1\r\nIf-Match: \"x\"\r\nContent-Length: 5", 412),
+            ("PUT /v1/objects/cargas/t HTTP/1.1\r\nIf-Match: \"x\r\nContent-Length: 5", 400),
+            ("PUT /v1/objects/cargas/k HTTP/1.1\r\nContent-Encoding: gzip\r\nContent-Length: 5", 415),
+            ("PUT /nowhere HTTP/1.1\r\nContent-Length: 5000000", 404),
+            ("PUT /v1/buckets HTTP/1.1\r\nContent-Length: 5000000", 405),
+            ("PUT /v1/objects/B_/k HTTP/1.1\r\nContent-Length: 5", 400),
+            ("POST /cargar HTTP/1.1\r\nContent-Length: 5000000", 400),
+        ] {
+            let mut conn = node.connect();
+            conn.send(format!("{head}\r\nHost: x\r\nExpect: 100-continue\r\n\r\n")).unwrap();
+            let answer = conn.answer(false).unwrap();
+            assert_eq!((answer.status, conn.continued), (status, 0), "{head}");
+            assert_eq!(answer.header("connection"), Some("close"), "{head}: the body may come or not");
+            conn.end_sending();
+            assert!(conn.rest().is_empty());
+        }
+        // What is taken is asked for, once; who sends without waiting is not asked.
+        let head = "PUT /v1/objects/cargas/k HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n";
         let mut conn = node.connect();
-        conn.send(format!("{head}\r\nHost: x\r\nExpect: 100-continue\r\n\r\n")).unwrap();
-        let answer = conn.answer(false).unwrap();
-        assert_eq!((answer.status, conn.continued), (status, 0), "{head}");
-        assert_eq!(answer.header("connection"), Some("close"), "{head}: the body may come or not");
-        conn.end_sending();
-        assert!(conn.rest().is_empty());
+        for told in 1..=3 {
+            conn.send(head).unwrap();
+            conn.told_to_go_on();
+            conn.send("hello").unwrap();
+            conn.answer(false).unwrap().expect_written(if told == 1 { 201 } else { 200 });
+        }
+        conn.send([head, "hello", head, "again", "GET /v1/objects/cargas/k HTTP/1.1\r\nHost: x\r\n\r\n"].concat())
+            .unwrap();
+        conn.answer(false).unwrap().expect_written(200);
+        conn.answer(false).unwrap().expect_written(200);
+        assert_eq!((conn.answer(false).unwrap().text(), conn.continued), ("again", 0));
     }
-    // What is taken is asked for, once; who sends without waiting is not asked.
-    let head = "PUT /v1/objects/cargas/k HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n";
-    let mut conn = node.connect();
-    for told in 1..=3 {
-        conn.send(head).unwrap();
-        conn.told_to_go_on();
-        conn.send("hello").unwrap();
-        conn.answer(false).unwrap().expect_written(if told == 1 { 201 } else { 200 });
-    }
-    conn.send([head, "hello", head, "again", "GET /v1/objects/cargas/k HTTP/1.1\r\nHost: x\r\n\r\n"].concat()).unwrap();
-    conn.answer(false).unwrap().expect_written(200);
-    conn.answer(false).unwrap().expect_written(200);
-    assert_eq!((conn.answer(false).unwrap().text(), conn.continued), ("again", 0));
 }
 
 #[test]
@@ -453,43 +463,46 @@ fn stuck_connections_are_cut_off() {
         ("BOVEDA_HTTP_HEADER_TIMEOUT", "500ms"),
         ("BOVEDA_HTTP_KEEP_ALIVE", "500ms"),
     ];
-    let node = Node::with(&settings);
-    let body = Dice(5).bytes(64 << 20);
-    node.put("/v1/objects/cargas/big", &body).expect_written(201);
+    for node in Node::on_both_wires(&settings) {
+        let body = Dice(5).bytes(64 << 20);
+        node.put("/v1/objects/cargas/big", &body).expect_written(201);
 
-    // A first head that never ends, a second one, and a reader who does not read.
-    let mut first = node.connect();
-    first.send("GET /healthz HTTP/1.1\r\nHo").unwrap();
-    let mut second = node.connect();
-    assert_eq!(second.ask("GET", "/healthz", &[], b"").unwrap().status, 200);
-    second.send("GET /healthz HTTP/1.1\r\nHo").unwrap();
-    let mut reader = node.connect();
-    reader.send("GET /v1/objects/cargas/big HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-    let mut endless = node.connect();
-    endless.send("PUT /v1/objects/nobucket/k HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
-    endless.send("5\r\n12345\r\n").unwrap();
+        // A first head that never ends, a second one, and a reader who does not read.
+        let mut first = node.connect();
+        first.send("GET /healthz HTTP/1.1\r\nHo").unwrap();
+        let mut second = node.connect();
+        assert_eq!(second.ask("GET", "/healthz", &[], b"").unwrap().status, 200);
+        second.send("GET /healthz HTTP/1.1\r\nHo").unwrap();
+        let mut reader = node.connect();
+        reader.send("GET /v1/objects/cargas/big HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut endless = node.connect();
+        endless.send("PUT /v1/objects/nobucket/k HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+        endless.send("5\r\n12345\r\n").unwrap();
 
-    assert!(first.rest().starts_with(b"HTTP/1.1 408"));
-    assert!(second.rest().is_empty());
-    assert!(endless.rest().starts_with(b"HTTP/1.1 4"));
-    eventually("the reader to be cut off", || (metric(&node, "boveda_http_connections") == Some(1.0)).then_some(()));
-    let head = reader.head().expect("the head came");
-    assert_eq!(head.status, 200);
-    assert!(reader.rest().len() < body.len(), "broken off, and not padded");
-    assert!(metric(&node, "boveda_http_connections_cut_total") >= Some(2.0));
-    assert_eq!(metric(&node, "boveda_budget_bytes"), Some(0.0));
+        assert!(first.rest().starts_with(b"HTTP/1.1 408"));
+        assert!(second.rest().is_empty());
+        assert!(endless.rest().starts_with(b"HTTP/1.1 4"));
+        eventually("the reader to be cut off", || {
+            (metric(&node, "boveda_http_connections") == Some(1.0)).then_some(())
+        });
+        let head = reader.head().expect("the head came");
+        assert_eq!(head.status, 200);
+        assert!(reader.rest().len() < body.len(), "broken off, and not padded");
+        assert!(metric(&node, "boveda_http_connections_cut_total") >= Some(2.0));
+        assert_eq!(metric(&node, "boveda_budget_bytes"), Some(0.0));
 
-    // A reader who reads slowly, but reads, gets everything.
-    let got = node.get("/v1/objects/cargas/big");
-    assert!(got.body == body);
+        // A reader who reads slowly, but reads, gets everything.
+        let got = node.get("/v1/objects/cargas/big");
+        assert!(got.body == body);
+    }
 }
 
 #[test]
 fn garbage_crashes_nothing() {
-    let node = Node::start();
-    node.put("/v1/objects/cargas/k", b"v").expect_written(201);
-    let mut dice = Dice(6);
-    let seeds: [&[u8]; 6] = [
+    for node in Node::on_both_wires(&[]) {
+        node.put("/v1/objects/cargas/k", b"v").expect_written(201);
+        let mut dice = Dice(6);
+        let seeds: [&[u8]; 6] = [
         b"GET /v1/objects/cargas/k HTTP/1.1\r\nHost: x\r\nRange: bytes=0-0\r\n\r\n",
         b"PUT /v1/objects/cargas/k HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nv",
         b"POST /cargar HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\nContent-Length: 70\r\n\r\n--x\r\nContent-Disposition: form-data; name=\"archivo\"; filename=\"k\"\r\n\r\nv",
@@ -497,34 +510,35 @@ fn garbage_crashes_nothing() {
         b"PUT /v1/objects/cargas/k HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nv\r\n0\r\n\r\n",
         b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
     ];
-    for round in 0..600 {
-        let mut bytes = seeds[round % seeds.len()].to_vec();
-        for _ in 0..=dice.below(4) {
-            if bytes.is_empty() {
-                break;
+        for round in 0..600 {
+            let mut bytes = seeds[round % seeds.len()].to_vec();
+            for _ in 0..=dice.below(4) {
+                if bytes.is_empty() {
+                    break;
+                }
+                let at = usize::try_from(dice.below(bytes.len() as u64)).unwrap();
+                match dice.below(4) {
+                    0 => bytes[at] = dice.roll().to_le_bytes()[0],
+                    1 => drop(bytes.remove(at)),
+                    2 => bytes.truncate(at.max(1)),
+                    _ => bytes.insert(at, b"%\0\r\n:/\"\xff"[usize::try_from(dice.below(8)).unwrap()]),
+                }
             }
-            let at = usize::try_from(dice.below(bytes.len() as u64)).unwrap();
-            match dice.below(4) {
-                0 => bytes[at] = dice.roll().to_le_bytes()[0],
-                1 => drop(bytes.remove(at)),
-                2 => bytes.truncate(at.max(1)),
-                _ => bytes.insert(at, b"%\0\r\n:/\"\xff"[usize::try_from(dice.below(8)).unwrap()]),
-            }
+            let mut conn = node.connect();
+            let _ = conn.send(&bytes);
+            conn.end_sending();
+            let answer = conn.rest();
+            assert!(answer.is_empty() || answer.starts_with(b"HTTP/1."), "round {round}: {answer:?}");
         }
-        let mut conn = node.connect();
-        let _ = conn.send(&bytes);
-        conn.end_sending();
-        let answer = conn.rest();
-        assert!(answer.is_empty() || answer.starts_with(b"HTTP/1."), "round {round}: {answer:?}");
+        let mut huge = node.connect();
+        let _ = huge.send([b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: ", &[b'a'; 300_000][..], b"\r\n\r\n"].concat());
+        assert!(huge.rest().starts_with(b"HTTP/1.1 431"));
+        let mut many = node.connect();
+        let _ = many.send(["GET /healthz HTTP/1.1\r\nHost: x\r\n", &"a: b\r\n".repeat(5000), "\r\n"].concat());
+        assert!(many.rest().starts_with(b"HTTP/1.1 4"));
+        assert_eq!(node.get("/healthz").status, 200);
+        assert!(!node.log().contains("panicked"), "{}", node.log());
     }
-    let mut huge = node.connect();
-    let _ = huge.send([b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: ", &[b'a'; 300_000][..], b"\r\n\r\n"].concat());
-    assert!(huge.rest().starts_with(b"HTTP/1.1 431"));
-    let mut many = node.connect();
-    let _ = many.send(["GET /healthz HTTP/1.1\r\nHost: x\r\n", &"a: b\r\n".repeat(5000), "\r\n"].concat());
-    assert!(many.rest().starts_with(b"HTTP/1.1 4"));
-    assert_eq!(node.get("/healthz").status, 200);
-    assert!(!node.log().contains("panicked"), "{}", node.log());
 }
 
 #[test]

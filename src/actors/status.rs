@@ -296,6 +296,15 @@ pub struct StoreSection {
     pub scrub: ScrubStatus,
 }
 
+/// The certificate that a node's ports show.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CertificateStatus {
+    /// Until when it holds, as RFC 3339 writes it.
+    pub not_after: String,
+    /// The same in seconds from now; below zero when it has expired.
+    pub expires_in_s: i64,
+}
+
 /// Everything that `/v1/cluster` shows. (The parameter is there for tests of the page without a store.)
 #[derive(Clone, Debug, Serialize)]
 pub struct ClusterSnapshot<S = StoreSection> {
@@ -325,6 +334,8 @@ pub struct ClusterSnapshot<S = StoreSection> {
     pub peers: Vec<ReplicaStatus>,
     /// Its peer listener: sessions, and who was turned away.
     pub gate: GateStatus,
+    /// The certificate of its ports for clients; null where they have no TLS.
+    pub certificate: Option<CertificateStatus>,
     /// How often this process took a rare path, by its name (`base::Mark`).
     pub rare: BTreeMap<String, u64>,
 }

@@ -1,19 +1,22 @@
-//! Asking a running node, as a client of its HTTP port.
+//! Asking a running node, as a client of its HTTP port, with TLS or without.
 //!
 //! Invariants
 //! - No more is read than `ANSWER_BYTES_MAX`, and a silence of `SILENCE_MAX`, or what the caller said, ends it.
 //! - Nothing that a node said stands in an error unless it cannot steer a terminal.
 
 use super::status_text::plain;
+use crate::tls::{TlsError, Trust};
 use serde_json::Value;
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
 const PORT: u16 = 5000;
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 const ANSWER_BYTES_MAX: u64 = 16 << 20;
+const SAID_CHARS_MAX: usize = 200;
 
 /// Why there is no answer to work with.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +28,17 @@ pub enum ClientError {
         url: Url,
         /// What the system said.
         source: io::Error,
+    },
+    /// Nobody's word can be taken for who answers.
+    #[error("{0}")]
+    Tls(#[from] TlsError),
+    /// Who answers is not who it should be, or does not speak TLS.
+    #[error("no node is known to be at {url}: {why}")]
+    Unknown {
+        /// The address that was asked.
+        url: Url,
+        /// What was wrong, with the remedy.
+        why: String,
     },
     /// The connection ended without an answer, or in the middle of one.
     #[error(
@@ -55,6 +69,7 @@ pub enum ClientError {
 /// Where a node's HTTP port is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url {
+    tls: bool,
     /// As it stands in a `Host` header.
     authority: String,
     host: String,
@@ -71,22 +86,20 @@ pub struct Answered {
 }
 
 impl Url {
-    /// Sends one request without a body. The answer has to be JSON with `member` in it, by which a node is known.
-    pub fn ask(&self, method: &str, target: &str, member: &str) -> Result<Answered, ClientError> {
-        self.ask_patiently(method, target, member, SILENCE_MAX)
-    }
-
-    /// Sends one request that may take as long as `silence` to be answered.
-    pub fn ask_patiently(
+    /// Sends one request without a body, to be answered within `silence`, or the usual time. The answer has to be JSON
+    /// with `member` in it, by which a node is known. `cacert`: whose word is taken with https, or that of the system's
+    /// authorities.
+    pub fn ask(
         &self,
-        method: &str,
-        target: &str,
-        member: &str,
-        silence: Duration,
+        cacert: Option<&Path>,
+        (method, target, member): (&str, &str, &str),
+        silence: Option<Duration>,
     ) -> Result<Answered, ClientError> {
-        let answer = self.fetch(method, target, silence);
+        let trust = if self.tls { Some(Trust::of(cacert)?) } else { None };
+        let answer = self.fetch(trust.as_ref(), method, target, silence.unwrap_or(SILENCE_MAX));
         let answer = answer.map_err(|source| match is_lost(&source) {
             true => ClientError::Lost { url: self.clone() },
+            false if is_unknown(&source) => ClientError::Unknown { url: self.clone(), why: plain(&source.to_string()) },
             false => ClientError::Silent { url: self.clone(), source },
         })?;
         let stranger = |what: String| ClientError::Stranger { url: self.clone(), what };
@@ -107,7 +120,10 @@ impl Url {
                 // It has no such path: a release that cannot do it.
                 Some((_, code)) if code == "NoSuchRoute" => stranger(format!("status {}", plain(status))),
                 Some((error, code)) => ClientError::Refused { url: self.clone(), why: format!("{error} ({code})") },
-                None => stranger(format!("status {}", plain(status))),
+                None => stranger(match said(head, body) {
+                    Some(said) => format!("status {}: {said}", plain(status)),
+                    None => format!("status {}", plain(status)),
+                }),
             });
         }
         let json = json.map_err(|error| stranger(error.to_string()))?;
@@ -118,27 +134,61 @@ impl Url {
     }
 
     /// The whole answer to one request. By HTTP/1.0, whose answers end with their connection.
-    fn fetch(&self, method: &str, target: &str, silence: Duration) -> io::Result<String> {
+    fn fetch(&self, trust: Option<&Trust>, method: &str, target: &str, silence: Duration) -> io::Result<String> {
         let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
         for address in (self.host.as_str(), self.port).to_socket_addrs()? {
             match TcpStream::connect_timeout(&address, SILENCE_MAX) {
-                Ok(stream) => return self.exchange(stream, method, target, silence),
+                Ok(stream) => return self.exchange(stream, trust, method, target, silence),
                 Err(error) => last = error,
             }
         }
         Err(last)
     }
 
-    fn exchange(&self, mut stream: TcpStream, method: &str, target: &str, silence: Duration) -> io::Result<String> {
-        stream.set_read_timeout(Some(silence))?;
+    fn exchange(
+        &self,
+        stream: TcpStream,
+        trust: Option<&Trust>,
+        method: &str,
+        target: &str,
+        silence: Duration,
+    ) -> io::Result<String> {
+        stream.set_read_timeout(Some(SILENCE_MAX))?;
         stream.set_write_timeout(Some(SILENCE_MAX))?;
         let length = if method == "GET" { "" } else { "Content-Length: 0\r\n" };
         let head = format!("{method} {target} HTTP/1.0\r\nHost: {}\r\n{length}\r\n", self.authority);
-        stream.write_all(head.as_bytes())?;
-        let mut answer = String::new();
-        stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
-        Ok(answer)
+        match trust {
+            None => {
+                stream.set_read_timeout(Some(silence))?;
+                talk(stream, &head)
+            }
+            Some(trust) => {
+                let stream = trust.connect(&self.host, stream)?;
+                stream.sock.set_read_timeout(Some(silence))?;
+                talk(stream, &head)
+            }
+        }
     }
+}
+
+fn talk(mut stream: impl Read + Write, head: &str) -> io::Result<String> {
+    stream.write_all(head.as_bytes())?;
+    stream.flush()?;
+    let mut answer = String::new();
+    stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// Whether who answers did not show who it is.
+fn is_unknown(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<TlsError>())
+}
+
+/// The first line of an answer in plain text: what a port says to who does not speak its protocol.
+fn said(head: &str, body: &str) -> Option<String> {
+    let is_text = head.lines().any(|line| line.to_ascii_lowercase().starts_with("content-type: text/plain"));
+    let line: String = body.lines().next()?.chars().take(SAID_CHARS_MAX).collect();
+    (is_text && !line.is_empty()).then(|| plain(&line))
 }
 
 /// Whether a connection that stood has ended: nobody is there to refuse one then.
@@ -158,8 +208,12 @@ impl FromStr for Url {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const NOT: &str = "write http://HOST or http://HOST:PORT";
-        let authority = text.strip_prefix("http://").ok_or(NOT)?;
+        const NOT: &str = "write http://HOST, https://HOST, or either with :PORT behind it";
+        let (tls, authority) = match (text.strip_prefix("http://"), text.strip_prefix("https://")) {
+            (Some(rest), _) => (false, rest),
+            (None, Some(rest)) => (true, rest),
+            (None, None) => return Err(NOT),
+        };
         let authority = authority.strip_suffix('/').unwrap_or(authority);
         let known = |c: char| c.is_ascii_alphanumeric() || ".-_:[]".contains(c);
         if authority.is_empty() || !authority.chars().all(known) {
@@ -175,13 +229,13 @@ impl FromStr for Url {
         if host.is_empty() || (bare.is_none() && host.contains(':')) {
             return Err(NOT);
         }
-        Ok(Url { authority: authority.to_owned(), host, port })
+        Ok(Url { tls, authority: authority.to_owned(), host, port })
     }
 }
 
 impl std::fmt::Display for Url {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "http://{}", self.authority)
+        write!(f, "http{}://{}", if self.tls { "s" } else { "" }, self.authority)
     }
 }
 
@@ -203,7 +257,7 @@ mod tests {
             }
             stream.write_all(answer.as_bytes()).expect("it listens");
         });
-        let told = url.ask("PUT", "/v1/cluster/members", "seats");
+        let told = url.ask(None, ("PUT", "/v1/cluster/members", "seats"), None);
         node.join().expect("it answers");
         told.map_or_else(|error| error.to_string(), |answered| answered.raw)
     }
@@ -217,6 +271,8 @@ mod tests {
             assert!(why.contains("was lost") && why.contains("ask again"), "{end}: {why}");
         }
         assert!(told("220 mail.example ESMTP\r\n").contains("not as a node of Boveda does: no HTTP"));
+        let told = told("HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n\r\nuse https://\u{1b}\nmore");
+        assert!(told.ends_with("does: status 400: use https://?"), "{told}");
     }
 
     #[test]
@@ -226,6 +282,8 @@ mod tests {
             ("http://node-1.example/", "node-1.example", 5000),
             ("http://[::1]", "::1", 5000),
             ("http://[::1]:7/", "::1", 7),
+            ("https://node-1.example:5443", "node-1.example", 5443),
+            ("https://[::1]", "::1", 5000),
         ] {
             let url: Url = text.parse().expect(text);
             assert_eq!((url.host.as_str(), url.port), (host, port), "{text}");
@@ -234,7 +292,8 @@ mod tests {
         for bad in [
             "",
             "http://",
-            "https://h",
+            "https://",
+            "ftp://h",
             "h:1",
             "http://h:x",
             "http://h:70000",

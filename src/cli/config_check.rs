@@ -9,7 +9,7 @@ use std::process::ExitCode;
 /// Print the configuration that `serve` would run with
 ///
 /// Takes the flags of `serve`. The output is TOML; what is not a default says who set it. Warnings
-/// go to stderr. Exits 2 when `serve` would refuse it.
+/// go to stderr. Certificate and key are read, too. Exits 2 when `serve` would refuse it.
 #[derive(Debug, clap::Args)]
 pub struct Check {
     #[command(flatten)]
@@ -21,6 +21,9 @@ impl Check {
     pub fn run(&self, env: &Env) -> ExitCode {
         match self.node.load(env).and_then(|loaded| open_access(&loaded).map(|()| loaded)) {
             Ok(loaded) => {
+                if let Some(Err(error)) = crate::node::certificate_files(&loaded.config).map(|files| files.check()) {
+                    return refuse(&error, Exit::Usage);
+                }
                 for remark in check::remarks(&loaded.config) {
                     let _ = writeln!(std::io::stderr(), "warning: {remark}");
                 }

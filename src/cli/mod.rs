@@ -13,7 +13,7 @@
 //! | `members` `scrub` | `boveda members`, `boveda scrub`: what a running node is asked |
 //! | `key` `verify` `leave` | what works on directories that no node uses, or on keys |
 //! | `settings` `config_check` | flags, file and environment; `boveda config check` |
-//! | `client` | asking a running node |
+//! | `whom` `client` | which node is asked, and by whose word it is known; asking it |
 
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
@@ -32,6 +32,7 @@ mod settings;
 mod status;
 mod status_text;
 mod verify;
+mod whom;
 
 pub use crate::base::Exit;
 

@@ -1,6 +1,6 @@
 //! `boveda scrub status`, `pause`, `resume`: the scrubber of a running node.
 
-use super::client::Url;
+use super::whom::Whom;
 use super::{Exit, print, refuse, status_text};
 use std::process::ExitCode;
 
@@ -23,9 +23,8 @@ pub enum Scrub {
 /// Which node.
 #[derive(Debug, clap::Args)]
 pub struct Asked {
-    /// The node's HTTP port
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:5000")]
-    url: Url,
+    #[command(flatten)]
+    whom: Whom,
     /// Print the node's answer as it is
     #[arg(long)]
     json: bool,
@@ -39,7 +38,7 @@ impl Scrub {
             Scrub::Pause(asked) => (asked, "PUT", "?state=paused"),
             Scrub::Resume(asked) => (asked, "PUT", "?state=running"),
         };
-        match asked.url.ask(method, &format!("{PATH}{query}"), "state") {
+        match asked.whom.ask(method, &format!("{PATH}{query}"), "state") {
             Ok(answered) if asked.json => print(&format!("{}\n", answered.raw.trim_end())),
             Ok(answered) => print(&status_text::scrub_page(&answered.json)),
             Err(error) => refuse(&error, Exit::Failed),

@@ -50,6 +50,12 @@ pub struct NodeArgs {
     /// Address of the HTTP port [http.listen, default 127.0.0.1:5000]
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
+    /// Certificate of the HTTP port, as PEM; it speaks https then [tls.cert]
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<String>,
+    /// Private key of that certificate, as PEM [tls.key]
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<String>,
     /// Address of the peer port [peer.listen, default 127.0.0.1:5002]
     #[arg(long, value_name = "ADDR")]
     peer_listen: Option<String>,
@@ -74,6 +80,8 @@ impl NodeArgs {
         flags.extend(self.keys.flags());
         flags.extend(flag("--name", "node.name", &self.name));
         flags.extend(flag("--listen", "http.listen", &self.listen));
+        flags.extend(flag("--tls-cert", "tls.cert", &self.tls_cert));
+        flags.extend(flag("--tls-key", "tls.key", &self.tls_key));
         flags.extend(flag("--peer-listen", "peer.listen", &self.peer_listen));
         flags.extend(flag("--durability", "cluster.durability", &self.durability));
         flags.extend(flag("--peer", "cluster.peers", &(!self.peer.is_empty()).then(|| self.peer.join(","))));

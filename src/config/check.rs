@@ -20,6 +20,7 @@ pub(super) fn values(loaded: &Loaded) -> Result<(), ConfigError> {
     log_filter(loaded)?;
     listeners(loaded)?;
     hosts(loaded)?;
+    certificate(loaded)?;
     pairs(loaded)?;
     peers(loaded)
 }
@@ -46,6 +47,7 @@ pub fn remarks(config: &Config) -> Vec<String> {
         remarks
             .push(format!("http.listen {} is open: whoever reaches it may read, write and delete", config.http.listen));
     }
+    remarks.extend(unsealed(config));
     let peers = &config.cluster.peers;
     if !peers.is_empty() && config.others().count() == peers.len() {
         remarks.push(format!(
@@ -69,6 +71,18 @@ pub fn remarks(config: &Config) -> Vec<String> {
         ));
     }
     remarks
+}
+
+/// What is to be said at every start of a port that other machines reach without TLS.
+pub fn unsealed(config: &Config) -> Option<String> {
+    let crosses_a_network = !reaches_only_this_machine(&config.http.listen);
+    (crosses_a_network && !config.tls.is_on()).then(|| {
+        format!(
+            "http.listen {} is reached without TLS: what passes there can be read and changed on its way; set tls.cert and \
+             tls.key (--tls-cert, --tls-key)",
+            config.http.listen
+        )
+    })
 }
 
 fn reaches_only_this_machine(at: &SocketAddr) -> bool {
@@ -176,6 +190,18 @@ fn hosts(loaded: &Loaded) -> Result<(), ConfigError> {
             Err(refuse(loaded, &["http.hosts"], why))
         }
     }
+}
+
+/// A certificate and its key, or neither. What the files hold is looked at by who uses them.
+fn certificate(loaded: &Loaded) -> Result<(), ConfigError> {
+    let tls = &loaded.config.tls;
+    let (cert, key) = (tls.is_on(), !tls.key.as_os_str().is_empty());
+    if cert == key {
+        return Ok(());
+    }
+    let (named, lacks) = if cert { ("tls.cert", "tls.key") } else { ("tls.key", "tls.cert") };
+    let why = format!("there is no {lacks} beside it: TLS needs the certificate and its key; set both, or neither");
+    Err(refuse(loaded, &[named], why))
 }
 
 fn pairs(loaded: &Loaded) -> Result<(), ConfigError> {

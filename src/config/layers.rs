@@ -17,6 +17,9 @@ use toml::{Table, Value};
 /// What the names of our environment variables begin with.
 pub const ENV_PREFIX: &str = "BOVEDA_";
 
+/// Variables of the commands that ask a running node. They set nothing of a node, and may stand in the same environment.
+const OF_CLIENTS: [&str; 1] = ["BOVEDA_CACERT"];
+
 /// One flag of the command line that sets a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flag {
@@ -96,7 +99,7 @@ impl Layers {
         for (name, text) in env.iter().filter(|(name, _)| name.starts_with(ENV_PREFIX)) {
             let origin = Origin::Environment(name.clone());
             let Some(key) = names.get(name) else {
-                if is_service_link(name, text) {
+                if is_service_link(name, text) || OF_CLIENTS.contains(&name.as_str()) {
                     continue;
                 }
                 return Err(ConfigError::Unknown { origin, name: name.clone(), remedy: env_remedy(name, &names) });

@@ -34,4 +34,6 @@ pub use error::{ConfigError, Origin};
 pub use layers::{Flag, Loaded, load};
 pub use memory::{CEILING_MIN, Ceiling, MemoryPlan};
 pub use peers::{Durability, PeerEntry, PeerUrl};
-pub use sections::{ClusterConfig, Config, HttpConfig, MemoryConfig, NodeConfig, PeerConfig, ScrubConfig, StoreConfig};
+pub use sections::{
+    ClusterConfig, Config, HttpConfig, MemoryConfig, NodeConfig, PeerConfig, ScrubConfig, StoreConfig, TlsConfig,
+};

@@ -24,6 +24,8 @@ pub struct Config {
     pub node: NodeConfig,
     /// The port for clients.
     pub http: HttpConfig,
+    /// What the ports for clients show of themselves.
+    pub tls: TlsConfig,
     /// The peer port and the ReplicaActors.
     pub peer: PeerConfig,
     /// Which nodes belong together, and what they promise.
@@ -133,6 +135,32 @@ impl Default for HttpConfig {
             drain_timeout: Duration::from_secs(25),
             ready_grace: Duration::ZERO,
         }
+    }
+}
+
+/// `[tls]`: the certificate of the ports for clients. Peers have no part in it: their frames are sealed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsConfig {
+    /// Certificates as PEM, the node's own first; empty for none, and no TLS.
+    pub cert: PathBuf,
+    /// The private key of the first of them, as PEM; empty for none.
+    pub key: PathBuf,
+    /// Longest time for a client to begin a handshake, and to finish it.
+    #[serde(with = "period")]
+    pub handshake_timeout: Duration,
+}
+
+impl TlsConfig {
+    /// Whether the ports for clients speak TLS.
+    pub fn is_on(&self) -> bool {
+        !self.cert.as_os_str().is_empty()
+    }
+}
+
+impl Default for TlsConfig {
+    fn default() -> Self {
+        TlsConfig { cert: PathBuf::new(), key: PathBuf::new(), handshake_timeout: Duration::from_secs(5) }
     }
 }
 

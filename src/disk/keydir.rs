@@ -10,6 +10,7 @@
 //! dot, so links are followed, names with a leading dot are skipped, and the mode that counts is the
 //! target's; that of the directory does not count, it is world-writable there (on a read-only mount).
 
+use super::mounted::{MODE_MAX, Stamp, stamp};
 use crate::base::Secret;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -21,8 +22,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub const KEY_BYTES: usize = 32;
 
 const PREFIX: &str = "kek-";
-/// Owner may write and read, group may read, nobody else anything.
-const MODE_MAX: u32 = 0o640;
 
 /// Why keys could not be read or made: one line with the file, the cause and the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -100,22 +99,15 @@ pub fn load(dir: &Path) -> Result<Keys, KeyDirError> {
 /// How a key directory looks from outside, to tell whether it has to be read again. What cannot be looked at is part of
 /// it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Look(Vec<(PathBuf, Option<[i64; 7]>)>);
+pub struct Look(Vec<(PathBuf, Option<Stamp>)>);
 
 /// Looks at a directory. Links are followed, so another target is seen, as is another mode.
 pub fn look(dir: &Path) -> Look {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     let visible = entries.filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
-    let mut seen: Vec<_> = visible.map(|entry| (entry.path(), stamp_of(&entry.path()))).collect();
+    let mut seen: Vec<_> = visible.map(|entry| (entry.path(), stamp(&entry.path()))).collect();
     seen.sort();
     Look(seen)
-}
-
-fn stamp_of(path: &Path) -> Option<[i64; 7]> {
-    let meta = fs::metadata(path).ok()?;
-    let number = |n: u64| n.cast_signed();
-    let times = [meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec()];
-    Some([number(meta.dev()), number(meta.ino()), number(meta.len()), times[0], times[1], times[2], times[3]])
 }
 
 /// The number that the next new key gets: 1 where there is no key yet.

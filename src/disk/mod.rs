@@ -16,6 +16,7 @@
 //! | `shadow` | a real directory whose changes stay in memory, for checks that replay and repair |
 //! | `place` | the one way to put a file in place |
 //! | `stream` | a new file written once, from front to back: bodies on their way to their blobs |
+//! | `mounted` | files that somebody else puts in place: looked at, and read whole |
 //! | `keydir` | the key directory: one file for each generation |
 //! | `handles` `shortage` | how many files may be open; what the system lacks, told from its errors |
 
@@ -26,6 +27,7 @@ use std::path::{Path, PathBuf};
 pub mod crash;
 pub mod handles;
 pub mod keydir;
+pub mod mounted;
 pub mod place;
 pub mod real;
 pub mod shadow;

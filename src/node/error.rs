@@ -5,6 +5,7 @@ use crate::disk::keydir::KeyDirError;
 use crate::disk::shortage;
 use crate::seal::keyring::SealError;
 use crate::store::StoreError;
+use crate::tls::TlsError;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -44,6 +45,9 @@ pub enum NodeError {
         /// The key directory, in which the cluster's key is to be.
         keys: PathBuf,
     },
+    /// The certificate and its key do not make TLS.
+    #[error("{0}")]
+    Tls(#[from] TlsError),
     /// Another process uses the data directory.
     #[error("{} is in use by another boveda: stop it, or choose another directory with --data", .0.display())]
     Locked(PathBuf),

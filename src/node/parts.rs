@@ -42,6 +42,7 @@ use crate::config::{Config, MemoryPlan};
 use crate::http::{Backend, MemberLinks, ReadLinks, Readiness, StoreLinks, WriteLinks};
 use crate::seal::keyring::Keyring;
 use crate::store::Store;
+use crate::tls::Kept;
 use actix::{Actor, Addr};
 use actix_rt::Arbiter;
 use std::rc::Rc;
@@ -146,7 +147,14 @@ pub(super) struct Backends {
 impl Backends {
     /// What every worker gets, and the budget of all requests together. Starts, where nodes decide together, what ends
     /// undecided writes, member changes and deletions that were left behind, and what drops tombstones.
-    pub fn new(config: &Config, plan: &MemoryPlan, storage: &Storage, peers: &Peers) -> (Self, Budget) {
+    /// `shown`: the certificate of the ports.
+    pub fn new(
+        config: &Config,
+        plan: &MemoryPlan,
+        storage: &Storage,
+        peers: &Peers,
+        shown: Option<Arc<Kept>>,
+    ) -> (Self, Budget) {
         let budget = Budget::new(config.http.requests_max, plan.requests_bytes);
         let store = &storage.store;
         let burying = Arc::new(BurialTally::default());
@@ -183,6 +191,7 @@ impl Backends {
             scrubbing: Arc::clone(&storage.scrubbing),
             gate: Arc::clone(&peers.gate),
             readiness: storage.readiness.clone(),
+            shown,
         });
         let (store, threads) = (Arc::clone(store), storage.threads.clone());
         let (healer, scrubber) = (peers.healer.clone(), peers.scrubber.clone());

@@ -1,5 +1,6 @@
 //! One running node: what it is made of, and in which order that starts and ends.
 
+use super::certificate::Certificate;
 use super::conditions;
 use super::error::NodeError;
 use super::health;
@@ -15,6 +16,7 @@ use crate::actors::replication::Replication;
 use crate::actors::store_actor::threads::Threads;
 use crate::actors::store_actor::{StoreActor, abort};
 use crate::base::{BufferPool, Class, NodeName};
+use crate::config::check::unsealed;
 use crate::config::{CEILING_MIN, Config, MemoryPlan};
 use crate::disk::real::LockGuard;
 use crate::disk::{Disk, RealDisk, handles, place};
@@ -60,6 +62,8 @@ pub struct Running {
     store_actor: Addr<StoreActor>,
     store: Arc<Store>,
     keeper: Keeper,
+    /// What its ports show; none where they have no TLS.
+    certificate: Option<Certificate>,
     _lock: LockGuard,
 }
 
@@ -67,6 +71,7 @@ impl Running {
     /// Starts a node; it serves when this returns.
     pub async fn start(config: Config) -> Result<Self, NodeError> {
         let ring = keys::ring(&config)?;
+        let certificate = Certificate::load(&config)?;
         // Addresses first: one that is taken is told before the data directory is touched.
         let http_port = reserve(config.http.listen, "http.listen (--listen)")?;
         let peer_port = reserve(config.peer.listen, "peer.listen (--peer-listen)")?;
@@ -84,7 +89,11 @@ impl Running {
         let cluster_size = Arc::new(AtomicUsize::new(config.others().count() + 1));
         let of_cluster = (peers.replication.peers(), Arc::clone(&cluster_size));
         conditions::watch(&storage.store, &storage.readiness, known, voter, of_cluster);
-        let (backends, budget) = Backends::new(&config, &plan, &storage, &peers);
+        if let Some(certificate) = &certificate {
+            certificate.watch(&storage.readiness, storage.threads.clone());
+        }
+        let shown = certificate.as_ref().map(Certificate::shown);
+        let (backends, budget) = Backends::new(&config, &plan, &storage, &peers, shown);
         let settings = http_settings(&config, &plan, config.threads(), cluster_size);
         let shared = Shared::new(settings, budget, storage.readiness.clone());
 
@@ -93,7 +102,8 @@ impl Running {
         let peer_server = peer_port::serve(peer_listener, Arc::clone(&peers.gate), recipients, 1)
             .map_err(|source| NodeError::Start { what: "the peer listener", source })?;
         // Built once on each worker's own thread: a message to a StoreActor there costs no hop.
-        let http = rest::serve(http_listener, &shared, move || backends.backend())
+        let tls = certificate.as_ref().map(Certificate::server);
+        let http = rest::serve(http_listener, tls, &shared, move || backends.backend())
             .map_err(|source| NodeError::Start { what: "the HTTP server", source })?;
         let listeners = vec![
             Listener::run("http", Whom::Clients, http_addr, http),
@@ -119,13 +129,14 @@ impl Running {
             store_actor,
             store,
             keeper,
+            certificate,
             _lock: lock,
         })
     }
 
-    /// Reads the key directory again when it is notified.
-    pub fn nudge(&self) -> Arc<Notify> {
-        self.keeper.nudge()
+    /// Reads the key directory, and the certificate, again when they are notified.
+    pub fn nudges(&self) -> impl Iterator<Item = Arc<Notify>> {
+        self.certificate.iter().map(Certificate::nudge).chain([self.keeper.nudge()])
     }
 
     /// The bound address of a port: `http`, or `peer`.
@@ -204,13 +215,16 @@ fn share_out(config: &Config) -> Result<MemoryPlan, NodeError> {
 
 fn say_serving(config: &Config, store: &Store, http: SocketAddr, peer: SocketAddr) {
     log::info!(
-        node:% = config.node.name, http:% = http, peer:% = peer, data:% = config.node.data.display(),
+        node:% = config.node.name, http:% = http, tls = config.tls.is_on(), peer:% = peer, data:% = config.node.data.display(),
         cluster:% = store.cluster(), incarnation:% = store.incarnation(); "serving"
     );
     if config.http.listen.ip().is_loopback() {
         log::warn!("open to everybody on this machine: access keys come with a later release");
     } else {
         log::warn!("open to everybody who reaches this address, as --insecure-open says");
+    }
+    if let Some(why) = unsealed(config) {
+        log::warn!("{why}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! The one snapshot that status, metrics and tests share.
 
-use super::findings;
+use super::{certificate, findings};
 use crate::actors::background::healer::HealTally;
 use crate::actors::background::scrubber::ScrubTally;
 use crate::actors::background::tombstones::BurialTally;
@@ -11,6 +11,7 @@ use crate::actors::status::{ClusterSnapshot, ReadinessStatus, StoreSection, Voti
 use crate::actors::store_actor::StoreActor;
 use crate::base::{ClusterId, Incarnation, Mark, NodeName};
 use crate::http::{Readiness, StatusSource};
+use crate::tls::Kept;
 use actix::Addr;
 use futures::future::LocalBoxFuture;
 use std::sync::Arc;
@@ -29,6 +30,8 @@ pub(super) struct Fixed {
     pub scrubbing: Arc<ScrubTally>,
     pub gate: Arc<PeerGate>,
     pub readiness: Readiness,
+    /// The certificate of the ports, where they have one.
+    pub shown: Option<Arc<Kept>>,
 }
 
 /// Gathers the snapshot on one worker.
@@ -67,6 +70,7 @@ impl StatusSource for NodeStatus {
                 burials: fixed.burying.read(),
                 peers,
                 gate: fixed.gate.status(),
+                certificate: fixed.shown.as_ref().map(|kept| certificate::status(kept)),
                 rare: Mark::ALL.iter().map(|(mark, _)| (mark.name(), mark.count())).collect(),
             };
             serde_json::to_value(snapshot).unwrap_or_else(|error| serde_json::json!({ "error": error.to_string() }))

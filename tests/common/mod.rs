@@ -1,4 +1,4 @@
-//! What the integration tests share: a node as a process of its own, and HTTP over a plain socket.
+//! What the integration tests share: a node as a process of its own, and HTTP over a socket, with TLS or without.
 //!
 //! A node listens on ports of the system's choice and tells them in `<data>/addresses.json`. Nothing
 //! here waits for a time to pass: it waits for a condition, with a deadline.
@@ -6,8 +6,11 @@
 #![allow(dead_code)] // Each test binary uses its own part of this.
 
 pub mod cluster;
+pub mod pki;
 pub mod relay;
 
+use boveda::tls::{Secured, Trust};
+use pki::{Ca, Placed};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -51,6 +54,8 @@ pub struct Node {
     dir: TempDir,
     keys: PathBuf,
     settings: Vec<(String, String)>,
+    /// Whose word is taken for its certificate; none where it speaks plain HTTP.
+    trust: Option<Trust>,
     http: Option<SocketAddr>,
     peer: Option<SocketAddr>,
 }
@@ -73,7 +78,23 @@ impl Node {
         let dir = tempfile::tempdir().expect("a directory for the node");
         let keys = keys.map_or_else(|| dir.path().join("keys"), Path::to_owned);
         let settings = settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        Node { child: None, dir, keys, settings, http: None, peer: None }
+        Node { child: None, dir, keys, settings, trust: None, http: None, peer: None }
+    }
+
+    /// The same node twice: one that speaks plain HTTP, and one that speaks it over TLS.
+    pub fn on_both_wires(settings: &[(&str, &str)]) -> [Self; 2] {
+        let ca = Ca::new("an authority of tests");
+        let mut sealed = Self::prepared(settings, None);
+        sealed.show(&ca, &ca.issue(&["localhost"], pki::FAR).place(&sealed.home().join("tls")));
+        sealed.begin();
+        [Self::with(settings), sealed]
+    }
+
+    /// Has it show that certificate from its next start on, and asks it over TLS.
+    pub fn show(&mut self, ca: &Ca, placed: &Placed) {
+        self.set("BOVEDA_TLS_CERT", placed.cert.to_str().expect("UTF-8"));
+        self.set("BOVEDA_TLS_KEY", placed.key.to_str().expect("UTF-8"));
+        self.trust = Some(ca.trust());
     }
 
     /// A setting of its next start, by the name of its environment variable.
@@ -108,10 +129,10 @@ impl Node {
         // Nodes that have to find each other first are ready together, later.
         let voting = self.settings.iter().any(|(k, v)| k == "BOVEDA_CLUSTER_DURABILITY" && v == "majority");
         let probe = if voting { "/healthz" } else { "/readyz" };
-        let (http, peer) = self.wait_for("readiness", |_| {
+        let (http, peer) = self.wait_for("readiness", |node| {
             // A node that begins another life starts again, at other ports.
             let (http, peer) = read_addresses(&addresses)?;
-            let answer = Conn::open(http).ok()?.ask("GET", probe, &[], b"").ok()?;
+            let answer = Conn::open_with(node.trust.as_ref(), http).ok()?.ask("GET", probe, &[], b"").ok()?;
             (answer.status == 200).then_some((http, peer))
         });
         (self.http, self.peer) = (Some(http), Some(peer));
@@ -220,12 +241,12 @@ impl Node {
 
     /// A new connection, if it takes one.
     pub fn connect_if_up(&self) -> Option<Conn> {
-        Conn::open(self.http()).ok()
+        Conn::open_with(self.trust.as_ref(), self.http()).ok()
     }
 
     /// A new connection to the node's HTTP port.
     pub fn connect(&self) -> Conn {
-        Conn::open(self.http()).expect("the node takes connections")
+        Conn::open_with(self.trust.as_ref(), self.http()).expect("the node takes connections")
     }
 
     /// One request on a connection of its own.
@@ -306,9 +327,40 @@ pub fn form(parts: &[Vec<u8>]) -> Vec<u8> {
     out
 }
 
+/// What bytes travel on.
+enum Wire {
+    Plain(TcpStream),
+    Tls(Box<Secured>),
+}
+
+impl Read for Wire {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Wire::Plain(stream) => stream.read(buf),
+            Wire::Tls(stream) => stream.read(buf),
+        }
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Wire::Plain(stream) => stream.write(bytes),
+            Wire::Tls(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Wire::Plain(stream) => stream.flush(),
+            Wire::Tls(stream) => stream.flush(),
+        }
+    }
+}
+
 /// A connection to a node: requests are written as given, answers are read by the book.
 pub struct Conn {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Wire>,
     /// Interim answers (100) seen so far.
     pub continued: usize,
 }
@@ -316,11 +368,28 @@ pub struct Conn {
 impl Conn {
     /// Connects; nothing is waited for longer than `DEADLINE`.
     pub fn open(to: SocketAddr) -> io::Result<Self> {
+        Self::open_with(None, to)
+    }
+
+    /// The same over TLS, by somebody whose word is taken.
+    pub fn open_with(trust: Option<&Trust>, to: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&to, DEADLINE)?;
         stream.set_read_timeout(Some(DEADLINE))?;
         stream.set_write_timeout(Some(DEADLINE))?;
         stream.set_nodelay(true)?;
-        Ok(Conn { stream: BufReader::new(stream), continued: 0 })
+        let wire = match trust {
+            None => Wire::Plain(stream),
+            Some(trust) => Wire::Tls(Box::new(trust.connect("localhost", stream)?)),
+        };
+        Ok(Conn { stream: BufReader::new(wire), continued: 0 })
+    }
+
+    /// The certificate that the node showed, as it is.
+    pub fn shown(&self) -> Vec<u8> {
+        match self.stream.get_ref() {
+            Wire::Plain(_) => panic!("no certificate is shown on a plain wire"),
+            Wire::Tls(stream) => stream.conn.peer_certificates().expect("a certificate")[0].to_vec(),
+        }
     }
 
     /// Writes bytes as they are.
@@ -330,7 +399,14 @@ impl Conn {
 
     /// Says that nothing more will be sent.
     pub fn end_sending(&mut self) {
-        let _ = self.stream.get_mut().shutdown(Shutdown::Write);
+        match self.stream.get_mut() {
+            Wire::Plain(stream) => drop(stream.shutdown(Shutdown::Write)),
+            Wire::Tls(stream) => {
+                stream.conn.send_close_notify();
+                let _ = stream.flush();
+                let _ = stream.sock.shutdown(Shutdown::Write);
+            }
+        }
     }
 
     /// Sends a request with a `Content-Length`, and reads its answer.

@@ -93,6 +93,30 @@ MUTATIONS = {
     "an object of another application": lambda d: drop(find(d, "ServiceAccount", "boveda")["metadata"], "labels"),
 }
 
+def volume(docs, name):
+    return next(v for v in pod(docs)["volumes"] if v["name"] == name)
+
+
+def mount(docs, name):
+    return next(m for m in container(docs)["volumeMounts"] if m["name"] == name)
+
+
+def variable(docs, name):
+    return next(e for e in container(docs)["env"] if e["name"] == name)
+
+
+# Of an overlay with the component for TLS.
+TLS_MUTATIONS = {
+    "a probe without TLS": lambda d: drop(container(d)["livenessProbe"]["httpGet"], "scheme"),
+    "another Secret for the certificate": lambda d: put(volume(d, "tls")["secret"], secretName="boveda-cert"),
+    "a certificate that is not needed to start": lambda d: put(volume(d, "tls")["secret"], optional=True),
+    "a certificate's key that everybody reads": lambda d: put(volume(d, "tls")["secret"], defaultMode=0o444),
+    "a certificate that is never exchanged": lambda d: put(mount(d, "tls"), subPath="tls.crt"),
+    "a certificate without its key": lambda d: container(d)["env"].remove(variable(d, "BOVEDA_TLS_KEY")),
+    "a certificate from elsewhere": lambda d: put(variable(d, "BOVEDA_TLS_CERT"), value="/etc/boveda/keys/tls.crt"),
+    "a secret written into the environment": lambda d: put(variable(d, "BOVEDA_CACERT"), value="hunter2"),
+}
+
 # What only the schemas find.
 SCHEMA_MUTATIONS = {
     "a misspelt key": lambda d: put(pod(d), enableServiceLink=False),

@@ -15,6 +15,7 @@ KINDS = {
     ("PodDisruptionBudget", "boveda"), ("NetworkPolicy", "boveda-default-deny"),
     ("NetworkPolicy", "boveda-clients"), ("NetworkPolicy", "boveda-peers"),
 }  # and one ConfigMap with a generated name
+PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
 UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40,
          "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40,
          "ms": 0.001, "s": 1, "min": 60, "h": 3600, "d": 86400}
@@ -125,8 +126,10 @@ def configuration(o, effective, warnings):
         sizes = (c["http"]["in_flight_bytes_max"], c["store"]["cache_bytes"], c["store"]["index_cache_bytes"])
         memory = sum(amount(size) for size in sizes if size != "auto")
         yield f"{pod}: buffers and caches fit the limit", memory <= limit * PLANNED_SHARE, f"{memory} of {limit}"
-    strange = [w for w in warnings if "is open: whoever reaches it" not in w]
-    yield "no warning but that of open access", not strange, strange
+    unsealed = [w for w in warnings if "is reached without TLS" in w]
+    strange = [w for w in warnings if "is open: whoever reaches it" not in w and w not in unsealed]
+    yield "no warning but that of open access, and of what is open without TLS", not strange, strange
+    yield "who has no TLS is warned, and nobody else", bool(unsealed) != ("tls" in o.volumes), unsealed
 
 
 def secrets(o):
@@ -138,9 +141,32 @@ def secrets(o):
     yield "keys are read by owner and group only", secret.get("defaultMode") == 0o440, secret.get("defaultMode")
     yield "the group is the process's", "fsGroup" in o.pod["securityContext"], ""
     yield "keys and configuration are mounted read-only", all(o.mounts[m].get("readOnly") for m in ("keys", "config")), ""
-    plain = [e["name"] for e in o.container.get("env", []) if "valueFrom" not in e or "secretKeyRef" in e["valueFrom"]]
+    def is_plain(e):
+        path = e.get("value", "").startswith("/etc/boveda/")
+        return "secretKeyRef" in e["valueFrom"] if "valueFrom" in e else not path
+
+    plain = [e["name"] for e in o.container.get("env", []) if is_plain(e)]
     yield "no secret travels in the environment", not plain and not o.container.get("envFrom"), plain
     yield "service links stay out of the environment", o.pod.get("enableServiceLinks") is False, ""
+
+
+def tls(o, effective):
+    """https, where the component is in the overlay: files that can be exchanged, and probes that speak it."""
+    schemes = {o.container[probe]["httpGet"].get("scheme", "HTTP") for probe in PROBES}
+    if "tls" not in o.volumes:
+        yield "probes speak http", schemes == {"HTTP"}, schemes
+        yield "no certificate is looked for", not any(c["tls"]["cert"] for c in effective.values()), ""
+        return
+    secret, mount = o.volumes["tls"]["secret"], o.mounts["tls"]
+    yield "probes speak https", schemes == {"HTTPS"}, schemes
+    yield "the certificate is of the Secret that cert-manager makes", secret["secretName"] == "boveda-tls" \
+        and "secretName: boveda-tls" in (ROOT / "k8s/cert-manager.yaml").read_text(), secret
+    yield "no pod starts without it", not secret.get("optional"), secret
+    yield "its key is read by owner and group only", secret.get("defaultMode") == 0o440, secret.get("defaultMode")
+    yield "its files are exchanged with the Secret, and read-only", mount.get("readOnly") and "subPath" not in mount, mount
+    env = {e["name"]: e.get("value") for e in o.container["env"]}
+    for name, file in (("BOVEDA_TLS_CERT", "tls.crt"), ("BOVEDA_TLS_KEY", "tls.key"), ("BOVEDA_CACERT", "ca.crt")):
+        yield f"{name} is {file} of it", env.get(name) == f"{mount['mountPath']}/{file}", env.get(name)
 
 
 def restricted(o):
@@ -228,7 +254,7 @@ def everything(docs, replicas, effective, warnings):
     parts = [
         ("objects", lambda: objects(o, replicas)), ("stateful", lambda: stateful(o)),
         ("selectors", lambda: selectors(o)), ("configuration", lambda: configuration(o, effective, warnings)),
-        ("secrets", lambda: secrets(o)), ("restricted", lambda: restricted(o)),
+        ("secrets", lambda: secrets(o)), ("tls", lambda: tls(o, effective)), ("restricted", lambda: restricted(o)),
         ("probes", lambda: probes(o, routes())), ("image", lambda: image(o, crate_version())),
         ("network", lambda: network(o)),
     ]

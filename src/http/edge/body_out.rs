@@ -23,6 +23,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -64,7 +65,7 @@ impl DownloadBody {
             read: call.worker.links.read_download.clone(),
             download: None,
             window,
-            streaming: call.req.conn_data::<Connection>().and_then(Connection::streaming),
+            streaming: call.req.conn_data::<Rc<Connection>>().and_then(|connection| connection.streaming()),
             shard: Arc::clone(&call.worker.shard),
             id: call.id,
         };

@@ -152,6 +152,13 @@ impl Drop for Connection {
 }
 
 impl Connection {
+    /// Something was finished on it.
+    pub(super) fn progress(&self) {
+        if let Some(state) = &self.state {
+            state.at_ms.store(self.all.now_ms(), Ordering::Relaxed);
+        }
+    }
+
     /// Marks a request as being handled, until the guard drops.
     pub(super) fn handling(&self) -> Option<Handling> {
         let state = self.state.as_ref()?;

@@ -51,7 +51,7 @@ pub async fn handle<P: Protocol>(port: &Port<P>, req: &HttpRequest, payload: Pay
     let Port { worker, protocol } = port;
     let id = worker.ids.next();
     let _in_flight = worker.shard.begin();
-    let _handling = req.conn_data::<Connection>().and_then(Connection::handling);
+    let _handling = req.conn_data::<Rc<Connection>>().and_then(|connection| connection.handling());
     let settings = &worker.shared.settings;
     let mut incoming = Incoming::new(req, payload, settings.body_max, settings.idle_timeout);
     let route = protocol.route(req);

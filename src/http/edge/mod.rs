@@ -5,6 +5,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | `server` | sockets and workers of one port |
+//! | `accept`, `socket` | a connection before its first request: its limits, and TLS where the port has it; its bytes |
 //! | `turnstile`, `framing` | one request at a time on a connection; where a head and a body end |
 //! | `refusal` | what is said of a head that the server below refuses |
 //! | `connections` | how many, from where, and which are stuck |
@@ -58,6 +59,7 @@
 //! Invariant: nothing here parses a route, speaks a language but English, or writes a format of answers; but for
 //! `refusal`, of which nobody above hears, and `metrics`, which writes the text of Prometheus.
 
+mod accept;
 pub(super) mod access;
 pub(super) mod body_in;
 mod body_out;
@@ -87,6 +89,7 @@ mod refusal;
 pub(super) mod request_id;
 pub(super) mod server;
 pub(super) mod settings;
+mod socket;
 pub(super) mod source;
 mod turnstile;
 pub(super) mod upload;

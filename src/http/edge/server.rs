@@ -3,7 +3,9 @@
 //! Invariants
 //! - Every request is served through the turnstile of its connection, which is told how long its body is out of the
 //!   head as the server below read it.
+//! - What a connection is told and refused is the same with TLS and without.
 
+use super::accept::Accept;
 use super::connections::Connections;
 use super::framing::ChunkScan;
 use super::handle::{Port, configure};
@@ -11,7 +13,7 @@ use super::protocol::Protocol;
 use super::settings::HttpSettings;
 use super::turnstile::{Framing, Gate, InTurn, Turnstile};
 use super::worker::{Backend, Shared, Worker};
-use actix_http::error::DispatchError;
+use crate::tls;
 use actix_http::{HttpMessage as _, HttpService, Request, Response};
 use actix_service::{IntoServiceFactory, Service, ServiceFactoryExt, apply_fn_factory, fn_service, map_config};
 use actix_web::App;
@@ -19,7 +21,7 @@ use actix_web::body::BoxBody;
 use actix_web::dev::{AppConfig, Server};
 use actix_web::http::{Method, Version, header};
 use actix_web::rt::net::TcpStream;
-use std::future::ready;
+use futures::future::LocalBoxFuture;
 use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
@@ -32,9 +34,15 @@ const LARGE_WRITE_BYTES: usize = 256 * 1024;
 /// What a connection gathers where memory is short.
 const WRITE_BYTES: usize = 64 * 1024;
 
-/// Serves a protocol on a listener that is bound already. `port` is called once on each worker's thread.
-/// Signals are the node's business; the server stops by its handle. Call it inside a running system.
-pub fn serve<P, F>(name: &'static str, listener: TcpListener, shared: &Shared, port: F) -> io::Result<Server>
+/// Serves a protocol on a listener that is bound already, over TLS where `tls` says so. `port` is called once on each
+/// worker's thread. Signals are the node's business; the server stops by its handle. Call it inside a running system.
+pub fn serve<P, F>(
+    name: &'static str,
+    listener: TcpListener,
+    tls: Option<tls::Server>,
+    shared: &Shared,
+    port: F,
+) -> io::Result<Server>
 where
     P: Protocol,
     F: Fn() -> (Backend, P) + Send + Clone + 'static,
@@ -42,7 +50,8 @@ where
     let of_workers = shared.clone();
     let settings = Arc::clone(&shared.settings);
     let connections = Arc::clone(&shared.connections);
-    sweep_while_alive(&settings, &connections);
+    let handshake_max = tls.as_ref().map(tls::Server::handshake_max).unwrap_or_default();
+    sweep_while_alive(&settings, handshake_max, &connections);
     let workers = settings.workers.max(1);
     let builder = Server::build()
         .workers(workers)
@@ -69,7 +78,15 @@ where
                 Ok(answer.map_body(|_, body| InTurn { body, _answering: answering }))
             }
         });
-        let (connections, draining) = (Arc::clone(&connections), draining.clone());
+        let draining = draining.clone();
+        let drains = {
+            let draining = draining.clone();
+            move || -> LocalBoxFuture<'static, ()> {
+                let draining = draining.clone();
+                Box::pin(async move { draining.notified().await })
+            }
+        };
+        let accept = Rc::new(Accept::new(&connections, tls.clone(), settings.linger, drains));
         let http = HttpService::build()
             .graceful_shutdown_signal(move || {
                 let draining = draining.clone();
@@ -79,18 +96,12 @@ where
             .client_request_timeout(settings.head_timeout)
             .client_disconnect_timeout(settings.linger)
             .h1_write_buffer_size(write_buffer)
-            .on_connect_ext(move |stream: &Turnstile, data| {
-                data.insert(connections.admit(stream.socket()));
+            .on_connect_ext(|stream: &Turnstile, data| {
+                data.insert(stream.connection());
                 data.insert(stream.gate());
             })
             .h1(in_turn);
-        fn_service(|socket: TcpStream| {
-            // Without it an answer may wait for a packet of the client; with a fault it only does.
-            let _ = socket.set_nodelay(true);
-            let peer = socket.peer_addr().ok();
-            ready(Ok::<_, DispatchError>((Turnstile::new(socket), peer)))
-        })
-        .and_then(http)
+        fn_service(move |socket: TcpStream| accept.take(socket)).and_then(http)
     })?;
     Ok(server.run())
 }
@@ -112,8 +123,9 @@ fn framing(gate: &Gate, request: &Request) -> Framing {
 }
 
 /// Cuts stuck connections off, as long as the server that has them exists.
-fn sweep_while_alive(settings: &HttpSettings, connections: &Arc<Connections>) {
-    let idle_max = settings.keep_alive.max(settings.head_timeout).max(settings.linger) + Duration::from_secs(1);
+fn sweep_while_alive(settings: &HttpSettings, handshake_max: Duration, connections: &Arc<Connections>) {
+    let waits = settings.keep_alive.max(settings.head_timeout).max(settings.linger).max(handshake_max);
+    let idle_max = waits + Duration::from_secs(1);
     let stalled_max = settings.idle_timeout;
     let pause = (idle_max.min(stalled_max) / 4).clamp(Duration::from_millis(20), Duration::from_secs(5));
     let connections = Arc::downgrade(connections);

@@ -6,7 +6,7 @@
 //! head of another, and a client take one body for the next. See docs/adr/.
 //!
 //! Invariants
-//! - No byte behind a request passes before the answer to it was handed to the system, whole.
+//! - No byte behind a request passes before the answer to it was handed to the system, whole, and sealed where it is.
 //! - How long a body is, is told by who serves the request, out of the head as the server below read it. Where the two
 //!   disagree about where a head or a body ends, nothing more passes and the connection ends.
 //! - `100 Continue` is written when the body is wanted, and never before a refusal.
@@ -15,10 +15,11 @@
 //! - All state is changed inside the poll of the connection that it belongs to, and each of these ends in a flush: so
 //!   none needs to wake another.
 
+use super::connections::Connection;
 use super::framing::{ChunkScan, HeadScan};
 use super::refusal::refusal;
+use super::socket::Socket;
 use actix_web::body::{BodySize, MessageBody};
-use actix_web::rt::net::TcpStream;
 use bytes::{Buf, Bytes, BytesMut};
 use std::cell::RefCell;
 use std::io;
@@ -29,14 +30,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Longest field line that is waited for; the server below refuses a head of this length.
 const LINE_BYTES_MAX: usize = 128 * 1024;
-/// Most bytes that are thrown away when a connection ends, so that they do not take its last answer with them.
-const DISCARD_BYTES_MAX: usize = 1024 * 1024;
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// A socket with a gate in front of it.
 pub(super) struct Turnstile {
-    socket: TcpStream,
+    socket: Socket,
     gate: Rc<Gate>,
+    /// What is known of the connection; shared with the requests on it.
+    connection: Rc<Connection>,
 }
 
 /// Whose turn it is on a connection; what who serves a request tells the socket below.
@@ -88,15 +89,15 @@ pub(super) enum Framing {
 }
 
 impl Turnstile {
-    pub(super) fn new(socket: TcpStream) -> Self {
+    pub(super) fn new(socket: Socket, connection: Connection) -> Self {
         let turn = Turn::Head(HeadScan::default());
         let held = BytesMut::new();
         let state = State { turn, held, ready: 0, answered: false, last: false, look: false, interim: b"" };
-        Turnstile { socket, gate: Rc::new(Gate(RefCell::new(state))) }
+        Turnstile { socket, gate: Rc::new(Gate(RefCell::new(state))), connection: Rc::new(connection) }
     }
 
-    pub(super) fn socket(&self) -> &TcpStream {
-        &self.socket
+    pub(super) fn connection(&self) -> Rc<Connection> {
+        Rc::clone(&self.connection)
     }
 
     pub(super) fn gate(&self) -> Rc<Gate> {
@@ -280,28 +281,24 @@ impl AsyncWrite for Turnstile {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_interim(cx))?;
         let this = self.get_mut();
+        // What was sealed and could not be written yet is not with the system.
+        ready!(Pin::new(&mut this.socket).poll_flush(cx))?;
         let state = &mut *this.gate.0.borrow_mut();
         state.flushed();
         if std::mem::take(&mut state.look)
             && !matches!(state.turn, Turn::Waiting(_) | Turn::Answer | Turn::Shut)
-            && (!state.held.is_empty() || this.socket.poll_read_ready(cx).is_ready())
+            && (!state.held.is_empty() || this.socket.may_be_read(cx))
         {
             cx.waker().wake_by_ref();
         }
-        Pin::new(&mut this.socket).poll_flush(cx)
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_interim(cx))?;
         let this = self.get_mut();
         ready!(Pin::new(&mut this.socket).poll_shutdown(cx))?;
-        // A system resets a connection that is closed over unread bytes, and may drop the last answer with it.
-        let mut scratch = [0; 16 * 1024];
-        for _ in 0..DISCARD_BYTES_MAX / scratch.len() {
-            if !matches!(this.socket.try_read(&mut scratch), Ok(1..)) {
-                break;
-            }
-        }
+        this.socket.discard();
         Poll::Ready(Ok(()))
     }
 }

@@ -36,6 +36,7 @@ use super::edge::protocol::Protocol;
 use super::edge::request_id::RequestId;
 use super::edge::server;
 use super::edge::worker::{Backend, Shared};
+use crate::tls;
 use actix_web::dev::Server;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
@@ -44,13 +45,14 @@ use std::io;
 use std::net::TcpListener;
 use target::{Group, Route};
 
-/// Serves REST on a listener that is bound already. `backend` is called once on each worker's thread.
+/// Serves REST on a listener that is bound already, over TLS where that is given. `backend` is called once on each
+/// worker's thread.
 /// Signals are the node's business; the server stops by its handle. Call it inside a running system.
-pub fn serve<F>(listener: TcpListener, shared: &Shared, backend: F) -> io::Result<Server>
+pub fn serve<F>(listener: TcpListener, tls: Option<tls::Server>, shared: &Shared, backend: F) -> io::Result<Server>
 where
     F: Fn() -> Backend + Send + Clone + 'static,
 {
-    server::serve("http", listener, shared, move || (backend(), Rest { everybody: Principal::ANYONE }))
+    server::serve("http", listener, tls, shared, move || (backend(), Rest { everybody: Principal::ANYONE }))
 }
 
 /// REST, as one thread speaks it.
