@@ -12,6 +12,7 @@
 //! | here | a process: its signals, its log, one node or the three of a demo |
 //! | `parts` | what a node is made of: storage, peers, and what stands behind its ports |
 //! | `running` | one node: what it is made of, and in which order that starts and ends |
+//! | `access` | the first access key, and the clock of what is known of keys |
 //! | `keys` | the key ring: made at start where that is safe, and read again while the node runs |
 //! | `place` | what the directory says of the node, against what the configuration says |
 //! | `listener` | the ports: sockets, and the servers behind them |
@@ -21,6 +22,7 @@
 //! | `leave` `verify` | `boveda leave` and `boveda verify`, on a directory that no node uses |
 //! | `error` | why a node did not start or stop as it should |
 
+mod access;
 mod conditions;
 mod error;
 mod findings;

@@ -1,13 +1,18 @@
-//! Asking a running node, as a client of its HTTP port.
+//! Asking a running node, as a client of its HTTP port: which one, and by which access key.
 //!
 //! Invariants
 //! - No more is read than `ANSWER_BYTES_MAX`, and a silence of `SILENCE_MAX`, or what the caller said, ends it.
 //! - Nothing that a node said stands in an error unless it cannot steer a terminal.
 
+use super::settings::Env;
 use super::status_text::plain;
+use crate::base::{Credential, Secret};
+use crate::config::layers::CREDENTIAL_VARIABLES;
+use crate::disk::secret_file::{self, SecretFileError};
 use serde_json::Value;
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -42,6 +47,15 @@ pub enum ClientError {
         /// What is wrong with the answer.
         what: String,
     },
+    /// The profile cannot be read.
+    #[error("{0}")]
+    Profile(#[from] SecretFileError),
+    /// The profile holds no access key.
+    #[error("{} holds no access key: it is to be what 'boveda access create --json' prints", .0.display())]
+    NoProfile(PathBuf),
+    /// The environment names no access key, or half of one.
+    #[error("BOVEDA_ACCESS_KEY and BOVEDA_SECRET_KEY are to hold the id and the secret of an access key, both of them")]
+    NoCredential,
     /// The node understood and did not do it.
     #[error("the node at {url} refused: {why}")]
     Refused {
@@ -50,6 +64,45 @@ pub enum ClientError {
         /// The node's own error text, with its code.
         why: String,
     },
+}
+
+/// Which node, and who asks: the environment says so by BOVEDA_ACCESS_KEY and BOVEDA_SECRET_KEY, unless a profile does.
+#[derive(Debug, clap::Args)]
+pub struct NodeArg {
+    /// The node's HTTP port
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:5000")]
+    url: Url,
+    /// Read the access key from this file, as `boveda access create --json` prints it
+    #[arg(long, value_name = "FILE")]
+    profile: Option<PathBuf>,
+}
+
+impl NodeArg {
+    /// The node, as whoever runs this command is known there.
+    pub fn node(&self, env: &Env) -> Result<Node, ClientError> {
+        let key = match &self.profile {
+            Some(file) => {
+                let json = secret_file::read(file)?;
+                Some(Credential::parse(json.expose()).ok_or_else(|| ClientError::NoProfile(file.clone()))?)
+            }
+            None => match CREDENTIAL_VARIABLES.map(|name| env.get(name)) {
+                [None, None] => None,
+                [id, secret] => Some(
+                    id.zip(secret)
+                        .and_then(|(id, secret)| Credential::of(id, secret))
+                        .ok_or(ClientError::NoCredential)?,
+                ),
+            },
+        };
+        Ok(Node { url: self.url.clone(), key })
+    }
+}
+
+/// A node that is asked.
+#[derive(Debug)]
+pub struct Node {
+    url: Url,
+    key: Option<Credential>,
 }
 
 /// Where a node's HTTP port is.
@@ -70,10 +123,15 @@ pub struct Answered {
     pub json: Value,
 }
 
-impl Url {
+impl Node {
     /// Sends one request without a body. The answer has to be JSON with `member` in it, by which a node is known.
     pub fn ask(&self, method: &str, target: &str, member: &str) -> Result<Answered, ClientError> {
         self.ask_patiently(method, target, member, SILENCE_MAX)
+    }
+
+    /// Sends one request with a JSON document.
+    pub fn tell(&self, method: &str, target: &str, document: &Value, member: &str) -> Result<Answered, ClientError> {
+        self.asked(method, target, Some(&document.to_string()), member, SILENCE_MAX)
     }
 
     /// Sends one request that may take as long as `silence` to be answered.
@@ -84,29 +142,41 @@ impl Url {
         member: &str,
         silence: Duration,
     ) -> Result<Answered, ClientError> {
-        let answer = self.fetch(method, target, silence);
+        self.asked(method, target, None, member, silence)
+    }
+
+    fn asked(
+        &self,
+        method: &str,
+        target: &str,
+        body: Option<&str>,
+        member: &str,
+        silence: Duration,
+    ) -> Result<Answered, ClientError> {
+        let url = || self.url.clone();
+        let answer = self.fetch(method, target, body, silence);
         let answer = answer.map_err(|source| match is_lost(&source) {
-            true => ClientError::Lost { url: self.clone() },
-            false => ClientError::Silent { url: self.clone(), source },
+            true => ClientError::Lost { url: url() },
+            false => ClientError::Silent { url: url(), source },
         })?;
-        let stranger = |what: String| ClientError::Stranger { url: self.clone(), what };
+        let stranger = |what: String| ClientError::Stranger { url: url(), what };
         let Some((head, body)) = answer.split_once("\r\n\r\n") else {
             return Err(match answer.is_empty() || answer.starts_with("HTTP/1.") {
-                true => ClientError::Lost { url: self.clone() },
+                true => ClientError::Lost { url: url() },
                 false => stranger("no HTTP".to_owned()),
             });
         };
         let status = head.split(' ').nth(1).unwrap_or_default();
         if length_of(head).is_some_and(|length| length > body.len()) {
-            return Err(ClientError::Lost { url: self.clone() });
+            return Err(ClientError::Lost { url: url() });
         }
         let json: Result<Value, _> = serde_json::from_str(body);
-        if status != "200" {
+        if status != "200" && status != "201" {
             let words = |json: Value| Some((plain(json.get("error")?.as_str()?), plain(json.get("code")?.as_str()?)));
             return Err(match json.ok().and_then(words) {
                 // It has no such path: a release that cannot do it.
                 Some((_, code)) if code == "NoSuchRoute" => stranger(format!("status {}", plain(status))),
-                Some((error, code)) => ClientError::Refused { url: self.clone(), why: format!("{error} ({code})") },
+                Some((error, code)) => ClientError::Refused { url: url(), why: format!("{error} ({code})") },
                 None => stranger(format!("status {}", plain(status))),
             });
         }
@@ -118,23 +188,38 @@ impl Url {
     }
 
     /// The whole answer to one request. By HTTP/1.0, whose answers end with their connection.
-    fn fetch(&self, method: &str, target: &str, silence: Duration) -> io::Result<String> {
+    fn fetch(&self, method: &str, target: &str, body: Option<&str>, silence: Duration) -> io::Result<String> {
         let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        for address in (self.host.as_str(), self.port).to_socket_addrs()? {
+        for address in (self.url.host.as_str(), self.url.port).to_socket_addrs()? {
             match TcpStream::connect_timeout(&address, SILENCE_MAX) {
-                Ok(stream) => return self.exchange(stream, method, target, silence),
+                Ok(stream) => return self.exchange(stream, method, target, body, silence),
                 Err(error) => last = error,
             }
         }
         Err(last)
     }
 
-    fn exchange(&self, mut stream: TcpStream, method: &str, target: &str, silence: Duration) -> io::Result<String> {
+    fn exchange(
+        &self,
+        mut stream: TcpStream,
+        method: &str,
+        target: &str,
+        body: Option<&str>,
+        silence: Duration,
+    ) -> io::Result<String> {
         stream.set_read_timeout(Some(silence))?;
         stream.set_write_timeout(Some(SILENCE_MAX))?;
-        let length = if method == "GET" { "" } else { "Content-Length: 0\r\n" };
-        let head = format!("{method} {target} HTTP/1.0\r\nHost: {}\r\n{length}\r\n", self.authority);
+        let body = body.unwrap_or_default();
+        let length = if method == "GET" { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+        let head = format!("{method} {target} HTTP/1.0\r\nHost: {}\r\n{length}", self.url.authority);
         stream.write_all(head.as_bytes())?;
+        if let Some(key) = &self.key {
+            let line =
+                [b"Authorization: Bearer ", key.id.as_str().as_bytes(), b".", key.secret.expose(), b"\r\n"].concat();
+            stream.write_all(Secret::new(line).expose())?;
+        }
+        stream.write_all(b"\r\n")?;
+        stream.write_all(body.as_bytes())?;
         let mut answer = String::new();
         stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
         Ok(answer)
@@ -203,7 +288,7 @@ mod tests {
             }
             stream.write_all(answer.as_bytes()).expect("it listens");
         });
-        let told = url.ask("PUT", "/v1/cluster/members", "seats");
+        let told = Node { url, key: None }.ask("PUT", "/v1/cluster/members", "seats");
         node.join().expect("it answers");
         told.map_or_else(|error| error.to_string(), |answered| answered.raw)
     }
@@ -217,6 +302,29 @@ mod tests {
             assert!(why.contains("was lost") && why.contains("ask again"), "{end}: {why}");
         }
         assert!(told("220 mail.example ESMTP\r\n").contains("not as a node of Boveda does: no HTTP"));
+    }
+
+    #[test]
+    fn who_asks_is_said_by_a_profile_or_by_the_environment() {
+        let (id, secret) = ("A".repeat(20), "B".repeat(40));
+        let arg = |profile: Option<PathBuf>| NodeArg { url: "http://h".parse().expect("an address"), profile };
+        let env = |vars: &[(&str, &str)]| vars.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<Env>();
+        let asks = |arg: &NodeArg, vars: &[(&str, &str)]| arg.node(&env(vars)).map(|node| node.key.map(|key| key.id));
+        let both = [("BOVEDA_ACCESS_KEY", id.as_str()), ("BOVEDA_SECRET_KEY", secret.as_str())];
+        assert!(asks(&arg(None), &[]).is_ok_and(|key| key.is_none()));
+        assert!(asks(&arg(None), &both).is_ok_and(|key| key.is_some()));
+        for half in [&both[..1], &both[1..], &[both[0], ("BOVEDA_SECRET_KEY", "B")]] {
+            assert!(matches!(asks(&arg(None), half), Err(ClientError::NoCredential)));
+        }
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("profile");
+        assert!(matches!(asks(&arg(Some(file.clone())), &both), Err(ClientError::Profile(_))));
+        let other = Credential::of(&"C".repeat(20), &secret).expect("a key");
+        secret_file::create(&file, &other.to_json()).expect("a file");
+        assert!(asks(&arg(Some(file.clone())), &both).is_ok_and(|key| key == Some(other.id)), "the profile counts");
+        secret_file::remove(&file).expect("ours");
+        secret_file::create(&file, &Secret::new(b"{}".to_vec())).expect("a file");
+        assert!(matches!(asks(&arg(Some(file)), &both), Err(ClientError::NoProfile(_))));
     }
 
     #[test]

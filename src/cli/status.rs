@@ -2,7 +2,8 @@
 //!
 //! Whatever answers, what is printed cannot steer a terminal.
 
-use super::client::Url;
+use super::client::NodeArg;
+use super::settings::Env;
 use super::{Exit, print, refuse, status_text};
 use std::process::ExitCode;
 
@@ -13,9 +14,8 @@ use std::process::ExitCode;
 /// Exits 3 then, and 1 when the node does not answer.
 #[derive(Debug, clap::Args)]
 pub struct Status {
-    /// The node's HTTP port
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:5000")]
-    url: Url,
+    #[command(flatten)]
+    node: NodeArg,
     /// Print the node's answer as it is
     #[arg(long)]
     json: bool,
@@ -23,8 +23,8 @@ pub struct Status {
 
 impl Status {
     /// Asks the node and prints its status.
-    pub fn run(&self) -> ExitCode {
-        match self.url.ask("GET", "/v1/cluster", "node") {
+    pub fn run(&self, env: &Env) -> ExitCode {
+        match self.node.node(env).and_then(|node| node.ask("GET", "/v1/cluster", "node")) {
             Ok(answered) => {
                 let page = match self.json {
                     true => format!("{}\n", answered.raw.trim_end()),

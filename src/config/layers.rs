@@ -17,6 +17,9 @@ use toml::{Table, Value};
 /// What the names of our environment variables begin with.
 pub const ENV_PREFIX: &str = "BOVEDA_";
 
+/// Variables of ours that set nothing: by these a client says who it is (`cli::client`).
+pub const CREDENTIAL_VARIABLES: [&str; 2] = ["BOVEDA_ACCESS_KEY", "BOVEDA_SECRET_KEY"];
+
 /// One flag of the command line that sets a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flag {
@@ -34,8 +37,7 @@ pub fn env_name(key: &str) -> String {
 }
 
 /// Puts the layers over the defaults: the file's text, then the environment (all of it; names of
-/// others are passed over), then the flags. Checks everything but who may reach the HTTP port,
-/// which `check::open_access` asks for those who serve.
+/// others are passed over), then the flags. Checks everything.
 pub fn load(
     file: Option<(&Path, &str)>,
     env: &BTreeMap<String, String>,
@@ -93,7 +95,8 @@ impl Layers {
 
     fn environment(&mut self, env: &BTreeMap<String, String>) -> Result<(), ConfigError> {
         let names: BTreeMap<String, String> = keys().into_iter().map(|key| (env_name(&key), key)).collect();
-        for (name, text) in env.iter().filter(|(name, _)| name.starts_with(ENV_PREFIX)) {
+        let ours = |name: &str| name.starts_with(ENV_PREFIX) && !CREDENTIAL_VARIABLES.contains(&name);
+        for (name, text) in env.iter().filter(|(name, _)| ours(name)) {
             let origin = Origin::Environment(name.clone());
             let Some(key) = names.get(name) else {
                 if is_service_link(name, text) {

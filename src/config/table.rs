@@ -92,6 +92,7 @@ pub const SETTINGS: &[Setting] = {
         setting("http.linger", Period(|c| c.http.linger, 100, HOUR)),
         setting("http.drain_timeout", Period(|c| c.http.drain_timeout, 0, HOUR)),
         setting("http.ready_grace", Period(|c| c.http.ready_grace, 0, HOUR)),
+        setting("access.root_key_file", Checked),
         setting("peer.listen", Checked),
         setting("peer.replicas_per_peer", Count(|c| wide(c.peer.replicas_per_peer), 1, 64)),
         setting("peer.heartbeat", Period(|c| c.peer.heartbeat, 10, HOUR)),

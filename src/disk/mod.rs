@@ -17,6 +17,7 @@
 //! | `place` | the one way to put a file in place |
 //! | `stream` | a new file written once, from front to back: bodies on their way to their blobs |
 //! | `keydir` | the key directory: one file for each generation |
+//! | `secret_file` | small files with a secret in them: a root key, a profile |
 //! | `handles` `shortage` | how many files may be open; what the system lacks, told from its errors |
 
 use std::fmt::Debug;
@@ -28,6 +29,7 @@ pub mod handles;
 pub mod keydir;
 pub mod place;
 pub mod real;
+pub mod secret_file;
 pub mod shadow;
 pub mod shortage;
 mod sparse;

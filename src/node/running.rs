@@ -1,5 +1,6 @@
 //! One running node: what it is made of, and in which order that starts and ends.
 
+use super::access::{self, First};
 use super::conditions;
 use super::error::NodeError;
 use super::health;
@@ -18,7 +19,7 @@ use crate::base::{BufferPool, Class, NodeName};
 use crate::config::{CEILING_MIN, Config, MemoryPlan};
 use crate::disk::real::LockGuard;
 use crate::disk::{Disk, RealDisk, handles, place};
-use crate::http::{Hosts, HttpSettings, Readiness, Shared, rest};
+use crate::http::{Entrance, Hosts, HttpSettings, Readiness, Shared, rest};
 use crate::peer_port;
 use crate::seal::{self, keyring::Keyring};
 use crate::store::{self, Options, Store, StoreError};
@@ -67,6 +68,7 @@ impl Running {
     /// Starts a node; it serves when this returns.
     pub async fn start(config: Config) -> Result<Self, NodeError> {
         let ring = keys::ring(&config)?;
+        let first = First::of(&config)?;
         // Addresses first: one that is taken is told before the data directory is touched.
         let http_port = reserve(config.http.listen, "http.listen (--listen)")?;
         let peer_port = reserve(config.peer.listen, "peer.listen (--peer-listen)")?;
@@ -86,7 +88,11 @@ impl Running {
         conditions::watch(&storage.store, &storage.readiness, known, voter, of_cluster);
         let (backends, budget) = Backends::new(&config, &plan, &storage, &peers);
         let settings = http_settings(&config, &plan, config.threads(), cluster_size);
-        let shared = Shared::new(settings, budget, storage.readiness.clone());
+        let entrance = Entrance::new(backends.access().clone(), config.may_be_open());
+        let shared = Shared::new(settings, budget, storage.readiness.clone(), entrance);
+        let keys_known = backends.access().clone();
+        access::ready_when_known(&config, keys_known.clone(), storage.readiness.clone());
+        let key_maker = backends.key_maker();
 
         let new_actor = backends.clone();
         let recipients = move || StoreRecipients::of(&new_actor.store_actor());
@@ -108,6 +114,8 @@ impl Running {
         sweep(Arc::clone(&store), threads);
         trim(&store, shared.large_memory());
         say_serving(&config, &store, http_addr, peer_addr);
+        access::say_who_gets_in(&config, &keys_known.known());
+        actix_rt::spawn(access::see_to(first, store.cluster(), keys_known, key_maker));
         let Peers { replication, scrubber, .. } = peers;
         Ok(Running {
             config,
@@ -207,11 +215,6 @@ fn say_serving(config: &Config, store: &Store, http: SocketAddr, peer: SocketAdd
         node:% = config.node.name, http:% = http, peer:% = peer, data:% = config.node.data.display(),
         cluster:% = store.cluster(), incarnation:% = store.incarnation(); "serving"
     );
-    if config.http.listen.ip().is_loopback() {
-        log::warn!("open to everybody on this machine: access keys come with a later release");
-    } else {
-        log::warn!("open to everybody who reaches this address, as --insecure-open says");
-    }
 }
 
 /// Opens the data directory and looks that it fits the configuration. One that may have forgotten what its node had

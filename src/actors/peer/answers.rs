@@ -3,7 +3,7 @@
 use crate::actors::blocks;
 use crate::actors::messages::{
     Bury, CastHere, CompareOffers, DiscardBlob, FetchRecords, HoldsClosed, LearnRecords, Offer, OpenOutgoing,
-    ReadSealed, ReadSums, ScanSlots, ShowSlots, StoreError, Vote, Want,
+    ReadAccess, ReadSealed, ReadSums, ScanSlots, ShowSlots, StoreError, Vote, Want,
 };
 use crate::actors::peer::error::LinkError;
 use crate::actors::peer::list_exchange;
@@ -83,6 +83,10 @@ async fn try_answer(
             // The store keeps what a record refers to, whoever says that it came in vain.
             ask(&store.discard_blob, DiscardBlob { body }).await?;
             Ok(Answer::Done)
+        }
+        Call::Config(mark) => {
+            let held = async { Ok(ask(&store.read_access, ReadAccess).await?.0) };
+            Ok(Answer::Config(counted(gate, session, mark, held).await?))
         }
         Call::Bring(head) => Ok(Answer::Bring(bring(gate, store, from, head).await?)),
         Call::Pull(Pull { body, from: begin, len }) => {
@@ -225,7 +229,7 @@ fn most(limit: u32) -> usize {
     usize::try_from(limit).unwrap_or(ENTRIES_MAX).min(ENTRIES_MAX)
 }
 
-/// A page that counts as this node's vote on all that it says.
+/// A page, or a sum, that counts as this node's vote on all that it says.
 async fn counted<T>(
     gate: &PeerGate,
     session: &Admitted,
