@@ -91,7 +91,8 @@ fn under_load_a_revoked_key_is_refused_on_all_nodes_within_a_second() {
                     let body: &[u8] = if n % 2 == 0 { b"under load" } else { b"" };
                     let status = conn.ask(method, &target, &headers, body).expect("an answer").status;
                     done.fetch_add(1, Ordering::Relaxed);
-                    if !matches!(status, 200 | 201) && !(status == 404 && method == "GET") {
+                    let missing = status == 404 && method == "GET";
+                    if !missing && !matches!(status, 200 | 201) {
                         failed.fetch_add(1, Ordering::Relaxed);
                     }
                 }
@@ -129,7 +130,7 @@ fn a_node_that_is_cut_off_lets_nobody_in_until_it_is_back() {
             let answer = cluster.nodes[2].ask_as(whose, "GET", target, b"");
             if asked.duration_since(cut) > EVERYWHERE {
                 late += 1;
-                assert_eq!(answer.expect_error(503, "ServiceUnavailable").is_empty(), false);
+                answer.expect_error(503, "ServiceUnavailable");
                 assert_eq!(answer.header("retry-after"), Some("1"));
             }
             let too_late = whose == &key && asked.duration_since(revoked) > EVERYWHERE && answer.status == 200;

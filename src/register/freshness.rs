@@ -1,4 +1,4 @@
-//! Freshness: until when a node may go by what it holds of the configuration registers, without asking anybody.
+//! Freshness: until when what a node holds of the configuration registers is known to be in force, without asking anybody.
 //!
 //! A node asks the others for the sum over what they hold, again and again. Where a majority, itself counted, holds the
 //! same and all of it is known to be chosen, whatever was chosen before the question was sent is among what this node

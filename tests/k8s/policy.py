@@ -118,6 +118,10 @@ def configuration(o, effective, warnings):
         inside = c["node"]["data"].startswith(data["mountPath"] + "/") and not data.get("readOnly")
         yield f"{pod}: data lies on the volume", inside, c["node"]["data"]
         yield f"{pod}: keys come from the Secret", c["node"]["key_dir"] == o.mounts["keys"]["mountPath"], ""
+        closed = not c["http"]["insecure_open"]
+        yield f"{pod}: nobody gets in without a key", closed, c["http"]["insecure_open"]
+        root = o.mounts["root-key"]["mountPath"] + "/root-key"
+        yield f"{pod}: the first key comes from its Secret", c["access"]["root_key_file"] == root, c["access"]["root_key_file"]
         spent = amount(c["http"]["ready_grace"]) + amount(c["http"]["drain_timeout"])
         yield f"{pod}: time to drain and to flush", amount(c["http"]["ready_grace"]) > 0 and spent + 10 <= grace, \
             f"{spent} s of {grace} s"
@@ -125,19 +129,24 @@ def configuration(o, effective, warnings):
         sizes = (c["http"]["in_flight_bytes_max"], c["store"]["cache_bytes"], c["store"]["index_cache_bytes"])
         memory = sum(amount(size) for size in sizes if size != "auto")
         yield f"{pod}: buffers and caches fit the limit", memory <= limit * PLANNED_SHARE, f"{memory} of {limit}"
-    strange = [w for w in warnings if "is open: whoever reaches it" not in w]
-    yield "no warning but that of open access", not strange, strange
+    strange = [w for w in warnings if "is not encrypted on its way" not in w]
+    yield "no warning but that of a port in the clear", not strange, strange
 
 
 def secrets(o):
     keys = o.volumes["keys"]
     secret = keys.get("secret", {})
+    root = o.volumes["root-key"].get("secret", {})
+    yield "the root key is a file of a Secret", root.get("secretName") == "boveda-root-key" and not root.get("optional"), root
+    yield "the README makes that Secret too", \
+        "create secret generic boveda-root-key " in (ROOT / "k8s/README.md").read_text(), ""
+    yield "the root key is read by owner and group only", root.get("defaultMode") == 0o440, root.get("defaultMode")
     yield "keys are files of a Secret", secret.get("secretName") == "boveda-keys" and not secret.get("optional"), keys
     yield "the README makes that Secret", \
         f"create secret generic {secret.get('secretName')} " in (ROOT / "k8s/README.md").read_text(), ""
     yield "keys are read by owner and group only", secret.get("defaultMode") == 0o440, secret.get("defaultMode")
     yield "the group is the process's", "fsGroup" in o.pod["securityContext"], ""
-    yield "keys and configuration are mounted read-only", all(o.mounts[m].get("readOnly") for m in ("keys", "config")), ""
+    yield "keys and configuration are mounted read-only", all(o.mounts[m].get("readOnly") for m in ("keys", "config", "root-key")), ""
     plain = [e["name"] for e in o.container.get("env", []) if "valueFrom" not in e or "secretKeyRef" in e["valueFrom"]]
     yield "no secret travels in the environment", not plain and not o.container.get("envFrom"), plain
     yield "service links stay out of the environment", o.pod.get("enableServiceLinks") is False, ""
