@@ -33,7 +33,7 @@ fn with(node: &Node, authorization: &str, method: &str, target: &str) -> Answer 
 fn the_first_key_ends_open_access_for_good() {
     let node = Node::start();
     assert_eq!(node.get("/v1/buckets").status, 200);
-    assert!(node.log().contains("open to everybody on this machine"), "{}", node.log());
+    eventually("the warning", || node.log().contains("open to everybody on this machine").then_some(()));
     let key = node.new_key("root", &["*:read,write,list,delete,admin"]);
     let refused = node.get("/v1/buckets");
     refused.expect_error(401, "Unauthorized");
@@ -370,7 +370,8 @@ fn a_node_that_others_reach_makes_a_root_key_and_lets_nobody_in_without() {
     assert_eq!(fs::metadata(&file).expect("it is there").permissions().mode() & 0o7777, 0o600);
     let root = Key::in_file(&file);
     eventually("the root key to open", || (node.ask_as(&root, "GET", "/v1/cluster", b"").status == 200).then_some(()));
-    assert!(node.log().contains(&file.display().to_string()) && !node.log().contains(&root.secret));
+    eventually("the path in the log", || node.log().contains(&file.display().to_string()).then_some(()));
+    assert!(!node.log().contains(&root.secret));
     node.kill9();
     node.begin();
     assert_eq!(Key::in_file(&file), root, "it is made once");
@@ -418,7 +419,7 @@ fn a_root_key_from_a_file_is_made_once_and_stays_revoked() {
 fn insecure_open_is_said_aloud_and_ends_with_the_first_key() {
     let mut node = beyond_loopback(&[("BOVEDA_HTTP_INSECURE_OPEN", "true")]);
     assert_eq!(node.get("/v1/buckets").status, 200);
-    assert!(node.log().contains("OPEN TO EVERYBODY"), "{}", node.log());
+    eventually("the warning", || node.log().contains("OPEN TO EVERYBODY").then_some(()));
     assert!(!node.data().join("root-key").exists());
     let key = node.new_key("root", &["*:admin,list"]);
     node.get("/v1/buckets").expect_error(401, "Unauthorized");
@@ -426,7 +427,7 @@ fn insecure_open_is_said_aloud_and_ends_with_the_first_key() {
     node.begin();
     node.get("/v1/buckets").expect_error(401, "Unauthorized");
     assert_eq!(node.ask_as(&key, "GET", "/v1/buckets", b"").status, 200);
-    assert!(node.log().contains("changes nothing any more"), "{}", node.log());
+    eventually("the remark", || node.log().contains("changes nothing any more").then_some(()));
 }
 
 fn boveda(args: &[&str], env: &[(&str, &str)]) -> Output {

@@ -172,6 +172,22 @@ fn keys_outlive_crashes_of_one_node_and_of_all() {
 }
 
 #[test]
+fn a_node_that_lost_its_disk_is_open_to_nobody_before_it_knows_the_keys() {
+    let (mut cluster, root) = guarded();
+    assert_eq!(cluster.nodes[0].put("/v1/objects/cargas/k", b"guarded").status, 201);
+    cluster.kill9(2);
+    cluster.wipe(2);
+    cluster.begin(2);
+    eventually("the node to know the keys", || {
+        let stranger = Conn::open(cluster.nodes[2].http()).expect("it is there");
+        let told = { stranger }.ask("GET", "/v1/objects/cargas/k", &[], b"").expect("an answer");
+        assert_ne!(told.status, 200, "a stranger reads what the others guard");
+        (told.status == 401).then_some(())
+    });
+    eventually("its owner to be let in", || (status(&cluster.nodes[2], &root) == 200).then_some(()));
+}
+
+#[test]
 fn a_node_that_holds_something_else_lists_what_a_majority_holds() {
     let (cluster, _) = guarded();
     let listed = || -> u64 {

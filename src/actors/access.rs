@@ -24,6 +24,8 @@ pub struct Known {
     pub lease: Option<Lease>,
     /// Whether nobody else decides on keys: then they are those in force.
     pub alone: bool,
+    /// Whether this node had no member list yet when it looked: that it knew of no key says nothing then.
+    pub listless: bool,
 }
 
 /// A handle on what is known, for whoever finds out and whoever lets callers in; clones are the same handle.
@@ -33,14 +35,17 @@ pub struct Access(Arc<Inner>);
 struct Inner {
     known: watch::Sender<Arc<Known>>,
     clock: Clock,
+    /// Whether this node has a member list by now.
+    has_list: Box<dyn Fn() -> bool + Send + Sync>,
     /// Wakes whoever finds out.
     wanted: Notify,
 }
 
 impl Access {
-    /// What is known at first, and the clock of leases.
-    pub fn new(known: Known, clock: Clock) -> Self {
-        Access(Arc::new(Inner { known: watch::channel(Arc::new(known)).0, clock, wanted: Notify::new() }))
+    /// What is known at first, the clock of leases, and how to see whether there is a member list.
+    pub fn new(known: Known, clock: Clock, has_list: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        let known = watch::channel(Arc::new(known)).0;
+        Access(Arc::new(Inner { known, clock, has_list: Box::new(has_list), wanted: Notify::new() }))
     }
 
     /// What is known now.
@@ -48,9 +53,21 @@ impl Access {
         Arc::clone(&self.0.known.borrow())
     }
 
+    /// Whether it was ever known which keys are in force.
+    pub fn has_known(&self) -> bool {
+        let known = self.known();
+        known.alone || known.lease.is_some()
+    }
+
     /// Whether that is known to be what is in force.
     pub fn is_fresh(&self, known: &Known) -> bool {
         known.alone || known.lease.is_some_and(|lease| lease.holds(self.now()))
+    }
+
+    /// Whether no key was ever heard of, by somebody who would have: not by a node that had no member list when it looked,
+    /// and has one since. It can read by that list what others guard.
+    pub fn is_pristine(&self, known: &Known) -> bool {
+        known.keys.is_pristine() && !(known.listless && (self.0.has_list)())
     }
 
     /// The time by the clock of leases.
@@ -105,7 +122,7 @@ mod tests {
     fn known(lease_ms: Option<u64>, alone: bool, with_key: bool) -> Known {
         let key = AccessKey::unstored(AccessKeyId::drawn(ID), Vec::new(), Vec::new());
         let keys = Arc::new(AccessKeys::of(with_key.then_some(key)));
-        Known { keys, lease: lease_ms.map(|ms| Lease::since(Duration::from_millis(ms))), alone }
+        Known { keys, lease: lease_ms.map(|ms| Lease::since(Duration::from_millis(ms))), alone, listless: false }
     }
 
     fn has_key(access: &Access) -> bool {
@@ -114,15 +131,29 @@ mod tests {
 
     #[test]
     fn what_is_known_is_fresh_by_its_lease_or_where_nobody_else_decides() {
-        let access = Access::new(known(None, false, false), || Duration::from_secs(10));
+        let access = Access::new(known(None, false, false), || Duration::from_secs(10), || true);
         let fresh = |lease, alone| access.is_fresh(&known(lease, alone, false));
         assert!(!fresh(None, false) && fresh(None, true));
         assert!(fresh(Some(9_500), false) && !fresh(Some(9_000), false) && !fresh(Some(10_001), false));
     }
 
     #[test]
+    fn that_no_key_is_known_says_nothing_once_there_is_a_list_that_was_not_asked() {
+        let list = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let seen = Arc::clone(&list);
+        let has_list = move || seen.load(std::sync::atomic::Ordering::Relaxed);
+        let without = Known { listless: true, ..known(None, false, false) };
+        let access = Access::new(without.clone(), || Duration::from_secs(10), has_list);
+        assert!(access.is_pristine(&without));
+        list.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(!access.is_pristine(&without), "it may read what others guard");
+        assert!(access.is_pristine(&known(Some(9_500), false, false)), "the members were asked");
+        assert!(!access.is_pristine(&known(Some(9_500), false, true)));
+    }
+
+    #[test]
     fn what_an_earlier_question_has_shown_comes_too_late() {
-        let access = Access::new(known(None, false, false), || Duration::from_secs(10));
+        let access = Access::new(known(None, false, false), || Duration::from_secs(10), || true);
         access.found(known(Some(9_500), false, true));
         assert!(has_key(&access));
         access.found(known(Some(9_400), false, false));

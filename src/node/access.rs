@@ -16,7 +16,6 @@ use crate::base::access::secret_of;
 use crate::base::{AccessKeyId, ClusterId, Credential, Grant, Secret};
 use crate::config::Config;
 use crate::disk::secret_file;
-use crate::http::Readiness;
 use crate::seal::digest::digest_of;
 use crate::seal::random;
 use actix::Recipient;
@@ -219,25 +218,6 @@ async fn ask_for(key: &Credential, create: &Recipient<CreateAccess>) -> Made {
             Made::NotYet
         }
     }
-}
-
-/// What is missing while nobody can be let in, since it is not known who may.
-const MISSING: &str = "access";
-
-/// A node that cannot tell which keys are in force answers 503 to all who need one: it gets no traffic before it can.
-/// Once it could, readiness is told by the majority that it lacks (`findings`).
-pub(super) fn ready_when_known(config: &Config, access: Access, readiness: Readiness) {
-    let may_be_open = config.may_be_open();
-    let lets_in =
-        move |access: &Access, known: &Known| (may_be_open && known.keys.is_pristine()) || access.is_fresh(known);
-    if lets_in(&access, &access.known()) {
-        return;
-    }
-    readiness.missing(MISSING, "it is not known yet which access keys are in force: that takes a majority");
-    actix_rt::spawn(async move {
-        while !access.until(LOOK, |known| lets_in(&access, known)).await {}
-        readiness.present(MISSING);
-    });
 }
 
 /// What an operator is to know of who gets in, at every start.

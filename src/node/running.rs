@@ -85,13 +85,12 @@ impl Running {
         let known = Arc::clone(&storage.node_view.keys);
         let cluster_size = Arc::new(AtomicUsize::new(config.others().count() + 1));
         let of_cluster = (peers.replication.peers(), Arc::clone(&cluster_size));
-        conditions::watch(&storage.store, &storage.readiness, known, voter, of_cluster);
         let (backends, budget) = Backends::new(&config, &plan, &storage, &peers);
+        conditions::watch(&storage.store, &storage.readiness, (known, backends.access().clone()), voter, of_cluster);
         let settings = http_settings(&config, &plan, config.threads(), cluster_size);
         let entrance = Entrance::new(backends.access().clone(), config.may_be_open());
         let shared = Shared::new(settings, budget, storage.readiness.clone(), entrance);
         let keys_known = backends.access().clone();
-        access::ready_when_known(&config, keys_known.clone(), storage.readiness.clone());
         let key_maker = backends.key_maker();
 
         let new_actor = backends.clone();

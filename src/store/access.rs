@@ -75,3 +75,58 @@ pub(super) fn load_access(core: &Core) -> Result<(), StoreError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::access::AccessRecord;
+    use crate::store::access_keys::AccessChange;
+    use crate::store::intent::{Decided, wait_blocking};
+    use crate::store::mend::tests::store;
+    use crate::store::mutation::Mutation;
+    use std::time::Duration;
+
+    fn change(store: &Store, id: AccessKeyId, change: AccessChange) {
+        let decided = wait_blocking(store.mutate(Mutation::change_access_key(id, change, store.now_ms())));
+        assert!(matches!(decided, Ok(Decided::Alone(_))), "{decided:?}");
+    }
+
+    fn make(store: &Store) -> NewSecret {
+        let new = store.seal_secret(None, None);
+        let record = AccessRecord {
+            name: "n".to_owned(),
+            created_ms: 1,
+            expires_ms: 0,
+            disabled: false,
+            secrets: vec![new.sealed.clone()],
+            grants: Vec::new(),
+        };
+        change(store, new.id, AccessChange::Create(Arc::new(record)));
+        new
+    }
+
+    #[test]
+    fn keys_are_known_from_the_commit_on_and_after_a_start_and_what_was_revoked_is_never_forgotten() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let opened = store(dir.path());
+        let mut told = opened.access_changes();
+        assert!(opened.access().1.is_pristine());
+        let (kept, gone) = (make(&opened), make(&opened));
+        assert!(told.has_changed().is_ok_and(|changed| changed));
+        let opens = |store: &Store, key: &NewSecret| store.access().1.check(key.id, key.secret.expose()).is_some();
+        assert!(opens(&opened, &kept) && opens(&opened, &gone));
+        let before = opened.access().0;
+        change(&opened, gone.id, AccessChange::Revoke);
+        told.borrow_and_update();
+        assert_ne!(opened.access().0, before, "the sum tells of the tombstone");
+        assert!(opens(&opened, &kept) && !opens(&opened, &gone));
+        opened.checkpoint().expect("the index takes it in");
+        let due = opened.due_tombstones(None, Duration::ZERO, 100).expect("a page");
+        assert!(due.entries.iter().all(|(key, _)| key.kind() != Some(RegisterKind::AccessKey)), "it stays");
+        let held = opened.access().0;
+        drop(opened);
+        let again = store(dir.path());
+        assert_eq!(again.access().0, held);
+        assert!(opens(&again, &kept) && !opens(&again, &gone) && !again.access().1.is_pristine());
+    }
+}

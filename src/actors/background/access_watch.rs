@@ -19,8 +19,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// From one question to the next one.
+/// From one question to the next one, once one was answered.
 const EVERY: Duration = Duration::from_millis(250);
+/// The same until then: nobody is let in before.
+const EVERY_AT_FIRST: Duration = Duration::from_millis(20);
 /// How long the answers to a question are waited for: what comes later earns little.
 const PATIENCE: Duration = Duration::from_millis(600);
 /// How long a list is waited for.
@@ -28,16 +30,20 @@ const LIST_PATIENCE: Duration = Duration::from_millis(800);
 
 /// What a node knows when it starts: what it holds, which nobody has confirmed yet. `votes`: whether it decides with
 /// others, also before it has a member list.
-pub fn begin(store: &Store, votes: bool, clock: Clock) -> Access {
+pub fn begin(store: &Arc<Store>, votes: bool, clock: Clock) -> Access {
     let (_, keys) = store.access();
-    let alone = store.voting().node.roster.as_ref().map_or(!votes, |list| list.is_of(store.incarnation()));
-    Access::new(Known { keys, lease: None, alone }, clock)
+    let roster = store.voting().node.roster.clone();
+    let alone = roster.as_ref().map_or(!votes, |list| list.is_of(store.incarnation()));
+    let listless = !alone && roster.is_none();
+    let seen = Arc::downgrade(store);
+    let has_list = move || seen.upgrade().is_none_or(|store| store.voting().node.roster.is_some());
+    Access::new(Known { keys, lease: None, alone, listless }, clock, has_list)
 }
 
 /// Works until the store is gone. `changes`: tells what this node comes to hold.
 pub async fn run(coordinator: Coordinator, access: Access, mut changes: watch::Receiver<()>) {
     loop {
-        let next = Instant::now() + EVERY;
+        let next = Instant::now() + if access.has_known() { EVERY } else { EVERY_AT_FIRST };
         changes.borrow_and_update();
         match look(&coordinator, &access).await {
             Err(ObjectError::Store(StoreError::ShuttingDown)) => return,
@@ -57,18 +63,18 @@ async fn look(coordinator: &Coordinator, access: &Access) -> Result<(), ObjectEr
     let asked = access.now();
     let (holds, keys) = coordinator.ask(ReadAccess).await?;
     if coordinator.knows_alone() {
-        access.found(Known { keys, lease: Some(Lease::since(asked)), alone: true });
+        access.found(Known { keys, lease: Some(Lease::since(asked)), alone: true, listless: false });
         return Ok(());
     }
     leave_alone(access);
     match coordinator.compare_access(holds, asked, PATIENCE).await {
-        Ok(Finding::Same(lease)) => access.found(Known { keys, lease: Some(lease), alone: false }),
+        Ok(Finding::Same(lease)) => access.found(by_lease(keys, lease)),
         Ok(Finding::Differs) => {
             Mark::AccessListed.hit();
             let began = access.now();
             match timeout(LIST_PATIENCE, coordinator.list_access()).await {
                 Ok(Ok(listed)) => {
-                    access.found(Known { keys: Arc::new(listed), lease: Some(Lease::since(began)), alone: false });
+                    access.found(by_lease(Arc::new(listed), Lease::since(began)));
                 }
                 Ok(Err(error)) => return unconfirmed(access, keys, Err(error)),
                 Err(_) => return unconfirmed(access, keys, Ok(())),
@@ -78,6 +84,11 @@ async fn look(coordinator: &Coordinator, access: &Access) -> Result<(), ObjectEr
         Err(error) => return unconfirmed(access, keys, Err(error)),
     }
     Ok(())
+}
+
+/// What a majority was shown to hold.
+fn by_lease(keys: Arc<AccessKeys>, lease: Lease) -> Known {
+    Known { keys, lease: Some(lease), alone: false, listless: false }
 }
 
 /// Others decide too by now: what was known when this node decided alone grows stale from then on.
@@ -90,8 +101,9 @@ fn leave_alone(access: &Access) {
 
 /// Nobody has confirmed what this node holds. Who knew of no key, and holds one, is closed to all from now on.
 fn unconfirmed<E>(access: &Access, keys: Arc<AccessKeys>, why: Result<(), E>) -> Result<(), E> {
-    if access.known().keys.is_pristine() && !keys.is_pristine() {
-        access.found(Known { keys, lease: None, alone: false });
+    let known = access.known();
+    if known.keys.is_pristine() && !keys.is_pristine() {
+        access.found(Known { keys, lease: None, alone: false, listless: known.listless });
     }
     why
 }

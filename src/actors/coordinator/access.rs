@@ -8,6 +8,7 @@ use super::reads::Seen;
 use super::writes::ended;
 use super::{Coordinator, Value};
 use crate::actors::messages::*;
+use crate::actors::peer::node_view::Counts;
 use crate::actors::peer::peer_request::PeerRequest;
 use crate::base::names::RegisterName;
 use crate::base::{AccessKeyId, AccessRecord, Incarnation, RegisterKey, RegisterKind};
@@ -90,7 +91,8 @@ impl Coordinator {
             .map(|node| {
                 let lane = self.lane(&voting, node);
                 let (reply, answer) = oneshot::channel();
-                if let Some(lane) = lane {
+                if let (Some(lane), Some(plan)) = (lane, self.peer(&voting, node)) {
+                    Counts::add(&plan.tally.sent.configs);
                     lane.do_send(PeerRequest::Ask(node, Box::new(Call::Config(voting.list)), reply));
                 }
                 async move { (node, answer.await.ok()) }

@@ -19,7 +19,10 @@ use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// How long a request waits for a node to find out for the first time which keys are in force.
+const FIRST_KNOWN_WITHIN: Duration = Duration::from_secs(1);
 
 /// On which part of a bucket a right is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,7 +169,17 @@ impl Entrance {
 
     /// Whether everybody may come in, by what is known.
     fn is_open(&self, known: &Known) -> bool {
-        self.may_be_open && known.keys.is_pristine()
+        self.may_be_open && self.access.is_pristine(known)
+    }
+
+    /// Waits a moment where nothing was ever known to be in force: a node that has just come to its member list finds out
+    /// at once. One that knew, and does so no more, refuses without waiting.
+    pub async fn first_known(&self) {
+        let knows = |known: &Known| known.alone || known.lease.is_some();
+        if !knows(&self.access.known()) {
+            self.access.look();
+            self.access.until(FIRST_KNOWN_WITHIN, knows).await;
+        }
     }
 
     /// Who calls, by the `Authorization` of a head: Basic with id and secret, or Bearer with both and a dot between them.
@@ -218,7 +231,6 @@ pub mod testing {
     use super::*;
     use crate::actors::messages::AccessKeys;
     use crate::base::access::secret_of;
-    use std::time::Duration;
 
     /// The id of the only key of `guarded`.
     pub const ID: [u8; 20] = [1; 20];
@@ -230,8 +242,8 @@ pub mod testing {
 
     /// An entrance that is known to have these keys.
     pub fn with_keys(keys: impl IntoIterator<Item = AccessKey>, may_be_open: bool) -> Entrance {
-        let known = Known { keys: Arc::new(AccessKeys::of(keys)), lease: None, alone: true };
-        Entrance::new(Access::new(known, || Duration::ZERO), may_be_open)
+        let known = Known { keys: Arc::new(AccessKeys::of(keys)), lease: None, alone: true, listless: false };
+        Entrance::new(Access::new(known, || Duration::ZERO, || true), may_be_open)
     }
 
     /// An entrance with one key, that has these grants.
@@ -253,7 +265,6 @@ mod tests {
     use crate::base::ObjectKey;
     use crate::http::testing::headers;
     use crate::register::Lease;
-    use std::time::Duration;
 
     fn bucket(name: &str) -> BucketName {
         BucketName::parse(name).expect("a bucket name")
@@ -416,7 +427,8 @@ mod tests {
         let door = |lease: Option<u64>, with_key: bool| {
             let keys = Arc::new(AccessKeys::of(with_key.then(key)));
             let lease = lease.map(|ms| Lease::since(Duration::from_millis(ms)));
-            let access = Access::new(Known { keys, lease, alone: false }, || Duration::from_secs(10));
+            let known = Known { keys, lease, alone: false, listless: false };
+            let access = Access::new(known, || Duration::from_secs(10), || true);
             Entrance::new(access, true)
         };
         let bearer = bearer();

@@ -103,7 +103,14 @@ async fn answer<P: Protocol>(
     let endpoint = protocol.endpoint(req, route)?;
     let need = protocol.need(&endpoint);
     let again = || protocol.who(req);
-    let who = if need.is_some() { again()? } else { Principal::Nobody };
+    let who = match need.map(|_| again()) {
+        None => Principal::Nobody,
+        Some(Err(HttpError::AccessUnknown)) => {
+            worker.shared.entrance.first_known().await;
+            again()?
+        }
+        Some(who) => who?,
+    };
     authorize(&who, need.as_ref())?;
     let hides = need.is_some_and(|need| need.hides_what_is_missing(&who));
     let answered = protocol.answer(&Call { worker, req, id, who, again: &again }, endpoint, incoming).await;
