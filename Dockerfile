@@ -21,5 +21,6 @@ USER 65532:65532
 WORKDIR /var/lib/boveda
 EXPOSE 5000 5002
 ENTRYPOINT ["/boveda"]
-# The port is published by docker on the address that -p names; inside the container it has to be open.
-CMD ["serve", "--listen", "0.0.0.0:5000", "--insecure-open"]
+# The port is published by docker on the address that -p names. Nobody gets in without an access key: the first one is in
+# /var/lib/boveda/boveda-data/root-key after the first start (docs/operations.md, "Who gets in").
+CMD ["serve", "--listen", "0.0.0.0:5000"]

@@ -6,8 +6,8 @@
 //! Decoders behind a seal get what an attacker could not make: bytes that open. So nothing rests on the seal alone.
 
 use boveda::base::{
-    Ballot, BlobRef, BodyAt, BodyId, BucketId, BucketRecord, ClusterId, Incarnation, Lineage, NodeName, ObjectHead,
-    ObjectKey, ObjectRecord, Record, RegisterKey, Secret, Stamp, State, Wrap, WriteId,
+    AccessRecord, Ballot, BlobRef, BodyAt, BodyId, BucketId, BucketRecord, ClusterId, Grant, Incarnation, Lineage,
+    NodeName, ObjectHead, ObjectKey, ObjectRecord, Record, RegisterKey, Secret, Stamp, State, Wrap, WriteId,
 };
 use boveda::disk::{CrashDisk, Disk};
 use boveda::http::fuzzing;
@@ -233,6 +233,17 @@ fn config(data: &[u8]) {
 
 // Bytes to begin with.
 
+fn access_key() -> AccessRecord {
+    AccessRecord {
+        name: "backups".to_owned(),
+        created_ms: 5,
+        expires_ms: 9,
+        disabled: false,
+        secrets: vec![[1; 85].into(), [2; 85].into()],
+        grants: vec![Grant::everything(), "logs-*/2026/:read,list".parse().expect("a grant")],
+    }
+}
+
 fn records() -> Vec<Vec<u8>> {
     let object = |at| ObjectRecord {
         number: 1,
@@ -249,6 +260,7 @@ fn records() -> Vec<Vec<u8>> {
         State::Deleted,
         State::Bucket(BucketRecord::made(BucketId(7), 1)),
         State::Members(rosters().remove(0).into()),
+        State::AccessKey(Box::new(access_key())),
         State::Object(Box::new(object(BodyAt::Blob))),
         State::Object(Box::new(object(BodyAt::Small(bytes::Bytes::from(vec![8; 115]).into())))),
     ];

@@ -12,6 +12,7 @@
 //! | here | a process: its signals, its log, one node or the three of a demo |
 //! | `parts` | what a node is made of: storage, peers, and what stands behind its ports |
 //! | `running` | one node: what it is made of, and in which order that starts and ends |
+//! | `access` | the first access key, and the clock of what is known of keys |
 //! | `keys` | the key ring: made at start where that is safe, and read again while the node runs |
 //! | `certificate` | what the ports show, looked at while the node runs, and what is said of its age |
 //! | `place` | what the directory says of the node, against what the configuration says |
@@ -22,6 +23,7 @@
 //! | `leave` `verify` | `boveda leave` and `boveda verify`, on a directory that no node uses |
 //! | `error` | why a node did not start or stop as it should |
 
+mod access;
 mod certificate;
 mod conditions;
 mod error;

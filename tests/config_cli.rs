@@ -63,6 +63,8 @@ fn wrong_usage_is_two() {
         &["demo", "--base-port", "65530"],
         &["demo", "--base-port", "0"],
         &["key"],
+        &["access"],
+        &["access", "show", "short"],
         &["config"],
         &["verify", "--listen", "127.0.0.1:1"],
     ] {
@@ -108,11 +110,9 @@ fn refusals_are_one_line_and_two() {
             (&["--config", "none.toml"][..], &[][..], "none.toml cannot be read"),
             (&["--config", "b.toml"], &[], "did you mean http.listen?"),
             (&["--durability", "some"], &[], "majority or local"),
-            (&["--listen", "0.0.0.0:5000"], &[], "flag --listen: http.listen: other machines reach 0.0.0.0:5000"),
-            (&[], &[("BOVEDA_HTTP_LISTEN", "0.0.0.0:5000")], "--insecure-open"),
             (&["--peer", "n1"], &[], "NAME=URL"),
             (&["--key-dir", "boveda-data/keys"], &[], "name a directory outside"),
-            (&["--listen", ":5000"], &[], "other machines reach 0.0.0.0:5000"),
+            (&[], &[("BOVEDA_ACCESS_KEYS", "x")], "unset it"),
             (&["--listen", "localhost"], &[], "\"localhost\": not an address to listen on"),
         ] {
             let ran = boveda(dir.path(), &[command, args].concat(), env);
@@ -125,6 +125,16 @@ fn refusals_are_one_line_and_two() {
     let open = ["config", "check", "--listen", "0.0.0.0:5000", "--insecure-open"];
     let ran = boveda(dir.path(), &open, &[]);
     assert!(ran.code == 0 && ran.err.starts_with("warning: ") && ran.err.contains("is open"), "{}", ran.err);
+    let ran = boveda(dir.path(), &["config", "check", "--listen", "0.0.0.0:5000"], &[]);
+    assert!(
+        ran.code == 0 && ran.err.starts_with("warning: ") && ran.err.contains("is reached without TLS"),
+        "{}",
+        ran.err
+    );
+    // By these a client says who it is; they set nothing.
+    let client = [("BOVEDA_ACCESS_KEY", "AAAAAAAAAAAAAAAAAAAA"), ("BOVEDA_SECRET_KEY", "secret-of-a-client")];
+    let ran = boveda(dir.path(), &["config", "check"], &client);
+    assert!(ran.code == 0 && !ran.out.contains("secret-of-a-client"), "{}", ran.err);
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "a refused start leaves nothing behind");
 }
 

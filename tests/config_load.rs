@@ -2,7 +2,7 @@
 
 use boveda::config::layers::{env_name, keys};
 use boveda::config::table::{SETTINGS, Takes};
-use boveda::config::{Config, ConfigError, Durability, Flag, Loaded, Origin, check, load, open_access, show};
+use boveda::config::{Config, ConfigError, Durability, Flag, Loaded, Origin, check, load, show};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
@@ -253,21 +253,21 @@ fn what_kubernetes_says_of_its_services_is_passed_over() {
 }
 
 #[test]
-fn beyond_loopback_only_with_a_word() {
-    let ask = |listen: &str, open: bool| {
-        let text = format!("[http]\nlisten = '{listen}'\ninsecure_open = {open}");
-        open_access(&file(&text).unwrap())
+fn a_node_is_open_without_keys_on_loopback_alone_or_with_a_word() {
+    let may_be_open = |listen: &str, peer: &str, open: bool| {
+        let text = format!("[http]\nlisten = '{listen}'\ninsecure_open = {open}\n[peer]\nlisten = '{peer}'");
+        file(&text).unwrap().config.may_be_open()
     };
-    for listen in ["127.0.0.1:5000", "127.8.9.1:0", "[::1]:5000", "[::ffff:127.0.0.1]:5000"] {
-        assert!(ask(listen, false).is_ok(), "{listen}");
+    let here = ["127.0.0.1:5000", "127.8.9.1:0", "[::1]:5000", "[::ffff:127.0.0.1]:5000"];
+    let anywhere = ["0.0.0.0:5000", "10.0.0.1:5000", "[::]:5000", "[::ffff:10.0.0.1]:5000"];
+    for listen in here {
+        assert!(may_be_open(listen, "127.0.0.1:5002", false), "{listen}");
     }
-    for listen in ["0.0.0.0:5000", "10.0.0.1:5000", "[::]:5000", "[::ffff:10.0.0.1]:5000"] {
-        let line = ask(listen, false).expect_err(listen).to_string();
-        assert!(line.starts_with("file b.toml: http.listen: ") && line.contains("--insecure-open"), "{line}");
-        assert!(ask(listen, true).is_ok(), "{listen}");
+    for listen in anywhere {
+        assert!(!may_be_open(listen, "127.0.0.1:5002", false), "{listen}");
+        assert!(may_be_open(listen, "127.0.0.1:5002", true), "{listen}");
     }
-    let anywhere = file("[peer]\nlisten = '0.0.0.0:5002'").unwrap();
-    assert!(open_access(&anywhere).is_ok(), "the peer port authenticates every frame");
+    assert!(!may_be_open("127.0.0.1:5000", "0.0.0.0:5002", false), "every listener counts");
 }
 
 #[test]
@@ -278,8 +278,11 @@ fn remarks_warn_of_what_works_by_accident() {
     let open = remarks("[http]\nlisten = '0.0.0.0:5000'\ninsecure_open = true");
     assert!(open.len() == 2 && open[0].contains("read, write and delete"), "{open:?}");
     assert!(open[1].contains("is reached without TLS") && open[1].contains("tls.cert"), "{open:?}");
+    assert!(open[1].contains("access keys too"), "{open:?}");
     let sealed = "[http]\nlisten = '0.0.0.0:5000'\ninsecure_open = true\n[tls]\ncert = 'c'\nkey = 'k'";
     assert_eq!(remarks(sealed), open[..1]);
+    assert_eq!(remarks("[http]\nlisten = '0.0.0.0:5000'"), open[1..]);
+    assert_eq!(remarks(&sealed.replace("true", "false")), Vec::<String>::new());
     let strangers = "[cluster]\npeers = [{ name = 'a', url = 'http://far' }, { name = 'b', url = 'http://localhost' }]";
     let all = remarks(strangers).join("\n");
     assert!(all.contains("no entry named boveda") && all.contains("peer.listen 127.0.0.1:5002"), "{all}");

@@ -103,6 +103,14 @@ fn commands_and_their_flags_exist() {
         "members add",
         "members replace",
         "members remove",
+        "access create",
+        "access list",
+        "access show",
+        "access rotate",
+        "access disable",
+        "access enable",
+        "access revoke",
+        "access generate",
     ];
     let mut seen = 0;
     for (page, text) in PAGES {

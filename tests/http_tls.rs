@@ -357,6 +357,50 @@ fn commands_believe_whom_they_are_told_to() {
 }
 
 #[test]
+fn a_key_goes_over_tls_and_is_warned_of_where_it_does_not() {
+    let ca = Ca::new("ca");
+    for sealed in [true, false] {
+        let mut node = Node::prepared(&[], None);
+        if sealed {
+            node.show(&ca, &ca.issue(&["localhost"], FAR).place(&node.home().join("tls")));
+        }
+        node.begin();
+        let key = node.new_key("root", &["*:read,write,list,delete,admin"]);
+        let run = |url: &str, secret: &str| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_boveda"));
+            command.args(["access", "list", "--url", url, "--cacert"]).arg(ca.file());
+            command.env("BOVEDA_ACCESS_KEY", &key.id).env("BOVEDA_SECRET_KEY", secret);
+            let ran = command.output().expect("it runs");
+            let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+            (ran.status.code().expect("it exits"), text(ran.stdout), text(ran.stderr))
+        };
+        let (port, wrong) = (node.http().port(), "B".repeat(40));
+        // The address of all is no address of loopback, and leads to this machine.
+        let (here, there) = match sealed {
+            true => (format!("https://localhost:{port}"), format!("https://0.0.0.0:{port}")),
+            false => (format!("http://localhost:{port}"), format!("http://0.0.0.0:{port}")),
+        };
+        let (code, page, said) = run(&here, &key.secret);
+        assert_eq!((code, said.as_str()), (0, ""), "{here}");
+        assert!(page.contains(&key.id) && !page.contains(&key.secret), "{page}");
+        let (code, _, said) = run(&here, &wrong);
+        assert!(code == 1 && said.contains("Unauthorized") && !said.contains(&wrong), "{said}");
+        let (code, page, said) = run(&there, &key.secret);
+        assert!(!said.contains(&key.secret), "{said}");
+        if sealed {
+            assert!(code == 1 && said.contains("is for somebody else") && !said.contains("warning"), "{said}");
+        } else {
+            assert!(code == 0 && page.contains(&key.id), "{said}");
+            assert!(
+                said.starts_with("warning: ") && said.contains("can be read on its way to http://0.0.0.0:"),
+                "{said}"
+            );
+            assert_eq!(said.lines().count(), 1, "{said}");
+        }
+    }
+}
+
+#[test]
 fn a_certificate_that_cannot_be_used_stops_the_start_and_the_check() {
     let ca = Ca::new("ca");
     let (one, other) = (ca.issue(&["localhost"], FAR), ca.issue(&["localhost"], FAR));

@@ -14,11 +14,13 @@
 //!
 //! | beside them | |
 //! |---|---|
+//! | `access` | the access keys that callers are held against, and until when they are known to be in force |
 //! | `blocks` | what two nodes compare of a list |
 //! | `body_streams` | a large body on its way to the voters while it arrives |
 //! | `guard` | what a panic means to whom |
 //! | `status` | the snapshot that everybody shows |
 
+pub mod access;
 pub mod background;
 pub mod blocks;
 pub mod body_streams;

@@ -51,6 +51,8 @@ pub struct CallCounts<N = u64> {
     pub trees: N,
     /// Good copies of what is damaged, asked for: records, and pieces of blobs.
     pub fetches: N,
+    /// Questions what is held of the access keys.
+    pub configs: N,
     /// Handshakes, each of which opens a session.
     pub hellos: N,
 }

@@ -9,6 +9,7 @@
 //! | `ids` | bodies, lives of buckets, nodes, incarnations, epochs, writes: none is a bare integer |
 //! | `ballot` `lineage` | the order of states; the writes that led to one |
 //! | `record` | one state of a register, as disks and peers keep it |
+//! | `access` | in it: an access key, its grants and its sealed secrets |
 //! | `head` `blob_ref` | in it: what the writer of an object says of it; the blob that holds its body |
 //! | `condition` | what must hold for a write to take place |
 //! | `page` `folds` | registers of a range, and what they are complete to; those that a list shows as one |
@@ -21,6 +22,7 @@
 //! | `exit` | the exit codes of commands |
 //! | `log_pipe` | the log on its way to stderr, for which nobody waits |
 
+pub mod access;
 pub mod backoff;
 pub mod ballot;
 pub mod blob_ref;
@@ -43,6 +45,7 @@ pub mod secret;
 pub mod shortage;
 pub mod sum;
 
+pub use access::{AccessKeyId, AccessRecord, Credential, Grant, GrantError, Right, Rights};
 pub use backoff::Backoff;
 pub use ballot::{Ballot, Stamp, StampClock};
 pub use blob_ref::BlobRef;

@@ -1,5 +1,6 @@
 //! Bucket names and object keys: parsed once at the edge, trusted inside. A name is never a path.
 
+use super::access::AccessKeyId;
 use super::ids::BucketId;
 use std::fmt;
 
@@ -93,8 +94,8 @@ impl fmt::Display for ObjectName {
     }
 }
 
-/// The name of one register, as the index orders it: `1 | bucket`, `2 | id of the bucket | 0 | key`, or `3` for the
-/// member list.
+/// The name of one register, as the index orders it: `1 | bucket`, `2 | id of the bucket | 0 | key`, `3` for the member
+/// list, or `5 | id of the access key`.
 ///
 /// Objects lie under the id of their bucket's life, so that what was written late into a former life shows in no later
 /// one. The order of objects in a bucket is the byte order of their keys.
@@ -115,11 +116,14 @@ pub enum RegisterKind {
     Object = 2,
     /// The register of the member list, of which there is one.
     Members = 3,
+    /// The register of an access key. (4 is kept for parts of uploads.)
+    AccessKey = 5,
 }
 
 impl RegisterKind {
     /// All of them: a new kind is added here, and in `RegisterKey::name`, which says what its keys look like.
-    pub const ALL: [RegisterKind; 3] = [RegisterKind::Bucket, RegisterKind::Object, RegisterKind::Members];
+    pub const ALL: [RegisterKind; 4] =
+        [RegisterKind::Bucket, RegisterKind::Object, RegisterKind::Members, RegisterKind::AccessKey];
 
     fn of(byte: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.byte() == byte)
@@ -139,6 +143,8 @@ pub enum RegisterName {
     Object(BucketId, ObjectKey),
     /// The member list of the cluster.
     Members,
+    /// An access key.
+    AccessKey(AccessKeyId),
 }
 
 impl RegisterKey {
@@ -190,6 +196,11 @@ impl RegisterKey {
     /// The register of the member list.
     pub fn members() -> Self {
         Self::all_of(RegisterKind::Members).0
+    }
+
+    /// The register of an access key.
+    pub fn access_key(id: AccessKeyId) -> Self {
+        RegisterKey([&[RegisterKind::AccessKey.byte()], id.as_str().as_bytes()].concat().into())
     }
 
     /// The bound after the last object of `bucket`.
@@ -272,6 +283,7 @@ impl RegisterKey {
                 Some(RegisterName::Object(bucket, key))
             }
             RegisterKind::Members => rest.is_empty().then_some(RegisterName::Members),
+            RegisterKind::AccessKey => AccessKeyId::parse(rest).map(RegisterName::AccessKey),
         }
     }
 }
@@ -298,7 +310,8 @@ mod tests {
         let mut after = RegisterKey::first();
         for kind in RegisterKind::ALL {
             let (first, end) = RegisterKey::all_of(kind);
-            assert_eq!((&first, first.kind()), (&after, Some(kind)), "the kinds follow one another");
+            assert!(first >= after, "the kinds follow one another");
+            assert_eq!(first.kind(), Some(kind));
             after = end;
         }
         assert_eq!(after, RegisterKey::end());
@@ -359,6 +372,21 @@ mod tests {
     }
 
     #[test]
+    fn the_register_of_an_access_key_lies_behind_the_member_list() {
+        let id = AccessKeyId::drawn([3; AccessKeyId::LEN]);
+        let key = RegisterKey::access_key(id);
+        assert_eq!(key.as_bytes(), b"\x05DDDDDDDDDDDDDDDDDDDD");
+        assert_eq!(
+            RegisterKey::from_bytes(key.as_bytes()).and_then(|key| key.name()),
+            Some(RegisterName::AccessKey(id))
+        );
+        assert!(key > RegisterKey::members() && key < RegisterKey::end());
+        let (first, end) = RegisterKey::all_of(RegisterKind::AccessKey);
+        assert!((first.clone()..end.clone()).contains(&key) && first.successor() == end);
+        assert_eq!((key.bucket_id(), key.object_text()), (None, None));
+    }
+
+    #[test]
     fn bad_register_bytes_are_refused() {
         let bad = [
             &b""[..],
@@ -369,6 +397,10 @@ mod tests {
             b"\x02028q5cu4qnjff\0\xff",
             b"\x02g00000000000\0k",
             b"\x03abc",
+            b"\x04AAAAAAAAAAAAAAAAAAAA",
+            b"\x05",
+            b"\x05aaaaaaaaaaaaaaaaaaaa",
+            b"\x05AAAAAAAAAAAAAAAAAAAAA",
         ];
         for bad in bad {
             assert!(RegisterKey::from_bytes(bad).is_none(), "{bad:?}");

@@ -7,6 +7,7 @@
 //! Layout: docs/format.md, "Record", and `layout`. Records never lie anywhere in the clear: the log, the index
 //! pages and the peer frames that hold them are sealed.
 
+use super::access::AccessRecord;
 use super::ballot::{Ballot, Stamp};
 use super::blob_ref::BlobRef;
 use super::codec::{CodecError, Reader, Writer};
@@ -76,6 +77,8 @@ pub enum State {
     Members(Bytes),
     /// An object: its metadata, and its body or where that is.
     Object(Box<ObjectRecord>),
+    /// An access key.
+    AccessKey(Box<AccessRecord>),
 }
 
 /// A bucket, in the register of its name. See docs/adr/0030-fence.md.
@@ -208,7 +211,7 @@ impl Record {
     pub fn object(&self) -> Option<&ObjectRecord> {
         match &self.state {
             State::Object(object) => Some(object),
-            State::Nothing | State::Deleted | State::Bucket(_) | State::Members(_) => None,
+            State::Nothing | State::Deleted | State::Bucket(_) | State::Members(_) | State::AccessKey(_) => None,
         }
     }
 
@@ -216,14 +219,22 @@ impl Record {
     pub fn bucket(&self) -> Option<&BucketRecord> {
         match &self.state {
             State::Bucket(bucket) => Some(bucket),
-            State::Nothing | State::Deleted | State::Object(_) | State::Members(_) => None,
+            State::Nothing | State::Deleted | State::Object(_) | State::Members(_) | State::AccessKey(_) => None,
         }
     }
 
-    /// Whether there is something of that name: an object or a bucket.
+    /// The access key, when the register holds one.
+    pub fn access_key(&self) -> Option<&AccessRecord> {
+        match &self.state {
+            State::AccessKey(key) => Some(key),
+            State::Nothing | State::Deleted | State::Object(_) | State::Members(_) | State::Bucket(_) => None,
+        }
+    }
+
+    /// Whether there is something of that name: an object, a bucket, an access key.
     pub fn is_present(&self) -> bool {
         match self.state {
-            State::Object(_) | State::Bucket(_) | State::Members(_) => true,
+            State::Object(_) | State::Bucket(_) | State::Members(_) | State::AccessKey(_) => true,
             State::Nothing | State::Deleted => false,
         }
     }

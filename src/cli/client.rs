@@ -1,19 +1,20 @@
-//! Asking a running node, as a client of its HTTP port, with TLS or without.
+//! Asking a running node, as a client of its HTTP port, by an access key or without, with TLS or without.
 //!
 //! Invariants
 //! - No more is read than `ANSWER_BYTES_MAX`, and a silence of `SILENCE_MAX`, or what the caller said, ends it.
 //! - Nothing that a node said stands in an error unless it cannot steer a terminal.
 
 use super::status_text::plain;
+use super::url::Url;
+use crate::base::{Credential, Secret};
+use crate::disk::secret_file::SecretFileError;
 use crate::tls::{TlsError, Trust};
 use serde_json::Value;
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
-use std::path::Path;
-use std::str::FromStr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-const PORT: u16 = 5000;
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 const ANSWER_BYTES_MAX: u64 = 16 << 20;
 const SAID_CHARS_MAX: usize = 200;
@@ -56,6 +57,15 @@ pub enum ClientError {
         /// What is wrong with the answer.
         what: String,
     },
+    /// The profile cannot be read.
+    #[error("{0}")]
+    Profile(#[from] SecretFileError),
+    /// The profile holds no access key.
+    #[error("{} holds no access key: it is to be what 'boveda access create --json' prints", .0.display())]
+    NoProfile(PathBuf),
+    /// The environment names no access key, or half of one.
+    #[error("BOVEDA_ACCESS_KEY and BOVEDA_SECRET_KEY are to hold the id and the secret of an access key, both of them")]
+    NoCredential,
     /// The node understood and did not do it.
     #[error("the node at {url} refused: {why}")]
     Refused {
@@ -66,14 +76,15 @@ pub enum ClientError {
     },
 }
 
-/// Where a node's HTTP port is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Url {
-    tls: bool,
-    /// As it stands in a `Host` header.
-    authority: String,
-    host: String,
-    port: u16,
+/// A node that is asked.
+#[derive(Debug)]
+pub struct Node {
+    /// Where it is.
+    pub url: Url,
+    /// Whose word is taken for who it is; none without https.
+    pub trust: Option<Trust>,
+    /// Who asks; nobody without one.
+    pub key: Option<Credential>,
 }
 
 /// What a node answered.
@@ -85,41 +96,61 @@ pub struct Answered {
     pub json: Value,
 }
 
-impl Url {
-    /// Sends one request without a body, to be answered within `silence`, or the usual time. The answer has to be JSON
-    /// with `member` in it, by which a node is known. `cacert`: whose word is taken with https, or that of the system's
-    /// authorities.
-    pub fn ask(
+impl Node {
+    /// Sends one request without a body. The answer has to be JSON with `member` in it, by which a node is known.
+    pub fn ask(&self, method: &str, target: &str, member: &str) -> Result<Answered, ClientError> {
+        self.ask_patiently(method, target, member, SILENCE_MAX)
+    }
+
+    /// Sends one request with a JSON document.
+    pub fn tell(&self, method: &str, target: &str, document: &Value, member: &str) -> Result<Answered, ClientError> {
+        self.asked(method, target, Some(&document.to_string()), member, SILENCE_MAX)
+    }
+
+    /// Sends one request that may take as long as `silence` to be answered.
+    pub fn ask_patiently(
         &self,
-        cacert: Option<&Path>,
-        (method, target, member): (&str, &str, &str),
-        silence: Option<Duration>,
+        method: &str,
+        target: &str,
+        member: &str,
+        silence: Duration,
     ) -> Result<Answered, ClientError> {
-        let trust = if self.tls { Some(Trust::of(cacert)?) } else { None };
-        let answer = self.fetch(trust.as_ref(), method, target, silence.unwrap_or(SILENCE_MAX));
+        self.asked(method, target, None, member, silence)
+    }
+
+    fn asked(
+        &self,
+        method: &str,
+        target: &str,
+        body: Option<&str>,
+        member: &str,
+        silence: Duration,
+    ) -> Result<Answered, ClientError> {
+        let url = || self.url.clone();
+        let answer = self.fetch(method, target, body, silence);
         let answer = answer.map_err(|source| match is_lost(&source) {
-            true => ClientError::Lost { url: self.clone() },
-            false if is_unknown(&source) => ClientError::Unknown { url: self.clone(), why: plain(&source.to_string()) },
-            false => ClientError::Silent { url: self.clone(), source },
+            true => ClientError::Lost { url: url() },
+            false if is_unknown(&source) => ClientError::Unknown { url: url(), why: plain(&source.to_string()) },
+            false => ClientError::Silent { url: url(), source },
         })?;
-        let stranger = |what: String| ClientError::Stranger { url: self.clone(), what };
+        let stranger = |what: String| ClientError::Stranger { url: url(), what };
         let Some((head, body)) = answer.split_once("\r\n\r\n") else {
             return Err(match answer.is_empty() || answer.starts_with("HTTP/1.") {
-                true => ClientError::Lost { url: self.clone() },
+                true => ClientError::Lost { url: url() },
                 false => stranger("no HTTP".to_owned()),
             });
         };
         let status = head.split(' ').nth(1).unwrap_or_default();
         if length_of(head).is_some_and(|length| length > body.len()) {
-            return Err(ClientError::Lost { url: self.clone() });
+            return Err(ClientError::Lost { url: url() });
         }
         let json: Result<Value, _> = serde_json::from_str(body);
-        if status != "200" {
+        if status != "200" && status != "201" {
             let words = |json: Value| Some((plain(json.get("error")?.as_str()?), plain(json.get("code")?.as_str()?)));
             return Err(match json.ok().and_then(words) {
                 // It has no such path: a release that cannot do it.
                 Some((_, code)) if code == "NoSuchRoute" => stranger(format!("status {}", plain(status))),
-                Some((error, code)) => ClientError::Refused { url: self.clone(), why: format!("{error} ({code})") },
+                Some((error, code)) => ClientError::Refused { url: url(), why: format!("{error} ({code})") },
                 None => stranger(match said(head, body) {
                     Some(said) => format!("status {}: {said}", plain(status)),
                     None => format!("status {}", plain(status)),
@@ -134,11 +165,11 @@ impl Url {
     }
 
     /// The whole answer to one request. By HTTP/1.0, whose answers end with their connection.
-    fn fetch(&self, trust: Option<&Trust>, method: &str, target: &str, silence: Duration) -> io::Result<String> {
+    fn fetch(&self, method: &str, target: &str, body: Option<&str>, silence: Duration) -> io::Result<String> {
         let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        for address in (self.host.as_str(), self.port).to_socket_addrs()? {
+        for address in (self.url.host.as_str(), self.url.port).to_socket_addrs()? {
             match TcpStream::connect_timeout(&address, SILENCE_MAX) {
-                Ok(stream) => return self.exchange(stream, trust, method, target, silence),
+                Ok(stream) => return self.exchange(stream, method, target, body, silence),
                 Err(error) => last = error,
             }
         }
@@ -148,31 +179,41 @@ impl Url {
     fn exchange(
         &self,
         stream: TcpStream,
-        trust: Option<&Trust>,
         method: &str,
         target: &str,
+        body: Option<&str>,
         silence: Duration,
     ) -> io::Result<String> {
         stream.set_read_timeout(Some(SILENCE_MAX))?;
         stream.set_write_timeout(Some(SILENCE_MAX))?;
-        let length = if method == "GET" { "" } else { "Content-Length: 0\r\n" };
-        let head = format!("{method} {target} HTTP/1.0\r\nHost: {}\r\n{length}\r\n", self.authority);
-        match trust {
+        let request = self.request(method, target, body.unwrap_or_default());
+        match &self.trust {
             None => {
                 stream.set_read_timeout(Some(silence))?;
-                talk(stream, &head)
+                talk(stream, &request)
             }
             Some(trust) => {
-                let stream = trust.connect(&self.host, stream)?;
+                let stream = trust.connect(&self.url.host, stream)?;
                 stream.sock.set_read_timeout(Some(silence))?;
-                talk(stream, &head)
+                talk(stream, &request)
             }
         }
     }
+
+    /// The request as it travels, with the secret of who asks in it.
+    fn request(&self, method: &str, target: &str, body: &str) -> Secret<Vec<u8>> {
+        let length = if method == "GET" { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+        let head = format!("{method} {target} HTTP/1.0\r\nHost: {}\r\n{length}", self.url.authority);
+        let who: [&[u8]; 5] = match &self.key {
+            Some(key) => [b"Authorization: Bearer ", key.id.as_str().as_bytes(), b".", key.secret.expose(), b"\r\n"],
+            None => [b""; 5],
+        };
+        Secret::new([&[head.as_bytes()], &who[..], &[b"\r\n", body.as_bytes()]].concat().concat())
+    }
 }
 
-fn talk(mut stream: impl Read + Write, head: &str) -> io::Result<String> {
-    stream.write_all(head.as_bytes())?;
+fn talk(mut stream: impl Read + Write, request: &Secret<Vec<u8>>) -> io::Result<String> {
+    stream.write_all(request.expose())?;
     stream.flush()?;
     let mut answer = String::new();
     stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
@@ -204,41 +245,6 @@ fn length_of(head: &str) -> Option<usize> {
     lengths.next()?.1.trim().parse().ok()
 }
 
-impl FromStr for Url {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const NOT: &str = "write http://HOST, https://HOST, or either with :PORT behind it";
-        let (tls, authority) = match (text.strip_prefix("http://"), text.strip_prefix("https://")) {
-            (Some(rest), _) => (false, rest),
-            (None, Some(rest)) => (true, rest),
-            (None, None) => return Err(NOT),
-        };
-        let authority = authority.strip_suffix('/').unwrap_or(authority);
-        let known = |c: char| c.is_ascii_alphanumeric() || ".-_:[]".contains(c);
-        if authority.is_empty() || !authority.chars().all(known) {
-            return Err(NOT);
-        }
-        let (host, port) = match authority.rsplit_once(':') {
-            // The colons within the brackets of an address are not before a port.
-            Some((host, port)) if !port.contains(']') => (host, port.parse().map_err(|_| NOT)?),
-            _ => (authority, PORT),
-        };
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        let host = bare.unwrap_or(host).to_owned();
-        if host.is_empty() || (bare.is_none() && host.contains(':')) {
-            return Err(NOT);
-        }
-        Ok(Url { tls, authority: authority.to_owned(), host, port })
-    }
-}
-
-impl std::fmt::Display for Url {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "http{}://{}", if self.tls { "s" } else { "" }, self.authority)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -257,7 +263,7 @@ mod tests {
             }
             stream.write_all(answer.as_bytes()).expect("it listens");
         });
-        let told = url.ask(None, ("PUT", "/v1/cluster/members", "seats"), None);
+        let told = Node { url, trust: None, key: None }.ask("PUT", "/v1/cluster/members", "seats");
         node.join().expect("it answers");
         told.map_or_else(|error| error.to_string(), |answered| answered.raw)
     }
@@ -273,37 +279,5 @@ mod tests {
         assert!(told("220 mail.example ESMTP\r\n").contains("not as a node of Boveda does: no HTTP"));
         let told = told("HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n\r\nuse https://\u{1b}\nmore");
         assert!(told.ends_with("does: status 400: use https://?"), "{told}");
-    }
-
-    #[test]
-    fn urls_are_taken_apart() {
-        for (text, host, port) in [
-            ("http://127.0.0.1:5010", "127.0.0.1", 5010),
-            ("http://node-1.example/", "node-1.example", 5000),
-            ("http://[::1]", "::1", 5000),
-            ("http://[::1]:7/", "::1", 7),
-            ("https://node-1.example:5443", "node-1.example", 5443),
-            ("https://[::1]", "::1", 5000),
-        ] {
-            let url: Url = text.parse().expect(text);
-            assert_eq!((url.host.as_str(), url.port), (host, port), "{text}");
-            assert_eq!(url.to_string(), text.trim_end_matches('/'));
-        }
-        for bad in [
-            "",
-            "http://",
-            "https://",
-            "ftp://h",
-            "h:1",
-            "http://h:x",
-            "http://h:70000",
-            "http://:1",
-            "http://h/p",
-            "http://a b",
-            "http://::1:5",
-            "http://h\r\nX: y",
-        ] {
-            assert!(bad.parse::<Url>().is_err(), "{bad:?}");
-        }
     }
 }

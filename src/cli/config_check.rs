@@ -2,7 +2,7 @@
 
 use super::settings::{Env, NodeArgs};
 use super::{Exit, print, refuse};
-use crate::config::{check, open_access, show};
+use crate::config::{check, show};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -19,7 +19,7 @@ pub struct Check {
 impl Check {
     /// Prints the effective configuration, or why there is none.
     pub fn run(&self, env: &Env) -> ExitCode {
-        match self.node.load(env).and_then(|loaded| open_access(&loaded).map(|()| loaded)) {
+        match self.node.load(env) {
             Ok(loaded) => {
                 if let Some(Err(error)) = crate::node::certificate_files(&loaded.config).map(|files| files.check()) {
                     return refuse(&error, Exit::Usage);

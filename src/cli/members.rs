@@ -4,9 +4,10 @@
 //! - A change is one of the list that was shown: what somebody else has changed meanwhile is refused, not undone.
 //! - What cannot be undone is asked on a terminal, and wants `--yes` everywhere else.
 
-use super::client::{Answered, ClientError};
+use super::client::{Answered, ClientError, Node};
+use super::settings::Env;
 use super::status_text::plain;
-use super::whom::Whom;
+use super::whom::NodeArg;
 use super::{Exit, print, refuse};
 use crate::base::NodeName;
 use serde_json::Value;
@@ -68,7 +69,7 @@ pub enum Members {
 #[derive(Debug, clap::Args)]
 pub struct Asked {
     #[command(flatten)]
-    whom: Whom,
+    node: NodeArg,
     /// Print the node's answer as it is
     #[arg(long)]
     json: bool,
@@ -144,8 +145,8 @@ struct Plan {
 
 impl Members {
     /// Does it and prints the list that is in force then.
-    pub fn run(&self) -> ExitCode {
-        match self.done() {
+    pub fn run(&self, env: &Env) -> ExitCode {
+        match self.done(env) {
             Ok(Ended { answered, json, ready }) => {
                 let text = if json { format!("{}\n", answered.raw.trim_end()) } else { page(&answered.json) };
                 let printed = print(&text);
@@ -155,20 +156,21 @@ impl Members {
         }
     }
 
-    fn done(&self) -> Result<Ended, MembersError> {
+    fn done(&self, env: &Env) -> Result<Ended, MembersError> {
         let (asked, sure) = match self {
             Members::List(asked) | Members::Add { asked, .. } => (asked, true),
             Members::Remove { asked, sure, .. } | Members::Replace { asked, sure, .. } => (asked, sure.yes),
         };
-        let mut shown = Shown::by(&asked.whom)?;
+        let node = asked.node.node(env)?;
+        let mut shown = Shown::by(&node)?;
         if let Members::List(_) = self {
             return Ok(Ended { answered: shown.answered, json: asked.json, ready: true });
         }
         // A cluster that never had a list begins with the one of the node that holds what there is.
         if let (Members::Add { .. }, 0) = (self, shown.epoch) {
             let me = vec![shown.me.clone()];
-            shown.change(&asked.whom, &me)?;
-            shown = Shown::by(&asked.whom)?;
+            shown.change(&node, &me)?;
+            shown = Shown::by(&node)?;
         }
         let plan = self.plan(&shown.names)?;
         if !asked.json || !sure {
@@ -177,13 +179,13 @@ impl Members {
         if !sure {
             certain()?;
         }
-        shown.change(&asked.whom, &plan.names)?;
-        let (now, ready) = self.are_ready(&asked.whom)?;
+        shown.change(&node, &plan.names)?;
+        let (now, ready) = self.are_ready(&node)?;
         Ok(Ended { answered: now.answered, json: asked.json, ready })
     }
 
     /// Waits until who was given a place says that it is ready; whether all do.
-    fn are_ready(&self, whom: &Whom) -> Result<(Shown, bool), ClientError> {
+    fn are_ready(&self, node: &Node) -> Result<(Shown, bool), ClientError> {
         let come: &[NodeName] = match self {
             Members::List(_) | Members::Remove { .. } => &[],
             Members::Add { names, .. } => names,
@@ -191,7 +193,7 @@ impl Members {
         };
         let until = Instant::now() + READY_MAX;
         loop {
-            let shown = Shown::by(whom)?;
+            let shown = Shown::by(node)?;
             // The node that was asked does not say it of itself here, and one of an earlier build says nothing.
             let is_ready = |seat: &Value| match seat.get("ready") {
                 Some(Value::Null) => seat_name(seat) == shown.me,
@@ -250,8 +252,8 @@ impl Members {
 }
 
 impl Shown {
-    fn by(whom: &Whom) -> Result<Self, ClientError> {
-        let answered = whom.ask("GET", PATH, "seats")?;
+    fn by(node: &Node) -> Result<Self, ClientError> {
+        let answered = node.ask("GET", PATH, "seats")?;
         let text = |path: &str| answered.json.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (me, epoch) = (text("/node"), answered.json.get("epoch").and_then(Value::as_u64).unwrap_or(0));
         let names = seats(&answered.json, "seats").map(seat_name).collect();
@@ -259,9 +261,9 @@ impl Shown {
     }
 
     /// Has the cluster come to these names, from this list and no other.
-    fn change(&self, whom: &Whom, names: &[String]) -> Result<(), MembersError> {
+    fn change(&self, node: &Node, names: &[String]) -> Result<(), MembersError> {
         let target = format!("{PATH}?names={}&epoch={}", names.join(","), self.epoch);
-        match whom.ask_patiently("PUT", &target, "seats", CHANGE_MAX) {
+        match node.ask_patiently("PUT", &target, "seats", CHANGE_MAX) {
             Ok(_) => Ok(()),
             Err(lost @ ClientError::Lost { .. }) => Err(MembersError::Lost(lost)),
             Err(error) => Err(error.into()),

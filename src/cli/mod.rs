@@ -10,16 +10,17 @@
 //! | here | which command it is |
 //! | `serve` `demo` | `boveda serve`; `boveda demo` |
 //! | `status` `status_text` | `boveda status`, and its page for people |
-//! | `members` `scrub` | `boveda members`, `boveda scrub`: what a running node is asked |
+//! | `members` `scrub` `access` | `boveda members`, `scrub` and `access`: what a running node is asked |
 //! | `key` `verify` `leave` | what works on directories that no node uses, or on keys |
 //! | `settings` `config_check` | flags, file and environment; `boveda config check` |
-//! | `whom` `client` | which node is asked, and by whose word it is known; asking it |
+//! | `whom` `url` `client` | which node is asked, by whose word it is known, and who asks; where it is; asking it |
 
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
+mod access;
 mod client;
 mod config_check;
 mod demo;
@@ -31,6 +32,7 @@ mod serve;
 mod settings;
 mod status;
 mod status_text;
+mod url;
 mod verify;
 mod whom;
 
@@ -42,6 +44,9 @@ pub use crate::base::Exit;
 #[command(after_help = "\
 Settings come from --config FILE, then from the environment (BOVEDA_SECTION_KEY), then from flags; the last one wins.
 config/boveda.toml explains every setting; `boveda config check` shows what is in force.
+
+Clients of a node (access, status, members, scrub) say who they are by --profile FILE, or by BOVEDA_ACCESS_KEY and
+BOVEDA_SECRET_KEY, and whose word they take for its certificate by --cacert FILE, or BOVEDA_CACERT.
 
 Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 partly done or something is wrong, 10 not found, 11 busy, 12 wrong key, 130 interrupted.")]
 struct Cli {
@@ -56,6 +61,8 @@ enum Command {
     /// Make and list encryption keys
     #[command(subcommand)]
     Key(key::Key),
+    #[command(subcommand)]
+    Access(access::Access),
     Status(status::Status),
     #[command(subcommand)]
     Members(members::Members),
@@ -91,9 +98,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: impl IntoIterator<Item
         Command::Serve(serve) => serve.run(&env),
         Command::Demo(demo) => demo.run(&env),
         Command::Key(key) => key.run(&env),
-        Command::Status(status) => status.run(),
-        Command::Members(members) => members.run(),
-        Command::Scrub(scrub) => scrub.run(),
+        Command::Access(access) => access.run(&env),
+        Command::Status(status) => status.run(&env),
+        Command::Members(members) => members.run(&env),
+        Command::Scrub(scrub) => scrub.run(&env),
         Command::Verify(verify) => verify.run(&env),
         Command::Leave(leave) => leave.run(&env),
         Command::Config(ConfigCommand::Check(check)) => check.run(&env),

@@ -1,6 +1,7 @@
 //! `boveda scrub status`, `pause`, `resume`: the scrubber of a running node.
 
-use super::whom::Whom;
+use super::settings::Env;
+use super::whom::NodeArg;
 use super::{Exit, print, refuse, status_text};
 use std::process::ExitCode;
 
@@ -24,7 +25,7 @@ pub enum Scrub {
 #[derive(Debug, clap::Args)]
 pub struct Asked {
     #[command(flatten)]
-    whom: Whom,
+    node: NodeArg,
     /// Print the node's answer as it is
     #[arg(long)]
     json: bool,
@@ -32,13 +33,13 @@ pub struct Asked {
 
 impl Scrub {
     /// Asks and prints how the scrubber is then. Exits 1 when the node does not answer, or refuses.
-    pub fn run(&self) -> ExitCode {
+    pub fn run(&self, env: &Env) -> ExitCode {
         let (asked, method, query) = match self {
             Scrub::Status(asked) => (asked, "GET", ""),
             Scrub::Pause(asked) => (asked, "PUT", "?state=paused"),
             Scrub::Resume(asked) => (asked, "PUT", "?state=running"),
         };
-        match asked.whom.ask(method, &format!("{PATH}{query}"), "state") {
+        match asked.node.node(env).and_then(|node| node.ask(method, &format!("{PATH}{query}"), "state")) {
             Ok(answered) if asked.json => print(&format!("{}\n", answered.raw.trim_end())),
             Ok(answered) => print(&status_text::scrub_page(&answered.json)),
             Err(error) => refuse(&error, Exit::Failed),

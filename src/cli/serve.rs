@@ -2,7 +2,6 @@
 
 use super::settings::{Env, NodeArgs};
 use super::{Exit, refuse};
-use crate::config::open_access;
 use std::process::ExitCode;
 
 /// Run a node
@@ -18,7 +17,7 @@ pub struct Serve {
 impl Serve {
     /// Starts the node that the settings describe.
     pub fn run(&self, env: &Env) -> ExitCode {
-        match self.node.load(env).and_then(|loaded| open_access(&loaded).map(|()| loaded)) {
+        match self.node.load(env) {
             Ok(loaded) => crate::node::serve(loaded.config),
             Err(error) => refuse(&error, Exit::Usage),
         }

@@ -67,8 +67,8 @@ pub struct NodeArgs {
     /// What a write has survived when it is answered: majority or local [cluster.durability]
     #[arg(long, value_name = "majority|local")]
     durability: Option<String>,
-    /// Accept that whoever reaches the HTTP port may read, write and delete (there are no access keys
-    /// yet); needed to listen beyond this machine [http.insecure_open]
+    /// Accept that whoever reaches the HTTP port may read, write and delete, until there is an access key; without
+    /// it a node that other machines reach makes a first one [http.insecure_open]
     #[arg(long)]
     insecure_open: bool,
 }

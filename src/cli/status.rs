@@ -2,7 +2,8 @@
 //!
 //! Whatever answers, what is printed cannot steer a terminal.
 
-use super::whom::Whom;
+use super::settings::Env;
+use super::whom::NodeArg;
 use super::{Exit, print, refuse, status_text};
 use std::process::ExitCode;
 
@@ -14,7 +15,7 @@ use std::process::ExitCode;
 #[derive(Debug, clap::Args)]
 pub struct Status {
     #[command(flatten)]
-    whom: Whom,
+    node: NodeArg,
     /// Print the node's answer as it is
     #[arg(long)]
     json: bool,
@@ -22,8 +23,8 @@ pub struct Status {
 
 impl Status {
     /// Asks the node and prints its status.
-    pub fn run(&self) -> ExitCode {
-        match self.whom.ask("GET", "/v1/cluster", "node") {
+    pub fn run(&self, env: &Env) -> ExitCode {
+        match self.node.node(env).and_then(|node| node.ask("GET", "/v1/cluster", "node")) {
             Ok(answered) => {
                 let page = match self.json {
                     true => format!("{}\n", answered.raw.trim_end()),

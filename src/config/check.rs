@@ -2,7 +2,6 @@
 //!
 //! Invariants
 //! - A refusal names the value's origin; of two that contradict, the one that was set last.
-//! - Whoever serves beyond loopback has said in words that everybody may come in.
 
 use super::error::{ConfigError, Origin};
 use super::loaded::Loaded;
@@ -25,27 +24,15 @@ pub(super) fn values(loaded: &Loaded) -> Result<(), ConfigError> {
     peers(loaded)
 }
 
-/// For those who serve: a port that other machines reach needs the operator's word, since nothing
-/// else guards it yet.
-pub fn open_access(loaded: &Loaded) -> Result<(), ConfigError> {
-    let http = &loaded.config.http;
-    if reaches_only_this_machine(&http.listen) || http.insecure_open {
-        return Ok(());
-    }
-    let why = format!(
-        "other machines reach {}, and whoever does may read, write and delete (access keys come with a later \
-         release); listen on 127.0.0.1, or accept it with --insecure-open (http.insecure_open = true)",
-        http.listen
-    );
-    Err(refuse(loaded, &["http.listen"], why))
-}
-
 /// What works but deserves a warning at every start, each as one line.
 pub fn remarks(config: &Config) -> Vec<String> {
     let mut remarks = Vec::new();
-    if !reaches_only_this_machine(&config.http.listen) {
-        remarks
-            .push(format!("http.listen {} is open: whoever reaches it may read, write and delete", config.http.listen));
+    if !reaches_only_this_machine(&config.http.listen) && config.http.insecure_open {
+        remarks.push(format!(
+            "http.listen {} is open, as http.insecure_open says: until there is an access key, whoever reaches it may \
+             read, write and delete",
+            config.http.listen
+        ));
     }
     remarks.extend(unsealed(config));
     let peers = &config.cluster.peers;
@@ -78,8 +65,8 @@ pub fn unsealed(config: &Config) -> Option<String> {
     let crosses_a_network = !reaches_only_this_machine(&config.http.listen);
     (crosses_a_network && !config.tls.is_on()).then(|| {
         format!(
-            "http.listen {} is reached without TLS: what passes there can be read and changed on its way; set tls.cert and \
-             tls.key (--tls-cert, --tls-key)",
+            "http.listen {} is reached without TLS: what passes there, access keys too, can be read and changed on its way; \
+             set tls.cert and tls.key (--tls-cert, --tls-key), or put what speaks TLS in front of it",
             config.http.listen
         )
     })

@@ -17,8 +17,11 @@ use toml::{Table, Value};
 /// What the names of our environment variables begin with.
 pub const ENV_PREFIX: &str = "BOVEDA_";
 
-/// Variables of the commands that ask a running node. They set nothing of a node, and may stand in the same environment.
-const OF_CLIENTS: [&str; 1] = ["BOVEDA_CACERT"];
+/// Variables of ours that set nothing of a node: by these a client says who it is (`cli::whom`).
+pub const CREDENTIAL_VARIABLES: [&str; 2] = ["BOVEDA_ACCESS_KEY", "BOVEDA_SECRET_KEY"];
+
+/// One more: by this a client says whose word it takes for who the node is. They may all stand in a node's environment.
+pub const CACERT_VARIABLE: &str = "BOVEDA_CACERT";
 
 /// One flag of the command line that sets a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,8 +40,7 @@ pub fn env_name(key: &str) -> String {
 }
 
 /// Puts the layers over the defaults: the file's text, then the environment (all of it; names of
-/// others are passed over), then the flags. Checks everything but who may reach the HTTP port,
-/// which `check::open_access` asks for those who serve.
+/// others are passed over), then the flags. Checks everything.
 pub fn load(
     file: Option<(&Path, &str)>,
     env: &BTreeMap<String, String>,
@@ -96,10 +98,12 @@ impl Layers {
 
     fn environment(&mut self, env: &BTreeMap<String, String>) -> Result<(), ConfigError> {
         let names: BTreeMap<String, String> = keys().into_iter().map(|key| (env_name(&key), key)).collect();
-        for (name, text) in env.iter().filter(|(name, _)| name.starts_with(ENV_PREFIX)) {
+        let of_clients = |name: &str| name == CACERT_VARIABLE || CREDENTIAL_VARIABLES.contains(&name);
+        let ours = |name: &str| name.starts_with(ENV_PREFIX) && !of_clients(name);
+        for (name, text) in env.iter().filter(|(name, _)| ours(name)) {
             let origin = Origin::Environment(name.clone());
             let Some(key) = names.get(name) else {
-                if is_service_link(name, text) || OF_CLIENTS.contains(&name.as_str()) {
+                if is_service_link(name, text) {
                     continue;
                 }
                 return Err(ConfigError::Unknown { origin, name: name.clone(), remedy: env_remedy(name, &names) });

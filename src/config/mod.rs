@@ -29,7 +29,6 @@ pub mod show;
 pub mod table;
 pub mod units;
 
-pub use check::open_access;
 pub use error::{ConfigError, Origin};
 pub use layers::{Flag, Loaded, load};
 pub use memory::{CEILING_MIN, Ceiling, MemoryPlan};

@@ -26,6 +26,8 @@ pub struct Config {
     pub http: HttpConfig,
     /// What the ports for clients show of themselves.
     pub tls: TlsConfig,
+    /// Who gets in.
+    pub access: AccessConfig,
     /// The peer port and the ReplicaActors.
     pub peer: PeerConfig,
     /// Which nodes belong together, and what they promise.
@@ -77,7 +79,7 @@ pub struct HttpConfig {
     /// Address and port for clients.
     #[serde(with = "listen")]
     pub listen: SocketAddr,
-    /// Accepts that anyone who reaches `listen` may read, write and delete.
+    /// Accepts that anyone who reaches `listen` may read, write and delete, until there is an access key.
     pub insecure_open: bool,
     /// Names under which clients reach `listen`, besides those of this machine and its network.
     pub hosts: Vec<String>,
@@ -162,6 +164,14 @@ impl Default for TlsConfig {
     fn default() -> Self {
         TlsConfig { cert: PathBuf::new(), key: PathBuf::new(), handshake_timeout: Duration::from_secs(5) }
     }
+}
+
+/// `[access]`: who gets in.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AccessConfig {
+    /// A file with the first access key, for all rights on everything; empty: none. See docs/operations.md.
+    pub root_key_file: PathBuf,
 }
 
 /// `[peer]`: what goes between nodes.
@@ -326,6 +336,16 @@ impl Config {
     /// Whether nodes decide together: a node alone is its own majority.
     pub fn decides_with_others(&self) -> bool {
         self.cluster.durability == Durability::Majority && self.others().next().is_some()
+    }
+
+    /// Whether only this machine reaches any port of the node.
+    pub fn listens_on_loopback_alone(&self) -> bool {
+        [&self.http.listen, &self.peer.listen].into_iter().all(|at| at.ip().to_canonical().is_loopback())
+    }
+
+    /// Whether everybody who reaches the node may come in while there has never been an access key.
+    pub fn may_be_open(&self) -> bool {
+        self.http.insecure_open || self.listens_on_loopback_alone()
     }
 
     /// How many threads to run: the setting, or one per core.

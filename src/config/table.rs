@@ -95,6 +95,7 @@ pub const SETTINGS: &[Setting] = {
         setting("tls.cert", Checked),
         setting("tls.key", Checked),
         setting("tls.handshake_timeout", Period(|c| c.tls.handshake_timeout, 100, HOUR)),
+        setting("access.root_key_file", Checked),
         setting("peer.listen", Checked),
         setting("peer.replicas_per_peer", Count(|c| wide(c.peer.replicas_per_peer), 1, 64)),
         setting("peer.heartbeat", Period(|c| c.peer.heartbeat, 10, HOUR)),

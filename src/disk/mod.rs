@@ -18,6 +18,7 @@
 //! | `stream` | a new file written once, from front to back: bodies on their way to their blobs |
 //! | `mounted` | files that somebody else puts in place: looked at, and read whole |
 //! | `keydir` | the key directory: one file for each generation |
+//! | `secret_file` | small files with a secret in them: a root key, a profile |
 //! | `handles` `shortage` | how many files may be open; what the system lacks, told from its errors |
 
 use std::fmt::Debug;
@@ -30,6 +31,7 @@ pub mod keydir;
 pub mod mounted;
 pub mod place;
 pub mod real;
+pub mod secret_file;
 pub mod shadow;
 pub mod shortage;
 mod sparse;

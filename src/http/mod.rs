@@ -31,6 +31,7 @@ pub mod rest;
 #[cfg(test)]
 mod testing;
 
+pub use edge::access::Entrance;
 pub use edge::hosts::Hosts;
 pub use edge::links::{MemberLinks, ReadLinks, StoreLinks, WriteLinks};
 pub use edge::readiness::Readiness;

@@ -1,12 +1,13 @@
 //! What http's tests share: headers, and a port without a socket over a store that must not be asked.
 
+use super::edge::access::testing::with_keys;
 use super::edge::handle::Port;
 use super::edge::protocol::Protocol;
 use super::edge::worker::{Backend, Shared, StatusSource, Worker};
 use super::{Hosts, HttpSettings, ReadLinks, Readiness, StoreLinks, WriteLinks};
 use crate::actors::messages::{
-    AppendUpload, BeginUpload, CreateBucket, DeleteBucket, DeleteObject, FinishUpload, ListBuckets, ListObjects,
-    OpenObject, PutSmall, ReadDownload,
+    AppendUpload, BeginUpload, ChangeAccess, CreateAccess, CreateBucket, DeleteBucket, DeleteObject, FinishUpload,
+    ListBuckets, ListObjects, OpenObject, PutSmall, ReadDownload,
 };
 use crate::base::Budget;
 use actix::{Actor, Context, Handler};
@@ -46,7 +47,7 @@ macro_rules! untouched {
 
 untouched! {
     PutSmall BeginUpload AppendUpload FinishUpload OpenObject ReadDownload DeleteObject CreateBucket DeleteBucket
-    ListBuckets ListObjects
+    ListBuckets ListObjects CreateAccess ChangeAccess
 }
 
 struct NoStatus;
@@ -79,7 +80,7 @@ pub(super) fn port<P: Protocol>(protocol: P) -> (Port<P>, Budget) {
         cluster_size: Arc::new(1.into()),
     };
     let budget = Budget::new(10, 1 << 20);
-    let shared = Shared::new(settings, budget.clone(), Readiness::default());
+    let shared = Shared::new(settings, budget.clone(), Readiness::default(), with_keys([], true));
     let store = Untouched.start();
     let links = StoreLinks::new(WriteLinks::of(&store), ReadLinks::of(&store), store.recipient());
     let backend = Backend { links, status: Rc::new(NoStatus) };

@@ -4,6 +4,7 @@
 //! Invariant: the first look is over before a port is opened, and whoever asks is answered by a look of that moment.
 
 use super::findings::{Finding, Place, View, addresses, names, of, place_of};
+use crate::actors::access::Access;
 use crate::actors::coordinator::takers::full_of;
 use crate::actors::peer::key_watch::KeyWatch;
 use crate::actors::peer::node_view::NodeView;
@@ -33,12 +34,12 @@ pub(super) const BEGINS: &str = "start";
 pub(super) fn watch(
     store: &Arc<Store>,
     readiness: &Readiness,
-    keys: Arc<KeyWatch>,
+    (keys, access): (Arc<KeyWatch>, Access),
     node_view: Option<NodeView>,
     (peers, cluster_size): (Vec<Arc<Plan>>, Arc<AtomicUsize>),
 ) {
     let (store, readiness) = (Arc::downgrade(store), readiness.clone());
-    let watched = Arc::new(Mutex::new(Watched { store, keys, node_view, peers, cluster_size, reached: false }));
+    let watched = Arc::new(Mutex::new(Watched { store, keys, access, node_view, peers, cluster_size, reached: false }));
     let look = |watched: &Mutex<Watched>, readiness: &Readiness| {
         // A panic while it is held leaves no half-made state.
         watched.lock().unwrap_or_else(PoisonError::into_inner).look(readiness)
@@ -67,6 +68,7 @@ pub(super) fn watch(
 struct Watched {
     store: Weak<Store>,
     keys: Arc<KeyWatch>,
+    access: Access,
     node_view: Option<NodeView>,
     /// The peers of a node that votes.
     peers: Vec<Arc<Plan>>,
@@ -91,6 +93,7 @@ impl Watched {
             short: Shortage::ALL.map(|what| now.shortage(what).0),
             lacks: self.keys.missing(),
             keys_refused: self.keys.is_directory_refused(),
+            access_unknown: !self.access.has_known(),
             ..View::default()
         };
         view.unbegun = !now.has_begun();

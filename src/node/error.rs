@@ -2,6 +2,7 @@
 
 use crate::base::{Exit, NodeName, Shortage};
 use crate::disk::keydir::KeyDirError;
+use crate::disk::secret_file::SecretFileError;
 use crate::disk::shortage;
 use crate::seal::keyring::SealError;
 use crate::store::StoreError;
@@ -39,6 +40,12 @@ pub enum NodeError {
         /// The first generation that is there.
         first: u32,
     },
+    /// A file with an access key cannot be read or made.
+    #[error("{0}")]
+    RootKey(SecretFileError),
+    /// What `access.root_key_file` names holds no access key.
+    #[error("{} holds no access key: it is to be what 'boveda access generate' prints", .0.display())]
+    NoRootKey(PathBuf),
     /// A node of a cluster must not make a key of its own.
     #[error("no key in {}, and all nodes of a cluster need the same: run 'boveda key new --key-dir {}' once and copy the directory to every node", .keys.display(), .keys.display())]
     ClusterKey {

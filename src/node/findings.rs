@@ -63,6 +63,8 @@ pub(super) struct View {
     pub lacks: Option<(Option<u32>, KekId)>,
     /// Whether the next start would refuse the key directory as it is now.
     pub keys_refused: bool,
+    /// Whether it was never known since the start which access keys are in force.
+    pub access_unknown: bool,
 }
 
 /// Which shortages there are, in the order of `Shortage::ALL`.
@@ -129,6 +131,7 @@ pub(super) fn of(view: &View, full: &[NodeName]) -> Vec<(&'static str, Finding)>
         (CLUSTER, cluster(view)),
         ("place", place(view)),
         (MAJORITY, majority(view)),
+        ("access", access(view)),
         ("disk", disk(view)),
         ("store", store(view)),
         ("keys", keys(view)),
@@ -190,6 +193,17 @@ fn majority(view: &View) -> Finding {
              list` shows both): writes and reads get 503, local reads go on",
         ),
         _ => Finding::Fine,
+    }
+}
+
+/// Whether anybody who needs an access key can be let in: a majority has to have told once which are in force. That it
+/// tells so no more is said by the majority.
+fn access(view: &View) -> Finding {
+    match view.place {
+        Place::Votes if view.reached && view.access_unknown => {
+            missing("it is not known yet which access keys are in force: a majority is being asked")
+        }
+        Place::Alone | Place::NoList | Place::None | Place::Promised | Place::Silent | Place::Votes => Finding::Fine,
     }
 }
 
@@ -318,6 +332,11 @@ mod tests {
             let expected = if gone { (vec![what.name()], vec![]) } else { (vec![], vec![what.name()]) };
             assert_eq!((missing(view), degraded(view)), expected);
         }
+        let unknown = View { access_unknown: true, ..fine };
+        assert!(matches!(of(&unknown, &[])[3], ("access", Finding::Missing(_))));
+        let away = View { reached: false, ..unknown };
+        assert_eq!(of(&away, &[])[3], ("access", Finding::Fine), "the majority says it");
+        assert_eq!(of(&View { place: Place::Alone, ..unknown }, &[])[3], ("access", Finding::Fine));
         let poisoned = View { poisoned: true, ..fine };
         assert_eq!((missing(poisoned), degraded(poisoned)), (vec![], vec!["store"]));
         let stuck = View { changing: true, cut_off: true, ..fine };

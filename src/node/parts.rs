@@ -11,20 +11,23 @@
 //!
 //! Invariant: a part is made from those below it in this picture, and never asks for one above.
 
+use super::access;
 use super::conditions;
 use super::error::NodeError;
 use super::health::{Counted, Pulses};
 use super::status::{Fixed, NodeStatus};
+use crate::actors::access::Access;
 use crate::actors::background::healer::{HealTally, Healer};
 use crate::actors::background::scrub::Pace;
 use crate::actors::background::scrubber::{ScrubTally, Scrubber};
 use crate::actors::background::tombstones::{self, BurialTally};
-use crate::actors::background::{janitor, settler};
+use crate::actors::background::{access_watch, janitor, settler};
 use crate::actors::coordinator::actor::CoordinatorActor;
 use crate::actors::coordinator::members_actor::MembersActor;
 use crate::actors::coordinator::store::StoreBeside;
 use crate::actors::coordinator::turns::Turns;
 use crate::actors::coordinator::{Common, Coordinator, Patience};
+use crate::actors::messages::CreateAccess;
 use crate::actors::peer::arrivals::Arrivals;
 use crate::actors::peer::forming::Seats;
 use crate::actors::peer::key_watch::KeyWatch;
@@ -43,7 +46,7 @@ use crate::http::{Backend, MemberLinks, ReadLinks, Readiness, StoreLinks, WriteL
 use crate::seal::keyring::Keyring;
 use crate::store::Store;
 use crate::tls::Kept;
-use actix::{Actor, Addr};
+use actix::{Actor, Addr, Recipient};
 use actix_rt::Arbiter;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -142,10 +145,13 @@ pub(super) struct Backends {
     /// None where this node decides alone.
     seats: Option<Arc<Mutex<Seats>>>,
     fixed: Arc<Fixed>,
+    access: Access,
+    key_maker: Recipient<CreateAccess>,
 }
 
 impl Backends {
-    /// What every worker gets, and the budget of all requests together. Starts, where nodes decide together, what ends
+    /// What every worker gets, and the budget of all requests together. Starts what finds out which access keys are in
+    /// force, and, where nodes decide together, what ends
     /// undecided writes, member changes and deletions that were left behind, and what drops tombstones.
     /// `shown`: the certificate of the ports.
     pub fn new(
@@ -172,8 +178,11 @@ impl Backends {
             turns: Turns::default(),
             far: Arc::default(),
         };
+        let coordinator = Coordinator::new(common.clone(), StoreBeside::of(&storage.store_actor));
+        let access = access_watch::begin(store, common.votes, access::clock);
+        actix_rt::spawn(access_watch::run(coordinator.clone(), access.clone(), store.access_changes()));
+        let key_maker = CoordinatorActor::new(coordinator.clone()).start().recipient();
         if let Some(seats) = &seats {
-            let coordinator = Coordinator::new(common.clone(), StoreBeside::of(&storage.store_actor));
             let (age, burying) = (config.cluster.tombstone_age, Arc::clone(&burying));
             actix_rt::spawn(tombstones::run(coordinator.clone(), Arc::clone(seats), age, burying));
             actix_rt::spawn(janitor::run(coordinator.clone(), Arc::clone(seats)));
@@ -195,7 +204,17 @@ impl Backends {
         });
         let (store, threads) = (Arc::clone(store), storage.threads.clone());
         let (healer, scrubber) = (peers.healer.clone(), peers.scrubber.clone());
-        (Backends { store, threads, healer, scrubber, common, seats, fixed }, budget)
+        (Backends { store, threads, healer, scrubber, common, seats, fixed, access, key_maker }, budget)
+    }
+
+    /// What is known of access keys.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// Who makes the first access key.
+    pub fn key_maker(&self) -> Recipient<CreateAccess> {
+        self.key_maker.clone()
     }
 
     /// A StoreActor on this thread.

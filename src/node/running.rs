@@ -1,5 +1,6 @@
 //! One running node: what it is made of, and in which order that starts and ends.
 
+use super::access::{self, First};
 use super::certificate::Certificate;
 use super::conditions;
 use super::error::NodeError;
@@ -20,7 +21,7 @@ use crate::config::check::unsealed;
 use crate::config::{CEILING_MIN, Config, MemoryPlan};
 use crate::disk::real::LockGuard;
 use crate::disk::{Disk, RealDisk, handles, place};
-use crate::http::{Hosts, HttpSettings, Readiness, Shared, rest};
+use crate::http::{Entrance, Hosts, HttpSettings, Readiness, Shared, rest};
 use crate::peer_port;
 use crate::seal::{self, keyring::Keyring};
 use crate::store::{self, Options, Store, StoreError};
@@ -72,6 +73,7 @@ impl Running {
     pub async fn start(config: Config) -> Result<Self, NodeError> {
         let ring = keys::ring(&config)?;
         let certificate = Certificate::load(&config)?;
+        let first = First::of(&config)?;
         // Addresses first: one that is taken is told before the data directory is touched.
         let http_port = reserve(config.http.listen, "http.listen (--listen)")?;
         let peer_port = reserve(config.peer.listen, "peer.listen (--peer-listen)")?;
@@ -88,14 +90,17 @@ impl Running {
         let known = Arc::clone(&storage.node_view.keys);
         let cluster_size = Arc::new(AtomicUsize::new(config.others().count() + 1));
         let of_cluster = (peers.replication.peers(), Arc::clone(&cluster_size));
-        conditions::watch(&storage.store, &storage.readiness, known, voter, of_cluster);
+        let shown = certificate.as_ref().map(Certificate::shown);
+        let (backends, budget) = Backends::new(&config, &plan, &storage, &peers, shown);
+        conditions::watch(&storage.store, &storage.readiness, (known, backends.access().clone()), voter, of_cluster);
         if let Some(certificate) = &certificate {
             certificate.watch(&storage.readiness, storage.threads.clone());
         }
-        let shown = certificate.as_ref().map(Certificate::shown);
-        let (backends, budget) = Backends::new(&config, &plan, &storage, &peers, shown);
         let settings = http_settings(&config, &plan, config.threads(), cluster_size);
-        let shared = Shared::new(settings, budget, storage.readiness.clone());
+        let entrance = Entrance::new(backends.access().clone(), config.may_be_open());
+        let shared = Shared::new(settings, budget, storage.readiness.clone(), entrance);
+        let keys_known = backends.access().clone();
+        let key_maker = backends.key_maker();
 
         let new_actor = backends.clone();
         let recipients = move || StoreRecipients::of(&new_actor.store_actor());
@@ -118,6 +123,8 @@ impl Running {
         sweep(Arc::clone(&store), threads);
         trim(&store, shared.large_memory());
         say_serving(&config, &store, http_addr, peer_addr);
+        access::say_who_gets_in(&config, &keys_known.known());
+        actix_rt::spawn(access::see_to(first, store.cluster(), keys_known, key_maker));
         let Peers { replication, scrubber, .. } = peers;
         Ok(Running {
             config,
@@ -218,11 +225,6 @@ fn say_serving(config: &Config, store: &Store, http: SocketAddr, peer: SocketAdd
         node:% = config.node.name, http:% = http, tls = config.tls.is_on(), peer:% = peer, data:% = config.node.data.display(),
         cluster:% = store.cluster(), incarnation:% = store.incarnation(); "serving"
     );
-    if config.http.listen.ip().is_loopback() {
-        log::warn!("open to everybody on this machine: access keys come with a later release");
-    } else {
-        log::warn!("open to everybody who reaches this address, as --insecure-open says");
-    }
     if let Some(why) = unsealed(config) {
         log::warn!("{why}");
     }

@@ -21,6 +21,7 @@
 //! | `fence` | what a bucket that is being deleted, or is gone, lets in: nothing but tombstones |
 //! | `count` | whether something lies in a bucket that a deletion closed |
 //! | `burial` | a tombstone is dropped |
+//! | `freshness` | until when a node may go by what it holds of the configuration, without asking |
 //! | `slot` `message` | what is kept and what is said |
 //! | `rules` | the sentences that the model's tests switch off |
 //!
@@ -41,6 +42,7 @@ pub mod change;
 pub mod count;
 pub mod drive;
 pub mod fence;
+pub mod freshness;
 pub mod machine;
 pub mod members;
 pub mod memory;
@@ -61,6 +63,7 @@ pub use change::{Change, Listed, Step, Succession};
 pub use count::Count;
 pub use drive::{Do, Drive};
 pub use fence::{Fence, Remedy};
+pub use freshness::{Holds, Lease, Question};
 pub use machine::{Action, Event, Fresh, Machine};
 pub use members::{Members, MembersError, VOTERS_MAX, Votes};
 pub use memory::{Heard, Kept, Memory, Remembered, Standing, Start};

@@ -8,7 +8,7 @@ use super::references::References;
 use super::voting::Voting;
 use super::waiting::Orphaned;
 use crate::base::names::RegisterName;
-use crate::base::{BucketName, RegisterKey, RegisterKind};
+use crate::base::{AccessKeyId, BucketName, RegisterKey, RegisterKind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
@@ -38,6 +38,7 @@ impl Core {
         }
         let cleared = ops.iter().rposition(|op| matches!(op, Op::Clear { .. })).map_or(0, |at| at + 1);
         let buckets: Vec<_> = ops.iter().skip(cleared).filter_map(bucket_of).collect();
+        let access: Vec<_> = ops.iter().skip(cleared).filter_map(access_key_of).collect();
         let placed = |op: &Op| if let Op::Place { body, place } = op { Some((*body, *place)) } else { None };
         let placed: Vec<_> = ops.iter().filter_map(placed).collect();
         let voting = ops.iter().rev().find_map(|op| if let Op::Node(node) = op { Some(node.clone()) } else { None });
@@ -54,6 +55,12 @@ impl Core {
         // After the overlay: see `buckets`.
         for (bucket, held) in buckets {
             self.buckets_mut().set(bucket, held.as_ref());
+        }
+        if !access.is_empty() {
+            let mut table = self.access();
+            access.iter().for_each(|(id, held)| table.set(*id, held.as_ref()));
+            drop(table);
+            self.access_changed.send_replace(());
         }
         // Whoever looks for these bodies finds them there by now.
         placed.into_iter().for_each(|(body, place)| self.claims.named(body, place));
@@ -89,11 +96,29 @@ impl Core {
         *self.orphans() = Some((Orphaned::Cleared, Instant::now()));
         self.tentative().clear();
         self.buckets_mut().clear();
+        self.access().clear();
+        self.access_changed.send_replace(());
     }
 }
 
 /// The bucket whose register an operation changes, and what that holds then.
 fn bucket_of(op: &Op) -> Option<(BucketName, Option<Arc<Held>>)> {
+    match change_in(op, RegisterKind::Bucket)? {
+        (RegisterName::Bucket(bucket), held) => Some((bucket, held)),
+        (RegisterName::Object(..) | RegisterName::Members | RegisterName::AccessKey(_), _) => None,
+    }
+}
+
+/// The access key whose register an operation changes, and what that holds then.
+fn access_key_of(op: &Op) -> Option<(AccessKeyId, Option<Arc<Held>>)> {
+    match change_in(op, RegisterKind::AccessKey)? {
+        (RegisterName::AccessKey(id), held) => Some((id, held)),
+        (RegisterName::Object(..) | RegisterName::Members | RegisterName::Bucket(_), _) => None,
+    }
+}
+
+/// The register of a kind that an operation changes, and what that holds then.
+fn change_in(op: &Op, kind: RegisterKind) -> Option<(RegisterName, Option<Arc<Held>>)> {
     let (key, held) = match op {
         Op::Record { key, held } | Op::Mark { key, held: Some(held), .. } => (key, Some(Arc::clone(held))),
         Op::Forget { key, .. } => (key, None),
@@ -103,11 +128,5 @@ fn bucket_of(op: &Op) -> Option<(BucketName, Option<Arc<Held>>)> {
         Op::Place { .. } | Op::Unplace { .. } => return None,
     };
     // Nearly all are of objects, whose names need not be read for that.
-    if key.kind() != Some(RegisterKind::Bucket) {
-        return None;
-    }
-    match key.name()? {
-        RegisterName::Bucket(bucket) => Some((bucket, held)),
-        RegisterName::Object(..) | RegisterName::Members => None,
-    }
+    (key.kind() == Some(kind)).then(|| key.name())?.map(|name| (name, held))
 }

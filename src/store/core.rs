@@ -5,6 +5,7 @@
 //! - Nothing is put in the cache that a commit may have replaced meanwhile.
 //! - After a failed write or fsync no write is taken any more; reads go on.
 
+use super::access_keys::AccessTable;
 use super::blobs::Blobs;
 use super::buckets::Buckets;
 use super::claims::Claims;
@@ -89,6 +90,9 @@ pub struct Core {
     /// What is not known to be chosen, and since when it lies here.
     tentative: Mutex<BTreeMap<RegisterKey, Instant>>,
     buckets: RwLock<Buckets>,
+    access: Mutex<AccessTable>,
+    /// Tells that they have changed.
+    pub(super) access_changed: watch::Sender<()>,
     pub(super) cache: quick_cache::sync::Cache<RegisterKey, Arc<Held>, ByWeight>,
     pub(super) checkpointing: Mutex<()>,
     /// Whether the last checkpoint found no room for the small bodies that it was to take out of the log.
@@ -136,6 +140,7 @@ impl Core {
         let entries = usize::try_from(cache_bytes / 2048).unwrap_or(1024).max(64);
         let tree = Tree::new(parts.ring.mark_key());
         let waiting = Waiting::new(parts.options.reserve_bytes);
+        let access = AccessTable::new(parts.ring.mark_key());
         Core {
             tree: Mutex::new(tree),
             disk: parts.disk,
@@ -165,6 +170,8 @@ impl Core {
             doubt: watch::channel(None).0,
             suspended: Mutex::new(None),
             buckets: RwLock::default(),
+            access: Mutex::new(access),
+            access_changed: watch::channel(()).0,
             cache: quick_cache::sync::Cache::with_weighter(entries, cache_bytes, ByWeight),
             checkpointing: Mutex::new(()),
             unflushed: AtomicBool::new(false),
@@ -199,6 +206,11 @@ impl Core {
 
     pub(super) fn buckets_mut(&self) -> RwLockWriteGuard<'_, Buckets> {
         self.buckets.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The access keys, as far as they are durable.
+    pub(super) fn access(&self) -> MutexGuard<'_, AccessTable> {
+        self.access.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The node's votes, as far as they are durable.

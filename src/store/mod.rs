@@ -9,6 +9,7 @@
 //! | | **What a store can do: each file is an `impl Store`** |
 //! | `objects` | objects and buckets: bodies in and out, what a node alone decides |
 //! | `naming` | from names to registers, as this node holds the buckets |
+//! | `access` | the access keys that this node holds, and sealing a new secret |
 //! | `listing` | names as clients ask for them, a page at a time |
 //! | `replica` | votes, marks and seats; this node's memory of the others |
 //! | `feed` | what peers are told of changes and sums, and what is taken of theirs |
@@ -62,9 +63,12 @@
 //! | `pace` | how long a batch waits, so that the ring of the log never fills at once |
 //! | `entry` | operations of a log frame; a record as it is kept |
 //! | `buckets` | the buckets, in memory, by name and by id |
+//! | `access_keys` | the access keys, in memory, and what may become of one |
 //! | `places` | where bodies lie in segments, and how much of each is named |
 //! | `options` `counters` `error` | settings, counts, and what can go wrong |
 
+pub mod access;
+pub mod access_keys;
 mod alive;
 mod apply;
 mod batch;

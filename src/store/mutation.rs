@@ -1,5 +1,5 @@
 //! A mutation: what a client wants of one register, and what must hold beside it. The one rule for every write of an
-//! object or of a bucket, whoever decides it: a node alone in its committer, a coordinator by vote.
+//! object, of a bucket or of an access key, whoever decides it: a node alone in its committer, a coordinator by vote.
 //!
 //! Invariants
 //! - What becomes of the register rests on the state that was found in it and on nothing else, so that it may be asked
@@ -7,10 +7,12 @@
 //! - A bucket that goes must be empty. A node alone asks for that in the order of its commits; others close the bucket
 //!   first, and each replica keeps out of it what comes then (`register::fence`).
 
+use super::access_keys::AccessChange;
 use super::error::StoreError;
 use crate::base::record::{VERSION_MAX, written_after};
 use crate::base::{
-    Ballot, BucketId, BucketName, BucketRecord, Condition, Lineage, ObjectName, ObjectRecord, Record, State,
+    AccessKeyId, Ballot, BucketId, BucketName, BucketRecord, Condition, Lineage, ObjectName, ObjectRecord, Record,
+    State,
 };
 use crate::register::fence::Change;
 use crate::register::{Bucket, Choice, Intent};
@@ -24,6 +26,8 @@ pub enum Target {
     Object(ObjectName),
     /// A bucket.
     Bucket(BucketName),
+    /// An access key.
+    AccessKey(AccessKeyId),
 }
 
 /// What is wanted of it.
@@ -35,6 +39,8 @@ enum Wish {
     Delete,
     /// A change of a bucket.
     Bucket(Change<BucketId>),
+    /// A change of an access key.
+    AccessKey(AccessChange),
     /// No bucket, if nothing is in it: of a node alone, which decides both in one commit.
     Empty {
         /// Only as the end of a deletion that was begun.
@@ -86,6 +92,12 @@ impl Mutation {
         Self::of_bucket(bucket, Wish::Empty { begun: true }, now_ms)
     }
 
+    /// A change of an access key.
+    pub fn change_access_key(id: AccessKeyId, change: AccessChange, asked_ms: u64) -> Self {
+        let wish = Wish::AccessKey(change);
+        Mutation { target: Target::AccessKey(id), condition: Condition::NONE, wish, asked_ms }
+    }
+
     fn of_bucket(bucket: &BucketName, wish: Wish, asked_ms: u64) -> Self {
         Mutation { target: Target::Bucket(bucket.clone()), condition: Condition::NONE, wish, asked_ms }
     }
@@ -124,6 +136,11 @@ impl Mutation {
                 Choice::Keep => Choice::Keep,
                 Choice::Refuse => Choice::Refuse,
             },
+            Wish::AccessKey(change) => match change.decide(found.map(|record| &**record)) {
+                Choice::Put(_) => Choice::Put(()),
+                Choice::Keep => Choice::Keep,
+                Choice::Refuse => Choice::Refuse,
+            },
             // Whether it is empty is not in the register.
             Wish::Empty { .. } => Choice::Refuse,
         }
@@ -136,6 +153,10 @@ impl Mutation {
             Wish::Put(record) => Some(record),
             Wish::Bucket(change) => match change.decide(bucket_of(found)) {
                 Choice::Put(Some((id, bucket))) => Some(changed(found, id, bucket, self.asked_ms)),
+                Choice::Put(None) | Choice::Keep | Choice::Refuse => None,
+            },
+            Wish::AccessKey(change) => match change.decide(found.map(|record| &**record)) {
+                Choice::Put(Some(key)) => Some(proposed(State::AccessKey(Box::new(key)), self.asked_ms)),
                 Choice::Put(None) | Choice::Keep | Choice::Refuse => None,
             },
             Wish::Delete | Wish::Empty { .. } => None,
@@ -158,6 +179,11 @@ impl Mutation {
         match self.target {
             Target::Bucket(_) => StoreError::NoSuchBucket,
             Target::Object(_) => StoreError::Precondition,
+            // One that was to be made is there, or was; any other change finds none.
+            Target::AccessKey(_) => match self.wish {
+                Wish::AccessKey(AccessChange::Create(_)) => StoreError::Precondition,
+                _ => StoreError::NoSuchKey,
+            },
         }
     }
 }

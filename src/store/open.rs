@@ -7,6 +7,7 @@
 //! - Nothing rests on an identity that may go with the power: each start puts it in place anew.
 //! - After opening, overlay and index together hold every answered write, and no half one.
 
+use super::access::load_access;
 use super::blobs::Blobs;
 use super::core::{Core, Parts};
 use super::entry::{Held, NodeRecord, Op, decode_frame, frame_sequence};
@@ -73,6 +74,7 @@ pub fn open(
     };
     let core = open_made(disk, dir, ring, identity, options)?;
     load_buckets(&core)?;
+    load_access(&core)?;
     let (store, clockwork) = Store::manual(core);
     // Not only at first start, which a crash may have ended just before this.
     if store.options().first_bucket && store.lookup(&RegisterKey::bucket(&BucketName::cargas()))?.is_none() {

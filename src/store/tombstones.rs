@@ -1,13 +1,14 @@
 //! Tombstones that are old enough to go, and having them go. How that is decided: see `graves`.
 //!
-//! Invariant: the first bucket keeps its tombstone: a node that decides alone would make the bucket anew.
+//! Invariant: the first bucket keeps its tombstone: a node that decides alone would make the bucket anew. So do access
+//! keys: that there was one ends open access for good, and a key that was revoked comes back from no file.
 
 use super::entry::Held;
 use super::error::StoreError;
 use super::intent::{Answer, Intent};
 use super::store::Store;
 use super::types::Grave;
-use crate::base::{BucketName, Page, RegisterKey, State};
+use crate::base::{BucketName, Page, RegisterKey, RegisterKind, State};
 use crate::register::ListMark;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ impl Store {
             self.core().scan(after.map_or(Bound::Included(&first), Bound::Excluded), &RegisterKey::end(), limit)?;
         let due = |(key, held): &(RegisterKey, Arc<Held>)| {
             let gone = held.chosen && held.record.state == State::Deleted && *key != kept;
+            let gone = gone && key.kind() != Some(RegisterKind::AccessKey);
             gone && now_ms.saturating_sub(held.record.written_ms) > age_ms
         };
         Ok(page.map(|one| due(&one).then_some((one.0, one.1.record.ballot))))

@@ -194,7 +194,8 @@ impl Store {
                     }
                 }
             }
-            (Some(RegisterName::Members), State::Members(_)) => {}
+            (Some(RegisterName::Members), State::Members(_))
+            | (Some(RegisterName::AccessKey(_)), State::AccessKey(_)) => {}
             (name, _) => {
                 sum.damaged += 1;
                 let why = "a record of another kind than its name".to_owned();

@@ -71,6 +71,7 @@ impl Decider {
         }
         let key = match mutation.target() {
             Target::Bucket(bucket) => RegisterKey::bucket(bucket),
+            Target::AccessKey(id) => RegisterKey::access_key(*id),
             Target::Object(at) => {
                 let held = self.bucket_named(batch, &at.bucket)?.ok_or(StoreError::NoSuchBucket)?;
                 let bucket = held.record.bucket().ok_or(StoreError::NoSuchBucket)?;

@@ -17,7 +17,7 @@ use super::{BRANCHES_MAX, PULL_BYTES_MAX, TEXT_BYTES_MAX, VERSION_BYTES_MAX};
 use crate::base::codec::{CodecError, Reader, Writer};
 use crate::base::{Ballot, BlobRef, BodyId, Class, Epoch, Incarnation, NodeName, Page, Record, RegisterKey, Sum};
 use crate::register::memory::{read_remembered, write_remembered};
-use crate::register::{ListMark, Remembered, Roster, Standing};
+use crate::register::{Holds, ListMark, Remembered, Roster, Standing};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -127,6 +127,8 @@ pub enum Call {
     Discard(BodyId),
     /// Shall this blob be sent?
     Bring(BlobRef),
+    /// What do you hold of the configuration registers?
+    Config(ListMark),
 }
 
 /// Whether a blob is to be sent.
@@ -174,6 +176,8 @@ pub enum Answer {
     Bytes(Bytes),
     /// The answer to a `Bring`.
     Bring(Bring),
+    /// To a `Config`: counts as this node's vote on that.
+    Config(Holds),
     /// To many bodies, in their order.
     Taken(Taken),
     /// To a `Learn`, a `Bury` and to a blob: durable here.
@@ -201,6 +205,7 @@ const DISCARD: u8 = 11;
 const BURY: u8 = 12;
 const BRING: u8 = 13;
 const SHOW: u8 = 14;
+const CONFIG: u8 = 15;
 const PULSE: u8 = 1;
 const WANTS: u8 = 2;
 const DONE: u8 = 3;
@@ -214,6 +219,7 @@ const SCANNED: u8 = 10;
 const BROUGHT: u8 = 11;
 const SHOWN: u8 = 12;
 const TAKEN: u8 = 13;
+const CONFIGURED: u8 = 14;
 
 impl Call {
     /// The call as a frame carries it.
@@ -278,6 +284,9 @@ impl Call {
             Call::Bring(head) => {
                 w.u8(BRING).raw(&head.encode());
             }
+            Call::Config(mark) => {
+                w.u8(CONFIG).u64(mark.epoch.0).u64(mark.digest);
+            }
         }
         w.0
     }
@@ -316,6 +325,7 @@ impl Call {
             }
             DISCARD => Call::Discard(BodyId(r.array()?)),
             BRING => Call::Bring(BlobRef::read(&mut r)?),
+            CONFIG => Call::Config(ListMark { epoch: Epoch(r.u64()?), digest: r.u64()? }),
             _ => return Err(CodecError::Value("call")),
         };
         r.end()?;
@@ -389,6 +399,9 @@ impl Answer {
                     Bring::Arriving(bytes) => w.u8(BROUGHT).u8(2).u64(*bytes),
                 };
             }
+            Answer::Config(Holds { sum, settled }) => {
+                w.u8(CONFIGURED).raw(&sum.0.to_le_bytes()).u8(u8::from(*settled));
+            }
             Answer::Taken(taken) => write_taken(w.u8(TAKEN), taken),
             Answer::Done => {
                 w.u8(DONE);
@@ -437,6 +450,10 @@ impl Answer {
             SUMS => Answer::Sums(list(&mut r, |r| Ok(Sum(u128::from_le_bytes(r.array()?))))?),
             BYTES => Answer::Bytes(Bytes::copy_from_slice(r.bytes(PULL_BYTES_MAX, "bytes of a blob")?)),
             TAKEN => Answer::Taken(read_taken(&mut r)?),
+            CONFIGURED => {
+                let sum = Sum(u128::from_le_bytes(r.array()?));
+                Answer::Config(Holds { sum, settled: r.flag("settled mark")? })
+            }
             DONE => Answer::Done,
             FAILED => {
                 let class = class_of(r.u8()?)?;

@@ -48,6 +48,34 @@ pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T 
     }
 }
 
+/// An access key as its owner has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// Its id.
+    pub id: String,
+    /// Its secret.
+    pub secret: String,
+}
+
+impl Key {
+    /// The key that an answer or a file tells.
+    #[track_caller]
+    pub fn of(json: &serde_json::Value) -> Self {
+        let text = |name: &str| json[name].as_str().unwrap_or_else(|| panic!("no {name} in {json}")).to_owned();
+        Key { id: text("id"), secret: text("secret") }
+    }
+
+    /// The key that a file holds.
+    pub fn in_file(path: &Path) -> Self {
+        Key::of(&serde_json::from_slice(&fs::read(path).expect("a file with a key")).expect("JSON"))
+    }
+
+    /// How its owner calls.
+    pub fn bearer(&self) -> String {
+        format!("Bearer {}.{}", self.id, self.secret)
+    }
+}
+
 /// A running node with its own directories, ended when dropped.
 pub struct Node {
     child: Option<Child>,
@@ -56,6 +84,10 @@ pub struct Node {
     settings: Vec<(String, String)>,
     /// Whose word is taken for its certificate; none where it speaks plain HTTP.
     trust: Option<Trust>,
+    /// Where it is to listen for clients.
+    listen: String,
+    /// By which access key requests without one are sent.
+    key: Option<Key>,
     http: Option<SocketAddr>,
     peer: Option<SocketAddr>,
 }
@@ -78,7 +110,8 @@ impl Node {
         let dir = tempfile::tempdir().expect("a directory for the node");
         let keys = keys.map_or_else(|| dir.path().join("keys"), Path::to_owned);
         let settings = settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        Node { child: None, dir, keys, settings, trust: None, http: None, peer: None }
+        let listen = "127.0.0.1:0".to_owned();
+        Node { child: None, dir, keys, settings, trust: None, listen, key: None, http: None, peer: None }
     }
 
     /// The same node twice: one that speaks plain HTTP, and one that speaks it over TLS.
@@ -103,6 +136,30 @@ impl Node {
         self.settings.push((name.to_owned(), value.to_owned()));
     }
 
+    /// Where it listens for clients from its next start on: an address of this machine, and port 0.
+    pub fn listen_at(&mut self, address: &str) {
+        self.listen = address.to_owned();
+    }
+
+    /// From now on its requests are sent by this access key, unless they bring another along.
+    pub fn ask_by(&mut self, key: &Key) {
+        self.key = Some(key.clone());
+    }
+
+    /// Makes an access key with these grants.
+    #[track_caller]
+    pub fn new_key(&self, name: &str, grants: &[&str]) -> Key {
+        let wanted = serde_json::json!({ "name": name, "grants": grants });
+        let made = self.ask("POST", "/v1/access", &[], wanted.to_string().as_bytes());
+        assert_eq!(made.status, 201, "{made:?}");
+        Key::of(&made.json())
+    }
+
+    /// One request by an access key.
+    pub fn ask_as(&self, key: &Key, method: &str, target: &str, body: &[u8]) -> Answer {
+        self.ask(method, target, &[("Authorization", &key.bearer())], body)
+    }
+
     /// Starts the process (again) and waits until it is ready.
     pub fn begin(&mut self) {
         assert!(self.child.is_none(), "it runs already");
@@ -119,7 +176,7 @@ impl Node {
             .arg(self.data())
             .arg("--key-dir")
             .arg(&self.keys)
-            .args(["--listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0"])
+            .args(["--listen", &self.listen, "--peer-listen", "127.0.0.1:0"])
             .envs(self.settings.iter().map(|(k, v)| (k, v)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
@@ -251,7 +308,13 @@ impl Node {
 
     /// One request on a connection of its own.
     pub fn ask(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        self.connect().ask(method, target, headers, body).unwrap_or_else(|e| panic!("{method} {target}: {e}"))
+        let bearer = self.key.as_ref().map(Key::bearer).unwrap_or_default();
+        let has_one = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+        let mut all = headers.to_vec();
+        if self.key.is_some() && !has_one {
+            all.push(("Authorization", &bearer));
+        }
+        self.connect().ask(method, target, &all, body).unwrap_or_else(|e| panic!("{method} {target}: {e}"))
     }
 
     /// GET without headers.

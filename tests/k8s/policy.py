@@ -119,28 +119,37 @@ def configuration(o, effective, warnings):
         inside = c["node"]["data"].startswith(data["mountPath"] + "/") and not data.get("readOnly")
         yield f"{pod}: data lies on the volume", inside, c["node"]["data"]
         yield f"{pod}: keys come from the Secret", c["node"]["key_dir"] == o.mounts["keys"]["mountPath"], ""
+        closed = not c["http"]["insecure_open"]
+        yield f"{pod}: nobody gets in without a key", closed, c["http"]["insecure_open"]
+        root = o.mounts["root-key"]["mountPath"] + "/root-key"
+        yield f"{pod}: the first key comes from its Secret", c["access"]["root_key_file"] == root, c["access"]["root_key_file"]
         spent = amount(c["http"]["ready_grace"]) + amount(c["http"]["drain_timeout"])
         yield f"{pod}: time to drain and to flush", amount(c["http"]["ready_grace"]) > 0 and spent + 10 <= grace, \
             f"{spent} s of {grace} s"
-        # A cache whose size is not set takes what the limit leaves.
-        sizes = (c["http"]["in_flight_bytes_max"], c["store"]["cache_bytes"], c["store"]["index_cache_bytes"])
-        memory = sum(amount(size) for size in sizes if size != "auto")
+        # A cache whose size is not set takes what the limit leaves, beside what it should have at least.
+        sizes = ((c["http"]["in_flight_bytes_max"], None), (c["store"]["cache_bytes"], "64MiB"), (c["store"]["index_cache_bytes"], "32MiB"))
+        memory = sum(amount(least if size == "auto" else size) for size, least in sizes)
         yield f"{pod}: buffers and caches fit the limit", memory <= limit * PLANNED_SHARE, f"{memory} of {limit}"
     unsealed = [w for w in warnings if "is reached without TLS" in w]
-    strange = [w for w in warnings if "is open: whoever reaches it" not in w and w not in unsealed]
-    yield "no warning but that of open access, and of what is open without TLS", not strange, strange
+    strange = [w for w in warnings if w not in unsealed]
+    yield "no warning but that of what is reached without TLS", not strange, strange
     yield "who has no TLS is warned, and nobody else", bool(unsealed) != ("tls" in o.volumes), unsealed
 
 
 def secrets(o):
     keys = o.volumes["keys"]
     secret = keys.get("secret", {})
+    root = o.volumes["root-key"].get("secret", {})
+    yield "the root key is a file of a Secret", root.get("secretName") == "boveda-root-key" and not root.get("optional"), root
+    yield "the README makes that Secret too", \
+        "create secret generic boveda-root-key " in (ROOT / "k8s/README.md").read_text(), ""
+    yield "the root key is read by owner and group only", root.get("defaultMode") == 0o440, root.get("defaultMode")
     yield "keys are files of a Secret", secret.get("secretName") == "boveda-keys" and not secret.get("optional"), keys
     yield "the README makes that Secret", \
         f"create secret generic {secret.get('secretName')} " in (ROOT / "k8s/README.md").read_text(), ""
     yield "keys are read by owner and group only", secret.get("defaultMode") == 0o440, secret.get("defaultMode")
     yield "the group is the process's", "fsGroup" in o.pod["securityContext"], ""
-    yield "keys and configuration are mounted read-only", all(o.mounts[m].get("readOnly") for m in ("keys", "config")), ""
+    yield "keys and configuration are mounted read-only", all(o.mounts[m].get("readOnly") for m in ("keys", "config", "root-key")), ""
     def is_plain(e):
         path = e.get("value", "").startswith("/etc/boveda/")
         return "secretKeyRef" in e["valueFrom"] if "valueFrom" in e else not path

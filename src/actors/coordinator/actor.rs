@@ -10,7 +10,7 @@ use crate::actors::coordinator::Coordinator;
 use crate::actors::coordinator::takers::New;
 use crate::actors::guard::PanicGuard;
 use crate::actors::messages::*;
-use crate::base::BucketName;
+use crate::base::{AccessKeyId, BucketName};
 use crate::seal::layout::Layout;
 use crate::store::mutation::Mutation;
 use crate::store::system_ms;
@@ -193,6 +193,20 @@ impl Handler<DeleteBucket> for CoordinatorActor {
     type Result = ResponseFuture<Result<Written, ObjectError>>;
     fn handle(&mut self, msg: DeleteBucket, _: &mut Context<Self>) -> Self::Result {
         self.run(async move |c| c.delete_bucket(&msg.bucket).await)
+    }
+}
+
+impl Handler<CreateAccess> for CoordinatorActor {
+    type Result = ResponseFuture<Result<(AccessKeyId, AccessSecret), ObjectError>>;
+    fn handle(&mut self, msg: CreateAccess, _: &mut Context<Self>) -> Self::Result {
+        self.run(async move |c| c.create_access(msg).await)
+    }
+}
+
+impl Handler<ChangeAccess> for CoordinatorActor {
+    type Result = ResponseFuture<Result<(Written, Option<AccessSecret>), ObjectError>>;
+    fn handle(&mut self, msg: ChangeAccess, _: &mut Context<Self>) -> Self::Result {
+        self.run(async move |c| c.change_access(msg).await)
     }
 }
 

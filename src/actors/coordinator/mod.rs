@@ -11,6 +11,7 @@
 //! | `members_actor` | does | takes what operators ask of the member list |
 //! | `writes` | does | brings about what clients want to become of a register |
 //! | `reads` | does | objects and lists as a majority holds them |
+//! | `access` | does | access keys made, changed, compared and listed |
 //! | `homes` | does | the one door from the name of a bucket to the registers of its objects |
 //! | `deletion` | does | a bucket closed, counted, and gone or open again |
 //! | `drive` | does | what `register::drive` says for one write or read of a register |
@@ -25,6 +26,7 @@
 //! | `turns` | decides | the writers of one key at one node queue up |
 //! | `store` | | what a coordinator may ask of the StoreActor beside it |
 
+mod access;
 pub mod actor;
 mod bodies;
 mod deletion;

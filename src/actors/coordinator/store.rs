@@ -2,8 +2,8 @@
 
 use crate::actors::messages::{
     Bury, CastHere, CountTombstones, FindClosing, FindDue, FindTentative, HoldsClosed, KnowsBucket, LandSealed,
-    LandUpload, ListBuckets, ListObjects, MutateHere, NameOfBucket, OpenObject, OpenRecord, Peek, ScanSlots, SealLast,
-    SealPieces, SealSmall, Seat, ShowSlots, StageUpload, recipients,
+    LandUpload, ListBuckets, ListObjects, MutateHere, NameOfBucket, OpenAccess, OpenObject, OpenRecord, Peek,
+    ReadAccess, ScanSlots, SealLast, SealPieces, SealSecret, SealSmall, Seat, ShowSlots, StageUpload, recipients,
 };
 
 recipients! {
@@ -47,6 +47,12 @@ recipients! {
         scan_slots: ScanSlots,
         /// What a list shows of a range.
         show_slots: ShowSlots,
+        /// Reads what this node holds of the access keys.
+        read_access: ReadAccess,
+        /// Opens access keys as others hold them.
+        open_access: OpenAccess,
+        /// Seals the secret of an access key.
+        seal_secret: SealSecret,
         /// Changes the node's part in its cluster.
         seat: Seat,
         /// Finds what was left tentative.

@@ -75,7 +75,7 @@ impl Coordinator {
 
     /// Has this node decide, if nobody else has a vote; else it comes back. A deletion of its bucket that was begun among
     /// others is ended first: nobody else does that any more.
-    async fn alone(&self, mut mutation: Mutation) -> Result<Decided<Written>, ObjectError> {
+    pub(super) async fn alone(&self, mut mutation: Mutation) -> Result<Decided<Written>, ObjectError> {
         while self.decides_alone() {
             mutation = match self.ask(MutateHere(mutation)).await? {
                 Decided::Closing(closing) => {
@@ -211,7 +211,7 @@ fn is_there(state: &Traced<Value>) -> bool {
 }
 
 /// What a client is told of a write.
-fn ended(outcome: WriteOutcome<Value>, mutation: &Mutation) -> Result<Written, ObjectError> {
+pub(super) fn ended(outcome: WriteOutcome<Value>, mutation: &Mutation) -> Result<Written, ObjectError> {
     let etag = mutation.object().map(|object| etag_of(&object.digest)).unwrap_or_default();
     match outcome {
         WriteOutcome::Written { replaced, ballot, replicas, .. } => {

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `objects` | HTTP handlers, for clients; the node, of its store as a whole |
 //! | `votes` | coordinators, to the store beside them |
+//! | `access` | who makes and changes access keys; coordinators, and peers that compare |
 //! | `replicas` | lanes, the peer listener, and the healer where it takes a copy |
 //! | `members` | whoever changes or shows the member list |
 //! | `error` | why a request of theirs was not served |
@@ -20,6 +21,7 @@
 //! comes back with its answer. Whoever drops it, on purpose or because a client left, ends it: a
 //! dropped upload removes its staged file. So there is no table of open transfers to leak.
 
+mod access;
 mod background;
 mod error;
 mod members;
@@ -28,6 +30,7 @@ mod recipients;
 mod replicas;
 mod votes;
 
+pub use access::*;
 pub use background::*;
 pub use error::ObjectError;
 pub use members::*;
@@ -43,6 +46,8 @@ use std::sync::Arc;
 pub use crate::base::PIECE_BYTES;
 pub use crate::register::{ListMark, Roster};
 pub use crate::store::StoreError;
+pub use crate::store::access::NewSecret;
+pub use crate::store::access_keys::{AccessKey, AccessKeys, AccessSecret};
 pub use crate::store::damage::Ailment;
 pub use crate::store::download::Download;
 pub use crate::store::incoming::{Incoming, Purpose};

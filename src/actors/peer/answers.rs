@@ -3,7 +3,7 @@
 use crate::actors::blocks;
 use crate::actors::messages::{
     Bury, CastHere, CompareOffers, DiscardBlob, FetchRecords, HoldsClosed, LearnRecords, Offer, OpenOutgoing,
-    ReadSealed, ReadSums, ScanSlots, ShowSlots, StoreError, Vote, Want,
+    ReadAccess, ReadSealed, ReadSums, ScanSlots, ShowSlots, StoreError, Vote, Want,
 };
 use crate::actors::peer::error::LinkError;
 use crate::actors::peer::list_exchange;
@@ -83,6 +83,11 @@ async fn try_answer(
             // The store keeps what a record refers to, whoever says that it came in vain.
             ask(&store.discard_blob, DiscardBlob { body }).await?;
             Ok(Answer::Done)
+        }
+        Call::Config(mark) => {
+            let held = async { Ok(ask(&store.read_access, ReadAccess).await?.0) };
+            Counts::add(&gate.counts().configs);
+            Ok(Answer::Config(counted(gate, session, mark, held).await?))
         }
         Call::Bring(head) => Ok(Answer::Bring(bring(gate, store, from, head).await?)),
         Call::Pull(Pull { body, from: begin, len }) => {
@@ -189,6 +194,7 @@ async fn scan(
 ) -> Result<Answer, LinkError> {
     let page =
         async { ask(&store.scan_slots, ScanSlots { from: begin(from, inclusive), to, limit: most(limit) }).await };
+    Counts::add(&gate.counts().scans);
     let page = counted(gate, session, mark, page).await?;
     let scanned = |(key, slot): (_, Slot<_>)| Some(Scanned { key, ballot: slot.accepted, chosen: slot.chosen });
     Ok(Answer::Scanned(page.map(scanned)))
@@ -212,6 +218,7 @@ async fn show(
         }
         ask(&store.show_slots, asked).await.map(Some)
     };
+    Counts::add(&gate.counts().scans);
     let Some(page) = counted(gate, session, mark, page).await? else { return Ok(Answer::Shown(Shown::Open)) };
     let items = page.map(|(key, slot)| Some(blocks::item(key, &slot)));
     Ok(Answer::Shown(if in_items { Shown::Items(items) } else { Shown::Blocks(blocks::of(&items)) }))
@@ -225,7 +232,7 @@ fn most(limit: u32) -> usize {
     usize::try_from(limit).unwrap_or(ENTRIES_MAX).min(ENTRIES_MAX)
 }
 
-/// A page that counts as this node's vote on all that it says.
+/// A page, or a sum, that counts as this node's vote on all that it says.
 async fn counted<T>(
     gate: &PeerGate,
     session: &Admitted,
@@ -233,7 +240,6 @@ async fn counted<T>(
     page: impl Future<Output = Result<T, LinkError>>,
 ) -> Result<T, LinkError> {
     let from = &session.from().name;
-    Counts::add(&gate.counts().scans);
     same_list(gate, from, mark)?;
     has_met(gate, session)?;
     let page = page.await?;

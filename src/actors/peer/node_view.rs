@@ -212,6 +212,7 @@ impl Counts {
             blobs: read(&self.blobs),
             trees: read(&self.trees),
             fetches: read(&self.fetches),
+            configs: read(&self.configs),
             hellos: read(&self.hellos),
         }
     }

@@ -3,8 +3,8 @@
 
 use crate::actors::messages::{
     AppendIncoming, BeginIncoming, Bury, CastHere, ChangesAfter, ChangesIn, CompareOffers, Diagnose, DiscardBlob,
-    FetchRecords, FinishIncoming, HoldsClosed, LearnRecords, LoadCursor, OpenOutgoing, ReadBodies, ReadOutgoing,
-    ReadSealed, ReadSums, Restore, SaveCursor, ScanSlots, Seat, ShowSlots, TakeBodies, recipients,
+    FetchRecords, FinishIncoming, HoldsClosed, LearnRecords, LoadCursor, OpenOutgoing, ReadAccess, ReadBodies,
+    ReadOutgoing, ReadSealed, ReadSums, Restore, SaveCursor, ScanSlots, Seat, ShowSlots, TakeBodies, recipients,
 };
 use crate::actors::peer::error::LinkError;
 use crate::base::{Record, RegisterKey};
@@ -59,6 +59,8 @@ recipients! {
         show_slots: ShowSlots,
         /// Looks whether a bucket is held as a deletion closed it.
         holds_closed: HoldsClosed,
+        /// Reads what is held of the access keys.
+        read_access: ReadAccess,
         /// Changes the node's part in its cluster.
         seat: Seat,
         /// Reads how far a peer has acknowledged the feed.

@@ -4,6 +4,7 @@ use super::threads::Threads;
 use super::{StoreActor, guarded, holding};
 use crate::actors::messages::*;
 use crate::base::{BucketName, Class, ObjectHead, ObjectRecord, Page, RegisterKey};
+use crate::register::Holds;
 use crate::store::intent::{wait_votes, written};
 use crate::store::mutation::Mutation;
 use crate::store::{Store, StoreError, wait};
@@ -243,6 +244,27 @@ impl Handler<ShowSlots> for StoreActor {
     type Result = ResponseFuture<Result<Page<(RegisterKey, RegisterSlot)>, StoreError>>;
     fn handle(&mut self, msg: ShowSlots, _: &mut Context<Self>) -> Self::Result {
         self.on_thread(move |store| store.show_slots(&msg.folds, msg.from.as_ref(), &msg.to, msg.limit))
+    }
+}
+
+impl Handler<ReadAccess> for StoreActor {
+    type Result = Result<(Holds, Arc<AccessKeys>), StoreError>;
+    fn handle(&mut self, _: ReadAccess, _: &mut Context<Self>) -> Self::Result {
+        Ok(self.store.access())
+    }
+}
+
+impl Handler<OpenAccess> for StoreActor {
+    type Result = Result<AccessKeys, StoreError>;
+    fn handle(&mut self, OpenAccess(records): OpenAccess, _: &mut Context<Self>) -> Self::Result {
+        Ok(self.store.open_access(&records))
+    }
+}
+
+impl Handler<SealSecret> for StoreActor {
+    type Result = Result<NewSecret, StoreError>;
+    fn handle(&mut self, SealSecret { id, secret }: SealSecret, _: &mut Context<Self>) -> Self::Result {
+        Ok(self.store.seal_secret(id, secret))
     }
 }
 

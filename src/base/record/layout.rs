@@ -6,8 +6,9 @@
 //!   the layout and is refused where it is anything but absent: a node must not judge by the rest of a record.
 
 use super::{
-    Ballot, BodyAt, BodyId, BucketId, BucketRecord, CodecError, InHand, Incarnation, KekId, Lineage, MEMBERS_BYTES_MAX,
-    ObjectHead, ObjectRecord, Reader, Record, SMALL_SEALED_BYTES_MAX, Stamp, State, VERSION_MAX, Wrap, WriteId, Writer,
+    AccessRecord, Ballot, BodyAt, BodyId, BucketId, BucketRecord, CodecError, InHand, Incarnation, KekId, Lineage,
+    MEMBERS_BYTES_MAX, ObjectHead, ObjectRecord, Reader, Record, SMALL_SEALED_BYTES_MAX, Stamp, State, VERSION_MAX,
+    Wrap, WriteId, Writer,
 };
 use bytes::Bytes;
 
@@ -32,6 +33,7 @@ mod state {
     pub const OBJECT: u8 = 2;
     pub const NOTHING: u8 = 3;
     pub const MEMBERS: u8 = 4;
+    pub const ACCESS_KEY: u8 = 5;
 }
 
 impl Record {
@@ -44,6 +46,7 @@ impl Record {
             State::Object(_) => state::OBJECT,
             State::Nothing => state::NOTHING,
             State::Members(_) => state::MEMBERS,
+            State::AccessKey(_) => state::ACCESS_KEY,
         };
         w.u8(VERSION).u8(tag).u64(self.ballot.stamp.0).u64(self.ballot.node.0);
         self.lineage.write(&mut w);
@@ -57,6 +60,7 @@ impl Record {
                 w.u8(BUCKET_VERSION).u64(id.0).u64(*generation).u8(if *is_open { 1 } else { 2 }).u64(*created_ms);
             }
             State::Object(object) => self.write_object(&mut w, object),
+            State::AccessKey(key) => key.write(&mut w),
         }
         w.0
     }
@@ -95,6 +99,7 @@ impl Record {
             state::OBJECT => State::Object(Box::new(read_object(&mut r, &record)?)),
             state::NOTHING => State::Nothing,
             state::MEMBERS => State::Members(Bytes::copy_from_slice(r.bytes(MEMBERS_BYTES_MAX, "member list")?)),
+            state::ACCESS_KEY => State::AccessKey(Box::new(AccessRecord::read(&mut r)?)),
             _ => return Err(CodecError::Value("record state")),
         };
         r.end()?;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::base::Grant;
 
 const SEALED: &[u8] = b"sealed";
 
@@ -32,6 +33,30 @@ fn sample(at: BodyAt) -> Record {
 const BUCKET: BucketRecord =
     BucketRecord { id: BucketId(0x0123_4567_89ab_cdef), generation: 5, is_open: true, created_ms: 9 };
 
+fn access_key() -> AccessRecord {
+    AccessRecord {
+        name: "backups".to_owned(),
+        created_ms: 7,
+        expires_ms: 0,
+        disabled: false,
+        secrets: vec![[1; 85].into()],
+        grants: vec![Grant::everything()],
+    }
+}
+
+/// One that is being rotated, and lets nobody in.
+fn two_secrets() -> AccessRecord {
+    let grant = |text: &str| text.parse().expect("a grant");
+    AccessRecord {
+        name: "lector ñ".to_owned(),
+        created_ms: 9,
+        expires_ms: 1 << 41,
+        disabled: true,
+        secrets: vec![[1; 85].into(), [2; 85].into()],
+        grants: vec![grant("logs-*/2026:x/:read,list"), grant("abc:metrics")],
+    }
+}
+
 #[test]
 fn times_grow_with_each_write_whatever_the_clocks_say() {
     let now = 1_000_000_500;
@@ -62,6 +87,8 @@ fn round_trip() {
         plain(State::Bucket(BucketRecord { is_open: false, ..BUCKET })),
         plain(State::Nothing),
         plain(State::Members(Bytes::from_static(b"list"))),
+        plain(State::AccessKey(Box::new(access_key()))),
+        plain(State::AccessKey(Box::new(two_secrets()))),
     ];
     for record in all {
         assert_eq!(Record::decode(&record.encode()), Ok(record));
@@ -92,6 +119,8 @@ fn what_the_format_page_says_is_what_is_read_and_written() {
         ("bucket-closing", plain(State::Bucket(BucketRecord { generation: 6, is_open: false, ..BUCKET }))),
         ("nothing", Record { lineage: Lineage::NOTHING, ..plain(State::Nothing) }),
         ("members", plain(State::Members(Bytes::from_static(b"list")))),
+        ("access-key", plain(State::AccessKey(Box::new(access_key())))),
+        ("access-key-two-secrets-disabled", plain(State::AccessKey(Box::new(two_secrets())))),
         ("object-blob", sample(BodyAt::Blob)),
         ("object-small", sample(small())),
         ("object-third-version-nothing-said", third),

@@ -14,14 +14,21 @@ pub struct Call<'a> {
     pub req: &'a HttpRequest,
     /// Its id, as answer and log name it.
     pub id: RequestId,
-    /// Who calls, by the port's own rule.
+    /// Who calls, by the port's own rule; nobody where that was not asked.
     pub who: Principal,
+    /// Asks again who calls: a body takes time, and rights may have gone meanwhile.
+    pub again: &'a dyn Fn() -> Result<Principal, HttpError>,
 }
 
 impl Call<'_> {
     /// Refuses a caller who has not the right on what a handler learns only from the body: a name in a form, the other
     /// end of a copy, each key of many.
     pub fn authorize(&self, need: &Need<'_>) -> Result<(), HttpError> {
-        authorize(self.who, Some(need))
+        authorize(&self.who, Some(need))
+    }
+
+    /// The same by what is in force now: before something comes of a body that was let in a while ago.
+    pub fn authorize_again(&self, need: &Need<'_>) -> Result<(), HttpError> {
+        authorize(&(self.again)()?, Some(need))
     }
 }

@@ -6,8 +6,11 @@ use super::errors::{FormError, HttpError};
 use super::problem::{Kind, Problem};
 use crate::actors::messages::{ObjectError, StoreError, Unseatable};
 use crate::base::{NameError, Shortage};
-use actix_web::http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_RANGE, HeaderName, HeaderValue};
+use actix_web::http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_RANGE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use std::borrow::Cow;
+
+/// Has a browser ask for an id and a secret.
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"boveda\", charset=\"UTF-8\"");
 
 impl HttpError {
     /// What a client is told of it.
@@ -31,7 +34,10 @@ impl HttpError {
             HttpError::LengthRequired => Problem { closes: true, ..Kind::LengthRequired.into() },
             HttpError::ForeignHost => Kind::ForeignHost.into(),
             HttpError::ForeignOrigin => Kind::ForeignOrigin.into(),
+            HttpError::Unauthenticated => with_header(Kind::Unauthenticated, WWW_AUTHENTICATE, CHALLENGE),
+            HttpError::AccessUnknown => Kind::AccessUnknown.into(),
             HttpError::AccessDenied => Kind::AccessDenied.into(),
+            HttpError::Document(why) => saying(Kind::Document, *why),
             HttpError::TooLarge { .. } => Kind::TooLarge.into(),
             HttpError::Silent => Kind::Silent.into(),
             HttpError::BodyLength | HttpError::BrokenBody(_) => Kind::Incomplete.into(),
@@ -174,6 +180,10 @@ mod tests {
         assert_eq!(status(StoreError::BucketNotEmpty.into()), 409);
         assert_eq!(status(StoreError::ShuttingDown.into()), 503);
         assert_eq!(status(StoreError::KeyMissing { kek: KekId([7; 16]) }.into()), 503);
+        assert_eq!(status(HttpError::Unauthenticated), 401);
+        let challenge = HttpError::Unauthenticated.problem().header.expect("a browser asks for it");
+        assert_eq!((challenge.0, challenge.1.as_bytes().starts_with(b"Basic realm=")), (WWW_AUTHENTICATE, true));
+        assert_eq!(status(HttpError::AccessUnknown), 503);
         assert_eq!(status(HttpError::Silent), 408);
         assert_eq!(status(HttpError::TooLarge { max: 1 }), 413);
         assert_eq!(status(HttpError::NotImplemented("x")), 501);

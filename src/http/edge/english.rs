@@ -50,7 +50,19 @@ fn of(kind: Kind) -> &'static str {
         Kind::Range => "the range lies outside the object",
         Kind::ForeignHost => "the Host of the request is not a name of this node; add it to http.hosts if it is",
         Kind::ForeignOrigin => "a page of another site may not write here; add its host to http.hosts if it may",
+        Kind::Unauthenticated => {
+            "an access key is needed: send its id and secret by Basic, or as Bearer ID.SECRET; those that came let nobody in"
+        }
+        Kind::AccessUnknown => {
+            "this node cannot tell which access keys are in force: it does not hear from a majority; try another node, or later"
+        }
         Kind::AccessDenied => "the caller has not the right to do this",
+        Kind::Document => "the body is not the JSON document that is wanted",
+        Kind::NoSuchAccessKey => "there is no access key of this id",
+        Kind::Rotating => "the key has two secrets already; drop the old one first (drop=old)",
+        Kind::LastAdminKey => {
+            "this is the last key in force with admin on everything: without it nobody could make another one; make one first"
+        }
         Kind::TooLarge => "the body is larger than this node takes",
         Kind::Silent => "no byte of the body came for too long",
         Kind::Incomplete => "the body is not what its headers announce",

@@ -46,8 +46,14 @@ pub enum HttpError {
     ForeignHost,
     #[error("a write from a page of another site")]
     ForeignOrigin,
+    #[error("no credential, or none that lets anybody in")]
+    Unauthenticated,
+    #[error("nobody knows which access keys are in force")]
+    AccessUnknown,
     #[error("the caller has not the right that this needs")]
     AccessDenied,
+    #[error("bad document: {0}")]
+    Document(&'static str),
     #[error("the body is larger than {max} bytes")]
     TooLarge { max: u64 },
     #[error("the sender fell silent")]
@@ -155,7 +161,10 @@ pub mod samples {
             HttpError::LengthRequired,
             HttpError::ForeignHost,
             HttpError::ForeignOrigin,
+            HttpError::Unauthenticated,
+            HttpError::AccessUnknown,
             HttpError::AccessDenied,
+            HttpError::Document("d"),
             HttpError::TooLarge { max: 1 },
             HttpError::Silent,
             HttpError::BodyLength,
@@ -174,7 +183,7 @@ pub mod samples {
             StoreError::KeyMissing { kek: KekId([7; 16]) }.into(),
             StoreError::Disk {
                 op: crate::store::DiskOp::Read,
-                path: "/secret/place".into(),
+                path: "/hidden/place".into(),
                 source: io::Error::other("inner cause"),
             }
             .into(),

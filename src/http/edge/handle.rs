@@ -2,12 +2,13 @@
 //!
 //! Invariants
 //! - The caller's right is asked before the handler runs: no permit is taken and no byte of a body read for who has
-//!   none.
+//!   none. Who calls is asked only where that counts: a probe without a key is answered while nobody knows any key.
+//! - Who may not list a bucket does not learn which of its objects are missing.
 //! - A fault of ours is logged once, here, with its causes and the request id; the client is told by the port's voice.
 //! - The unread rest of a body is settled before the connection is used again.
 //! - Every answer carries the request's id, and is counted under its route's label.
 
-use super::access::authorize;
+use super::access::{Principal, authorize};
 use super::body_in::Incoming;
 use super::body_out::WithUnread;
 use super::call::Call;
@@ -17,6 +18,7 @@ use super::protocol::Protocol;
 use super::request_id::RequestId;
 use super::turnstile::Gate;
 use super::worker::Worker;
+use crate::actors::messages::{ObjectError, StoreError};
 use actix_web::body::BoxBody;
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse, fn_service};
 use actix_web::http::header::HeaderName;
@@ -98,10 +100,24 @@ async fn answer<P: Protocol>(
 ) -> Result<HttpResponse, HttpError> {
     let Port { worker, protocol } = port;
     worker.shared.settings.hosts.judge(req)?;
-    let who = protocol.who(req)?;
     let endpoint = protocol.endpoint(req, route)?;
-    authorize(who, protocol.need(&endpoint).as_ref())?;
-    protocol.answer(&Call { worker, req, id, who }, endpoint, incoming).await
+    let need = protocol.need(&endpoint);
+    let again = || protocol.who(req);
+    let who = match need.map(|_| again()) {
+        None => Principal::Nobody,
+        Some(Err(HttpError::AccessUnknown)) => {
+            worker.shared.entrance.first_known().await;
+            again()?
+        }
+        Some(who) => who?,
+    };
+    authorize(&who, need.as_ref())?;
+    let hides = need.is_some_and(|need| need.hides_what_is_missing(&who));
+    let answered = protocol.answer(&Call { worker, req, id, who, again: &again }, endpoint, incoming).await;
+    match answered {
+        Err(HttpError::Object(ObjectError::Store(StoreError::NoSuchKey))) if hides => Err(HttpError::AccessDenied),
+        answered => answered,
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! What handlers may say to the store and beside it: one recipient per message, so that these lists are all of it.
 
 use crate::actors::messages::{
-    AppendUpload, BeginUpload, ChangeMembers, CreateBucket, DeleteBucket, DeleteObject, FinishUpload, ListBuckets,
-    ListObjects, OpenObject, PauseScrub, PutSmall, ReadDownload, ShowMembers, recipients,
+    AppendUpload, BeginUpload, ChangeAccess, ChangeMembers, CreateAccess, CreateBucket, DeleteBucket, DeleteObject,
+    FinishUpload, ListBuckets, ListObjects, OpenObject, PauseScrub, PutSmall, ReadDownload, ShowMembers, recipients,
 };
 use actix::Recipient;
 
@@ -23,6 +23,10 @@ recipients! {
         create_bucket: CreateBucket,
         /// Deletes a bucket that is empty.
         delete_bucket: DeleteBucket,
+        /// Makes an access key.
+        create_access: CreateAccess,
+        /// Changes an access key, or revokes it.
+        change_access: ChangeAccess,
     }
 }
 

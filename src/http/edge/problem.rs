@@ -130,6 +130,10 @@ kinds! {
     ForeignHost         FORBIDDEN               "ForeignHost"
     /// A page of somebody else writes.
     ForeignOrigin       FORBIDDEN               "ForeignOrigin"
+    /// Nobody is known to call: no credential, or none that lets anybody in; with `WWW-Authenticate`.
+    Unauthenticated     UNAUTHORIZED            "Unauthorized"
+    /// Nobody knows which access keys are in force.
+    AccessUnknown       SERVICE_UNAVAILABLE     "ServiceUnavailable"
     /// The caller may not.
     AccessDenied        FORBIDDEN               "AccessDenied"
 
@@ -142,6 +146,9 @@ kinds! {
     Incomplete          BAD_REQUEST             "IncompleteBody"
     /// It has not the checksum that came with it.
     Digest              BAD_REQUEST             "BadDigest"
+
+    /// It is not the document that it should be.
+    Document            BAD_REQUEST             "InvalidDocument"
 
     // A form.
     /// The body is none.
@@ -228,6 +235,14 @@ kinds! {
     NodeAway            SERVICE_UNAVAILABLE     "NodeAway"
     /// The list has changed meanwhile.
     MembersChanged      CONFLICT                "MembersChanged"
+
+    // Access keys.
+    /// No access key has the id.
+    NoSuchAccessKey     NOT_FOUND               "NoSuchAccessKey"
+    /// The key has two secrets already.
+    Rotating            CONFLICT                "KeyIsRotating"
+    /// Nobody could make another key without this one.
+    LastAdminKey        CONFLICT                "LastAdminKey"
 
     // Faults of ours.
     /// Stored bytes do not open.

@@ -1,7 +1,8 @@
 //! What a port speaks.
 //!
-//! The edge asks in this order, for each request (`handle`): `route` and `label`, out of the head alone; `who` calls;
-//! `endpoint`, what is asked for; `need`, the right it takes, which the edge then holds against the caller; `answer`.
+//! The edge asks in this order, for each request (`handle`): `route` and `label`, out of the head alone; `endpoint`,
+//! what is asked for; `need`, the right it takes; `who` calls, where there is a need, which the edge then holds against
+//! the caller; `answer`.
 //! What goes wrong on the way comes back as a problem, and `tell` gives it this port's voice.
 //!
 //! Invariants

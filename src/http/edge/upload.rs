@@ -3,14 +3,14 @@
 //! Invariants
 //! - No byte is read before a permit is held.
 //! - A body that fails ends the upload: the store's handle is dropped, and nothing becomes visible.
-//! - The store is told to finish only after the source has told its end.
+//! - The store is told to finish only after the source has told its end, and only if the caller may write by then.
 
+use super::access::{Need, Right};
 use super::call::Call;
 use super::errors::HttpError;
 use super::pieces::{Gathering, Small};
 use super::source::Source;
 use super::windows::Window;
-use super::worker::Worker;
 use crate::actors::messages::{
     AppendUpload, BeginUpload, Consistency, FinishUpload, ObjectError, OpenObject, PutSmall, StoreError, Written,
 };
@@ -18,7 +18,7 @@ use crate::base::{Condition, ObjectHead, ObjectName};
 
 /// Stores all of `source` as one object. `len` is what the sender announced of it, if it did.
 pub async fn store<S: Source>(
-    worker: &Worker,
+    call: &Call<'_>,
     at: ObjectName,
     condition: Condition,
     head: ObjectHead,
@@ -26,6 +26,7 @@ pub async fn store<S: Source>(
     window: Window,
     source: &mut S,
 ) -> Result<Written, HttpError> {
+    let worker = call.worker;
     let inline_max = worker.shared.settings.inline_max;
     let Window { permit, ahead, large } = window;
     let mut small = Small::default();
@@ -35,6 +36,7 @@ pub async fn store<S: Source>(
             match source.next().await? {
                 Some(chunk) => small.push(chunk),
                 None => {
+                    call.authorize_again(&Need::on_object(Right::Write, &at))?;
                     let put = PutSmall { at, condition, head, body: small.take(), permit: Some(permit) };
                     return Ok(worker.links.writes.put_small.send(put).await??);
                 }
@@ -44,7 +46,7 @@ pub async fn store<S: Source>(
             }
         }
     }
-    let begin = BeginUpload { at, condition, head, len_hint: len, permit: Some(permit) };
+    let begin = BeginUpload { at: at.clone(), condition, head, len_hint: len, permit: Some(permit) };
     let mut upload = worker.links.writes.begin_upload.send(begin).await??;
     let mut gathering = Gathering::after(small, len, large.then(|| worker.shared.large_memory.clone()));
     let mut ended = gathering.fill(source).await?;
@@ -67,6 +69,8 @@ pub async fn store<S: Source>(
     if !data.is_empty() {
         upload = worker.links.writes.append_upload.send(AppendUpload { upload, data }).await??;
     }
+    // A refusal drops the upload: nothing of it becomes visible.
+    call.authorize_again(&Need::on_object(Right::Write, &at))?;
     Ok(worker.links.writes.finish_upload.send(FinishUpload { upload }).await??)
 }
 

@@ -4,6 +4,7 @@
 //! - One budget, one table of connections and one set of conditions hold for all ports and threads together.
 //! - What a thread has for itself is touched by no other: request ids and counters need no lock.
 
+use super::access::Entrance;
 use super::connections::Connections;
 use super::links::StoreLinks;
 use super::metrics::{Metrics, Shard};
@@ -29,6 +30,7 @@ pub struct Shared {
     pub(in crate::http) settings: Arc<HttpSettings>,
     pub(in crate::http) budget: Budget,
     pub(in crate::http) readiness: Readiness,
+    pub(in crate::http) entrance: Entrance,
     pub(super) metrics: Arc<Metrics>,
     pub(super) connections: Arc<Connections>,
     /// Memory for pieces of large bodies.
@@ -37,12 +39,13 @@ pub struct Shared {
 
 impl Shared {
     /// The shared part of a node's ports.
-    pub fn new(settings: HttpSettings, budget: Budget, readiness: Readiness) -> Self {
+    pub fn new(settings: HttpSettings, budget: Budget, readiness: Readiness, entrance: Entrance) -> Self {
         let connections = Connections::new(settings.connections_per_address_max);
         Shared {
             settings: Arc::new(settings),
             budget,
             readiness,
+            entrance,
             metrics: Arc::default(),
             connections,
             large_memory: BufferPool::new(LARGE_BUFFER_BYTES),

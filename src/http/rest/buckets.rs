@@ -4,6 +4,7 @@ use super::answers::{consistency, json_resting_on, no_query, written};
 use super::plain_write::{no_condition, plain_write};
 use crate::actors::messages::{CreateBucket, DeleteBucket, ListBuckets, ListObjects, ListPage, StoreError};
 use crate::base::BucketName;
+use crate::http::edge::access::{Need, Right};
 use crate::http::edge::call::Call;
 use crate::http::edge::dates::rfc3339;
 use crate::http::edge::errors::HttpError;
@@ -48,6 +49,7 @@ struct Entry<'a> {
     content_type: &'a str,
 }
 
+/// All buckets that any grant of the caller reaches.
 pub(super) async fn list(call: &Call<'_>) -> Result<HttpResponse, HttpError> {
     let _permit = claim(&call.worker.shared.budget, PAGE_BYTES, call.worker.shared.settings.turn_max).await?;
     let mut query = Query::parse(call.req.query_string())?;
@@ -56,7 +58,8 @@ pub(super) async fn list(call: &Call<'_>) -> Result<HttpResponse, HttpError> {
         return Err(HttpError::Query("the known parameter is consistency"));
     }
     let all = call.worker.links.reads.list_buckets.send(ListBuckets { consistency }).await??;
-    let buckets = all.into_iter().map(|(name, ms)| Bucket { name: name.to_string(), created: rfc3339(ms) }).collect();
+    let shown = all.into_iter().filter(|(name, _)| call.who.reaches(name));
+    let buckets = shown.map(|(name, ms)| Bucket { name: name.to_string(), created: rfc3339(ms) }).collect();
     Ok(json_resting_on(&Buckets { buckets }, consistency))
 }
 
@@ -99,6 +102,7 @@ pub(super) async fn delete(call: &Call<'_>, bucket: BucketName) -> Result<HttpRe
 pub(super) async fn list_objects(call: &Call<'_>, bucket: BucketName) -> Result<HttpResponse, HttpError> {
     let mut query = Query::parse(call.req.query_string())?;
     let prefix = query.take("prefix").unwrap_or_default();
+    call.authorize(&Need::under(Right::List, &bucket, &prefix))?;
     let delimiter = query.take("delimiter").filter(|d| !d.is_empty());
     let after = query.take("after").filter(|a| !a.is_empty());
     let limit = match query.take("limit") {

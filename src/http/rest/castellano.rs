@@ -49,7 +49,17 @@ pub(super) fn of(kind: Kind) -> &'static str {
         Kind::ForeignOrigin => {
             "una página de otro sitio no puede escribir aquí; si puede, añada su nombre a http.hosts"
         }
+        Kind::Unauthenticated => {
+            "hace falta una clave de acceso: envíe su identificador y su secreto con Basic, o como Bearer ID.SECRETO"
+        }
+        Kind::AccessUnknown => {
+            "este nodo no sabe qué claves de acceso valen ahora: no tiene noticia de la mayoría; inténtelo en otro o más tarde"
+        }
         Kind::AccessDenied => "no tiene permiso para hacer esto",
+        Kind::Document => "el cuerpo no es el documento JSON que se espera",
+        Kind::NoSuchAccessKey => "no existe esa clave de acceso",
+        Kind::Rotating => "la clave ya tiene dos secretos; retire antes el anterior",
+        Kind::LastAdminKey => "es la última clave que puede administrarlo todo; haga antes otra",
         Kind::TooLarge => "el archivo es mayor de lo que este nodo admite",
         Kind::Silent => "no llegó ningún byte durante demasiado tiempo",
         Kind::Incomplete => "el cuerpo no es el que anuncian sus cabeceras",

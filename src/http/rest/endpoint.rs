@@ -6,7 +6,7 @@
 //!   are asked by who has no key: probes of a load balancer.
 
 use super::target::{self, Route};
-use crate::base::{BucketName, NameError, ObjectName};
+use crate::base::{AccessKeyId, BucketName, NameError, ObjectName};
 use crate::http::edge::access::{Need, Right};
 use crate::http::edge::errors::HttpError;
 use actix_web::http::Method;
@@ -31,6 +31,12 @@ pub(super) enum Endpoint {
     ShowBucket(BucketName),
     CreateBucket(BucketName),
     DeleteBucket(BucketName),
+    ListAccess,
+    CreateAccess,
+    ShowAccess(AccessKeyId),
+    SetAccess(AccessKeyId),
+    RevokeAccess(AccessKeyId),
+    RotateAccess(AccessKeyId),
     ShowCluster,
     ShowMembers,
     ChangeMembers,
@@ -68,6 +74,12 @@ impl Endpoint {
             Route::Bucket(bucket) if reads => Endpoint::ShowBucket(target::bucket(bucket)?),
             Route::Bucket(bucket) if puts => Endpoint::CreateBucket(target::bucket(bucket)?),
             Route::Bucket(bucket) if deletes => Endpoint::DeleteBucket(target::bucket(bucket)?),
+            Route::AccessKeys if reads => Endpoint::ListAccess,
+            Route::AccessKeys if *method == Method::POST => Endpoint::CreateAccess,
+            Route::AccessKey(id) if reads => Endpoint::ShowAccess(target::access_key(id)?),
+            Route::AccessKey(id) if puts => Endpoint::SetAccess(target::access_key(id)?),
+            Route::AccessKey(id) if deletes => Endpoint::RevokeAccess(target::access_key(id)?),
+            Route::RotateAccess(id) if *method == Method::POST => Endpoint::RotateAccess(target::access_key(id)?),
             Route::Root if reads => Endpoint::Root,
             Route::Members if reads => Endpoint::ShowMembers,
             Route::Members if puts => Endpoint::ChangeMembers,
@@ -88,17 +100,24 @@ impl Endpoint {
         Some(match self {
             Endpoint::GetObject(at) | Endpoint::Download(at) => Need::on_object(Right::Read, at),
             Endpoint::PutObject(at) => Need::on_object(Right::Write, at),
-            Endpoint::Upload { into } => Need::on_bucket(Right::Write, into),
+            Endpoint::Upload { into } => Need::in_bucket(Right::Write, into),
             Endpoint::DeleteObject(at) | Endpoint::Remove(at) => Need::on_object(Right::Delete, at),
-            Endpoint::ListObjects(bucket) | Endpoint::ShowBucket(bucket) => Need::on_bucket(Right::List, bucket),
-            Endpoint::ListBuckets => Need::on_node(Right::List),
+            // Under which prefix stands in a parameter.
+            Endpoint::ListObjects(bucket) | Endpoint::ShowBucket(bucket) => Need::in_bucket(Right::List, bucket),
+            Endpoint::ListBuckets => Need::to_be_known(),
             Endpoint::CreateBucket(bucket) | Endpoint::DeleteBucket(bucket) => Need::on_bucket(Right::Admin, bucket),
-            Endpoint::ShowCluster
+            Endpoint::Metrics => Need::on_node(Right::Metrics),
+            Endpoint::ListAccess
+            | Endpoint::CreateAccess
+            | Endpoint::ShowAccess(_)
+            | Endpoint::SetAccess(_)
+            | Endpoint::RevokeAccess(_)
+            | Endpoint::RotateAccess(_)
+            | Endpoint::ShowCluster
             | Endpoint::ShowMembers
             | Endpoint::ChangeMembers
             | Endpoint::ShowScrub
-            | Endpoint::PauseScrub
-            | Endpoint::Metrics => Need::on_node(Right::Admin),
+            | Endpoint::PauseScrub => Need::on_node(Right::Admin),
             Endpoint::Options(_) | Endpoint::Root | Endpoint::Health | Endpoint::Ready | Endpoint::OpenApi => {
                 return None;
             }
@@ -130,9 +149,11 @@ mod tests {
         Method::TRACE,
     ];
 
+    const ID: &str = "ABCDEFGHIJKLMNOPQRST";
+
     /// A path of the template, with names that are good everywhere.
     fn filled(template: &str) -> String {
-        template.replace("{bucket}", "abc").replace("{key}", "k").replace("{nombre}", "n")
+        template.replace("{bucket}", "abc").replace("{key}", "k").replace("{nombre}", "n").replace("{id}", ID)
     }
 
     #[test]
@@ -161,29 +182,44 @@ mod tests {
         }
     }
 
-    /// A method and a path; the right that it needs, and on what. None where everybody may.
-    type Row = (Method, &'static str, Option<(Right, &'static str, &'static str)>);
+    /// A method and a path; what it needs: a right, the bucket and the part of it that it is on. None where everybody may.
+    type Row = (Method, &'static str, Option<Need<'static>>);
 
-    fn rows() -> [Row; 21] {
-        let needs = |right, bucket, key| Some((right, bucket, key));
-        [
-            (Method::GET, "/v1/objects/abc/a%2Fb", needs(Right::Read, "abc", "a/b")),
-            (Method::PUT, "/v1/objects/abc/k", needs(Right::Write, "abc", "k")),
-            (Method::DELETE, "/v1/objects/abc/k", needs(Right::Delete, "abc", "k")),
-            (Method::POST, "/cargar", needs(Right::Write, "cargas", "")),
-            (Method::GET, "/descargar/n%CC%83", needs(Right::Read, "cargas", "\u{f1}")),
-            (Method::DELETE, "/eliminar/n", needs(Right::Delete, "cargas", "n")),
-            (Method::GET, "/v1/objects/abc", needs(Right::List, "abc", "")),
-            (Method::GET, "/v1/buckets/abc", needs(Right::List, "abc", "")),
-            (Method::GET, "/v1/buckets", needs(Right::List, "", "")),
-            (Method::PUT, "/v1/buckets/abc", needs(Right::Admin, "abc", "")),
-            (Method::DELETE, "/v1/buckets/abc", needs(Right::Admin, "abc", "")),
-            (Method::GET, "/v1/cluster", needs(Right::Admin, "", "")),
-            (Method::GET, "/v1/cluster/members", needs(Right::Admin, "", "")),
-            (Method::PUT, "/v1/cluster/members", needs(Right::Admin, "", "")),
-            (Method::GET, "/v1/cluster/scrub", needs(Right::Admin, "", "")),
-            (Method::PUT, "/v1/cluster/scrub", needs(Right::Admin, "", "")),
-            (Method::GET, "/metrics", needs(Right::Admin, "", "")),
+    /// A bucket of that name, for as long as the tests run.
+    fn named(name: &str) -> &'static BucketName {
+        Box::leak(Box::new(BucketName::parse(name).expect("a name")))
+    }
+
+    fn rows() -> Vec<Row> {
+        use crate::http::edge::access::Span;
+        let (abc, cargas) = (named("abc"), named("cargas"));
+        let key = |right, bucket, key| Some(Need { span: Span::Key(key), ..Need::on_bucket(right, bucket) });
+        let node = |right| Some(Need::on_node(right));
+        const ONE: &str = "/v1/access/ABCDEFGHIJKLMNOPQRST";
+        vec![
+            (Method::GET, "/v1/objects/abc/a%2Fb", key(Right::Read, abc, "a/b")),
+            (Method::PUT, "/v1/objects/abc/k", key(Right::Write, abc, "k")),
+            (Method::DELETE, "/v1/objects/abc/k", key(Right::Delete, abc, "k")),
+            (Method::POST, "/cargar", Some(Need::in_bucket(Right::Write, cargas))),
+            (Method::GET, "/descargar/n%CC%83", key(Right::Read, cargas, "\u{f1}")),
+            (Method::DELETE, "/eliminar/n", key(Right::Delete, cargas, "n")),
+            (Method::GET, "/v1/objects/abc", Some(Need::in_bucket(Right::List, abc))),
+            (Method::GET, "/v1/buckets/abc", Some(Need::in_bucket(Right::List, abc))),
+            (Method::GET, "/v1/buckets", Some(Need::to_be_known())),
+            (Method::PUT, "/v1/buckets/abc", Some(Need::on_bucket(Right::Admin, abc))),
+            (Method::DELETE, "/v1/buckets/abc", Some(Need::on_bucket(Right::Admin, abc))),
+            (Method::GET, "/v1/access", node(Right::Admin)),
+            (Method::POST, "/v1/access", node(Right::Admin)),
+            (Method::GET, ONE, node(Right::Admin)),
+            (Method::PUT, ONE, node(Right::Admin)),
+            (Method::DELETE, ONE, node(Right::Admin)),
+            (Method::POST, "/v1/access/ABCDEFGHIJKLMNOPQRST/rotate", node(Right::Admin)),
+            (Method::GET, "/v1/cluster", node(Right::Admin)),
+            (Method::GET, "/v1/cluster/members", node(Right::Admin)),
+            (Method::PUT, "/v1/cluster/members", node(Right::Admin)),
+            (Method::GET, "/v1/cluster/scrub", node(Right::Admin)),
+            (Method::PUT, "/v1/cluster/scrub", node(Right::Admin)),
+            (Method::GET, "/metrics", node(Right::Metrics)),
             (Method::GET, "/", None),
             (Method::GET, "/healthz", None),
             (Method::GET, "/readyz", None),
@@ -191,34 +227,35 @@ mod tests {
         ]
     }
 
-    fn need(method: &Method, path: &str) -> Option<(Right, String, String)> {
+    /// Whether what is asked for needs just this.
+    fn needs(method: &Method, path: &str, needed: Option<Need<'_>>) -> bool {
         let endpoint = Endpoint::of(Route::of(path), method, path).expect("there is such an endpoint");
-        endpoint.need().map(|need| {
-            let (bucket, key) = (need.bucket.map_or("", |b| b.as_str()), need.key.map_or("", |k| k.as_str()));
-            (need.right, bucket.to_owned(), key.to_owned())
-        })
+        endpoint.need() == needed
     }
 
     #[test]
     fn who_may_what() {
         for (method, path, needed) in rows() {
-            let needed = needed.map(|(right, bucket, key)| (right, bucket.to_owned(), key.to_owned()));
-            assert_eq!(need(&method, path), needed, "{method} {path}");
+            assert!(needs(&method, path, needed), "{method} {path}");
             if method == Method::GET {
-                assert_eq!(need(&Method::HEAD, path), needed, "HEAD {path} tells of what GET tells");
+                assert!(needs(&Method::HEAD, path, needed), "HEAD {path} tells of what GET tells");
             }
         }
     }
 
     #[test]
     fn whatever_a_route_allows_has_a_row_that_says_who_may() {
-        let of = |path: &'static str| std::mem::discriminant(&Route::of(path).expect("a route"));
+        let same = |one: &str, other: &str| {
+            let of = |path| std::mem::discriminant(&Route::of(path).expect("a route"));
+            of(one) == of(other)
+        };
         for (template, allow) in ROUTES {
             for method in allow.split(", ").filter(|method| *method != "HEAD") {
-                let has_row = || rows().iter().any(|(m, path, _)| m.as_str() == method && of(path) == of(template));
+                let path = filled(template);
+                let has_row = || rows().iter().any(|(m, row, _)| m.as_str() == method && same(row, &path));
                 match method {
                     // Which methods there are is no secret.
-                    "OPTIONS" => assert_eq!(need(&Method::OPTIONS, &filled(template)), None, "{template}"),
+                    "OPTIONS" => assert!(needs(&Method::OPTIONS, &path, None), "{template}"),
                     _ => assert!(has_row(), "{method} {template} stands in no row of who may what"),
                 }
             }

@@ -6,6 +6,7 @@
 //! | `endpoint` | route and method: what may be asked for, and the right that it needs |
 //! | `objects` | `/v1/objects/{bucket}/{key}` |
 //! | `buckets` | buckets and listings |
+//! | `access` | access keys |
 //! | `notebook` | `/cargar`, `/descargar`, `/eliminar` |
 //! | `operations` | health, readiness, metrics, status, members, scrubber |
 //! | `openapi` | the description of all of it (`openapi.json`) |
@@ -15,6 +16,7 @@
 //!
 //! Invariant: everything above HTTP itself that port 5000 promises stands here, and the edge knows none of it.
 
+mod access;
 mod answers;
 mod buckets;
 mod castellano;
@@ -27,7 +29,7 @@ pub(super) mod plain_write;
 pub(super) mod target;
 mod voices;
 
-use super::edge::access::{Need, Principal};
+use super::edge::access::{Entrance, Need, Principal};
 use super::edge::body_in::Incoming;
 use super::edge::call::Call;
 use super::edge::errors::HttpError;
@@ -52,13 +54,14 @@ pub fn serve<F>(listener: TcpListener, tls: Option<tls::Server>, shared: &Shared
 where
     F: Fn() -> Backend + Send + Clone + 'static,
 {
-    server::serve("http", listener, tls, shared, move || (backend(), Rest { everybody: Principal::ANYONE }))
+    let entrance = shared.entrance.clone();
+    server::serve("http", listener, tls, shared, move || (backend(), Rest { entrance: entrance.clone() }))
 }
 
 /// REST, as one thread speaks it.
 struct Rest {
-    /// Who everybody is while there are no access keys.
-    everybody: Principal,
+    /// Where callers come in.
+    entrance: Entrance,
 }
 
 impl Protocol for Rest {
@@ -75,8 +78,8 @@ impl Protocol for Rest {
         Group::of(route) as usize
     }
 
-    fn who(&self, _: &HttpRequest) -> Result<Principal, HttpError> {
-        Ok(self.everybody)
+    fn who(&self, req: &HttpRequest) -> Result<Principal, HttpError> {
+        self.entrance.who(req.headers())
     }
 
     fn endpoint(&self, req: &HttpRequest, route: Option<Route<'_>>) -> Result<Endpoint, HttpError> {
@@ -105,6 +108,12 @@ impl Protocol for Rest {
             Endpoint::ShowBucket(bucket) => buckets::show(call, bucket).await,
             Endpoint::CreateBucket(bucket) => buckets::create(call, bucket).await,
             Endpoint::DeleteBucket(bucket) => buckets::delete(call, bucket).await,
+            Endpoint::ListAccess => access::list(call),
+            Endpoint::CreateAccess => access::create(call, incoming).await,
+            Endpoint::ShowAccess(id) => access::show(call, id),
+            Endpoint::SetAccess(id) => access::set(call, id).await,
+            Endpoint::RevokeAccess(id) => access::revoke(call, id).await,
+            Endpoint::RotateAccess(id) => access::rotate(call, id).await,
             Endpoint::ShowCluster => operations::cluster(call).await,
             Endpoint::ShowMembers => operations::show_members(call).await,
             Endpoint::ChangeMembers => operations::members(call).await,

@@ -37,7 +37,7 @@ pub(super) async fn upload(call: &Call<'_>, incoming: &mut Incoming) -> Result<H
     call.authorize(&Need::on_object(Right::Write, &at))?;
     let head = ObjectHead { content_type: media_type_of(head.content_type.as_deref(), &name), meta: Vec::new() };
     let part = &mut FilePart { form: &mut form, field: FIELD };
-    let done = store(call.worker, at, Condition::NONE, head, None, window, part).await?;
+    let done = store(call, at, Condition::NONE, head, None, window, part).await?;
     Ok(text(call, "Archivo cargado y cifrado exitosamente", done.replicas))
 }
 

@@ -30,7 +30,7 @@ pub(super) async fn put(call: &Call<'_>, at: ObjectName, incoming: &mut Incoming
         refuse_early(call, &at, &condition).await?;
     }
     let window = upload_window_for(&call.worker.shared, len).await?;
-    let done = store(call.worker, at, condition, head, len, window, incoming).await?;
+    let done = store(call, at, condition, head, len, window, incoming).await?;
     let mut builder = if done.existed { HttpResponse::Ok() } else { HttpResponse::Created() };
     written(&mut builder, call.worker, done.replicas);
     if let Some(etag) = etag_header(&done.etag) {

@@ -29,7 +29,7 @@ pub(super) fn root() -> HttpResponse {
             "Boveda ",
             env!("CARGO_PKG_VERSION"),
             "\n\n/v1/buckets and /v1/objects/{bucket}/{key}   objects\n/cargar, /descargar/{name}, /eliminar/{name}   \
-             the notebook's routes\n/v1/cluster, /readyz, /healthz, /metrics   operations\n/openapi.json   all of it, described\n"
+             the notebook's routes\n/v1/access   access keys\n/v1/cluster, /readyz, /healthz, /metrics   operations\n/openapi.json   all of it, described\n"
         ))
 }
 

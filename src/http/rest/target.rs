@@ -7,9 +7,10 @@
 //!   and with the endpoints, and see none that is missing in it. `GET /` names routes too (`operations`).
 
 use super::voices::Language;
-use crate::base::{BucketName, ObjectKey, ObjectName};
+use crate::base::{AccessKeyId, BucketName, ObjectKey, ObjectName};
 use crate::http::edge::errors::HttpError;
 use crate::http::edge::escape::{Plus, unescape};
+use crate::http::edge::problem::Kind;
 use icu_normalizer::ComposingNormalizerBorrowed;
 
 /// A route, with the raw (still escaped) names that its path carries.
@@ -23,6 +24,9 @@ pub(in crate::http) enum Route<'a> {
     Listing { bucket: &'a str },
     Buckets,
     Bucket(&'a str),
+    AccessKeys,
+    AccessKey(&'a str),
+    RotateAccess(&'a str),
     Cluster,
     Members,
     Scrub,
@@ -41,6 +45,7 @@ pub(super) enum Group {
     Objects,
     Listing,
     Buckets,
+    Access,
     Operations,
     Unknown,
 }
@@ -48,7 +53,7 @@ pub(super) enum Group {
 impl Group {
     /// By their place: the words of metrics and logs.
     pub(super) const LABELS: &'static [&'static str] =
-        &["cargar", "descargar", "eliminar", "objects", "listing", "buckets", "operations", "unknown"];
+        &["cargar", "descargar", "eliminar", "objects", "listing", "buckets", "access", "operations", "unknown"];
 
     /// The group of a route, or of none.
     pub(super) fn of(route: Option<Route<'_>>) -> Self {
@@ -60,6 +65,7 @@ impl Group {
             Some(Route::Object { .. }) => Group::Objects,
             Some(Route::Listing { .. }) => Group::Listing,
             Some(Route::Buckets | Route::Bucket(_)) => Group::Buckets,
+            Some(Route::AccessKeys | Route::AccessKey(_) | Route::RotateAccess(_)) => Group::Access,
             Some(
                 Route::Root
                 | Route::Cluster
@@ -93,6 +99,9 @@ pub(super) const ROUTES: &[(&str, &str)] = &[
     ("/v1/objects/{bucket}", Route::Listing { bucket: "" }.allow()),
     ("/v1/buckets", Route::Buckets.allow()),
     ("/v1/buckets/{bucket}", Route::Bucket("").allow()),
+    ("/v1/access", Route::AccessKeys.allow()),
+    ("/v1/access/{id}", Route::AccessKey("").allow()),
+    ("/v1/access/{id}/rotate", Route::RotateAccess("").allow()),
     ("/v1/cluster", Route::Cluster.allow()),
     ("/v1/cluster/members", Route::Members.allow()),
     ("/v1/cluster/scrub", Route::Scrub.allow()),
@@ -122,7 +131,13 @@ impl<'a> Route<'a> {
                 "cluster" => Some(Route::Cluster),
                 "cluster/members" => Some(Route::Members),
                 "cluster/scrub" => Some(Route::Scrub),
-                _ => rest.strip_prefix("buckets/").map(Route::Bucket),
+                "access" => Some(Route::AccessKeys),
+                _ => match rest.strip_prefix("access/") {
+                    Some(rest) => {
+                        Some(rest.strip_suffix("/rotate").map_or(Route::AccessKey(rest), Route::RotateAccess))
+                    }
+                    None => rest.strip_prefix("buckets/").map(Route::Bucket),
+                },
             };
         }
         if let Some(name) = rest.strip_prefix("descargar/") {
@@ -145,11 +160,12 @@ impl<'a> Route<'a> {
     /// What the route allows, as the `Allow` header lists it.
     pub(super) const fn allow(&self) -> &'static str {
         match self {
-            Route::Cargar => "POST, OPTIONS",
+            Route::Cargar | Route::RotateAccess(_) => "POST, OPTIONS",
+            Route::AccessKeys => "GET, HEAD, POST, OPTIONS",
             Route::Members | Route::Scrub => "GET, HEAD, PUT, OPTIONS",
             Route::Eliminar(_) => "DELETE, OPTIONS",
             Route::Object { .. } => "GET, HEAD, PUT, DELETE, OPTIONS",
-            Route::Bucket(_) => "GET, HEAD, PUT, DELETE, OPTIONS",
+            Route::Bucket(_) | Route::AccessKey(_) => "GET, HEAD, PUT, DELETE, OPTIONS",
             Route::Root
             | Route::Descargar(_)
             | Route::Listing { .. }
@@ -166,6 +182,11 @@ impl<'a> Route<'a> {
 /// A bucket name from its raw path segment.
 pub(in crate::http) fn bucket(raw: &str) -> Result<BucketName, HttpError> {
     Ok(BucketName::parse(&unescape(raw, Plus::IsPlus)?)?)
+}
+
+/// The id of an access key from its raw path segment: what is none is the id of no key.
+pub(super) fn access_key(raw: &str) -> Result<AccessKeyId, HttpError> {
+    AccessKeyId::parse(raw.as_bytes()).ok_or(HttpError::Refused(Kind::NoSuchAccessKey))
 }
 
 /// An object name from its raw parts.
@@ -240,6 +261,10 @@ mod tests {
         assert_eq!(Route::of("/v1/objects/b"), Some(Route::Listing { bucket: "b" }));
         assert_eq!(Route::of("/v1/buckets"), Some(Route::Buckets));
         assert_eq!(Route::of("/v1/buckets/b"), Some(Route::Bucket("b")));
+        assert_eq!(Route::of("/v1/access/"), Some(Route::AccessKeys));
+        assert_eq!(Route::of("/v1/access/ABC"), Some(Route::AccessKey("ABC")));
+        assert_eq!(Route::of("/v1/access/ABC/rotate"), Some(Route::RotateAccess("ABC")));
+        assert!(access_key("ABC").is_err() && access_key("ABCDEFGHIJKLMNOPQRST").is_ok());
         assert_eq!(Route::of("/"), Some(Route::Root));
         for (slash, route) in
             [("/cargar/", Route::Cargar), ("/v1/buckets/", Route::Buckets), ("/v1/buckets/b/", Route::Bucket("b"))]

@@ -1,7 +1,9 @@
 //! Requests through the whole of the port, over a store that must not be asked.
 
 use super::*;
+use crate::base::{Grant, Rights};
 use crate::http::edge::access::Right;
+use crate::http::edge::access::testing::{bearer, guarded, with_keys};
 use crate::http::edge::handle::handle;
 use crate::http::testing::port;
 use actix_web::body::to_bytes;
@@ -9,9 +11,13 @@ use actix_web::dev::Payload;
 use actix_web::http::Method;
 use actix_web::test::TestRequest;
 
+/// These rights on everything.
+fn everywhere(rights: &[Right]) -> Grant {
+    Grant { rights: Rights::of(rights), ..Grant::everything() }
+}
+
 #[actix::test]
 async fn who_has_not_the_right_is_refused_in_the_voice_of_the_route_before_anything_is_taken() {
-    const ALL: [Right; 5] = [Right::Read, Right::Write, Right::List, Right::Delete, Right::Admin];
     let english = "the caller has not the right to do this";
     let spanish = "no tiene permiso para hacer esto";
     for (method, path, needed, told) in [
@@ -20,18 +26,21 @@ async fn who_has_not_the_right_is_refused_in_the_voice_of_the_route_before_anyth
         (Method::PUT, "/v1/objects/abc/k", Right::Write, english),
         (Method::DELETE, "/v1/objects/abc/k", Right::Delete, english),
         (Method::GET, "/v1/objects/abc", Right::List, english),
-        (Method::GET, "/v1/buckets", Right::List, english),
         (Method::PUT, "/v1/buckets/abc", Right::Admin, english),
         (Method::GET, "/v1/cluster", Right::Admin, english),
         (Method::PUT, "/v1/cluster/members", Right::Admin, english),
-        (Method::GET, "/metrics", Right::Admin, english),
+        (Method::GET, "/metrics", Right::Metrics, english),
+        (Method::GET, "/v1/access", Right::Admin, english),
+        (Method::POST, "/v1/access", Right::Admin, english),
+        (Method::DELETE, "/v1/access/ABCDEFGHIJKLMNOPQRST", Right::Admin, english),
         (Method::POST, "/cargar", Right::Write, spanish),
         (Method::GET, "/descargar/n", Right::Read, spanish),
         (Method::DELETE, "/eliminar/n", Right::Delete, spanish),
     ] {
-        let others: Vec<Right> = ALL.into_iter().filter(|right| *right != needed).collect();
-        let (port, budget) = port(Rest { everybody: Principal::with(&others) });
-        let req = TestRequest::with_uri(path).method(method.clone()).to_http_request();
+        let others: Vec<Right> = Right::ALL.into_iter().filter(|right| *right != needed).collect();
+        let (port, budget) = port(Rest { entrance: guarded(vec![everywhere(&others)]) });
+        let req = TestRequest::with_uri(path).method(method.clone()).insert_header(("authorization", bearer()));
+        let req = req.to_http_request();
         let response = handle(&port, &req, Payload::None).await;
         assert_eq!(response.status(), 403, "{method} {path}");
         assert!(response.headers().contains_key("x-request-id"));
@@ -44,7 +53,7 @@ async fn who_has_not_the_right_is_refused_in_the_voice_of_the_route_before_anyth
 
 #[actix::test]
 async fn probes_and_documents_need_no_right_and_what_there_is_not_is_told_as_such() {
-    let (port, _) = port(Rest { everybody: Principal::with(&[]) });
+    let (port, _) = port(Rest { entrance: guarded(Vec::new()) });
     for (method, path, status) in [
         (Method::GET, "/", 200),
         (Method::GET, "/healthz", 200),
@@ -58,4 +67,33 @@ async fn probes_and_documents_need_no_right_and_what_there_is_not_is_told_as_suc
         let req = TestRequest::with_uri(path).method(method.clone()).to_http_request();
         assert_eq!(handle(&port, &req, Payload::None).await.status(), status, "{method} {path}");
     }
+}
+
+#[actix::test]
+async fn who_is_not_known_is_asked_for_a_key_and_told_nothing_else() {
+    for (path, told) in [("/v1/buckets", "an access key is needed"), ("/descargar/n", "hace falta una clave de acceso")]
+    {
+        let answers =
+            [None, Some(bearer().replace('.', ".A")), Some("Basic ????".to_owned())].map(|credential| async move {
+                let (port, budget) = port(Rest { entrance: guarded(vec![Grant::everything()]) });
+                let mut req = TestRequest::with_uri(path);
+                if let Some(credential) = credential {
+                    req = req.insert_header(("authorization", credential));
+                }
+                let response = handle(&port, &req.to_http_request(), Payload::None).await;
+                assert_eq!(response.status(), 401, "{path}");
+                let challenge = response.headers().get("www-authenticate").expect("a challenge");
+                assert!(challenge.to_str().is_ok_and(|text| text.starts_with("Basic realm=")));
+                assert_eq!(budget.level().requests, 0, "no permit was asked for");
+                let body = to_bytes(response.into_body()).await.expect("a body in memory");
+                let body: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+                assert_eq!(body["code"], "Unauthorized");
+                body["error"].as_str().expect("a text").to_owned()
+            });
+        let texts = futures::future::join_all(answers).await;
+        assert!(texts[0].starts_with(told) && texts.iter().all(|text| *text == texts[0]), "{texts:?}");
+    }
+    let (port, _) = port(Rest { entrance: with_keys([], false) });
+    let req = TestRequest::with_uri("/v1/buckets").to_http_request();
+    assert_eq!(handle(&port, &req, Payload::None).await.status(), 401, "nobody, before there is a key");
 }

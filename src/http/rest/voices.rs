@@ -58,7 +58,7 @@ mod tests {
                     || c.contains("multipart/")
                     || c.contains("/readyz")
                     || c.contains("/openapi.json")));
-                assert!(!String::from_utf8_lossy(&body).contains("secret"));
+                assert!(!String::from_utf8_lossy(&body).contains("hidden"));
             }
         }
     }

@@ -107,6 +107,7 @@ fn calls_survive_the_trip_and_damage_is_refused() {
         Call::Discard(BodyId([8; 16])),
         Call::Bring(BlobRef { body: BodyId([8; 16]), sealed_len: 1 << 40, digest: [9; 32] }),
         Call::Pull(Pull { body: BodyId([7; 16]), from: 1 << 40, len: 1 << 20 }),
+        Call::Config(ListMark { epoch: Epoch(1), digest: 2 }),
     ];
     for call in calls {
         let bytes = call.encode();
@@ -144,6 +145,8 @@ fn answers_survive_the_trip_and_damage_is_refused() {
         Answer::Bring(Bring::Send),
         Answer::Bring(Bring::There),
         Answer::Bring(Bring::Arriving(1 << 40)),
+        Answer::Config(Holds { sum: Sum(u128::MAX), settled: true }),
+        Answer::Config(Holds { sum: Sum(1), settled: false }),
         Answer::Taken(vec![]),
         Answer::Taken(vec![None, Some(Class::Full), None, Some(Class::Invalid)]),
         Answer::Done,

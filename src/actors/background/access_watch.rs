@@ -1,0 +1,109 @@
+//! Finds out, again and again, which access keys are in force, so that no request has to ask.
+//!
+//! Invariants
+//! - It decides nothing: what a majority's answers mean is `register::freshness`.
+//! - What is told to be in force is what this node held before it asked, or what a majority listed after it had begun
+//!   to.
+//! - A node that cannot find out says nothing new: what it said before grows stale by itself. But one that has never
+//!   heard of a key, and holds one by now, says that it does.
+
+use crate::actors::access::{Access, Clock, Known};
+use crate::actors::coordinator::Coordinator;
+use crate::actors::messages::{AccessKeys, ObjectError, ReadAccess, StoreError};
+use crate::base::Mark;
+use crate::register::Lease;
+use crate::register::freshness::Finding;
+use crate::store::Store;
+use actix_rt::time::{Instant, sleep_until, timeout};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// From one question to the next one, once one was answered.
+const EVERY: Duration = Duration::from_millis(250);
+/// The same until then: nobody is let in before.
+const EVERY_AT_FIRST: Duration = Duration::from_millis(20);
+/// How long the answers to a question are waited for: what comes later earns little.
+const PATIENCE: Duration = Duration::from_millis(600);
+/// How long a list is waited for.
+const LIST_PATIENCE: Duration = Duration::from_millis(800);
+
+/// What a node knows when it starts: what it holds, which nobody has confirmed yet. `votes`: whether it decides with
+/// others, also before it has a member list.
+pub fn begin(store: &Arc<Store>, votes: bool, clock: Clock) -> Access {
+    let (_, keys) = store.access();
+    let roster = store.voting().node.roster.clone();
+    let alone = roster.as_ref().map_or(!votes, |list| list.is_of(store.incarnation()));
+    let listless = !alone && roster.is_none();
+    let seen = Arc::downgrade(store);
+    let has_list = move || seen.upgrade().is_none_or(|store| store.voting().node.roster.is_some());
+    Access::new(Known { keys, lease: None, alone, listless }, clock, has_list)
+}
+
+/// Works until the store is gone. `changes`: tells what this node comes to hold.
+pub async fn run(coordinator: Coordinator, access: Access, mut changes: watch::Receiver<()>) {
+    loop {
+        let next = Instant::now() + if access.has_known() { EVERY } else { EVERY_AT_FIRST };
+        changes.borrow_and_update();
+        match look(&coordinator, &access).await {
+            Err(ObjectError::Store(StoreError::ShuttingDown)) => return,
+            // Without a list, or without a majority, there is nothing to find out: the next look tries again.
+            Err(error) => log::debug!(error:% = error; "which access keys are in force could not be found out"),
+            Ok(()) => {}
+        }
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            () = access.wanted() => {}
+            () = sleep_until(next) => {}
+        }
+    }
+}
+
+async fn look(coordinator: &Coordinator, access: &Access) -> Result<(), ObjectError> {
+    let asked = access.now();
+    let (holds, keys) = coordinator.ask(ReadAccess).await?;
+    if coordinator.knows_alone() {
+        access.found(Known { keys, lease: Some(Lease::since(asked)), alone: true, listless: false });
+        return Ok(());
+    }
+    leave_alone(access);
+    match coordinator.compare_access(holds, asked, PATIENCE).await {
+        Ok(Finding::Same(lease)) => access.found(by_lease(keys, lease)),
+        Ok(Finding::Differs) => {
+            Mark::AccessListed.hit();
+            let began = access.now();
+            match timeout(LIST_PATIENCE, coordinator.list_access()).await {
+                Ok(Ok(listed)) => {
+                    access.found(by_lease(Arc::new(listed), Lease::since(began)));
+                }
+                Ok(Err(error)) => return unconfirmed(access, keys, Err(error)),
+                Err(_) => return unconfirmed(access, keys, Ok(())),
+            }
+        }
+        Ok(Finding::Open | Finding::Silent) => return unconfirmed(access, keys, Ok(())),
+        Err(error) => return unconfirmed(access, keys, Err(error)),
+    }
+    Ok(())
+}
+
+/// What a majority was shown to hold.
+fn by_lease(keys: Arc<AccessKeys>, lease: Lease) -> Known {
+    Known { keys, lease: Some(lease), alone: false, listless: false }
+}
+
+/// Others decide too by now: what was known when this node decided alone grows stale from then on.
+fn leave_alone(access: &Access) {
+    let known = access.known();
+    if known.alone {
+        access.found(Known { alone: false, ..(*known).clone() });
+    }
+}
+
+/// Nobody has confirmed what this node holds. Who knew of no key, and holds one, is closed to all from now on.
+fn unconfirmed<E>(access: &Access, keys: Arc<AccessKeys>, why: Result<(), E>) -> Result<(), E> {
+    let known = access.known();
+    if known.keys.is_pristine() && !keys.is_pristine() {
+        access.found(Known { keys, lease: None, alone: false, listless: known.listless });
+    }
+    why
+}

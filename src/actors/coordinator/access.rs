@@ -1,0 +1,127 @@
+//! Access keys, where nodes decide together or one alone: made, changed, compared with what others hold, and listed as a
+//! majority holds them.
+//!
+//! Invariant: a secret is drawn and sealed by the StoreActor; here it passes by, once, on its way to whoever asked.
+
+use super::homes::Behind;
+use super::reads::Seen;
+use super::writes::ended;
+use super::{Coordinator, Value};
+use crate::actors::messages::*;
+use crate::actors::peer::node_view::Counts;
+use crate::actors::peer::peer_request::PeerRequest;
+use crate::base::names::RegisterName;
+use crate::base::{AccessKeyId, AccessRecord, Incarnation, RegisterKey, RegisterKind};
+use crate::register::freshness::Finding;
+use crate::register::{Holds, Question, Write};
+use crate::store::access_keys::AccessChange;
+use crate::store::mutation::Mutation;
+use crate::store::system_ms;
+use crate::wire::{Answer, Call};
+use actix_rt::time::Instant;
+use futures::stream::{FuturesUnordered, StreamExt};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+impl Coordinator {
+    /// Makes an access key.
+    pub(in crate::actors) async fn create_access(
+        &self,
+        msg: CreateAccess,
+    ) -> Result<(AccessKeyId, AccessSecret), ObjectError> {
+        let CreateAccess { given, name, expires_ms, grants } = msg;
+        let (id, secret) = given.unzip();
+        let NewSecret { id, secret, sealed } = self.ask(SealSecret { id, secret }).await?;
+        let secrets = vec![sealed];
+        let key = AccessRecord { name, created_ms: system_ms(), expires_ms, disabled: false, secrets, grants };
+        self.change_access_key(id, AccessChange::Create(Arc::new(key))).await?;
+        Ok((id, secret))
+    }
+
+    /// Changes an access key.
+    pub(in crate::actors) async fn change_access(
+        &self,
+        ChangeAccess { id, wish }: ChangeAccess,
+    ) -> Result<(Written, Option<AccessSecret>), ObjectError> {
+        let (change, secret) = match wish {
+            AccessWish::Rotate => {
+                let NewSecret { secret, sealed, .. } = self.ask(SealSecret { id: Some(id), secret: None }).await?;
+                (AccessChange::Rotate(sealed), Some(secret))
+            }
+            AccessWish::DropOld => (AccessChange::DropOld, None),
+            AccessWish::Disable(disabled) => (AccessChange::Disable(disabled), None),
+            AccessWish::Revoke => (AccessChange::Revoke, None),
+        };
+        Ok((self.change_access_key(id, change).await?, secret))
+    }
+
+    async fn change_access_key(&self, id: AccessKeyId, change: AccessChange) -> Result<Written, ObjectError> {
+        let change = Mutation::change_access_key(id, change, system_ms());
+        let change = match self.alone(change).await? {
+            Decided::Alone(written) => return Ok(written),
+            Decided::ForVote(change) | Decided::Closing(change) => change,
+        };
+        self.reachable().await?;
+        let (key, deadline) = (RegisterKey::access_key(id), self.deadline());
+        let (_, members) = self.members(&key)?;
+        let _turn = self.turn(&key, &change, deadline).await?;
+        let write = Write::new(members, change.clone());
+        ended(self.drive(&key, write, Vec::new(), deadline, Behind::waiting(None)).await, &change)
+    }
+
+    /// Whether what this node holds is all there is to know of access keys: nobody decides with it.
+    pub(in crate::actors) fn knows_alone(&self) -> bool {
+        self.decides_alone()
+    }
+
+    /// Asks the members what they hold of the access keys, against `mine`, at `asked` by the clock of leases. What that
+    /// comes to, within `patience`.
+    pub(in crate::actors) async fn compare_access(
+        &self,
+        mine: Holds,
+        asked: Duration,
+        patience: Duration,
+    ) -> Result<Finding, ObjectError> {
+        let until = Instant::now() + patience;
+        let (voting, members) = self.members(&RegisterKey::all_of(RegisterKind::AccessKey).0)?;
+        let mut question = Question::new(members, self.0.me, mine, asked);
+        let mut answers: FuturesUnordered<_> = question
+            .others()
+            .map(|node| {
+                let lane = self.lane(&voting, node);
+                let (reply, answer) = oneshot::channel();
+                if let (Some(lane), Some(plan)) = (lane, self.peer(&voting, node)) {
+                    Counts::add(&plan.tally.sent.configs);
+                    lane.do_send(PeerRequest::Ask(node, Box::new(Call::Config(voting.list)), reply));
+                }
+                async move { (node, answer.await.ok()) }
+            })
+            .collect();
+        while question.finding() == Finding::Open {
+            match actix_rt::time::timeout(until.saturating_duration_since(Instant::now()), answers.next()).await {
+                Ok(Some((node, Some(Answer::Config(theirs))))) => question.heard(node, theirs),
+                Ok(Some((node, _))) => question.lost(node),
+                // Whoever has not answered by now does not.
+                Ok(None) | Err(_) => {
+                    let left: Vec<Incarnation> = question.others().collect();
+                    left.into_iter().for_each(|node| question.lost(node));
+                }
+            }
+        }
+        Ok(question.finding())
+    }
+
+    /// The access keys as a majority holds them, what is not settled settled by the reading.
+    pub(in crate::actors) async fn list_access(&self) -> Result<AccessKeys, ObjectError> {
+        let mut found: Vec<(AccessKeyId, Value)> = Vec::new();
+        self.walk(RegisterKey::all_of(RegisterKind::AccessKey).0, usize::MAX, |key, record| {
+            if let Some(RegisterName::AccessKey(id)) = key.name() {
+                found.push((id, record));
+            }
+            Seen::Some
+        })
+        .await?;
+        self.ask(OpenAccess(found)).await
+    }
+}
