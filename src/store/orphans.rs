@@ -70,8 +70,9 @@ impl Core {
         let mut found = Found::default();
         let places = self.index.places_behind(after, STEP)?;
         found.next = places.last().map(|(body, _)| *body).filter(|_| places.len() == STEP);
-        for (body, place) in places {
-            if self.named_place(body)? == Some(place) && !self.refers_to(body)? {
+        for (body, _) in places {
+            // Wherever it lies by now: one that was moved since the index took its place in is looked at no other time.
+            if self.named_place(body)?.is_some() && !self.refers_to(body)? {
                 found.bodies.push(body);
             }
         }
