@@ -201,6 +201,15 @@ fn mount(dir: &Path, version: u32, issued: &Issued) -> Placed {
     placed
 }
 
+/// Ends those who go on until then, also when something failed.
+struct Ended(Arc<AtomicBool>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn another_certificate_is_shown_without_a_restart_and_no_request_fails() {
     let ca = Ca::new("ca");
@@ -217,6 +226,7 @@ fn another_certificate_is_shown_without_a_restart_and_no_request_fails() {
 
     let (done, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     std::thread::scope(|scope| {
+        let _ended = Ended(Arc::clone(&done));
         for on_one in [true, false] {
             let (node, done, served) = (&node, Arc::clone(&done), Arc::clone(&served));
             scope.spawn(move || {
@@ -241,7 +251,6 @@ fn another_certificate_is_shown_without_a_restart_and_no_request_fails() {
             let before = served.load(Ordering::Relaxed);
             eventually("requests after it", || (served.load(Ordering::Relaxed) > before + 20).then_some(()));
         }
-        done.store(true, Ordering::Relaxed);
     });
     assert_eq!(kept.ask("GET", "/v1/objects/cargas/k", &[], b"").expect("an answer").text(), "value");
     assert_eq!(node.log().matches("another certificate is shown from now on").count(), 2, "{}", node.log());
