@@ -60,7 +60,8 @@ fn nodes_that_were_founded_apart_exchange_no_votes_and_both_say_so() {
     let counts = || {
         let status = second.status(1);
         let number = |at: &str| status.pointer(at).and_then(Value::as_u64).expect("a number");
-        let came = number("/gate/received/votes") + number("/gate/received/scans");
+        let received = ["votes", "scans", "configs"].map(|kind| number(&format!("/gate/received/{kind}")));
+        let came: u64 = received.iter().sum();
         (came, number("/peers/0/list/refused_here"))
     };
     let before = counts();

@@ -80,11 +80,12 @@ pub(super) fn load_access(core: &Core) -> Result<(), StoreError> {
 mod tests {
     use super::*;
     use crate::base::access::AccessRecord;
+    use crate::base::{BucketId, BucketName};
     use crate::store::access_keys::AccessChange;
     use crate::store::intent::{Decided, wait_blocking};
     use crate::store::mend::tests::store;
     use crate::store::mutation::Mutation;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     fn change(store: &Store, id: AccessKeyId, change: AccessChange) {
         let decided = wait_blocking(store.mutate(Mutation::change_access_key(id, change, store.now_ms())));
@@ -121,8 +122,24 @@ mod tests {
         assert_ne!(opened.access().0, before, "the sum tells of the tombstone");
         assert!(opens(&opened, &kept) && !opens(&opened, &gone));
         opened.checkpoint().expect("the index takes it in");
-        let due = opened.due_tombstones(None, Duration::ZERO, 100).expect("a page");
-        assert!(due.entries.iter().all(|(key, _)| key.kind() != Some(RegisterKind::AccessKey)), "it stays");
+        // A bucket that is deleted behind it is old enough after it.
+        let bucket = BucketName::parse("papers").expect("a name");
+        for wanted in [
+            Mutation::create_bucket(&bucket, BucketId(7), opened.now_ms()),
+            Mutation::delete_bucket(&bucket, opened.now_ms()),
+        ] {
+            wait_blocking(opened.mutate(wanted)).expect("decided");
+        }
+        let until = Instant::now() + Duration::from_secs(30);
+        loop {
+            let due = opened.due_tombstones(None, Duration::ZERO, 100).expect("a page").entries;
+            assert!(due.iter().all(|(key, _)| key.kind() != Some(RegisterKind::AccessKey)), "it stays");
+            if due.iter().any(|(key, _)| *key == RegisterKey::bucket(&bucket)) {
+                break;
+            }
+            assert!(Instant::now() < until, "the bucket's tombstone grows old");
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
         let held = opened.access().0;
         drop(opened);
         let again = store(dir.path());

@@ -249,7 +249,11 @@ impl Cluster {
 
     /// What a node shows of itself and its peers.
     pub fn status(&self, at: usize) -> Value {
-        let answer = self.nodes[at].get("/v1/cluster");
+        // A node that has just come to its list lets nobody in before it knows which access keys there are.
+        let answer = eventually("a node to know who may ask it", || {
+            let answer = self.nodes[at].get("/v1/cluster");
+            (answer.status != 503).then_some(answer)
+        });
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.json()
     }
