@@ -9,7 +9,7 @@
 //! | `ids` | bodies, lives of buckets, nodes, incarnations, epochs, writes: none is a bare integer |
 //! | `ballot` `lineage` | the order of states; the writes that led to one |
 //! | `record` | one state of a register, as disks and peers keep it |
-//! | `access` | in it: an access key, its grants and its sealed secrets |
+//! | `access` `credential` | in it: an access key, its grants and its sealed secrets; what its owner has of it |
 //! | `head` `blob_ref` | in it: what the writer of an object says of it; the blob that holds its body |
 //! | `condition` | what must hold for a write to take place |
 //! | `page` `folds` | registers of a range, and what they are complete to; those that a list shows as one |
@@ -31,6 +31,7 @@ pub mod buffer;
 pub mod class;
 pub mod codec;
 pub mod condition;
+pub mod credential;
 pub mod exit;
 pub mod folds;
 pub mod head;
@@ -45,7 +46,7 @@ pub mod secret;
 pub mod shortage;
 pub mod sum;
 
-pub use access::{AccessKeyId, AccessRecord, Credential, Grant, GrantError, Right, Rights};
+pub use access::{AccessRecord, Grant, GrantError, Right, Rights};
 pub use backoff::Backoff;
 pub use ballot::{Ballot, Stamp, StampClock};
 pub use blob_ref::BlobRef;
@@ -53,6 +54,7 @@ pub use budget::{Budget, Permit};
 pub use buffer::{Buffer, BufferPool, LARGE_BODY_BYTES, LARGE_PAGE_BYTES, PIECE_BYTES};
 pub use class::Class;
 pub use condition::{Condition, Tags};
+pub use credential::{AccessKeyId, Credential};
 pub use exit::Exit;
 pub use folds::Folds;
 pub use head::ObjectHead;

@@ -1,6 +1,6 @@
 //! Bucket names and object keys: parsed once at the edge, trusted inside. A name is never a path.
 
-use super::access::AccessKeyId;
+use super::credential::AccessKeyId;
 use super::ids::BucketId;
 use std::fmt;
 

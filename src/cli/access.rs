@@ -10,7 +10,7 @@ use super::settings::Env;
 use super::status_text::plain;
 use super::whom::NodeArg;
 use super::{Exit, print, refuse};
-use crate::base::access::secret_of;
+use crate::base::credential::secret_of;
 use crate::base::{AccessKeyId, Credential, Grant, Secret};
 use crate::config::units::parse_period;
 use crate::seal::random;

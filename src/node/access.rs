@@ -12,7 +12,7 @@
 use super::error::NodeError;
 use crate::actors::access::{Access, Known};
 use crate::actors::messages::{AccessKeys, CreateAccess, ObjectError, StoreError};
-use crate::base::access::secret_of;
+use crate::base::credential::secret_of;
 use crate::base::{AccessKeyId, ClusterId, Credential, Grant, Secret};
 use crate::config::Config;
 use crate::disk::secret_file;

@@ -7,7 +7,7 @@ use super::access_keys::{AccessKeys, AccessSecret, seal_secret};
 use super::core::Core;
 use super::error::StoreError;
 use super::store::Store;
-use crate::base::access::secret_of;
+use crate::base::credential::secret_of;
 use crate::base::names::RegisterName;
 use crate::base::{AccessKeyId, Record, RegisterKey, RegisterKind, Secret};
 use crate::register::Holds;

@@ -9,7 +9,8 @@
 //! - Whether a secret fits is found out in the same time whatever it is, and whether there is such a key or not.
 
 use super::entry::Held;
-use crate::base::access::{AccessRecord, SECRET_LEN};
+use crate::base::access::AccessRecord;
+use crate::base::credential::SECRET_LEN;
 use crate::base::{AccessKeyId, Ballot, ClusterId, Grant, Record, RegisterKey, Secret, State, Sum};
 use crate::register::{Choice, Holds};
 use crate::seal::digest::constant_time_eq;
@@ -260,7 +261,7 @@ impl AccessChange {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::access::secret_of;
+    use crate::base::credential::secret_of;
     use crate::base::{Incarnation, Lineage, Stamp};
 
     fn ring() -> Keyring {

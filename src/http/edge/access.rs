@@ -13,7 +13,7 @@ use super::errors::HttpError;
 use crate::actors::access::{Access, Known};
 use crate::actors::messages::AccessKey;
 pub use crate::base::Right;
-use crate::base::access::is_secret;
+use crate::base::credential::is_secret;
 use crate::base::{AccessKeyId, BucketName, Grant, ObjectName, Secret};
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 use base64::Engine as _;
@@ -230,7 +230,7 @@ pub mod testing {
 
     use super::*;
     use crate::actors::messages::AccessKeys;
-    use crate::base::access::secret_of;
+    use crate::base::credential::secret_of;
 
     /// The id of the only key of `guarded`.
     pub const ID: [u8; 20] = [1; 20];

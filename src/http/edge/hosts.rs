@@ -1,5 +1,5 @@
-//! Under which names clients reach this node, and whose pages may write: while there is no login, any page in a browser
-//! on a machine that reaches the port could use it.
+//! Under which names clients reach this node, and whose pages may write: a browser sends the credential that it was given
+//! with every page's requests, and to an open node any page in it could write.
 //!
 //! Invariants
 //! - A name that somebody on the Internet may own, and point at this machine, is not ours unless it was configured.
