@@ -10,6 +10,7 @@ use super::listener::{Listener, Whom, reserve};
 use super::parts::{Backends, Peers, Storage};
 use super::place as node_place;
 use super::queues;
+use crate::actors::access::Known;
 use crate::actors::background::scrubber::{Scrubber, StopScrub};
 use crate::actors::messages::DrainStore;
 use crate::actors::peer::store::StoreRecipients;
@@ -27,9 +28,10 @@ use crate::seal::{self, keyring::Keyring};
 use crate::store::{self, Options, Store, StoreError};
 use actix::Addr;
 use actix_rt::Arbiter;
+use actix_web::dev::Server;
 use futures::future::join_all;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -93,19 +95,14 @@ impl Running {
         let shown = certificate.as_ref().map(Certificate::shown);
         let (backends, budget) = Backends::new(&config, &plan, &storage, &peers, shown);
         conditions::watch(&storage.store, &storage.readiness, (known, backends.access().clone()), voter, of_cluster);
-        if let Some(certificate) = &certificate {
-            certificate.watch(&storage.readiness, storage.threads.clone());
-        }
+        certificate.iter().for_each(|shown| shown.watch(&storage.readiness, storage.threads.clone()));
         let settings = http_settings(&config, &plan, config.threads(), cluster_size);
         let entrance = Entrance::new(backends.access().clone(), config.may_be_open());
         let shared = Shared::new(settings, budget, storage.readiness.clone(), entrance);
         let keys_known = backends.access().clone();
         let key_maker = backends.key_maker();
 
-        let new_actor = backends.clone();
-        let recipients = move || StoreRecipients::of(&new_actor.store_actor());
-        let peer_server = peer_port::serve(peer_listener, Arc::clone(&peers.gate), recipients, 1)
-            .map_err(|source| NodeError::Start { what: "the peer listener", source })?;
+        let peer_server = serve_peers(peer_listener, &peers, &backends)?;
         // Built once on each worker's own thread: a message to a StoreActor there costs no hop.
         let tls = certificate.as_ref().map(Certificate::server);
         let http = rest::serve(http_listener, tls, &shared, move || backends.backend())
@@ -114,24 +111,19 @@ impl Running {
             Listener::run("http", Whom::Clients, http_addr, http),
             Listener::run("peer", Whom::Peers, peer_addr, peer_server),
         ];
-        // For scripts. A disk without room for it can still be read, and be made room on.
-        if let Err(error) = write_addresses(&config.node.data, &listeners) {
-            log::warn!(error:% = error; "{ADDRESSES} is not of this start");
-        }
+        tell_addresses(&config.node.data, &listeners);
         let Storage { store, threads, arbiter, store_actor, readiness, pulses, .. } = storage;
         health::keep_counting(&pulses, threads.clone());
         sweep(Arc::clone(&store), threads);
         trim(&store, shared.large_memory());
-        say_serving(&config, &store, http_addr, peer_addr);
-        access::say_who_gets_in(&config, &keys_known.known());
+        say_serving(&config, &store, (http_addr, peer_addr), &keys_known.known());
         actix_rt::spawn(access::see_to(first, store.cluster(), keys_known, key_maker));
-        let Peers { replication, scrubber, .. } = peers;
         Ok(Running {
             config,
             readiness,
             listeners,
-            replication,
-            scrubber,
+            replication: peers.replication,
+            scrubber: peers.scrubber,
             arbiter,
             store_actor,
             store,
@@ -220,7 +212,15 @@ fn share_out(config: &Config) -> Result<MemoryPlan, NodeError> {
     Ok(plan)
 }
 
-fn say_serving(config: &Config, store: &Store, http: SocketAddr, peer: SocketAddr) {
+/// The server of the peer port, with StoreActors of its own.
+fn serve_peers(listener: TcpListener, peers: &Peers, backends: &Backends) -> Result<Server, NodeError> {
+    let backends = backends.clone();
+    let recipients = move || StoreRecipients::of(&backends.store_actor());
+    let served = peer_port::serve(listener, Arc::clone(&peers.gate), recipients, 1);
+    served.map_err(|source| NodeError::Start { what: "the peer listener", source })
+}
+
+fn say_serving(config: &Config, store: &Store, (http, peer): (SocketAddr, SocketAddr), known: &Known) {
     log::info!(
         node:% = config.node.name, http:% = http, tls = config.tls.is_on(), peer:% = peer, data:% = config.node.data.display(),
         cluster:% = store.cluster(), incarnation:% = store.incarnation(); "serving"
@@ -228,6 +228,7 @@ fn say_serving(config: &Config, store: &Store, http: SocketAddr, peer: SocketAdd
     if let Some(why) = unsealed(config) {
         log::warn!("{why}");
     }
+    access::say_who_gets_in(config, known);
 }
 
 /// Opens the data directory and looks that it fits the configuration. One that may have forgotten what its node had
@@ -343,6 +344,13 @@ fn http_settings(config: &Config, plan: &MemoryPlan, workers: usize, cluster_siz
         conditional_writes: config.decides_with_others() || config.others().next().is_none(),
         large_buffers: !plan.reduced,
         cluster_size,
+    }
+}
+
+/// For scripts. A disk without room for it can still be read, and be made room on.
+fn tell_addresses(data: &Path, listeners: &[Listener]) {
+    if let Err(error) = write_addresses(data, listeners) {
+        log::warn!(error:% = error; "{ADDRESSES} is not of this start");
     }
 }
 

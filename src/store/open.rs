@@ -221,15 +221,7 @@ fn open_made(
     let log = tail.accept(disk.as_ref(), identity.incarnation, anew)?;
     let (usages, segments) = open_segments(&disk, dir, &identity, &options, (&index, &overlay), &room)?;
     overlay.active.log_end = log.end();
-    // A stop in order leaves nothing for the log to be read for, and nothing to be looked for.
-    let is_ended = marks.counted && !has_ops;
-    let orphans = match marks.orphans || overlay.active.cleared {
-        true => Some(Orphaned::Cleared),
-        false => (!is_ended).then_some(Orphaned::Left),
-    };
-    if !is_ended {
-        index.begin_recount();
-    }
+    let orphans = look_for(&index, marks, has_ops, overlay.active.cleared);
     let memory = Memory::restored(&kept, node.roster.as_deref());
     let core = Core::new(Parts {
         disk,
@@ -260,6 +252,20 @@ fn open_made(
     // Until the disk was asked, its room counts as endless.
     core.refresh_space()?;
     Ok(core)
+}
+
+/// Has the references recounted where that is due; why there may be bodies that nothing refers to. `has_ops`: whether the
+/// log was read for anything; `cleared`: whether for a place that was given anew.
+fn look_for(index: &Index, marks: Marks, has_ops: bool, cleared: bool) -> Option<Orphaned> {
+    // A stop in order leaves nothing for the log to be read for, and nothing to be looked for.
+    let is_ended = marks.counted && !has_ops;
+    if !is_ended {
+        index.begin_recount();
+    }
+    match marks.orphans || cleared {
+        true => Some(Orphaned::Cleared),
+        false => (!is_ended).then_some(Orphaned::Left),
+    }
 }
 
 /// The segments, and what the index alone says is named of them. What the log names beside it stays too.

@@ -48,10 +48,8 @@ where
     F: Fn() -> (Backend, P) + Send + Clone + 'static,
 {
     let of_workers = shared.clone();
-    let settings = Arc::clone(&shared.settings);
-    let connections = Arc::clone(&shared.connections);
-    let handshake_max = tls.as_ref().map(tls::Server::handshake_max).unwrap_or_default();
-    sweep_while_alive(&settings, handshake_max, &connections);
+    let (settings, connections) = (Arc::clone(&shared.settings), Arc::clone(&shared.connections));
+    sweep_while_alive(&settings, tls.as_ref(), &connections);
     let workers = settings.workers.max(1);
     let builder = Server::build()
         .workers(workers)
@@ -59,7 +57,6 @@ where
         .shutdown_timeout(settings.drain_timeout.as_secs().max(1))
         .disable_signals();
     let draining = builder.graceful_shutdown_signal();
-    let write_buffer = if settings.large_buffers { LARGE_WRITE_BYTES } else { WRITE_BYTES };
     let server = builder.listen(name, listener, move || {
         let (backend, protocol) = port();
         let worker = Worker::new(of_workers.clone(), backend, P::LABELS);
@@ -79,23 +76,17 @@ where
             }
         });
         let draining = draining.clone();
-        let drains = {
+        let drains = move || -> LocalBoxFuture<'static, ()> {
             let draining = draining.clone();
-            move || -> LocalBoxFuture<'static, ()> {
-                let draining = draining.clone();
-                Box::pin(async move { draining.notified().await })
-            }
+            Box::pin(async move { draining.notified().await })
         };
-        let accept = Rc::new(Accept::new(&connections, tls.clone(), settings.linger, drains));
+        let accept = Rc::new(Accept::new(&connections, tls.clone(), settings.linger, drains.clone()));
         let http = HttpService::build()
-            .graceful_shutdown_signal(move || {
-                let draining = draining.clone();
-                async move { draining.notified().await }
-            })
+            .graceful_shutdown_signal(drains)
             .keep_alive(settings.keep_alive)
             .client_request_timeout(settings.head_timeout)
             .client_disconnect_timeout(settings.linger)
-            .h1_write_buffer_size(write_buffer)
+            .h1_write_buffer_size(write_bytes(&settings))
             .on_connect_ext(|stream: &Turnstile, data| {
                 data.insert(stream.connection());
                 data.insert(stream.gate());
@@ -104,6 +95,11 @@ where
         fn_service(move |socket: TcpStream| accept.take(socket)).and_then(http)
     })?;
     Ok(server.run())
+}
+
+/// Bytes of an answer that a connection gathers before they are written.
+fn write_bytes(settings: &HttpSettings) -> usize {
+    if settings.large_buffers { LARGE_WRITE_BYTES } else { WRITE_BYTES }
 }
 
 /// How the body of a request ends, as the server below reads it.
@@ -123,7 +119,8 @@ fn framing(gate: &Gate, request: &Request) -> Framing {
 }
 
 /// Cuts stuck connections off, as long as the server that has them exists.
-fn sweep_while_alive(settings: &HttpSettings, handshake_max: Duration, connections: &Arc<Connections>) {
+fn sweep_while_alive(settings: &HttpSettings, tls: Option<&tls::Server>, connections: &Arc<Connections>) {
+    let handshake_max = tls.map(tls::Server::handshake_max).unwrap_or_default();
     let waits = settings.keep_alive.max(settings.head_timeout).max(settings.linger).max(handshake_max);
     let idle_max = waits + Duration::from_secs(1);
     let stalled_max = settings.idle_timeout;
