@@ -79,6 +79,7 @@ impl Access {
     pub fn found(&self, next: Known) {
         self.0.known.send_if_modified(|known| {
             let is_older = |next: Lease| known.lease.is_some_and(|lease| lease.follows(&next));
+            // Who decides alone, or did so until now, has nobody whose question could be a later one.
             let takes = next.alone || known.alone || !next.lease.is_some_and(is_older);
             if takes {
                 *known = Arc::new(next);

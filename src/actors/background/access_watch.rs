@@ -60,6 +60,7 @@ pub async fn run(coordinator: Coordinator, access: Access, mut changes: watch::R
 }
 
 async fn look(coordinator: &Coordinator, access: &Access) -> Result<(), ObjectError> {
+    // Before anything is read: what is chosen from here on may be missing in it.
     let asked = access.now();
     let (holds, keys) = coordinator.ask(ReadAccess).await?;
     if coordinator.knows_alone() {
@@ -71,6 +72,7 @@ async fn look(coordinator: &Coordinator, access: &Access) -> Result<(), ObjectEr
         Ok(Finding::Same(lease)) => access.found(by_lease(keys, lease)),
         Ok(Finding::Differs) => {
             Mark::AccessListed.hit();
+            // The lease counts from the beginning of the list: what is chosen behind that may be missing in it.
             let began = access.now();
             match timeout(LIST_PATIENCE, coordinator.list_access()).await {
                 Ok(Ok(listed)) => {

@@ -32,6 +32,7 @@ impl Coordinator {
     ) -> Result<(AccessKeyId, AccessSecret), ObjectError> {
         let CreateAccess { given, name, expires_ms, grants } = msg;
         let (id, secret) = given.unzip();
+        // Sealed before anything is voted on: no register, and no peer, ever has it in the clear.
         let NewSecret { id, secret, sealed } = self.ask(SealSecret { id, secret }).await?;
         let secrets = vec![sealed];
         let key = AccessRecord { name, created_ms: system_ms(), expires_ms, disabled: false, secrets, grants };
@@ -60,11 +61,13 @@ impl Coordinator {
         let change = Mutation::change_access_key(id, change, system_ms());
         let change = match self.alone(change).await? {
             Decided::Alone(written) => return Ok(written),
+            // A key is in no bucket that could be closing.
             Decided::ForVote(change) | Decided::Closing(change) => change,
         };
         self.reachable().await?;
         let (key, deadline) = (RegisterKey::access_key(id), self.deadline());
         let (_, members) = self.members(&key)?;
+        // Two changes of one key by way of one node would only cost each other rounds.
         let _turn = self.turn(&key, &change, deadline).await?;
         let write = Write::new(members, change.clone());
         ended(self.drive(&key, write, Vec::new(), deadline, Behind::waiting(None)).await, &change)
@@ -86,6 +89,7 @@ impl Coordinator {
         let until = Instant::now() + patience;
         let (voting, members) = self.members(&RegisterKey::all_of(RegisterKind::AccessKey).0)?;
         let mut question = Question::new(members, self.0.me, mine, asked);
+        // All at once: the lease counts from before the first of them, and the slowest must not use it up.
         let mut answers: FuturesUnordered<_> = question
             .others()
             .map(|node| {
@@ -114,6 +118,7 @@ impl Coordinator {
 
     /// The access keys as a majority holds them, what is not settled settled by the reading.
     pub(in crate::actors) async fn list_access(&self) -> Result<AccessKeys, ObjectError> {
+        // All of them: who knew a part only would refuse the others as unknown.
         let mut found: Vec<(AccessKeyId, Value)> = Vec::new();
         self.walk(RegisterKey::all_of(RegisterKind::AccessKey).0, usize::MAX, |key, record| {
             if let Some(RegisterName::AccessKey(id)) = key.name() {
