@@ -252,6 +252,50 @@ fn a_sync_that_lies_is_found_out() {
     assert!(found.is_some(), "syncs did nothing, and nobody noticed");
 }
 
+/// Lives that end in order, and lives in which one write or sync fails, on a disk that keeps its power: the system goes
+/// on remembering what is not there. What an open finds then is on the disk.
+#[test]
+fn a_close_is_believed_and_what_a_failed_sync_left_in_memory_is_not() {
+    let (mut closed, mut dropped, mut failed) = (0, 0, 0);
+    for seed in 0..setting("BOVEDA_CRASH_SEEDS", 100) {
+        let (habits, mut known, mut rng) = (Habits::of(seed), Known::default(), Rng::new(seed ^ 0xC105ED));
+        let states = states_of(seed, habits);
+        let disk = CrashDisk::new(seed);
+        disk.create_dir_all(Path::new("/data")).expect("has power");
+        create_database(&disk, path(), key(), ID, habits.cache_bytes).expect("creates");
+        for life in 0..6 {
+            let opened = open_database(&disk, path(), key(), ID, habits.cache_bytes, known.sequence);
+            let (database, probe) = opened.unwrap_or_else(|error| panic!("seed {seed} life {life}: {error}"));
+            *(if probe.was_closed() { &mut closed } else { &mut dropped }) += 1;
+            let found = read_all(&database).unwrap_or_else(|error| panic!("seed {seed} life {life}: {error}"));
+            let mut within = known.answered..=known.begun;
+            let at = within.find(|&number| states.get(number as usize) == Some(&found));
+            let at = at.unwrap_or_else(|| panic!("seed {seed} life {life}: holds no state of {within:?}"));
+            let there = open_database(&disk.after_power_loss(), path(), key(), ID, habits.cache_bytes, probe.sequence());
+            let there = there.map_err(|error| error.to_string()).map(|(database, _)| read_all(&database).ok());
+            assert_eq!(there, Ok(Some(found)), "seed {seed} life {life}: what it found is not on the disk");
+            (known.answered, known.begun, known.sequence) = (at, at, probe.sequence());
+            // In the commits, or in the close, or not at all.
+            disk.fail_once_after(rng.below(60), std::io::ErrorKind::Other);
+            let before = disk.struck();
+            for _ in 0..rng.below(3) {
+                if (known.begun as usize) < states.len() - 1 {
+                    known.begun += 1;
+                    match commit(&database, habits, seed, known.begun) {
+                        Ok(true) => (known.answered, known.sequence) = (known.begun, probe.sequence()),
+                        Ok(false) => {}
+                        Err(_) => break,
+                    }
+                }
+            }
+            drop(database);
+            failed += disk.struck() - before;
+            disk.heal();
+        }
+    }
+    assert!(closed > 100 && dropped > 50 && failed > 50, "{closed} closed, {dropped} not, {failed} failures");
+}
+
 /// What every file of the index engine begins with in the clear. All of it: four bytes of it alone come up by chance in
 /// some hundred megabytes of sealed pages, which this looks through.
 const ENGINE_MAGIC: &[u8] = b"redb\x1a\x0a\xa9\x0d\x0a";

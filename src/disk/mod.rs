@@ -115,12 +115,18 @@ pub trait DiskFile: Send + Sync + Debug {
     /// written, and what the system remembers is dropped. After a failed sync the system takes pages for written that
     /// are not.
     fn settle(&self) -> io::Result<()> {
-        // The first may tell of a failure before this process: only what fails now counts.
-        if self.sync_data().is_err() {
-            self.sync_data()?;
-        }
+        self.write_out()?;
         self.forget(0, self.len()?);
         Ok(())
+    }
+    /// Writes what an earlier process wrote and did not sync. Whether nothing had failed before: what is remembered may
+    /// be more than the disk has all the same.
+    fn write_out(&self) -> io::Result<bool> {
+        // The first may tell of a failure before this process: only what fails now counts.
+        match self.sync_data() {
+            Ok(()) => Ok(true),
+            Err(_) => self.sync_data().map(|()| false),
+        }
     }
     /// Cuts the file, or extends it with zeros.
     fn set_len(&self, len: u64) -> io::Result<()>;

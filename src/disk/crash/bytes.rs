@@ -81,9 +81,20 @@ impl Bytes {
         self.changes.clear();
     }
 
-    /// The system forgets what it takes for written.
-    pub fn forget(&mut self) -> io::Result<()> {
-        self.seen = self.durable.clone();
+    /// The system forgets what it takes for written of the pages that lie whole in this range.
+    pub fn forget(&mut self, offset: u64, len: u64) -> io::Result<()> {
+        let (from, to) = (offset.next_multiple_of(PAGE_BYTES), offset.saturating_add(len));
+        if from == 0 && to >= self.seen.len() {
+            self.seen = self.durable.clone();
+        } else {
+            let mut page = vec![0; PAGE_BYTES as usize];
+            for at in (from..to.min(self.seen.len())).step_by(PAGE_BYTES as usize) {
+                if at + PAGE_BYTES <= to.min(self.seen.len()) {
+                    self.durable.read(at, &mut page)?;
+                    self.seen.write(at, &page)?;
+                }
+            }
+        }
         for change in &self.changes {
             match change {
                 Change::Write(offset, data) => self.seen.write(*offset, data)?,

@@ -74,8 +74,8 @@ impl DiskFile for CrashFile {
         Ok(self.disk.powered()?.files[self.file].seen.len())
     }
 
-    fn forget(&self, _offset: u64, _len: u64) {
-        let forgotten = self.disk.state().files[self.file].forget();
+    fn forget(&self, offset: u64, len: u64) {
+        let forgotten = self.disk.state().files[self.file].forget(offset, len);
         debug_assert!(forgotten.is_ok(), "it was applied once before");
     }
 

@@ -25,6 +25,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 
+/// The system remembers a file in pieces of up to so many bytes, and drops whole ones alone: so much is dropped for the
+/// headers to come from the disk.
+const HEAD_FOLIO_BYTES: u64 = 4 << 20;
 /// Most pages that are sealed into one write.
 const RUN_PAGES_MAX: usize = 64;
 
@@ -51,6 +54,8 @@ pub(super) struct Shared {
     tells: bool,
     sequence: AtomicU64,
     opened_sequence: u64,
+    /// Whether it was found closed.
+    was_closed: bool,
     nonce_base: [u8; NONCE_BYTES],
     nonces: AtomicU64,
 }
@@ -89,11 +94,18 @@ impl SealedPages {
     pub fn open(disk: &dyn Disk, path: &Path, key: SealingKey, id: FileId, at_least: u64) -> Result<Self, PagesError> {
         let failed = |op| move |source| PagesError::Disk { op, path: path.to_owned(), source };
         let file = disk.open(path).map_err(failed(DiskOp::Open))?;
-        file.settle().map_err(failed(DiskOp::Sync))?;
-        if file.len().map_err(failed(DiskOp::Measure))? < HEADERS_BYTES as u64 {
+        let is_whole = file.write_out().map_err(failed(DiskOp::Sync))?;
+        let file_len = file.len().map_err(failed(DiskOp::Measure))?;
+        if file_len < HEADERS_BYTES as u64 {
             return Err(PagesError::Damaged("cut short"));
         }
+        file.forget(0, HEAD_FOLIO_BYTES);
         let headers = read_headers(file.as_ref(), &key, &id).map_err(failed(DiskOp::Read))??;
+        // What the disk says of a close holds for all that lies there. Otherwise a sync may have failed since, and what
+        // the system remembers is dropped: seconds, where the index has gigabytes.
+        if !(is_whole && headers.first().is_some_and(|(header, _)| header.closed)) {
+            file.forget(0, file_len);
+        }
         let newest = headers.first().map_or(0, |(header, _)| header.sequence);
         // The fault of the newest header says more than the age of the one before it.
         let mut refusal = None;
@@ -147,6 +159,11 @@ impl PagesProbe {
     /// The sync at which the file was opened.
     pub fn opened_sequence(&self) -> u64 {
         self.0.opened_sequence
+    }
+
+    /// Whether its last user closed it, after no failure: then nothing of what the system remembers of it was dropped.
+    pub fn was_closed(&self) -> bool {
+        self.0.was_closed
     }
 
     /// Whether there is a point in looking without waiting: not every file system tells what it has in memory.
@@ -215,7 +232,7 @@ fn read_headers(
 
 impl Shared {
     fn new(file: Box<dyn DiskFile>, key: SealingKey, id: FileId, state: State) -> Self {
-        let sequence = state.synced.sequence;
+        let (sequence, is_closed) = (state.synced.sequence, state.synced.closed);
         // What was read a moment ago is in memory, or the file cannot tell.
         let mut page = [0; PAGE_BYTES];
         let tells = file.read_at(0, &mut page).is_ok() && file.read_cached_at(0, &mut page);
@@ -232,6 +249,7 @@ impl Shared {
             damaged: Mutex::new(BTreeSet::new()),
             sequence: AtomicU64::new(sequence),
             opened_sequence: sequence,
+            was_closed: is_closed,
             nonce_base: seal::random(),
             nonces: AtomicU64::new(0),
         }
@@ -471,14 +489,34 @@ impl Shared {
     fn sync(&self) -> io::Result<()> {
         let _one = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         self.check_writable()?;
+        self.sync_as(false)
+    }
+
+    /// Says on the disk that all of it is there, if that is so. A header and what it speaks of may reach the disk in
+    /// any order, so this one speaks of what was durable before.
+    fn close(&self) -> io::Result<()> {
+        let _one = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.check_writable()?;
+        self.sync_as(false)?;
+        let closed = self.sync_as(true);
+        if closed.is_err() {
+            // It may be remembered and not be there: whoever reads it from memory must not believe it.
+            let slot = 1 - self.state().header_slot;
+            let _ = self.file.write_at((slot * COPIES * PAGE_BYTES) as u64, &[0; COPIES * PAGE_BYTES]);
+        }
+        closed
+    }
+
+    /// One sync; nothing to do where nothing has changed since the last.
+    fn sync_as(&self, closed: bool) -> io::Result<()> {
         let (header, slot) = {
             let mut state = self.state_mut();
-            if !state.touched {
+            if !state.touched && state.synced.closed >= closed {
                 return Ok(());
             }
             let header = self.watch(state.write_tags(self.file.as_ref()))?;
             // The other slot: if this header is torn, the one before it still stands.
-            (header, 1 - state.header_slot)
+            (Header { closed, ..header }, 1 - state.header_slot)
         };
         let block = header.encode(&self.key, &self.id, self.nonce());
         let at = slot * COPIES * PAGE_BYTES;
@@ -538,6 +576,11 @@ impl redb::StorageBackend for SealedPages {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.0.write(offset, data)
+    }
+
+    fn close(&self) -> io::Result<()> {
+        // Before that, pages may have been read as zeros.
+        if self.0.strict.load(Ordering::Acquire) { self.0.close() } else { Ok(()) }
     }
 }
 

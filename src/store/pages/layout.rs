@@ -88,6 +88,9 @@ pub(super) struct Header {
     pub sum: [u8; digest::DIGEST_BYTES],
     /// The engine's own header.
     pub engine: [u8; ENGINE_HEAD_BYTES],
+    /// Whether it was written by a close, when all before it had been made durable without a failure: then what the
+    /// system remembers of the file is what the disk has.
+    pub closed: bool,
 }
 
 /// Why a header block does not count.
@@ -109,7 +112,8 @@ impl Header {
         prefix.copy_from_slice(&prefix_of(id));
         let (fields, sealed) = rest.split_at_mut(NONCE_BYTES + TAG_BYTES);
         let mut at = 0;
-        for field in [&self.sequence.to_le_bytes()[..], &self.len.to_le_bytes(), &self.sum, &self.engine] {
+        let closed = [u8::from(self.closed)];
+        for field in [&self.sequence.to_le_bytes()[..], &self.len.to_le_bytes(), &self.sum, &self.engine, &closed] {
             sealed[at..at + field.len()].copy_from_slice(field);
             at += field.len();
         }
@@ -137,7 +141,13 @@ impl Header {
         opened.map_err(|OpenError| BadHeader::Sealed)?;
         let mut fields = Reader(sealed);
         let mut take = || {
-            Ok(Header { sequence: fields.u64()?, len: fields.u64()?, sum: fields.array()?, engine: fields.array()? })
+            Ok(Header {
+                sequence: fields.u64()?,
+                len: fields.u64()?,
+                sum: fields.array()?,
+                engine: fields.array()?,
+                closed: fields.array()? == [1],
+            })
         };
         take().map_err(|_: crate::base::codec::CodecError| BadHeader::Sealed)
     }

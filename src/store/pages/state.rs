@@ -58,7 +58,7 @@ pub(super) struct State {
 impl State {
     /// The state of a file that holds nothing yet.
     pub fn empty() -> Self {
-        let synced = Header { sequence: 0, len: 0, sum: digest_of(&[]), engine: [0; ENGINE_HEAD_BYTES] };
+        let synced = Header { sequence: 0, len: 0, sum: digest_of(&[]), engine: [0; ENGINE_HEAD_BYTES], closed: false };
         State {
             len: 0,
             engine: synced.engine,
@@ -185,7 +185,7 @@ impl State {
         }
         self.touched = false;
         self.next_sequence = sequence.saturating_add(1);
-        Ok(Header { sequence, len: self.len, sum: self.sum(needed), engine: self.engine })
+        Ok(Header { sequence, len: self.len, sum: self.sum(needed), engine: self.engine, closed: false })
     }
 }
 
