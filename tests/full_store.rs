@@ -2,7 +2,7 @@
 
 use boveda::base::ObjectHead;
 use boveda::base::{BodyId, BucketId, BucketName, Condition, ObjectKey, ObjectName, Secret, Shortage};
-use boveda::disk::{CrashDisk, Space};
+use boveda::disk::{CrashDisk, Disk, Space};
 use boveda::seal::keyring::Keyring;
 use boveda::store::buckets::register_by_name;
 use boveda::store::incoming::Purpose;
@@ -197,4 +197,31 @@ fn a_bucket_is_refused_on_a_full_disk_and_deleted_on_it() {
         done(bench.store.mutate(Mutation::create_bucket(&bucket("before"), BucketId(7), 1))).expect("it is there")
     ));
     assert!(existed(done(bench.store.mutate(Mutation::delete_bucket(&bucket("before"), 1))).expect("deletes go on")));
+}
+
+/// The disk is asked for room right before the index is written, and others may fill it in between.
+#[test]
+fn others_who_fill_the_disk_in_the_middle_of_a_checkpoint_stop_nothing() {
+    let bench = Bench::new(128 * MIB);
+    bench.disk.set_capacity(128 * MIB);
+    for n in 0..20 {
+        bench.put(n).expect("there is room");
+    }
+    bench.store.checkpoint().expect("there is room");
+    for n in 20..40 {
+        bench.put(n).expect("there is room");
+    }
+    // The first sync of a checkpoint is that of the small bodies; the index comes behind it.
+    let (disk, other) = (bench.disk.clone(), Path::new("/data/of-others"));
+    bench.disk.at_sync(0, move || {
+        let free = disk.space(Path::new("/data")).expect("has power").free;
+        disk.create_new(other).expect("creates").write_at(0, &vec![1; free as usize]).expect("fits");
+    });
+    bench.store.checkpoint().expect("the index has its own room");
+    let left = bench.disk.space(Path::new("/data")).expect("has power").free;
+    assert!(left < RESERVE / 4, "others have all but what was set aside, and a part of that is used: {left}");
+    assert!(!bench.store.status().poisoned);
+    bench.disk.remove(other).expect("removes");
+    bench.put(40).expect("there is room again");
+    bench.store.checkpoint().expect("there is room again");
 }

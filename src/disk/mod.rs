@@ -19,12 +19,14 @@
 //! | `mounted` | files that somebody else puts in place: looked at, and read whole |
 //! | `keydir` | the key directory: one file for each generation |
 //! | `secret_file` | small files with a secret in them: a root key, a profile |
+//! | `ballast` | room that is set aside for a file whose owner bears no failed write |
 //! | `handles` `shortage` | how many files may be open; what the system lacks, told from its errors |
 
 use std::fmt::Debug;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub mod ballast;
 pub mod crash;
 pub mod handles;
 pub mod keydir;
@@ -127,6 +129,11 @@ pub trait DiskFile: Send + Sync + Debug {
             Ok(()) => Ok(true),
             Err(_) => self.sync_data().map(|()| false),
         }
+    }
+    /// Makes an empty file so long, of zeros, and takes the room for it now: no write into it finds the disk full.
+    /// `Unsupported` where the file system cannot.
+    fn allocate(&self, _len: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
     }
     /// Cuts the file, or extends it with zeros.
     fn set_len(&self, len: u64) -> io::Result<()>;

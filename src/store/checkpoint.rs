@@ -39,9 +39,11 @@ impl Core {
         }
         // A disk that others fill is asked right before: a commit of the index that meets its end
         // half way leaves a state that only a reopening can tell.
-        if self.refresh_space()?.free < self.owed_to_index() {
+        let free = self.refresh_space()?.free;
+        if free < self.owed_to_index() {
             return Err(self.room.full());
         }
+        self.fill_ballast(free);
         let index_bytes = self.probe.file_bytes().unwrap_or(0);
         self.room.check_len(index_bytes.saturating_add(self.owed_to_index()))?;
         // One whose small bodies found no room comes first.
@@ -58,6 +60,17 @@ impl Core {
         match is_ended && !self.ended.swap(true, Ordering::AcqRel) {
             true => self.index.mark_counted(),
             false => Ok(()),
+        }
+    }
+
+    /// Sets room aside for the index, where there is more than writes need: what others take between the question for
+    /// room and the commit is taken from that.
+    fn fill_ballast(&self, free: u64) {
+        match self.ballast.fill(free.saturating_sub(self.kept_free())) {
+            Err(error) if error.kind() != std::io::ErrorKind::Unsupported => {
+                log::debug!(error:% = error; "no room could be set aside for the index");
+            }
+            _ => {}
         }
     }
 

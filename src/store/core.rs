@@ -27,6 +27,7 @@ use super::types::Doubt;
 use super::voting::Voting;
 use super::waiting::{Orphaned, Waiting};
 use crate::base::{Class, ClusterId, Epoch, Incarnation, KekId, Mark, ObjectRecord, RegisterKey, Shortage, StampClock};
+use crate::disk::ballast::Ballast;
 use crate::disk::{Disk, Space, place};
 use crate::register::Memory;
 use crate::seal::body::BodyOpener;
@@ -77,6 +78,8 @@ pub struct Core {
     pub(super) head: watch::Sender<u64>,
     pub(super) counters: Counters,
     pub(super) probe: Arc<PagesProbe>,
+    /// Room for the index where others fill the disk.
+    pub(super) ballast: Arc<Ballast>,
     tree: Mutex<Tree>,
     overlay: RwLock<Overlay>,
     pub(super) voting: RwLock<Arc<Voting>>,
@@ -131,6 +134,7 @@ pub(super) struct Parts {
     pub node: NodeRecord,
     pub memory: Memory,
     pub probe: Arc<PagesProbe>,
+    pub ballast: Arc<Ballast>,
     pub room: Arc<Room>,
 }
 
@@ -162,6 +166,7 @@ impl Core {
             head: watch::channel(parts.head).0,
             counters: Counters::default(),
             probe: parts.probe,
+            ballast: parts.ballast,
             overlay: RwLock::new(parts.overlay),
             tentative: Mutex::default(),
             voting: RwLock::new(Arc::new(Voting::of(parts.node))),
@@ -431,7 +436,7 @@ impl Core {
     }
 
     /// What has to stay free: the reserve, and what the index needs for what the log holds.
-    fn kept_free(&self) -> u64 {
+    pub(super) fn kept_free(&self) -> u64 {
         self.reserve_now().max(self.options.kept_for_moves()).saturating_add(self.owed_to_index())
     }
 

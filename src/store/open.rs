@@ -28,6 +28,7 @@ use super::types::Doubt;
 use super::waiting::Orphaned;
 use crate::base::record::LOG_BYTES_MIN;
 use crate::base::{Ballot, BucketName, ClusterId, Incarnation, Mark, RegisterKey, Stamp, StampClock};
+use crate::disk::ballast::Ballast;
 use crate::disk::{Disk, place, shortage};
 use crate::register::Memory;
 use crate::seal::keyring::Keyring;
@@ -36,10 +37,13 @@ use std::sync::Arc;
 
 const LOG: &str = "log";
 const INDEX: &str = "index";
+/// Room that is set aside for the index.
+const BALLAST: &str = "ballast";
 const FIRST_START: &str = "first-start";
 /// What may stand in a directory without making it somebody else's.
-const OURS: [&str; 10] = [
+const OURS: [&str; 11] = [
     FIRST_START,
+    BALLAST,
     "lock",
     "addresses.json",
     "blobs",
@@ -221,6 +225,8 @@ fn open_made(
     let log = tail.accept(disk.as_ref(), identity.incarnation, anew)?;
     let (usages, segments) = open_segments(&disk, dir, &identity, &options, (&index, &overlay), &room)?;
     overlay.active.log_end = log.end();
+    let ballast = Arc::new(Ballast::new(Arc::clone(&disk), dir.join(BALLAST), options.ballast_bytes()));
+    probe.stand_by(Arc::clone(&ballast));
     let orphans = look_for(&index, marks, has_ops, overlay.active.cleared);
     let memory = Memory::restored(&kept, node.roster.as_deref());
     let core = Core::new(Parts {
@@ -243,6 +249,7 @@ fn open_made(
         node,
         memory,
         probe,
+        ballast,
         room,
     });
     // The log remembers a loss over restarts: it is in doubt until its node has its place anew.

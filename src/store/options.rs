@@ -58,6 +58,12 @@ impl Options {
         self.segment_bytes = self.segment_bytes.min(u32::try_from(most).unwrap_or(u32::MAX));
     }
 
+    /// What is set aside for the index beside the reserve, where others may fill the disk: a quarter of the reserve, and
+    /// 32 MiB at most: what the index grows by in a checkpoint is less.
+    pub fn ballast_bytes(&self) -> u64 {
+        (self.reserve_bytes / 4).min(32 << 20)
+    }
+
     /// What is kept free whatever the reserve is: twice a segment, if bodies come to lie in any.
     pub(super) fn kept_for_moves(&self) -> u64 {
         if self.segment_max == 0 && self.inline_max == 0 { 0 } else { 2 * u64::from(self.segment_bytes) }

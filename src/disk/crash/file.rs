@@ -79,6 +79,17 @@ impl DiskFile for CrashFile {
         debug_assert!(forgotten.is_ok(), "it was applied once before");
     }
 
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        let mut state = self.disk.powered()?;
+        let grows = len.saturating_sub(state.files[self.file].seen.len());
+        if state.left().is_some_and(|left| grows > left) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        state.may_write()?;
+        state.course.note(Step::SetLen { file: self.file, len });
+        state.files[self.file].change(Change::SetLen(len))
+    }
+
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut state = self.disk.powered()?;
         state.may_write()?;

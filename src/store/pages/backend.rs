@@ -15,6 +15,7 @@ use super::layout::{
     groups_for, page_at, page_place,
 };
 use super::state::State;
+use crate::disk::ballast::{Ballast, Ballasted};
 use crate::disk::{Disk, DiskFile, place};
 use crate::seal::{self, NONCE_BYTES, SealingKey};
 use crate::store::error::DiskOp;
@@ -39,7 +40,7 @@ pub struct SealedPages(Arc<Shared>);
 pub struct PagesProbe(Arc<Shared>);
 
 pub(super) struct Shared {
-    file: Box<dyn DiskFile>,
+    file: Ballasted,
     key: SealingKey,
     id: FileId,
     state: RwLock<State>,
@@ -166,6 +167,11 @@ impl PagesProbe {
         self.0.was_closed
     }
 
+    /// From now on writes that meet the end of the disk have this room.
+    pub fn stand_by(&self, ballast: Arc<Ballast>) {
+        self.0.file.stand_by(ballast);
+    }
+
     /// Whether there is a point in looking without waiting: not every file system tells what it has in memory.
     pub fn tells(&self) -> bool {
         self.0.tells
@@ -238,7 +244,7 @@ impl Shared {
         let tells = file.read_at(0, &mut page).is_ok() && file.read_cached_at(0, &mut page);
         Shared {
             tells,
-            file,
+            file: Ballasted::new(file),
             key,
             id,
             state: RwLock::new(state),
@@ -514,7 +520,7 @@ impl Shared {
             if !state.touched && state.synced.closed >= closed {
                 return Ok(());
             }
-            let header = self.watch(state.write_tags(self.file.as_ref()))?;
+            let header = self.watch(state.write_tags(&self.file))?;
             // The other slot: if this header is torn, the one before it still stands.
             (Header { closed, ..header }, 1 - state.header_slot)
         };
