@@ -74,8 +74,8 @@ fn a_node_that_stops_in_order_ends_what_is_under_way_and_says_farewell() {
     first.extend(to_the_farewell(&mut reader));
     let body = first.windows(4).position(|part| part == b"\r\n\r\n").expect("a head") + 4;
     assert!(first[body..] == big, "{} bytes of {}", first.len() - body, big.len());
+    assert!(node.ended().success());
     drop((silent, half));
-    assert!(node.stop().success());
     assert!(!node.log().contains("panicked"));
     node.begin();
     assert!(node.get("/v1/objects/cargas/late").body == big);
