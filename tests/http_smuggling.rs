@@ -198,7 +198,10 @@ fn endless(node: &Node, what: &str, head: &str, piece: &[u8]) -> String {
 
 #[test]
 fn what_never_ends_is_ended_and_leaves_nothing() {
-    let (node, root) = guarded(&[("BOVEDA_HTTP_BODY_MAX", "1MiB"), ("BOVEDA_HTTP_HEADER_TIMEOUT", "2s")]);
+    // Bytes that are none of a body count as silence.
+    let settings =
+        [("BOVEDA_HTTP_BODY_MAX", "1MiB"), ("BOVEDA_HTTP_HEADER_TIMEOUT", "2s"), ("BOVEDA_HTTP_IDLE_TIMEOUT", "2s")];
+    let (node, root) = guarded(&settings);
     let bearer = root.bearer();
     let put = format!("PUT /v1/objects/cargas/endless HTTP/1.1\r\nHost: x\r\nAuthorization: {bearer}\r\n");
     let chunked = format!("{put}Transfer-Encoding: chunked\r\n\r\n");

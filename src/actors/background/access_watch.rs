@@ -118,3 +118,38 @@ fn unconfirmed<E>(access: &Access, keys: Arc<AccessKeys>, why: Result<(), E>) ->
     }
     why
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Incarnation, NodeName};
+    use crate::register::{Roster, Seat as Place};
+    use crate::store::mend::tests::store;
+    use crate::store::wait_blocking;
+
+    fn clock() -> std::time::Duration {
+        std::time::Duration::from_secs(10)
+    }
+
+    #[test]
+    fn a_node_with_a_list_is_open_by_what_it_was_told_and_not_by_what_it_does_not_hold() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let opened = store(dir.path());
+        let is_open = |store: &Arc<Store>| {
+            let access = begin(store, true, clock);
+            access.is_pristine(&access.known())
+        };
+        assert!(is_open(&opened), "it waits for its first list");
+        let seat = |name: &str, incarnation| Place { name: NodeName::parse(name).expect("a name"), incarnation };
+        let list = Roster::founding(1, vec![seat("n1", opened.incarnation()), seat("n2", Incarnation(77))]);
+        wait_blocking(opened.seat(Seating::Adopt(Arc::new(list)))).expect("it is seated");
+        assert!(!is_open(&opened), "nobody has told it anything");
+        drop(opened);
+        let again = store(dir.path());
+        assert!(!is_open(&again), "nor since: it crashed with its list alone");
+        wait_blocking(again.seat(Seating::Keyless)).expect("it is kept");
+        assert!(is_open(&again));
+        drop(again);
+        assert!(is_open(&store(dir.path())), "local reads go on where nobody uses keys");
+    }
+}
