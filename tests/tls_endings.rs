@@ -92,7 +92,7 @@ impl Drop for Ending<'_> {
 
 /// Writes and reads on connections of its own, some of them new each time; every answer has to be a good one.
 fn load(node: &Node, worker: u64, ends: &AtomicBool, done: &AtomicU64) {
-    let body = Dice(worker).bytes(if worker % 2 == 0 { 900 } else { 200_000 });
+    let body = Dice(worker).bytes(if worker.is_multiple_of(2) { 900 } else { 200_000 });
     let target = format!("/v1/objects/cargas/{worker}");
     let mut conn: Option<Conn> = None;
     while !ends.load(Ordering::Relaxed) {
@@ -102,7 +102,7 @@ fn load(node: &Node, worker: u64, ends: &AtomicBool, done: &AtomicU64) {
         let got = now.ask("GET", &target, &[], b"").expect("an answer");
         assert!(got.status == 200 && got.body == body, "{worker}: {}", got.status);
         done.fetch_add(2, Ordering::Relaxed);
-        conn = (worker % 3 == 0).then_some(now);
+        conn = worker.is_multiple_of(3).then_some(now);
     }
 }
 
