@@ -315,6 +315,69 @@ fn rights_are_asked_again_before_something_comes_of_a_body() {
     }
 }
 
+#[test]
+fn whoever_lost_the_right_while_a_document_came_makes_no_key_by_it() {
+    let (node, root) = guarded();
+    let other = node.new_key("other root", &["*:admin"]);
+    let wanted = json!({ "name": "mine", "grants": ["*:admin"] }).to_string();
+    let mut slow = node.connect();
+    let head = format!(
+        "POST /v1/access HTTP/1.1\r\nHost: boveda\r\nAuthorization: {}\r\nContent-Length: {}\r\n\
+         Expect: 100-continue\r\n\r\n",
+        other.bearer(),
+        wanted.len()
+    );
+    slow.send(head).expect("it takes the head");
+    slow.told_to_go_on();
+    assert_eq!(node.delete(&format!("/v1/access/{}", other.id)).status, 200);
+    slow.send(&wanted).expect("it takes the document");
+    slow.answer(false).expect("an answer").expect_error(401, "Unauthorized");
+    let keys = node.ask_as(&root, "GET", "/v1/access", b"").json()["keys"].as_array().map(Vec::len);
+    assert_eq!(keys, Some(1), "who was let in once makes no way in for later");
+}
+
+#[test]
+fn the_first_key_is_one_that_can_make_others() {
+    let node = Node::start();
+    let make = |wanted: Value| node.ask("POST", "/v1/access", &[], wanted.to_string().as_bytes());
+    for grants in [&["cargas:read,write"][..], &["*:read,write,list,delete"], &["*/k:admin"], &["a*:admin"], &[]] {
+        let told = make(json!({ "name": "app", "grants": grants })).expect_error(409, "FirstKeyNotAdmin");
+        assert!(told.contains("admin on *"), "{told}");
+    }
+    make(json!({ "name": "root", "grants": ["*:admin"], "expires_ms": u64::MAX }))
+        .expect_error(409, "FirstKeyNotAdmin");
+    assert_eq!(node.get("/v1/buckets").status, 200, "it is as open as it was");
+    let root = node.new_key("root", &["*:admin"]);
+    node.get("/v1/buckets").expect_error(401, "Unauthorized");
+    let wanted = json!({ "name": "app", "grants": ["cargas:read"], "expires_ms": u64::MAX }).to_string();
+    assert_eq!(node.ask_as(&root, "POST", "/v1/access", wanted.as_bytes()).status, 201);
+}
+
+/// A figure of the metrics, by its name and labels.
+fn figure(node: &Node, scraper: &Key, name: &str) -> u64 {
+    let text = node.ask_as(scraper, "GET", "/metrics", b"").text().to_owned();
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+    value.unwrap_or_else(|| panic!("no {name} in\n{text}"))
+}
+
+#[test]
+fn keys_and_those_who_were_not_let_in_are_counted() {
+    let (node, root) = guarded();
+    let scraper = node.new_key("prometheus", &["*:metrics"]);
+    let refused =
+        |reason: &str| figure(&node, &scraper, &format!("boveda_access_refused_total{{reason=\"{reason}\"}}"));
+    assert_eq!(figure(&node, &scraper, "boveda_access_keys"), 2);
+    assert_eq!(figure(&node, &scraper, "boveda_access_fresh"), 1);
+    let before = ["no_key", "no_such_key", "no_right"].map(refused);
+    without(&node, "GET", "/v1/buckets").expect_error(401, "Unauthorized");
+    with(&node, &format!("Bearer {}.{}", root.id, "B".repeat(40)), "GET", "/v1/buckets")
+        .expect_error(401, "Unauthorized");
+    node.ask_as(&scraper, "GET", "/v1/access", b"").expect_error(403, "AccessDenied");
+    assert_eq!(["no_key", "no_such_key", "no_right"].map(refused), before.map(|count| count + 1));
+    let buckets = node.ask_as(&scraper, "GET", "/v1/buckets", b"").json();
+    assert_eq!(buckets["buckets"].as_array().map(Vec::len), Some(0), "a scraper learns no name of a bucket");
+}
+
 /// Every byte below a directory.
 fn all_bytes(dir: &Path) -> Vec<u8> {
     let mut all = Vec::new();
@@ -373,7 +436,12 @@ fn a_node_that_others_reach_makes_a_root_key_and_lets_nobody_in_without() {
     eventually("the path in the log", || node.log().contains(&file.display().to_string()).then_some(()));
     assert!(!node.log().contains(&root.secret));
     node.kill9();
+    // Somebody has opened it to others: that is told, and takes nobody's way in.
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("ours");
     node.begin();
+    eventually("the file to be passed over", || node.log().contains("chmod 0400").then_some(()));
+    assert!(!node.log().contains("there is no first access key"), "{}", node.log());
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("ours");
     assert_eq!(Key::in_file(&file), root, "it is made once");
     assert_eq!(node.ask_as(&root, "GET", "/metrics", b"").status, 200);
     node.ask_by(&root);

@@ -138,7 +138,21 @@ fn a_node_that_is_cut_off_lets_nobody_in_until_it_is_back() {
         }
         let open = Conn::open(cluster.nodes[2].http()).expect("it is there").ask("GET", "/healthz", &[], b"");
         assert_eq!(open.expect("an answer").status, 200, "a probe needs nobody's word");
+        // What it says of itself is told by what it knew: who else would say that it is cut off?
+        for target in ["/v1/cluster", "/metrics", "/v1/cluster/members", "/v1/cluster/scrub"] {
+            assert_eq!(cluster.nodes[2].ask_as(&root, "GET", target, b"").status, 200, "{target}");
+            cluster.nodes[2].ask_as(&key, "GET", target, b"").expect_error(403, "AccessDenied");
+            let stranger = Conn::open(cluster.nodes[2].http()).expect("it is there").ask("GET", target, &[], b"");
+            stranger.expect("an answer").expect_error(401, "Unauthorized");
+        }
+        for (method, target) in [("PUT", "/v1/cluster/scrub?state=paused"), ("GET", "/v1/access")] {
+            if asked.duration_since(cut) > EVERYWHERE {
+                cluster.nodes[2].ask_as(&root, method, target, b"").expect_error(503, "ServiceUnavailable");
+            }
+        }
     }
+    assert_eq!(cluster.metric(2, "boveda_access_fresh"), 0);
+    assert_eq!(cluster.metric(0, "boveda_access_fresh"), 1);
     assert!(late > 10, "it was asked often enough: {late}");
     // The others go on.
     assert_eq!((status(&cluster.nodes[0], &root), status(&cluster.nodes[1], &root)), (200, 200));
@@ -185,6 +199,68 @@ fn a_node_that_lost_its_disk_is_open_to_nobody_before_it_knows_the_keys() {
         (told.status == 401).then_some(())
     });
     eventually("its owner to be let in", || (status(&cluster.nodes[2], &root) == 200).then_some(()));
+}
+
+#[test]
+fn a_node_that_lost_its_disk_and_crashed_with_its_list_alone_is_open_to_nobody_when_it_starts() {
+    let (mut cluster, root) = guarded();
+    assert_eq!(cluster.nodes[0].put("/v1/objects/cargas/k", b"guarded").status, 201);
+    cluster.kill9(2);
+    cluster.wipe(2);
+    cluster.begin(2);
+    let stranger = |cluster: &Cluster, target: &str| {
+        let mut conn = Conn::open(cluster.nodes[2].http()).expect("it is there");
+        conn.ask("GET", target, &[], b"").expect("an answer")
+    };
+    // With some luck it has asked nobody yet which keys there are; where it has, this holds as well.
+    eventually("its list to come", || {
+        let status = stranger(&cluster, "/v1/cluster");
+        (status.status == 200 && status.json()["voting"]["list"]["epoch"].as_u64() > Some(0)).then_some(())
+    });
+    cluster.kill9(2);
+    cut_off(&cluster, 2);
+    cluster.nodes[2].begin();
+    for target in ["/v1/objects/cargas/k?consistency=local", "/v1/objects/cargas/k", "/v1/buckets?consistency=local"] {
+        stranger(&cluster, target).expect_error(503, "ServiceUnavailable");
+    }
+    let mut conn = Conn::open(cluster.nodes[2].http()).expect("it is there");
+    let made = conn.ask("POST", "/v1/access", &[], br#"{"name": "mine", "grants": ["*:admin"]}"#);
+    made.expect("an answer").expect_error(503, "ServiceUnavailable");
+    cluster.heal();
+    eventually("the node to know the keys", || {
+        let told = stranger(&cluster, "/v1/objects/cargas/k");
+        assert_ne!(told.status, 200, "a stranger reads what the others guard");
+        (told.status == 401).then_some(())
+    });
+    eventually("its owner to be let in", || (status(&cluster.nodes[2], &root) == 200).then_some(()));
+}
+
+#[test]
+fn a_node_that_was_told_that_there_is_no_key_is_open_as_it_was_when_it_starts_alone() {
+    let mut cluster = Cluster::voting(3);
+    assert_eq!(cluster.nodes[0].put("/v1/objects/cargas/k", b"of all").status, 201);
+    let local = |cluster: &Cluster| cluster.nodes[2].get("/v1/objects/cargas/k?consistency=local");
+    eventually("node 3 to hold it", || (local(&cluster).status == 200).then_some(()));
+    cluster.kill9(2);
+    cut_off(&cluster, 2);
+    cluster.nodes[2].begin();
+    assert_eq!(local(&cluster).text(), "of all");
+    cluster.heal();
+    cluster.ready(2);
+    // What only grows is a counter, and nothing else is.
+    let text = cluster.nodes[2].get("/metrics").text().to_owned();
+    for (name, kind) in [
+        ("boveda_peers_sent_heartbeats", "counter"),
+        ("boveda_peers_compare_rounds", "counter"),
+        ("boveda_gate_received_votes", "counter"),
+        ("boveda_store_commits", "counter"),
+        ("boveda_rare_access_listed", "counter"),
+        ("boveda_store_short_inodes_refused", "counter"),
+        ("boveda_peers_changes_behind", "gauge"),
+        ("boveda_store_objects", "gauge"),
+    ] {
+        assert!(text.contains(&format!("# TYPE {name} {kind}\n")), "{name} {kind} in\n{text}");
+    }
 }
 
 #[test]

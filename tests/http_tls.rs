@@ -148,6 +148,17 @@ fn who_does_not_begin_or_finish_a_handshake_is_hung_up_on() {
         assert!(rest(stream).is_empty(), "hung up on, without a word");
     }
     assert_eq!(node.get("/healthz").status, 200);
+    drop(Conn::open_with(Some(&Ca::new("another").trust()), node.http()).map(drop).expect_err("nobody's word"));
+    bare(&node).write_all(b"GET / HTTP/1.1\r\n\r\n").expect("taken");
+    eventually("them to be counted", || {
+        let text = node.get("/metrics").text().to_owned();
+        let count = |reason: &str| {
+            let name = format!("boveda_tls_handshakes_failed_total{{reason=\"{reason}\"}} ");
+            text.lines().find_map(|line| line.strip_prefix(&name)?.parse::<u64>().ok()).expect("a counter")
+        };
+        let counted = count("late") == 2 && count("plain_http") == 1 && count("no_terms") == 1;
+        counted.then_some(())
+    });
 }
 
 #[test]
@@ -280,6 +291,10 @@ fn a_pair_that_does_not_fit_changes_nothing_and_is_told() {
     node.signal(rustix::process::Signal::HUP);
     let told = eventually("the finding", || finding(&node));
     assert!(told.contains("tls.key does not fit the certificate in"), "{told}");
+    let home = node.home().to_str().expect("UTF-8").to_owned();
+    let ready = node.get("/readyz");
+    assert!(ready.text().contains("does not fit"), "{ready:?}");
+    assert!(!ready.text().contains(&home) && !told.contains(&home), "everybody reads that: {told}");
     assert_eq!(node.connect().shown(), first.der);
     assert_eq!(node.log().matches("certificate and key are not taken").count(), 1, "{}", node.log());
     assert!(node.log().contains("WARN"));

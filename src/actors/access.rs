@@ -24,8 +24,8 @@ pub struct Known {
     pub lease: Option<Lease>,
     /// Whether nobody else decides on keys: then they are those in force.
     pub alone: bool,
-    /// Whether this node had no member list yet when it looked: that it knew of no key says nothing then.
-    pub listless: bool,
+    /// Whether nobody was asked yet, since the node was given its place: that it knew of no key says nothing then.
+    pub unasked: bool,
 }
 
 /// A handle on what is known, for whoever finds out and whoever lets callers in; clones are the same handle.
@@ -64,10 +64,11 @@ impl Access {
         known.alone || known.lease.is_some_and(|lease| lease.holds(self.now()))
     }
 
-    /// Whether no key was ever heard of, by somebody who would have: not by a node that had no member list when it looked,
-    /// and has one since. It can read by that list what others guard.
+    /// Whether no key was ever heard of, by somebody who would have: not by a node that has a member list, and was never
+    /// told by a majority of it that there is none. It can read by that list what others guard, and the list may be all
+    /// that it got before a crash.
     pub fn is_pristine(&self, known: &Known) -> bool {
-        known.keys.is_pristine() && !(known.listless && (self.0.has_list)())
+        known.keys.is_pristine() && !(known.unasked && (self.0.has_list)())
     }
 
     /// The time by the clock of leases.
@@ -123,7 +124,7 @@ mod tests {
     fn known(lease_ms: Option<u64>, alone: bool, with_key: bool) -> Known {
         let key = AccessKey::unstored(AccessKeyId::drawn(ID), Vec::new(), Vec::new());
         let keys = Arc::new(AccessKeys::of(with_key.then_some(key)));
-        Known { keys, lease: lease_ms.map(|ms| Lease::since(Duration::from_millis(ms))), alone, listless: false }
+        Known { keys, lease: lease_ms.map(|ms| Lease::since(Duration::from_millis(ms))), alone, unasked: false }
     }
 
     fn has_key(access: &Access) -> bool {
@@ -143,7 +144,7 @@ mod tests {
         let list = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let seen = Arc::clone(&list);
         let has_list = move || seen.load(std::sync::atomic::Ordering::Relaxed);
-        let without = Known { listless: true, ..known(None, false, false) };
+        let without = Known { unasked: true, ..known(None, false, false) };
         let access = Access::new(without.clone(), || Duration::from_secs(10), has_list);
         assert!(access.is_pristine(&without));
         list.store(true, std::sync::atomic::Ordering::Relaxed);

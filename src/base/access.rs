@@ -88,6 +88,11 @@ impl Rights {
         Rights(rights.iter().fold(0, |all, right| all | *right as u16))
     }
 
+    /// Whether nothing in it is about a bucket or an object.
+    pub fn are_of_the_node(self) -> bool {
+        self.0 & !(Right::Metrics as u16) == 0
+    }
+
     /// Whether the right is in it.
     pub fn has(self, right: Right) -> bool {
         self.0 & right as u16 != 0

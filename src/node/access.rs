@@ -98,6 +98,9 @@ async fn give(
 ) -> Result<(), NodeError> {
     loop {
         match fresh(access).await.keys.get(key.id) {
+            Some(known) if known.accepts(key.secret.expose()) && known.disabled => {
+                log::warn!(id:% = key.id, file:% = file.display(); "the access key of the file is disabled, and lets nobody in");
+            }
             Some(known) if known.accepts(key.secret.expose()) => {
                 log::info!(id:% = key.id, file:% = file.display(); "the access key of the file is there");
             }
@@ -139,6 +142,11 @@ async fn make(
         let kept = match read(file) {
             Ok(key) => Some(key),
             Err(NodeError::RootKey(error)) if error.is_missing() => None,
+            // There is a way in already: what is wrong with the file is said, and no more.
+            Err(error) if !keys.is_pristine() => {
+                log::warn!(error:% = error; "the file of the root key is passed over: there are access keys");
+                return Ok(());
+            }
             Err(error) => return Err(error),
         };
         if !keys.is_pristine() {

@@ -119,10 +119,19 @@ impl Watched {
             }
             Looked::Refused(why) => {
                 log::warn!(why:%; "certificate and key are not taken: those before are shown on");
-                self.told().refused = Some(why.to_string());
+                self.told().refused = Some(self.by_file_names(&why.to_string()));
             }
         }
         self.tell(readiness);
+    }
+
+    /// The same without directories: `/readyz` is read by everybody.
+    fn by_file_names(&self, why: &str) -> String {
+        let files = self.kept.files();
+        [&files.cert, &files.key].into_iter().fold(why.to_owned(), |text, path| match path.file_name() {
+            Some(name) => text.replace(&path.display().to_string(), &name.to_string_lossy()),
+            None => text,
+        })
     }
 
     /// What is to be said now, in the log when it begins, and for those who ask.

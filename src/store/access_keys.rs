@@ -146,6 +146,16 @@ impl AccessKeys {
         found.filter(|_| fits)
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Whether there is none by now.
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
     /// All keys, by their ids.
     pub fn all(&self) -> Vec<&Arc<AccessKey>> {
         let mut all: Vec<_> = self.by_id.values().collect();

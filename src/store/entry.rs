@@ -172,20 +172,31 @@ pub struct NodeRecord {
     pub start: Start,
     /// The name that the node had when it last started among others; none of one that never did.
     pub name: Option<NodeName>,
+    /// Whether a majority has told the node once, since it was given its place, that there is no access key.
+    pub keyless: bool,
 }
+
+/// In the place of `keyless`.
+const UNTOLD: u8 = 1;
+const KEYLESS: u8 = 2;
 
 impl NodeRecord {
     /// Most bytes of it.
     pub const BYTES_MAX: usize = 17 + 16 + 4 + NodeName::BYTES_MAX + Roster::BYTES_MAX;
 
     /// What a new data directory begins with.
-    pub const NEW: NodeRecord =
-        NodeRecord { state: NodeState::NEW, roster: None, start: Start { number: 0, draw: 0 }, name: None };
+    pub const NEW: NodeRecord = NodeRecord {
+        state: NodeState::NEW,
+        roster: None,
+        start: Start { number: 0, draw: 0 },
+        name: None,
+        keyless: false,
+    };
 
-    /// Its bytes: `reserved | epoch | 1 | start | name or nothing | member list, if any`.
+    /// Its bytes: `reserved | epoch | 1, or 2 where it is keyless | start | name or nothing | member list, if any`.
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::default();
-        w.u64(self.state.reserved.0).u64(self.state.epoch.0).u8(1);
+        w.u64(self.state.reserved.0).u64(self.state.epoch.0).u8(if self.keyless { KEYLESS } else { UNTOLD });
         w.u64(self.start.number).u64(self.start.draw).text(self.name.as_ref().map_or("", NodeName::as_str));
         if let Some(roster) = &self.roster {
             roster.write(&mut w);
@@ -196,10 +207,12 @@ impl NodeRecord {
     /// Reads what `encode` made.
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         let mut r = Reader(bytes);
-        let (reserved, epoch, one) = (Stamp(r.u64()?), Epoch(r.u64()?), r.u8()?);
-        if one != 1 {
-            return Err(CodecError::Value("vote mark"));
-        }
+        let (reserved, epoch) = (Stamp(r.u64()?), Epoch(r.u64()?));
+        let keyless = match r.u8()? {
+            UNTOLD => false,
+            KEYLESS => true,
+            _ => return Err(CodecError::Value("vote mark")),
+        };
         let start = Start { number: r.u64()?, draw: r.u64()? };
         let name = match r.text(NodeName::BYTES_MAX, "node name")? {
             "" => None,
@@ -207,7 +220,7 @@ impl NodeRecord {
         };
         let roster = if r.0.is_empty() { None } else { Some(Arc::new(Roster::read(&mut r)?)) };
         r.end()?;
-        Ok(NodeRecord { state: NodeState { reserved, epoch }, roster, start, name })
+        Ok(NodeRecord { state: NodeState { reserved, epoch }, roster, start, name, keyless })
     }
 }
 

@@ -49,4 +49,4 @@ impl Store {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

@@ -40,7 +40,8 @@ impl Decider {
                 if roster.epoch <= ours || roster.members().is_none() {
                     return Err(StoreError::Mismatch("a member list of an epoch that has one"));
                 }
-                if roster.begins_anew(self.core.incarnation, ours) {
+                let begins_anew = roster.begins_anew(self.core.incarnation, ours);
+                if begins_anew {
                     self.clear(batch, roster.epoch)?;
                 }
                 // Whoever is given a place begins with nothing: in one commit with the list, since its cursor would
@@ -56,12 +57,21 @@ impl Decider {
                     let first = roster.seats.first().map_or(Incarnation(0), |seat| seat.incarnation);
                     self.first_bucket(batch, first, FIRST_BUCKET, roster.made_ms)?;
                 }
-                batch.node = Some(NodeRecord { state, roster: Some(roster), ..self.node(batch) });
+                let node = self.node(batch);
+                // What it was told before was of what it held then.
+                let keyless = node.keyless && !begins_anew;
+                batch.node = Some(NodeRecord { state, roster: Some(roster), keyless, ..node });
             }
             Seating::Begin { draw, name } => {
                 let node = self.node(batch);
                 let start = Start { number: node.start.number.saturating_add(1), draw };
                 batch.node = Some(NodeRecord { start, name: name.or(node.name), ..node });
+            }
+            Seating::Keyless => {
+                let node = self.node(batch);
+                if !node.keyless {
+                    batch.node = Some(NodeRecord { keyless: true, ..node });
+                }
             }
             Seating::Leave { life, name } => {
                 let me = Seat { name: name.clone(), incarnation: self.core.incarnation };
@@ -131,6 +141,32 @@ mod tests {
     fn start(disk: &CrashDisk) -> (Store, Clockwork) {
         let ring = Arc::new(Keyring::new(vec![(1, Secret::new([9; 32]))]).expect("a ring"));
         open(Arc::new(disk.clone()), Path::new("/data"), ring, None, Options::default()).expect("it opens")
+    }
+
+    #[test]
+    fn that_there_is_no_key_is_remembered_over_lists_and_power_loss_until_the_node_begins_anew() {
+        let disk = CrashDisk::new(2);
+        let (mut store, mut work) = start(&disk);
+        let done = |work: &Clockwork, answer: Answer| {
+            work.committer.turn();
+            wait_blocking(answer).expect("it is done");
+        };
+        let seat = |name: &str, incarnation| Seat { name: NodeName::parse(name).expect("a name"), incarnation };
+        let (me, other) = (seat("n1", store.incarnation()), seat("n2", Incarnation(77)));
+        let both = Roster::founding(1, vec![me.clone(), other.clone()]);
+        done(&work, store.seat(Seating::Adopt(Arc::new(both.clone()))));
+        assert!(!store.voting().node.keyless);
+        done(&work, store.seat(Seating::Keyless));
+        let without = both.next(2, std::slice::from_ref(&other)).next(3, std::slice::from_ref(&other));
+        for _ in 0..2 {
+            assert!(store.voting().node.keyless);
+            drop((store, work));
+            (store, work) = start(&disk.after_power_loss());
+        }
+        done(&work, store.seat(Seating::Adopt(Arc::new(without.clone()))));
+        assert!(store.voting().node.keyless, "it holds what it held");
+        done(&work, store.seat(Seating::Adopt(Arc::new(without.next(4, &[other, me])))));
+        assert!(!store.voting().node.keyless, "it begins with nothing");
     }
 
     #[test]

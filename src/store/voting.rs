@@ -54,6 +54,8 @@ pub enum Seating {
         /// What it is called.
         name: Option<NodeName>,
     },
+    /// A majority has told the node that there is no access key.
+    Keyless,
     /// The node leaves a cluster that is lost, for good: it goes on alone, with what it holds.
     Leave {
         /// Names the life of its cluster from now on; drawn at random.

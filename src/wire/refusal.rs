@@ -29,7 +29,7 @@ pub enum Refusal {
     ForeignCluster,
     /// Its name is not among the configured peers (`cluster.peers`). The member list is no matter of sessions.
     #[error("this node is not among its peers")]
-    NotAMember,
+    NotAPeer,
     /// The address leads to a node of another name.
     #[error("the address belongs to a node of another name")]
     WrongReceiver,
@@ -57,7 +57,7 @@ const REFUSALS: [Refusal; 11] = [
     Refusal::Protocol,
     Refusal::ForeignKey,
     Refusal::ForeignCluster,
-    Refusal::NotAMember,
+    Refusal::NotAPeer,
     Refusal::WrongReceiver,
     Refusal::Itself,
     Refusal::UnknownSession,
@@ -74,7 +74,7 @@ impl Refusal {
             Refusal::Protocol
             | Refusal::ForeignKey
             | Refusal::ForeignCluster
-            | Refusal::NotAMember
+            | Refusal::NotAPeer
             | Refusal::WrongReceiver
             | Refusal::Itself => Class::Permanent,
             Refusal::UnknownSession | Refusal::BadFrame | Refusal::Busy | Refusal::Slow => Class::Busy,
@@ -89,7 +89,7 @@ impl Refusal {
             Refusal::Protocol
             | Refusal::ForeignKey
             | Refusal::ForeignCluster
-            | Refusal::NotAMember
+            | Refusal::NotAPeer
             | Refusal::WrongReceiver
             | Refusal::Itself => 403,
             Refusal::Malformed => 400,

@@ -292,6 +292,11 @@ impl Node {
     /// Asks it to end, and waits until it has.
     pub fn stop(&mut self) -> ExitStatus {
         self.terminate();
+        self.ended()
+    }
+
+    /// Waits until it has ended, as it was asked to.
+    pub fn ended(&mut self) -> ExitStatus {
         let mut child = self.child.take().expect("it runs");
         eventually("the node to end", || child.try_wait().expect("the child can be asked"))
     }

@@ -135,7 +135,14 @@ impl Shared {
         for stream in [&client, &node] {
             stream.set_nodelay(true)?;
         }
-        lock(&self.open).insert(id, [client.try_clone()?, node.try_clone()?]);
+        {
+            let mut open = lock(&self.open);
+            // Led elsewhere, or nowhere, while it connected: whoever closed all that was open did not see it.
+            if *lock(&self.target) != Some(target) {
+                return Ok(());
+            }
+            open.insert(id, [client.try_clone()?, node.try_clone()?]);
+        }
         let (mut client, mut node) = (BufReader::new(client), BufReader::new(node));
         while let Some(mut request) = Message::read_head(&mut client)? {
             let path = request.head.split(' ').nth(1).unwrap_or_default().to_owned();

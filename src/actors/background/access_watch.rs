@@ -4,12 +4,14 @@
 //! - It decides nothing: what a majority's answers mean is `register::freshness`.
 //! - What is told to be in force is what this node held before it asked, or what a majority listed after it had begun
 //!   to.
+//! - That there is no key is remembered for as long as the node keeps what it holds: who has just been given a place, or
+//!   lost power before it was told so, is not open by what it does not hold.
 //! - A node that cannot find out says nothing new: what it said before grows stale by itself. But one that has never
 //!   heard of a key, and holds one by now, says that it does.
 
 use crate::actors::access::{Access, Clock, Known};
 use crate::actors::coordinator::Coordinator;
-use crate::actors::messages::{AccessKeys, ObjectError, ReadAccess, StoreError};
+use crate::actors::messages::{AccessKeys, ObjectError, ReadAccess, Seat, Seating, StoreError};
 use crate::base::Mark;
 use crate::register::Lease;
 use crate::register::freshness::Finding;
@@ -32,12 +34,11 @@ const LIST_PATIENCE: Duration = Duration::from_millis(800);
 /// others, also before it has a member list.
 pub fn begin(store: &Arc<Store>, votes: bool, clock: Clock) -> Access {
     let (_, keys) = store.access();
-    let roster = store.voting().node.roster.clone();
-    let alone = roster.as_ref().map_or(!votes, |list| list.is_of(store.incarnation()));
-    let listless = !alone && roster.is_none();
+    let node = store.voting().node.clone();
+    let alone = node.roster.as_ref().map_or(!votes, |list| list.is_of(store.incarnation()));
     let seen = Arc::downgrade(store);
     let has_list = move || seen.upgrade().is_none_or(|store| store.voting().node.roster.is_some());
-    Access::new(Known { keys, lease: None, alone, listless }, clock, has_list)
+    Access::new(Known { keys, lease: None, alone, unasked: !alone && !node.keyless }, clock, has_list)
 }
 
 /// Works until the store is gone. `changes`: tells what this node comes to hold.
@@ -64,20 +65,18 @@ async fn look(coordinator: &Coordinator, access: &Access) -> Result<(), ObjectEr
     let asked = access.now();
     let (holds, keys) = coordinator.ask(ReadAccess).await?;
     if coordinator.knows_alone() {
-        access.found(Known { keys, lease: Some(Lease::since(asked)), alone: true, listless: false });
+        access.found(Known { keys, lease: Some(Lease::since(asked)), alone: true, unasked: false });
         return Ok(());
     }
     leave_alone(access);
     match coordinator.compare_access(holds, asked, PATIENCE).await {
-        Ok(Finding::Same(lease)) => access.found(by_lease(keys, lease)),
+        Ok(Finding::Same(lease)) => told(coordinator, access, keys, lease).await?,
         Ok(Finding::Differs) => {
             Mark::AccessListed.hit();
             // The lease counts from the beginning of the list: what is chosen behind that may be missing in it.
             let began = access.now();
             match timeout(LIST_PATIENCE, coordinator.list_access()).await {
-                Ok(Ok(listed)) => {
-                    access.found(by_lease(Arc::new(listed), Lease::since(began)));
-                }
+                Ok(Ok(listed)) => told(coordinator, access, Arc::new(listed), Lease::since(began)).await?,
                 Ok(Err(error)) => return unconfirmed(access, keys, Err(error)),
                 Err(_) => return unconfirmed(access, keys, Ok(())),
             }
@@ -88,9 +87,19 @@ async fn look(coordinator: &Coordinator, access: &Access) -> Result<(), ObjectEr
     Ok(())
 }
 
-/// What a majority was shown to hold.
-fn by_lease(keys: Arc<AccessKeys>, lease: Lease) -> Known {
-    Known { keys, lease: Some(lease), alone: false, listless: false }
+/// What a majority was shown to hold. That it is no key is kept once: the node is open by that after its next start.
+async fn told(
+    coordinator: &Coordinator,
+    access: &Access,
+    keys: Arc<AccessKeys>,
+    lease: Lease,
+) -> Result<(), ObjectError> {
+    let pristine = keys.is_pristine();
+    access.found(Known { keys, lease: Some(lease), alone: false, unasked: false });
+    if pristine && !coordinator.is_keyless() {
+        coordinator.ask(Seat { seating: Seating::Keyless }).await?;
+    }
+    Ok(())
 }
 
 /// Others decide too by now: what was known when this node decided alone grows stale from then on.
@@ -105,7 +114,42 @@ fn leave_alone(access: &Access) {
 fn unconfirmed<E>(access: &Access, keys: Arc<AccessKeys>, why: Result<(), E>) -> Result<(), E> {
     let known = access.known();
     if known.keys.is_pristine() && !keys.is_pristine() {
-        access.found(Known { keys, lease: None, alone: false, listless: known.listless });
+        access.found(Known { keys, lease: None, alone: false, unasked: known.unasked });
     }
     why
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Incarnation, NodeName};
+    use crate::register::{Roster, Seat as Place};
+    use crate::store::mend::tests::store;
+    use crate::store::wait_blocking;
+
+    fn clock() -> std::time::Duration {
+        std::time::Duration::from_secs(10)
+    }
+
+    #[test]
+    fn a_node_with_a_list_is_open_by_what_it_was_told_and_not_by_what_it_does_not_hold() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let opened = store(dir.path());
+        let is_open = |store: &Arc<Store>| {
+            let access = begin(store, true, clock);
+            access.is_pristine(&access.known())
+        };
+        assert!(is_open(&opened), "it waits for its first list");
+        let seat = |name: &str, incarnation| Place { name: NodeName::parse(name).expect("a name"), incarnation };
+        let list = Roster::founding(1, vec![seat("n1", opened.incarnation()), seat("n2", Incarnation(77))]);
+        wait_blocking(opened.seat(Seating::Adopt(Arc::new(list)))).expect("it is seated");
+        assert!(!is_open(&opened), "nobody has told it anything");
+        drop(opened);
+        let again = store(dir.path());
+        assert!(!is_open(&again), "nor since: it crashed with its list alone");
+        wait_blocking(again.seat(Seating::Keyless)).expect("it is kept");
+        assert!(is_open(&again));
+        drop(again);
+        assert!(is_open(&store(dir.path())), "local reads go on where nobody uses keys");
+    }
 }

@@ -78,6 +78,11 @@ impl Coordinator {
         self.decides_alone()
     }
 
+    /// Whether a majority has told this node once, since it was given its place, that there is no access key.
+    pub(in crate::actors) fn is_keyless(&self) -> bool {
+        self.0.ballots.voting().node.keyless
+    }
+
     /// Asks the members what they hold of the access keys, against `mine`, at `asked` by the clock of leases. What that
     /// comes to, within `patience`.
     pub(in crate::actors) async fn compare_access(

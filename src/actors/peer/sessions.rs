@@ -188,7 +188,7 @@ impl PeerGate {
         let (proof, peer, keys) = self.key.answer(me, hello).map_err(refusal_of)?;
         // The key ring alone makes no peer: it has to be configured here too, and gets a budget by that.
         if !self.budgets.contains_key(&peer.name) {
-            return Err(Refusal::NotAMember);
+            return Err(Refusal::NotAPeer);
         }
         if peer.incarnation == self.node_view.me.incarnation {
             return Err(Refusal::Itself);
@@ -211,14 +211,14 @@ impl PeerGate {
         if counter <= lock(&session.state).counter {
             return Err(Refusal::BadFrame);
         }
-        let budget = self.budgets.get(&session.peer.name).ok_or(Refusal::NotAMember)?;
+        let budget = self.budgets.get(&session.peer.name).ok_or(Refusal::NotAPeer)?;
         let permit = turn(&budget.calls, bytes).await?;
         Ok(Admitted { session, _permit: permit })
     }
 
     /// Room for a body behind a frame that was opened. Waits for it, while the body waits in its socket.
     pub async fn hold(&self, admitted: &Admitted, coming: Coming, bytes: u64) -> Result<Permit, Refusal> {
-        let budget = self.budgets.get(&admitted.from().name).ok_or(Refusal::NotAMember)?;
+        let budget = self.budgets.get(&admitted.from().name).ok_or(Refusal::NotAPeer)?;
         match coming {
             Coming::Blob => turn(&budget.blobs, bytes).await,
             Coming::Stream => turn(&budget.streams, bytes).await,

@@ -304,7 +304,7 @@ async fn another_cluster_and_a_stranger_are_refused() {
     let foreign = Identity { cluster: ClusterId([9; 16]), ..identity("n2", 2) };
     let cases = [
         (foreign, n1.clone(), Refusal::ForeignCluster),
-        (identity("n9", 2), n1.clone(), Refusal::NotAMember),
+        (identity("n9", 2), n1.clone(), Refusal::NotAPeer),
         (identity("n2", 2), NodeName::parse("n3").unwrap(), Refusal::WrongReceiver),
         (identity("n2", 1), n1.clone(), Refusal::Itself),
     ];

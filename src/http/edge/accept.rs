@@ -3,7 +3,7 @@
 //! Invariants
 //! - A connection counts for its address before a byte of it is read, so limits hold for those that never finish.
 //! - Who has not begun within the handshake's time, or not finished within as much again, is hung up on. Who has not
-//!   begun when the port drains is, too.
+//!   finished when the port drains is, too: nothing was asked there yet.
 //! - At most `HANDSHAKES_MAX` are at work on a thread; others wait for their turn, and those who say nothing take none.
 //! - Who speaks HTTP to a port with TLS is told so, in HTTP.
 
@@ -20,6 +20,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Semaphore;
@@ -30,6 +31,64 @@ const HANDSHAKES_MAX: usize = 256;
 const NO_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 58\r\n\
 connection: close\r\n\r\nthis port speaks TLS: use https:// in the place of http://";
 
+/// How connections to the ports with TLS began, since the start.
+#[derive(Debug, Default)]
+pub(super) struct Handshakes {
+    done: AtomicU64,
+    failed: [AtomicU64; Failed::ALL.len()],
+}
+
+/// Why a connection to a port with TLS came to no request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failed {
+    /// It spoke HTTP.
+    Plain,
+    /// It did not begin, or not end, in time.
+    Late,
+    /// It ended before, as probes of a port do that say nothing.
+    Ended,
+    /// Both sides did not come to terms: versions, ciphers, or who took the certificate for nobody's.
+    NoTerms,
+}
+
+impl Failed {
+    /// All of them, in the order of their counters.
+    pub(super) const ALL: [Failed; 4] = [Failed::Plain, Failed::Late, Failed::Ended, Failed::NoTerms];
+
+    /// The word of metrics.
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Failed::Plain => "plain_http",
+            Failed::Late => "late",
+            Failed::Ended => "ended",
+            Failed::NoTerms => "no_terms",
+        }
+    }
+
+    fn of(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Failed::Ended,
+            _ => Failed::NoTerms,
+        }
+    }
+}
+
+impl Handshakes {
+    /// How many came to an end as they should.
+    pub(super) fn done(&self) -> u64 {
+        self.done.load(Ordering::Relaxed)
+    }
+
+    /// How many did not, for this reason.
+    pub(super) fn failed(&self, why: Failed) -> u64 {
+        self.failed[why as usize].load(Ordering::Relaxed)
+    }
+
+    fn fails(&self, why: Failed) {
+        self.failed[why as usize].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// What takes the connections of one port on one thread.
 pub(super) struct Accept {
     connections: Arc<Connections>,
@@ -38,6 +97,7 @@ pub(super) struct Accept {
 
 struct Tls {
     server: tls::Server,
+    handshakes: Arc<Handshakes>,
     turns: Semaphore,
     /// How long who was refused is still listened to.
     linger: Duration,
@@ -51,12 +111,14 @@ pub(super) type Taken = Result<(Turnstile, Option<SocketAddr>), DispatchError>;
 impl Accept {
     pub(super) fn new(
         connections: &Arc<Connections>,
+        handshakes: &Arc<Handshakes>,
         tls: Option<tls::Server>,
         linger: Duration,
         drains: impl Fn() -> LocalBoxFuture<'static, ()> + 'static,
     ) -> Self {
         let turns = || Semaphore::new(HANDSHAKES_MAX);
-        let tls = tls.map(|server| Tls { server, turns: turns(), linger, drains: Box::new(drains) });
+        let handshakes = Arc::clone(handshakes);
+        let tls = tls.map(|server| Tls { server, handshakes, turns: turns(), linger, drains: Box::new(drains) });
         Accept { connections: Arc::clone(connections), tls }
     }
 
@@ -84,29 +146,41 @@ impl Tls {
         let first = {
             let byte = pin!(timeout(limit, first_byte(&socket)));
             match select(byte, (self.drains)()).await {
-                Either::Left((Ok(byte), _)) => byte.map_err(DispatchError::Io)?,
-                Either::Left((Err(_), _)) => return Err(gone(io::ErrorKind::TimedOut)),
+                Either::Left((Ok(byte), _)) => byte.map_err(|error| self.left(Failed::of(&error), error))?,
+                Either::Left((Err(_), _)) => return Err(self.left(Failed::Late, io::ErrorKind::TimedOut.into())),
                 Either::Right(_) => return Err(gone(io::ErrorKind::ConnectionAborted)),
             }
         };
         // A method begins with such a letter, and nothing of TLS does.
         if first.is_ascii_uppercase() {
             let _ = timeout(self.linger, tell_plain(socket)).await;
-            return Err(gone(io::ErrorKind::InvalidData));
+            return Err(self.left(Failed::Plain, io::ErrorKind::InvalidData.into()));
         }
         let Ok(_turn) = self.turns.acquire().await else { return Err(gone(io::ErrorKind::ConnectionAborted)) };
         connection.progress();
-        match timeout(limit, self.server.handshake(socket)).await {
+        let shaken = pin!(timeout(limit, self.server.handshake(socket)));
+        let shaken = match select(shaken, (self.drains)()).await {
+            Either::Left((shaken, _)) => shaken,
+            Either::Right(_) => return Err(gone(io::ErrorKind::ConnectionAborted)),
+        };
+        match shaken {
             Ok(Ok(stream)) => {
                 connection.progress();
+                self.handshakes.done.fetch_add(1, Ordering::Relaxed);
                 Ok(stream)
             }
             Ok(Err(error)) => {
                 log::debug!(error:%; "a client and this port did not come to terms");
-                Err(DispatchError::Io(error))
+                Err(self.left(Failed::of(&error), error))
             }
-            Err(_) => Err(gone(io::ErrorKind::TimedOut)),
+            Err(_) => Err(self.left(Failed::Late, io::ErrorKind::TimedOut.into())),
         }
+    }
+
+    /// A connection that ends before its first request, for that reason.
+    fn left(&self, why: Failed, error: io::Error) -> DispatchError {
+        self.handshakes.fails(why);
+        DispatchError::Io(error)
     }
 }
 
@@ -141,6 +215,17 @@ async fn tell_plain(mut socket: TcpStream) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_reason_has_a_counter_of_its_own() {
+        let handshakes = Handshakes::default();
+        for why in Failed::ALL {
+            handshakes.fails(why);
+            assert_eq!(handshakes.failed(why), 1, "{why:?}");
+        }
+        assert_eq!((Failed::of(&io::ErrorKind::UnexpectedEof.into()), handshakes.done()), (Failed::Ended, 0));
+        assert_eq!(Failed::of(&io::ErrorKind::InvalidData.into()), Failed::NoTerms);
+    }
 
     #[test]
     fn the_answer_to_plain_http_is_whole() {

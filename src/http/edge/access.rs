@@ -6,7 +6,7 @@
 //!   and a body that came over time passes it again before it becomes an object.
 //! - An endpoint without a need is open to everybody who reaches the port, and says so in its table.
 //! - Who calls is found out without asking anybody. Where it is not known whether a key is in force by now, nobody is
-//!   let in by it.
+//!   let in by it, but to what the node says of itself: by that an operator sees that it is cut off.
 //! - An unknown id and a wrong secret are told the same, in the same time; so are keys that are disabled or expired.
 
 use super::errors::HttpError;
@@ -35,13 +35,15 @@ pub enum Span<'a> {
     Key(&'a str),
     /// On all keys that begin so.
     Under(&'a str),
+    /// On nothing but what this node says of itself.
+    Here,
 }
 
 impl Span<'_> {
     /// Whether a grant on keys that begin so is enough.
     fn lies_under(self, prefix: &str) -> bool {
         match self {
-            Span::Whole => prefix.is_empty(),
+            Span::Whole | Span::Here => prefix.is_empty(),
             Span::Some => true,
             Span::Key(text) | Span::Under(text) => text.starts_with(prefix),
         }
@@ -68,6 +70,16 @@ impl<'a> Need<'a> {
     /// A right on the node, or on all buckets.
     pub fn on_node(right: Right) -> Self {
         Need { right: Some(right), bucket: None, span: Span::Whole }
+    }
+
+    /// A right to hear what this node says of itself, which no other node has to be asked for.
+    pub fn on_this_node(right: Right) -> Self {
+        Need { span: Span::Here, ..Need::on_node(right) }
+    }
+
+    /// Whether it is about this node alone: then it is told by the keys that were known last, in force by now or not.
+    pub fn is_of_this_node(&self) -> bool {
+        self.span == Span::Here
     }
 
     /// A right on a bucket.
@@ -138,7 +150,9 @@ impl Principal {
         match self {
             Principal::Nobody => false,
             Principal::Anyone => true,
-            Principal::Key(key) => key.grants.iter().any(|grant| grant.pattern.matches(bucket)),
+            Principal::Key(key) => {
+                key.grants.iter().any(|grant| grant.pattern.matches(bucket) && !grant.rights.are_of_the_node())
+            }
         }
     }
 }
@@ -191,6 +205,19 @@ impl Entrance {
         if !self.access.is_fresh(&known) {
             return Err(HttpError::AccessUnknown);
         }
+        Self::by_key(&known, headers)
+    }
+
+    /// Who calls, by what was known last. How a node is cut off would be seen by nobody else.
+    pub fn who_lately(&self, headers: &HeaderMap) -> Result<Principal, HttpError> {
+        let known = self.access.known();
+        if self.may_be_open && known.keys.is_pristine() {
+            return Ok(Principal::Anyone);
+        }
+        Self::by_key(&known, headers)
+    }
+
+    fn by_key(known: &Known, headers: &HeaderMap) -> Result<Principal, HttpError> {
         let (id, secret) = credential(headers).ok_or(HttpError::Unauthenticated)?;
         let found = known.keys.check(id, secret.expose());
         match found.filter(|key| key.is_in_force(now_ms)) {
@@ -242,7 +269,7 @@ pub mod testing {
 
     /// An entrance that is known to have these keys.
     pub fn with_keys(keys: impl IntoIterator<Item = AccessKey>, may_be_open: bool) -> Entrance {
-        let known = Known { keys: Arc::new(AccessKeys::of(keys)), lease: None, alone: true, listless: false };
+        let known = Known { keys: Arc::new(AccessKeys::of(keys)), lease: None, alone: true, unasked: false };
         Entrance::new(Access::new(known, || Duration::ZERO, || true), may_be_open)
     }
 
@@ -335,11 +362,20 @@ mod tests {
     }
 
     #[test]
+    fn what_a_node_says_of_itself_takes_the_same_right_as_the_rest_of_it() {
+        for (grant, met) in [("*:admin", true), ("a*:admin", false), ("*/k:admin", false), ("*:metrics", false)] {
+            assert_eq!(may(&granted(&[grant]), Need::on_this_node(Right::Admin)), met, "{grant}");
+        }
+        assert!(Need::on_this_node(Right::Admin).is_of_this_node() && !Need::on_node(Right::Admin).is_of_this_node());
+    }
+
+    #[test]
     fn who_is_known_sees_what_any_grant_reaches() {
-        let who = granted(&["abc/p/:read", "log*:metrics"]);
+        let who = granted(&["abc/p/:read", "log*:list,metrics", "*:metrics"]);
         assert!(may(&who, Need::to_be_known()) && may(&granted(&[]), Need::to_be_known()));
         assert!(!may(&Principal::Nobody, Need::to_be_known()));
-        assert!(who.reaches(&bucket("abc")) && who.reaches(&bucket("logs")) && !who.reaches(&bucket("abd")));
+        assert!(who.reaches(&bucket("abc")) && who.reaches(&bucket("logs")));
+        assert!(!who.reaches(&bucket("abd")), "a scraper learns no name");
         assert!(Principal::Anyone.reaches(&bucket("abd")) && !Principal::Nobody.reaches(&bucket("abc")));
     }
 
@@ -427,7 +463,7 @@ mod tests {
         let door = |lease: Option<u64>, with_key: bool| {
             let keys = Arc::new(AccessKeys::of(with_key.then(key)));
             let lease = lease.map(|ms| Lease::since(Duration::from_millis(ms)));
-            let known = Known { keys, lease, alone: false, listless: false };
+            let known = Known { keys, lease, alone: false, unasked: false };
             let access = Access::new(known, || Duration::from_secs(10), || true);
             Entrance::new(access, true)
         };
@@ -437,5 +473,9 @@ mod tests {
         assert_eq!(at_the_door(&door(None, true), &[&bearer]), "503");
         assert_eq!(at_the_door(&door(None, true), &[]), "503");
         assert_eq!(at_the_door(&door(None, false), &[]), "anyone", "no key was ever heard of");
+        // But what the node says of itself is told by what was known last.
+        let lately = |door: Entrance, bearer: &str| door.who_lately(&headers(&[("authorization", bearer)])).is_ok();
+        assert!(lately(door(Some(9_000), true), &bearer) && lately(door(None, true), &bearer));
+        assert!(!lately(door(Some(9_000), true), &bearer.replace("Bearer", "Token")) && lately(door(None, false), ""));
     }
 }

@@ -27,8 +27,9 @@ impl Call<'_> {
         authorize(&self.who, Some(need))
     }
 
-    /// The same by what is in force now: before something comes of a body that was let in a while ago.
-    pub fn authorize_again(&self, need: &Need<'_>) -> Result<(), HttpError> {
-        authorize(&(self.again)()?, Some(need))
+    /// The same by what is in force now: before something comes of a body that was let in a while ago. Who it is by now.
+    pub fn authorize_again(&self, need: &Need<'_>) -> Result<Principal, HttpError> {
+        let who = (self.again)()?;
+        authorize(&who, Some(need)).map(|()| who)
     }
 }

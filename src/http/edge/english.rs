@@ -63,6 +63,9 @@ fn of(kind: Kind) -> &'static str {
         Kind::LastAdminKey => {
             "this is the last key in force with admin on everything: without it nobody could make another one; make one first"
         }
+        Kind::FirstKey => {
+            "the first access key ends open access: it has to have admin on * and no end, or nobody could make another one"
+        }
         Kind::TooLarge => "the body is larger than this node takes",
         Kind::Silent => "no byte of the body came for too long",
         Kind::Incomplete => "the body is not what its headers announce",

@@ -21,7 +21,7 @@ use super::worker::Worker;
 use crate::actors::messages::{ObjectError, StoreError};
 use actix_web::body::BoxBody;
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse, fn_service};
-use actix_web::http::header::HeaderName;
+use actix_web::http::header::{AUTHORIZATION, HeaderName};
 use actix_web::web::ServiceConfig;
 use actix_web::{HttpRequest, HttpResponse};
 use std::rc::Rc;
@@ -62,6 +62,7 @@ pub async fn handle<P: Protocol>(port: &Port<P>, req: &HttpRequest, payload: Pay
     let mut response = match answer(port, req, id, route, &mut incoming).await {
         Ok(response) => response,
         Err(error) => {
+            worker.shard.refused(&error, req.headers().contains_key(AUTHORIZATION));
             let problem = error.problem();
             if problem.kind.is_ours() {
                 log::error!("request {id}: {}", error.with_causes());
@@ -105,6 +106,9 @@ async fn answer<P: Protocol>(
     let again = || protocol.who(req);
     let who = match need.map(|_| again()) {
         None => Principal::Nobody,
+        Some(Err(HttpError::AccessUnknown)) if need.is_some_and(|need| need.is_of_this_node()) => {
+            protocol.who_lately(req)?
+        }
         Some(Err(HttpError::AccessUnknown)) => {
             worker.shared.entrance.first_known().await;
             again()?

@@ -1,12 +1,16 @@
-//! Counters of this room, and everything numeric as Prometheus text. A counter of another room stands in the status
-//! snapshot (`store::status`, `actors::status`) and comes out as a gauge.
+//! Counters of this room, and everything numeric as Prometheus text. A number of another room stands in the status
+//! snapshot (`store::status`, `actors::status`) and comes out as `counted` says.
 //!
 //! Each worker counts in its own shard, without a lock or a shared cache line; `/metrics` adds the
-//! shards up. What other rooms know comes as the status snapshot, flattened: a number becomes a gauge
+//! shards up. What other rooms know comes as the status snapshot, flattened: a number becomes a counter or a gauge
 //! named by its place, a list of things becomes one sample per thing, labelled by its name.
 
+use super::accept::{Failed, Handshakes};
 use super::connections::Connections;
+use super::counted;
+use super::errors::HttpError;
 use super::readiness::Conditions;
+use super::turned_away::{REASONS, reason};
 use crate::base::budget::BudgetLevel;
 use actix_web::http::Method;
 use serde_json::Value;
@@ -36,6 +40,18 @@ const BOUNDS: [(u64, &str); 12] = [
 
 type Counter = AtomicU64;
 
+/// What stands around the counters: how the ports are now.
+pub(super) struct Around<'a> {
+    pub budget: BudgetLevel,
+    pub connections: &'a Connections,
+    pub handshakes: &'a Handshakes,
+    /// Access keys that this node knows of.
+    pub access_keys: usize,
+    /// Whether it can tell that they are those in force.
+    pub access_fresh: bool,
+    pub conditions: &'a Conditions,
+}
+
 /// The counters of one label.
 #[derive(Default)]
 struct Requests {
@@ -52,6 +68,7 @@ pub(super) struct Shard {
     ended: Counter,
     bytes_in: Counter,
     bytes_out: Counter,
+    refused: [Counter; REASONS.len()],
 }
 
 impl Shard {
@@ -59,7 +76,8 @@ impl Shard {
         let zero = || Counter::new(0);
         let (started, ended, bytes_in, bytes_out) = (zero(), zero(), zero(), zero());
         let requests = labels.iter().map(|_| Requests::default()).collect();
-        Shard { labels, requests, started, ended, bytes_in, bytes_out }
+        let refused = std::array::from_fn(|_| zero());
+        Shard { labels, requests, started, ended, bytes_in, bytes_out, refused }
     }
 
     /// A request begins to be handled; dropping the guard ends it, also when the client left.
@@ -79,6 +97,11 @@ impl Shard {
         add(requests.by_method.get(method).and_then(|classes| classes.get(class)), 1);
         add(requests.durations.get(bucket), 1);
         requests.duration_us.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    /// A request was not served; counted where somebody was not let in. `has_named`: whether they claimed to be somebody.
+    pub(super) fn refused(&self, error: &HttpError, has_named: bool) {
+        add(reason(error, has_named).and_then(|at| self.refused.get(at)), 1);
     }
 
     /// Body bytes came in.
@@ -124,13 +147,8 @@ impl Metrics {
     }
 
     /// Everything as Prometheus text (version 0.0.4).
-    pub(super) fn expose(
-        &self,
-        budget: BudgetLevel,
-        connections: &Connections,
-        conditions: &Conditions,
-        status: &Value,
-    ) -> String {
+    pub(super) fn expose(&self, around: &Around<'_>, status: &Value) -> String {
+        let Around { budget, connections, handshakes, conditions, .. } = around;
         let shards = self.shards();
         let sum = |pick: &dyn Fn(&Shard) -> u64| shards.iter().map(|s| pick(s)).sum::<u64>();
         let mut out = Text::default();
@@ -147,10 +165,23 @@ impl Metrics {
             ("boveda_budget_bytes", "gauge", "Bytes that permits stand for.", budget.bytes),
             ("boveda_budget_bytes_max", "gauge", "Most bytes that permits may stand for.", budget.bytes_max),
             ("boveda_budget_refused_total", "counter", "Permits refused.", budget.refused),
+            ("boveda_access_keys", "gauge", "Access keys that this node knows of.", around.access_keys as u64),
+            ("boveda_access_fresh", "gauge", "Whether it can tell which are in force.", u64::from(around.access_fresh)),
+            ("boveda_tls_handshakes_total", "counter", "TLS handshakes that came to an end.", handshakes.done()),
             ("boveda_ready", "gauge", "Whether this node takes requests.", u64::from(conditions.missing.is_empty())),
         ] {
             out.family(name, kind, help);
             out.sample(name, "", amount);
+        }
+        out.family("boveda_access_refused_total", "counter", "Requests of callers who were not let in.");
+        for (at, reason) in REASONS.iter().enumerate() {
+            let count = sum(&|s| s.refused.get(at).map_or(0, value));
+            out.sample("boveda_access_refused_total", &format!("reason=\"{reason}\""), count);
+        }
+        out.family("boveda_tls_handshakes_failed_total", "counter", "Connections that came to no request for TLS.");
+        for why in Failed::ALL {
+            let labels = format!("reason=\"{}\"", why.word());
+            out.sample("boveda_tls_handshakes_failed_total", &labels, handshakes.failed(why));
         }
         out.family("boveda_missing", "gauge", "What this node lacks to take requests; /readyz says why.");
         for what in conditions.missing.keys() {
@@ -238,7 +269,8 @@ impl Text {
         let mut samples = BTreeMap::new();
         flatten("boveda", "", status, &mut samples);
         for (name, lines) in samples {
-            self.family(&name, "gauge", "From the status snapshot; see /v1/cluster.");
+            let kind = if counted::only_grows(&name) { "counter" } else { "gauge" };
+            self.family(&name, kind, "From the status snapshot; see /v1/cluster.");
             for (labels, value) in lines {
                 self.sample(&name, &labels, value);
             }
@@ -309,7 +341,17 @@ mod tests {
             "free-bytes": 1.5, "nothing": null,
         });
         let conditions = Conditions { degraded: [("disk", "full".to_owned())].into(), ..Conditions::default() };
-        let text = metrics.expose(Budget::new(4, 8).level(), &Connections::new(0), &conditions, &status);
+        b.refused(&HttpError::Unauthenticated, false);
+        b.refused(&HttpError::NoRoute, true);
+        let around = Around {
+            budget: Budget::new(4, 8).level(),
+            connections: &Connections::new(0),
+            handshakes: &Handshakes::default(),
+            access_keys: 3,
+            access_fresh: true,
+            conditions: &conditions,
+        };
+        let text = metrics.expose(&around, &status);
         for line in [
             "boveda_http_requests_total{route=\"objects\",method=\"GET\",status=\"2xx\"} 2",
             "boveda_http_requests_total{route=\"cargar\",method=\"other\",status=\"4xx\"} 1",
@@ -324,6 +366,11 @@ mod tests {
             "boveda_http_body_bytes_out_total 7",
             "boveda_budget_bytes_max 8",
             "boveda_ready 1",
+            "boveda_access_keys 3",
+            "boveda_access_refused_total{reason=\"no_key\"} 1",
+            "boveda_access_refused_total{reason=\"no_right\"} 0",
+            "boveda_tls_handshakes_failed_total{reason=\"late\"} 0",
+            "# TYPE boveda_store_objects gauge",
             "boveda_degraded{what=\"disk\"} 1",
             "boveda_store_objects 3",
             "boveda_store_poisoned 0",

@@ -53,7 +53,8 @@
 //! | `worker` | what the ports and their threads share, and what each thread has |
 //! | `call` | one request, as handlers see it |
 //! | `links` | what handlers may say to the actors |
-//! | `metrics` | counters, and everything numeric as Prometheus text |
+//! | `metrics`, `counted` | counters, and everything numeric as Prometheus text; which numbers of others only grow |
+//! | `turned_away` | why somebody was not let in, as the metrics count it |
 //! | `readiness` | whether the node should get traffic |
 //!
 //! Invariant: nothing here parses a route, speaks a language but English, or writes a format of answers; but for
@@ -67,6 +68,7 @@ pub(super) mod call;
 mod classify;
 pub(super) mod conditions;
 mod connections;
+mod counted;
 pub(super) mod dates;
 pub(super) mod disposition;
 pub(super) mod download;
@@ -91,6 +93,7 @@ pub(super) mod server;
 pub(super) mod settings;
 mod socket;
 pub(super) mod source;
+mod turned_away;
 mod turnstile;
 pub(super) mod upload;
 pub(super) mod windows;

@@ -243,6 +243,8 @@ kinds! {
     Rotating            CONFLICT                "KeyIsRotating"
     /// Nobody could make another key without this one.
     LastAdminKey        CONFLICT                "LastAdminKey"
+    /// The first key would leave nobody who could make another.
+    FirstKey            CONFLICT                "FirstKeyNotAdmin"
 
     // Faults of ours.
     /// Stored bytes do not open.

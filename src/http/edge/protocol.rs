@@ -37,6 +37,9 @@ pub trait Protocol: 'static {
     /// Who calls, by what the head brings along; refuses who claims to be somebody and is not.
     fn who(&self, req: &HttpRequest) -> Result<Principal, HttpError>;
 
+    /// The same by what was known last, in force by now or not: for what the node says of itself.
+    fn who_lately(&self, req: &HttpRequest) -> Result<Principal, HttpError>;
+
     /// What is asked for; refuses what there is not.
     fn endpoint(&self, req: &HttpRequest, route: Self::Route<'_>) -> Result<Self::Endpoint, HttpError>;
 

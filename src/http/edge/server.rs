@@ -49,6 +49,7 @@ where
 {
     let of_workers = shared.clone();
     let (settings, connections) = (Arc::clone(&shared.settings), Arc::clone(&shared.connections));
+    let handshakes = Arc::clone(&shared.handshakes);
     sweep_while_alive(&settings, tls.as_ref(), &connections);
     let workers = settings.workers.max(1);
     let builder = Server::build()
@@ -80,7 +81,7 @@ where
             let draining = draining.clone();
             Box::pin(async move { draining.notified().await })
         };
-        let accept = Rc::new(Accept::new(&connections, tls.clone(), settings.linger, drains.clone()));
+        let accept = Rc::new(Accept::new(&connections, &handshakes, tls.clone(), settings.linger, drains.clone()));
         let http = HttpService::build()
             .graceful_shutdown_signal(drains)
             .keep_alive(settings.keep_alive)

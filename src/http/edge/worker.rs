@@ -4,10 +4,11 @@
 //! - One budget, one table of connections and one set of conditions hold for all ports and threads together.
 //! - What a thread has for itself is touched by no other: request ids and counters need no lock.
 
+use super::accept::Handshakes;
 use super::access::Entrance;
 use super::connections::Connections;
 use super::links::StoreLinks;
-use super::metrics::{Metrics, Shard};
+use super::metrics::{Around, Metrics, Shard};
 use super::pieces::LARGE_BUFFER_BYTES;
 use super::readiness::{Conditions, Readiness};
 use super::request_id::RequestIds;
@@ -33,6 +34,7 @@ pub struct Shared {
     pub(in crate::http) entrance: Entrance,
     pub(super) metrics: Arc<Metrics>,
     pub(super) connections: Arc<Connections>,
+    pub(super) handshakes: Arc<Handshakes>,
     /// Memory for pieces of large bodies.
     pub(super) large_memory: BufferPool,
 }
@@ -48,6 +50,7 @@ impl Shared {
             entrance,
             metrics: Arc::default(),
             connections,
+            handshakes: Arc::default(),
             large_memory: BufferPool::new(LARGE_BUFFER_BYTES),
         }
     }
@@ -59,7 +62,17 @@ impl Shared {
 
     /// Everything numeric as Prometheus text.
     pub(in crate::http) fn expose(&self, conditions: &Conditions, status: &serde_json::Value) -> String {
-        self.metrics.expose(self.budget.level(), &self.connections, conditions, status)
+        let access = self.entrance.access();
+        let known = access.known();
+        let around = Around {
+            budget: self.budget.level(),
+            connections: &self.connections,
+            handshakes: &self.handshakes,
+            access_keys: known.keys.len(),
+            access_fresh: access.is_fresh(&known),
+            conditions,
+        };
+        self.metrics.expose(&around, status)
     }
 }
 

@@ -3,7 +3,9 @@
 //! Invariants
 //! - A secret is told once, in the answer to whoever had it made, which nobody may keep.
 //! - A change is answered when this node goes by it, or has waited for that as long as others may take.
-//! - The last key in force with admin on everything is neither revoked nor disabled: nobody could make another one.
+//! - The last key in force with admin on everything is neither revoked nor disabled, and where everybody could come in
+//!   the first key is such a one: nobody could make another one.
+//! - A document takes time to arrive: who had it sent is asked for again before a key comes of it.
 
 use super::answers::{json, no_query};
 use super::plain_write::{no_condition, plain_write};
@@ -13,6 +15,7 @@ use crate::actors::messages::{
 };
 use crate::base::access::{GRANTS_MAX, is_name};
 use crate::base::{AccessKeyId, Grant, GrantError, Right};
+use crate::http::edge::access::{Need, Principal};
 use crate::http::edge::body_in::Incoming;
 use crate::http::edge::call::Call;
 use crate::http::edge::dates::rfc3339;
@@ -91,6 +94,8 @@ pub(super) async fn create(call: &Call<'_>, incoming: &mut Incoming) -> Result<H
     no_query(call)?;
     let _permit = call.worker.shared.budget.try_claim(DOCUMENT_BYTES_MAX as u64).ok_or(HttpError::SlowDown)?;
     let wanted: Wanted = document(incoming).await?;
+    let (need, access) = (Need::on_node(Right::Admin), call.worker.shared.entrance.access());
+    let who = call.authorize_again(&need)?;
     let create = CreateAccess {
         given: None,
         grants: grants_of(&wanted.grants)?,
@@ -99,6 +104,15 @@ pub(super) async fn create(call: &Call<'_>, incoming: &mut Incoming) -> Result<H
             .filter(|name| is_name(name))
             .ok_or(HttpError::Document("name is a text of 1 to 128 bytes without control characters"))?,
     };
+    // It ends open access: whoever makes it has to be able to make the next one.
+    if matches!(who, Principal::Anyone) && !(create.expires_ms == 0 && has_admin(&create.grants)) {
+        // Unless another node has made the first one a moment ago.
+        access.look();
+        if access.known().alone || !access.until(IN_FORCE_WITHIN, |known| !known.keys.is_pristine()).await {
+            return Err(HttpError::Refused(Kind::FirstKey));
+        }
+        call.authorize_again(&need)?;
+    }
     let (id, secret) = call.worker.links.writes.create_access.send(create).await??;
     in_force(call, |known| known.keys.get(id).is_some()).await;
     Ok(told(&mut HttpResponse::Created(), id, &secret))
@@ -193,15 +207,14 @@ fn leaves_an_admin(call: &Call<'_>, without: AccessKeyId) -> Result<(), HttpErro
 
 /// Whether that key is in force, with admin on everything, and no other one is for long.
 fn is_last_admin(keys: &AccessKeys, id: AccessKeyId) -> bool {
-    let rules = |key: &AccessKey| {
-        key.is_in_force(now_ms)
-            && key
-                .grants
-                .iter()
-                .any(|grant| grant.pattern.is_all() && grant.prefix.is_empty() && grant.rights.has(Right::Admin))
-    };
+    let rules = |key: &AccessKey| key.is_in_force(now_ms) && has_admin(&key.grants);
     let is_one = keys.get(id).is_some_and(|key| rules(key));
     is_one && !keys.all().into_iter().any(|key| key.id != id && key.expires_ms == 0 && rules(key))
+}
+
+/// Whether these are enough to make other keys.
+fn has_admin(grants: &[Grant]) -> bool {
+    grants.iter().any(|grant| grant.pattern.is_all() && grant.prefix.is_empty() && grant.rights.has(Right::Admin))
 }
 
 fn grants_of(texts: &[String]) -> Result<Vec<Grant>, HttpError> {

@@ -60,6 +60,7 @@ pub(super) fn of(kind: Kind) -> &'static str {
         Kind::NoSuchAccessKey => "no existe esa clave de acceso",
         Kind::Rotating => "la clave ya tiene dos secretos; retire antes el anterior",
         Kind::LastAdminKey => "es la última clave que puede administrarlo todo; haga antes otra",
+        Kind::FirstKey => "la primera clave cierra el acceso abierto: tiene que poder administrarlo todo y no caducar",
         Kind::TooLarge => "el archivo es mayor de lo que este nodo admite",
         Kind::Silent => "no llegó ningún byte durante demasiado tiempo",
         Kind::Incomplete => "el cuerpo no es el que anuncian sus cabeceras",

@@ -106,17 +106,15 @@ impl Endpoint {
             Endpoint::ListObjects(bucket) | Endpoint::ShowBucket(bucket) => Need::in_bucket(Right::List, bucket),
             Endpoint::ListBuckets => Need::to_be_known(),
             Endpoint::CreateBucket(bucket) | Endpoint::DeleteBucket(bucket) => Need::on_bucket(Right::Admin, bucket),
-            Endpoint::Metrics => Need::on_node(Right::Metrics),
+            Endpoint::Metrics => Need::on_this_node(Right::Metrics),
+            Endpoint::ShowCluster | Endpoint::ShowMembers | Endpoint::ShowScrub => Need::on_this_node(Right::Admin),
             Endpoint::ListAccess
             | Endpoint::CreateAccess
             | Endpoint::ShowAccess(_)
             | Endpoint::SetAccess(_)
             | Endpoint::RevokeAccess(_)
             | Endpoint::RotateAccess(_)
-            | Endpoint::ShowCluster
-            | Endpoint::ShowMembers
             | Endpoint::ChangeMembers
-            | Endpoint::ShowScrub
             | Endpoint::PauseScrub => Need::on_node(Right::Admin),
             Endpoint::Options(_) | Endpoint::Root | Endpoint::Health | Endpoint::Ready | Endpoint::OpenApi => {
                 return None;
@@ -195,6 +193,7 @@ mod tests {
         let (abc, cargas) = (named("abc"), named("cargas"));
         let key = |right, bucket, key| Some(Need { span: Span::Key(key), ..Need::on_bucket(right, bucket) });
         let node = |right| Some(Need::on_node(right));
+        let here = |right| Some(Need::on_this_node(right));
         const ONE: &str = "/v1/access/ABCDEFGHIJKLMNOPQRST";
         vec![
             (Method::GET, "/v1/objects/abc/a%2Fb", key(Right::Read, abc, "a/b")),
@@ -214,12 +213,12 @@ mod tests {
             (Method::PUT, ONE, node(Right::Admin)),
             (Method::DELETE, ONE, node(Right::Admin)),
             (Method::POST, "/v1/access/ABCDEFGHIJKLMNOPQRST/rotate", node(Right::Admin)),
-            (Method::GET, "/v1/cluster", node(Right::Admin)),
-            (Method::GET, "/v1/cluster/members", node(Right::Admin)),
+            (Method::GET, "/v1/cluster", here(Right::Admin)),
+            (Method::GET, "/v1/cluster/members", here(Right::Admin)),
             (Method::PUT, "/v1/cluster/members", node(Right::Admin)),
-            (Method::GET, "/v1/cluster/scrub", node(Right::Admin)),
+            (Method::GET, "/v1/cluster/scrub", here(Right::Admin)),
             (Method::PUT, "/v1/cluster/scrub", node(Right::Admin)),
-            (Method::GET, "/metrics", node(Right::Metrics)),
+            (Method::GET, "/metrics", here(Right::Metrics)),
             (Method::GET, "/", None),
             (Method::GET, "/healthz", None),
             (Method::GET, "/readyz", None),

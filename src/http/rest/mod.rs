@@ -82,6 +82,10 @@ impl Protocol for Rest {
         self.entrance.who(req.headers())
     }
 
+    fn who_lately(&self, req: &HttpRequest) -> Result<Principal, HttpError> {
+        self.entrance.who_lately(req.headers())
+    }
+
     fn endpoint(&self, req: &HttpRequest, route: Option<Route<'_>>) -> Result<Endpoint, HttpError> {
         Endpoint::of(route, req.method(), req.path())
     }

@@ -58,3 +58,23 @@ fn places_are_written_as_the_format_page_says() {
         assert!(decode_frame(&payload[..cut]).is_err(), "cut at {cut}");
     }
 }
+
+#[test]
+fn what_a_node_keeps_for_its_votes_is_read_as_it_was_written() {
+    for keyless in [false, true] {
+        let name = NodeName::parse("n1");
+        let start = Start { number: 3, draw: 9 };
+        let state = NodeState { reserved: Stamp(7), epoch: Epoch(2) };
+        let node = NodeRecord { state, roster: None, start, name, keyless };
+        let bytes = node.encode();
+        assert_eq!(NodeRecord::decode(&bytes).as_ref(), Ok(&node));
+        let mut other = bytes.clone();
+        for mark in [0, 3, 255] {
+            other[16] = mark;
+            assert!(NodeRecord::decode(&other).is_err(), "{mark}");
+        }
+        for end in 0..bytes.len() {
+            assert!(NodeRecord::decode(&bytes[..end]).is_err(), "{end}");
+        }
+    }
+}

@@ -15,7 +15,7 @@ use std::path::Path;
 
 const INLINE_MAX: usize = 1000;
 
-pub(in crate::store) fn store(dir: &Path) -> Arc<Store> {
+pub(crate) fn store(dir: &Path) -> Arc<Store> {
     store_with(dir, ring(&[9]))
 }
 

@@ -114,7 +114,7 @@ async fn a_session_that_the_peer_forgot_is_told_from_one_that_it_refuses() {
     };
     assert!(matches!(error, LinkError::Refused(Refusal::UnknownSession)) && may_be_forgotten(&error), "{error}");
     assert_eq!(peer.hellos(), 0);
-    for refused in [Refusal::ForeignKey, Refusal::NotAMember, Refusal::Busy, Refusal::Malformed] {
+    for refused in [Refusal::ForeignKey, Refusal::NotAPeer, Refusal::Busy, Refusal::Malformed] {
         assert!(!may_be_forgotten(&LinkError::Refused(refused)), "{refused}");
     }
     assert!(!may_be_forgotten(&LinkError::Silent), "it costs as much as it did the first time");

@@ -95,7 +95,7 @@ fn two_copies_of_a_frame_at_once_are_taken_once() {
 #[test]
 fn strangers_are_refused_by_name_ring_and_receiver() {
     let gate = gate();
-    assert_eq!(gate.hello(&hello("n9", "n1").0), Err(Refusal::NotAMember));
+    assert_eq!(gate.hello(&hello("n9", "n1").0), Err(Refusal::NotAPeer));
     assert_eq!(gate.hello(&hello("n2", "n3").0), Err(Refusal::WrongReceiver));
     assert_eq!(gate.hello(b"noise"), Err(Refusal::Malformed));
     let me = identity("n2", 2);
@@ -161,7 +161,7 @@ fn refusals_are_counted_shown_and_bounded() {
         [(2, Refusal::ForeignKey)]
     );
     for n in 0..u8::MAX {
-        gate.turned_away(ip(n), Refusal::NotAMember);
+        gate.turned_away(ip(n), Refusal::NotAPeer);
     }
     assert_eq!(gate.status().refused.len(), REFUSED_MAX);
 }

@@ -34,6 +34,10 @@ impl Protocol for Marked {
         }
     }
 
+    fn who_lately(&self, req: &HttpRequest) -> Result<Principal, HttpError> {
+        self.who(req)
+    }
+
     fn endpoint(&self, _: &HttpRequest, route: &str) -> Result<BucketName, HttpError> {
         Ok(BucketName::parse(route)?)
     }
