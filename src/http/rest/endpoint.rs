@@ -31,12 +31,15 @@ pub(super) enum Endpoint {
     ShowBucket(BucketName),
     CreateBucket(BucketName),
     DeleteBucket(BucketName),
+    OpenBucket(BucketName),
+    CloseBucket(BucketName),
     ListAccess,
     CreateAccess,
     ShowAccess(AccessKeyId),
     SetAccess(AccessKeyId),
     RevokeAccess(AccessKeyId),
     RotateAccess(AccessKeyId),
+    CreateLink,
     ShowCluster,
     ShowMembers,
     ChangeMembers,
@@ -74,12 +77,15 @@ impl Endpoint {
             Route::Bucket(bucket) if reads => Endpoint::ShowBucket(target::bucket(bucket)?),
             Route::Bucket(bucket) if puts => Endpoint::CreateBucket(target::bucket(bucket)?),
             Route::Bucket(bucket) if deletes => Endpoint::DeleteBucket(target::bucket(bucket)?),
+            Route::Public(bucket) if puts => Endpoint::OpenBucket(target::bucket(bucket)?),
+            Route::Public(bucket) if deletes => Endpoint::CloseBucket(target::bucket(bucket)?),
             Route::AccessKeys if reads => Endpoint::ListAccess,
             Route::AccessKeys if *method == Method::POST => Endpoint::CreateAccess,
             Route::AccessKey(id) if reads => Endpoint::ShowAccess(target::access_key(id)?),
             Route::AccessKey(id) if puts => Endpoint::SetAccess(target::access_key(id)?),
             Route::AccessKey(id) if deletes => Endpoint::RevokeAccess(target::access_key(id)?),
             Route::RotateAccess(id) if *method == Method::POST => Endpoint::RotateAccess(target::access_key(id)?),
+            Route::Links if *method == Method::POST => Endpoint::CreateLink,
             Route::Root if reads => Endpoint::Root,
             Route::Members if reads => Endpoint::ShowMembers,
             Route::Members if puts => Endpoint::ChangeMembers,
@@ -104,8 +110,12 @@ impl Endpoint {
             Endpoint::DeleteObject(at) | Endpoint::Remove(at) => Need::on_object(Right::Delete, at),
             // Under which prefix stands in a parameter.
             Endpoint::ListObjects(bucket) | Endpoint::ShowBucket(bucket) => Need::in_bucket(Right::List, bucket),
-            Endpoint::ListBuckets => Need::to_be_known(),
-            Endpoint::CreateBucket(bucket) | Endpoint::DeleteBucket(bucket) => Need::on_bucket(Right::Admin, bucket),
+            // A link is for what its maker may do, which stands in the body.
+            Endpoint::ListBuckets | Endpoint::CreateLink => Need::to_be_known(),
+            Endpoint::CreateBucket(bucket)
+            | Endpoint::DeleteBucket(bucket)
+            | Endpoint::OpenBucket(bucket)
+            | Endpoint::CloseBucket(bucket) => Need::on_bucket(Right::Admin, bucket),
             Endpoint::Metrics => Need::on_node(Right::Metrics),
             Endpoint::ListAccess
             | Endpoint::CreateAccess
@@ -208,6 +218,9 @@ mod tests {
             (Method::GET, "/v1/buckets", Some(Need::to_be_known())),
             (Method::PUT, "/v1/buckets/abc", Some(Need::on_bucket(Right::Admin, abc))),
             (Method::DELETE, "/v1/buckets/abc", Some(Need::on_bucket(Right::Admin, abc))),
+            (Method::PUT, "/v1/buckets/abc/public", Some(Need::on_bucket(Right::Admin, abc))),
+            (Method::DELETE, "/v1/buckets/abc/public", Some(Need::on_bucket(Right::Admin, abc))),
+            (Method::POST, "/v1/links", Some(Need::to_be_known())),
             (Method::GET, "/v1/access", node(Right::Admin)),
             (Method::POST, "/v1/access", node(Right::Admin)),
             (Method::GET, ONE, node(Right::Admin)),
