@@ -2,7 +2,8 @@
 //!
 //! Invariants
 //! - Nothing but reading and listing is ever open. What a register says beyond that is refused with the whole record.
-//! - `decode(encode(g)) == g`: at most `PUBLIC_GRANTS_MAX`, in the order of their prefixes, each prefix once.
+//! - `decode(encode(g)) == g`: 1 to `PUBLIC_GRANTS_MAX`, in the order of their prefixes, each prefix once. Where there is
+//!   none nothing is written.
 //!
 //! Layout: docs/format.md, "Record".
 
@@ -76,7 +77,7 @@ impl PublicGrants {
     /// Reads what `write` appended.
     pub fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
         let count = usize::from(r.u8()?);
-        if count > PUBLIC_GRANTS_MAX {
+        if !(1..=PUBLIC_GRANTS_MAX).contains(&count) {
             return Err(CodecError::Value("anonymous grants"));
         }
         let grants = (0..count).map(|_| {
@@ -159,6 +160,8 @@ mod tests {
         let mut w = Writer::default();
         w.u8(2).text("b").u16(1).text("a").u16(1);
         assert_eq!(decoded(&w.0), Err(CodecError::Value("order of anonymous grants")));
-        assert_eq!(decoded(&[17]), Err(CodecError::Value("anonymous grants")));
+        for count in [0, 17] {
+            assert_eq!(decoded(&[count]), Err(CodecError::Value("anonymous grants")));
+        }
     }
 }

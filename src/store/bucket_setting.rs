@@ -25,9 +25,9 @@ pub enum BucketSetting {
 }
 
 impl BucketSetting {
-    /// What becomes of the bucket that was found; one that is being deleted is set to nothing any more.
+    /// What becomes of the bucket that was found, open or closing: the next generation of it, if that changes anything.
     pub fn decide(&self, found: Option<&BucketRecord>) -> Choice<BucketRecord> {
-        let Some(bucket) = found.filter(|bucket| bucket.is_open) else { return Choice::Refuse };
+        let Some(bucket) = found else { return Choice::Refuse };
         let mut next = bucket.clone();
         self.apply(&mut next);
         if next == *bucket {
@@ -75,7 +75,8 @@ mod tests {
         let closed = put(close("").decide(Some(&opened)));
         assert_eq!(closed, BucketRecord { generation: 3, ..made.clone() });
         let closing = BucketRecord { is_open: false, ..opened };
-        assert_eq!(close("").decide(Some(&closing)), Choice::Refuse);
+        let closed = put(close("").decide(Some(&closing)));
+        assert!(!closed.is_open && closed.public.is_empty());
         assert_eq!(open("").decide(None), Choice::Refuse);
     }
 

@@ -40,8 +40,8 @@ enum Wish {
     Delete,
     /// A change of a bucket.
     Bucket(Change<BucketId>),
-    /// A change of what a bucket is set to.
-    Setting(BucketSetting),
+    /// Another setting of a bucket.
+    Configure(BucketSetting),
     /// A change of an access key.
     AccessKey(AccessChange),
     /// No bucket, if nothing is in it: of a node alone, which decides both in one commit.
@@ -84,9 +84,9 @@ impl Mutation {
         Self::of_bucket(bucket, Wish::Bucket(change), now_ms)
     }
 
-    /// A change of what a bucket is set to; it must be there, and open.
-    pub fn set_bucket(bucket: &BucketName, setting: BucketSetting, now_ms: u64) -> Self {
-        Self::of_bucket(bucket, Wish::Setting(setting), now_ms)
+    /// Another setting of a bucket, which must be there.
+    pub fn configure_bucket(bucket: &BucketName, setting: BucketSetting, now_ms: u64) -> Self {
+        Self::of_bucket(bucket, Wish::Configure(setting), now_ms)
     }
 
     /// No bucket of that name; it must be there, and empty. For a node alone: see `Decided`.
@@ -144,7 +144,7 @@ impl Mutation {
                 Choice::Keep => Choice::Keep,
                 Choice::Refuse => Choice::Refuse,
             },
-            Wish::Setting(setting) => match setting.decide(found.and_then(|record| record.bucket())) {
+            Wish::Configure(setting) => match setting.decide(found.and_then(|record| record.bucket())) {
                 Choice::Put(_) => Choice::Put(()),
                 Choice::Keep => Choice::Keep,
                 Choice::Refuse => Choice::Refuse,
@@ -168,7 +168,7 @@ impl Mutation {
                 Choice::Put(Some((id, bucket))) => Some(changed(found, id, bucket, self.asked_ms)),
                 Choice::Put(None) | Choice::Keep | Choice::Refuse => None,
             },
-            Wish::Setting(setting) => match setting.decide(found.and_then(|record| record.bucket())) {
+            Wish::Configure(setting) => match setting.decide(found.and_then(|record| record.bucket())) {
                 Choice::Put(bucket) => Some(proposed(State::Bucket(bucket), self.asked_ms)),
                 Choice::Keep | Choice::Refuse => None,
             },

@@ -67,7 +67,7 @@ impl Coordinator {
 
     /// Brings about what is wanted of a part of a bucket's settings.
     pub(super) async fn set_bucket(&self, SetBucket { bucket, setting }: SetBucket) -> Result<Written, ObjectError> {
-        let change = match self.alone(Mutation::set_bucket(&bucket, setting, system_ms())).await? {
+        let change = match self.alone(Mutation::configure_bucket(&bucket, setting, system_ms())).await? {
             Decided::Alone(written) => return Ok(written),
             Decided::ForVote(change) | Decided::Closing(change) => change,
         };

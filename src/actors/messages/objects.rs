@@ -118,8 +118,7 @@ pub struct DeleteBucket {
     pub bucket: BucketName,
 }
 
-/// Changes what a bucket is set to, a part of it. `NoSuchBucket` where there is none, or it is being deleted; `existed` in
-/// any other case.
+/// Changes what a bucket is set to, a part of it. `NoSuchBucket` where there is none.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Written, ObjectError>")]
 pub struct SetBucket {

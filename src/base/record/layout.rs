@@ -15,6 +15,8 @@ use bytes::Bytes;
 const VERSION: u8 = 5;
 /// The layout of a bucket within a record.
 const BUCKET_VERSION: u8 = 2;
+/// Which of the settings that stand behind its fields a bucket has: something is open to everybody.
+const BUCKET_PUBLIC: u8 = 4;
 
 /// Most bytes of a version entry.
 pub const ENTRY_BYTES_MAX: usize = 16 * 1024;
@@ -119,7 +121,11 @@ fn read_front(r: &mut Reader<'_>) -> Result<(u8, Record), CodecError> {
 fn write_bucket(w: &mut Writer, bucket: &BucketRecord) {
     let BucketRecord { id, generation, is_open, created_ms, public } = bucket;
     w.u8(BUCKET_VERSION).u64(id.0).u64(*generation).u8(if *is_open { 1 } else { 2 }).u64(*created_ms);
-    public.write(w);
+    // Which settings follow, each in the order of its flag.
+    w.u8(if public.is_empty() { 0 } else { BUCKET_PUBLIC });
+    if !public.is_empty() {
+        public.write(w);
+    }
 }
 
 /// What a later layout says of a bucket is not passed over: a node that does not know it must not judge by the rest.
@@ -133,7 +139,12 @@ fn read_bucket(r: &mut Reader<'_>) -> Result<BucketRecord, CodecError> {
         2 => false,
         _ => return Err(CodecError::Value("bucket state")),
     };
-    Ok(BucketRecord { id, generation, is_open, created_ms: r.u64()?, public: PublicGrants::read(r)? })
+    let (created_ms, settings) = (r.u64()?, r.u8()?);
+    if settings & !BUCKET_PUBLIC != 0 {
+        return Err(CodecError::Value("bucket settings"));
+    }
+    let public = if settings & BUCKET_PUBLIC == 0 { PublicGrants::NONE } else { PublicGrants::read(r)? };
+    Ok(BucketRecord { id, generation, is_open, created_ms, public })
 }
 
 /// The fields of a version entry up to its digest, all of one width.

@@ -219,7 +219,7 @@ fn what_is_not_known_of_a_bucket_is_refused() {
         (version, 1, "bucket version"),
         (version, 3, "bucket version"),
         (version + 17, 3, "bucket state"),
-        (version + 26, 17, "anonymous grants"),
+        (version + 26, 8, "bucket settings"),
     ] {
         let mut bad = bytes.clone();
         bad[at] = value;
