@@ -17,6 +17,8 @@ pub const LINK_SECONDS_MAX: u64 = 7 * 24 * 3600;
 pub const AHEAD_SECONDS_MAX: u64 = 15 * 60;
 /// Most headers that a link may fix.
 const HEADERS_MAX: usize = 32;
+/// Most parameters of a request that brings a link: each is looked for among all.
+const PARAMETERS_MAX: usize = 64;
 /// With what parameters of links begin.
 pub const PREFIX: &str = "X-Amz-";
 
@@ -33,6 +35,9 @@ pub const PARAMETERS: [&str; 6] = [P_ALGORITHM, P_CREDENTIAL, P_DATE, P_EXPIRES,
 /// Why a link is none, or counts no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PresignError {
+    /// There are too many parameters.
+    #[error("a link has at most 64 parameters")]
+    Many,
     /// A parameter stands there twice.
     #[error("a parameter of the link stands there twice")]
     Twice,
@@ -95,6 +100,9 @@ impl Presigned {
 
     /// The same of any service.
     fn parse_any(mut query: Vec<(String, String)>) -> Result<Self, PresignError> {
+        if query.len() > PARAMETERS_MAX {
+            return Err(PresignError::Many);
+        }
         for (at, (name, _)) in query.iter().enumerate() {
             let begins = name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX));
             if begins && !PARAMETERS.contains(&name.as_str()) {

@@ -161,4 +161,6 @@ fn what_is_no_link_is_told_by_what_is_wrong() {
     let upper = upper.replace(&signature.to_lowercase(), &format!("X-Amz-Signature={signature}"));
     assert!(!signature.bytes().any(|b| b.is_ascii_uppercase()) || Presigned::parse(query(&upper)) == Err(Signature));
     assert_eq!(Presigned::parse(Vec::new()), Err(Missing));
+    let many = (0..PARAMETERS_MAX + 1).map(|n| (n.to_string(), String::new())).collect();
+    assert_eq!(Presigned::parse(many), Err(PresignError::Many));
 }
