@@ -6,13 +6,15 @@
 //! Decoders behind a seal get what an attacker could not make: bytes that open. So nothing rests on the seal alone.
 
 use boveda::base::{
-    AccessRecord, Ballot, BlobRef, BodyAt, BodyId, BucketId, BucketRecord, ClusterId, Grant, Incarnation, Lineage,
-    NodeName, ObjectHead, ObjectKey, ObjectRecord, Record, RegisterKey, Secret, Stamp, State, Wrap, WriteId,
+    AccessRecord, Ballot, BlobRef, BodyAt, BodyId, BucketId, BucketRecord, ClusterId, Credential, Grant, Incarnation,
+    Lineage, NodeName, ObjectHead, ObjectKey, ObjectRecord, PublicGrants, Record, RegisterKey, Right, Rights, Secret,
+    Stamp, State, Wrap, WriteId,
 };
 use boveda::disk::{CrashDisk, Disk};
 use boveda::http::fuzzing;
 use boveda::register::{Kept, Roster};
 use boveda::seal::{BodyOpener, Hello, Keyring, Me, SealingKey, body};
+use boveda::sign::presign::Link;
 use boveda::store::entry::{self, Encoded, Held, NodeRecord, Op};
 use boveda::store::pages::{create_database, open_database};
 use boveda::wire::{Answer, BODIES_HEAD_BYTES_MAX, BodiesHead, Call, Frame, Refusal, StreamHead, frame};
@@ -31,7 +33,7 @@ pub struct Target {
 }
 
 /// All of them; requests over a live handler are `tests/fuzz_http.rs`.
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 19] = [
     Target { name: "record", run: record, seeds: records },
     Target { name: "held", run: held, seeds: || records().into_iter().map(|r| held_of(&r)).collect() },
     Target { name: "node_record", run: node_record, seeds: node_records },
@@ -48,6 +50,8 @@ pub const TARGETS: [Target; 17] = [
     Target { name: "range", run: fuzzing::range, seeds: ranges },
     Target { name: "conditions", run: fuzzing::conditions, seeds: conditions },
     Target { name: "request_target", run: fuzzing::target, seeds: paths },
+    Target { name: "authorization", run: fuzzing::authorization, seeds: authorizations },
+    Target { name: "presigned_query", run: fuzzing::presigned, seeds: presigned_queries },
     Target { name: "config", run: config, seeds: configs },
 ];
 
@@ -259,6 +263,7 @@ fn records() -> Vec<Vec<u8>> {
         State::Nothing,
         State::Deleted,
         State::Bucket(BucketRecord::made(BucketId(7), 1)),
+        State::Bucket(public_bucket()),
         State::Members(rosters().remove(0).into()),
         State::AccessKey(Box::new(access_key())),
         State::Object(Box::new(object(BodyAt::Blob))),
@@ -361,6 +366,38 @@ fn paths() -> Vec<Vec<u8>> {
         "/descargar/a%2520b",
         "/v1/objects/abc?prefix=a+b&limit=3",
     ])
+}
+
+fn authorizations() -> Vec<Vec<u8>> {
+    texts(&[
+        "Bearer AAAAAAAAAAAAAAAAAAAA.BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB",
+        "Basic QUFBQUFBQUFBQUFBQUFBQUFBQUE6QkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkI=",
+        "basic Og==",
+    ])
+}
+
+fn presigned_queries() -> Vec<Vec<u8>> {
+    let key = Credential::of(&"A".repeat(20), &"B".repeat(40)).expect("a key");
+    let pair = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
+    let (headers, query) = (pair("content-type", "a/b; c=d"), pair("X-Boveda-Filename", "\u{f1} &.txt"));
+    let link = Link {
+        method: "GET",
+        path: "/",
+        host: "h:5000",
+        at_s: 1_700_000_000,
+        expires_s: 60,
+        headers: &[],
+        query: &query,
+    };
+    let stored = Link { method: "PUT", headers: &headers, query: &[], ..link };
+    texts(&[&link.query_by(&key), &stored.query_by(&key)])
+}
+
+/// A bucket of which something is open to everybody.
+fn public_bucket() -> BucketRecord {
+    let rights = Rights::of(&[Right::Read, Right::List]);
+    let public = PublicGrants::NONE.with("", rights).and_then(|grants| grants.with("site/", rights));
+    BucketRecord { public: public.expect("two grants"), ..BucketRecord::made(BucketId(7), 1) }
 }
 
 fn configs() -> Vec<Vec<u8>> {

@@ -12,15 +12,16 @@
 //! | `config` | file, environment, flags | `base` |
 //! | `wire` | what peers say to each other | `base` `register` |
 //! | `seal` | seal and open | `base` |
+//! | `sign` | requests signed with the secret of an access key | `base` `seal` |
 //! | `disk` | the file system, real and simulated | `base` |
 //! | `tls` | what the ports show of themselves, and whom the commands believe | `base` `disk` |
 //! | `register` | how the copies of a key agree: decisions without I/O | `base` |
 //! | `store` | the store as plain synchronous code | `base` `seal` `disk` `register` |
 //! | `actors` | StoreActor, coordinators, ReplicaActors, background work, and their messages | `base` `seal` `wire` `store` `register` |
-//! | `http` | what clients reach: the edge of every port, and REST over it | `base` `seal` `actors` `tls` |
+//! | `http` | what clients reach: the edge of every port, and REST over it | `base` `seal` `sign` `actors` `tls` |
 //! | `peer_port` | what the other nodes reach: their handshakes, calls and bodies | `base` `wire` `actors` |
 //! | `node` | builds a node; owns start and shutdown order | all of them but `cli` |
-//! | `cli` | commands, most of them as clients of a node | `base` `config` `seal` `disk` `tls` `store` `node` |
+//! | `cli` | commands, most of them as clients of a node | `base` `config` `seal` `sign` `disk` `tls` `store` `node` |
 
 pub mod actors;
 pub mod base;
@@ -32,6 +33,7 @@ pub mod node;
 pub mod peer_port;
 pub mod register;
 pub mod seal;
+pub mod sign;
 pub mod store;
 pub mod tls;
 pub mod wire;

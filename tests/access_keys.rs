@@ -2,6 +2,8 @@
 
 mod common;
 
+use boveda::base::Credential;
+use boveda::sign::presign::Link;
 use common::{Answer, Key, Node, eventually};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -62,25 +64,28 @@ fn operations(node: &Node) -> Vec<(String, String, bool)> {
 }
 
 /// Who gets through where, besides root. An operation that stands in no row is one that nobody has thought about.
-const ROWS: [(&str, &str, &[&str]); 37] = [
-    ("GET", "/v1/objects/{bucket}/{missing}", &[]),
-    ("HEAD", "/v1/objects/{bucket}/{missing}", &[]),
+const ROWS: [(&str, &str, &[&str]); 40] = [
+    ("GET", "/v1/objects/{bucket}/{missing}", &["anybody", "link"]),
+    ("HEAD", "/v1/objects/{bucket}/{missing}", &["anybody", "link"]),
     ("POST", "/cargar", &[]),
     ("GET", "/descargar/{nombre}", &[]),
     ("HEAD", "/descargar/{nombre}", &[]),
     ("DELETE", "/eliminar/{nombre}", &[]),
-    ("GET", "/v1/objects/{bucket}/{key}", &["reader"]),
-    ("HEAD", "/v1/objects/{bucket}/{key}", &["reader"]),
-    ("PUT", "/v1/objects/{bucket}/{key}", &[]),
+    ("GET", "/v1/objects/{bucket}/{key}", &["reader", "anybody", "link"]),
+    ("HEAD", "/v1/objects/{bucket}/{key}", &["reader", "anybody", "link"]),
+    ("PUT", "/v1/objects/{bucket}/{key}", &["link"]),
     ("DELETE", "/v1/objects/{bucket}/{key}", &[]),
-    ("GET", "/v1/objects/{bucket}", &["lister"]),
-    ("HEAD", "/v1/objects/{bucket}", &["lister"]),
+    ("GET", "/v1/objects/{bucket}", &["lister", "anybody"]),
+    ("HEAD", "/v1/objects/{bucket}", &["lister", "anybody"]),
     ("GET", "/v1/buckets", &["reader", "lister", "admin of another", "foreign", "scraper"]),
     ("HEAD", "/v1/buckets", &["reader", "lister", "admin of another", "foreign", "scraper"]),
-    ("GET", "/v1/buckets/{bucket}", &["lister"]),
-    ("HEAD", "/v1/buckets/{bucket}", &["lister"]),
+    ("GET", "/v1/buckets/{bucket}", &["lister", "anybody"]),
+    ("HEAD", "/v1/buckets/{bucket}", &["lister", "anybody"]),
     ("PUT", "/v1/buckets/{bucket}", &[]),
     ("DELETE", "/v1/buckets/{bucket}", &[]),
+    ("PUT", "/v1/buckets/{bucket}/public", &[]),
+    ("DELETE", "/v1/buckets/{bucket}/public", &[]),
+    ("POST", "/v1/links", &["reader", "lister", "admin of another", "foreign", "scraper"]),
     ("GET", "/v1/access", &[]),
     ("HEAD", "/v1/access", &[]),
     ("POST", "/v1/access", &[]),
@@ -175,6 +180,50 @@ fn every_operation_refuses_every_caller_who_has_not_its_right() {
         }
         let answer = with(&node, &root.bearer(), method, &target);
         assert!(!matches!(answer.status, 401 | 403), "root: {method} {path}: {answer:?}");
+    }
+}
+
+/// A link to anything, as whoever has the key could sign one.
+fn signed(key: &Key, method: &str, path: &str, at_s: u64) -> String {
+    let by = Credential::of(&key.id, &key.secret).expect("a key");
+    let link = Link { method, path, host: "boveda", at_s, expires_s: 600, headers: &[], query: &[] };
+    format!("{path}?{}", link.query_by(&by))
+}
+
+#[test]
+fn every_operation_refuses_who_has_no_key_but_for_what_is_open_and_what_a_link_is_for() {
+    let (node, root) = guarded();
+    let opened = node.ask("PUT", "/v1/buckets/docs/public?rights=read,list", &[], b"");
+    assert_eq!(opened.status, 200, "{opened:?}");
+    let revoked = node.new_key("revoked", &["*:read,write,list,delete,admin"]);
+    assert_eq!(node.delete(&format!("/v1/access/{}", revoked.id)).status, 200);
+    let wrong = Key { secret: revoked.secret.clone(), ..root.clone() };
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
+    for (method, path, through) in ROWS.iter().filter(|(_, path, _)| *path != "/v1/nowhere") {
+        let target = filled(path);
+        let anybody = without(&node, method, &target);
+        assert_eq!(anybody.status != 401, through.contains(&"anybody"), "{method} {path}: {anybody:?}");
+        assert_eq!(with(&node, &wrong.bearer(), method, &target).status, 401, "a wrong credential: {method} {path}");
+        // A link counts where links may lead, whatever it was signed for.
+        let leads = path.starts_with("/v1/objects/{bucket}/") && *method != "DELETE";
+        for (whose, at, status, code) in [
+            (&root, now, if leads { 0 } else { 400 }, "InvalidLink"),
+            (&root, now - 601, if leads { 403 } else { 400 }, if leads { "LinkExpired" } else { "InvalidLink" }),
+            (&revoked, now, if leads { 403 } else { 400 }, if leads { "LinkRefused" } else { "InvalidLink" }),
+            (&wrong, now, if leads { 403 } else { 400 }, if leads { "LinkRefused" } else { "InvalidLink" }),
+        ] {
+            let answer = without(&node, method, &signed(whose, method, &target, at));
+            if status == 0 {
+                assert!(
+                    through.contains(&"link") && !matches!(answer.status, 400 | 401 | 403),
+                    "{method} {path}: {answer:?}"
+                );
+            } else if *method == "HEAD" {
+                assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
+            } else {
+                answer.expect_error(status, code);
+            }
+        }
     }
 }
 

@@ -1,11 +1,12 @@
-//! What callers are held against: the access keys that are known to be in force, and until when they are.
+//! What callers are held against: the access keys that are known to be in force, what is open to everybody, and until
+//! when that is so.
 //!
 //! Invariants
 //! - A request looks here and asks nobody: one lock that is held for a moment, one look at the clock.
 //! - What was shown by a later question is never replaced by what an earlier one showed.
 //! - Who knows nothing, or nothing that is fresh, says so: whoever lets callers in refuses then.
 
-use crate::actors::messages::AccessKeys;
+use crate::actors::messages::{AccessKeys, PublicBuckets};
 use crate::register::Lease;
 use std::fmt;
 use std::sync::Arc;
@@ -26,6 +27,17 @@ pub struct Known {
     pub alone: bool,
     /// Whether nobody was asked yet, since the node was given its place: that it knew of no key says nothing then.
     pub unasked: bool,
+    /// What is open to everybody. It has a lease of its own, so that keys never wait for buckets to be listed.
+    pub public: Public,
+}
+
+/// What is open to everybody, and what that rests on.
+#[derive(Clone, Debug, Default)]
+pub struct Public {
+    /// By bucket.
+    pub buckets: Arc<PublicBuckets>,
+    /// Until when it is known to be in force; none where that was never shown.
+    pub lease: Option<Lease>,
 }
 
 /// A handle on what is known, for whoever finds out and whoever lets callers in; clones are the same handle.
@@ -64,6 +76,12 @@ impl Access {
         known.alone || known.lease.is_some_and(|lease| lease.holds(self.now()))
     }
 
+    /// What is open to everybody, where that is known to be in force.
+    pub fn public<'k>(&self, known: &'k Known) -> Option<&'k PublicBuckets> {
+        let fresh = known.alone || known.public.lease.is_some_and(|lease| lease.holds(self.now()));
+        fresh.then_some(&*known.public.buckets)
+    }
+
     /// Whether no key was ever heard of, by somebody who would have: not by a node that has a member list, and was never
     /// told by a majority of it that there is none. It can read by that list what others guard, and the list may be all
     /// that it got before a crash.
@@ -76,14 +94,27 @@ impl Access {
         (self.0.clock)()
     }
 
-    /// Takes in what was found out, unless a later question has shown something already.
+    /// Takes in what was found out of keys, unless a later question has shown something already. What is open to everybody
+    /// stays as it was: see `found_public`.
     pub fn found(&self, next: Known) {
         self.0.known.send_if_modified(|known| {
             let is_older = |next: Lease| known.lease.is_some_and(|lease| lease.follows(&next));
             // Who decides alone, or did so until now, has nobody whose question could be a later one.
             let takes = next.alone || known.alone || !next.lease.is_some_and(is_older);
             if takes {
-                *known = Arc::new(next);
+                *known = Arc::new(Known { public: known.public.clone(), ..next });
+            }
+            takes
+        });
+    }
+
+    /// Takes in what was found out of what is open to everybody, unless a later question has shown something already.
+    pub fn found_public(&self, next: Public) {
+        self.0.known.send_if_modified(|known| {
+            let is_older = |next: Lease| known.public.lease.is_some_and(|lease| lease.follows(&next));
+            let takes = known.alone || !next.lease.is_some_and(is_older);
+            if takes {
+                *known = Arc::new(Known { public: next, ..(**known).clone() });
             }
             takes
         });
@@ -124,7 +155,8 @@ mod tests {
     fn known(lease_ms: Option<u64>, alone: bool, with_key: bool) -> Known {
         let key = AccessKey::unstored(AccessKeyId::drawn(ID), Vec::new(), Vec::new());
         let keys = Arc::new(AccessKeys::of(with_key.then_some(key)));
-        Known { keys, lease: lease_ms.map(|ms| Lease::since(Duration::from_millis(ms))), alone, unasked: false }
+        let lease = lease_ms.map(|ms| Lease::since(Duration::from_millis(ms)));
+        Known { keys, lease, alone, unasked: false, public: Public::default() }
     }
 
     fn has_key(access: &Access) -> bool {
@@ -151,6 +183,31 @@ mod tests {
         assert!(!access.is_pristine(&without), "it may read what others guard");
         assert!(access.is_pristine(&known(Some(9_500), false, false)), "the members were asked");
         assert!(!access.is_pristine(&known(Some(9_500), false, true)));
+    }
+
+    #[test]
+    fn what_is_open_has_a_lease_of_its_own() {
+        let access = Access::new(known(Some(9_500), false, false), || Duration::from_secs(10), || true);
+        let open = |access: &Access| access.public(&access.known()).map(|public| public.iter().len());
+        let name = crate::base::BucketName::cargas();
+        let grants = || crate::base::PublicGrants::NONE.with("", crate::base::Rights::of(&[crate::base::Right::Read]));
+        let found = |ms, is_open: bool| {
+            let buckets = Arc::new(PublicBuckets::of(is_open.then(|| (name.clone(), grants().expect("a grant")))));
+            access.found_public(Public { buckets, lease: Some(Lease::since(Duration::from_millis(ms))) });
+        };
+        assert!(access.is_fresh(&access.known()) && open(&access).is_none(), "keys are known, and nothing of buckets");
+        found(9_000, true);
+        assert_eq!(open(&access), None, "it was shown too long ago");
+        found(9_400, true);
+        assert_eq!(open(&access), Some(1));
+        found(9_300, false);
+        assert_eq!(open(&access), Some(1), "an answer to an earlier question");
+        access.found(known(Some(9_600), false, true));
+        assert_eq!((open(&access), has_key(&access)), (Some(1), true), "keys come without it");
+        found(9_700, false);
+        assert_eq!((open(&access), has_key(&access)), (Some(0), true));
+        access.found(known(None, true, true));
+        assert_eq!(open(&access), Some(0), "nobody else decides");
     }
 
     #[test]

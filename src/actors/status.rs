@@ -4,7 +4,7 @@
 //! A new field needs nothing else to be shown as JSON and as a metric: the metrics make a gauge of each number and
 //! flag.
 
-use crate::actors::messages::StoreStatus;
+use crate::actors::messages::{PublicBuckets, StoreStatus};
 use crate::base::budget::BudgetLevel;
 use crate::base::{ClusterId, Epoch, Incarnation, NodeName, Stamp};
 use crate::register::{ListMark, Roster};
@@ -298,6 +298,26 @@ pub struct StoreSection {
     pub scrub: ScrubStatus,
 }
 
+/// The buckets of which something is open to everybody.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PublicStatus {
+    /// How many there are.
+    pub count: usize,
+    /// The names of the first ones, `PUBLIC_NAMES_MAX` at most.
+    pub names: Vec<String>,
+}
+
+/// Most names of public buckets in a status.
+const PUBLIC_NAMES_MAX: usize = 32;
+
+impl PublicStatus {
+    /// What is told of these.
+    pub fn of(public: &PublicBuckets) -> Self {
+        let all = public.iter();
+        PublicStatus { count: all.len(), names: all.take(PUBLIC_NAMES_MAX).map(|(name, _)| name.to_string()).collect() }
+    }
+}
+
 /// The certificate that a node's ports show.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CertificateStatus {
@@ -338,6 +358,8 @@ pub struct ClusterSnapshot<S = StoreSection> {
     pub gate: GateStatus,
     /// The certificate of its ports for clients; null where they have no TLS.
     pub certificate: Option<CertificateStatus>,
+    /// What is open to everybody without a key, as this node knows it.
+    pub public_buckets: PublicStatus,
     /// How often this process took a rare path, by its name (`base::Mark`).
     pub rare: BTreeMap<String, u64>,
 }

@@ -3,10 +3,10 @@
 pub mod peer;
 
 use crate::actors::messages::{
-    AccessKeys, Ailment, AppendIncoming, BeginIncoming, Bury, CastHere, Change, ChangesAfter, ChangesIn, CompareOffers,
-    Diagnose, DiscardBlob, FetchRecords, FinishIncoming, HoldsClosed, Incoming, LearnRecords, LoadCursor, OpenOutgoing,
-    Outgoing, ReadAccess, ReadBodies, ReadOutgoing, ReadSealed, ReadSums, RegisterSlot, Reply, Restore, SaveCursor,
-    ScanSlots, Seat, ShowSlots, TakeBodies, Want,
+    Ailment, AppendIncoming, BeginIncoming, Bury, CastHere, Change, ChangesAfter, ChangesIn, CompareOffers, Diagnose,
+    DiscardBlob, FetchRecords, FinishIncoming, HeldAccess, HoldsClosed, Incoming, LearnRecords, LoadCursor,
+    OpenOutgoing, Outgoing, ReadAccess, ReadBodies, ReadOutgoing, ReadSealed, ReadSums, RegisterSlot, Reply, Restore,
+    SaveCursor, ScanSlots, Seat, ShowSlots, TakeBodies, Want,
 };
 use crate::actors::peer::key_watch::KeyWatch;
 use crate::actors::peer::list_watch::ListWatch;
@@ -296,7 +296,8 @@ handle!(Bury, (), |_shelf, _msg| Err(StoreError::OtherList));
 handle!(ScanSlots, Page<(RegisterKey, RegisterSlot)>, |_shelf, _msg| Ok(Page::whole(Vec::new())));
 handle!(ShowSlots, Page<(RegisterKey, RegisterSlot)>, |_shelf, _msg| Ok(Page::whole(Vec::new())));
 handle!(HoldsClosed, bool, |_shelf, _msg| Ok(false));
-handle!(ReadAccess, (Holds, Arc<AccessKeys>), |_shelf, _msg| {
-    Ok((Holds { sum: Sum::default(), settled: true }, Arc::default()))
+handle!(ReadAccess, HeldAccess, |_shelf, _msg| {
+    let holds = Holds { sum: Sum::default(), settled: true };
+    Ok(HeldAccess { keys: (holds, Arc::default()), public: (holds, Arc::default()) })
 });
 handle!(Seat, (), |_shelf, _msg| Err(StoreError::Mismatch("nobody votes here")));

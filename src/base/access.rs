@@ -93,6 +93,16 @@ impl Rights {
         self.0 & !(Right::Metrics as u16) == 0
     }
 
+    /// The bits of it, as records have them.
+    pub const fn code(self) -> u16 {
+        self.0
+    }
+
+    /// The set of these bits; `None` where one of them is no right that is known here.
+    pub fn of_code(code: u16) -> Option<Self> {
+        (code & !Rights::ALL.0 == 0).then_some(Rights(code))
+    }
+
     /// Whether the right is in it.
     pub fn has(self, right: Right) -> bool {
         self.0 & right as u16 != 0

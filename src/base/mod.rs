@@ -10,13 +10,14 @@
 //! | `ballot` `lineage` | the order of states; the writes that led to one |
 //! | `record` | one state of a register, as disks and peers keep it |
 //! | `access` `credential` | in it: an access key, its grants and its sealed secrets; what its owner has of it |
+//! | `public` | in it: what of a bucket is open to everybody |
 //! | `head` `blob_ref` | in it: what the writer of an object says of it; the blob that holds its body |
 //! | `condition` | what must hold for a write to take place |
 //! | `page` `folds` | registers of a range, and what they are complete to; those that a list shows as one |
 //! | `sum` `mark` | sums that nodes compare; counters of rare paths, for the gates |
 //! | `codec` | the one way formats are written and read |
 //! | `budget` `buffer` | permits; memory for bodies that is used again and again |
-//! | `backoff` | pauses that grow, with a random part |
+//! | `backoff` `calendar` | pauses that grow, with a random part; days and dates |
 //! | `class` `shortage` | what the caller may do about an error; what a machine can run out of |
 //! | `secret` | keys that are zeroed and never printed |
 //! | `exit` | the exit codes of commands |
@@ -28,6 +29,7 @@ pub mod ballot;
 pub mod blob_ref;
 pub mod budget;
 pub mod buffer;
+pub mod calendar;
 pub mod class;
 pub mod codec;
 pub mod condition;
@@ -41,6 +43,7 @@ pub mod log_pipe;
 pub mod mark;
 pub mod names;
 pub mod page;
+pub mod public;
 pub mod record;
 pub mod secret;
 pub mod shortage;
@@ -63,6 +66,7 @@ pub use lineage::Lineage;
 pub use mark::Mark;
 pub use names::{BucketName, NameError, ObjectKey, ObjectName, RegisterKey, RegisterKind};
 pub use page::{Complete, Page};
+pub use public::{PublicGrant, PublicGrants};
 pub use record::{BodyAt, BucketRecord, InHand, ObjectRecord, Record, State, Wrap};
 pub use secret::Secret;
 pub use shortage::Shortage;

@@ -14,6 +14,7 @@ use super::codec::{CodecError, Reader, Writer};
 use super::head::ObjectHead;
 use super::ids::{BodyId, BucketId, Incarnation, KekId, WriteId};
 use super::lineage::Lineage;
+use super::public::PublicGrants;
 use bytes::Bytes;
 
 mod layout;
@@ -82,7 +83,7 @@ pub enum State {
 }
 
 /// A bucket, in the register of its name. See docs/adr/0030-fence.md.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BucketRecord {
     /// This life of it: its objects lie under that.
     pub id: BucketId,
@@ -92,12 +93,14 @@ pub struct BucketRecord {
     pub is_open: bool,
     /// When it was made, in milliseconds since 1970.
     pub created_ms: u64,
+    /// What of it is open to everybody.
+    pub public: PublicGrants,
 }
 
 impl BucketRecord {
     /// A bucket that is made now.
     pub fn made(id: BucketId, now_ms: u64) -> Self {
-        BucketRecord { id, generation: 1, is_open: true, created_ms: now_ms }
+        BucketRecord { id, generation: 1, is_open: true, created_ms: now_ms, public: PublicGrants::NONE }
     }
 }
 

@@ -1,5 +1,5 @@
 //! `boveda access create`, `list`, `show`, `rotate`, `disable`, `enable`, `revoke`: access keys, by way of any node; and
-//! `generate`, which asks nobody.
+//! `generate`, which asks nobody. `public`: what of a bucket is open to everybody without a key.
 //!
 //! Invariants
 //! - A secret goes to stdout, once, and nowhere else.
@@ -11,9 +11,10 @@ use super::status_text::plain;
 use super::whom::NodeArg;
 use super::{Exit, print, refuse};
 use crate::base::credential::secret_of;
-use crate::base::{AccessKeyId, Credential, Grant, Secret};
+use crate::base::{AccessKeyId, BucketName, Credential, Grant, Secret};
 use crate::config::units::parse_period;
 use crate::seal::random;
+use crate::sign::canonical::escaped;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -41,7 +42,7 @@ pub enum Access {
         #[command(flatten)]
         asked: Asked,
     },
-    /// Show all keys, without their secrets
+    /// Show all keys, without their secrets, and what is open without one
     List(Asked),
     /// Show a key, without its secrets
     Show(One),
@@ -59,6 +60,24 @@ pub enum Access {
     Enable(One),
     /// Take a key back for good
     Revoke(One),
+    /// Open a bucket, or what in it begins with a prefix, to everybody without a key; or close it again
+    #[command(group = clap::ArgGroup::new("what").required(true).multiple(true).args(["read", "list", "none"]))]
+    Public {
+        /// Which bucket, and what its keys begin with: BUCKET or BUCKET/PREFIX
+        #[arg(value_name = "BUCKET[/PREFIX]", value_parser = part)]
+        at: Part,
+        /// Let everybody read what is there
+        #[arg(long)]
+        read: bool,
+        /// Let everybody list what is there
+        #[arg(long)]
+        list: bool,
+        /// Close it, with every longer prefix that is open
+        #[arg(long, conflicts_with_all = ["read", "list"])]
+        none: bool,
+        #[command(flatten)]
+        asked: Asked,
+    },
     /// Print a new id and secret that no node knows, for access.root_key_file
     Generate,
 }
@@ -83,6 +102,19 @@ pub struct One {
     asked: Asked,
 }
 
+/// A part of a bucket: the keys that begin so, or all of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    bucket: BucketName,
+    prefix: String,
+}
+
+fn part(text: &str) -> Result<Part, String> {
+    let (bucket, prefix) = text.split_once('/').unwrap_or((text, ""));
+    let bucket = BucketName::parse(bucket).map_err(|error| error.to_string())?;
+    Ok(Part { bucket, prefix: prefix.to_owned() })
+}
+
 fn grant(text: &str) -> Result<Grant, String> {
     text.parse().map_err(|error: crate::base::GrantError| error.to_string())
 }
@@ -96,7 +128,7 @@ impl Access {
     pub fn run(&self, env: &Env) -> ExitCode {
         let asked = match self {
             Access::Generate => return generate(),
-            Access::Create { asked, .. } | Access::List(asked) => asked,
+            Access::Create { asked, .. } | Access::Public { asked, .. } | Access::List(asked) => asked,
             Access::Show(one) | Access::Rotate { one, .. } => &one.asked,
             Access::Disable(one) | Access::Enable(one) | Access::Revoke(one) => &one.asked,
         };
@@ -122,6 +154,14 @@ impl Access {
             Access::Disable(one) => node.ask("PUT", &at(one, "?state=disabled"), "id"),
             Access::Enable(one) => node.ask("PUT", &at(one, "?state=enabled"), "id"),
             Access::Revoke(one) => node.ask("DELETE", &at(one, ""), "id"),
+            Access::Public { at: Part { bucket, prefix }, read, list, none, .. } => {
+                let target = format!("/v1/buckets/{bucket}/public?prefix={}", escaped(prefix));
+                let rights: Vec<_> = [(*read, "read"), (*list, "list")].iter().filter(|r| r.0).map(|r| r.1).collect();
+                match none {
+                    true => node.ask("DELETE", &target, "public"),
+                    false => node.ask("PUT", &format!("{target}&rights={}", rights.join(",")), "public"),
+                }
+            }
         }
     }
 
@@ -135,8 +175,10 @@ impl Access {
             Access::Rotate { .. } => format!("{} accepts its newest secret alone\n", text("id")),
             Access::Revoke(_) => format!("{} lets nobody in any more\n", text("id")),
             Access::List(_) | Access::Generate => {
-                json.get("keys").and_then(Value::as_array).into_iter().flatten().map(row).collect()
+                let all = |name: &str| json.get(name).and_then(Value::as_array).into_iter().flatten();
+                all("keys").map(row).chain(all("public").map(|bucket| public(bucket, "grants"))).collect()
             }
+            Access::Public { .. } => public(json, "public"),
             Access::Show(_) | Access::Disable(_) | Access::Enable(_) => row(json),
         }
     }
@@ -151,6 +193,24 @@ fn from_now(period: Duration) -> u64 {
 fn generate() -> ExitCode {
     let key = Credential { id: AccessKeyId::drawn(random()), secret: Secret::new(secret_of(random())) };
     print(&String::from_utf8_lossy(key.to_json().expose()))
+}
+
+/// What of a bucket is open to everybody, on a line of its own with the prefixes below.
+fn public(bucket: &Value, grants: &str) -> String {
+    let name = plain(bucket.get("bucket").and_then(Value::as_str).unwrap_or("-"));
+    let grants: Vec<&Value> = bucket.get(grants).and_then(Value::as_array).into_iter().flatten().collect();
+    if grants.is_empty() {
+        return format!("{name}  closed: nobody reads or lists it without a key\n");
+    }
+    let mut out = format!("{name}  open to everybody without a key\n");
+    for grant in grants {
+        let prefix = plain(grant.get("prefix").and_then(Value::as_str).unwrap_or("-"));
+        let rights = grant.get("rights").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+        let rights: Vec<String> = rights.map(plain).collect();
+        let slash = if prefix.is_empty() { "" } else { "/" };
+        let _ = writeln!(out, "    {name}{slash}{prefix}:{}", rights.join(","));
+    }
+    out
 }
 
 /// A key, on a line of its own with its grants below.
@@ -206,10 +266,28 @@ mod tests {
             (&["create", "x", "--expires", "soon"], "--expires"),
             (&["show", "abc"], "20 characters"),
             (&["rotate"], "required"),
+            (&["public", "Docs", "--read"], "a bucket name has"),
+            (&["public", "docs"], "required"),
+            (&["public", "docs", "--none", "--read"], "cannot be used"),
             (&["create"], "required"),
         ] {
             assert!(parsed(line).is_err_and(|told| told.contains(why)), "{line:?}: {:?}", parsed(line));
         }
+    }
+
+    #[test]
+    fn what_is_open_is_shown_as_grants_are_written() {
+        let Ok(Access::Public { at, read: true, list: false, none: false, .. }) =
+            parsed(&["public", "docs/a/b", "--read"])
+        else {
+            panic!("a part")
+        };
+        assert_eq!((at.bucket.as_str(), at.prefix.as_str()), ("docs", "a/b"));
+        let grants =
+            json!([{ "prefix": "", "rights": ["list"] }, { "prefix": "a\u{1b}/", "rights": ["read", "list"] }]);
+        let shown = public(&json!({ "bucket": "docs", "public": grants }), "public");
+        assert_eq!(shown, "docs  open to everybody without a key\n    docs:list\n    docs/a?/:read,list\n");
+        assert!(public(&json!({ "bucket": "docs", "public": [] }), "public").starts_with("docs  closed"));
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! | `serve` `demo` | `boveda serve`; `boveda demo` |
 //! | `status` `status_text` | `boveda status`, and its page for people |
 //! | `members` `scrub` `access` | `boveda members`, `scrub` and `access`: what a running node is asked |
+//! | `link` | `boveda link`: made without asking anybody |
 //! | `key` `verify` `leave` | what works on directories that no node uses, or on keys |
 //! | `settings` `config_check` | flags, file and environment; `boveda config check` |
 //! | `whom` `url` `client` | which node is asked, by whose word it is known, and who asks; where it is; asking it |
@@ -26,6 +27,7 @@ mod config_check;
 mod demo;
 mod key;
 mod leave;
+mod link;
 mod members;
 mod scrub;
 mod serve;
@@ -63,6 +65,7 @@ enum Command {
     Key(key::Key),
     #[command(subcommand)]
     Access(access::Access),
+    Link(link::Link),
     Status(status::Status),
     #[command(subcommand)]
     Members(members::Members),
@@ -99,6 +102,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: impl IntoIterator<Item
         Command::Demo(demo) => demo.run(&env),
         Command::Key(key) => key.run(&env),
         Command::Access(access) => access.run(&env),
+        Command::Link(link) => link.run(&env),
         Command::Status(status) => status.run(&env),
         Command::Members(members) => members.run(&env),
         Command::Scrub(scrub) => scrub.run(&env),

@@ -58,6 +58,9 @@ fn own(out: &mut String, status: &Value) {
         false => format!("{buckets} buckets, change {head}; objects are being counted"),
     };
     line(out, "store", held);
+    if let Some(open) = public(status) {
+        line(out, "public", open);
+    }
     let scrub = status.pointer("/store/scrub").filter(|scrub| scrub.is_object());
     line(out, "scrub", scrub.map_or_else(|| "-".to_owned(), scrub_now));
     if let Some(last) = scrub.and_then(scrub_last) {
@@ -73,6 +76,15 @@ fn own(out: &mut String, status: &Value) {
         store("quarantined"),
     );
     line(out, "healing", healing);
+}
+
+/// What is open to everybody without a key, if anything is.
+fn public(status: &Value) -> Option<String> {
+    let count = status.pointer("/public_buckets/count").and_then(Value::as_u64).filter(|count| *count > 0)?;
+    let shown = list(status, "/public_buckets/names").count();
+    let more = count.saturating_sub(u64::try_from(shown).unwrap_or(u64::MAX));
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    Some(format!("open to everybody without a key: {}{more}", names(status, "/public_buckets/names")))
 }
 
 /// A generation of the key ring, and what it does here.

@@ -16,6 +16,14 @@ pub struct Url {
 }
 
 impl Url {
+    /// The `Host` that browsers send there: in lower case, without the port that the scheme has anyway.
+    pub fn as_browsers_send_it(&self) -> String {
+        let usual = if self.tls { 443 } else { 80 };
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let port = if self.port == usual { String::new() } else { format!(":{}", self.port) };
+        format!("{host}{port}").to_ascii_lowercase()
+    }
+
     /// Whether what is sent there is readable on a way that leaves this machine.
     pub fn is_in_the_clear(&self) -> bool {
         let is_here = match self.host.parse::<IpAddr>() {
@@ -94,6 +102,20 @@ mod tests {
             "http://h\r\nX: y",
         ] {
             assert!(bad.parse::<Url>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_sent_with_the_port_that_its_scheme_does_not_have() {
+        for (text, sent) in [
+            ("http://Node:80", "node"),
+            ("https://node:443", "node"),
+            ("https://node:80", "node:80"),
+            ("http://node", "node:5000"),
+            ("https://[::1]:443", "[::1]"),
+            ("http://[::1]:7", "[::1]:7"),
+        ] {
+            assert_eq!(text.parse::<Url>().expect(text).as_browsers_send_it(), sent, "{text}");
         }
     }
 

@@ -12,7 +12,7 @@ use crate::config::layers::{CACERT_VARIABLE, CREDENTIAL_VARIABLES};
 use crate::disk::secret_file;
 use crate::tls::Trust;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Which node, and who asks: the environment says so by BOVEDA_ACCESS_KEY and BOVEDA_SECRET_KEY, unless a profile does.
 #[derive(Debug, clap::Args)]
@@ -32,30 +32,29 @@ impl NodeArg {
     /// The node, as whoever runs this command is known there. Warns, on stderr, of a key that can be read on its way.
     pub fn node(&self, env: &Env) -> Result<Node, ClientError> {
         let trust = if self.url.tls { Some(Trust::of(self.cacert.as_deref())?) } else { None };
-        let key = self.key(env)?;
+        let key = credential(self.profile.as_deref(), env)?;
         if key.is_some() && self.url.is_in_the_clear() {
             let url = &self.url;
             let _ = writeln!(io::stderr(), "warning: the access key can be read on its way to {url}: use https://");
         }
         Ok(Node { url: self.url.clone(), trust, key })
     }
+}
 
-    fn key(&self, env: &Env) -> Result<Option<Credential>, ClientError> {
-        Ok(match &self.profile {
-            Some(file) => {
-                let json = secret_file::read(file)?;
-                Some(Credential::parse(json.expose()).ok_or_else(|| ClientError::NoProfile(file.clone()))?)
-            }
-            None => match CREDENTIAL_VARIABLES.map(|name| env.get(name)) {
-                [None, None] => None,
-                [id, secret] => Some(
-                    id.zip(secret)
-                        .and_then(|(id, secret)| Credential::of(id, secret))
-                        .ok_or(ClientError::NoCredential)?,
-                ),
-            },
-        })
-    }
+/// The key of whoever runs a command, if one is named: by a profile, or by the environment.
+pub(super) fn credential(profile: Option<&Path>, env: &Env) -> Result<Option<Credential>, ClientError> {
+    Ok(match profile {
+        Some(file) => {
+            let json = secret_file::read(file)?;
+            Some(Credential::parse(json.expose()).ok_or_else(|| ClientError::NoProfile(file.to_owned()))?)
+        }
+        None => match CREDENTIAL_VARIABLES.map(|name| env.get(name)) {
+            [None, None] => None,
+            [id, secret] => Some(
+                id.zip(secret).and_then(|(id, secret)| Credential::of(id, secret)).ok_or(ClientError::NoCredential)?,
+            ),
+        },
+    })
 }
 
 #[cfg(test)]

@@ -2,16 +2,22 @@
 //!
 //! Each takes any bytes, and panics only where an invariant of its decoder is broken.
 
+use super::edge::access::credential;
+
 use super::edge::conditions::{judge_read, range_applies, write_condition};
 use super::edge::disposition::parse_form_part;
 use super::edge::errors::HttpError;
 use super::edge::escape::Query;
+use super::edge::link;
 use super::edge::multipart::Form;
 use super::edge::range::{self, Wanted};
 use super::edge::source::Source;
 use super::rest::plain_write::plain_write;
 use super::rest::target::{self, Route};
-use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use crate::base::credential::is_secret;
+use crate::sign::Presigned;
+use crate::sign::presign::PARAMETERS;
+use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 use futures::FutureExt;
 use std::str::FromStr;
@@ -90,6 +96,44 @@ pub fn conditions(data: &[u8]) {
     let _ = range_applies(&headers, "4558");
     let _ = plain_write(&headers);
     let _ = write_condition(&headers);
+}
+
+/// An `Authorization` header.
+pub fn authorization(data: &[u8]) {
+    let mut headers = HeaderMap::new();
+    if let Ok(value) = HeaderValue::from_bytes(data) {
+        headers.append(AUTHORIZATION, value);
+    }
+    if let Some((id, secret)) = credential(&headers) {
+        assert!(is_secret(secret.expose()), "what is no secret is taken for one");
+        let bearer = [b"Bearer ", id.as_str().as_bytes(), b".", secret.expose()].concat();
+        headers.insert(AUTHORIZATION, HeaderValue::from_bytes(&bearer).expect("letters and digits"));
+        let again = credential(&headers).map(|(id, secret)| (id, secret.expose().clone()));
+        assert_eq!(again, Some((id, secret.expose().clone())), "it means the same when it is said again");
+    }
+}
+
+/// A query with a link in it. A link that is read is signed anew in one way, and its own signature is no part of that.
+pub fn presigned(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let _ = link::is_one(text);
+    let Ok(pairs) = link::pairs(text) else { return };
+    let Ok(read) = Presigned::parse(pairs.clone()) else { return };
+    assert!(link::is_one(text), "a link was read where none is seen");
+    let headers: Vec<_> = read.headers.iter().map(|name| (name.clone(), " a  b ".to_owned())).collect();
+    let to_sign = read.string_to_sign("GET", "/", &headers);
+    let other: Vec<_> = pairs
+        .into_iter()
+        .rev()
+        .map(|(name, value)| if name == PARAMETERS[5] { (name, "0".repeat(64)) } else { (name, value) })
+        .collect();
+    let other = Presigned::parse(other).expect("the same but for the signature, in another order");
+    assert_eq!(other.string_to_sign("GET", "/", &headers), to_sign, "order and signature change nothing");
+    assert_ne!(read.string_to_sign("PUT", "/", &headers), to_sign);
+    for now in [0, 1_700_000_000, u64::MAX] {
+        let _ = read.check_time(now);
+    }
+    assert_ne!(read.signature_by(b"secret", &to_sign), read.signature_by(b"another", &to_sign));
 }
 
 /// A path and a query, with a `?` between them.

@@ -200,6 +200,7 @@ impl Backends {
             scrubbing: Arc::clone(&storage.scrubbing),
             gate: Arc::clone(&peers.gate),
             readiness: storage.readiness.clone(),
+            access: access.clone(),
             shown,
         });
         let (store, threads) = (Arc::clone(store), storage.threads.clone());

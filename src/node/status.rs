@@ -1,13 +1,14 @@
 //! The one snapshot that status, metrics and tests share.
 
 use super::{certificate, findings};
+use crate::actors::access::Access;
 use crate::actors::background::healer::HealTally;
 use crate::actors::background::scrubber::ScrubTally;
 use crate::actors::background::tombstones::BurialTally;
 use crate::actors::messages::ObserveStore;
 use crate::actors::peer::sessions::PeerGate;
 use crate::actors::replication::Replication;
-use crate::actors::status::{ClusterSnapshot, ReadinessStatus, StoreSection, VotingStatus};
+use crate::actors::status::{ClusterSnapshot, PublicStatus, ReadinessStatus, StoreSection, VotingStatus};
 use crate::actors::store_actor::StoreActor;
 use crate::base::{ClusterId, Incarnation, Mark, NodeName};
 use crate::http::{Readiness, StatusSource};
@@ -30,6 +31,8 @@ pub(super) struct Fixed {
     pub scrubbing: Arc<ScrubTally>,
     pub gate: Arc<PeerGate>,
     pub readiness: Readiness,
+    /// What callers are held against.
+    pub access: Access,
     /// The certificate of the ports, where they have one.
     pub shown: Option<Arc<Kept>>,
 }
@@ -71,6 +74,7 @@ impl StatusSource for NodeStatus {
                 peers,
                 gate: fixed.gate.status(),
                 certificate: fixed.shown.as_ref().map(|kept| certificate::status(kept)),
+                public_buckets: PublicStatus::of(&fixed.access.known().public.buckets),
                 rare: Mark::ALL.iter().map(|(mark, _)| (mark.name(), mark.count())).collect(),
             };
             serde_json::to_value(snapshot).unwrap_or_else(|error| serde_json::json!({ "error": error.to_string() }))

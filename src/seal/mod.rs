@@ -10,12 +10,14 @@
 //! | `keyring` `derive` | the KEK generations of a cluster; all keys that are derived from one |
 //! | `body` `layout` | a sealed body, and where its chunks lie |
 //! | `digest` | the hash over sealed bytes, for which no key is needed |
+//! | `hmac` | what requests are signed with |
 //! | `mark` | keyed sums of register states, which the nodes of a ring compare |
 //! | `session` | handshake and frames between two nodes of one ring |
 
 pub mod body;
 mod derive;
 pub mod digest;
+pub mod hmac;
 pub mod key;
 pub mod keyring;
 pub mod layout;

@@ -1,11 +1,12 @@
-//! Access keys as this node holds them: for whoever lets callers in, and for peers that compare; and sealing a new
-//! secret.
+//! Access keys, and what is open to everybody, as this node holds them: for whoever lets callers in, and for peers that
+//! compare; and sealing a new secret.
 //!
-//! Invariant: see `access_keys`; all of it is durable.
+//! Invariant: see `access_keys` and `public_buckets`; all of it is durable.
 
 use super::access_keys::{AccessKeys, AccessSecret, seal_secret};
 use super::core::Core;
 use super::error::StoreError;
+use super::public_buckets::PublicBuckets;
 use super::store::Store;
 use crate::base::credential::secret_of;
 use crate::base::names::RegisterName;
@@ -30,7 +31,23 @@ pub struct NewSecret {
     pub sealed: Box<[u8]>,
 }
 
+/// What a node holds that callers are held against: each as it is compared with others, and the same for callers.
+#[derive(Clone, Debug)]
+pub struct HeldAccess {
+    /// The access keys.
+    pub keys: (Holds, Arc<AccessKeys>),
+    /// The buckets of which something is open to everybody.
+    pub public: (Holds, Arc<PublicBuckets>),
+}
+
 impl Store {
+    /// What this node holds of the access keys, and of what is open to everybody.
+    pub fn held_access(&self) -> HeldAccess {
+        let mut public = self.core().public();
+        let public = (public.holds(), public.buckets());
+        HeldAccess { keys: self.access(), public }
+    }
+
     /// What this node holds of the access keys, as it is compared with others, and the same for callers.
     pub fn access(&self) -> (Holds, Arc<AccessKeys>) {
         let core = self.core();
@@ -44,7 +61,7 @@ impl Store {
         core.access().open(records, &core.ring, core.cluster)
     }
 
-    /// Told whenever what this node holds of the access keys has changed.
+    /// Told whenever what this node holds of the access keys, or of what is open to everybody, has changed.
     pub fn access_changes(&self) -> watch::Receiver<()> {
         self.core().access_changed.subscribe()
     }

@@ -14,9 +14,13 @@ use crate::base::credential::SECRET_LEN;
 use crate::base::{AccessKeyId, Ballot, ClusterId, Grant, Record, RegisterKey, Secret, State, Sum};
 use crate::register::{Choice, Holds};
 use crate::seal::digest::constant_time_eq;
+use crate::seal::hmac::SHA256_BYTES;
 use crate::seal::{Keyring, MarkKey, random};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+
+/// What a secret makes of a request: an HMAC-SHA-256.
+pub type Signature = [u8; SHA256_BYTES];
 
 /// The secret of an access key.
 pub type AccessSecret = Secret<[u8; SECRET_LEN]>;
@@ -67,11 +71,25 @@ impl AccessKey {
 
     /// Whether this is one of its secrets.
     pub fn accepts(&self, secret: &[u8]) -> bool {
+        self.fits(|known| constant_time_eq(known, secret))
+    }
+
+    /// Whether one of its secrets has signed this: `signature_by` says what a secret makes of what was signed.
+    fn has_signed(&self, signature: &Signature, signature_by: impl Fn(&[u8]) -> Signature) -> bool {
+        self.fits(|known| constant_time_eq(&signature_by(known), signature))
+    }
+
+    /// Whether one of its secrets does; asked of both, whichever fits, and where there is one alone.
+    fn fits(&self, does: impl Fn(&[u8]) -> bool) -> bool {
         let unused = [0; SECRET_LEN];
-        let slot = |at: usize| self.secrets.get(at).map_or(&unused, |secret| secret.expose());
-        // Both are compared, whichever fits, and where there is one alone.
-        let (newest, older) = (constant_time_eq(slot(0), secret), constant_time_eq(slot(1), secret));
+        let slot = |at: usize| self.secrets.get(at).map_or(&unused[..], |secret| secret.expose());
+        let (newest, older) = (does(slot(0)), does(slot(1)));
         (newest & !self.secrets.is_empty()) | (older & (self.secrets.len() > 1))
+    }
+
+    /// The secret that its owner was told last; none of a key that no register holds.
+    pub fn newest_secret(&self) -> Option<&AccessSecret> {
+        self.secrets.first()
     }
 
     /// Whether it lets anybody in at that time.
@@ -141,8 +159,24 @@ impl AccessKeys {
     /// The key of that id, if this is a secret of it. Who asks for one that is not there waits as long as for a wrong
     /// secret.
     pub fn check(&self, id: AccessKeyId, secret: &[u8]) -> Option<&Arc<AccessKey>> {
-        let found = self.by_id.get(&id);
-        let fits = found.map_or(&self.nobody, |key| key).accepts(secret);
+        self.found(Some(id), |key| key.accepts(secret))
+    }
+
+    /// The key of that id, if one of its secrets has made this signature. `None` is the id of no key, and it, and one that
+    /// is not there, take the same work as a wrong signature: `signature_by` is asked twice in any case.
+    pub fn check_signature(
+        &self,
+        id: Option<AccessKeyId>,
+        signature: &Signature,
+        signature_by: impl Fn(&[u8]) -> Signature,
+    ) -> Option<&Arc<AccessKey>> {
+        self.found(id, |key| key.has_signed(signature, &signature_by))
+    }
+
+    /// The key of that id, if it fits; nobody is asked in its place where there is none, and never found.
+    fn found(&self, id: Option<AccessKeyId>, fits: impl Fn(&AccessKey) -> bool) -> Option<&Arc<AccessKey>> {
+        let found = id.and_then(|id| self.by_id.get(&id));
+        let fits = fits(found.map_or(&self.nobody, |key| key));
         found.filter(|_| fits)
     }
 
@@ -367,6 +401,57 @@ mod tests {
         for wrong in [&b""[..], &secret(1).expose()[..39], &[0; SECRET_LEN], &[&secret(1).expose()[..], b"A"].concat()]
         {
             assert!(!of(&[1]).accepts(wrong) && !of(&[]).accepts(wrong), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_signature_takes_the_same_work_whoever_is_said_to_have_made_it() {
+        let of = |n: u8, secrets: &[u8]| {
+            AccessKey::unstored(id(n), secrets.iter().map(|n| secret(*n)).collect(), Vec::new())
+        };
+        let keys = AccessKeys::of([of(1, &[1]), of(2, &[4, 3]), of(3, &[])]);
+        let asked = std::cell::Cell::new(0);
+        // What a secret makes of a request: here its first letters.
+        let by = |secret: &[u8]| -> Signature {
+            asked.set(asked.get() + 1);
+            std::array::from_fn(|at| secret[at])
+        };
+        let made = |n: u8| by(secret(n).expose());
+        let (first, old, new, wrong, none) = (made(1), made(3), made(4), made(9), [0; SHA256_BYTES]);
+        for (of, signature, known) in [
+            (Some(id(1)), first, true),
+            (Some(id(1)), wrong, false),
+            (Some(id(1)), none, false),
+            (Some(id(2)), old, true),
+            (Some(id(2)), new, true),
+            (Some(id(2)), first, false),
+            (Some(id(3)), none, false),
+            (Some(id(9)), first, false),
+            (None, first, false),
+        ] {
+            asked.set(0);
+            let found = keys.check_signature(of, &signature, by);
+            assert_eq!((found.is_some(), asked.get()), (known, 2), "{of:?}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_compared_as_often_whoever_is_said_to_have_it() {
+        let of = |n: u8, secrets: &[u8]| {
+            AccessKey::unstored(id(n), secrets.iter().map(|n| secret(*n)).collect(), Vec::new())
+        };
+        let keys = AccessKeys::of([of(1, &[1]), of(2, &[4, 3])]);
+        let asked = std::cell::Cell::new(0);
+        for of in [Some(id(1)), Some(id(2)), Some(id(9)), None] {
+            asked.set(0);
+            // As `check` does.
+            keys.found(of, |key| {
+                key.fits(|known| {
+                    asked.set(asked.get() + 1);
+                    known == b"wrong"
+                })
+            });
+            assert_eq!(asked.get(), 2, "{of:?}");
         }
     }
 

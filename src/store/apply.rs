@@ -53,13 +53,13 @@ impl Core {
             }
         }
         // After the overlay: see `buckets`.
+        let mut tells = !access.is_empty();
         for (bucket, held) in buckets {
+            tells |= self.public().set(&bucket, held.as_ref());
             self.buckets_mut().set(bucket, held.as_ref());
         }
-        if !access.is_empty() {
-            let mut table = self.access();
-            access.iter().for_each(|(id, held)| table.set(*id, held.as_ref()));
-            drop(table);
+        access.iter().for_each(|(id, held)| self.access().set(*id, held.as_ref()));
+        if tells {
             self.access_changed.send_replace(());
         }
         // Whoever looks for these bodies finds them there by now.
@@ -97,6 +97,7 @@ impl Core {
         self.tentative().clear();
         self.buckets_mut().clear();
         self.access().clear();
+        self.public().clear();
         self.access_changed.send_replace(());
     }
 }

@@ -19,6 +19,7 @@ use super::options::Options;
 use super::overlay::{Here, Overlay};
 use super::pages::PagesProbe;
 use super::places::Usages;
+use super::public_buckets::PublicTable;
 use super::room::Room;
 use super::segments::Segments;
 use super::small::read_small;
@@ -94,6 +95,7 @@ pub struct Core {
     tentative: Mutex<BTreeMap<RegisterKey, Instant>>,
     buckets: RwLock<Buckets>,
     access: Mutex<AccessTable>,
+    public: Mutex<PublicTable>,
     /// Tells that they have changed.
     pub(super) access_changed: watch::Sender<()>,
     pub(super) cache: quick_cache::sync::Cache<RegisterKey, Arc<Held>, ByWeight>,
@@ -145,6 +147,7 @@ impl Core {
         let tree = Tree::new(parts.ring.mark_key());
         let waiting = Waiting::new(parts.options.reserve_bytes);
         let access = AccessTable::new(parts.ring.mark_key());
+        let public = PublicTable::new(parts.ring.mark_key());
         Core {
             tree: Mutex::new(tree),
             disk: parts.disk,
@@ -176,6 +179,7 @@ impl Core {
             suspended: Mutex::new(None),
             buckets: RwLock::default(),
             access: Mutex::new(access),
+            public: Mutex::new(public),
             access_changed: watch::channel(()).0,
             cache: quick_cache::sync::Cache::with_weighter(entries, cache_bytes, ByWeight),
             checkpointing: Mutex::new(()),
@@ -216,6 +220,11 @@ impl Core {
     /// The access keys, as far as they are durable.
     pub(super) fn access(&self) -> MutexGuard<'_, AccessTable> {
         self.access.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The buckets of which something is open to everybody, as far as they are durable.
+    pub(super) fn public(&self) -> MutexGuard<'_, PublicTable> {
+        self.public.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The node's votes, as far as they are durable.

@@ -9,7 +9,7 @@
 //! | | **What a store can do: each file is an `impl Store`** |
 //! | `objects` | objects and buckets: bodies in and out, what a node alone decides |
 //! | `naming` | from names to registers, as this node holds the buckets |
-//! | `access` | the access keys that this node holds, and sealing a new secret |
+//! | `access` | the access keys and public buckets that this node holds, and sealing a new secret |
 //! | `listing` | names as clients ask for them, a page at a time |
 //! | `replica` | votes, marks and seats; this node's memory of the others |
 //! | `feed` | what peers are told of changes and sums, and what is taken of theirs |
@@ -54,7 +54,7 @@
 //! | `room` | what the disk still gives, and what the machine has run out of |
 //! | | **Plain values** |
 //! | `intent` | what is asked of the committer, what becomes of it, and waiting for that |
-//! | `mutation` | what a client wants of a register: the rule of every write |
+//! | `mutation` `bucket_setting` | what a client wants of a register: the rule of every write; what a bucket is set to |
 //! | `voting` | votes, and what is kept for them |
 //! | `types` | what is said to the store and by it |
 //! | `tree` | sums that two nodes compare |
@@ -63,7 +63,7 @@
 //! | `pace` | how long a batch waits, so that the ring of the log never fills at once |
 //! | `entry` | operations of a log frame; a record as it is kept |
 //! | `buckets` | the buckets, in memory, by name and by id |
-//! | `access_keys` | the access keys, in memory, and what may become of one |
+//! | `access_keys` `public_buckets` | in memory: the access keys, and what may become of one; what is open to everybody |
 //! | `places` | where bodies lie in segments, and how much of each is named |
 //! | `options` `counters` `error` | settings, counts, and what can go wrong |
 
@@ -74,6 +74,7 @@ mod apply;
 mod batch;
 pub mod blobs;
 pub mod bodies;
+pub mod bucket_setting;
 pub mod buckets;
 mod checkpoint;
 mod claims;
@@ -114,6 +115,7 @@ mod pacing;
 pub mod pages;
 pub mod place_ops;
 pub mod places;
+pub mod public_buckets;
 mod reaper;
 mod recount;
 mod recounting;

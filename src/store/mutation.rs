@@ -8,6 +8,7 @@
 //!   first, and each replica keeps out of it what comes then (`register::fence`).
 
 use super::access_keys::AccessChange;
+use super::bucket_setting::BucketSetting;
 use super::error::StoreError;
 use crate::base::record::{VERSION_MAX, written_after};
 use crate::base::{
@@ -39,6 +40,8 @@ enum Wish {
     Delete,
     /// A change of a bucket.
     Bucket(Change<BucketId>),
+    /// Another setting of a bucket.
+    Configure(BucketSetting),
     /// A change of an access key.
     AccessKey(AccessChange),
     /// No bucket, if nothing is in it: of a node alone, which decides both in one commit.
@@ -79,6 +82,11 @@ impl Mutation {
     /// A change of a bucket.
     pub fn change_bucket(bucket: &BucketName, change: Change<BucketId>, now_ms: u64) -> Self {
         Self::of_bucket(bucket, Wish::Bucket(change), now_ms)
+    }
+
+    /// Another setting of a bucket, which must be there.
+    pub fn configure_bucket(bucket: &BucketName, setting: BucketSetting, now_ms: u64) -> Self {
+        Self::of_bucket(bucket, Wish::Configure(setting), now_ms)
     }
 
     /// No bucket of that name; it must be there, and empty. For a node alone: see `Decided`.
@@ -136,6 +144,11 @@ impl Mutation {
                 Choice::Keep => Choice::Keep,
                 Choice::Refuse => Choice::Refuse,
             },
+            Wish::Configure(setting) => match setting.decide(found.and_then(|record| record.bucket())) {
+                Choice::Put(_) => Choice::Put(()),
+                Choice::Keep => Choice::Keep,
+                Choice::Refuse => Choice::Refuse,
+            },
             Wish::AccessKey(change) => match change.decide(found.map(|record| &**record)) {
                 Choice::Put(_) => Choice::Put(()),
                 Choice::Keep => Choice::Keep,
@@ -154,6 +167,10 @@ impl Mutation {
             Wish::Bucket(change) => match change.decide(bucket_of(found)) {
                 Choice::Put(Some((id, bucket))) => Some(changed(found, id, bucket, self.asked_ms)),
                 Choice::Put(None) | Choice::Keep | Choice::Refuse => None,
+            },
+            Wish::Configure(setting) => match setting.decide(found.and_then(|record| record.bucket())) {
+                Choice::Put(bucket) => Some(proposed(State::Bucket(bucket), self.asked_ms)),
+                Choice::Keep | Choice::Refuse => None,
             },
             Wish::AccessKey(change) => match change.decide(found.map(|record| &**record)) {
                 Choice::Put(Some(key)) => Some(proposed(State::AccessKey(Box::new(key)), self.asked_ms)),
@@ -206,9 +223,11 @@ fn bucket_of(found: Option<&Arc<Record>>) -> Option<(BucketId, Bucket)> {
 
 /// A bucket that was changed, or made.
 fn changed(found: Option<&Arc<Record>>, id: BucketId, bucket: Bucket, asked_ms: u64) -> Arc<Record> {
-    let created_ms = found.and_then(|record| record.bucket()).map_or(asked_ms, |bucket| bucket.created_ms);
     let Bucket { generation, is_open } = bucket;
-    proposed(State::Bucket(BucketRecord { id, generation, is_open, created_ms }), asked_ms)
+    // What it is set to is of one life of it.
+    let was = found.and_then(|record| record.bucket()).filter(|bucket| bucket.id == id).cloned();
+    let was = was.unwrap_or_else(|| BucketRecord::made(id, asked_ms));
+    proposed(State::Bucket(BucketRecord { generation, is_open, ..was }), asked_ms)
 }
 
 /// Whether a condition holds of what was found.
@@ -297,7 +316,7 @@ mod tests {
         assert!(matches!(delete(matches(1)).refusal(), StoreError::Precondition));
         let name = BucketName::cargas();
         let bucket = |id, generation, is_open, created_ms| {
-            State::Bucket(BucketRecord { id: BucketId(id), generation, is_open, created_ms })
+            State::Bucket(BucketRecord { generation, is_open, ..BucketRecord::made(BucketId(id), created_ms) })
         };
         let (open, closed) = (bucket(1, 4, true, 3), bucket(1, 5, false, 3));
         let create = Mutation::create_bucket(&name, BucketId(2), 9);

@@ -8,7 +8,7 @@ use super::core::Core;
 use super::error::StoreError;
 use super::store::Store;
 use crate::base::names::RegisterName;
-use crate::base::{BucketId, BucketName, ObjectName, Record, RegisterKey};
+use crate::base::{BucketId, BucketName, BucketRecord, ObjectName, Record, RegisterKey};
 use crate::register::{Fence, Slot};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -45,9 +45,9 @@ impl Store {
         closing.map(|(name, bucket)| (name.clone(), bucket.generation)).collect()
     }
 
-    /// All buckets with their creation time, sorted by name.
-    pub fn list_buckets(&self) -> Vec<(BucketName, u64)> {
-        self.core().buckets().iter().map(|(name, bucket)| (name.clone(), bucket.created_ms)).collect()
+    /// All buckets, sorted by name.
+    pub fn list_buckets(&self) -> Vec<(BucketName, BucketRecord)> {
+        self.core().buckets().iter().map(|(name, bucket)| (name.clone(), bucket.clone())).collect()
     }
 
     /// The register of an object, as this node holds its bucket. `NoSuchBucket` where it holds none.
@@ -74,9 +74,10 @@ pub(super) fn load_buckets(core: &Core) -> Result<(), StoreError> {
     while let Some(from) = next {
         let page = core.scan(from.as_ref(), &end, STEP)?;
         next = page.complete.next();
-        let mut buckets = core.buckets_mut();
+        let (mut buckets, mut public) = (core.buckets_mut(), core.public());
         for (key, held) in page.entries {
             if let Some(RegisterName::Bucket(name)) = key.name() {
+                public.set(&name, Some(&held));
                 buckets.set(name, Some(&held));
             }
         }

@@ -122,7 +122,7 @@ impl Decider {
         begun: bool,
     ) -> Result<Outcome, StoreError> {
         let now_ms = (self.core.options.now_ms)();
-        let Some(bucket) = old.as_ref().and_then(|held| held.record.bucket()).copied() else {
+        let Some(bucket) = old.as_ref().and_then(|held| held.record.bucket()).cloned() else {
             self.rest_on(batch, key, old);
             return Err(StoreError::NoSuchBucket);
         };

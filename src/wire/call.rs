@@ -177,7 +177,12 @@ pub enum Answer {
     /// The answer to a `Bring`.
     Bring(Bring),
     /// To a `Config`: counts as this node's vote on that.
-    Config(Holds),
+    Config {
+        /// What it holds of the access keys.
+        keys: Holds,
+        /// What it holds of the buckets of which something is open to everybody.
+        public: Holds,
+    },
     /// To many bodies, in their order.
     Taken(Taken),
     /// To a `Learn`, a `Bury` and to a blob: durable here.
@@ -399,8 +404,8 @@ impl Answer {
                     Bring::Arriving(bytes) => w.u8(BROUGHT).u8(2).u64(*bytes),
                 };
             }
-            Answer::Config(Holds { sum, settled }) => {
-                w.u8(CONFIGURED).raw(&sum.0.to_le_bytes()).u8(u8::from(*settled));
+            Answer::Config { keys, public } => {
+                write_holds(write_holds(w.u8(CONFIGURED), keys), public);
             }
             Answer::Taken(taken) => write_taken(w.u8(TAKEN), taken),
             Answer::Done => {
@@ -450,10 +455,7 @@ impl Answer {
             SUMS => Answer::Sums(list(&mut r, |r| Ok(Sum(u128::from_le_bytes(r.array()?))))?),
             BYTES => Answer::Bytes(Bytes::copy_from_slice(r.bytes(PULL_BYTES_MAX, "bytes of a blob")?)),
             TAKEN => Answer::Taken(read_taken(&mut r)?),
-            CONFIGURED => {
-                let sum = Sum(u128::from_le_bytes(r.array()?));
-                Answer::Config(Holds { sum, settled: r.flag("settled mark")? })
-            }
+            CONFIGURED => Answer::Config { keys: read_holds(&mut r)?, public: read_holds(&mut r)? },
             DONE => Answer::Done,
             FAILED => {
                 let class = class_of(r.u8()?)?;
@@ -464,6 +466,15 @@ impl Answer {
         r.end()?;
         Ok(answer)
     }
+}
+
+fn write_holds<'w>(w: &'w mut Writer, Holds { sum, settled }: &Holds) -> &'w mut Writer {
+    w.raw(&sum.0.to_le_bytes()).u8(u8::from(*settled))
+}
+
+fn read_holds(r: &mut Reader<'_>) -> Result<Holds, CodecError> {
+    let sum = Sum(u128::from_le_bytes(r.array()?));
+    Ok(Holds { sum, settled: r.flag("settled mark")? })
 }
 
 /// What stands in front of a blob that is sent while it is made; its `BlobRef` stands behind it.

@@ -1,4 +1,5 @@
-//! Finds out, again and again, which access keys are in force, so that no request has to ask.
+//! Finds out, again and again, which access keys are in force and what is open to everybody, so that no request has to
+//! ask.
 //!
 //! Invariants
 //! - It decides nothing: what a majority's answers mean is `register::freshness`.
@@ -9,9 +10,9 @@
 //! - A node that cannot find out says nothing new: what it said before grows stale by itself. But one that has never
 //!   heard of a key, and holds one by now, says that it does.
 
-use crate::actors::access::{Access, Clock, Known};
+use crate::actors::access::{Access, Clock, Known, Public};
 use crate::actors::coordinator::Coordinator;
-use crate::actors::messages::{AccessKeys, ObjectError, ReadAccess, Seat, Seating, StoreError};
+use crate::actors::messages::{AccessKeys, HeldAccess, ObjectError, ReadAccess, Seat, Seating, StoreError};
 use crate::base::Mark;
 use crate::register::Lease;
 use crate::register::freshness::Finding;
@@ -33,12 +34,13 @@ const LIST_PATIENCE: Duration = Duration::from_millis(800);
 /// What a node knows when it starts: what it holds, which nobody has confirmed yet. `votes`: whether it decides with
 /// others, also before it has a member list.
 pub fn begin(store: &Arc<Store>, votes: bool, clock: Clock) -> Access {
-    let (_, keys) = store.access();
+    let HeldAccess { keys: (_, keys), public: (_, buckets) } = store.held_access();
     let node = store.voting().node.clone();
     let alone = node.roster.as_ref().map_or(!votes, |list| list.is_of(store.incarnation()));
     let seen = Arc::downgrade(store);
     let has_list = move || seen.upgrade().is_none_or(|store| store.voting().node.roster.is_some());
-    Access::new(Known { keys, lease: None, alone, unasked: !alone && !node.keyless }, clock, has_list)
+    let public = Public { buckets, lease: None };
+    Access::new(Known { keys, lease: None, alone, unasked: !alone && !node.keyless, public }, clock, has_list)
 }
 
 /// Works until the store is gone. `changes`: tells what this node comes to hold.
@@ -63,13 +65,38 @@ pub async fn run(coordinator: Coordinator, access: Access, mut changes: watch::R
 async fn look(coordinator: &Coordinator, access: &Access) -> Result<(), ObjectError> {
     // Before anything is read: what is chosen from here on may be missing in it.
     let asked = access.now();
-    let (holds, keys) = coordinator.ask(ReadAccess).await?;
+    let HeldAccess { keys: (holds, keys), public: (open, buckets) } = coordinator.ask(ReadAccess).await?;
     if coordinator.knows_alone() {
-        access.found(Known { keys, lease: Some(Lease::since(asked)), alone: true, unasked: false });
+        let lease = Some(Lease::since(asked));
+        access.found_public(Public { buckets, lease });
+        access.found(Known { alone: true, ..by_lease(keys, Lease::since(asked)) });
         return Ok(());
     }
     leave_alone(access);
-    match coordinator.compare_access(holds, asked, PATIENCE).await {
+    let findings = coordinator.compare_access([holds, open], asked, PATIENCE).await;
+    let (of_keys, of_public) = match findings {
+        Ok([of_keys, of_public]) => (Ok(of_keys), of_public),
+        Err(error) => (Err(error), Finding::Silent),
+    };
+    if let Finding::Same(lease) = of_public {
+        access.found_public(Public { buckets, lease: Some(lease) });
+    }
+    let known = look_at_keys(coordinator, access, keys, of_keys).await;
+    // Behind the keys, which many more wait for.
+    if of_public == Finding::Differs {
+        list_public(coordinator, access).await?;
+    }
+    known
+}
+
+/// Takes in what was found of keys.
+async fn look_at_keys(
+    coordinator: &Coordinator,
+    access: &Access,
+    keys: Arc<AccessKeys>,
+    finding: Result<Finding, ObjectError>,
+) -> Result<(), ObjectError> {
+    match finding {
         Ok(Finding::Same(lease)) => told(coordinator, access, keys, lease).await?,
         Ok(Finding::Differs) => {
             Mark::AccessListed.hit();
@@ -95,11 +122,25 @@ async fn told(
     lease: Lease,
 ) -> Result<(), ObjectError> {
     let pristine = keys.is_pristine();
-    access.found(Known { keys, lease: Some(lease), alone: false, unasked: false });
+    access.found(by_lease(keys, lease));
     if pristine && !coordinator.is_keyless() {
         coordinator.ask(Seat { seating: Seating::Keyless }).await?;
     }
     Ok(())
+}
+
+/// Takes in what a majority holds of what is open to everybody, as far as that is listed in time.
+async fn list_public(coordinator: &Coordinator, access: &Access) -> Result<(), ObjectError> {
+    let began = access.now();
+    if let Ok(listed) = timeout(LIST_PATIENCE, coordinator.list_public()).await {
+        access.found_public(Public { buckets: Arc::new(listed?), lease: Some(Lease::since(began)) });
+    }
+    Ok(())
+}
+
+/// What was shown of keys, until the end of a lease.
+fn by_lease(keys: Arc<AccessKeys>, lease: Lease) -> Known {
+    Known { keys, lease: Some(lease), alone: false, unasked: false, public: Public::default() }
 }
 
 /// Others decide too by now: what was known when this node decided alone grows stale from then on.
@@ -114,7 +155,7 @@ fn leave_alone(access: &Access) {
 fn unconfirmed<E>(access: &Access, keys: Arc<AccessKeys>, why: Result<(), E>) -> Result<(), E> {
     let known = access.known();
     if known.keys.is_pristine() && !keys.is_pristine() {
-        access.found(Known { keys, lease: None, alone: false, unasked: known.unasked });
+        access.found(Known { lease: None, keys, alone: false, ..(*known).clone() });
     }
     why
 }

@@ -1,5 +1,5 @@
 //! Access keys, where nodes decide together or one alone: made, changed, compared with what others hold, and listed as a
-//! majority holds them.
+//! majority holds them. The same of what is open to everybody, but for its changes, which are those of a bucket.
 //!
 //! Invariant: a secret is drawn and sealed by the StoreActor; here it passes by, once, on its way to whoever asked.
 
@@ -83,19 +83,20 @@ impl Coordinator {
         self.0.ballots.voting().node.keyless
     }
 
-    /// Asks the members what they hold of the access keys, against `mine`, at `asked` by the clock of leases. What that
-    /// comes to, within `patience`.
+    /// Asks the members what they hold of the access keys, and of what is open to everybody, against what is held here, at
+    /// `asked` by the clock of leases. What that comes to for each of the two, within `patience`.
     pub(in crate::actors) async fn compare_access(
         &self,
-        mine: Holds,
+        mine: [Holds; 2],
         asked: Duration,
         patience: Duration,
-    ) -> Result<Finding, ObjectError> {
+    ) -> Result<[Finding; 2], ObjectError> {
         let until = Instant::now() + patience;
+        // Every node holds all registers of both kinds, and the same ones answer for both.
         let (voting, members) = self.members(&RegisterKey::all_of(RegisterKind::AccessKey).0)?;
-        let mut question = Question::new(members, self.0.me, mine, asked);
+        let mut questions = mine.map(|mine| Question::new(members.clone(), self.0.me, mine, asked));
         // All at once: the lease counts from before the first of them, and the slowest must not use it up.
-        let mut answers: FuturesUnordered<_> = question
+        let mut answers: FuturesUnordered<_> = questions[0]
             .others()
             .map(|node| {
                 let lane = self.lane(&voting, node);
@@ -107,18 +108,29 @@ impl Coordinator {
                 async move { (node, answer.await.ok()) }
             })
             .collect();
-        while question.finding() == Finding::Open {
+        while questions.iter().any(|question| question.finding() == Finding::Open) {
             match actix_rt::time::timeout(until.saturating_duration_since(Instant::now()), answers.next()).await {
-                Ok(Some((node, Some(Answer::Config(theirs))))) => question.heard(node, theirs),
-                Ok(Some((node, _))) => question.lost(node),
+                Ok(Some((node, Some(Answer::Config { keys, public })))) => {
+                    questions
+                        .iter_mut()
+                        .zip([keys, public])
+                        .for_each(|(question, theirs)| question.heard(node, theirs));
+                }
+                Ok(Some((node, _))) => questions.iter_mut().for_each(|question| question.lost(node)),
                 // Whoever has not answered by now does not.
                 Ok(None) | Err(_) => {
-                    let left: Vec<Incarnation> = question.others().collect();
-                    left.into_iter().for_each(|node| question.lost(node));
+                    let left: Vec<Incarnation> = questions[0].others().collect();
+                    questions.iter_mut().for_each(|question| left.iter().for_each(|node| question.lost(*node)));
                 }
             }
         }
-        Ok(question.finding())
+        Ok(questions.each_ref().map(Question::finding))
+    }
+
+    /// What is open to everybody as a majority holds it, what is not settled settled by the reading.
+    pub(in crate::actors) async fn list_public(&self) -> Result<PublicBuckets, ObjectError> {
+        let all = self.list_buckets().await?;
+        Ok(PublicBuckets::of(all.into_iter().map(|(name, bucket)| (name, bucket.public))))
     }
 
     /// The access keys as a majority holds them, what is not settled settled by the reading.

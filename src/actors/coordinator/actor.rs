@@ -10,7 +10,7 @@ use crate::actors::coordinator::Coordinator;
 use crate::actors::coordinator::takers::New;
 use crate::actors::guard::PanicGuard;
 use crate::actors::messages::*;
-use crate::base::{AccessKeyId, BucketName};
+use crate::base::{AccessKeyId, BucketName, BucketRecord};
 use crate::seal::layout::Layout;
 use crate::store::mutation::Mutation;
 use crate::store::system_ms;
@@ -196,6 +196,13 @@ impl Handler<DeleteBucket> for CoordinatorActor {
     }
 }
 
+impl Handler<SetBucket> for CoordinatorActor {
+    type Result = ResponseFuture<Result<Written, ObjectError>>;
+    fn handle(&mut self, msg: SetBucket, _: &mut Context<Self>) -> Self::Result {
+        self.run(async move |c| c.set_bucket(msg).await)
+    }
+}
+
 impl Handler<CreateAccess> for CoordinatorActor {
     type Result = ResponseFuture<Result<(AccessKeyId, AccessSecret), ObjectError>>;
     fn handle(&mut self, msg: CreateAccess, _: &mut Context<Self>) -> Self::Result {
@@ -211,7 +218,7 @@ impl Handler<ChangeAccess> for CoordinatorActor {
 }
 
 impl Handler<ListBuckets> for CoordinatorActor {
-    type Result = ResponseFuture<Result<Vec<(BucketName, u64)>, ObjectError>>;
+    type Result = ResponseFuture<Result<Vec<(BucketName, BucketRecord)>, ObjectError>>;
     fn handle(&mut self, msg: ListBuckets, _: &mut Context<Self>) -> Self::Result {
         self.run(async move |c| match msg.consistency {
             Consistency::Local => c.ask(msg).await,

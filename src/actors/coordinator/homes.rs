@@ -11,7 +11,7 @@ use super::{Coordinator, Value};
 use crate::actors::coordinator::reads::Seen;
 use crate::actors::messages::*;
 use crate::base::names::RegisterName;
-use crate::base::{Ballot, BucketId, BucketName, Epoch, Incarnation, Mark, RegisterKey};
+use crate::base::{Ballot, BucketId, BucketName, BucketRecord, Epoch, Incarnation, Mark, RegisterKey};
 use crate::register::fence::remedy;
 use crate::register::{Attempt, Known, Message, Remedy, Request, Slot, Traced};
 use actix_rt::time::{Instant, sleep_until};
@@ -38,16 +38,8 @@ pub(in crate::actors) struct Home {
 
 impl Home {
     fn of(name: &BucketName, slot: Slot<Value>, epoch: Epoch) -> Option<Self> {
-        let bucket = *slot.state.value.as_ref()?.bucket()?;
-        Some(Home {
-            name: name.clone(),
-            id: bucket.id,
-            generation: bucket.generation,
-            is_open: bucket.is_open,
-            ballot: slot.accepted,
-            state: slot.state,
-            epoch,
-        })
+        let BucketRecord { id, generation, is_open, .. } = *slot.state.value.as_ref()?.bucket()?;
+        Some(Home { name: name.clone(), id, generation, is_open, ballot: slot.accepted, state: slot.state, epoch })
     }
 }
 

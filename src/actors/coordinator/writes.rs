@@ -65,6 +65,20 @@ impl Coordinator {
         ended(self.change_by_vote(bucket, Change::Create { id }, self.deadline()).await?, &create)
     }
 
+    /// Brings about what is wanted of a part of a bucket's settings.
+    pub(super) async fn set_bucket(&self, SetBucket { bucket, setting }: SetBucket) -> Result<Written, ObjectError> {
+        let change = match self.alone(Mutation::configure_bucket(&bucket, setting, system_ms())).await? {
+            Decided::Alone(written) => return Ok(written),
+            Decided::ForVote(change) | Decided::Closing(change) => change,
+        };
+        self.reachable().await?;
+        let (key, deadline) = (RegisterKey::bucket(&bucket), self.deadline());
+        let (_, members) = self.members(&key)?;
+        let _turn = self.turn(&key, &change, deadline).await?;
+        let write = Write::new(members, change.clone());
+        ended(self.drive(&key, write, Vec::new(), deadline, Behind::waiting(None)).await, &change)
+    }
+
     /// The id of a life that may begin. Where nodes decide without each other they must not give different ones.
     fn new_id(&self, bucket: &BucketName) -> BucketId {
         match self.0.votes || self.0.peers.is_empty() || self.roster().is_some() {

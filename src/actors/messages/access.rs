@@ -1,8 +1,7 @@
 //! Access keys: what is asked of a coordinator for operators, and of the store beside it.
 
-use super::{AccessKeys, AccessSecret, NewSecret, ObjectError, StoreError, Written};
+use super::{AccessKeys, AccessSecret, HeldAccess, NewSecret, ObjectError, StoreError, Written};
 use crate::base::{AccessKeyId, Grant, Record};
-use crate::register::Holds;
 use actix::Message;
 use std::sync::Arc;
 
@@ -45,9 +44,10 @@ pub struct ChangeAccess {
     pub wish: AccessWish,
 }
 
-/// What this node holds of the access keys: as it is compared with others, and the same for callers.
+/// What this node holds of the access keys, and of what is open to everybody: as it is compared with others, and the same
+/// for callers.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<(Holds, Arc<AccessKeys>), StoreError>")]
+#[rtype(result = "Result<HeldAccess, StoreError>")]
 pub struct ReadAccess;
 
 /// Opens access keys that others hold, for callers.

@@ -3,9 +3,12 @@
 //! HTTP handlers send these to the CoordinatorActor. What reads goes to the StoreActor itself on a node that decides
 //! alone by its configuration, and is answered there with what that node holds.
 
-use super::{Consistency, Download, ListPage, ObjectError, ObjectInfo, StoreError, StoreStatus, StoreUpload, Written};
+use super::{
+    BucketSetting, Consistency, Download, ListPage, ObjectError, ObjectInfo, StoreError, StoreStatus, StoreUpload,
+    Written,
+};
 use crate::actors::body_streams::BodyStreams;
-use crate::base::{BucketName, Condition, ObjectHead, ObjectName, Permit};
+use crate::base::{BucketName, BucketRecord, Condition, ObjectHead, ObjectName, Permit};
 use actix::Message;
 use bytes::Bytes;
 
@@ -115,9 +118,19 @@ pub struct DeleteBucket {
     pub bucket: BucketName,
 }
 
-/// All buckets with their creation time (ms since 1970), sorted by name.
+/// Changes what a bucket is set to, a part of it. `NoSuchBucket` where there is none.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<Vec<(BucketName, u64)>, ObjectError>")]
+#[rtype(result = "Result<Written, ObjectError>")]
+pub struct SetBucket {
+    /// The bucket that is set.
+    pub bucket: BucketName,
+    /// What of it.
+    pub setting: BucketSetting,
+}
+
+/// All buckets, sorted by name.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Vec<(BucketName, BucketRecord)>, ObjectError>")]
 pub struct ListBuckets {
     /// Whether to ask the other nodes for anything newer.
     pub consistency: Consistency,

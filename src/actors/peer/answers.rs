@@ -85,9 +85,10 @@ async fn try_answer(
             Ok(Answer::Done)
         }
         Call::Config(mark) => {
-            let held = async { Ok(ask(&store.read_access, ReadAccess).await?.0) };
+            let held = async { ask(&store.read_access, ReadAccess).await };
             Counts::add(&gate.counts().configs);
-            Ok(Answer::Config(counted(gate, session, mark, held).await?))
+            let held = counted(gate, session, mark, held).await?;
+            Ok(Answer::Config { keys: held.keys.0, public: held.public.0 })
         }
         Call::Bring(head) => Ok(Answer::Bring(bring(gate, store, from, head).await?)),
         Call::Pull(Pull { body, from: begin, len }) => {

@@ -4,7 +4,6 @@ use super::threads::Threads;
 use super::{StoreActor, guarded, holding};
 use crate::actors::messages::*;
 use crate::base::{BucketName, Class, ObjectHead, ObjectRecord, Page, RegisterKey};
-use crate::register::Holds;
 use crate::store::intent::{wait_votes, written};
 use crate::store::mutation::Mutation;
 use crate::store::{Store, StoreError, wait};
@@ -248,9 +247,9 @@ impl Handler<ShowSlots> for StoreActor {
 }
 
 impl Handler<ReadAccess> for StoreActor {
-    type Result = Result<(Holds, Arc<AccessKeys>), StoreError>;
+    type Result = Result<HeldAccess, StoreError>;
     fn handle(&mut self, _: ReadAccess, _: &mut Context<Self>) -> Self::Result {
-        Ok(self.store.access())
+        Ok(self.store.held_access())
     }
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::base::Grant;
+use crate::base::{Grant, Right, Rights};
 
 const SEALED: &[u8] = b"sealed";
 
@@ -30,8 +30,13 @@ fn sample(at: BodyAt) -> Record {
     }
 }
 
-const BUCKET: BucketRecord =
-    BucketRecord { id: BucketId(0x0123_4567_89ab_cdef), generation: 5, is_open: true, created_ms: 9 };
+const BUCKET: BucketRecord = BucketRecord {
+    id: BucketId(0x0123_4567_89ab_cdef),
+    generation: 5,
+    is_open: true,
+    created_ms: 9,
+    public: PublicGrants::NONE,
+};
 
 fn access_key() -> AccessRecord {
     AccessRecord {
@@ -85,6 +90,7 @@ fn round_trip() {
         plain(State::Deleted),
         plain(State::Bucket(BUCKET)),
         plain(State::Bucket(BucketRecord { is_open: false, ..BUCKET })),
+        plain(State::Bucket(public_bucket())),
         plain(State::Nothing),
         plain(State::Members(Bytes::from_static(b"list"))),
         plain(State::AccessKey(Box::new(access_key()))),
@@ -93,6 +99,13 @@ fn round_trip() {
     for record in all {
         assert_eq!(Record::decode(&record.encode()), Ok(record));
     }
+}
+
+fn public_bucket() -> BucketRecord {
+    let public = PublicGrants::NONE
+        .with("", Rights::of(&[Right::Read]))
+        .and_then(|all| all.with("site/", Rights::of(&[Right::Read, Right::List])));
+    BucketRecord { generation: 7, public: public.expect("two grants"), ..BUCKET }
 }
 
 fn fixture() -> serde_json::Value {
@@ -117,6 +130,7 @@ fn what_the_format_page_says_is_what_is_read_and_written() {
         ("deleted", plain(State::Deleted)),
         ("bucket", plain(State::Bucket(BUCKET))),
         ("bucket-closing", plain(State::Bucket(BucketRecord { generation: 6, is_open: false, ..BUCKET }))),
+        ("bucket-public", plain(State::Bucket(public_bucket()))),
         ("nothing", Record { lineage: Lineage::NOTHING, ..plain(State::Nothing) }),
         ("members", plain(State::Members(Bytes::from_static(b"list")))),
         ("access-key", plain(State::AccessKey(Box::new(access_key())))),
@@ -200,8 +214,13 @@ fn every_prefix_and_every_extension_is_refused() {
 #[test]
 fn what_is_not_known_of_a_bucket_is_refused() {
     let bytes = Record { state: State::Bucket(BUCKET), ..sample(BodyAt::Blob) }.encode();
-    let version = bytes.len() - 26;
-    for (at, value, error) in [(version, 2, "bucket version"), (version + 17, 3, "bucket state")] {
+    let version = bytes.len() - 27;
+    for (at, value, error) in [
+        (version, 1, "bucket version"),
+        (version, 3, "bucket version"),
+        (version + 17, 3, "bucket state"),
+        (version + 26, 8, "bucket settings"),
+    ] {
         let mut bad = bytes.clone();
         bad[at] = value;
         assert_eq!(Record::decode(&bad), Err(CodecError::Value(error)));

@@ -6,15 +6,18 @@
 //!   and a body that came over time passes it again before it becomes an object.
 //! - An endpoint without a need is open to everybody who reaches the port, and says so in its table.
 //! - Who calls is found out without asking anybody. Where it is not known whether a key is in force by now, nobody is
-//!   let in by it, but to what the node says of itself: by that an operator sees that it is cut off.
+//!   let in by it, but to what the node says of itself: by that an operator sees that it is cut off. Where it is not
+//!   known what is open to everybody, nobody is let in for that.
 //! - An unknown id and a wrong secret are told the same, in the same time; so are keys that are disabled or expired.
+//! - Who brings a credential that lets nobody in is refused, also where everybody else may come in. Nothing but reading
+//!   and listing is ever open to everybody.
 
 use super::errors::HttpError;
 use crate::actors::access::{Access, Known};
-use crate::actors::messages::AccessKey;
+use crate::actors::messages::{AccessKey, PublicBuckets};
 pub use crate::base::Right;
 use crate::base::credential::is_secret;
-use crate::base::{AccessKeyId, BucketName, Grant, ObjectName, Secret};
+use crate::base::{AccessKeyId, BucketName, Grant, ObjectName, PublicGrants, Rights, Secret};
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -111,10 +114,15 @@ impl<'a> Need<'a> {
         there && grant.rights.has(right)
     }
 
-    /// Whether a caller is not to be told that there is no such object: who may not list would learn what there is.
-    pub fn hides_what_is_missing(&self, who: &Principal) -> bool {
-        let list = Need { right: Some(Right::List), ..*self };
-        matches!(self.span, Span::Key(_)) && !who.has(&list)
+    /// What would let a caller know that there is no such object: who may not list would learn what there is.
+    pub fn to_see_what_is_missing(&self) -> Option<Self> {
+        matches!(self.span, Span::Key(_)).then_some(Need { right: Some(Right::List), ..*self })
+    }
+
+    /// Whether this could be open to everybody at all: the bucket that it would be open in.
+    fn public_in(&self) -> Option<(&'a BucketName, Right)> {
+        let (bucket, right) = (self.bucket?, self.right?);
+        PublicGrants::may_be(Rights::of(&[right])).then_some((bucket, right))
     }
 }
 
@@ -125,8 +133,12 @@ pub enum Principal {
     Nobody,
     /// Whoever reaches a port that is open.
     Anyone,
+    /// Somebody without a credential: what is open to everybody is all there is.
+    Guest,
     /// The owner of an access key.
     Key(Arc<AccessKey>),
+    /// Who was given a link, signed by that key.
+    Link(Arc<AccessKey>),
 }
 
 impl Principal {
@@ -139,16 +151,18 @@ impl Principal {
 
     fn has(&self, need: &Need<'_>) -> bool {
         match self {
-            Principal::Nobody => false,
+            Principal::Nobody | Principal::Guest => false,
             Principal::Anyone => true,
             Principal::Key(key) => need.right.is_none() || key.grants.iter().any(|grant| need.is_met_by(grant)),
+            // What a link is for is a right on an object.
+            Principal::Link(key) => need.right.is_some() && key.grants.iter().any(|grant| need.is_met_by(grant)),
         }
     }
 
     /// Whether any grant reaches something of a bucket: then it is shown where all are listed.
     pub fn reaches(&self, bucket: &BucketName) -> bool {
         match self {
-            Principal::Nobody => false,
+            Principal::Nobody | Principal::Guest | Principal::Link(_) => false,
             Principal::Anyone => true,
             Principal::Key(key) => {
                 key.grants.iter().any(|grant| grant.pattern.matches(bucket) && !grant.rights.are_of_the_node())
@@ -157,9 +171,20 @@ impl Principal {
     }
 }
 
-/// Refuses a caller who has not what an endpoint needs.
-pub fn authorize(who: &Principal, need: Option<&Need<'_>>) -> Result<(), HttpError> {
-    if need.is_none_or(|need| who.has(need)) { Ok(()) } else { Err(HttpError::AccessDenied) }
+/// Refuses a caller who has not what an endpoint needs. `public`: what is open to everybody, where that is known.
+pub fn authorize(who: &Principal, need: Option<&Need<'_>>, public: Option<&PublicBuckets>) -> Result<(), HttpError> {
+    let Some(need) = need.filter(|need| !who.has(need)) else { return Ok(()) };
+    let refused = match who {
+        Principal::Guest => HttpError::Unauthenticated,
+        _ => HttpError::AccessDenied,
+    };
+    // What is open to everybody is so to those as well whose key has not the right.
+    let Some((bucket, right)) = need.public_in() else { return Err(refused) };
+    let Some(public) = public else { return Err(HttpError::AccessUnknown) };
+    let is_open = public.get(bucket).is_some_and(|grants| {
+        grants.iter().any(|grant| grant.rights.has(right) && need.span.lies_under(&grant.prefix))
+    });
+    if is_open { Ok(()) } else { Err(refused) }
 }
 
 /// Where callers come in: the keys that they are held against.
@@ -179,6 +204,12 @@ impl Entrance {
     /// The keys that are known, and what they rest on.
     pub fn access(&self) -> &Access {
         &self.access
+    }
+
+    /// Refuses a caller who has not what an endpoint needs, by what is open to everybody now.
+    pub fn authorize(&self, who: &Principal, need: Option<&Need<'_>>) -> Result<(), HttpError> {
+        let known = self.access.known();
+        authorize(who, need, self.access.public(&known))
     }
 
     /// Whether everybody may come in, by what is known.
@@ -205,6 +236,9 @@ impl Entrance {
         if !self.access.is_fresh(&known) {
             return Err(HttpError::AccessUnknown);
         }
+        if !headers.contains_key(AUTHORIZATION) {
+            return Ok(Principal::Guest);
+        }
         Self::by_key(&known, headers)
     }
 
@@ -228,7 +262,7 @@ impl Entrance {
 }
 
 /// The id and the secret that a caller names; none of what cannot be both.
-fn credential(headers: &HeaderMap) -> Option<(AccessKeyId, Secret<Vec<u8>>)> {
+pub(in crate::http) fn credential(headers: &HeaderMap) -> Option<(AccessKeyId, Secret<Vec<u8>>)> {
     let mut all = headers.get_all(AUTHORIZATION);
     let (value, None) = (all.next()?, all.next()) else { return None };
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
@@ -246,7 +280,7 @@ fn credential(headers: &HeaderMap) -> Option<(AccessKeyId, Secret<Vec<u8>>)> {
     is_secret(secret).then(|| (id, Secret::new(secret.to_vec())))
 }
 
-fn now_ms() -> u64 {
+pub(in crate::http) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
@@ -256,6 +290,7 @@ pub mod testing {
     //! Entrances for tests of what stands behind one.
 
     use super::*;
+    use crate::actors::access::Public;
     use crate::actors::messages::AccessKeys;
     use crate::base::credential::secret_of;
 
@@ -269,7 +304,8 @@ pub mod testing {
 
     /// An entrance that is known to have these keys.
     pub fn with_keys(keys: impl IntoIterator<Item = AccessKey>, may_be_open: bool) -> Entrance {
-        let known = Known { keys: Arc::new(AccessKeys::of(keys)), lease: None, alone: true, unasked: false };
+        let (keys, public) = (Arc::new(AccessKeys::of(keys)), Public::default());
+        let known = Known { keys, lease: None, alone: true, unasked: false, public };
         Entrance::new(Access::new(known, || Duration::ZERO, || true), may_be_open)
     }
 
@@ -288,6 +324,7 @@ pub mod testing {
 mod tests {
     use super::testing::{ID, bearer, guarded, secret, with_keys};
     use super::*;
+    use crate::actors::access::Public;
     use crate::actors::messages::AccessKeys;
     use crate::base::ObjectKey;
     use crate::http::testing::headers;
@@ -308,7 +345,7 @@ mod tests {
     }
 
     fn may(who: &Principal, need: Need<'_>) -> bool {
-        match authorize(who, Some(&need)) {
+        match authorize(who, Some(&need), Some(&PublicBuckets::default())) {
             Ok(()) => true,
             Err(HttpError::AccessDenied) => false,
             Err(other) => panic!("{other}"),
@@ -326,7 +363,7 @@ mod tests {
             let others: Vec<Right> = Right::ALL.into_iter().filter(|right| *right != asked).collect();
             assert!(!may(&Principal::with(&others), need), "{asked:?}");
         }
-        assert!(authorize(&Principal::Nobody, None).is_ok(), "what needs nothing is open to everybody");
+        assert!(authorize(&Principal::Nobody, None, None).is_ok(), "what needs nothing is open to everybody");
     }
 
     #[test]
@@ -383,11 +420,55 @@ mod tests {
     fn who_may_not_list_is_not_told_what_is_missing() {
         let hides = |grants: &[&str], at: &str| {
             let at = object(at);
-            Need::on_object(Right::Read, &at).hides_what_is_missing(&granted(grants))
+            let need = Need::on_object(Right::Read, &at).to_see_what_is_missing().expect("an object");
+            !may(&granted(grants), need)
         };
         assert!(hides(&["abc:read"], "abc/k") && hides(&["abc:read", "abc/p/:list"], "abc/k"));
         assert!(!hides(&["abc:read,list"], "abc/k") && !hides(&["abc:read", "abc/p/:list"], "abc/p/k"));
-        assert!(!Need::on_node(Right::Read).hides_what_is_missing(&granted(&[])));
+        assert!(Need::on_node(Right::Read).to_see_what_is_missing().is_none());
+    }
+
+    #[test]
+    fn what_is_open_to_everybody_is_read_and_listed_and_nothing_else() {
+        let (abc, abd) = (bucket("abc"), bucket("abd"));
+        let grants = PublicGrants::NONE
+            .with("", Rights::of(&[Right::List]))
+            .and_then(|grants| grants.with("p/", Rights::of(&[Right::Read])))
+            .expect("two grants");
+        let public = PublicBuckets::of([(abc.clone(), grants)]);
+        let (in_p, beside, other) = (object("abc/p/k"), object("abc/k"), object("abd/p/k"));
+        let link = || Principal::Link(Arc::new(AccessKey::unstored(AccessKeyId::drawn(ID), Vec::new(), Vec::new())));
+        for (who, refused) in [(Principal::Guest, 401), (granted(&["xyz:read"]), 403), (link(), 403)] {
+            let told = |need: &Need<'_>, public: Option<&PublicBuckets>| match authorize(&who, Some(need), public) {
+                Ok(()) => 200,
+                Err(HttpError::Unauthenticated) => 401,
+                Err(HttpError::AccessDenied) => 403,
+                Err(HttpError::AccessUnknown) => 503,
+                Err(other) => panic!("{other}"),
+            };
+            for right in Right::ALL {
+                let open = right == Right::Read || right == Right::List;
+                for (need, is_open) in [
+                    (Need::on_object(right, &in_p), open),
+                    (Need::on_object(right, &beside), right == Right::List),
+                    (Need::on_object(right, &other), false),
+                    (Need::under(right, &abc, "p/q"), open),
+                    (Need::on_bucket(right, &abc), right == Right::List),
+                    (Need::on_bucket(right, &abd), false),
+                    (Need::on_node(right), false),
+                ] {
+                    assert_eq!(told(&need, Some(&public)), if is_open { 200 } else { refused }, "{who:?}: {need:?}");
+                    // Who does not know what is open says so, where it could be; what never is needs no knowing.
+                    let unknown = if open && need.bucket.is_some() { 503 } else { refused };
+                    assert_eq!(told(&need, None), unknown, "{who:?}: {need:?}");
+                }
+            }
+        }
+        let stranger = Need::to_be_known();
+        assert!(matches!(
+            authorize(&Principal::Guest, Some(&stranger), Some(&public)),
+            Err(HttpError::Unauthenticated)
+        ));
     }
 
     /// What the door says to somebody who calls like that.
@@ -396,7 +477,8 @@ mod tests {
         match entrance.who(&headers(&lines)) {
             Ok(Principal::Anyone) => "anyone",
             Ok(Principal::Key(_)) => "key",
-            Ok(Principal::Nobody) => "nobody",
+            Ok(Principal::Guest) => "guest",
+            Ok(Principal::Nobody | Principal::Link(_)) => "else",
             Err(HttpError::Unauthenticated) => "401",
             Err(HttpError::AccessUnknown) => "503",
             Err(other) => panic!("{other}"),
@@ -434,14 +516,14 @@ mod tests {
         for bad in &bad {
             assert_eq!(at_the_door(&entrance, &[bad.as_str()]), "401", "{bad}");
         }
-        assert_eq!(at_the_door(&entrance, &[]), "401");
+        assert_eq!(at_the_door(&entrance, &[]), "guest");
     }
 
     #[test]
     fn a_door_is_open_until_there_is_a_first_key_and_only_where_it_may_be() {
         assert_eq!(at_the_door(&with_keys([], true), &[]), "anyone");
-        assert_eq!(at_the_door(&with_keys([], false), &[]), "401");
-        assert_eq!(at_the_door(&guarded(Vec::new()), &[]), "401");
+        assert_eq!(at_the_door(&with_keys([], false), &[]), "guest");
+        assert_eq!(at_the_door(&guarded(Vec::new()), &[]), "guest");
     }
 
     #[test]
@@ -463,7 +545,7 @@ mod tests {
         let door = |lease: Option<u64>, with_key: bool| {
             let keys = Arc::new(AccessKeys::of(with_key.then(key)));
             let lease = lease.map(|ms| Lease::since(Duration::from_millis(ms)));
-            let known = Known { keys, lease, alone: false, unasked: false };
+            let known = Known { keys, lease, alone: false, unasked: false, public: Public::default() };
             let access = Access::new(known, || Duration::from_secs(10), || true);
             Entrance::new(access, true)
         };

@@ -106,6 +106,11 @@ impl Incoming {
         self.seen
     }
 
+    /// Takes no more than this many bytes either.
+    pub fn limit(&mut self, max: u64) {
+        self.max = self.max.min(max);
+    }
+
     /// Refuses at once what is announced as too large.
     pub fn check_announced(&self) -> Result<(), HttpError> {
         if self.announced.is_some_and(|len| len > self.max) {

@@ -1,6 +1,6 @@
 //! One request on its way through a handler.
 
-use super::access::{Need, Principal, authorize};
+use super::access::{Need, Principal};
 use super::errors::HttpError;
 use super::request_id::RequestId;
 use super::worker::Worker;
@@ -24,12 +24,12 @@ impl Call<'_> {
     /// Refuses a caller who has not the right on what a handler learns only from the body: a name in a form, the other
     /// end of a copy, each key of many.
     pub fn authorize(&self, need: &Need<'_>) -> Result<(), HttpError> {
-        authorize(&self.who, Some(need))
+        self.worker.shared.entrance.authorize(&self.who, Some(need))
     }
 
     /// The same by what is in force now: before something comes of a body that was let in a while ago. Who it is by now.
     pub fn authorize_again(&self, need: &Need<'_>) -> Result<Principal, HttpError> {
         let who = (self.again)()?;
-        authorize(&who, Some(need)).map(|()| who)
+        self.worker.shared.entrance.authorize(&who, Some(need)).map(|()| who)
     }
 }

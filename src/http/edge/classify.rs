@@ -6,6 +6,7 @@ use super::errors::{FormError, HttpError};
 use super::problem::{Kind, Problem};
 use crate::actors::messages::{ObjectError, StoreError, Unseatable};
 use crate::base::{NameError, Shortage};
+use crate::sign::PresignError;
 use actix_web::http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_RANGE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use std::borrow::Cow;
 
@@ -37,6 +38,7 @@ impl HttpError {
             HttpError::Unauthenticated => with_header(Kind::Unauthenticated, WWW_AUTHENTICATE, CHALLENGE),
             HttpError::AccessUnknown => Kind::AccessUnknown.into(),
             HttpError::AccessDenied => Kind::AccessDenied.into(),
+            HttpError::Link(why) => of_link(*why),
             HttpError::Document(why) => saying(Kind::Document, *why),
             HttpError::TooLarge { .. } => Kind::TooLarge.into(),
             HttpError::Silent => Kind::Silent.into(),
@@ -82,6 +84,14 @@ fn of_form(error: &FormError) -> Problem {
         FormError::Nested => Kind::NestedFiles.into(),
         FormError::Malformed(kind) => (*kind).into(),
         FormError::Encoded => coding(Kind::PartCoding),
+    }
+}
+
+fn of_link(why: PresignError) -> Problem {
+    match why {
+        PresignError::Expired => Kind::LinkExpired.into(),
+        PresignError::NotYet => Kind::LinkNotYet.into(),
+        why => saying(Kind::LinkForm, why.to_string()),
     }
 }
 

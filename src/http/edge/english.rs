@@ -57,6 +57,19 @@ fn of(kind: Kind) -> &'static str {
             "this node cannot tell which access keys are in force: it does not hear from a majority; try another node, or later"
         }
         Kind::AccessDenied => "the caller has not the right to do this",
+        Kind::TwoCredentials => "the request brings a link and an Authorization header; leave one of them out",
+        Kind::LinkForm => "the link is not well formed",
+        Kind::LinkElsewhere => "links are for GET, HEAD and PUT of an object",
+        Kind::LinkHeader => {
+            "a header that the link fixes is missing, or one of x-boveda- or x-amz- came that the link does not fix"
+        }
+        Kind::LinkExpired => "the link has expired",
+        Kind::LinkNotYet => "the link counts from a time on that is still to come, by this node's clock",
+        Kind::LinkRefused => {
+            "the link was made for another request, with another secret, or by an access key that is not in force"
+        }
+        Kind::NoLinkKey => "a link is signed with the secret of an access key: ask for it by one",
+        Kind::ManyPublic => "a bucket has at most 16 prefixes that are open to everybody; close one first",
         Kind::Document => "the body is not the JSON document that is wanted",
         Kind::NoSuchAccessKey => "there is no access key of this id",
         Kind::Rotating => "the key has two secrets already; drop the old one first (drop=old)",

@@ -7,6 +7,7 @@
 use super::problem::Kind;
 use crate::actors::messages::{ObjectError, StoreError, Unseatable};
 use crate::base::NameError;
+use crate::sign::PresignError;
 use actix::MailboxError;
 use actix_web::error::PayloadError;
 use std::error::Error as _;
@@ -52,6 +53,8 @@ pub enum HttpError {
     AccessUnknown,
     #[error("the caller has not the right that this needs")]
     AccessDenied,
+    #[error(transparent)]
+    Link(PresignError),
     #[error("bad document: {0}")]
     Document(&'static str),
     #[error("the body is larger than {max} bytes")]
@@ -165,6 +168,8 @@ pub mod samples {
             HttpError::AccessUnknown,
             HttpError::AccessDenied,
             HttpError::Document("d"),
+            HttpError::Link(PresignError::Expired),
+            HttpError::Link(PresignError::Missing),
             HttpError::TooLarge { max: 1 },
             HttpError::Silent,
             HttpError::BodyLength,

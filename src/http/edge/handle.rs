@@ -8,7 +8,7 @@
 //! - The unread rest of a body is settled before the connection is used again.
 //! - Every answer carries the request's id, and is counted under its route's label.
 
-use super::access::{Principal, authorize};
+use super::access::{Need, Principal};
 use super::body_in::Incoming;
 use super::body_out::WithUnread;
 use super::call::Call;
@@ -115,8 +115,10 @@ async fn answer<P: Protocol>(
         }
         Some(who) => who?,
     };
-    authorize(&who, need.as_ref())?;
-    let hides = need.is_some_and(|need| need.hides_what_is_missing(&who));
+    let entrance = &worker.shared.entrance;
+    entrance.authorize(&who, need.as_ref())?;
+    let list = need.as_ref().and_then(Need::to_see_what_is_missing);
+    let hides = list.is_some_and(|list| entrance.authorize(&who, Some(&list)).is_err());
     let answered = protocol.answer(&Call { worker, req, id, who, again: &again }, endpoint, incoming).await;
     match answered {
         Err(HttpError::Object(ObjectError::Store(StoreError::NoSuchKey))) if hides => Err(HttpError::AccessDenied),

@@ -13,6 +13,7 @@
 //! | `protocol` | what a port adds: routes, endpoints, answers, and how it tells a problem |
 //! | `hosts` | under which names the node is reached, and whose pages may write |
 //! | `access` | who calls, which right an endpoint needs, and the one place that asks |
+//! | `link` | who comes by a link that somebody with a key has signed |
 //! | `request_id` | the id of a request |
 //!
 //! What went wrong, and what is said of it:
@@ -78,6 +79,7 @@ pub(super) mod escape;
 mod framing;
 pub(super) mod handle;
 pub(super) mod hosts;
+pub(super) mod link;
 pub(super) mod links;
 pub(super) mod media_type;
 mod metrics;

@@ -136,6 +136,22 @@ kinds! {
     AccessUnknown       SERVICE_UNAVAILABLE     "ServiceUnavailable"
     /// The caller may not.
     AccessDenied        FORBIDDEN               "AccessDenied"
+    /// A request brings a link, and another credential.
+    TwoCredentials      BAD_REQUEST             "InvalidLink"
+    /// A link is not well formed.
+    LinkForm            BAD_REQUEST             "InvalidLink"
+    /// A link leads where links may not.
+    LinkElsewhere       BAD_REQUEST             "InvalidLink"
+    /// A header that a link fixes is missing, or one is there that it would have to fix.
+    LinkHeader          BAD_REQUEST             "InvalidLink"
+    /// A link counts no more.
+    LinkExpired         FORBIDDEN               "LinkExpired"
+    /// A link does not count yet.
+    LinkNotYet          FORBIDDEN               "LinkNotYet"
+    /// A link was not signed so by a key that is in force.
+    LinkRefused         FORBIDDEN               "LinkRefused"
+    /// Who wants a link has no key to sign it with.
+    NoLinkKey           BAD_REQUEST             "NoAccessKey"
 
     // The body.
     /// It is larger than the node takes.
@@ -245,6 +261,8 @@ kinds! {
     LastAdminKey        CONFLICT                "LastAdminKey"
     /// The first key would leave nobody who could make another.
     FirstKey            CONFLICT                "FirstKeyNotAdmin"
+    /// As much of the bucket is open to everybody as may be.
+    ManyPublic          CONFLICT                "TooManyGrants"
 
     // Faults of ours.
     /// Stored bytes do not open.

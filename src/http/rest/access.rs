@@ -9,6 +9,7 @@
 
 use super::answers::{json, no_query};
 use super::plain_write::{no_condition, plain_write};
+use super::public::{PublicGrant, shown_public};
 use crate::actors::access::Known;
 use crate::actors::messages::{
     AccessKey, AccessKeys, AccessSecret, AccessWish, ChangeAccess, CreateAccess, ObjectError, StoreError,
@@ -30,6 +31,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Most bytes of a document: the longest grants with room to spare.
 const DOCUMENT_BYTES_MAX: usize = 128 * 1024;
+const DOCUMENT: &str = "the body is a JSON object with name, grants (a list of texts), and expires_ms if it expires";
 /// How long an answer waits until this node goes by the change: others do so within that too.
 const IN_FORCE_WITHIN: Duration = Duration::from_millis(900);
 
@@ -61,6 +63,14 @@ struct Shown<'a> {
 #[derive(Serialize)]
 struct All<'a> {
     keys: Vec<Shown<'a>>,
+    /// What is open to everybody, as this node knows it.
+    public: Vec<PublicBucket<'a>>,
+}
+
+#[derive(Serialize)]
+struct PublicBucket<'a> {
+    bucket: &'a str,
+    grants: Vec<PublicGrant<'a>>,
 }
 
 /// The one answer with a secret in it.
@@ -79,7 +89,9 @@ pub(super) fn list(call: &Call<'_>) -> Result<HttpResponse, HttpError> {
     no_query(call)?;
     let known = call.worker.shared.entrance.access().known();
     let keys = known.keys.all().into_iter().map(|key| shown(key)).collect();
-    Ok(json(&mut HttpResponse::Ok(), &All { keys }))
+    let public = known.public.buckets.iter();
+    let public = public.map(|(bucket, grants)| PublicBucket { bucket: bucket.as_str(), grants: shown_public(grants) });
+    Ok(json(&mut HttpResponse::Ok(), &All { keys, public: public.collect() }))
 }
 
 pub(super) fn show(call: &Call<'_>, id: AccessKeyId) -> Result<HttpResponse, HttpError> {
@@ -93,7 +105,7 @@ pub(super) async fn create(call: &Call<'_>, incoming: &mut Incoming) -> Result<H
     check_write(call)?;
     no_query(call)?;
     let _permit = call.worker.shared.budget.try_claim(DOCUMENT_BYTES_MAX as u64).ok_or(HttpError::SlowDown)?;
-    let wanted: Wanted = document(incoming).await?;
+    let wanted: Wanted = document(incoming, DOCUMENT_BYTES_MAX, DOCUMENT).await?;
     let (need, access) = (Need::on_node(Right::Admin), call.worker.shared.entrance.access());
     let who = call.authorize_again(&need)?;
     let create = CreateAccess {
@@ -168,7 +180,7 @@ pub(super) async fn revoke(call: &Call<'_>, id: AccessKeyId) -> Result<HttpRespo
     Ok(json(&mut HttpResponse::Ok(), &Done { id: id.as_str() }))
 }
 
-fn check_write(call: &Call<'_>) -> Result<(), HttpError> {
+pub(super) fn check_write(call: &Call<'_>) -> Result<(), HttpError> {
     plain_write(call.req.headers())?;
     no_condition(call.req.headers())
 }
@@ -190,7 +202,7 @@ async fn change(call: &Call<'_>, id: AccessKeyId, wish: AccessWish) -> Result<Op
 
 /// Waits until this node goes by a change that was decided. Where that takes longer, the answer does not wait: it is in
 /// force when this node knows anything.
-async fn in_force(call: &Call<'_>, holds: impl Fn(&Known) -> bool) {
+pub(super) async fn in_force(call: &Call<'_>, holds: impl Fn(&Known) -> bool) {
     let access = call.worker.shared.entrance.access();
     access.look();
     access.until(IN_FORCE_WITHIN, holds).await;
@@ -234,25 +246,25 @@ fn grants_of(texts: &[String]) -> Result<Vec<Grant>, HttpError> {
     })
 }
 
-/// The body as a JSON document.
-async fn document<T: for<'de> Deserialize<'de>>(incoming: &mut Incoming) -> Result<T, HttpError> {
+/// The body as a JSON document of so many bytes at most; a client that sends another is told `wanted`.
+pub(super) async fn document<T: for<'de> Deserialize<'de>>(
+    incoming: &mut Incoming,
+    bytes_max: usize,
+    wanted: &'static str,
+) -> Result<T, HttpError> {
     incoming.check_framed()?;
-    let max = DOCUMENT_BYTES_MAX as u64;
+    let max = bytes_max as u64;
     if incoming.announced().is_some_and(|len| len > max) {
         return Err(HttpError::TooLarge { max });
     }
     let mut bytes = Vec::new();
     while let Some(chunk) = incoming.next().await? {
-        if bytes.len() + chunk.len() > DOCUMENT_BYTES_MAX {
+        if bytes.len() + chunk.len() > bytes_max {
             return Err(HttpError::TooLarge { max });
         }
         bytes.extend_from_slice(&chunk);
     }
-    serde_json::from_slice(&bytes).map_err(|_| {
-        HttpError::Document(
-            "the body is a JSON object with name, grants (a list of texts), and expires_ms if it expires",
-        )
-    })
+    serde_json::from_slice(&bytes).map_err(|_| HttpError::Document(wanted))
 }
 
 fn told(builder: &mut actix_web::HttpResponseBuilder, id: AccessKeyId, secret: &AccessSecret) -> HttpResponse {

@@ -2,8 +2,9 @@
 
 use super::answers::{consistency, json_resting_on, no_query, written};
 use super::plain_write::{no_condition, plain_write};
+use super::public::{PublicGrant, shown_public};
 use crate::actors::messages::{CreateBucket, DeleteBucket, ListBuckets, ListObjects, ListPage, StoreError};
-use crate::base::BucketName;
+use crate::base::{BucketName, BucketRecord};
 use crate::http::edge::access::{Need, Right};
 use crate::http::edge::call::Call;
 use crate::http::edge::dates::rfc3339;
@@ -21,14 +22,16 @@ const PAGE_ENTRIES_MAX: usize = 1000;
 const PAGE_BYTES: u64 = 512 * 1024;
 
 #[derive(Serialize)]
-struct Buckets {
-    buckets: Vec<Bucket>,
+struct Buckets<'a> {
+    buckets: Vec<Bucket<'a>>,
 }
 
 #[derive(Serialize)]
-struct Bucket {
-    name: String,
+struct Bucket<'a> {
+    name: &'a str,
     created: String,
+    /// What of it is open to everybody.
+    public: Vec<PublicGrant<'a>>,
 }
 
 #[derive(Serialize)]
@@ -49,6 +52,10 @@ struct Entry<'a> {
     content_type: &'a str,
 }
 
+fn shown_bucket((name, bucket): &(BucketName, BucketRecord)) -> Bucket<'_> {
+    Bucket { name: name.as_str(), created: rfc3339(bucket.created_ms), public: shown_public(&bucket.public) }
+}
+
 /// All buckets that any grant of the caller reaches.
 pub(super) async fn list(call: &Call<'_>) -> Result<HttpResponse, HttpError> {
     let _permit = claim(&call.worker.shared.budget, PAGE_BYTES, call.worker.shared.settings.turn_max).await?;
@@ -58,9 +65,8 @@ pub(super) async fn list(call: &Call<'_>) -> Result<HttpResponse, HttpError> {
         return Err(HttpError::Query("the known parameter is consistency"));
     }
     let all = call.worker.links.reads.list_buckets.send(ListBuckets { consistency }).await??;
-    let shown = all.into_iter().filter(|(name, _)| call.who.reaches(name));
-    let buckets = shown.map(|(name, ms)| Bucket { name: name.to_string(), created: rfc3339(ms) }).collect();
-    Ok(json_resting_on(&Buckets { buckets }, consistency))
+    let shown = all.iter().filter(|(name, _)| call.who.reaches(name));
+    Ok(json_resting_on(&Buckets { buckets: shown.map(shown_bucket).collect() }, consistency))
 }
 
 /// One bucket, as the list of all shows it.
@@ -72,9 +78,8 @@ pub(super) async fn show(call: &Call<'_>, bucket: BucketName) -> Result<HttpResp
         return Err(HttpError::Query("the known parameter is consistency; objects are listed at /v1/objects/{bucket}"));
     }
     let all = call.worker.links.reads.list_buckets.send(ListBuckets { consistency }).await??;
-    let found = all.into_iter().find(|(name, _)| *name == bucket).ok_or(StoreError::NoSuchBucket)?;
-    let shown = Bucket { name: found.0.to_string(), created: rfc3339(found.1) };
-    Ok(json_resting_on(&shown, consistency))
+    let found = all.iter().find(|(name, _)| *name == bucket).ok_or(StoreError::NoSuchBucket)?;
+    Ok(json_resting_on(&shown_bucket(found), consistency))
 }
 
 pub(super) async fn create(call: &Call<'_>, bucket: BucketName) -> Result<HttpResponse, HttpError> {

@@ -56,6 +56,15 @@ pub(super) fn of(kind: Kind) -> &'static str {
             "este nodo no sabe qué claves de acceso valen ahora: no tiene noticia de la mayoría; inténtelo en otro o más tarde"
         }
         Kind::AccessDenied => "no tiene permiso para hacer esto",
+        Kind::TwoCredentials => "la petición trae un enlace y una cabecera Authorization; quite uno de los dos",
+        Kind::LinkForm => "el enlace está mal formado",
+        Kind::LinkElsewhere => "los enlaces sirven para leer o guardar un archivo en /v1/objects",
+        Kind::LinkHeader => "falta una cabecera que el enlace exige, o sobra una que no admite",
+        Kind::LinkExpired => "el enlace ha caducado",
+        Kind::LinkNotYet => "el enlace aún no vale, según el reloj de este nodo",
+        Kind::LinkRefused => "el enlace no vale para esta petición, o ya no vale la clave que lo firmó",
+        Kind::NoLinkKey => "un enlace se firma con una clave de acceso; pídalo con una",
+        Kind::ManyPublic => "el depósito ya tiene tantas partes abiertas a todos como puede; cierre antes una",
         Kind::Document => "el cuerpo no es el documento JSON que se espera",
         Kind::NoSuchAccessKey => "no existe esa clave de acceso",
         Kind::Rotating => "la clave ya tiene dos secretos; retire antes el anterior",

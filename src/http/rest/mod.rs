@@ -6,7 +6,9 @@
 //! | `endpoint` | route and method: what may be asked for, and the right that it needs |
 //! | `objects` | `/v1/objects/{bucket}/{key}` |
 //! | `buckets` | buckets and listings |
+//! | `public` | what of a bucket is open to everybody |
 //! | `access` | access keys |
+//! | `links` | links: made, and what a request is held to that came by one |
 //! | `notebook` | `/cargar`, `/descargar`, `/eliminar` |
 //! | `operations` | health, readiness, metrics, status, members, scrubber |
 //! | `openapi` | the description of all of it (`openapi.json`) |
@@ -21,11 +23,13 @@ mod answers;
 mod buckets;
 mod castellano;
 mod endpoint;
+mod links;
 mod notebook;
 mod objects;
 mod openapi;
 mod operations;
 pub(super) mod plain_write;
+mod public;
 pub(super) mod target;
 mod voices;
 
@@ -33,13 +37,17 @@ use super::edge::access::{Entrance, Need, Principal};
 use super::edge::body_in::Incoming;
 use super::edge::call::Call;
 use super::edge::errors::HttpError;
-use super::edge::problem::Problem;
+use super::edge::escape::{Plus, unescape};
+use super::edge::link;
+use super::edge::problem::{Kind, Problem};
 use super::edge::protocol::Protocol;
 use super::edge::request_id::RequestId;
 use super::edge::server;
 use super::edge::worker::{Backend, Shared};
+use crate::sign::canonical::escaped_path;
 use crate::tls;
 use actix_web::dev::Server;
+use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
 use endpoint::Endpoint;
@@ -79,7 +87,16 @@ impl Protocol for Rest {
     }
 
     fn who(&self, req: &HttpRequest) -> Result<Principal, HttpError> {
-        self.entrance.who(req.headers())
+        if !link::is_one(req.query_string()) {
+            return self.entrance.who(req.headers());
+        }
+        let may_be = [Method::GET, Method::HEAD, Method::PUT].contains(req.method());
+        match Route::of(req.path()) {
+            Some(Route::Object { .. }) if may_be => {
+                self.entrance.who_by_link(req, &escaped_path(&unescape(req.path(), Plus::IsPlus)?))
+            }
+            _ => Err(HttpError::Refused(Kind::LinkElsewhere)),
+        }
     }
 
     fn who_lately(&self, req: &HttpRequest) -> Result<Principal, HttpError> {
@@ -112,12 +129,15 @@ impl Protocol for Rest {
             Endpoint::ShowBucket(bucket) => buckets::show(call, bucket).await,
             Endpoint::CreateBucket(bucket) => buckets::create(call, bucket).await,
             Endpoint::DeleteBucket(bucket) => buckets::delete(call, bucket).await,
+            Endpoint::OpenBucket(bucket) => public::open(call, bucket).await,
+            Endpoint::CloseBucket(bucket) => public::close(call, bucket).await,
             Endpoint::ListAccess => access::list(call),
             Endpoint::CreateAccess => access::create(call, incoming).await,
             Endpoint::ShowAccess(id) => access::show(call, id),
             Endpoint::SetAccess(id) => access::set(call, id).await,
             Endpoint::RevokeAccess(id) => access::revoke(call, id).await,
             Endpoint::RotateAccess(id) => access::rotate(call, id).await,
+            Endpoint::CreateLink => links::create(call, incoming).await,
             Endpoint::ShowCluster => operations::cluster(call).await,
             Endpoint::ShowMembers => operations::show_members(call).await,
             Endpoint::ChangeMembers => operations::members(call).await,

@@ -1,6 +1,7 @@
 //! `/v1/objects/{bucket}/{key}`: objects in, out and away.
 
 use super::answers::{consistency, no_query, rests_on, written};
+use super::links;
 use super::plain_write::plain_write;
 use crate::actors::messages::{DeleteObject, ObjectInfo, StoreError, Written};
 use crate::base::head::{CONTENT_TYPE_BYTES_MAX, META_BYTES_MAX, META_ENTRIES_MAX};
@@ -19,7 +20,9 @@ use actix_web::{HttpResponse, HttpResponseBuilder};
 const META_PREFIX: &str = "x-boveda-meta-";
 
 pub(super) async fn put(call: &Call<'_>, at: ObjectName, incoming: &mut Incoming) -> Result<HttpResponse, HttpError> {
-    no_query(call)?;
+    if let Some(most) = links::of_write(call)? {
+        incoming.limit(most);
+    }
     let condition = conditional_write(call)?;
     let head = new_object(call.req.headers())?;
     incoming.check_framed()?;
@@ -41,11 +44,18 @@ pub(super) async fn put(call: &Call<'_>, at: ObjectName, incoming: &mut Incoming
 
 pub(super) async fn get(call: &Call<'_>, at: ObjectName) -> Result<HttpResponse, HttpError> {
     let mut query = Query::parse(call.req.query_string())?;
+    let disposition = links::of_read(call, &mut query);
     let consistency = consistency(&mut query)?;
     if !query.is_empty() {
         return Err(HttpError::Query("the known parameter is consistency"));
     }
-    let mut response = serve(call, at, consistency, describe).await?;
+    let mut response = serve(call, at, consistency, |builder, info| {
+        describe(builder, info);
+        if let Some(disposition) = disposition {
+            builder.insert_header((header::CONTENT_DISPOSITION, disposition));
+        }
+    })
+    .await?;
     rests_on(response.headers_mut(), consistency);
     Ok(response)
 }

@@ -24,9 +24,11 @@ pub(in crate::http) enum Route<'a> {
     Listing { bucket: &'a str },
     Buckets,
     Bucket(&'a str),
+    Public(&'a str),
     AccessKeys,
     AccessKey(&'a str),
     RotateAccess(&'a str),
+    Links,
     Cluster,
     Members,
     Scrub,
@@ -64,8 +66,8 @@ impl Group {
             Some(Route::Eliminar(_)) => Group::Eliminar,
             Some(Route::Object { .. }) => Group::Objects,
             Some(Route::Listing { .. }) => Group::Listing,
-            Some(Route::Buckets | Route::Bucket(_)) => Group::Buckets,
-            Some(Route::AccessKeys | Route::AccessKey(_) | Route::RotateAccess(_)) => Group::Access,
+            Some(Route::Buckets | Route::Bucket(_) | Route::Public(_)) => Group::Buckets,
+            Some(Route::AccessKeys | Route::AccessKey(_) | Route::RotateAccess(_) | Route::Links) => Group::Access,
             Some(
                 Route::Root
                 | Route::Cluster
@@ -99,9 +101,11 @@ pub(super) const ROUTES: &[(&str, &str)] = &[
     ("/v1/objects/{bucket}", Route::Listing { bucket: "" }.allow()),
     ("/v1/buckets", Route::Buckets.allow()),
     ("/v1/buckets/{bucket}", Route::Bucket("").allow()),
+    ("/v1/buckets/{bucket}/public", Route::Public("").allow()),
     ("/v1/access", Route::AccessKeys.allow()),
     ("/v1/access/{id}", Route::AccessKey("").allow()),
     ("/v1/access/{id}/rotate", Route::RotateAccess("").allow()),
+    ("/v1/links", Route::Links.allow()),
     ("/v1/cluster", Route::Cluster.allow()),
     ("/v1/cluster/members", Route::Members.allow()),
     ("/v1/cluster/scrub", Route::Scrub.allow()),
@@ -132,11 +136,14 @@ impl<'a> Route<'a> {
                 "cluster/members" => Some(Route::Members),
                 "cluster/scrub" => Some(Route::Scrub),
                 "access" => Some(Route::AccessKeys),
+                "links" => Some(Route::Links),
                 _ => match rest.strip_prefix("access/") {
                     Some(rest) => {
                         Some(rest.strip_suffix("/rotate").map_or(Route::AccessKey(rest), Route::RotateAccess))
                     }
-                    None => rest.strip_prefix("buckets/").map(Route::Bucket),
+                    None => rest
+                        .strip_prefix("buckets/")
+                        .map(|rest| rest.strip_suffix("/public").map_or(Route::Bucket(rest), Route::Public)),
                 },
             };
         }
@@ -160,7 +167,8 @@ impl<'a> Route<'a> {
     /// What the route allows, as the `Allow` header lists it.
     pub(super) const fn allow(&self) -> &'static str {
         match self {
-            Route::Cargar | Route::RotateAccess(_) => "POST, OPTIONS",
+            Route::Cargar | Route::RotateAccess(_) | Route::Links => "POST, OPTIONS",
+            Route::Public(_) => "PUT, DELETE, OPTIONS",
             Route::AccessKeys => "GET, HEAD, POST, OPTIONS",
             Route::Members | Route::Scrub => "GET, HEAD, PUT, OPTIONS",
             Route::Eliminar(_) => "DELETE, OPTIONS",
@@ -261,6 +269,8 @@ mod tests {
         assert_eq!(Route::of("/v1/objects/b"), Some(Route::Listing { bucket: "b" }));
         assert_eq!(Route::of("/v1/buckets"), Some(Route::Buckets));
         assert_eq!(Route::of("/v1/buckets/b"), Some(Route::Bucket("b")));
+        assert_eq!(Route::of("/v1/buckets/b/public"), Some(Route::Public("b")));
+        assert_eq!(Route::of("/v1/buckets/public"), Some(Route::Bucket("public")));
         assert_eq!(Route::of("/v1/access/"), Some(Route::AccessKeys));
         assert_eq!(Route::of("/v1/access/ABC"), Some(Route::AccessKey("ABC")));
         assert_eq!(Route::of("/v1/access/ABC/rotate"), Some(Route::RotateAccess("ABC")));

@@ -145,8 +145,11 @@ fn answers_survive_the_trip_and_damage_is_refused() {
         Answer::Bring(Bring::Send),
         Answer::Bring(Bring::There),
         Answer::Bring(Bring::Arriving(1 << 40)),
-        Answer::Config(Holds { sum: Sum(u128::MAX), settled: true }),
-        Answer::Config(Holds { sum: Sum(1), settled: false }),
+        Answer::Config {
+            keys: Holds { sum: Sum(u128::MAX), settled: true },
+            public: Holds { sum: Sum(1), settled: false },
+        },
+        Answer::Config { keys: Holds { sum: Sum(0), settled: false }, public: Holds { sum: Sum(2), settled: true } },
         Answer::Taken(vec![]),
         Answer::Taken(vec![None, Some(Class::Full), None, Some(Class::Invalid)]),
         Answer::Done,

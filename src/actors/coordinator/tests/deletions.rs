@@ -11,7 +11,7 @@ async fn three_that_hold(lives: [&[BucketRecord]; 3]) -> [Node; 3] {
             let stamp = Stamp(100 * bucket.id.0 + bucket.generation);
             let ballot = Ballot { stamp, node: Incarnation(9) };
             let (lineage, state) =
-                (Lineage::NOTHING.then(WriteId::drawn(stamp.0.to_be_bytes()), 8), State::Bucket(*bucket));
+                (Lineage::NOTHING.then(WriteId::drawn(stamp.0.to_be_bytes()), 8), State::Bucket(bucket.clone()));
             let record = Record { ballot, lineage, written_ms: 1, state };
             nodes[at].learns(me[(at + 1) % 3], &[(RegisterKey::bucket(&papers()), record)]).await;
         }
@@ -125,7 +125,7 @@ async fn a_put_through_a_node_that_missed_a_deletion_has_a_plain_answer() {
             true => assert!(put.is_ok() && there.iter().any(|node| holds_in(node, 8, "k")), "{put:?}"),
             false => assert!(matches!(put, Err(ObjectError::Store(StoreError::NoSuchBucket))), "{put:?}"),
         }
-        let known = here.store.bucket_slot(&papers()).and_then(|slot| slot.state.value?.bucket().copied());
+        let known = here.store.bucket_slot(&papers()).and_then(|slot| slot.state.value?.bucket().cloned());
         assert_eq!(known, made_again.then(|| life(8, 1, true)), "the next one is not begun in the former life");
     }
 }
@@ -158,7 +158,7 @@ async fn what_one_holds_tentatively_is_settled_before_a_deletion_counts_it_as_no
         _ = carrying => panic!("the lanes ended first"),
     };
     assert!(matches!(deleted, Ok(true)), "{deleted:?}");
-    let left = there[0].store.bucket_slot(&papers()).and_then(|slot| slot.state.value?.bucket().copied());
+    let left = there[0].store.bucket_slot(&papers()).and_then(|slot| slot.state.value?.bucket().cloned());
     assert_eq!(left, None, "nothing was found in it");
     let late = stores(&there[1]).await;
     assert!(matches!(late, Answered::Refused(Refusal::Behind(_))), "it is chosen, in a bucket that is gone: {late:?}");
@@ -176,7 +176,7 @@ async fn a_read_that_waits_for_a_deletion_does_not_say_that_a_majority_is_missin
     let lives = [&here, &there[0], &there[1]].map(|node| node.store.incarnation());
     let lineage = Lineage::NOTHING.then(WriteId([5; 8]), 8);
     let ballot = Ballot { stamp: Stamp(6_000), node: Incarnation(8) };
-    let record = Record { ballot, lineage, written_ms: 1, state: State::Bucket(closed[1]) };
+    let record = Record { ballot, lineage, written_ms: 1, state: State::Bucket(closed[1].clone()) };
     let closed = [(RegisterKey::bucket(&papers()), record)];
     for (node, from) in [(&here, lives[1]), (&there[0], lives[0]), (&there[1], lives[0])] {
         node.learns(from, &closed).await;
@@ -246,7 +246,7 @@ async fn a_deletion_that_was_left_behind_is_ended_and_who_waits_for_it_goes_on()
             true => assert!(matches!(put, Err(ObjectError::Store(StoreError::NoSuchBucket))), "{put:?}"),
             false => assert!(put.is_ok(), "{put:?}"),
         }
-        let open = |node: &Node| node.store.bucket_slot(&papers()).and_then(|slot| slot.state.value?.bucket().copied());
+        let open = |node: &Node| node.store.bucket_slot(&papers()).and_then(|slot| slot.state.value?.bucket().cloned());
         let held: Vec<_> = there.iter().map(open).collect();
         match is_empty {
             true => assert!(held.contains(&None), "{held:?}"),

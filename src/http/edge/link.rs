@@ -1,0 +1,97 @@
+//! Who comes by a link: a signature in the query, made with the secret of an access key (`sign::presign`).
+//!
+//! Invariants
+//! - A link lets in for as long as its key would: it is held against the same snapshot as any credential, so a key that
+//!   is revoked, disabled or narrowed ends its links with it.
+//! - A key that is not there, one that is not in force and a signature that does not fit are told the same, after the
+//!   same work. What is wrong with a link as such is told as it is: it depends on no secret.
+//! - Which requests links may be for is the port's to say. Of those, nothing reaches a handler that was not signed: no
+//!   header of this store's own, and no second credential.
+//! - Its time is judged when the request comes: a body that was begun in time may end later.
+
+use super::access::{Entrance, Principal, now_ms};
+use super::errors::HttpError;
+use super::escape::{Plus, unescape};
+use super::problem::Kind;
+use crate::base::AccessKeyId;
+use crate::sign::Presigned;
+use crate::sign::presign::PREFIX;
+use actix_web::HttpMessage;
+use actix_web::HttpRequest;
+use actix_web::http::header::{AUTHORIZATION, HeaderMap};
+use std::sync::Arc;
+
+/// Headers that change what a request means here, and so are signed wherever they come.
+const OURS: [&str; 2] = ["x-amz-", "x-boveda-"];
+
+/// The second at which a request came that brings a link.
+struct CameAt(u64);
+
+/// Whether somebody comes by a link, good or bad: a parameter begins as theirs do.
+pub fn is_one(query: &str) -> bool {
+    !query.is_empty() && query.split('&').any(|pair| named(pair).is_some_and(|name| name.starts_with(PREFIX)))
+}
+
+/// The name of a parameter, where its escapes can be read.
+fn named(pair: &str) -> Option<std::borrow::Cow<'_, str>> {
+    unescape(pair.split_once('=').map_or(pair, |(name, _)| name), Plus::IsSpace).ok()
+}
+
+/// A query taken apart, its parameters in their order, also where one is there twice.
+pub(in crate::http) fn pairs(query: &str) -> Result<Vec<(String, String)>, HttpError> {
+    let pair = |pair: &str| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        Ok((unescape(name, Plus::IsSpace)?.into_owned(), unescape(value, Plus::IsSpace)?.into_owned()))
+    };
+    query.split('&').filter(|pair| !pair.is_empty()).map(pair).collect()
+}
+
+impl Entrance {
+    /// Who calls by the link in the query of a request. `path`: as it is signed.
+    pub fn who_by_link(&self, req: &HttpRequest, path: &str) -> Result<Principal, HttpError> {
+        if req.headers().contains_key(AUTHORIZATION) {
+            return Err(HttpError::Refused(Kind::TwoCredentials));
+        }
+        let link = Presigned::parse(pairs(req.query_string())?).map_err(HttpError::Link)?;
+        link.check_time(came_at(req)).map_err(HttpError::Link)?;
+        let headers = signed_headers(req.headers(), &link.headers)?;
+        let known = self.access().known();
+        if !self.access().is_fresh(&known) {
+            return Err(HttpError::AccessUnknown);
+        }
+        let to_sign = link.string_to_sign(req.method().as_str(), path, &headers);
+        let id = AccessKeyId::parse(link.id.as_bytes());
+        let found = known.keys.check_signature(id, &link.signature, |secret| link.signature_by(secret, &to_sign));
+        match found.filter(|key| key.is_in_force(now_ms)) {
+            Some(key) => Ok(Principal::Link(Arc::clone(key))),
+            None => Err(HttpError::Refused(Kind::LinkRefused)),
+        }
+    }
+}
+
+/// When a request came that brings a link: now, the first time that it is asked.
+fn came_at(req: &HttpRequest) -> u64 {
+    let known = req.extensions().get::<CameAt>().map(|came| came.0);
+    known.unwrap_or_else(|| {
+        let now = now_ms() / 1000;
+        req.extensions_mut().insert(CameAt(now));
+        now
+    })
+}
+
+/// The headers that a link fixes, with their values here. Each has to be there; and of our own none that it does not fix.
+fn signed_headers(all: &HeaderMap, names: &[String]) -> Result<Vec<(String, String)>, HttpError> {
+    let unsigned = |name: &str| OURS.iter().any(|ours| name.starts_with(ours)) && !names.iter().any(|n| n == name);
+    if all.keys().any(|name| unsigned(name.as_str())) {
+        return Err(HttpError::Refused(Kind::LinkHeader));
+    }
+    let value = |name: &String| {
+        let values: Option<Vec<&str>> = all.get_all(name.as_str()).map(|value| value.to_str().ok()).collect();
+        let values = values.filter(|values| !values.is_empty()).ok_or(HttpError::Refused(Kind::LinkHeader))?;
+        Ok((name.clone(), values.join(",")))
+    };
+    names.iter().map(value).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,238 @@
+//! A signature in the query of a request: a link that somebody was given. Read strictly, judged by the clock, and made.
+//!
+//! Invariants
+//! - A link fixes method, path, every parameter and each header that it names, the host among them; and until when it
+//!   counts, a week after it was made at most.
+//! - What is wrong with a link as such is told apart, since none of that depends on a secret. Whether the signature fits
+//!   is asked of whoever has the secrets (`Presigned::signature_by`).
+
+use super::canonical::{Request, canonical, escaped, escaped_query, names};
+use super::sigv4::{ALGORITHM, SERVICE, Scope, Second, UNSIGNED_PAYLOAD, hex, signature, string_to_sign};
+use crate::base::Credential;
+use crate::seal::hmac::SHA256_BYTES;
+
+/// Longest time that a link counts, in seconds: a week.
+pub const LINK_SECONDS_MAX: u64 = 7 * 24 * 3600;
+/// How far a link may have been made ahead of the clock of who judges it, in seconds.
+pub const AHEAD_SECONDS_MAX: u64 = 15 * 60;
+/// Most headers that a link may fix.
+const HEADERS_MAX: usize = 32;
+/// Most parameters of a request that brings a link: each is looked for among all.
+const PARAMETERS_MAX: usize = 64;
+/// With what parameters of links begin.
+pub const PREFIX: &str = "X-Amz-";
+
+const P_ALGORITHM: &str = "X-Amz-Algorithm";
+const P_CREDENTIAL: &str = "X-Amz-Credential";
+const P_DATE: &str = "X-Amz-Date";
+const P_EXPIRES: &str = "X-Amz-Expires";
+const P_HEADERS: &str = "X-Amz-SignedHeaders";
+const P_SIGNATURE: &str = "X-Amz-Signature";
+
+/// The parameters that each link has, once.
+pub const PARAMETERS: [&str; 6] = [P_ALGORITHM, P_CREDENTIAL, P_DATE, P_EXPIRES, P_HEADERS, P_SIGNATURE];
+
+/// Why a link is none, or counts no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PresignError {
+    /// There are too many parameters.
+    #[error("a link has at most 64 parameters")]
+    Many,
+    /// A parameter stands there twice.
+    #[error("a parameter of the link stands there twice")]
+    Twice,
+    /// A parameter is missing.
+    #[error(
+        "the link is not whole: it has X-Amz-Algorithm, X-Amz-Credential, X-Amz-Date, X-Amz-Expires, X-Amz-SignedHeaders and X-Amz-Signature"
+    )]
+    Missing,
+    /// There is another parameter whose name begins as theirs do.
+    #[error("the link has an X-Amz- parameter that is not known here")]
+    Unknown,
+    /// Another algorithm.
+    #[error("X-Amz-Algorithm of the link is AWS4-HMAC-SHA256")]
+    Algorithm,
+    /// No credential, or none of an object store.
+    #[error("X-Amz-Credential of the link is an id, the day, a region, s3 and aws4_request, with slashes between them")]
+    Credential,
+    /// No time, or one of another day than the credential.
+    #[error("X-Amz-Date of the link is YYYYMMDDThhmmssZ, of the day in X-Amz-Credential")]
+    Date,
+    /// No time to live, or one that is too long.
+    #[error("X-Amz-Expires of the link is a number of seconds from 1 to 604800")]
+    Expires,
+    /// No list of headers with the host among them.
+    #[error("X-Amz-SignedHeaders of the link names headers in lower case and in order, host among them")]
+    Headers,
+    /// No signature.
+    #[error("X-Amz-Signature of the link has 64 characters of 0-9 and a-f")]
+    Signature,
+    /// It was made ahead of this clock.
+    #[error("the link counts from a time on that is still to come, by the clock here")]
+    NotYet,
+    /// Its time is over.
+    #[error("the link has expired")]
+    Expired,
+}
+
+/// A link as it came, well formed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Presigned {
+    /// The id of the key that signed it, as it stands there.
+    pub id: String,
+    /// The headers that it fixes, in lower case and in order.
+    pub headers: Vec<String>,
+    /// The signature that came with it.
+    pub signature: [u8; SHA256_BYTES],
+    scope: Scope,
+    at: Second,
+    expires_s: u64,
+    /// All parameters but the signature.
+    query: Vec<(String, String)>,
+}
+
+impl Presigned {
+    /// Reads the parameters of a query, unescaped.
+    pub fn parse(query: Vec<(String, String)>) -> Result<Self, PresignError> {
+        let link = Self::parse_any(query)?;
+        if link.scope.service == SERVICE { Ok(link) } else { Err(PresignError::Credential) }
+    }
+
+    /// The same of any service.
+    fn parse_any(mut query: Vec<(String, String)>) -> Result<Self, PresignError> {
+        if query.len() > PARAMETERS_MAX {
+            return Err(PresignError::Many);
+        }
+        for (at, (name, _)) in query.iter().enumerate() {
+            let begins = name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX));
+            if begins && !PARAMETERS.contains(&name.as_str()) {
+                return Err(PresignError::Unknown);
+            }
+            if query.iter().skip(at + 1).any(|(other, _)| other == name) {
+                return Err(PresignError::Twice);
+            }
+        }
+        let find = |name: &str| query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        let [Some(algorithm), Some(credential), Some(date), Some(expires), Some(headers), Some(signature)] =
+            PARAMETERS.map(find)
+        else {
+            return Err(PresignError::Missing);
+        };
+        if algorithm != ALGORITHM {
+            return Err(PresignError::Algorithm);
+        }
+        let (id, scope) = Scope::of_credential(credential).ok_or(PresignError::Credential)?;
+        let at = Second::parse(date).filter(|at| at.date() == scope.date).ok_or(PresignError::Date)?;
+        let expires_s = seconds(expires).ok_or(PresignError::Expires)?;
+        let headers = header_names(headers).ok_or(PresignError::Headers)?;
+        let signature = unhex(signature).ok_or(PresignError::Signature)?;
+        let id = id.to_owned();
+        query.retain(|(name, _)| name != P_SIGNATURE);
+        Ok(Presigned { id, headers, signature, scope, at, expires_s, query })
+    }
+
+    /// Whether it counts at that second, by a clock that need not be the one of who made it.
+    pub fn check_time(&self, now_s: u64) -> Result<(), PresignError> {
+        let Second(at) = self.at;
+        if at > now_s.saturating_add(AHEAD_SECONDS_MAX) {
+            return Err(PresignError::NotYet);
+        }
+        if now_s >= at.saturating_add(self.expires_s) { Err(PresignError::Expired) } else { Ok(()) }
+    }
+
+    /// What a request is signed as that brings this link. `headers`: values of those that it fixes, in their order.
+    pub fn string_to_sign(&self, method: &str, path: &str, headers: &[(String, String)]) -> String {
+        self.to_sign(method, path, headers, UNSIGNED_PAYLOAD)
+    }
+
+    fn to_sign(&self, method: &str, path: &str, headers: &[(String, String)], payload: &str) -> String {
+        let request = Request { method, path, query: &self.query, headers, payload };
+        string_to_sign(self.at, &self.scope, &canonical(&request))
+    }
+
+    /// The signature that a secret makes of that.
+    pub fn signature_by(&self, secret: &[u8], to_sign: &str) -> [u8; SHA256_BYTES] {
+        signature(secret, &self.scope, to_sign)
+    }
+}
+
+/// A link that is to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct Link<'a> {
+    /// In capitals.
+    pub method: &'a str,
+    /// The path, escaped as it stands in the link.
+    pub path: &'a str,
+    /// The `Host` that it is for, as clients send it.
+    pub host: &'a str,
+    /// From when on it counts, in seconds since 1970.
+    pub at_s: u64,
+    /// For how long, in seconds; 1 to `LINK_SECONDS_MAX`.
+    pub expires_s: u64,
+    /// Headers that it fixes besides, in lower case.
+    pub headers: &'a [(String, String)],
+    /// Other parameters.
+    pub query: &'a [(String, String)],
+}
+
+/// The region that links of this store are signed for; those that came are taken for any.
+const REGION: &str = "us-east-1";
+
+impl Link<'_> {
+    /// The query of the link, with its signature at the end.
+    pub fn query_by(&self, key: &Credential) -> String {
+        let at = Second(self.at_s);
+        let scope = Scope { date: at.date(), region: REGION.to_owned(), service: SERVICE.to_owned() };
+        let mut headers = self.headers.to_vec();
+        headers.push(("host".to_owned(), self.host.to_owned()));
+        headers.sort();
+        let mut query = self.query.to_vec();
+        let own = [
+            (P_ALGORITHM, ALGORITHM.to_owned()),
+            (P_CREDENTIAL, format!("{}/{scope}", key.id)),
+            (P_DATE, at.to_string()),
+            (P_EXPIRES, self.expires_s.to_string()),
+            (P_HEADERS, names(&headers)),
+        ];
+        query.extend(own.map(|(name, value)| (name.to_owned(), value)));
+        let (method, path) = (self.method, self.path);
+        let request = canonical(&Request { method, path, query: &query, headers: &headers, payload: UNSIGNED_PAYLOAD });
+        let signature = signature(key.secret.expose(), &scope, &string_to_sign(at, &scope, &request));
+        format!("{}&{}={}", escaped_query(&query), escaped(P_SIGNATURE), hex(&signature))
+    }
+}
+
+fn seconds(text: &str) -> Option<u64> {
+    let digits = (1..=6).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    text.parse().ok().filter(|seconds| digits && (1..=LINK_SECONDS_MAX).contains(seconds))
+}
+
+/// The names in a list of signed headers: lower case, each once, in order, `host` among them.
+fn header_names(text: &str) -> Option<Vec<String>> {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.');
+    let names: Vec<String> = text.split(';').map(str::to_owned).collect();
+    let good = names.len() <= HEADERS_MAX
+        && names.iter().all(|name| !name.is_empty() && name.bytes().all(plain))
+        && names.is_sorted_by(|one, next| one < next)
+        && names.iter().any(|name| name == "host");
+    good.then_some(names)
+}
+
+fn unhex(text: &str) -> Option<[u8; SHA256_BYTES]> {
+    let digit = |b: u8| match b {
+        b'0'..=b'9' => Some(b - b'0'),
+        b'a'..=b'f' => Some(b - b'a' + 10),
+        _ => None,
+    };
+    let mut out = [0; SHA256_BYTES];
+    if text.len() != 2 * SHA256_BYTES {
+        return None;
+    }
+    for (byte, pair) in out.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests;
