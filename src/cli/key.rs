@@ -1,5 +1,6 @@
-//! `boveda key new`, `boveda key list`: the key ring, without ever showing a key.
+//! `boveda key new`, `boveda key list`: the key ring, without ever showing a key; `boveda key rotate` asks a node.
 
+use super::key_rotate::Rotate;
 use super::settings::{Env, FileArg, KeyDirArg};
 use super::{Exit, print, refuse};
 use crate::base::Secret;
@@ -9,17 +10,22 @@ use crate::seal::{Keyring, SealError, random};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Make and list encryption keys
+/// Make, list and rotate encryption keys
 #[derive(Debug, clap::Subcommand)]
 pub enum Key {
     /// Add a generation to the key ring
     ///
-    /// A running node takes the new file in within seconds, or at once on SIGHUP, and seals under it when all members
-    /// of its cluster have it too: copy the file to every node. All generations go on opening what they sealed, so none
-    /// is ever removed. Without its keys a data directory is noise, so keep a copy elsewhere.
+    /// A running node takes the new file in within seconds, or at once on SIGHUP. Copy the file to every node; then
+    /// `boveda key rotate` has all of them seal under it. Without its keys a data directory is noise, so keep a copy
+    /// elsewhere.
     New(KeyArgs),
     /// List the generations of the key ring with their ids
     List(KeyArgs),
+    /// Have all nodes seal under the newest generation, and seal anew what lies under older ones
+    ///
+    /// Refused until all members hold it. What lies under older generations is sealed anew by each node, beside the
+    /// traffic; `boveda status` shows how far that is, and says when no member needs a generation any more.
+    Rotate(Rotate),
 }
 
 /// Which ring.
@@ -61,6 +67,7 @@ impl Key {
         let done = match self {
             Key::New(args) => args.dir(env).and_then(add),
             Key::List(args) => args.dir(env).and_then(list),
+            Key::Rotate(rotate) => return rotate.run(env),
         };
         match done {
             Ok(text) => print(&text),
@@ -90,8 +97,7 @@ fn list(dir: PathBuf) -> Result<String, KeyError> {
     let ring = ring(&dir)?;
     let line = |(generation, id)| {
         // Which one seals by now, `boveda status` says.
-        let role = if id == ring.active() { "opens, and seals once all members have it" } else { "opens" };
-        format!("generation {generation}  id {id}  {role}\n")
+        format!("generation {generation}  id {id}\n")
     };
     Ok(ring.generations().into_iter().map(line).collect())
 }

@@ -20,17 +20,20 @@ use super::options::Options;
 use super::overlay::{Here, Overlay};
 use super::pages::{self, PagesProbe};
 use super::places::Usages;
+use super::resealing::Resealing;
 use super::room::Room;
+use super::sealed_keys::each_kek;
 use super::segments::{self, Segments};
 use super::small::read_small;
 use super::store::{Clockwork, Store};
 use super::types::Doubt;
 use super::waiting::Orphaned;
 use crate::base::record::LOG_BYTES_MIN;
-use crate::base::{Ballot, BucketName, ClusterId, Incarnation, Mark, RegisterKey, Stamp, StampClock};
+use crate::base::{Ballot, BucketName, ClusterId, Incarnation, KekId, Mark, RegisterKey, Stamp, StampClock};
 use crate::disk::{Disk, place, shortage};
 use crate::register::Memory;
 use crate::seal::keyring::Keyring;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -75,6 +78,7 @@ pub fn open(
     let core = open_made(disk, dir, ring, identity, options)?;
     load_buckets(&core)?;
     load_access(&core)?;
+    core.look_at_keys();
     let (store, clockwork) = Store::manual(core);
     // Not only at first start, which a crash may have ended just before this.
     if store.options().first_bucket && store.lookup(&RegisterKey::bucket(&BucketName::cargas()))?.is_none() {
@@ -209,7 +213,7 @@ fn open_made(
     let blobs = Blobs::open(Arc::clone(&disk), dir, Arc::clone(&room), options.large_write_bytes)?;
     // No upload outlives the process that staged it.
     blobs.sweep_staged()?;
-    let Replayed { mut overlay, head, mut stamp, has_ops, anew, tail } = replay(log, &index, marks)?;
+    let Replayed { mut overlay, head, mut stamp, has_ops, keks, anew, tail } = replay(log, &index, marks)?;
     let indexed = index.node()?;
     let node = overlay.active.node.clone().or(indexed).unwrap_or(NodeRecord::NEW);
     // Promises up to the reserve may have been given: the own ballots begin above them.
@@ -221,6 +225,7 @@ fn open_made(
     let log = tail.accept(disk.as_ref(), identity.incarnation, anew)?;
     let (usages, segments) = open_segments(&disk, dir, &identity, &options, (&index, &overlay), &room)?;
     overlay.active.log_end = log.end();
+    let resealing = Resealing::replayed(&keks, log.end());
     let orphans = look_for(&index, marks, has_ops, overlay.active.cleared);
     let memory = Memory::restored(&kept, node.roster.as_deref());
     let core = Core::new(Parts {
@@ -240,6 +245,7 @@ fn open_made(
         clock: StampClock::above(stamp),
         overlay,
         head,
+        resealing,
         node,
         memory,
         probe,
@@ -313,6 +319,8 @@ struct Replayed {
     stamp: Stamp,
     /// Whether there was anything.
     has_ops: bool,
+    /// Generations that keys in it are sealed under.
+    keks: BTreeSet<KekId>,
     /// Whether the node was given its place anew.
     anew: bool,
     tail: Tail,
@@ -322,6 +330,7 @@ fn replay(log: LogReader, index: &Index, marks: Marks) -> Result<Replayed, Store
     let mut overlay = Overlay::default();
     let (mut head, mut stamp) = (marks.seq, marks.stamp);
     let (mut batch, mut has_ops, mut anew) = (Vec::new(), false, false);
+    let mut keks = BTreeSet::new();
     let tail = log.replay(marks.log, |payload| {
         let decoded = decode_frame(payload).map_err(|_| StoreError::Corrupt { what: "commit log (an operation)" })?;
         let (ops, ends) = decoded;
@@ -333,12 +342,16 @@ fn replay(log: LogReader, index: &Index, marks: Marks) -> Result<Replayed, Store
         for op in batch.drain(..) {
             let op = match op {
                 Op::Mark { key, ballot, seq, .. } => marked(&overlay, index, key, ballot, seq)?,
+                Op::Reseal { key, ballot, seals, .. } => resealed(&overlay, index, key, ballot, seals)?,
                 Op::Forget { key, ballot } if !holds(&overlay, index, &key, ballot)? => continue,
                 op => op,
             };
             if let Op::Record { held, .. } | Op::Mark { held: Some(held), .. } = &op {
                 head = head.max(held.seq);
                 stamp = stamp.max(held.record.ballot.stamp);
+            }
+            if let Op::Record { held, .. } | Op::Reseal { held: Some(held), .. } = &op {
+                each_kek(&held.record, |kek| drop(keks.insert(kek)));
             }
             // A node that was given its place anew since owes nothing for the frames that it had lost.
             anew |= matches!(op, Op::Clear { .. });
@@ -347,7 +360,7 @@ fn replay(log: LogReader, index: &Index, marks: Marks) -> Result<Replayed, Store
         }
         Ok(true)
     })?;
-    Ok(Replayed { overlay, head, stamp, has_ops, anew, tail })
+    Ok(Replayed { overlay, head, stamp, has_ops, keks, anew, tail })
 }
 
 /// Frames that had been answered are gone: whether the node may start all the same.
@@ -383,6 +396,19 @@ fn marked(overlay: &Overlay, index: &Index, key: RegisterKey, ballot: Ballot, se
     // The index may be ahead of the log's oldest frames: then the key holds something newer already.
     let held = held.filter(|held| held.record.ballot == ballot && held.seq <= seq);
     Ok(Op::Mark { key, ballot, seq, held: held.map(|held| Arc::new(held.marked(seq))) })
+}
+
+/// A register's keys sealed anew, with the record that they are in.
+fn resealed(
+    overlay: &Overlay,
+    index: &Index,
+    key: RegisterKey,
+    ballot: Ballot,
+    seals: Vec<Box<[u8]>>,
+) -> Result<Op, StoreError> {
+    let held = present(overlay, index, &key)?.filter(|held| held.record.ballot == ballot);
+    let held = held.and_then(|held| held.resealed(&seals)).map(Arc::new);
+    Ok(Op::Reseal { key, ballot, seals, held })
 }
 
 /// A log that was made too small for what may come is refused, where the configuration could not ask for one either.

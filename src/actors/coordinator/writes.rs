@@ -132,7 +132,7 @@ impl Coordinator {
     /// Has the nodes vote on what was admitted into this bucket, by `deadline`.
     pub(super) async fn vote(
         &self,
-        mutation: Mutation,
+        mut mutation: Mutation,
         mut home: Home,
         streams: Option<BodyStreams>,
         mut deadline: Instant,
@@ -144,6 +144,7 @@ impl Coordinator {
             holders.extend(holding.into_iter().map(|node| Event::Holds { node, body: blob.body }));
             // The time for the decision begins behind the body: how long that travels is not the nodes' matter.
             deadline = self.deadline();
+            mutation = self.sealed_anew(mutation).await;
         }
         loop {
             let key = RegisterKey::object(home.id, &at.key);

@@ -55,7 +55,7 @@ fn pulse() -> Pulse {
         root: Some(Sum(1 << 100)),
         list: ListMark { epoch: Epoch(3), digest: 4 },
         version: "0.1.0".into(),
-        keys: KeyNews::of(KekId([3; 16]), vec![(1, KekId([3; 16])), (2, KekId([4; 16]))]),
+        keys: KeyNews::of(KekId([3; 16]), [1, 2].map(generation).to_vec()),
         health: Health { tentative: 5, ..Health::default() },
     }
 }
