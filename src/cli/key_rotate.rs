@@ -97,7 +97,10 @@ fn page(decided: &Value, ended: Option<&Value>) -> String {
     let gone: Vec<_> = older(ended).filter_map(|key| key.get("number")?.as_u64()).map(|n| n.to_string()).collect();
     match gone.is_empty() {
         true => seals,
-        false => format!("{seals}no member needs generation {} any more: see docs/operations.md before its file goes\n", gone.join(", ")),
+        false => format!(
+            "{seals}no member needs generation {} any more: see docs/operations.md before its file goes\n",
+            gone.join(", ")
+        ),
     }
 }
 

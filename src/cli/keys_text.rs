@@ -23,7 +23,9 @@ pub fn attention(key: &Value) -> Option<String> {
     let (number, waits, clashes) = (count(key, "number"), names(key, "waits_for"), names(key, "clashes_with"));
     match (clashes.is_empty(), waits.is_empty()) {
         (true, true) => None,
-        (true, false) => Some(format!("key generation {number} cannot seal yet: put its file into the key directories of {waits}")),
+        (true, false) => {
+            Some(format!("key generation {number} cannot seal yet: put its file into the key directories of {waits}"))
+        }
         (false, _) => Some(format!(
             "key generation {number} here is another key than that of {clashes}: it was made on several nodes, and has to \
              be made on one; docs/operations.md, \"Two keys of one number\", says which to keep"

@@ -4,6 +4,7 @@
 //! - What the node did not say is shown as `-`: an older or a newer release is no error.
 //! - What wants attention stands last, each in a line with what to do about it.
 
+use super::keys_text;
 use serde_json::Value;
 use std::fmt::Write;
 
@@ -450,7 +451,9 @@ mod tests {
         at("! 6 times a damaged or missing copy was not mended since the start");
         at("ready       no\nvoting      n1, changing to n1 n4, epoch 6; this node votes; no majority\n");
         at("store       7 objects, 2.0 KiB, - buckets");
-        at("key         generation 1  id aa  seals and opens; - keys\nkey         generation 2  id bb  opens; cannot seal");
+        at(
+            "key         generation 1  id aa  seals and opens; - keys\nkey         generation 2  id bb  opens; cannot seal",
+        );
         at("! key generation 2 cannot seal yet: put its file into the key directories of n7 n8");
         at("! key generation 3 here is another key than that of n8: it was made on several nodes");
         assert!(!page.contains("generation 3 cannot seal"), "{page}");

@@ -272,7 +272,8 @@ fn key_watch(config: &Config, store: &Arc<Store>, ring: &Arc<Keyring>) -> KeyWat
     let store = Arc::clone(store);
     // What a coordinator has sealed is decided within that, or it is not.
     let settles = config.cluster.decide_timeout * 2;
-    KeyWatch::new(Arc::clone(ring), names, seen_lately(config.peer.heartbeat)).with_uses(move || store.key_uses(), settles)
+    KeyWatch::new(Arc::clone(ring), names, seen_lately(config.peer.heartbeat))
+        .with_uses(move || store.key_uses(), settles)
 }
 
 fn replication_config(config: &Config, node_view: NodeView, plan: &MemoryPlan) -> ReplicationConfig {

@@ -26,7 +26,7 @@ mod tag {
     pub const MEMORY: u8 = 7;
     pub const PLACE: u8 = 8;
     pub const UNPLACE: u8 = 9;
-    pub const RESEAL: u8 = 10;
+    pub const RESEAL: u8 = 11;
 }
 
 /// One operation of a frame.

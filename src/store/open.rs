@@ -351,7 +351,9 @@ fn replay(log: LogReader, index: &Index, marks: Marks) -> Result<Replayed, Store
                 stamp = stamp.max(held.record.ballot.stamp);
             }
             if let Op::Record { held, .. } | Op::Reseal { held: Some(held), .. } = &op {
-                each_kek(&held.record, |kek| drop(keks.insert(kek)));
+                each_kek(&held.record, |kek| {
+                    keks.insert(kek);
+                });
             }
             // A node that was given its place anew since owes nothing for the frames that it had lost.
             anew |= matches!(op, Op::Clear { .. });

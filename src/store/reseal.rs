@@ -142,7 +142,8 @@ impl Resealer {
             false => None,
         };
         let is_kept = kept.is_some();
-        if is_new && !is_kept && !core.is_other_indexed(active) && !resealing.is_other_logged(active, core.log.start()) {
+        if is_new && !is_kept && !core.is_other_indexed(active) && !resealing.is_other_logged(active, core.log.start())
+        {
             (resealing.done, resealing.overflowed) = (Some(active), false);
             return Ok(false);
         }
@@ -209,7 +210,7 @@ impl Resealer {
         let mut resealing = core.resealing();
         match then {
             // One that came again meanwhile, under a third generation, has its place in the counts.
-            Then::Strays(keys) => keys.iter().for_each(|key| drop(resealing.strays.remove(key))),
+            Then::Strays(keys) => resealing.strays.retain(|key| !keys.contains(key)),
             Then::Walked(kek, after) => {
                 if resealing.walk.as_ref().is_none_or(|walk| walk.kek != kek) {
                     return;

@@ -79,7 +79,7 @@ impl Resealing {
     /// A register holds a key under another generation than the one that seals.
     pub fn stray(&mut self, key: RegisterKey) {
         match self.strays.len() < STRAYS_MAX {
-            true => drop(self.strays.insert(key)),
+            true => _ = self.strays.insert(key),
             false => self.overflowed = true,
         }
     }
@@ -113,7 +113,7 @@ impl Core {
     /// What an opened directory has under which generation: what is lacking is told, and what the log has brought is to be
     /// sealed anew.
     pub(super) fn look_at_keys(&self) {
-        self.index.key_counts().keys().for_each(|kek| drop(self.ring.opens(*kek)));
+        self.index.key_counts().keys().for_each(|kek| _ = self.ring.opens(*kek));
         let strays = strays_of(&self.overlay(), self.ring.active());
         let mut resealing = self.resealing();
         strays.into_iter().for_each(|key| resealing.stray(key));

@@ -99,7 +99,8 @@ mod tests {
         let body = BodyId([4; 16]);
         let wrap = ring.wrap(cluster(), body, &Dek::generate());
         let head = ObjectHead::default();
-        let object = ObjectRecord { number: 1, len: 1, head, body, sealed_len: 9, digest: [0; 32], wrap, at: BodyAt::Blob };
+        let object =
+            ObjectRecord { number: 1, len: 1, head, body, sealed_len: 9, digest: [0; 32], wrap, at: BodyAt::Blob };
         let key = RegisterKey::object_prefix(crate::base::BucketId(1), "k");
         (key, (*proposed(State::Object(Box::new(object)), 1)).clone())
     }

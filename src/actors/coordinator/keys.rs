@@ -16,7 +16,10 @@ use crate::store::system_ms;
 
 impl Coordinator {
     /// Makes a generation the one that seals: that of the number, or the newest.
-    pub(in crate::actors) async fn rotate_keys(&self, RotateKeys { number }: RotateKeys) -> Result<ActiveKey, Unrotated> {
+    pub(in crate::actors) async fn rotate_keys(
+        &self,
+        RotateKeys { number }: RotateKeys,
+    ) -> Result<ActiveKey, Unrotated> {
         let next = self.0.keys.ready(number, self.roster().as_deref(), self.0.me)?;
         let change = Mutation::change_settings(SettingsChange::Activate(next), system_ms());
         let change = match self.alone(change).await {

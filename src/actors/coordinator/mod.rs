@@ -167,6 +167,7 @@ impl Coordinator {
             arrivals,
             streams,
             turns,
+            keys,
             far,
             turn,
             lives: RefCell::default(),

@@ -3,7 +3,8 @@
 use crate::actors::messages::{
     Bury, CastHere, CountTombstones, FindClosing, FindDue, FindTentative, HoldsClosed, KnowsBucket, LandSealed,
     LandUpload, ListBuckets, ListObjects, MutateHere, NameOfBucket, OpenAccess, OpenObject, OpenRecord, Peek,
-    ReadAccess, ScanSlots, SealAnew, SealLast, SealPieces, SealSecret, SealSmall, Seat, ShowSlots, StageUpload, recipients,
+    ReadAccess, ScanSlots, SealAnew, SealLast, SealPieces, SealSecret, SealSmall, Seat, ShowSlots, StageUpload,
+    recipients,
 };
 
 recipients! {

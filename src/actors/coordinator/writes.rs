@@ -137,7 +137,7 @@ impl Coordinator {
         streams: Option<BodyStreams>,
         mut deadline: Instant,
     ) -> Result<Written, ObjectError> {
-        let Target::Object(at) = mutation.target() else { return Err(StoreError::NoSuchBucket.into()) };
+        let Target::Object(at) = mutation.target().clone() else { return Err(StoreError::NoSuchBucket.into()) };
         let (mut rest, mut holders) = (Vec::new(), Vec::new());
         if let Some(blob) = mutation.object().and_then(|object| object.blob()) {
             let holding = self.ship(blob, streams, &mut rest).await?;

@@ -68,7 +68,9 @@ pub enum Unrotated {
     #[error(transparent)]
     Unready(Unready),
     /// A newer one was decided on.
-    #[error("the nodes have decided on another key generation meanwhile, or on another key of that number: generation {0}")]
+    #[error(
+        "the nodes have decided on another key generation meanwhile, or on another key of that number: generation {0}"
+    )]
     Newer(u32),
     /// It could not be brought about.
     #[error(transparent)]

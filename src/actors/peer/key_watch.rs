@@ -135,12 +135,7 @@ impl KeyWatch {
 
     /// The generation that may be made the one that seals: that of the number, or the newest that is held here. Refused
     /// where not all members have said lately that they open it.
-    pub fn ready(
-        &self,
-        number: Option<u32>,
-        roster: Option<&Roster>,
-        me: Incarnation,
-    ) -> Result<ActiveKey, Unready> {
+    pub fn ready(&self, number: Option<u32>, roster: Option<&Roster>, me: Incarnation) -> Result<ActiveKey, Unready> {
         let own = self.ring.generations();
         let now = self.ring.active();
         let found = match number {
@@ -203,9 +198,8 @@ impl KeyWatch {
         let members = self.members(&table, roster, me);
         let active = own.of_generation(own.seals).map_or(0, |one| one.number);
         let show = |one: &Generation| {
-            let clashes = |heard: &Heard| {
-                heard.news.opens.iter().any(|other| other.number == one.number && other.id != one.id)
-            };
+            let clashes =
+                |heard: &Heard| heard.news.opens.iter().any(|other| other.number == one.number && other.id != one.id);
             let lately = |heard: &&Heard| now.saturating_duration_since(heard.at) <= self.fresh;
             let clashing = table.iter().filter(|(_, heard)| heard.as_ref().filter(lately).is_some_and(clashes));
             let those = |lack: &dyn Fn(&KeyNews) -> bool| {

@@ -154,7 +154,9 @@ fn of_keys(why: &Unrotated) -> Problem {
     let kind = match why {
         Unrotated::Unready(Unready::Lacking { .. }) => Kind::KeyNotEverywhere,
         Unrotated::Unready(Unready::Unknown(_)) => Kind::NoSuchGeneration,
-        Unrotated::Unready(Unready::Older { .. } | Unready::Clashes { .. }) | Unrotated::Newer(_) => Kind::OtherGeneration,
+        Unrotated::Unready(Unready::Older { .. } | Unready::Clashes { .. }) | Unrotated::Newer(_) => {
+            Kind::OtherGeneration
+        }
         Unrotated::Undecided(error) => return of_object(error),
     };
     saying(kind, why.to_string())

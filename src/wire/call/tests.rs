@@ -44,6 +44,11 @@ fn standing(n: u64) -> Standing {
     Standing { start: Start { number: n, draw: u64::MAX }, head: n + 1, reserved: Stamp(n + 2) }
 }
 
+fn generation(number: u32) -> crate::wire::Generation {
+    let id = KekId([number.to_le_bytes()[0] + 2; 16]);
+    crate::wire::Generation { number, id, references: 1 << 33, is_free: number == 1 }
+}
+
 fn pulse() -> Pulse {
     Pulse {
         name: NodeName::parse("n1").unwrap(),
