@@ -214,7 +214,7 @@ fn a_hello() -> Hello<'static> {
 }
 
 fn hello(data: &[u8]) {
-    let peer = ring().peer_key();
+    let peer = ring().peer_keys().offers().remove(0);
     let _ = peer.answer(me(), data);
     assert!(peer.complete(a_hello().pending(), data).is_err(), "an answer from nowhere was believed");
 }
@@ -321,7 +321,7 @@ fn answers() -> Vec<Vec<u8>> {
 }
 
 fn hellos() -> Vec<Vec<u8>> {
-    vec![ring().peer_key().hello(a_hello())]
+    vec![ring().peer_keys().offers().remove(0).hello(a_hello())]
 }
 
 fn forms() -> Vec<Vec<u8>> {
