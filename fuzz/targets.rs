@@ -214,7 +214,7 @@ fn a_hello() -> Hello<'static> {
 }
 
 fn hello(data: &[u8]) {
-    let peer = ring().peer_key();
+    let peer = ring().peer_keys().offers().remove(0);
     let _ = peer.answer(me(), data);
     assert!(peer.complete(a_hello().pending(), data).is_err(), "an answer from nowhere was believed");
 }
@@ -261,6 +261,9 @@ fn records() -> Vec<Vec<u8>> {
         State::Bucket(BucketRecord::made(BucketId(7), 1)),
         State::Members(rosters().remove(0).into()),
         State::AccessKey(Box::new(access_key())),
+        State::Settings(Box::new(boveda::base::SettingsRecord {
+            active: Some(boveda::base::ActiveKey { number: 2, kek: boveda::base::KekId([5; 16]) }),
+        })),
         State::Object(Box::new(object(BodyAt::Blob))),
         State::Object(Box::new(object(BodyAt::Small(bytes::Bytes::from(vec![8; 115]).into())))),
     ];
@@ -321,7 +324,7 @@ fn answers() -> Vec<Vec<u8>> {
 }
 
 fn hellos() -> Vec<Vec<u8>> {
-    vec![ring().peer_key().hello(a_hello())]
+    vec![ring().peer_keys().offers().remove(0).hello(a_hello())]
 }
 
 fn forms() -> Vec<Vec<u8>> {

@@ -8,15 +8,15 @@
 //!   newer one does when the nodes have decided on it (`actors::peer::key_watch`).
 
 use super::error::NodeError;
+use super::key_source::KeySource;
 use crate::actors::peer::key_watch::KeyWatch;
 use crate::actors::peer::node_view::NodeView;
 use crate::actors::store_actor::threads::Threads;
-use crate::base::Secret;
 use crate::config::Config;
 use crate::disk::{RealDisk, keydir};
 use crate::seal::keyring::Keyring;
-use crate::store::{self, Store, StoreError};
-use std::path::{Path, PathBuf};
+use crate::store::{self, Store};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -36,7 +36,9 @@ pub(super) fn require_data(config: &Config) -> Result<(), NodeError> {
 /// with peers makes none, unless it is the demonstration, whose nodes share a directory.
 pub(super) fn ensure(config: &Config, may_make_cluster_key: bool) -> Result<(), NodeError> {
     let (data, keys) = (&config.node.data, &config.node.key_dir);
-    if keydir::next_generation(keys)? != 1 {
+    let source = KeySource::of(config)?;
+    // What a command prints is made elsewhere.
+    if source.is_printed() || source.next_generation()? != 1 {
         return Ok(());
     }
     if is_made(data)? {
@@ -45,43 +47,31 @@ pub(super) fn ensure(config: &Config, may_make_cluster_key: bool) -> Result<(), 
     if config.others().next().is_some() && !may_make_cluster_key {
         return Err(NodeError::ClusterKey { keys: keys.clone() });
     }
-    let file = keydir::create(keys, 1, &Secret::new(crate::seal::random()))?;
+    let (_, file) = source.create()?;
     log::warn!(file:% = file.display(); "made a new key: back it up, without it the data cannot be opened");
     Ok(())
 }
 
-/// Reads the ring. Its first generation seals, which all nodes have.
-pub(super) fn ring(config: &Config) -> Result<Arc<Keyring>, NodeError> {
-    let ring = Keyring::new(keydir::load(&config.node.key_dir)?)?;
+/// Reads the ring. Its first generation seals, in a new data directory.
+pub(super) fn ring(source: &KeySource) -> Result<Arc<Keyring>, NodeError> {
+    let ring = source.ring()?;
     if let Some((_, first)) = ring.generations().first() {
         ring.seal_with(*first);
     }
     Ok(Arc::new(ring))
 }
 
-/// Why a data directory does not open with this ring.
-pub(super) fn refused(config: &Config, ring: &Keyring, source: StoreError) -> NodeError {
-    let (data, keys) = (config.node.data.clone(), config.node.key_dir.clone());
-    let first = ring.generations().first().map_or(1, |(number, _)| *number);
-    match source {
-        StoreError::ForeignCluster { .. } if first > 1 && config.cluster.id.is_none() => {
-            NodeError::FirstKey { data, keys, first }
-        }
-        source => NodeError::Store { dir: data, source },
-    }
-}
-
 /// Lets the ring grow with its directory, and a newer generation seal once that is decided, from now on. The first look is
 /// over when this returns.
 pub(super) fn keep(
-    config: &Config,
+    source: KeySource,
     ring: &Arc<Keyring>,
     store: &Arc<Store>,
     node_view: &NodeView,
     threads: Threads,
 ) -> Keeper {
     let kept = Arc::new(Kept {
-        dir: config.node.key_dir.clone(),
+        source,
         ring: Arc::clone(ring),
         store: Arc::downgrade(store),
         watch: Arc::clone(&node_view.keys),
@@ -132,7 +122,7 @@ impl Keeper {
 
 /// What is looked at.
 struct Kept {
-    dir: PathBuf,
+    source: KeySource,
     ring: Arc<Keyring>,
     store: Weak<Store>,
     watch: Arc<KeyWatch>,
@@ -140,7 +130,7 @@ struct Kept {
     nudge: Arc<Notify>,
 }
 
-/// How the key directory looked when it was read last. Locked during a look.
+/// How the key directory looked when it was read last.
 #[derive(Default)]
 struct Seen {
     /// Read, and done with, whether it was taken in or refused.
@@ -153,9 +143,15 @@ struct Seen {
 impl Kept {
     /// One look; nothing once there is no use in another.
     fn look(&self, nudged: bool) -> Option<()> {
+        let now = self.source.look();
+        let is_due = nudged || now != self.seen().taken;
+        // Nobody waits for a command that is waited for here.
+        let read = is_due.then(|| self.source.load().map_err(|error| error.to_string()));
         let mut seen = self.seen();
         let store = self.store.upgrade().filter(|_| !seen.ended)?;
-        self.read_again(&mut seen, nudged);
+        if let Some(read) = read {
+            self.take(&mut seen, now, read, nudged);
+        }
         // What cannot be read now is read at the next look.
         let decided = store.decided_key().ok().flatten();
         if let Some(kek) = self.watch.next(decided).filter(|_| !store.is_poisoned()) {
@@ -167,12 +163,7 @@ impl Kept {
         Some(())
     }
 
-    fn read_again(&self, seen: &mut Seen, nudged: bool) {
-        let now = keydir::look(&self.dir);
-        if now == seen.taken && !nudged {
-            return;
-        }
-        let read = keydir::load(&self.dir).map_err(|error| error.to_string());
+    fn take(&self, seen: &mut Seen, now: keydir::Look, read: Result<keydir::Keys, String>, nudged: bool) {
         let grown = read.and_then(|keys| self.ring.grow(keys, &self.watch.free()).map_err(|error| error.to_string()));
         match grown {
             Ok(new) => {
@@ -188,7 +179,7 @@ impl Kept {
             }
             Err(why) => {
                 self.watch.refuse_directory(true);
-                log::warn!(why:%, dir:% = self.dir.display(); "the key directory is not taken: the ring stays as it is");
+                log::warn!(why:%, from:% = self.source; "the key ring is not taken from there: it stays as it is");
             }
         }
         (seen.taken, seen.suspect) = (now, None);

@@ -1,6 +1,7 @@
 //! `boveda verify`: a whole data directory checked offline, on a disk whose changes stay in memory.
 
 use super::error::NodeError;
+use super::key_source::KeySource;
 use super::keys;
 use crate::base::{Class, Exit};
 use crate::config::Config;
@@ -37,8 +38,8 @@ fn check(config: &Config, json: bool) -> Result<Summary, NodeError> {
         std::io::ErrorKind::WouldBlock => NodeError::Locked(dir.clone()),
         _ => NodeError::Data { op: "lock", path: dir.clone(), source },
     })?;
-    let ring = keys::ring(config)?;
-    let fail = |source| keys::refused(config, &ring, source);
+    let ring = keys::ring(&KeySource::of(config)?)?;
+    let fail = |source| NodeError::Store { dir: dir.clone(), source };
     let opened =
         store::open(Arc::new(ShadowDisk::new()), dir, Arc::clone(&ring), config.cluster.id, Options::default());
     let (store, _clockwork) = match opened {

@@ -30,6 +30,7 @@ use super::waiting::{Orphaned, Waiting};
 use crate::base::{Class, ClusterId, Epoch, Incarnation, KekId, Mark, ObjectRecord, RegisterKey, Shortage, StampClock};
 use crate::disk::{Disk, Space, place};
 use crate::register::Memory;
+use crate::seal::Origin;
 use crate::seal::body::BodyOpener;
 use crate::seal::keyring::Keyring;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -60,6 +61,7 @@ pub struct Core {
     pub(super) dir: PathBuf,
     pub(super) ring: Arc<Keyring>,
     pub(super) cluster: ClusterId,
+    pub(super) origin: Origin,
     pub(super) incarnation: Incarnation,
     pub(super) former: Option<Incarnation>,
     pub(super) options: Options,
@@ -122,7 +124,7 @@ pub(super) struct Parts {
     pub disk: Arc<dyn Disk>,
     pub dir: PathBuf,
     pub ring: Arc<Keyring>,
-    pub cluster: ClusterId,
+    pub origin: Origin,
     pub incarnation: Incarnation,
     pub former: Option<Incarnation>,
     pub options: Options,
@@ -146,15 +148,16 @@ impl Core {
     pub(super) fn new(parts: Parts) -> Self {
         let cache_bytes = parts.options.cache_bytes;
         let entries = usize::try_from(cache_bytes / 2048).unwrap_or(1024).max(64);
-        let tree = Tree::new(parts.ring.mark_key());
+        let tree = Tree::new(parts.origin.mark_key());
         let waiting = Waiting::new(parts.options.reserve_bytes);
-        let access = AccessTable::new(parts.ring.mark_key());
+        let access = AccessTable::new(parts.origin.mark_key());
         Core {
             tree: Mutex::new(tree),
             disk: parts.disk,
             dir: parts.dir,
             ring: parts.ring,
-            cluster: parts.cluster,
+            cluster: parts.origin.cluster,
+            origin: parts.origin,
             incarnation: parts.incarnation,
             former: parts.former,
             options: parts.options,

@@ -153,6 +153,6 @@ mod writes;
 
 pub use error::{DiskOp, StoreError};
 pub use intent::{Answer, wait, wait_blocking};
-pub use open::open;
+pub use open::{open, open_as};
 pub use options::{Options, system_ms};
 pub use store::{Clockwork, Store};

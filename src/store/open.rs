@@ -32,6 +32,7 @@ use crate::base::record::LOG_BYTES_MIN;
 use crate::base::{Ballot, BucketName, ClusterId, Incarnation, KekId, Mark, RegisterKey, Stamp, StampClock};
 use crate::disk::{Disk, place, shortage};
 use crate::register::Memory;
+use crate::seal::Origin;
 use crate::seal::keyring::Keyring;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -56,8 +57,8 @@ const OURS: [&str; 10] = [
 
 /// Opens or makes the store in `dir`. The threads are not started yet.
 ///
-/// `cluster`: the configured cluster id; without one it is derived from the key ring. In a directory that is made
-/// already the ring seals under the generation that sealed there last.
+/// `cluster`: the configured cluster id; a made directory has to have it. A new one without it gets the id that the key
+/// ring implies. In a directory that is made already the ring seals under the generation that sealed there last.
 pub fn open(
     disk: Arc<dyn Disk>,
     dir: &Path,
@@ -65,14 +66,29 @@ pub fn open(
     cluster: Option<ClusterId>,
     options: Options,
 ) -> Result<(Store, Clockwork), StoreError> {
-    let cluster = cluster.unwrap_or_else(|| ring.cluster_id());
+    open_as(disk, dir, ring, cluster, None, options)
+}
+
+/// The same. `told`: what a member has told of the cluster, which a new directory begins with instead of what the ring
+/// implies; one that is made already knows it.
+pub fn open_as(
+    disk: Arc<dyn Disk>,
+    dir: &Path,
+    ring: Arc<Keyring>,
+    cluster: Option<ClusterId>,
+    told: Option<&Origin>,
+    options: Options,
+) -> Result<(Store, Clockwork), StoreError> {
     let fail = |op: DiskOp| move |source| StoreError::Disk { op, path: dir.to_owned(), source };
     disk.create_dir_all(dir).map_err(fail(DiskOp::Create))?;
     let identity_path = dir.join(identity::FILE);
     // The identity is written last: a directory without one has never answered anything.
     let first_start = !disk.exists(&identity_path).map_err(fail(DiskOp::LookInto))?;
     let identity = match first_start {
-        true => first_start_of(disk.as_ref(), dir, &ring, cluster, &options)?,
+        true => {
+            let origin = told.unwrap_or_else(|| ring.origin()).copy_as(cluster);
+            first_start_of(disk.as_ref(), dir, &ring, origin, &options)?
+        }
         false => made_identity(disk.as_ref(), dir, &ring, cluster)?,
     };
     let core = open_made(disk, dir, ring, identity, options)?;
@@ -125,13 +141,19 @@ pub fn has_lost_identity(disk: &dyn Disk, dir: &Path) -> Result<bool, StoreError
 /// The identity of a made directory, durable. Whoever put it in place may have been ended before its name was so; and
 /// where the sync of the directory failed, no later one makes up for that, though the name is there to be seen. A node
 /// that went on with it would lose all it answered, or be who it was before.
-fn made_identity(disk: &dyn Disk, dir: &Path, ring: &Keyring, cluster: ClusterId) -> Result<Identity, StoreError> {
+fn made_identity(
+    disk: &dyn Disk,
+    dir: &Path,
+    ring: &Keyring,
+    cluster: Option<ClusterId>,
+) -> Result<Identity, StoreError> {
     let fail = |op: DiskOp| move |source| StoreError::Disk { op, path: dir.to_owned(), source };
     let path = dir.join(identity::FILE);
     let sealed = read_small(disk, &path, "identity of the data directory")?;
     let identity = Identity::open(ring, &sealed)?;
-    if identity.cluster != cluster {
-        return Err(StoreError::ForeignCluster { theirs: identity.cluster, ours: cluster });
+    let theirs = identity.origin.cluster;
+    if let Some(ours) = cluster.filter(|ours| *ours != theirs) {
+        return Err(StoreError::ForeignCluster { theirs, ours });
     }
     // The generation of the box is the one that sealed last, and sealing never goes back behind it.
     if let Some(kek) = Keyring::box_key(&sealed) {
@@ -159,7 +181,7 @@ fn first_start_of(
     disk: &dyn Disk,
     dir: &Path,
     ring: &Keyring,
-    cluster: ClusterId,
+    origin: Origin,
     options: &Options,
 ) -> Result<Identity, StoreError> {
     let fail = |op: DiskOp| move |source| StoreError::Disk { op, path: dir.to_owned(), source };
@@ -183,7 +205,7 @@ fn first_start_of(
         disk.remove(path).map_err(|source| StoreError::Disk { op: DiskOp::Remove, path: path.clone(), source })?;
     }
     disk.sync_dir(dir).map_err(fail(DiskOp::Sync))?;
-    let identity = Identity::generate(cluster);
+    let identity = Identity::generate(origin);
     Log::create(disk, &dir.join(LOG), &identity.log_key(), options.log_bytes)?;
     {
         let index = dir.join(INDEX);
@@ -232,7 +254,7 @@ fn open_made(
         disk,
         dir: dir.to_owned(),
         ring,
-        cluster: identity.cluster,
+        origin: identity.origin,
         incarnation: identity.incarnation,
         former: identity.former,
         options,

@@ -92,7 +92,7 @@ mod tests {
     }
 
     fn cluster() -> ClusterId {
-        ring(&[1]).cluster_id()
+        ring(&[1]).origin().cluster
     }
 
     fn object(ring: &Keyring) -> (RegisterKey, Record) {

@@ -7,6 +7,7 @@ use super::options::Options;
 use super::store::Store;
 use crate::base::{ClusterId, Incarnation, Shortage};
 use crate::disk::Space;
+use crate::seal::Origin;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -299,6 +300,11 @@ impl Store {
     /// The cluster that its data belongs to.
     pub fn cluster(&self) -> ClusterId {
         self.core().cluster
+    }
+
+    /// What the cluster is known by, for a node that does not know it yet.
+    pub fn origin(&self) -> Origin {
+        self.core().origin.copy_as(None)
     }
 
     /// The settings it was opened with.

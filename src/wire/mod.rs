@@ -45,6 +45,8 @@ pub const PROTOCOL: u16 = 1;
 
 /// Where the peer listener takes a handshake.
 pub const HELLO_PATH: &str = "/peer/v1/hello";
+/// Where the peer listener is asked which cluster this is.
+pub const ORIGIN_PATH: &str = "/peer/v1/origin";
 /// Where the peer listener takes calls.
 pub const CALL_PATH: &str = "/peer/v1/call";
 /// Where the peer listener takes blobs.

@@ -16,7 +16,8 @@ use crate::base::budget::BudgetLevel;
 use crate::base::{Budget, NodeName, Permit};
 use crate::register::Start;
 use crate::seal;
-use crate::seal::session::{HelloError, Me, PeerInfo, PeerKey, SessionKeys};
+use crate::seal::Origin;
+use crate::seal::session::{HelloError, Me, PeerInfo, PeerKeys, SessionKeys};
 use crate::wire::frame::{place, welcome};
 use crate::wire::{Answer, Frame, Refusal, SessionId, Way};
 use std::collections::{BTreeMap, HashMap};
@@ -77,7 +78,9 @@ pub enum Coming {
 /// The listener's side of all sessions. Shared by its workers.
 pub struct PeerGate {
     node_view: NodeView,
-    key: Arc<PeerKey>,
+    keys: Arc<PeerKeys>,
+    /// What a node is told that does not know its cluster yet.
+    origin: Option<Origin>,
     budgets: BTreeMap<NodeName, Budgets>,
     sessions: Mutex<HashMap<SessionId, Arc<Session>>>,
     refused: Mutex<BTreeMap<(IpAddr, Refusal), Turned>>,
@@ -140,7 +143,7 @@ impl PeerGate {
     /// A gate for the peers of those names.
     pub fn new(
         node_view: NodeView,
-        key: Arc<PeerKey>,
+        keys: Arc<PeerKeys>,
         peers: impl IntoIterator<Item = NodeName>,
         bytes: PeerBytes,
     ) -> Self {
@@ -152,7 +155,8 @@ impl PeerGate {
         };
         PeerGate {
             node_view,
-            key,
+            keys,
+            origin: None,
             budgets: peers.into_iter().filter(|name| *name != own).map(|name| (name, budget())).collect(),
             sessions: Mutex::default(),
             refused: Mutex::default(),
@@ -164,6 +168,11 @@ impl PeerGate {
     /// Shares what it knows of bodies on their way here with whoever fetches some.
     pub fn sharing(self, arrivals: Arc<Arrivals>) -> Self {
         PeerGate { arrivals, ..self }
+    }
+
+    /// Tells its cluster to peers that do not know it yet.
+    pub fn telling(self, origin: Origin) -> Self {
+        PeerGate { origin: Some(origin), ..self }
     }
 
     /// The bodies on their way here.
@@ -185,7 +194,7 @@ impl PeerGate {
     pub fn hello(&self, hello: &[u8]) -> Result<Vec<u8>, Refusal> {
         let me = &self.node_view.me;
         let me = Me { name: me.name.as_str(), cluster: me.cluster, incarnation: me.incarnation.0 };
-        let (proof, peer, keys) = self.key.answer(me, hello).map_err(refusal_of)?;
+        let (proof, peer, keys) = self.keys.answer(me, hello).map_err(refusal_of)?;
         // The key ring alone makes no peer: it has to be configured here too, and gets a budget by that.
         if !self.budgets.contains_key(&peer.name) {
             return Err(Refusal::NotAMember);
@@ -201,6 +210,16 @@ impl PeerGate {
         make_room(&mut sessions, Instant::now());
         sessions.insert(id, session);
         Ok(welcome(id, &proof))
+    }
+
+    /// Answers a peer that asks which cluster this is.
+    pub fn tell(&self, question: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let origin = self.origin.as_ref().ok_or(Refusal::Busy)?;
+        let (from, answer) = self.keys.tell(&self.node_view.me.name, origin, question).map_err(refusal_of)?;
+        match self.budgets.contains_key(&from) {
+            true => Ok(answer),
+            false => Err(Refusal::NotAMember),
+        }
     }
 
     /// Looks at a frame's clear part before its body is read: is there such a session, is the

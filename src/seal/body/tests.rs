@@ -169,7 +169,7 @@ fn debug_shows_no_key() {
     let ids = format!("{:?}", ring(1).generations()[0].1);
     let sealing = "SealingKey(..)";
     let generation = format!("Generation {{ number: 1, id: {ids}, wraps: {sealing}, boxes: {sealing} }}");
-    let cluster = ring(1).cluster_id();
+    let cluster = ring(1).origin().cluster;
     let expected =
         format!("Keyring {{ generations: [{generation}], cluster: {cluster:?}, peer: Secret(..), marks: Secret(..) }}");
     assert_eq!(format!("{:?}", ring(1)), expected);

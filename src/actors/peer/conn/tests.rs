@@ -20,7 +20,7 @@ fn store() -> StoreRecipients {
 
 fn dialer(url: &str) -> Dialer {
     let n2 = NodeName::parse("n2").unwrap();
-    Dialer::new(url, n2, Arc::new(identity("n1", 1)), Arc::new(ring(7).peer_key()))
+    Dialer::new(url, n2, Arc::new(identity("n1", 1)), ring(7).peer_keys())
 }
 
 /// A peer, somebody in between, and who dials through him.
