@@ -179,7 +179,7 @@ impl Kept {
             }
             Err(why) => {
                 self.watch.refuse_directory(true);
-                log::warn!(why:%, from:% = self.source; "the key ring is not taken from there: it stays as it is");
+                log::warn!(why:%, from:% = self.source; "what is there now is not taken: the ring stays as it is");
             }
         }
         (seen.taken, seen.suspect) = (now, None);

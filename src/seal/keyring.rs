@@ -340,8 +340,7 @@ impl fmt::Debug for Keyring {
         f.debug_struct("Keyring")
             .field("generations", &self.state().generations)
             .field("origin", &self.origin)
-            .field("peers", &self.peers)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -170,7 +170,7 @@ fn debug_shows_no_key() {
     let sealing = "SealingKey(..)";
     let generation = format!("Generation {{ number: 1, id: {ids}, wraps: {sealing}, boxes: {sealing} }}");
     let cluster = ring(1).origin().cluster;
-    let expected =
-        format!("Keyring {{ generations: [{generation}], cluster: {cluster:?}, peer: Secret(..), marks: Secret(..) }}");
+    let origin = format!("Origin {{ cluster: {cluster:?}, marks: Secret(..) }}");
+    let expected = format!("Keyring {{ generations: [{generation}], origin: {origin}, .. }}");
     assert_eq!(format!("{:?}", ring(1)), expected);
 }
