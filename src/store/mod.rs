@@ -5,7 +5,7 @@
 //!
 //! | file | job |
 //! |---|---|
-//! | `open` | make and open a data directory |
+//! | `open` `replay` | make and open a data directory; what its log holds beyond the index |
 //! | | **What a store can do: each file is an `impl Store`** |
 //! | `objects` | objects and buckets: bodies in and out, what a node alone decides |
 //! | `naming` | from names to registers, as this node holds the buckets |
@@ -123,6 +123,7 @@ mod recount;
 mod recounting;
 mod references;
 mod removal;
+mod replay;
 pub mod replica;
 mod reseal;
 pub mod resealing;

@@ -68,10 +68,13 @@ impl Resealer {
             let begun = Instant::now();
             let turned = self.turn();
             let asked = self.state.borrow_mut().asked.take();
-            if let Some((answer, then)) = asked {
-                let done = answer.blocking_recv().unwrap_or(Err(StoreError::ShuttingDown));
-                self.heard(done.map(|_| ()), then);
-            }
+            let turned = match asked {
+                None => turned,
+                Some((answer, then)) => {
+                    let done = answer.blocking_recv().unwrap_or(Err(StoreError::ShuttingDown));
+                    self.heard(done.map(|_| ()), then).and(turned)
+                }
+            };
             let wait = match turned {
                 Ok(true) => begun.elapsed(),
                 Ok(false) => LOOK_EVERY,
@@ -102,7 +105,7 @@ impl Resealer {
                     return Ok(false);
                 }
             };
-            self.heard(done.map(|_| ()), then);
+            self.heard(done.map(|_| ()), then)?;
         }
         let active = core.ring.active();
         if core.reseal_scrub_place(active)? {
@@ -189,7 +192,8 @@ impl Resealer {
         let any = !resealed.is_empty();
         core.counters.resealed.fetch_add(resealed.len() as u64, Ordering::Relaxed);
         match any {
-            false => self.heard(Ok(()), then),
+            // Nobody has to be asked, so nothing goes wrong.
+            false => _ = self.heard(Ok(()), then),
             true => {
                 let (reply, answer) = oneshot::channel();
                 // A send fails only when the committer is gone.
@@ -201,19 +205,16 @@ impl Resealer {
     }
 
     /// The log has heard, or it has not: then the same is done again.
-    fn heard(&self, done: Result<(), StoreError>, then: Then) {
+    fn heard(&self, done: Result<(), StoreError>, then: Then) -> Result<(), StoreError> {
         let core = &self.core;
-        if let Err(error) = done {
-            log::debug!(error:% = error; "sealing keys anew could not be told to the log");
-            return;
-        }
+        done?;
         let mut resealing = core.resealing();
         match then {
             // One that came again meanwhile, under a third generation, has its place in the counts.
             Then::Strays(keys) => resealing.strays.retain(|key| !keys.contains(key)),
             Then::Walked(kek, after) => {
                 if resealing.walk.as_ref().is_none_or(|walk| walk.kek != kek) {
-                    return;
+                    return Ok(());
                 }
                 let is_end = after.is_none();
                 let walk = (!is_end).then_some(WalkPlace { kek, after });
@@ -228,6 +229,7 @@ impl Resealer {
                 }
             }
         }
+        Ok(())
     }
 
     /// A walk was at its end. Where it has found nothing to do, and something is counted, the counts are looked at; the

@@ -56,9 +56,9 @@ fn names(all: &[NodeName]) -> String {
 }
 
 fn lacking(lacks: &[NodeName], silent: &[NodeName]) -> String {
-    let lacks = (!lacks.is_empty()).then(|| format!("{} lacks it", names(lacks)));
-    let silent = (!silent.is_empty()).then(|| format!("{} was not heard lately", names(silent)));
-    lacks.into_iter().chain(silent).collect::<Vec<_>>().join(", and ")
+    let lacks = (!lacks.is_empty()).then(|| format!("missing on {}", names(lacks)));
+    let silent = (!silent.is_empty()).then(|| format!("nothing heard lately of {}", names(silent)));
+    lacks.into_iter().chain(silent).collect::<Vec<_>>().join(", ")
 }
 
 /// Why no other generation seals.

@@ -61,7 +61,7 @@ fn a_generation_may_seal_when_all_members_have_said_that_they_open_it() {
     assert_eq!(own.ready(None, Some(&members), ME), Ok(key(3, 3)), "it seals already");
     assert_eq!(own.ready(Some(2), Some(&members), ME), Err(Unready::Older { number: 2, active: 3 }));
     let told = lacking(2, &[2], &[3]).map(|_: ActiveKey| ()).unwrap_err().to_string();
-    assert!(told.contains("n2 lacks it, and n3 was not heard lately"), "{told}");
+    assert!(told.contains("missing on n2, nothing heard lately of n3"), "{told}");
 }
 
 #[test]
