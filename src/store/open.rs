@@ -29,7 +29,7 @@ use super::store::{Clockwork, Store};
 use super::types::Doubt;
 use super::waiting::Orphaned;
 use crate::base::record::LOG_BYTES_MIN;
-use crate::base::{Ballot, BucketName, ClusterId, Incarnation, KekId, Mark, RegisterKey, Stamp, StampClock};
+use crate::base::{BucketName, ClusterId, Incarnation, Mark, RegisterKey, StampClock};
 use crate::disk::{Disk, place, shortage};
 use crate::register::Memory;
 use crate::seal::Origin;
