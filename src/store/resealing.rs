@@ -187,6 +187,11 @@ impl Store {
         core.ring.rewrap(core.cluster, object.body, &object.wrap).ok().flatten()
     }
 
+    /// The generation that seals.
+    pub fn sealing(&self) -> KekId {
+        self.core().ring.active()
+    }
+
     /// Whether something that lies here is being sealed anew, or is still to be.
     pub fn is_resealing(&self) -> bool {
         !self.core().resealing().is_done(self.core().ring.active())
