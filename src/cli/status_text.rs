@@ -345,11 +345,6 @@ fn list<'a>(value: &'a Value, path: &str) -> impl Iterator<Item = &'a Value> {
     value.pointer(path).and_then(Value::as_array).into_iter().flatten()
 }
 
-/// The texts of a list, in a row.
-fn names(value: &Value, path: &str) -> String {
-    list(value, path).filter_map(Value::as_str).map(plain).collect::<Vec<_>>().join(" ")
-}
-
 fn flag(value: &Value, path: &str) -> bool {
     value.pointer(path).and_then(Value::as_bool).unwrap_or(false)
 }
