@@ -27,6 +27,9 @@ use tokio::sync::oneshot;
 const STEP: usize = 256;
 /// How often it looks whether there is something to do.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How often it has the index brought up, at most, once nothing is left to be sealed anew: then the log lets go of older
+/// generations too.
+const FREES_EVERY: Duration = Duration::from_secs(2);
 /// How long it rests after something failed, and after a walk that has found nothing to do: twice as long each time.
 const REST: Duration = Duration::from_secs(10);
 const REST_MAX: Duration = Duration::from_secs(3600);
@@ -64,6 +67,7 @@ impl Resealer {
 
     /// Works until the sender of `stopped` is gone. On a thread of its own.
     pub(super) fn run(&self, stopped: &Receiver<()>) {
+        let mut freed = Instant::now();
         loop {
             let begun = Instant::now();
             let turned = self.turn();
@@ -77,7 +81,14 @@ impl Resealer {
             };
             let wait = match turned {
                 Ok(true) => begun.elapsed(),
-                Ok(false) => LOOK_EVERY,
+                Ok(false) => {
+                    if freed.elapsed() >= FREES_EVERY && self.core.is_log_to_be_freed() {
+                        // A failure has poisoned the store and logged why; a full disk is told where it is found.
+                        let _ = self.core.checkpoint();
+                        freed = Instant::now();
+                    }
+                    LOOK_EVERY
+                }
                 Err(error) => {
                     log::debug!(error:% = error; "keys could not be sealed anew");
                     REST

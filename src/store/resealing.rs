@@ -139,6 +139,13 @@ impl Core {
         if differences.is_empty() { Ok(()) } else { self.index.take_keys_over(&differences) }
     }
 
+    /// Whether all that is missing for another generation to be free is that the log holds it still.
+    pub(super) fn is_log_to_be_freed(&self) -> bool {
+        let active = self.ring.active();
+        let resealing = self.resealing();
+        !self.is_poisoned() && resealing.is_done(active) && resealing.is_other_logged(active, self.log.start())
+    }
+
     /// How far a walk has come goes to the index with the next checkpoint; `None`: there is none any more.
     pub(super) fn keep_walk(&self, place: Option<WalkPlace>) {
         self.overlay_mut().active.resealing = Some(place);
