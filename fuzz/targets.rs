@@ -263,6 +263,9 @@ fn records() -> Vec<Vec<u8>> {
         State::Bucket(BucketRecord::made(BucketId(7), 1)),
         State::Members(rosters().remove(0).into()),
         State::AccessKey(Box::new(access_key())),
+        State::Settings(Box::new(boveda::base::SettingsRecord {
+            active: Some(boveda::base::ActiveKey { number: 2, kek: boveda::base::KekId([5; 16]) }),
+        })),
         State::Object(Box::new(object(BodyAt::Blob))),
         State::Object(Box::new(object(BodyAt::Small(bytes::Bytes::from(vec![8; 115]).into())))),
     ];

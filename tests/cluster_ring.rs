@@ -42,6 +42,7 @@ fn on_the_second() -> Cluster {
     for at in 1..3 {
         copy(cluster.keys(0), cluster.keys(at), "kek-0002");
     }
+    cluster.nodes[0].rotate(2);
     for at in 0..3 {
         eventually("the second generation to seal", || (sealing(&cluster.nodes[at]) == 2).then_some(()));
     }

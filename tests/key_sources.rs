@@ -76,6 +76,7 @@ fn a_command_prints_the_ring_at_the_start_and_again_on_sighup() {
 
     printed.prints(&[FIRST, SECOND]);
     printed.node.signal(Signal::HUP);
+    printed.node.rotate(2);
     eventually("the second generation to seal", || (sealing(&printed.node) == 2).then_some(()));
     assert_eq!(printed.node.put(&path("b"), b"b").status, 201);
 
@@ -218,6 +219,7 @@ fn a_wrapped_ring_opens_by_its_passphrase_alone() {
     assert!(key(&["new"], &keys, &[]).status.code() == Some(12), "the ring does not open");
     let made = key(&["new", "--passphrase-file", &right], &keys, &[]);
     assert!(made.status.success(), "{made:?}");
+    node.rotate(2);
     eventually("the second generation to seal", || (sealing(&node) == 2).then_some(()));
     assert!(node.stop().success());
 

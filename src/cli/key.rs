@@ -1,5 +1,6 @@
-//! `boveda key new`, `boveda key list`: the key ring, without ever showing a key.
+//! `boveda key new`, `boveda key list`: the key ring, without ever showing a key; `boveda key rotate` asks a node.
 
+use super::key_rotate::Rotate;
 use super::settings::{Env, FileArg, KeyDirArg};
 use super::{Exit, print, refuse};
 use crate::config::ConfigError;
@@ -7,20 +8,25 @@ use crate::disk::keydir::KeyDirError;
 use crate::node::{KeySource, KeySourceError};
 use std::process::ExitCode;
 
-/// Make and list encryption keys
+/// Make, list and rotate encryption keys
 #[derive(Debug, clap::Subcommand)]
 pub enum Key {
     /// Add a generation to the key ring
     ///
-    /// A running node takes the new file in within seconds, or at once on SIGHUP, and seals under it when all members
-    /// of its cluster have it too: copy the file to every node. All generations go on opening what they sealed, so none
-    /// is removed while anything is sealed under it. Without its keys a data directory is noise, so keep a copy elsewhere.
+    /// A running node takes the new file in within seconds, or at once on SIGHUP. Copy the file to every node; then
+    /// `boveda key rotate` has all of them seal under it. Without its keys a data directory is noise, so keep a copy
+    /// elsewhere.
     ///
     /// With a passphrase (--passphrase-file, node.key_passphrase_file or BOVEDA_KEY_PASSPHRASE) the file holds the key
     /// wrapped under it, and every node needs the passphrase at its start.
     New(KeyArgs),
     /// List the generations of the key ring with their ids, and which of their files are wrapped
     List(KeyArgs),
+    /// Have all nodes seal under the newest generation, and seal anew what lies under older ones
+    ///
+    /// Refused until all members hold it. What lies under older generations is sealed anew by each node, beside the
+    /// traffic; `boveda status` shows how far that is, and says when no member needs a generation any more.
+    Rotate(Rotate),
 }
 
 /// Which ring.
@@ -58,6 +64,7 @@ impl Key {
         let done = match self {
             Key::New(args) => args.source(env).and_then(|source| add(&source)),
             Key::List(args) => args.source(env).and_then(|source| list(&source)),
+            Key::Rotate(rotate) => return rotate.run(env),
         };
         match done {
             Ok(text) => print(&text),
@@ -86,9 +93,8 @@ fn list(source: &KeySource) -> Result<String, KeyError> {
     let (ring, wrapped) = (source.ring()?, source.wrapped()?);
     let line = |(generation, id)| {
         // Which one seals by now, `boveda status` says.
-        let role = if id == ring.active() { "opens, and seals once all members have it" } else { "opens" };
-        let wrapped = if wrapped.contains(&generation) { ", wrapped" } else { "" };
-        format!("generation {generation}  id {id}  {role}{wrapped}\n")
+        let wrapped = if wrapped.contains(&generation) { "  wrapped" } else { "" };
+        format!("generation {generation}  id {id}{wrapped}\n")
     };
     Ok(ring.generations().into_iter().map(line).collect())
 }

@@ -3,16 +3,15 @@
 //!
 //! Invariants
 //! - The running ring only grows. A key file that is gone, changed or wrong is logged once, and the ring stays as it is;
-//!   for as long as the next start would refuse the directory, readiness says so.
+//!   for as long as the next start would refuse the directory, readiness says so. One that nothing needs may be gone.
 //! - At start the generation that sealed last in the data directory seals; in a new directory it is the first one. A
-//!   newer one does when `actors::peer::key_watch` says that all members open it.
+//!   newer one does when the nodes have decided on it (`actors::peer::key_watch`).
 
 use super::error::NodeError;
 use super::key_source::KeySource;
 use crate::actors::peer::key_watch::KeyWatch;
 use crate::actors::peer::node_view::NodeView;
 use crate::actors::store_actor::threads::Threads;
-use crate::base::Incarnation;
 use crate::config::Config;
 use crate::disk::{RealDisk, keydir};
 use crate::seal::keyring::Keyring;
@@ -62,8 +61,8 @@ pub(super) fn ring(source: &KeySource) -> Result<Arc<Keyring>, NodeError> {
     Ok(Arc::new(ring))
 }
 
-/// Lets the ring grow with its directory, and a newer generation seal once all members open it, from now on. The first
-/// look is over when this returns: a node alone seals under its newest generation at once.
+/// Lets the ring grow with its directory, and a newer generation seal once that is decided, from now on. The first look is
+/// over when this returns.
 pub(super) fn keep(
     source: KeySource,
     ring: &Arc<Keyring>,
@@ -76,16 +75,26 @@ pub(super) fn keep(
         ring: Arc::clone(ring),
         store: Arc::downgrade(store),
         watch: Arc::clone(&node_view.keys),
-        me: node_view.me.incarnation,
         // Nothing: what came since the ring was built is read with the first look.
         seen: Mutex::default(),
         nudge: Arc::default(),
     });
     if kept.look(false).is_some() {
         let kept = Arc::clone(&kept);
+        let mut decided = store.settings_changes();
         actix_rt::spawn(async move {
             loop {
-                let nudged = actix_rt::time::timeout(LOOK_EVERY, kept.nudge.notified()).await.is_ok();
+                let nudged = tokio::select! {
+                    () = kept.nudge.notified() => true,
+                    // Who has just heard of it seals under it at once.
+                    changed = decided.changed() => {
+                        if changed.is_err() {
+                            return;
+                        }
+                        false
+                    }
+                    () = actix_rt::time::sleep(LOOK_EVERY) => false,
+                };
                 let looking = Arc::clone(&kept);
                 if threads.run(move || looking.look(nudged)).await.flatten().is_none() {
                     return;
@@ -117,7 +126,6 @@ struct Kept {
     ring: Arc<Keyring>,
     store: Weak<Store>,
     watch: Arc<KeyWatch>,
-    me: Incarnation,
     seen: Mutex<Seen>,
     nudge: Arc<Notify>,
 }
@@ -144,26 +152,24 @@ impl Kept {
         if let Some(read) = read {
             self.take(&mut seen, now, read, nudged);
         }
-        let voting = store.voting();
-        let choice = self.watch.choice(voting.node.roster.as_deref(), self.me);
-        if choice.seals != self.ring.active() && !store.is_poisoned() {
-            match store.seal_under(choice.seals) {
-                Ok(()) => {
-                    log::info!(kek:% = choice.seals; "seals under another key generation from now on: all members open it");
-                }
-                Err(error) => log::warn!(error:% = error, kek:% = choice.seals; "a key generation does not seal yet"),
+        // What cannot be read now is read at the next look.
+        let decided = store.decided_key().ok().flatten();
+        if let Some(kek) = self.watch.next(decided).filter(|_| !store.is_poisoned()) {
+            match store.seal_under(kek) {
+                Ok(()) => log::info!(kek:%; "seals under another key generation from now on, as was decided"),
+                Err(error) => log::warn!(error:% = error, kek:%; "a key generation does not seal yet"),
             }
         }
         Some(())
     }
 
     fn take(&self, seen: &mut Seen, now: keydir::Look, read: Result<keydir::Keys, String>, nudged: bool) {
-        let grown = read.and_then(|keys| self.ring.grow(keys).map_err(|error| error.to_string()));
+        let grown = read.and_then(|keys| self.ring.grow(keys, &self.watch.free()).map_err(|error| error.to_string()));
         match grown {
             Ok(new) => {
                 self.watch.refuse_directory(false);
                 for (number, kek) in new {
-                    log::info!(number, kek:%; "a key generation was taken in: it opens, and seals once all members have it");
+                    log::info!(number, kek:%; "a key generation was taken in: it opens, and may seal once all members have it ('boveda key rotate')");
                 }
             }
             // It is read once more when it still looks like this.

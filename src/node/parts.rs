@@ -177,6 +177,7 @@ impl Backends {
             arrivals: Arc::clone(&peers.arrivals),
             streams: Budget::new(u64::MAX, plan.shipping_bytes),
             turns: Turns::default(),
+            keys: Arc::clone(&storage.node_view.keys),
             far: Arc::default(),
         };
         let coordinator = Coordinator::new(common.clone(), StoreBeside::of(&storage.store_actor));
@@ -258,17 +259,22 @@ fn node_view(config: &Config, store: &Arc<Store>, ring: &Arc<Keyring>, pulses: &
             config.others().map(|peer| peer.name.clone()),
             seen_lately(config.peer.heartbeat),
         )),
-        keys: Arc::new(KeyWatch::new(
-            Arc::clone(ring),
-            config.others().map(|peer| peer.name.clone()),
-            seen_lately(config.peer.heartbeat),
-        )),
+        keys: Arc::new(key_watch(config, store, ring)),
         reach: Arc::new(Reach::new(config.others().map(|peer| peer.name.clone()))),
         head: store.head(),
         free: Arc::new(move || measured.room()),
         root: Arc::new(move || counted.tree().root()),
         health: Arc::new(move || pulses.health()),
     }
+}
+
+fn key_watch(config: &Config, store: &Arc<Store>, ring: &Arc<Keyring>) -> KeyWatch {
+    let names = config.others().map(|peer| peer.name.clone());
+    let store = Arc::clone(store);
+    // What a coordinator has sealed is decided within that, or it is not.
+    let settles = config.cluster.decide_timeout * 2;
+    KeyWatch::new(Arc::clone(ring), names, seen_lately(config.peer.heartbeat))
+        .with_uses(move || store.key_uses(), settles)
 }
 
 fn replication_config(config: &Config, node_view: NodeView, plan: &MemoryPlan) -> ReplicationConfig {

@@ -83,6 +83,10 @@ fn show(out: &mut impl Write, finding: &Finding, json: bool) -> std::io::Result<
         Finding::Miscounted { body, counted, records } => {
             writeln!(out, "COUNT    {:>14}  body {body}: counted for {counted} records, and {records} refer to it", "")
         }
+        Finding::MiscountedKeys { generation, counted, records } => {
+            let under = format!("counted for {counted} keys, and {records} are sealed under it");
+            writeln!(out, "COUNT    {:>14}  key generation {generation}: {under}", "")
+        }
         Finding::Orphan { body } => writeln!(out, "orphan   {:>14}  blob {body}, removed at the next start", ""),
     }
 }

@@ -5,8 +5,8 @@
 //!   expanded once and used for one purpose.
 //! - A wrap opens only for the cluster and the body it was made for; a box only at its place.
 //! - Nothing that outlives a generation is derived from it, but what a new cluster begins with (`origin`).
-//! - A ring only grows: whatever it opens once it opens for as long as it lives. Which generation seals is chosen by
-//!   whoever knows what the other nodes open (`actors::peer::key_watch`), and never goes back.
+//! - A ring only grows: whatever it opens once it opens for as long as it lives. Which generation seals is decided by all
+//!   nodes together (`store::cluster_settings`), and never goes back.
 //!
 //! Layout: docs/format.md, "Keys", "Wrap" and "Box".
 
@@ -177,12 +177,14 @@ impl Keyring {
     }
 
     /// Takes in what is new among these keys, which are all that the key directory holds by now, and tells what that
-    /// is. What seals does not change. On an error nothing was taken in.
-    pub fn grow(&self, keys: Keys) -> Result<Vec<(u32, KekId)>, GrowError> {
+    /// is. What seals does not change. `free`: generations that nothing needs any more, whose files may be gone; they open
+    /// for as long as the ring lives. On an error nothing was taken in.
+    pub fn grow(&self, keys: Keys, free: &[KekId]) -> Result<Vec<(u32, KekId)>, GrowError> {
         let found = generations_of(keys)?;
         let mut state = self.state_mut();
         for held in &state.generations {
             match found.iter().find(|(g, _)| g.number == held.number) {
+                None if free.contains(&held.id) => {}
                 None => return Err(GrowError::Gone(held.number)),
                 Some((now, _)) if now.id != held.id => return Err(GrowError::Changed(held.number)),
                 Some(_) => {}
@@ -258,6 +260,14 @@ impl Keyring {
         text.copy_from_slice(dek.expose());
         tag.copy_from_slice(&kek.wraps.seal(&nonce, &wrap_place(cluster, body), text));
         Wrap { kek: kek.id, nonce, sealed }
+    }
+
+    /// The same data key, sealed under the active generation; `None` where it is already.
+    pub fn rewrap(&self, cluster: ClusterId, body: BodyId, wrap: &Wrap) -> Result<Option<Wrap>, OpenError> {
+        if wrap.kek == self.active() {
+            return Ok(None);
+        }
+        Ok(Some(self.wrap(cluster, body, &self.unwrap(cluster, body, wrap)?)))
     }
 
     /// Opens a data key. The error is the same for an unknown generation, another place and changed bytes.

@@ -95,7 +95,7 @@ pub(super) fn seal_secret(ring: &Keyring, cluster: ClusterId, id: AccessKeyId, s
     ring.seal_box(&place_of(cluster, id), secret.expose()).into()
 }
 
-fn open_secret(ring: &Keyring, cluster: ClusterId, id: AccessKeyId, sealed: &[u8]) -> Option<AccessSecret> {
+pub(super) fn open_secret(ring: &Keyring, cluster: ClusterId, id: AccessKeyId, sealed: &[u8]) -> Option<AccessSecret> {
     let plain = Secret::new(ring.open_box(&place_of(cluster, id), sealed).ok()?);
     plain.expose().as_slice().try_into().ok().map(Secret::new)
 }
@@ -346,7 +346,7 @@ mod tests {
         table.set(id(1), Some(&holding(key(&two, 1, &[1]), 1)));
         let keys = table.keys(&ring, ring.origin().cluster);
         assert!(keys.check(id(1), secret(1).expose()).is_none() && !keys.is_pristine());
-        ring.grow(vec![(1, Secret::new([7; 32])), (2, Secret::new([9; 32]))]).expect("a second generation");
+        ring.grow(vec![(1, Secret::new([7; 32])), (2, Secret::new([9; 32]))], &[]).expect("a second generation");
         assert!(table.keys(&ring, ring.origin().cluster).check(id(1), secret(1).expose()).is_some());
     }
 

@@ -19,6 +19,7 @@ use super::options::Options;
 use super::overlay::{Here, Overlay};
 use super::pages::PagesProbe;
 use super::places::Usages;
+use super::resealing::Resealing;
 use super::room::Room;
 use super::segments::Segments;
 use super::small::read_small;
@@ -93,8 +94,14 @@ pub struct Core {
     tentative: Mutex<BTreeMap<RegisterKey, Instant>>,
     buckets: RwLock<Buckets>,
     access: Mutex<AccessTable>,
+    /// What is known of keys under other generations than the one that seals.
+    pub(super) resealing: Mutex<Resealing>,
+    /// The generation that the scrubber's place is sealed under, if there is one. Held while its file is written.
+    pub(super) scrub_box: Mutex<Option<KekId>>,
     /// Tells that they have changed.
     pub(super) access_changed: watch::Sender<()>,
+    /// Tells that the settings of the cluster have.
+    pub(super) settings_changed: watch::Sender<()>,
     pub(super) cache: quick_cache::sync::Cache<RegisterKey, Arc<Held>, ByWeight>,
     pub(super) checkpointing: Mutex<()>,
     /// Whether the last checkpoint found no room for the small bodies that it was to take out of the log.
@@ -130,6 +137,7 @@ pub(super) struct Parts {
     pub clock: StampClock,
     pub overlay: Overlay,
     pub head: u64,
+    pub resealing: Resealing,
     pub node: NodeRecord,
     pub memory: Memory,
     pub probe: Arc<PagesProbe>,
@@ -174,7 +182,10 @@ impl Core {
             suspended: Mutex::new(None),
             buckets: RwLock::default(),
             access: Mutex::new(access),
+            resealing: Mutex::new(parts.resealing),
+            scrub_box: Mutex::default(),
             access_changed: watch::channel(()).0,
+            settings_changed: watch::channel(()).0,
             cache: quick_cache::sync::Cache::with_weighter(entries, cache_bytes, ByWeight),
             checkpointing: Mutex::new(()),
             unflushed: AtomicBool::new(false),

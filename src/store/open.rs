@@ -10,16 +10,18 @@
 use super::access::load_access;
 use super::blobs::Blobs;
 use super::core::{Core, Parts};
-use super::entry::{Held, NodeRecord, Op, decode_frame, frame_sequence};
+use super::entry::{NodeRecord, frame_sequence};
 use super::error::{DiskOp, StoreError};
 use super::identity::{self, Identity};
 use super::index::{Index, Marks};
-use super::log::{Log, LogReader, Tail};
+use super::log::{Log, LogReader};
 use super::naming::load_buckets;
 use super::options::Options;
-use super::overlay::{Here, Overlay};
+use super::overlay::Overlay;
 use super::pages::{self, PagesProbe};
 use super::places::Usages;
+use super::replay::{Replayed, replay};
+use super::resealing::Resealing;
 use super::room::Room;
 use super::segments::{self, Segments};
 use super::small::read_small;
@@ -27,7 +29,7 @@ use super::store::{Clockwork, Store};
 use super::types::Doubt;
 use super::waiting::Orphaned;
 use crate::base::record::LOG_BYTES_MIN;
-use crate::base::{Ballot, BucketName, ClusterId, Incarnation, Mark, RegisterKey, Stamp, StampClock};
+use crate::base::{BucketName, ClusterId, Incarnation, Mark, RegisterKey, StampClock};
 use crate::disk::{Disk, place, shortage};
 use crate::register::Memory;
 use crate::seal::Origin;
@@ -91,6 +93,7 @@ pub fn open_as(
     let core = open_made(disk, dir, ring, identity, options)?;
     load_buckets(&core)?;
     load_access(&core)?;
+    core.look_at_keys();
     let (store, clockwork) = Store::manual(core);
     // Not only at first start, which a crash may have ended just before this.
     if store.options().first_bucket && store.lookup(&RegisterKey::bucket(&BucketName::cargas()))?.is_none() {
@@ -231,7 +234,7 @@ fn open_made(
     let blobs = Blobs::open(Arc::clone(&disk), dir, Arc::clone(&room), options.large_write_bytes)?;
     // No upload outlives the process that staged it.
     blobs.sweep_staged()?;
-    let Replayed { mut overlay, head, mut stamp, has_ops, anew, tail } = replay(log, &index, marks)?;
+    let Replayed { mut overlay, head, mut stamp, has_ops, keks, anew, tail } = replay(log, &index, marks)?;
     let indexed = index.node()?;
     let node = overlay.active.node.clone().or(indexed).unwrap_or(NodeRecord::NEW);
     // Promises up to the reserve may have been given: the own ballots begin above them.
@@ -243,6 +246,7 @@ fn open_made(
     let log = tail.accept(disk.as_ref(), identity.incarnation, anew)?;
     let (usages, segments) = open_segments(&disk, dir, &identity, &options, (&index, &overlay), &room)?;
     overlay.active.log_end = log.end();
+    let resealing = Resealing::replayed(&keks, log.end());
     let orphans = look_for(&index, marks, has_ops, overlay.active.cleared);
     let memory = Memory::restored(&kept, node.roster.as_deref());
     let core = Core::new(Parts {
@@ -262,6 +266,7 @@ fn open_made(
         clock: StampClock::above(stamp),
         overlay,
         head,
+        resealing,
         node,
         memory,
         probe,
@@ -327,51 +332,6 @@ fn open_index(
     Ok((index, marks, probe))
 }
 
-/// What the log holds beyond the index.
-struct Replayed {
-    overlay: Overlay,
-    /// The newest number of the feed, and the highest stamp of a state.
-    head: u64,
-    stamp: Stamp,
-    /// Whether there was anything.
-    has_ops: bool,
-    /// Whether the node was given its place anew.
-    anew: bool,
-    tail: Tail,
-}
-
-fn replay(log: LogReader, index: &Index, marks: Marks) -> Result<Replayed, StoreError> {
-    let mut overlay = Overlay::default();
-    let (mut head, mut stamp) = (marks.seq, marks.stamp);
-    let (mut batch, mut has_ops, mut anew) = (Vec::new(), false, false);
-    let tail = log.replay(marks.log, |payload| {
-        let decoded = decode_frame(payload).map_err(|_| StoreError::Corrupt { what: "commit log (an operation)" })?;
-        let (ops, ends) = decoded;
-        batch.extend(ops);
-        // A batch counts whole: the rest of its frames may never have come.
-        if !ends {
-            return Ok(false);
-        }
-        for op in batch.drain(..) {
-            let op = match op {
-                Op::Mark { key, ballot, seq, .. } => marked(&overlay, index, key, ballot, seq)?,
-                Op::Forget { key, ballot } if !holds(&overlay, index, &key, ballot)? => continue,
-                op => op,
-            };
-            if let Op::Record { held, .. } | Op::Mark { held: Some(held), .. } = &op {
-                head = head.max(held.seq);
-                stamp = stamp.max(held.record.ballot.stamp);
-            }
-            // A node that was given its place anew since owes nothing for the frames that it had lost.
-            anew |= matches!(op, Op::Clear { .. });
-            has_ops = true;
-            overlay.replay(op);
-        }
-        Ok(true)
-    })?;
-    Ok(Replayed { overlay, head, stamp, has_ops, anew, tail })
-}
-
 /// Frames that had been answered are gone: whether the node may start all the same.
 fn check_loss(node: &NodeRecord) -> Result<(), StoreError> {
     Mark::TailCut.hit();
@@ -383,28 +343,6 @@ fn check_loss(node: &NodeRecord) -> Result<(), StoreError> {
         "the newest frames of the commit log are gone: this node may have forgotten what it promised or stored"
     );
     Ok(())
-}
-
-/// What a register holds as far as the log was replayed.
-fn present(overlay: &Overlay, index: &Index, key: &RegisterKey) -> Result<Option<Arc<Held>>, StoreError> {
-    match overlay.get(key) {
-        Here::Held(held) => Ok(Some(Arc::clone(held))),
-        Here::Nothing => Ok(None),
-        Here::Unknown => Ok(index.get(key)?.map(Arc::new)),
-    }
-}
-
-/// Whether that is what is to be forgotten: the index may be ahead of the log's oldest frames.
-fn holds(overlay: &Overlay, index: &Index, key: &RegisterKey, ballot: Ballot) -> Result<bool, StoreError> {
-    Ok(present(overlay, index, key)?.is_some_and(|held| held.record.ballot == ballot))
-}
-
-/// A mark of the log with the record that it marks.
-fn marked(overlay: &Overlay, index: &Index, key: RegisterKey, ballot: Ballot, seq: u64) -> Result<Op, StoreError> {
-    let held = present(overlay, index, &key)?;
-    // The index may be ahead of the log's oldest frames: then the key holds something newer already.
-    let held = held.filter(|held| held.record.ballot == ballot && held.seq <= seq);
-    Ok(Op::Mark { key, ballot, seq, held: held.map(|held| Arc::new(held.marked(seq))) })
 }
 
 /// A log that was made too small for what may come is refused, where the configuration could not ask for one either.

@@ -30,7 +30,7 @@ pub use bodies::{BodiesHead, Taken};
 pub use call::{Answer, Bring, Call, Offered, Pull, Pulse, Scan, Scanned, StreamHead, Wanted};
 pub use frame::{Frame, SessionId, Way};
 pub use health::{Health, ScrubState};
-pub use keys::KeyNews;
+pub use keys::{Generation, KeyNews};
 pub use lists::{Block, Blocks, Closed, Item, Show, Shown};
 pub use refusal::Refusal;
 pub use votes::{Vote, Voted};

@@ -244,6 +244,14 @@ kinds! {
     /// Nobody could make another key without this one.
     LastAdminKey        CONFLICT                "LastAdminKey"
 
+    // Key generations.
+    /// Not all members are known to open it.
+    KeyNotEverywhere    CONFLICT                "KeyNotEverywhere"
+    /// The node holds none of that number.
+    NoSuchGeneration    NOT_FOUND               "NoSuchKeyGeneration"
+    /// Another one seals, or another key has its number.
+    OtherGeneration     CONFLICT                "OtherKeyGeneration"
+
     // Faults of ours.
     /// Stored bytes do not open.
     Corrupt             INTERNAL_SERVER_ERROR   "Corrupt"

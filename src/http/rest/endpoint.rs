@@ -40,6 +40,8 @@ pub(super) enum Endpoint {
     ShowCluster,
     ShowMembers,
     ChangeMembers,
+    ShowKeys,
+    RotateKeys,
     ShowScrub,
     PauseScrub,
     Health,
@@ -83,6 +85,8 @@ impl Endpoint {
             Route::Root if reads => Endpoint::Root,
             Route::Members if reads => Endpoint::ShowMembers,
             Route::Members if puts => Endpoint::ChangeMembers,
+            Route::Keys if reads => Endpoint::ShowKeys,
+            Route::Keys if *method == Method::POST => Endpoint::RotateKeys,
             Route::Scrub if reads => Endpoint::ShowScrub,
             Route::Scrub if puts => Endpoint::PauseScrub,
             Route::Cluster if reads => Endpoint::ShowCluster,
@@ -117,6 +121,8 @@ impl Endpoint {
             | Endpoint::ShowMembers
             | Endpoint::ChangeMembers
             | Endpoint::ShowScrub
+            | Endpoint::ShowKeys
+            | Endpoint::RotateKeys
             | Endpoint::PauseScrub => Need::on_node(Right::Admin),
             Endpoint::Options(_) | Endpoint::Root | Endpoint::Health | Endpoint::Ready | Endpoint::OpenApi => {
                 return None;
@@ -217,6 +223,8 @@ mod tests {
             (Method::GET, "/v1/cluster", node(Right::Admin)),
             (Method::GET, "/v1/cluster/members", node(Right::Admin)),
             (Method::PUT, "/v1/cluster/members", node(Right::Admin)),
+            (Method::GET, "/v1/cluster/keys", node(Right::Admin)),
+            (Method::POST, "/v1/cluster/keys", node(Right::Admin)),
             (Method::GET, "/v1/cluster/scrub", node(Right::Admin)),
             (Method::PUT, "/v1/cluster/scrub", node(Right::Admin)),
             (Method::GET, "/metrics", node(Right::Metrics)),

@@ -7,6 +7,7 @@
 //! | `objects` | `/v1/objects/{bucket}/{key}` |
 //! | `buckets` | buckets and listings |
 //! | `access` | access keys |
+//! | `keys` | generations of the cluster's key |
 //! | `notebook` | `/cargar`, `/descargar`, `/eliminar` |
 //! | `operations` | health, readiness, metrics, status, members, scrubber |
 //! | `openapi` | the description of all of it (`openapi.json`) |
@@ -21,6 +22,7 @@ mod answers;
 mod buckets;
 mod castellano;
 mod endpoint;
+mod keys;
 mod notebook;
 mod objects;
 mod openapi;
@@ -117,6 +119,8 @@ impl Protocol for Rest {
             Endpoint::ShowCluster => operations::cluster(call).await,
             Endpoint::ShowMembers => operations::show_members(call).await,
             Endpoint::ChangeMembers => operations::members(call).await,
+            Endpoint::ShowKeys => keys::show(call).await,
+            Endpoint::RotateKeys => keys::rotate(call).await,
             Endpoint::ShowScrub => operations::scrub(call).await,
             Endpoint::PauseScrub => operations::pause_scrub(call).await,
             Endpoint::Metrics => operations::metrics(call).await,

@@ -29,6 +29,7 @@ pub(in crate::http) enum Route<'a> {
     RotateAccess(&'a str),
     Cluster,
     Members,
+    Keys,
     Scrub,
     Health,
     Ready,
@@ -70,6 +71,7 @@ impl Group {
                 Route::Root
                 | Route::Cluster
                 | Route::Members
+                | Route::Keys
                 | Route::Scrub
                 | Route::Health
                 | Route::Ready
@@ -104,6 +106,7 @@ pub(super) const ROUTES: &[(&str, &str)] = &[
     ("/v1/access/{id}/rotate", Route::RotateAccess("").allow()),
     ("/v1/cluster", Route::Cluster.allow()),
     ("/v1/cluster/members", Route::Members.allow()),
+    ("/v1/cluster/keys", Route::Keys.allow()),
     ("/v1/cluster/scrub", Route::Scrub.allow()),
     ("/healthz", Route::Health.allow()),
     ("/readyz", Route::Ready.allow()),
@@ -130,6 +133,7 @@ impl<'a> Route<'a> {
                 "buckets" => Some(Route::Buckets),
                 "cluster" => Some(Route::Cluster),
                 "cluster/members" => Some(Route::Members),
+                "cluster/keys" => Some(Route::Keys),
                 "cluster/scrub" => Some(Route::Scrub),
                 "access" => Some(Route::AccessKeys),
                 _ => match rest.strip_prefix("access/") {
@@ -161,7 +165,7 @@ impl<'a> Route<'a> {
     pub(super) const fn allow(&self) -> &'static str {
         match self {
             Route::Cargar | Route::RotateAccess(_) => "POST, OPTIONS",
-            Route::AccessKeys => "GET, HEAD, POST, OPTIONS",
+            Route::AccessKeys | Route::Keys => "GET, HEAD, POST, OPTIONS",
             Route::Members | Route::Scrub => "GET, HEAD, PUT, OPTIONS",
             Route::Eliminar(_) => "DELETE, OPTIONS",
             Route::Object { .. } => "GET, HEAD, PUT, DELETE, OPTIONS",

@@ -136,16 +136,16 @@ fn a_ring_grows_and_never_loses_or_changes_a_generation() {
         (vec![(2, key(2)), (3, key(9)), (4, key(4))], GrowError::Changed(3)),
         (vec![(2, key(2)), (3, key(3)), (4, key(3))], GrowError::NoRing(SealError::SameKey(3, 4))),
     ] {
-        assert_eq!(one.grow(found), Err(refused));
+        assert_eq!(one.grow(found, &[]), Err(refused));
         assert_eq!((ids(&one), one.active()), (vec![two, three], two), "{refused:?}");
     }
-    assert_eq!(one.grow(keys(&[2, 3])), Ok(vec![]));
+    assert_eq!(one.grow(keys(&[2, 3]), &[]), Ok(vec![]));
 
     let more = ring(&[2, 3, 5]);
     let five = more.active();
     assert!(!one.opens(five) && !one.seal_with(five));
     assert_eq!(one.missing(), Some(five), "it was asked for");
-    assert_eq!(one.grow(keys(&[5, 3, 2])), Ok(vec![(5, five)]));
+    assert_eq!(one.grow(keys(&[5, 3, 2]), &[]), Ok(vec![(5, five)]));
     assert_eq!((one.missing(), one.active()), (None, two), "what seals is chosen by others");
     assert!(one.opens(five) && one.seal_with(five));
     assert_eq!(one.open_box(b"here", &sealed).unwrap(), b"x");

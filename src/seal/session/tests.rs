@@ -227,7 +227,7 @@ fn the_generation_that_seals_is_offered_first_and_each_is_taken_by_whoever_has_i
     assert!(offers[1].complete(hello.pending(), &answer).is_ok());
     assert_eq!(refused(offers[0].complete(hello.pending(), &answer)), HelloError::ForeignRing);
     // A generation that comes while the ring is in use is there for handshakes too.
-    one.grow(vec![(1, Secret::new([1; 32])), (3, Secret::new([3; 32]))]).unwrap();
+    one.grow(vec![(1, Secret::new([1; 32])), (3, Secret::new([3; 32]))], &[]).unwrap();
     assert_eq!(offered(&one), [first, third]);
 }
 
