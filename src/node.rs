@@ -139,8 +139,9 @@ async fn live(configs: Vec<Config>, may_make_cluster_key: bool) -> Result<End, N
     let mut nodes = Vec::with_capacity(configs.len());
     for config in configs {
         keys::require_data(&config)?;
-        keys::ensure(&config, may_make_cluster_key)?;
-        match select(pin!(Running::start(config)), pin!(signals.next())).await {
+        let source = KeySource::of(&config)?;
+        keys::ensure(&config, &source, may_make_cluster_key)?;
+        match select(pin!(Running::start_with(config, source)), pin!(signals.next())).await {
             Either::Left((node, _)) => nodes.push(node?),
             Either::Right((name, _)) => {
                 log::info!(signal = name; "stopping: it had not started");

@@ -229,7 +229,20 @@ fn a_wrapped_ring_opens_by_its_passphrase_alone() {
     let denied = key(&["list"], &keys, &[("BOVEDA_KEY_PASSPHRASE", "correct horse")]);
     assert!(denied.status.code() == Some(12) && last_line(&denied).contains("another one"), "{denied:?}");
 
-    // By a pipe that somebody holds open: read once, and kept.
+    // By a pipe: read once, and kept for what comes later.
+    let pipe = node.home().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("it is there").success());
+    node.set("BOVEDA_NODE_KEY_PASSPHRASE_FILE", pipe.to_str().expect("UTF-8"));
+    let writer = std::thread::spawn(move || fs::write(pipe, "correct horse battery staple\n"));
+    node.begin();
+    writer.join().expect("no panic").expect("written");
+    assert_eq!(node.get(&path("a")).body, b"a");
+    assert!(key(&["new", "--passphrase-file", &right], &keys, &[]).status.success());
+    node.rotate(3);
+    eventually("the third generation to seal", || (sealing(&node) == 3).then_some(()));
+    assert!(node.stop().success());
+    node.set("BOVEDA_NODE_KEY_PASSPHRASE_FILE", &right);
+    // And by one that is open already.
     let mut piped = Command::new("sh");
     piped.args(["-c", "exec 3< \"$0\"; cat <&3 | \"$@\"", &right]);
     let binary = env!("CARGO_BIN_EXE_boveda");

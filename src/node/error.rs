@@ -27,7 +27,7 @@ pub enum NodeError {
         keys: PathBuf,
     },
     /// No peer tells which cluster this is, and the ring does not begin one.
-    #[error("a new node whose first key is kek-{first:04} begins no cluster: a member has to tell it which one this is, and none did ({why}); start one, or put the cluster's generations into {}", .keys.display())]
+    #[error("a new node whose first key is kek-{first:04} begins no cluster: a member has to tell it which one this is, and none did ({why}); start one, or put the generations of its cluster into {}; a new cluster begins with kek-0001", .keys.display())]
     Untold {
         /// The first generation that is there.
         first: u32,

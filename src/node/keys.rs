@@ -34,9 +34,8 @@ pub(super) fn require_data(config: &Config) -> Result<(), NodeError> {
 
 /// Makes the first key of a new node that stands alone. A cluster's nodes share one ring, so a node
 /// with peers makes none, unless it is the demonstration, whose nodes share a directory.
-pub(super) fn ensure(config: &Config, may_make_cluster_key: bool) -> Result<(), NodeError> {
+pub(super) fn ensure(config: &Config, source: &KeySource, may_make_cluster_key: bool) -> Result<(), NodeError> {
     let (data, keys) = (&config.node.data, &config.node.key_dir);
-    let source = KeySource::of(config)?;
     // What a command prints is made elsewhere.
     if source.is_printed() || source.next_generation()? != 1 {
         return Ok(());

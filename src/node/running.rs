@@ -8,7 +8,7 @@ use super::health;
 use super::joining;
 use super::key_source::KeySource;
 use super::keys::{self, Keeper};
-use super::listener::{Listener, Whom, reserve};
+use super::listener::{Listener, Whom, reserve, tell_addresses};
 use super::parts::{Backends, Peers, Storage};
 use super::place as node_place;
 use super::queues;
@@ -23,7 +23,7 @@ use crate::base::{BufferPool, Class, NodeName};
 use crate::config::check::unsealed;
 use crate::config::{CEILING_MIN, Config, MemoryPlan};
 use crate::disk::real::LockGuard;
-use crate::disk::{Disk, RealDisk, handles, place};
+use crate::disk::{Disk, RealDisk, handles};
 use crate::http::{Entrance, Hosts, HttpSettings, Readiness, Shared, rest};
 use crate::peer_port;
 use crate::seal::{self, Origin, keyring::Keyring};
@@ -32,7 +32,6 @@ use actix::Addr;
 use actix_rt::Arbiter;
 use actix_web::dev::Server;
 use futures::future::join_all;
-use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
@@ -40,8 +39,6 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// The file in the data directory that names the bound addresses, for scripts and tests.
-const ADDRESSES: &str = "addresses.json";
 /// How long memory for large bodies is kept that nobody needs, and at most twice that.
 const TRIM_EVERY: Duration = Duration::from_secs(5);
 /// How often a node tries to begin whose disk did not let it.
@@ -77,6 +74,11 @@ impl Running {
     /// Starts a node; it serves when this returns.
     pub async fn start(config: Config) -> Result<Self, NodeError> {
         let source = KeySource::of(&config)?;
+        Running::start_with(config, source).await
+    }
+
+    /// The same, with a source of keys that somebody has: what it has read can be read only once, perhaps.
+    pub(super) async fn start_with(config: Config, source: KeySource) -> Result<Self, NodeError> {
         let ring = keys::ring(&source)?;
         let certificate = Certificate::load(&config)?;
         let first = First::of(&config)?;
@@ -356,20 +358,6 @@ fn http_settings(config: &Config, plan: &MemoryPlan, workers: usize, cluster_siz
         large_buffers: !plan.reduced,
         cluster_size,
     }
-}
-
-/// For scripts. A disk without room for it can still be read, and be made room on.
-fn tell_addresses(data: &Path, listeners: &[Listener]) {
-    if let Err(error) = write_addresses(data, listeners) {
-        log::warn!(error:% = error; "{ADDRESSES} is not of this start");
-    }
-}
-
-fn write_addresses(data: &Path, listeners: &[Listener]) -> Result<(), NodeError> {
-    let path = data.join(ADDRESSES);
-    let all: BTreeMap<_, _> = listeners.iter().map(|listener| (listener.name, listener.address.to_string())).collect();
-    let text = serde_json::json!(all).to_string();
-    place::replace(&RealDisk, &path, text.as_bytes()).map_err(|source| NodeError::Data { op: "write", path, source })
 }
 
 /// Gives memory that nobody needs any more back to the system, for as long as the store is there.

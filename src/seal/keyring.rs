@@ -178,24 +178,27 @@ impl Keyring {
 
     /// Takes in what is new among these keys, which are all that the key directory holds by now, and tells what that
     /// is. What seals does not change. `free`: generations that nothing needs any more, whose files may be gone; they open
-    /// for as long as the ring lives. On an error nothing was taken in.
+    /// for as long as the ring lives, but no peer is met under them any more. On an error nothing was taken in.
     pub fn grow(&self, keys: Keys, free: &[KekId]) -> Result<Vec<(u32, KekId)>, GrowError> {
         let found = generations_of(keys)?;
-        let mut state = self.state_mut();
+        let (mut state, mut gone) = (self.state_mut(), Vec::new());
         for held in &state.generations {
             match found.iter().find(|(g, _)| g.number == held.number) {
-                None if free.contains(&held.id) => {}
+                None if free.contains(&held.id) => gone.push(held.id),
                 None => return Err(GrowError::Gone(held.number)),
                 Some((now, _)) if now.id != held.id => return Err(GrowError::Changed(held.number)),
                 Some(_) => {}
             }
         }
+        gone.into_iter().for_each(|kek| self.peers.withdraw(kek));
         let mut new = Vec::new();
         for (next, peer) in found {
+            if !self.peers.holds(next.id) {
+                self.peers.add(next.number, peer);
+            }
             // Of those that are held, the keys in use stay: one seals at this moment, perhaps.
             if !state.generations.iter().any(|g| g.id == next.id) {
                 new.push((next.number, next.id));
-                self.peers.add(next.number, peer);
                 state.generations.push(next);
             }
         }

@@ -317,7 +317,7 @@ impl PeerKey {
 }
 
 /// The generation that a message of a handshake names, if its prefix is one of this protocol.
-fn generation_of(message: &[u8]) -> Result<KekId, HelloError> {
+pub fn generation_of(message: &[u8]) -> Result<KekId, HelloError> {
     let mut r = Reader(message);
     if r.array()? != MAGIC {
         return Err(HelloError::Garbled);

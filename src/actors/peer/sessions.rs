@@ -13,11 +13,11 @@ use crate::actors::peer::node_view::{Counts, NodeView};
 use crate::actors::peer::patience::TURN_MAX;
 use crate::actors::status::{GateStatus, RefusedCaller};
 use crate::base::budget::BudgetLevel;
-use crate::base::{Budget, NodeName, Permit};
+use crate::base::{Budget, KekId, NodeName, Permit};
 use crate::register::Start;
 use crate::seal;
 use crate::seal::Origin;
-use crate::seal::session::{HelloError, Me, PeerInfo, PeerKeys, SessionKeys};
+use crate::seal::session::{HelloError, Me, PeerInfo, PeerKeys, SessionKeys, generation_of};
 use crate::wire::frame::{place, welcome};
 use crate::wire::{Answer, Frame, Refusal, SessionId, Way};
 use std::collections::{BTreeMap, HashMap};
@@ -91,6 +91,8 @@ pub struct PeerGate {
 struct Session {
     id: SessionId,
     peer: PeerInfo,
+    /// Under which its handshake was made.
+    generation: KekId,
     keys: SessionKeys,
     state: Mutex<SessionState>,
     /// The start of the caller, as it said with a heartbeat.
@@ -194,6 +196,7 @@ impl PeerGate {
     pub fn hello(&self, hello: &[u8]) -> Result<Vec<u8>, Refusal> {
         let me = &self.node_view.me;
         let me = Me { name: me.name.as_str(), cluster: me.cluster, incarnation: me.incarnation.0 };
+        let generation = generation_of(hello).map_err(refusal_of)?;
         let (proof, peer, keys) = self.keys.answer(me, hello).map_err(refusal_of)?;
         // The key ring alone makes no peer: it has to be configured here too, and gets a budget by that.
         if !self.budgets.contains_key(&peer.name) {
@@ -205,7 +208,7 @@ impl PeerGate {
         Counts::add(&self.counts.hellos);
         let id = SessionId(u64::from_le_bytes(seal::random()));
         let state = Mutex::new(SessionState { counter: 0, used: Instant::now() });
-        let session = Arc::new(Session { id, peer, keys, state, start: Mutex::default() });
+        let session = Arc::new(Session { id, peer, generation, keys, state, start: Mutex::default() });
         let mut sessions = lock(&self.sessions);
         make_room(&mut sessions, Instant::now());
         sessions.insert(id, session);
@@ -226,6 +229,11 @@ impl PeerGate {
     /// counter fresh, and is there room for `bytes` more of that peer? Waits for room.
     pub async fn admit(&self, session: SessionId, counter: u64, bytes: u64) -> Result<Admitted, Refusal> {
         let session = lock(&self.sessions).get(&session).map(Arc::clone).ok_or(Refusal::UnknownSession)?;
+        // Its generation has gone: another handshake finds one that both have.
+        if !self.keys.holds(session.generation) {
+            lock(&self.sessions).remove(&session.id);
+            return Err(Refusal::UnknownSession);
+        }
         // Before the body is read: a frame that is sent again costs nothing but this look.
         if counter <= lock(&session.state).counter {
             return Err(Refusal::BadFrame);

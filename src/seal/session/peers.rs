@@ -1,8 +1,8 @@
 //! The peer keys of a ring: one for each generation, by which the nodes know each other.
 //!
 //! Invariants
-//! - There is one for each generation of the ring, and no other: the ring adds them, and whoever holds this follows it.
-//!   They open nothing that is stored.
+//! - There is one for each generation that the ring holds and that is still where it came from: the ring adds and
+//!   withdraws them, and whoever holds this follows it. They open nothing that is stored.
 //! - A handshake names its generation in the clear, and is made and answered under that alone. Whoever begins one tries
 //!   the generation that seals first, which all members have, and then the others, the newest first.
 
@@ -28,6 +28,16 @@ impl PeerKeys {
         let mut held = self.held_mut();
         held.keys.push((number, Arc::new(key)));
         held.keys.sort_by_key(|(number, _)| std::cmp::Reverse(*number));
+    }
+
+    /// Withdraws the key of a generation: no handshake is made or answered under it, and no session of it goes on.
+    pub(in crate::seal) fn withdraw(&self, kek: KekId) {
+        self.held_mut().keys.retain(|(_, key)| key.generation() != kek);
+    }
+
+    /// Whether there is a key of that generation.
+    pub fn holds(&self, kek: KekId) -> bool {
+        self.held().keys.iter().any(|(_, key)| key.generation() == kek)
     }
 
     /// That generation seals from now on.

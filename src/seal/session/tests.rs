@@ -226,9 +226,17 @@ fn the_generation_that_seals_is_offered_first_and_each_is_taken_by_whoever_has_i
     let (answer, ..) = both.peer_keys().answer(RESPONDER, &offers[1].hello(hello)).unwrap();
     assert!(offers[1].complete(hello.pending(), &answer).is_ok());
     assert_eq!(refused(offers[0].complete(hello.pending(), &answer)), HelloError::ForeignRing);
-    // A generation that comes while the ring is in use is there for handshakes too.
-    one.grow(vec![(1, Secret::new([1; 32])), (3, Secret::new([3; 32]))], &[]).unwrap();
+    // The offers follow the ring while it is in use: a generation that comes, one that goes, one that comes back.
+    let key = |n: u8| (u32::from(n), Secret::new([n; 32]));
+    one.grow(vec![key(1), key(3)], &[]).unwrap();
     assert_eq!(offered(&one), [first, third]);
+    assert!(one.seal_with(third));
+    one.grow(vec![key(3)], &[first]).unwrap();
+    assert_eq!(offered(&one), [third]);
+    assert_eq!(takes(&one, &offers[2]), no);
+    assert!(one.opens(first), "what it sealed opens on");
+    one.grow(vec![key(1), key(3)], &[first]).unwrap();
+    assert_eq!(offered(&one), [third, first]);
 }
 
 #[test]

@@ -3,8 +3,9 @@ use crate::actors::peer::answers::answer;
 use crate::actors::peer::list_watch::ListWatch;
 use crate::actors::peer::store::StoreRecipients;
 use crate::actors::testing::{Shelf, ShelfActor, identity, key, node_view, record, ring};
-use crate::base::{ClusterId, Epoch, Incarnation};
+use crate::base::{ClusterId, Epoch, Incarnation, Secret};
 use crate::register::Standing;
+use crate::seal::Keyring;
 use crate::seal::session::Hello;
 use crate::wire::frame::read_welcome;
 use crate::wire::{Answer, CALL_PATH, Call};
@@ -170,6 +171,29 @@ fn refusals_are_counted_shown_and_bounded() {
         gate.turned_away(ip(n), Refusal::NotAMember);
     }
     assert_eq!(gate.status().refused.len(), REFUSED_MAX);
+}
+
+#[actix::test]
+async fn a_session_ends_with_the_file_of_its_generation() {
+    let name = |name: &str| NodeName::parse(name).unwrap();
+    let key_of = |n: u8| (u32::from(n), Secret::new([n; 32]));
+    let ring = Keyring::new(vec![key_of(7), key_of(8)]).unwrap();
+    let gate = PeerGate::new(node_view(identity("n1", 1)), ring.peer_keys(), [name("n2")], PeerBytes::default());
+    let callers = ring.peer_keys().offers().into_iter().map(|key| {
+        let me = identity("n2", 2);
+        let hello = Hello { from: "n2", to: "n1", cluster: me.cluster, incarnation: 2, nonce: seal::random() };
+        let answer = gate.hello(&key.hello(hello)).unwrap();
+        let (session, proof) = read_welcome(&answer).unwrap();
+        key.complete(hello.pending(), proof).unwrap();
+        session
+    });
+    let [newer, older] = callers.collect::<Vec<_>>()[..] else { panic!("one of each generation") };
+    assert!(gate.admit(older, 1, 0).await.is_ok() && gate.admit(newer, 1, 0).await.is_ok());
+    let first = ring.generations()[0].1;
+    ring.grow(vec![key_of(8)], &[first]).expect("nothing needs it");
+    assert_eq!(gate.admit(older, 1, 0).await.err(), Some(Refusal::UnknownSession));
+    assert!(gate.admit(newer, 1, 0).await.is_ok());
+    assert_eq!(gate.status().sessions, 1);
 }
 
 #[actix::test]
