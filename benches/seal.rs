@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 fn main() {
     let length = common::seconds(0.5);
     let ring = common::ring();
-    let (cluster, body) = (ring.cluster_id(), BodyId([7; 16]));
+    let (cluster, body) = (ring.origin().cluster, BodyId([7; 16]));
     println!("one core, microseconds a body and GB/s of plaintext");
     println!("{:>9} {:>17} {:>17} {:>17} {:>17}", "bytes", "seal", "open, new", "open, cached", "digest alone");
     for kib in [1, 4, 16, 64, 256, 1024] {

@@ -218,8 +218,10 @@ fn a_hello() -> Hello<'static> {
 }
 
 fn hello(data: &[u8]) {
-    let peer = ring().peer_key();
-    let _ = peer.answer(me(), data);
+    let keys = ring().peer_keys();
+    let peer = keys.offers().remove(0);
+    let _ = keys.answer(me(), data);
+    let _ = keys.tell(&NodeName::parse("n2").expect("a name"), ring().origin(), data);
     assert!(peer.complete(a_hello().pending(), data).is_err(), "an answer from nowhere was believed");
 }
 
@@ -266,6 +268,9 @@ fn records() -> Vec<Vec<u8>> {
         State::Bucket(public_bucket()),
         State::Members(rosters().remove(0).into()),
         State::AccessKey(Box::new(access_key())),
+        State::Settings(Box::new(boveda::base::SettingsRecord {
+            active: Some(boveda::base::ActiveKey { number: 2, kek: boveda::base::KekId([5; 16]) }),
+        })),
         State::Object(Box::new(object(BodyAt::Blob))),
         State::Object(Box::new(object(BodyAt::Small(bytes::Bytes::from(vec![8; 115]).into())))),
     ];
@@ -326,7 +331,9 @@ fn answers() -> Vec<Vec<u8>> {
 }
 
 fn hellos() -> Vec<Vec<u8>> {
-    vec![ring().peer_key().hello(a_hello())]
+    let key = ring().peer_keys().offers().remove(0);
+    let [from, to] = ["n1", "n2"].map(|name| NodeName::parse(name).expect("a name"));
+    vec![key.hello(a_hello()), key.ask(&from, &to, [4; boveda::seal::session::HELLO_NONCE_BYTES]).0]
 }
 
 fn forms() -> Vec<Vec<u8>> {

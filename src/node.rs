@@ -13,8 +13,10 @@
 //! | `parts` | what a node is made of: storage, peers, and what stands behind its ports |
 //! | `running` | one node: what it is made of, and in which order that starts and ends |
 //! | `access` | the first access key, and the clock of what is known of keys |
+//! | `key_source` | where the key ring comes from: files, a passphrase, a command |
 //! | `keys` | the key ring: made at start where that is safe, and read again while the node runs |
 //! | `certificate` | what the ports show, looked at while the node runs, and what is said of its age |
+//! | `joining` | how a new node is told of its cluster |
 //! | `place` | what the directory says of the node, against what the configuration says |
 //! | `listener` | the ports: sockets, and the servers behind them |
 //! | `queues` | every queue with its bound in bytes |
@@ -29,6 +31,8 @@ mod conditions;
 mod error;
 mod findings;
 mod health;
+mod joining;
+mod key_source;
 mod keys;
 mod leave;
 mod listener;
@@ -41,6 +45,7 @@ mod verify;
 
 pub use certificate::files as certificate_files;
 pub use error::NodeError;
+pub use key_source::{KeySource, KeySourceError};
 pub use leave::leave;
 pub use running::Running;
 pub use verify::verify;
@@ -134,10 +139,19 @@ async fn live(configs: Vec<Config>, may_make_cluster_key: bool) -> Result<End, N
     let mut nodes = Vec::with_capacity(configs.len());
     for config in configs {
         keys::require_data(&config)?;
-        keys::ensure(&config, may_make_cluster_key)?;
-        let node = Running::start(config).await?;
-        nudges.borrow_mut().extend(node.nudges());
-        nodes.push(node);
+        let source = KeySource::of(&config)?;
+        keys::ensure(&config, &source, may_make_cluster_key)?;
+        match select(pin!(Running::start_with(config, source)), pin!(signals.next())).await {
+            Either::Left((node, _)) => nodes.push(node?),
+            Either::Right((name, _)) => {
+                log::info!(signal = name; "stopping: it had not started");
+                for stopped in join_all(nodes.into_iter().map(Running::stop)).await {
+                    stopped?;
+                }
+                return Ok(End::Stopped);
+            }
+        }
+        nudges.borrow_mut().extend(nodes.iter().next_back().into_iter().flat_map(Running::nudges));
     }
     let name = {
         let next = match select(pin!(signals.next()), pin!(first_in_doubt(&nodes))).await {
@@ -198,7 +212,7 @@ fn pass_over_others(nudges: &Nudges) -> std::io::Result<()> {
     let (mut arrivals, nudges) = (signal(SignalKind::hangup())?, Rc::clone(nudges));
     actix_rt::spawn(async move {
         while arrivals.recv().await.is_some() {
-            log::info!(signal = "SIGHUP"; "the key directory and the certificate are read again; the log goes to stderr");
+            log::info!(signal = "SIGHUP"; "the key ring and the certificate are read again; the log goes to stderr");
             nudges.borrow().iter().for_each(|nudge| nudge.notify_one());
         }
     });

@@ -64,7 +64,7 @@ fn operations(node: &Node) -> Vec<(String, String, bool)> {
 }
 
 /// Who gets through where, besides root. An operation that stands in no row is one that nobody has thought about.
-const ROWS: [(&str, &str, &[&str]); 40] = [
+const ROWS: [(&str, &str, &[&str]); 43] = [
     ("GET", "/v1/objects/{bucket}/{missing}", &["anybody", "link"]),
     ("HEAD", "/v1/objects/{bucket}/{missing}", &["anybody", "link"]),
     ("POST", "/cargar", &[]),
@@ -99,6 +99,9 @@ const ROWS: [(&str, &str, &[&str]); 40] = [
     ("GET", "/v1/cluster/members", &[]),
     ("HEAD", "/v1/cluster/members", &[]),
     ("PUT", "/v1/cluster/members", &[]),
+    ("GET", "/v1/cluster/keys", &[]),
+    ("HEAD", "/v1/cluster/keys", &[]),
+    ("POST", "/v1/cluster/keys?generation=9", &[]),
     ("GET", "/v1/cluster/scrub", &[]),
     ("HEAD", "/v1/cluster/scrub", &[]),
     ("PUT", "/v1/cluster/scrub", &[]),

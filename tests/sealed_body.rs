@@ -113,7 +113,7 @@ fn the_cipher_is_the_one_of_the_rfc() {
 fn the_known_ids_boxes_and_bodies_open() {
     let v = vectors();
     let ring = ring(&v);
-    assert_eq!(ring.cluster_id().0, bytes(&v["cluster_id"]));
+    assert_eq!(ring.origin().cluster.0, bytes(&v["cluster_id"]));
     for (key, (number_, id)) in list(&v["keys"]).iter().zip(ring.generations()) {
         assert_eq!((number(&key["generation"]), bytes(&key["kek_id"])), (u64::from(number_), id.0));
     }
@@ -290,7 +290,7 @@ fn ranges_open_around_every_border() {
 #[test]
 fn streams_and_whole_bodies_are_one_format() {
     let ring = ring(&vectors());
-    let (cluster, id) = (ring.cluster_id(), BodyId([5; 16]));
+    let (cluster, id) = (ring.origin().cluster, BodyId([5; 16]));
     let text = plain(150_000);
     let (sealer, wrap) = BodySealer::new(&ring, cluster, id);
     let mut sealed = sealer.header().to_vec();

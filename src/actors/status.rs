@@ -461,10 +461,20 @@ pub struct KeyGeneration {
     pub id: String,
     /// Whether new data keys are sealed with it.
     pub active: bool,
-    /// How many members have not said lately that they open it: until they do, it does not seal.
+    /// How many members have not said lately that they open it: until they do, it cannot be made the one that seals.
     pub waits: usize,
     /// Members that have not said lately that they open it.
     pub waits_for: Vec<NodeName>,
+    /// Keys in this node's records that are sealed under it, as of the last checkpoint.
+    pub references: u64,
+    /// Whether nothing that lies here needs it any more.
+    pub free: bool,
+    /// How many members may still need it, where it is older than the one that seals.
+    pub needed: usize,
+    /// Those members.
+    pub needed_by: Vec<NodeName>,
+    /// Whether it is needed by no member: its file may go, from every key directory.
+    pub removable: bool,
     /// Peers that said to open another key of the same number: each was made apart.
     pub clashes_with: Vec<NodeName>,
 }

@@ -11,6 +11,7 @@
 //! | `record` | one state of a register, as disks and peers keep it |
 //! | `access` `credential` | in it: an access key, its grants and its sealed secrets; what its owner has of it |
 //! | `public` | in it: what of a bucket is open to everybody |
+//! | `settings` | in it: what the nodes of a cluster have decided on for all of them |
 //! | `head` `blob_ref` | in it: what the writer of an object says of it; the blob that holds its body |
 //! | `condition` | what must hold for a write to take place |
 //! | `page` `folds` | registers of a range, and what they are complete to; those that a list shows as one |
@@ -46,6 +47,7 @@ pub mod page;
 pub mod public;
 pub mod record;
 pub mod secret;
+pub mod settings;
 pub mod shortage;
 pub mod sum;
 
@@ -69,5 +71,6 @@ pub use page::{Complete, Page};
 pub use public::{PublicGrant, PublicGrants};
 pub use record::{BodyAt, BucketRecord, InHand, ObjectRecord, Record, State, Wrap};
 pub use secret::Secret;
+pub use settings::{ActiveKey, SettingsRecord};
 pub use shortage::Shortage;
 pub use sum::Sum;

@@ -118,12 +118,19 @@ pub enum RegisterKind {
     Members = 3,
     /// The register of an access key. (4 is kept for parts of uploads.)
     AccessKey = 5,
+    /// The register of the cluster's settings, of which there is one.
+    Settings = 6,
 }
 
 impl RegisterKind {
     /// All of them: a new kind is added here, and in `RegisterKey::name`, which says what its keys look like.
-    pub const ALL: [RegisterKind; 4] =
-        [RegisterKind::Bucket, RegisterKind::Object, RegisterKind::Members, RegisterKind::AccessKey];
+    pub const ALL: [RegisterKind; 5] = [
+        RegisterKind::Bucket,
+        RegisterKind::Object,
+        RegisterKind::Members,
+        RegisterKind::AccessKey,
+        RegisterKind::Settings,
+    ];
 
     fn of(byte: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.byte() == byte)
@@ -145,6 +152,8 @@ pub enum RegisterName {
     Members,
     /// An access key.
     AccessKey(AccessKeyId),
+    /// The settings of the cluster.
+    Settings,
 }
 
 impl RegisterKey {
@@ -196,6 +205,11 @@ impl RegisterKey {
     /// The register of the member list.
     pub fn members() -> Self {
         Self::all_of(RegisterKind::Members).0
+    }
+
+    /// The register of the cluster's settings.
+    pub fn settings() -> Self {
+        Self::all_of(RegisterKind::Settings).0
     }
 
     /// The register of an access key.
@@ -284,6 +298,7 @@ impl RegisterKey {
             }
             RegisterKind::Members => rest.is_empty().then_some(RegisterName::Members),
             RegisterKind::AccessKey => AccessKeyId::parse(rest).map(RegisterName::AccessKey),
+            RegisterKind::Settings => rest.is_empty().then_some(RegisterName::Settings),
         }
     }
 }
@@ -401,6 +416,8 @@ mod tests {
             b"\x05",
             b"\x05aaaaaaaaaaaaaaaaaaaa",
             b"\x05AAAAAAAAAAAAAAAAAAAAA",
+            b"\x06a",
+            b"\x07",
         ];
         for bad in bad {
             assert!(RegisterKey::from_bytes(bad).is_none(), "{bad:?}");

@@ -15,6 +15,7 @@ use super::head::ObjectHead;
 use super::ids::{BodyId, BucketId, Incarnation, KekId, WriteId};
 use super::lineage::Lineage;
 use super::public::PublicGrants;
+use super::settings::SettingsRecord;
 use bytes::Bytes;
 
 mod layout;
@@ -80,6 +81,8 @@ pub enum State {
     Object(Box<ObjectRecord>),
     /// An access key.
     AccessKey(Box<AccessRecord>),
+    /// The settings of the cluster.
+    Settings(Box<SettingsRecord>),
 }
 
 /// A bucket, in the register of its name. See docs/adr/0030-fence.md.
@@ -165,6 +168,27 @@ pub struct Wrap {
     pub sealed: [u8; 48],
 }
 
+impl Wrap {
+    /// Bytes of a wrap.
+    pub const BYTES: usize = 16 + 12 + 48;
+
+    /// Its bytes: the generation's id, the nonce, the sealed key.
+    pub fn to_bytes(&self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        bytes[..16].copy_from_slice(&self.kek.0);
+        bytes[16..28].copy_from_slice(&self.nonce);
+        bytes[28..].copy_from_slice(&self.sealed);
+        bytes
+    }
+
+    /// Reads what `to_bytes` made; `None` of other bytes than so many.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut r = Reader(bytes);
+        let wrap = Wrap { kek: KekId(r.array().ok()?), nonce: r.array().ok()?, sealed: r.array().ok()? };
+        r.end().ok().map(|()| wrap)
+    }
+}
+
 impl ObjectRecord {
     /// The object's ETag, without quotes.
     pub fn etag(&self) -> String {
@@ -214,7 +238,8 @@ impl Record {
     pub fn object(&self) -> Option<&ObjectRecord> {
         match &self.state {
             State::Object(object) => Some(object),
-            State::Nothing | State::Deleted | State::Bucket(_) | State::Members(_) | State::AccessKey(_) => None,
+            State::Nothing | State::Deleted | State::Bucket(_) | State::Members(_) => None,
+            State::AccessKey(_) | State::Settings(_) => None,
         }
     }
 
@@ -222,7 +247,8 @@ impl Record {
     pub fn bucket(&self) -> Option<&BucketRecord> {
         match &self.state {
             State::Bucket(bucket) => Some(bucket),
-            State::Nothing | State::Deleted | State::Object(_) | State::Members(_) | State::AccessKey(_) => None,
+            State::Nothing | State::Deleted | State::Object(_) | State::Members(_) => None,
+            State::AccessKey(_) | State::Settings(_) => None,
         }
     }
 
@@ -230,14 +256,25 @@ impl Record {
     pub fn access_key(&self) -> Option<&AccessRecord> {
         match &self.state {
             State::AccessKey(key) => Some(key),
-            State::Nothing | State::Deleted | State::Object(_) | State::Members(_) | State::Bucket(_) => None,
+            State::Nothing | State::Deleted | State::Object(_) | State::Members(_) => None,
+            State::Bucket(_) | State::Settings(_) => None,
+        }
+    }
+
+    /// The settings of the cluster, when the register holds them.
+    pub fn settings(&self) -> Option<&SettingsRecord> {
+        match &self.state {
+            State::Settings(settings) => Some(settings),
+            State::Nothing | State::Deleted | State::Object(_) | State::Members(_) => None,
+            State::Bucket(_) | State::AccessKey(_) => None,
         }
     }
 
     /// Whether there is something of that name: an object, a bucket, an access key.
     pub fn is_present(&self) -> bool {
         match self.state {
-            State::Object(_) | State::Bucket(_) | State::Members(_) | State::AccessKey(_) => true,
+            State::Object(_) | State::Bucket(_) | State::Members(_) => true,
+            State::AccessKey(_) | State::Settings(_) => true,
             State::Nothing | State::Deleted => false,
         }
     }

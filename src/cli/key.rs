@@ -1,25 +1,32 @@
-//! `boveda key new`, `boveda key list`: the key ring, without ever showing a key.
+//! `boveda key new`, `boveda key list`: the key ring, without ever showing a key; `boveda key rotate` asks a node.
 
+use super::key_rotate::Rotate;
 use super::settings::{Env, FileArg, KeyDirArg};
 use super::{Exit, print, refuse};
-use crate::base::Secret;
 use crate::config::ConfigError;
-use crate::disk::keydir::{self, KeyDirError};
-use crate::seal::{Keyring, SealError, random};
-use std::path::PathBuf;
+use crate::disk::keydir::KeyDirError;
+use crate::node::{KeySource, KeySourceError};
 use std::process::ExitCode;
 
-/// Make and list encryption keys
+/// Make, list and rotate encryption keys
 #[derive(Debug, clap::Subcommand)]
 pub enum Key {
     /// Add a generation to the key ring
     ///
-    /// A running node takes the new file in within seconds, or at once on SIGHUP, and seals under it when all members
-    /// of its cluster have it too: copy the file to every node. All generations go on opening what they sealed, so none
-    /// is ever removed. Without its keys a data directory is noise, so keep a copy elsewhere.
+    /// A running node takes the new file in within seconds, or at once on SIGHUP. Copy the file to every node; then
+    /// `boveda key rotate` has all of them seal under it. Without its keys a data directory is noise, so keep a copy
+    /// elsewhere.
+    ///
+    /// With a passphrase (--passphrase-file, node.key_passphrase_file or BOVEDA_KEY_PASSPHRASE) the file holds the key
+    /// wrapped under it, and every node needs the passphrase at its start.
     New(KeyArgs),
-    /// List the generations of the key ring with their ids
+    /// List the generations of the key ring with their ids, and which of their files are wrapped
     List(KeyArgs),
+    /// Have all nodes seal under the newest generation, and seal anew what lies under older ones
+    ///
+    /// Refused until all members hold it. What lies under older generations is sealed anew by each node, beside the
+    /// traffic; `boveda status` shows how far that is, and says when no member needs a generation any more.
+    Rotate(Rotate),
 }
 
 /// Which ring.
@@ -36,21 +43,17 @@ enum KeyError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
-    Dir(#[from] KeyDirError),
-    #[error("key ring in {}: {source}", .dir.display())]
-    Ring {
-        dir: PathBuf,
-        #[source]
-        source: SealError,
-    },
+    Source(#[from] KeySourceError),
 }
 
 impl KeyError {
     fn exit(&self) -> Exit {
         match self {
-            KeyError::Dir(KeyDirError::NoKeys { .. }) => Exit::NotFound,
-            KeyError::Dir(KeyDirError::Io { .. } | KeyDirError::Exists { .. }) => Exit::Failed,
-            KeyError::Config(_) | KeyError::Dir(_) | KeyError::Ring { .. } => Exit::Usage,
+            KeyError::Source(KeySourceError::Dir(KeyDirError::NoKeys { .. })) => Exit::NotFound,
+            KeyError::Source(KeySourceError::Dir(KeyDirError::Io { .. } | KeyDirError::Exists { .. })) => Exit::Failed,
+            KeyError::Source(KeySourceError::Command(_)) => Exit::Failed,
+            KeyError::Source(KeySourceError::Dir(KeyDirError::Wrapped { .. })) => Exit::WrongKey,
+            KeyError::Config(_) | KeyError::Source(_) => Exit::Usage,
         }
     }
 }
@@ -59,8 +62,9 @@ impl Key {
     /// Does what was asked and prints a line for each generation concerned.
     pub fn run(&self, env: &Env) -> ExitCode {
         let done = match self {
-            Key::New(args) => args.dir(env).and_then(add),
-            Key::List(args) => args.dir(env).and_then(list),
+            Key::New(args) => args.source(env).and_then(|source| add(&source)),
+            Key::List(args) => args.source(env).and_then(|source| list(&source)),
+            Key::Rotate(rotate) => return rotate.run(env),
         };
         match done {
             Ok(text) => print(&text),
@@ -70,32 +74,27 @@ impl Key {
 }
 
 impl KeyArgs {
-    fn dir(&self, env: &Env) -> Result<PathBuf, KeyError> {
-        Ok(self.file.load(env, &self.keys.flags())?.config.node.key_dir)
+    fn source(&self, env: &Env) -> Result<KeySource, KeyError> {
+        Ok(KeySource::of(&self.file.load(env, &self.keys.flags())?.config)?)
     }
 }
 
-fn add(dir: PathBuf) -> Result<String, KeyError> {
-    let generation = keydir::next_generation(&dir)?;
-    if generation > 1 {
+fn add(source: &KeySource) -> Result<String, KeyError> {
+    if source.is_printed() || source.next_generation()? > 1 {
         // A ring that does not open is not made better by one more key.
-        ring(&dir)?;
+        source.ring()?;
     }
-    let file = keydir::create(&dir, generation, &Secret::new(random()))?;
-    let ring = ring(&dir)?;
-    Ok(format!("generation {generation}  id {}  {}\n", ring.active(), file.display()))
+    let (generation, file) = source.create()?;
+    let wrapped = if source.wrapped()?.contains(&generation) { ", wrapped" } else { "" };
+    Ok(format!("generation {generation}  id {}  {}{wrapped}\n", source.ring()?.active(), file.display()))
 }
 
-fn list(dir: PathBuf) -> Result<String, KeyError> {
-    let ring = ring(&dir)?;
+fn list(source: &KeySource) -> Result<String, KeyError> {
+    let (ring, wrapped) = (source.ring()?, source.wrapped()?);
     let line = |(generation, id)| {
         // Which one seals by now, `boveda status` says.
-        let role = if id == ring.active() { "opens, and seals once all members have it" } else { "opens" };
-        format!("generation {generation}  id {id}  {role}\n")
+        let wrapped = if wrapped.contains(&generation) { "  wrapped" } else { "" };
+        format!("generation {generation}  id {id}{wrapped}\n")
     };
     Ok(ring.generations().into_iter().map(line).collect())
-}
-
-fn ring(dir: &std::path::Path) -> Result<Keyring, KeyError> {
-    Keyring::new(keydir::load(dir)?).map_err(|source| KeyError::Ring { dir: dir.to_owned(), source })
 }

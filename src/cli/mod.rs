@@ -13,6 +13,7 @@
 //! | `members` `scrub` `access` | `boveda members`, `scrub` and `access`: what a running node is asked |
 //! | `link` | `boveda link`: made without asking anybody |
 //! | `key` `verify` `leave` | what works on directories that no node uses, or on keys |
+//! | `key_rotate` `keys_text` | another key generation seals; what people read of generations |
 //! | `settings` `config_check` | flags, file and environment; `boveda config check` |
 //! | `whom` `url` `client` | which node is asked, by whose word it is known, and who asks; where it is; asking it |
 
@@ -26,6 +27,8 @@ mod client;
 mod config_check;
 mod demo;
 mod key;
+mod key_rotate;
+mod keys_text;
 mod leave;
 mod link;
 mod members;
@@ -47,7 +50,7 @@ pub use crate::base::Exit;
 Settings come from --config FILE, then from the environment (BOVEDA_SECTION_KEY), then from flags; the last one wins.
 config/boveda.toml explains every setting; `boveda config check` shows what is in force.
 
-Clients of a node (access, status, members, scrub) say who they are by --profile FILE, or by BOVEDA_ACCESS_KEY and
+Clients of a node (access, status, members, scrub, key rotate) say who they are by --profile FILE, or by BOVEDA_ACCESS_KEY and
 BOVEDA_SECRET_KEY, and whose word they take for its certificate by --cacert FILE, or BOVEDA_CACERT.
 
 Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 partly done or something is wrong, 10 not found, 11 busy, 12 wrong key, 130 interrupted.")]
@@ -60,7 +63,7 @@ struct Cli {
 enum Command {
     Serve(serve::Serve),
     Demo(demo::Demo),
-    /// Make and list encryption keys
+    /// Make, list and rotate encryption keys
     #[command(subcommand)]
     Key(key::Key),
     #[command(subcommand)]

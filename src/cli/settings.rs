@@ -25,12 +25,16 @@ pub struct DataArg {
     data: Option<String>,
 }
 
-/// Where the keys are.
+/// Where the keys are, and what opens their files.
 #[derive(Debug, clap::Args)]
 pub struct KeyDirArg {
     /// Directory of the key ring [node.key_dir, default ./boveda-keys]
     #[arg(long, value_name = "DIR")]
     key_dir: Option<String>,
+    /// File with the passphrase of a ring whose key files are wrapped; /dev/fd/N reads one that is open
+    /// [node.key_passphrase_file]
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<String>,
 }
 
 /// All flags of a node.
@@ -109,9 +113,11 @@ impl DataArg {
 }
 
 impl KeyDirArg {
-    /// `--key-dir`, if it was given.
+    /// `--key-dir` and `--passphrase-file`, as far as they were given.
     pub fn flags(&self) -> Vec<Flag> {
-        flag("--key-dir", "node.key_dir", &self.key_dir).into_iter().collect()
+        let dir = flag("--key-dir", "node.key_dir", &self.key_dir);
+        let passphrase = flag("--passphrase-file", "node.key_passphrase_file", &self.passphrase_file);
+        dir.into_iter().chain(passphrase).collect()
     }
 }
 

@@ -4,6 +4,7 @@
 //! - What the node did not say is shown as `-`: an older or a newer release is no error.
 //! - What wants attention stands last, each in a line with what to do about it.
 
+use super::keys_text;
 use serde_json::Value;
 use std::fmt::Write;
 
@@ -14,7 +15,7 @@ pub fn page(status: &Value) -> String {
     let mut out = String::new();
     own(&mut out, status);
     for key in list(status, "/key_generations") {
-        line(&mut out, "key", key_generation(key));
+        line(&mut out, "key", keys_text::generation(key));
     }
     let mut peers: Vec<&Value> = list(status, "/peers").collect();
     peers.sort_by_key(|peer| !is_up(peer));
@@ -85,16 +86,6 @@ fn public(status: &Value) -> Option<String> {
     let more = count.saturating_sub(u64::try_from(shown).unwrap_or(u64::MAX));
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     Some(format!("open to everybody without a key: {}{more}", names(status, "/public_buckets/names")))
-}
-
-/// A generation of the key ring, and what it does here.
-fn key_generation(key: &Value) -> String {
-    let mut role = if flag(key, "/active") { "seals and opens" } else { "opens" }.to_owned();
-    let waits = names(key, "/waits_for");
-    if !waits.is_empty() {
-        let _ = write!(role, ", seals once these open it: {waits}");
-    }
-    format!("generation {}  id {}  {role}", count(key, "/number"), text(key, "/id"))
 }
 
 /// Whether something wants attention.
@@ -262,7 +253,7 @@ fn attention(status: &Value, peers: &[&Value]) -> Vec<String> {
         let why = text(peer, "/last_error");
         all.push(format!("{}: link {}, last error: {why}", text(peer, "/peer"), text(peer, "/link")));
     }
-    all.extend(list(status, "/key_generations").filter_map(key_attention));
+    all.extend(list(status, "/key_generations").filter_map(keys_text::attention));
     all.extend(peers.iter().filter_map(|peer| other_list(status, peer)));
     all.extend(peers.iter().filter(|peer| flag(peer, "/forgot")).map(|peer| {
         format!(
@@ -286,21 +277,6 @@ fn attention(status: &Value, peers: &[&Value]) -> Vec<String> {
     }
     all.extend(status.pointer("/store/scrub").map(scrub_attention).unwrap_or_default());
     all
-}
-
-/// What keeps a key generation from sealing.
-fn key_attention(key: &Value) -> Option<String> {
-    let (number, waits, clashes) = (count(key, "/number"), names(key, "/waits_for"), names(key, "/clashes_with"));
-    match (clashes.is_empty(), waits.is_empty()) {
-        (true, true) => None,
-        (true, false) => {
-            Some(format!("key generation {number} does not seal yet: put its file into the key directories of {waits}"))
-        }
-        (false, _) => Some(format!(
-            "key generation {number} here is another key than that of {clashes}: it was made on several nodes, and has to \
-             be made on one; docs/operations.md, \"Two keys of one number\", says which to keep"
-        )),
-    }
 }
 
 /// What a peer told of itself that somebody has to look at there.
@@ -379,11 +355,6 @@ fn lost(scrub: &Value) -> u64 {
 
 fn list<'a>(value: &'a Value, path: &str) -> impl Iterator<Item = &'a Value> {
     value.pointer(path).and_then(Value::as_array).into_iter().flatten()
-}
-
-/// The texts of a list, in a row.
-fn names(value: &Value, path: &str) -> String {
-    list(value, path).filter_map(Value::as_str).map(plain).collect::<Vec<_>>().join(" ")
 }
 
 fn flag(value: &Value, path: &str) -> bool {
@@ -487,10 +458,12 @@ mod tests {
         at("! 6 times a damaged or missing copy was not mended since the start");
         at("ready       no\nvoting      n1, changing to n1 n4, epoch 6; this node votes; no majority\n");
         at("store       7 objects, 2.0 KiB, - buckets");
-        at("key         generation 1  id aa  seals and opens\nkey         generation 2  id bb  opens, seals once");
-        at("! key generation 2 does not seal yet: put its file into the key directories of n7 n8");
+        at(
+            "key         generation 1  id aa  seals and opens; - keys\nkey         generation 2  id bb  opens; cannot seal",
+        );
+        at("! key generation 2 cannot seal yet: put its file into the key directories of n7 n8");
         at("! key generation 3 here is another key than that of n8: it was made on several nodes");
-        assert!(!page.contains("generation 3 does not seal"), "{page}");
+        assert!(!page.contains("generation 3 cannot seal"), "{page}");
         assert!(!page.contains('\u{1b}'));
         assert!(!is_unwell(&json!({})));
         let quiet = super::page(&json!({}));

@@ -104,6 +104,15 @@ fn paths(loaded: &Loaded) -> Result<(), ConfigError> {
             return Err(refuse(loaded, &[key], "the path is empty; name a directory".to_owned()));
         }
     }
+    if node.key_command.first().is_some_and(String::is_empty) {
+        let why = "the program of key_command is empty; write [\"program\", \"argument\"]".to_owned();
+        return Err(refuse(loaded, &["node.key_command"], why));
+    }
+    if !node.key_command.is_empty() && !node.key_passphrase_file.as_os_str().is_empty() {
+        let why =
+            "key_command prints the ring, and no file of it is wrapped under key_passphrase_file; set one of the two";
+        return Err(refuse(loaded, &["node.key_passphrase_file", "node.key_command"], why.to_owned()));
+    }
     if plain(&node.key_dir).starts_with(plain(&node.data)) {
         let why = format!(
             "key_dir {} lies in data {}, so every copy of the data would bring its keys along; name a directory outside",

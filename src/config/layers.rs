@@ -20,6 +20,9 @@ pub const ENV_PREFIX: &str = "BOVEDA_";
 /// Variables of ours that set nothing of a node: by these a client says who it is (`cli::whom`).
 pub const CREDENTIAL_VARIABLES: [&str; 2] = ["BOVEDA_ACCESS_KEY", "BOVEDA_SECRET_KEY"];
 
+/// Another that a process reads for itself: the passphrase of the key ring (`disk::passphrase`), which no setting holds.
+pub const PASSPHRASE_VARIABLE: &str = "BOVEDA_KEY_PASSPHRASE";
+
 /// One more: by this a client says whose word it takes for who the node is. They may all stand in a node's environment.
 pub const CACERT_VARIABLE: &str = "BOVEDA_CACERT";
 
@@ -98,8 +101,9 @@ impl Layers {
 
     fn environment(&mut self, env: &BTreeMap<String, String>) -> Result<(), ConfigError> {
         let names: BTreeMap<String, String> = keys().into_iter().map(|key| (env_name(&key), key)).collect();
-        let of_clients = |name: &str| name == CACERT_VARIABLE || CREDENTIAL_VARIABLES.contains(&name);
-        let ours = |name: &str| name.starts_with(ENV_PREFIX) && !of_clients(name);
+        let others = [CACERT_VARIABLE, PASSPHRASE_VARIABLE];
+        let is_no_setting = |name: &str| others.contains(&name) || CREDENTIAL_VARIABLES.contains(&name);
+        let ours = |name: &str| name.starts_with(ENV_PREFIX) && !is_no_setting(name);
         for (name, text) in env.iter().filter(|(name, _)| ours(name)) {
             let origin = Origin::Environment(name.clone());
             let Some(key) = names.get(name) else {
@@ -128,6 +132,9 @@ impl Layers {
                 Value::Boolean(text.trim().parse().map_err(|_| wrong("not a switch; write true or false"))?)
             }
             Some(Value::Array(_)) if key == "http.hosts" => names(text),
+            Some(Value::Array(_)) if key == "node.key_command" => {
+                words(text).ok_or_else(|| wrong("no list of words; write [\"program\", \"argument\"]"))?
+            }
             Some(Value::Array(_)) => peers(text).ok_or_else(|| wrong("no list of peers; write NAME=URL,NAME=URL"))?,
             _ => Value::String(text.to_owned()),
         };
@@ -238,6 +245,18 @@ fn put(table: &mut Table, key: &str, value: Value) {
 fn names(text: &str) -> Value {
     let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
     Value::Array(names.map(|name| Value::String(name.to_owned())).collect())
+}
+
+/// `["program", "argument"]` as it would stand in a file; a text that is no list is a program without arguments.
+fn words(text: &str) -> Option<Value> {
+    let text = text.trim();
+    if !text.starts_with('[') {
+        let one = (!text.is_empty()).then(|| Value::String(text.to_owned()));
+        return Some(Value::Array(one.into_iter().collect()));
+    }
+    let table: Table = format!("words = {text}").parse().ok()?;
+    // Whatever else stands behind the list would be another line.
+    (table.len() == 1).then(|| table.get("words").cloned()).flatten().filter(Value::is_array)
 }
 
 /// `NAME=URL,NAME=URL` as the array that a file would hold.

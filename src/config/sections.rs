@@ -53,6 +53,13 @@ pub struct NodeConfig {
     pub data_must_exist: bool,
     /// Directory of the key ring; never inside `data`.
     pub key_dir: PathBuf,
+    /// A command that prints the key ring, word by word; empty: the ring is in `key_dir`.
+    pub key_command: Vec<String>,
+    /// How long that command may take.
+    #[serde(with = "period")]
+    pub key_command_timeout: Duration,
+    /// File with the passphrase of key files that are wrapped; empty: there is none.
+    pub key_passphrase_file: PathBuf,
     /// HTTP workers; 0 means one per core. See `Config::threads`. The store's threads follow from it (`node::parts`).
     pub threads: usize,
     /// Log filter, as `info` or `info,boveda::http=debug`.
@@ -66,6 +73,9 @@ impl Default for NodeConfig {
             data: "./boveda-data".into(),
             data_must_exist: false,
             key_dir: "./boveda-keys".into(),
+            key_command: Vec::new(),
+            key_command_timeout: Duration::from_secs(30),
+            key_passphrase_file: PathBuf::new(),
             threads: 0,
             log: "info".to_owned(),
         }

@@ -1,4 +1,5 @@
-//! The key directory: one file of 32 raw bytes per generation of the KEK, `kek-0001` onwards.
+//! The key directory: one file per generation of the KEK, `kek-0001` onwards: 32 raw bytes, or those wrapped under a
+//! passphrase, which the caller opens, since only `seal` names a cipher.
 //!
 //! Invariants
 //! - No other code reads a key file, and nothing here prints a byte of one.
@@ -12,6 +13,7 @@
 
 use super::mounted::{MODE_MAX, Stamp, stamp};
 use crate::base::Secret;
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -40,6 +42,14 @@ pub enum KeyDirError {
         file: PathBuf,
         /// Its permission bits, of which some are open to others.
         mode: u32,
+    },
+    /// It is wrapped, and does not open.
+    #[error("{} holds {why}", .file.display())]
+    Wrapped {
+        /// The file.
+        file: PathBuf,
+        /// What the caller said of it.
+        why: String,
     },
     /// Not 32 raw bytes.
     #[error("{} holds {found} rather than {KEY_BYTES} raw bytes: put back the original file; only if it never sealed anything, remove it and run 'boveda key new'", .file.display())]
@@ -83,11 +93,23 @@ pub enum KeyDirError {
 /// Generations with their keys.
 pub type Keys = Vec<(u32, Secret<[u8; KEY_BYTES]>)>;
 
+/// A key file that holds more than a key, for the caller to open; on an error why it does not.
+pub type Open<'a> = &'a dyn Fn(&[u8]) -> Result<Secret<[u8; KEY_BYTES]>, String>;
+
+/// Which key files are wrapped: what they begin with, and their length.
+#[derive(Clone, Copy, Debug)]
+pub struct WrappedAs {
+    /// The first bytes.
+    pub magic: [u8; 4],
+    /// All bytes.
+    pub len: usize,
+}
+
 /// All generations in a key directory, in rising order; at least one.
-pub fn load(dir: &Path) -> Result<Keys, KeyDirError> {
+pub fn load(dir: &Path, wrapped: WrappedAs, open: Open<'_>) -> Result<Keys, KeyDirError> {
     let mut keys = Vec::new();
     for (generation, file) in generations(dir)? {
-        keys.push((generation, read_key(&file)?));
+        keys.push((generation, read_key(&file, wrapped, open)?));
     }
     if keys.is_empty() {
         return Err(KeyDirError::NoKeys { dir: dir.to_owned() });
@@ -118,8 +140,8 @@ pub fn next_generation(dir: &Path) -> Result<u32, KeyDirError> {
 
 /// Puts a new key into the directory (made with mode 0700 if missing) and returns its file.
 ///
-/// The caller draws the key, because only `seal` names the random source.
-pub fn create(dir: &Path, generation: u32, key: &Secret<[u8; KEY_BYTES]>) -> Result<PathBuf, KeyDirError> {
+/// The caller draws the key, or wraps it, because only `seal` names the random source and a cipher.
+pub fn create(dir: &Path, generation: u32, key: &[u8]) -> Result<PathBuf, KeyDirError> {
     if generation == 0 {
         return Err(KeyDirError::Generation { generation });
     }
@@ -128,7 +150,7 @@ pub fn create(dir: &Path, generation: u32, key: &Secret<[u8; KEY_BYTES]>) -> Res
     // Written under another name and linked into place, so that neither a crash nor a second process
     // that does the same at this moment leaves a key that is not whole.
     let staged = dir.join(staged_name(generation));
-    let placed = write_new(&staged, key.expose()).and_then(|()| {
+    let placed = write_new(&staged, key).and_then(|()| {
         fs::hard_link(&staged, &file).map_err(|source| match source.kind() {
             io::ErrorKind::AlreadyExists => KeyDirError::Exists { file: file.clone() },
             _ => io_error("create", &file)(source),
@@ -171,12 +193,26 @@ fn generations(dir: &Path) -> Result<Vec<(u32, PathBuf)>, KeyDirError> {
 }
 
 /// The number in a name, if `file_name` could have made it: so no two names mean one generation.
-fn generation_of(name: &str) -> Option<u32> {
+pub(super) fn generation_of(name: &str) -> Option<u32> {
     let generation = name.strip_prefix(PREFIX)?.parse().ok()?;
     (generation > 0 && file_name(generation) == name).then_some(generation)
 }
 
-fn read_key(path: &Path) -> Result<Secret<[u8; KEY_BYTES]>, KeyDirError> {
+/// The generations whose files are wrapped.
+pub fn wrapped(dir: &Path, wrapped: WrappedAs) -> Result<BTreeSet<u32>, KeyDirError> {
+    let found = generations(dir)?.into_iter();
+    Ok(found.filter(|(_, file)| is_wrapped(file, wrapped)).map(|(generation, _)| generation).collect())
+}
+
+fn is_wrapped(file: &Path, wrapped: WrappedAs) -> bool {
+    let mut begins = [0; 4];
+    let fits = |meta: fs::Metadata| meta.is_file() && usize::try_from(meta.len()) == Ok(wrapped.len);
+    fs::metadata(file).is_ok_and(fits)
+        && File::open(file).and_then(|mut file| file.read_exact(&mut begins)).is_ok()
+        && begins == wrapped.magic
+}
+
+fn read_key(path: &Path, wrapped: WrappedAs, open: Open<'_>) -> Result<Secret<[u8; KEY_BYTES]>, KeyDirError> {
     let wrong = |found| KeyDirError::Content { file: path.to_owned(), found };
     // Asked before opening: opening a pipe would wait for its writer.
     if !fs::metadata(path).map_err(io_error("read", path))?.is_file() {
@@ -187,6 +223,11 @@ fn read_key(path: &Path) -> Result<Secret<[u8; KEY_BYTES]>, KeyDirError> {
     let mode = meta.mode() & 0o7777;
     if mode & 0o777 & !MODE_MAX != 0 {
         return Err(KeyDirError::Mode { file: path.to_owned(), mode });
+    }
+    if is_wrapped(path, wrapped) {
+        let mut bytes = Vec::with_capacity(wrapped.len);
+        file.take(wrapped.len as u64).read_to_end(&mut bytes).map_err(io_error("read", path))?;
+        return open(&bytes).map_err(|why| KeyDirError::Wrapped { file: path.to_owned(), why });
     }
     if meta.len() != KEY_BYTES as u64 {
         return Err(wrong(if meta.len() == 0 {
@@ -241,161 +282,4 @@ fn io_error(op: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KeyDirEr
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::{PermissionsExt, symlink};
-
-    fn key(byte: u8) -> Secret<[u8; KEY_BYTES]> {
-        Secret::new([byte; KEY_BYTES])
-    }
-
-    fn put(dir: &Path, name: &str, bytes: &[u8], mode: u32) -> PathBuf {
-        let file = dir.join(name);
-        fs::write(&file, bytes).unwrap();
-        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
-        file
-    }
-
-    /// The error as the operator sees it: one line that names the file.
-    fn line(error: &KeyDirError, names: &Path) -> String {
-        let line = error.to_string();
-        assert!(!line.contains('\n') && line.contains(&names.display().to_string()), "{line}");
-        line
-    }
-
-    #[test]
-    fn a_created_key_loads_and_others_cannot_read_it() {
-        let tmp = tempfile::tempdir().unwrap();
-        let dir = tmp.path().join("deep/keys");
-        assert_eq!(next_generation(&dir).unwrap(), 1);
-        let file = create(&dir, 1, &key(7)).unwrap();
-        assert_eq!(file, dir.join("kek-0001"));
-        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o400);
-        assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o7777, 0o700);
-        assert_eq!(fs::read_dir(&dir).unwrap().count(), 1, "nothing staged stays");
-        create(&dir, next_generation(&dir).unwrap(), &key(8)).unwrap();
-        create(&dir, 12345, &key(9)).unwrap();
-        let loaded: Vec<_> = load(&dir).unwrap().iter().map(|(g, k)| (*g, k.expose()[0])).collect();
-        assert_eq!(loaded, [(1, 7), (2, 8), (12345, 9)]);
-        assert_eq!(next_generation(&dir).unwrap(), 12346);
-    }
-
-    #[test]
-    fn a_key_is_never_replaced() {
-        let tmp = tempfile::tempdir().unwrap();
-        let file = create(tmp.path(), 1, &key(7)).unwrap();
-        let error = create(tmp.path(), 1, &key(8)).unwrap_err();
-        assert!(matches!(error, KeyDirError::Exists { .. }));
-        line(&error, &file);
-        assert_eq!(load(tmp.path()).unwrap()[0].1.expose(), &[7; 32]);
-        assert_eq!(fs::read_dir(tmp.path()).unwrap().count(), 1);
-        assert!(matches!(create(tmp.path(), 0, &key(8)), Err(KeyDirError::Generation { .. })));
-    }
-
-    #[test]
-    fn a_missing_or_empty_directory_holds_no_key() {
-        let tmp = tempfile::tempdir().unwrap();
-        for dir in [tmp.path().to_owned(), tmp.path().join("missing")] {
-            let error = load(&dir).unwrap_err();
-            assert!(matches!(error, KeyDirError::NoKeys { .. }));
-            assert!(line(&error, &dir).contains("boveda key new"));
-        }
-    }
-
-    #[test]
-    fn open_modes_are_refused() {
-        let tmp = tempfile::tempdir().unwrap();
-        let file = put(tmp.path(), "kek-0001", &[7; 32], 0o600);
-        for mode in 0..=0o777 {
-            // The owner keeps its right to read, or the open fails before (unless the superuser asks).
-            let mode = mode | 0o400;
-            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
-            let fits = [0o400, 0o440, 0o600, 0o640].contains(&mode);
-            match load(tmp.path()) {
-                Ok(_) => assert!(fits, "{mode:o}"),
-                Err(error) => {
-                    assert!(!fits && matches!(error, KeyDirError::Mode { .. }), "{mode:o}");
-                    assert!(line(&error, &file).contains(&format!("chmod 0400 {}", file.display())));
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn anything_but_32_raw_bytes_is_refused() {
-        let tmp = tempfile::tempdir().unwrap();
-        let text = [b'a'; 64];
-        for bad in [&[][..], &[7; 31], &[7; 33], &[0; 32], &text] {
-            let file = put(tmp.path(), "kek-0001", bad, 0o600);
-            let error = load(tmp.path()).unwrap_err();
-            assert!(matches!(error, KeyDirError::Content { .. }), "{} bytes", bad.len());
-            assert!(!line(&error, &file).contains("aaaa"));
-        }
-        let dir = tmp.path().join("kek-0002");
-        put(tmp.path(), "kek-0001", &[7; 32], 0o600);
-        fs::create_dir(&dir).unwrap();
-        assert!(matches!(load(tmp.path()), Err(KeyDirError::Content { file, .. }) if file == dir));
-    }
-
-    #[test]
-    fn names_that_are_no_keys_are_refused_unless_hidden() {
-        let tmp = tempfile::tempdir().unwrap();
-        put(tmp.path(), "kek-0001", &[7; 32], 0o600);
-        put(tmp.path(), ".kek-0002.staged", b"", 0o644);
-        fs::create_dir(tmp.path().join("..data")).unwrap();
-        assert_eq!(load(tmp.path()).unwrap().len(), 1);
-        let names =
-            ["kek-1", "kek-00001", "kek-0000", "kek-0001.bak", "kek-+001", "kek-", "KEK-0001", "id", "kek-9999999999"];
-        for name in names {
-            let file = put(tmp.path(), name, &[7; 32], 0o600);
-            for error in [load(tmp.path()).map(|_| ()).unwrap_err(), next_generation(tmp.path()).unwrap_err()] {
-                assert!(matches!(error, KeyDirError::Name { .. }), "{name}");
-                line(&error, &file);
-            }
-            fs::remove_file(file).unwrap();
-        }
-    }
-
-    #[test]
-    fn a_look_shows_what_would_be_read_otherwise() {
-        let tmp = tempfile::tempdir().unwrap();
-        assert_eq!(look(&tmp.path().join("nowhere")), Look::default());
-        put(tmp.path(), "kek-0001", &[7; 32], 0o600);
-        let mut before = look(tmp.path());
-        let mut changed = |what: &str, expected: bool| {
-            let now = look(tmp.path());
-            assert_eq!(now != before, expected, "{what}");
-            before = now;
-        };
-        changed("nothing", false);
-        put(tmp.path(), ".kek-0002.staged", b"", 0o644);
-        changed("a hidden file", false);
-        put(tmp.path(), "kek-0002", &[8; 32], 0o600);
-        changed("a new file", true);
-        fs::set_permissions(tmp.path().join("kek-0002"), fs::Permissions::from_mode(0o400)).unwrap();
-        changed("another mode", true);
-        fs::remove_file(tmp.path().join("kek-0001")).unwrap();
-        symlink(".elsewhere", tmp.path().join("kek-0001")).unwrap();
-        changed("a link to nowhere", true);
-        put(tmp.path(), ".elsewhere", &[7; 32], 0o600);
-        changed("its target", true);
-    }
-
-    /// How Kubernetes mounts a secret: two links, and the target's mode counts.
-    #[test]
-    fn links_are_followed() {
-        let tmp = tempfile::tempdir().unwrap();
-        let data = tmp.path().join("..2026_01_01");
-        fs::create_dir(&data).unwrap();
-        let target = put(&data, "kek-0001", &[7; 32], 0o440);
-        symlink("..2026_01_01", tmp.path().join("..data")).unwrap();
-        symlink("..data/kek-0001", tmp.path().join("kek-0001")).unwrap();
-        assert_eq!(load(tmp.path()).unwrap()[0].1.expose(), &[7; 32]);
-        fs::set_permissions(&target, fs::Permissions::from_mode(0o444)).unwrap();
-        assert!(matches!(load(tmp.path()), Err(KeyDirError::Mode { .. })));
-        fs::remove_file(target).unwrap();
-        let error = load(tmp.path()).unwrap_err();
-        assert!(matches!(error, KeyDirError::Io { .. }));
-        line(&error, &tmp.path().join("kek-0001"));
-    }
-}
+mod tests;

@@ -18,6 +18,7 @@
 //! | `stream` | a new file written once, from front to back: bodies on their way to their blobs |
 //! | `mounted` | files that somebody else puts in place: looked at, and read whole |
 //! | `keydir` | the key directory: one file for each generation |
+//! | `key_command` `passphrase` | a command that prints the ring; what opens key files that are wrapped |
 //! | `secret_file` | small files with a secret in them: a root key, a profile |
 //! | `ballast` | room that is set aside for a file whose owner bears no failed write |
 //! | `handles` `shortage` | how many files may be open; what the system lacks, told from its errors |
@@ -29,8 +30,10 @@ use std::path::{Path, PathBuf};
 pub mod ballast;
 pub mod crash;
 pub mod handles;
+pub mod key_command;
 pub mod keydir;
 pub mod mounted;
+pub mod passphrase;
 pub mod place;
 pub mod real;
 pub mod secret_file;

@@ -1,10 +1,9 @@
 //! Why a node did not start or stop as it should: one line with the cause and the remedy.
 
+use super::key_source::KeySourceError;
 use crate::base::{Exit, NodeName, Shortage};
-use crate::disk::keydir::KeyDirError;
 use crate::disk::secret_file::SecretFileError;
 use crate::disk::shortage;
-use crate::seal::keyring::SealError;
 use crate::store::StoreError;
 use crate::tls::TlsError;
 use std::io;
@@ -16,12 +15,9 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NodeError {
-    /// The key directory does not give a ring.
+    /// There is no ring.
     #[error("{0}")]
-    Keys(#[from] KeyDirError),
-    /// The keys do not make a ring.
-    #[error("{0}")]
-    Ring(#[from] SealError),
+    Keys(#[from] KeySourceError),
     /// The data is there and its keys are not.
     #[error("{} holds sealed data, but {} holds no key: mount the key directory that belongs to it (a new key cannot open it)", .data.display(), .keys.display())]
     KeysLost {
@@ -30,15 +26,15 @@ pub enum NodeError {
         /// The key directory, in which no key is.
         keys: PathBuf,
     },
-    /// The ring does not begin with the generation that a cluster is known by.
-    #[error("the data directory {} belongs to another cluster than the keys in {}, whose first is kek-{first:04}: kek-0001 is missing there, from which a cluster has its id; put it back, from another node or a backup (no setting stands in for it)", .data.display(), .keys.display())]
-    FirstKey {
-        /// The data directory, which knows its cluster.
-        data: PathBuf,
-        /// The key directory.
-        keys: PathBuf,
+    /// No peer tells which cluster this is, and the ring does not begin one.
+    #[error("a new node whose first key is kek-{first:04} begins no cluster: a member has to tell it which one this is, and none did ({why}); start one, or put the generations of its cluster into {}; a new cluster begins with kek-0001", .keys.display())]
+    Untold {
         /// The first generation that is there.
         first: u32,
+        /// The key directory.
+        keys: PathBuf,
+        /// What each peer answered.
+        why: String,
     },
     /// A file with an access key cannot be read or made.
     #[error("{0}")]
@@ -209,8 +205,7 @@ impl NodeError {
     pub fn exit(&self) -> Exit {
         match self {
             NodeError::Locked(_) => Exit::Busy,
-            NodeError::FirstKey { .. }
-            | NodeError::Store { source: StoreError::ForeignKey { .. } | StoreError::KeyMissing { .. }, .. } => {
+            NodeError::Store { source: StoreError::ForeignKey { .. } | StoreError::KeyMissing { .. }, .. } => {
                 Exit::WrongKey
             }
             NodeError::NoData(_) => Exit::NotFound,

@@ -3,20 +3,20 @@
 //!
 //! Invariants
 //! - The running ring only grows. A key file that is gone, changed or wrong is logged once, and the ring stays as it is;
-//!   for as long as the next start would refuse the directory, readiness says so.
+//!   for as long as the next start would refuse the directory, readiness says so. One that nothing needs may be gone.
 //! - At start the generation that sealed last in the data directory seals; in a new directory it is the first one. A
-//!   newer one does when `actors::peer::key_watch` says that all members open it.
+//!   newer one does when the nodes have decided on it (`actors::peer::key_watch`).
 
 use super::error::NodeError;
+use super::key_source::KeySource;
 use crate::actors::peer::key_watch::KeyWatch;
 use crate::actors::peer::node_view::NodeView;
 use crate::actors::store_actor::threads::Threads;
-use crate::base::{Incarnation, Secret};
 use crate::config::Config;
 use crate::disk::{RealDisk, keydir};
 use crate::seal::keyring::Keyring;
-use crate::store::{self, Store, StoreError};
-use std::path::{Path, PathBuf};
+use crate::store::{self, Store};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -34,9 +34,10 @@ pub(super) fn require_data(config: &Config) -> Result<(), NodeError> {
 
 /// Makes the first key of a new node that stands alone. A cluster's nodes share one ring, so a node
 /// with peers makes none, unless it is the demonstration, whose nodes share a directory.
-pub(super) fn ensure(config: &Config, may_make_cluster_key: bool) -> Result<(), NodeError> {
+pub(super) fn ensure(config: &Config, source: &KeySource, may_make_cluster_key: bool) -> Result<(), NodeError> {
     let (data, keys) = (&config.node.data, &config.node.key_dir);
-    if keydir::next_generation(keys)? != 1 {
+    // What a command prints is made elsewhere.
+    if source.is_printed() || source.next_generation()? != 1 {
         return Ok(());
     }
     if is_made(data)? {
@@ -45,56 +46,54 @@ pub(super) fn ensure(config: &Config, may_make_cluster_key: bool) -> Result<(), 
     if config.others().next().is_some() && !may_make_cluster_key {
         return Err(NodeError::ClusterKey { keys: keys.clone() });
     }
-    let file = keydir::create(keys, 1, &Secret::new(crate::seal::random()))?;
+    let (_, file) = source.create()?;
     log::warn!(file:% = file.display(); "made a new key: back it up, without it the data cannot be opened");
     Ok(())
 }
 
-/// Reads the ring. Its first generation seals, which all nodes have.
-pub(super) fn ring(config: &Config) -> Result<Arc<Keyring>, NodeError> {
-    let ring = Keyring::new(keydir::load(&config.node.key_dir)?)?;
+/// Reads the ring. Its first generation seals, in a new data directory.
+pub(super) fn ring(source: &KeySource) -> Result<Arc<Keyring>, NodeError> {
+    let ring = source.ring()?;
     if let Some((_, first)) = ring.generations().first() {
         ring.seal_with(*first);
     }
     Ok(Arc::new(ring))
 }
 
-/// Why a data directory does not open with this ring.
-pub(super) fn refused(config: &Config, ring: &Keyring, source: StoreError) -> NodeError {
-    let (data, keys) = (config.node.data.clone(), config.node.key_dir.clone());
-    let first = ring.generations().first().map_or(1, |(number, _)| *number);
-    match source {
-        StoreError::ForeignCluster { .. } if first > 1 && config.cluster.id.is_none() => {
-            NodeError::FirstKey { data, keys, first }
-        }
-        source => NodeError::Store { dir: data, source },
-    }
-}
-
-/// Lets the ring grow with its directory, and a newer generation seal once all members open it, from now on. The first
-/// look is over when this returns: a node alone seals under its newest generation at once.
+/// Lets the ring grow with its directory, and a newer generation seal once that is decided, from now on. The first look is
+/// over when this returns.
 pub(super) fn keep(
-    config: &Config,
+    source: KeySource,
     ring: &Arc<Keyring>,
     store: &Arc<Store>,
     node_view: &NodeView,
     threads: Threads,
 ) -> Keeper {
     let kept = Arc::new(Kept {
-        dir: config.node.key_dir.clone(),
+        source,
         ring: Arc::clone(ring),
         store: Arc::downgrade(store),
         watch: Arc::clone(&node_view.keys),
-        me: node_view.me.incarnation,
         // Nothing: what came since the ring was built is read with the first look.
         seen: Mutex::default(),
         nudge: Arc::default(),
     });
     if kept.look(false).is_some() {
         let kept = Arc::clone(&kept);
+        let mut decided = store.settings_changes();
         actix_rt::spawn(async move {
             loop {
-                let nudged = actix_rt::time::timeout(LOOK_EVERY, kept.nudge.notified()).await.is_ok();
+                let nudged = tokio::select! {
+                    () = kept.nudge.notified() => true,
+                    // Who has just heard of it seals under it at once.
+                    changed = decided.changed() => {
+                        if changed.is_err() {
+                            return;
+                        }
+                        false
+                    }
+                    () = actix_rt::time::sleep(LOOK_EVERY) => false,
+                };
                 let looking = Arc::clone(&kept);
                 if threads.run(move || looking.look(nudged)).await.flatten().is_none() {
                     return;
@@ -122,16 +121,15 @@ impl Keeper {
 
 /// What is looked at.
 struct Kept {
-    dir: PathBuf,
+    source: KeySource,
     ring: Arc<Keyring>,
     store: Weak<Store>,
     watch: Arc<KeyWatch>,
-    me: Incarnation,
     seen: Mutex<Seen>,
     nudge: Arc<Notify>,
 }
 
-/// How the key directory looked when it was read last. Locked during a look.
+/// How the key directory looked when it was read last.
 #[derive(Default)]
 struct Seen {
     /// Read, and done with, whether it was taken in or refused.
@@ -144,34 +142,33 @@ struct Seen {
 impl Kept {
     /// One look; nothing once there is no use in another.
     fn look(&self, nudged: bool) -> Option<()> {
+        let now = self.source.look();
+        let is_due = nudged || now != self.seen().taken;
+        // Nobody waits for a command that is waited for here.
+        let read = is_due.then(|| self.source.load().map_err(|error| error.to_string()));
         let mut seen = self.seen();
         let store = self.store.upgrade().filter(|_| !seen.ended)?;
-        self.read_again(&mut seen, nudged);
-        let voting = store.voting();
-        let choice = self.watch.choice(voting.node.roster.as_deref(), self.me);
-        if choice.seals != self.ring.active() && !store.is_poisoned() {
-            match store.seal_under(choice.seals) {
-                Ok(()) => {
-                    log::info!(kek:% = choice.seals; "seals under another key generation from now on: all members open it");
-                }
-                Err(error) => log::warn!(error:% = error, kek:% = choice.seals; "a key generation does not seal yet"),
+        if let Some(read) = read {
+            self.take(&mut seen, now, read, nudged);
+        }
+        // What cannot be read now is read at the next look.
+        let decided = store.decided_key().ok().flatten();
+        if let Some(kek) = self.watch.next(decided).filter(|_| !store.is_poisoned()) {
+            match store.seal_under(kek) {
+                Ok(()) => log::info!(kek:%; "seals under another key generation from now on, as was decided"),
+                Err(error) => log::warn!(error:% = error, kek:%; "a key generation does not seal yet"),
             }
         }
         Some(())
     }
 
-    fn read_again(&self, seen: &mut Seen, nudged: bool) {
-        let now = keydir::look(&self.dir);
-        if now == seen.taken && !nudged {
-            return;
-        }
-        let read = keydir::load(&self.dir).map_err(|error| error.to_string());
-        let grown = read.and_then(|keys| self.ring.grow(keys).map_err(|error| error.to_string()));
+    fn take(&self, seen: &mut Seen, now: keydir::Look, read: Result<keydir::Keys, String>, nudged: bool) {
+        let grown = read.and_then(|keys| self.ring.grow(keys, &self.watch.free()).map_err(|error| error.to_string()));
         match grown {
             Ok(new) => {
                 self.watch.refuse_directory(false);
                 for (number, kek) in new {
-                    log::info!(number, kek:%; "a key generation was taken in: it opens, and seals once all members have it");
+                    log::info!(number, kek:%; "a key generation was taken in: it opens, and may seal once all members have it ('boveda key rotate')");
                 }
             }
             // It is read once more when it still looks like this.
@@ -181,7 +178,7 @@ impl Kept {
             }
             Err(why) => {
                 self.watch.refuse_directory(true);
-                log::warn!(why:%, dir:% = self.dir.display(); "the key directory is not taken: the ring stays as it is");
+                log::warn!(why:%, from:% = self.source; "what is there now is not taken: the ring stays as it is");
             }
         }
         (seen.taken, seen.suspect) = (now, None);

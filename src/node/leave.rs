@@ -6,6 +6,7 @@
 //! - What it was a member of takes nothing from it, and it takes nothing from there.
 
 use super::error::NodeError;
+use super::key_source::KeySource;
 use super::keys;
 use super::running::lock;
 use crate::base::Exit;
@@ -36,8 +37,8 @@ fn try_leave(config: &Config, sure: bool) -> Result<String, NodeError> {
         return Err(NodeError::NoData(dir.clone()));
     }
     let _lock = lock(dir)?;
-    let ring = keys::ring(config)?;
-    let fail = |source| keys::refused(config, &ring, source);
+    let ring = keys::ring(&KeySource::of(config)?)?;
+    let fail = |source| NodeError::Store { dir: dir.clone(), source };
     let options = Options { first_bucket: false, log_bytes: config.store.log_bytes, ..Options::default() };
     let open = || store::open(Arc::new(RealDisk), dir, Arc::clone(&ring), config.cluster.id, options.clone());
     let (me, members) = {

@@ -4,11 +4,17 @@
 //! connections; what crosses a network is sent as its operator decided.
 
 use super::error::NodeError;
+use crate::disk::{RealDisk, place};
 use actix_web::dev::{Server, ServerHandle};
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
+use std::path::Path;
+
+/// The file in the data directory that names the bound addresses, for scripts and tests.
+const ADDRESSES: &str = "addresses.json";
 
 /// Connections that wait to be taken; the system has a limit of its own.
 const BACKLOG: i32 = 4096;
@@ -92,6 +98,20 @@ fn send_unpaced(listener: &TcpListener) {
     if let Err(error) = rustix::net::sockopt::set_tcp_congestion(listener, UNPACED) {
         log::debug!(error:% = error; "the system's congestion control stays");
     }
+}
+
+/// For scripts. A disk without room for it can still be read, and be made room on.
+pub(super) fn tell_addresses(data: &Path, listeners: &[Listener]) {
+    if let Err(error) = write_addresses(data, listeners) {
+        log::warn!(error:% = error; "{ADDRESSES} is not of this start");
+    }
+}
+
+fn write_addresses(data: &Path, listeners: &[Listener]) -> Result<(), NodeError> {
+    let path = data.join(ADDRESSES);
+    let all: BTreeMap<_, _> = listeners.iter().map(|listener| (listener.name, listener.address.to_string())).collect();
+    let text = serde_json::json!(all).to_string();
+    place::replace(&RealDisk, &path, text.as_bytes()).map_err(|source| NodeError::Data { op: "write", path, source })
 }
 
 #[cfg(test)]

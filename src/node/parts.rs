@@ -108,13 +108,13 @@ impl Peers {
     /// Starts it, beside the storage's own StoreActor.
     pub fn start(config: &Config, plan: &MemoryPlan, ring: &Keyring, storage: &Storage) -> Self {
         // Derived for sessions alone, it opens nothing that is stored; so it may leave the StoreActor's hands.
-        let peer_key = Arc::new(ring.peer_key());
+        let peer_keys = ring.peer_keys();
         let (node_view, arbiter) = (&storage.node_view, storage.arbiter.handle());
         let replicate = replication_config(config, node_view.clone(), plan);
         let recipients = StoreRecipients::of(&storage.store_actor);
         let arrivals = Arc::new(Arrivals::default());
         let healer = {
-            let (view, key, peers) = (node_view.clone(), Arc::clone(&peer_key), replicate.peers.clone());
+            let (view, key, peers) = (node_view.clone(), Arc::clone(&peer_keys), replicate.peers.clone());
             let (store, tally, arrivals) = (recipients.clone(), Arc::clone(&storage.healing), Arc::clone(&arrivals));
             Healer::start_in_arbiter(&arbiter, move |_| Healer::new(&view, &key, &peers, store, tally, arrivals))
         };
@@ -125,11 +125,12 @@ impl Peers {
             let healer = healer.clone().recipient();
             Scrubber::start_in_arbiter(&arbiter, move |_| Scrubber::new(pace, &store, healer, tally))
         };
-        let replication = Replication::start(replicate, Arc::clone(&peer_key), recipients, &arbiter);
+        let replication = Replication::start(replicate, Arc::clone(&peer_keys), recipients, &arbiter);
         let names = config.cluster.peers.iter().map(|peer| peer.name.clone());
         let each = plan.peer;
         let bytes = PeerBytes { calls: each.calls_bytes, blobs: each.blobs_bytes, streams: each.streams_bytes };
-        let gate = Arc::new(PeerGate::new(node_view.clone(), peer_key, names, bytes).sharing(Arc::clone(&arrivals)));
+        let gate = PeerGate::new(node_view.clone(), peer_keys, names, bytes).telling(storage.store.origin());
+        let gate = Arc::new(gate.sharing(Arc::clone(&arrivals)));
         Peers { replication, healer, scrubber, gate, arrivals }
     }
 }
@@ -176,6 +177,7 @@ impl Backends {
             arrivals: Arc::clone(&peers.arrivals),
             streams: Budget::new(u64::MAX, plan.shipping_bytes),
             turns: Turns::default(),
+            keys: Arc::clone(&storage.node_view.keys),
             far: Arc::default(),
         };
         let coordinator = Coordinator::new(common.clone(), StoreBeside::of(&storage.store_actor));
@@ -258,17 +260,22 @@ fn node_view(config: &Config, store: &Arc<Store>, ring: &Arc<Keyring>, pulses: &
             config.others().map(|peer| peer.name.clone()),
             seen_lately(config.peer.heartbeat),
         )),
-        keys: Arc::new(KeyWatch::new(
-            Arc::clone(ring),
-            config.others().map(|peer| peer.name.clone()),
-            seen_lately(config.peer.heartbeat),
-        )),
+        keys: Arc::new(key_watch(config, store, ring)),
         reach: Arc::new(Reach::new(config.others().map(|peer| peer.name.clone()))),
         head: store.head(),
         free: Arc::new(move || measured.room()),
         root: Arc::new(move || counted.tree().root()),
         health: Arc::new(move || pulses.health()),
     }
+}
+
+fn key_watch(config: &Config, store: &Arc<Store>, ring: &Arc<Keyring>) -> KeyWatch {
+    let names = config.others().map(|peer| peer.name.clone());
+    let store = Arc::clone(store);
+    // What a coordinator has sealed is decided within that, or it is not.
+    let settles = config.cluster.decide_timeout * 2;
+    KeyWatch::new(Arc::clone(ring), names, seen_lately(config.peer.heartbeat))
+        .with_uses(move || store.key_uses(), settles)
 }
 
 fn replication_config(config: &Config, node_view: NodeView, plan: &MemoryPlan) -> ReplicationConfig {

@@ -5,8 +5,10 @@ use super::certificate::Certificate;
 use super::conditions;
 use super::error::NodeError;
 use super::health;
+use super::joining;
+use super::key_source::KeySource;
 use super::keys::{self, Keeper};
-use super::listener::{Listener, Whom, reserve};
+use super::listener::{Listener, Whom, reserve, tell_addresses};
 use super::parts::{Backends, Peers, Storage};
 use super::place as node_place;
 use super::queues;
@@ -21,16 +23,15 @@ use crate::base::{BufferPool, Class, NodeName};
 use crate::config::check::unsealed;
 use crate::config::{CEILING_MIN, Config, MemoryPlan};
 use crate::disk::real::LockGuard;
-use crate::disk::{Disk, RealDisk, handles, place};
+use crate::disk::{Disk, RealDisk, handles};
 use crate::http::{Entrance, Hosts, HttpSettings, Readiness, Shared, rest};
 use crate::peer_port;
-use crate::seal::{self, keyring::Keyring};
+use crate::seal::{self, Origin, keyring::Keyring};
 use crate::store::{self, Options, Store, StoreError};
 use actix::Addr;
 use actix_rt::Arbiter;
 use actix_web::dev::Server;
 use futures::future::join_all;
-use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
@@ -38,8 +39,6 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// The file in the data directory that names the bound addresses, for scripts and tests.
-const ADDRESSES: &str = "addresses.json";
 /// How long memory for large bodies is kept that nobody needs, and at most twice that.
 const TRIM_EVERY: Duration = Duration::from_secs(5);
 /// How often a node tries to begin whose disk did not let it.
@@ -57,6 +56,7 @@ enum Ending {
 /// A node that serves.
 pub struct Running {
     config: Config,
+    ring: Arc<Keyring>,
     readiness: Readiness,
     listeners: Vec<Listener>,
     replication: Replication,
@@ -73,20 +73,27 @@ pub struct Running {
 impl Running {
     /// Starts a node; it serves when this returns.
     pub async fn start(config: Config) -> Result<Self, NodeError> {
-        let ring = keys::ring(&config)?;
+        let source = KeySource::of(&config)?;
+        Running::start_with(config, source).await
+    }
+
+    /// The same, with a source of keys that somebody has: what it has read can be read only once, perhaps.
+    pub(super) async fn start_with(config: Config, source: KeySource) -> Result<Self, NodeError> {
+        let ring = keys::ring(&source)?;
         let certificate = Certificate::load(&config)?;
         let first = First::of(&config)?;
         // Addresses first: one that is taken is told before the data directory is touched.
         let http_port = reserve(config.http.listen, "http.listen (--listen)")?;
         let peer_port = reserve(config.peer.listen, "peer.listen (--peer-listen)")?;
         let plan = share_out(&config)?;
-        let (lock, store) = take_place(&config, &ring, &plan).await?;
+        let told = joining::told(&config, &ring).await?;
+        let (lock, store) = take_place(&config, &ring, told.as_ref(), &plan).await?;
         // Connections are taken from here on, and wait until the servers run: a refused start never accepts one.
         let (http_listener, http_addr) = http_port.open()?;
         let (peer_listener, peer_addr) = peer_port.open()?;
 
         let storage = Storage::start(&config, &ring, store)?;
-        let keeper = keys::keep(&config, &ring, &storage.store, &storage.node_view, storage.threads.clone());
+        let keeper = keys::keep(source, &ring, &storage.store, &storage.node_view, storage.threads.clone());
         let peers = Peers::start(&config, &plan, &ring, &storage);
         let voter = config.decides_with_others().then(|| storage.node_view.clone());
         let known = Arc::clone(&storage.node_view.keys);
@@ -120,6 +127,7 @@ impl Running {
         actix_rt::spawn(access::see_to(first, store.cluster(), keys_known, key_maker));
         Ok(Running {
             config,
+            ring,
             readiness,
             listeners,
             replication: peers.replication,
@@ -162,12 +170,12 @@ impl Running {
     /// Ends the node at once, and gives up its incarnation: what it votes now would count for nothing.
     pub async fn give_up(mut self) -> Result<(), NodeError> {
         self.config.http.ready_grace = Duration::ZERO;
-        let config = self.config.clone();
+        let (config, ring) = (self.config.clone(), Arc::clone(&self.ring));
         if let Err(error) = self.end(Ending::AtOnce).await {
             log::warn!(error:% = error; "not ended in order");
         }
         let _lock = lock(&config.node.data)?;
-        renounce(&config)
+        renounce(&config, &ring)
     }
 
     /// Ends the node in order; everything answered is durable when this returns.
@@ -236,17 +244,18 @@ fn say_serving(config: &Config, store: &Store, (http, peer): (SocketAddr, Socket
 async fn take_place(
     config: &Config,
     ring: &Arc<Keyring>,
+    told: Option<&Origin>,
     plan: &MemoryPlan,
 ) -> Result<(LockGuard, Arc<Store>), NodeError> {
     let dir = &config.node.data;
     RealDisk.create_dir_all(dir).map_err(|source| NodeError::Data { op: "create", path: dir.clone(), source })?;
     let lock = lock(dir)?;
-    let mut store = open_store(config, ring, plan)?;
+    let mut store = open_store(config, ring, told, plan)?;
     if store.doubts() && config.decides_with_others() {
         // Its threads end with it.
         drop(store);
-        renounce(config)?;
-        store = open_store(config, ring, plan)?;
+        renounce(config, ring)?;
+        store = open_store(config, ring, told, plan)?;
     }
     node_place::check(config, &store)?;
     let name = config.others().next().map(|_| config.node.name.clone());
@@ -279,16 +288,20 @@ pub(super) fn lock(dir: &Path) -> Result<LockGuard, NodeError> {
 }
 
 /// Gives up the incarnation of a data directory that nobody uses: the others give its place to the next one.
-fn renounce(config: &Config) -> Result<(), NodeError> {
+fn renounce(config: &Config, ring: &Keyring) -> Result<(), NodeError> {
     let dir = &config.node.data;
-    let ring = keys::ring(config)?;
-    let renounced = store::open::renounce(&RealDisk, dir, &ring);
+    let renounced = store::open::renounce(&RealDisk, dir, ring);
     let (was, is) = renounced.map_err(|source| NodeError::Store { dir: dir.clone(), source })?;
     log::warn!(was:%, is:%; "this node gives up its incarnation, and votes again when the others have given it its place anew");
     Ok(())
 }
 
-fn open_store(config: &Config, ring: &Arc<Keyring>, plan: &MemoryPlan) -> Result<Arc<Store>, NodeError> {
+fn open_store(
+    config: &Config,
+    ring: &Arc<Keyring>,
+    told: Option<&Origin>,
+    plan: &MemoryPlan,
+) -> Result<Arc<Store>, NodeError> {
     let dir = &config.node.data;
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     let options = Options {
@@ -306,8 +319,8 @@ fn open_store(config: &Config, ring: &Arc<Keyring>, plan: &MemoryPlan) -> Result
         index_failed,
         ..Options::default()
     };
-    let fail = |source| keys::refused(config, ring, source);
-    let opened = store::open(Arc::new(RealDisk), dir, Arc::clone(ring), config.cluster.id, options);
+    let fail = |source| NodeError::Store { dir: dir.clone(), source };
+    let opened = store::open_as(Arc::new(RealDisk), dir, Arc::clone(ring), config.cluster.id, told, options);
     let (store, clockwork) = opened.map_err(fail)?;
     store.start(clockwork, abort).map_err(fail)
 }
@@ -345,20 +358,6 @@ fn http_settings(config: &Config, plan: &MemoryPlan, workers: usize, cluster_siz
         large_buffers: !plan.reduced,
         cluster_size,
     }
-}
-
-/// For scripts. A disk without room for it can still be read, and be made room on.
-fn tell_addresses(data: &Path, listeners: &[Listener]) {
-    if let Err(error) = write_addresses(data, listeners) {
-        log::warn!(error:% = error; "{ADDRESSES} is not of this start");
-    }
-}
-
-fn write_addresses(data: &Path, listeners: &[Listener]) -> Result<(), NodeError> {
-    let path = data.join(ADDRESSES);
-    let all: BTreeMap<_, _> = listeners.iter().map(|listener| (listener.name, listener.address.to_string())).collect();
-    let text = serde_json::json!(all).to_string();
-    place::replace(&RealDisk, &path, text.as_bytes()).map_err(|source| NodeError::Data { op: "write", path, source })
 }
 
 /// Gives memory that nobody needs any more back to the system, for as long as the store is there.

@@ -67,7 +67,10 @@ impl StatusSource for NodeStatus {
                     missing: conditions.missing,
                     degraded: conditions.degraded,
                 },
-                key_generations: fixed.gate.node_view().keys.show(voting.node.roster.as_deref(), fixed.incarnation),
+                key_generations: {
+                    let keys = &fixed.gate.node_view().keys;
+                    keys.show(&fixed.node, voting.node.roster.as_deref(), fixed.incarnation)
+                },
                 store: StoreSection { scrub: fixed.scrubbing.read(store.records + store.overlay_records), store },
                 healing: fixed.healing.read(),
                 burials: fixed.burying.read(),

@@ -1,6 +1,7 @@
 //! `boveda verify`: a whole data directory checked offline, on a disk whose changes stay in memory.
 
 use super::error::NodeError;
+use super::key_source::KeySource;
 use super::keys;
 use crate::base::{Class, Exit};
 use crate::config::Config;
@@ -37,8 +38,8 @@ fn check(config: &Config, json: bool) -> Result<Summary, NodeError> {
         std::io::ErrorKind::WouldBlock => NodeError::Locked(dir.clone()),
         _ => NodeError::Data { op: "lock", path: dir.clone(), source },
     })?;
-    let ring = keys::ring(config)?;
-    let fail = |source| keys::refused(config, &ring, source);
+    let ring = keys::ring(&KeySource::of(config)?)?;
+    let fail = |source| NodeError::Store { dir: dir.clone(), source };
     let opened =
         store::open(Arc::new(ShadowDisk::new()), dir, Arc::clone(&ring), config.cluster.id, Options::default());
     let (store, _clockwork) = match opened {
@@ -81,6 +82,10 @@ fn show(out: &mut impl Write, finding: &Finding, json: bool) -> std::io::Result<
         Finding::Damaged { name, why } => writeln!(out, "DAMAGED  {:>14}  {}: {why}", "", name.escape_debug()),
         Finding::Miscounted { body, counted, records } => {
             writeln!(out, "COUNT    {:>14}  body {body}: counted for {counted} records, and {records} refer to it", "")
+        }
+        Finding::MiscountedKeys { generation, counted, records } => {
+            let under = format!("counted for {counted} keys, and {records} are sealed under it");
+            writeln!(out, "COUNT    {:>14}  key generation {generation}: {under}", "")
         }
         Finding::Orphan { body } => writeln!(out, "orphan   {:>14}  blob {body}, removed at the next start", ""),
     }

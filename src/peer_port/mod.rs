@@ -26,7 +26,7 @@ use crate::base::Class;
 use crate::wire::frame::CLEAR_BYTES;
 use crate::wire::{
     Answer, BLOB_PATH, BODIES_PATH, CALL_PATH, Call, FRAME_BYTES_MAX, Frame, HELLO_BYTES_MAX, HELLO_PATH,
-    LEARN_BYTES_MAX, Refusal, STREAM_PATH,
+    LEARN_BYTES_MAX, ORIGIN_PATH, Refusal, STREAM_PATH,
 };
 use actix_web::dev::Server;
 use actix_web::http::{ConnectionType, StatusCode};
@@ -63,6 +63,7 @@ where
             .app_data(Data::from(Arc::clone(&gate)))
             .app_data(Data::new(store()))
             .route(HELLO_PATH, web::post().to(hello))
+            .route(ORIGIN_PATH, web::post().to(origin))
             .route(CALL_PATH, web::post().to(call))
             .route(BLOB_PATH, web::post().to(blob))
             .route(BODIES_PATH, web::post().to(bodies))
@@ -84,6 +85,14 @@ where
 async fn hello(request: HttpRequest, body: Payload, gate: Data<PeerGate>) -> HttpResponse {
     let answered = match Body::new(body, CALL_BODY_MAX).whole(&request, HELLO_BYTES_MAX).await {
         Ok(hello) => gate.hello(&hello),
+        Err(refusal) => Err(refusal),
+    };
+    respond(&request, &gate, answered)
+}
+
+async fn origin(request: HttpRequest, body: Payload, gate: Data<PeerGate>) -> HttpResponse {
+    let answered = match Body::new(body, CALL_BODY_MAX).whole(&request, HELLO_BYTES_MAX).await {
+        Ok(question) => gate.tell(&question),
         Err(refusal) => Err(refusal),
     };
     respond(&request, &gate, answered)

@@ -4,17 +4,17 @@
 //! - The raw KEKs are gone once the ring is built; what stays are the keys derived from them, each
 //!   expanded once and used for one purpose.
 //! - A wrap opens only for the cluster and the body it was made for; a box only at its place.
-//! - The cluster id, the peer key and the mark key come from the first generation, so rotation changes neither.
-//! - A ring only grows: whatever it opens once it opens for as long as it lives. Which generation seals is chosen by
-//!   whoever knows what the other nodes open (`actors::peer::key_watch`), and never goes back.
+//! - Nothing that outlives a generation is derived from it, but what a new cluster begins with (`origin`).
+//! - A ring only grows: whatever it opens once it opens for as long as it lives. Which generation seals is decided by all
+//!   nodes together (`store::cluster_settings`), and never goes back.
 //!
 //! Layout: docs/format.md, "Keys", "Wrap" and "Box".
 
 use super::derive::derive;
 use super::key::{KEY_BYTES, NONCE_BYTES, OpenError, SealingKey, TAG_BYTES};
-use super::mark::MarkKey;
+use super::origin::Origin;
 use super::random;
-use super::session::PeerKey;
+use super::session::{PeerKey, PeerKeys};
 use crate::base::codec::Reader;
 use crate::base::{BodyId, ClusterId, KekId, Secret, Wrap};
 use std::collections::BTreeSet;
@@ -53,9 +53,6 @@ pub enum GrowError {
     /// A generation that is in use has another key.
     #[error("generation {0} holds another key than the one that is in use: put the original file back")]
     Changed(u32),
-    /// A number below the first: the cluster would become another one with the next start.
-    #[error("generation {0} is below the first one: new generations have higher numbers")]
-    Below(u32),
 }
 
 /// Why a box does not open.
@@ -97,9 +94,8 @@ impl Dek {
 /// All generations of the KEK, ready for use. Shared as an `Arc`, never cloned.
 pub struct Keyring {
     state: RwLock<State>,
-    cluster: ClusterId,
-    peer: Secret<[u8; KEY_BYTES]>,
-    marks: Secret<[u8; KEY_BYTES]>,
+    origin: Origin,
+    peers: Arc<PeerKeys>,
     /// Generations that something here was sealed under, and that the ring does not hold.
     missed: Mutex<BTreeSet<KekId>>,
 }
@@ -119,19 +115,20 @@ struct Generation {
     boxes: SealingKey,
 }
 
-/// The generations of numbered keys, in rising order.
-fn generations_of(mut keys: Keys) -> Result<Vec<Arc<Generation>>, SealError> {
+/// The generations of numbered keys, in rising order, each with its peer key.
+fn generations_of(mut keys: Keys) -> Result<Vec<(Arc<Generation>, PeerKey)>, SealError> {
     keys.sort_by_key(|(number, _)| *number);
-    let mut generations: Vec<Arc<Generation>> = Vec::with_capacity(keys.len());
+    let mut generations: Vec<(Arc<Generation>, PeerKey)> = Vec::with_capacity(keys.len());
     for (number, kek) in &keys {
         let next = Generation::new(*number, kek.expose());
-        if generations.last().is_some_and(|g| g.number == next.number) {
+        if generations.last().is_some_and(|(g, _)| g.number == next.number) {
             return Err(SealError::DuplicateGeneration(next.number));
         }
-        if let Some(same) = generations.iter().find(|g| g.id == next.id) {
+        if let Some((same, _)) = generations.iter().find(|(g, _)| g.id == next.id) {
             return Err(SealError::SameKey(same.number, next.number));
         }
-        generations.push(Arc::new(next));
+        let peer = PeerKey::new(next.id, &derive(kek.expose(), &[b"boveda/peer-key/v1"]));
+        generations.push((Arc::new(next), peer));
     }
     Ok(generations)
 }
@@ -166,39 +163,39 @@ impl Keyring {
     /// otherwise.
     pub fn new(mut keys: Keys) -> Result<Self, SealError> {
         keys.sort_by_key(|(number, _)| *number);
-        let first = keys.first().ok_or(SealError::NoKeys)?.1.expose();
-        let cluster = ClusterId(*derive(first, &[b"boveda/cluster-id/v1"]));
-        let peer = Secret::new(*derive(first, &[b"boveda/peer-key/v1"]));
-        let marks = Secret::new(*derive(first, &[b"boveda/mark-key/v1"]));
-        let generations = generations_of(keys)?;
+        let origin = Origin::derived(keys.first().ok_or(SealError::NoKeys)?.1.expose());
+        let peers = Arc::new(PeerKeys::default());
+        let mut generations = Vec::with_capacity(keys.len());
+        for (generation, peer) in generations_of(keys)? {
+            peers.add(generation.number, peer);
+            generations.push(generation);
+        }
         let sealing = Arc::clone(generations.last().ok_or(SealError::NoKeys)?);
-        Ok(Keyring {
-            state: RwLock::new(State { generations, sealing }),
-            cluster,
-            peer,
-            marks,
-            missed: Mutex::default(),
-        })
+        peers.seals(sealing.id);
+        let state = RwLock::new(State { generations, sealing });
+        Ok(Keyring { state, origin, peers, missed: Mutex::default() })
     }
 
     /// Takes in what is new among these keys, which are all that the key directory holds by now, and tells what that
-    /// is. What seals does not change. On an error nothing was taken in.
-    pub fn grow(&self, keys: Keys) -> Result<Vec<(u32, KekId)>, GrowError> {
+    /// is. What seals does not change. `free`: generations that nothing needs any more, whose files may be gone; they open
+    /// for as long as the ring lives, but no peer is met under them any more. On an error nothing was taken in.
+    pub fn grow(&self, keys: Keys, free: &[KekId]) -> Result<Vec<(u32, KekId)>, GrowError> {
         let found = generations_of(keys)?;
-        let mut state = self.state_mut();
+        let (mut state, mut gone) = (self.state_mut(), Vec::new());
         for held in &state.generations {
-            match found.iter().find(|g| g.number == held.number) {
+            match found.iter().find(|(g, _)| g.number == held.number) {
+                None if free.contains(&held.id) => gone.push(held.id),
                 None => return Err(GrowError::Gone(held.number)),
-                Some(now) if now.id != held.id => return Err(GrowError::Changed(held.number)),
+                Some((now, _)) if now.id != held.id => return Err(GrowError::Changed(held.number)),
                 Some(_) => {}
             }
         }
-        let first = state.generations.first().map_or(0, |g| g.number);
-        if let Some(below) = found.iter().find(|g| g.number < first) {
-            return Err(GrowError::Below(below.number));
-        }
+        gone.into_iter().for_each(|kek| self.peers.withdraw(kek));
         let mut new = Vec::new();
-        for next in found {
+        for (next, peer) in found {
+            if !self.peers.holds(next.id) {
+                self.peers.add(next.number, peer);
+            }
             // Of those that are held, the keys in use stay: one seals at this moment, perhaps.
             if !state.generations.iter().any(|g| g.id == next.id) {
                 new.push((next.number, next.id));
@@ -216,12 +213,13 @@ impl Keyring {
         let mut state = self.state_mut();
         let Some(sealing) = state.generations.iter().find(|g| g.id == kek).map(Arc::clone) else { return false };
         state.sealing = sealing;
+        self.peers.seals(kek);
         true
     }
 
-    /// The cluster id that the ring implies: whoever holds the first generation computes the same.
-    pub fn cluster_id(&self) -> ClusterId {
-        self.cluster
+    /// What a new cluster begins with that has this ring: whoever holds its first generation computes the same.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     /// The generation that seals.
@@ -267,6 +265,14 @@ impl Keyring {
         Wrap { kek: kek.id, nonce, sealed }
     }
 
+    /// The same data key, sealed under the active generation; `None` where it is already.
+    pub fn rewrap(&self, cluster: ClusterId, body: BodyId, wrap: &Wrap) -> Result<Option<Wrap>, OpenError> {
+        if wrap.kek == self.active() {
+            return Ok(None);
+        }
+        Ok(Some(self.wrap(cluster, body, &self.unwrap(cluster, body, wrap)?)))
+    }
+
     /// Opens a data key. The error is the same for an unknown generation, another place and changed bytes.
     pub fn unwrap(&self, cluster: ClusterId, body: BodyId, wrap: &Wrap) -> Result<Dek, OpenError> {
         let kek = self.find(wrap.kek).ok_or(OpenError)?;
@@ -277,14 +283,9 @@ impl Keyring {
         Ok(Dek::from_bytes(*dek))
     }
 
-    /// The key by which the nodes of this ring know each other.
-    pub fn peer_key(&self) -> PeerKey {
-        PeerKey::new(self.peer.expose())
-    }
-
-    /// The key by which the nodes of this ring compare what they hold.
-    pub fn mark_key(&self) -> MarkKey {
-        MarkKey::new(*self.marks.expose())
+    /// The keys by which the nodes of this ring know each other. They follow the ring.
+    pub fn peer_keys(&self) -> Arc<PeerKeys> {
+        Arc::clone(&self.peers)
     }
 
     /// Seals a few bytes that must open at `place` alone, such as the key of the log or the index.
@@ -341,10 +342,8 @@ impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Keyring")
             .field("generations", &self.state().generations)
-            .field("cluster", &self.cluster)
-            .field("peer", &self.peer)
-            .field("marks", &self.marks)
-            .finish()
+            .field("origin", &self.origin)
+            .finish_non_exhaustive()
     }
 }
 

@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn a_ring_gives_one_mark_for_each_state() {
-        let ring = |n| Keyring::new(vec![(1, Secret::new([n; 32]))]).unwrap().mark_key();
+        let ring = |n| Keyring::new(vec![(1, Secret::new([n; 32]))]).unwrap().origin().mark_key();
         let key = |name: &str| RegisterKey::bucket(&BucketName::parse(name).unwrap());
         let ballot = |stamp, node| Ballot { stamp: Stamp(stamp), node: Incarnation(node) };
         let mut marks = BTreeSet::new();

@@ -8,11 +8,13 @@
 //! |---|---|
 //! | `key` | one symmetric key and its two operations |
 //! | `keyring` `derive` | the KEK generations of a cluster; all keys that are derived from one |
+//! | `passphrase` | a key of the ring wrapped under a passphrase |
 //! | `body` `layout` | a sealed body, and where its chunks lie |
 //! | `digest` | the hash over sealed bytes, for which no key is needed |
 //! | `hmac` | what requests are signed with |
 //! | `mark` | keyed sums of register states, which the nodes of a ring compare |
-//! | `session` | handshake and frames between two nodes of one ring |
+//! | `origin` | what a cluster is known by for as long as it lives |
+//! | `session` | handshake and frames between two nodes of one ring; how one is told of its cluster |
 
 pub mod body;
 mod derive;
@@ -22,6 +24,8 @@ pub mod key;
 pub mod keyring;
 pub mod layout;
 pub mod mark;
+pub mod origin;
+pub mod passphrase;
 pub mod session;
 
 pub use body::{BodyOpener, BodySealer};
@@ -29,7 +33,8 @@ pub use key::{KEY_BYTES, NONCE_BYTES, OpenError, SealingKey, TAG_BYTES};
 pub use keyring::{BoxError, Dek, GrowError, Keyring, SealError};
 pub use layout::{CHUNK_BYTES, HEADER_BYTES, Layout};
 pub use mark::MarkKey;
-pub use session::{Hello, HelloError, Me, PeerInfo, PeerKey, PendingHello, SessionKey, SessionKeys};
+pub use origin::Origin;
+pub use session::{Hello, HelloError, Me, PeerInfo, PeerKey, PeerKeys, PendingHello, SessionKey, SessionKeys};
 
 /// `N` bytes from the operating system's random source.
 ///

@@ -9,8 +9,10 @@
 //! # Handshake
 //!
 //! Two messages, each `prefix | nonce (12) | sealed fields | tag (16)`; integers are little-endian.
-//! The prefix is in the clear and authenticated: magic `BVP1`, protocol version (u16), and 16 bytes
-//! that name the peer key, by which a foreign ring is told from noise before anything is opened.
+//! The prefix is in the clear and authenticated: magic `BVP1`, protocol version (u16), and the id of the
+//! key generation (16) whose peer key protects the message, by which a foreign ring is told from noise
+//! before anything is opened. The initiator offers one generation after the other until the responder
+//! has it (`peers`).
 //!
 //! - **hello**, initiator to responder. Fields: cluster id (16), incarnation (u64), nonce (32), own
 //!   name and responder's name (each a u32 length and bytes). Associated data: prefix, byte 1.
@@ -39,8 +41,14 @@ use super::derive::derive;
 use super::key::{KEY_BYTES, NONCE_BYTES, OpenError, SealingKey, TAG_BYTES};
 use super::random;
 use crate::base::codec::{CodecError, Reader, Writer};
-use crate::base::{Class, ClusterId, Incarnation, NodeName, Secret};
+use crate::base::{Class, ClusterId, Incarnation, KekId, NodeName, Secret};
 use std::fmt;
+
+mod asking;
+mod peers;
+
+pub use asking::Asked;
+pub use peers::PeerKeys;
 
 /// The version of the peer protocol that this release speaks: it counts up with every change of a call or an answer
 /// (`wire`) that another release could not read.
@@ -50,7 +58,9 @@ pub const HELLO_NONCE_BYTES: usize = 32;
 
 const MAGIC: [u8; 4] = *b"BVP1";
 const KEY_ID_BYTES: usize = 16;
-const PREFIX_BYTES: usize = 4 + 2 + KEY_ID_BYTES;
+/// Where the prefix names the generation.
+const KEY_ID_AT: usize = 4 + 2;
+const PREFIX_BYTES: usize = KEY_ID_AT + KEY_ID_BYTES;
 /// Most bytes of a handshake message: more is refused before it is looked at.
 pub const HELLO_BYTES_MAX: usize =
     PREFIX_BYTES + NONCE_BYTES + 16 + 8 + HELLO_NONCE_BYTES + 2 * (4 + NodeName::BYTES_MAX) + TAG_BYTES;
@@ -63,7 +73,7 @@ const FROM_RESPONDER: u8 = 2;
 /// Why a handshake ends without a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HelloError {
-    /// The other side holds another key ring.
+    /// The other side holds another key ring: it has no generation that this one has.
     #[error("the peer has another key ring")]
     ForeignRing,
     /// The other side speaks another version of the protocol.
@@ -204,8 +214,9 @@ fn counter_nonce(counter: u64) -> [u8; NONCE_BYTES] {
     nonce
 }
 
-/// The key by which the nodes of one ring know each other; from `Keyring::peer_key`.
+/// The key by which nodes that have one generation know each other; from `Keyring::peer_keys`.
 pub struct PeerKey {
+    generation: KekId,
     secret: Secret<[u8; KEY_BYTES]>,
     handshake: SealingKey,
     prefix: [u8; PREFIX_BYTES],
@@ -218,16 +229,22 @@ impl fmt::Debug for PeerKey {
 }
 
 impl PeerKey {
-    pub(super) fn new(secret: &[u8; KEY_BYTES]) -> Self {
+    pub(super) fn new(generation: KekId, secret: &[u8; KEY_BYTES]) -> Self {
         let mut prefix = [0; PREFIX_BYTES];
         prefix[..4].copy_from_slice(&MAGIC);
-        prefix[4..6].copy_from_slice(&PROTOCOL_VERSION.to_le_bytes());
-        prefix[6..].copy_from_slice(&derive::<KEY_ID_BYTES>(secret, &[b"boveda/peer-id/v1"])[..]);
+        prefix[4..KEY_ID_AT].copy_from_slice(&PROTOCOL_VERSION.to_le_bytes());
+        prefix[KEY_ID_AT..].copy_from_slice(&generation.0);
         PeerKey {
+            generation,
             secret: Secret::new(*secret),
             handshake: SealingKey::new(&derive(secret, &[b"boveda/handshake/v1"])),
             prefix,
         }
+    }
+
+    /// The generation that it is derived from.
+    pub fn generation(&self) -> KekId {
+        self.generation
     }
 
     /// The initiator's message. Keep `Hello::pending` for the answer.
@@ -287,23 +304,29 @@ impl PeerKey {
         if message.len() > HELLO_BYTES_MAX {
             return Err(HelloError::Garbled);
         }
-        let mut r = Reader(message);
-        if r.array()? != MAGIC {
-            return Err(HelloError::Garbled);
-        }
-        let theirs = r.u16()?;
-        if theirs != PROTOCOL_VERSION {
-            return Err(HelloError::ForeignProtocol { theirs });
-        }
-        if r.array::<KEY_ID_BYTES>()? != self.prefix[6..] {
+        if generation_of(message)? != self.generation {
             return Err(HelloError::ForeignRing);
         }
+        let mut r = Reader(message.get(PREFIX_BYTES..).ok_or(HelloError::Garbled)?);
         let nonce = r.array()?;
         let (text, tag) = r.0.split_last_chunk::<TAG_BYTES>().ok_or(HelloError::Garbled)?;
         let mut fields = text.to_vec();
         let opened = self.handshake.open(&nonce, &self.place(kind, bound_to), &mut fields, tag);
         opened.map(|()| fields).map_err(|OpenError| HelloError::Garbled)
     }
+}
+
+/// The generation that a message of a handshake names, if its prefix is one of this protocol.
+pub fn generation_of(message: &[u8]) -> Result<KekId, HelloError> {
+    let mut r = Reader(message);
+    if r.array()? != MAGIC {
+        return Err(HelloError::Garbled);
+    }
+    let theirs = r.u16()?;
+    if theirs != PROTOCOL_VERSION {
+        return Err(HelloError::ForeignProtocol { theirs });
+    }
+    Ok(KekId(r.array::<KEY_ID_BYTES>()?))
 }
 
 /// What both messages hold, seen from their sender.

@@ -113,7 +113,7 @@ pub(super) fn seal_secret(ring: &Keyring, cluster: ClusterId, id: AccessKeyId, s
     ring.seal_box(&place_of(cluster, id), secret.expose()).into()
 }
 
-fn open_secret(ring: &Keyring, cluster: ClusterId, id: AccessKeyId, sealed: &[u8]) -> Option<AccessSecret> {
+pub(super) fn open_secret(ring: &Keyring, cluster: ClusterId, id: AccessKeyId, sealed: &[u8]) -> Option<AccessSecret> {
     let plain = Secret::new(ring.open_box(&place_of(cluster, id), sealed).ok()?);
     plain.expose().as_slice().try_into().ok().map(Secret::new)
 }
@@ -321,7 +321,7 @@ mod tests {
     }
 
     fn key(ring: &Keyring, of: u8, secrets: &[u8]) -> AccessRecord {
-        let seal = |n: &u8| seal_secret(ring, ring.cluster_id(), id(of), &secret(*n));
+        let seal = |n: &u8| seal_secret(ring, ring.origin().cluster, id(of), &secret(*n));
         AccessRecord {
             name: "n".to_owned(),
             created_ms: 1,
@@ -345,19 +345,19 @@ mod tests {
     #[test]
     fn a_secret_opens_for_its_id_and_cluster_alone() {
         let (ring, other) = (ring(), Keyring::new(vec![(1, Secret::new([8; 32]))]).expect("a ring"));
-        let sealed = seal_secret(&ring, ring.cluster_id(), id(1), &secret(3));
+        let sealed = seal_secret(&ring, ring.origin().cluster, id(1), &secret(3));
         let opens = |ring: &Keyring, cluster, id| open_secret(ring, cluster, id, &sealed).is_some();
-        assert!(opens(&ring, ring.cluster_id(), id(1)));
-        assert!(!opens(&ring, ring.cluster_id(), id(2)), "it was moved to another key");
-        assert!(!opens(&ring, other.cluster_id(), id(1)));
-        assert!(!opens(&other, ring.cluster_id(), id(1)));
+        assert!(opens(&ring, ring.origin().cluster, id(1)));
+        assert!(!opens(&ring, ring.origin().cluster, id(2)), "it was moved to another key");
+        assert!(!opens(&ring, other.origin().cluster, id(1)));
+        assert!(!opens(&other, ring.origin().cluster, id(1)));
         assert!(!sealed.windows(SECRET_LEN).any(|part| part == secret(3).expose()));
     }
 
     #[test]
     fn the_table_follows_its_registers_and_its_sum_tells_every_change() {
-        let (ring, mut table) = (ring(), AccessTable::new(ring().mark_key()));
-        let cluster = ring.cluster_id();
+        let (ring, mut table) = (ring(), AccessTable::new(ring().origin().mark_key()));
+        let cluster = ring.origin().cluster;
         assert!(table.keys(&ring, cluster).is_pristine() && table.holds().settled);
         let empty = table.holds().sum;
         table.set(id(1), Some(&holding(key(&ring, 1, &[1]), 1)));
@@ -386,12 +386,12 @@ mod tests {
     fn a_key_that_does_not_open_lets_nobody_in_until_it_does() {
         let ring = ring();
         let two = Keyring::new(vec![(1, Secret::new([7; 32])), (2, Secret::new([9; 32]))]).expect("a ring");
-        let mut table = AccessTable::new(ring.mark_key());
+        let mut table = AccessTable::new(ring.origin().mark_key());
         table.set(id(1), Some(&holding(key(&two, 1, &[1]), 1)));
-        let keys = table.keys(&ring, ring.cluster_id());
+        let keys = table.keys(&ring, ring.origin().cluster);
         assert!(keys.check(id(1), secret(1).expose()).is_none() && !keys.is_pristine());
-        ring.grow(vec![(1, Secret::new([7; 32])), (2, Secret::new([9; 32]))]).expect("a second generation");
-        assert!(table.keys(&ring, ring.cluster_id()).check(id(1), secret(1).expose()).is_some());
+        ring.grow(vec![(1, Secret::new([7; 32])), (2, Secret::new([9; 32]))], &[]).expect("a second generation");
+        assert!(table.keys(&ring, ring.origin().cluster).check(id(1), secret(1).expose()).is_some());
     }
 
     #[test]

@@ -16,13 +16,14 @@ use std::time::Instant;
 impl Core {
     /// Makes durable operations visible, and what they change of references.
     pub(super) fn apply(&self, ops: Vec<Op>, references: References, log_end: u64) {
+        self.note_keys(&ops, log_end);
         for op in &ops {
             match op {
                 Op::Forget { key, .. } => self.forgotten(key),
                 Op::Clear { .. } => self.cleared(),
                 Op::Memory(kept) => self.memory().saved(kept),
                 Op::Record { .. } | Op::Mark { .. } | Op::Node(_) | Op::Cursor { .. } => {}
-                Op::Place { .. } | Op::Unplace { .. } => {}
+                Op::Place { .. } | Op::Unplace { .. } | Op::Reseal { .. } => {}
             }
             let (Op::Record { key, held } | Op::Mark { key, held: Some(held), .. }) = op else { continue };
             // The settler looks here for what somebody left behind before it was known to be chosen.
@@ -39,6 +40,7 @@ impl Core {
         let cleared = ops.iter().rposition(|op| matches!(op, Op::Clear { .. })).map_or(0, |at| at + 1);
         let buckets: Vec<_> = ops.iter().skip(cleared).filter_map(bucket_of).collect();
         let access: Vec<_> = ops.iter().skip(cleared).filter_map(access_key_of).collect();
+        let ops_on_settings = ops.iter().any(|op| change_in(op, RegisterKind::Settings).is_some());
         let placed = |op: &Op| if let Op::Place { body, place } = op { Some((*body, *place)) } else { None };
         let placed: Vec<_> = ops.iter().filter_map(placed).collect();
         let voting = ops.iter().rev().find_map(|op| if let Op::Node(node) = op { Some(node.clone()) } else { None });
@@ -57,6 +59,9 @@ impl Core {
         for (bucket, held) in buckets {
             tells |= self.public().set(&bucket, held.as_ref());
             self.buckets_mut().set(bucket, held.as_ref());
+        }
+        if ops_on_settings {
+            self.settings_changed.send_replace(());
         }
         access.iter().for_each(|(id, held)| self.access().set(*id, held.as_ref()));
         if tells {
@@ -106,7 +111,8 @@ impl Core {
 fn bucket_of(op: &Op) -> Option<(BucketName, Option<Arc<Held>>)> {
     match change_in(op, RegisterKind::Bucket)? {
         (RegisterName::Bucket(bucket), held) => Some((bucket, held)),
-        (RegisterName::Object(..) | RegisterName::Members | RegisterName::AccessKey(_), _) => None,
+        (RegisterName::Object(..) | RegisterName::Members, _) => None,
+        (RegisterName::AccessKey(_) | RegisterName::Settings, _) => None,
     }
 }
 
@@ -114,7 +120,8 @@ fn bucket_of(op: &Op) -> Option<(BucketName, Option<Arc<Held>>)> {
 fn access_key_of(op: &Op) -> Option<(AccessKeyId, Option<Arc<Held>>)> {
     match change_in(op, RegisterKind::AccessKey)? {
         (RegisterName::AccessKey(id), held) => Some((id, held)),
-        (RegisterName::Object(..) | RegisterName::Members | RegisterName::Bucket(_), _) => None,
+        (RegisterName::Object(..) | RegisterName::Members, _) => None,
+        (RegisterName::Bucket(_) | RegisterName::Settings, _) => None,
     }
 }
 
@@ -122,11 +129,12 @@ fn access_key_of(op: &Op) -> Option<(AccessKeyId, Option<Arc<Held>>)> {
 fn change_in(op: &Op, kind: RegisterKind) -> Option<(RegisterName, Option<Arc<Held>>)> {
     let (key, held) = match op {
         Op::Record { key, held } | Op::Mark { key, held: Some(held), .. } => (key, Some(Arc::clone(held))),
+        Op::Reseal { key, held: Some(held), .. } => (key, Some(Arc::clone(held))),
         Op::Forget { key, .. } => (key, None),
         Op::Mark { held: None, .. } | Op::Clear { .. } | Op::Memory(_) | Op::Node(_) | Op::Cursor { .. } => {
             return None;
         }
-        Op::Place { .. } | Op::Unplace { .. } => return None,
+        Op::Place { .. } | Op::Unplace { .. } | Op::Reseal { held: None, .. } => return None,
     };
     // Nearly all are of objects, whose names need not be read for that.
     (key.kind() == Some(kind)).then(|| key.name())?.map(|name| (name, held))

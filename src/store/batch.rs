@@ -133,6 +133,13 @@ impl Batch {
         self.push(Op::Mark { key, ballot: old.record.ballot, seq: self.seq, held: Some(held) });
     }
 
+    /// The keys in what a register holds are sealed anew: the same state, under the same number.
+    pub(super) fn reseal(&mut self, key: RegisterKey, seals: Vec<Box<[u8]>>, held: Held) {
+        let (ballot, held) = (held.record.ballot, Arc::new(held));
+        self.keep(&key, Some(Arc::clone(&held)));
+        self.push(Op::Reseal { key, ballot, seals, held: Some(held) });
+    }
+
     /// A register holds nothing any more: its tombstone is dropped.
     pub(super) fn forget(&mut self, key: RegisterKey, held: &Held) {
         self.moved.push((key.clone(), Some(Counted::of(held)), None));

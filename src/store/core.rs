@@ -20,6 +20,7 @@ use super::overlay::{Here, Overlay};
 use super::pages::PagesProbe;
 use super::places::Usages;
 use super::public_buckets::PublicTable;
+use super::resealing::Resealing;
 use super::room::Room;
 use super::segments::Segments;
 use super::small::read_small;
@@ -31,6 +32,7 @@ use crate::base::{Class, ClusterId, Epoch, Incarnation, KekId, Mark, ObjectRecor
 use crate::disk::ballast::Ballast;
 use crate::disk::{Disk, Space, place};
 use crate::register::Memory;
+use crate::seal::Origin;
 use crate::seal::body::BodyOpener;
 use crate::seal::keyring::Keyring;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -61,6 +63,7 @@ pub struct Core {
     pub(super) dir: PathBuf,
     pub(super) ring: Arc<Keyring>,
     pub(super) cluster: ClusterId,
+    pub(super) origin: Origin,
     pub(super) incarnation: Incarnation,
     pub(super) former: Option<Incarnation>,
     pub(super) options: Options,
@@ -96,8 +99,14 @@ pub struct Core {
     buckets: RwLock<Buckets>,
     access: Mutex<AccessTable>,
     public: Mutex<PublicTable>,
+    /// What is known of keys under other generations than the one that seals.
+    pub(super) resealing: Mutex<Resealing>,
+    /// The generation that the scrubber's place is sealed under, if there is one. Held while its file is written.
+    pub(super) scrub_box: Mutex<Option<KekId>>,
     /// Tells that they have changed.
     pub(super) access_changed: watch::Sender<()>,
+    /// Tells that the settings of the cluster have.
+    pub(super) settings_changed: watch::Sender<()>,
     pub(super) cache: quick_cache::sync::Cache<RegisterKey, Arc<Held>, ByWeight>,
     pub(super) checkpointing: Mutex<()>,
     /// Whether the last checkpoint found no room for the small bodies that it was to take out of the log.
@@ -120,7 +129,7 @@ pub(super) struct Parts {
     pub disk: Arc<dyn Disk>,
     pub dir: PathBuf,
     pub ring: Arc<Keyring>,
-    pub cluster: ClusterId,
+    pub origin: Origin,
     pub incarnation: Incarnation,
     pub former: Option<Incarnation>,
     pub options: Options,
@@ -133,6 +142,7 @@ pub(super) struct Parts {
     pub clock: StampClock,
     pub overlay: Overlay,
     pub head: u64,
+    pub resealing: Resealing,
     pub node: NodeRecord,
     pub memory: Memory,
     pub probe: Arc<PagesProbe>,
@@ -144,16 +154,17 @@ impl Core {
     pub(super) fn new(parts: Parts) -> Self {
         let cache_bytes = parts.options.cache_bytes;
         let entries = usize::try_from(cache_bytes / 2048).unwrap_or(1024).max(64);
-        let tree = Tree::new(parts.ring.mark_key());
+        let tree = Tree::new(parts.origin.mark_key());
         let waiting = Waiting::new(parts.options.reserve_bytes);
-        let access = AccessTable::new(parts.ring.mark_key());
-        let public = PublicTable::new(parts.ring.mark_key());
+        let access = AccessTable::new(parts.origin.mark_key());
+        let public = PublicTable::new(parts.origin.mark_key());
         Core {
             tree: Mutex::new(tree),
             disk: parts.disk,
             dir: parts.dir,
             ring: parts.ring,
-            cluster: parts.cluster,
+            cluster: parts.origin.cluster,
+            origin: parts.origin,
             incarnation: parts.incarnation,
             former: parts.former,
             options: parts.options,
@@ -180,7 +191,10 @@ impl Core {
             buckets: RwLock::default(),
             access: Mutex::new(access),
             public: Mutex::new(public),
+            resealing: Mutex::new(parts.resealing),
+            scrub_box: Mutex::default(),
             access_changed: watch::channel(()).0,
+            settings_changed: watch::channel(()).0,
             cache: quick_cache::sync::Cache::with_weighter(entries, cache_bytes, ByWeight),
             checkpointing: Mutex::new(()),
             unflushed: AtomicBool::new(false),

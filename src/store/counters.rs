@@ -12,6 +12,8 @@ pub struct Counters {
     pub(super) uploads_open: AtomicU64,
     pub(super) swept: AtomicU64,
     pub(super) buried: AtomicU64,
+    /// Registers whose keys were sealed under the active generation instead of another one.
+    pub(super) resealed: AtomicU64,
     /// Bytes of bodies that were moved from one segment to another.
     pub(super) moved_bytes: AtomicU64,
     /// Bytes of room that are lacking for what is to be moved; 0 while nothing is.

@@ -3,6 +3,7 @@
 //! Layout: docs/format.md, "Commit log" and "Index".
 
 use super::places::{Place, SegmentId};
+use super::sealed_keys::{self, SEALED_KEY_BYTES_MAX};
 use crate::base::codec::{CodecError, Reader, Writer};
 use crate::base::record::{RECORD_BYTES_MAX, SMALL_SEALED_BYTES_MAX};
 use crate::base::{Ballot, BodyId, Epoch, Incarnation, NodeName, ObjectRecord, Record, RegisterKey, Stamp, State};
@@ -25,6 +26,7 @@ mod tag {
     pub const MEMORY: u8 = 7;
     pub const PLACE: u8 = 8;
     pub const UNPLACE: u8 = 9;
+    pub const RESEAL: u8 = 11;
 }
 
 /// One operation of a frame.
@@ -64,6 +66,18 @@ pub enum Op {
     },
     /// What is remembered of the other nodes.
     Memory(Kept),
+    /// The keys in what a register holds are sealed under another generation. It holds the same state, under the same
+    /// number: nobody else hears of it.
+    Reseal {
+        /// The register whose keys were sealed anew.
+        key: RegisterKey,
+        /// The ballot of what it holds.
+        ballot: Ballot,
+        /// Its keys, sealed: see `sealed_keys`.
+        seals: Vec<Box<[u8]>>,
+        /// What it holds, with these. Not in the log: found there or in the index when the log is replayed.
+        held: Option<Arc<Held>>,
+    },
     /// A peer has acknowledged the feed up to here.
     Cursor {
         /// Which life of the peer.
@@ -110,6 +124,14 @@ impl Held {
     pub fn marked(&self, seq: u64) -> Self {
         let opener = self.opener.clone();
         Held { record: Arc::clone(&self.record), chosen: true, seq, learned_from: self.learned_from, opener }
+    }
+
+    /// The same state with its keys sealed anew; `None` where that are not its keys.
+    pub fn resealed(&self, seals: &[Box<[u8]>]) -> Option<Self> {
+        let record = Arc::new(sealed_keys::with_seals(&self.record, seals)?);
+        // The keys themselves are the same.
+        let opener = self.opener.clone();
+        Some(Held { record, chosen: self.chosen, seq: self.seq, learned_from: self.learned_from, opener })
     }
 
     /// It with its small body at hand, as the log has it.
@@ -239,6 +261,11 @@ fn write_op(w: &mut Writer, op: &Op) {
         Op::Mark { key, ballot, seq, .. } => {
             w.u8(tag::MARK).bytes(key.as_bytes()).u64(ballot.stamp.0).u64(ballot.node.0).u64(*seq)
         }
+        Op::Reseal { key, ballot, seals, .. } => {
+            w.u8(tag::RESEAL).bytes(key.as_bytes()).u64(ballot.stamp.0).u64(ballot.node.0);
+            w.u8(u8::try_from(seals.len()).expect("a record has few keys"));
+            seals.iter().fold(w, |w, sealed| w.bytes(sealed))
+        }
         Op::Node(node) => w.u8(tag::NODE).bytes(&node.encode()),
         Op::Forget { key, ballot } => w.u8(tag::FORGET).bytes(key.as_bytes()).u64(ballot.stamp.0).u64(ballot.node.0),
         Op::Clear { epoch } => w.u8(tag::CLEAR).u64(epoch.0),
@@ -331,6 +358,12 @@ pub fn decode_frame(payload: &[u8]) -> Result<(Vec<Op>, bool), CodecError> {
                 let key = read_key(&mut r)?;
                 let ballot = Ballot { stamp: Stamp(r.u64()?), node: Incarnation(r.u64()?) };
                 Op::Mark { key, ballot, seq: r.u64()?, held: None }
+            }
+            tag::RESEAL => {
+                let key = read_key(&mut r)?;
+                let ballot = Ballot { stamp: Stamp(r.u64()?), node: Incarnation(r.u64()?) };
+                let seals = (0..r.u8()?).map(|_| r.bytes(SEALED_KEY_BYTES_MAX, "sealed key").map(Box::from));
+                Op::Reseal { key, ballot, seals: seals.collect::<Result<_, _>>()?, held: None }
             }
             tag::NODE => Op::Node(NodeRecord::decode(r.bytes(NodeRecord::BYTES_MAX, "node state")?)?),
             tag::FORGET => {

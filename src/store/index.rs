@@ -6,6 +6,7 @@
 //!   otherwise. So whoever lists reads `LIVE` alone, and passes over nothing that is to be settled.
 //! - A register has one entry in `CHANGES`, at its latest number.
 //! - `BODIES` counts how many records refer to each body: see `references`.
+//! - `KEKS` counts the keys in all records by the generation that they are sealed under: see `keks`.
 //! - `PLACES` has those of them that lie in segments, and orphans for a while; `SEGMENTS` what that comes to in each, and
 //!   where the last of all that ever lay there ends.
 //! - Damage has one name, whatever the engine calls what comes of it. Whoever runs the store hears of it once
@@ -22,6 +23,7 @@ use super::places::{Place, SegmentId, Usage, Usages, moved};
 use crate::base::codec::CodecError;
 use crate::base::{BodyId, Class, Incarnation, RegisterKey, Stamp};
 use crate::register::Kept;
+use keks::{KEKS, KeyChanges, KeyCounts, keep_place};
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition};
 use references::{Counted, Counter, Counts};
 use std::ops::Bound;
@@ -29,6 +31,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 mod check;
+pub mod keks;
 pub mod reading;
 pub mod references;
 
@@ -55,7 +58,7 @@ const MEMORY: &str = "memory";
 /// Registers after which the pace hears how far a checkpoint is.
 const TOLD_EVERY: u64 = 64;
 /// The format of the directory that this release reads and writes.
-const FORMAT: u64 = 11;
+pub(super) const FORMAT: u64 = 11;
 
 /// How far the index is, read at open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -103,6 +106,8 @@ pub struct Index {
     counts: Mutex<Counts>,
     /// Whether they are right: the same, for who is not to wait.
     is_sure: AtomicBool,
+    /// What `KEKS` holds.
+    keks: Mutex<KeyCounts>,
 }
 
 /// Every error of the engine, boxed: it is large and rare.
@@ -129,16 +134,18 @@ fn apply_records(
     layer: &Layer,
     pacing: &Pacing,
     is_recounted: bool,
-) -> Result<Counted, StoreError> {
+) -> Result<(Counted, KeyCounts), StoreError> {
     let mut live = tx.open_table(LIVE).map_err(engine)?;
     let mut dead = tx.open_table(DEAD).map_err(engine)?;
     let mut changes = tx.open_table(CHANGES).map_err(engine)?;
     let mut counter = Counter::new(tx.open_table(BODIES).map_err(engine)?, is_recounted);
+    let mut keys = KeyChanges::default();
     for key in &layer.forgotten {
         let old = [take(&mut live, key)?, take(&mut dead, key)?];
         let Some(old) = old.into_iter().flatten().next() else { continue };
         changes.remove(old.seq).map_err(engine)?;
         counter.replaced(key, Some(&old), None)?;
+        keys.replaced(Some(&old), None);
     }
     for ((key, held), done) in layer.records.iter().zip(0u64..) {
         if done.is_multiple_of(TOLD_EVERY) {
@@ -148,16 +155,17 @@ fn apply_records(
         let here = into.insert(key.as_bytes(), held.encode().as_slice()).map_err(engine)?;
         let here = here.map(|old| Held::decode(old.value()).map_err(corrupt)).transpose()?;
         let old = here.map_or_else(|| take(out_of, key), |old| Ok(Some(old)))?;
-        if let Some(old) = &old {
-            // A register stands in the feed once, under its latest number.
+        // A register stands in the feed once, under its latest number. That is the same where its keys were sealed anew.
+        if let Some(old) = old.as_ref().filter(|old| old.seq != held.seq) {
             changes.remove(old.seq).map_err(engine)?;
         }
         counter.replaced(key, old.as_ref(), Some(held))?;
+        keys.replaced(old.as_ref(), Some(held));
     }
     for (seq, key) in &layer.by_seq {
         changes.insert(seq, key.as_bytes()).map_err(engine)?;
     }
-    Ok(counter.end())
+    Ok((counter.end(), keys.write(tx)?))
 }
 
 fn place_of((segment, offset, len): (u32, u32, u32)) -> Place {
@@ -222,6 +230,7 @@ impl Index {
                 tx.open_table(PLACES).map_err(engine)?;
                 tx.open_table(SEGMENTS).map_err(engine)?;
                 tx.open_table(CURSORS).map_err(engine)?;
+                tx.open_table(KEKS).map_err(engine)?;
                 tx.open_table(NODE).map_err(engine)?;
                 let mut marks = tx.open_table(MARKS).map_err(engine)?;
                 marks.insert(MARK_PAGES, FORMAT).map_err(engine)?;
@@ -237,7 +246,9 @@ impl Index {
         let marks = Marks::read(&db)?;
         let (damaged, failed) = (AtomicBool::new(false), AtomicBool::new(false));
         let (counts, is_sure) = (Mutex::default(), AtomicBool::new(true));
-        Ok((Index { db, probe, pacing: Pacing::default(), tell, damaged, failed, counts, is_sure }, marks))
+        let keks = Mutex::new(Self::read_key_counts(&db)?);
+        let pacing = Pacing::default();
+        Ok((Index { db, probe, pacing, tell, damaged, failed, counts, is_sure, keks }, marks))
     }
 
     /// Whether something of it was found to be damaged.
@@ -296,8 +307,9 @@ impl Index {
                 tx.delete_table(DEAD).map_err(engine)?;
                 tx.delete_table(CHANGES).map_err(engine)?;
                 tx.delete_table(BODIES).map_err(engine)?;
+                tx.delete_table(KEKS).map_err(engine)?;
             }
-            let counted = apply_records(&tx, layer, &self.pacing, is_recounted)?;
+            let (counted, keys) = apply_records(&tx, layer, &self.pacing, is_recounted)?;
             let usages = apply_places(&tx, layer, flushed, usages, gone)?;
             {
                 let mut cursors = tx.open_table(CURSORS).map_err(engine)?;
@@ -313,6 +325,9 @@ impl Index {
                     let mut kept = tx.open_table(NODE).map_err(engine)?;
                     kept.insert(MEMORY, memory.encode().as_slice()).map_err(engine)?;
                 }
+                if let Some(place) = &layer.resealing {
+                    keep_place(&tx, place.as_ref())?;
+                }
                 let (orphans, counted) = (u64::from(marks.orphans), u64::from(marks.counted));
                 let all = [(MARK_LOG, marks.log), (MARK_SEQ, marks.seq), (MARK_STAMP, marks.stamp.0)];
                 for (name, value) in all.into_iter().chain([(MARK_ORPHANS, orphans), (MARK_COUNTED, counted)]) {
@@ -320,7 +335,9 @@ impl Index {
                 }
             }
             self.pacing.goes_on(Step::Syncing);
-            Ok((usages, self.commit_counted(tx, layer.cleared, &counted)?))
+            let lacked = self.commit_counted(tx, layer.cleared, &counted)?;
+            self.keep_key_counts(keys);
+            Ok((usages, lacked))
         })
     }
 

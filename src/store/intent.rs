@@ -61,10 +61,23 @@ pub enum Intent {
     Move(Vec<Move>),
     /// Bodies are not at these places, which were read.
     Lose(Vec<(BodyId, Place)>),
+    /// The keys in these registers' states are sealed anew.
+    Reseal(Vec<Resealed>),
     /// Bodies that nothing refers to lose their places.
     Release(Vec<BodyId>),
     /// Everything before this is durable.
     Barrier,
+}
+
+/// What a register holds, with its keys sealed anew.
+#[derive(Debug)]
+pub struct Resealed {
+    /// Which register.
+    pub key: RegisterKey,
+    /// The ballot of what it held when it was looked at.
+    pub ballot: Ballot,
+    /// The keys of that, sealed: see `sealed_keys`.
+    pub seals: Vec<Box<[u8]>>,
 }
 
 /// What became of an intent.

@@ -194,6 +194,11 @@ impl Log {
         self.end() - self.start.load(Ordering::Acquire)
     }
 
+    /// The position of the oldest frame: in front of it everything is zero.
+    pub fn start(&self) -> u64 {
+        self.start.load(Ordering::Acquire)
+    }
+
     /// Bytes that batches may take before the ring is full.
     pub fn free(&self) -> u64 {
         self.place.capacity.saturating_sub(self.used() + CHECKPOINT_RESERVE)

@@ -5,7 +5,7 @@
 //!
 //! | file | job |
 //! |---|---|
-//! | `open` | make and open a data directory |
+//! | `open` `replay` | make and open a data directory; what its log holds beyond the index |
 //! | | **What a store can do: each file is an `impl Store`** |
 //! | `objects` | objects and buckets: bodies in and out, what a node alone decides |
 //! | `naming` | from names to registers, as this node holds the buckets |
@@ -26,6 +26,7 @@
 //! | `decider` | what was decided so far, upon what is durable |
 //! | `batch` `marks` | a batch while it is being decided; marks that wait for one |
 //! | `upkeep` `reaper` `mover` | what a store does for itself beside the commits; bodies that go; what is alive in segments moved together |
+//! | `reseal` `resealing` | keys sealed anew under the generation that seals; what is sealed under which, and the committer's part in it |
 //! | | **Bodies** |
 //! | `upload` `download` | clients' bodies in and out |
 //! | `incoming` `outgoing` | sealed blobs from a peer and to one |
@@ -61,8 +62,10 @@
 //! | `overlay` `dropped` | what the index does not hold yet, and what of segments is dead by that |
 //! | `references` `recount` `waiting` | how many records refer to a body, as that changes; whether it is right; what waits before it goes |
 //! | `pace` | how long a batch waits, so that the ring of the log never fills at once |
+//! | `sealed_keys` | the keys that stand, sealed, in a record |
 //! | `entry` | operations of a log frame; a record as it is kept |
 //! | `buckets` | the buckets, in memory, by name and by id |
+//! | `cluster_settings` | what may become of the settings that the nodes of a cluster decide on |
 //! | `access_keys` `public_buckets` | in memory: the access keys, and what may become of one; what is open to everybody |
 //! | `places` | where bodies lie in segments, and how much of each is named |
 //! | `options` `counters` `error` | settings, counts, and what can go wrong |
@@ -78,6 +81,7 @@ pub mod bucket_setting;
 pub mod buckets;
 mod checkpoint;
 mod claims;
+pub mod cluster_settings;
 pub mod commit;
 mod core;
 pub mod counters;
@@ -121,11 +125,15 @@ mod recount;
 mod recounting;
 mod references;
 mod removal;
+mod replay;
 pub mod replica;
+mod reseal;
+pub mod resealing;
 pub mod room;
 pub mod scan;
 pub mod scrub;
 pub mod scrub_place;
+pub mod sealed_keys;
 mod seats;
 pub mod segments;
 mod small;
@@ -148,6 +156,6 @@ mod writes;
 
 pub use error::{DiskOp, StoreError};
 pub use intent::{Answer, wait, wait_blocking};
-pub use open::open;
+pub use open::{open, open_as};
 pub use options::{Options, system_ms};
 pub use store::{Clockwork, Store};

@@ -1,5 +1,5 @@
 //! A mutation: what a client wants of one register, and what must hold beside it. The one rule for every write of an
-//! object, of a bucket or of an access key, whoever decides it: a node alone in its committer, a coordinator by vote.
+//! object, of a bucket, of an access key or of the cluster's settings, whoever decides it: a node alone in its committer, a coordinator by vote.
 //!
 //! Invariants
 //! - What becomes of the register rests on the state that was found in it and on nothing else, so that it may be asked
@@ -9,11 +9,12 @@
 
 use super::access_keys::AccessChange;
 use super::bucket_setting::BucketSetting;
+use super::cluster_settings::SettingsChange;
 use super::error::StoreError;
 use crate::base::record::{VERSION_MAX, written_after};
 use crate::base::{
     AccessKeyId, Ballot, BucketId, BucketName, BucketRecord, Condition, Lineage, ObjectName, ObjectRecord, Record,
-    State,
+    State, Wrap,
 };
 use crate::register::fence::Change;
 use crate::register::{Bucket, Choice, Intent};
@@ -29,6 +30,8 @@ pub enum Target {
     Bucket(BucketName),
     /// An access key.
     AccessKey(AccessKeyId),
+    /// The settings of the cluster.
+    Settings,
 }
 
 /// What is wanted of it.
@@ -44,6 +47,8 @@ enum Wish {
     Configure(BucketSetting),
     /// A change of an access key.
     AccessKey(AccessChange),
+    /// A change of the cluster's settings.
+    Settings(SettingsChange),
     /// No bucket, if nothing is in it: of a node alone, which decides both in one commit.
     Empty {
         /// Only as the end of a deletion that was begun.
@@ -106,6 +111,12 @@ impl Mutation {
         Mutation { target: Target::AccessKey(id), condition: Condition::NONE, wish, asked_ms }
     }
 
+    /// A change of the cluster's settings.
+    pub fn change_settings(change: SettingsChange, asked_ms: u64) -> Self {
+        let wish = Wish::Settings(change);
+        Mutation { target: Target::Settings, condition: Condition::NONE, wish, asked_ms }
+    }
+
     fn of_bucket(bucket: &BucketName, wish: Wish, asked_ms: u64) -> Self {
         Mutation { target: Target::Bucket(bucket.clone()), condition: Condition::NONE, wish, asked_ms }
     }
@@ -118,6 +129,16 @@ impl Mutation {
     /// The object that is to be stored.
     pub fn object(&self) -> Option<&ObjectRecord> {
         if let Wish::Put(record) = &self.wish { record.object() } else { None }
+    }
+
+    /// The same with its key sealed anew.
+    pub fn with_wrap(mut self, wrap: Wrap) -> Self {
+        if let Wish::Put(record) = &mut self.wish
+            && let State::Object(object) = &mut Arc::make_mut(record).state
+        {
+            object.wrap = wrap;
+        }
+        self
     }
 
     /// Whether a bucket is to go that is empty, and that as the end of a deletion alone.
@@ -154,6 +175,11 @@ impl Mutation {
                 Choice::Keep => Choice::Keep,
                 Choice::Refuse => Choice::Refuse,
             },
+            Wish::Settings(change) => match change.decide(found.map(|record| &**record)) {
+                Choice::Put(_) => Choice::Put(()),
+                Choice::Keep => Choice::Keep,
+                Choice::Refuse => Choice::Refuse,
+            },
             // Whether it is empty is not in the register.
             Wish::Empty { .. } => Choice::Refuse,
         }
@@ -176,6 +202,10 @@ impl Mutation {
                 Choice::Put(Some(key)) => Some(proposed(State::AccessKey(Box::new(key)), self.asked_ms)),
                 Choice::Put(None) | Choice::Keep | Choice::Refuse => None,
             },
+            Wish::Settings(change) => match change.decide(found.map(|record| &**record)) {
+                Choice::Put(settings) => Some(proposed(State::Settings(Box::new(settings)), self.asked_ms)),
+                Choice::Keep | Choice::Refuse => None,
+            },
             Wish::Delete | Wish::Empty { .. } => None,
         };
         put_upon(found, new, self.asked_ms)
@@ -196,6 +226,7 @@ impl Mutation {
         match self.target {
             Target::Bucket(_) => StoreError::NoSuchBucket,
             Target::Object(_) => StoreError::Precondition,
+            Target::Settings => StoreError::Precondition,
             // One that was to be made is there, or was; any other change finds none.
             Target::AccessKey(_) => match self.wish {
                 Wish::AccessKey(AccessChange::Create(_)) => StoreError::Precondition,

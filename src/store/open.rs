@@ -10,16 +10,18 @@
 use super::access::load_access;
 use super::blobs::Blobs;
 use super::core::{Core, Parts};
-use super::entry::{Held, NodeRecord, Op, decode_frame, frame_sequence};
+use super::entry::{NodeRecord, frame_sequence};
 use super::error::{DiskOp, StoreError};
 use super::identity::{self, Identity};
 use super::index::{Index, Marks};
-use super::log::{Log, LogReader, Tail};
+use super::log::{Log, LogReader};
 use super::naming::load_buckets;
 use super::options::Options;
-use super::overlay::{Here, Overlay};
+use super::overlay::Overlay;
 use super::pages::{self, PagesProbe};
 use super::places::Usages;
+use super::replay::{Replayed, replay};
+use super::resealing::Resealing;
 use super::room::Room;
 use super::segments::{self, Segments};
 use super::small::read_small;
@@ -27,10 +29,11 @@ use super::store::{Clockwork, Store};
 use super::types::Doubt;
 use super::waiting::Orphaned;
 use crate::base::record::LOG_BYTES_MIN;
-use crate::base::{Ballot, BucketName, ClusterId, Incarnation, Mark, RegisterKey, Stamp, StampClock};
+use crate::base::{BucketName, ClusterId, Incarnation, Mark, RegisterKey, StampClock};
 use crate::disk::ballast::Ballast;
 use crate::disk::{Disk, place, shortage};
 use crate::register::Memory;
+use crate::seal::Origin;
 use crate::seal::keyring::Keyring;
 use std::path::Path;
 use std::sync::Arc;
@@ -57,8 +60,8 @@ const OURS: [&str; 11] = [
 
 /// Opens or makes the store in `dir`. The threads are not started yet.
 ///
-/// `cluster`: the configured cluster id; without one it is derived from the key ring. In a directory that is made
-/// already the ring seals under the generation that sealed there last.
+/// `cluster`: the configured cluster id; a made directory has to have it. A new one without it gets the id that the key
+/// ring implies. In a directory that is made already the ring seals under the generation that sealed there last.
 pub fn open(
     disk: Arc<dyn Disk>,
     dir: &Path,
@@ -66,19 +69,35 @@ pub fn open(
     cluster: Option<ClusterId>,
     options: Options,
 ) -> Result<(Store, Clockwork), StoreError> {
-    let cluster = cluster.unwrap_or_else(|| ring.cluster_id());
+    open_as(disk, dir, ring, cluster, None, options)
+}
+
+/// The same. `told`: what a member has told of the cluster, which a new directory begins with instead of what the ring
+/// implies; one that is made already knows it.
+pub fn open_as(
+    disk: Arc<dyn Disk>,
+    dir: &Path,
+    ring: Arc<Keyring>,
+    cluster: Option<ClusterId>,
+    told: Option<&Origin>,
+    options: Options,
+) -> Result<(Store, Clockwork), StoreError> {
     let fail = |op: DiskOp| move |source| StoreError::Disk { op, path: dir.to_owned(), source };
     disk.create_dir_all(dir).map_err(fail(DiskOp::Create))?;
     let identity_path = dir.join(identity::FILE);
     // The identity is written last: a directory without one has never answered anything.
     let first_start = !disk.exists(&identity_path).map_err(fail(DiskOp::LookInto))?;
     let identity = match first_start {
-        true => first_start_of(disk.as_ref(), dir, &ring, cluster, &options)?,
+        true => {
+            let origin = told.unwrap_or_else(|| ring.origin()).copy_as(cluster);
+            first_start_of(disk.as_ref(), dir, &ring, origin, &options)?
+        }
         false => made_identity(disk.as_ref(), dir, &ring, cluster)?,
     };
     let core = open_made(disk, dir, ring, identity, options)?;
     load_buckets(&core)?;
     load_access(&core)?;
+    core.look_at_keys();
     let (store, clockwork) = Store::manual(core);
     // Not only at first start, which a crash may have ended just before this.
     if store.options().first_bucket && store.lookup(&RegisterKey::bucket(&BucketName::cargas()))?.is_none() {
@@ -125,13 +144,19 @@ pub fn has_lost_identity(disk: &dyn Disk, dir: &Path) -> Result<bool, StoreError
 /// The identity of a made directory, durable. Whoever put it in place may have been ended before its name was so; and
 /// where the sync of the directory failed, no later one makes up for that, though the name is there to be seen. A node
 /// that went on with it would lose all it answered, or be who it was before.
-fn made_identity(disk: &dyn Disk, dir: &Path, ring: &Keyring, cluster: ClusterId) -> Result<Identity, StoreError> {
+fn made_identity(
+    disk: &dyn Disk,
+    dir: &Path,
+    ring: &Keyring,
+    cluster: Option<ClusterId>,
+) -> Result<Identity, StoreError> {
     let fail = |op: DiskOp| move |source| StoreError::Disk { op, path: dir.to_owned(), source };
     let path = dir.join(identity::FILE);
     let sealed = read_small(disk, &path, "identity of the data directory")?;
     let identity = Identity::open(ring, &sealed)?;
-    if identity.cluster != cluster {
-        return Err(StoreError::ForeignCluster { theirs: identity.cluster, ours: cluster });
+    let theirs = identity.origin.cluster;
+    if let Some(ours) = cluster.filter(|ours| *ours != theirs) {
+        return Err(StoreError::ForeignCluster { theirs, ours });
     }
     // The generation of the box is the one that sealed last, and sealing never goes back behind it.
     if let Some(kek) = Keyring::box_key(&sealed) {
@@ -159,7 +184,7 @@ fn first_start_of(
     disk: &dyn Disk,
     dir: &Path,
     ring: &Keyring,
-    cluster: ClusterId,
+    origin: Origin,
     options: &Options,
 ) -> Result<Identity, StoreError> {
     let fail = |op: DiskOp| move |source| StoreError::Disk { op, path: dir.to_owned(), source };
@@ -183,7 +208,7 @@ fn first_start_of(
         disk.remove(path).map_err(|source| StoreError::Disk { op: DiskOp::Remove, path: path.clone(), source })?;
     }
     disk.sync_dir(dir).map_err(fail(DiskOp::Sync))?;
-    let identity = Identity::generate(cluster);
+    let identity = Identity::generate(origin);
     Log::create(disk, &dir.join(LOG), &identity.log_key(), options.log_bytes)?;
     {
         let index = dir.join(INDEX);
@@ -213,7 +238,7 @@ fn open_made(
     let blobs = Blobs::open(Arc::clone(&disk), dir, Arc::clone(&room), options.large_write_bytes)?;
     // No upload outlives the process that staged it.
     blobs.sweep_staged()?;
-    let Replayed { mut overlay, head, mut stamp, has_ops, anew, tail } = replay(log, &index, marks)?;
+    let Replayed { mut overlay, head, mut stamp, has_ops, keks, anew, tail } = replay(log, &index, marks)?;
     let indexed = index.node()?;
     let node = overlay.active.node.clone().or(indexed).unwrap_or(NodeRecord::NEW);
     // Promises up to the reserve may have been given: the own ballots begin above them.
@@ -227,13 +252,14 @@ fn open_made(
     overlay.active.log_end = log.end();
     let ballast = Arc::new(Ballast::new(Arc::clone(&disk), dir.join(BALLAST), options.ballast_bytes()));
     probe.stand_by(Arc::clone(&ballast));
+    let resealing = Resealing::replayed(&keks, log.end());
     let orphans = look_for(&index, marks, has_ops, overlay.active.cleared);
     let memory = Memory::restored(&kept, node.roster.as_deref());
     let core = Core::new(Parts {
         disk,
         dir: dir.to_owned(),
         ring,
-        cluster: identity.cluster,
+        origin: identity.origin,
         incarnation: identity.incarnation,
         former: identity.former,
         options,
@@ -246,6 +272,7 @@ fn open_made(
         clock: StampClock::above(stamp),
         overlay,
         head,
+        resealing,
         node,
         memory,
         probe,
@@ -312,51 +339,6 @@ fn open_index(
     Ok((index, marks, probe))
 }
 
-/// What the log holds beyond the index.
-struct Replayed {
-    overlay: Overlay,
-    /// The newest number of the feed, and the highest stamp of a state.
-    head: u64,
-    stamp: Stamp,
-    /// Whether there was anything.
-    has_ops: bool,
-    /// Whether the node was given its place anew.
-    anew: bool,
-    tail: Tail,
-}
-
-fn replay(log: LogReader, index: &Index, marks: Marks) -> Result<Replayed, StoreError> {
-    let mut overlay = Overlay::default();
-    let (mut head, mut stamp) = (marks.seq, marks.stamp);
-    let (mut batch, mut has_ops, mut anew) = (Vec::new(), false, false);
-    let tail = log.replay(marks.log, |payload| {
-        let decoded = decode_frame(payload).map_err(|_| StoreError::Corrupt { what: "commit log (an operation)" })?;
-        let (ops, ends) = decoded;
-        batch.extend(ops);
-        // A batch counts whole: the rest of its frames may never have come.
-        if !ends {
-            return Ok(false);
-        }
-        for op in batch.drain(..) {
-            let op = match op {
-                Op::Mark { key, ballot, seq, .. } => marked(&overlay, index, key, ballot, seq)?,
-                Op::Forget { key, ballot } if !holds(&overlay, index, &key, ballot)? => continue,
-                op => op,
-            };
-            if let Op::Record { held, .. } | Op::Mark { held: Some(held), .. } = &op {
-                head = head.max(held.seq);
-                stamp = stamp.max(held.record.ballot.stamp);
-            }
-            // A node that was given its place anew since owes nothing for the frames that it had lost.
-            anew |= matches!(op, Op::Clear { .. });
-            has_ops = true;
-            overlay.replay(op);
-        }
-        Ok(true)
-    })?;
-    Ok(Replayed { overlay, head, stamp, has_ops, anew, tail })
-}
-
 /// Frames that had been answered are gone: whether the node may start all the same.
 fn check_loss(node: &NodeRecord) -> Result<(), StoreError> {
     Mark::TailCut.hit();
@@ -368,28 +350,6 @@ fn check_loss(node: &NodeRecord) -> Result<(), StoreError> {
         "the newest frames of the commit log are gone: this node may have forgotten what it promised or stored"
     );
     Ok(())
-}
-
-/// What a register holds as far as the log was replayed.
-fn present(overlay: &Overlay, index: &Index, key: &RegisterKey) -> Result<Option<Arc<Held>>, StoreError> {
-    match overlay.get(key) {
-        Here::Held(held) => Ok(Some(Arc::clone(held))),
-        Here::Nothing => Ok(None),
-        Here::Unknown => Ok(index.get(key)?.map(Arc::new)),
-    }
-}
-
-/// Whether that is what is to be forgotten: the index may be ahead of the log's oldest frames.
-fn holds(overlay: &Overlay, index: &Index, key: &RegisterKey, ballot: Ballot) -> Result<bool, StoreError> {
-    Ok(present(overlay, index, key)?.is_some_and(|held| held.record.ballot == ballot))
-}
-
-/// A mark of the log with the record that it marks.
-fn marked(overlay: &Overlay, index: &Index, key: RegisterKey, ballot: Ballot, seq: u64) -> Result<Op, StoreError> {
-    let held = present(overlay, index, &key)?;
-    // The index may be ahead of the log's oldest frames: then the key holds something newer already.
-    let held = held.filter(|held| held.record.ballot == ballot && held.seq <= seq);
-    Ok(Op::Mark { key, ballot, seq, held: held.map(|held| Arc::new(held.marked(seq))) })
 }
 
 /// A log that was made too small for what may come is refused, where the configuration could not ask for one either.

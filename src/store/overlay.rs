@@ -10,6 +10,7 @@
 
 use super::dropped::Dropped;
 use super::entry::{Held, NodeRecord, Op};
+use super::index::keks::WalkPlace;
 use super::places::{Place, SegmentId, Usages, moved};
 use super::references::{References, only_in};
 use crate::base::{BlobRef, BodyId, Incarnation, Record, RegisterKey};
@@ -45,6 +46,8 @@ pub struct Layer {
     pub node: Option<NodeRecord>,
     /// What is remembered of the other nodes, if it changed.
     pub memory: Option<Kept>,
+    /// How far a walk has come that seals keys anew, if it has moved; `Some(None)`: there is none any more.
+    pub resealing: Option<Option<WalkPlace>>,
     /// The log position behind the last frame in it.
     pub log_end: u64,
     /// Memory, roughly, in bytes.
@@ -74,6 +77,9 @@ impl Layer {
             }
             // Its small body may be at hand, and is where it was.
             Op::Mark { key, held: Some(held), .. } => self.hold(key, held),
+            // What holds nothing of that ballot any more keeps what it has: see `open`.
+            Op::Reseal { held: None, .. } => {}
+            Op::Reseal { key, held: Some(held), .. } => self.reseal(key, held),
             Op::Forget { key, .. } => {
                 if let Some(old) = self.records.remove(&key) {
                     self.replaced(&old, None);
@@ -107,6 +113,15 @@ impl Layer {
         self.forgotten.remove(&key);
         if let Some(old) = self.records.insert(key, Arc::clone(&held)) {
             self.replaced(&old, Some(&held.record));
+        }
+    }
+
+    /// A register holds the same state, with its keys sealed anew: its number and its bodies are as they were, in
+    /// whichever layer they came.
+    fn reseal(&mut self, key: RegisterKey, held: Arc<Held>) {
+        self.weight += held.weight() + key.as_bytes().len() as u64;
+        if let Some(old) = self.records.insert(key, held) {
+            self.weight = self.weight.saturating_sub(old.weight());
         }
     }
 

@@ -7,13 +7,17 @@
 //!
 //! Layout: docs/format.md, "Scrubber's place".
 
+use super::core::Core;
 use super::error::{DiskOp, StoreError};
 use super::small::read_small;
 use super::store::Store;
 use crate::base::codec::{CodecError, Reader, Writer};
-use crate::base::{Incarnation, RegisterKey};
+use crate::base::{Incarnation, KekId, RegisterKey};
 use crate::disk::place;
+use crate::seal::Keyring;
 use crate::seal::keyring::BoxError;
+use std::path::PathBuf;
+use std::sync::{MutexGuard, PoisonError};
 
 /// The file's name in the data directory.
 const FILE: &str = "scrub";
@@ -59,37 +63,86 @@ pub struct Place {
 impl Store {
     /// The place as it was kept last.
     pub fn load_scrub_place(&self) -> Result<Place, StoreError> {
-        const DAMAGED: StoreError = StoreError::Corrupt { what: "scrubber's place" };
-        let path = self.core().dir.join(FILE);
-        let there = self.core().disk.exists(&path);
-        if !there.map_err(|source| StoreError::Disk { op: DiskOp::LookFor, path: path.clone(), source })? {
-            return Ok(Place::default());
+        self.core().load_scrub_place()
+    }
+
+    /// Keeps the place, durably. One caller at a time.
+    pub fn save_scrub_place(&self, place: &Place) -> Result<(), StoreError> {
+        let mut kek = self.core().scrub_box();
+        self.core().write_scrub_place(&mut kek, place)
+    }
+}
+
+impl Core {
+    fn scrub_path(&self) -> PathBuf {
+        self.dir.join(FILE)
+    }
+
+    fn scrub_box(&self) -> MutexGuard<'_, Option<KekId>> {
+        self.scrub_box.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The generation that the place is sealed under, if there is one.
+    pub(super) fn scrub_kek(&self) -> Option<KekId> {
+        *self.scrub_box()
+    }
+
+    /// Looks which generation that is; at open.
+    pub(super) fn look_at_scrub_place(&self) {
+        // One that cannot be read is none to the scrubber either.
+        let sealed = self.sealed_scrub_place().ok().flatten();
+        *self.scrub_box() = sealed.and_then(|sealed| Keyring::box_key(&sealed));
+    }
+
+    /// Seals the place anew, where it is sealed under another generation than this; whether it was.
+    pub(super) fn reseal_scrub_place(&self, active: KekId) -> Result<bool, StoreError> {
+        let mut kek = self.scrub_box();
+        if kek.is_none_or(|kek| kek == active) {
+            return Ok(false);
         }
-        let sealed = read_small(self.core().disk.as_ref(), &path, "scrubber's place")?;
+        // One that does not open is lost to the scrubber too, which begins again.
+        let place = self.load_scrub_place().unwrap_or_default();
+        self.write_scrub_place(&mut kek, &place).map(|()| true)
+    }
+
+    fn sealed_scrub_place(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        let path = self.scrub_path();
+        let there = self.disk.exists(&path);
+        if !there.map_err(|source| StoreError::Disk { op: DiskOp::LookFor, path: path.clone(), source })? {
+            return Ok(None);
+        }
+        read_small(self.disk.as_ref(), &path, "scrubber's place").map(Some)
+    }
+
+    fn load_scrub_place(&self) -> Result<Place, StoreError> {
+        const DAMAGED: StoreError = StoreError::Corrupt { what: "scrubber's place" };
+        let Some(sealed) = self.sealed_scrub_place()? else { return Ok(Place::default()) };
         let read = |life| {
-            let plain = self.core().ring.open_box(&scrub_box(life), &sealed).map_err(|error| match error {
+            let plain = self.ring.open_box(&scrub_box(life), &sealed).map_err(|error| match error {
                 BoxError::UnknownKey { kek } => StoreError::KeyMissing { kek },
                 BoxError::Short | BoxError::Open => DAMAGED,
             })?;
             decode(&plain).map_err(|_| DAMAGED)
         };
-        let place = read(self.core().incarnation);
-        match self.core().former.filter(|_| place.is_err()).map(read) {
+        let place = read(self.incarnation);
+        match self.former.filter(|_| place.is_err()).map(read) {
             Some(Ok(before)) => Ok(Place { paused: before.paused, ..Place::default() }),
             _ => place,
         }
     }
 
-    /// Keeps the place, durably. One caller at a time.
-    pub fn save_scrub_place(&self, place: &Place) -> Result<(), StoreError> {
-        self.core().check_writable()?;
-        let sealed = self.core().ring.seal_box(&scrub_box(self.core().incarnation), &encode(place));
-        let path = self.core().dir.join(FILE);
-        place::replace(self.core().disk.as_ref(), &path, &sealed).map_err(|source| StoreError::Disk {
+    /// Writes the place. `kek`: the generation of what lies there, held meanwhile.
+    fn write_scrub_place(&self, kek: &mut Option<KekId>, place: &Place) -> Result<(), StoreError> {
+        self.check_writable()?;
+        let sealed = self.ring.seal_box(&scrub_box(self.incarnation), &encode(place));
+        let path = self.scrub_path();
+        place::replace(self.disk.as_ref(), &path, &sealed).map_err(|source| StoreError::Disk {
             op: DiskOp::Write,
             path,
             source,
-        })
+        })?;
+        *kek = Keyring::box_key(&sealed);
+        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@ use super::options::Options;
 use super::store::Store;
 use crate::base::{ClusterId, Incarnation, Shortage};
 use crate::disk::Space;
+use crate::seal::Origin;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -82,6 +83,30 @@ impl ReferencesStatus {
     }
 }
 
+/// What is being sealed anew, under the key generation that seals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ResealingStatus {
+    /// Whether something is, or is still to be looked for.
+    pub running: bool,
+    /// Keys that are sealed under other generations, as of the last checkpoint.
+    pub left: u64,
+    /// Registers whose keys were sealed anew since the start.
+    pub resealed: u64,
+}
+
+impl ResealingStatus {
+    fn of(store: &Store) -> Self {
+        let core = store.core();
+        let active = core.ring.active();
+        let others = core.index.key_counts().into_iter().filter(|(kek, _)| *kek != active);
+        ResealingStatus {
+            running: store.is_resealing(),
+            left: others.map(|(_, count)| count).sum(),
+            resealed: core.counters.resealed.load(Ordering::Relaxed),
+        }
+    }
+}
+
 /// The state of the store, for status, metrics and readiness.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct StoreStatus {
@@ -133,6 +158,8 @@ pub struct StoreStatus {
     pub segments: SegmentsStatus,
     /// The counts by which bodies go.
     pub references: ReferencesStatus,
+    /// What is being sealed anew.
+    pub resealing: ResealingStatus,
     /// Room on the disk, as last read.
     pub disk: Space,
     /// Writes stop below this much free room.
@@ -161,6 +188,7 @@ impl Store {
         let buckets = core.buckets().len() as u64;
         let segments = SegmentsStatus::of(core);
         let references = ReferencesStatus::of(core);
+        let resealing = ResealingStatus::of(self);
         let tally = core.tree().tally();
         let counted = tally.unwrap_or_default();
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -190,6 +218,7 @@ impl Store {
             compared: tally.is_some(),
             segments,
             references,
+            resealing,
             disk: core.space(),
             reserve_bytes: core.options.reserve_bytes,
             full: core.is_low(),
@@ -271,6 +300,11 @@ impl Store {
     /// The cluster that its data belongs to.
     pub fn cluster(&self) -> ClusterId {
         self.core().cluster
+    }
+
+    /// What the cluster is known by, for a node that does not know it yet.
+    pub fn origin(&self) -> Origin {
+        self.core().origin.copy_as(None)
     }
 
     /// The settings it was opened with.

@@ -11,6 +11,7 @@ use super::intent::{Answer, Intent, Request, wait};
 use super::mover::Mover;
 use super::reaper::Reaper;
 use super::removal::Removal;
+use super::reseal::Resealer;
 use super::upkeep::background;
 use crate::base::{KekId, RegisterKey};
 use crossbeam_channel::{Sender, unbounded};
@@ -37,6 +38,8 @@ pub struct Clockwork {
     pub reaper: Reaper,
     /// Moves what is alive in segments together.
     pub mover: Mover,
+    /// Seals keys anew that are sealed under an older generation.
+    pub resealer: Resealer,
 }
 
 impl Store {
@@ -47,19 +50,20 @@ impl Store {
         let committer = Committer::new(Arc::clone(&core), requests);
         let reaper = Reaper::new(Arc::clone(&core), queue.clone());
         let mover = Mover::new(Arc::clone(&core), queue.clone());
+        let resealer = Resealer::new(Arc::clone(&core), queue.clone());
         let store = Store { core, queue: Some(queue), threads: Mutex::default(), stop: None };
-        (store, Clockwork { committer, reaper, mover })
+        (store, Clockwork { committer, reaper, mover, resealer })
     }
 
     /// Puts the clockwork on threads. `on_panic` is called when one of them panics: the disk's
     /// state is then half known, and the process had better end.
     pub fn start(mut self, clockwork: Clockwork, on_panic: fn()) -> Result<Arc<Self>, StoreError> {
         let (stop, stopped) = crossbeam_channel::bounded(0);
-        let Clockwork { committer, reaper, mover } = clockwork;
+        let Clockwork { committer, reaper, mover, resealer } = clockwork;
         let core = Arc::clone(&self.core);
         let (walked, walk_stopped) = (Arc::clone(&self.core), stopped.clone());
         let (written, write_stopped) = (Arc::clone(&self.core), stopped.clone());
-        let move_stopped = stopped.clone();
+        let (move_stopped, reseal_stopped) = (stopped.clone(), stopped.clone());
         let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
             let guarded = move || {
                 let guard = OnPanic(on_panic);
@@ -76,6 +80,7 @@ impl Store {
             spawn("committer", Box::new(move || committer.run()))?,
             spawn("segments", Box::new(move || written.segments.run(&write_stopped)))?,
             spawn("mover", Box::new(move || mover.run(&move_stopped)))?,
+            spawn("resealer", Box::new(move || resealer.run(&reseal_stopped)))?,
             spawn("tree", Box::new(move || walked.build_tree(&walk_stopped)))?,
             spawn("keeper-of-disk", Box::new(move || background(&core, &reaper, &stopped)))?,
         ];

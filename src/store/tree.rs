@@ -174,7 +174,7 @@ mod tests {
     use std::ops::Bound;
 
     fn empty() -> Tree {
-        Tree::new(Keyring::new(vec![(1, Secret::new([3; 32]))]).unwrap().mark_key())
+        Tree::new(Keyring::new(vec![(1, Secret::new([3; 32]))]).unwrap().origin().mark_key())
     }
 
     fn key(n: u64) -> RegisterKey {

@@ -159,6 +159,9 @@ impl Upload {
         self.close_chunk(&mut sealed)?;
         self.digest.update(self.file.rest());
         let digest = self.digest.finalize();
+        // It may have been long on its way: what is stored from now on is sealed under the generation that seals now.
+        let anew = self.core.ring.rewrap(self.core.cluster, self.body, &self.wrap);
+        let wrap = anew.ok().flatten().unwrap_or(self.wrap);
         let object = ObjectRecord {
             number: 1,
             len: self.len,
@@ -166,7 +169,7 @@ impl Upload {
             body: self.body,
             sealed_len: self.file.len(),
             digest,
-            wrap: self.wrap,
+            wrap,
             at: BodyAt::Blob,
         };
         let landed = Landed {

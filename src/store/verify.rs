@@ -8,12 +8,13 @@ use super::damage::digest_of_file;
 use super::download::Download;
 use super::entry::Held;
 use super::error::{DiskOp, StoreError};
+use super::index::keks::KeyDifference;
 use super::index::references::Difference;
 use super::places::SegmentId;
 use super::store::Store;
 use crate::base::names::RegisterName;
 use crate::base::record::ObjectRecord;
-use crate::base::{BodyId, BucketId, Class, ObjectKey, RegisterKey, State};
+use crate::base::{BodyId, BucketId, Class, KekId, ObjectKey, RegisterKey, State};
 use serde::Serialize;
 use std::collections::HashSet;
 use std::ops::Bound;
@@ -53,6 +54,15 @@ pub enum Finding {
         /// Records that do.
         records: u64,
     },
+    /// A key generation that is counted for other keys than are sealed under it.
+    MiscountedKeys {
+        /// Its id.
+        generation: KekId,
+        /// Keys under it, by the index.
+        counted: u64,
+        /// Keys that are sealed under it, by the records.
+        records: u64,
+    },
     /// A bucket that is there.
     Bucket {
         /// Its name, as clients use it.
@@ -75,7 +85,8 @@ pub struct Summary {
     pub damaged: u64,
     /// Bodies that no record refers to.
     pub orphans: u64,
-    /// Bodies that are counted for other records than refer to them.
+    /// Bodies that are counted for other records than refer to them, and key generations for other keys than are sealed
+    /// under them.
     pub miscounted: u64,
     /// Damaged files that were set aside by healing, and are kept for people to look at.
     pub quarantined: u64,
@@ -113,6 +124,10 @@ impl Store {
             for Difference { body, counted, records } in self.core().recount_all()? {
                 sum.miscounted += 1;
                 tell(Finding::Miscounted { body, counted, records });
+            }
+            for KeyDifference { kek, counted, records } in self.core().index.recount_keys()? {
+                sum.miscounted += 1;
+                tell(Finding::MiscountedKeys { generation: kek, counted, records });
             }
         }
         let first = RegisterKey::first();
@@ -195,7 +210,8 @@ impl Store {
                 }
             }
             (Some(RegisterName::Members), State::Members(_))
-            | (Some(RegisterName::AccessKey(_)), State::AccessKey(_)) => {}
+            | (Some(RegisterName::AccessKey(_)), State::AccessKey(_))
+            | (Some(RegisterName::Settings), State::Settings(_)) => {}
             (name, _) => {
                 sum.damaged += 1;
                 let why = "a record of another kind than its name".to_owned();

@@ -128,8 +128,9 @@ impl Decider {
             // One that is closed, or opened again, takes the room that it has.
             State::Bucket(bucket) if bucket.generation > 1 => true,
             State::Object(_) | State::Bucket(_) => self.has_room(record.in_hand_len() as u64, is_new),
-            // A key that is changed, and one that is new, are a few bytes that a full disk must not keep anybody from.
-            State::AccessKey(_) => true,
+            // A key that is changed, one that is new, and settings are a few bytes that a full disk must not keep anybody
+            // from.
+            State::AccessKey(_) | State::Settings(_) => true,
             State::Deleted | State::Members(_) | State::Nothing => true,
         }
     }

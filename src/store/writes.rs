@@ -55,6 +55,7 @@ impl Decider {
             Intent::Name { key } => self.name_bodies(batch, key).map(|()| self.no_outcome()),
             Intent::Move(moves) => self.move_bodies(batch, moves).map(|()| self.no_outcome()),
             Intent::Lose(wrong) => self.lose_bodies(batch, wrong).map(|()| self.no_outcome()),
+            Intent::Reseal(resealed) => self.reseal(batch, resealed).map(|()| self.no_outcome()),
             Intent::Release(bodies) => {
                 batch.released.extend(bodies);
                 Ok(self.no_outcome())
@@ -72,6 +73,7 @@ impl Decider {
         let key = match mutation.target() {
             Target::Bucket(bucket) => RegisterKey::bucket(bucket),
             Target::AccessKey(id) => RegisterKey::access_key(*id),
+            Target::Settings => RegisterKey::settings(),
             Target::Object(at) => {
                 let held = self.bucket_named(batch, &at.bucket)?.ok_or(StoreError::NoSuchBucket)?;
                 let bucket = held.record.bucket().ok_or(StoreError::NoSuchBucket)?;

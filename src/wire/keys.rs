@@ -1,5 +1,5 @@
-//! Key news: which generations of the key ring a node can open, and which one seals there, as it tells its peers with
-//! every heartbeat.
+//! Key news: which generations of the key ring a node can open, which one seals there, and which of them it still needs,
+//! as it tells its peers with every heartbeat.
 //!
 //! Invariants
 //! - It is bounded: the newest `GENERATIONS_MAX`.
@@ -11,27 +11,45 @@ use crate::base::codec::{CodecError, Reader, Writer};
 /// Most generations that are told.
 const GENERATIONS_MAX: usize = 64;
 
+/// A generation that a node opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Generation {
+    /// Its number.
+    pub number: u32,
+    /// Its id.
+    pub id: KekId,
+    /// Keys in the node's records that are sealed under it.
+    pub references: u64,
+    /// Whether nothing that lies at the node needs it any more.
+    pub is_free: bool,
+}
+
 /// What a node tells of its key ring.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyNews {
     /// The one that seals.
     pub seals: KekId,
-    /// The numbers and ids of those that it opens, in rising order.
-    pub opens: Vec<(u32, KekId)>,
+    /// Those that it opens, in rising order.
+    pub opens: Vec<Generation>,
 }
 
 impl KeyNews {
     /// Of a ring with these generations, in rising order. The newest count.
-    pub fn of(seals: KekId, mut opens: Vec<(u32, KekId)>) -> Self {
+    pub fn of(seals: KekId, mut opens: Vec<Generation>) -> Self {
         opens.drain(..opens.len().saturating_sub(GENERATIONS_MAX));
         KeyNews { seals, opens }
+    }
+
+    /// What it tells of a generation that it opens.
+    pub fn of_generation(&self, id: KekId) -> Option<&Generation> {
+        self.opens.iter().find(|one| one.id == id)
     }
 
     /// Appends the news to a heartbeat.
     pub fn write(&self, w: &mut Writer) {
         w.raw(&self.seals.0).u8(u8::try_from(self.opens.len()).expect("they are few"));
-        for (number, id) in &self.opens {
-            w.u32(*number).raw(&id.0);
+        for Generation { number, id, references, is_free } in &self.opens {
+            w.u32(*number).raw(&id.0).u64(*references).u8(u8::from(*is_free));
         }
     }
 
@@ -41,8 +59,11 @@ impl KeyNews {
         if count > GENERATIONS_MAX {
             return Err(CodecError::Value("key generations"));
         }
-        let opens = (0..count).map(|_| Ok((r.u32()?, KekId(r.array()?)))).collect::<Result<_, CodecError>>()?;
-        Ok(KeyNews { seals, opens })
+        let opens = (0..count).map(|_| {
+            let (number, id, references) = (r.u32()?, KekId(r.array()?), r.u64()?);
+            Ok(Generation { number, id, references, is_free: r.flag("need of a key generation")? })
+        });
+        Ok(KeyNews { seals, opens: opens.collect::<Result<_, CodecError>>()? })
     }
 }
 
@@ -60,7 +81,13 @@ mod tests {
 
     #[test]
     fn news_survive_the_trip_and_too_many_are_neither_sent_nor_taken() {
-        let ring = |count: u32| (1..=count).map(|n| (n, KekId([n.to_le_bytes()[0]; 16]))).collect::<Vec<_>>();
+        let generation = |number: u32| Generation {
+            number,
+            id: KekId([number.to_le_bytes()[0]; 16]),
+            references: u64::from(number) << 40,
+            is_free: number.is_multiple_of(2),
+        };
+        let ring = |count: u32| (1..=count).map(generation).collect::<Vec<_>>();
         for count in [0, 1, 2, 64, 70] {
             let news = KeyNews::of(KekId([9; 16]), ring(count));
             assert_eq!(news.opens.last(), ring(count).last(), "the newest count");
@@ -73,7 +100,7 @@ mod tests {
         let mut w = Writer::default();
         KeyNews::of(KekId([9; 16]), ring(64)).write(&mut w);
         w.0[16] = 65;
-        w.0.extend([0; 20]);
+        w.0.extend([0; 29]);
         assert_eq!(decode(&w.0), Err(CodecError::Value("key generations")));
     }
 }

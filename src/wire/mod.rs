@@ -30,7 +30,7 @@ pub use bodies::{BodiesHead, Taken};
 pub use call::{Answer, Bring, Call, Offered, Pull, Pulse, Scan, Scanned, StreamHead, Wanted};
 pub use frame::{Frame, SessionId, Way};
 pub use health::{Health, ScrubState};
-pub use keys::KeyNews;
+pub use keys::{Generation, KeyNews};
 pub use lists::{Block, Blocks, Closed, Item, Show, Shown};
 pub use refusal::Refusal;
 pub use votes::{Vote, Voted};
@@ -45,6 +45,8 @@ pub const PROTOCOL: u16 = 1;
 
 /// Where the peer listener takes a handshake.
 pub const HELLO_PATH: &str = "/peer/v1/hello";
+/// Where the peer listener is asked which cluster this is.
+pub const ORIGIN_PATH: &str = "/peer/v1/origin";
 /// Where the peer listener takes calls.
 pub const CALL_PATH: &str = "/peer/v1/call";
 /// Where the peer listener takes blobs.

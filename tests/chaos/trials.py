@@ -5,7 +5,8 @@ What must stay true
 - An older copy of a data directory has no vote: while a majority could only be had with it, nothing is decided.
 - A node whose `/readyz` says 200 counts: the next disk may be replaced at that moment.
 - With a majority of full disks writes are refused, not left open; reads and deletes go on, and writes when there is room.
-- A key generation seals once all members have it, and not before; until then and from then on everything opens.
+- A key generation can be made the one that seals once all members have it, and not before; until then and from then on
+  everything opens, and in the end no member needs an older one.
 - A body that was answered while the member list changed is whole at all nodes. One that was not is whole, or is not there.
 - A node that is started without the others of its list does not run.
 
@@ -308,6 +309,15 @@ def key_rotation(faults, nodes, last):
     def sealing(node):
         return next((key["number"] for key in cluster(node).get("key_generations", []) if key["active"]), None)
 
+    def rotated(node):
+        """Whether it is decided that the new generation seals, by way of that node."""
+        return ask(node, f"/v1/cluster/keys?generation={number}", "POST", 10)[0] == 200
+
+    def needed(node):
+        """Older generations that a member may still need, as that node knows it."""
+        keys = cluster(node).get("key_generations", [])
+        return [key["number"] for key in keys if key["number"] < number and not key["removable"]] if keys else [0]
+
     def knows(node):
         return any(key["number"] == number for key in cluster(node).get("key_generations", []))
 
@@ -320,8 +330,12 @@ def key_rotation(faults, nodes, last):
         give(late)
     for node in early:
         until(lambda: knows(node), SOON_S, f"{node.name} to open generation {number}")
-    # A few heartbeats and looks at the directory: whoever would seal too early does.
+    # A few heartbeats and looks at the directory: whoever would take it for ready too early does.
     faults.pause(3)
+    for node in early:
+        if node in members and rotated(node):
+            faults.wrong(f"{node.name} has generation {number} seal, which {late.name} lacks")
+    faults.pause(1)
     for node in early:
         seals = sealing(node)
         if seals is not None and seals >= number:
@@ -332,6 +346,7 @@ def key_rotation(faults, nodes, last):
         until(lambda: faults.has_its_place(late), faults.CHANGE_S, f"{late.name} to vote without generation {number}")
     witnesses.check(members, keys)
     give(late)
+    until(lambda: rotated(dice.choice(members)), faults.CHANGE_S, f"generation {number} to be made the one that seals")
     for node in members:
         until(lambda: sealing(node) == number, faults.CHANGE_S, f"{node.name} to seal under generation {number}")
     keys += [witnesses.put(node, size) for node in members for size in (40, LARGE)]
@@ -346,6 +361,7 @@ def key_rotation(faults, nodes, last):
         back = lambda: sealing(again) == number and faults.has_its_place(again)  # noqa: E731
         until(back, faults.CHANGE_S, f"{again.name} to seal again as before")
     witnesses.check(faults.world.nodes, keys)
+    until(lambda: not needed(dice.choice(members)), faults.CHANGE_S, f"no member to need what is older than {number}")
     faults.seen["key generations that seal"] += 1
 
 

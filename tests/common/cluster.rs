@@ -87,18 +87,26 @@ impl Cluster {
 
     /// So many nodes that decide together, each with a copy of one key ring in a directory of its own.
     pub fn voting_with_copies(size: usize, more: &[(&str, &str)]) -> Self {
-        let first = new_ring();
+        Self::voting_apart_with_copies(size, size, more)
+    }
+
+    /// The same, of which the first `first` run and know of each other alone.
+    pub fn voting_apart_with_copies(size: usize, first: usize, more: &[(&str, &str)]) -> Self {
+        let ring = new_ring();
         let copy = |_| {
             let dir = tempfile::tempdir().expect("a directory for keys");
-            std::fs::copy(first.path().join("kek-0001"), dir.path().join("kek-0001")).expect("a copy, with its mode");
+            std::fs::copy(ring.path().join("kek-0001"), dir.path().join("kek-0001")).expect("a copy, with its mode");
             dir
         };
         let keys: Vec<TempDir> = (0..size).map(copy).collect();
         let paths: Vec<&Path> = keys.iter().map(TempDir::path).collect();
         let mut cluster = Self::prepared("majority", &paths, more);
         cluster.keys = keys;
-        (0..size).for_each(|at| cluster.begin(at));
-        (0..size).for_each(|at| cluster.ready(at));
+        for at in 0..first {
+            cluster.know_first(at, first);
+            cluster.begin(at);
+        }
+        (0..first).for_each(|at| cluster.ready(at));
         cluster
     }
 

@@ -332,6 +332,14 @@ impl Node {
         self.ask("PUT", target, &[], body)
     }
 
+    /// Has that generation of the cluster's key seal, once all members hold it.
+    pub fn rotate(&self, generation: u32) {
+        let target = format!("/v1/cluster/keys?generation={generation}");
+        eventually("a key generation to be on all members", || {
+            (self.ask("POST", &target, &[], b"").status == 200).then_some(())
+        });
+    }
+
     /// DELETE without headers.
     pub fn delete(&self, target: &str) -> Answer {
         self.ask("DELETE", target, &[], b"")

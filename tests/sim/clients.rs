@@ -163,7 +163,7 @@ impl World {
         let body = BodyId(((u128::from(high) << 64) | u128::from(low)).to_be_bytes());
         let ring = ring();
         let (sealed, wrap, digest) =
-            boveda::seal::body::seal_whole(&ring, ring.cluster_id(), body, std::slice::from_ref(&text));
+            boveda::seal::body::seal_whole(&ring, ring.origin().cluster, body, std::slice::from_ref(&text));
         let (sealed_len, sealed) = (sealed.len() as u64, Bytes::from(sealed));
         let blob = text.len() > INLINE_MAX;
         let at = if blob { BodyAt::Blob } else { BodyAt::Small(sealed.clone().into()) };

@@ -2,7 +2,7 @@
 
 use super::disks::Bad;
 use super::world::{Ask, Packet};
-use boveda::base::{BlobRef, BodyId, Epoch, Incarnation, Record, RegisterKey, Secret};
+use boveda::base::{BlobRef, BodyId, Epoch, Incarnation, KekId, Record, RegisterKey, Secret};
 use boveda::disk::CrashDisk;
 use boveda::register::{Attempt, Heard, Remembered, Roster, Slot, Standing};
 use boveda::seal::keyring::Keyring;
@@ -72,9 +72,15 @@ pub struct Node {
     busy: bool,
 }
 
-/// The keys of every node.
+/// The keys of every node. The first generation seals at first; when another one does is each node's affair here.
 pub fn ring() -> Arc<Keyring> {
-    Arc::new(Keyring::new(vec![(1, Secret::new([9; 32]))]).expect("a ring"))
+    let ring = Keyring::new(vec![(1, Secret::new([9; 32])), (2, Secret::new([8; 32]))]).expect("a ring");
+    ring.seal_with(ring.generations()[0].1);
+    Arc::new(ring)
+}
+
+fn second() -> KekId {
+    ring().generations()[1].1
 }
 
 fn open(disk: &CrashDisk) -> Result<(Store, Clockwork), StoreError> {
@@ -331,9 +337,16 @@ impl Node {
         let Some((store, work)) = &self.open else { return };
         // A power cut may strike in here; `dies_if_broken` sees it.
         match what {
-            0 => drop(store.checkpoint()),
+            0 => {
+                drop(store.checkpoint());
+                // Now and then, on each node at another time.
+                if (*store.head().borrow()).is_multiple_of(7) {
+                    drop(store.seal_under(second()));
+                }
+            }
             1 => {
                 work.reaper.turn();
+                self.busy |= work.resealer.turn().unwrap_or(false);
                 // What it asks of the committer waits there with the rest.
                 self.busy |= work.mover.turn().unwrap_or(false);
             }
@@ -347,10 +360,11 @@ impl Node {
         let settle = || {
             loop {
                 work.reaper.turn();
-                let moved = work.mover.turn()?;
+                let resealed = work.resealer.turn()?;
+                let moved = work.mover.turn()? || resealed;
                 if !work.committer.turn() && !moved {
                     store.checkpoint()?;
-                    if !work.mover.turn()? {
+                    if !(work.mover.turn()? | work.resealer.turn()?) {
                         return store.sweep_orphans().and_then(|_| store.verify(&mut |_| {}));
                     }
                 }
@@ -358,6 +372,10 @@ impl Node {
         };
         let sum = settle().map_err(|error: StoreError| error.to_string())?;
         let miscounted = sum.miscounted + store.status().references.miscounted;
+        let uses = store.key_uses();
+        if !uses.iter().all(|used| used.references == 0 || used.kek == store.sealing()) {
+            return Err(format!("{uses:?} after healing: all is to be sealed under one generation"));
+        }
         match (sum.damaged, sum.orphans, miscounted) {
             (0, 0, 0) => Ok(()),
             found => Err(format!("{found:?} damaged, left behind, counted wrong after healing")),

@@ -68,7 +68,8 @@ fn read_back(state: Traced<Arc<Record>>) -> Traced<Val> {
             Val::Bucket { id: small(of.id.0), bucket }
         }
         State::Object(object) => Val::Here(small(object.len)),
-        State::Deleted | State::Nothing | State::Members(_) | State::AccessKey(_) => Val::Gone,
+        State::Deleted | State::Nothing | State::Members(_) => Val::Gone,
+        State::AccessKey(_) | State::Settings(_) => Val::Gone,
     });
     Traced { lineage: state.lineage, value }
 }

@@ -21,7 +21,7 @@ use crate::actors::peer::node_view::{Ballots, NodeView};
 use crate::actors::peer::plan::PeerAddress;
 use crate::actors::peer::store::{StoreRecipients, ask};
 use crate::base::{Ballot, BlobRef, BodyId, Class, Incarnation, NodeName, RegisterKey};
-use crate::seal::session::PeerKey;
+use crate::seal::session::PeerKeys;
 use crate::store::voting::Voting;
 use crate::wire::{Answer, Call, PULL_BYTES_MAX, Pull};
 use actix::fut::wrap_future;
@@ -77,7 +77,7 @@ impl Healer {
     /// A healer that asks these peers, in this order. Runs on the arbiter that it will live on.
     pub fn new(
         node_view: &NodeView,
-        key: &Arc<PeerKey>,
+        key: &Arc<PeerKeys>,
         peers: &[PeerAddress],
         store: StoreRecipients,
         tally: Arc<HealTally>,

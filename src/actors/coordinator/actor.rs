@@ -10,7 +10,7 @@ use crate::actors::coordinator::Coordinator;
 use crate::actors::coordinator::takers::New;
 use crate::actors::guard::PanicGuard;
 use crate::actors::messages::*;
-use crate::base::{AccessKeyId, BucketName, BucketRecord};
+use crate::base::{AccessKeyId, ActiveKey, BucketName, BucketRecord};
 use crate::seal::layout::Layout;
 use crate::store::mutation::Mutation;
 use crate::store::system_ms;
@@ -214,6 +214,13 @@ impl Handler<ChangeAccess> for CoordinatorActor {
     type Result = ResponseFuture<Result<(Written, Option<AccessSecret>), ObjectError>>;
     fn handle(&mut self, msg: ChangeAccess, _: &mut Context<Self>) -> Self::Result {
         self.run(async move |c| c.change_access(msg).await)
+    }
+}
+
+impl Handler<RotateKeys> for CoordinatorActor {
+    type Result = ResponseFuture<Result<ActiveKey, Unrotated>>;
+    fn handle(&mut self, msg: RotateKeys, _: &mut Context<Self>) -> Self::Result {
+        self.run(async move |c| c.rotate_keys(msg).await)
     }
 }
 

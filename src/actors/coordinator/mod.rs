@@ -12,6 +12,7 @@
 //! | `writes` | does | brings about what clients want to become of a register |
 //! | `reads` | does | objects and lists as a majority holds them |
 //! | `access` | does | access keys made, changed, compared and listed |
+//! | `keys` | does | the key generation that seals, decided; what was long on its way sealed under it |
 //! | `homes` | does | the one door from the name of a bucket to the registers of its objects |
 //! | `deletion` | does | a bucket closed, counted, and gone or open again |
 //! | `drive` | does | what `register::drive` says for one write or read of a register |
@@ -32,6 +33,7 @@ mod bodies;
 mod deletion;
 mod drive;
 mod homes;
+mod keys;
 mod limit;
 mod majority;
 pub mod members;
@@ -53,6 +55,7 @@ use crate::actors::coordinator::turns::Turns;
 use crate::actors::messages::FetchBody;
 use crate::actors::messages::*;
 use crate::actors::peer::arrivals::Arrivals;
+use crate::actors::peer::key_watch::KeyWatch;
 use crate::actors::peer::node_view::Ballots;
 use crate::actors::peer::peer_request::PeerRequest;
 use crate::actors::peer::plan::Plan;
@@ -111,6 +114,8 @@ pub struct Common {
     pub streams: Budget,
     /// Who writes which key.
     pub turns: Turns,
+    /// Which key generations the nodes open.
+    pub keys: Arc<KeyWatch>,
     /// How far a change of the member list has come.
     pub far: Arc<Far>,
 }
@@ -132,6 +137,8 @@ struct Inner {
     streams: Budget,
     /// Of all coordinators of this node.
     turns: Turns,
+    /// Which key generations the nodes open.
+    keys: Arc<KeyWatch>,
     /// How far a change of the member list has come.
     far: Arc<Far>,
     /// Which peer the next read asks first.
@@ -147,7 +154,7 @@ fn no_list() -> ObjectError {
 impl Coordinator {
     /// A coordinator beside a StoreActor.
     pub fn new(common: Common, store: StoreBeside) -> Self {
-        let Common { me, votes, ballots, peers, patience, fetch, arrivals, streams, turns, far } = common;
+        let Common { me, votes, ballots, peers, patience, fetch, arrivals, streams, turns, keys, far } = common;
         let turn = Cell::new(0);
         Coordinator(Rc::new(Inner {
             me,
@@ -160,6 +167,7 @@ impl Coordinator {
             arrivals,
             streams,
             turns,
+            keys,
             far,
             turn,
             lives: RefCell::default(),

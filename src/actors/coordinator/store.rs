@@ -3,7 +3,8 @@
 use crate::actors::messages::{
     Bury, CastHere, CountTombstones, FindClosing, FindDue, FindTentative, HoldsClosed, KnowsBucket, LandSealed,
     LandUpload, ListBuckets, ListObjects, MutateHere, NameOfBucket, OpenAccess, OpenObject, OpenRecord, Peek,
-    ReadAccess, ScanSlots, SealLast, SealPieces, SealSecret, SealSmall, Seat, ShowSlots, StageUpload, recipients,
+    ReadAccess, ScanSlots, SealAnew, SealLast, SealPieces, SealSecret, SealSmall, Seat, ShowSlots, StageUpload,
+    recipients,
 };
 
 recipients! {
@@ -53,6 +54,8 @@ recipients! {
         open_access: OpenAccess,
         /// Seals the secret of an access key.
         seal_secret: SealSecret,
+        /// Seals a key under the generation that seals now.
+        seal_anew: SealAnew,
         /// Changes the node's part in its cluster.
         seat: Seat,
         /// Finds what was left tentative.

@@ -146,18 +146,19 @@ impl Coordinator {
     /// Has the nodes vote on what was admitted into this bucket, by `deadline`.
     pub(super) async fn vote(
         &self,
-        mutation: Mutation,
+        mut mutation: Mutation,
         mut home: Home,
         streams: Option<BodyStreams>,
         mut deadline: Instant,
     ) -> Result<Written, ObjectError> {
-        let Target::Object(at) = mutation.target() else { return Err(StoreError::NoSuchBucket.into()) };
+        let Target::Object(at) = mutation.target().clone() else { return Err(StoreError::NoSuchBucket.into()) };
         let (mut rest, mut holders) = (Vec::new(), Vec::new());
         if let Some(blob) = mutation.object().and_then(|object| object.blob()) {
             let holding = self.ship(blob, streams, &mut rest).await?;
             holders.extend(holding.into_iter().map(|node| Event::Holds { node, body: blob.body }));
             // The time for the decision begins behind the body: how long that travels is not the nodes' matter.
             deadline = self.deadline();
+            mutation = self.sealed_anew(mutation).await;
         }
         loop {
             let key = RegisterKey::object(home.id, &at.key);

@@ -6,6 +6,7 @@
 //! | `objects` | HTTP handlers, for clients; the node, of its store as a whole |
 //! | `votes` | coordinators, to the store beside them |
 //! | `access` | who makes and changes access keys; coordinators, and peers that compare |
+//! | `keys` | who makes another key generation the one that seals; coordinators, to the store |
 //! | `replicas` | lanes, the peer listener, and the healer where it takes a copy |
 //! | `members` | whoever changes or shows the member list |
 //! | `error` | why a request of theirs was not served |
@@ -24,6 +25,7 @@
 mod access;
 mod background;
 mod error;
+mod keys;
 mod members;
 mod objects;
 mod recipients;
@@ -33,6 +35,7 @@ mod votes;
 pub use access::*;
 pub use background::*;
 pub use error::ObjectError;
+pub use keys::*;
 pub use members::*;
 pub use objects::*;
 pub use recipients::Knows;

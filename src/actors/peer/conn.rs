@@ -8,8 +8,8 @@
 //!
 //! Calls, and bodies that go alone, are here; short bodies that go together in `conn/parcel.rs`.
 //!
-//! The `PeerKey` is handed in by whoever builds the node. It is derived from the key ring for this
-//! purpose alone and opens nothing that is stored, so that the rule "only StoreActors hold the KEK
+//! The `PeerKeys` are handed in by whoever builds the node. They are derived from the key ring for this
+//! purpose alone and open nothing that is stored, so that the rule "only StoreActors hold the KEK
 //! ring" keeps its sense while sessions need not pass through the store's mailbox.
 
 use crate::actors::messages::{Outgoing, ReadOutgoing};
@@ -23,7 +23,7 @@ use crate::actors::peer::transfers::Sent;
 use crate::base::{BlobRef, Class, NodeName};
 use crate::register::Start;
 use crate::seal;
-use crate::seal::session::{Hello, PeerInfo, PeerKey, SessionKeys};
+use crate::seal::session::{Hello, PeerInfo, PeerKey, PeerKeys, SessionKeys};
 use crate::store::StoreError;
 use crate::wire::frame::{blob_prefix, place, read_welcome};
 use crate::wire::{Answer, BLOB_PATH, CALL_PATH, Call, FRAME_BYTES_MAX, Frame, HELLO_BYTES_MAX, HELLO_PATH};
@@ -56,7 +56,7 @@ pub struct Dialer {
     base: String,
     peer: NodeName,
     me: Arc<Identity>,
-    key: Arc<PeerKey>,
+    keys: Arc<PeerKeys>,
 }
 
 /// An open session, as the node that dialled holds it.
@@ -74,13 +74,24 @@ pub struct Conn {
 
 impl Dialer {
     /// A dialer with a client of its own, for the peer of that name at `url`.
-    pub fn new(url: &str, peer: NodeName, me: Arc<Identity>, key: Arc<PeerKey>) -> Self {
+    pub fn new(url: &str, peer: NodeName, me: Arc<Identity>, keys: Arc<PeerKeys>) -> Self {
         let base = url.trim_end_matches('/').to_owned();
-        Dialer { client: sockets::client(), base, peer, me, key }
+        Dialer { client: sockets::client(), base, peer, me, keys }
     }
 
-    /// Opens a session: two messages, after which both sides know each other.
+    /// Opens a session: two messages, after which both sides know each other. Under the first
+    /// generation on offer that the peer has too.
     pub async fn dial(&self) -> Result<Conn, LinkError> {
+        for key in self.keys.offers() {
+            match self.dial_under(&key).await {
+                Err(LinkError::Refused(Refusal::ForeignKey)) => {}
+                dialled => return dialled,
+            }
+        }
+        Err(LinkError::Refused(Refusal::ForeignKey))
+    }
+
+    async fn dial_under(&self, key: &PeerKey) -> Result<Conn, LinkError> {
         let hello = Hello {
             from: self.me.name.as_str(),
             to: self.peer.as_str(),
@@ -90,10 +101,10 @@ impl Dialer {
         };
         let pending = hello.pending();
         let url = format!("{}{HELLO_PATH}", self.base);
-        let answer = post(&self.client, &url, Bytes::from(self.key.hello(hello)), HELLO_BYTES_MAX);
+        let answer = post(&self.client, &url, Bytes::from(key.hello(hello)), HELLO_BYTES_MAX);
         let answer = timeout(CALL_MAX, answer).await.map_err(|_| LinkError::Silent)??;
         let (session, proof) = read_welcome(&answer).map_err(LinkError::Undecodable)?;
-        let (info, keys) = self.key.complete(pending, proof).map_err(LinkError::Handshake)?;
+        let (info, keys) = key.complete(pending, proof).map_err(LinkError::Handshake)?;
         // An address that leads back here would make this node a peer of itself.
         if info.incarnation == self.me.incarnation {
             return Err(LinkError::Refused(Refusal::Itself));
@@ -209,7 +220,7 @@ pub fn until_durable(sealed_len: u64) -> Duration {
     Duration::from_secs(sealed_len / DURABLE_BYTES_PER_SEC)
 }
 
-async fn post(
+pub(super) async fn post(
     client: &Client,
     url: &str,
     body: impl MessageBody + 'static,

@@ -3,6 +3,7 @@
 //! | file | | what |
 //! |---|---|---|
 //! | `conn` `sockets` | does | a session with a peer as its caller sees it, and the sockets below it |
+//! | `asking` | does | how a node that does not know its cluster yet is told of it |
 //! | `sessions` | does | the same session as the listener sees it: who is let in, and what each may hold |
 //! | `answers` | does | what a call of a peer is answered |
 //! | `arrivals` | decides | bodies that are on their way here |
@@ -22,6 +23,7 @@
 
 pub mod answers;
 pub mod arrivals;
+pub mod asking;
 pub mod conn;
 pub mod error;
 pub mod forming;

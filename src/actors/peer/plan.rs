@@ -11,7 +11,7 @@ use super::transfers::Transfers;
 use crate::actors::peer::store::StoreRecipients;
 use crate::actors::status::{CompareStatus, ReplicaStatus, Restarts};
 use crate::base::{Backoff, NodeName};
-use crate::seal::session::PeerKey;
+use crate::seal::session::PeerKeys;
 use actix::{Recipient, WeakRecipient};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -68,7 +68,7 @@ pub struct Plan {
     /// How this node is.
     pub node_view: NodeView,
     /// The key of handshakes; it opens nothing that is stored.
-    pub key: Arc<PeerKey>,
+    pub key: Arc<PeerKeys>,
     /// What the peer's lanes may ask of this node's store.
     pub store: StoreRecipients,
     /// How often the peer is tried, asked and compared with.

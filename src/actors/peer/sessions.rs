@@ -13,10 +13,11 @@ use crate::actors::peer::node_view::{Counts, NodeView};
 use crate::actors::peer::patience::TURN_MAX;
 use crate::actors::status::{GateStatus, RefusedCaller};
 use crate::base::budget::BudgetLevel;
-use crate::base::{Budget, NodeName, Permit};
+use crate::base::{Budget, KekId, NodeName, Permit};
 use crate::register::Start;
 use crate::seal;
-use crate::seal::session::{HelloError, Me, PeerInfo, PeerKey, SessionKeys};
+use crate::seal::Origin;
+use crate::seal::session::{HelloError, Me, PeerInfo, PeerKeys, SessionKeys, generation_of};
 use crate::wire::frame::{place, welcome};
 use crate::wire::{Answer, Frame, Refusal, SessionId, Way};
 use std::collections::{BTreeMap, HashMap};
@@ -77,7 +78,9 @@ pub enum Coming {
 /// The listener's side of all sessions. Shared by its workers.
 pub struct PeerGate {
     node_view: NodeView,
-    key: Arc<PeerKey>,
+    keys: Arc<PeerKeys>,
+    /// What a node is told that does not know its cluster yet.
+    origin: Option<Origin>,
     budgets: BTreeMap<NodeName, Budgets>,
     sessions: Mutex<HashMap<SessionId, Arc<Session>>>,
     refused: Mutex<BTreeMap<(IpAddr, Refusal), Turned>>,
@@ -88,6 +91,8 @@ pub struct PeerGate {
 struct Session {
     id: SessionId,
     peer: PeerInfo,
+    /// Under which its handshake was made.
+    generation: KekId,
     keys: SessionKeys,
     state: Mutex<SessionState>,
     /// The start of the caller, as it said with a heartbeat.
@@ -140,7 +145,7 @@ impl PeerGate {
     /// A gate for the peers of those names.
     pub fn new(
         node_view: NodeView,
-        key: Arc<PeerKey>,
+        keys: Arc<PeerKeys>,
         peers: impl IntoIterator<Item = NodeName>,
         bytes: PeerBytes,
     ) -> Self {
@@ -152,7 +157,8 @@ impl PeerGate {
         };
         PeerGate {
             node_view,
-            key,
+            keys,
+            origin: None,
             budgets: peers.into_iter().filter(|name| *name != own).map(|name| (name, budget())).collect(),
             sessions: Mutex::default(),
             refused: Mutex::default(),
@@ -164,6 +170,11 @@ impl PeerGate {
     /// Shares what it knows of bodies on their way here with whoever fetches some.
     pub fn sharing(self, arrivals: Arc<Arrivals>) -> Self {
         PeerGate { arrivals, ..self }
+    }
+
+    /// Tells its cluster to peers that do not know it yet.
+    pub fn telling(self, origin: Origin) -> Self {
+        PeerGate { origin: Some(origin), ..self }
     }
 
     /// The bodies on their way here.
@@ -185,7 +196,8 @@ impl PeerGate {
     pub fn hello(&self, hello: &[u8]) -> Result<Vec<u8>, Refusal> {
         let me = &self.node_view.me;
         let me = Me { name: me.name.as_str(), cluster: me.cluster, incarnation: me.incarnation.0 };
-        let (proof, peer, keys) = self.key.answer(me, hello).map_err(refusal_of)?;
+        let generation = generation_of(hello).map_err(refusal_of)?;
+        let (proof, peer, keys) = self.keys.answer(me, hello).map_err(refusal_of)?;
         // The key ring alone makes no peer: it has to be configured here too, and gets a budget by that.
         if !self.budgets.contains_key(&peer.name) {
             return Err(Refusal::NotAPeer);
@@ -196,17 +208,32 @@ impl PeerGate {
         Counts::add(&self.counts.hellos);
         let id = SessionId(u64::from_le_bytes(seal::random()));
         let state = Mutex::new(SessionState { counter: 0, used: Instant::now() });
-        let session = Arc::new(Session { id, peer, keys, state, start: Mutex::default() });
+        let session = Arc::new(Session { id, peer, generation, keys, state, start: Mutex::default() });
         let mut sessions = lock(&self.sessions);
         make_room(&mut sessions, Instant::now());
         sessions.insert(id, session);
         Ok(welcome(id, &proof))
     }
 
+    /// Answers a peer that asks which cluster this is.
+    pub fn tell(&self, question: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let origin = self.origin.as_ref().ok_or(Refusal::Busy)?;
+        let (from, answer) = self.keys.tell(&self.node_view.me.name, origin, question).map_err(refusal_of)?;
+        match self.budgets.contains_key(&from) {
+            true => Ok(answer),
+            false => Err(Refusal::NotAMember),
+        }
+    }
+
     /// Looks at a frame's clear part before its body is read: is there such a session, is the
     /// counter fresh, and is there room for `bytes` more of that peer? Waits for room.
     pub async fn admit(&self, session: SessionId, counter: u64, bytes: u64) -> Result<Admitted, Refusal> {
         let session = lock(&self.sessions).get(&session).map(Arc::clone).ok_or(Refusal::UnknownSession)?;
+        // Its generation has gone: another handshake finds one that both have.
+        if !self.keys.holds(session.generation) {
+            lock(&self.sessions).remove(&session.id);
+            return Err(Refusal::UnknownSession);
+        }
         // Before the body is read: a frame that is sent again costs nothing but this look.
         if counter <= lock(&session.state).counter {
             return Err(Refusal::BadFrame);

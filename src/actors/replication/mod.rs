@@ -34,7 +34,7 @@ use crate::actors::replication::keeper::{DrainPeer, Keeper, KillLane, ObservePee
 use crate::actors::status::ReplicaStatus;
 use crate::base::NodeName;
 use crate::register::Seat;
-use crate::seal::session::PeerKey;
+use crate::seal::session::PeerKeys;
 use actix::{Actor, Addr, Context};
 use actix_rt::ArbiterHandle;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -86,7 +86,7 @@ impl Replication {
     /// arbiter: a message to it costs a microsecond then.
     pub fn start(
         config: ReplicationConfig,
-        key: Arc<PeerKey>,
+        key: Arc<PeerKeys>,
         store: StoreRecipients,
         arbiter: &ArbiterHandle,
     ) -> Replication {

@@ -51,7 +51,7 @@ impl Node {
         let listener = listener.unwrap_or_else(|| TcpListener::bind(self.address).unwrap());
         let ballots = Arc::clone(&self.ballots);
         let node_view = NodeView { head: self.shelf.head(), ballots, ..node_view(self.me.clone()) };
-        let key = Arc::new(ring(self.ring).peer_key());
+        let key = ring(self.ring).peer_keys();
         let names = self.peers.iter().map(|peer| peer.name.clone());
         let gate = Arc::new(PeerGate::new(node_view.clone(), Arc::clone(&key), names, PeerBytes::default()));
         let shelf = Arc::clone(&self.shelf);
@@ -300,7 +300,7 @@ async fn another_cluster_and_a_stranger_are_refused() {
     let nodes = cluster::<2>(FAST).await;
     let url = format!("http://{}", nodes[0].address);
     let n1 = NodeName::parse("n1").unwrap();
-    let dial = |me: Identity, to: &NodeName| Dialer::new(&url, to.clone(), Arc::new(me), Arc::new(ring(7).peer_key()));
+    let dial = |me: Identity, to: &NodeName| Dialer::new(&url, to.clone(), Arc::new(me), ring(7).peer_keys());
     let foreign = Identity { cluster: ClusterId([9; 16]), ..identity("n2", 2) };
     let cases = [
         (foreign, n1.clone(), Refusal::ForeignCluster),
@@ -353,7 +353,7 @@ async fn frames_replayed_flipped_or_cut_on_the_way_do_nothing() {
     let nodes = cluster::<2>(FAST).await;
     let relay = Relay::start(nodes[0].address);
     let n1 = NodeName::parse("n1").unwrap();
-    let dialer = Dialer::new(&relay.url, n1, Arc::new(identity("n2", 2)), Arc::new(ring(7).peer_key()));
+    let dialer = Dialer::new(&relay.url, n1, Arc::new(identity("n2", 2)), ring(7).peer_keys());
     let mut conn = dialer.dial().await.unwrap();
     let learn = |n: u64| Call::Learn(Epoch(0), vec![(key(n), crate::actors::testing::record(10))]);
     assert!(conn.call(&learn(1)).await.is_err(), "nobody has said yet how it stands");

@@ -267,6 +267,14 @@ impl Handler<SealSecret> for StoreActor {
     }
 }
 
+impl Handler<SealAnew> for StoreActor {
+    type Result = Result<Mutation, StoreError>;
+    fn handle(&mut self, SealAnew(mutation): SealAnew, _: &mut Context<Self>) -> Self::Result {
+        let wrap = mutation.object().and_then(|object| self.store.fresh_wrap(object));
+        Ok(wrap.map_or_else(|| mutation.clone(), |wrap| mutation.clone().with_wrap(wrap)))
+    }
+}
+
 impl Handler<FindTentative> for StoreActor {
     type Result = Result<Vec<RegisterKey>, StoreError>;
     fn handle(&mut self, msg: FindTentative, _: &mut Context<Self>) -> Self::Result {

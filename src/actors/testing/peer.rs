@@ -46,7 +46,7 @@ pub fn plan(peer: &str, url: &str, node_view: NodeView, store: StoreRecipients) 
         peer: NodeName::parse(peer).unwrap(),
         url: url.to_owned(),
         node_view,
-        key: Arc::new(ring(7).peer_key()),
+        key: ring(7).peer_keys(),
         store,
         timing: Timing::default(),
         lane: LaneHandle::default(),
@@ -74,7 +74,7 @@ impl Listener {
     ) -> Self {
         let listener = TcpListener::bind(address.unwrap_or(([127, 0, 0, 1], 0).into())).unwrap();
         let address = listener.local_addr().unwrap();
-        let (node_view, key) = (node_view(identity(name, incarnation)), Arc::new(ring(7).peer_key()));
+        let (node_view, key) = (node_view(identity(name, incarnation)), ring(7).peer_keys());
         let peers = [NodeName::parse("n1").unwrap()];
         let gate = Arc::new(PeerGate::new(node_view, key, peers, PeerBytes::default()));
         let server = serve(listener, Arc::clone(&gate), store, 1).unwrap();

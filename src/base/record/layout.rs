@@ -7,7 +7,8 @@
 
 use super::{
     AccessRecord, Ballot, BodyAt, BodyId, BucketId, BucketRecord, CodecError, InHand, Incarnation, KekId, Lineage,
-    MEMBERS_BYTES_MAX, ObjectHead, ObjectRecord, PublicGrants, Reader, Record, SMALL_SEALED_BYTES_MAX, Stamp, State,
+    MEMBERS_BYTES_MAX, ObjectHead, ObjectRecord, PublicGrants, Reader, Record, SMALL_SEALED_BYTES_MAX, SettingsRecord,
+    Stamp, State,
     VERSION_MAX, Wrap, WriteId, Writer,
 };
 use bytes::Bytes;
@@ -36,6 +37,7 @@ mod state {
     pub const NOTHING: u8 = 3;
     pub const MEMBERS: u8 = 4;
     pub const ACCESS_KEY: u8 = 5;
+    pub const SETTINGS: u8 = 6;
 }
 
 impl Record {
@@ -49,6 +51,7 @@ impl Record {
             State::Nothing => state::NOTHING,
             State::Members(_) => state::MEMBERS,
             State::AccessKey(_) => state::ACCESS_KEY,
+            State::Settings(_) => state::SETTINGS,
         };
         w.u8(VERSION).u8(tag).u64(self.ballot.stamp.0).u64(self.ballot.node.0);
         self.lineage.write(&mut w);
@@ -61,6 +64,7 @@ impl Record {
             State::Bucket(bucket) => write_bucket(&mut w, bucket),
             State::Object(object) => self.write_object(&mut w, object),
             State::AccessKey(key) => key.write(&mut w),
+            State::Settings(settings) => settings.write(&mut w),
         }
         w.0
     }
@@ -82,7 +86,7 @@ impl Record {
         w.u64(object.len).u8(ETAG_DIGEST);
         let kind = if matches!(object.at, BodyAt::Blob) { CONTENT_BLOB } else { CONTENT_SMALL };
         w.u8(kind).raw(&object.body.0).u64(object.sealed_len).raw(&object.digest);
-        w.raw(&object.wrap.kek.0).raw(&object.wrap.nonce).raw(&object.wrap.sealed);
+        w.raw(&object.wrap.to_bytes());
         w.u8(CHECKSUM_NONE);
         object.head.write(w);
         // No tags.
@@ -100,6 +104,7 @@ impl Record {
             state::NOTHING => State::Nothing,
             state::MEMBERS => State::Members(Bytes::copy_from_slice(r.bytes(MEMBERS_BYTES_MAX, "member list")?)),
             state::ACCESS_KEY => State::AccessKey(Box::new(AccessRecord::read(&mut r)?)),
+            state::SETTINGS => State::Settings(Box::new(SettingsRecord::read(&mut r)?)),
             _ => return Err(CodecError::Value("record state")),
         };
         r.end()?;

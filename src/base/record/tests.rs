@@ -1,5 +1,5 @@
 use super::*;
-use crate::base::{Grant, Right, Rights};
+use crate::base::{ActiveKey, Grant, Right, Rights};
 
 const SEALED: &[u8] = b"sealed";
 
@@ -81,6 +81,10 @@ fn times_grow_with_each_write_whatever_the_clocks_say() {
     }
 }
 
+fn settings(number: Option<u32>) -> SettingsRecord {
+    SettingsRecord { active: number.map(|number| ActiveKey { number, kek: KekId([7; 16]) }) }
+}
+
 #[test]
 fn round_trip() {
     let plain = |state| Record { written_ms: 1, state, ..sample(BodyAt::Blob) };
@@ -95,6 +99,7 @@ fn round_trip() {
         plain(State::Members(Bytes::from_static(b"list"))),
         plain(State::AccessKey(Box::new(access_key()))),
         plain(State::AccessKey(Box::new(two_secrets()))),
+        plain(State::Settings(Box::new(settings(Some(2))))),
     ];
     for record in all {
         assert_eq!(Record::decode(&record.encode()), Ok(record));
@@ -135,6 +140,8 @@ fn what_the_format_page_says_is_what_is_read_and_written() {
         ("members", plain(State::Members(Bytes::from_static(b"list")))),
         ("access-key", plain(State::AccessKey(Box::new(access_key())))),
         ("access-key-two-secrets-disabled", plain(State::AccessKey(Box::new(two_secrets())))),
+        ("settings", plain(State::Settings(Box::new(settings(Some(2)))))),
+        ("settings-none-active", plain(State::Settings(Box::new(settings(None))))),
         ("object-blob", sample(BodyAt::Blob)),
         ("object-small", sample(small())),
         ("object-third-version-nothing-said", third),

@@ -4,7 +4,7 @@
 
 use super::errors::{FormError, HttpError};
 use super::problem::{Kind, Problem};
-use crate::actors::messages::{ObjectError, StoreError, Unseatable};
+use crate::actors::messages::{ObjectError, StoreError, Unready, Unrotated, Unseatable};
 use crate::base::{NameError, Shortage};
 use crate::sign::PresignError;
 use actix_web::http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_RANGE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
@@ -51,6 +51,7 @@ impl HttpError {
             }
             HttpError::Object(error) => of_object(error),
             HttpError::Members(why) => of_members(why),
+            HttpError::Keys(why) => of_keys(why),
             HttpError::NotKept => Kind::NotKept.into(),
             HttpError::Mailbox(_) => Kind::Unavailable.into(),
             HttpError::Broken(_) => Kind::Internal.into(),
@@ -155,6 +156,18 @@ fn of_members(why: &Unseatable) -> Problem {
         Unseatable::Twice(_) | Unseatable::TooMany => Kind::Query,
         Unseatable::Moved(_) => Kind::MembersChanged,
         Unseatable::Undecided(error) => return of_object(error),
+    };
+    saying(kind, why.to_string())
+}
+
+fn of_keys(why: &Unrotated) -> Problem {
+    let kind = match why {
+        Unrotated::Unready(Unready::Lacking { .. }) => Kind::KeyNotEverywhere,
+        Unrotated::Unready(Unready::Unknown(_)) => Kind::NoSuchGeneration,
+        Unrotated::Unready(Unready::Older { .. } | Unready::Clashes { .. }) | Unrotated::Newer(_) => {
+            Kind::OtherGeneration
+        }
+        Unrotated::Undecided(error) => return of_object(error),
     };
     saying(kind, why.to_string())
 }

@@ -149,6 +149,9 @@ fn of(kind: Kind) -> &'static str {
         Kind::UnknownNode => "a node is not known here",
         Kind::NodeAway => "a node was not heard lately",
         Kind::MembersChanged => "somebody else has changed the list",
+        Kind::KeyNotEverywhere => "not all members are known to hold the key generation",
+        Kind::NoSuchGeneration => "this node holds no key generation of that number",
+        Kind::OtherGeneration => "another key generation seals, or another key has its number",
         Kind::Corrupt => "the stored bytes do not open; no copy could replace them",
         Kind::Internal => "something failed on this node; its log has the request id",
     }

@@ -5,7 +5,7 @@
 //! - What a client is told is another thing: `classify` says which problem an error is.
 
 use super::problem::Kind;
-use crate::actors::messages::{ObjectError, StoreError, Unseatable};
+use crate::actors::messages::{ObjectError, StoreError, Unrotated, Unseatable};
 use crate::base::NameError;
 use crate::sign::PresignError;
 use actix::MailboxError;
@@ -75,6 +75,8 @@ pub enum HttpError {
     Object(#[from] ObjectError),
     #[error(transparent)]
     Members(Unseatable),
+    #[error(transparent)]
+    Keys(Unrotated),
     #[error("in force, and could not be kept")]
     NotKept,
     #[error("the store did not answer")]
@@ -118,6 +120,15 @@ impl From<StoreError> for HttpError {
     }
 }
 
+impl From<Unrotated> for HttpError {
+    fn from(why: Unrotated) -> Self {
+        match why {
+            Unrotated::Undecided(error) => HttpError::Object(error),
+            why => HttpError::Keys(why),
+        }
+    }
+}
+
 impl From<Unseatable> for HttpError {
     fn from(why: Unseatable) -> Self {
         match why {
@@ -145,6 +156,7 @@ pub mod samples {
     //! One error of each sort, for the tests of what is told of them.
 
     use super::*;
+    use crate::actors::messages::Unready;
     use crate::base::{KekId, NodeName, Shortage};
     use std::io;
 
@@ -192,6 +204,8 @@ pub mod samples {
                 source: io::Error::other("inner cause"),
             }
             .into(),
+            HttpError::Keys(Unrotated::Newer(3)),
+            HttpError::Keys(Unrotated::Unready(Unready::Unknown(3))),
             HttpError::Members(Unseatable::Silent(NodeName::parse("n3").expect("a name"))),
             HttpError::Mailbox(MailboxError::Closed),
             HttpError::Broken("b"),

@@ -2,7 +2,8 @@
 
 use crate::actors::messages::{
     AppendUpload, BeginUpload, ChangeAccess, ChangeMembers, CreateAccess, CreateBucket, DeleteBucket, DeleteObject,
-    FinishUpload, ListBuckets, ListObjects, OpenObject, PauseScrub, PutSmall, ReadDownload, SetBucket, ShowMembers,
+    FinishUpload, ListBuckets, ListObjects, OpenObject, PauseScrub, PutSmall, ReadDownload, RotateKeys, SetBucket,
+    ShowMembers,
     recipients,
 };
 use actix::Recipient;
@@ -30,6 +31,8 @@ recipients! {
         create_access: CreateAccess,
         /// Changes an access key, or revokes it.
         change_access: ChangeAccess,
+        /// Makes another key generation the one that seals.
+        rotate_keys: RotateKeys,
     }
 }
 

@@ -264,6 +264,14 @@ kinds! {
     /// As much of the bucket is open to everybody as may be.
     ManyPublic          CONFLICT                "TooManyGrants"
 
+    // Key generations.
+    /// Not all members are known to open it.
+    KeyNotEverywhere    CONFLICT                "KeyNotEverywhere"
+    /// The node holds none of that number.
+    NoSuchGeneration    NOT_FOUND               "NoSuchKeyGeneration"
+    /// Another one seals, or another key has its number.
+    OtherGeneration     CONFLICT                "OtherKeyGeneration"
+
     // Faults of ours.
     /// Stored bytes do not open.
     Corrupt             INTERNAL_SERVER_ERROR   "Corrupt"

@@ -138,6 +138,9 @@ pub(super) fn of(kind: Kind) -> &'static str {
         Kind::UnknownNode => "un nodo no se conoce aquí",
         Kind::NodeAway => "no se tiene noticia reciente de un nodo",
         Kind::MembersChanged => "otra persona cambió la lista",
+        Kind::KeyNotEverywhere => "no consta que todos los nodos tengan esa generación de la clave",
+        Kind::NoSuchGeneration => "este nodo no tiene ninguna generación de la clave con ese número",
+        Kind::OtherGeneration => "sella otra generación de la clave, o ese número tiene otra clave en otro nodo",
         Kind::Corrupt => "los bytes guardados están dañados y ninguna copia pudo reemplazarlos",
         Kind::Internal => "algo falló en este nodo; su registro tiene el identificador de la petición",
     }

@@ -43,6 +43,8 @@ pub(super) enum Endpoint {
     ShowCluster,
     ShowMembers,
     ChangeMembers,
+    ShowKeys,
+    RotateKeys,
     ShowScrub,
     PauseScrub,
     Health,
@@ -89,6 +91,8 @@ impl Endpoint {
             Route::Root if reads => Endpoint::Root,
             Route::Members if reads => Endpoint::ShowMembers,
             Route::Members if puts => Endpoint::ChangeMembers,
+            Route::Keys if reads => Endpoint::ShowKeys,
+            Route::Keys if *method == Method::POST => Endpoint::RotateKeys,
             Route::Scrub if reads => Endpoint::ShowScrub,
             Route::Scrub if puts => Endpoint::PauseScrub,
             Route::Cluster if reads => Endpoint::ShowCluster,
@@ -117,7 +121,9 @@ impl Endpoint {
             | Endpoint::OpenBucket(bucket)
             | Endpoint::CloseBucket(bucket) => Need::on_bucket(Right::Admin, bucket),
             Endpoint::Metrics => Need::on_this_node(Right::Metrics),
-            Endpoint::ShowCluster | Endpoint::ShowMembers | Endpoint::ShowScrub => Need::on_this_node(Right::Admin),
+            Endpoint::ShowCluster | Endpoint::ShowMembers | Endpoint::ShowKeys | Endpoint::ShowScrub => {
+                Need::on_this_node(Right::Admin)
+            }
             Endpoint::ListAccess
             | Endpoint::CreateAccess
             | Endpoint::ShowAccess(_)
@@ -125,6 +131,7 @@ impl Endpoint {
             | Endpoint::RevokeAccess(_)
             | Endpoint::RotateAccess(_)
             | Endpoint::ChangeMembers
+            | Endpoint::RotateKeys
             | Endpoint::PauseScrub => Need::on_node(Right::Admin),
             Endpoint::Options(_) | Endpoint::Root | Endpoint::Health | Endpoint::Ready | Endpoint::OpenApi => {
                 return None;
@@ -229,6 +236,8 @@ mod tests {
             (Method::GET, "/v1/cluster", here(Right::Admin)),
             (Method::GET, "/v1/cluster/members", here(Right::Admin)),
             (Method::PUT, "/v1/cluster/members", node(Right::Admin)),
+            (Method::GET, "/v1/cluster/keys", here(Right::Admin)),
+            (Method::POST, "/v1/cluster/keys", node(Right::Admin)),
             (Method::GET, "/v1/cluster/scrub", here(Right::Admin)),
             (Method::PUT, "/v1/cluster/scrub", node(Right::Admin)),
             (Method::GET, "/metrics", here(Right::Metrics)),

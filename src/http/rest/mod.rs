@@ -9,6 +9,7 @@
 //! | `public` | what of a bucket is open to everybody |
 //! | `access` | access keys |
 //! | `links` | links: made, and what a request is held to that came by one |
+//! | `keys` | generations of the cluster's key |
 //! | `notebook` | `/cargar`, `/descargar`, `/eliminar` |
 //! | `operations` | health, readiness, metrics, status, members, scrubber |
 //! | `openapi` | the description of all of it (`openapi.json`) |
@@ -23,6 +24,7 @@ mod answers;
 mod buckets;
 mod castellano;
 mod endpoint;
+mod keys;
 mod links;
 mod notebook;
 mod objects;
@@ -141,6 +143,8 @@ impl Protocol for Rest {
             Endpoint::ShowCluster => operations::cluster(call).await,
             Endpoint::ShowMembers => operations::show_members(call).await,
             Endpoint::ChangeMembers => operations::members(call).await,
+            Endpoint::ShowKeys => keys::show(call).await,
+            Endpoint::RotateKeys => keys::rotate(call).await,
             Endpoint::ShowScrub => operations::scrub(call).await,
             Endpoint::PauseScrub => operations::pause_scrub(call).await,
             Endpoint::Metrics => operations::metrics(call).await,

@@ -31,6 +31,7 @@ pub(in crate::http) enum Route<'a> {
     Links,
     Cluster,
     Members,
+    Keys,
     Scrub,
     Health,
     Ready,
@@ -72,6 +73,7 @@ impl Group {
                 Route::Root
                 | Route::Cluster
                 | Route::Members
+                | Route::Keys
                 | Route::Scrub
                 | Route::Health
                 | Route::Ready
@@ -108,6 +110,7 @@ pub(super) const ROUTES: &[(&str, &str)] = &[
     ("/v1/links", Route::Links.allow()),
     ("/v1/cluster", Route::Cluster.allow()),
     ("/v1/cluster/members", Route::Members.allow()),
+    ("/v1/cluster/keys", Route::Keys.allow()),
     ("/v1/cluster/scrub", Route::Scrub.allow()),
     ("/healthz", Route::Health.allow()),
     ("/readyz", Route::Ready.allow()),
@@ -134,6 +137,7 @@ impl<'a> Route<'a> {
                 "buckets" => Some(Route::Buckets),
                 "cluster" => Some(Route::Cluster),
                 "cluster/members" => Some(Route::Members),
+                "cluster/keys" => Some(Route::Keys),
                 "cluster/scrub" => Some(Route::Scrub),
                 "access" => Some(Route::AccessKeys),
                 "links" => Some(Route::Links),
@@ -169,7 +173,7 @@ impl<'a> Route<'a> {
         match self {
             Route::Cargar | Route::RotateAccess(_) | Route::Links => "POST, OPTIONS",
             Route::Public(_) => "PUT, DELETE, OPTIONS",
-            Route::AccessKeys => "GET, HEAD, POST, OPTIONS",
+            Route::AccessKeys | Route::Keys => "GET, HEAD, POST, OPTIONS",
             Route::Members | Route::Scrub => "GET, HEAD, PUT, OPTIONS",
             Route::Eliminar(_) => "DELETE, OPTIONS",
             Route::Object { .. } => "GET, HEAD, PUT, DELETE, OPTIONS",

@@ -169,8 +169,8 @@ fn debug_shows_no_key() {
     let ids = format!("{:?}", ring(1).generations()[0].1);
     let sealing = "SealingKey(..)";
     let generation = format!("Generation {{ number: 1, id: {ids}, wraps: {sealing}, boxes: {sealing} }}");
-    let cluster = ring(1).cluster_id();
-    let expected =
-        format!("Keyring {{ generations: [{generation}], cluster: {cluster:?}, peer: Secret(..), marks: Secret(..) }}");
+    let cluster = ring(1).origin().cluster;
+    let origin = format!("Origin {{ cluster: {cluster:?}, marks: Secret(..) }}");
+    let expected = format!("Keyring {{ generations: [{generation}], origin: {origin}, .. }}");
     assert_eq!(format!("{:?}", ring(1)), expected);
 }

@@ -3,8 +3,8 @@ use crate::seal::Keyring;
 
 const CLUSTER: ClusterId = ClusterId([0xc1; 16]);
 
-fn peer_key(of: u8) -> PeerKey {
-    Keyring::new(vec![(1, Secret::new([of; 32]))]).unwrap().peer_key()
+fn peer_key(of: u8) -> std::sync::Arc<PeerKey> {
+    Keyring::new(vec![(1, Secret::new([of; 32]))]).unwrap().peer_keys().offers().remove(0)
 }
 
 fn hello() -> Hello<'static> {
@@ -49,21 +49,21 @@ fn known_answers() {
     };
     let kek: [u8; 32] = unhex("66be36e7fcd96cff13ed587327975722caeca5f2895ddd5dd5c8d86b047b3b68").try_into().unwrap();
     let ring = Keyring::new(vec![(1, Secret::new(kek))]).unwrap();
-    let (key, cluster) = (ring.peer_key(), ring.cluster_id());
+    let (key, cluster) = (ring.peer_keys().offers().remove(0), ring.origin().cluster);
     let initiator = Fields { cluster, incarnation: 7, nonce: [0x11; 32], from: "boveda-0", to: "boveda-1" }.encode();
     let responder = Fields { cluster, incarnation: 9, nonce: [0x22; 32], from: "boveda-1", to: "boveda-0" }.encode();
     assert_eq!(
         key.seal_with(HELLO, &[], &initiator, [0x33; 12]),
         unhex(concat!(
-            "4256503107003122db0d453432e0ec754ac14faeea7c3333333333333333333333337c3330ac7e7de7f16284c8c5dbc78c216b5b",
-            "ce18aa87dd5261deaac0d5d6c92b7f53c3f90bc84bb6e6d74ec599cb1e1066f812f8f50c0aa8b7b4e629bd034995a10a86eb6427",
-            "17052cbdd35660d5cad47922038d99b7d8d76153712f0bf82cbd"
+            "425650310700f509a83dfa8c6aa5239df962cce22d99333333333333333333333333ea9c3a2bb39ac35b0ccf1365f055994717b3",
+            "33471b0c5d2bbc776690e179feff8fa4e2ecdfce9b1ada445eb7be205929318c8fa71ddc1ca8eda7950790fcb06c1cbd86b9d9a3",
+            "c44bffc666888ba249f7bdcdc3b7e207d5855256db1a446c9055"
         ))
     );
     let answer = unhex(concat!(
-        "4256503107003122db0d453432e0ec754ac14faeea7c3333333333333333333333334560973053acbe269f46ffbdc1615347e167ed",
-        "af2bdbfeac0172b2ffc9a7323018f9deb3dc5bb8cdc9cb51cf053b2ffdd22140c2ab6b51cc8732830e0604117aa6313640942fa820",
-        "550082b11e5774bddfd5c68169758f6a6d220f688705aaf6"
+        "425650310700f509a83dfa8c6aa5239df962cce22d993333333333333333333333330714d3632eeb568d35c7beccdaa98e7388ed",
+        "3109a0b1f5b528466e4e7adb3ac3888938bc3edfc67760e70fcfd4cd63e57c3bfaeb8616df2b743d5612dbaa6a2c4d1dc3842b91",
+        "14e3efb8efcecd22485442a8a5eb614d26257c0759537cc38100"
     ));
     assert_eq!(key.seal_with(ANSWER, &initiator, &responder, [0x33; 12]), answer);
     let hello = Hello { from: "boveda-0", to: "boveda-1", cluster, incarnation: 7, nonce: [0x11; 32] };
@@ -196,4 +196,83 @@ fn debug_shows_no_key() {
     let shown = format!("{key:?} {:?}", session(&key));
     assert!(shown.contains("PeerKey(..)") && shown.contains("SealingKey(..)"));
     assert!(!shown.contains(|c: char| c.is_ascii_digit()), "{shown}");
+}
+
+fn ring(generations: &[u8]) -> Keyring {
+    Keyring::new(generations.iter().map(|n| (u32::from(*n), Secret::new([*n; 32]))).collect()).unwrap()
+}
+
+fn offered(ring: &Keyring) -> Vec<KekId> {
+    ring.peer_keys().offers().iter().map(|key| key.generation()).collect()
+}
+
+#[test]
+fn the_generation_that_seals_is_offered_first_and_each_is_taken_by_whoever_has_it() {
+    let (one, both, other) = (ring(&[1]), ring(&[1, 2, 3]), ring(&[3]));
+    let [(_, first), (_, second), (_, third)] = both.generations()[..] else { panic!("three") };
+    assert_eq!(offered(&both), [third, second, first]);
+    assert!(both.seal_with(second));
+    assert_eq!(offered(&both), [second, third, first]);
+    let hello = hello();
+    let takes = |ring: &Keyring, key: &PeerKey| ring.peer_keys().answer(RESPONDER, &key.hello(hello)).map(|_| ());
+    let offers = both.peer_keys().offers();
+    let taken = |ring: &Keyring| offers.iter().map(|key| takes(ring, key)).collect::<Vec<_>>();
+    let no = Err(HelloError::ForeignRing);
+    assert_eq!(taken(&both), [Ok(()), Ok(()), Ok(())]);
+    assert_eq!(taken(&one), [no, no, Ok(())]);
+    assert_eq!(taken(&other), [no, Ok(()), no]);
+    assert_eq!(takes(&one, &other.peer_keys().offers()[0]), no);
+    // What is answered under one generation completes nothing that was begun under another.
+    let (answer, ..) = both.peer_keys().answer(RESPONDER, &offers[1].hello(hello)).unwrap();
+    assert!(offers[1].complete(hello.pending(), &answer).is_ok());
+    assert_eq!(refused(offers[0].complete(hello.pending(), &answer)), HelloError::ForeignRing);
+    // The offers follow the ring while it is in use: a generation that comes, one that goes, one that comes back.
+    let key = |n: u8| (u32::from(n), Secret::new([n; 32]));
+    one.grow(vec![key(1), key(3)], &[]).unwrap();
+    assert_eq!(offered(&one), [first, third]);
+    assert!(one.seal_with(third));
+    one.grow(vec![key(3)], &[first]).unwrap();
+    assert_eq!(offered(&one), [third]);
+    assert_eq!(takes(&one, &offers[2]), no);
+    assert!(one.opens(first), "what it sealed opens on");
+    one.grow(vec![key(1), key(3)], &[first]).unwrap();
+    assert_eq!(offered(&one), [third, first]);
+}
+
+#[test]
+fn a_node_is_told_its_cluster_by_whoever_has_a_generation_in_common() {
+    let name = |name: &str| NodeName::parse(name).unwrap();
+    let (new, peer) = (name("boveda-3"), name("boveda-1"));
+    let (member, joiner) = (ring(&[1, 2]).peer_keys(), ring(&[2]).peer_keys());
+    let origin = ring(&[1]).origin().copy_as(Some(CLUSTER));
+    let key = joiner.offers().remove(0);
+    let (question, asked) = key.ask(&new, &peer, random());
+    let (from, answer) = member.tell(&peer, &origin, &question).unwrap();
+    assert_eq!(from, new);
+    let told = key.told(&asked, &answer).unwrap();
+    assert_eq!((told.cluster, told.marks().expose()), (CLUSTER, origin.marks().expose()));
+
+    // To this question alone, and to nobody else.
+    let (_, other) = key.ask(&new, &peer, random());
+    assert_eq!(refused(key.told(&other, &answer)), HelloError::Garbled);
+    assert_eq!(refused(member.tell(&name("boveda-2"), &origin, &question)), HelloError::NotForMe);
+    assert_eq!(refused(ring(&[3]).peer_keys().tell(&peer, &origin, &question)), HelloError::ForeignRing);
+    let mirror = key.ask(&peer, &peer, random()).0;
+    assert_eq!(refused(member.tell(&peer, &origin, &mirror)), HelloError::NotForMe);
+    // Neither passes for a handshake, nor a handshake for it.
+    assert_eq!(refused(member.answer(RESPONDER, &question)), HelloError::Garbled);
+    assert_eq!(refused(member.tell(&peer, &origin, &key.hello(hello()))), HelloError::Garbled);
+    for bit in 0..question.len() * 8 {
+        let mut bad = question.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        assert!(member.tell(&peer, &origin, &bad).is_err(), "bit {bit}");
+    }
+    for bit in 0..answer.len() * 8 {
+        let mut bad = answer.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        assert!(key.told(&asked, &bad).is_err(), "bit {bit}");
+    }
+    for end in 0..question.len() {
+        assert!(member.tell(&peer, &origin, &question[..end]).is_err(), "{end} bytes");
+    }
 }

@@ -78,3 +78,36 @@ fn what_a_node_keeps_for_its_votes_is_read_as_it_was_written() {
         }
     }
 }
+
+#[test]
+fn keys_sealed_anew_are_written_as_the_format_page_says() {
+    let key = RegisterKey::settings();
+    let ballot = Ballot { stamp: Stamp(7), node: Incarnation(9) };
+    let seals: Vec<Box<[u8]>> = vec![[1; 76].into(), [2; 85].into()];
+    let mut encoded = Encoded::default();
+    encoded.push(&Op::Reseal { key: key.clone(), ballot, seals: seals.clone(), held: None });
+    let payload = encoded.frames(5, 4096).remove(0);
+    let parts: [&[u8]; 11] = [
+        &5_u64.to_le_bytes(),
+        &[0, 1, 0, 0, 0],
+        &[11, 1, 0, 0, 0, 6],
+        &7_u64.to_le_bytes(),
+        &9_u64.to_le_bytes(),
+        &[2],
+        &76_u32.to_le_bytes(),
+        &[1; 76],
+        &85_u32.to_le_bytes(),
+        &[2; 85],
+        &[],
+    ];
+    assert_eq!(payload, parts.concat());
+    let (ops, ends) = decode_frame(&payload).expect("it is one");
+    let [Op::Reseal { key: read, ballot: of, seals: sealed, held: None }] = &ops[..] else { panic!("{ops:?}") };
+    assert_eq!((read, *of, sealed, ends), (&key, ballot, &seals, true));
+    for cut in 0..payload.len() {
+        assert!(decode_frame(&payload[..cut]).is_err(), "cut at {cut}");
+    }
+    let mut long = Encoded::default();
+    long.push(&Op::Reseal { key, ballot, seals: vec![[0; SEALED_KEY_BYTES_MAX + 1].into()], held: None });
+    assert!(decode_frame(&long.frames(5, 4096).remove(0)).is_err(), "longer than a sealed key is");
+}

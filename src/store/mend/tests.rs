@@ -249,7 +249,7 @@ fn a_body_under_a_generation_that_is_missing_is_no_damage() {
     assert_eq!((status.damaged_reads, status.quarantined), (0, 0));
     assert_eq!(ring.missing(), Some(newer));
 
-    ring.grow(keys_of(&[9, 8])).expect("one more");
+    ring.grow(keys_of(&[9, 8]), &[]).expect("one more");
     assert_eq!(ring.missing(), None);
     assert_eq!(read(&store, "small").expect("opens"), b"bytes");
     assert_eq!(read(&store, "large").expect("opens"), [7; 5000]);

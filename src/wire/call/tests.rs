@@ -44,6 +44,11 @@ fn standing(n: u64) -> Standing {
     Standing { start: Start { number: n, draw: u64::MAX }, head: n + 1, reserved: Stamp(n + 2) }
 }
 
+fn generation(number: u32) -> crate::wire::Generation {
+    let id = KekId([number.to_le_bytes()[0] + 2; 16]);
+    crate::wire::Generation { number, id, references: 1 << 33, is_free: number == 1 }
+}
+
 fn pulse() -> Pulse {
     Pulse {
         name: NodeName::parse("n1").unwrap(),
@@ -55,7 +60,7 @@ fn pulse() -> Pulse {
         root: Some(Sum(1 << 100)),
         list: ListMark { epoch: Epoch(3), digest: 4 },
         version: "0.1.0".into(),
-        keys: KeyNews::of(KekId([3; 16]), vec![(1, KekId([3; 16])), (2, KekId([4; 16]))]),
+        keys: KeyNews::of(KekId([3; 16]), [1, 2].map(generation).to_vec()),
         health: Health { tentative: 5, ..Health::default() },
     }
 }

@@ -35,7 +35,7 @@ async fn a_body_that_is_at_no_peer_is_lost_only_if_a_record_here_refers_to_it() 
     let there = Arc::clone(&shelf);
     let listener = Listener::start("n2", 2, None, move || StoreRecipients::of(&ShelfActor(Arc::clone(&there)).start()));
     let peer = PeerAddress { name: NodeName::parse("n2").expect("a name"), url: listener.url() };
-    let (view, key_of_peers) = (node_view(identity("n1", 1)), Arc::new(ring.peer_key()));
+    let (view, key_of_peers) = (node_view(identity("n1", 1)), ring.peer_keys());
     let healer = Healer::new(&view, &key_of_peers, &[peer], recipients, Arc::clone(&tally), Arc::default()).start();
     let heal = |key, wanted| {
         let asked = healer.send(Heal { key, wanted });

@@ -4,7 +4,8 @@ use super::*;
 use crate::actors::messages::DiscardBlob;
 use crate::actors::testing::peer::{Harm, Listener, Relay, passed_on, soon};
 use crate::actors::testing::{Shelf, ShelfActor, identity, ring};
-use crate::base::BodyId;
+use crate::base::{BodyId, Secret};
+use crate::seal::Keyring;
 use crate::seal::session::HelloError;
 use actix::Actor;
 use futures::poll;
@@ -20,7 +21,7 @@ fn store() -> StoreRecipients {
 
 fn dialer(url: &str) -> Dialer {
     let n2 = NodeName::parse("n2").unwrap();
-    Dialer::new(url, n2, Arc::new(identity("n1", 1)), Arc::new(ring(7).peer_key()))
+    Dialer::new(url, n2, Arc::new(identity("n1", 1)), ring(7).peer_keys())
 }
 
 /// A peer, somebody in between, and who dials through him.
@@ -96,6 +97,22 @@ async fn a_handshake_that_was_changed_makes_no_session() {
     let error = conn.call(&DISCARD).await.expect_err("no such session");
     assert!(matches!(error, LinkError::Refused(Refusal::UnknownSession)), "{error}");
     assert_eq!(peer.hellos(), 5);
+}
+
+#[actix::test]
+async fn a_generation_that_the_peer_lacks_is_followed_by_one_that_it_has() {
+    let peer = Listener::start("n2", 2, None, store);
+    let n2 = NodeName::parse("n2").unwrap();
+    let dialer = |generations: &[u8]| {
+        let keys = generations.iter().map(|n| (u32::from(*n), Secret::new([*n; 32]))).collect();
+        Dialer::new(&peer.url(), n2.clone(), Arc::new(identity("n1", 1)), Keyring::new(keys).unwrap().peer_keys())
+    };
+    // The peer has the one of seven; the newest seals here.
+    let mut conn = dialer(&[6, 7, 8, 9]).dial().await.unwrap();
+    assert_eq!(conn.call(&DISCARD).await.unwrap(), Answer::Done);
+    let error = dialer(&[6, 8]).dial().await.err().expect("nothing in common");
+    assert!(matches!(error, LinkError::Refused(Refusal::ForeignKey)) && error.class() == Class::Permanent, "{error}");
+    assert_eq!(peer.hellos(), 1);
 }
 
 #[actix::test]

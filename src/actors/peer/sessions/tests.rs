@@ -3,8 +3,9 @@ use crate::actors::peer::answers::answer;
 use crate::actors::peer::list_watch::ListWatch;
 use crate::actors::peer::store::StoreRecipients;
 use crate::actors::testing::{Shelf, ShelfActor, identity, key, node_view, record, ring};
-use crate::base::{ClusterId, Epoch, Incarnation};
+use crate::base::{ClusterId, Epoch, Incarnation, Secret};
 use crate::register::Standing;
+use crate::seal::Keyring;
 use crate::seal::session::Hello;
 use crate::wire::frame::read_welcome;
 use crate::wire::{Answer, CALL_PATH, Call};
@@ -17,20 +18,20 @@ struct Caller {
 
 fn gate() -> PeerGate {
     let names = ["n1", "n2", "n3"].map(|name| NodeName::parse(name).unwrap());
-    PeerGate::new(node_view(identity("n1", 1)), Arc::new(ring(7).peer_key()), names, PeerBytes::default())
+    PeerGate::new(node_view(identity("n1", 1)), ring(7).peer_keys(), names, PeerBytes::default())
 }
 
 fn hello(from: &str, to: &str) -> (Vec<u8>, seal::session::PendingHello) {
     let me = identity(from, 2);
     let hello = Hello { from, to, cluster: me.cluster, incarnation: 2, nonce: seal::random() };
-    (ring(7).peer_key().hello(hello), hello.pending())
+    (ring(7).peer_keys().offers().remove(0).hello(hello), hello.pending())
 }
 
 fn call(gate: &PeerGate) -> Caller {
     let (bytes, pending) = hello("n2", "n1");
     let answer = gate.hello(&bytes).unwrap();
     let (session, proof) = read_welcome(&answer).unwrap();
-    let (info, keys) = ring(7).peer_key().complete(pending, proof).unwrap();
+    let (info, keys) = ring(7).peer_keys().offers().remove(0).complete(pending, proof).unwrap();
     assert_eq!(info.name.as_str(), "n1");
     Caller { session, keys }
 }
@@ -100,10 +101,16 @@ fn strangers_are_refused_by_name_ring_and_receiver() {
     assert_eq!(gate.hello(b"noise"), Err(Refusal::Malformed));
     let me = identity("n2", 2);
     let foreign = |cluster, incarnation| Hello { from: "n2", to: "n1", cluster, incarnation, nonce: [1; 32] };
-    assert_eq!(gate.hello(&ring(8).peer_key().hello(foreign(me.cluster, 2))), Err(Refusal::ForeignKey));
+    assert_eq!(
+        gate.hello(&ring(8).peer_keys().offers().remove(0).hello(foreign(me.cluster, 2))),
+        Err(Refusal::ForeignKey)
+    );
     let other = ClusterId([9; 16]);
-    assert_eq!(gate.hello(&ring(7).peer_key().hello(foreign(other, 2))), Err(Refusal::ForeignCluster));
-    assert_eq!(gate.hello(&ring(7).peer_key().hello(foreign(me.cluster, 1))), Err(Refusal::Itself));
+    assert_eq!(
+        gate.hello(&ring(7).peer_keys().offers().remove(0).hello(foreign(other, 2))),
+        Err(Refusal::ForeignCluster)
+    );
+    assert_eq!(gate.hello(&ring(7).peer_keys().offers().remove(0).hello(foreign(me.cluster, 1))), Err(Refusal::Itself));
 }
 
 #[test]
@@ -167,11 +174,34 @@ fn refusals_are_counted_shown_and_bounded() {
 }
 
 #[actix::test]
+async fn a_session_ends_with_the_file_of_its_generation() {
+    let name = |name: &str| NodeName::parse(name).unwrap();
+    let key_of = |n: u8| (u32::from(n), Secret::new([n; 32]));
+    let ring = Keyring::new(vec![key_of(7), key_of(8)]).unwrap();
+    let gate = PeerGate::new(node_view(identity("n1", 1)), ring.peer_keys(), [name("n2")], PeerBytes::default());
+    let callers = ring.peer_keys().offers().into_iter().map(|key| {
+        let me = identity("n2", 2);
+        let hello = Hello { from: "n2", to: "n1", cluster: me.cluster, incarnation: 2, nonce: seal::random() };
+        let answer = gate.hello(&key.hello(hello)).unwrap();
+        let (session, proof) = read_welcome(&answer).unwrap();
+        key.complete(hello.pending(), proof).unwrap();
+        session
+    });
+    let [newer, older] = callers.collect::<Vec<_>>()[..] else { panic!("one of each generation") };
+    assert!(gate.admit(older, 1, 0).await.is_ok() && gate.admit(newer, 1, 0).await.is_ok());
+    let first = ring.generations()[0].1;
+    ring.grow(vec![key_of(8)], &[first]).expect("nothing needs it");
+    assert_eq!(gate.admit(older, 1, 0).await.err(), Some(Refusal::UnknownSession));
+    assert!(gate.admit(newer, 1, 0).await.is_ok());
+    assert_eq!(gate.status().sessions, 1);
+}
+
+#[actix::test]
 async fn nothing_is_learned_from_an_older_copy() {
     let (shelf, name) = (Shelf::new(1), NodeName::parse("n2").expect("a name"));
     let lists = Arc::new(ListWatch::new([name.clone()], Duration::ZERO));
     let node_view = NodeView { lists, ..node_view(identity("n1", 1)) };
-    let gate = PeerGate::new(node_view, Arc::new(ring(7).peer_key()), [name.clone()], PeerBytes::default());
+    let gate = PeerGate::new(node_view, ring(7).peer_keys(), [name.clone()], PeerBytes::default());
     let caller = call(&gate);
     let session = gate.admit(caller.session, 1, 0).await.expect("a session");
     let store = StoreRecipients::of(&ShelfActor(Arc::clone(&shelf)).start());
