@@ -82,10 +82,10 @@ fn own(out: &mut String, status: &Value) {
 /// What is open to everybody without a key, if anything is.
 fn public(status: &Value) -> Option<String> {
     let count = status.pointer("/public_buckets/count").and_then(Value::as_u64).filter(|count| *count > 0)?;
-    let shown = list(status, "/public_buckets/names").count();
-    let more = count.saturating_sub(u64::try_from(shown).unwrap_or(u64::MAX));
+    let shown: Vec<String> = list(status, "/public_buckets/names").filter_map(Value::as_str).map(plain).collect();
+    let more = count.saturating_sub(u64::try_from(shown.len()).unwrap_or(u64::MAX));
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    Some(format!("open to everybody without a key: {}{more}", names(status, "/public_buckets/names")))
+    Some(format!("open to everybody without a key: {}{more}", shown.join(", ")))
 }
 
 /// Whether something wants attention.

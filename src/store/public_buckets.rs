@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn buckets_with_nothing_open_are_as_if_they_were_not_there() {
         let ring = Keyring::new(vec![(1, Secret::new([7; 32]))]).expect("a ring");
-        let mut table = PublicTable::new(ring.mark_key());
+        let mut table = PublicTable::new(ring.origin().mark_key());
         let name = BucketName::cargas();
         let empty = table.holds();
         assert!(!table.set(&name, Some(&held(bucket(false), 1, false))));

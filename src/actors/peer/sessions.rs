@@ -221,7 +221,7 @@ impl PeerGate {
         let (from, answer) = self.keys.tell(&self.node_view.me.name, origin, question).map_err(refusal_of)?;
         match self.budgets.contains_key(&from) {
             true => Ok(answer),
-            false => Err(Refusal::NotAMember),
+            false => Err(Refusal::NotAPeer),
         }
     }
 
