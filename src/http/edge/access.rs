@@ -115,8 +115,8 @@ impl<'a> Need<'a> {
     }
 
     /// What would let a caller know that there is no such object: who may not list would learn what there is.
-    pub fn what_is_missing_needs(&self) -> Option<Self> {
-        matches!(self.span, Span::Key(_)).then_some(Need { right: Some(Right::List), ..*self })
+    pub fn to_see_what_is_missing(self) -> Option<Self> {
+        matches!(self.span, Span::Key(_)).then_some(Need { right: Some(Right::List), ..self })
     }
 
     /// Whether this could be open to everybody at all: the bucket that it would be open in.
@@ -420,12 +420,12 @@ mod tests {
     fn who_may_not_list_is_not_told_what_is_missing() {
         let hides = |grants: &[&str], at: &str| {
             let at = object(at);
-            let need = Need::on_object(Right::Read, &at).what_is_missing_needs().expect("an object");
+            let need = Need::on_object(Right::Read, &at).to_see_what_is_missing().expect("an object");
             !may(&granted(grants), need)
         };
         assert!(hides(&["abc:read"], "abc/k") && hides(&["abc:read", "abc/p/:list"], "abc/k"));
         assert!(!hides(&["abc:read,list"], "abc/k") && !hides(&["abc:read", "abc/p/:list"], "abc/p/k"));
-        assert!(Need::on_node(Right::Read).what_is_missing_needs().is_none());
+        assert!(Need::on_node(Right::Read).to_see_what_is_missing().is_none());
     }
 
     #[test]
