@@ -101,7 +101,7 @@ const ROWS: [(&str, &str, &[&str]); 43] = [
     ("PUT", "/v1/cluster/members", &[]),
     ("GET", "/v1/cluster/keys", &[]),
     ("HEAD", "/v1/cluster/keys", &[]),
-    ("POST", "/v1/cluster/keys?generation=9", &[]),
+    ("POST", "/v1/cluster/keys", &[]),
     ("GET", "/v1/cluster/scrub", &[]),
     ("HEAD", "/v1/cluster/scrub", &[]),
     ("PUT", "/v1/cluster/scrub", &[]),

@@ -93,7 +93,7 @@ fn list(source: &KeySource) -> Result<String, KeyError> {
     let (ring, wrapped) = (source.ring()?, source.wrapped()?);
     let line = |(generation, id)| {
         // Which one seals by now, `boveda status` says.
-        let wrapped = if wrapped.contains(&generation) { "  wrapped" } else { "" };
+        let wrapped = if wrapped.contains(&generation) { ", wrapped" } else { "" };
         format!("generation {generation}  id {id}{wrapped}\n")
     };
     Ok(ring.generations().into_iter().map(line).collect())
