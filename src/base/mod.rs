@@ -9,6 +9,7 @@
 //! | `ids` | bodies, lives of buckets, nodes, incarnations, epochs, writes: none is a bare integer |
 //! | `ballot` `lineage` | the order of states; the writes that led to one |
 //! | `record` | one state of a register, as disks and peers keep it |
+//! | `quota` | how much a bucket holds, and how much it may |
 //! | `access` `credential` | in it: an access key, its grants and its sealed secrets; what its owner has of it |
 //! | `head` `blob_ref` | in it: what the writer of an object says of it; the blob that holds its body |
 //! | `condition` | what must hold for a write to take place |
@@ -41,6 +42,7 @@ pub mod log_pipe;
 pub mod mark;
 pub mod names;
 pub mod page;
+pub mod quota;
 pub mod record;
 pub mod secret;
 pub mod shortage;
@@ -63,6 +65,7 @@ pub use lineage::Lineage;
 pub use mark::Mark;
 pub use names::{BucketName, NameError, ObjectKey, ObjectName, RegisterKey, RegisterKind};
 pub use page::{Complete, Page};
+pub use quota::{BucketUsage, Quota};
 pub use record::{BodyAt, BucketRecord, InHand, ObjectRecord, Record, State, Wrap};
 pub use secret::Secret;
 pub use shortage::Shortage;

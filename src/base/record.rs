@@ -14,6 +14,7 @@ use super::codec::{CodecError, Reader, Writer};
 use super::head::ObjectHead;
 use super::ids::{BodyId, BucketId, Incarnation, KekId, WriteId};
 use super::lineage::Lineage;
+use super::quota::Quota;
 use bytes::Bytes;
 
 mod layout;
@@ -92,12 +93,14 @@ pub struct BucketRecord {
     pub is_open: bool,
     /// When it was made, in milliseconds since 1970.
     pub created_ms: u64,
+    /// How much it may hold.
+    pub quota: Quota,
 }
 
 impl BucketRecord {
     /// A bucket that is made now.
     pub fn made(id: BucketId, now_ms: u64) -> Self {
-        BucketRecord { id, generation: 1, is_open: true, created_ms: now_ms }
+        BucketRecord { id, generation: 1, is_open: true, created_ms: now_ms, quota: Quota::NONE }
     }
 }
 

@@ -7,7 +7,7 @@ use super::edge::worker::{Backend, Shared, StatusSource, Worker};
 use super::{Hosts, HttpSettings, ReadLinks, Readiness, StoreLinks, WriteLinks};
 use crate::actors::messages::{
     AppendUpload, BeginUpload, ChangeAccess, CreateAccess, CreateBucket, DeleteBucket, DeleteObject, FinishUpload,
-    ListBuckets, ListObjects, OpenObject, PutSmall, ReadDownload,
+    ListBuckets, ListObjects, OpenObject, PutSmall, ReadDownload, SetQuota,
 };
 use crate::base::Budget;
 use actix::{Actor, Context, Handler};
@@ -47,7 +47,7 @@ macro_rules! untouched {
 
 untouched! {
     PutSmall BeginUpload AppendUpload FinishUpload OpenObject ReadDownload DeleteObject CreateBucket DeleteBucket
-    ListBuckets ListObjects CreateAccess ChangeAccess
+    SetQuota ListBuckets ListObjects CreateAccess ChangeAccess
 }
 
 struct NoStatus;

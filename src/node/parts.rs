@@ -26,6 +26,7 @@ use crate::actors::coordinator::actor::CoordinatorActor;
 use crate::actors::coordinator::members_actor::MembersActor;
 use crate::actors::coordinator::store::StoreBeside;
 use crate::actors::coordinator::turns::Turns;
+use crate::actors::underway::Underway;
 use crate::actors::coordinator::{Common, Coordinator, Patience};
 use crate::actors::messages::CreateAccess;
 use crate::actors::peer::arrivals::Arrivals;
@@ -176,6 +177,7 @@ impl Backends {
             arrivals: Arc::clone(&peers.arrivals),
             streams: Budget::new(u64::MAX, plan.shipping_bytes),
             turns: Turns::default(),
+            underway: Underway::default(),
             far: Arc::default(),
         };
         let coordinator = Coordinator::new(common.clone(), StoreBeside::of(&storage.store_actor));

@@ -90,7 +90,7 @@ mod tests {
     }
 
     fn life(id: u64) -> Arc<Held> {
-        held(State::Bucket(BucketRecord { id: BucketId(id), generation: 1, is_open: true, created_ms: 1 }))
+        held(State::Bucket(BucketRecord::made(BucketId(id), 1)))
     }
 
     #[test]

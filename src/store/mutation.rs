@@ -11,7 +11,7 @@ use super::access_keys::AccessChange;
 use super::error::StoreError;
 use crate::base::record::{VERSION_MAX, written_after};
 use crate::base::{
-    AccessKeyId, Ballot, BucketId, BucketName, BucketRecord, Condition, Lineage, ObjectName, ObjectRecord, Record,
+    AccessKeyId, Ballot, BucketId, BucketName, BucketRecord, Condition, Lineage, ObjectName, ObjectRecord, Quota, Record,
     State,
 };
 use crate::register::fence::Change;
@@ -30,6 +30,27 @@ pub enum Target {
     AccessKey(AccessKeyId),
 }
 
+/// A setting of a bucket that is to be another one. What it says of the others stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BucketSetting {
+    /// How much the bucket may hold.
+    Quota(Quota),
+}
+
+impl BucketSetting {
+    /// What becomes of the bucket that was found, open or closing: the next generation of it, if that changes anything.
+    fn decide(self, found: Option<&BucketRecord>) -> Choice<BucketRecord> {
+        let Some(was) = found else { return Choice::Refuse };
+        let now = match self {
+            BucketSetting::Quota(quota) => BucketRecord { quota, ..*was },
+        };
+        if now == *was {
+            return Choice::Keep;
+        }
+        Choice::Put(BucketRecord { generation: was.generation.saturating_add(1), ..now })
+    }
+}
+
 /// What is wanted of it.
 #[derive(Clone, Debug)]
 enum Wish {
@@ -39,6 +60,8 @@ enum Wish {
     Delete,
     /// A change of a bucket.
     Bucket(Change<BucketId>),
+    /// Another setting of a bucket.
+    Configure(BucketSetting),
     /// A change of an access key.
     AccessKey(AccessChange),
     /// No bucket, if nothing is in it: of a node alone, which decides both in one commit.
@@ -79,6 +102,11 @@ impl Mutation {
     /// A change of a bucket.
     pub fn change_bucket(bucket: &BucketName, change: Change<BucketId>, now_ms: u64) -> Self {
         Self::of_bucket(bucket, Wish::Bucket(change), now_ms)
+    }
+
+    /// Another setting of a bucket, which must be there.
+    pub fn configure_bucket(bucket: &BucketName, setting: BucketSetting, now_ms: u64) -> Self {
+        Self::of_bucket(bucket, Wish::Configure(setting), now_ms)
     }
 
     /// No bucket of that name; it must be there, and empty. For a node alone: see `Decided`.
@@ -136,6 +164,11 @@ impl Mutation {
                 Choice::Keep => Choice::Keep,
                 Choice::Refuse => Choice::Refuse,
             },
+            Wish::Configure(setting) => match setting.decide(found.and_then(|record| record.bucket())) {
+                Choice::Put(_) => Choice::Put(()),
+                Choice::Keep => Choice::Keep,
+                Choice::Refuse => Choice::Refuse,
+            },
             Wish::AccessKey(change) => match change.decide(found.map(|record| &**record)) {
                 Choice::Put(_) => Choice::Put(()),
                 Choice::Keep => Choice::Keep,
@@ -154,6 +187,10 @@ impl Mutation {
             Wish::Bucket(change) => match change.decide(bucket_of(found)) {
                 Choice::Put(Some((id, bucket))) => Some(changed(found, id, bucket, self.asked_ms)),
                 Choice::Put(None) | Choice::Keep | Choice::Refuse => None,
+            },
+            Wish::Configure(setting) => match setting.decide(found.and_then(|record| record.bucket())) {
+                Choice::Put(bucket) => Some(proposed(State::Bucket(bucket), self.asked_ms)),
+                Choice::Keep | Choice::Refuse => None,
             },
             Wish::AccessKey(change) => match change.decide(found.map(|record| &**record)) {
                 Choice::Put(Some(key)) => Some(proposed(State::AccessKey(Box::new(key)), self.asked_ms)),
@@ -206,9 +243,9 @@ fn bucket_of(found: Option<&Arc<Record>>) -> Option<(BucketId, Bucket)> {
 
 /// A bucket that was changed, or made.
 fn changed(found: Option<&Arc<Record>>, id: BucketId, bucket: Bucket, asked_ms: u64) -> Arc<Record> {
-    let created_ms = found.and_then(|record| record.bucket()).map_or(asked_ms, |bucket| bucket.created_ms);
+    let was = found.and_then(|record| record.bucket()).copied().unwrap_or(BucketRecord::made(id, asked_ms));
     let Bucket { generation, is_open } = bucket;
-    proposed(State::Bucket(BucketRecord { id, generation, is_open, created_ms }), asked_ms)
+    proposed(State::Bucket(BucketRecord { id, generation, is_open, ..was }), asked_ms)
 }
 
 /// Whether a condition holds of what was found.
@@ -297,7 +334,7 @@ mod tests {
         assert!(matches!(delete(matches(1)).refusal(), StoreError::Precondition));
         let name = BucketName::cargas();
         let bucket = |id, generation, is_open, created_ms| {
-            State::Bucket(BucketRecord { id: BucketId(id), generation, is_open, created_ms })
+            State::Bucket(BucketRecord { generation, is_open, ..BucketRecord::made(BucketId(id), created_ms) })
         };
         let (open, closed) = (bucket(1, 4, true, 3), bucket(1, 5, false, 3));
         let create = Mutation::create_bucket(&name, BucketId(2), 9);
@@ -310,6 +347,31 @@ mod tests {
         assert_eq!(decided(&remove, closed), [Refuse, Refuse, gone()]);
         assert_eq!(decided(&remove, open)[2], Refuse);
         assert!(matches!(remove.refusal(), StoreError::NoSuchBucket));
+    }
+
+    #[test]
+    fn a_setting_makes_the_next_generation_of_its_bucket_and_keeps_all_else() {
+        use Choice::{Keep, Put, Refuse};
+        let quota = Quota { objects: Some(3), bytes: None };
+        let set = |quota| {
+            Mutation::configure_bucket(&BucketName::cargas(), BucketSetting::Quota(quota), 9)
+        };
+        for is_open in [true, false] {
+            let was = BucketRecord { generation: 4, is_open, ..BucketRecord::made(BucketId(1), 3) };
+            let now = BucketRecord { generation: 5, quota, ..was };
+            assert_eq!(decided(&set(quota), State::Bucket(was)), [Refuse, Refuse, Put(State::Bucket(now))]);
+            assert_eq!(decided(&set(quota), State::Bucket(now))[2], Keep, "nothing changes");
+            let without = BucketRecord { generation: 6, quota: Quota::NONE, ..now };
+            assert_eq!(decided(&set(Quota::NONE), State::Bucket(now))[2], Put(State::Bucket(without)));
+            // What is closed, or opened again, keeps its quota.
+            let change = if is_open { Change::Close } else { Change::Create { id: BucketId(2) } };
+            let Put(State::Bucket(then)) = &decided(&Mutation::change_bucket(&BucketName::cargas(), change, 9), State::Bucket(now))[2]
+            else {
+                panic!("it is written")
+            };
+            assert_eq!(*then, BucketRecord { generation: 6, is_open: !is_open, ..now });
+        }
+        assert!(matches!(set(quota).refusal(), StoreError::NoSuchBucket));
     }
 
     #[test]

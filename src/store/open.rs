@@ -12,6 +12,7 @@ use super::blobs::Blobs;
 use super::core::{Core, Parts};
 use super::entry::{Held, NodeRecord, Op, decode_frame, frame_sequence};
 use super::error::{DiskOp, StoreError};
+use super::filling::Filling;
 use super::identity::{self, Identity};
 use super::index::{Index, Marks};
 use super::log::{Log, LogReader, Tail};
@@ -220,6 +221,7 @@ fn open_made(
     }
     let log = tail.accept(disk.as_ref(), identity.incarnation, anew)?;
     let (usages, segments) = open_segments(&disk, dir, &identity, &options, (&index, &overlay), &room)?;
+    let filling = filled(&index, &overlay)?;
     overlay.active.log_end = log.end();
     let orphans = look_for(&index, marks, has_ops, overlay.active.cleared);
     let memory = Memory::restored(&kept, node.roster.as_deref());
@@ -236,6 +238,7 @@ fn open_made(
         blobs,
         segments,
         usages,
+        filling,
         orphans,
         clock: StampClock::above(stamp),
         overlay,
@@ -286,6 +289,13 @@ fn open_segments(
     let (key, bytes_max) = (identity.log_key(), options.segment_bytes);
     let segments = Segments::open(Arc::clone(disk), dir, Arc::clone(room), key, bytes_max, &known)?;
     Ok((usages, segments))
+}
+
+/// What each bucket holds: as the log said last, and where it says nothing the index.
+fn filled(index: &Index, overlay: &Overlay) -> Result<Filling, StoreError> {
+    let mut filling = if overlay.active.cleared { Filling::default() } else { index.filling()? };
+    overlay.active.usage.iter().for_each(|(bucket, usage)| filling.set(*bucket, *usage));
+    Ok(filling)
 }
 
 /// Opens the index that belongs to this log: an older one is refused, since frames name the state of the index that was

@@ -44,7 +44,7 @@ fn recorded(ballot: Ballot, state: &Traced<Val>) -> Traced<Arc<Record>> {
     let value = state.value.map(|value| match value {
         Val::Gone => of(State::Deleted),
         Val::Bucket { id, bucket: Bucket { generation, is_open } } => {
-            of(State::Bucket(BucketRecord { id: BucketId(id.into()), generation, is_open, created_ms: 1 }))
+            of(State::Bucket(BucketRecord { generation, is_open, ..BucketRecord::made(BucketId(id.into()), 1) }))
         }
         Val::Here(value) => of(State::Object(Box::new(ObjectRecord {
             number: 1,

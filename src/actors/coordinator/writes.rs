@@ -138,6 +138,7 @@ impl Coordinator {
         mut deadline: Instant,
     ) -> Result<Written, ObjectError> {
         let Target::Object(at) = mutation.target() else { return Err(StoreError::NoSuchBucket.into()) };
+        self.check_quota(&home, &mutation).await?;
         let (mut rest, mut holders) = (Vec::new(), Vec::new());
         if let Some(blob) = mutation.object().and_then(|object| object.blob()) {
             let holding = self.ship(blob, streams, &mut rest).await?;
@@ -152,9 +153,11 @@ impl Coordinator {
             holders.iter().for_each(|held| write.on(held.clone(), &mut Vec::new()));
             // Two writers of one key at one node would only cost each other rounds.
             let turn = self.turn(&key, &mutation, deadline).await?;
+            let counted = self.let_in(&home, &mutation, deadline).await?;
             let behind = Behind::waiting(Some(home.clone()));
-            let outcome = self.drive(&key, write, std::mem::take(&mut rest), deadline, behind).await;
+            let (outcome, late) = self.drive_on(&key, write, std::mem::take(&mut rest), deadline, behind).await;
             drop(turn);
+            self.count_on(counted, late);
             let was = home.id;
             match &outcome {
                 WriteOutcome::Gone => {}

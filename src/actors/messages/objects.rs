@@ -3,9 +3,10 @@
 //! HTTP handlers send these to the CoordinatorActor. What reads goes to the StoreActor itself on a node that decides
 //! alone by its configuration, and is answered there with what that node holds.
 
-use super::{Consistency, Download, ListPage, ObjectError, ObjectInfo, StoreError, StoreStatus, StoreUpload, Written};
+use super::{BucketInfo, Consistency, Download, ListPage, ObjectError, ObjectInfo, StoreError, StoreStatus, StoreUpload, Written};
 use crate::actors::body_streams::BodyStreams;
-use crate::base::{BucketName, Condition, ObjectHead, ObjectName, Permit};
+use crate::actors::underway::Counted;
+use crate::base::{BucketName, Condition, ObjectHead, ObjectName, Permit, Quota};
 use actix::Message;
 use bytes::Bytes;
 
@@ -31,6 +32,8 @@ pub struct PutSmall {
 pub struct Upload {
     pub(in crate::actors) body: StoreUpload,
     pub(in crate::actors) streams: Option<BodyStreams>,
+    /// Counted in its bucket, where that has a quota and the client said how long it is.
+    pub(in crate::actors) announced: Option<Counted>,
 }
 
 /// Begins an object that does not fit `PutSmall`. Nothing is visible before `FinishUpload`.
@@ -115,9 +118,19 @@ pub struct DeleteBucket {
     pub bucket: BucketName,
 }
 
-/// All buckets with their creation time (ms since 1970), sorted by name.
+/// Has a bucket hold so much at most from now on. One that holds more can only shrink.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<Vec<(BucketName, u64)>, ObjectError>")]
+#[rtype(result = "Result<Written, ObjectError>")]
+pub struct SetQuota {
+    /// Which bucket; it has to be there.
+    pub bucket: BucketName,
+    /// How much.
+    pub quota: Quota,
+}
+
+/// All buckets, sorted by name, each with what the node holds of it that is asked.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Vec<BucketInfo>, ObjectError>")]
 pub struct ListBuckets {
     /// Whether to ask the other nodes for anything newer.
     pub consistency: Consistency,

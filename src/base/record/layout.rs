@@ -7,14 +7,16 @@
 
 use super::{
     AccessRecord, Ballot, BodyAt, BodyId, BucketId, BucketRecord, CodecError, InHand, Incarnation, KekId, Lineage,
-    MEMBERS_BYTES_MAX, ObjectHead, ObjectRecord, Reader, Record, SMALL_SEALED_BYTES_MAX, Stamp, State, VERSION_MAX,
+    MEMBERS_BYTES_MAX, ObjectHead, ObjectRecord, Quota, Reader, Record, SMALL_SEALED_BYTES_MAX, Stamp, State, VERSION_MAX,
     Wrap, WriteId, Writer,
 };
 use bytes::Bytes;
 
 const VERSION: u8 = 5;
 /// The layout of a bucket within a record.
-const BUCKET_VERSION: u8 = 1;
+const BUCKET_VERSION: u8 = 2;
+/// Which of the settings that stand behind its fields a bucket has: the two numbers of its quota.
+const BUCKET_QUOTA: u8 = 1 | 2;
 
 /// Most bytes of a version entry.
 pub const ENTRY_BYTES_MAX: usize = 16 * 1024;
@@ -56,9 +58,7 @@ impl Record {
             State::Members(list) => {
                 w.bytes(list);
             }
-            State::Bucket(BucketRecord { id, generation, is_open, created_ms }) => {
-                w.u8(BUCKET_VERSION).u64(id.0).u64(*generation).u8(if *is_open { 1 } else { 2 }).u64(*created_ms);
-            }
+            State::Bucket(bucket) => write_bucket(&mut w, bucket),
             State::Object(object) => self.write_object(&mut w, object),
             State::AccessKey(key) => key.write(&mut w),
         }
@@ -118,6 +118,14 @@ fn read_front(r: &mut Reader<'_>) -> Result<(u8, Record), CodecError> {
     Ok((tag, Record { ballot, lineage, written_ms: r.u64()?, state: State::Nothing }))
 }
 
+fn write_bucket(w: &mut Writer, bucket: &BucketRecord) {
+    let BucketRecord { id, generation, is_open, created_ms, quota } = bucket;
+    w.u8(BUCKET_VERSION).u64(id.0).u64(*generation).u8(if *is_open { 1 } else { 2 }).u64(*created_ms);
+    // Which settings follow, each in the order of its flag.
+    w.u8(quota.flags());
+    quota.write(w);
+}
+
 /// What a later layout says of a bucket is not passed over: a node that does not know it must not judge by the rest.
 fn read_bucket(r: &mut Reader<'_>) -> Result<BucketRecord, CodecError> {
     if r.u8()? != BUCKET_VERSION {
@@ -129,7 +137,11 @@ fn read_bucket(r: &mut Reader<'_>) -> Result<BucketRecord, CodecError> {
         2 => false,
         _ => return Err(CodecError::Value("bucket state")),
     };
-    Ok(BucketRecord { id, generation, is_open, created_ms: r.u64()? })
+    let (created_ms, settings) = (r.u64()?, r.u8()?);
+    if settings & !BUCKET_QUOTA != 0 {
+        return Err(CodecError::Value("bucket settings"));
+    }
+    Ok(BucketRecord { id, generation, is_open, created_ms, quota: Quota::read(r, settings)? })
 }
 
 /// The fields of a version entry up to its digest, all of one width.

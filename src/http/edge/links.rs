@@ -2,7 +2,8 @@
 
 use crate::actors::messages::{
     AppendUpload, BeginUpload, ChangeAccess, ChangeMembers, CreateAccess, CreateBucket, DeleteBucket, DeleteObject,
-    FinishUpload, ListBuckets, ListObjects, OpenObject, PauseScrub, PutSmall, ReadDownload, ShowMembers, recipients,
+    FinishUpload, ListBuckets, ListObjects, OpenObject, PauseScrub, PutSmall, ReadDownload, SetQuota,
+    ShowMembers, recipients,
 };
 use actix::Recipient;
 
@@ -23,6 +24,8 @@ recipients! {
         create_bucket: CreateBucket,
         /// Deletes a bucket that is empty.
         delete_bucket: DeleteBucket,
+        /// Has a bucket hold so much at most.
+        set_quota: SetQuota,
         /// Makes an access key.
         create_access: CreateAccess,
         /// Changes an access key, or revokes it.

@@ -78,7 +78,7 @@ pub(super) mod handle;
 pub(super) mod hosts;
 pub(super) mod links;
 pub(super) mod media_type;
-mod metrics;
+pub(super) mod metrics;
 pub(super) mod multipart;
 mod pieces;
 pub(super) mod problem;

@@ -1,9 +1,11 @@
 //! Buckets and listings.
 
-use super::answers::{consistency, json_resting_on, no_query, written};
+use super::answers::{consistency, json, json_resting_on, no_query, written};
 use super::plain_write::{no_condition, plain_write};
-use crate::actors::messages::{CreateBucket, DeleteBucket, ListBuckets, ListObjects, ListPage, StoreError};
-use crate::base::BucketName;
+use crate::actors::messages::{
+    BucketInfo, CreateBucket, DeleteBucket, ListBuckets, ListObjects, ListPage, SetQuota, StoreError,
+};
+use crate::base::{BucketName, BucketUsage, Quota};
 use crate::http::edge::access::{Need, Right};
 use crate::http::edge::call::Call;
 use crate::http::edge::dates::rfc3339;
@@ -29,6 +31,22 @@ struct Buckets {
 struct Bucket {
     name: String,
     created: String,
+    /// What the node that answers holds of it.
+    usage: BucketUsage,
+    /// Nulls where there is no limit.
+    quota: Quota,
+}
+
+impl From<BucketInfo> for Bucket {
+    fn from(BucketInfo { name, created_ms, quota, usage }: BucketInfo) -> Self {
+        Bucket { name: name.to_string(), created: rfc3339(created_ms), usage, quota }
+    }
+}
+
+#[derive(Serialize)]
+struct Limited<'a> {
+    bucket: &'a str,
+    quota: Quota,
 }
 
 #[derive(Serialize)]
@@ -58,8 +76,7 @@ pub(super) async fn list(call: &Call<'_>) -> Result<HttpResponse, HttpError> {
         return Err(HttpError::Query("the known parameter is consistency"));
     }
     let all = call.worker.links.reads.list_buckets.send(ListBuckets { consistency }).await??;
-    let shown = all.into_iter().filter(|(name, _)| call.who.reaches(name));
-    let buckets = shown.map(|(name, ms)| Bucket { name: name.to_string(), created: rfc3339(ms) }).collect();
+    let buckets = all.into_iter().filter(|bucket| call.who.reaches(&bucket.name)).map(Bucket::from).collect();
     Ok(json_resting_on(&Buckets { buckets }, consistency))
 }
 
@@ -72,9 +89,8 @@ pub(super) async fn show(call: &Call<'_>, bucket: BucketName) -> Result<HttpResp
         return Err(HttpError::Query("the known parameter is consistency; objects are listed at /v1/objects/{bucket}"));
     }
     let all = call.worker.links.reads.list_buckets.send(ListBuckets { consistency }).await??;
-    let found = all.into_iter().find(|(name, _)| *name == bucket).ok_or(StoreError::NoSuchBucket)?;
-    let shown = Bucket { name: found.0.to_string(), created: rfc3339(found.1) };
-    Ok(json_resting_on(&shown, consistency))
+    let found = all.into_iter().find(|found| found.name == bucket).ok_or(StoreError::NoSuchBucket)?;
+    Ok(json_resting_on(&Bucket::from(found), consistency))
 }
 
 pub(super) async fn create(call: &Call<'_>, bucket: BucketName) -> Result<HttpResponse, HttpError> {
@@ -97,6 +113,38 @@ pub(super) async fn delete(call: &Call<'_>, bucket: BucketName) -> Result<HttpRe
     let mut builder = HttpResponse::NoContent();
     written(&mut builder, call.worker, done.replicas);
     Ok(builder.finish())
+}
+
+/// Has a bucket hold so many objects and bytes at most; what is not said of the two is not limited.
+pub(super) async fn set_quota(call: &Call<'_>, bucket: BucketName) -> Result<HttpResponse, HttpError> {
+    let mut query = Query::parse(call.req.query_string())?;
+    let mut number = |name| query.take(name).map(|text| parse_number(&text)).transpose();
+    let quota = number("objects").and_then(|objects| Ok(Quota { objects, bytes: number("bytes")? }));
+    let quota = quota.ok().filter(|quota| query.is_empty() && !quota.is_none()).ok_or(HttpError::Query(
+        "the parameters are objects and bytes, one of them or both: whole numbers; DELETE lifts the quota",
+    ))?;
+    limit(call, bucket, quota).await
+}
+
+/// Lifts the quota of a bucket.
+pub(super) async fn clear_quota(call: &Call<'_>, bucket: BucketName) -> Result<HttpResponse, HttpError> {
+    no_query(call)?;
+    limit(call, bucket, Quota::NONE).await
+}
+
+async fn limit(call: &Call<'_>, bucket: BucketName, quota: Quota) -> Result<HttpResponse, HttpError> {
+    plain_write(call.req.headers())?;
+    no_condition(call.req.headers())?;
+    let _permit = call.worker.shared.budget.try_claim(0).ok_or(HttpError::SlowDown)?;
+    let done = call.worker.links.writes.set_quota.send(SetQuota { bucket: bucket.clone(), quota }).await??;
+    let mut builder = HttpResponse::Ok();
+    written(&mut builder, call.worker, done.replicas);
+    Ok(json(&mut builder, &Limited { bucket: bucket.as_str(), quota }))
+}
+
+/// A number as people and programs write it; nothing else, not even a sign.
+fn parse_number(text: &str) -> Result<u64, ()> {
+    text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit())).ok_or(())
 }
 
 pub(super) async fn list_objects(call: &Call<'_>, bucket: BucketName) -> Result<HttpResponse, HttpError> {
@@ -148,6 +196,10 @@ mod tests {
         assert_eq!(parse_limit("1000"), Some(1000));
         for bad in ["", "0", "1001", "-1", "+5", "5.0", "ten", " 5", "99999999999999999999999"] {
             assert_eq!(parse_limit(bad), None, "{bad}");
+        }
+        assert_eq!((parse_number("0"), parse_number("18446744073709551615")), (Ok(0), Ok(u64::MAX)));
+        for bad in ["", "-1", "+5", "5.0", "1k", "18446744073709551616"] {
+            assert_eq!(parse_number(bad), Err(()), "{bad}");
         }
     }
 }

@@ -31,6 +31,8 @@ pub(super) enum Endpoint {
     ShowBucket(BucketName),
     CreateBucket(BucketName),
     DeleteBucket(BucketName),
+    SetQuota(BucketName),
+    ClearQuota(BucketName),
     ListAccess,
     CreateAccess,
     ShowAccess(AccessKeyId),
@@ -74,6 +76,8 @@ impl Endpoint {
             Route::Bucket(bucket) if reads => Endpoint::ShowBucket(target::bucket(bucket)?),
             Route::Bucket(bucket) if puts => Endpoint::CreateBucket(target::bucket(bucket)?),
             Route::Bucket(bucket) if deletes => Endpoint::DeleteBucket(target::bucket(bucket)?),
+            Route::BucketQuota(bucket) if puts => Endpoint::SetQuota(target::bucket(bucket)?),
+            Route::BucketQuota(bucket) if deletes => Endpoint::ClearQuota(target::bucket(bucket)?),
             Route::AccessKeys if reads => Endpoint::ListAccess,
             Route::AccessKeys if *method == Method::POST => Endpoint::CreateAccess,
             Route::AccessKey(id) if reads => Endpoint::ShowAccess(target::access_key(id)?),
@@ -105,7 +109,10 @@ impl Endpoint {
             // Under which prefix stands in a parameter.
             Endpoint::ListObjects(bucket) | Endpoint::ShowBucket(bucket) => Need::in_bucket(Right::List, bucket),
             Endpoint::ListBuckets => Need::to_be_known(),
-            Endpoint::CreateBucket(bucket) | Endpoint::DeleteBucket(bucket) => Need::on_bucket(Right::Admin, bucket),
+            Endpoint::CreateBucket(bucket)
+            | Endpoint::DeleteBucket(bucket)
+            | Endpoint::SetQuota(bucket)
+            | Endpoint::ClearQuota(bucket) => Need::on_bucket(Right::Admin, bucket),
             Endpoint::Metrics => Need::on_node(Right::Metrics),
             Endpoint::ListAccess
             | Endpoint::CreateAccess
@@ -208,6 +215,8 @@ mod tests {
             (Method::GET, "/v1/buckets", Some(Need::to_be_known())),
             (Method::PUT, "/v1/buckets/abc", Some(Need::on_bucket(Right::Admin, abc))),
             (Method::DELETE, "/v1/buckets/abc", Some(Need::on_bucket(Right::Admin, abc))),
+            (Method::PUT, "/v1/buckets/abc/quota", Some(Need::on_bucket(Right::Admin, abc))),
+            (Method::DELETE, "/v1/buckets/abc/quota", Some(Need::on_bucket(Right::Admin, abc))),
             (Method::GET, "/v1/access", node(Right::Admin)),
             (Method::POST, "/v1/access", node(Right::Admin)),
             (Method::GET, ONE, node(Right::Admin)),

@@ -108,6 +108,8 @@ impl Protocol for Rest {
             Endpoint::ShowBucket(bucket) => buckets::show(call, bucket).await,
             Endpoint::CreateBucket(bucket) => buckets::create(call, bucket).await,
             Endpoint::DeleteBucket(bucket) => buckets::delete(call, bucket).await,
+            Endpoint::SetQuota(bucket) => buckets::set_quota(call, bucket).await,
+            Endpoint::ClearQuota(bucket) => buckets::clear_quota(call, bucket).await,
             Endpoint::ListAccess => access::list(call),
             Endpoint::CreateAccess => access::create(call, incoming).await,
             Endpoint::ShowAccess(id) => access::show(call, id),

@@ -24,6 +24,7 @@ pub(in crate::http) enum Route<'a> {
     Listing { bucket: &'a str },
     Buckets,
     Bucket(&'a str),
+    BucketQuota(&'a str),
     AccessKeys,
     AccessKey(&'a str),
     RotateAccess(&'a str),
@@ -64,7 +65,7 @@ impl Group {
             Some(Route::Eliminar(_)) => Group::Eliminar,
             Some(Route::Object { .. }) => Group::Objects,
             Some(Route::Listing { .. }) => Group::Listing,
-            Some(Route::Buckets | Route::Bucket(_)) => Group::Buckets,
+            Some(Route::Buckets | Route::Bucket(_) | Route::BucketQuota(_)) => Group::Buckets,
             Some(Route::AccessKeys | Route::AccessKey(_) | Route::RotateAccess(_)) => Group::Access,
             Some(
                 Route::Root
@@ -99,6 +100,7 @@ pub(super) const ROUTES: &[(&str, &str)] = &[
     ("/v1/objects/{bucket}", Route::Listing { bucket: "" }.allow()),
     ("/v1/buckets", Route::Buckets.allow()),
     ("/v1/buckets/{bucket}", Route::Bucket("").allow()),
+    ("/v1/buckets/{bucket}/quota", Route::BucketQuota("").allow()),
     ("/v1/access", Route::AccessKeys.allow()),
     ("/v1/access/{id}", Route::AccessKey("").allow()),
     ("/v1/access/{id}/rotate", Route::RotateAccess("").allow()),
@@ -136,7 +138,9 @@ impl<'a> Route<'a> {
                     Some(rest) => {
                         Some(rest.strip_suffix("/rotate").map_or(Route::AccessKey(rest), Route::RotateAccess))
                     }
-                    None => rest.strip_prefix("buckets/").map(Route::Bucket),
+                    None => rest
+                        .strip_prefix("buckets/")
+                        .map(|rest| rest.strip_suffix("/quota").map_or(Route::Bucket(rest), Route::BucketQuota)),
                 },
             };
         }
@@ -161,6 +165,7 @@ impl<'a> Route<'a> {
     pub(super) const fn allow(&self) -> &'static str {
         match self {
             Route::Cargar | Route::RotateAccess(_) => "POST, OPTIONS",
+            Route::BucketQuota(_) => "PUT, DELETE, OPTIONS",
             Route::AccessKeys => "GET, HEAD, POST, OPTIONS",
             Route::Members | Route::Scrub => "GET, HEAD, PUT, OPTIONS",
             Route::Eliminar(_) => "DELETE, OPTIONS",

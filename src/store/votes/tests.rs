@@ -51,7 +51,7 @@ fn bucket_key() -> RegisterKey {
 }
 
 fn bucket(id: BucketId, generation: u64, is_open: bool) -> State {
-    State::Bucket(BucketRecord { id, generation, is_open, created_ms: 1 })
+    State::Bucket(BucketRecord { generation, is_open, ..BucketRecord::made(id, 1) })
 }
 
 fn of_bucket(request: Asked) -> (RegisterKey, Asked) {
