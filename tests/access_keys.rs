@@ -62,7 +62,7 @@ fn operations(node: &Node) -> Vec<(String, String, bool)> {
 }
 
 /// Who gets through where, besides root. An operation that stands in no row is one that nobody has thought about.
-const ROWS: [(&str, &str, &[&str]); 37] = [
+const ROWS: [(&str, &str, &[&str]); 39] = [
     ("GET", "/v1/objects/{bucket}/{missing}", &[]),
     ("HEAD", "/v1/objects/{bucket}/{missing}", &[]),
     ("POST", "/cargar", &[]),
@@ -81,6 +81,8 @@ const ROWS: [(&str, &str, &[&str]); 37] = [
     ("HEAD", "/v1/buckets/{bucket}", &["lister"]),
     ("PUT", "/v1/buckets/{bucket}", &[]),
     ("DELETE", "/v1/buckets/{bucket}", &[]),
+    ("PUT", "/v1/buckets/{bucket}/quota", &[]),
+    ("DELETE", "/v1/buckets/{bucket}/quota", &[]),
     ("GET", "/v1/access", &[]),
     ("HEAD", "/v1/access", &[]),
     ("POST", "/v1/access", &[]),

@@ -217,7 +217,7 @@ mod tests {
         let mut tree = empty();
         let all: Vec<_> = state.iter().map(|(k, b)| (k.clone(), counted(*b))).collect();
         let through = |step: &[(RegisterKey, Counted)]| Complete::Through(step.last().unwrap().0.clone());
-        all.chunks(7).for_each(|step| tree.found(&Page { entries: step.to_vec(), complete: through(step) }));
+        all.chunks(7).for_each(|step| drop(tree.found(&Page { entries: step.to_vec(), complete: through(step) })));
         tree.found(&Page::whole(vec![]));
         tree
     }

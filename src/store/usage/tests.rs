@@ -1,6 +1,5 @@
 //! What buckets hold: through commits, checkpoints and crashes, counted wrong, and held against a quota.
 
-use super::*;
 use crate::base::{BucketId, BucketName, BucketUsage, Condition, ObjectHead, ObjectKey, ObjectName, Quota, Secret};
 use crate::disk::CrashDisk;
 use crate::seal::keyring::Keyring;
