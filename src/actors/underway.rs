@@ -43,7 +43,13 @@ pub fn added(len: u64, was: Option<u64>) -> BucketUsage {
 
 /// Whether a write may go that puts `len` bytes in place of an object of `was`, into a bucket that `holds` that on this
 /// node. `nodes`: how many let writes in.
-pub fn answer(quota: Quota, holds: BucketUsage, on_its_way: OnItsWay, (len, was): (u64, Option<u64>), nodes: u64) -> Answer {
+pub fn answer(
+    quota: Quota,
+    holds: BucketUsage,
+    on_its_way: OnItsWay,
+    (len, was): (u64, Option<u64>),
+    nodes: u64,
+) -> Answer {
     let new = BucketUsage::of_object(len);
     let then = holds.plus(new).minus(was.map_or(BucketUsage::NOTHING, BucketUsage::of_object));
     if !quota.allows(holds, then) {
@@ -54,10 +60,14 @@ pub fn answer(quota: Quota, holds: BucketUsage, on_its_way: OnItsWay, (len, was)
         return Answer::Goes;
     }
     let all = on_its_way.adds.plus(adds);
-    let everywhere = |one: u64, held: u64| one.saturating_mul(nodes).saturating_add(held);
+    // Of what it makes nothing more, the others may have as much on their way as they like.
+    let everywhere = |all: u64, own: u64, held: u64| match own {
+        0 => held,
+        _ => all.saturating_mul(nodes).saturating_add(held),
+    };
     let then = BucketUsage {
-        objects: everywhere(all.objects, holds.objects),
-        bytes: everywhere(all.bytes, holds.bytes),
+        objects: everywhere(all.objects, adds.objects, holds.objects),
+        bytes: everywhere(all.bytes, adds.bytes, holds.bytes),
     };
     if quota.allows(holds, then) { Answer::Goes } else { Answer::Waits }
 }
@@ -180,6 +190,7 @@ mod tests {
             (of(98, 0), way(1, 0, 0), (1, None), Waits),
             (of(90, 0), way(2, 2, 0), (1, None), Goes),
             (of(92, 0), way(2, 2, 0), (1, None), Waits),
+            (of(99, 0), way(5, 5, 0), (8, Some(7)), Goes),
             (of(0, 9_400), way(1, 1, 100), (100, None), Goes),
             (of(0, 9_401), way(1, 1, 100), (100, None), Waits),
             // What makes nothing more passes, also above the quota.

@@ -11,8 +11,8 @@ use super::access_keys::AccessChange;
 use super::error::StoreError;
 use crate::base::record::{VERSION_MAX, written_after};
 use crate::base::{
-    AccessKeyId, Ballot, BucketId, BucketName, BucketRecord, Condition, Lineage, ObjectName, ObjectRecord, Quota, Record,
-    State,
+    AccessKeyId, Ballot, BucketId, BucketName, BucketRecord, Condition, Lineage, ObjectName, ObjectRecord, Quota,
+    Record, State,
 };
 use crate::register::fence::Change;
 use crate::register::{Bucket, Choice, Intent};
@@ -353,9 +353,7 @@ mod tests {
     fn a_setting_makes_the_next_generation_of_its_bucket_and_keeps_all_else() {
         use Choice::{Keep, Put, Refuse};
         let quota = Quota { objects: Some(3), bytes: None };
-        let set = |quota| {
-            Mutation::configure_bucket(&BucketName::cargas(), BucketSetting::Quota(quota), 9)
-        };
+        let set = |quota| Mutation::configure_bucket(&BucketName::cargas(), BucketSetting::Quota(quota), 9);
         for is_open in [true, false] {
             let was = BucketRecord { generation: 4, is_open, ..BucketRecord::made(BucketId(1), 3) };
             let now = BucketRecord { generation: 5, quota, ..was };
@@ -365,7 +363,8 @@ mod tests {
             assert_eq!(decided(&set(Quota::NONE), State::Bucket(now))[2], Put(State::Bucket(without)));
             // What is closed, or opened again, keeps its quota.
             let change = if is_open { Change::Close } else { Change::Create { id: BucketId(2) } };
-            let Put(State::Bucket(then)) = &decided(&Mutation::change_bucket(&BucketName::cargas(), change, 9), State::Bucket(now))[2]
+            let Put(State::Bucket(then)) =
+                &decided(&Mutation::change_bucket(&BucketName::cargas(), change, 9), State::Bucket(now))[2]
             else {
                 panic!("it is written")
             };

@@ -1,7 +1,9 @@
 //! What is said to the store and by it, in plain values.
 
 use super::entry::Held;
-use crate::base::{Ballot, BlobRef, BodyId, BucketName, BucketRecord, BucketUsage, Incarnation, ObjectHead, Quota, Record};
+use crate::base::{
+    Ballot, BlobRef, BodyId, BucketName, BucketRecord, BucketUsage, Incarnation, ObjectHead, Quota, Record,
+};
 use crate::base::{RegisterKey, Stamp};
 use crate::register::Standing;
 

@@ -8,9 +8,9 @@
 //! - Deletions are never asked about, and buckets without a quota cost nothing.
 
 use super::homes::Home;
-use crate::actors::underway::{Answer, Counted, Stage, added, answer};
 use super::{Coordinator, Value};
 use crate::actors::messages::*;
+use crate::actors::underway::{Answer, Counted, Stage, added, answer};
 use crate::base::{BucketId, BucketName, ObjectName, Quota, RegisterKey};
 use crate::register::Event;
 use crate::store::mutation::{BucketSetting, Mutation, Target};

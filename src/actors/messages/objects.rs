@@ -3,7 +3,9 @@
 //! HTTP handlers send these to the CoordinatorActor. What reads goes to the StoreActor itself on a node that decides
 //! alone by its configuration, and is answered there with what that node holds.
 
-use super::{BucketInfo, Consistency, Download, ListPage, ObjectError, ObjectInfo, StoreError, StoreStatus, StoreUpload, Written};
+use super::{
+    BucketInfo, Consistency, Download, ListPage, ObjectError, ObjectInfo, StoreError, StoreStatus, StoreUpload, Written,
+};
 use crate::actors::body_streams::BodyStreams;
 use crate::actors::underway::Counted;
 use crate::base::{BucketName, Condition, ObjectHead, ObjectName, Permit, Quota};

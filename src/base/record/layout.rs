@@ -7,8 +7,8 @@
 
 use super::{
     AccessRecord, Ballot, BodyAt, BodyId, BucketId, BucketRecord, CodecError, InHand, Incarnation, KekId, Lineage,
-    MEMBERS_BYTES_MAX, ObjectHead, ObjectRecord, Quota, Reader, Record, SMALL_SEALED_BYTES_MAX, Stamp, State, VERSION_MAX,
-    Wrap, WriteId, Writer,
+    MEMBERS_BYTES_MAX, ObjectHead, ObjectRecord, Quota, Reader, Record, SMALL_SEALED_BYTES_MAX, Stamp, State,
+    VERSION_MAX, Wrap, WriteId, Writer,
 };
 use bytes::Bytes;
 

@@ -2,8 +2,8 @@
 
 use crate::actors::messages::{
     AppendUpload, BeginUpload, ChangeAccess, ChangeMembers, CreateAccess, CreateBucket, DeleteBucket, DeleteObject,
-    FinishUpload, ListBuckets, ListObjects, OpenObject, PauseScrub, PutSmall, ReadDownload, SetQuota,
-    ShowMembers, recipients,
+    FinishUpload, ListBuckets, ListObjects, OpenObject, PauseScrub, PutSmall, ReadDownload, SetQuota, ShowMembers,
+    recipients,
 };
 use actix::Recipient;
 

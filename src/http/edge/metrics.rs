@@ -326,7 +326,12 @@ mod tests {
         };
         let text = expose_buckets((0..1003).map(bucket).collect());
         let samples = |name: &str| text.lines().filter(|line| line.starts_with(&format!("{name}{{"))).count();
-        let all = ["boveda_bucket_objects", "boveda_bucket_bytes", "boveda_bucket_quota_objects", "boveda_bucket_quota_bytes"];
+        let all = [
+            "boveda_bucket_objects",
+            "boveda_bucket_bytes",
+            "boveda_bucket_quota_objects",
+            "boveda_bucket_quota_bytes",
+        ];
         assert_eq!(all.map(samples), [1000, 1000, 0, 1]);
         for line in ["boveda_bucket_bytes{bucket=\"b-00003\"} 3", "boveda_buckets_untold 3"] {
             assert!(text.lines().any(|l| l == line), "{line} is missing");

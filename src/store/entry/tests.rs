@@ -63,7 +63,9 @@ fn places_are_written_as_the_format_page_says() {
 fn what_a_bucket_holds_is_written_as_the_format_page_says() {
     let mut encoded = Encoded::default();
     encoded.push(&Op::Usage { bucket: BucketId(0x0102), usage: BucketUsage { objects: 3, bytes: 0x0400 } });
-    let payload = bytes(&"0900000000000000_00_01000000_0a_0201000000000000_0300000000000000_0004000000000000".replace('_', "").into());
+    let payload = bytes(
+        &"0900000000000000_00_01000000_0a_0201000000000000_0300000000000000_0004000000000000".replace('_', "").into(),
+    );
     assert_eq!(encoded.frames(9, 4096), std::slice::from_ref(&payload));
     let (ops, _) = decode_frame(&payload).expect("it is one");
     let [Op::Usage { bucket: BucketId(0x0102), usage }] = &ops[..] else { panic!("{ops:?}") };
