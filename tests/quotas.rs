@@ -109,13 +109,15 @@ fn race(cluster: &Cluster, prefix: &str, len: usize) -> u64 {
         for (at, writer) in (0..NODES).flat_map(|at| (0..WRITERS).map(move |writer| (at, writer))) {
             let done = &done;
             scope.spawn(move || {
-                let (mut conn, mut refused) = (cluster.nodes[at].connect(), 0);
+                let mut refused = 0;
+                let mut conn = cluster.nodes[at].connect();
                 for n in 0.. {
                     let target = format!("/v1/objects/docs/{prefix}-{at}-{writer}-{n}");
                     let answer = conn.ask("PUT", &target, &[], &vec![7; len]).expect("an answer");
                     match (answer.status, code(&answer).as_deref()) {
                         (200 | 201, _) => _ = done.fetch_add(1, Ordering::Relaxed),
-                        (403, Some("QuotaExceeded")) => refused += 1,
+                        // A body that is not taken ends its connection.
+                        (403, Some("QuotaExceeded")) => (refused, conn) = (refused + 1, cluster.nodes[at].connect()),
                         (503, Some("SlowDown")) => {}
                         _ => panic!("{answer:?}"),
                     }

@@ -81,7 +81,7 @@ impl Quota {
 
     /// The numbers that it has, in the order of their flags.
     pub(super) fn write(&self, w: &mut Writer) {
-        self.objects.into_iter().chain(self.bytes).for_each(|most| drop(w.u64(most)));
+        self.objects.into_iter().chain(self.bytes).for_each(|most| _ = w.u64(most));
     }
 
     /// Reads those of these flags; of other bits it knows nothing.
