@@ -30,6 +30,28 @@ fn bucket(node: &Node, args: &[&str]) -> (Option<i32>, String) {
     (out.status.code(), String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned())
 }
 
+/// A bucket of three objects, a byte short of its quota of 5 MiB, wherever buckets are told.
+fn is_told_alike(node: &Node, life: &str) {
+    assert_eq!(usage(node, "docs"), (3, (5 << 20) - 1), "{life}");
+    let all = node.get("/v1/buckets").json();
+    let docs = all["buckets"].as_array().expect("a list").iter().find(|bucket| bucket["name"] == "docs");
+    let docs = docs.expect("it is there");
+    assert_eq!(docs["usage"], json!({ "objects": 3, "bytes": (5 << 20) - 1 }));
+    assert_eq!(docs["quota"], json!({ "objects": 3, "bytes": 5 << 20 }));
+    let status = node.get("/v1/cluster").json();
+    assert_eq!(status["store"]["filling"]["at_quota"], 1);
+    assert_eq!(status["store"]["filling"]["largest"][0]["name"], "docs");
+    let metrics = node.get("/metrics");
+    for line in [
+        "boveda_bucket_objects{bucket=\"docs\"} 3",
+        "boveda_bucket_bytes{bucket=\"docs\"} 5242879",
+        "boveda_bucket_quota_bytes{bucket=\"docs\"} 5242880",
+        "boveda_bucket_objects{bucket=\"cargas\"} 0",
+    ] {
+        assert!(metrics.text().lines().any(|l| l == line), "{line}, {life}");
+    }
+}
+
 #[test]
 fn a_node_alone_lets_in_what_fits_to_the_byte_and_tells_it_everywhere_alike() {
     let mut node = Node::start();
@@ -52,24 +74,7 @@ fn a_node_alone_lets_in_what_fits_to_the_byte_and_tells_it_everywhere_alike() {
     let refused = conn.answer(false).expect("an answer");
     assert_eq!((refused.status, code(&refused).as_deref()), (403, Some("QuotaExceeded")));
     for life in ["as it is", "after a kill", "after a stop"] {
-        assert_eq!(usage(&node, "docs"), (3, (5 << 20) - 1), "{life}");
-        let all = node.get("/v1/buckets").json();
-        let docs = all["buckets"].as_array().expect("a list").iter().find(|bucket| bucket["name"] == "docs");
-        let docs = docs.expect("it is there");
-        assert_eq!(docs["usage"], json!({ "objects": 3, "bytes": (5 << 20) - 1 }));
-        assert_eq!(docs["quota"], json!({ "objects": 3, "bytes": 5 << 20 }));
-        let status = node.get("/v1/cluster").json();
-        assert_eq!(status["store"]["filling"]["at_quota"], 1);
-        assert_eq!(status["store"]["filling"]["largest"][0]["name"], "docs");
-        let metrics = node.get("/metrics");
-        for line in [
-            "boveda_bucket_objects{bucket=\"docs\"} 3",
-            "boveda_bucket_bytes{bucket=\"docs\"} 5242879",
-            "boveda_bucket_quota_bytes{bucket=\"docs\"} 5242880",
-            "boveda_bucket_objects{bucket=\"cargas\"} 0",
-        ] {
-            assert!(metrics.text().lines().any(|l| l == line), "{line}, {life}");
-        }
+        is_told_alike(&node, life);
         match life {
             "as it is" => node.kill9(),
             _ => assert!(node.stop().success()),

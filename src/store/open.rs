@@ -221,9 +221,8 @@ fn open_made(
     }
     let log = tail.accept(disk.as_ref(), identity.incarnation, anew)?;
     let (usages, segments) = open_segments(&disk, dir, &identity, &options, (&index, &overlay), &room)?;
-    let filling = filled(&index, &overlay)?;
     overlay.active.log_end = log.end();
-    let orphans = look_for(&index, marks, has_ops, overlay.active.cleared);
+    let (filling, orphans) = (filled(&index, &overlay)?, look_for(&index, marks, has_ops, overlay.active.cleared));
     let memory = Memory::restored(&kept, node.roster.as_deref());
     let core = Core::new(Parts {
         disk,

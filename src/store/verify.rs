@@ -126,9 +126,7 @@ impl Store {
                 tell(Finding::Miscounted { body, counted, records });
             }
         }
-        let first = RegisterKey::first();
-        let end = RegisterKey::end();
-        let mut next = Some(Bound::Included(first));
+        let (end, mut next) = (RegisterKey::end(), Some(Bound::Included(RegisterKey::first())));
         while let Some(from) = next {
             let page = match self.core().scan(from.as_ref(), &end, STEP) {
                 Ok(page) => page,

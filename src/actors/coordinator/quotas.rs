@@ -11,7 +11,7 @@ use super::homes::Home;
 use super::{Coordinator, Value};
 use crate::actors::messages::*;
 use crate::actors::underway::{Answer, Counted, Stage, added, answer};
-use crate::base::{BucketId, BucketName, ObjectName, Quota, RegisterKey};
+use crate::base::{BucketName, ObjectName, Quota, RegisterKey};
 use crate::register::Event;
 use crate::store::mutation::{BucketSetting, Mutation, Target};
 use crate::store::system_ms;
@@ -56,7 +56,7 @@ impl Coordinator {
 
     /// Refuses a write that would bring its bucket above the quota by what this node holds.
     pub(super) async fn check_quota(&self, home: &Home, mutation: &Mutation) -> Result<(), ObjectError> {
-        let Some((key, len)) = asked_about(home.id, mutation).filter(|_| !home.quota.is_none()) else { return Ok(()) };
+        let Some((key, len)) = asked_about(home, mutation) else { return Ok(()) };
         let was = self.held_len(&key).await?;
         match answer(home.quota, self.0.ballots.usage(home.id), Default::default(), (len, was), 1) {
             Answer::Exceeds => Err(StoreError::QuotaExceeded.into()),
@@ -72,9 +72,7 @@ impl Coordinator {
         mutation: &Mutation,
         deadline: Instant,
     ) -> Result<Option<Counted>, ObjectError> {
-        let Some((key, len)) = asked_about(home.id, mutation).filter(|_| !home.quota.is_none()) else {
-            return Ok(None);
-        };
+        let Some((key, len)) = asked_about(home, mutation) else { return Ok(None) };
         let nodes = self.members(&key)?.1.voters().len() as u64;
         // Nobody else writes that key through this node meanwhile.
         let was = self.held_len(&key).await?;
@@ -118,8 +116,12 @@ impl Coordinator {
     }
 }
 
-/// The register that a write puts an object into, and the bytes of that; none of what puts nothing.
-fn asked_about(bucket: BucketId, mutation: &Mutation) -> Option<(RegisterKey, u64)> {
+/// The register that a write puts an object into, and the bytes of that; none of what puts nothing, nor where there is no
+/// quota.
+fn asked_about(home: &Home, mutation: &Mutation) -> Option<(RegisterKey, u64)> {
+    if home.quota.is_none() {
+        return None;
+    }
     let (Target::Object(at), Some(object)) = (mutation.target(), mutation.object()) else { return None };
-    Some((RegisterKey::object(bucket, &at.key), object.len))
+    Some((RegisterKey::object(home.id, &at.key), object.len))
 }

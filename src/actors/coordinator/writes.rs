@@ -138,9 +138,10 @@ impl Coordinator {
         mut deadline: Instant,
     ) -> Result<Written, ObjectError> {
         let Target::Object(at) = mutation.target() else { return Err(StoreError::NoSuchBucket.into()) };
-        self.check_quota(&home, &mutation).await?;
         let (mut rest, mut holders) = (Vec::new(), Vec::new());
         if let Some(blob) = mutation.object().and_then(|object| object.blob()) {
+            // It would travel in vain.
+            self.check_quota(&home, &mutation).await?;
             let holding = self.ship(blob, streams, &mut rest).await?;
             holders.extend(holding.into_iter().map(|node| Event::Holds { node, body: blob.body }));
             // The time for the decision begins behind the body: how long that travels is not the nodes' matter.
