@@ -38,7 +38,7 @@ impl Decider {
                 self.bury(batch, list, graves)?;
                 Ok(self.no_outcome())
             }
-            Intent::Restore { key, record, from } => self.restore(batch, key, record, from),
+            Intent::Restore { key, record, from } => self.restore(batch, key, *record, from),
             Intent::Cursor { peer, seq, heard_in } => {
                 // It drops what it has acknowledged: the list has set its cursor back already (`seats`).
                 if !self.roster(batch).is_some_and(|list| list.begins_anew(peer, heard_in)) {

@@ -82,13 +82,16 @@ impl Node {
     }
 }
 
+/// Something that changes what buckets hold.
+type Step<'a> = &'a dyn Fn(&Node);
+
 #[test]
 fn what_a_bucket_holds_follows_its_commits_and_outlasts_every_end() {
     for checkpoint_after in 0..6 {
         let mut disk = CrashDisk::new(1);
         let mut node = start(&disk);
         node.make("other");
-        let steps: [(&dyn Fn(&Node), [BucketUsage; 2]); 6] = [
+        let steps: [(Step<'_>, [BucketUsage; 2]); 6] = [
             (&|node| node.put("cargas", "a", 100).expect("it fits"), [of(1, 100), of(0, 0)]),
             (&|node| node.put("other", "a", 30).expect("it fits"), [of(1, 100), of(1, 30)]),
             (&|node| node.put("cargas", "b", 0).expect("it fits"), [of(2, 100), of(1, 30)]),
