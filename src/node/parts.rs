@@ -40,6 +40,7 @@ use crate::actors::peer::store::StoreRecipients;
 use crate::actors::replication::{Replication, ReplicationConfig, seen_lately};
 use crate::actors::store_actor::threads::Threads;
 use crate::actors::store_actor::{StoreActor, abort};
+use crate::actors::underway::Underway;
 use crate::base::Budget;
 use crate::config::{Config, MemoryPlan};
 use crate::http::{Backend, MemberLinks, ReadLinks, Readiness, StoreLinks, WriteLinks};
@@ -176,6 +177,7 @@ impl Backends {
             arrivals: Arc::clone(&peers.arrivals),
             streams: Budget::new(u64::MAX, plan.shipping_bytes),
             turns: Turns::default(),
+            underway: Underway::default(),
             far: Arc::default(),
         };
         let coordinator = Coordinator::new(common.clone(), StoreBeside::of(&storage.store_actor));

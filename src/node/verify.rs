@@ -82,6 +82,11 @@ fn show(out: &mut impl Write, finding: &Finding, json: bool) -> std::io::Result<
         Finding::Miscounted { body, counted, records } => {
             writeln!(out, "COUNT    {:>14}  body {body}: counted for {counted} records, and {records} refer to it", "")
         }
+        Finding::Misfilled { name, told, found } => writeln!(
+            out,
+            "COUNT    {:>14}  bucket {name}: told to hold {} objects ({} bytes), and holds {} ({})",
+            "", told.objects, told.bytes, found.objects, found.bytes
+        ),
         Finding::Orphan { body } => writeln!(out, "orphan   {:>14}  blob {body}, removed at the next start", ""),
     }
 }

@@ -13,6 +13,7 @@
 //! | `reads` | does | objects and lists as a majority holds them |
 //! | `access` | does | access keys made, changed, compared and listed |
 //! | `homes` | does | the one door from the name of a bucket to the registers of its objects |
+//! | `quotas` | does | asks whether a bucket has room by its quota (`underway` beside decides), and sets quotas |
 //! | `deletion` | does | a bucket closed, counted, and gone or open again |
 //! | `drive` | does | what `register::drive` says for one write or read of a register |
 //! | `limit` | decides | until when one goes on that waits for a body |
@@ -37,6 +38,7 @@ mod majority;
 pub mod members;
 pub mod members_actor;
 pub mod pages;
+mod quotas;
 mod reads;
 mod scan;
 pub mod shown;
@@ -56,6 +58,7 @@ use crate::actors::peer::arrivals::Arrivals;
 use crate::actors::peer::node_view::Ballots;
 use crate::actors::peer::peer_request::PeerRequest;
 use crate::actors::peer::plan::Plan;
+use crate::actors::underway::Underway;
 use crate::base::{Backoff, Ballot, BodyId, Budget, Epoch, Incarnation, Record, RegisterKey};
 use crate::register::{Attempt, Members, Message, Placement, Read, ReadOutcome, Request, Roster, Slot, Traced};
 use crate::store::voting::Voting;
@@ -111,6 +114,8 @@ pub struct Common {
     pub streams: Budget,
     /// Who writes which key.
     pub turns: Turns,
+    /// What is on its way into buckets with quotas.
+    pub underway: Underway,
     /// How far a change of the member list has come.
     pub far: Arc<Far>,
 }
@@ -132,6 +137,8 @@ struct Inner {
     streams: Budget,
     /// Of all coordinators of this node.
     turns: Turns,
+    /// What is on its way into buckets with quotas, through all of them.
+    underway: Underway,
     /// How far a change of the member list has come.
     far: Arc<Far>,
     /// Which peer the next read asks first.
@@ -147,7 +154,7 @@ fn no_list() -> ObjectError {
 impl Coordinator {
     /// A coordinator beside a StoreActor.
     pub fn new(common: Common, store: StoreBeside) -> Self {
-        let Common { me, votes, ballots, peers, patience, fetch, arrivals, streams, turns, far } = common;
+        let Common { me, votes, ballots, peers, patience, fetch, arrivals, streams, turns, underway, far } = common;
         let turn = Cell::new(0);
         Coordinator(Rc::new(Inner {
             me,
@@ -160,6 +167,7 @@ impl Coordinator {
             arrivals,
             streams,
             turns,
+            underway,
             far,
             turn,
             lives: RefCell::default(),

@@ -268,6 +268,7 @@ fn coordinator(node: &Node, peers: u64, votes: bool, decide: Duration) -> (Rig, 
         arrivals: Arc::default(),
         streams: Budget::new(u64::MAX, 64 << 20),
         turns: Turns::default(),
+        underway: Underway::default(),
         far: Arc::default(),
     };
     let direct = Coordinator::new(common.clone(), StoreBeside::of(&beside));

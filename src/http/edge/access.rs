@@ -254,7 +254,7 @@ impl Entrance {
     fn by_key(known: &Known, headers: &HeaderMap) -> Result<Principal, HttpError> {
         let (id, secret) = credential(headers).ok_or(HttpError::Unauthenticated)?;
         let found = known.keys.check(id, secret.expose());
-        match found.filter(|key| key.is_in_force(now_ms())) {
+        match found.filter(|key| key.is_in_force(now_ms)) {
             Some(key) => Ok(Principal::Key(Arc::clone(key))),
             None => Err(HttpError::Unauthenticated),
         }
