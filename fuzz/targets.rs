@@ -7,8 +7,8 @@
 
 use boveda::base::{
     AccessRecord, Ballot, BlobRef, BodyAt, BodyId, BucketId, BucketRecord, ClusterId, Credential, Grant, Incarnation,
-    Lineage, NodeName, ObjectHead, ObjectKey, ObjectRecord, PublicGrants, Record, RegisterKey, Right, Rights, Secret,
-    Stamp, State, Wrap, WriteId,
+    Lineage, NodeName, ObjectHead, ObjectKey, ObjectRecord, PublicGrants, Quota, Record, RegisterKey, Right, Rights,
+    Secret, Stamp, State, Wrap, WriteId,
 };
 use boveda::disk::{CrashDisk, Disk};
 use boveda::http::fuzzing;
@@ -400,11 +400,12 @@ fn presigned_queries() -> Vec<Vec<u8>> {
     texts(&[&link.query_by(&key), &stored.query_by(&key)])
 }
 
-/// A bucket of which something is open to everybody.
+/// A bucket with a quota, of which something is open to everybody.
 fn public_bucket() -> BucketRecord {
     let rights = Rights::of(&[Right::Read, Right::List]);
     let public = PublicGrants::NONE.with("", rights).and_then(|grants| grants.with("site/", rights));
-    BucketRecord { public: public.expect("two grants"), ..BucketRecord::made(BucketId(7), 1) }
+    let quota = Quota { objects: Some(3), bytes: Some(9) };
+    BucketRecord { quota, public: public.expect("two grants"), ..BucketRecord::made(BucketId(7), 1) }
 }
 
 fn configs() -> Vec<Vec<u8>> {

@@ -64,7 +64,7 @@ fn operations(node: &Node) -> Vec<(String, String, bool)> {
 }
 
 /// Who gets through where, besides root. An operation that stands in no row is one that nobody has thought about.
-const ROWS: [(&str, &str, &[&str]); 43] = [
+const ROWS: [(&str, &str, &[&str]); 45] = [
     ("GET", "/v1/objects/{bucket}/{missing}", &["anybody", "link"]),
     ("HEAD", "/v1/objects/{bucket}/{missing}", &["anybody", "link"]),
     ("POST", "/cargar", &[]),
@@ -86,6 +86,8 @@ const ROWS: [(&str, &str, &[&str]); 43] = [
     ("PUT", "/v1/buckets/{bucket}/public", &[]),
     ("DELETE", "/v1/buckets/{bucket}/public", &[]),
     ("POST", "/v1/links", &["reader", "lister", "admin of another", "foreign", "scraper"]),
+    ("PUT", "/v1/buckets/{bucket}/quota", &[]),
+    ("DELETE", "/v1/buckets/{bucket}/quota", &[]),
     ("GET", "/v1/access", &[]),
     ("HEAD", "/v1/access", &[]),
     ("POST", "/v1/access", &[]),

@@ -271,7 +271,8 @@ fn a_close_is_believed_and_what_a_failed_sync_left_in_memory_is_not() {
             let mut within = known.answered..=known.begun;
             let at = within.find(|&number| states.get(number as usize) == Some(&found));
             let at = at.unwrap_or_else(|| panic!("seed {seed} life {life}: holds no state of {within:?}"));
-            let there = open_database(&disk.after_power_loss(), path(), key(), ID, habits.cache_bytes, probe.sequence());
+            let there =
+                open_database(&disk.after_power_loss(), path(), key(), ID, habits.cache_bytes, probe.sequence());
             let there = there.map_err(|error| error.to_string()).map(|(database, _)| read_all(&database).ok());
             assert_eq!(there, Ok(Some(found)), "seed {seed} life {life}: what it found is not on the disk");
             (known.answered, known.begun, known.sequence) = (at, at, probe.sequence());

@@ -19,6 +19,7 @@
 //! | `body_streams` | a large body on its way to the voters while it arrives |
 //! | `guard` | what a panic means to whom |
 //! | `status` | the snapshot that everybody shows |
+//! | `underway` | what is on its way into a bucket with a quota, and whether more may go |
 
 pub mod access;
 pub mod background;
@@ -31,6 +32,7 @@ pub mod peer;
 pub mod replication;
 pub mod status;
 pub mod store_actor;
+pub mod underway;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -9,6 +9,7 @@
 //! | `ids` | bodies, lives of buckets, nodes, incarnations, epochs, writes: none is a bare integer |
 //! | `ballot` `lineage` | the order of states; the writes that led to one |
 //! | `record` | one state of a register, as disks and peers keep it |
+//! | `quota` | how much a bucket holds, and how much it may |
 //! | `access` `credential` | in it: an access key, its grants and its sealed secrets; what its owner has of it |
 //! | `public` | in it: what of a bucket is open to everybody |
 //! | `settings` | in it: what the nodes of a cluster have decided on for all of them |
@@ -45,6 +46,7 @@ pub mod mark;
 pub mod names;
 pub mod page;
 pub mod public;
+pub mod quota;
 pub mod record;
 pub mod secret;
 pub mod settings;
@@ -69,6 +71,7 @@ pub use mark::Mark;
 pub use names::{BucketName, NameError, ObjectKey, ObjectName, RegisterKey, RegisterKind};
 pub use page::{Complete, Page};
 pub use public::{PublicGrant, PublicGrants};
+pub use quota::{BucketUsage, Quota};
 pub use record::{BodyAt, BucketRecord, InHand, ObjectRecord, Record, State, Wrap};
 pub use secret::Secret;
 pub use settings::{ActiveKey, SettingsRecord};

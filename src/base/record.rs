@@ -15,6 +15,7 @@ use super::head::ObjectHead;
 use super::ids::{BodyId, BucketId, Incarnation, KekId, WriteId};
 use super::lineage::Lineage;
 use super::public::PublicGrants;
+use super::quota::Quota;
 use super::settings::SettingsRecord;
 use bytes::Bytes;
 
@@ -96,6 +97,8 @@ pub struct BucketRecord {
     pub is_open: bool,
     /// When it was made, in milliseconds since 1970.
     pub created_ms: u64,
+    /// How much it may hold.
+    pub quota: Quota,
     /// What of it is open to everybody.
     pub public: PublicGrants,
 }
@@ -103,7 +106,8 @@ pub struct BucketRecord {
 impl BucketRecord {
     /// A bucket that is made now.
     pub fn made(id: BucketId, now_ms: u64) -> Self {
-        BucketRecord { id, generation: 1, is_open: true, created_ms: now_ms, public: PublicGrants::NONE }
+        let (quota, public) = (Quota::NONE, PublicGrants::NONE);
+        BucketRecord { id, generation: 1, is_open: true, created_ms: now_ms, quota, public }
     }
 }
 

@@ -102,6 +102,11 @@ impl Node {
         self.ask_patiently(method, target, member, SILENCE_MAX)
     }
 
+    /// Has something be so, where an answer without a body says that it is. A node is known by what its writes say.
+    pub fn have(&self, method: &str, target: &str) -> Result<Answered, ClientError> {
+        self.asked(method, target, None, "", SILENCE_MAX)
+    }
+
     /// Sends one request with a JSON document.
     pub fn tell(&self, method: &str, target: &str, document: &Value, member: &str) -> Result<Answered, ClientError> {
         self.asked(method, target, Some(&document.to_string()), member, SILENCE_MAX)
@@ -145,6 +150,12 @@ impl Node {
             return Err(ClientError::Lost { url: url() });
         }
         let json: Result<Value, _> = serde_json::from_str(body);
+        if ["200", "201", "204"].contains(&status) && member.is_empty() {
+            return match head.to_ascii_lowercase().contains("\r\nx-boveda-durability:") {
+                true => Ok(Answered { raw: body.to_owned(), json: Value::Null }),
+                false => Err(stranger("it does not say how durable that is".to_owned())),
+            };
+        }
         if status != "200" && status != "201" {
             let words = |json: Value| Some((plain(json.get("error")?.as_str()?), plain(json.get("code")?.as_str()?)));
             return Err(match json.ok().and_then(words) {

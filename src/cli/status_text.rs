@@ -376,7 +376,11 @@ fn count(value: &Value, path: &str) -> String {
 
 /// A size in the largest unit that leaves a number above 1, with a tenth.
 fn size(value: &Value, path: &str) -> String {
-    let Some(bytes) = value.pointer(path).and_then(Value::as_u64) else { return "-".to_owned() };
+    value.pointer(path).and_then(Value::as_u64).map_or_else(|| "-".to_owned(), size_of)
+}
+
+/// So many bytes as people read them.
+pub fn size_of(bytes: u64) -> String {
     let mut unit = 1;
     for name in ["B", "KiB", "MiB", "GiB", "TiB"] {
         if bytes < unit * KIB || name == "TiB" {

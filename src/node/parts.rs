@@ -40,6 +40,7 @@ use crate::actors::peer::store::StoreRecipients;
 use crate::actors::replication::{Replication, ReplicationConfig, seen_lately};
 use crate::actors::store_actor::threads::Threads;
 use crate::actors::store_actor::{StoreActor, abort};
+use crate::actors::underway::Underway;
 use crate::base::Budget;
 use crate::config::{Config, MemoryPlan};
 use crate::http::{Backend, MemberLinks, ReadLinks, Readiness, StoreLinks, WriteLinks};
@@ -178,6 +179,7 @@ impl Backends {
             streams: Budget::new(u64::MAX, plan.shipping_bytes),
             turns: Turns::default(),
             keys: Arc::clone(&storage.node_view.keys),
+            underway: Underway::default(),
             far: Arc::default(),
         };
         let coordinator = Coordinator::new(common.clone(), StoreBeside::of(&storage.store_actor));

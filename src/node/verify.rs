@@ -87,6 +87,11 @@ fn show(out: &mut impl Write, finding: &Finding, json: bool) -> std::io::Result<
             let under = format!("counted for {counted} keys, and {records} are sealed under it");
             writeln!(out, "COUNT    {:>14}  key generation {generation}: {under}", "")
         }
+        Finding::Misfilled { name, told, found } => writeln!(
+            out,
+            "COUNT    {:>14}  bucket {name}: told to hold {} objects ({} bytes), and holds {} ({})",
+            "", told.objects, told.bytes, found.objects, found.bytes
+        ),
         Finding::Orphan { body } => writeln!(out, "orphan   {:>14}  blob {body}, removed at the next start", ""),
     }
 }

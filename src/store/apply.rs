@@ -23,7 +23,7 @@ impl Core {
                 Op::Clear { .. } => self.cleared(),
                 Op::Memory(kept) => self.memory().saved(kept),
                 Op::Record { .. } | Op::Mark { .. } | Op::Node(_) | Op::Cursor { .. } => {}
-                Op::Place { .. } | Op::Unplace { .. } | Op::Reseal { .. } => {}
+                Op::Place { .. } | Op::Unplace { .. } | Op::Reseal { .. } | Op::Usage { .. } => {}
             }
             let (Op::Record { key, held } | Op::Mark { key, held: Some(held), .. }) = op else { continue };
             // The settler looks here for what somebody left behind before it was known to be chosen.
@@ -37,6 +37,7 @@ impl Core {
                 self.blobs.settle(blob.body);
             }
         }
+        self.fill(&ops);
         let cleared = ops.iter().rposition(|op| matches!(op, Op::Clear { .. })).map_or(0, |at| at + 1);
         let buckets: Vec<_> = ops.iter().skip(cleared).filter_map(bucket_of).collect();
         let access: Vec<_> = ops.iter().skip(cleared).filter_map(access_key_of).collect();
@@ -134,7 +135,7 @@ fn change_in(op: &Op, kind: RegisterKind) -> Option<(RegisterName, Option<Arc<He
         Op::Mark { held: None, .. } | Op::Clear { .. } | Op::Memory(_) | Op::Node(_) | Op::Cursor { .. } => {
             return None;
         }
-        Op::Place { .. } | Op::Unplace { .. } | Op::Reseal { held: None, .. } => return None,
+        Op::Place { .. } | Op::Unplace { .. } | Op::Reseal { held: None, .. } | Op::Usage { .. } => return None,
     };
     // Nearly all are of objects, whose names need not be read for that.
     (key.kind() == Some(kind)).then(|| key.name())?.map(|name| (name, held))

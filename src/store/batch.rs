@@ -4,6 +4,7 @@
 
 use super::entry::{Encoded, Held, NodeRecord, Op};
 use super::error::StoreError;
+use super::filling::Filling;
 use super::intent::{Decided, Outcome, ReplyTo};
 use super::places::BODY_BYTES_MAX;
 use super::references::References;
@@ -54,6 +55,10 @@ pub(super) struct Batch {
     pub(super) claims: Vec<Claim>,
     /// What each operation replaces, for the tree.
     pub(super) moved: Vec<(RegisterKey, Option<Counted>, Option<Counted>)>,
+    /// What it changes of what buckets hold.
+    pub(super) usage: Filling,
+    /// Whether that puts right what a recount has found.
+    pub(super) puts_right: bool,
     pub(super) seq: u64,
 }
 
@@ -78,7 +83,7 @@ impl Batch {
             self.names(&key, record.bodies());
         }
         let held = Arc::new(Held::new(record, chosen, self.seq, from));
-        self.moved.push((key.clone(), was, Some(Counted::of(&held))));
+        self.moves(&key, was, Some(Counted::of(&held)));
         self.keep(&key, Some(Arc::clone(&held)));
         self.push(Op::Record { key, held });
         outcome
@@ -97,6 +102,11 @@ impl Batch {
                 false => self.dead.push(blob),
             }
         }
+    }
+
+    fn moves(&mut self, key: &RegisterKey, from: Option<Counted>, to: Option<Counted>) {
+        self.usage.moved(key, from.as_ref(), to.as_ref());
+        self.moved.push((key.clone(), from, to));
     }
 
     fn keep(&mut self, key: &RegisterKey, held: Option<Arc<Held>>) {
@@ -142,7 +152,7 @@ impl Batch {
 
     /// A register holds nothing any more: its tombstone is dropped.
     pub(super) fn forget(&mut self, key: RegisterKey, held: &Held) {
-        self.moved.push((key.clone(), Some(Counted::of(held)), None));
+        self.moves(&key, Some(Counted::of(held)), None);
         self.references.replaced(Some(&held.record), None);
         self.keep(&key, None);
         self.push(Op::Forget { key, ballot: held.record.ballot });
@@ -153,6 +163,7 @@ impl Batch {
         self.moved.clear();
         self.latest.clear();
         self.lives.clear();
+        self.usage.clear();
         (self.named, self.left, self.references) = Default::default();
         self.cleared = true;
         self.push(Op::Clear { epoch });

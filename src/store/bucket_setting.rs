@@ -3,7 +3,7 @@
 //!
 //! Invariant: a change counts the bucket's generation up, whoever decides it; one that changes nothing does not.
 
-use crate::base::{BucketRecord, PublicGrants, Rights};
+use crate::base::{BucketRecord, PublicGrants, Quota, Rights};
 use crate::register::Choice;
 
 /// What is wanted of one part of a bucket's settings.
@@ -22,6 +22,8 @@ pub enum BucketSetting {
         /// What the prefixes begin with; empty: all of them.
         prefix: String,
     },
+    /// It may hold so much. One that holds more can only shrink.
+    Quota(Quota),
 }
 
 impl BucketSetting {
@@ -45,6 +47,7 @@ impl BucketSetting {
                 }
             }
             BucketSetting::Close { prefix } => bucket.public = bucket.public.without(prefix),
+            BucketSetting::Quota(quota) => bucket.quota = *quota,
         }
         debug_assert!(bucket.public.iter().all(|grant| PublicGrants::may_be(grant.rights)));
     }
@@ -78,6 +81,18 @@ mod tests {
         let closed = put(close("").decide(Some(&closing)));
         assert!(!closed.is_open && closed.public.is_empty());
         assert_eq!(open("").decide(None), Choice::Refuse);
+    }
+
+    #[test]
+    fn a_quota_and_what_is_open_leave_each_other_alone() {
+        let made = BucketRecord::made(BucketId(7), 5);
+        let quota = Quota { objects: Some(3), bytes: None };
+        let opened = put(open("a/").decide(Some(&made)));
+        let limited = put(BucketSetting::Quota(quota).decide(Some(&opened)));
+        assert_eq!(limited, BucketRecord { generation: 3, quota, ..opened.clone() });
+        assert_eq!(BucketSetting::Quota(quota).decide(Some(&limited)), Choice::Keep, "it is so already");
+        let closed = put(BucketSetting::Close { prefix: String::new() }.decide(Some(&limited)));
+        assert_eq!(closed, BucketRecord { generation: 4, quota, ..made });
     }
 
     #[test]

@@ -103,6 +103,7 @@ impl Committer {
             batch.released.extend(batch.dead.iter().map(|blob| blob.body));
         }
         self.decider.release_bodies(&mut batch);
+        self.decider.say_usage(&mut batch);
         // The reserve becomes durable with the promises that rest on it, once for all of the batch.
         if let Some(node) = batch.node.clone() {
             batch.push(Op::Node(node));
@@ -214,6 +215,9 @@ impl Committer {
             batch.left.iter().for_each(|(_, body)| self.core.claims.drop(*body));
             if batch.cleared {
                 tree.clear();
+            }
+            if batch.puts_right || batch.cleared {
+                self.core.is_put_right();
             }
             batch.moved.iter().for_each(|(key, from, to)| tree.moved(key, *from, *to));
         }

@@ -12,6 +12,7 @@ use super::claims::Claims;
 use super::counters::Counters;
 use super::entry::{Held, NodeRecord};
 use super::error::{DiskOp, StoreError};
+use super::filling::Filling;
 use super::identity::{self, Identity};
 use super::index::Index;
 use super::log::Log;
@@ -97,6 +98,10 @@ pub struct Core {
     /// What is not known to be chosen, and since when it lies here.
     tentative: Mutex<BTreeMap<RegisterKey, Instant>>,
     buckets: RwLock<Buckets>,
+    /// What each bucket holds, as far as it is durable.
+    pub(super) filling: RwLock<Filling>,
+    /// What a recount has found to be more than that: see `usage`.
+    pub(super) uncounted: Mutex<Filling>,
     access: Mutex<AccessTable>,
     public: Mutex<PublicTable>,
     /// What is known of keys under other generations than the one that seals.
@@ -138,6 +143,7 @@ pub(super) struct Parts {
     pub blobs: Blobs,
     pub segments: Segments,
     pub usages: Usages,
+    pub filling: Filling,
     pub orphans: Option<Orphaned>,
     pub clock: StampClock,
     pub overlay: Overlay,
@@ -189,6 +195,8 @@ impl Core {
             doubt: watch::channel(None).0,
             suspended: Mutex::new(None),
             buckets: RwLock::default(),
+            filling: RwLock::new(parts.filling),
+            uncounted: Mutex::default(),
             access: Mutex::new(access),
             public: Mutex::new(public),
             resealing: Mutex::new(parts.resealing),

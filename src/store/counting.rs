@@ -1,4 +1,4 @@
-//! The walk that counts all registers into the tree, at every start.
+//! The walk that counts all registers into the tree, at every start, and what buckets hold anew.
 //!
 //! Invariant: what a step sees is what it counts, since no commit becomes visible while it holds the tree.
 
@@ -48,7 +48,9 @@ impl Core {
                 page.entries.iter().filter(|(_, held)| !held.chosen).map(|(key, _)| (key.clone(), Instant::now()));
             self.tentative().extend(open);
             next = page.complete.next();
-            tree.found(&page.map(|(key, held)| Some((key, Counted::of(&held)))));
+            if let Some(walked) = tree.found(&page.map(|(key, held)| Some((key, Counted::of(&held))))) {
+                self.recounted(&walked);
+            }
         }
     }
 }

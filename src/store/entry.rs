@@ -6,7 +6,8 @@ use super::places::{Place, SegmentId};
 use super::sealed_keys::{self, SEALED_KEY_BYTES_MAX};
 use crate::base::codec::{CodecError, Reader, Writer};
 use crate::base::record::{RECORD_BYTES_MAX, SMALL_SEALED_BYTES_MAX};
-use crate::base::{Ballot, BodyId, Epoch, Incarnation, NodeName, ObjectRecord, Record, RegisterKey, Stamp, State};
+use crate::base::{Ballot, BodyId, BucketId, BucketUsage, Epoch, Incarnation, NodeName, ObjectRecord, Record};
+use crate::base::{RegisterKey, Stamp, State};
 use crate::register::{Kept, NodeState, Roster, Slot, Start, Traced};
 use crate::seal::body::BodyOpener;
 use bytes::Bytes;
@@ -26,6 +27,7 @@ mod tag {
     pub const MEMORY: u8 = 7;
     pub const PLACE: u8 = 8;
     pub const UNPLACE: u8 = 9;
+    pub const USAGE: u8 = 10;
     pub const RESEAL: u8 = 11;
 }
 
@@ -96,6 +98,13 @@ pub enum Op {
     Unplace {
         /// Which body.
         body: BodyId,
+    },
+    /// A bucket holds that by all that was said up to here.
+    Usage {
+        /// Which life of a bucket.
+        bucket: BucketId,
+        /// All that it holds then.
+        usage: BucketUsage,
     },
 }
 
@@ -274,6 +283,7 @@ fn write_op(w: &mut Writer, op: &Op) {
             w.u8(tag::PLACE).raw(&body.0).u32(place.segment.0).u32(place.offset).u32(place.len)
         }
         Op::Unplace { body } => w.u8(tag::UNPLACE).raw(&body.0),
+        Op::Usage { bucket, usage } => w.u8(tag::USAGE).u64(bucket.0).u64(usage.objects).u64(usage.bytes),
     };
 }
 
@@ -378,6 +388,10 @@ pub fn decode_frame(payload: &[u8]) -> Result<(Vec<Op>, bool), CodecError> {
                 Op::Place { body, place }
             }
             tag::UNPLACE => Op::Unplace { body: BodyId(r.array()?) },
+            tag::USAGE => {
+                let bucket = BucketId(r.u64()?);
+                Op::Usage { bucket, usage: BucketUsage { objects: r.u64()?, bytes: r.u64()? } }
+            }
             _ => return Err(CodecError::Value("operation")),
         });
     }

@@ -21,6 +21,9 @@ pub enum StoreError {
     /// The condition of a write does not hold of the present state. Nothing was written.
     #[error("a condition of the write does not hold")]
     Precondition,
+    /// The bucket would hold more than its quota. Nothing was written.
+    #[error("the bucket's quota would be exceeded")]
+    QuotaExceeded,
     /// A write was begun, and then the disk failed or a majority was lost: it may have taken effect, or may yet.
     #[error("the outcome of the write is unknown")]
     UnknownOutcome,
@@ -241,7 +244,10 @@ impl StoreError {
     pub fn class(&self) -> Class {
         match self {
             StoreError::NoSuchKey | StoreError::NoSuchBucket => Class::Missing,
-            StoreError::BucketNotEmpty | StoreError::Precondition | StoreError::OtherList => Class::Conflict,
+            StoreError::BucketNotEmpty
+            | StoreError::Precondition
+            | StoreError::QuotaExceeded
+            | StoreError::OtherList => Class::Conflict,
             StoreError::UnknownOutcome => Class::Busy,
             StoreError::Corrupt { .. } | StoreError::IndexDamaged(_) => Class::Corrupt,
             StoreError::Mismatch(_) => Class::Invalid,

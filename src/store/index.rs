@@ -1,7 +1,7 @@
 //! The index: an ordered, transactional key-value store whose pages are sealed below it.
 //!
 //! Invariants
-//! - One checkpoint is one transaction: records, feed, blob references, cursors and the log mark.
+//! - One checkpoint is one transaction: records, feed, blob references, what buckets hold, cursors and the log mark.
 //! - A register is in `LIVE` or in `DEAD`, never in both: there if it is a tombstone that is known to be chosen, here
 //!   otherwise. So whoever lists reads `LIVE` alone, and passes over nothing that is to be settled.
 //! - A register has one entry in `CHANGES`, at its latest number.
@@ -15,13 +15,14 @@
 use super::claims::Flushed;
 use super::entry::{Held, NodeRecord};
 use super::error::StoreError;
+use super::filling::Filling;
 use super::overlay::Layer;
 use super::pace::Step;
 use super::pacing::Pacing;
 use super::pages::{PagesProbe, guarded, is_damage, unless_it_waits};
 use super::places::{Place, SegmentId, Usage, Usages, moved};
 use crate::base::codec::CodecError;
-use crate::base::{BodyId, Class, Incarnation, RegisterKey, Stamp};
+use crate::base::{BodyId, BucketId, BucketUsage, Class, Incarnation, RegisterKey, Stamp};
 use crate::register::Kept;
 use keks::{KEKS, KeyChanges, KeyCounts, keep_place};
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition};
@@ -43,6 +44,7 @@ const CHANGES: TableDefinition<u64, &[u8]> = TableDefinition::new("changes");
 const BODIES: TableDefinition<[u8; 16], u32> = TableDefinition::new("bodies");
 const PLACES: TableDefinition<[u8; 16], (u32, u32, u32)> = TableDefinition::new("places");
 const SEGMENTS: TableDefinition<u32, (u64, u64)> = TableDefinition::new("segments");
+const USAGE: TableDefinition<u64, (u64, u64)> = TableDefinition::new("usage");
 const CURSORS: TableDefinition<u64, u64> = TableDefinition::new("cursors");
 const MARKS: TableDefinition<&str, u64> = TableDefinition::new("marks");
 const NODE: TableDefinition<&str, &[u8]> = TableDefinition::new("node");
@@ -216,6 +218,18 @@ fn apply_places(
     Ok(usages)
 }
 
+/// Brings in what buckets hold by a layer.
+fn apply_usage(tx: &redb::WriteTransaction, layer: &Layer) -> Result<(), StoreError> {
+    let mut table = tx.open_table(USAGE).map_err(engine)?;
+    for (bucket, usage) in &layer.usage {
+        match *usage {
+            BucketUsage::NOTHING => drop(table.remove(bucket.0).map_err(engine)?),
+            BucketUsage { objects, bytes } => drop(table.insert(bucket.0, (objects, bytes)).map_err(engine)?),
+        }
+    }
+    Ok(())
+}
+
 impl Index {
     /// Makes the tables of a new database.
     pub fn format(db: &Database) -> Result<(), StoreError> {
@@ -229,6 +243,7 @@ impl Index {
                 tx.open_table(BODIES).map_err(engine)?;
                 tx.open_table(PLACES).map_err(engine)?;
                 tx.open_table(SEGMENTS).map_err(engine)?;
+                tx.open_table(USAGE).map_err(engine)?;
                 tx.open_table(CURSORS).map_err(engine)?;
                 tx.open_table(KEKS).map_err(engine)?;
                 tx.open_table(NODE).map_err(engine)?;
@@ -308,9 +323,11 @@ impl Index {
                 tx.delete_table(CHANGES).map_err(engine)?;
                 tx.delete_table(BODIES).map_err(engine)?;
                 tx.delete_table(KEKS).map_err(engine)?;
+                tx.delete_table(USAGE).map_err(engine)?;
             }
             let (counted, keys) = apply_records(&tx, layer, &self.pacing, is_recounted)?;
             let usages = apply_places(&tx, layer, flushed, usages, gone)?;
+            apply_usage(&tx, layer)?;
             {
                 let mut cursors = tx.open_table(CURSORS).map_err(engine)?;
                 let mut table = tx.open_table(MARKS).map_err(engine)?;
@@ -436,6 +453,20 @@ impl Index {
                 usages.insert(SegmentId(segment.value()), Usage { live, end });
             }
             Ok(usages)
+        })
+    }
+
+    /// What each bucket holds.
+    pub fn filling(&self) -> Result<Filling, StoreError> {
+        self.work(|| {
+            let tx = self.db.begin_read().map_err(engine)?;
+            let mut filling = Filling::default();
+            for entry in tx.open_table(USAGE).map_err(engine)?.iter().map_err(engine)? {
+                let (bucket, usage) = entry.map_err(engine)?;
+                let (objects, bytes) = usage.value();
+                filling.set(BucketId(bucket.value()), BucketUsage { objects, bytes });
+            }
+            Ok(filling)
         })
     }
 

@@ -37,7 +37,7 @@ pub enum Intent {
         /// The register whose record was damaged.
         key: RegisterKey,
         /// Its record, checked: its body opens.
-        record: Record,
+        record: Box<Record>,
         /// The peer whose copy it is.
         from: Incarnation,
     },

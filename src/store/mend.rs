@@ -35,7 +35,7 @@ impl Store {
         if !opens {
             return Err(StoreError::Mismatch("a peer's copy of the record does not open"));
         }
-        Ok(self.submit(Intent::Restore { key, record, from }))
+        Ok(self.submit(Intent::Restore { key, record: Box::new(record), from }))
     }
 
     fn opens_with_body(&self, key: &RegisterKey, record: &Record) -> Result<bool, StoreError> {

@@ -22,7 +22,7 @@
 //! | `store` | the handle, its queue and its threads |
 //! | | **Group commit** |
 //! | `commit` | one thread: take what waits, one frame, one fsync, answer |
-//! | `writes` `votes` `seats` `graves` `place_ops` | what is decided of writes, votes, member lists, tombstones, places: each an `impl Decider` |
+//! | `writes` `votes` `seats` `graves` `place_ops` `quotas` | what is decided of writes, votes, member lists, tombstones, places, quotas: each an `impl Decider` |
 //! | `decider` | what was decided so far, upon what is durable |
 //! | `batch` `marks` | a batch while it is being decided; marks that wait for one |
 //! | `upkeep` `reaper` `mover` | what a store does for itself beside the commits; bodies that go; what is alive in segments moved together |
@@ -36,6 +36,7 @@
 //! | `listed` | what lies in a segment that cannot be read from its beginning |
 //! | `orphans` | bodies that have places and no record |
 //! | `removal` `recounting` | who refers to a body, and whether it may go; references counted anew |
+//! | `usage` | how much each bucket holds, durable and visible, and counted anew |
 //! | `apply` | what a commit has made durable becomes visible |
 //! | `bodies` | the one door to bodies: claimed, in the log, at a place, or a file |
 //! | `checkpoint` `flush` | the index is brought up to the log; small bodies go to a segment |
@@ -58,7 +59,7 @@
 //! | `mutation` `bucket_setting` | what a client wants of a register: the rule of every write; what a bucket is set to |
 //! | `voting` | votes, and what is kept for them |
 //! | `types` | what is said to the store and by it |
-//! | `tree` | sums that two nodes compare |
+//! | `tree` `filling` | sums that two nodes compare; what each bucket holds |
 //! | `overlay` `dropped` | what the index does not hold yet, and what of segments is dead by that |
 //! | `references` `recount` `waiting` | how many records refer to a body, as that changes; whether it is right; what waits before it goes |
 //! | `pace` | how long a batch waits, so that the ring of the log never fills at once |
@@ -94,6 +95,7 @@ pub mod dropped;
 pub mod entry;
 pub mod error;
 pub mod feed;
+pub mod filling;
 mod flush;
 mod graves;
 pub mod identity;
@@ -120,6 +122,7 @@ pub mod pages;
 pub mod place_ops;
 pub mod places;
 pub mod public_buckets;
+mod quotas;
 mod reaper;
 mod recount;
 mod recounting;
@@ -147,6 +150,7 @@ pub mod tree;
 pub mod types;
 pub mod upkeep;
 pub mod upload;
+mod usage;
 pub mod verify;
 mod votes;
 pub mod voting;

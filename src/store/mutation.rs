@@ -291,7 +291,7 @@ pub(super) fn put_upon(found: Option<&Arc<Record>>, new: Option<Arc<Record>>, as
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{BodyAt, BodyId, KekId, ObjectHead, ObjectKey, Tags, Wrap};
+    use crate::base::{BodyAt, BodyId, KekId, ObjectHead, ObjectKey, Quota, Tags, Wrap};
 
     fn name() -> ObjectName {
         ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse("k").expect("a key") }
@@ -360,6 +360,30 @@ mod tests {
         assert_eq!(decided(&remove, closed), [Refuse, Refuse, gone()]);
         assert_eq!(decided(&remove, open)[2], Refuse);
         assert!(matches!(remove.refusal(), StoreError::NoSuchBucket));
+    }
+
+    #[test]
+    fn a_setting_makes_the_next_generation_of_its_bucket_and_keeps_all_else() {
+        use Choice::{Keep, Put, Refuse};
+        let quota = Quota { objects: Some(3), bytes: None };
+        let set = |quota| Mutation::configure_bucket(&BucketName::cargas(), BucketSetting::Quota(quota), 9);
+        for is_open in [true, false] {
+            let was = BucketRecord { generation: 4, is_open, ..BucketRecord::made(BucketId(1), 3) };
+            let now = BucketRecord { generation: 5, quota, ..was.clone() };
+            assert_eq!(decided(&set(quota), State::Bucket(was)), [Refuse, Refuse, Put(State::Bucket(now.clone()))]);
+            assert_eq!(decided(&set(quota), State::Bucket(now.clone()))[2], Keep, "nothing changes");
+            let without = BucketRecord { generation: 6, quota: Quota::NONE, ..now.clone() };
+            assert_eq!(decided(&set(Quota::NONE), State::Bucket(now.clone()))[2], Put(State::Bucket(without)));
+            // What is closed, or opened again, keeps its quota.
+            let change = if is_open { Change::Close } else { Change::Create { id: BucketId(2) } };
+            let Put(State::Bucket(then)) =
+                &decided(&Mutation::change_bucket(&BucketName::cargas(), change, 9), State::Bucket(now.clone()))[2]
+            else {
+                panic!("it is written")
+            };
+            assert_eq!(*then, BucketRecord { generation: 6, is_open: !is_open, ..now });
+        }
+        assert!(matches!(set(quota).refusal(), StoreError::NoSuchBucket));
     }
 
     #[test]

@@ -7,8 +7,9 @@ use super::buckets::fenced;
 use super::core::Core;
 use super::error::StoreError;
 use super::store::Store;
+use super::types::BucketInfo;
 use crate::base::names::RegisterName;
-use crate::base::{BucketId, BucketName, BucketRecord, ObjectName, Record, RegisterKey};
+use crate::base::{BucketId, BucketName, ObjectName, Record, RegisterKey};
 use crate::register::{Fence, Slot};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -45,9 +46,10 @@ impl Store {
         closing.map(|(name, bucket)| (name.clone(), bucket.generation)).collect()
     }
 
-    /// All buckets, sorted by name.
-    pub fn list_buckets(&self) -> Vec<(BucketName, BucketRecord)> {
-        self.core().buckets().iter().map(|(name, bucket)| (name.clone(), bucket.clone())).collect()
+    /// All buckets, sorted by name, each with what this node holds of it.
+    pub fn list_buckets(&self) -> Vec<BucketInfo> {
+        let (buckets, filling) = (self.core().buckets(), self.core().filling());
+        buckets.iter().map(|(name, bucket)| BucketInfo::of(name, bucket, filling.of(bucket.id))).collect()
     }
 
     /// The register of an object, as this node holds its bucket. `NoSuchBucket` where it holds none.

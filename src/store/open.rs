@@ -12,6 +12,7 @@ use super::blobs::Blobs;
 use super::core::{Core, Parts};
 use super::entry::{NodeRecord, frame_sequence};
 use super::error::{DiskOp, StoreError};
+use super::filling::Filling;
 use super::identity::{self, Identity};
 use super::index::{Index, Marks};
 use super::log::{Log, LogReader};
@@ -253,7 +254,7 @@ fn open_made(
     let ballast = Arc::new(Ballast::new(Arc::clone(&disk), dir.join(BALLAST), options.ballast_bytes()));
     probe.stand_by(Arc::clone(&ballast));
     let resealing = Resealing::replayed(&keks, log.end());
-    let orphans = look_for(&index, marks, has_ops, overlay.active.cleared);
+    let (filling, orphans) = (filled(&index, &overlay)?, look_for(&index, marks, has_ops, overlay.active.cleared));
     let memory = Memory::restored(&kept, node.roster.as_deref());
     let core = Core::new(Parts {
         disk,
@@ -268,6 +269,7 @@ fn open_made(
         blobs,
         segments,
         usages,
+        filling,
         orphans,
         clock: StampClock::above(stamp),
         overlay,
@@ -320,6 +322,13 @@ fn open_segments(
     let (key, bytes_max) = (identity.log_key(), options.segment_bytes);
     let segments = Segments::open(Arc::clone(disk), dir, Arc::clone(room), key, bytes_max, &known)?;
     Ok((usages, segments))
+}
+
+/// What each bucket holds: as the log said last, and where it says nothing the index.
+fn filled(index: &Index, overlay: &Overlay) -> Result<Filling, StoreError> {
+    let mut filling = if overlay.active.cleared { Filling::default() } else { index.filling()? };
+    overlay.active.usage.iter().for_each(|(bucket, usage)| filling.set(*bucket, *usage));
+    Ok(filling)
 }
 
 /// Opens the index that belongs to this log: an older one is refused, since frames name the state of the index that was

@@ -13,7 +13,7 @@ use super::entry::{Held, NodeRecord, Op};
 use super::index::keks::WalkPlace;
 use super::places::{Place, SegmentId, Usages, moved};
 use super::references::{References, only_in};
-use crate::base::{BlobRef, BodyId, Incarnation, Record, RegisterKey};
+use crate::base::{BlobRef, BodyId, BucketId, BucketUsage, Incarnation, Record, RegisterKey};
 use crate::register::Kept;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,6 +38,8 @@ pub struct Layer {
     pub places: BTreeMap<BodyId, Option<Place>>,
     /// Of each segment: bytes of what lies there by this layer, and where the last of all that did for a while ends.
     pub placed: Usages,
+    /// What buckets hold by the end of this layer, of those that it has changed.
+    pub usage: BTreeMap<BucketId, BucketUsage>,
     /// What lies in segments below this layer and elsewhere by it. Of a frozen layer the overlay has it.
     pub dropped: Dropped,
     /// How far peers have acknowledged the feed, if that moved since the last checkpoint.
@@ -91,6 +93,7 @@ impl Layer {
                 self.records.clear();
                 self.forgotten.clear();
                 self.by_seq.clear();
+                self.usage.clear();
                 // Bodies lie where they lay: see `orphans`. Small ones come to lie there with the checkpoint.
                 let small: u64 = self.small.values().map(|(_, sealed)| sealed.len() as u64).sum();
                 (self.cleared, self.weight) = (true, small);
@@ -104,6 +107,7 @@ impl Layer {
                 self.place(body, Some(place));
             }
             Op::Unplace { body } => self.place(body, None),
+            Op::Usage { bucket, usage } => drop(self.usage.insert(bucket, usage)),
         }
     }
 

@@ -3,9 +3,11 @@
 use super::alive::Sums;
 use super::core::Core;
 use super::error::StoreError;
+use super::filling::Filling;
 use super::options::Options;
 use super::store::Store;
-use crate::base::{ClusterId, Incarnation, Shortage};
+use super::types::BucketInfo;
+use crate::base::{BucketId, BucketUsage, ClusterId, Incarnation, Quota, Shortage};
 use crate::disk::Space;
 use crate::seal::Origin;
 use serde::Serialize;
@@ -59,6 +61,38 @@ impl SegmentsStatus {
             damaged: core.segments.damaged().len() as u64,
             lacks_bytes: core.counters.lacks_room.load(Ordering::Relaxed),
         }
+    }
+}
+
+/// Buckets that are told one by one.
+const LARGEST: usize = 10;
+
+/// A bucket, and what this node holds of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BucketStatus {
+    /// Its name.
+    pub name: String,
+    /// What it holds.
+    pub usage: BucketUsage,
+    /// How much it may hold.
+    pub quota: Quota,
+}
+
+/// What buckets hold on this node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FillingStatus {
+    /// Buckets that hold as much as they may, or more.
+    pub at_quota: u64,
+    /// Those that hold the most bytes, ten at most.
+    pub largest: Vec<BucketStatus>,
+}
+
+impl FillingStatus {
+    fn of(mut all: Vec<BucketInfo>) -> Self {
+        all.sort_by(|a, b| (b.usage.bytes, &a.name).cmp(&(a.usage.bytes, &b.name)));
+        let at_quota = all.iter().filter(|bucket| bucket.quota.is_reached(bucket.usage)).count() as u64;
+        let told = |BucketInfo { name, usage, quota, .. }| BucketStatus { name: name.to_string(), usage, quota };
+        FillingStatus { at_quota, largest: all.into_iter().take(LARGEST).map(told).collect() }
     }
 }
 
@@ -156,6 +190,8 @@ pub struct StoreStatus {
     pub compared: bool,
     /// Files of many bodies.
     pub segments: SegmentsStatus,
+    /// What buckets hold.
+    pub filling: FillingStatus,
     /// The counts by which bodies go.
     pub references: ReferencesStatus,
     /// What is being sealed anew.
@@ -187,6 +223,7 @@ impl Store {
         let head = *core.head.borrow();
         let buckets = core.buckets().len() as u64;
         let segments = SegmentsStatus::of(core);
+        let filling = FillingStatus::of(self.list_buckets());
         let references = ReferencesStatus::of(core);
         let resealing = ResealingStatus::of(self);
         let tally = core.tree().tally();
@@ -217,6 +254,7 @@ impl Store {
             buried: load(&core.counters.buried),
             compared: tally.is_some(),
             segments,
+            filling,
             references,
             resealing,
             disk: core.space(),
@@ -225,6 +263,16 @@ impl Store {
             short: Shortage::ALL.into_iter().map(|what| (what.name(), ShortStatus::of(core.shortage(what)))).collect(),
             poisoned: core.is_poisoned(),
         }
+    }
+
+    /// What a life of a bucket holds on this node, as far as it is durable.
+    pub fn usage(&self, bucket: BucketId) -> BucketUsage {
+        self.core().filling().of(bucket)
+    }
+
+    /// What every life of a bucket holds on this node.
+    pub fn filling(&self) -> Filling {
+        self.core().filling().clone()
     }
 
     /// Whether writes are refused since one failed.

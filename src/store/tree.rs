@@ -6,9 +6,11 @@
 //! - It lives in memory alone: built by a walk over all registers at start, kept by every commit. Until the
 //!   walk is done nobody is told a sum.
 //! - A register counts once: behind the walk's place a commit changes it, before that the walk will find it.
+//! - What each bucket holds is counted by the walk alone, and handed over at its end: see `usage`.
 
 use super::entry::Held;
-use crate::base::{Ballot, Complete, Page, RegisterKey, State, Sum};
+use super::filling::Filling;
+use crate::base::{Ballot, BucketUsage, Complete, Page, RegisterKey, State, Sum};
 use crate::seal::MarkKey;
 
 /// Sums at the upper level.
@@ -57,6 +59,11 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// What it adds to its bucket.
+    pub fn usage(&self) -> BucketUsage {
+        BucketUsage { objects: self.objects, bytes: self.bytes }
+    }
+
     fn add(&mut self, more: Tally) {
         self.tombstones = self.tombstones.saturating_add(more.tombstones);
         self.objects = self.objects.saturating_add(more.objects);
@@ -77,6 +84,8 @@ pub struct Tree {
     leaves: Vec<Sum>,
     root: Sum,
     tally: Tally,
+    /// What the registers come to that the walk has passed, bucket by bucket.
+    walked: Filling,
     built: Built,
 }
 
@@ -84,7 +93,7 @@ impl Tree {
     /// An empty tree that a walk has yet to fill.
     pub fn new(key: MarkKey) -> Self {
         let (leaves, root) = (vec![Sum::default(); LEAVES], Sum::default());
-        Tree { key, leaves, root, tally: Tally::default(), built: Built::Nothing }
+        Tree { key, leaves, root, tally: Tally::default(), walked: Filling::default(), built: Built::Nothing }
     }
 
     /// The leaf of a register.
@@ -115,6 +124,9 @@ impl Tree {
         };
         // What the walk has not come to yet it will find in its new state.
         if counted {
+            if matches!(self.built, Built::To(_)) {
+                self.walked.moved(key, from.as_ref(), to.as_ref());
+            }
             if let Some(from) = from {
                 self.flip(key, from.ballot);
                 self.tally.take(from.tally);
@@ -129,6 +141,7 @@ impl Tree {
     pub fn clear(&mut self) {
         self.leaves.fill(Sum::default());
         (self.root, self.tally) = (Sum::default(), Tally::default());
+        self.walked.clear();
     }
 
     /// How much all registers hold; `None` before the walk is done.
@@ -137,12 +150,17 @@ impl Tree {
     }
 
     /// The walk has found the next registers.
-    pub fn found(&mut self, page: &Page<(RegisterKey, Counted)>) {
-        page.entries.iter().for_each(|(key, counted)| self.add(key, *counted));
+    /// At its end: what each bucket holds.
+    pub fn found(&mut self, page: &Page<(RegisterKey, Counted)>) -> Option<Filling> {
+        for (key, counted) in &page.entries {
+            self.add(key, *counted);
+            self.walked.moved(key, None, Some(counted));
+        }
         self.built = match &page.complete {
             Complete::Through(last) => Built::To(last.clone()),
             Complete::End => Built::All,
         };
+        matches!(self.built, Built::All).then(|| std::mem::take(&mut self.walked))
     }
 
     /// The sum of everything; `None` before the walk is done.
@@ -199,7 +217,7 @@ mod tests {
         let mut tree = empty();
         let all: Vec<_> = state.iter().map(|(k, b)| (k.clone(), counted(*b))).collect();
         let through = |step: &[(RegisterKey, Counted)]| Complete::Through(step.last().unwrap().0.clone());
-        all.chunks(7).for_each(|step| tree.found(&Page { entries: step.to_vec(), complete: through(step) }));
+        all.chunks(7).for_each(|step| drop(tree.found(&Page { entries: step.to_vec(), complete: through(step) })));
         tree.found(&Page::whole(vec![]));
         tree
     }

@@ -1,7 +1,11 @@
 //! What is said to the store and by it, in plain values.
 
 use super::entry::Held;
-use crate::base::{Ballot, BlobRef, BodyId, Incarnation, ObjectHead, Record, RegisterKey, Stamp};
+use crate::base::{
+    Ballot, BlobRef, BodyId, BucketName, BucketRecord, BucketUsage, Incarnation, ObjectHead, PublicGrants, Quota,
+    Record,
+};
+use crate::base::{RegisterKey, Stamp};
 use crate::register::Standing;
 
 /// A write that is durable on this node.
@@ -39,6 +43,29 @@ impl ObjectInfo {
             etag: object.etag(),
             written_ms: record.written_ms,
         })
+    }
+}
+
+/// What is told about a bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketInfo {
+    /// Its name.
+    pub name: BucketName,
+    /// When it was made, in milliseconds since 1970.
+    pub created_ms: u64,
+    /// How much it may hold.
+    pub quota: Quota,
+    /// What the node holds of it that was asked.
+    pub usage: BucketUsage,
+    /// What of it is open to everybody.
+    pub public: PublicGrants,
+}
+
+impl BucketInfo {
+    /// What is told of a bucket of which a node holds that.
+    pub fn of(name: &BucketName, bucket: &BucketRecord, usage: BucketUsage) -> Self {
+        let BucketRecord { created_ms, quota, public, .. } = bucket.clone();
+        BucketInfo { name: name.clone(), created_ms, quota, usage, public }
     }
 }
 

@@ -8,13 +8,15 @@ use super::damage::digest_of_file;
 use super::download::Download;
 use super::entry::Held;
 use super::error::{DiskOp, StoreError};
+use super::filling::Filling;
 use super::index::keks::KeyDifference;
 use super::index::references::Difference;
 use super::places::SegmentId;
 use super::store::Store;
+use super::tree::Counted;
 use crate::base::names::RegisterName;
 use crate::base::record::ObjectRecord;
-use crate::base::{BodyId, BucketId, Class, KekId, ObjectKey, RegisterKey, State};
+use crate::base::{BodyId, BucketId, BucketUsage, Class, KekId, ObjectKey, RegisterKey, State};
 use serde::Serialize;
 use std::collections::HashSet;
 use std::ops::Bound;
@@ -63,6 +65,15 @@ pub enum Finding {
         /// Keys that are sealed under it, by the records.
         records: u64,
     },
+    /// A bucket that holds something else than is told of it. A start recounts, tells it and puts it right.
+    Misfilled {
+        /// Its name, or its id where that has none here.
+        name: String,
+        /// What is told of it.
+        told: BucketUsage,
+        /// What its objects come to.
+        found: BucketUsage,
+    },
     /// A bucket that is there.
     Bucket {
         /// Its name, as clients use it.
@@ -85,8 +96,8 @@ pub struct Summary {
     pub damaged: u64,
     /// Bodies that no record refers to.
     pub orphans: u64,
-    /// Bodies that are counted for other records than refer to them, and key generations for other keys than are sealed
-    /// under them.
+    /// Bodies that are counted for other records than refer to them, key generations for other keys than are sealed under
+    /// them, and buckets that hold something else than is told.
     pub miscounted: u64,
     /// Damaged files that were set aside by healing, and are kept for people to look at.
     pub quarantined: u64,
@@ -98,7 +109,7 @@ impl Store {
     /// Checks everything; `tell` hears of each thing as it is found.
     pub fn verify(&self, tell: &mut dyn FnMut(Finding)) -> Result<Summary, StoreError> {
         let mut sum = Summary { quarantined: self.core().blobs.quarantined()? as u64, ..Summary::default() };
-        let mut referred = HashSet::new();
+        let (mut referred, mut filling) = (HashSet::new(), Filling::default());
         if self.core().tail_was_cut() {
             sum.damaged += 1;
             let why = "its newest frames are gone: what they held is what the other nodes have".to_owned();
@@ -130,9 +141,7 @@ impl Store {
                 tell(Finding::MiscountedKeys { generation: kek, counted, records });
             }
         }
-        let first = RegisterKey::first();
-        let end = RegisterKey::end();
-        let mut next = Some(Bound::Included(first));
+        let (end, mut next) = (RegisterKey::end(), Some(Bound::Included(RegisterKey::first())));
         while let Some(from) = next {
             let page = match self.core().scan(from.as_ref(), &end, STEP) {
                 Ok(page) => page,
@@ -148,9 +157,11 @@ impl Store {
             next = page.complete.next();
             for (key, held) in page.entries {
                 referred.extend(held.record.bodies().map(|blob| blob.body));
+                filling.moved(&key, None, Some(&Counted::of(&held)));
                 self.verify_one(&key, &held, &mut sum, tell)?;
             }
         }
+        self.verify_filling(&filling, &mut sum, tell);
         let (ids, strangers) = self.core().blobs.all()?;
         let (segments, others) = self.core().segments.list()?;
         sum.strangers = (strangers + others) as u64;
@@ -179,6 +190,16 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// What buckets are told to hold, against what their objects come to.
+    fn verify_filling(&self, found: &Filling, sum: &mut Summary, tell: &mut dyn FnMut(Finding)) {
+        let told = self.filling();
+        for (bucket, _) in found.differs_from(&told).iter() {
+            sum.miscounted += 1;
+            let name = self.name_of_bucket(bucket).map_or_else(|| bucket.to_string(), |name| name.to_string());
+            tell(Finding::Misfilled { name, told: told.of(bucket), found: found.of(bucket) });
+        }
     }
 
     /// An error says that nothing can be said: a key generation is missing.

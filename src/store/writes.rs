@@ -38,7 +38,7 @@ impl Decider {
                 self.bury(batch, list, graves)?;
                 Ok(self.no_outcome())
             }
-            Intent::Restore { key, record, from } => self.restore(batch, key, record, from),
+            Intent::Restore { key, record, from } => self.restore(batch, key, *record, from),
             Intent::Cursor { peer, seq, heard_in } => {
                 // It drops what it has acknowledged: the list has set its cursor back already (`seats`).
                 if !self.roster(batch).is_some_and(|list| list.begins_anew(peer, heard_in)) {
@@ -70,6 +70,7 @@ impl Decider {
         if !self.is_alone(batch) {
             return Ok(Decided::ForVote(mutation));
         }
+        let mut limit = None;
         let key = match mutation.target() {
             Target::Bucket(bucket) => RegisterKey::bucket(bucket),
             Target::AccessKey(id) => RegisterKey::access_key(*id),
@@ -80,6 +81,7 @@ impl Decider {
                 if mutation.puts() && !bucket.is_open {
                     return Ok(Decided::Closing(mutation));
                 }
+                limit = Some((bucket.id, bucket.quota));
                 RegisterKey::object(bucket.id, &at.key)
             }
         };
@@ -92,6 +94,9 @@ impl Decider {
         let existed = found.is_some_and(|record| record.is_present());
         match mutation.choose(found) {
             Choice::Put(()) => {
+                if let (Some(limit), Some(object)) = (limit, mutation.object()) {
+                    self.check_quota(batch, limit, found.map(|record| &**record), object.len)?;
+                }
                 // One that another record had may be gone by now.
                 if let Some(blob) = mutation.object().and_then(|object| object.blob())
                     && self.core.has_lost(blob.body)?

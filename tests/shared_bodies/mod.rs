@@ -4,7 +4,7 @@ use boveda::base::record::ObjectRecord;
 use boveda::base::{BucketName, Condition, ObjectHead, ObjectKey, ObjectName, RegisterKey, Secret};
 use boveda::disk::{CrashDisk, Disk};
 use boveda::seal::keyring::Keyring;
-use boveda::store::buckets::register_by_name;
+use boveda::store::buckets::{id_of_name, register_by_name};
 use boveda::store::mutation::Mutation;
 use boveda::store::places::SEGMENT_HEAD_BYTES;
 use boveda::store::wait_blocking;
@@ -169,6 +169,19 @@ impl Node {
         files.sum::<u64>() + segments.bytes - segments.dead_bytes - segments.files * SEGMENT_HEAD_BYTES
     }
 
+    /// What the store tells of its bucket: objects and bytes.
+    fn told(&self) -> (u64, u64) {
+        let usage = self.store.usage(id_of_name(&BucketName::cargas()));
+        (usage.objects, usage.bytes)
+    }
+
+    /// The same as its objects come to.
+    fn counted(&self, possible: &Possible) -> (u64, u64) {
+        let held = possible.keys().filter_map(|key| self.store.lookup(&register(key)).expect("a healthy disk"));
+        let lens = held.filter_map(|held| held.record.object().map(|object| object.len));
+        lens.fold((0, 0), |(objects, bytes), len| (objects + 1, bytes + len))
+    }
+
     /// Nothing is damaged, missing, left over or counted wrong.
     pub fn verify(&self, context: &str) {
         let mut found = Vec::new();
@@ -233,6 +246,7 @@ pub fn check(disk: &CrashDisk, possible: &Possible, context: &str) {
         }
     };
     look("at once");
+    assert_eq!(node.told(), node.counted(possible), "{context}: what the bucket is told to hold");
     node.settle().unwrap_or_else(|e| panic!("{context}: {e}"));
     look("settled");
     node.verify(context);

@@ -130,7 +130,7 @@ impl Coordinator {
     /// What is open to everybody as a majority holds it, what is not settled settled by the reading.
     pub(in crate::actors) async fn list_public(&self) -> Result<PublicBuckets, ObjectError> {
         let all = self.list_buckets().await?;
-        Ok(PublicBuckets::of(all.into_iter().map(|(name, bucket)| (name, bucket.public))))
+        Ok(PublicBuckets::of(all.into_iter().map(|bucket| (bucket.name, bucket.public))))
     }
 
     /// The access keys as a majority holds them, what is not settled settled by the reading.

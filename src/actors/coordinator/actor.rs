@@ -10,7 +10,7 @@ use crate::actors::coordinator::Coordinator;
 use crate::actors::coordinator::takers::New;
 use crate::actors::guard::PanicGuard;
 use crate::actors::messages::*;
-use crate::base::{AccessKeyId, ActiveKey, BucketName, BucketRecord};
+use crate::base::{AccessKeyId, ActiveKey};
 use crate::seal::layout::Layout;
 use crate::store::mutation::Mutation;
 use crate::store::system_ms;
@@ -86,15 +86,17 @@ impl Handler<BeginUpload> for CoordinatorActor {
                 if c.roster().is_some() {
                     c.check_condition(&home, &msg.at, &msg.condition, deadline).await?;
                 }
-                return Ok(Upload { body: c.ask(StageUpload(msg)).await?, streams: None });
+                let announced = c.announce(&home, &msg.at, msg.len_hint).await?;
+                return Ok(Upload { body: c.ask(StageUpload(msg)).await?, streams: None, announced });
             }
             let bytes = msg.len_hint.and_then(|len| Layout::default().sealed_len(len));
             let home = c.admit_put(&msg.at.bucket, Some(New::Body(bytes.unwrap_or(0))), deadline).await?;
             c.check_condition(&home, &msg.at, &msg.condition, deadline).await?;
+            let announced = c.announce(&home, &msg.at, msg.len_hint).await?;
             let bytes_max = bytes.unwrap_or(u64::MAX);
             let body = c.ask(StageUpload(msg)).await?;
             let streams = c.streams(StreamHead { body: body.body(), bytes_max });
-            Ok(Upload { body, streams })
+            Ok(Upload { body, streams, announced })
         })
     }
 }
@@ -108,10 +110,10 @@ impl Handler<AppendUpload> for CoordinatorActor {
     type Result = ResponseFuture<Result<Upload, ObjectError>>;
     fn handle(&mut self, AppendUpload { upload, data }: AppendUpload, _: &mut Context<Self>) -> Self::Result {
         self.run(async move |c| {
-            let Upload { mut body, mut streams } = upload;
+            let Upload { mut body, mut streams, announced } = upload;
             let Some(ways) = streams.as_mut().filter(|ways| !ways.goes_later()) else {
                 (body, _) = c.ask(SealPieces { upload: body, data, copy: false }).await?;
-                return Ok(Upload { body, streams });
+                return Ok(Upload { body, streams, announced });
             };
             // What waits for a peer is counted in pieces of this length.
             for part in data.iter().flat_map(|piece| parts(piece, PIECE_BYTES)) {
@@ -119,7 +121,7 @@ impl Handler<AppendUpload> for CoordinatorActor {
                 (body, sealed) = c.ask(SealPieces { upload: body, data: vec![part], copy: true }).await?;
                 ways.send(sealed).await;
             }
-            Ok(Upload { body, streams })
+            Ok(Upload { body, streams, announced })
         })
     }
 }
@@ -128,7 +130,7 @@ impl Handler<FinishUpload> for CoordinatorActor {
     type Result = ResponseFuture<Result<Written, ObjectError>>;
     fn handle(&mut self, FinishUpload { upload }: FinishUpload, _: &mut Context<Self>) -> Self::Result {
         self.run(async move |c| {
-            let Upload { body, mut streams } = upload;
+            let Upload { body, mut streams, announced } = upload;
             let id = body.body();
             let landed = match &mut streams {
                 None => c.ask(LandUpload { upload: body }).await,
@@ -145,12 +147,19 @@ impl Handler<FinishUpload> for CoordinatorActor {
                 }
             };
             let landed = landed.inspect_err(|_| c.take_back(id))?;
+            // It has come: from here on it counts as what is being decided.
+            drop(announced);
             let written = c.finish(landed.mutation(), streams).await;
             match &written {
                 Ok(_) => landed.settle(),
                 // Nothing of it was ever voted on, or it lost for good.
                 Err(
-                    ObjectError::Store(StoreError::NoSuchBucket | StoreError::Precondition | StoreError::Full)
+                    ObjectError::Store(
+                        StoreError::NoSuchBucket
+                        | StoreError::Precondition
+                        | StoreError::QuotaExceeded
+                        | StoreError::Full,
+                    )
                     | ObjectError::NoMajority(_)
                     | ObjectError::Contended
                     | ObjectError::Crowded,
@@ -225,7 +234,7 @@ impl Handler<RotateKeys> for CoordinatorActor {
 }
 
 impl Handler<ListBuckets> for CoordinatorActor {
-    type Result = ResponseFuture<Result<Vec<(BucketName, BucketRecord)>, ObjectError>>;
+    type Result = ResponseFuture<Result<Vec<BucketInfo>, ObjectError>>;
     fn handle(&mut self, msg: ListBuckets, _: &mut Context<Self>) -> Self::Result {
         self.run(async move |c| match msg.consistency {
             Consistency::Local => c.ask(msg).await,

@@ -272,7 +272,17 @@ impl Coordinator {
         change: Change<BucketId>,
         deadline: Instant,
     ) -> Result<WriteOutcome<Value>, ObjectError> {
-        let (key, mutation) = (RegisterKey::bucket(bucket), Mutation::change_bucket(bucket, change, system_ms()));
+        self.vote_on_bucket(bucket, Mutation::change_bucket(bucket, change, system_ms()), deadline).await
+    }
+
+    /// Has the nodes vote on what is wanted of a bucket.
+    pub(super) async fn vote_on_bucket(
+        &self,
+        bucket: &BucketName,
+        mutation: Mutation,
+        deadline: Instant,
+    ) -> Result<WriteOutcome<Value>, ObjectError> {
+        let key = RegisterKey::bucket(bucket);
         let (_, members) = self.members(&key)?;
         let _turn = self.turn(&key, &mutation, deadline).await?;
         let write = Write::new(members, mutation);

@@ -11,6 +11,7 @@
 
 use super::homes::Behind;
 use super::limit::Limit;
+use super::quotas::Late;
 use super::{Coordinator, Patience, Value};
 use crate::actors::messages::*;
 use crate::actors::peer::peer_request::{Cast, PeerRequest};
@@ -22,7 +23,7 @@ use crate::wire::votes::Vote as WireVote;
 use actix::Recipient;
 use actix_rt::time::{Instant, sleep_until};
 use futures::future::LocalBoxFuture;
-use futures::stream::{FuturesUnordered, StreamExt};
+use futures::stream::StreamExt;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -35,11 +36,11 @@ struct Driver<'a, M: Machine<Value>> {
     began: Instant,
     limit: Limit,
     /// Answers and bodies that are waited for.
-    pending: FuturesUnordered<LocalBoxFuture<'static, Event<Value>>>,
+    pending: Late,
 }
 
 impl<M: Machine<Value>> Driver<'_, M> {
-    async fn run(mut self) -> M::End {
+    async fn run(mut self) -> (M::End, Late) {
         loop {
             match self.drive.step() {
                 Do::Begin if self.drive.take_fenced() => self.look_at_bucket().await,
@@ -77,7 +78,7 @@ impl<M: Machine<Value>> Driver<'_, M> {
                     }
                     self.tick();
                 }
-                Do::Done(end) => return end,
+                Do::Done(end) => return (end, self.pending),
             }
         }
     }
@@ -179,6 +180,18 @@ impl Coordinator {
         deadline: Instant,
         behind: Behind,
     ) -> M::End {
+        self.drive_on(key, machine, under_way, deadline, behind).await.0
+    }
+
+    /// The same; with the answers that the end did not wait for.
+    pub(super) async fn drive_on<M: Machine<Value>>(
+        &self,
+        key: &RegisterKey,
+        machine: M,
+        under_way: Vec<LocalBoxFuture<'static, Event<Value>>>,
+        deadline: Instant,
+        behind: Behind,
+    ) -> (M::End, Late) {
         let Patience { round, decide, .. } = self.0.patience;
         let driver = Driver {
             coordinator: self,

@@ -11,7 +11,7 @@ use super::{Coordinator, Value};
 use crate::actors::coordinator::reads::Seen;
 use crate::actors::messages::*;
 use crate::base::names::RegisterName;
-use crate::base::{Ballot, BucketId, BucketName, BucketRecord, Epoch, Incarnation, Mark, RegisterKey};
+use crate::base::{Ballot, BucketId, BucketName, Epoch, Incarnation, Mark, Quota, RegisterKey};
 use crate::register::fence::remedy;
 use crate::register::{Attempt, Known, Message, Remedy, Request, Slot, Traced};
 use actix_rt::time::{Instant, sleep_until};
@@ -30,6 +30,8 @@ pub(in crate::actors) struct Home {
     pub generation: u64,
     /// Whether it takes anything.
     pub is_open: bool,
+    /// How much it may hold.
+    pub quota: Quota,
     ballot: Ballot,
     state: Traced<Value>,
     /// That of before it was read.
@@ -38,8 +40,17 @@ pub(in crate::actors) struct Home {
 
 impl Home {
     fn of(name: &BucketName, slot: Slot<Value>, epoch: Epoch) -> Option<Self> {
-        let BucketRecord { id, generation, is_open, .. } = *slot.state.value.as_ref()?.bucket()?;
-        Some(Home { name: name.clone(), id, generation, is_open, ballot: slot.accepted, state: slot.state, epoch })
+        let bucket = slot.state.value.as_ref()?.bucket()?;
+        Some(Home {
+            name: name.clone(),
+            id: bucket.id,
+            generation: bucket.generation,
+            is_open: bucket.is_open,
+            quota: bucket.quota,
+            ballot: slot.accepted,
+            state: slot.state,
+            epoch,
+        })
     }
 }
 

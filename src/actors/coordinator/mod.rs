@@ -14,6 +14,7 @@
 //! | `access` | does | access keys made, changed, compared and listed |
 //! | `keys` | does | the key generation that seals, decided; what was long on its way sealed under it |
 //! | `homes` | does | the one door from the name of a bucket to the registers of its objects |
+//! | `quotas` | does | asks whether a bucket has room by its quota (`underway` beside decides), and sets quotas |
 //! | `deletion` | does | a bucket closed, counted, and gone or open again |
 //! | `drive` | does | what `register::drive` says for one write or read of a register |
 //! | `limit` | decides | until when one goes on that waits for a body |
@@ -39,6 +40,7 @@ mod majority;
 pub mod members;
 pub mod members_actor;
 pub mod pages;
+mod quotas;
 mod reads;
 mod scan;
 pub mod shown;
@@ -59,6 +61,7 @@ use crate::actors::peer::key_watch::KeyWatch;
 use crate::actors::peer::node_view::Ballots;
 use crate::actors::peer::peer_request::PeerRequest;
 use crate::actors::peer::plan::Plan;
+use crate::actors::underway::Underway;
 use crate::base::{Backoff, Ballot, BodyId, Budget, Epoch, Incarnation, Record, RegisterKey};
 use crate::register::{Attempt, Members, Message, Placement, Read, ReadOutcome, Request, Roster, Slot, Traced};
 use crate::store::voting::Voting;
@@ -116,6 +119,8 @@ pub struct Common {
     pub turns: Turns,
     /// Which key generations the nodes open.
     pub keys: Arc<KeyWatch>,
+    /// What is on its way into buckets with quotas.
+    pub underway: Underway,
     /// How far a change of the member list has come.
     pub far: Arc<Far>,
 }
@@ -139,6 +144,8 @@ struct Inner {
     turns: Turns,
     /// Which key generations the nodes open.
     keys: Arc<KeyWatch>,
+    /// What is on its way into buckets with quotas, through all of them.
+    underway: Underway,
     /// How far a change of the member list has come.
     far: Arc<Far>,
     /// Which peer the next read asks first.
@@ -154,7 +161,7 @@ fn no_list() -> ObjectError {
 impl Coordinator {
     /// A coordinator beside a StoreActor.
     pub fn new(common: Common, store: StoreBeside) -> Self {
-        let Common { me, votes, ballots, peers, patience, fetch, arrivals, streams, turns, keys, far } = common;
+        let Common { me, votes, ballots, peers, patience, fetch, arrivals, streams, turns, keys, underway, far } = common;
         let turn = Cell::new(0);
         Coordinator(Rc::new(Inner {
             me,
@@ -168,6 +175,7 @@ impl Coordinator {
             streams,
             turns,
             keys,
+            underway,
             far,
             turn,
             lives: RefCell::default(),

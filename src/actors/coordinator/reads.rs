@@ -7,9 +7,7 @@
 use super::Coordinator;
 use crate::actors::messages::*;
 use crate::base::names::RegisterName;
-use crate::base::{
-    BucketId, BucketName, BucketRecord, Class, Epoch, Folds, ObjectKey, ObjectName, Page, Record, RegisterKey,
-};
+use crate::base::{BucketId, Class, Epoch, Folds, ObjectKey, ObjectName, Page, Record, RegisterKey};
 use crate::store::listing::Folding;
 use crate::store::voting::record_of;
 use actix_rt::time::Instant;
@@ -78,12 +76,12 @@ impl Coordinator {
         Ok(folding.page())
     }
 
-    /// All buckets, by name.
-    pub(super) async fn list_buckets(&self) -> Result<Vec<(BucketName, BucketRecord)>, ObjectError> {
+    /// All buckets, by name, each with what this node holds of it.
+    pub(super) async fn list_buckets(&self) -> Result<Vec<BucketInfo>, ObjectError> {
         let mut found = Vec::new();
         self.walk(RegisterKey::buckets().0, usize::MAX, |key, record| {
             if let (Some(RegisterName::Bucket(name)), Some(bucket)) = (key.name(), record.bucket()) {
-                found.push((name, bucket.clone()));
+                found.push(BucketInfo::of(&name, bucket, self.0.ballots.usage(bucket.id)));
             }
             Seen::Some
         })

@@ -269,6 +269,7 @@ fn coordinator(node: &Node, peers: u64, votes: bool, decide: Duration) -> (Rig, 
         streams: Budget::new(u64::MAX, 64 << 20),
         turns: Turns::default(),
         keys: Arc::clone(&node_view.keys),
+        underway: Underway::default(),
         far: Arc::default(),
     };
     let direct = Coordinator::new(common.clone(), StoreBeside::of(&beside));

@@ -72,11 +72,8 @@ impl Coordinator {
             Decided::ForVote(change) | Decided::Closing(change) => change,
         };
         self.reachable().await?;
-        let (key, deadline) = (RegisterKey::bucket(&bucket), self.deadline());
-        let (_, members) = self.members(&key)?;
-        let _turn = self.turn(&key, &change, deadline).await?;
-        let write = Write::new(members, change.clone());
-        ended(self.drive(&key, write, Vec::new(), deadline, Behind::waiting(None)).await, &change)
+        self.check_takers(&RegisterKey::bucket(&bucket), None).await?;
+        ended(self.vote_on_bucket(&bucket, change.clone(), self.deadline()).await?, &change)
     }
 
     /// The id of a life that may begin. Where nodes decide without each other they must not give different ones.
@@ -154,6 +151,8 @@ impl Coordinator {
         let Target::Object(at) = mutation.target().clone() else { return Err(StoreError::NoSuchBucket.into()) };
         let (mut rest, mut holders) = (Vec::new(), Vec::new());
         if let Some(blob) = mutation.object().and_then(|object| object.blob()) {
+            // It would travel in vain.
+            self.check_quota(&home, &mutation).await?;
             let holding = self.ship(blob, streams, &mut rest).await?;
             holders.extend(holding.into_iter().map(|node| Event::Holds { node, body: blob.body }));
             // The time for the decision begins behind the body: how long that travels is not the nodes' matter.
@@ -167,9 +166,11 @@ impl Coordinator {
             holders.iter().for_each(|held| write.on(held.clone(), &mut Vec::new()));
             // Two writers of one key at one node would only cost each other rounds.
             let turn = self.turn(&key, &mutation, deadline).await?;
+            let counted = self.let_in(&home, &mutation, deadline).await?;
             let behind = Behind::waiting(Some(home.clone()));
-            let outcome = self.drive(&key, write, std::mem::take(&mut rest), deadline, behind).await;
+            let (outcome, late) = self.drive_on(&key, write, std::mem::take(&mut rest), deadline, behind).await;
             drop(turn);
+            self.count_on(counted, late);
             let was = home.id;
             match &outcome {
                 WriteOutcome::Gone => {}

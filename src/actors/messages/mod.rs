@@ -63,7 +63,7 @@ pub use crate::store::scrub_place::Place;
 pub use crate::store::status::StoreStatus;
 pub use crate::store::tree::LEAVES_PER_BRANCH;
 pub use crate::store::types::Grave;
-pub use crate::store::types::{Change, ListPage, ObjectInfo, Offer, Want, Written};
+pub use crate::store::types::{BucketInfo, Change, ListPage, ObjectInfo, Offer, Want, Written};
 pub use crate::store::upload::{Landed, Sealed, Upload as StoreUpload};
 pub use crate::store::voting::{Reply, Seating, Vote};
 

@@ -4,11 +4,12 @@
 //! alone by its configuration, and is answered there with what that node holds.
 
 use super::{
-    BucketSetting, Consistency, Download, ListPage, ObjectError, ObjectInfo, StoreError, StoreStatus, StoreUpload,
-    Written,
+    BucketInfo, BucketSetting, Consistency, Download, ListPage, ObjectError, ObjectInfo, StoreError, StoreStatus,
+    StoreUpload, Written,
 };
 use crate::actors::body_streams::BodyStreams;
-use crate::base::{BucketName, BucketRecord, Condition, ObjectHead, ObjectName, Permit};
+use crate::actors::underway::Counted;
+use crate::base::{BucketName, Condition, ObjectHead, ObjectName, Permit};
 use actix::Message;
 use bytes::Bytes;
 
@@ -34,6 +35,8 @@ pub struct PutSmall {
 pub struct Upload {
     pub(in crate::actors) body: StoreUpload,
     pub(in crate::actors) streams: Option<BodyStreams>,
+    /// Counted in its bucket, where that has a quota and the client said how long it is.
+    pub(in crate::actors) announced: Option<Counted>,
 }
 
 /// Begins an object that does not fit `PutSmall`. Nothing is visible before `FinishUpload`.
@@ -128,9 +131,9 @@ pub struct SetBucket {
     pub setting: BucketSetting,
 }
 
-/// All buckets, sorted by name.
+/// All buckets, sorted by name, each with what the node holds of it that is asked.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<Vec<(BucketName, BucketRecord)>, ObjectError>")]
+#[rtype(result = "Result<Vec<BucketInfo>, ObjectError>")]
 pub struct ListBuckets {
     /// Whether to ask the other nodes for anything newer.
     pub consistency: Consistency,

@@ -7,7 +7,7 @@ use crate::actors::peer::key_watch::KeyWatch;
 use crate::actors::peer::list_watch::ListWatch;
 use crate::actors::peer::reach::Reach;
 use crate::actors::status::CallCounts;
-use crate::base::{Ballot, ClusterId, Epoch, Incarnation, NodeName, Stamp, Sum};
+use crate::base::{Ballot, BucketId, BucketUsage, ClusterId, Epoch, Incarnation, NodeName, Stamp, Sum};
 use crate::register::{Heard, Remembered, Standing, Start};
 use crate::seal::session::PeerInfo;
 use crate::store::intent::{Answer as CommitAnswer, wait};
@@ -67,6 +67,10 @@ pub trait Ballots: Send + Sync {
     fn check_left(&self, _: u64) -> Result<(), StoreError> {
         Ok(())
     }
+    /// What this node holds of a bucket, as far as that is durable.
+    fn usage(&self, _: BucketId) -> BucketUsage {
+        BucketUsage::NOTHING
+    }
     /// Whether it takes no writes at all.
     fn is_read_only(&self) -> bool {
         false
@@ -112,6 +116,9 @@ impl Ballots for Store {
     }
     fn check_left(&self, bytes: u64) -> Result<(), StoreError> {
         Store::check_left(self, bytes)
+    }
+    fn usage(&self, bucket: BucketId) -> BucketUsage {
+        Store::usage(self, bucket)
     }
     fn is_read_only(&self) -> bool {
         self.is_poisoned()

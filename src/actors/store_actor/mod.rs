@@ -200,7 +200,7 @@ impl Handler<ReadDownload> for StoreActor {
 }
 
 impl Handler<ListBuckets> for StoreActor {
-    type Result = Result<Vec<(crate::base::BucketName, crate::base::BucketRecord)>, ObjectError>;
+    type Result = Result<Vec<BucketInfo>, ObjectError>;
     fn handle(&mut self, _: ListBuckets, _: &mut Context<Self>) -> Self::Result {
         Ok(self.store.list_buckets())
     }

@@ -7,16 +7,17 @@
 
 use super::{
     AccessRecord, Ballot, BodyAt, BodyId, BucketId, BucketRecord, CodecError, InHand, Incarnation, KekId, Lineage,
-    MEMBERS_BYTES_MAX, ObjectHead, ObjectRecord, PublicGrants, Reader, Record, SMALL_SEALED_BYTES_MAX, SettingsRecord,
-    Stamp, State,
-    VERSION_MAX, Wrap, WriteId, Writer,
+    MEMBERS_BYTES_MAX, ObjectHead, ObjectRecord, PublicGrants, Quota, Reader, Record, SMALL_SEALED_BYTES_MAX,
+    SettingsRecord, Stamp, State, VERSION_MAX, Wrap, WriteId, Writer,
 };
 use bytes::Bytes;
 
 const VERSION: u8 = 5;
 /// The layout of a bucket within a record.
 const BUCKET_VERSION: u8 = 2;
-/// Which of the settings that stand behind its fields a bucket has: something is open to everybody.
+/// Which of the settings that stand behind its fields a bucket has: the two numbers of its quota.
+const BUCKET_QUOTA: u8 = 1 | 2;
+/// The same: something is open to everybody.
 const BUCKET_PUBLIC: u8 = 4;
 
 /// Most bytes of a version entry.
@@ -124,10 +125,11 @@ fn read_front(r: &mut Reader<'_>) -> Result<(u8, Record), CodecError> {
 }
 
 fn write_bucket(w: &mut Writer, bucket: &BucketRecord) {
-    let BucketRecord { id, generation, is_open, created_ms, public } = bucket;
+    let BucketRecord { id, generation, is_open, created_ms, quota, public } = bucket;
     w.u8(BUCKET_VERSION).u64(id.0).u64(*generation).u8(if *is_open { 1 } else { 2 }).u64(*created_ms);
     // Which settings follow, each in the order of its flag.
-    w.u8(if public.is_empty() { 0 } else { BUCKET_PUBLIC });
+    w.u8(quota.flags() | if public.is_empty() { 0 } else { BUCKET_PUBLIC });
+    quota.write(w);
     if !public.is_empty() {
         public.write(w);
     }
@@ -145,11 +147,12 @@ fn read_bucket(r: &mut Reader<'_>) -> Result<BucketRecord, CodecError> {
         _ => return Err(CodecError::Value("bucket state")),
     };
     let (created_ms, settings) = (r.u64()?, r.u8()?);
-    if settings & !BUCKET_PUBLIC != 0 {
+    if settings & !(BUCKET_QUOTA | BUCKET_PUBLIC) != 0 {
         return Err(CodecError::Value("bucket settings"));
     }
+    let quota = Quota::read(r, settings)?;
     let public = if settings & BUCKET_PUBLIC == 0 { PublicGrants::NONE } else { PublicGrants::read(r)? };
-    Ok(BucketRecord { id, generation, is_open, created_ms, public })
+    Ok(BucketRecord { id, generation, is_open, created_ms, quota, public })
 }
 
 /// The fields of a version entry up to its digest, all of one width.

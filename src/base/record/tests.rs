@@ -30,13 +30,14 @@ fn sample(at: BodyAt) -> Record {
     }
 }
 
-const BUCKET: BucketRecord = BucketRecord {
-    id: BucketId(0x0123_4567_89ab_cdef),
-    generation: 5,
-    is_open: true,
-    created_ms: 9,
-    public: PublicGrants::NONE,
-};
+fn bucket() -> BucketRecord {
+    BucketRecord { generation: 5, ..BucketRecord::made(BucketId(0x0123_4567_89ab_cdef), 9) }
+}
+
+/// One with a quota.
+fn filling(objects: Option<u64>, bytes: Option<u64>) -> BucketRecord {
+    BucketRecord { quota: Quota { objects, bytes }, ..bucket() }
+}
 
 fn access_key() -> AccessRecord {
     AccessRecord {
@@ -92,9 +93,12 @@ fn round_trip() {
         sample(BodyAt::Blob),
         sample(small()),
         plain(State::Deleted),
-        plain(State::Bucket(BUCKET)),
-        plain(State::Bucket(BucketRecord { is_open: false, ..BUCKET })),
+        plain(State::Bucket(bucket())),
+        plain(State::Bucket(BucketRecord { is_open: false, ..bucket() })),
+        plain(State::Bucket(filling(Some(0), None))),
+        plain(State::Bucket(filling(None, Some(u64::MAX)))),
         plain(State::Bucket(public_bucket())),
+        plain(State::Bucket(filling_public())),
         plain(State::Nothing),
         plain(State::Members(Bytes::from_static(b"list"))),
         plain(State::AccessKey(Box::new(access_key()))),
@@ -110,7 +114,12 @@ fn public_bucket() -> BucketRecord {
     let public = PublicGrants::NONE
         .with("", Rights::of(&[Right::Read]))
         .and_then(|all| all.with("site/", Rights::of(&[Right::Read, Right::List])));
-    BucketRecord { generation: 7, public: public.expect("two grants"), ..BUCKET }
+    BucketRecord { generation: 7, public: public.expect("two grants"), ..bucket() }
+}
+
+/// One with a quota, of which something is open to everybody as well.
+fn filling_public() -> BucketRecord {
+    BucketRecord { quota: Quota { objects: Some(1000), bytes: Some(5 << 30) }, ..public_bucket() }
 }
 
 fn fixture() -> serde_json::Value {
@@ -133,9 +142,12 @@ fn what_the_format_page_says_is_what_is_read_and_written() {
     }
     let expected = [
         ("deleted", plain(State::Deleted)),
-        ("bucket", plain(State::Bucket(BUCKET))),
-        ("bucket-closing", plain(State::Bucket(BucketRecord { generation: 6, is_open: false, ..BUCKET }))),
+        ("bucket", plain(State::Bucket(bucket()))),
+        ("bucket-quota", plain(State::Bucket(filling(Some(1000), Some(5 << 30))))),
+        ("bucket-quota-bytes", plain(State::Bucket(filling(None, Some(0))))),
+        ("bucket-closing", plain(State::Bucket(BucketRecord { generation: 6, is_open: false, ..bucket() }))),
         ("bucket-public", plain(State::Bucket(public_bucket()))),
+        ("bucket-quota-public", plain(State::Bucket(filling_public()))),
         ("nothing", Record { lineage: Lineage::NOTHING, ..plain(State::Nothing) }),
         ("members", plain(State::Members(Bytes::from_static(b"list")))),
         ("access-key", plain(State::AccessKey(Box::new(access_key())))),
@@ -220,7 +232,7 @@ fn every_prefix_and_every_extension_is_refused() {
 
 #[test]
 fn what_is_not_known_of_a_bucket_is_refused() {
-    let bytes = Record { state: State::Bucket(BUCKET), ..sample(BodyAt::Blob) }.encode();
+    let bytes = Record { state: State::Bucket(bucket()), ..sample(BodyAt::Blob) }.encode();
     let version = bytes.len() - 27;
     for (at, value, error) in [
         (version, 1, "bucket version"),

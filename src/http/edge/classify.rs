@@ -114,6 +114,7 @@ fn of_store(error: &StoreError) -> Problem {
         StoreError::NoSuchKey => Kind::NoSuchKey.into(),
         StoreError::NoSuchBucket => Kind::NoSuchBucket.into(),
         StoreError::BucketNotEmpty => Kind::BucketNotEmpty.into(),
+        StoreError::QuotaExceeded => Kind::QuotaExceeded.into(),
         StoreError::Precondition => Kind::Precondition.into(),
         StoreError::UnknownOutcome => Kind::UnknownOutcome.into(),
         StoreError::Corrupt { .. } => Kind::Corrupt.into(),
@@ -201,6 +202,7 @@ mod tests {
         assert!(!no_more_files.problem().kind.is_ours(), "a passing shortage is no line in the log for each request");
         assert_eq!(status(no_more_files), 503);
         assert_eq!(status(StoreError::BucketNotEmpty.into()), 409);
+        assert_eq!(status(StoreError::QuotaExceeded.into()), 403, "no client tries that again by itself");
         assert_eq!(status(StoreError::ShuttingDown.into()), 503);
         assert_eq!(status(StoreError::KeyMissing { kek: KekId([7; 16]) }.into()), 503);
         assert_eq!(status(HttpError::Unauthenticated), 401);

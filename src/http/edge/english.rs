@@ -109,6 +109,9 @@ fn of(kind: Kind) -> &'static str {
         Kind::DelimiterTail => "a delimiter of the form is followed by other bytes on its line",
         Kind::NoSuchKey => "there is no such object",
         Kind::NoSuchBucket => "there is no such bucket",
+        Kind::QuotaExceeded => {
+            "the bucket's quota would be exceeded, with what is on its way into it; nothing was written"
+        }
         Kind::BucketNotEmpty => "the bucket still holds objects",
         Kind::Contended => {
             "concurrent writes of the same object kept this one from being decided; nothing was written, try again"

@@ -193,6 +193,7 @@ pub mod samples {
             ObjectError::Contended.into(),
             ObjectError::NoMajority("m").into(),
             StoreError::NoSuchKey.into(),
+            StoreError::QuotaExceeded.into(),
             StoreError::Full.into(),
             StoreError::Poisoned.into(),
             StoreError::Short(Shortage::Inodes).into(),

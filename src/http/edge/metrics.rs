@@ -11,6 +11,7 @@ use super::counted;
 use super::errors::HttpError;
 use super::readiness::Conditions;
 use super::turned_away::{REASONS, reason};
+use crate::actors::messages::BucketInfo;
 use crate::base::budget::BudgetLevel;
 use actix_web::http::Method;
 use serde_json::Value;
@@ -248,6 +249,33 @@ fn labels(shards: &[Arc<Shard>]) -> Vec<&'static str> {
     all
 }
 
+/// Most buckets that are told one by one: those that hold the most bytes.
+const BUCKETS_MAX: usize = 1000;
+
+/// What buckets hold on this node, and how much they may, as Prometheus text.
+pub(in crate::http) fn expose_buckets(mut all: Vec<BucketInfo>) -> String {
+    all.sort_by(|a, b| (b.usage.bytes, &a.name).cmp(&(a.usage.bytes, &b.name)));
+    let untold = all.len().saturating_sub(BUCKETS_MAX);
+    all.truncate(BUCKETS_MAX);
+    let mut out = Text::default();
+    type Pick = fn(&BucketInfo) -> Option<u64>;
+    let families: [(&str, &str, Pick); 4] = [
+        ("boveda_bucket_objects", "Objects of a bucket that this node holds.", |b| Some(b.usage.objects)),
+        ("boveda_bucket_bytes", "Their bytes, as clients see them.", |b| Some(b.usage.bytes)),
+        ("boveda_bucket_quota_objects", "Most objects that a bucket may hold.", |b| b.quota.objects),
+        ("boveda_bucket_quota_bytes", "Most bytes that a bucket may hold.", |b| b.quota.bytes),
+    ];
+    for (name, help, pick) in families {
+        out.family(name, "gauge", help);
+        for (bucket, value) in all.iter().filter_map(|bucket| Some((bucket, pick(bucket)?))) {
+            out.sample(name, &format!("bucket=\"{}\"", bucket.name), value);
+        }
+    }
+    out.family("boveda_buckets_untold", "gauge", "Buckets beyond the 1000 largest, which are not told one by one.");
+    out.sample("boveda_buckets_untold", "", untold);
+    out.0
+}
+
 #[derive(Default)]
 struct Text(String);
 
@@ -318,7 +346,31 @@ fn label_text(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Budget;
+    use crate::base::{BucketName, BucketUsage, Budget, PublicGrants, Quota};
+
+    #[test]
+    fn the_largest_buckets_are_told_one_by_one_and_the_others_counted() {
+        let bucket = |n: u64| BucketInfo {
+            name: BucketName::parse(&format!("b-{n:05}")).unwrap(),
+            created_ms: 1,
+            quota: Quota { objects: None, bytes: (n == 5).then_some(9) },
+            usage: BucketUsage { objects: 1, bytes: n },
+            public: PublicGrants::NONE,
+        };
+        let text = expose_buckets((0..1003).map(bucket).collect());
+        let samples = |name: &str| text.lines().filter(|line| line.starts_with(&format!("{name}{{"))).count();
+        let all = [
+            "boveda_bucket_objects",
+            "boveda_bucket_bytes",
+            "boveda_bucket_quota_objects",
+            "boveda_bucket_quota_bytes",
+        ];
+        assert_eq!(all.map(samples), [1000, 1000, 0, 1]);
+        for line in ["boveda_bucket_bytes{bucket=\"b-00003\"} 3", "boveda_buckets_untold 3"] {
+            assert!(text.lines().any(|l| l == line), "{line} is missing");
+        }
+        assert!(!text.contains("b-00002"), "it is among the smallest");
+    }
 
     #[test]
     fn shards_add_up_and_the_text_is_well_formed() {

@@ -82,7 +82,7 @@ pub(super) mod hosts;
 pub(super) mod link;
 pub(super) mod links;
 pub(super) mod media_type;
-mod metrics;
+pub(super) mod metrics;
 pub(super) mod multipart;
 mod pieces;
 pub(super) mod problem;

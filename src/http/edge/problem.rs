@@ -201,6 +201,8 @@ kinds! {
     NoSuchKey           NOT_FOUND               "NoSuchKey"
     /// No bucket has the name.
     NoSuchBucket        NOT_FOUND               "NoSuchBucket"
+    /// The bucket would hold more than its quota.
+    QuotaExceeded       FORBIDDEN               "QuotaExceeded"
     /// The bucket holds objects.
     BucketNotEmpty      CONFLICT                "BucketNotEmpty"
     /// Other writes of the object kept this one from being decided.

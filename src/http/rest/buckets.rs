@@ -1,10 +1,12 @@
 //! Buckets and listings.
 
-use super::answers::{consistency, json_resting_on, no_query, written};
+use super::answers::{consistency, json, json_resting_on, no_query, written};
 use super::plain_write::{no_condition, plain_write};
 use super::public::{PublicGrant, shown_public};
-use crate::actors::messages::{CreateBucket, DeleteBucket, ListBuckets, ListObjects, ListPage, StoreError};
-use crate::base::{BucketName, BucketRecord};
+use crate::actors::messages::{
+    BucketInfo, BucketSetting, CreateBucket, DeleteBucket, ListBuckets, ListObjects, ListPage, SetBucket, StoreError,
+};
+use crate::base::{BucketName, BucketUsage, Quota};
 use crate::http::edge::access::{Need, Right};
 use crate::http::edge::call::Call;
 use crate::http::edge::dates::rfc3339;
@@ -30,8 +32,25 @@ struct Buckets<'a> {
 struct Bucket<'a> {
     name: &'a str,
     created: String,
+    /// What the node that answers holds of it.
+    usage: BucketUsage,
+    /// Nulls where there is no limit.
+    quota: Quota,
     /// What of it is open to everybody.
     public: Vec<PublicGrant<'a>>,
+}
+
+impl<'a> From<&'a BucketInfo> for Bucket<'a> {
+    fn from(BucketInfo { name, created_ms, quota, usage, public }: &'a BucketInfo) -> Self {
+        let (created, public) = (rfc3339(*created_ms), shown_public(public));
+        Bucket { name: name.as_str(), created, usage: *usage, quota: *quota, public }
+    }
+}
+
+#[derive(Serialize)]
+struct Limited<'a> {
+    bucket: &'a str,
+    quota: Quota,
 }
 
 #[derive(Serialize)]
@@ -52,10 +71,6 @@ struct Entry<'a> {
     content_type: &'a str,
 }
 
-fn shown_bucket((name, bucket): &(BucketName, BucketRecord)) -> Bucket<'_> {
-    Bucket { name: name.as_str(), created: rfc3339(bucket.created_ms), public: shown_public(&bucket.public) }
-}
-
 /// All buckets that any grant of the caller reaches.
 pub(super) async fn list(call: &Call<'_>) -> Result<HttpResponse, HttpError> {
     let _permit = claim(&call.worker.shared.budget, PAGE_BYTES, call.worker.shared.settings.turn_max).await?;
@@ -65,8 +80,8 @@ pub(super) async fn list(call: &Call<'_>) -> Result<HttpResponse, HttpError> {
         return Err(HttpError::Query("the known parameter is consistency"));
     }
     let all = call.worker.links.reads.list_buckets.send(ListBuckets { consistency }).await??;
-    let shown = all.iter().filter(|(name, _)| call.who.reaches(name));
-    Ok(json_resting_on(&Buckets { buckets: shown.map(shown_bucket).collect() }, consistency))
+    let buckets = all.iter().filter(|bucket| call.who.reaches(&bucket.name)).map(Bucket::from).collect();
+    Ok(json_resting_on(&Buckets { buckets }, consistency))
 }
 
 /// One bucket, as the list of all shows it.
@@ -78,8 +93,8 @@ pub(super) async fn show(call: &Call<'_>, bucket: BucketName) -> Result<HttpResp
         return Err(HttpError::Query("the known parameter is consistency; objects are listed at /v1/objects/{bucket}"));
     }
     let all = call.worker.links.reads.list_buckets.send(ListBuckets { consistency }).await??;
-    let found = all.iter().find(|(name, _)| *name == bucket).ok_or(StoreError::NoSuchBucket)?;
-    Ok(json_resting_on(&shown_bucket(found), consistency))
+    let found = all.iter().find(|found| found.name == bucket).ok_or(StoreError::NoSuchBucket)?;
+    Ok(json_resting_on(&Bucket::from(found), consistency))
 }
 
 pub(super) async fn create(call: &Call<'_>, bucket: BucketName) -> Result<HttpResponse, HttpError> {
@@ -102,6 +117,39 @@ pub(super) async fn delete(call: &Call<'_>, bucket: BucketName) -> Result<HttpRe
     let mut builder = HttpResponse::NoContent();
     written(&mut builder, call.worker, done.replicas);
     Ok(builder.finish())
+}
+
+/// Has a bucket hold so many objects and bytes at most; what is not said of the two is not limited.
+pub(super) async fn set_quota(call: &Call<'_>, bucket: BucketName) -> Result<HttpResponse, HttpError> {
+    let mut query = Query::parse(call.req.query_string())?;
+    let mut number = |name| query.take(name).map(|text| parse_number(&text)).transpose();
+    let quota = number("objects").and_then(|objects| Ok(Quota { objects, bytes: number("bytes")? }));
+    let quota = quota.ok().filter(|quota| query.is_empty() && !quota.is_none()).ok_or(HttpError::Query(
+        "the parameters are objects and bytes, one of them or both: whole numbers; DELETE lifts the quota",
+    ))?;
+    limit(call, bucket, quota).await
+}
+
+/// Lifts the quota of a bucket.
+pub(super) async fn clear_quota(call: &Call<'_>, bucket: BucketName) -> Result<HttpResponse, HttpError> {
+    no_query(call)?;
+    limit(call, bucket, Quota::NONE).await
+}
+
+async fn limit(call: &Call<'_>, bucket: BucketName, quota: Quota) -> Result<HttpResponse, HttpError> {
+    plain_write(call.req.headers())?;
+    no_condition(call.req.headers())?;
+    let _permit = call.worker.shared.budget.try_claim(0).ok_or(HttpError::SlowDown)?;
+    let set = SetBucket { bucket: bucket.clone(), setting: BucketSetting::Quota(quota) };
+    let done = call.worker.links.writes.set_bucket.send(set).await??;
+    let mut builder = HttpResponse::Ok();
+    written(&mut builder, call.worker, done.replicas);
+    Ok(json(&mut builder, &Limited { bucket: bucket.as_str(), quota }))
+}
+
+/// A number as people and programs write it; nothing else, not even a sign.
+fn parse_number(text: &str) -> Result<u64, ()> {
+    text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit())).ok_or(())
 }
 
 pub(super) async fn list_objects(call: &Call<'_>, bucket: BucketName) -> Result<HttpResponse, HttpError> {
@@ -153,6 +201,10 @@ mod tests {
         assert_eq!(parse_limit("1000"), Some(1000));
         for bad in ["", "0", "1001", "-1", "+5", "5.0", "ten", " 5", "99999999999999999999999"] {
             assert_eq!(parse_limit(bad), None, "{bad}");
+        }
+        assert_eq!((parse_number("0"), parse_number("18446744073709551615")), (Ok(0), Ok(u64::MAX)));
+        for bad in ["", "-1", "+5", "5.0", "1k", "18446744073709551616"] {
+            assert_eq!(parse_number(bad), Err(()), "{bad}");
         }
     }
 }

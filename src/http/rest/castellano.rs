@@ -104,6 +104,9 @@ pub(super) fn of(kind: Kind) -> &'static str {
         Kind::DelimiterTail => "a un delimitador del formulario le siguen otros bytes en su línea",
         Kind::NoSuchKey => "el archivo no existe",
         Kind::NoSuchBucket => "el depósito no existe",
+        Kind::QuotaExceeded => {
+            "se superaría la cuota del depósito, contando lo que está en camino; no se escribió nada"
+        }
         Kind::BucketNotEmpty => "el depósito no está vacío",
         Kind::Contended => {
             "otras escrituras del mismo archivo impidieron esta; no se escribió nada, inténtelo de nuevo"

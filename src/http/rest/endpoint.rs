@@ -33,6 +33,8 @@ pub(super) enum Endpoint {
     DeleteBucket(BucketName),
     OpenBucket(BucketName),
     CloseBucket(BucketName),
+    SetQuota(BucketName),
+    ClearQuota(BucketName),
     ListAccess,
     CreateAccess,
     ShowAccess(AccessKeyId),
@@ -81,6 +83,8 @@ impl Endpoint {
             Route::Bucket(bucket) if deletes => Endpoint::DeleteBucket(target::bucket(bucket)?),
             Route::Public(bucket) if puts => Endpoint::OpenBucket(target::bucket(bucket)?),
             Route::Public(bucket) if deletes => Endpoint::CloseBucket(target::bucket(bucket)?),
+            Route::BucketQuota(bucket) if puts => Endpoint::SetQuota(target::bucket(bucket)?),
+            Route::BucketQuota(bucket) if deletes => Endpoint::ClearQuota(target::bucket(bucket)?),
             Route::AccessKeys if reads => Endpoint::ListAccess,
             Route::AccessKeys if *method == Method::POST => Endpoint::CreateAccess,
             Route::AccessKey(id) if reads => Endpoint::ShowAccess(target::access_key(id)?),
@@ -119,7 +123,9 @@ impl Endpoint {
             Endpoint::CreateBucket(bucket)
             | Endpoint::DeleteBucket(bucket)
             | Endpoint::OpenBucket(bucket)
-            | Endpoint::CloseBucket(bucket) => Need::on_bucket(Right::Admin, bucket),
+            | Endpoint::CloseBucket(bucket)
+            | Endpoint::SetQuota(bucket)
+            | Endpoint::ClearQuota(bucket) => Need::on_bucket(Right::Admin, bucket),
             Endpoint::Metrics => Need::on_this_node(Right::Metrics),
             Endpoint::ShowCluster | Endpoint::ShowMembers | Endpoint::ShowKeys | Endpoint::ShowScrub => {
                 Need::on_this_node(Right::Admin)
@@ -227,6 +233,8 @@ mod tests {
             (Method::PUT, "/v1/buckets/abc/public", Some(Need::on_bucket(Right::Admin, abc))),
             (Method::DELETE, "/v1/buckets/abc/public", Some(Need::on_bucket(Right::Admin, abc))),
             (Method::POST, "/v1/links", Some(Need::to_be_known())),
+            (Method::PUT, "/v1/buckets/abc/quota", Some(Need::on_bucket(Right::Admin, abc))),
+            (Method::DELETE, "/v1/buckets/abc/quota", Some(Need::on_bucket(Right::Admin, abc))),
             (Method::GET, "/v1/access", node(Right::Admin)),
             (Method::POST, "/v1/access", node(Right::Admin)),
             (Method::GET, ONE, node(Right::Admin)),

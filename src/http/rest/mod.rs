@@ -133,6 +133,8 @@ impl Protocol for Rest {
             Endpoint::DeleteBucket(bucket) => buckets::delete(call, bucket).await,
             Endpoint::OpenBucket(bucket) => public::open(call, bucket).await,
             Endpoint::CloseBucket(bucket) => public::close(call, bucket).await,
+            Endpoint::SetQuota(bucket) => buckets::set_quota(call, bucket).await,
+            Endpoint::ClearQuota(bucket) => buckets::clear_quota(call, bucket).await,
             Endpoint::ListAccess => access::list(call),
             Endpoint::CreateAccess => access::create(call, incoming).await,
             Endpoint::ShowAccess(id) => access::show(call, id),

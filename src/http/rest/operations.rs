@@ -1,13 +1,13 @@
 //! For operators: liveness, readiness, metrics, status, the member list, the scrubber.
 
 use super::answers::json;
-use crate::actors::messages::PauseScrub;
-use crate::actors::messages::{ChangeMembers, ShowMembers};
+use crate::actors::messages::{ChangeMembers, Consistency, ListBuckets, PauseScrub, ShowMembers};
 use crate::base::{Epoch, NodeName};
 use crate::http::edge::call::Call;
 use crate::http::edge::errors::HttpError;
 use crate::http::edge::escape::Query;
 use crate::http::edge::links::MemberLinks;
+use crate::http::edge::metrics::expose_buckets;
 use crate::http::edge::readiness::Conditions;
 use actix_web::HttpResponse;
 use actix_web::http::header::{self, HeaderValue};
@@ -111,7 +111,9 @@ pub(super) async fn metrics(call: &Call<'_>) -> Result<HttpResponse, HttpError> 
     let snapshot = call.worker.status.snapshot().await;
     let shared = &call.worker.shared;
     let conditions = shared.readiness.conditions();
-    let text = shared.expose(&conditions, &snapshot);
+    let mut text = shared.expose(&conditions, &snapshot);
+    let buckets = call.worker.links.reads.list_buckets.send(ListBuckets { consistency: Consistency::Local }).await?;
+    text.push_str(&expose_buckets(buckets?));
     let media_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, media_type)).body(text))
 }

@@ -25,6 +25,7 @@ pub(in crate::http) enum Route<'a> {
     Buckets,
     Bucket(&'a str),
     Public(&'a str),
+    BucketQuota(&'a str),
     AccessKeys,
     AccessKey(&'a str),
     RotateAccess(&'a str),
@@ -67,7 +68,7 @@ impl Group {
             Some(Route::Eliminar(_)) => Group::Eliminar,
             Some(Route::Object { .. }) => Group::Objects,
             Some(Route::Listing { .. }) => Group::Listing,
-            Some(Route::Buckets | Route::Bucket(_) | Route::Public(_)) => Group::Buckets,
+            Some(Route::Buckets | Route::Bucket(_) | Route::Public(_) | Route::BucketQuota(_)) => Group::Buckets,
             Some(Route::AccessKeys | Route::AccessKey(_) | Route::RotateAccess(_) | Route::Links) => Group::Access,
             Some(
                 Route::Root
@@ -104,6 +105,7 @@ pub(super) const ROUTES: &[(&str, &str)] = &[
     ("/v1/buckets", Route::Buckets.allow()),
     ("/v1/buckets/{bucket}", Route::Bucket("").allow()),
     ("/v1/buckets/{bucket}/public", Route::Public("").allow()),
+    ("/v1/buckets/{bucket}/quota", Route::BucketQuota("").allow()),
     ("/v1/access", Route::AccessKeys.allow()),
     ("/v1/access/{id}", Route::AccessKey("").allow()),
     ("/v1/access/{id}/rotate", Route::RotateAccess("").allow()),
@@ -145,9 +147,13 @@ impl<'a> Route<'a> {
                     Some(rest) => {
                         Some(rest.strip_suffix("/rotate").map_or(Route::AccessKey(rest), Route::RotateAccess))
                     }
-                    None => rest
-                        .strip_prefix("buckets/")
-                        .map(|rest| rest.strip_suffix("/public").map_or(Route::Bucket(rest), Route::Public)),
+                    None => rest.strip_prefix("buckets/").map(|rest| {
+                        match (rest.strip_suffix("/public"), rest.strip_suffix("/quota")) {
+                            (Some(bucket), _) => Route::Public(bucket),
+                            (None, Some(bucket)) => Route::BucketQuota(bucket),
+                            (None, None) => Route::Bucket(rest),
+                        }
+                    }),
                 },
             };
         }
@@ -172,7 +178,7 @@ impl<'a> Route<'a> {
     pub(super) const fn allow(&self) -> &'static str {
         match self {
             Route::Cargar | Route::RotateAccess(_) | Route::Links => "POST, OPTIONS",
-            Route::Public(_) => "PUT, DELETE, OPTIONS",
+            Route::Public(_) | Route::BucketQuota(_) => "PUT, DELETE, OPTIONS",
             Route::AccessKeys | Route::Keys => "GET, HEAD, POST, OPTIONS",
             Route::Members | Route::Scrub => "GET, HEAD, PUT, OPTIONS",
             Route::Eliminar(_) => "DELETE, OPTIONS",

@@ -111,3 +111,19 @@ fn keys_sealed_anew_are_written_as_the_format_page_says() {
     long.push(&Op::Reseal { key, ballot, seals: vec![[0; SEALED_KEY_BYTES_MAX + 1].into()], held: None });
     assert!(decode_frame(&long.frames(5, 4096).remove(0)).is_err(), "longer than a sealed key is");
 }
+
+#[test]
+fn what_a_bucket_holds_is_written_as_the_format_page_says() {
+    let mut encoded = Encoded::default();
+    encoded.push(&Op::Usage { bucket: BucketId(0x0102), usage: BucketUsage { objects: 3, bytes: 0x0400 } });
+    let payload = bytes(
+        &"0900000000000000_00_01000000_0a_0201000000000000_0300000000000000_0004000000000000".replace('_', "").into(),
+    );
+    assert_eq!(encoded.frames(9, 4096), std::slice::from_ref(&payload));
+    let (ops, _) = decode_frame(&payload).expect("it is one");
+    let [Op::Usage { bucket: BucketId(0x0102), usage }] = &ops[..] else { panic!("{ops:?}") };
+    assert_eq!(*usage, BucketUsage { objects: 3, bytes: 0x0400 });
+    for cut in 0..payload.len() {
+        assert!(decode_frame(&payload[..cut]).is_err(), "cut at {cut}");
+    }
+}
