@@ -161,7 +161,8 @@ fn no_list() -> ObjectError {
 impl Coordinator {
     /// A coordinator beside a StoreActor.
     pub fn new(common: Common, store: StoreBeside) -> Self {
-        let Common { me, votes, ballots, peers, patience, fetch, arrivals, streams, turns, keys, underway, far } = common;
+        let Common { me, votes, ballots, peers, patience, fetch, arrivals, streams, turns, keys, underway, far } =
+            common;
         let turn = Cell::new(0);
         Coordinator(Rc::new(Inner {
             me,

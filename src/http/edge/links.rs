@@ -3,8 +3,7 @@
 use crate::actors::messages::{
     AppendUpload, BeginUpload, ChangeAccess, ChangeMembers, CreateAccess, CreateBucket, DeleteBucket, DeleteObject,
     FinishUpload, ListBuckets, ListObjects, OpenObject, PauseScrub, PutSmall, ReadDownload, RotateKeys, SetBucket,
-    ShowMembers,
-    recipients,
+    ShowMembers, recipients,
 };
 use actix::Recipient;
 
