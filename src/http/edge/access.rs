@@ -115,8 +115,8 @@ impl<'a> Need<'a> {
     }
 
     /// What would let a caller know that there is no such object: who may not list would learn what there is.
-    pub fn to_see_what_is_missing(&self) -> Option<Self> {
-        matches!(self.span, Span::Key(_)).then_some(Need { right: Some(Right::List), ..*self })
+    pub fn to_see_what_is_missing(self) -> Option<Self> {
+        matches!(self.span, Span::Key(_)).then_some(Need { right: Some(Right::List), ..self })
     }
 
     /// Whether this could be open to everybody at all: the bucket that it would be open in.

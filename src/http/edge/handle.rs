@@ -117,7 +117,7 @@ async fn answer<P: Protocol>(
     };
     let entrance = &worker.shared.entrance;
     entrance.authorize(&who, need.as_ref())?;
-    let list = need.as_ref().and_then(Need::to_see_what_is_missing);
+    let list = need.and_then(Need::to_see_what_is_missing);
     let hides = list.is_some_and(|list| entrance.authorize(&who, Some(&list)).is_err());
     let answered = protocol.answer(&Call { worker, req, id, who, again: &again }, endpoint, incoming).await;
     match answered {
