@@ -126,7 +126,12 @@ fn under_load_certificates_are_replaced_however_their_files_are_written_and_no_r
             fs::write(place.join("tls.crt"), &next.cert[..next.cert.len() / 2]).expect("written");
             node.signal(Signal::HUP);
             fs::write(place.join("tls.crt"), &next.cert).expect("written");
-            node.signal(Signal::HUP);
+            eventually("the half pair to be refused", || {
+                node.signal(Signal::HUP);
+                let status = node.get("/v1/cluster").json();
+                let told = status.pointer("/readiness/degraded/certificate")?.as_str()?.contains("does not fit");
+                told.then_some(())
+            });
             fs::write(place.join("tls.key"), "").expect("written");
             node.signal(Signal::HUP);
             next.place(&place);
