@@ -16,6 +16,10 @@ use std::path::{Path, PathBuf};
 /// Name of the lock file in a data directory.
 const LOCK_NAME: &str = "lock";
 
+/// The system remembers a file in pieces of up to so many bytes (large folios), and forgets whole ones alone: what is to
+/// be forgotten of one takes the rest of it along.
+const FOLIO_BYTES_MAX: u64 = 4 << 20;
+
 /// The file system of this machine.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealDisk;
@@ -162,9 +166,11 @@ impl DiskFile for RealFile {
     }
 
     fn forget(&self, offset: u64, len: u64) {
-        if let Some(len) = std::num::NonZeroU64::new(len) {
+        let from = offset - offset % FOLIO_BYTES_MAX;
+        let to = offset.saturating_add(len).checked_next_multiple_of(FOLIO_BYTES_MAX);
+        if let Some(len) = to.and_then(|to| std::num::NonZeroU64::new(to - from)).filter(|_| len > 0) {
             // What was not written out yet stays in memory; a file system that cannot has nothing to forget.
-            let _ = rustix::fs::fadvise(&self.0, offset, Some(len), rustix::fs::Advice::DontNeed);
+            let _ = rustix::fs::fadvise(&self.0, from, Some(len), rustix::fs::Advice::DontNeed);
         }
     }
 

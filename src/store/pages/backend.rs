@@ -26,9 +26,6 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 
-/// The system remembers a file in pieces of up to so many bytes, and drops whole ones alone: so much is dropped for the
-/// headers to come from the disk.
-const HEAD_FOLIO_BYTES: u64 = 4 << 20;
 /// Most pages that are sealed into one write.
 const RUN_PAGES_MAX: usize = 64;
 
@@ -100,7 +97,7 @@ impl SealedPages {
         if file_len < HEADERS_BYTES as u64 {
             return Err(PagesError::Damaged("cut short"));
         }
-        file.forget(0, HEAD_FOLIO_BYTES);
+        file.forget(0, HEADERS_BYTES as u64);
         let headers = read_headers(file.as_ref(), &key, &id).map_err(failed(DiskOp::Read))??;
         // What the disk says of a close holds for all that lies there. Otherwise a sync may have failed since, and what
         // the system remembers is dropped: seconds, where the index has gigabytes.
