@@ -10,7 +10,7 @@
 //! | here | which command it is |
 //! | `serve` `demo` | `boveda serve`; `boveda demo` |
 //! | `status` `status_text` | `boveda status`, and its page for people |
-//! | `members` `scrub` `access` | `boveda members`, `scrub` and `access`: what a running node is asked |
+//! | `members` `scrub` `access` `audit` | `boveda members`, `scrub`, `access` and `audit`: what a running node is asked |
 //! | `key` `verify` `leave` | what works on directories that no node uses, or on keys |
 //! | `settings` `config_check` | flags, file and environment; `boveda config check` |
 //! | `whom` `url` `client` | which node is asked, by whose word it is known, and who asks; where it is; asking it |
@@ -21,6 +21,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 mod access;
+mod audit;
 mod client;
 mod config_check;
 mod demo;
@@ -45,7 +46,7 @@ pub use crate::base::Exit;
 Settings come from --config FILE, then from the environment (BOVEDA_SECTION_KEY), then from flags; the last one wins.
 config/boveda.toml explains every setting; `boveda config check` shows what is in force.
 
-Clients of a node (access, status, members, scrub) say who they are by --profile FILE, or by BOVEDA_ACCESS_KEY and
+Clients of a node (access, audit, status, members, scrub) say who they are by --profile FILE, or by BOVEDA_ACCESS_KEY and
 BOVEDA_SECRET_KEY, and whose word they take for its certificate by --cacert FILE, or BOVEDA_CACERT.
 
 Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 partly done or something is wrong, 10 not found, 11 busy, 12 wrong key, 130 interrupted.")]
@@ -63,6 +64,8 @@ enum Command {
     Key(key::Key),
     #[command(subcommand)]
     Access(access::Access),
+    #[command(subcommand)]
+    Audit(audit::Audit),
     Status(status::Status),
     #[command(subcommand)]
     Members(members::Members),
@@ -99,6 +102,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: impl IntoIterator<Item
         Command::Demo(demo) => demo.run(&env),
         Command::Key(key) => key.run(&env),
         Command::Access(access) => access.run(&env),
+        Command::Audit(audit) => audit.run(&env),
         Command::Status(status) => status.run(&env),
         Command::Members(members) => members.run(&env),
         Command::Scrub(scrub) => scrub.run(&env),

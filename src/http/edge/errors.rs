@@ -6,6 +6,7 @@
 
 use super::problem::Kind;
 use crate::actors::messages::{ObjectError, StoreError, Unseatable};
+use crate::audit::AuditError;
 use crate::base::NameError;
 use actix::MailboxError;
 use actix_web::error::PayloadError;
@@ -72,6 +73,15 @@ pub enum HttpError {
     Object(#[from] ObjectError),
     #[error(transparent)]
     Members(Unseatable),
+    #[error("the audit log takes no line{}", if *begun { " of what was done" } else { "" })]
+    Audit {
+        #[source]
+        error: AuditError,
+        /// Whether the change was begun before that.
+        begun: bool,
+    },
+    #[error("the audit log could not be read")]
+    Unread(#[source] AuditError),
     #[error("in force, and could not be kept")]
     NotKept,
     #[error("the store did not answer")]
@@ -188,6 +198,9 @@ pub mod samples {
             }
             .into(),
             HttpError::Members(Unseatable::Silent(NodeName::parse("n3").expect("a name"))),
+            HttpError::Audit { error: AuditError::Full, begun: false },
+            HttpError::Audit { error: AuditError::Closed, begun: true },
+            HttpError::Unread(AuditError::Closed),
             HttpError::Mailbox(MailboxError::Closed),
             HttpError::Broken("b"),
         ]

@@ -13,6 +13,7 @@
 //! | `protocol` | what a port adds: routes, endpoints, answers, and how it tells a problem |
 //! | `hosts` | under which names the node is reached, and whose pages may write |
 //! | `access` | who calls, which right an endpoint needs, and the one place that asks |
+//! | `deed`, `trail` | what an endpoint does, for the audit log; the lines that a request leaves there |
 //! | `request_id` | the id of a request |
 //!
 //! What went wrong, and what is said of it:
@@ -43,7 +44,7 @@
 //! |---|---|
 //! | `conditions`, `range` | `If-*` and `Range` |
 //! | `escape` | percent-escapes and query strings |
-//! | `dates`, `media_type` | dates as documents write them; types that file names suggest |
+//! | `media_type` | types that file names suggest |
 //!
 //! What a node's ports share:
 //!
@@ -59,6 +60,8 @@
 //! Invariant: nothing here parses a route, speaks a language but English, or writes a format of answers; but for
 //! `refusal`, of which nobody above hears, and `metrics`, which writes the text of Prometheus.
 
+pub(super) use crate::base::dates;
+
 mod accept;
 pub(super) mod access;
 pub(super) mod body_in;
@@ -67,7 +70,7 @@ pub(super) mod call;
 mod classify;
 pub(super) mod conditions;
 mod connections;
-pub(super) mod dates;
+pub(super) mod deed;
 pub(super) mod disposition;
 pub(super) mod download;
 pub(super) mod english;
@@ -91,6 +94,7 @@ pub(super) mod server;
 pub(super) mod settings;
 mod socket;
 pub(super) mod source;
+mod trail;
 mod turnstile;
 pub(super) mod upload;
 pub(super) mod windows;

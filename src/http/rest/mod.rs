@@ -7,6 +7,7 @@
 //! | `objects` | `/v1/objects/{bucket}/{key}` |
 //! | `buckets` | buckets and listings |
 //! | `access` | access keys |
+//! | `audit` | the audit log |
 //! | `notebook` | `/cargar`, `/descargar`, `/eliminar` |
 //! | `operations` | health, readiness, metrics, status, members, scrubber |
 //! | `openapi` | the description of all of it (`openapi.json`) |
@@ -18,6 +19,7 @@
 
 mod access;
 mod answers;
+mod audit;
 mod buckets;
 mod castellano;
 mod endpoint;
@@ -29,15 +31,17 @@ pub(super) mod plain_write;
 pub(super) mod target;
 mod voices;
 
-use super::edge::access::{Entrance, Need, Principal};
+use super::edge::access::{Entrance, Need, Principal, claimed};
 use super::edge::body_in::Incoming;
 use super::edge::call::Call;
+use super::edge::deed::Deed;
 use super::edge::errors::HttpError;
 use super::edge::problem::Problem;
 use super::edge::protocol::Protocol;
 use super::edge::request_id::RequestId;
 use super::edge::server;
 use super::edge::worker::{Backend, Shared};
+use crate::base::AccessKeyId;
 use crate::tls;
 use actix_web::dev::Server;
 use actix_web::http::header::{self, HeaderValue};
@@ -90,6 +94,14 @@ impl Protocol for Rest {
         endpoint.need()
     }
 
+    fn deed<'e>(&self, endpoint: &'e Endpoint) -> Deed<'e> {
+        endpoint.deed()
+    }
+
+    fn claims(&self, req: &HttpRequest) -> Option<AccessKeyId> {
+        claimed(req.headers())
+    }
+
     async fn answer(
         &self,
         call: &Call<'_>,
@@ -114,6 +126,9 @@ impl Protocol for Rest {
             Endpoint::SetAccess(id) => access::set(call, id).await,
             Endpoint::RevokeAccess(id) => access::revoke(call, id).await,
             Endpoint::RotateAccess(id) => access::rotate(call, id).await,
+            Endpoint::ShowAudit => audit::show(call).await,
+            Endpoint::CheckAudit => audit::check(call).await,
+            Endpoint::AcceptAudit => audit::accept(call).await,
             Endpoint::ShowCluster => operations::cluster(call).await,
             Endpoint::ShowMembers => operations::show_members(call).await,
             Endpoint::ChangeMembers => operations::members(call).await,

@@ -27,6 +27,8 @@ pub(in crate::http) enum Route<'a> {
     AccessKeys,
     AccessKey(&'a str),
     RotateAccess(&'a str),
+    Audit,
+    CheckAudit,
     Cluster,
     Members,
     Scrub,
@@ -68,6 +70,8 @@ impl Group {
             Some(Route::AccessKeys | Route::AccessKey(_) | Route::RotateAccess(_)) => Group::Access,
             Some(
                 Route::Root
+                | Route::Audit
+                | Route::CheckAudit
                 | Route::Cluster
                 | Route::Members
                 | Route::Scrub
@@ -102,6 +106,8 @@ pub(super) const ROUTES: &[(&str, &str)] = &[
     ("/v1/access", Route::AccessKeys.allow()),
     ("/v1/access/{id}", Route::AccessKey("").allow()),
     ("/v1/access/{id}/rotate", Route::RotateAccess("").allow()),
+    ("/v1/audit", Route::Audit.allow()),
+    ("/v1/audit/check", Route::CheckAudit.allow()),
     ("/v1/cluster", Route::Cluster.allow()),
     ("/v1/cluster/members", Route::Members.allow()),
     ("/v1/cluster/scrub", Route::Scrub.allow()),
@@ -132,6 +138,8 @@ impl<'a> Route<'a> {
                 "cluster/members" => Some(Route::Members),
                 "cluster/scrub" => Some(Route::Scrub),
                 "access" => Some(Route::AccessKeys),
+                "audit" => Some(Route::Audit),
+                "audit/check" => Some(Route::CheckAudit),
                 _ => match rest.strip_prefix("access/") {
                     Some(rest) => {
                         Some(rest.strip_suffix("/rotate").map_or(Route::AccessKey(rest), Route::RotateAccess))
@@ -162,7 +170,7 @@ impl<'a> Route<'a> {
         match self {
             Route::Cargar | Route::RotateAccess(_) => "POST, OPTIONS",
             Route::AccessKeys => "GET, HEAD, POST, OPTIONS",
-            Route::Members | Route::Scrub => "GET, HEAD, PUT, OPTIONS",
+            Route::Members | Route::Scrub | Route::CheckAudit => "GET, HEAD, PUT, OPTIONS",
             Route::Eliminar(_) => "DELETE, OPTIONS",
             Route::Object { .. } => "GET, HEAD, PUT, DELETE, OPTIONS",
             Route::Bucket(_) | Route::AccessKey(_) => "GET, HEAD, PUT, DELETE, OPTIONS",
@@ -170,6 +178,7 @@ impl<'a> Route<'a> {
             | Route::Descargar(_)
             | Route::Listing { .. }
             | Route::Buckets
+            | Route::Audit
             | Route::Cluster
             | Route::Health
             | Route::Ready

@@ -57,6 +57,7 @@ fn pulse() -> Pulse {
         version: "0.1.0".into(),
         keys: KeyNews::of(KekId([3; 16]), vec![(1, KekId([3; 16])), (2, KekId([4; 16]))]),
         health: Health { tentative: 5, ..Health::default() },
+        audit: AuditNews { own: Some(Default::default()), yours: None },
     }
 }
 
