@@ -111,6 +111,9 @@ fn commands_and_their_flags_exist() {
         "access enable",
         "access revoke",
         "access generate",
+        "audit show",
+        "audit check",
+        "audit accept",
     ];
     let mut seen = 0;
     for (page, text) in PAGES {
