@@ -17,7 +17,7 @@
 //! | `check` `query` | whether a log is whole; lines of a time, an actor, an action |
 //! | `writer` | lines go into the newest file; files begin, and go when they are old |
 //! | `flood` | refusals of somebody who does not stop |
-//! | `running` | the log of a running node: its thread, and what waits for it |
+//! | `running` `thread` | the log of a running node: what waits, and who writes it |
 //! | `memory` `witness` | where the logs of others ended; what they remember of this one, held against it |
 //! | `rewrap` | key rotation: the boxes are sealed anew |
 //! | `error` | why a line was not written |
@@ -32,6 +32,7 @@ pub mod query;
 pub mod reading;
 pub mod rewrap;
 pub mod running;
+mod thread;
 pub mod witness;
 pub mod writer;
 

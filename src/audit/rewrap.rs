@@ -8,9 +8,9 @@
 use super::error::AuditError;
 use super::layout::{BOX_BYTES, BOX_OFFSETS, box_kek, boxes};
 use super::reading::{files, open_header, read_header};
-use super::witness::{MEMORY, read_memory};
+use super::witness::MEMORY;
 use crate::base::KekId;
-use crate::disk::{Disk, place};
+use crate::disk::Disk;
 use crate::seal::keyring::Keyring;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -81,14 +81,5 @@ fn rewrap_file(disk: &dyn Disk, path: &Path, ring: &Keyring) -> Result<bool, Aud
 fn wipe(header: &mut [u8], at: usize) {
     if let Some(sealed) = header.get_mut(BOX_OFFSETS[at]..BOX_OFFSETS[at] + BOX_BYTES) {
         sealed.fill(0);
-    }
-}
-
-/// Seals what is remembered anew, where no node writes it: a running one does so itself (`Audit::rewrap`).
-pub fn rewrap_memory(disk: &dyn Disk, dir: &Path, ring: &Keyring) -> Result<(), AuditError> {
-    let path = dir.join(MEMORY);
-    match read_memory(disk, dir, ring)? {
-        Some(memory) => place::replace(disk, &path, &memory.seal(ring)).map_err(AuditError::disk("write", path)),
-        None => Ok(()),
     }
 }

@@ -45,8 +45,8 @@ impl Note {
 /// The trail of one request.
 pub(super) struct Trail<'a> {
     audit: &'a Audit,
+    req: &'a HttpRequest,
     id: RequestId,
-    address: Option<IpAddr>,
     actor: Cell<Option<AccessKeyId>>,
     /// Whether its refusal has a line already.
     told: Cell<bool>,
@@ -60,9 +60,12 @@ pub(super) struct Entry {
 }
 
 impl<'a> Trail<'a> {
-    pub(super) fn of(audit: &'a Audit, req: &HttpRequest, id: RequestId) -> Self {
-        let address = req.conn_data::<Rc<Connection>>().and_then(|connection| connection.address());
-        Trail { audit, id, address, actor: Cell::default(), told: Cell::default() }
+    pub(super) fn of(audit: &'a Audit, req: &'a HttpRequest, id: RequestId) -> Self {
+        Trail { audit, req, id, actor: Cell::default(), told: Cell::default() }
+    }
+
+    fn address(&self) -> Option<IpAddr> {
+        self.req.conn_data::<Rc<Connection>>().and_then(|connection| connection.address())
     }
 
     /// Who calls is known.
@@ -136,7 +139,7 @@ impl<'a> Trail<'a> {
             line.claims = claims.filter(|_| self.actor.get().is_none()).map(|id| id.to_string());
             line
         };
-        self.audit.refused(line, self.address);
+        self.audit.refused(line, self.address());
     }
 
     fn line(&self, action: &str, target: &str, outcome: Outcome) -> Line {
@@ -144,7 +147,7 @@ impl<'a> Trail<'a> {
         let actor = actor.as_ref().map_or(ANONYMOUS, AccessKeyId::as_str);
         let mut line = Line::of(actor, action, outcome).at(target);
         line.request = Some(self.id.to_string());
-        line.address = self.address.map(|address| address.to_canonical().to_string());
+        line.address = self.address().map(|address| address.to_canonical().to_string());
         line
     }
 }
