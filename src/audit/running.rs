@@ -23,7 +23,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::oneshot;
 
 /// Most lines in memory that nobody awaits.
-const WAITING_MAX: usize = 4_096;
+const WAITING_MAX: usize = 1_024;
+/// Most bytes of them: the longest name of an object, and what is said of it.
+pub const WAITING_BYTES_MAX: usize = WAITING_MAX * 2_048;
 
 /// What a log is started with, besides its place.
 pub struct Setup {

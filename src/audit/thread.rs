@@ -22,21 +22,18 @@ const BUFFERED: Duration = Duration::from_secs(1);
 const BATCH_MAX: usize = 1_024;
 /// How often what is remembered of others is written, while it changes.
 const REMEMBER_EVERY: Duration = Duration::from_secs(5);
+/// The action of a line that says how many refusals were left out.
+const LEFT_OUT: &str = "audit:left_out";
+/// The action of a line that says that lines can be written again.
+const RESUMED: &str = "audit:resume";
 
 impl Audit {
     /// Opens the log, if it can be opened now.
     pub(super) fn opens(&self, writer: &mut Writer) {
         let opened = writer.open(now_ms());
         self.shown(writer);
-        let own = lock(&self.0.state).memory.own;
-        match (opened, own, writer.opened()) {
-            (Err(error), ..) => self.failed(&error),
-            (Ok(()), Some(was), Some(opened)) => {
-                if let Some(why) = lost(was, opened) {
-                    self.found(format!("this node: {why}"));
-                }
-            }
-            _ => {}
+        if let Err(error) = opened {
+            self.failed(&error);
         }
     }
 
@@ -44,7 +41,11 @@ impl Audit {
     pub(super) fn run(&self, writer: &mut Writer) {
         let mut remembered = Instant::now();
         loop {
-            let (batch, ends) = self.next_batch();
+            let (mut batch, ends) = self.next_batch();
+            // Whether lines can be written again is found out without anybody's having to ask.
+            if batch.is_empty() && !ends && lock(&self.0.state).status.last_error.is_some() {
+                batch.push((self.own(Line::of(NODE, RESUMED, Outcome::Done)), None));
+            }
             if !batch.is_empty() {
                 self.write(writer, batch);
             }
@@ -90,9 +91,7 @@ impl Audit {
         drop(queue);
         batch.extend(counted.into_iter().map(|one| (self.counted(one), None)));
         if left_out > 0 {
-            let mut line = Line { count: Some(left_out), ..Line::of(NODE, "audit:left_out", Outcome::Done) };
-            (line.time, line.node) = (rfc3339(now_ms()), self.0.place.node.clone());
-            batch.push((line, None));
+            batch.push((self.own(Line { count: Some(left_out), ..Line::of(NODE, LEFT_OUT, Outcome::Done) }), None));
         }
         (batch, ends)
     }
@@ -100,10 +99,15 @@ impl Audit {
     /// The line of refusals that have none of their own.
     fn counted(&self, Suppressed { address, count }: Suppressed) -> Line {
         lock(&self.0.state).status.suppressed += count;
-        let mut line = Line::of(ANONYMOUS, "requests", Outcome::Refused);
-        (line.time, line.node) = (rfc3339(now_ms()), self.0.place.node.clone());
+        let mut line = self.own(Line::of(ANONYMOUS, "requests", Outcome::Refused));
         line.address = address.map(|address| address.to_string());
         line.count = Some(count);
+        line
+    }
+
+    /// A line of this moment.
+    fn own(&self, mut line: Line) -> Line {
+        (line.time, line.node) = (rfc3339(now_ms()), self.0.place.node.clone());
         line
     }
 
@@ -112,6 +116,12 @@ impl Audit {
         let written = writer.append(&lines, now_ms());
         self.shown(writer);
         let awaited = tell.iter().flatten().count() as u64;
+        let unawaited = lines.iter().zip(&tell).filter(|(_, tell)| tell.is_none()).map(|(line, _)| line);
+        // A number of what was left out is left out once more, and was counted before.
+        let is_own = |line: &&Line| [LEFT_OUT, RESUMED].contains(&line.action.as_str());
+        let stands_for = |line: &Line| if line.action == RESUMED { 0 } else { line.count.unwrap_or(1) };
+        let again: u64 = unawaited.clone().map(stands_for).sum();
+        let lost_now: u64 = unawaited.filter(|line| !is_own(line)).map(stands_for).sum();
         {
             let mut state = lock(&self.0.state);
             match &written {
@@ -122,13 +132,13 @@ impl Audit {
                 }
                 Err(_) => {
                     state.status.failed += awaited;
-                    state.status.unwritten += lines.len() as u64 - awaited;
+                    state.status.unwritten += lost_now;
                 }
             }
         }
         if let Err(error) = &written {
             self.failed(error);
-            lock(&self.0.queue).left_out += lines.len() as u64 - awaited;
+            lock(&self.0.queue).left_out += again;
         }
         for tell in tell.into_iter().flatten() {
             let _ = tell.send(match &written {
@@ -148,6 +158,11 @@ impl Audit {
         lock(&self.0.witnesses).ends(writer.take_ends());
         let (files, bytes) = writer.extent();
         let mut state = lock(&self.0.state);
+        // The first time it is known where the log ended when it was opened: what the node remembers has to be in it.
+        let gone = match (state.opened, writer.opened(), state.memory.own) {
+            (None, Some(opened), Some(was)) => lost(was, opened),
+            _ => None,
+        };
         state.opened = writer.opened();
         if let Some(head) = writer.head() {
             state.head = Some(head);
@@ -155,6 +170,10 @@ impl Audit {
         }
         (state.status.files, state.status.bytes) = (files, bytes);
         state.status.objects = self.0.objects;
+        drop(state);
+        if let Some(why) = gone {
+            self.found(format!("this node: {why}"));
+        }
     }
 
     fn failed(&self, error: &AuditError) {
