@@ -55,22 +55,22 @@ fn known_answers() {
     assert_eq!(
         key.seal_with(HELLO, &[], &initiator, [0x33; 12]),
         unhex(concat!(
-            "4256503106003122db0d453432e0ec754ac14faeea7c333333333333333333333333c7c833760e53c458bc615ed34afe060e39d6",
-            "c2fe1788d91e73cde45cff1756feaa0a7acf972c129287896c147fb8f3d530b042383449b191856c24674a618e7bbc101ce48a3a",
-            "4a019606f4d2677d65cfaef83b3dc9e2673f4fdd3c12507673ee"
+            "4256503107003122db0d453432e0ec754ac14faeea7c3333333333333333333333337c3330ac7e7de7f16284c8c5dbc78c216b5b",
+            "ce18aa87dd5261deaac0d5d6c92b7f53c3f90bc84bb6e6d74ec599cb1e1066f812f8f50c0aa8b7b4e629bd034995a10a86eb6427",
+            "17052cbdd35660d5cad47922038d99b7d8d76153712f0bf82cbd"
         ))
     );
     let answer = unhex(concat!(
-        "4256503106003122db0d453432e0ec754ac14faeea7c33333333333333333333333395ab91f1ce60b94d3945cf0850b0d2df7b2b46",
-        "0eaaa03ed6b5cd9f8a577f301602f86015f65767165c25c8d09d6bf8482ef1d581f226b56e29cdfdeed6e5508d63f03a229650826f",
-        "208a766376a2b86733bbf2678ab6c89a6fa23b0b339767d2"
+        "4256503107003122db0d453432e0ec754ac14faeea7c3333333333333333333333334560973053acbe269f46ffbdc1615347e167ed",
+        "af2bdbfeac0172b2ffc9a7323018f9deb3dc5bb8cdc9cb51cf053b2ffdd22140c2ab6b51cc8732830e0604117aa6313640942fa820",
+        "550082b11e5774bddfd5c68169758f6a6d220f688705aaf6"
     ));
     assert_eq!(key.seal_with(ANSWER, &initiator, &responder, [0x33; 12]), answer);
     let hello = Hello { from: "boveda-0", to: "boveda-1", cluster, incarnation: 7, nonce: [0x11; 32] };
     let (_, keys) = key.complete(hello.pending(), &answer).unwrap();
     let frame = keys.send.seal(5, b"POST /frames", b"a frame".to_vec());
-    assert_eq!(frame, unhex("79924b51fc20a7903972cd8fe4d7a7a40171e722987f1a"));
-    let frame = unhex("89aa0565b7de8c0c81c1a7208d88a3f1892c3748a02fe2");
+    assert_eq!(frame, unhex("7bacce500a769d79dd9684da7bb122250a95371f155342"));
+    let frame = unhex("61ebf90e4552b4cced41a4f687de9f3d093c21de18e980");
     assert_eq!(keys.receive.open(5, b"POST /frames", frame).as_deref(), Ok(&b"a frame"[..]));
 }
 
