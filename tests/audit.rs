@@ -133,6 +133,7 @@ fn each_operation_that_changes_something_has_its_lines_and_none_has_a_secret() {
 #[test]
 fn who_is_refused_has_a_line_and_who_does_not_stop_has_a_number() {
     let (node, _) = guarded();
+    node.put("/v1/buckets/docs", b"");
     let reader = node.new_key("reader", &["docs:read"]);
     let wrong = Key { secret: "A".repeat(40), ..reader.clone() };
     assert_eq!(node.connect().ask("GET", "/v1/buckets", &[], b"").expect("an answer").status, 401);

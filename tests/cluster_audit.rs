@@ -9,8 +9,8 @@ use serde_json::Value;
 use std::fs;
 use std::path::PathBuf;
 
-fn log(cluster: &Cluster, at: usize) -> PathBuf {
-    cluster.nodes[at].data().join("audit/000001.log")
+fn logs(cluster: &Cluster, at: usize) -> PathBuf {
+    cluster.nodes[at].data().join("audit")
 }
 
 fn checked(cluster: &Cluster, at: usize) -> Value {
@@ -28,9 +28,9 @@ fn remembers(cluster: &Cluster, at: usize, of: usize) -> bool {
 fn tamper(cluster: &mut Cluster, at: usize, harm: impl FnOnce(PathBuf)) {
     eventually("the others to have heard", || (0..3).all(|of| of == at || remembers(cluster, of, at)).then_some(()));
     cluster.stop(at);
-    harm(log(cluster, at));
+    harm(logs(cluster, at));
     // What the node remembers of itself goes too: whoever cuts a log off thinks of that.
-    let _ = fs::remove_file(cluster.nodes[at].data().join("audit/heads"));
+    let _ = fs::remove_file(logs(cluster, at).join("heads"));
     cluster.begin(at);
     cluster.ready(at);
 }
@@ -44,7 +44,8 @@ fn a_cut_end_and_a_log_that_is_gone_are_found_by_the_others() {
     for at in 0..3 {
         assert_eq!(checked(&cluster, at)["whole"], true, "n{}", at + 1);
     }
-    tamper(&mut cluster, 1, |log| {
+    tamper(&mut cluster, 1, |logs| {
+        let log = logs.join("000001.log");
         let whole = fs::read(&log).expect("a log");
         fs::write(&log, &whole[..whole.len() - 1_500]).expect("it is cut off");
     });
@@ -73,6 +74,6 @@ fn a_cut_end_and_a_log_that_is_gone_are_found_by_the_others() {
     cluster.ready(0);
     assert_eq!(checked(&cluster, 0)["whole"], false);
     assert_eq!(cluster.nodes[0].put("/v1/audit/check?accept=n2", b"").json()["whole"], true);
-    tamper(&mut cluster, 1, |log| fs::remove_file(log).expect("a log"));
+    tamper(&mut cluster, 1, |logs| fs::remove_dir_all(logs).expect("a log"));
     assert!(found(&cluster, 0)["whole"] == false);
 }
