@@ -23,7 +23,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::oneshot;
 
 /// Most lines in memory that nobody awaits.
-const WAITING_MAX: usize = 1_024;
+const WAITING_MAX: usize = 512;
 /// Most bytes of them: the longest name of an object, and what is said of it.
 pub const WAITING_BYTES_MAX: usize = WAITING_MAX * 2_048;
 
