@@ -82,7 +82,7 @@ fn audit(data: &[u8]) {
     }
     layout::is_padded(data);
     if let Ok(raw) = layout::Raw::read(data) {
-        assert!(raw.len() <= data.len() && raw.open(&key(), &[1; 16]).is_err());
+        assert!(raw.size() <= data.len() && raw.open(&key(), &[1; 16]).is_err());
         assert_eq!(raw.head().sequence, raw.sequence);
     }
     if let Some(line) = Line::decode(data) {

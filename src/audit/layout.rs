@@ -178,7 +178,7 @@ impl<'a> Raw<'a> {
     }
 
     /// Bytes of the whole of it.
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.whole.len()
     }
 
@@ -239,7 +239,7 @@ mod tests {
         let mut bytes = Vec::new();
         let head = seal(&key, &file, before, b"text", &mut bytes);
         let raw = Raw::read(&bytes).expect("a line");
-        assert_eq!((raw.len(), raw.head(), raw.sequence, raw.before), (bytes.len(), head, 9, before.hash));
+        assert_eq!((raw.size(), raw.head(), raw.sequence, raw.before), (bytes.len(), head, 9, before.hash));
         assert_eq!(raw.open(&key, &file).as_deref(), Ok(&b"text"[..]));
         assert!(raw.open(&key, &[4; 16]).is_err() && raw.open(&SealingKey::new(&[8; 32]), &file).is_err());
         for end in 0..bytes.len() {

@@ -150,7 +150,7 @@ impl Walk {
             Err(NoLine::Cut) => return Ok(Step::Torn { bytes: self.len - self.at }),
             Err(NoLine::Length) => return self.without_length(),
         };
-        let (at, len) = (self.at, raw.len());
+        let (at, len) = (self.at, raw.size());
         let opened = raw.open(&self.key, &self.header.id);
         let (head, follows) = (raw.head(), raw.sequence == self.head.sequence + 1 && raw.before == self.head.hash);
         self.used += len;

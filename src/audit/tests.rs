@@ -83,7 +83,7 @@ fn bounds(bytes: &[u8]) -> Vec<usize> {
     let mut at = HEADER_BYTES;
     let mut bounds = vec![at];
     while at < bytes.len() {
-        at += super::layout::Raw::read(&bytes[at..]).expect("a line").len();
+        at += super::layout::Raw::read(&bytes[at..]).expect("a line").size();
         bounds.push(at);
     }
     bounds

@@ -73,7 +73,7 @@ struct Open {
 
 /// How the newest file was left.
 enum Left {
-    Whole(Open),
+    Whole(Box<Open>),
     /// A new file is to begin, with this number, behind this end.
     Next(u64, AuditHead),
 }
@@ -106,7 +106,7 @@ impl Writer {
             Some((number, path)) => self.look_at(*number, path)?,
         };
         let open = match left {
-            Left::Whole(open) => open,
+            Left::Whole(open) => *open,
             Left::Next(number, before) => self.begin(number, now_ms, before)?,
         };
         if self.opened.is_none() {
@@ -162,7 +162,7 @@ impl Writer {
         }
         let (header, head, at) = (walk.header.clone(), walk.head, walk.at());
         let (file, key) = walk.into_parts();
-        Ok(Left::Whole(Open { header, key, file, path: path.to_owned(), at, head }))
+        Ok(Left::Whole(Box::new(Open { header, key, file, path: path.to_owned(), at, head })))
     }
 
     fn begin(&self, number: u64, now_ms: u64, before: AuditHead) -> Result<Open, AuditError> {
