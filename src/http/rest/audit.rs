@@ -55,7 +55,7 @@ async fn beside<T: Serialize + Send + 'static>(
 ) -> Result<T, HttpError> {
     let audit = call.worker.shared.audit.clone();
     let read = actix_web::web::block(move || read(&audit)).await;
-    read.map_err(|_| HttpError::Broken("the audit log was not read"))?.map_err(|error| HttpError::Unread(error))
+    read.map_err(|_| HttpError::Broken("the audit log was not read"))?.map_err(HttpError::Unread)
 }
 
 fn wanted(mut query: Query) -> Result<Wanted, HttpError> {
