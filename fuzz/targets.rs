@@ -5,10 +5,12 @@
 //!
 //! Decoders behind a seal get what an attacker could not make: bytes that open. So nothing rests on the seal alone.
 
+use boveda::audit::memory::{Memory, Said};
+use boveda::audit::{Line, Outcome, layout};
 use boveda::base::{
-    AccessRecord, Ballot, BlobRef, BodyAt, BodyId, BucketId, BucketRecord, ClusterId, Credential, Grant, Incarnation,
-    Lineage, NodeName, ObjectHead, ObjectKey, ObjectRecord, PublicGrants, Quota, Record, RegisterKey, Right, Rights,
-    Secret, Stamp, State, Wrap, WriteId,
+    AccessRecord, AuditHead, Ballot, BlobRef, BodyAt, BodyId, BucketId, BucketRecord, ClusterId, Credential, Grant,
+    Incarnation, Lineage, NodeName, ObjectHead, ObjectKey, ObjectRecord, PublicGrants, Quota, Record, RegisterKey, Right,
+    Rights, Secret, Stamp, State, Wrap, WriteId,
 };
 use boveda::disk::{CrashDisk, Disk};
 use boveda::http::fuzzing;
@@ -33,7 +35,7 @@ pub struct Target {
 }
 
 /// All of them; requests over a live handler are `tests/fuzz_http.rs`.
-pub const TARGETS: [Target; 19] = [
+pub const TARGETS: [Target; 20] = [
     Target { name: "record", run: record, seeds: records },
     Target { name: "held", run: held, seeds: || records().into_iter().map(|r| held_of(&r)).collect() },
     Target { name: "node_record", run: node_record, seeds: node_records },
@@ -53,6 +55,7 @@ pub const TARGETS: [Target; 19] = [
     Target { name: "authorization", run: fuzzing::authorization, seeds: authorizations },
     Target { name: "presigned_query", run: fuzzing::presigned, seeds: presigned_queries },
     Target { name: "config", run: config, seeds: configs },
+    Target { name: "audit", run: audit, seeds: audits },
 ];
 
 /// The target of that name.
@@ -73,6 +76,35 @@ fn record(data: &[u8]) {
     if let Ok(record) = Record::decode(data) {
         assert_eq!(record.encode(), data, "a record has one encoding");
     }
+}
+
+/// Headers and lines of audit files as they lie there, and what is in their seals.
+fn audit(data: &[u8]) {
+    if let Ok(header) = layout::Header::decode(data) {
+        assert!(data.starts_with(&header.encode()), "a header has one encoding");
+        assert!(header.open(ring(), data).is_err(), "nobody makes a box without the key");
+    }
+    layout::is_padded(data);
+    if let Ok(raw) = layout::Raw::read(data) {
+        assert!(raw.size() <= data.len() && raw.open(&key(), &[1; 16]).is_err());
+        assert_eq!(raw.head().sequence, raw.sequence);
+    }
+    if let Some(line) = Line::decode(data) {
+        assert_eq!(Line::decode(&line.encode()), Some(line), "a line survives the trip");
+    }
+    let _ = Memory::decode(data);
+}
+
+fn audits() -> Vec<Vec<u8>> {
+    let before = AuditHead { sequence: 7, hash: [9; 32] };
+    let line = Line::of("A", "bucket:create", Outcome::Refused).at("b");
+    let mut sealed = Vec::new();
+    layout::seal(&key(), &[2; 16], before, &line.encode(), &mut sealed);
+    let mut memory = Memory::default();
+    let name = NodeName::parse("n1").expect("a name");
+    memory.heard(&name, Said { incarnation: Incarnation(1), start: 2, opened: before, head: before });
+    let plain = ring().open_box(b"boveda/audit-memory/v1", &memory.seal(ring())).expect("it opens");
+    vec![layout::Header::begin(1, 2, before).encode(), sealed, line.encode(), plain]
 }
 
 fn held(data: &[u8]) {

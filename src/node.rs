@@ -13,6 +13,7 @@
 //! | `parts` | what a node is made of: storage, peers, and what stands behind its ports |
 //! | `running` | one node: what it is made of, and in which order that starts and ends |
 //! | `access` | the first access key, and the clock of what is known of keys |
+//! | `audit` | the audit log, beside the store, and what the node writes there of itself |
 //! | `key_source` | where the key ring comes from: files, a passphrase, a command |
 //! | `keys` | the key ring: made at start where that is safe, and read again while the node runs |
 //! | `certificate` | what the ports show, looked at while the node runs, and what is said of its age |
@@ -26,6 +27,7 @@
 //! | `error` | why a node did not start or stop as it should |
 
 mod access;
+mod audit;
 mod certificate;
 mod conditions;
 mod error;
@@ -43,6 +45,7 @@ mod running;
 mod status;
 mod verify;
 
+pub use audit::read_audit;
 pub use certificate::files as certificate_files;
 pub use error::NodeError;
 pub use key_source::{KeySource, KeySourceError};

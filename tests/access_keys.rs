@@ -64,7 +64,7 @@ fn operations(node: &Node) -> Vec<(String, String, bool)> {
 }
 
 /// Who gets through where, besides root. An operation that stands in no row is one that nobody has thought about.
-const ROWS: [(&str, &str, &[&str]); 45] = [
+const ROWS: [(&str, &str, &[&str]); 50] = [
     ("GET", "/v1/objects/{bucket}/{missing}", &["anybody", "link"]),
     ("HEAD", "/v1/objects/{bucket}/{missing}", &["anybody", "link"]),
     ("POST", "/cargar", &[]),
@@ -96,6 +96,11 @@ const ROWS: [(&str, &str, &[&str]); 45] = [
     ("PUT", "/v1/access/{id}", &[]),
     ("DELETE", "/v1/access/{id}", &[]),
     ("POST", "/v1/access/{id}/rotate", &[]),
+    ("GET", "/v1/audit", &[]),
+    ("HEAD", "/v1/audit", &[]),
+    ("GET", "/v1/audit/check", &[]),
+    ("HEAD", "/v1/audit/check", &[]),
+    ("PUT", "/v1/audit/check", &[]),
     ("GET", "/v1/cluster", &[]),
     ("HEAD", "/v1/cluster", &[]),
     ("GET", "/v1/cluster/members", &[]),

@@ -10,7 +10,7 @@ use crate::actors::messages::{
 };
 use crate::actors::peer::key_watch::KeyWatch;
 use crate::actors::peer::list_watch::ListWatch;
-use crate::actors::peer::node_view::{Ballots, Identity, NodeView};
+use crate::actors::peer::node_view::{AuditEnds, Ballots, Identity, NodeView};
 use crate::base::{
     Ballot, BodyAt, BodyId, BucketId, ClusterId, Epoch, Incarnation, KekId, Lineage, NodeName, ObjectHead, ObjectKey,
     ObjectRecord, Page, Record, RegisterKey, Secret, Stamp, State, Sum, Wrap,
@@ -22,7 +22,7 @@ use crate::store::Answer;
 use crate::store::StoreError;
 use crate::store::entry::NodeRecord;
 use crate::store::voting::Voting;
-use crate::wire::Health;
+use crate::wire::{AuditNews, Health};
 use actix::{Actor, Context, Handler};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -54,7 +54,18 @@ pub fn node_view(me: Identity) -> NodeView {
         free: Arc::new(|| 1 << 30),
         root: Arc::new(|| None),
         health: Arc::new(Health::default),
+        audit: Arc::new(NoAudit),
     }
+}
+
+/// A node without an audit log.
+struct NoAudit;
+
+impl AuditEnds for NoAudit {
+    fn news(&self, _: &NodeName) -> AuditNews {
+        AuditNews::default()
+    }
+    fn heard(&self, _: &NodeName, _: Incarnation, _: Start, _: &AuditNews) {}
 }
 
 /// The votes of a node that has none, and what it knows of where things lie.

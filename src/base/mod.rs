@@ -21,11 +21,13 @@
 //! | `budget` `buffer` | permits; memory for bodies that is used again and again |
 //! | `backoff` `calendar` | pauses that grow, with a random part; days and dates |
 //! | `class` `shortage` | what the caller may do about an error; what a machine can run out of |
+//! | `audit` `dates` | where an audit log ends; dates as documents write them |
 //! | `secret` | keys that are zeroed and never printed |
 //! | `exit` | the exit codes of commands |
 //! | `log_pipe` | the log on its way to stderr, for which nobody waits |
 
 pub mod access;
+pub mod audit;
 pub mod backoff;
 pub mod ballot;
 pub mod blob_ref;
@@ -36,6 +38,7 @@ pub mod class;
 pub mod codec;
 pub mod condition;
 pub mod credential;
+pub mod dates;
 pub mod exit;
 pub mod folds;
 pub mod head;
@@ -54,6 +57,7 @@ pub mod shortage;
 pub mod sum;
 
 pub use access::{AccessRecord, Grant, GrantError, Right, Rights};
+pub use audit::AuditHead;
 pub use backoff::Backoff;
 pub use ballot::{Ballot, Stamp, StampClock};
 pub use blob_ref::BlobRef;

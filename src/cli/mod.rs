@@ -10,7 +10,7 @@
 //! | here | which command it is |
 //! | `serve` `demo` | `boveda serve`; `boveda demo` |
 //! | `status` `status_text` | `boveda status`, and its page for people |
-//! | `members` `scrub` `access` `bucket` | `boveda members`, `scrub`, `access` and `bucket`: what a running node is asked |
+//! | `members` `scrub` `access` `bucket` `audit` | `boveda members`, `scrub`, `access`, `bucket` and `audit`: what a running node is asked |
 //! | `link` | `boveda link`: made without asking anybody |
 //! | `key` `verify` `leave` | what works on directories that no node uses, or on keys |
 //! | `key_rotate` `keys_text` | another key generation seals; what people read of generations |
@@ -23,6 +23,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 mod access;
+mod audit;
 mod bucket;
 mod client;
 mod config_check;
@@ -51,7 +52,7 @@ pub use crate::base::Exit;
 Settings come from --config FILE, then from the environment (BOVEDA_SECTION_KEY), then from flags; the last one wins.
 config/boveda.toml explains every setting; `boveda config check` shows what is in force.
 
-Clients of a node (bucket, access, status, members, scrub, key rotate) say who they are by --profile FILE, or by BOVEDA_ACCESS_KEY and
+Clients of a node (bucket, access, audit, status, members, scrub, key rotate) say who they are by --profile FILE, or by BOVEDA_ACCESS_KEY and
 BOVEDA_SECRET_KEY, and whose word they take for its certificate by --cacert FILE, or BOVEDA_CACERT.
 
 Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 partly done or something is wrong, 10 not found, 11 busy, 12 wrong key, 130 interrupted.")]
@@ -72,6 +73,8 @@ enum Command {
     #[command(subcommand)]
     Access(access::Access),
     Link(link::Link),
+    #[command(subcommand)]
+    Audit(audit::Audit),
     Status(status::Status),
     #[command(subcommand)]
     Members(members::Members),
@@ -110,6 +113,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: impl IntoIterator<Item
         Command::Bucket(bucket) => bucket.run(&env),
         Command::Access(access) => access.run(&env),
         Command::Link(link) => link.run(&env),
+        Command::Audit(audit) => audit.run(&env),
         Command::Status(status) => status.run(&env),
         Command::Members(members) => members.run(&env),
         Command::Scrub(scrub) => scrub.run(&env),

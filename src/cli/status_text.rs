@@ -77,6 +77,12 @@ fn own(out: &mut String, status: &Value) {
         store("quarantined"),
     );
     line(out, "healing", healing);
+    if status.get("audit").is_some_and(Value::is_object) {
+        let log = |name: &str| count(status, &format!("/audit/{name}"));
+        let bytes = self::size(status, "/audit/bytes");
+        let text = format!("{bytes} in {} files, line {}, {} findings", log("files"), log("sequence"), log("findings"));
+        line(out, "audit", text);
+    }
 }
 
 /// What is open to everybody without a key, if anything is.

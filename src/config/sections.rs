@@ -36,6 +36,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// Reading all of it again and again.
     pub scrub: ScrubConfig,
+    /// What the audit log has, and how long it is kept.
+    pub audit: AuditConfig,
     /// How much memory it may take.
     pub memory: MemoryConfig,
 }
@@ -325,6 +327,23 @@ pub struct ScrubConfig {
 impl Default for ScrubConfig {
     fn default() -> Self {
         ScrubConfig { enabled: true, period: Duration::from_secs(7 * 24 * 3600), bytes_per_second: 32 << 20 }
+    }
+}
+
+/// `[audit]`: who changed what, and who was refused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuditConfig {
+    /// Whether object reads and writes have lines too.
+    pub objects: bool,
+    /// How long a line is kept.
+    #[serde(with = "period")]
+    pub keep: Duration,
+}
+
+impl Default for AuditConfig {
+    fn default() -> Self {
+        AuditConfig { objects: false, keep: Duration::from_secs(365 * 24 * 3600) }
     }
 }
 

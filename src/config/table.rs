@@ -123,6 +123,8 @@ pub const SETTINGS: &[Setting] = {
         setting("scrub.enabled", Parsed),
         setting("scrub.period", Period(|c| c.scrub.period, 10, 366 * 24 * HOUR)),
         setting("scrub.bytes_per_second", Bytes(|c| c.scrub.bytes_per_second, 4 * KIB, TIB)),
+        setting("audit.objects", Parsed),
+        setting("audit.keep", Period(|c| c.audit.keep, SEC, 100 * 366 * 24 * HOUR)),
         setting("memory.ceiling", Bytes(|c| c.memory.ceiling.unwrap_or(GIB), 32 * MIB, 64 * TIB)),
     ]
 };

@@ -9,6 +9,8 @@ use crate::actors::messages::{
     AppendUpload, BeginUpload, ChangeAccess, CreateAccess, CreateBucket, DeleteBucket, DeleteObject, FinishUpload,
     ListBuckets, ListObjects, OpenObject, PutSmall, ReadDownload, RotateKeys, SetBucket,
 };
+use crate::audit::Audit;
+use crate::audit::testing::audit;
 use crate::base::Budget;
 use actix::{Actor, Context, Handler};
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -60,6 +62,11 @@ impl StatusSource for NoStatus {
 
 /// A port that speaks this, and the budget of its node.
 pub(super) fn port<P: Protocol>(protocol: P) -> (Port<P>, Budget) {
+    port_with(protocol, audit())
+}
+
+/// The same with that audit log.
+pub(super) fn port_with<P: Protocol>(protocol: P, audit: Audit) -> (Port<P>, Budget) {
     let settings = HttpSettings {
         workers: 1,
         body_max: 1024,
@@ -80,7 +87,7 @@ pub(super) fn port<P: Protocol>(protocol: P) -> (Port<P>, Budget) {
         cluster_size: Arc::new(1.into()),
     };
     let budget = Budget::new(10, 1 << 20);
-    let shared = Shared::new(settings, budget.clone(), Readiness::default(), with_keys([], true));
+    let shared = Shared::new(settings, budget.clone(), Readiness::default(), with_keys([], true), audit);
     let store = Untouched.start();
     let links = StoreLinks::new(WriteLinks::of(&store), ReadLinks::of(&store), store.recipient());
     let backend = Backend { links, status: Rc::new(NoStatus) };

@@ -12,6 +12,8 @@
 use super::error::NodeError;
 use crate::actors::access::{Access, Known};
 use crate::actors::messages::{AccessKeys, CreateAccess, ObjectError, StoreError};
+use crate::audit::line::NODE;
+use crate::audit::{Audit, AuditError, Line, Outcome};
 use crate::base::credential::secret_of;
 use crate::base::{AccessKeyId, ClusterId, Credential, Grant, Secret};
 use crate::config::Config;
@@ -20,6 +22,7 @@ use crate::seal::digest::digest_of;
 use crate::seal::random;
 use actix::Recipient;
 use rustix::time::{ClockId, clock_gettime};
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,11 +81,11 @@ fn root_id(cluster: ClusterId) -> AccessKeyId {
 }
 
 /// Sees to a first key, and says so; returns when there is one, or nothing is to be done.
-pub(super) async fn see_to(first: First, cluster: ClusterId, access: Access, create: Recipient<CreateAccess>) {
+pub(super) async fn see_to(first: First, cluster: ClusterId, access: Access, maker: Maker) {
     let done = match first {
         First::Open => return,
-        First::Given(key, file) => give(&key, &file, &access, &create).await,
-        First::Made(file) => make(&file, root_id(cluster), &access, &create).await,
+        First::Given(key, file) => give(&key, &file, &access, &maker).await,
+        First::Made(file) => make(&file, root_id(cluster), &access, &maker).await,
     };
     if let Err(error) = done {
         log::error!(error:% = error; "there is no first access key, and nobody gets in without one");
@@ -90,12 +93,7 @@ pub(super) async fn see_to(first: First, cluster: ClusterId, access: Access, cre
 }
 
 /// The key of a file, unless there ever was one of that id.
-async fn give(
-    key: &Credential,
-    file: &Path,
-    access: &Access,
-    create: &Recipient<CreateAccess>,
-) -> Result<(), NodeError> {
+async fn give(key: &Credential, file: &Path, access: &Access, maker: &Maker) -> Result<(), NodeError> {
     loop {
         match fresh(access).await.keys.get(key.id) {
             Some(known) if known.accepts(key.secret.expose()) && known.disabled => {
@@ -107,7 +105,7 @@ async fn give(
             Some(_) => {
                 log::warn!(id:% = key.id, file:% = file.display(); "the access key of the file has another secret by now");
             }
-            None => match ask_for(key, create).await {
+            None => match maker.ask_for(key).await {
                 Made::Yes => log::info!(id:% = key.id, file:% = file.display(); "the access key of the file was made"),
                 Made::WasThere => {
                     // Another node has made it from the same file, or it was revoked: the next look tells.
@@ -131,12 +129,7 @@ async fn give(
 }
 
 /// A key of this node's making, where there never was one.
-async fn make(
-    file: &Path,
-    id: AccessKeyId,
-    access: &Access,
-    create: &Recipient<CreateAccess>,
-) -> Result<(), NodeError> {
+async fn make(file: &Path, id: AccessKeyId, access: &Access, maker: &Maker) -> Result<(), NodeError> {
     loop {
         let keys = fresh(access).await.keys.clone();
         let kept = match read(file) {
@@ -160,7 +153,7 @@ async fn make(
                 key
             }
         };
-        match ask_for(&key, create).await {
+        match maker.ask_for(&key).await {
             Made::Yes => {
                 log::warn!(
                     id:% = key.id, file:% = file.display();
@@ -214,17 +207,45 @@ enum Made {
     Never,
 }
 
-async fn ask_for(key: &Credential, create: &Recipient<CreateAccess>) -> Made {
-    let given = Some((key.id, key.copy().secret));
-    let wanted = CreateAccess { given, name: NAME.to_owned(), expires_ms: 0, grants: vec![Grant::everything()] };
-    match create.send(wanted).await {
-        Ok(Ok(_)) => Made::Yes,
-        Ok(Err(ObjectError::Store(StoreError::Precondition))) => Made::WasThere,
-        Ok(Err(ObjectError::Store(StoreError::ShuttingDown))) | Err(_) => Made::Never,
-        Ok(Err(error)) => {
-            log::info!(error:% = error; "a first access key could not be made yet, tried again");
-            Made::NotYet
+/// Who makes the first key, with its lines in the audit log.
+pub(super) struct Maker {
+    create: Recipient<CreateAccess>,
+    audit: Audit,
+    /// Whether a line says that it was asked for.
+    asked: Cell<bool>,
+}
+
+impl Maker {
+    pub fn new(create: Recipient<CreateAccess>, audit: Audit) -> Self {
+        Maker { create, audit, asked: Cell::new(false) }
+    }
+
+    async fn ask_for(&self, key: &Credential) -> Made {
+        if !self.asked.get() && self.tell(key, Outcome::Asked).await.is_err() {
+            return Made::NotYet;
         }
+        self.asked.set(true);
+        let given = Some((key.id, key.copy().secret));
+        let wanted = CreateAccess { given, name: NAME.to_owned(), expires_ms: 0, grants: vec![Grant::everything()] };
+        match self.create.send(wanted).await {
+            Ok(Ok(_)) => {
+                // What keeps it from being written is said by the log itself; the key is there.
+                let _ = self.tell(key, Outcome::Done).await;
+                Made::Yes
+            }
+            Ok(Err(ObjectError::Store(StoreError::Precondition))) => Made::WasThere,
+            Ok(Err(ObjectError::Store(StoreError::ShuttingDown))) | Err(_) => Made::Never,
+            Ok(Err(error)) => {
+                log::info!(error:% = error; "a first access key could not be made yet, tried again");
+                Made::NotYet
+            }
+        }
+    }
+
+    async fn tell(&self, key: &Credential, outcome: Outcome) -> Result<(), AuditError> {
+        let grants = [Grant::everything().to_string()];
+        let line = Line::of(NODE, "access:create", outcome).at(key.id.as_str());
+        self.audit.change(line.with_new(serde_json::json!({ "name": NAME, "grants": grants }))).await
     }
 }
 

@@ -1,6 +1,7 @@
 //! Why a node did not start or stop as it should: one line with the cause and the remedy.
 
 use super::key_source::KeySourceError;
+use crate::audit::AuditError;
 use crate::base::{Exit, NodeName, Shortage};
 use crate::disk::secret_file::SecretFileError;
 use crate::disk::shortage;
@@ -51,6 +52,9 @@ pub enum NodeError {
     /// The certificate and its key do not make TLS.
     #[error("{0}")]
     Tls(#[from] TlsError),
+    /// The audit log cannot be read or written.
+    #[error("{0}")]
+    Audit(#[from] AuditError),
     /// Another process uses the data directory.
     #[error("{} is in use by another boveda: stop it, or choose another directory with --data", .0.display())]
     Locked(PathBuf),
@@ -208,6 +212,7 @@ impl NodeError {
             NodeError::Store { source: StoreError::ForeignKey { .. } | StoreError::KeyMissing { .. }, .. } => {
                 Exit::WrongKey
             }
+            NodeError::Audit(AuditError::Header { foreign: true, .. }) => Exit::WrongKey,
             NodeError::NoData(_) => Exit::NotFound,
             _ => Exit::Failed,
         }

@@ -5,10 +5,12 @@
 //!   between, the node has no place anywhere, and the command is run again.
 //! - What it was a member of takes nothing from it, and it takes nothing from there.
 
+use super::audit;
 use super::error::NodeError;
 use super::key_source::KeySource;
 use super::keys;
 use super::running::lock;
+use crate::audit::Outcome;
 use crate::base::Exit;
 use crate::config::Config;
 use crate::disk::RealDisk;
@@ -59,10 +61,12 @@ fn try_leave(config: &Config, sure: bool) -> Result<String, NodeError> {
             dir.display()
         ));
     }
+    audit::write_offline(config, &ring, "members:leave", Outcome::Asked)?;
     renounce(&RealDisk, dir, &ring).map_err(fail)?;
     let (store, clockwork) = open().map_err(fail)?;
     let mut left = store.leave(u64::from_le_bytes(random()) | 2, me.clone());
     clockwork.committer.turn();
     left.try_recv().unwrap_or(Err(StoreError::ShuttingDown)).map_err(fail)?;
+    audit::write_offline(config, &ring, "members:leave", Outcome::Done)?;
     Ok(format!("{me} has left the cluster of {members}: it is a cluster of its own, and may be started alone"))
 }

@@ -12,6 +12,7 @@
 //! Invariant: a part is made from those below it in this picture, and never asks for one above.
 
 use super::access;
+use super::audit;
 use super::conditions;
 use super::error::NodeError;
 use super::health::{Counted, Pulses};
@@ -41,6 +42,7 @@ use crate::actors::replication::{Replication, ReplicationConfig, seen_lately};
 use crate::actors::store_actor::threads::Threads;
 use crate::actors::store_actor::{StoreActor, abort};
 use crate::actors::underway::Underway;
+use crate::audit::Audit;
 use crate::base::Budget;
 use crate::config::{Config, MemoryPlan};
 use crate::http::{Backend, MemberLinks, ReadLinks, Readiness, StoreLinks, WriteLinks};
@@ -67,6 +69,7 @@ pub(super) struct Storage {
     pub scrubbing: Arc<ScrubTally>,
     pub pulses: Arc<Pulses>,
     pub node_view: NodeView,
+    pub audit: Audit,
 }
 
 impl Storage {
@@ -89,8 +92,9 @@ impl Storage {
             scrubbing: Arc::clone(&scrubbing),
             counted: Counted::default(),
         });
-        let node_view = node_view(config, &store, ring, &pulses);
-        Ok(Storage { store, threads, arbiter, store_actor, readiness, healing, scrubbing, pulses, node_view })
+        let audit = audit::start(config, ring, &store)?;
+        let node_view = node_view(config, &store, ring, &pulses, &audit);
+        Ok(Storage { store, threads, arbiter, store_actor, readiness, healing, scrubbing, pulses, node_view, audit })
     }
 }
 
@@ -206,6 +210,7 @@ impl Backends {
             readiness: storage.readiness.clone(),
             access: access.clone(),
             shown,
+            audit: storage.audit.clone(),
         });
         let (store, threads) = (Arc::clone(store), storage.threads.clone());
         let (healer, scrubber) = (peers.healer.clone(), peers.scrubber.clone());
@@ -248,7 +253,13 @@ impl Backends {
     }
 }
 
-fn node_view(config: &Config, store: &Arc<Store>, ring: &Arc<Keyring>, pulses: &Arc<Pulses>) -> NodeView {
+fn node_view(
+    config: &Config,
+    store: &Arc<Store>,
+    ring: &Arc<Keyring>,
+    pulses: &Arc<Pulses>,
+    audit: &Audit,
+) -> NodeView {
     let (measured, counted, pulses) = (Arc::clone(store), Arc::clone(store), Arc::clone(pulses));
     NodeView {
         me: Arc::new(Identity {
@@ -268,6 +279,7 @@ fn node_view(config: &Config, store: &Arc<Store>, ring: &Arc<Keyring>, pulses: &
         free: Arc::new(move || measured.room()),
         root: Arc::new(move || counted.tree().root()),
         health: Arc::new(move || pulses.health()),
+        audit: Arc::new(audit::Ends(audit.clone())),
     }
 }
 

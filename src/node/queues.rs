@@ -21,6 +21,7 @@
 use crate::actors::background::healer;
 use crate::actors::peer::transfers::CALLS_AT_ONCE;
 use crate::actors::replication::records::window;
+use crate::audit::running;
 use crate::store::{log, marks, mover};
 use crate::wire::LEARN_BYTES_MAX;
 
@@ -31,6 +32,7 @@ pub fn fixed_bytes(peers: usize) -> u64 {
         2 * log::FRAME_BYTES_MAX as usize,
         marks::WAITING_BYTES_MAX,
         mover::HOLDS_BYTES_MAX,
+        running::WAITING_BYTES_MAX,
     ];
     let for_peers = if peers == 0 { 0 } else { healer::HOLDS_BYTES_MAX };
     let each = [

@@ -1,6 +1,7 @@
 //! One running node: what it is made of, and in which order that starts and ends.
 
-use super::access::{self, First};
+use super::access::{self, First, Maker};
+use super::audit;
 use super::certificate::Certificate;
 use super::conditions;
 use super::error::NodeError;
@@ -19,6 +20,7 @@ use crate::actors::peer::store::StoreRecipients;
 use crate::actors::replication::Replication;
 use crate::actors::store_actor::threads::Threads;
 use crate::actors::store_actor::{StoreActor, abort};
+use crate::audit::Audit;
 use crate::base::{BufferPool, Class, NodeName};
 use crate::config::check::unsealed;
 use crate::config::{CEILING_MIN, Config, MemoryPlan};
@@ -64,6 +66,7 @@ pub struct Running {
     arbiter: Arbiter,
     store_actor: Addr<StoreActor>,
     store: Arc<Store>,
+    audit: Audit,
     keeper: Keeper,
     /// What its ports show; none where they have no TLS.
     certificate: Option<Certificate>,
@@ -105,10 +108,11 @@ impl Running {
         certificate.iter().for_each(|shown| shown.watch(&storage.readiness, storage.threads.clone()));
         let settings = http_settings(&config, &plan, config.threads(), cluster_size);
         let entrance = Entrance::new(backends.access().clone(), config.may_be_open());
-        let shared = Shared::new(settings, budget, storage.readiness.clone(), entrance);
+        let shared = Shared::new(settings, budget, storage.readiness.clone(), entrance, storage.audit.clone());
         let keys_known = backends.access().clone();
         let key_maker = backends.key_maker();
 
+        audit::begin(&storage.audit, &config, &ring, &storage.store, &storage.readiness).await;
         let peer_server = serve_peers(peer_listener, &peers, &backends)?;
         // Built once on each worker's own thread: a message to a StoreActor there costs no hop.
         let tls = certificate.as_ref().map(Certificate::server);
@@ -119,12 +123,13 @@ impl Running {
             Listener::run("peer", Whom::Peers, peer_addr, peer_server),
         ];
         tell_addresses(&config.node.data, &listeners);
-        let Storage { store, threads, arbiter, store_actor, readiness, pulses, .. } = storage;
+        let Storage { store, threads, arbiter, store_actor, readiness, pulses, audit, .. } = storage;
         health::keep_counting(&pulses, threads.clone());
         sweep(Arc::clone(&store), threads);
         trim(&store, shared.large_memory());
         say_serving(&config, &store, (http_addr, peer_addr), &keys_known.known());
-        actix_rt::spawn(access::see_to(first, store.cluster(), keys_known, key_maker));
+        let maker = Maker::new(key_maker, audit.clone());
+        actix_rt::spawn(access::see_to(first, store.cluster(), keys_known, maker));
         Ok(Running {
             config,
             ring,
@@ -135,6 +140,7 @@ impl Running {
             arbiter,
             store_actor,
             store,
+            audit,
             keeper,
             certificate,
             _lock: lock,
@@ -193,6 +199,7 @@ impl Running {
         self.replication.drain().await;
         self.close(Whom::Peers, ending).await;
         let drained = self.store_actor.send(DrainStore).await.map_err(|_| NodeError::NoActor)?;
+        audit::end(&self.audit);
         self.arbiter.stop();
         let dir = self.config.node.data;
         drained.map_err(|source| NodeError::Store { dir, source })?;

@@ -10,6 +10,7 @@ use crate::actors::peer::sessions::PeerGate;
 use crate::actors::replication::Replication;
 use crate::actors::status::{ClusterSnapshot, PublicStatus, ReadinessStatus, StoreSection, VotingStatus};
 use crate::actors::store_actor::StoreActor;
+use crate::audit::Audit;
 use crate::base::{ClusterId, Incarnation, Mark, NodeName};
 use crate::http::{Readiness, StatusSource};
 use crate::tls::Kept;
@@ -35,6 +36,7 @@ pub(super) struct Fixed {
     pub access: Access,
     /// The certificate of the ports, where they have one.
     pub shown: Option<Arc<Kept>>,
+    pub audit: Audit,
 }
 
 /// Gathers the snapshot on one worker.
@@ -80,7 +82,11 @@ impl StatusSource for NodeStatus {
                 public_buckets: PublicStatus::of(&fixed.access.known().public.buckets),
                 rare: Mark::ALL.iter().map(|(mark, _)| (mark.name(), mark.count())).collect(),
             };
-            serde_json::to_value(snapshot).unwrap_or_else(|error| serde_json::json!({ "error": error.to_string() }))
+            let with_audit = serde_json::to_value(snapshot).and_then(|mut snapshot| {
+                snapshot["audit"] = serde_json::to_value(fixed.audit.status())?;
+                Ok(snapshot)
+            });
+            with_audit.unwrap_or_else(|error| serde_json::json!({ "error": error.to_string() }))
         })
     }
 }

@@ -3,6 +3,8 @@
 use super::error::NodeError;
 use super::key_source::KeySource;
 use super::keys;
+use crate::audit::DIR;
+use crate::audit::check::{self as audit, Finding as AuditFinding, Report};
 use crate::base::{Class, Exit};
 use crate::config::Config;
 use crate::disk::{RealDisk, ShadowDisk};
@@ -14,7 +16,7 @@ use std::sync::Arc;
 /// Checks the directory that the settings name and reports on every object.
 pub fn verify(config: Config, json: bool) -> Exit {
     match check(&config, json) {
-        Ok(sum) if sum.damaged == 0 && sum.miscounted == 0 => Exit::Done,
+        Ok((sum, audit)) if sum.damaged == 0 && sum.miscounted == 0 && audit.damaged == 0 => Exit::Done,
         Ok(_) => Exit::Partly,
         Err(error) => {
             eprintln!("boveda: {error}");
@@ -23,13 +25,13 @@ pub fn verify(config: Config, json: bool) -> Exit {
     }
 }
 
-fn check(config: &Config, json: bool) -> Result<Summary, NodeError> {
+fn check(config: &Config, json: bool) -> Result<(Summary, Report), NodeError> {
     let dir = &config.node.data;
     let lost = store::open::has_lost_identity(&RealDisk, dir);
     if lost.map_err(|source| NodeError::Store { dir: dir.clone(), source })? {
         let why = "its file \"identity\" is missing: nothing in it opens without; put it back, or move the directory aside: a \
                    node of a cluster is then filled from its peers";
-        return Ok(unopened(why.to_owned(), json));
+        return Ok((unopened(why.to_owned(), json), Report::default()));
     }
     if !keys::is_made(dir)? {
         return Err(NodeError::NoData(dir.clone()));
@@ -46,16 +48,17 @@ fn check(config: &Config, json: bool) -> Result<Summary, NodeError> {
         Ok(opened) => opened,
         // What a start meets is no less damaged than what it does not.
         Err(error) if error.class() == Class::Corrupt || is_missing(&error) => {
-            return Ok(unopened(error.to_string(), json));
+            return Ok((unopened(error.to_string(), json), Report::default()));
         }
         Err(error) => return Err(fail(error)),
     };
     // A reader that closed our output early has seen what it wanted.
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let sum = store.verify(&mut |finding| drop(show(&mut out, &finding, json))).map_err(fail)?;
-    let _ = summary(&mut out, &sum, json);
+    let audit = audit::verify(&ShadowDisk::new(), &dir.join(DIR), &ring)?;
+    let _ = show_audit(&mut out, &audit, json).and_then(|()| summary(&mut out, &sum, json));
     let _ = out.flush();
-    Ok(sum)
+    Ok((sum, audit))
 }
 
 /// Whether a file is gone that every made directory has.
@@ -94,6 +97,22 @@ fn show(out: &mut impl Write, finding: &Finding, json: bool) -> std::io::Result<
         ),
         Finding::Orphan { body } => writeln!(out, "orphan   {:>14}  blob {body}, removed at the next start", ""),
     }
+}
+
+/// What was found of the audit log, and how far it goes.
+fn show_audit(out: &mut impl Write, audit: &Report, json: bool) -> std::io::Result<()> {
+    if json {
+        let line = serde_json::json!({ "audit": audit });
+        return writeln!(out, "{line}");
+    }
+    for AuditFinding { file, after, what } in &audit.findings {
+        writeln!(out, "AUDIT    {:>14}  {file}, behind line {after}: {what}", "")?;
+    }
+    writeln!(
+        out,
+        "audit log: {} lines in {} files, {} to {}; {} findings",
+        audit.lines, audit.files, audit.first, audit.last, audit.damaged
+    )
 }
 
 fn summary(out: &mut impl Write, sum: &Summary, json: bool) -> std::io::Result<()> {

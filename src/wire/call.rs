@@ -4,6 +4,7 @@
 //! - The answer to an `Offer` has one entry per offered one, in the same order; the caller checks.
 //! - Counts are checked against `ENTRIES_MAX` before a list is made.
 
+use super::audit::AuditNews;
 use super::bodies::{Taken, read_taken, write_taken};
 use super::health::Health;
 use super::keys::KeyNews;
@@ -46,6 +47,8 @@ pub struct Pulse {
     pub keys: KeyNews,
     /// How it is besides, for people.
     pub health: Health,
+    /// Where its audit log ends, and where it remembers that the receiver's did.
+    pub audit: AuditNews,
 }
 
 /// One entry of an offer.
@@ -515,6 +518,7 @@ impl Pulse {
         w.u64(self.list.epoch.0).u64(self.list.digest).text(&self.version);
         self.keys.write(w);
         self.health.write(w);
+        self.audit.write(w);
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
@@ -535,6 +539,7 @@ impl Pulse {
             version: r.text(VERSION_BYTES_MAX, "version")?.to_owned(),
             keys: KeyNews::read(r)?,
             health: Health::read(r)?,
+            audit: AuditNews::read(r)?,
         })
     }
 }

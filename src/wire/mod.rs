@@ -13,9 +13,10 @@
 //! | `votes` | messages of coordinators and the answers of replicas, many to a call |
 //! | `lists` | what a list shows of a range, in items or blocks |
 //! | `parts` | what several messages are made of: lists, register keys, records, ballots, classes |
-//! | `health` `keys` | parts of a heartbeat: how the node is, and which key generations it opens |
+//! | `health` `keys` `audit` | parts of a heartbeat: how the node is, which key generations it opens, where audit logs end |
 //! | `refusal` | why a listener did not do what was asked: the one thing that is said in the clear |
 
+pub mod audit;
 pub mod bodies;
 pub mod call;
 pub mod frame;
@@ -26,6 +27,7 @@ mod parts;
 pub mod refusal;
 pub mod votes;
 
+pub use audit::AuditNews;
 pub use bodies::{BodiesHead, Taken};
 pub use call::{Answer, Bring, Call, Offered, Pull, Pulse, Scan, Scanned, StreamHead, Wanted};
 pub use frame::{Frame, SessionId, Way};

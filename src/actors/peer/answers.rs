@@ -112,7 +112,7 @@ async fn heartbeat(gate: &PeerGate, session: &Admitted, pulse: Box<Pulse>) -> Re
         session.says(pulse.standing.start);
         node_view.keys.heard(&from.name, pulse.incarnation, pulse.keys);
     }
-    Ok(Answer::Pulse(Box::new(node_view.pulse())))
+    Ok(Answer::Pulse(Box::new(node_view.pulse(&from.name))))
 }
 
 /// Says what this node wants of the changes that the caller has.

@@ -185,7 +185,7 @@ mod tests {
     use super::*;
     use crate::base::{Epoch, Incarnation, KekId};
     use crate::register::Standing;
-    use crate::wire::{Health, KeyNews};
+    use crate::wire::{AuditNews, Health, KeyNews};
 
     const ROOT: Option<Sum> = Some(Sum(7));
     const FRESH: Duration = Duration::from_secs(1);
@@ -200,7 +200,8 @@ mod tests {
         let (name, incarnation) = (name(n), Incarnation(n));
         let (standing, life, remembers) = (Standing::default(), u64::from(epoch > 0), Vec::new());
         let keys = KeyNews::of(KekId([1; 16]), Vec::new());
-        Pulse { name, incarnation, standing, life, remembers, free: 0, root, list, version, keys, health }
+        let audit = AuditNews::default();
+        Pulse { name, incarnation, standing, life, remembers, free: 0, root, list, version, keys, health, audit }
     }
 
     fn seats(me: u64) -> Seats {

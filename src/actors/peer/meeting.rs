@@ -7,7 +7,7 @@ use crate::wire::{Answer, Call, Pulse};
 
 /// A heartbeat: the two tell each other how they stand and what they remember.
 pub(in crate::actors) async fn meet(plan: &Plan, session: &mut Conn) -> Result<Pulse, LinkError> {
-    let Answer::Pulse(pulse) = session.call(&Call::Heartbeat(Box::new(plan.node_view.pulse()))).await? else {
+    let Answer::Pulse(pulse) = session.call(&Call::Heartbeat(Box::new(plan.node_view.pulse(&plan.peer)))).await? else {
         return Err(LinkError::Unfitting);
     };
     // What is told of another node than the one that this session is with counts for nothing.

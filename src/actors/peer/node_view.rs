@@ -13,7 +13,7 @@ use crate::seal::session::PeerInfo;
 use crate::store::intent::{Answer as CommitAnswer, wait};
 use crate::store::voting::Voting;
 use crate::store::{Store, StoreError};
-use crate::wire::{Health, Pulse};
+use crate::wire::{AuditNews, Health, Pulse};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::watch;
@@ -148,12 +148,23 @@ pub struct NodeView {
     pub root: Arc<dyn Fn() -> Option<Sum> + Send + Sync>,
     /// How it is besides, at once.
     pub health: Arc<dyn Fn() -> Health + Send + Sync>,
+    /// Where audit logs end.
+    pub audit: Arc<dyn AuditEnds>,
+}
+
+/// What a node tells of audit logs with a heartbeat, and what it is told.
+pub trait AuditEnds: Send + Sync {
+    /// What is told to that peer.
+    fn news(&self, to: &NodeName) -> AuditNews;
+    /// A peer tells of its log, and of this node's.
+    fn heard(&self, from: &NodeName, incarnation: Incarnation, start: Start, news: &AuditNews);
 }
 
 impl NodeView {
     /// A peer says how it stands: by a heartbeat, or in the answer to one. Once this has returned, `Ballots::is_met`
     /// says whether votes may pass.
     pub async fn meet(&self, from: &PeerInfo, pulse: &Pulse) -> Result<(), LinkError> {
+        self.audit.heard(&from.name, pulse.incarnation, pulse.standing.start, &pulse.audit);
         let voting = self.ballots.voting();
         let life = life_of(&voting);
         if life != 0 && pulse.life != 0 && life != pulse.life {
@@ -179,8 +190,8 @@ impl NodeView {
         Ok(())
     }
 
-    /// What this node tells of itself now.
-    pub fn pulse(&self) -> Pulse {
+    /// What this node tells a peer of itself now.
+    pub fn pulse(&self, to: &NodeName) -> Pulse {
         let voting = self.ballots.voting();
         Pulse {
             name: self.me.name.clone(),
@@ -194,6 +205,7 @@ impl NodeView {
             version: self.version.clone(),
             keys: self.keys.news(),
             health: (self.health)(),
+            audit: self.audit.news(to),
         }
     }
 }

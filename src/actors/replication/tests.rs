@@ -357,7 +357,7 @@ async fn frames_replayed_flipped_or_cut_on_the_way_do_nothing() {
     let mut conn = dialer.dial().await.unwrap();
     let learn = |n: u64| Call::Learn(Epoch(0), vec![(key(n), crate::actors::testing::record(10))]);
     assert!(conn.call(&learn(1)).await.is_err(), "nobody has said yet how it stands");
-    let pulse = crate::actors::testing::node_view(identity("n2", 2)).pulse();
+    let pulse = crate::actors::testing::node_view(identity("n2", 2)).pulse(&identity("n1", 1).name);
     assert!(matches!(conn.call(&Call::Heartbeat(Box::new(pulse))).await, Ok(Answer::Pulse(_))));
     assert_eq!(conn.call(&learn(1)).await.unwrap(), Answer::Done);
     assert_eq!(nodes[0].shelf.all().len(), 1);

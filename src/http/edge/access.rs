@@ -261,6 +261,11 @@ impl Entrance {
     }
 }
 
+/// The id that a caller names, with whatever secret.
+pub fn claimed(headers: &HeaderMap) -> Option<AccessKeyId> {
+    credential(headers).map(|(id, _)| id)
+}
+
 /// The id and the secret that a caller names; none of what cannot be both.
 pub(in crate::http) fn credential(headers: &HeaderMap) -> Option<(AccessKeyId, Secret<Vec<u8>>)> {
     let mut all = headers.get_all(AUTHORIZATION);

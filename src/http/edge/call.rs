@@ -3,6 +3,7 @@
 use super::access::{Need, Principal};
 use super::errors::HttpError;
 use super::request_id::RequestId;
+use super::trail::Note;
 use super::worker::Worker;
 use actix_web::HttpRequest;
 
@@ -18,6 +19,8 @@ pub struct Call<'a> {
     pub who: Principal,
     /// Asks again who calls: a body takes time, and rights may have gone meanwhile.
     pub again: &'a dyn Fn() -> Result<Principal, HttpError>,
+    /// What stands in the line of a change besides: what was, and what is.
+    pub note: &'a Note,
 }
 
 impl Call<'_> {

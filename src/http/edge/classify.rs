@@ -5,6 +5,7 @@
 use super::errors::{FormError, HttpError};
 use super::problem::{Kind, Problem};
 use crate::actors::messages::{ObjectError, StoreError, Unready, Unrotated, Unseatable};
+use crate::audit::AuditError;
 use crate::base::{NameError, Shortage};
 use crate::sign::PresignError;
 use actix_web::http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_RANGE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
@@ -52,9 +53,12 @@ impl HttpError {
             HttpError::Object(error) => of_object(error),
             HttpError::Members(why) => of_members(why),
             HttpError::Keys(why) => of_keys(why),
+            HttpError::Audit { begun: true, .. } => Kind::AuditUntold.into(),
+            HttpError::Audit { error: AuditError::Full, .. } => Kind::AuditFull.into(),
+            HttpError::Audit { .. } => Kind::AuditFailed.into(),
             HttpError::NotKept => Kind::NotKept.into(),
             HttpError::Mailbox(_) => Kind::Unavailable.into(),
-            HttpError::Broken(_) => Kind::Internal.into(),
+            HttpError::Broken(_) | HttpError::Unread(_) => Kind::Internal.into(),
         }
     }
 }
@@ -218,7 +222,7 @@ mod tests {
     fn what_is_ours_is_what_somebody_must_look_at() {
         for error in samples::all() {
             let disk = matches!(error, HttpError::Object(ObjectError::Store(StoreError::Disk { .. })));
-            let ours = disk || matches!(error, HttpError::Mailbox(_) | HttpError::Broken(_));
+            let ours = disk || matches!(error, HttpError::Mailbox(_) | HttpError::Broken(_) | HttpError::Unread(_));
             assert_eq!(error.problem().kind.is_ours(), ours, "{error:?}");
         }
     }

@@ -52,6 +52,13 @@ pub(super) struct Connection {
     state: Option<Arc<State>>,
 }
 
+impl Connection {
+    /// The address at its other end.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.address
+    }
+}
+
 impl Connections {
     /// An empty table that allows so many connections per address; 0 allows any number.
     pub(super) fn new(per_address_max: u32) -> Arc<Self> {

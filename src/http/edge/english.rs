@@ -133,6 +133,15 @@ fn of(kind: Kind) -> &'static str {
         }
         Kind::Unavailable => "the store does not answer; try again later",
         Kind::NotKept => "it is so until the node ends; it could not be written to the disk: ask again",
+        Kind::AuditFull => {
+            "the disk of this node has no room for its audit log, and no change is made without a line there: nothing was changed; reads and deletes of objects go on"
+        }
+        Kind::AuditFailed => {
+            "this node cannot write its audit log, and no change is made without a line there: nothing was changed; try another node"
+        }
+        Kind::AuditUntold => {
+            "the change was begun, and the audit log of this node could not say how it went: look whether it was made before asking again"
+        }
         Kind::Full => {
             "the disk of this node, or of a majority of the nodes, has no room for this above its reserve; reads and deletes go on, and their /readyz says more"
         }

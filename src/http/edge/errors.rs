@@ -6,6 +6,7 @@
 
 use super::problem::Kind;
 use crate::actors::messages::{ObjectError, StoreError, Unrotated, Unseatable};
+use crate::audit::AuditError;
 use crate::base::NameError;
 use crate::sign::PresignError;
 use actix::MailboxError;
@@ -77,6 +78,15 @@ pub enum HttpError {
     Members(Unseatable),
     #[error(transparent)]
     Keys(Unrotated),
+    #[error("the audit log takes no line{}", if *begun { " of what was done" } else { "" })]
+    Audit {
+        #[source]
+        error: AuditError,
+        /// Whether the change was begun before that.
+        begun: bool,
+    },
+    #[error("the audit log could not be read")]
+    Unread(#[source] AuditError),
     #[error("in force, and could not be kept")]
     NotKept,
     #[error("the store did not answer")]
@@ -208,6 +218,9 @@ pub mod samples {
             HttpError::Keys(Unrotated::Newer(3)),
             HttpError::Keys(Unrotated::Unready(Unready::Unknown(3))),
             HttpError::Members(Unseatable::Silent(NodeName::parse("n3").expect("a name"))),
+            HttpError::Audit { error: AuditError::Full, begun: false },
+            HttpError::Audit { error: AuditError::Closed, begun: true },
+            HttpError::Unread(AuditError::Closed),
             HttpError::Mailbox(MailboxError::Closed),
             HttpError::Broken("b"),
         ]

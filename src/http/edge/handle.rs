@@ -3,6 +3,7 @@
 //! Invariants
 //! - The caller's right is asked before the handler runs: no permit is taken and no byte of a body read for who has
 //!   none. Who calls is asked only where that counts: a probe without a key is answered while nobody knows any key.
+//! - A change is begun and answered with its lines in the audit log, and a refusal has one: see `trail`.
 //! - Who may not list a bucket does not learn which of its objects are missing.
 //! - A fault of ours is logged once, here, with its causes and the request id; the client is told by the port's voice.
 //! - The unread rest of a body is settled before the connection is used again.
@@ -15,7 +16,7 @@ use super::call::Call;
 use super::connections::Connection;
 use super::errors::HttpError;
 use super::protocol::Protocol;
-use super::request_id::RequestId;
+use super::trail::{Note, Trail};
 use super::turnstile::Gate;
 use super::worker::Worker;
 use crate::actors::messages::{ObjectError, StoreError};
@@ -59,13 +60,19 @@ pub async fn handle<P: Protocol>(port: &Port<P>, req: &HttpRequest, payload: Pay
     let route = protocol.route(req);
     let label = protocol.label(route);
 
-    let mut response = match answer(port, req, id, route, &mut incoming).await {
+    let trail = Trail::of(&worker.shared.audit, req, id);
+    let mut response = match answer(port, req, &trail, route, &mut incoming).await {
         Ok(response) => response,
         Err(error) => {
             worker.shard.refused(&error, req.headers().contains_key(AUTHORIZATION));
             let problem = error.problem();
             if problem.kind.is_ours() {
                 log::error!("request {id}: {}", error.with_causes());
+            }
+            if trail.is_refused(&problem) {
+                let endpoint = protocol.endpoint(req, route).ok();
+                let deed = endpoint.as_ref().map(|endpoint| protocol.deed(endpoint));
+                trail.refused(&problem, protocol.claims(req), deed, P::LABELS.get(label).copied().unwrap_or_default());
             }
             protocol.tell(&problem, route, req, &id)
         }
@@ -95,7 +102,7 @@ pub async fn handle<P: Protocol>(port: &Port<P>, req: &HttpRequest, payload: Pay
 async fn answer<P: Protocol>(
     port: &Port<P>,
     req: &HttpRequest,
-    id: RequestId,
+    trail: &Trail<'_>,
     route: P::Route<'_>,
     incoming: &mut Incoming,
 ) -> Result<HttpResponse, HttpError> {
@@ -115,14 +122,21 @@ async fn answer<P: Protocol>(
         }
         Some(who) => who?,
     };
+    trail.called_by(&who);
     let entrance = &worker.shared.entrance;
     entrance.authorize(&who, need.as_ref())?;
     let list = need.and_then(Need::to_see_what_is_missing);
     let hides = list.is_some_and(|list| entrance.authorize(&who, Some(&list)).is_err());
-    let answered = protocol.answer(&Call { worker, req, id, who, again: &again }, endpoint, incoming).await;
-    match answered {
+    let entry = trail.begins(protocol.deed(&endpoint)).await?;
+    let note = Note::default();
+    let call = Call { worker, req, id: trail.id(), who, again: &again, note: &note };
+    let answered = match protocol.answer(&call, endpoint, incoming).await {
         Err(HttpError::Object(ObjectError::Store(StoreError::NoSuchKey))) if hides => Err(HttpError::AccessDenied),
         answered => answered,
+    };
+    match entry {
+        None => answered,
+        Some(entry) => trail.ends(entry, note, answered).await,
     }
 }
 

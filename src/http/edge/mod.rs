@@ -14,6 +14,7 @@
 //! | `hosts` | under which names the node is reached, and whose pages may write |
 //! | `access` | who calls, which right an endpoint needs, and the one place that asks |
 //! | `link` | who comes by a link that somebody with a key has signed |
+//! | `deed`, `trail` | what an endpoint does, for the audit log; the lines that a request leaves there |
 //! | `request_id` | the id of a request |
 //!
 //! What went wrong, and what is said of it:
@@ -44,7 +45,7 @@
 //! |---|---|
 //! | `conditions`, `range` | `If-*` and `Range` |
 //! | `escape` | percent-escapes and query strings |
-//! | `dates`, `media_type` | dates as documents write them; types that file names suggest |
+//! | `media_type` | types that file names suggest |
 //!
 //! What a node's ports share:
 //!
@@ -61,6 +62,8 @@
 //! Invariant: nothing here parses a route, speaks a language but English, or writes a format of answers; but for
 //! `refusal`, of which nobody above hears, and `metrics`, which writes the text of Prometheus.
 
+pub(super) use crate::base::dates;
+
 mod accept;
 pub(super) mod access;
 pub(super) mod body_in;
@@ -70,7 +73,7 @@ mod classify;
 pub(super) mod conditions;
 mod connections;
 mod counted;
-pub(super) mod dates;
+pub(super) mod deed;
 pub(super) mod disposition;
 pub(super) mod download;
 pub(super) mod english;
@@ -95,6 +98,7 @@ pub(super) mod server;
 pub(super) mod settings;
 mod socket;
 pub(super) mod source;
+mod trail;
 mod turned_away;
 mod turnstile;
 pub(super) mod upload;

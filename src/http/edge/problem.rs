@@ -232,6 +232,14 @@ kinds! {
     /// The change is in force, and could not be kept for a restart.
     NotKept             SERVICE_UNAVAILABLE     "NotKept"
 
+    // The audit log.
+    /// It has no room for the line of a change.
+    AuditFull           INSUFFICIENT_STORAGE    "InsufficientStorage"
+    /// It takes no line.
+    AuditFailed         SERVICE_UNAVAILABLE     "AuditUnavailable"
+    /// It could not say how a change went.
+    AuditUntold         SERVICE_UNAVAILABLE     "UnknownOutcome"
+
     // What it lacks.
     /// There is no room on the disk.
     Full                INSUFFICIENT_STORAGE    "InsufficientStorage"

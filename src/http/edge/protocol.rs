@@ -2,7 +2,7 @@
 //!
 //! The edge asks in this order, for each request (`handle`): `route` and `label`, out of the head alone; `endpoint`,
 //! what is asked for; `need`, the right it takes; `who` calls, where there is a need, which the edge then holds against
-//! the caller; `answer`.
+//! the caller; `deed`, what it is to the audit log; `answer`.
 //! What goes wrong on the way comes back as a problem, and `tell` gives it this port's voice.
 //!
 //! Invariants
@@ -13,9 +13,11 @@
 use super::access::{Need, Principal};
 use super::body_in::Incoming;
 use super::call::Call;
+use super::deed::Deed;
 use super::errors::HttpError;
 use super::problem::Problem;
 use super::request_id::RequestId;
+use crate::base::AccessKeyId;
 use actix_web::{HttpRequest, HttpResponse};
 
 /// A protocol over HTTP. One value of it serves one thread.
@@ -45,6 +47,12 @@ pub trait Protocol: 'static {
 
     /// What the caller needs for it; `None` where everybody may.
     fn need<'e>(&self, endpoint: &'e Self::Endpoint) -> Option<Need<'e>>;
+
+    /// What it is to the audit log.
+    fn deed<'e>(&self, endpoint: &'e Self::Endpoint) -> Deed<'e>;
+
+    /// The id that a head names, whether anybody is let in by it or not.
+    fn claims(&self, req: &HttpRequest) -> Option<AccessKeyId>;
 
     /// Does it, and answers.
     async fn answer(

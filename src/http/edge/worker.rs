@@ -13,6 +13,7 @@ use super::pieces::LARGE_BUFFER_BYTES;
 use super::readiness::{Conditions, Readiness};
 use super::request_id::RequestIds;
 use super::settings::HttpSettings;
+use crate::audit::Audit;
 use crate::base::{Budget, BufferPool};
 use futures::future::LocalBoxFuture;
 use std::fmt;
@@ -32,6 +33,7 @@ pub struct Shared {
     pub(in crate::http) budget: Budget,
     pub(in crate::http) readiness: Readiness,
     pub(in crate::http) entrance: Entrance,
+    pub(in crate::http) audit: Audit,
     pub(super) metrics: Arc<Metrics>,
     pub(super) connections: Arc<Connections>,
     pub(super) handshakes: Arc<Handshakes>,
@@ -41,13 +43,14 @@ pub struct Shared {
 
 impl Shared {
     /// The shared part of a node's ports.
-    pub fn new(settings: HttpSettings, budget: Budget, readiness: Readiness, entrance: Entrance) -> Self {
+    pub fn new(settings: HttpSettings, budget: Budget, readiness: Readiness, entrance: Entrance, audit: Audit) -> Self {
         let connections = Connections::new(settings.connections_per_address_max);
         Shared {
             settings: Arc::new(settings),
             budget,
             readiness,
             entrance,
+            audit,
             metrics: Arc::default(),
             connections,
             handshakes: Arc::default(),

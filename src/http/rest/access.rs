@@ -19,7 +19,7 @@ use crate::base::{AccessKeyId, Grant, GrantError, Right};
 use crate::http::edge::access::{Need, Principal};
 use crate::http::edge::body_in::Incoming;
 use crate::http::edge::call::Call;
-use crate::http::edge::dates::rfc3339;
+use crate::base::dates::rfc3339;
 use crate::http::edge::errors::HttpError;
 use crate::http::edge::escape::Query;
 use crate::http::edge::problem::Kind;
@@ -125,7 +125,10 @@ pub(super) async fn create(call: &Call<'_>, incoming: &mut Incoming) -> Result<H
         }
         call.authorize_again(&need)?;
     }
+    let made = serde_json::json!({ "name": create.name, "grants": texts(&create.grants), "expires": expires(create.expires_ms) });
+    call.note.changes((), made);
     let (id, secret) = call.worker.links.writes.create_access.send(create).await??;
+    call.note.concerns(id.as_str());
     in_force(call, |known| known.keys.get(id).is_some()).await;
     Ok(told(&mut HttpResponse::Created(), id, &secret))
 }
@@ -139,6 +142,7 @@ pub(super) async fn rotate(call: &Call<'_>, id: AccessKeyId) -> Result<HttpRespo
         (Some("old"), true) => true,
         _ => return Err(HttpError::Query("the known parameter is drop: old")),
     };
+    call.note.changes((), serde_json::json!({ "secret": if drops { "the old one dropped" } else { "a new one" } }));
     if drops {
         change(call, id, AccessWish::DropOld).await?;
         in_force(call, |known| known.keys.get(id).is_none_or(|key| !key.is_rotating())).await;
@@ -166,6 +170,9 @@ pub(super) async fn set(call: &Call<'_>, id: AccessKeyId) -> Result<HttpResponse
     if disabled {
         leaves_an_admin(call, id)?;
     }
+    let was = call.worker.shared.entrance.access().known().keys.get(id).map(|key| key.disabled);
+    let state = |disabled| serde_json::json!({ "disabled": disabled });
+    call.note.changes(was.map(state), state(disabled));
     change(call, id, AccessWish::Disable(disabled)).await?;
     in_force(call, |known| known.keys.get(id).is_none_or(|key| key.disabled == disabled)).await;
     show_by_now(call, id)
@@ -175,6 +182,9 @@ pub(super) async fn revoke(call: &Call<'_>, id: AccessKeyId) -> Result<HttpRespo
     check_write(call)?;
     no_query(call)?;
     leaves_an_admin(call, id)?;
+    let known = call.worker.shared.entrance.access().known();
+    let was = known.keys.get(id).map(|key| serde_json::json!({ "name": key.name, "grants": texts(&key.grants) }));
+    call.note.changes(was, ());
     change(call, id, AccessWish::Revoke).await?;
     in_force(call, |known| known.keys.get(id).is_none()).await;
     Ok(json(&mut HttpResponse::Ok(), &Done { id: id.as_str() }))
@@ -278,12 +288,20 @@ fn shown(key: &AccessKey) -> Shown<'_> {
         id: key.id.as_str(),
         name: &key.name,
         created: rfc3339(key.created_ms),
-        expires: (key.expires_ms != 0).then(|| rfc3339(key.expires_ms)),
+        expires: expires(key.expires_ms),
         in_force: key.is_in_force(now_ms),
         disabled: key.disabled,
         secrets: if key.is_rotating() { 2 } else { 1 },
-        grants: key.grants.iter().map(Grant::to_string).collect(),
+        grants: texts(&key.grants),
     }
+}
+
+fn texts(grants: &[Grant]) -> Vec<String> {
+    grants.iter().map(Grant::to_string).collect()
+}
+
+fn expires(ms: u64) -> Option<String> {
+    (ms != 0).then(|| rfc3339(ms))
 }
 
 fn now_ms() -> u64 {

@@ -9,7 +9,7 @@ use crate::actors::messages::{
 use crate::base::{BucketName, BucketUsage, Quota};
 use crate::http::edge::access::{Need, Right};
 use crate::http::edge::call::Call;
-use crate::http::edge::dates::rfc3339;
+use crate::base::dates::rfc3339;
 use crate::http::edge::errors::HttpError;
 use crate::http::edge::escape::Query;
 use crate::http::edge::media_type::UNKNOWN;

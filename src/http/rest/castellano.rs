@@ -130,6 +130,11 @@ pub(super) fn of(kind: Kind) -> &'static str {
         }
         Kind::Unavailable => "el almacén no responde; inténtelo más tarde",
         Kind::NotKept => "queda así hasta que el nodo termine; no se pudo escribir en el disco: pídalo de nuevo",
+        Kind::AuditFull => "no queda espacio para el registro de auditoría de este nodo; no se cambió nada",
+        Kind::AuditFailed => "este nodo no puede escribir su registro de auditoría; no se cambió nada",
+        Kind::AuditUntold => {
+            "el cambio empezó y el registro de auditoría no pudo decir cómo acabó: compruébelo antes de repetirlo"
+        }
         Kind::Full => {
             "el disco de este nodo, o de la mayoría de los nodos, no tiene espacio para esto sobre su reserva; se puede leer y eliminar, y su /readyz dice más"
         }

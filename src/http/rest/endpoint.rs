@@ -8,6 +8,7 @@
 use super::target::{self, Route};
 use crate::base::{AccessKeyId, BucketName, NameError, ObjectName};
 use crate::http::edge::access::{Need, Right};
+use crate::http::edge::deed::{Deed, Target};
 use crate::http::edge::errors::HttpError;
 use actix_web::http::Method;
 
@@ -42,6 +43,9 @@ pub(super) enum Endpoint {
     RevokeAccess(AccessKeyId),
     RotateAccess(AccessKeyId),
     CreateLink,
+    ShowAudit,
+    CheckAudit,
+    AcceptAudit,
     ShowCluster,
     ShowMembers,
     ChangeMembers,
@@ -99,6 +103,9 @@ impl Endpoint {
             Route::Keys if *method == Method::POST => Endpoint::RotateKeys,
             Route::Scrub if reads => Endpoint::ShowScrub,
             Route::Scrub if puts => Endpoint::PauseScrub,
+            Route::Audit if reads => Endpoint::ShowAudit,
+            Route::CheckAudit if reads => Endpoint::CheckAudit,
+            Route::CheckAudit if puts => Endpoint::AcceptAudit,
             Route::Cluster if reads => Endpoint::ShowCluster,
             Route::Health if reads => Endpoint::Health,
             Route::Ready if reads => Endpoint::Ready,
@@ -136,6 +143,9 @@ impl Endpoint {
             | Endpoint::SetAccess(_)
             | Endpoint::RevokeAccess(_)
             | Endpoint::RotateAccess(_)
+            | Endpoint::ShowAudit
+            | Endpoint::CheckAudit
+            | Endpoint::AcceptAudit
             | Endpoint::ChangeMembers
             | Endpoint::RotateKeys
             | Endpoint::PauseScrub => Need::on_node(Right::Admin),
@@ -143,6 +153,51 @@ impl Endpoint {
                 return None;
             }
         })
+    }
+}
+
+/// What each endpoint is to the audit log.
+impl Endpoint {
+    /// The row of an endpoint. Whatever changes keys, rights, buckets, members, settings or key generations is a change;
+    /// a test holds it against the methods.
+    pub(super) fn deed(&self) -> Deed<'_> {
+        use Target::{Bucket, Key, Whole};
+        match self {
+            Endpoint::GetObject(at) | Endpoint::Download(at) => Deed::object("object:read", at),
+            Endpoint::PutObject(at) => Deed::object("object:write", at),
+            // Under which name stands in the form.
+            Endpoint::Upload { into } => Deed { target: Bucket(into), ..Deed::of_object("object:write") },
+            Endpoint::DeleteObject(at) | Endpoint::Remove(at) => Deed::object("object:delete", at),
+            Endpoint::ListObjects(bucket) => Deed { target: Bucket(bucket), ..Deed::of_object("object:list") },
+            Endpoint::ListBuckets => Deed::look("bucket:list", Whole),
+            Endpoint::ShowBucket(bucket) => Deed::look("bucket:show", Bucket(bucket)),
+            Endpoint::CreateBucket(bucket) => Deed::change("bucket:create", Bucket(bucket)),
+            Endpoint::DeleteBucket(bucket) => Deed::change("bucket:delete", Bucket(bucket)),
+            Endpoint::OpenBucket(bucket) => Deed::change("bucket:open", Bucket(bucket)),
+            Endpoint::CloseBucket(bucket) => Deed::change("bucket:close", Bucket(bucket)),
+            Endpoint::SetQuota(bucket) | Endpoint::ClearQuota(bucket) => Deed::change("bucket:quota", Bucket(bucket)),
+            Endpoint::CreateLink => Deed::change("link:create", Whole),
+            Endpoint::ListAccess => Deed::look("access:list", Whole),
+            Endpoint::ShowAccess(id) => Deed::look("access:show", Key(*id)),
+            Endpoint::CreateAccess => Deed::change("access:create", Whole),
+            Endpoint::SetAccess(id) => Deed::change("access:set", Key(*id)),
+            Endpoint::RevokeAccess(id) => Deed::change("access:revoke", Key(*id)),
+            Endpoint::RotateAccess(id) => Deed::change("access:rotate", Key(*id)),
+            Endpoint::ShowAudit => Deed::look("audit:show", Whole),
+            Endpoint::CheckAudit => Deed::look("audit:check", Whole),
+            Endpoint::AcceptAudit => Deed::change("audit:accept", Whole),
+            Endpoint::ShowCluster => Deed::look("cluster:show", Whole),
+            Endpoint::ShowMembers => Deed::look("members:show", Whole),
+            Endpoint::ChangeMembers => Deed::change("members:change", Whole),
+            Endpoint::ShowKeys => Deed::look("keys:show", Whole),
+            Endpoint::RotateKeys => Deed::change("keys:rotate", Whole),
+            Endpoint::ShowScrub => Deed::look("scrub:show", Whole),
+            Endpoint::PauseScrub => Deed::change("scrub:set", Whole),
+            Endpoint::Metrics => Deed::look("metrics", Whole),
+            Endpoint::Health | Endpoint::Ready | Endpoint::Root | Endpoint::OpenApi | Endpoint::Options(_) => {
+                Deed::look("open", Whole)
+            }
+        }
     }
 }
 
@@ -241,6 +296,9 @@ mod tests {
             (Method::PUT, ONE, node(Right::Admin)),
             (Method::DELETE, ONE, node(Right::Admin)),
             (Method::POST, "/v1/access/ABCDEFGHIJKLMNOPQRST/rotate", node(Right::Admin)),
+            (Method::GET, "/v1/audit", node(Right::Admin)),
+            (Method::GET, "/v1/audit/check", node(Right::Admin)),
+            (Method::PUT, "/v1/audit/check", node(Right::Admin)),
             (Method::GET, "/v1/cluster", here(Right::Admin)),
             (Method::GET, "/v1/cluster/members", here(Right::Admin)),
             (Method::PUT, "/v1/cluster/members", node(Right::Admin)),
@@ -254,6 +312,26 @@ mod tests {
             (Method::GET, "/readyz", None),
             (Method::GET, "/openapi.json", None),
         ]
+    }
+
+    #[test]
+    fn what_is_no_read_and_no_write_of_an_object_is_a_change_in_the_audit_log() {
+        use crate::http::edge::deed::Sort;
+        for (method, path, _) in rows() {
+            let endpoint = Endpoint::of(Route::of(path), &method, path).expect("there is such an endpoint");
+            let deed = endpoint.deed();
+            let of_object = deed.action.starts_with("object:");
+            let looks = method == Method::GET;
+            let sort = if of_object {
+                Sort::Object
+            } else if looks {
+                Sort::Look
+            } else {
+                Sort::Change
+            };
+            assert_eq!(deed.sort, sort, "{method} {path}: {}", deed.action);
+            assert!(!looks || !matches!(deed.sort, Sort::Change), "{method} {path}");
+        }
     }
 
     /// Whether what is asked for needs just this.

@@ -10,6 +10,7 @@
 //! | `access` | access keys |
 //! | `links` | links: made, and what a request is held to that came by one |
 //! | `keys` | generations of the cluster's key |
+//! | `audit` | the audit log |
 //! | `notebook` | `/cargar`, `/descargar`, `/eliminar` |
 //! | `operations` | health, readiness, metrics, status, members, scrubber |
 //! | `openapi` | the description of all of it (`openapi.json`) |
@@ -21,6 +22,7 @@
 
 mod access;
 mod answers;
+mod audit;
 mod buckets;
 mod castellano;
 mod endpoint;
@@ -35,9 +37,10 @@ mod public;
 pub(super) mod target;
 mod voices;
 
-use super::edge::access::{Entrance, Need, Principal};
+use super::edge::access::{Entrance, Need, Principal, claimed};
 use super::edge::body_in::Incoming;
 use super::edge::call::Call;
+use super::edge::deed::Deed;
 use super::edge::errors::HttpError;
 use super::edge::escape::{Plus, unescape};
 use super::edge::link;
@@ -47,6 +50,7 @@ use super::edge::request_id::RequestId;
 use super::edge::server;
 use super::edge::worker::{Backend, Shared};
 use crate::sign::canonical::escaped_path;
+use crate::base::AccessKeyId;
 use crate::tls;
 use actix_web::dev::Server;
 use actix_web::http::Method;
@@ -113,6 +117,14 @@ impl Protocol for Rest {
         endpoint.need()
     }
 
+    fn deed<'e>(&self, endpoint: &'e Endpoint) -> Deed<'e> {
+        endpoint.deed()
+    }
+
+    fn claims(&self, req: &HttpRequest) -> Option<AccessKeyId> {
+        claimed(req.headers())
+    }
+
     async fn answer(
         &self,
         call: &Call<'_>,
@@ -142,6 +154,9 @@ impl Protocol for Rest {
             Endpoint::RevokeAccess(id) => access::revoke(call, id).await,
             Endpoint::RotateAccess(id) => access::rotate(call, id).await,
             Endpoint::CreateLink => links::create(call, incoming).await,
+            Endpoint::ShowAudit => audit::show(call).await,
+            Endpoint::CheckAudit => audit::check(call).await,
+            Endpoint::AcceptAudit => audit::accept(call).await,
             Endpoint::ShowCluster => operations::cluster(call).await,
             Endpoint::ShowMembers => operations::show_members(call).await,
             Endpoint::ChangeMembers => operations::members(call).await,

@@ -65,6 +65,8 @@ pub(super) async fn members(call: &Call<'_>) -> Result<HttpResponse, HttpError> 
     }
     let parsed: Option<Vec<NodeName>> = names.split(',').map(NodeName::parse).collect();
     let names = parsed.ok_or(HttpError::Query("names are node names, with commas between them"))?;
+    let asked: Vec<_> = names.iter().map(NodeName::to_string).collect();
+    call.note.changes((), serde_json::json!({ "members": asked, "since": since.map(|epoch| epoch.0) }));
     let list = member_links(call)?.change.send(ChangeMembers { names, since }).await??;
     Ok(json(&mut HttpResponse::Ok(), &list))
 }
@@ -98,6 +100,7 @@ pub(super) async fn pause_scrub(call: &Call<'_>) -> Result<HttpResponse, HttpErr
         (Some("running"), true) => false,
         _ => return Err(HttpError::Query("the parameter is state: paused or running")),
     };
+    call.note.changes((), serde_json::json!({ "paused": paused }));
     let Some(link) = &call.worker.links.pause_scrub else {
         return Err(HttpError::NotImplemented("this node has no scrubber"));
     };

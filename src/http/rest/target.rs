@@ -30,6 +30,8 @@ pub(in crate::http) enum Route<'a> {
     AccessKey(&'a str),
     RotateAccess(&'a str),
     Links,
+    Audit,
+    CheckAudit,
     Cluster,
     Members,
     Keys,
@@ -72,6 +74,8 @@ impl Group {
             Some(Route::AccessKeys | Route::AccessKey(_) | Route::RotateAccess(_) | Route::Links) => Group::Access,
             Some(
                 Route::Root
+                | Route::Audit
+                | Route::CheckAudit
                 | Route::Cluster
                 | Route::Members
                 | Route::Keys
@@ -110,6 +114,8 @@ pub(super) const ROUTES: &[(&str, &str)] = &[
     ("/v1/access/{id}", Route::AccessKey("").allow()),
     ("/v1/access/{id}/rotate", Route::RotateAccess("").allow()),
     ("/v1/links", Route::Links.allow()),
+    ("/v1/audit", Route::Audit.allow()),
+    ("/v1/audit/check", Route::CheckAudit.allow()),
     ("/v1/cluster", Route::Cluster.allow()),
     ("/v1/cluster/members", Route::Members.allow()),
     ("/v1/cluster/keys", Route::Keys.allow()),
@@ -143,6 +149,8 @@ impl<'a> Route<'a> {
                 "cluster/scrub" => Some(Route::Scrub),
                 "access" => Some(Route::AccessKeys),
                 "links" => Some(Route::Links),
+                "audit" => Some(Route::Audit),
+                "audit/check" => Some(Route::CheckAudit),
                 _ => match rest.strip_prefix("access/") {
                     Some(rest) => {
                         Some(rest.strip_suffix("/rotate").map_or(Route::AccessKey(rest), Route::RotateAccess))
@@ -180,7 +188,7 @@ impl<'a> Route<'a> {
             Route::Cargar | Route::RotateAccess(_) | Route::Links => "POST, OPTIONS",
             Route::Public(_) | Route::BucketQuota(_) => "PUT, DELETE, OPTIONS",
             Route::AccessKeys | Route::Keys => "GET, HEAD, POST, OPTIONS",
-            Route::Members | Route::Scrub => "GET, HEAD, PUT, OPTIONS",
+            Route::Members | Route::Scrub | Route::CheckAudit => "GET, HEAD, PUT, OPTIONS",
             Route::Eliminar(_) => "DELETE, OPTIONS",
             Route::Object { .. } => "GET, HEAD, PUT, DELETE, OPTIONS",
             Route::Bucket(_) | Route::AccessKey(_) => "GET, HEAD, PUT, DELETE, OPTIONS",
@@ -188,6 +196,7 @@ impl<'a> Route<'a> {
             | Route::Descargar(_)
             | Route::Listing { .. }
             | Route::Buckets
+            | Route::Audit
             | Route::Cluster
             | Route::Health
             | Route::Ready

@@ -1,15 +1,18 @@
 //! Requests through the whole of the port, over a store that must not be asked.
 
 use super::*;
+use crate::audit::{self, Audit, Setup};
 use crate::base::{Grant, Rights};
+use crate::disk::CrashDisk;
 use crate::http::edge::access::Right;
 use crate::http::edge::access::testing::{bearer, guarded, with_keys};
 use crate::http::edge::handle::handle;
-use crate::http::testing::port;
+use crate::http::testing::{port, port_with};
 use actix_web::body::to_bytes;
 use actix_web::dev::Payload;
 use actix_web::http::Method;
 use actix_web::test::TestRequest;
+use std::sync::Arc;
 
 /// These rights on everything.
 fn everywhere(rights: &[Right]) -> Grant {
@@ -48,6 +51,37 @@ async fn who_has_not_the_right_is_refused_in_the_voice_of_the_route_before_anyth
         let body: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
         assert_eq!((&body["code"], &body["error"]), (&"AccessDenied".into(), &told.into()), "{method} {path}");
         assert_eq!((budget.level().requests, budget.level().refused), (0, 0), "no permit was asked for");
+    }
+}
+
+#[actix::test]
+async fn without_a_line_in_the_audit_log_nothing_is_changed() {
+    for (kind, status, code) in [
+        (std::io::ErrorKind::StorageFull, 507, "InsufficientStorage"),
+        (std::io::ErrorKind::Other, 503, "AuditUnavailable"),
+    ] {
+        let disk = CrashDisk::new(1);
+        let place = audit::testing::place(&disk, &Arc::new(audit::testing::ring(&[1])));
+        let log = Audit::start(Setup { place, objects: false, low: Box::new(|| false) }).expect("it starts");
+        disk.fail_writes_after(0, kind);
+        let (port, _) = port_with(Rest { entrance: guarded(vec![everywhere(&Right::ALL)]) }, log);
+        for (method, path) in [
+            (Method::PUT, "/v1/buckets/abc"),
+            (Method::DELETE, "/v1/buckets/abc"),
+            (Method::POST, "/v1/access"),
+            (Method::PUT, "/v1/access/ABCDEFGHIJKLMNOPQRST?state=disabled"),
+            (Method::DELETE, "/v1/access/ABCDEFGHIJKLMNOPQRST"),
+            (Method::POST, "/v1/access/ABCDEFGHIJKLMNOPQRST/rotate"),
+            (Method::PUT, "/v1/cluster/members?names=n1"),
+            (Method::PUT, "/v1/cluster/scrub?state=paused"),
+        ] {
+            let req = TestRequest::with_uri(path).method(method.clone()).insert_header(("authorization", bearer()));
+            let response = handle(&port, &req.to_http_request(), Payload::None).await;
+            assert_eq!(response.status(), status, "{method} {path}");
+            let body = to_bytes(response.into_body()).await.expect("a body in memory");
+            let body: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+            assert_eq!(body["code"], code, "{method} {path}");
+        }
     }
 }
 

@@ -62,6 +62,7 @@ fn pulse() -> Pulse {
         version: "0.1.0".into(),
         keys: KeyNews::of(KekId([3; 16]), [1, 2].map(generation).to_vec()),
         health: Health { tentative: 5, ..Health::default() },
+        audit: AuditNews { own: Some(Default::default()), yours: None },
     }
 }
 

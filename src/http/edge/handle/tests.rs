@@ -1,10 +1,12 @@
 //! A protocol that is not REST, through the edge: its routes, its callers, its rights, its voice.
 
 use super::*;
-use crate::base::BucketName;
+use crate::base::{AccessKeyId, BucketName};
 use crate::http::edge::access::{Need, Principal, Right};
+use crate::http::edge::deed::{Deed, Target};
 use crate::http::edge::english;
 use crate::http::edge::problem::Problem;
+use crate::http::edge::request_id::RequestId;
 use crate::http::testing::port;
 use actix_web::body::to_bytes;
 use actix_web::test::TestRequest;
@@ -44,6 +46,14 @@ impl Protocol for Marked {
 
     fn need<'e>(&self, bucket: &'e BucketName) -> Option<Need<'e>> {
         Some(Need::on_bucket(Right::Read, bucket))
+    }
+
+    fn deed<'e>(&self, bucket: &'e BucketName) -> Deed<'e> {
+        Deed::change("marked:read", Target::Bucket(bucket))
+    }
+
+    fn claims(&self, _: &HttpRequest) -> Option<AccessKeyId> {
+        None
     }
 
     async fn answer(&self, call: &Call<'_>, bucket: BucketName, _: &mut Incoming) -> Result<HttpResponse, HttpError> {
