@@ -9,8 +9,8 @@ use boveda::audit::memory::{Memory, Said};
 use boveda::audit::{Line, Outcome, layout};
 use boveda::base::{
     AccessRecord, AuditHead, Ballot, BlobRef, BodyAt, BodyId, BucketId, BucketRecord, ClusterId, Credential, Grant,
-    Incarnation, Lineage, NodeName, ObjectHead, ObjectKey, ObjectRecord, PublicGrants, Quota, Record, RegisterKey, Right,
-    Rights, Secret, Stamp, State, Wrap, WriteId,
+    Incarnation, Lineage, NodeName, ObjectHead, ObjectKey, ObjectRecord, PublicGrants, Quota, Record, RegisterKey,
+    Right, Rights, Secret, Stamp, State, Wrap, WriteId,
 };
 use boveda::disk::{CrashDisk, Disk};
 use boveda::http::fuzzing;

@@ -7,6 +7,7 @@
 //! - What is wrong with the log degrades readiness by name, and stops no node.
 
 use super::error::NodeError;
+use super::key_source::KeySource;
 use super::keys;
 use super::running::lock;
 use crate::actors::peer::node_view::AuditEnds;
@@ -177,7 +178,7 @@ pub(super) fn write_offline(
 /// A page of lines of a directory that no node uses.
 pub fn read_audit(config: &Config, query: &Query) -> Result<Page, NodeError> {
     let _lock = lock(&config.node.data)?;
-    let ring = keys::ring(config)?;
+    let ring = keys::ring(&KeySource::of(config)?)?;
     let dir = config.node.data.join(DIR);
     audit::query::read(&ShadowDisk::new(), &dir, &ring, query).map_err(NodeError::Audit)
 }

@@ -62,8 +62,6 @@
 //! Invariant: nothing here parses a route, speaks a language but English, or writes a format of answers; but for
 //! `refusal`, of which nobody above hears, and `metrics`, which writes the text of Prometheus.
 
-pub(super) use crate::base::dates;
-
 mod accept;
 pub(super) mod access;
 pub(super) mod body_in;

@@ -70,7 +70,7 @@ impl<'a> Trail<'a> {
 
     /// Who calls is known.
     pub(super) fn called_by(&self, who: &Principal) {
-        if let Principal::Key(key) = who {
+        if let Principal::Key(key) | Principal::Link(key) = who {
             self.actor.set(Some(key.id));
         }
     }

@@ -15,11 +15,11 @@ use crate::actors::messages::{
     AccessKey, AccessKeys, AccessSecret, AccessWish, ChangeAccess, CreateAccess, ObjectError, StoreError,
 };
 use crate::base::access::{GRANTS_MAX, is_name};
+use crate::base::dates::rfc3339;
 use crate::base::{AccessKeyId, Grant, GrantError, Right};
 use crate::http::edge::access::{Need, Principal};
 use crate::http::edge::body_in::Incoming;
 use crate::http::edge::call::Call;
-use crate::base::dates::rfc3339;
 use crate::http::edge::errors::HttpError;
 use crate::http::edge::escape::Query;
 use crate::http::edge::problem::Kind;

@@ -6,10 +6,10 @@ use super::public::{PublicGrant, shown_public};
 use crate::actors::messages::{
     BucketInfo, BucketSetting, CreateBucket, DeleteBucket, ListBuckets, ListObjects, ListPage, SetBucket, StoreError,
 };
+use crate::base::dates::rfc3339;
 use crate::base::{BucketName, BucketUsage, Quota};
 use crate::http::edge::access::{Need, Right};
 use crate::http::edge::call::Call;
-use crate::base::dates::rfc3339;
 use crate::http::edge::errors::HttpError;
 use crate::http::edge::escape::Query;
 use crate::http::edge::media_type::UNKNOWN;

@@ -7,11 +7,11 @@
 use super::access::document;
 use super::answers::{json, no_query};
 use super::plain_write::{no_condition, plain_write};
+use crate::base::dates::rfc3339;
 use crate::base::{BucketName, Credential, ObjectKey, ObjectName, Secret};
 use crate::http::edge::access::{Need, Principal, Right, now_ms};
 use crate::http::edge::body_in::Incoming;
 use crate::http::edge::call::Call;
-use crate::base::dates::rfc3339;
 use crate::http::edge::disposition::attachment;
 use crate::http::edge::errors::HttpError;
 use crate::http::edge::escape::Query;
