@@ -10,12 +10,13 @@ use super::error::AuditError;
 use super::flood::Flood;
 use super::line::Line;
 use super::memory::{Memory, Said};
-use super::rewrap::rewrap;
+use super::rewrap::{generations, rewrap};
 use super::witness::{Witnesses, read_memory};
 use super::writer::{Place, Writer};
 use crate::base::dates::rfc3339;
-use crate::base::{AuditHead, NodeName};
+use crate::base::{AuditHead, KekId, NodeName};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -247,6 +248,12 @@ impl Audit {
             true => Err(AuditError::Unwritten("what is remembered of other logs could not be sealed anew".to_owned())),
             false => Ok(done),
         }
+    }
+
+    /// The generations that its files are sealed under.
+    pub fn sealed_under(&self) -> Result<BTreeSet<KekId>, AuditError> {
+        let Place { disk, dir, .. } = &self.0.place;
+        Ok(generations(disk.as_ref(), dir)?.into_keys().collect())
     }
 
     /// Something is wrong with a log.

@@ -12,6 +12,7 @@ use super::key_source::KeySource;
 use crate::actors::peer::key_watch::KeyWatch;
 use crate::actors::peer::node_view::NodeView;
 use crate::actors::store_actor::threads::Threads;
+use crate::audit::Audit;
 use crate::config::Config;
 use crate::disk::{RealDisk, keydir};
 use crate::seal::keyring::Keyring;
@@ -66,7 +67,7 @@ pub(super) fn keep(
     source: KeySource,
     ring: &Arc<Keyring>,
     store: &Arc<Store>,
-    node_view: &NodeView,
+    (node_view, audit): (&NodeView, &Audit),
     threads: Threads,
 ) -> Keeper {
     let kept = Arc::new(Kept {
@@ -74,6 +75,7 @@ pub(super) fn keep(
         ring: Arc::clone(ring),
         store: Arc::downgrade(store),
         watch: Arc::clone(&node_view.keys),
+        audit: audit.clone(),
         // Nothing: what came since the ring was built is read with the first look.
         seen: Mutex::default(),
         nudge: Arc::default(),
@@ -125,6 +127,7 @@ struct Kept {
     ring: Arc<Keyring>,
     store: Weak<Store>,
     watch: Arc<KeyWatch>,
+    audit: Audit,
     seen: Mutex<Seen>,
     nudge: Arc<Notify>,
 }
@@ -136,6 +139,9 @@ struct Seen {
     taken: keydir::Look,
     /// Refused once: somebody may have been about to write it.
     suspect: Option<keydir::Look>,
+    /// The generation that the files of the audit log were last seen to be under, all of them, and whether twice: one that
+    /// was begun a moment before is found by the second look.
+    audited: Option<(KekId, bool)>,
     ended: bool,
 }
 
@@ -159,7 +165,38 @@ impl Kept {
                 Err(error) => log::warn!(error:% = error, kek:%; "a key generation does not seal yet"),
             }
         }
+        self.seal_audit_anew(&mut seen, &store);
         Some(())
+    }
+
+    /// Has the audit log sealed under the generation that seals, and says what of it is under others.
+    fn seal_audit_anew(&self, seen: &mut Seen, store: &Store) {
+        let active = store.sealing();
+        if seen.audited == Some((active, true)) {
+            return;
+        }
+        let done = self.audit.rewrap().and_then(|files| {
+            let keks = self.audit.sealed_under()?;
+            let is_all = keks.iter().all(|kek| *kek == active);
+            store.sealed_beside(keks);
+            if files > 0 {
+                log::info!(files, kek:% = active; "the audit log is sealed under the active key generation");
+            }
+            Ok(is_all)
+        });
+        seen.audited = match (done, seen.audited) {
+            (Ok(true), Some((kek, _))) if kek == active => Some((active, true)),
+            (Ok(true), _) => Some((active, false)),
+            (Ok(false), _) => None,
+            (Err(error), _) => {
+                log::debug!(error:% = error; "the audit log could not be sealed anew");
+                // What is there is still under what it was.
+                if let Ok(keks) = self.audit.sealed_under() {
+                    store.sealed_beside(keks);
+                }
+                None
+            }
+        };
     }
 
     fn take(&self, seen: &mut Seen, now: keydir::Look, read: Result<keydir::Keys, String>, nudged: bool) {

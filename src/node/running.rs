@@ -96,7 +96,8 @@ impl Running {
         let (peer_listener, peer_addr) = peer_port.open()?;
 
         let storage = Storage::start(&config, &ring, store)?;
-        let keeper = keys::keep(source, &ring, &storage.store, &storage.node_view, storage.threads.clone());
+        let keeper =
+            keys::keep(source, &ring, &storage.store, (&storage.node_view, &storage.audit), storage.threads.clone());
         let peers = Peers::start(&config, &plan, &ring, &storage);
         let voter = config.decides_with_others().then(|| storage.node_view.clone());
         let known = Arc::clone(&storage.node_view.keys);

@@ -37,7 +37,7 @@ use crate::seal::Origin;
 use crate::seal::body::BodyOpener;
 use crate::seal::keyring::Keyring;
 use crossbeam_channel::{Receiver, Sender, bounded};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -108,6 +108,8 @@ pub struct Core {
     pub(super) resealing: Mutex<Resealing>,
     /// The generation that the scrubber's place is sealed under, if there is one. Held while its file is written.
     pub(super) scrub_box: Mutex<Option<KekId>>,
+    /// The generations that files beside the store are sealed under, by who keeps those: the audit log.
+    pub(super) beside: Mutex<BTreeSet<KekId>>,
     /// Tells that they have changed.
     pub(super) access_changed: watch::Sender<()>,
     /// Tells that the settings of the cluster have.
@@ -201,6 +203,7 @@ impl Core {
             public: Mutex::new(public),
             resealing: Mutex::new(parts.resealing),
             scrub_box: Mutex::default(),
+            beside: Mutex::default(),
             access_changed: watch::channel(()).0,
             settings_changed: watch::channel(()).0,
             cache: quick_cache::sync::Cache::with_weighter(entries, cache_bytes, ByWeight),

@@ -159,12 +159,14 @@ impl Core {
         let log_start = self.log.start();
         let counts: KeyCounts = self.index.key_counts();
         let by_scrubber = self.scrub_kek();
+        let beside = self.beside.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut all: BTreeSet<KekId> = counts.keys().copied().collect();
         all.extend(self.ring.generations().into_iter().map(|(_, kek)| kek));
         let is_done = resealing.is_done(active);
         let of = |kek: KekId| {
             let references = counts.get(&kek).copied().unwrap_or(0);
-            let is_elsewhere = kek == active || by_scrubber == Some(kek) || resealing.is_logged(kek, log_start);
+            let is_in_files = by_scrubber == Some(kek) || beside.contains(&kek);
+            let is_elsewhere = kek == active || is_in_files || resealing.is_logged(kek, log_start);
             KeyUse { kek, references, is_free: references == 0 && is_done && !is_elsewhere }
         };
         all.into_iter().map(of).collect()
@@ -175,6 +177,12 @@ impl Store {
     /// What this node has of each generation.
     pub fn key_uses(&self) -> Vec<KeyUse> {
         self.core().key_uses()
+    }
+
+    /// Says which generations files beside the store are sealed under, in place of what was said before: none of them is
+    /// free here.
+    pub fn sealed_beside(&self, keks: BTreeSet<KekId>) {
+        *self.core().beside.lock().unwrap_or_else(PoisonError::into_inner) = keks;
     }
 
     /// The key generation that the nodes have decided on, as far as this one knows that it was chosen.
