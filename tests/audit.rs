@@ -45,8 +45,14 @@ fn files(node: &Node) -> Vec<PathBuf> {
 }
 
 /// Every operation of the API that is no read: how it is asked for, and whether it is of an object.
-const WRITES: [(&str, &str, &str, &str); 13] = [
+const WRITES: [(&str, &str, &str, &str); 19] = [
     ("PUT", "/v1/buckets/{bucket}", "/v1/buckets/docs", "bucket:create docs"),
+    ("PUT", "/v1/buckets/{bucket}/public", "/v1/buckets/docs/public?rights=read", "bucket:open docs"),
+    ("DELETE", "/v1/buckets/{bucket}/public", "/v1/buckets/docs/public", "bucket:close docs"),
+    ("PUT", "/v1/buckets/{bucket}/quota", "/v1/buckets/docs/quota?objects=9", "bucket:quota docs"),
+    ("DELETE", "/v1/buckets/{bucket}/quota", "/v1/buckets/docs/quota", "bucket:quota docs"),
+    ("POST", "/v1/links", "/v1/links", "link:create"),
+    ("POST", "/v1/cluster/keys", "/v1/cluster/keys?generation=1", "keys:rotate"),
     ("PUT", "/v1/objects/{bucket}/{key}", "/v1/objects/docs/k", ""),
     ("DELETE", "/v1/objects/{bucket}/{key}", "/v1/objects/docs/k", ""),
     ("POST", "/cargar", "/cargar", ""),

@@ -13,6 +13,7 @@ use crate::actors::peer::key_watch::KeyWatch;
 use crate::actors::peer::node_view::NodeView;
 use crate::actors::store_actor::threads::Threads;
 use crate::audit::Audit;
+use crate::base::KekId;
 use crate::config::Config;
 use crate::disk::{RealDisk, keydir};
 use crate::seal::keyring::Keyring;

@@ -140,6 +140,7 @@ async fn limit(call: &Call<'_>, bucket: BucketName, quota: Quota) -> Result<Http
     plain_write(call.req.headers())?;
     no_condition(call.req.headers())?;
     let _permit = call.worker.shared.budget.try_claim(0).ok_or(HttpError::SlowDown)?;
+    call.note.changes((), quota);
     let set = SetBucket { bucket: bucket.clone(), setting: BucketSetting::Quota(quota) };
     let done = call.worker.links.writes.set_bucket.send(set).await??;
     let mut builder = HttpResponse::Ok();

@@ -44,5 +44,6 @@ pub(super) async fn rotate(call: &Call<'_>) -> Result<HttpResponse, HttpError> {
     let (Ok(number), true) = (number, query.is_empty()) else { return Err(wrong) };
     let _permit = call.worker.shared.budget.try_claim(0).ok_or(HttpError::SlowDown)?;
     let active = call.worker.links.writes.rotate_keys.send(RotateKeys { number }).await??;
+    call.note.changes((), serde_json::json!({ "generation": active.number, "id": active.kek.to_string() }));
     Ok(json(&mut HttpResponse::Ok(), &Active { generation: active.number, id: active.kek.to_string() }))
 }

@@ -52,6 +52,8 @@ pub(super) async fn open(call: &Call<'_>, bucket: BucketName) -> Result<HttpResp
     if !known.public.buckets.get(&bucket).is_none_or(fits) {
         return Err(HttpError::Refused(Kind::ManyPublic));
     }
+    let opened = serde_json::json!({ "prefix": prefix, "rights": rights.to_string() });
+    call.note.changes(known.public.buckets.get(&bucket).map(shown_public), opened);
     set(call, &bucket, BucketSetting::Open { prefix: prefix.clone(), rights }).await?;
     log::warn!(
         bucket:% = bucket, prefix:? = prefix, rights:% = rights, by:% = name_of(&call.who);
@@ -70,6 +72,9 @@ pub(super) async fn close(call: &Call<'_>, bucket: BucketName) -> Result<HttpRes
     if !query.is_empty() {
         return Err(HttpError::Query(CLOSES));
     }
+    let known = call.worker.shared.entrance.access().known();
+    let closed = serde_json::json!({ "closed": prefix });
+    call.note.changes(known.public.buckets.get(&bucket).map(shown_public), closed);
     set(call, &bucket, BucketSetting::Close { prefix: prefix.clone() }).await?;
     log::warn!(
         bucket:% = bucket, prefix:? = prefix, by:% = name_of(&call.who);
