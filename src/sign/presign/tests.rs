@@ -27,9 +27,11 @@ fn the_published_example_of_a_link_comes_out() {
     assert_eq!((link.id.as_str(), link.expires_s), ("AKIAIOSFODNN7EXAMPLE", 86_400));
 }
 
+type Pairs = &'static [(&'static str, &'static str)];
+
 /// Of the test suite of Signature Version 4 (awslabs/aws-c-auth, tests/aws-signing-test-suite/v4): what is in the query,
 /// which headers are signed, and the signature in `query-signed-request.txt`.
-const SUITE: [(&str, &[(&str, &str)], &str); 3] = [
+const SUITE: [(&str, Pairs, &str); 3] = [
     // get-vanilla-query-order-key-case
     ("Param2=value2&Param1=value1&", &[], "86012e2c9ad4d77369f5d81c11f75158aae4f895a085212cc6d3f923d300bed5"),
     // get-vanilla-query-unreserved
