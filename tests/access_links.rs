@@ -225,6 +225,23 @@ fn a_link_stores_what_it_says_and_nothing_else() {
 }
 
 #[test]
+fn a_quota_binds_links_and_leaves_open_what_is_open() {
+    let (node, root) = guarded();
+    open(&node, "prefix=site/&rights=read");
+    assert_eq!(node.ask("PUT", "/v1/buckets/docs/quota?objects=3", &[], b"").status, 200);
+    let shown = || node.get("/v1/buckets/docs").json();
+    assert_eq!(shown()["public"].to_string(), r#"[{"prefix":"site/","rights":["read"]}]"#);
+    assert_eq!((&shown()["quota"]["objects"], &shown()["usage"]["objects"]), (&3.into(), &3.into()));
+    assert_eq!(reads(&node, "/v1/objects/docs/site/b"), 200);
+    let to = link(&root, "new", &put(), now_s());
+    anybody(&node, "PUT", &to, &[], b"x").expect_error(403, "QuotaExceeded");
+    assert_eq!(node.ask("DELETE", "/v1/buckets/docs/public", &[], b"").status, 200);
+    assert_eq!((&shown()["quota"]["objects"], shown()["public"].to_string().as_str()), (&3.into(), "[]"));
+    assert_eq!(node.ask("DELETE", "/v1/buckets/docs/quota", &[], b"").status, 200);
+    assert_eq!(anybody(&node, "PUT", &to, &[], b"x").status, 201);
+}
+
+#[test]
 fn a_link_ends_with_its_key() {
     let (node, _) = guarded();
     let key = node.new_key("app", &["docs:read"]);
