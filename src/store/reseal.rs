@@ -54,8 +54,8 @@ struct State {
 /// What follows when the log has heard.
 #[derive(Debug)]
 enum Then {
-    /// These strays are done with.
-    Strays(Vec<RegisterKey>),
+    /// The strays that were taken are done with.
+    Strays,
     /// The walk has come there; nothing once it was at the end.
     Walked(KekId, Option<RegisterKey>),
 }
@@ -122,11 +122,13 @@ impl Resealer {
         if core.reseal_scrub_place(active)? {
             return Ok(true);
         }
-        let strays: Vec<_> = core.resealing().strays.iter().take(STEP).cloned().collect();
+        let strays = core.resealing().take_strays(STEP);
         if !strays.is_empty() {
             let found = strays.iter().map(|key| Ok(core.lookup(key)?.map(|held| (key.clone(), held))));
-            let found: Vec<_> = found.collect::<Result<Vec<_>, StoreError>>()?.into_iter().flatten().collect();
-            self.ask(&found, Then::Strays(strays));
+            let found: Result<Vec<_>, StoreError> = found.collect();
+            let found: Vec<_> =
+                found.inspect_err(|_| core.resealing().strays_heard(false))?.into_iter().flatten().collect();
+            self.ask(&found, Then::Strays);
             return Ok(true);
         }
         if !self.is_walking(active)? {
@@ -218,11 +220,13 @@ impl Resealer {
     /// The log has heard, or it has not: then the same is done again.
     fn heard(&self, done: Result<(), StoreError>, then: Then) -> Result<(), StoreError> {
         let core = &self.core;
-        done?;
         let mut resealing = core.resealing();
+        if matches!(then, Then::Strays) {
+            resealing.strays_heard(done.is_ok());
+        }
+        done?;
         match then {
-            // One that came again meanwhile, under a third generation, has its place in the counts.
-            Then::Strays(keys) => resealing.strays.retain(|key| !keys.contains(key)),
+            Then::Strays => {}
             Then::Walked(kek, after) => {
                 if resealing.walk.as_ref().is_none_or(|walk| walk.kek != kek) {
                     return Ok(());
@@ -248,7 +252,9 @@ impl Resealer {
     fn ended(&self, kek: KekId) {
         log::info!(kek:%; "everything was looked through: what opens is sealed under the active key generation");
         let mut state = self.state.borrow_mut();
-        if !state.is_idle {
+        // What is counted may have been sealed anew since, and the index has not heard of it.
+        let is_behind = self.core.resealing().is_other_logged(kek, self.core.log.start());
+        if !state.is_idle || is_behind {
             state.rests = None;
             return;
         }

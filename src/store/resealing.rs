@@ -43,6 +43,8 @@ pub(super) struct Resealing {
     logged: BTreeMap<KekId, u64>,
     /// Registers that came with a key under another generation than the one that seals.
     pub strays: BTreeSet<RegisterKey>,
+    /// Those of them that are being sealed anew. One that comes again meanwhile is a stray once more.
+    pub asked: BTreeSet<RegisterKey>,
     /// Whether there were more than are remembered.
     pub overflowed: bool,
     /// The walk that is under way.
@@ -84,6 +86,22 @@ impl Resealing {
         }
     }
 
+    /// Takes some of the strays, to have them sealed anew.
+    pub fn take_strays(&mut self, most: usize) -> Vec<RegisterKey> {
+        let taken: Vec<_> = self.strays.iter().take(most).cloned().collect();
+        taken.iter().for_each(|key| _ = self.strays.remove(key));
+        self.asked.extend(taken.iter().cloned());
+        taken
+    }
+
+    /// What was taken is sealed anew, or it is not: then all of it is strays again.
+    pub fn strays_heard(&mut self, done: bool) {
+        let asked = std::mem::take(&mut self.asked);
+        if !done {
+            self.strays.extend(asked);
+        }
+    }
+
     /// Whether a frame of a log that begins there holds a key under a generation.
     fn is_logged(&self, kek: KekId, log_start: u64) -> bool {
         self.logged.get(&kek).is_some_and(|end| *end > log_start)
@@ -96,7 +114,11 @@ impl Resealing {
 
     /// Whether nothing is left to be looked through for a generation that seals.
     fn is_done(&self, active: KekId) -> bool {
-        self.done == Some(active) && self.walk.is_none() && self.strays.is_empty() && !self.overflowed
+        self.done == Some(active)
+            && self.walk.is_none()
+            && self.strays.is_empty()
+            && self.asked.is_empty()
+            && !self.overflowed
     }
 }
 
