@@ -10,7 +10,7 @@ use super::error::AuditError;
 use super::flood::Flood;
 use super::line::Line;
 use super::memory::{Memory, Said};
-use super::rewrap::{generations, rewrap};
+use super::rewrap::{generations, memory_kek, rewrap};
 use super::witness::{Witnesses, read_memory};
 use super::writer::{Place, Writer};
 use crate::base::dates::rfc3339;
@@ -241,12 +241,16 @@ impl Audit {
     /// Seals what is sealed under another generation than the one that seals under that one; how many files there were.
     /// It may be called at any time, and again: see `rewrap`.
     pub fn rewrap(&self) -> Result<u64, AuditError> {
-        let Place { disk, dir, ring, .. } = &self.0.place;
-        let done = rewrap(disk.as_ref(), dir, ring)?;
-        self.remember();
-        match lock(&self.0.state).remember {
-            true => Err(AuditError::Unwritten("what is remembered of other logs could not be sealed anew".to_owned())),
-            false => Ok(done),
+        let Place { disk, dir, ring, begins, .. } = &self.0.place;
+        // A file that is about to begin, under the generation before, is among those that are listed; one that begins
+        // later is under the one that seals now.
+        drop(lock(begins));
+        let done = rewrap(disk.as_ref(), dir, ring);
+        drop(lock(&self.0.remembering));
+        let is_due = memory_kek(disk.as_ref(), dir)?.is_some_and(|kek| kek != ring.active());
+        match !is_due || self.remember() {
+            true => done,
+            false => Err(AuditError::Unwritten("what is remembered of other logs could not be sealed anew".to_owned())),
         }
     }
 
