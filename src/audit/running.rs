@@ -206,9 +206,15 @@ impl Audit {
         self.0.wake.notify_one();
     }
 
-    /// How the log is.
+    /// How the log is; what was found of other logs and not accepted counts too.
     pub fn status(&self) -> AuditStatus {
-        lock(&self.0.state).status.clone()
+        let state = lock(&self.0.state);
+        let mut status = state.status.clone();
+        for (name, why) in state.memory.all().filter_map(|(name, known)| Some((name, known.finding.as_ref()?))) {
+            status.findings += 1;
+            status.finding.get_or_insert_with(|| format!("{name}: {why}"));
+        }
+        status
     }
 
     /// Where it ends; none before it could be opened.
@@ -226,7 +232,7 @@ impl Audit {
     pub fn heard(&self, name: &NodeName, said: Said) {
         let (moved, finding) = lock(&self.0.state).memory.heard(name, said);
         if let Some(why) = finding {
-            self.found(format!("{name}: {why}"));
+            log::error!(node:% = name, why; "the audit log of another node: see docs/operations.md, 'Audit log'");
         }
         if moved {
             lock(&self.0.state).remember = true;
@@ -260,7 +266,7 @@ impl Audit {
         Ok(generations(disk.as_ref(), dir)?.into_keys().collect())
     }
 
-    /// Something is wrong with a log.
+    /// Something is wrong with this log.
     pub(super) fn found(&self, why: String) {
         log::error!(why; "the audit log: see docs/operations.md, 'Audit log'");
         let status = &mut lock(&self.0.state).status;
