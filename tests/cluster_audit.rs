@@ -100,7 +100,10 @@ fn a_directory_that_was_put_back_as_it_was_is_found_though_its_node_gets_another
     fs::remove_dir_all(cluster.nodes[1].data()).expect("it is there");
     copy_dir(copy.path(), &cluster.nodes[1].data());
     cluster.begin(1);
-    eventually("another life", || cluster.nodes[1].log().contains("gives up its incarnation").then_some(()));
+    eventually("another life", || {
+        let begun = cluster.nodes[1].log().contains("gives up its incarnation");
+        begun.then(|| cluster.nodes[1].connect_if_up()).flatten().map(drop)
+    });
     cluster.ready(1);
     for at in 0..3 {
         let whole = |at: usize| checked(&cluster, at)["whole"] == true;
