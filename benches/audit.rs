@@ -50,7 +50,8 @@ fn on_disk(threads: usize, length: Duration) {
     let scratch = common::Place::new("audit");
     let ring = Arc::new(Keyring::new(vec![(1, Secret::new([7; 32]))]).expect("a ring"));
     let dir = scratch.0.join("audit");
-    let place = Place { disk: Arc::new(RealDisk), dir, ring, node: "n1".to_owned(), keep: Duration::from_secs(86_400) };
+    let (node, keep) = ("n1".to_owned(), Duration::from_secs(86_400));
+    let place = Place { disk: Arc::new(RealDisk), dir, ring, node, keep, begins: Arc::default() };
     let log = Audit::start(Setup { place, objects: true, low: Box::new(|| false) }).expect("it starts");
     let began = Instant::now();
     let writers: Vec<_> = (0..threads)

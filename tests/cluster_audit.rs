@@ -4,7 +4,7 @@
 mod common;
 
 use common::cluster::Cluster;
-use common::eventually;
+use common::{copy_dir, eventually};
 use serde_json::Value;
 use std::fs;
 use std::path::PathBuf;
@@ -76,4 +76,37 @@ fn a_cut_end_and_a_log_that_is_gone_are_found_by_the_others() {
     assert_eq!(cluster.nodes[0].put("/v1/audit/check?accept=n2", b"").json()["whole"], true);
     tamper(&mut cluster, 1, |logs| fs::remove_dir_all(logs).expect("a log"));
     assert!(found(&cluster, 0)["whole"] == false);
+}
+
+#[test]
+fn a_directory_that_was_put_back_as_it_was_is_found_though_its_node_gets_another_life() {
+    let mut cluster = Cluster::voting(3);
+    let makes = |cluster: &Cluster, name: &str| {
+        eventually("a bucket to be made", || {
+            (cluster.nodes[1].put(&format!("/v1/buckets/{name}"), b"").status == 201).then_some(())
+        });
+    };
+    makes(&cluster, "docs-before");
+    let copy = tempfile::tempdir().expect("a directory");
+    cluster.stop(1);
+    copy_dir(&cluster.nodes[1].data(), copy.path());
+    cluster.begin(1);
+    cluster.ready(1);
+    for n in 0..5 {
+        makes(&cluster, &format!("docs-after-{n}"));
+    }
+    eventually("the others to have heard", || [0, 2].iter().all(|of| remembers(&cluster, *of, 1)).then_some(()));
+    cluster.stop(1);
+    fs::remove_dir_all(cluster.nodes[1].data()).expect("it is there");
+    copy_dir(copy.path(), &cluster.nodes[1].data());
+    cluster.begin(1);
+    eventually("another life", || {
+        let begun = cluster.nodes[1].log().contains("gives up its incarnation");
+        begun.then(|| cluster.nodes[1].connect_if_up()).flatten().map(drop)
+    });
+    cluster.ready(1);
+    for at in 0..3 {
+        let whole = |at: usize| checked(&cluster, at)["whole"] == true;
+        eventually("a finding", || (!whole(at)).then_some(()));
+    }
 }

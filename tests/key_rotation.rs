@@ -246,3 +246,26 @@ fn a_node_alone_rotates_and_what_it_was_told_is_kept() {
     node.begin();
     assert_eq!(ask(&node, "GET", &path("a")).body, b"a", "the access key opens too");
 }
+
+#[test]
+fn a_file_that_goes_too_early_is_no_fault_once_nothing_needs_it() {
+    let mut node = Node::with(&[("BOVEDA_CLUSTER_DECIDE_TIMEOUT", "2s")]);
+    assert_eq!(node.put(&path("a"), b"a").status, 201);
+    let keys = node.keys().to_owned();
+    new_generation(&keys);
+    node.signal(Signal::HUP);
+    eventually("it to be held", || generation(&node, 2));
+    assert!(rotate(&node, &[]).status.success());
+    eventually("it to seal", || generation(&node, 2).filter(|second| second["active"] == true));
+    fs::remove_file(keys.join("kek-0001")).expect("it is there");
+    node.signal(Signal::HUP);
+    let is_refused = |node: &Node| node.get("/readyz").json()["degraded"].get("keys").is_some();
+    eventually("the directory to be refused", || is_refused(&node).then_some(()));
+    let waited = rotate(&node, &["--wait"]);
+    let said = String::from_utf8_lossy(&waited.stdout).into_owned();
+    assert!(waited.status.success() && said.contains("no member needs generation 1 any more"), "{waited:?}");
+    eventually("the directory to be taken", || (!is_refused(&node)).then_some(()));
+    assert!(node.stop().success());
+    node.begin();
+    assert_eq!(node.get(&path("a")).body, b"a");
+}

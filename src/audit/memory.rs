@@ -70,8 +70,9 @@ impl Memory {
             }
             return (true, None);
         };
-        if known.incarnation != said.incarnation && said.opened.sequence < known.last.sequence {
-            // Another life of the node, in another directory: a log of its own.
+        if known.incarnation != said.incarnation && said.opened == AuditHead::NONE {
+            // Another life of the node, in another directory: a log of its own. One whose directory was put back as it was
+            // before gets another life too, and its log has lines.
             *known = fresh;
             return (true, None);
         }
@@ -226,11 +227,23 @@ mod tests {
         let name = NodeName::parse("n2").expect("a name");
         let mut memory = Memory::default();
         memory.heard(&name, said(4, head(0, 0), head(9, 1)));
-        let other = Said { incarnation: Incarnation(8), ..said(1, head(0, 0), head(2, 2)) };
+        let other = Said { incarnation: Incarnation(8), ..said(1, AuditHead::NONE, head(2, 2)) };
         assert_eq!(memory.heard(&name, other), (true, None));
         // It gave up its incarnation and kept its directory: the log goes on.
         let kept = Said { incarnation: Incarnation(9), ..said(2, head(3, 2), head(4, 2)) };
         assert_eq!(memory.heard(&name, kept), (true, None));
         assert_eq!(memory.of(&name).and_then(|known| known.before), Some(head(2, 2)));
+    }
+
+    #[test]
+    fn another_life_of_a_directory_that_was_put_back_does_not_hide_what_its_log_lost() {
+        let name = NodeName::parse("n2").expect("a name");
+        let mut memory = Memory::default();
+        memory.heard(&name, said(2, head(4, 1), head(9, 1)));
+        assert_eq!(memory.heard(&name, said(2, head(4, 1), head(5, 2))), (false, None), "the same start, as it seems");
+        let reborn = Said { incarnation: Incarnation(8), ..said(2, head(6, 2), head(7, 2)) };
+        let (_, found) = memory.heard(&name, reborn);
+        assert!(found.is_some_and(|why| why.contains("3 lines or more are gone")));
+        assert_eq!(memory.of(&name).and_then(|known| known.before), Some(head(9, 1)), "it is told what is remembered");
     }
 }

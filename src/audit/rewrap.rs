@@ -23,15 +23,23 @@ pub fn generations(disk: &dyn Disk, dir: &Path) -> Result<BTreeMap<KekId, u64>, 
         let header = read_header(file.as_ref(), &path)?;
         boxes(&header).filter_map(|(_, sealed)| box_kek(sealed)).for_each(|kek| *counts.entry(kek).or_default() += 1);
     }
-    let memory = dir.join(MEMORY);
-    if disk.exists(&memory).map_err(AuditError::disk("look for", &memory))? {
-        let file = disk.open(&memory).map_err(AuditError::disk("open", &memory))?;
-        let mut head = [0; 17];
-        if file.read_at(0, &mut head).is_ok() {
-            box_kek(&head).into_iter().for_each(|kek| *counts.entry(kek).or_default() += 1);
-        }
-    }
+    memory_kek(disk, dir)?.into_iter().for_each(|kek| *counts.entry(kek).or_default() += 1);
     Ok(counts)
+}
+
+/// The generation that what is remembered is sealed under; none where nothing is, or nothing that could be a box.
+pub fn memory_kek(disk: &dyn Disk, dir: &Path) -> Result<Option<KekId>, AuditError> {
+    let memory = dir.join(MEMORY);
+    if !disk.exists(&memory).map_err(AuditError::disk("look for", &memory))? {
+        return Ok(None);
+    }
+    let file = disk.open(&memory).map_err(AuditError::disk("open", &memory))?;
+    let mut head = [0; 17];
+    if file.len().map_err(AuditError::disk("measure", &memory))? < head.len() as u64 {
+        return Ok(None);
+    }
+    file.read_at(0, &mut head).map_err(AuditError::disk("read", &memory))?;
+    Ok(box_kek(&head))
 }
 
 /// Seals every box of the log in `dir` that is under another generation than the one that seals under that one; how many
@@ -83,3 +91,6 @@ fn wipe(header: &mut [u8], at: usize) {
         sealed.fill(0);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use super::error::AuditError;
 use super::flood::Flood;
 use super::line::Line;
 use super::memory::{Memory, Said};
-use super::rewrap::{generations, rewrap};
+use super::rewrap::{generations, memory_kek, rewrap};
 use super::witness::{Witnesses, read_memory};
 use super::writer::{Place, Writer};
 use crate::base::dates::rfc3339;
@@ -206,9 +206,15 @@ impl Audit {
         self.0.wake.notify_one();
     }
 
-    /// How the log is.
+    /// How the log is; what was found of other logs and not accepted counts too.
     pub fn status(&self) -> AuditStatus {
-        lock(&self.0.state).status.clone()
+        let state = lock(&self.0.state);
+        let mut status = state.status.clone();
+        for (name, why) in state.memory.all().filter_map(|(name, known)| Some((name, known.finding.as_ref()?))) {
+            status.findings += 1;
+            status.finding.get_or_insert_with(|| format!("{name}: {why}"));
+        }
+        status
     }
 
     /// Where it ends; none before it could be opened.
@@ -226,7 +232,7 @@ impl Audit {
     pub fn heard(&self, name: &NodeName, said: Said) {
         let (moved, finding) = lock(&self.0.state).memory.heard(name, said);
         if let Some(why) = finding {
-            self.found(format!("{name}: {why}"));
+            log::error!(node:% = name, why; "the audit log of another node: see docs/operations.md, 'Audit log'");
         }
         if moved {
             lock(&self.0.state).remember = true;
@@ -241,12 +247,16 @@ impl Audit {
     /// Seals what is sealed under another generation than the one that seals under that one; how many files there were.
     /// It may be called at any time, and again: see `rewrap`.
     pub fn rewrap(&self) -> Result<u64, AuditError> {
-        let Place { disk, dir, ring, .. } = &self.0.place;
-        let done = rewrap(disk.as_ref(), dir, ring)?;
-        self.remember();
-        match lock(&self.0.state).remember {
-            true => Err(AuditError::Unwritten("what is remembered of other logs could not be sealed anew".to_owned())),
-            false => Ok(done),
+        let Place { disk, dir, ring, begins, .. } = &self.0.place;
+        // A file that is about to begin, under the generation before, is among those that are listed; one that begins
+        // later is under the one that seals now.
+        drop(lock(begins));
+        let done = rewrap(disk.as_ref(), dir, ring);
+        drop(lock(&self.0.remembering));
+        let is_due = memory_kek(disk.as_ref(), dir)?.is_some_and(|kek| kek != ring.active());
+        match !is_due || self.remember() {
+            true => done,
+            false => Err(AuditError::Unwritten("what is remembered of other logs could not be sealed anew".to_owned())),
         }
     }
 
@@ -256,7 +266,7 @@ impl Audit {
         Ok(generations(disk.as_ref(), dir)?.into_keys().collect())
     }
 
-    /// Something is wrong with a log.
+    /// Something is wrong with this log.
     pub(super) fn found(&self, why: String) {
         log::error!(why; "the audit log: see docs/operations.md, 'Audit log'");
         let status = &mut lock(&self.0.state).status;

@@ -21,7 +21,8 @@ pub fn dir() -> PathBuf {
 /// The place of a log on that disk, kept for a year.
 pub fn place(disk: &CrashDisk, ring: &Arc<Keyring>) -> Place {
     let (disk, dir, ring) = (Arc::new(disk.clone()), dir(), Arc::clone(ring));
-    Place { disk, dir, ring, node: "n1".to_owned(), keep: Duration::from_secs(365 * 24 * 3_600) }
+    let (node, keep) = ("n1".to_owned(), Duration::from_secs(365 * 24 * 3_600));
+    Place { disk, dir, ring, node, keep, begins: Arc::default() }
 }
 
 /// A log that runs, on a disk of its own.

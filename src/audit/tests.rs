@@ -209,6 +209,18 @@ fn an_end_that_was_cut_off_is_found_by_who_remembers_it() {
     assert!(!checked.whole && checked.remembered_by.iter().any(|one| !one.holds && one.node == "n2"));
     log.told(&peer, None, log.head().expect("it is open"));
     assert_eq!(log.status().findings, 1, "an end that is there is no finding");
+    // What an operator accepts of one node's log is not what was found of another's.
+    let name = |text: &str| crate::base::NodeName::parse(text).expect("a name");
+    let said = |start, opened, head| {
+        let of = |sequence| AuditHead { sequence, hash: [7; 32] };
+        memory::Said { incarnation: crate::base::Incarnation(3), start, opened: of(opened), head: of(head) }
+    };
+    log.heard(&name("n3"), said(1, 0, 9));
+    log.heard(&name("n3"), said(2, 5, 6));
+    assert_eq!(log.status().findings, 2);
+    assert!(log.accept(&name("n4")).is_none() && log.accept(&name("n3")).is_some());
+    assert!(log.status().finding.is_some_and(|why| why.contains("n2 remembers line 4")));
+    assert!(log.accept(&name("n1")).is_some() && log.status().finding.is_none() && log.status().findings == 0);
     log.stop(line("stop", 0));
 }
 

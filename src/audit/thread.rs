@@ -185,8 +185,8 @@ impl Audit {
         state.status.last_error = Some(text);
     }
 
-    /// Writes what is remembered, of others and of this log.
-    pub(super) fn remember(&self) {
+    /// Writes what is remembered, of others and of this log, under the generation that seals; whether it could.
+    pub(super) fn remember(&self) -> bool {
         let _one = lock(&self.0.remembering);
         let sealed = {
             let mut state = lock(&self.0.state);
@@ -195,9 +195,11 @@ impl Audit {
             state.memory.seal(&self.0.place.ring)
         };
         let path = self.0.place.dir.join(MEMORY);
-        if let Err(error) = place::replace(self.0.place.disk.as_ref(), &path, &sealed) {
+        let written = place::replace(self.0.place.disk.as_ref(), &path, &sealed);
+        if let Err(error) = &written {
             log::debug!(error:%; "what is remembered of audit logs could not be written, tried again");
             lock(&self.0.state).remember = true;
         }
+        written.is_ok()
     }
 }

@@ -203,11 +203,12 @@ impl Audit {
     /// An operator has seen what was found, of that node's log or, with this node's name, of this one; what it was.
     pub fn accept(&self, name: &NodeName) -> Option<String> {
         let mut state = lock(&self.0.state);
-        let own = (name.as_str() == self.0.place.node).then(|| state.status.finding.take()).flatten();
-        let seen = state.memory.accept(name).or(own);
-        if state.memory.all().all(|(_, known)| known.finding.is_none()) {
-            (state.status.findings, state.status.finding) = (0, None);
+        let mut own = None;
+        if name.as_str() == self.0.place.node {
+            own = state.status.finding.take();
+            state.status.findings = 0;
         }
+        let seen = state.memory.accept(name).or(own);
         state.remember = true;
         seen
     }

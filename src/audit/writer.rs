@@ -19,7 +19,7 @@ use crate::seal::SealingKey;
 use crate::seal::keyring::Keyring;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// A file that is longer than this gets no line any more.
@@ -41,6 +41,8 @@ pub struct Place {
     pub node: String,
     /// How long a file is kept.
     pub keep: Duration,
+    /// Held while a file begins, from the sealing of its key until it can be listed.
+    pub begins: Arc<Mutex<()>>,
 }
 
 /// The one who writes a log.
@@ -168,6 +170,7 @@ impl Writer {
     fn begin(&self, number: u64, now_ms: u64, before: AuditHead) -> Result<Open, AuditError> {
         let Place { disk, dir, ring, .. } = &self.place;
         let header = Header::begin(number, now_ms, before);
+        let _begins = self.place.begins.lock().unwrap_or_else(PoisonError::into_inner);
         let (bytes, key) = header.seal(ring);
         let path = dir.join(file_name(number));
         place::replace(disk.as_ref(), &path, &bytes).map_err(AuditError::disk("begin", &path))?;

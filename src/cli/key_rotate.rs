@@ -41,7 +41,7 @@ impl Rotate {
     pub fn run(&self, env: &Env) -> ExitCode {
         let done = self.node.node(env).and_then(|node| {
             let decided = self.decide(&node)?;
-            let ended = if self.wait { Some(wait(&node)?) } else { None };
+            let ended = if self.wait { Some(wait(&node, number(&decided.json))?) } else { None };
             Ok((decided, ended))
         });
         match done {
@@ -60,14 +60,14 @@ impl Rotate {
     }
 }
 
-/// Waits until no member needs an older generation; what the node says then.
-fn wait(node: &Node) -> Result<Answered, ClientError> {
+/// Waits until that generation seals and no member needs an older one; what the node says then.
+fn wait(node: &Node, decided: u64) -> Result<Answered, ClientError> {
     let mut stderr = std::io::stderr();
     let is_seen = stderr.is_terminal();
     let mut heard = Instant::now();
     loop {
         match node.ask("GET", PATH, "generations") {
-            Ok(answered) if is_done(&answered.json) => {
+            Ok(answered) if is_done(&answered.json, decided) => {
                 if is_seen {
                     let _ = writeln!(stderr, "\r\x1b[K");
                 }
@@ -87,8 +87,12 @@ fn wait(node: &Node) -> Result<Answered, ClientError> {
     }
 }
 
+fn number(decided: &Value) -> u64 {
+    decided.get("generation").and_then(Value::as_u64).unwrap_or(0)
+}
+
 fn page(decided: &Value, ended: Option<&Value>) -> String {
-    let number = decided.get("generation").and_then(Value::as_u64).unwrap_or(0);
+    let number = number(decided);
     let id = super::status_text::plain(decided.get("id").and_then(Value::as_str).unwrap_or("-"));
     let seals = format!("generation {number}  id {id}  seals from now on\n");
     let Some(ended) = ended else {

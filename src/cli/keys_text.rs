@@ -42,16 +42,25 @@ pub fn progress(keys: &Value) -> String {
     format!("{left} keys left on this node; older generations are needed by {}", needed.join(" "))
 }
 
-/// Whether no member needs a generation that is older than the one that seals.
-pub fn is_done(keys: &Value) -> bool {
-    older(keys).all(|key| flag(key, "removable"))
+/// Whether the node seals under the generation of that number, or a newer one, and no member needs an older one. It hears
+/// of a decision a moment after it was made, perhaps.
+pub fn is_done(keys: &Value, decided: u64) -> bool {
+    active(keys) >= decided && older(keys).all(|key| flag(key, "removable"))
 }
 
 /// The generations that are older than the one that seals.
 pub fn older(keys: &Value) -> impl Iterator<Item = &Value> {
-    let all = || keys.get("generations").and_then(Value::as_array).into_iter().flatten();
-    let active = all().find(|key| flag(key, "active")).and_then(number).unwrap_or(0);
-    all().filter(move |key| number(key).is_some_and(|number| number < active))
+    let active = active(keys);
+    all(keys).filter(move |key| number(key).is_some_and(|number| number < active))
+}
+
+fn all(keys: &Value) -> impl Iterator<Item = &Value> {
+    keys.get("generations").and_then(Value::as_array).into_iter().flatten()
+}
+
+/// The number of the generation that seals; zero where none is said to.
+fn active(keys: &Value) -> u64 {
+    all(keys).find(|key| flag(key, "active")).and_then(number).unwrap_or(0)
 }
 
 fn number(key: &Value) -> Option<u64> {
@@ -102,7 +111,8 @@ mod tests {
         assert_eq!(attention(&ready), None);
         assert!(attention(&waits).is_some_and(|said| said.ends_with("key directories of n3")));
         let keys = |first: &Value| json!({ "generations": [first, active, waits], "resealing": { "left": 7 } });
-        assert!(!is_done(&keys(&first)) && is_done(&keys(&gone)));
+        assert!(!is_done(&keys(&first), 2) && is_done(&keys(&gone), 2) && is_done(&keys(&gone), 1));
+        assert!(!is_done(&keys(&gone), 3), "it was decided, and this node has not heard of it yet");
         assert_eq!(progress(&keys(&first)), "7 keys left on this node; older generations are needed by n1 n2?");
     }
 }

@@ -39,6 +39,7 @@ fn place(config: &Config, ring: &Arc<Keyring>, disk: Arc<dyn Disk>) -> Place {
         ring: Arc::clone(ring),
         node: config.node.name.to_string(),
         keep: config.audit.keep,
+        begins: Arc::default(),
     }
 }
 

@@ -16,8 +16,9 @@ use crate::audit::Audit;
 use crate::base::KekId;
 use crate::config::Config;
 use crate::disk::{RealDisk, keydir};
-use crate::seal::keyring::Keyring;
+use crate::seal::keyring::{GrowError, Keyring};
 use crate::store::{self, Store};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -140,9 +141,12 @@ struct Seen {
     taken: keydir::Look,
     /// Refused once: somebody may have been about to write it.
     suspect: Option<keydir::Look>,
-    /// The generation that the files of the audit log were last seen to be under, all of them, and whether twice: one that
-    /// was begun a moment before is found by the second look.
-    audited: Option<(KekId, bool)>,
+    /// The generation that the files of the audit log were last seen to be under, all of them.
+    audited: Option<KekId>,
+    /// Why they are not all under the one that seals, as it was logged last.
+    unsealed: Option<String>,
+    /// A generation that was gone when the directory was refused, and that was needed then.
+    gone: Option<KekId>,
     ended: bool,
 }
 
@@ -150,7 +154,13 @@ impl Kept {
     /// One look; nothing once there is no use in another.
     fn look(&self, nudged: bool) -> Option<()> {
         let now = self.source.look();
-        let is_due = nudged || now != self.seen().taken;
+        let is_due = nudged || {
+            let seen = self.seen();
+            // What was missed may be needed no more. A command is run when somebody says so alone.
+            let is_forgiven =
+                seen.gone.is_some_and(|kek| self.watch.free().contains(&kek)) && !self.source.is_printed();
+            now != seen.taken || is_forgiven
+        };
         // Nobody waits for a command that is waited for here.
         let read = is_due.then(|| self.source.load().map_err(|error| error.to_string()));
         let mut seen = self.seen();
@@ -173,35 +183,36 @@ impl Kept {
     /// Has the audit log sealed under the generation that seals, and says what of it is under others.
     fn seal_audit_anew(&self, seen: &mut Seen, store: &Store) {
         let active = store.sealing();
-        if seen.audited == Some((active, true)) {
+        if seen.audited == Some(active) {
             return;
         }
-        let done = self.audit.rewrap().and_then(|files| {
-            let keks = self.audit.sealed_under()?;
-            let is_all = keks.iter().all(|kek| *kek == active);
-            store.sealed_beside(keks);
-            if files > 0 {
-                log::info!(files, kek:% = active; "the audit log is sealed under the active key generation");
-            }
-            Ok(is_all)
-        });
-        seen.audited = match (done, seen.audited) {
-            (Ok(true), Some((kek, _))) if kek == active => Some((active, true)),
-            (Ok(true), _) => Some((active, false)),
-            (Ok(false), _) => None,
-            (Err(error), _) => {
-                log::debug!(error:% = error; "the audit log could not be sealed anew");
-                // What is there is still under what it was.
-                if let Ok(keks) = self.audit.sealed_under() {
-                    store.sealed_beside(keks);
+        let rewrapped = self.audit.rewrap();
+        match &rewrapped {
+            Ok(0) => {}
+            Ok(files) => log::info!(files, kek:% = active; "the audit log is sealed under the active key generation"),
+            Err(error) => {
+                let why = error.to_string();
+                if seen.unsealed.as_ref() != Some(&why) {
+                    log::warn!(why:%; "the audit log is not all sealed anew: older key generations stay needed here");
+                    seen.unsealed = Some(why);
                 }
-                None
             }
-        };
+        }
+        let keks = may_be_under(self.audit.sealed_under(), &self.ring);
+        let is_done = rewrapped.is_ok() && keks.iter().all(|kek| *kek == active);
+        store.sealed_beside(keks);
+        seen.audited = is_done.then_some(active);
     }
 
     fn take(&self, seen: &mut Seen, now: keydir::Look, read: Result<keydir::Keys, String>, nudged: bool) {
-        let grown = read.and_then(|keys| self.ring.grow(keys, &self.watch.free()).map_err(|error| error.to_string()));
+        let mut gone = None;
+        let grown = read.and_then(|keys| {
+            let grown = self.ring.grow(keys, &self.watch.free());
+            if let Err(GrowError::Gone(number)) = grown {
+                gone = self.ring.generations().into_iter().find(|(one, _)| *one == number).map(|(_, kek)| kek);
+            }
+            grown.map_err(|error| error.to_string())
+        });
         match grown {
             Ok(new) => {
                 self.watch.refuse_directory(false);
@@ -219,7 +230,7 @@ impl Kept {
                 log::warn!(why:%, from:% = self.source; "what is there now is not taken: the ring stays as it is");
             }
         }
-        (seen.taken, seen.suspect) = (now, None);
+        (seen.taken, seen.suspect, seen.gone) = (now, None, gone);
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -227,8 +238,27 @@ impl Kept {
     }
 }
 
+/// The generations that files may be under: what cannot be read may be under any.
+fn may_be_under<E>(read: Result<BTreeSet<KekId>, E>, ring: &Keyring) -> BTreeSet<KekId> {
+    read.unwrap_or_else(|_| ring.generations().into_iter().map(|(_, kek)| kek).collect())
+}
+
 /// Whether a data directory has been made.
 pub(super) fn is_made(data: &Path) -> Result<bool, NodeError> {
     let made = store::open::is_made(&RealDisk, data);
     made.map_err(|source| NodeError::Store { dir: data.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Secret;
+
+    #[test]
+    fn what_cannot_be_read_keeps_all_generations_from_being_free() {
+        let ring = Keyring::new([1, 2].map(|n| (u32::from(n), Secret::new([n; 32]))).into()).expect("a ring");
+        let active = BTreeSet::from([ring.active()]);
+        assert_eq!(may_be_under(Ok::<_, ()>(active.clone()), &ring), active);
+        assert_eq!(may_be_under(Err(()), &ring).len(), 2);
+    }
 }

@@ -173,7 +173,8 @@ impl Core {
         self.overlay_mut().active.resealing = Some(place);
     }
 
-    /// What this node has of each generation: of those of the ring, and of those that the index knows besides.
+    /// What this node has of each generation: of those of the ring, and of those that something here was sealed under
+    /// besides.
     fn key_uses(&self) -> Vec<KeyUse> {
         let active = self.ring.active();
         // In this order: what comes to the index leaves the log afterwards.
@@ -184,6 +185,8 @@ impl Core {
         let beside = self.beside.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut all: BTreeSet<KekId> = counts.keys().copied().collect();
         all.extend(self.ring.generations().into_iter().map(|(_, kek)| kek));
+        all.extend(resealing.logged.keys().copied().filter(|kek| resealing.is_logged(*kek, log_start)));
+        all.extend(by_scrubber.into_iter().chain(beside.iter().copied()));
         let is_done = resealing.is_done(active);
         let of = |kek: KekId| {
             let references = counts.get(&kek).copied().unwrap_or(0);

@@ -3,7 +3,7 @@
 //!
 //! Invariants
 //! - It is bounded: the newest `GENERATIONS_MAX`.
-//! - A node opens each generation that it has told of for as long as it runs.
+//! - A node opens each generation that it has told of with a number for as long as it runs.
 
 use crate::base::KekId;
 use crate::base::codec::{CodecError, Reader, Writer};
@@ -11,10 +11,10 @@ use crate::base::codec::{CodecError, Reader, Writer};
 /// Most generations that are told.
 const GENERATIONS_MAX: usize = 64;
 
-/// A generation that a node opens.
+/// A generation that a node opens, or needs and lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Generation {
-    /// Its number.
+    /// Its number; zero of one that the node needs and does not open, since it knows the id alone.
     pub number: u32,
     /// Its id.
     pub id: KekId,
@@ -29,7 +29,7 @@ pub struct Generation {
 pub struct KeyNews {
     /// The one that seals.
     pub seals: KekId,
-    /// Those that it opens, in rising order.
+    /// Those that it needs and lacks, and those that it opens, in rising order.
     pub opens: Vec<Generation>,
 }
 
@@ -42,7 +42,12 @@ impl KeyNews {
 
     /// What it tells of a generation that it opens.
     pub fn of_generation(&self, id: KekId) -> Option<&Generation> {
-        self.opens.iter().find(|one| one.id == id)
+        self.opens.iter().find(|one| one.id == id && one.number != 0)
+    }
+
+    /// Whether something at the node needs that generation, whether it opens it or not.
+    pub fn needs(&self, id: KekId) -> bool {
+        self.opens.iter().any(|one| one.id == id && !one.is_free)
     }
 
     /// Appends the news to a heartbeat.

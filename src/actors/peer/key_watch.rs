@@ -82,7 +82,12 @@ impl KeyWatch {
             let is_free = is_settled && used.is_some_and(|used| used.is_free);
             Generation { number, id, references: used.map_or(0, |used| used.references), is_free }
         };
-        KeyNews::of(self.ring.active(), self.ring.generations().into_iter().map(of).collect())
+        let opens: Vec<_> = self.ring.generations().into_iter().map(of).collect();
+        // Its file went too early: it is not to go from the other nodes too.
+        let lacks = uses.iter().filter(|used| !used.is_free && !opens.iter().any(|one| one.id == used.kek));
+        let lacks =
+            lacks.map(|used| Generation { number: 0, id: used.kek, references: used.references, is_free: false });
+        KeyNews::of(self.ring.active(), lacks.chain(opens.iter().copied()).collect())
     }
 
     /// Whether nothing that was sealed before the generation that seals is on its way any more.
@@ -211,8 +216,7 @@ impl KeyWatch {
                 false => Vec::new(),
             };
             let mut needed_by = match one.number < active {
-                // Whoever does not open it any more needs it no more.
-                true => those(&|news| news.of_generation(one.id).is_some_and(|one| !one.is_free)),
+                true => those(&|news| news.needs(one.id)),
                 false => Vec::new(),
             };
             if one.number < active && !one.is_free {
@@ -232,7 +236,7 @@ impl KeyWatch {
                 clashes_with: clashing.map(|(name, _)| name.clone()).collect(),
             }
         };
-        own.opens.iter().map(show).collect()
+        own.opens.iter().filter(|one| one.number != 0).map(show).collect()
     }
 
     fn table(&self) -> MutexGuard<'_, BTreeMap<NodeName, Option<Heard>>> {

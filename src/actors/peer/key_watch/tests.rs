@@ -101,6 +101,11 @@ fn a_generation_may_go_when_all_members_need_it_no_more() {
     assert_eq!((shown(&own)[1].removable, shown(&own)[1].references), (false, 7), "the one that seals stays");
     own.heard(&name(2), Incarnation(2), watch(&[2], &[]).news());
     assert_eq!(needed(&own), (vec![], true), "its file is gone there");
+    let without = watch(&[2], &[]).with_uses(move || vec![used(kek(1), 7, false)], Duration::ZERO);
+    own.heard(&name(2), Incarnation(2), without.news());
+    assert_eq!(needed(&own), (vec![name(2)], false), "its file is gone there too early");
+    assert_eq!(without.show(&name(2), None, ME).len(), 1, "what it does not open is none of its own");
+    own.heard(&name(2), Incarnation(2), watch(&[2], &[]).news());
     let young = of(2, true, Duration::from_secs(3600));
     young.heard(&name(2), Incarnation(2), of(2, true, Duration::ZERO).news());
     young.heard(&name(3), Incarnation(3), of(2, true, Duration::ZERO).news());
