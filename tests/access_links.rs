@@ -91,6 +91,19 @@ fn a_part_of_a_bucket_is_open_to_everybody_until_it_is_closed() {
     assert_eq!(node.ask_as(&stranger, "GET", "/v1/objects/docs/site/b", b"").status, 200);
     node.ask_as(&stranger, "GET", "/v1/objects/docs/k", b"").expect_error(403, "AccessDenied");
     open(&node, "prefix=site/&rights=read,list");
+    // How full the bucket is, and what is open to whoever knows names, is told to those who have a grant in it.
+    open(&node, "prefix=unlisted/&rights=read");
+    let seen = r#"[{"prefix":"site/","rights":["read","list"]}]"#;
+    for shown in
+        [anybody(&node, "GET", "/v1/buckets/docs", &[], b""), node.ask_as(&stranger, "GET", "/v1/buckets/docs", b"")]
+    {
+        let shown = shown.json();
+        assert_eq!(shown["public"].to_string(), seen);
+        assert!(shown.get("usage").is_none() && shown.get("quota").is_none(), "{shown}");
+    }
+    let all = node.get("/v1/buckets/docs").json();
+    assert_eq!((&all["usage"]["objects"], all["public"].as_array().map(Vec::len)), (&3.into(), Some(2)), "{all}");
+    node.delete("/v1/buckets/docs/public?prefix=unlisted/");
     let listed = anybody(&node, "GET", "/v1/objects/docs?prefix=site/", &[], b"").json();
     assert_eq!(listed["objects"].as_array().map(Vec::len), Some(2), "{listed}");
     assert_eq!(reads(&node, "/v1/objects/docs"), 401, "a list goes no further than what is open");

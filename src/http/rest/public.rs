@@ -26,6 +26,13 @@ pub(super) struct PublicGrant<'a> {
     rights: Vec<&'static str>,
 }
 
+impl PublicGrant<'_> {
+    /// Whether everybody may see which keys there are under it.
+    pub(super) fn is_listed(&self) -> bool {
+        self.rights.contains(&Right::List.word())
+    }
+}
+
 /// All that is open in a bucket.
 pub(super) fn shown_public(grants: &PublicGrants) -> Vec<PublicGrant<'_>> {
     let words = |rights: Rights| Right::ALL.into_iter().filter(|right| rights.has(*right)).map(Right::word).collect();
