@@ -168,6 +168,20 @@ fn what_may_not_be_opened_is_refused_and_a_bucket_has_so_many_parts() {
     }
     set("PUT", "/v1/buckets/docs/public?rights=read&prefix=more/").expect_error(409, "TooManyGrants");
     open(&node, "prefix=3/&rights=list");
+    // Many at a time: what was answered as open is open, and no more than there may be.
+    assert_eq!(set("DELETE", "/v1/buckets/docs/public").status, 200);
+    let opened: Vec<String> = std::thread::scope(|scope| {
+        let one = |n: usize| {
+            let answer = set("PUT", &format!("/v1/buckets/docs/public?rights=read&prefix=r{n:02}/"));
+            assert!(matches!(answer.status, 200 | 409), "{answer:?}");
+            (answer.status == 200).then(|| format!("r{n:02}/"))
+        };
+        let all: Vec<_> = (0..32).map(|n| scope.spawn(move || one(n))).collect();
+        all.into_iter().filter_map(|one| one.join().expect("an answer")).collect()
+    });
+    let shown = node.get("/v1/buckets/docs").json()["public"].clone();
+    let shown: Vec<_> = shown.as_array().expect("a list").iter().map(|grant| grant["prefix"].clone()).collect();
+    assert_eq!(shown, opened);
     let admin = node.new_key("admin of it", &["docs:admin"]);
     assert_eq!(node.ask_as(&admin, "DELETE", "/v1/buckets/docs/public", b"").status, 200);
     let writer = node.new_key("writer", &["docs:read,write,list,delete", "docs/x:admin"]);
