@@ -51,7 +51,7 @@ impl<'a> From<&'a BucketInfo> for Bucket<'a> {
 
 impl Bucket<'_> {
     /// The same for whom no grant lets in: not how full it is, nor prefixes that are open to whoever knows the names.
-    fn as_everybody_sees_it(self) -> Self {
+    fn for_everybody(self) -> Self {
         let public = self.public.into_iter().filter(PublicGrant::is_listed).collect();
         Bucket { usage: None, quota: None, public, ..self }
     }
@@ -105,7 +105,7 @@ pub(super) async fn show(call: &Call<'_>, bucket: BucketName) -> Result<HttpResp
     let all = call.worker.links.reads.list_buckets.send(ListBuckets { consistency }).await??;
     let found = all.iter().find(|found| found.name == bucket).ok_or(StoreError::NoSuchBucket)?;
     let shown = Bucket::from(found);
-    let shown = if call.who.reaches(&bucket) { shown } else { shown.as_everybody_sees_it() };
+    let shown = if call.who.reaches(&bucket) { shown } else { shown.for_everybody() };
     Ok(json_resting_on(&shown, consistency))
 }
 
