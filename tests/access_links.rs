@@ -91,6 +91,19 @@ fn a_part_of_a_bucket_is_open_to_everybody_until_it_is_closed() {
     assert_eq!(node.ask_as(&stranger, "GET", "/v1/objects/docs/site/b", b"").status, 200);
     node.ask_as(&stranger, "GET", "/v1/objects/docs/k", b"").expect_error(403, "AccessDenied");
     open(&node, "prefix=site/&rights=read,list");
+    // How full the bucket is, and what is open to whoever knows names, is told to those who have a grant in it.
+    open(&node, "prefix=unlisted/&rights=read");
+    let seen = r#"[{"prefix":"site/","rights":["read","list"]}]"#;
+    for shown in
+        [anybody(&node, "GET", "/v1/buckets/docs", &[], b""), node.ask_as(&stranger, "GET", "/v1/buckets/docs", b"")]
+    {
+        let shown = shown.json();
+        assert_eq!(shown["public"].to_string(), seen);
+        assert!(shown.get("usage").is_none() && shown.get("quota").is_none(), "{shown}");
+    }
+    let all = node.get("/v1/buckets/docs").json();
+    assert_eq!((&all["usage"]["objects"], all["public"].as_array().map(Vec::len)), (&3.into(), Some(2)), "{all}");
+    node.delete("/v1/buckets/docs/public?prefix=unlisted/");
     let listed = anybody(&node, "GET", "/v1/objects/docs?prefix=site/", &[], b"").json();
     assert_eq!(listed["objects"].as_array().map(Vec::len), Some(2), "{listed}");
     assert_eq!(reads(&node, "/v1/objects/docs"), 401, "a list goes no further than what is open");
@@ -155,6 +168,20 @@ fn what_may_not_be_opened_is_refused_and_a_bucket_has_so_many_parts() {
     }
     set("PUT", "/v1/buckets/docs/public?rights=read&prefix=more/").expect_error(409, "TooManyGrants");
     open(&node, "prefix=3/&rights=list");
+    // Many at a time: what was answered as open is open, and no more than there may be.
+    assert_eq!(set("DELETE", "/v1/buckets/docs/public").status, 200);
+    let opened: Vec<String> = std::thread::scope(|scope| {
+        let one = |n: usize| {
+            let answer = set("PUT", &format!("/v1/buckets/docs/public?rights=read&prefix=r{n:02}/"));
+            assert!(matches!(answer.status, 200 | 409), "{answer:?}");
+            (answer.status == 200).then(|| format!("r{n:02}/"))
+        };
+        let all: Vec<_> = (0..32).map(|n| scope.spawn(move || one(n))).collect();
+        all.into_iter().filter_map(|one| one.join().expect("an answer")).collect()
+    });
+    let shown = node.get("/v1/buckets/docs").json()["public"].clone();
+    let shown: Vec<_> = shown.as_array().expect("a list").iter().map(|grant| grant["prefix"].clone()).collect();
+    assert_eq!(shown, opened);
     let admin = node.new_key("admin of it", &["docs:admin"]);
     assert_eq!(node.ask_as(&admin, "DELETE", "/v1/buckets/docs/public", b"").status, 200);
     let writer = node.new_key("writer", &["docs:read,write,list,delete", "docs/x:admin"]);

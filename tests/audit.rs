@@ -179,6 +179,38 @@ fn who_is_refused_has_a_line_and_who_does_not_stop_has_a_number() {
 }
 
 #[test]
+fn a_link_has_a_line_when_it_is_made_and_when_it_is_refused() {
+    let (node, _) = guarded();
+    node.put("/v1/buckets/docs", b"");
+    let app = node.new_key("app", &["docs:read"]);
+    let made = |key: &str, method: &str| {
+        let wanted = json!({ "method": method, "bucket": "docs", "key": key, "expires_s": 60 }).to_string();
+        node.ask_as(&app, "POST", "/v1/links", wanted.as_bytes())
+    };
+    let link = made("k", "GET").json();
+    assert_eq!(made("w", "PUT").status, 403);
+    let target = link["target"].as_str().expect("a target").to_owned();
+    let tried = |target: &str| node.connect().ask("GET", target, &[], b"").expect("an answer").status;
+    assert_eq!(tried(&target.replace("docs/k", "docs/other")), 403);
+    assert_eq!(tried(&target.replace("X-Amz-Expires=60", "X-Amz-Expires=0")), 400, "it is no link, whoever brings it");
+    assert_eq!(node.delete(&format!("/v1/access/{}", app.id)).status, 200);
+    assert_eq!(tried(&target), 403);
+    let of_links: Vec<Value> = lines(&node, "action=link").into_iter().filter(|l| l["outcome"] != "asked").collect();
+    let told = |line: &Value| (line["target"].clone(), line["outcome"].clone(), line["actor"].clone());
+    assert_eq!(told(&of_links[0]), (json!("docs/k"), json!("done"), json!(app.id)));
+    assert_eq!(of_links[0]["change"]["new"], json!({ "method": "GET", "expires": link["expires"] }));
+    assert_eq!(told(&of_links[1]), (json!("docs/w"), json!("refused"), json!(app.id)));
+    let refused = eventually("both", || Some(lines(&node, "action=object:read")).filter(|lines| lines.len() == 2));
+    for (line, target) in refused.iter().zip(["docs/other", "docs/k"]) {
+        assert_eq!(told(line), (json!(target), json!("refused"), json!("anonymous")));
+        assert_eq!((&line["claims"], &line["code"]), (&json!(app.id), &json!("LinkRefused")), "{line}");
+    }
+    let text = Value::from(lines(&node, "")).to_string();
+    assert!(!text.contains("X-Amz") && !text.contains(&target[target.len() - 64..]), "a signature is in no line");
+    assert!(node.get("/metrics").text().contains("boveda_access_refused_total{reason=\"link_refused\"} 2"));
+}
+
+#[test]
 fn objects_have_lines_where_a_setting_says_so() {
     let node = Node::with(&[("BOVEDA_AUDIT_OBJECTS", "true")]);
     node.put("/v1/buckets/docs", b"");

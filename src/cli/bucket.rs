@@ -130,6 +130,8 @@ fn row(bucket: &Value) -> String {
 fn limit(json: &Value) -> String {
     let number = |path: &str| json.pointer(path).and_then(Value::as_u64);
     match (number("/quota/objects"), number("/quota/bytes")) {
+        // Who has no grant in the bucket is not told.
+        (None, None) if json.get("quota").is_none() => "-".to_owned(),
         (None, None) => "no quota".to_owned(),
         (Some(objects), None) => format!("{objects} objects at most"),
         (None, Some(bytes)) => format!("{} at most", size_of(bytes)),
@@ -174,6 +176,8 @@ mod tests {
         let bucket = |quota| json!({ "name": "a\u{1b}b", "usage": { "objects": 7, "bytes": 2048 }, "quota": quota });
         let end = |quota| row(&bucket(quota)).split("2.0 KiB").nth(1).map(|end| end.trim().to_owned());
         assert!(row(&bucket(Value::Null)).starts_with("a?b   "));
+        let untold = row(&json!({ "name": "abc" }));
+        assert_eq!(untold.split_whitespace().collect::<Vec<_>>(), ["abc", "-", "objects", "-", "-"]);
         assert_eq!(end(json!({ "objects": null, "bytes": null })).as_deref(), Some("no quota"));
         assert_eq!(end(json!({ "objects": 9, "bytes": null })).as_deref(), Some("9 objects at most"));
         assert_eq!(end(json!({ "objects": 9, "bytes": 1024 })).as_deref(), Some("9 objects and 1.0 KiB at most"));

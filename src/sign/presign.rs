@@ -91,6 +91,12 @@ pub struct Presigned {
     query: Vec<(String, String)>,
 }
 
+/// The id of the key that a link says it is signed by, whether it is one or not.
+pub fn claimed(query: &[(String, String)]) -> Option<&str> {
+    let (_, credential) = query.iter().find(|(name, _)| name == P_CREDENTIAL)?;
+    credential.split('/').next()
+}
+
 impl Presigned {
     /// Reads the parameters of a query, unescaped.
     pub fn parse(query: Vec<(String, String)>) -> Result<Self, PresignError> {

@@ -15,7 +15,7 @@ use super::escape::{Plus, unescape};
 use super::problem::Kind;
 use crate::base::AccessKeyId;
 use crate::sign::Presigned;
-use crate::sign::presign::PREFIX;
+use crate::sign::presign::{self, PREFIX};
 use actix_web::HttpMessage;
 use actix_web::HttpRequest;
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
@@ -35,6 +35,11 @@ pub fn is_one(query: &str) -> bool {
 /// The name of a parameter, where its escapes can be read.
 fn named(pair: &str) -> Option<std::borrow::Cow<'_, str>> {
     unescape(pair.split_once('=').map_or(pair, |(name, _)| name), Plus::IsSpace).ok()
+}
+
+/// The id that a link names as its key's, whoever signed it.
+pub fn claimed(query: &str) -> Option<AccessKeyId> {
+    AccessKeyId::parse(presign::claimed(&pairs(query).ok()?)?.as_bytes())
 }
 
 /// A query taken apart, its parameters in their order, also where one is there twice.

@@ -156,7 +156,14 @@ impl<'a> Trail<'a> {
 fn is_refusal(kind: Kind) -> bool {
     matches!(
         kind,
-        Kind::Unauthenticated | Kind::AccessDenied | Kind::AccessUnknown | Kind::ForeignHost | Kind::ForeignOrigin
+        Kind::Unauthenticated
+            | Kind::AccessDenied
+            | Kind::AccessUnknown
+            | Kind::LinkRefused
+            | Kind::LinkExpired
+            | Kind::LinkNotYet
+            | Kind::ForeignHost
+            | Kind::ForeignOrigin
     )
 }
 

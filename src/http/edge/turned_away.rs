@@ -4,10 +4,20 @@
 //! wrong have one word here too.
 
 use super::errors::HttpError;
+use super::problem::Kind;
+use crate::sign::PresignError;
 
 /// The reasons, each with a counter of its own.
-pub(super) const REASONS: [&str; 6] =
-    ["no_key", "no_such_key", "no_right", "keys_unknown", "foreign_host", "foreign_origin"];
+pub(super) const REASONS: [&str; 8] = [
+    "no_key",
+    "no_such_key",
+    "no_right",
+    "keys_unknown",
+    "foreign_host",
+    "foreign_origin",
+    "link_refused",
+    "link_out_of_time",
+];
 
 /// Which of them an error is; none where it is about something else. `has_named`: whether the caller claimed to be
 /// somebody.
@@ -19,6 +29,8 @@ pub(super) fn reason(error: &HttpError, has_named: bool) -> Option<usize> {
         HttpError::AccessUnknown => "keys_unknown",
         HttpError::ForeignHost => "foreign_host",
         HttpError::ForeignOrigin => "foreign_origin",
+        HttpError::Refused(Kind::LinkRefused) => "link_refused",
+        HttpError::Link(PresignError::Expired | PresignError::NotYet) => "link_out_of_time",
         _ => return None,
     };
     REASONS.iter().position(|known| *known == word)
@@ -37,9 +49,13 @@ mod tests {
             (HttpError::AccessUnknown, false),
             (HttpError::ForeignHost, false),
             (HttpError::ForeignOrigin, false),
+            (HttpError::Refused(Kind::LinkRefused), false),
+            (HttpError::Link(PresignError::Expired), false),
         ];
         let places: Vec<_> = found.iter().filter_map(|(error, named)| reason(error, *named)).collect();
         assert_eq!(places, (0..REASONS.len()).collect::<Vec<_>>());
         assert_eq!(reason(&HttpError::NoRoute, true), None);
+        assert_eq!(reason(&HttpError::Link(PresignError::NotYet), false), Some(REASONS.len() - 1));
+        assert_eq!(reason(&HttpError::Link(PresignError::Missing), false), None, "it depends on no key");
     }
 }

@@ -32,10 +32,12 @@ struct Buckets<'a> {
 struct Bucket<'a> {
     name: &'a str,
     created: String,
-    /// What the node that answers holds of it.
-    usage: BucketUsage,
-    /// Nulls where there is no limit.
-    quota: Quota,
+    /// What the node that answers holds of it. Not for who comes in as everybody does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<BucketUsage>,
+    /// Nulls where there is no limit. Not for who comes in as everybody does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quota: Option<Quota>,
     /// What of it is open to everybody.
     public: Vec<PublicGrant<'a>>,
 }
@@ -43,7 +45,15 @@ struct Bucket<'a> {
 impl<'a> From<&'a BucketInfo> for Bucket<'a> {
     fn from(BucketInfo { name, created_ms, quota, usage, public }: &'a BucketInfo) -> Self {
         let (created, public) = (rfc3339(*created_ms), shown_public(public));
-        Bucket { name: name.as_str(), created, usage: *usage, quota: *quota, public }
+        Bucket { name: name.as_str(), created, usage: Some(*usage), quota: Some(*quota), public }
+    }
+}
+
+impl Bucket<'_> {
+    /// The same for whom no grant lets in: not how full it is, nor prefixes that are open to whoever knows the names.
+    fn for_everybody(self) -> Self {
+        let public = self.public.into_iter().filter(PublicGrant::is_listed).collect();
+        Bucket { usage: None, quota: None, public, ..self }
     }
 }
 
@@ -84,7 +94,7 @@ pub(super) async fn list(call: &Call<'_>) -> Result<HttpResponse, HttpError> {
     Ok(json_resting_on(&Buckets { buckets }, consistency))
 }
 
-/// One bucket, as the list of all shows it.
+/// One bucket, as the list of all shows it; less of it to who may see it only because a part of it is open.
 pub(super) async fn show(call: &Call<'_>, bucket: BucketName) -> Result<HttpResponse, HttpError> {
     let _permit = call.worker.shared.budget.try_claim(PAGE_BYTES).ok_or(HttpError::SlowDown)?;
     let mut query = Query::parse(call.req.query_string())?;
@@ -94,7 +104,9 @@ pub(super) async fn show(call: &Call<'_>, bucket: BucketName) -> Result<HttpResp
     }
     let all = call.worker.links.reads.list_buckets.send(ListBuckets { consistency }).await??;
     let found = all.iter().find(|found| found.name == bucket).ok_or(StoreError::NoSuchBucket)?;
-    Ok(json_resting_on(&Bucket::from(found), consistency))
+    let shown = Bucket::from(found);
+    let shown = if call.who.reaches(&bucket) { shown } else { shown.for_everybody() };
+    Ok(json_resting_on(&shown, consistency))
 }
 
 pub(super) async fn create(call: &Call<'_>, bucket: BucketName) -> Result<HttpResponse, HttpError> {

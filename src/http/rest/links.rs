@@ -61,6 +61,7 @@ pub(super) async fn create(call: &Call<'_>, incoming: &mut Incoming) -> Result<H
     let _permit = call.worker.shared.budget.try_claim(DOCUMENT_BYTES_MAX as u64).ok_or(HttpError::SlowDown)?;
     let wanted: Wanted = document(incoming, DOCUMENT_BYTES_MAX, DOCUMENT).await?;
     let at = ObjectName { bucket: BucketName::parse(&wanted.bucket)?, key: ObjectKey::parse(&wanted.key)? };
+    call.note.concerns(at.to_string());
     let (method, right, to) = use_of(&wanted)?;
     call.authorize(&Need::on_object(right, &at))?;
     let sent = || call.req.headers().get(HOST).and_then(|host| host.to_str().ok());
@@ -70,6 +71,7 @@ pub(super) async fn create(call: &Call<'_>, incoming: &mut Incoming) -> Result<H
     let link = ObjectLink { at: &at, to: &to, host: &host, at_s, expires_s: wanted.expires_s };
     let target = link.target_by(&by).map_err(|why| HttpError::Document(told(why)))?;
     let expires = rfc3339((at_s + wanted.expires_s) * 1000);
+    call.note.changes((), serde_json::json!({ "method": method, "expires": expires }));
     let mut builder = HttpResponse::Created();
     builder.insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store")));
     Ok(json(&mut builder, &Made { method, host: &host, target, expires }))

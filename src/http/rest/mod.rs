@@ -122,7 +122,7 @@ impl Protocol for Rest {
     }
 
     fn claims(&self, req: &HttpRequest) -> Option<AccessKeyId> {
-        claimed(req.headers())
+        claimed(req.headers()).or_else(|| link::claimed(req.query_string()))
     }
 
     async fn answer(

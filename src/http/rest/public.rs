@@ -26,6 +26,13 @@ pub(super) struct PublicGrant<'a> {
     rights: Vec<&'static str>,
 }
 
+impl PublicGrant<'_> {
+    /// Whether everybody may see which keys there are under it.
+    pub(super) fn is_listed(&self) -> bool {
+        self.rights.contains(&Right::List.word())
+    }
+}
+
 /// All that is open in a bucket.
 pub(super) fn shown_public(grants: &PublicGrants) -> Vec<PublicGrant<'_>> {
     let words = |rights: Rights| Right::ALL.into_iter().filter(|right| rights.has(*right)).map(Right::word).collect();
@@ -60,8 +67,14 @@ pub(super) async fn open(call: &Call<'_>, bucket: BucketName) -> Result<HttpResp
         "a part of a bucket is open to everybody without a key"
     );
     let is_open = |grants: &PublicGrants| grants.iter().any(|grant| grant.prefix == prefix && grant.rights == rights);
-    in_force(call, |known| known.public.buckets.get(&bucket).is_some_and(is_open)).await;
-    Ok(by_now(call, &bucket))
+    let is_told = |grants: &PublicGrants| is_open(grants) || !fits(grants);
+    in_force(call, |known| known.public.buckets.get(&bucket).is_some_and(is_told)).await;
+    // Others may have opened the last ones meanwhile: then this one was left out.
+    let known = call.worker.shared.entrance.access().known();
+    match known.public.buckets.get(&bucket).is_none_or(fits) {
+        true => Ok(by_now(call, &bucket)),
+        false => Err(HttpError::Refused(Kind::ManyPublic)),
+    }
 }
 
 /// Closes what is open under a prefix, and all that begin so; all of the bucket without one.
