@@ -180,6 +180,8 @@ class World:
 
     def __init__(self, binary, durability, nodes=4, disk_mib=256):
         self.binary, self.durability, self.disk_mib = binary, durability, disk_mib
+        # Clients pause so many times as long between two calls.
+        self.pace = 1.0
         self.dir = tempfile.mkdtemp(prefix="boveda-chaos-")
         self.keys = os.path.join(self.dir, "keys")
         self.nodes = []
