@@ -128,6 +128,10 @@ fn each_operation_that_changes_something_has_its_lines_and_none_has_a_secret() {
     let all = lines(&node, "");
     let revoked = all.iter().rfind(|line| line["action"] == "access:revoke").expect("a line");
     assert_eq!(revoked["change"], json!({ "old": { "name": "n", "grants": ["docs:read"] } }));
+    let quotas = all.iter().filter(|line| line["action"] == "bucket:quota" && line["outcome"] == "done");
+    let [none, nine] = [Value::Null, json!(9)].map(|objects| json!({ "objects": objects, "bytes": null }));
+    let changes: Vec<_> = quotas.map(|line| (&line["change"]["old"], &line["change"]["new"])).collect();
+    assert_eq!(changes, [(&none, &nine), (&nine, &none)]);
     assert!(all.iter().any(|line| line["action"] == "node:start"));
     assert_eq!(secrets.len(), 3, "the root's, one that was made, one that was rotated to");
     let text = Value::from(all).to_string();
@@ -179,6 +183,29 @@ fn who_is_refused_has_a_line_and_who_does_not_stop_has_a_number() {
 }
 
 #[test]
+fn who_is_turned_away_at_the_peer_port_has_a_line_and_who_does_not_stop_has_a_number() {
+    let node = Node::start();
+    for _ in 0..60 {
+        let mut stranger = common::Conn::open(node.peer()).expect("it listens");
+        let told = stranger.ask("POST", "/peer/v1/hello", &[], b"let me in").expect("an answer");
+        assert!(matches!(told.status, 400 | 403), "{told:?}");
+    }
+    let all = eventually("all of them", || {
+        let all = [lines(&node, "action=peer:call"), lines(&node, "action=requests")].concat();
+        let counted = all.iter().map(|line| line["count"].as_u64().unwrap_or(1)).sum::<u64>();
+        (counted == 60).then_some(all)
+    });
+    assert!(all.len() < 60, "{} lines", all.len());
+    let first = &all[0];
+    assert_eq!((&first["actor"], &first["address"]), (&json!("anonymous"), &json!("127.0.0.1")));
+    assert_eq!((&first["outcome"], &first["request"]), (&json!("refused"), &Value::Null));
+    let code = first["code"].as_str().expect("a reason");
+    assert!(["malformed", "protocol"].contains(&code), "{code}");
+    // As status has it.
+    assert_eq!(node.get("/v1/cluster").json()["gate"]["refused"][0]["reason"], code);
+}
+
+#[test]
 fn a_link_has_a_line_when_it_is_made_and_when_it_is_refused() {
     let (node, _) = guarded();
     node.put("/v1/buckets/docs", b"");
@@ -212,16 +239,26 @@ fn a_link_has_a_line_when_it_is_made_and_when_it_is_refused() {
 
 #[test]
 fn objects_have_lines_where_a_setting_says_so() {
-    let node = Node::with(&[("BOVEDA_AUDIT_OBJECTS", "true")]);
+    let mut node = Node::with(&[("BOVEDA_AUDIT_OBJECTS", "true")]);
+    let root = node.new_key("root", &["*:read,write,list,admin"]);
+    node.ask_by(&root);
     node.put("/v1/buckets/docs", b"");
     assert_eq!(node.put("/v1/objects/docs/k", b"x").status, 201);
     assert_eq!(node.get("/v1/objects/docs/k").status, 200);
     assert_eq!(node.get("/v1/objects/docs/none").status, 404);
-    let all = eventually("three lines", || Some(lines(&node, "action=object")).filter(|lines| lines.len() == 3));
+    let wanted = json!({ "method": "GET", "bucket": "docs", "key": "k", "expires_s": 60 }).to_string();
+    let link = node.ask("POST", "/v1/links", &[], wanted.as_bytes()).json();
+    let target = link["target"].as_str().expect("a target");
+    assert_eq!(node.connect().ask("GET", target, &[], b"").expect("an answer").status, 200);
+    let all = eventually("four lines", || Some(lines(&node, "action=object")).filter(|lines| lines.len() == 4));
     let told = |line: &Value| (line["action"].clone(), line["target"].clone(), line["status"].clone());
     assert_eq!(told(&all[0]), (json!("object:write"), json!("docs/k"), json!(201)));
     assert_eq!(told(&all[1]), (json!("object:read"), json!("docs/k"), json!(200)));
     assert_eq!((told(&all[2]).2, &all[2]["outcome"]), (json!(404), &json!("failed")));
+    assert_eq!(told(&all[3]), told(&all[1]));
+    assert!(all.iter().all(|line| line["actor"] == root.id.as_str()), "a link is its key's: {all:?}");
+    let by_link: Vec<_> = all.iter().map(|line| line["by_link"].clone()).collect();
+    assert_eq!(by_link, [Value::Null, Value::Null, Value::Null, json!(true)]);
 }
 
 #[test]

@@ -131,6 +131,11 @@ fn a_node_with_another_key_is_refused_and_shown() {
             shown.any(|caller| caller["count"].as_u64().is_some_and(|count| count > 0)).then_some(())
         });
     }
+    let line = eventually("a line in the audit log", || {
+        cluster.nodes[0].get("/v1/audit?action=peer:call").json()["lines"].as_array()?.first().cloned()
+    });
+    assert_eq!((&line["actor"], &line["address"]), (&"anonymous".into(), &"127.0.0.1".into()));
+    assert_eq!((&line["outcome"], &line["code"]), (&"refused".into(), &"foreign_key".into()));
     assert_eq!(cluster.peer(0, 1)["link"], "up", "the two go on");
     cluster.get(2, "ours").expect_error(404, "NoSuchKey");
     for at in [0, 1] {

@@ -10,7 +10,7 @@ use crate::actors::messages::{
 };
 use crate::actors::peer::key_watch::KeyWatch;
 use crate::actors::peer::list_watch::ListWatch;
-use crate::actors::peer::node_view::{AuditEnds, Ballots, Identity, NodeView};
+use crate::actors::peer::node_view::{Ballots, Identity, NodeView, PeerAudit};
 use crate::base::{
     Ballot, BodyAt, BodyId, BucketId, ClusterId, Epoch, Incarnation, KekId, Lineage, NodeName, ObjectHead, ObjectKey,
     ObjectRecord, Page, Record, RegisterKey, Secret, Stamp, State, Sum, Wrap,
@@ -22,10 +22,11 @@ use crate::store::Answer;
 use crate::store::StoreError;
 use crate::store::entry::NodeRecord;
 use crate::store::voting::Voting;
-use crate::wire::{AuditNews, Health};
+use crate::wire::{AuditNews, Health, Refusal};
 use actix::{Actor, Context, Handler};
 use bytes::Bytes;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -61,11 +62,12 @@ pub fn node_view(me: Identity) -> NodeView {
 /// A node without an audit log.
 struct NoAudit;
 
-impl AuditEnds for NoAudit {
+impl PeerAudit for NoAudit {
     fn news(&self, _: &NodeName) -> AuditNews {
         AuditNews::default()
     }
     fn heard(&self, _: &NodeName, _: Incarnation, _: Start, _: &AuditNews) {}
+    fn turned_away(&self, _: IpAddr, _: Refusal) {}
 }
 
 /// The votes of a node that has none, and what it knows of where things lie.

@@ -65,6 +65,9 @@ pub struct Line {
     pub request: Option<String>,
     /// The id of the access key by which it was asked, or one of `ANONYMOUS`, `NODE`, `OPERATOR`.
     pub actor: String,
+    /// Whether it was asked by a link that the key of `actor` has signed, by whoever was given it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_link: bool,
     /// The id that a caller named who was not let in by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claims: Option<String>,
@@ -100,6 +103,7 @@ impl Line {
             node: String::new(),
             request: None,
             actor: actor.to_owned(),
+            by_link: false,
             claims: None,
             address: None,
             action: action.to_owned(),

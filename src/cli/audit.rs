@@ -201,6 +201,9 @@ impl Show {
 fn row(line: &Value) -> String {
     let text = |name: &str| plain(line.get(name).and_then(Value::as_str).unwrap_or_default());
     let mut out = format!("{}  {}  {}", text("time"), text("node"), text("actor"));
+    if line["by_link"] == true {
+        out.push_str(" (by a link)");
+    }
     if line.get("claims").is_some() {
         let _ = write!(out, " (says {})", text("claims"));
     }
@@ -288,6 +291,9 @@ mod tests {
             row(&line),
             "2026-11-24T10:20:30.000Z  n1  anonymous (says A) from 10.0.0.1  object:read  refused  b/?k  Unauthorized\n"
         );
+        let line =
+            json!({ "actor": "A", "by_link": true, "address": "::1", "action": "object:read", "outcome": "done" });
+        assert_eq!(row(&line), "    A (by a link) from ::1  object:read  done\n");
         let line =
             json!({ "action": "access:set", "outcome": "done", "change": { "old": [1], "new": [2] }, "count": 3 });
         assert!(row(&line).ends_with("access:set  done 3 times  [1] -> [2]\n"), "{}", row(&line));

@@ -2,6 +2,8 @@
 //!
 //! Invariants
 //! - A line says that the node has started before it serves, and one that it has stopped, when it stops in order.
+//! - Who is turned away at the peer port has a line, or is counted in one; for all that is known of such a caller, that is
+//!   an address.
 //! - A member list that comes into force here, and a key generation that opens or seals, has a line on each node, whoever
 //!   asked for it.
 //! - What is wrong with the log degrades readiness by name, and stops no node.
@@ -10,8 +12,8 @@ use super::error::NodeError;
 use super::key_source::KeySource;
 use super::keys;
 use super::running::lock;
-use crate::actors::peer::node_view::AuditEnds;
-use crate::audit::line::{NODE, OPERATOR};
+use crate::actors::peer::node_view::PeerAudit;
+use crate::audit::line::{ANONYMOUS, NODE, OPERATOR};
 use crate::audit::memory::Said;
 use crate::audit::query::{Page, Query};
 use crate::audit::writer::Writer;
@@ -23,7 +25,8 @@ use crate::http::Readiness;
 use crate::register::Start;
 use crate::seal::keyring::Keyring;
 use crate::store::Store;
-use crate::wire::AuditNews;
+use crate::wire::{AuditNews, Refusal};
+use std::net::IpAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -51,10 +54,10 @@ pub(super) fn start(config: &Config, ring: &Arc<Keyring>, store: &Arc<Store>) ->
     Audit::start(setup).map_err(|source| NodeError::Start { what: "the audit log", source })
 }
 
-/// What the heartbeats of a node say of its log.
-pub(super) struct Ends(pub Audit);
+/// What the heartbeats of a node say of its log, and the lines of callers at its peer port.
+pub(super) struct ForPeers(pub Audit);
 
-impl AuditEnds for Ends {
+impl PeerAudit for ForPeers {
     fn news(&self, to: &NodeName) -> AuditNews {
         AuditNews { own: self.0.ends(), yours: self.0.remembered(to) }
     }
@@ -66,6 +69,16 @@ impl AuditEnds for Ends {
         if let Some((before, last)) = news.yours {
             self.0.told(from, before, last);
         }
+    }
+
+    fn turned_away(&self, from: IpAddr, refusal: Refusal) {
+        let line = || Line {
+            address: Some(from.to_canonical().to_string()),
+            status: Some(refusal.status()),
+            code: Some(refusal.name().to_owned()),
+            ..Line::of(ANONYMOUS, "peer:call", Outcome::Refused)
+        };
+        self.0.refused(line, Some(from));
     }
 }
 

@@ -279,7 +279,7 @@ fn node_view(
         free: Arc::new(move || measured.room()),
         root: Arc::new(move || counted.tree().root()),
         health: Arc::new(move || pulses.health()),
-        audit: Arc::new(audit::Ends(audit.clone())),
+        audit: Arc::new(audit::ForPeers(audit.clone())),
     }
 }
 

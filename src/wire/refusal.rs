@@ -82,6 +82,23 @@ impl Refusal {
         }
     }
 
+    /// The word for it, as status, metrics and the audit log have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Refusal::Protocol => "protocol",
+            Refusal::ForeignKey => "foreign_key",
+            Refusal::ForeignCluster => "foreign_cluster",
+            Refusal::NotAPeer => "not_a_peer",
+            Refusal::WrongReceiver => "wrong_receiver",
+            Refusal::Itself => "itself",
+            Refusal::UnknownSession => "unknown_session",
+            Refusal::BadFrame => "bad_frame",
+            Refusal::Malformed => "malformed",
+            Refusal::Busy => "busy",
+            Refusal::Slow => "slow",
+        }
+    }
+
     /// The HTTP status it travels with.
     pub fn status(self) -> u16 {
         match self {
@@ -122,6 +139,7 @@ mod tests {
     fn refusals_survive() {
         for refusal in REFUSALS {
             assert_eq!(Refusal::decode(&refusal.encode()), Some(refusal));
+            assert_eq!(serde_json::to_value(refusal).expect("JSON"), refusal.name());
         }
         for bad in [&b""[..], b"BVDR", b"BVDR\xff", b"BVDR\0\0", b"<html>"] {
             assert_eq!(Refusal::decode(bad), None);

@@ -206,7 +206,7 @@ impl Handler<DeleteBucket> for CoordinatorActor {
 }
 
 impl Handler<SetBucket> for CoordinatorActor {
-    type Result = ResponseFuture<Result<Written, ObjectError>>;
+    type Result = ResponseFuture<Result<BucketSet, ObjectError>>;
     fn handle(&mut self, msg: SetBucket, _: &mut Context<Self>) -> Self::Result {
         self.run(async move |c| c.set_bucket(msg).await)
     }

@@ -15,7 +15,7 @@ use crate::actors::body_streams::BodyStreams;
 use crate::actors::coordinator::turns::Turn;
 use crate::actors::messages::*;
 use crate::base::record::etag_of;
-use crate::base::{Ballot, BucketId, BucketName, Condition, ObjectName, RegisterKey};
+use crate::base::{Ballot, BucketId, BucketName, BucketRecord, Condition, ObjectName, RegisterKey};
 use crate::register::fence::Change;
 use crate::register::{Event, Machine, Traced, Write, WriteOutcome};
 use crate::seal::random;
@@ -85,14 +85,22 @@ impl Coordinator {
     }
 
     /// Brings about what is wanted of a part of a bucket's settings.
-    pub(super) async fn set_bucket(&self, SetBucket { bucket, setting }: SetBucket) -> Result<Written, ObjectError> {
+    pub(super) async fn set_bucket(&self, SetBucket { bucket, setting }: SetBucket) -> Result<BucketSet, ObjectError> {
+        let held = self.held_bucket(&bucket).await;
         let change = match self.alone(Mutation::configure_bucket(&bucket, setting, system_ms())).await? {
-            Decided::Alone(written) => return Ok(written),
+            Decided::Alone(written) => {
+                return Ok(BucketSet { written, was: held.and_then(|slot| bucket_in(&slot.state)) });
+            }
             Decided::ForVote(change) | Decided::Closing(change) => change,
         };
         self.reachable().await?;
         self.check_takers(&RegisterKey::bucket(&bucket), None).await?;
-        ended(self.vote_on_bucket(&bucket, change.clone(), self.deadline()).await?, &change)
+        let outcome = self.vote_on_bucket(&bucket, change.clone(), self.deadline()).await?;
+        let was = match &outcome {
+            WriteOutcome::Written { replaced: state, .. } | WriteOutcome::Kept(state) => bucket_in(state),
+            _ => None,
+        };
+        Ok(BucketSet { written: ended(outcome, &change)?, was })
     }
 
     /// The id of a life that may begin. Where nodes decide without each other they must not give different ones.
@@ -244,6 +252,10 @@ impl Coordinator {
     }
 }
 
+fn bucket_in(state: &Traced<Value>) -> Option<BucketRecord> {
+    state.value.as_ref()?.bucket().cloned()
+}
+
 fn is_there(state: &Traced<Value>) -> bool {
     state.value.as_ref().is_some_and(|record| record.is_present())
 }
@@ -272,7 +284,7 @@ fn crowded(mutation: &Mutation) -> ObjectError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{BucketRecord, Incarnation, Lineage, ObjectKey, Stamp, State, Tags, WriteId};
+    use crate::base::{Incarnation, Lineage, ObjectKey, Stamp, State, Tags, WriteId};
     use crate::store::mutation::proposed;
 
     #[test]

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::actors::body_streams::BodyStreams;
 use crate::actors::underway::Counted;
-use crate::base::{BucketName, Condition, ObjectHead, ObjectName, Permit};
+use crate::base::{BucketName, BucketRecord, Condition, ObjectHead, ObjectName, Permit};
 use actix::Message;
 use bytes::Bytes;
 
@@ -145,12 +145,21 @@ pub struct DeleteBucket {
 
 /// Changes what a bucket is set to, a part of it. `NoSuchBucket` where there is none.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<Written, ObjectError>")]
+#[rtype(result = "Result<BucketSet, ObjectError>")]
 pub struct SetBucket {
     /// The bucket that is set.
     pub bucket: BucketName,
     /// What of it.
     pub setting: BucketSetting,
+}
+
+/// A bucket that was set.
+#[derive(Debug)]
+pub struct BucketSet {
+    /// The write.
+    pub written: Written,
+    /// What it was set to before; of a node that decides alone, when it was asked.
+    pub was: Option<BucketRecord>,
 }
 
 /// All buckets, sorted by name, each with what the node holds of it that is asked.

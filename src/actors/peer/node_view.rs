@@ -13,7 +13,8 @@ use crate::seal::session::PeerInfo;
 use crate::store::intent::{Answer as CommitAnswer, wait};
 use crate::store::voting::Voting;
 use crate::store::{Store, StoreError};
-use crate::wire::{AuditNews, Health, Pulse};
+use crate::wire::{AuditNews, Health, Pulse, Refusal};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::watch;
@@ -148,16 +149,18 @@ pub struct NodeView {
     pub root: Arc<dyn Fn() -> Option<Sum> + Send + Sync>,
     /// How it is besides, at once.
     pub health: Arc<dyn Fn() -> Health + Send + Sync>,
-    /// Where audit logs end.
-    pub audit: Arc<dyn AuditEnds>,
+    /// What the audit log has to do with peers.
+    pub audit: Arc<dyn PeerAudit>,
 }
 
-/// What a node tells of audit logs with a heartbeat, and what it is told.
-pub trait AuditEnds: Send + Sync {
+/// What a node tells of audit logs with a heartbeat, what it is told, and who is turned away at its peer port.
+pub trait PeerAudit: Send + Sync {
     /// What is told to that peer.
     fn news(&self, to: &NodeName) -> AuditNews;
     /// A peer tells of its log, and of this node's.
     fn heard(&self, from: &NodeName, incarnation: Incarnation, start: Start, news: &AuditNews);
+    /// A caller was turned away. Never waits.
+    fn turned_away(&self, from: IpAddr, refusal: Refusal);
 }
 
 impl NodeView {

@@ -271,13 +271,14 @@ impl PeerGate {
         Ok(plain)
     }
 
-    /// Takes note of a caller that was turned away. Each kind is logged when it is new.
+    /// Takes note of a caller that was turned away. Each kind is logged when it is new; the audit log has each.
     pub fn turned_away(&self, from: Option<IpAddr>, refusal: Refusal) {
         // A forgotten session or a full budget is everyday life, no stranger at the gate.
         if matches!(refusal, Refusal::UnknownSession | Refusal::Busy | Refusal::Slow) {
             return;
         }
         let Some(from) = from else { return };
+        self.node_view.audit.turned_away(from, refusal);
         let mut refused = lock(&self.refused);
         let now = Instant::now();
         if let Some(turned) = refused.get_mut(&(from, refusal)) {

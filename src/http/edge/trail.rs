@@ -48,6 +48,7 @@ pub(super) struct Trail<'a> {
     req: &'a HttpRequest,
     id: RequestId,
     actor: Cell<Option<AccessKeyId>>,
+    by_link: Cell<bool>,
     /// Whether its refusal has a line already.
     told: Cell<bool>,
 }
@@ -61,7 +62,7 @@ pub(super) struct Entry {
 
 impl<'a> Trail<'a> {
     pub(super) fn of(audit: &'a Audit, req: &'a HttpRequest, id: RequestId) -> Self {
-        Trail { audit, req, id, actor: Cell::default(), told: Cell::default() }
+        Trail { audit, req, id, actor: Cell::default(), by_link: Cell::default(), told: Cell::default() }
     }
 
     fn address(&self) -> Option<IpAddr> {
@@ -72,6 +73,7 @@ impl<'a> Trail<'a> {
     pub(super) fn called_by(&self, who: &Principal) {
         if let Principal::Key(key) | Principal::Link(key) = who {
             self.actor.set(Some(key.id));
+            self.by_link.set(matches!(who, Principal::Link(_)));
         }
     }
 
@@ -146,6 +148,7 @@ impl<'a> Trail<'a> {
         let actor = self.actor.get();
         let actor = actor.as_ref().map_or(ANONYMOUS, AccessKeyId::as_str);
         let mut line = Line::of(actor, action, outcome).at(target);
+        line.by_link = self.by_link.get();
         line.request = Some(self.id.to_string());
         line.address = self.address().map(|address| address.to_canonical().to_string());
         line

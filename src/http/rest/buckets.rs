@@ -155,8 +155,9 @@ async fn limit(call: &Call<'_>, bucket: BucketName, quota: Quota) -> Result<Http
     call.note.changes((), quota);
     let set = SetBucket { bucket: bucket.clone(), setting: BucketSetting::Quota(quota) };
     let done = call.worker.links.writes.set_bucket.send(set).await??;
+    call.note.changes(done.was.map(|bucket| bucket.quota), quota);
     let mut builder = HttpResponse::Ok();
-    written(&mut builder, call.worker, done.replicas);
+    written(&mut builder, call.worker, done.written.replicas);
     Ok(json(&mut builder, &Limited { bucket: bucket.as_str(), quota }))
 }
 
