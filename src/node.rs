@@ -18,6 +18,7 @@
 //! | `keys` | the key ring: made at start where that is safe, and read again while the node runs |
 //! | `certificate` | what the ports show, looked at while the node runs, and what is said of its age |
 //! | `joining` | how a new node is told of its cluster |
+//! | `lock` | one process uses a data directory at a time |
 //! | `place` | what the directory says of the node, against what the configuration says |
 //! | `listener` | the ports: sockets, and the servers behind them |
 //! | `queues` | every queue with its bound in bytes |
@@ -38,6 +39,7 @@ mod key_source;
 mod keys;
 mod leave;
 mod listener;
+mod lock;
 mod parts;
 mod place;
 mod queues;

@@ -6,8 +6,8 @@
 
 use super::error::AuditError;
 use super::line::Line;
+use super::memory_file::read_memory;
 use super::reading::{Step, Walk, file_name, files};
-use super::witness::read_memory;
 use crate::base::AuditHead;
 use crate::base::audit::HASH_BYTES;
 use crate::disk::Disk;

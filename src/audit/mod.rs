@@ -18,16 +18,19 @@
 //! | `writer` | lines go into the newest file; files begin, and go when they are old |
 //! | `flood` | refusals of somebody who does not stop |
 //! | `running` `thread` | the log of a running node: what waits, and who writes it |
-//! | `memory` `witness` | where the logs of others ended; what they remember of this one, held against it |
+//! | `memory` `memory_file` | where the logs of others ended; the file with it |
+//! | `claims` `witness` | what the others remember of this one; that, held against the log |
 //! | `rewrap` | key rotation: the boxes are sealed anew |
 //! | `error` | why a line was not written |
 
 pub mod check;
+mod claims;
 pub mod error;
 pub mod flood;
 pub mod layout;
 pub mod line;
 pub mod memory;
+mod memory_file;
 pub mod query;
 pub mod reading;
 pub mod rewrap;

@@ -7,8 +7,8 @@
 
 use super::error::AuditError;
 use super::layout::{BOX_BYTES, BOX_OFFSETS, box_kek, boxes};
+use super::memory_file::MEMORY;
 use super::reading::{files, open_header, read_header};
-use super::witness::MEMORY;
 use crate::base::KekId;
 use crate::disk::Disk;
 use crate::seal::keyring::Keyring;

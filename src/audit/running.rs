@@ -6,12 +6,13 @@
 //!   reserve; what had to be left out is counted, and said in a line once there is room again.
 //! - What waits is bounded: `WAITING_MAX` lines that nobody awaits; who awaits one is a request, and those are few.
 
+use super::claims::Witnesses;
 use super::error::AuditError;
 use super::flood::Flood;
 use super::line::Line;
 use super::memory::{Memory, Said};
+use super::memory_file::read_memory;
 use super::rewrap::{generations, memory_kek, rewrap};
-use super::witness::{Witnesses, read_memory};
 use super::writer::{Place, Writer};
 use crate::base::dates::rfc3339;
 use crate::base::{AuditHead, KekId, NodeName};

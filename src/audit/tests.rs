@@ -199,7 +199,7 @@ fn an_end_that_was_cut_off_is_found_by_who_remembers_it() {
     assert!(log.status().finding.is_some_and(|why| why.contains("lines or more are gone")));
     log.stop(line("stop", 0));
     // Without what the node remembers, another node does.
-    bench.disk.remove(&dir().join(super::witness::MEMORY)).expect("a file");
+    bench.disk.remove(&dir().join(super::memory_file::MEMORY)).expect("a file");
     let log = started(&bench);
     assert_eq!(log.status().finding, None);
     let peer = crate::base::NodeName::parse("n2").expect("a name");

@@ -5,86 +5,12 @@
 //! - Nobody waits for a disk here: what is too long ago to be known in memory is looked up beside the traffic.
 
 use super::check::{Report, check};
+use super::claims::{Claim, Verdict};
 use super::error::AuditError;
-use super::memory::Memory;
 use super::running::{Audit, lock};
-use super::writer::ENDS_MAX;
 use crate::base::{AuditHead, NodeName};
-use crate::disk::Disk;
-use crate::seal::keyring::Keyring;
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::path::Path;
-
-/// The file of what is remembered, in the directory of the log.
-pub const MEMORY: &str = "heads";
-/// Most bytes of it.
-const MEMORY_BYTES_MAX: u64 = 1 << 20;
-
-/// Reads what was remembered; none where nothing was.
-pub fn read_memory(disk: &dyn Disk, dir: &Path, ring: &Keyring) -> Result<Option<Memory>, AuditError> {
-    let path = dir.join(MEMORY);
-    if !disk.exists(&path).map_err(AuditError::disk("look for", &path))? {
-        return Ok(None);
-    }
-    let file = disk.open(&path).map_err(AuditError::disk("open", &path))?;
-    let len = file.len().map_err(AuditError::disk("measure", &path))?.min(MEMORY_BYTES_MAX);
-    let mut bytes = vec![0; usize::try_from(len).unwrap_or_default()];
-    file.read_at(0, &mut bytes).map_err(AuditError::disk("read", &path))?;
-    Memory::open(ring, &bytes).map(Some).map_err(|error| AuditError::header(&path, &error))
-}
-
-/// What the others remember.
-#[derive(Debug, Default)]
-pub struct Witnesses {
-    /// Where the log ended behind its last lines, oldest first.
-    recent: VecDeque<AuditHead>,
-    claims: BTreeMap<NodeName, Claim>,
-}
-
-/// What a node remembers of this one's log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Claim {
-    before: Option<AuditHead>,
-    last: AuditHead,
-}
-
-impl Claim {
-    fn heads(&self) -> impl Iterator<Item = AuditHead> {
-        self.before.into_iter().chain([self.last]).filter(|head| *head != AuditHead::NONE)
-    }
-}
-
-/// What the memory says of an end that somebody else remembers.
-#[derive(Debug, PartialEq, Eq)]
-enum Verdict {
-    Holds,
-    Gone,
-    /// It is too long ago.
-    Unknown,
-}
-
-impl Witnesses {
-    /// The log has gone on.
-    pub(super) fn ends(&mut self, ends: VecDeque<AuditHead>) {
-        self.recent.extend(ends);
-        self.recent.drain(..self.recent.len().saturating_sub(ENDS_MAX));
-    }
-
-    fn verdict(&self, head: AuditHead) -> Verdict {
-        let (Some(first), Some(last)) = (self.recent.front(), self.recent.back()) else { return Verdict::Unknown };
-        if head.sequence > last.sequence {
-            return Verdict::Gone;
-        }
-        if head.sequence < first.sequence {
-            return Verdict::Unknown;
-        }
-        match self.recent.contains(&head) {
-            true => Verdict::Holds,
-            false => Verdict::Gone,
-        }
-    }
-}
+use std::collections::BTreeSet;
 
 /// What a node remembers of this one's log, and whether that is in it.
 #[derive(Debug, Serialize)]

@@ -6,9 +6,9 @@
 //! - What a node said cannot steer a terminal.
 
 use super::client::{Answered, ClientError, Node};
+use super::plain::plain;
 use super::settings::Env;
-use super::status_text::plain;
-use super::whom::NodeArg;
+use super::whom::Asked;
 use super::{Exit, print, refuse};
 use crate::base::credential::secret_of;
 use crate::base::{AccessKeyId, BucketName, Credential, Grant, Secret};
@@ -80,16 +80,6 @@ pub enum Access {
     },
     /// Print a new id and secret that no node knows, for access.root_key_file
     Generate,
-}
-
-/// Which node, and how to print.
-#[derive(Debug, clap::Args)]
-pub struct Asked {
-    #[command(flatten)]
-    node: NodeArg,
-    /// Print the node's answer as it is
-    #[arg(long)]
-    json: bool,
 }
 
 /// Which key.
@@ -304,7 +294,7 @@ mod tests {
         assert!(page.starts_with("A  expired"), "{page}");
     }
 
-    fn node_arg() -> NodeArg {
+    fn node_arg() -> crate::cli::whom::NodeArg {
         let Ok(Access::List(asked)) = parsed(&["list"]) else { panic!("a list") };
         asked.node
     }

@@ -5,9 +5,9 @@
 //! - What stands in a line cannot steer a terminal.
 
 use super::client::{ClientError, Node};
+use super::plain::plain;
 use super::settings::{DataArg, Env, FileArg, KeyDirArg};
-use super::status_text::plain;
-use super::whom::NodeArg;
+use super::whom::{Asked, NodeArg};
 use super::{Exit, print, refuse};
 use crate::audit::query::Query;
 use crate::base::NodeName;
@@ -41,16 +41,6 @@ pub enum Audit {
         #[command(flatten)]
         asked: Asked,
     },
-}
-
-/// Which node, and how to print.
-#[derive(Debug, clap::Args)]
-pub struct Asked {
-    #[command(flatten)]
-    node: NodeArg,
-    /// Print the node's answer as it is
-    #[arg(long)]
-    json: bool,
 }
 
 /// Which lines, and of which log.

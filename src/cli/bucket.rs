@@ -4,9 +4,10 @@
 //! Invariant: what a node said cannot steer a terminal.
 
 use super::client::{Answered, ClientError, Node};
+use super::plain::plain;
 use super::settings::Env;
-use super::status_text::{plain, size_of};
-use super::whom::NodeArg;
+use super::status_text::size_of;
+use super::whom::Asked;
 use super::{Exit, print, refuse};
 use crate::base::BucketName;
 use crate::config::units::parse_size;
@@ -46,16 +47,6 @@ pub enum Bucket {
         #[arg(long, conflicts_with_all = ["objects", "bytes"], required_unless_present_any = ["objects", "bytes"])]
         none: bool,
     },
-}
-
-/// Which node, and how to print.
-#[derive(Debug, clap::Args)]
-pub struct Asked {
-    #[command(flatten)]
-    node: NodeArg,
-    /// Print the node's answer as it is
-    #[arg(long)]
-    json: bool,
 }
 
 /// Which bucket.

@@ -4,7 +4,7 @@
 //! - No more is read than `ANSWER_BYTES_MAX`, and a silence of `SILENCE_MAX`, or what the caller said, ends it.
 //! - Nothing that a node said stands in an error unless it cannot steer a terminal.
 
-use super::status_text::plain;
+use super::plain::plain;
 use super::url::Url;
 use crate::base::{Credential, Secret};
 use crate::disk::secret_file::SecretFileError;

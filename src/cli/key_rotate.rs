@@ -93,7 +93,7 @@ fn number(decided: &Value) -> u64 {
 
 fn page(decided: &Value, ended: Option<&Value>) -> String {
     let number = number(decided);
-    let id = super::status_text::plain(decided.get("id").and_then(Value::as_str).unwrap_or("-"));
+    let id = super::plain::plain(decided.get("id").and_then(Value::as_str).unwrap_or("-"));
     let seals = format!("generation {number}  id {id}  seals from now on\n");
     let Some(ended) = ended else {
         return seals + "what lies under older ones is sealed anew: `boveda status` shows how far that is\n";

@@ -2,7 +2,7 @@
 //!
 //! Whatever a node said, what is printed cannot steer a terminal.
 
-use super::status_text::plain;
+use super::plain::plain;
 use serde_json::Value;
 
 /// A generation of the key ring, and what it does here.

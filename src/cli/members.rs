@@ -5,9 +5,9 @@
 //! - What cannot be undone is asked on a terminal, and wants `--yes` everywhere else.
 
 use super::client::{Answered, ClientError, Node};
+use super::plain::plain;
 use super::settings::Env;
-use super::status_text::plain;
-use super::whom::NodeArg;
+use super::whom::Asked;
 use super::{Exit, print, refuse};
 use crate::base::NodeName;
 use serde_json::Value;
@@ -63,16 +63,6 @@ pub enum Members {
         #[command(flatten)]
         sure: Sure,
     },
-}
-
-/// Which node that votes.
-#[derive(Debug, clap::Args)]
-pub struct Asked {
-    #[command(flatten)]
-    node: NodeArg,
-    /// Print the node's answer as it is
-    #[arg(long)]
-    json: bool,
 }
 
 /// Whether to ask.

@@ -14,6 +14,7 @@
 //! | `link` | `boveda link`: made without asking anybody |
 //! | `key` `verify` `leave` | what works on directories that no node uses, or on keys |
 //! | `key_rotate` `keys_text` | another key generation seals; what people read of generations |
+//! | `plain` | what others wrote, as a terminal may have it |
 //! | `settings` `config_check` | flags, file and environment; `boveda config check` |
 //! | `whom` `url` `client` | which node is asked, by whose word it is known, and who asks; where it is; asking it |
 
@@ -34,6 +35,7 @@ mod keys_text;
 mod leave;
 mod link;
 mod members;
+mod plain;
 mod scrub;
 mod serve;
 mod settings;

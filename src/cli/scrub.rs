@@ -1,7 +1,7 @@
 //! `boveda scrub status`, `pause`, `resume`: the scrubber of a running node.
 
 use super::settings::Env;
-use super::whom::NodeArg;
+use super::whom::Asked;
 use super::{Exit, print, refuse, status_text};
 use std::process::ExitCode;
 
@@ -19,16 +19,6 @@ pub enum Scrub {
     Pause(Asked),
     /// Let it go on where it was
     Resume(Asked),
-}
-
-/// Which node.
-#[derive(Debug, clap::Args)]
-pub struct Asked {
-    #[command(flatten)]
-    node: NodeArg,
-    /// Print the node's answer as it is
-    #[arg(long)]
-    json: bool,
 }
 
 impl Scrub {

@@ -5,6 +5,7 @@
 //! - What wants attention stands last, each in a line with what to do about it.
 
 use super::keys_text;
+use super::plain::plain;
 use serde_json::Value;
 use std::fmt::Write;
 
@@ -369,11 +370,6 @@ fn flag(value: &Value, path: &str) -> bool {
 
 fn text(value: &Value, path: &str) -> String {
     value.pointer(path).and_then(Value::as_str).map_or_else(|| "-".to_owned(), plain)
-}
-
-/// A text without anything that a terminal takes for more than text.
-pub fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 fn count(value: &Value, path: &str) -> String {

@@ -28,6 +28,16 @@ pub struct NodeArg {
     profile: Option<PathBuf>,
 }
 
+/// Which node, and how its answer is printed.
+#[derive(Debug, clap::Args)]
+pub struct Asked {
+    #[command(flatten)]
+    pub(super) node: NodeArg,
+    /// Print the node's answer as it is
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
 impl NodeArg {
     /// The node, as whoever runs this command is known there. Warns, on stderr, of a key that can be read on its way.
     pub fn node(&self, env: &Env) -> Result<Node, ClientError> {

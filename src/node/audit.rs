@@ -11,7 +11,7 @@
 use super::error::NodeError;
 use super::key_source::KeySource;
 use super::keys;
-use super::running::lock;
+use super::lock::lock;
 use crate::actors::peer::node_view::PeerAudit;
 use crate::audit::line::{ANONYMOUS, NODE, OPERATOR};
 use crate::audit::memory::Said;

@@ -9,7 +9,7 @@ use super::audit;
 use super::error::NodeError;
 use super::key_source::KeySource;
 use super::keys;
-use super::running::lock;
+use super::lock::lock;
 use crate::audit::Outcome;
 use crate::base::Exit;
 use crate::config::Config;

@@ -10,6 +10,7 @@ use super::joining;
 use super::key_source::KeySource;
 use super::keys::{self, Keeper};
 use super::listener::{Listener, Whom, reserve, tell_addresses};
+use super::lock::lock;
 use super::parts::{Backends, Peers, Storage};
 use super::place as node_place;
 use super::queues;
@@ -35,7 +36,6 @@ use actix_rt::Arbiter;
 use actix_web::dev::Server;
 use futures::future::join_all;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -285,14 +285,6 @@ async fn take_place(
 
 async fn begin(store: &Store, name: Option<NodeName>) -> Result<(), StoreError> {
     store::wait(store.begin(u64::from_le_bytes(seal::random()), name)).await.map(drop)
-}
-
-/// The lock of a data directory.
-pub(super) fn lock(dir: &Path) -> Result<LockGuard, NodeError> {
-    RealDisk::lock(dir).map_err(|source| match source.kind() {
-        std::io::ErrorKind::WouldBlock => NodeError::Locked(dir.to_owned()),
-        _ => NodeError::Data { op: "lock", path: dir.to_owned(), source },
-    })
 }
 
 /// Gives up the incarnation of a data directory that nobody uses: the others give its place to the next one.

@@ -3,7 +3,8 @@
 //!
 //! Invariant: see `access_keys` and `public_buckets`; all of it is durable.
 
-use super::access_keys::{AccessKeys, AccessSecret, seal_secret};
+use super::access_keys::AccessKeys;
+use super::access_secret::{AccessSecret, seal_secret};
 use super::core::Core;
 use super::error::StoreError;
 use super::public_buckets::PublicBuckets;

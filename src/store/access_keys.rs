@@ -8,6 +8,7 @@
 //! - A key that this node cannot open lets nobody in here. It is tried again with each look, since a key ring grows.
 //! - Whether a secret fits is found out in the same time whatever it is, and whether there is such a key or not.
 
+use super::access_secret::{AccessSecret, open_secret};
 use super::entry::Held;
 use crate::base::access::AccessRecord;
 use crate::base::credential::SECRET_LEN;
@@ -21,9 +22,6 @@ use std::sync::Arc;
 
 /// What a secret makes of a request: an HMAC-SHA-256.
 pub type Signature = [u8; SHA256_BYTES];
-
-/// The secret of an access key.
-pub type AccessSecret = Secret<[u8; SECRET_LEN]>;
 
 /// An access key with its secrets opened.
 #[derive(Debug)]
@@ -101,21 +99,6 @@ impl AccessKey {
     pub fn is_rotating(&self) -> bool {
         self.secrets.len() > 1
     }
-}
-
-/// What a secret is sealed for: it opens under no other id, and in no other cluster.
-fn place_of(cluster: ClusterId, id: AccessKeyId) -> Vec<u8> {
-    [b"access-key|", &cluster.0[..], id.as_str().as_bytes()].concat()
-}
-
-/// Seals a secret for its key, under the generation that seals.
-pub(super) fn seal_secret(ring: &Keyring, cluster: ClusterId, id: AccessKeyId, secret: &AccessSecret) -> Box<[u8]> {
-    ring.seal_box(&place_of(cluster, id), secret.expose()).into()
-}
-
-pub(super) fn open_secret(ring: &Keyring, cluster: ClusterId, id: AccessKeyId, sealed: &[u8]) -> Option<AccessSecret> {
-    let plain = Secret::new(ring.open_box(&place_of(cluster, id), sealed).ok()?);
-    plain.expose().as_slice().try_into().ok().map(Secret::new)
 }
 
 /// Access keys as they are held against callers. Never changed: a later one takes its place.
@@ -307,6 +290,7 @@ mod tests {
     use super::*;
     use crate::base::credential::secret_of;
     use crate::base::{Incarnation, Lineage, Stamp};
+    use crate::store::access_secret::seal_secret;
 
     fn ring() -> Keyring {
         Keyring::new(vec![(1, Secret::new([7; 32]))]).expect("a ring")

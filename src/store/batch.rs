@@ -2,6 +2,7 @@
 //!
 //! Invariant: what is decided later in a batch is decided upon what was decided earlier in it: see `latest`.
 
+use super::counted::Counted;
 use super::entry::{Encoded, Held, NodeRecord, Op};
 use super::error::StoreError;
 use super::filling::Filling;
@@ -9,7 +10,6 @@ use super::intent::{Decided, Outcome, ReplyTo};
 use super::places::BODY_BYTES_MAX;
 use super::references::References;
 use super::segments::Claim;
-use super::tree::Counted;
 use super::voting::{Reply, VotesTo};
 use crate::base::{BlobRef, BodyId, BucketId, Epoch, Incarnation, Record, RegisterKey, RegisterKind};
 use std::collections::HashMap;

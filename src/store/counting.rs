@@ -3,7 +3,7 @@
 //! Invariant: what a step sees is what it counts, since no commit becomes visible while it holds the tree.
 
 use super::core::Core;
-use super::tree::Counted;
+use super::counted::Counted;
 use crate::base::RegisterKey;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::ops::Bound;

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a bucket that holds nothing, or does not change, takes no memory.
 
-use super::tree::Counted;
+use super::counted::Counted;
 use crate::base::{BucketId, BucketUsage, RegisterKey};
 use std::collections::BTreeMap;
 

@@ -18,6 +18,7 @@
 //! | `mend` | a peer's good copy in place of a damaged one |
 //! | `scrub` `scrub_place` | reading everything a piece at a time, and how far that has come |
 //! | `verify` | a check of everything |
+//! | `generations` | which generations of the key ring this node needs |
 //! | `status` | figures, shortages, who and where the store is |
 //! | `store` | the handle, its queue and its threads |
 //! | | **Group commit** |
@@ -59,11 +60,12 @@
 //! | `mutation` `bucket_setting` | what a client wants of a register: the rule of every write; what a bucket is set to |
 //! | `voting` | votes, and what is kept for them |
 //! | `types` | what is said to the store and by it |
-//! | `tree` `filling` | sums that two nodes compare; what each bucket holds |
+//! | `tree` `filling` `counted` | sums that two nodes compare; what each bucket holds; what a register counts for in both |
 //! | `overlay` `dropped` | what the index does not hold yet, and what of segments is dead by that |
 //! | `references` `recount` `waiting` `holds` | how many records refer to a body, as that changes; whether it is right; what waits before it goes; what stays for a moment |
 //! | `pace` | how long a batch waits, so that the ring of the log never fills at once |
-//! | `sealed_keys` | the keys that stand, sealed, in a record |
+//! | `sealed_under` `walk_place` | what is sealed under which generation, beside the index; how far sealing anew has come |
+//! | `sealed_keys` `access_secret` | the keys that stand, sealed, in a record; the secret of an access key, sealed and opened |
 //! | `entry` | operations of a log frame; a record as it is kept |
 //! | `buckets` | the buckets, in memory, by name and by id |
 //! | `cluster_settings` | what may become of the settings that the nodes of a cluster decide on |
@@ -73,6 +75,7 @@
 
 pub mod access;
 pub mod access_keys;
+pub mod access_secret;
 mod alive;
 mod apply;
 mod batch;
@@ -85,6 +88,7 @@ mod claims;
 pub mod cluster_settings;
 pub mod commit;
 mod core;
+mod counted;
 pub mod counters;
 mod counting;
 pub mod damage;
@@ -97,6 +101,7 @@ pub mod error;
 pub mod feed;
 pub mod filling;
 mod flush;
+mod generations;
 mod graves;
 mod holds;
 pub mod identity;
@@ -138,6 +143,7 @@ pub mod scan;
 pub mod scrub;
 pub mod scrub_place;
 pub mod sealed_keys;
+mod sealed_under;
 mod seats;
 pub mod segments;
 mod small;
@@ -157,6 +163,7 @@ mod votes;
 pub mod voting;
 pub mod waiting;
 mod walk;
+mod walk_place;
 mod writes;
 
 pub use error::{DiskOp, StoreError};

@@ -10,9 +10,9 @@
 
 use super::dropped::Dropped;
 use super::entry::{Held, NodeRecord, Op};
-use super::index::keks::WalkPlace;
 use super::places::{Place, SegmentId, Usages, moved};
 use super::references::{References, only_in};
+use super::walk_place::WalkPlace;
 use crate::base::{BlobRef, BodyId, BucketId, BucketUsage, Incarnation, Record, RegisterKey};
 use crate::register::Kept;
 use bytes::Bytes;

@@ -11,9 +11,9 @@
 
 use super::core::Core;
 use super::error::StoreError;
-use super::index::keks::WalkPlace;
 use super::intent::{Answer, Intent, Request, Resealed};
 use super::sealed_keys;
+use super::walk_place::WalkPlace;
 use crate::base::{Complete, KekId, RegisterKey};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::cell::RefCell;

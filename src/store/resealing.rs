@@ -11,19 +11,16 @@ use super::core::Core;
 use super::decider::Decider;
 use super::entry::Op;
 use super::error::StoreError;
-use super::index::keks::{KeyCounts, KeyDifference, WalkPlace};
+use super::index::keks::{KeyCounts, KeyDifference};
 use super::intent::Resealed;
 use super::overlay::Overlay;
-use super::sealed_keys::{each_kek, has_other};
-use super::store::Store;
-use crate::base::{ActiveKey, KekId, ObjectRecord, RegisterKey, Wrap};
-use std::collections::{BTreeMap, BTreeSet};
+use super::sealed_keys::has_other;
+use super::sealed_under::Resealing;
+use super::walk_place::WalkPlace;
+use crate::base::{KekId, RegisterKey};
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
-use tokio::sync::watch;
-
-/// Registers that are remembered one by one, at most; more than that are found by a walk.
-const STRAYS_MAX: usize = 16 * 1024;
 
 /// What is sealed under a generation, on this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,92 +31,6 @@ pub struct KeyUse {
     pub references: u64,
     /// Whether nothing here needs it any more.
     pub is_free: bool,
-}
-
-/// What is known beside the index.
-#[derive(Debug, Default)]
-pub(super) struct Resealing {
-    /// Behind the last frame that holds a key under each generation, where the log ends.
-    logged: BTreeMap<KekId, u64>,
-    /// Registers that came with a key under another generation than the one that seals.
-    pub strays: BTreeSet<RegisterKey>,
-    /// Those of them that are being sealed anew. One that comes again meanwhile is a stray once more.
-    pub asked: BTreeSet<RegisterKey>,
-    /// Whether there were more than are remembered.
-    pub overflowed: bool,
-    /// The walk that is under way.
-    pub walk: Option<WalkPlace>,
-    /// The generation under which all that came before was looked through.
-    pub done: Option<KekId>,
-}
-
-impl Resealing {
-    /// What a log that was read back holds, up to its end.
-    pub fn replayed(keks: &BTreeSet<KekId>, log_end: u64) -> Self {
-        Resealing { logged: keks.iter().map(|kek| (*kek, log_end)).collect(), ..Resealing::default() }
-    }
-
-    /// Frames up to there hold these operations, which are visible in a moment.
-    fn logged(&mut self, ops: &[Op], active: KekId, log_end: u64) {
-        for op in ops {
-            let (key, held) = match op {
-                Op::Record { key, held } | Op::Reseal { key, held: Some(held), .. } => (key, held),
-                // A mark carries no key: what it marks is where it was.
-                _ => continue,
-            };
-            let mut is_stray = false;
-            each_kek(&held.record, |kek| {
-                self.logged.insert(kek, log_end);
-                is_stray |= kek != active;
-            });
-            if is_stray {
-                self.stray(key.clone());
-            }
-        }
-    }
-
-    /// A register holds a key under another generation than the one that seals.
-    pub fn stray(&mut self, key: RegisterKey) {
-        match self.strays.len() < STRAYS_MAX {
-            true => _ = self.strays.insert(key),
-            false => self.overflowed = true,
-        }
-    }
-
-    /// Takes some of the strays, to have them sealed anew.
-    pub fn take_strays(&mut self, most: usize) -> Vec<RegisterKey> {
-        let taken: Vec<_> = self.strays.iter().take(most).cloned().collect();
-        taken.iter().for_each(|key| _ = self.strays.remove(key));
-        self.asked.extend(taken.iter().cloned());
-        taken
-    }
-
-    /// What was taken is sealed anew, or it is not: then all of it is strays again.
-    pub fn strays_heard(&mut self, done: bool) {
-        let asked = std::mem::take(&mut self.asked);
-        if !done {
-            self.strays.extend(asked);
-        }
-    }
-
-    /// Whether a frame of a log that begins there holds a key under a generation.
-    fn is_logged(&self, kek: KekId, log_start: u64) -> bool {
-        self.logged.get(&kek).is_some_and(|end| *end > log_start)
-    }
-
-    /// Whether one does of another generation than this.
-    pub fn is_other_logged(&self, active: KekId, log_start: u64) -> bool {
-        self.logged.iter().any(|(kek, end)| *kek != active && *end > log_start)
-    }
-
-    /// Whether nothing is left to be looked through for a generation that seals.
-    fn is_done(&self, active: KekId) -> bool {
-        self.done == Some(active)
-            && self.walk.is_none()
-            && self.strays.is_empty()
-            && self.asked.is_empty()
-            && !self.overflowed
-    }
 }
 
 impl Core {
@@ -175,7 +86,7 @@ impl Core {
 
     /// What this node has of each generation: of those of the ring, and of those that something here was sealed under
     /// besides.
-    fn key_uses(&self) -> Vec<KeyUse> {
+    pub(super) fn key_uses(&self) -> Vec<KeyUse> {
         let active = self.ring.active();
         // In this order: what comes to the index leaves the log afterwards.
         let resealing = self.resealing();
@@ -185,7 +96,7 @@ impl Core {
         let beside = self.beside.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut all: BTreeSet<KekId> = counts.keys().copied().collect();
         all.extend(self.ring.generations().into_iter().map(|(_, kek)| kek));
-        all.extend(resealing.logged.keys().copied().filter(|kek| resealing.is_logged(*kek, log_start)));
+        all.extend(resealing.all_logged(log_start));
         all.extend(by_scrubber.into_iter().chain(beside.iter().copied()));
         let is_done = resealing.is_done(active);
         let of = |kek: KekId| {
@@ -195,46 +106,6 @@ impl Core {
             KeyUse { kek, references, is_free: references == 0 && is_done && !is_elsewhere }
         };
         all.into_iter().map(of).collect()
-    }
-}
-
-impl Store {
-    /// What this node has of each generation.
-    pub fn key_uses(&self) -> Vec<KeyUse> {
-        self.core().key_uses()
-    }
-
-    /// Says which generations files beside the store are sealed under, in place of what was said before: none of them is
-    /// free here.
-    pub fn sealed_beside(&self, keks: BTreeSet<KekId>) {
-        *self.core().beside.lock().unwrap_or_else(PoisonError::into_inner) = keks;
-    }
-
-    /// The key generation that the nodes have decided on, as far as this one knows that it was chosen.
-    pub fn decided_key(&self) -> Result<Option<ActiveKey>, StoreError> {
-        let held = self.core().lookup(&RegisterKey::settings())?.filter(|held| held.chosen);
-        Ok(held.and_then(|held| held.record.settings().and_then(|settings| settings.active)))
-    }
-
-    /// Told whenever what this node holds of the cluster's settings has changed.
-    pub fn settings_changes(&self) -> watch::Receiver<()> {
-        self.core().settings_changed.subscribe()
-    }
-
-    /// The same object, sealed under the generation that seals now: its body was long on its way.
-    pub fn fresh_wrap(&self, object: &ObjectRecord) -> Option<Wrap> {
-        let core = self.core();
-        core.ring.rewrap(core.cluster, object.body, &object.wrap).ok().flatten()
-    }
-
-    /// The generation that seals.
-    pub fn sealing(&self) -> KekId {
-        self.core().ring.active()
-    }
-
-    /// Whether something that lies here is being sealed anew, or is still to be.
-    pub fn is_resealing(&self) -> bool {
-        !self.core().resealing().is_done(self.core().ring.active())
     }
 }
 

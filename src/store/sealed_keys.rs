@@ -5,7 +5,7 @@
 //!   not found here is not counted, and not sealed anew when the ring is rotated.
 //! - What is sealed anew is the same key, for the same place.
 
-use super::access_keys::{open_secret, seal_secret};
+use super::access_secret::{open_secret, seal_secret};
 use super::error::StoreError;
 use crate::base::names::RegisterName;
 use crate::base::{ClusterId, KekId, Record, RegisterKey, State, Wrap};

@@ -8,9 +8,9 @@
 //! - A register counts once: behind the walk's place a commit changes it, before that the walk will find it.
 //! - What each bucket holds is counted by the walk alone, and handed over at its end: see `usage`.
 
-use super::entry::Held;
+use super::counted::{Counted, Tally};
 use super::filling::Filling;
-use crate::base::{Ballot, BucketUsage, Complete, Page, RegisterKey, State, Sum};
+use crate::base::{Ballot, Complete, Page, RegisterKey, Sum};
 use crate::seal::MarkKey;
 
 /// Sums at the upper level.
@@ -24,57 +24,6 @@ enum Built {
     Nothing,
     To(RegisterKey),
     All,
-}
-
-/// What the tree counts of a register.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Counted {
-    /// The ballot of its state: the sums are made of these.
-    pub ballot: Ballot,
-    /// What it adds to the figures: an object and its bytes, or a tombstone.
-    pub tally: Tally,
-}
-
-impl Counted {
-    /// What a register that holds this counts for.
-    pub fn of(held: &Held) -> Self {
-        let record = &held.record;
-        let tally = match record.object() {
-            Some(object) => Tally { objects: 1, bytes: object.len, ..Tally::default() },
-            None => Tally { tombstones: u64::from(record.state == State::Deleted), ..Tally::default() },
-        };
-        Counted { ballot: record.ballot, tally }
-    }
-}
-
-/// How much registers hold.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Registers that hold a tombstone.
-    pub tombstones: u64,
-    /// Registers that hold an object.
-    pub objects: u64,
-    /// Bytes of these, as clients see them.
-    pub bytes: u64,
-}
-
-impl Tally {
-    /// What it adds to its bucket.
-    pub fn usage(&self) -> BucketUsage {
-        BucketUsage { objects: self.objects, bytes: self.bytes }
-    }
-
-    fn add(&mut self, more: Tally) {
-        self.tombstones = self.tombstones.saturating_add(more.tombstones);
-        self.objects = self.objects.saturating_add(more.objects);
-        self.bytes = self.bytes.saturating_add(more.bytes);
-    }
-
-    fn take(&mut self, less: Tally) {
-        self.tombstones = self.tombstones.saturating_sub(less.tombstones);
-        self.objects = self.objects.saturating_sub(less.objects);
-        self.bytes = self.bytes.saturating_sub(less.bytes);
-    }
 }
 
 /// The sums of one node.

@@ -4,6 +4,7 @@
 //! sealed byte of every body: digest first (what replicas compare), then every chunk (what a reader
 //! gets).
 
+use super::counted::Counted;
 use super::damage::digest_of_file;
 use super::download::Download;
 use super::entry::Held;
@@ -13,7 +14,6 @@ use super::index::keks::KeyDifference;
 use super::index::references::Difference;
 use super::places::SegmentId;
 use super::store::Store;
-use super::tree::Counted;
 use crate::base::names::RegisterName;
 use crate::base::record::ObjectRecord;
 use crate::base::{BodyId, BucketId, BucketUsage, Class, KekId, ObjectKey, RegisterKey, State};

@@ -8,9 +8,8 @@
 //! - A document takes time to arrive: who had it sent is asked for again before a key comes of it.
 
 use super::answers::{json, no_query};
-use super::plain_write::{no_condition, plain_write};
+use super::in_force::{IN_FORCE_WITHIN, check_write, in_force};
 use super::public::{PublicGrant, shown_public};
-use crate::actors::access::Known;
 use crate::actors::messages::{
     AccessKey, AccessKeys, AccessSecret, AccessWish, ChangeAccess, CreateAccess, ObjectError, StoreError,
 };
@@ -27,13 +26,11 @@ use crate::http::edge::source::Source;
 use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, HeaderValue};
 use serde::{Deserialize, Serialize};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Most bytes of a document: the longest grants with room to spare.
 const DOCUMENT_BYTES_MAX: usize = 128 * 1024;
 const DOCUMENT: &str = "the body is a JSON object with name, grants (a list of texts), and expires_ms if it expires";
-/// How long an answer waits until this node goes by the change: others do so within that too.
-const IN_FORCE_WITHIN: Duration = Duration::from_millis(900);
 
 /// What a new key is to be.
 #[derive(Deserialize)]
@@ -190,11 +187,6 @@ pub(super) async fn revoke(call: &Call<'_>, id: AccessKeyId) -> Result<HttpRespo
     Ok(json(&mut HttpResponse::Ok(), &Done { id: id.as_str() }))
 }
 
-pub(super) fn check_write(call: &Call<'_>) -> Result<(), HttpError> {
-    plain_write(call.req.headers())?;
-    no_condition(call.req.headers())
-}
-
 fn show_by_now(call: &Call<'_>, id: AccessKeyId) -> Result<HttpResponse, HttpError> {
     let known = call.worker.shared.entrance.access().known();
     let key = known.keys.get(id).ok_or(HttpError::Refused(Kind::NoSuchAccessKey))?;
@@ -208,14 +200,6 @@ async fn change(call: &Call<'_>, id: AccessKeyId, wish: AccessWish) -> Result<Op
         Err(ObjectError::Store(StoreError::NoSuchKey)) => Err(HttpError::Refused(Kind::NoSuchAccessKey)),
         Err(error) => Err(error.into()),
     }
-}
-
-/// Waits until this node goes by a change that was decided. Where that takes longer, the answer does not wait: it is in
-/// force when this node knows anything.
-pub(super) async fn in_force(call: &Call<'_>, holds: impl Fn(&Known) -> bool) {
-    let access = call.worker.shared.entrance.access();
-    access.look();
-    access.until(IN_FORCE_WITHIN, holds).await;
 }
 
 /// Refuses to take away the last key with which others can be made.

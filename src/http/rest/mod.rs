@@ -8,6 +8,7 @@
 //! | `buckets` | buckets and listings |
 //! | `public` | what of a bucket is open to everybody |
 //! | `access` | access keys |
+//! | `in_force` | what changes of these two have in common: when they are answered |
 //! | `links` | links: made, and what a request is held to that came by one |
 //! | `keys` | generations of the cluster's key |
 //! | `audit` | the audit log |
@@ -26,6 +27,7 @@ mod audit;
 mod buckets;
 mod castellano;
 mod endpoint;
+mod in_force;
 mod keys;
 mod links;
 mod notebook;

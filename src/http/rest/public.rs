@@ -4,8 +4,8 @@
 //! - Every change is in the log, with who made it; and in force, on this node at least, when it is answered.
 //! - Nothing but reading and listing is opened, whatever is asked.
 
-use super::access::{check_write, in_force};
 use super::answers::json;
+use super::in_force::{check_write, in_force};
 use crate::actors::messages::{BucketSetting, SetBucket};
 use crate::base::{BucketName, ObjectKey, PublicGrants, Right, Rights};
 use crate::http::edge::access::Principal;

@@ -10,6 +10,7 @@ use crate::base::{KekId, RegisterKey};
 use crate::store::entry::Held;
 use crate::store::error::StoreError;
 use crate::store::sealed_keys::each_kek;
+use crate::store::walk_place::WalkPlace;
 use redb::{ReadableDatabase, ReadableTable, TableDefinition};
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
@@ -29,15 +30,6 @@ pub struct KeyDifference {
     pub counted: u64,
     /// Keys that are.
     pub records: u64,
-}
-
-/// How far a walk has come that seals everything under one generation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WalkPlace {
-    /// Under which generation.
-    pub kek: KekId,
-    /// The last register that it is done with; none at the beginning.
-    pub after: Option<RegisterKey>,
 }
 
 /// What one commit changes of the counts.
