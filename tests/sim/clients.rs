@@ -117,11 +117,16 @@ impl World {
     /// A client has a key refer to the body of another one, or of its own, as its node holds that. Small bodies are not
     /// shared. The body is held meanwhile, and all are asked: who lacks it says so. Onto itself it replaces that alone.
     fn copy(&mut self, node: usize, key: usize, from: usize, condition: Condition) {
-        let found = self.nodes[node].record(self.key(from)).map(|(_, record)| record);
-        let Some(writer) = seen(found.as_ref()) else { return };
-        let object = found.as_ref().and_then(|record| record.object());
-        let shared = object.and_then(|object| Some((Box::new(object.clone()), object.blob()?)));
-        let Some((object, of)) = shared else { return };
+        let shared = |at: usize| {
+            let (_, record) = self.nodes[node].record(self.key(at))?;
+            let object = record.object()?;
+            Some((at, seen(Some(&record))?, Box::new(object.clone()), object.blob()?))
+        };
+        // That one, or the next one that has a large body.
+        let Some((from, writer, object, of)) = (0..self.keys.len()).find_map(|n| shared((from + n) % self.keys.len()))
+        else {
+            return;
+        };
         let Some(hold) = self.nodes[node].hold(of) else { return };
         let condition = match condition {
             Condition::Any if key == from => Condition::Is(writer),
