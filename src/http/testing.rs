@@ -6,8 +6,8 @@ use super::edge::protocol::Protocol;
 use super::edge::worker::{Backend, Shared, StatusSource, Worker};
 use super::{Hosts, HttpSettings, ReadLinks, Readiness, StoreLinks, WriteLinks};
 use crate::actors::messages::{
-    AppendUpload, BeginUpload, ChangeAccess, CreateAccess, CreateBucket, DeleteBucket, DeleteObject, FinishUpload,
-    ListBuckets, ListObjects, OpenObject, PutSmall, ReadDownload, RotateKeys, SetBucket,
+    AppendUpload, BeginUpload, ChangeAccess, CopyObject, CreateAccess, CreateBucket, DeleteBucket, DeleteObject,
+    FinishUpload, ListBuckets, ListObjects, OpenObject, PutSmall, ReadDownload, RotateKeys, SetBucket,
 };
 use crate::audit::Audit;
 use crate::audit::testing::audit;
@@ -48,7 +48,7 @@ macro_rules! untouched {
 }
 
 untouched! {
-    PutSmall BeginUpload AppendUpload FinishUpload OpenObject ReadDownload DeleteObject CreateBucket DeleteBucket
+    PutSmall BeginUpload AppendUpload FinishUpload CopyObject OpenObject ReadDownload DeleteObject CreateBucket DeleteBucket
     ListBuckets ListObjects SetBucket CreateAccess ChangeAccess RotateKeys
 }
 

@@ -13,6 +13,7 @@ use super::counters::Counters;
 use super::entry::{Held, NodeRecord};
 use super::error::{DiskOp, StoreError};
 use super::filling::Filling;
+use super::holds::Holds;
 use super::identity::{self, Identity};
 use super::index::Index;
 use super::log::Log;
@@ -73,6 +74,8 @@ pub struct Core {
     pub(super) blobs: Blobs,
     pub(super) segments: Segments,
     pub(super) claims: Claims,
+    /// Bodies that stay, whatever refers to them.
+    pub(super) holds: Holds,
     /// Bodies that nothing refers to any more, before they go.
     pub(super) waiting: Mutex<Waiting>,
     /// Why bodies may have places that no record refers to, and since when.
@@ -181,6 +184,7 @@ impl Core {
             blobs: parts.blobs,
             segments: parts.segments,
             claims: Claims::default(),
+            holds: Holds::default(),
             usages: Mutex::new(parts.usages),
             waiting: Mutex::new(waiting),
             orphans: Mutex::new(parts.orphans.map(|why| (why, Instant::now()))),

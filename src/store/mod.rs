@@ -35,7 +35,7 @@
 //! | `alive` | how much of each segment is alive; those that nothing names go |
 //! | `listed` | what lies in a segment that cannot be read from its beginning |
 //! | `orphans` | bodies that have places and no record |
-//! | `removal` `recounting` | who refers to a body, and whether it may go; references counted anew |
+//! | `removal` `recounting` | who refers to a body, whether it may go, and what holds it; references counted anew |
 //! | `usage` | how much each bucket holds, durable and visible, and counted anew |
 //! | `apply` | what a commit has made durable becomes visible |
 //! | `bodies` | the one door to bodies: claimed, in the log, at a place, or a file |
@@ -61,7 +61,7 @@
 //! | `types` | what is said to the store and by it |
 //! | `tree` `filling` | sums that two nodes compare; what each bucket holds |
 //! | `overlay` `dropped` | what the index does not hold yet, and what of segments is dead by that |
-//! | `references` `recount` `waiting` | how many records refer to a body, as that changes; whether it is right; what waits before it goes |
+//! | `references` `recount` `waiting` `holds` | how many records refer to a body, as that changes; whether it is right; what waits before it goes; what stays for a moment |
 //! | `pace` | how long a batch waits, so that the ring of the log never fills at once |
 //! | `sealed_keys` | the keys that stand, sealed, in a record |
 //! | `entry` | operations of a log frame; a record as it is kept |
@@ -98,6 +98,7 @@ pub mod feed;
 pub mod filling;
 mod flush;
 mod graves;
+mod holds;
 pub mod identity;
 pub mod incoming;
 pub mod index;
@@ -127,7 +128,7 @@ mod reaper;
 mod recount;
 mod recounting;
 mod references;
-mod removal;
+pub mod removal;
 mod replay;
 pub mod replica;
 mod reseal;

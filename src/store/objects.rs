@@ -5,11 +5,12 @@ use super::entry::Held;
 use super::error::StoreError;
 use super::intent::{Answer, Decided, Intent, Request};
 use super::mutation::Mutation;
+use super::removal::BodyHold;
 use super::store::Store;
 use super::types::ObjectInfo;
 use super::upload::Upload;
-use crate::base::record::ObjectRecord;
-use crate::base::{BodyAt, BodyId, Condition, InHand, ObjectHead, ObjectName, Permit, Record, RegisterKey};
+use crate::base::record::{ObjectRecord, SMALL_BYTES_MAX};
+use crate::base::{BlobRef, BodyAt, BodyId, Condition, InHand, ObjectHead, ObjectName, Permit, Record, RegisterKey};
 use crate::seal::body;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -35,6 +36,34 @@ impl Store {
             wrap,
             at: BodyAt::Small(InHand::from(Bytes::from(sealed))),
         }))
+    }
+
+    /// Seals the body of another object anew, a small one: small bodies are not shared, each register has its own. What was
+    /// small where it was written is so here, whatever is set here. All else that its record says goes along, but for the
+    /// head.
+    pub fn seal_copy(
+        &self,
+        source: &ObjectRecord,
+        head: ObjectHead,
+        pieces: &[Bytes],
+    ) -> Result<Box<ObjectRecord>, StoreError> {
+        let len: usize = pieces.iter().map(Bytes::len).sum();
+        if len > SMALL_BYTES_MAX || len as u64 != source.len {
+            return Err(StoreError::Mismatch("a body to be copied is not as long as its record says"));
+        }
+        self.core().check_room(len as u64)?;
+        let body = BodyId::timed(self.now_ms(), crate::seal::random());
+        let (sealed, wrap, digest) = body::seal_whole(&self.core().ring, self.core().cluster, body, pieces);
+        let (sealed_len, at) = (sealed.len() as u64, BodyAt::Small(InHand::from(Bytes::from(sealed))));
+        Ok(Box::new(ObjectRecord { head, body, sealed_len, digest, wrap, at, ..source.clone() }))
+    }
+
+    /// Holds a body that is here, so that another record may come to refer to it; `None` where it is not here. On a thread
+    /// that may wait: for the commit that is under way. Refused where no record would be taken.
+    pub fn hold_body(&self, blob: BlobRef) -> Result<Option<BodyHold>, StoreError> {
+        self.core().check_writable()?;
+        self.core().check_room(0)?;
+        BodyHold::of(self.core(), blob)
     }
 
     /// Has this node alone decide what a client wants; answered when durable. Where others have a vote too, or this

@@ -96,7 +96,7 @@ impl Decider {
     /// Whether a body has a place, and no record refers to it by the end of the batch.
     fn is_released(&self, batch: &Batch, body: BodyId) -> Result<bool, StoreError> {
         let core = &self.core;
-        if !core.index.are_counts_sure() || core.named_place(body)?.is_none() {
+        if !core.index.are_counts_sure() || core.named_place(body)?.is_none() || core.holds.keep(body) {
             return Ok(false);
         }
         let before = if batch.cleared { Some(0) } else { core.references(body)? };

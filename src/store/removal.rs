@@ -1,18 +1,21 @@
-//! Who refers to a body, and whether it may go.
+//! Who refers to a body, whether it may go, and what holds it.
 //!
 //! Invariants
 //! - Nothing is removed for its count before that is sure: see `index::references`.
 //! - Whoever removes a body asks within the gate: nothing is decided meanwhile that would rest on it.
+//! - A body is held from a look within the gate that has found it here, durably. From then on nothing removes it, and no
+//!   place of it is given up, until it is let go; what was to go meanwhile is looked at again then.
 //! - A body that is read while it goes is read on: its file, or its segment, stays open.
 
 use super::blobs::Blobs;
 use super::core::Core;
 use super::error::StoreError;
 use super::waiting::{Orphaned, Waiting};
-use crate::base::BodyId;
+use crate::base::{BlobRef, BodyId};
 use std::cell::Cell;
 use std::sync::atomic::Ordering;
-use std::sync::{MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, MutexGuard, PoisonError, TryLockError};
+use std::time::Instant;
 
 /// What became of a body that was to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +26,40 @@ pub(super) enum Removal {
     Placed,
     /// Nobody can tell now.
     Later,
+}
+
+/// Holds a body, for whoever is about to have another record refer to it. The hold ends when this is dropped.
+#[must_use]
+pub struct BodyHold {
+    core: Arc<Core>,
+    blob: BlobRef,
+}
+
+impl std::fmt::Debug for BodyHold {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "BodyHold({})", self.blob.body)
+    }
+}
+
+impl BodyHold {
+    /// Holds a body that is here; `None` where it is not. Waits for the commit that is under way.
+    pub(super) fn of(core: &Arc<Core>, blob: BlobRef) -> Result<Option<Self>, StoreError> {
+        let _gate = core.blobs.gate();
+        if !core.has_body(blob.body)? {
+            return Ok(None);
+        }
+        core.holds.add(blob.body);
+        Ok(Some(BodyHold { core: Arc::clone(core), blob }))
+    }
+}
+
+impl Drop for BodyHold {
+    fn drop(&mut self) {
+        if self.core.holds.release(self.blob.body) {
+            // A record may refer to it by now: whoever takes it from there asks.
+            self.core.waiting().push(&self.blob, Instant::now());
+        }
+    }
 }
 
 impl Core {
@@ -38,7 +75,7 @@ impl Core {
 
     /// Whether a body may go that no record was replaced for. Within the gate.
     pub(super) fn may_go(&self, body: BodyId) -> Result<bool, StoreError> {
-        Ok(self.index.are_counts_sure() && !self.refers_to(body)?)
+        Ok(!self.holds.keep(body) && self.index.are_counts_sure() && !self.refers_to(body)?)
     }
 
     /// How many records refer to a body. Nothing while a layer is being brought to the index, nor after that has failed:
@@ -57,9 +94,10 @@ impl Core {
         Ok(Some(i64::from(indexed) + more))
     }
 
-    /// Whether the counts are sure, and say that no record refers to a body. Nothing where nobody can tell.
+    /// Whether the counts are sure, and say that no record refers to a body. Nothing where nobody can tell, nor while it is
+    /// held.
     fn is_free(&self, body: BodyId) -> Result<Option<bool>, StoreError> {
-        match self.index.are_counts_sure() {
+        match self.index.are_counts_sure() && !self.holds.keep(body) {
             true => Ok(self.references(body)?.map(|count| count <= 0)),
             false => Ok(None),
         }
@@ -97,3 +135,6 @@ impl Core {
         !is_forgotten && self.waiting().is_empty() && self.index.are_counts_sure()
     }
 }
+
+#[cfg(test)]
+mod tests;

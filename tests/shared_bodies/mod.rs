@@ -7,6 +7,7 @@ use boveda::seal::keyring::Keyring;
 use boveda::store::buckets::{id_of_name, register_by_name};
 use boveda::store::mutation::Mutation;
 use boveda::store::places::SEGMENT_HEAD_BYTES;
+use boveda::store::removal::BodyHold;
 use boveda::store::wait_blocking;
 use boveda::store::{Clockwork, Options, Store, StoreError};
 use bytes::Bytes;
@@ -114,6 +115,14 @@ impl Node {
         }
     }
 
+    /// A shared body that is held, and what a record that refers to it says; none of a small one.
+    fn hold(&self, key: &str) -> Result<Option<(Box<ObjectRecord>, BodyHold)>, StoreError> {
+        let found = self.store.lookup(&register(key))?;
+        let Some(object) = found.as_ref().and_then(|held| held.record.object()) else { return Ok(None) };
+        let Some(blob) = object.blob() else { return Ok(None) };
+        Ok(self.store.hold_body(blob)?.map(|hold| (Box::new(object.clone()), hold)))
+    }
+
     pub fn delete(&self, key: &str) -> Result<(), StoreError> {
         self.commit(Mutation::delete(&name(key), Condition::NONE, self.store.now_ms()))
     }
@@ -197,7 +206,7 @@ pub fn live(disk: &CrashDisk, rng: &mut Rng, steps: u64, possible: &mut Possible
     let absent = || BTreeSet::from([None]);
     for _ in 0..steps {
         let (key, other) = (rng.key(), rng.key());
-        match rng.below(20) {
+        match rng.below(22) {
             0..=5 => {
                 let bytes = rng.body();
                 possible.entry(key.clone()).or_insert_with(absent).insert(Some(bytes.clone()));
@@ -223,6 +232,22 @@ pub fn live(disk: &CrashDisk, rng: &mut Rng, steps: u64, possible: &mut Possible
             16 => drop(node.work.mover.turn()?),
             17 => drop(node.store.sweep_orphans()?),
             18 => node.settle()?,
+            19 | 20 => {
+                // A copy whose source goes, and all that nothing refers to, before its record is decided.
+                let bytes = node.get(&key)?;
+                let Some((object, hold)) = node.hold(&key)? else { continue };
+                possible.entry(key.clone()).or_insert_with(absent).insert(None);
+                node.delete(&key)?;
+                possible.insert(key, absent());
+                match rng.below(2) {
+                    0 => node.settle()?,
+                    _ => node.work.reaper.turn(),
+                }
+                possible.entry(other.clone()).or_insert_with(absent).insert(bytes.clone());
+                node.put_object(&other, object)?;
+                possible.insert(other, BTreeSet::from([bytes]));
+                drop(hold);
+            }
             _ => {
                 match rng.below(2) {
                     0 => node.stop_in_order()?,

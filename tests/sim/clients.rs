@@ -9,6 +9,7 @@ use boveda::base::{
 };
 use boveda::register::{Attempt, Do, Drive, Event, Fresh, Read, ReadOutcome, Traced, Write, WriteOutcome};
 use boveda::store::mutation::Mutation;
+use boveda::store::removal::BodyHold;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,6 +52,8 @@ pub struct Coordinator {
     drive: Drive<Value, Machine>,
     now: Duration,
     waits: Waits,
+    /// The body that a copy shares, held on its node until the end.
+    hold: Option<(BodyId, BodyHold)>,
     done: bool,
 }
 
@@ -111,22 +114,34 @@ impl World {
         }
     }
 
-    /// A client has a key refer to the body of another one, as its node holds that. Small bodies are not shared.
+    /// A client has a key refer to the body of another one, or of its own, as its node holds that. Small bodies are not
+    /// shared. The body is held meanwhile, and all are asked: who lacks it says so. Onto itself it replaces that alone.
     fn copy(&mut self, node: usize, key: usize, from: usize, condition: Condition) {
-        let found = self.nodes[node].record(self.key(from)).map(|(_, record)| record);
-        let Some(writer) = seen(found.as_ref()) else { return };
-        let object = found.as_ref().and_then(|record| record.object());
-        let shared = object.and_then(|object| Some((Box::new(object.clone()), object.blob()?)));
-        let Some((object, of)) = shared.filter(|(_, of)| self.nodes[node].blob(of.body).is_some()) else { return };
+        let shared = |at: usize| {
+            let (_, record) = self.nodes[node].record(self.key(at))?;
+            let object = record.object()?;
+            Some((at, seen(Some(&record))?, Box::new(object.clone()), object.blob()?))
+        };
+        // That one, or the next one that has a large body.
+        let Some((from, writer, object, of)) = (0..self.keys.len()).find_map(|n| shared((from + n) % self.keys.len()))
+        else {
+            return;
+        };
+        let Some(hold) = self.nodes[node].hold(of) else { return };
+        let condition = match condition {
+            Condition::Any if key == from => Condition::Is(writer),
+            asked => asked,
+        };
         let (op, headers) = (Some(Op::Write { to: Some(writer), condition, replaced: None }), self.headers(condition));
         // Nobody asks for what it wrote by its own number.
         self.clients.push(Client { key, begun: self.now, ended: None, op, etag: None });
         self.tally.copied += 1;
         let mutation = Mutation::put(&name(key), headers, object, NOW_MS.get());
         let write = Either::Write(Box::new(Write::new(Arc::clone(&self.members), mutation)));
-        self.spawn(node, key, Some(self.clients.len() - 1), write);
-        let event = Event::Holds { node: self.nodes[node].inc, body: of.body };
-        self.hear(node, None, &event);
+        self.spawn_with(node, key, Some(self.clients.len() - 1), write, Some((of.body, hold)));
+        for voter in self.members.voters().to_vec() {
+            self.hear(node, None, &Event::Holds { node: voter, body: of.body });
+        }
     }
 
     /// A client writes without a condition; its number.
@@ -203,9 +218,20 @@ impl World {
     }
 
     fn spawn(&mut self, node: usize, key: usize, client: Option<usize>, machine: Machine) {
+        self.spawn_with(node, key, client, machine, None);
+    }
+
+    fn spawn_with(
+        &mut self,
+        node: usize,
+        key: usize,
+        client: Option<usize>,
+        machine: Machine,
+        hold: Option<(BodyId, BodyHold)>,
+    ) {
         let drive = Drive::new(self.nodes[node].inc, machine, ROUND);
         let (now, waits) = (Duration::ZERO, Waits::List);
-        self.coords.push(Coordinator { node, key, client, drive, now, waits, done: false });
+        self.coords.push(Coordinator { node, key, client, drive, now, waits, hold, done: false });
         self.go_on(self.coords.len() - 1);
     }
 
@@ -311,6 +337,11 @@ impl World {
 
     fn ended(&mut self, at: usize, end: End) {
         self.coords[at].done = true;
+        if let Some((body, hold)) = self.coords[at].hold.take() {
+            let node = &self.nodes[self.coords[at].node];
+            assert!(node.blob(body).is_some() || node.bad.is_some(), "a body went that was held");
+            drop(hold);
+        }
         let Some(client) = self.coords[at].client else { return };
         let held = |state: &Traced<Value>| seen(state.value.as_ref());
         let planned = self.clients[client].op;

@@ -8,6 +8,7 @@ use boveda::register::{Attempt, Heard, Remembered, Roster, Slot, Standing};
 use boveda::seal::keyring::Keyring;
 use boveda::store::Answer;
 use boveda::store::incoming::Purpose;
+use boveda::store::removal::BodyHold;
 use boveda::store::types::{Change, Offer, Want};
 use boveda::store::voting::{Reply, Seating, Vote, Votes};
 use boveda::store::{Clockwork, Options, Store, StoreError};
@@ -404,6 +405,12 @@ impl Node {
             }
             sealed.extend_from_slice(&piece);
         }
+    }
+
+    /// Holds a body that is here.
+    pub fn hold(&self, blob: BlobRef) -> Option<BodyHold> {
+        // A disk that is full, or has failed, takes no records.
+        self.store()?.hold_body(blob).ok().flatten()
     }
 
     /// The next changes that a peer has not acknowledged.

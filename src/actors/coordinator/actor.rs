@@ -60,15 +60,8 @@ impl Handler<PutSmall> for CoordinatorActor {
             let deadline = c.deadline();
             let home = if c.decides_alone() { None } else { Some(c.admit_put(&at.bucket, new, deadline).await?) };
             // Sealed once, before the vote, so that all copies are the same bytes.
-            let written = match c.ask(SealSmall { at, condition, head, body, alone: home.is_none() }).await? {
-                Decided::Alone(written) => Ok(written),
-                Decided::ForVote(put) => match home {
-                    Some(home) => c.vote(put, home, None, deadline).await,
-                    // Others have a vote since a moment ago.
-                    None => c.change(put, new, None).await,
-                },
-                Decided::Closing(put) => c.change(put, new, None).await,
-            };
+            let sealed = c.ask(SealSmall { at, condition, head, body, alone: home.is_none() }).await?;
+            let written = c.change_sealed(sealed, home, new, deadline).await;
             drop(permit);
             written
         })
@@ -171,6 +164,13 @@ impl Handler<FinishUpload> for CoordinatorActor {
             }
             written
         })
+    }
+}
+
+impl Handler<CopyObject> for CoordinatorActor {
+    type Result = ResponseFuture<Result<Written, ObjectError>>;
+    fn handle(&mut self, msg: CopyObject, _: &mut Context<Self>) -> Self::Result {
+        self.run(async move |c| c.copy(msg).await)
     }
 }
 

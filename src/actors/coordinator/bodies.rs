@@ -26,6 +26,14 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+/// How the large body of a record comes to those who vote on that.
+pub(super) enum Coming {
+    /// It is new, and on this node by now: it is taken to them, or is on its way by these streams.
+    Anew(Option<BodyStreams>),
+    /// Records that were chosen refer to it, and this node holds it: whoever lacks it says so, and is brought it.
+    Shared,
+}
+
 impl Coordinator {
     /// Ways of a body to who is to hold it and answered lately: short ones go once they are whole. None where there is no
     /// room for what they hold.

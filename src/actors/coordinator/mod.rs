@@ -10,6 +10,7 @@
 //! | `actor` | does | takes what clients ask of objects and buckets, one kind after the other |
 //! | `members_actor` | does | takes what operators ask of the member list |
 //! | `writes` | does | brings about what clients want to become of a register |
+//! | `copies` | does | objects written anew from others, without a byte that moves where that can be |
 //! | `reads` | does | objects and lists as a majority holds them |
 //! | `access` | does | access keys made, changed, compared and listed |
 //! | `keys` | does | the key generation that seals, decided; what was long on its way sealed under it |
@@ -31,6 +32,7 @@
 mod access;
 pub mod actor;
 mod bodies;
+mod copies;
 mod deletion;
 mod drive;
 mod homes;

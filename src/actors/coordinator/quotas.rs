@@ -93,12 +93,17 @@ impl Coordinator {
 
     /// Bytes of the object that this node holds in a register; none where it holds no object.
     async fn held_len(&self, key: &RegisterKey) -> Result<Option<u64>, ObjectError> {
-        let len = |slot: &RegisterSlot| slot.state.value.as_ref().and_then(|record| record.object()).map(|o| o.len);
+        let held = self.held_slot(key).await?;
+        Ok(held.and_then(|slot| slot.state.value?.object().map(|object| object.len)))
+    }
+
+    /// What this node holds in a register.
+    pub(super) async fn held_slot(&self, key: &RegisterKey) -> Result<Option<RegisterSlot>, ObjectError> {
         if let Some(slot) = self.peek(key).await {
-            return Ok(len(&slot));
+            return Ok(Some(slot));
         }
         let page = self.ask(ScanSlots { from: Bound::Included(key.clone()), to: key.successor(), limit: 1 }).await?;
-        Ok(page.entries.iter().find(|(at, _)| at == key).and_then(|(_, slot)| len(slot)))
+        Ok(page.entries.into_iter().find(|(at, _)| at == key).map(|(_, slot)| slot))
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) const MUCH_DELETED: &str =
 /// Registers of a step that looks whether there is any.
 const FEW: usize = 16;
 /// How often a reader looks again for an object that was replaced while it was being opened.
-const REPLACED_MAX: usize = 8;
+pub(super) const REPLACED_MAX: usize = 8;
 
 /// Whether whoever walks goes on.
 pub(super) enum Seen {
@@ -175,7 +175,7 @@ impl Coordinator {
     }
 
     /// The record of an object as a majority holds it.
-    async fn find(&self, at: &ObjectName) -> Result<(RegisterKey, Arc<Record>), ObjectError> {
+    pub(super) async fn find(&self, at: &ObjectName) -> Result<(RegisterKey, Arc<Record>), ObjectError> {
         let (key, slot, epoch) = self.found(at).await?;
         let ballot = slot.accepted;
         let record = match &slot.state.value {

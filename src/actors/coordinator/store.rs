@@ -1,10 +1,10 @@
 //! What a coordinator may ask of the StoreActor beside it, and nothing else.
 
 use crate::actors::messages::{
-    Bury, CastHere, CountTombstones, FindClosing, FindDue, FindTentative, HoldsClosed, KnowsBucket, LandSealed,
-    LandUpload, ListBuckets, ListObjects, MutateHere, NameOfBucket, OpenAccess, OpenObject, OpenRecord, Peek,
-    ReadAccess, ScanSlots, SealAnew, SealLast, SealPieces, SealSecret, SealSmall, Seat, ShowSlots, StageUpload,
-    recipients,
+    Bury, CastHere, CopySmall, CountTombstones, FindClosing, FindDue, FindTentative, HoldBody, HoldsClosed,
+    KnowsBucket, LandSealed, LandUpload, ListBuckets, ListObjects, MutateHere, NameOfBucket, OpenAccess, OpenObject,
+    OpenRecord, Peek, ReadAccess, ScanSlots, SealAnew, SealLast, SealPieces, SealSecret, SealSmall, Seat, ShowSlots,
+    StageUpload, recipients,
 };
 
 recipients! {
@@ -26,6 +26,10 @@ recipients! {
         mutate_here: MutateHere,
         /// Seals a small body, and decides alone on its record.
         seal_small: SealSmall,
+        /// Holds a body that a record is to refer to anew.
+        hold_body: HoldBody,
+        /// Seals a small body anew for a copy, and decides alone on its record.
+        copy_small: CopySmall,
         /// Begins a body that does not fit its record.
         stage_upload: StageUpload,
         /// Seals and stages more of it.

@@ -1,5 +1,5 @@
 //! The coordinator over real stores, with lanes that a test carries. Here is what the tests stand on: nodes, lanes and
-//! the coordinator; what it asks of whom, and what clients are told, is in `decisions` and `deletions`.
+//! the coordinator; what it asks of whom, and what clients are told, is in `decisions`, `deletions` and `copies`.
 
 use super::actor::CoordinatorActor;
 use super::*;
@@ -15,8 +15,8 @@ use crate::actors::store_actor::{StoreActor, abort};
 use crate::actors::testing::peer::{Asked, passed_on, plan, soon};
 use crate::actors::testing::{identity, node_view, ring};
 use crate::base::{
-    BodyId, BucketId, BucketName, BucketRecord, Condition, Lineage, NodeName, ObjectHead, ObjectKey, ObjectName, Stamp,
-    State, WriteId,
+    BodyId, BucketId, BucketName, BucketRecord, BucketUsage, Condition, Lineage, NodeName, ObjectHead, ObjectKey,
+    ObjectName, Stamp, State, WriteId,
 };
 use crate::disk::RealDisk;
 use crate::register::fence::Change;
@@ -191,6 +191,9 @@ impl Ballots for Late {
     fn is_met(&self, node: Incarnation, start: Start) -> bool {
         self.store.is_met(node, start)
     }
+    fn usage(&self, bucket: BucketId) -> BucketUsage {
+        self.store.usage(bucket)
+    }
 }
 
 /// A lane to a peer: what it is to do comes to the test.
@@ -241,6 +244,17 @@ struct Rig {
 
 /// The coordinator of a node that has so many peers, and its lanes to them.
 fn coordinator(node: &Node, peers: u64, votes: bool, decide: Duration) -> (Rig, Vec<LaneTo>) {
+    coordinator_with(node, peers, votes, decide, passed_on().1())
+}
+
+/// The same, with somebody who gets it bodies from peers.
+fn coordinator_with(
+    node: &Node,
+    peers: u64,
+    votes: bool,
+    decide: Duration,
+    fetch: Recipient<FetchBody>,
+) -> (Rig, Vec<LaneTo>) {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let noting = Noting(node.actor.clone(), Arc::clone(&asked));
     let beside = Noting::start_in_arbiter(&node.thread.handle(), |_| noting);
@@ -264,7 +278,7 @@ fn coordinator(node: &Node, peers: u64, votes: bool, decide: Duration) -> (Rig, 
         ballots: Arc::clone(&late) as Arc<dyn Ballots>,
         peers: peers.collect(),
         patience: Patience::within(decide),
-        fetch: passed_on().1(),
+        fetch,
         arrivals: Arc::default(),
         streams: Budget::new(u64::MAX, 64 << 20),
         turns: Turns::default(),
@@ -333,5 +347,6 @@ fn holds(node: &Node, at: &ObjectName) -> bool {
     node.store.lookup(&register_by_name(at)).expect("it is read").is_some_and(|held| held.record.is_present())
 }
 
+mod copies;
 mod decisions;
 mod deletions;

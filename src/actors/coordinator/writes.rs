@@ -4,8 +4,10 @@
 //! Invariants
 //! - This node decides alone only by its member list, or without one where the configuration says that it does not
 //!   vote. The committer judges that again, by the list as it stands then: who is refused there goes the long way.
-//! - A vote on a large body begins when a majority holds it.
+//! - A vote on a large body begins when a majority holds it. One that is shared is taken to be held until somebody says
+//!   that it is not.
 
+use super::bodies::Coming;
 use super::homes::{Behind, Home};
 use super::takers::New;
 use super::{Coordinator, Value, no_majority};
@@ -47,7 +49,24 @@ impl Coordinator {
         self.reachable().await?;
         let home = self.home_for(&mutation, deadline).await?;
         self.check_takers(&RegisterKey::object_prefix(home.id, ""), new).await?;
-        self.vote(mutation, home, streams, deadline).await
+        self.vote(mutation, home, Coming::Anew(streams), deadline).await
+    }
+
+    /// Brings about what became of an object whose body came with its record, when that was sealed. `home`: where it was
+    /// admitted, if it was not to be decided alone.
+    pub(super) async fn change_sealed(
+        &self,
+        sealed: Decided<Written>,
+        home: Option<Home>,
+        new: Option<New>,
+        deadline: Instant,
+    ) -> Result<Written, ObjectError> {
+        match (sealed, home) {
+            (Decided::Alone(written), _) => Ok(written),
+            (Decided::ForVote(put), Some(home)) => self.vote(put, home, Coming::Anew(None), deadline).await,
+            // Others have a vote since a moment ago; or a deletion of its bucket is to be ended.
+            (Decided::ForVote(put) | Decided::Closing(put), _) => self.change(put, new, None).await,
+        }
     }
 
     /// Brings about what is wanted of a bucket.
@@ -113,7 +132,7 @@ impl Coordinator {
         let deadline = self.deadline();
         self.reachable().await?;
         let home = self.home_for(&mutation, deadline).await?;
-        self.vote(mutation, home, streams, deadline).await
+        self.vote(mutation, home, Coming::Anew(streams), deadline).await
     }
 
     /// Refuses an object that need not be put to the vote, whose body is not here yet: no majority is to be had, or none
@@ -145,7 +164,7 @@ impl Coordinator {
         &self,
         mut mutation: Mutation,
         mut home: Home,
-        streams: Option<BodyStreams>,
+        coming: Coming,
         mut deadline: Instant,
     ) -> Result<Written, ObjectError> {
         let Target::Object(at) = mutation.target().clone() else { return Err(StoreError::NoSuchBucket.into()) };
@@ -153,7 +172,10 @@ impl Coordinator {
         if let Some(blob) = mutation.object().and_then(|object| object.blob()) {
             // It would travel in vain.
             self.check_quota(&home, &mutation).await?;
-            let holding = self.ship(blob, streams, &mut rest).await?;
+            let holding = match coming {
+                Coming::Anew(streams) => self.ship(blob, streams, &mut rest).await?,
+                Coming::Shared => self.holders(blob.body)?.1.voters().to_vec(),
+            };
             holders.extend(holding.into_iter().map(|node| Event::Holds { node, body: blob.body }));
             // The time for the decision begins behind the body: how long that travels is not the nodes' matter.
             deadline = self.deadline();

@@ -58,6 +58,7 @@ pub use crate::store::incoming::{Incoming, Purpose};
 pub use crate::store::intent::Decided;
 pub use crate::store::outgoing::Outgoing;
 pub use crate::store::public_buckets::PublicBuckets;
+pub use crate::store::removal::BodyHold;
 pub use crate::store::scrub::{Part, Round, Seen};
 pub use crate::store::scrub_place::Place;
 pub use crate::store::status::StoreStatus;

@@ -74,6 +74,28 @@ pub struct FinishUpload {
     pub upload: Upload,
 }
 
+/// Writes an object anew under another name, or under its own with another head. A large body is shared: none of its
+/// bytes moves. What the record of the source says of its body goes along. Answered as `PutSmall` is.
+///
+/// `Precondition` where the source is another one than was judged, or the condition does not hold. Onto itself it
+/// replaces what was judged and nothing else. `NoMajority` where nobody who was reached has the body: nothing was written.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Written, ObjectError>")]
+pub struct CopyObject {
+    /// The object that is copied.
+    pub from: ObjectName,
+    /// The ETag of it that was judged, without quotes.
+    pub from_etag: String,
+    /// Where it is to be.
+    pub to: ObjectName,
+    /// What must hold of the state that it replaces there.
+    pub condition: Condition,
+    /// What the client says of it; none: what is said of the source.
+    pub head: Option<ObjectHead>,
+    /// Freed when the copy is answered.
+    pub permit: Option<Permit>,
+}
+
 /// Looks an object up; `NoSuchBucket` and `NoSuchKey` are told apart.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(ObjectInfo, Download), ObjectError>")]

@@ -1,10 +1,12 @@
 //! What coordinators ask of the store beside them.
 
 use super::{
-    BeginUpload, Decided, Download, Landed, ObjectInfo, RegisterSlot, Reply, Sealed, StoreError, StoreUpload, Vote,
-    Written,
+    BeginUpload, BodyHold, Decided, Download, Landed, ObjectInfo, RegisterSlot, Reply, Sealed, StoreError, StoreUpload,
+    Vote, Written,
 };
-use crate::base::{BucketId, BucketName, Condition, Folds, ObjectHead, ObjectName, Page, Permit, Record, RegisterKey};
+use crate::base::{
+    BlobRef, BucketId, BucketName, Condition, Folds, ObjectHead, ObjectName, Page, Permit, Record, RegisterKey,
+};
 use crate::store::mutation::Mutation;
 use crate::wire::Closed;
 use actix::Message;
@@ -91,6 +93,30 @@ pub struct LandUpload {
 pub struct LandSealed {
     /// The body, written to its end and not durable yet.
     pub sealed: Sealed,
+}
+
+/// Holds a body that is here, so that a record may refer to it anew; none where it is not here.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Option<BodyHold>, StoreError>")]
+pub struct HoldBody(pub BlobRef);
+
+/// Reads a small body and seals it anew for another object; where this node decides alone, the record of that is decided
+/// with the same message. Else it comes back for the vote.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Decided<Written>, StoreError>")]
+pub struct CopySmall {
+    /// The register of the source.
+    pub key: RegisterKey,
+    /// The record of it, which was chosen, whatever this node holds of the register.
+    pub record: Arc<Record>,
+    /// The bucket and key of the copy.
+    pub at: ObjectName,
+    /// What must hold of the state that it replaces.
+    pub condition: Condition,
+    /// What is said of it.
+    pub head: ObjectHead,
+    /// Whether this node decides alone, as the coordinator knows.
+    pub alone: bool,
 }
 
 /// Opens the body of a record that was chosen.

@@ -11,9 +11,11 @@
 //! |---|---|
 //! | here | what clients read of this node; its state, and its end |
 //! | `votes` | what coordinators ask |
+//! | `copies` | what they ask for the sake of copies |
 //! | `peers` | what lanes, the peer listener, the healer and the scrubber ask |
 //! | `threads` | the threads for what waits for a disk |
 
+mod copies;
 mod peers;
 pub mod threads;
 mod votes;

@@ -36,7 +36,7 @@ impl Handler<SealSmall> for StoreActor {
 }
 
 /// Queued at once, so that the order of commits is that of the mailbox.
-fn decide_alone(
+pub(super) fn decide_alone(
     store: &Store,
     mutation: Mutation,
 ) -> impl Future<Output = Result<Decided<Written>, StoreError>> + use<> {

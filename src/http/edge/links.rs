@@ -1,9 +1,9 @@
 //! What handlers may say to the store and beside it: one recipient per message, so that these lists are all of it.
 
 use crate::actors::messages::{
-    AppendUpload, BeginUpload, ChangeAccess, ChangeMembers, CreateAccess, CreateBucket, DeleteBucket, DeleteObject,
-    FinishUpload, ListBuckets, ListObjects, OpenObject, PauseScrub, PutSmall, ReadDownload, RotateKeys, SetBucket,
-    ShowMembers, recipients,
+    AppendUpload, BeginUpload, ChangeAccess, ChangeMembers, CopyObject, CreateAccess, CreateBucket, DeleteBucket,
+    DeleteObject, FinishUpload, ListBuckets, ListObjects, OpenObject, PauseScrub, PutSmall, ReadDownload, RotateKeys,
+    SetBucket, ShowMembers, recipients,
 };
 use actix::Recipient;
 
@@ -18,6 +18,8 @@ recipients! {
         append_upload: AppendUpload,
         /// Ends its body, and writes it.
         finish_upload: FinishUpload,
+        /// Writes an object anew under another name, or with another head.
+        copy_object: CopyObject,
         /// Deletes an object; one that is not there is a success.
         delete_object: DeleteObject,
         /// Makes a bucket; one that is there stays as it is.

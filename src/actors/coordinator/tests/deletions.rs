@@ -219,7 +219,7 @@ async fn a_bucket_that_is_asked_for_inside_a_write_is_waited_for_no_longer_than_
         let Ok(Decided::ForVote(put)) = sealed else { panic!("it is put to the vote") };
         let deadline = Instant::now() + Duration::from_millis(300);
         let home = rig.direct.open_home(&papers(), deadline).await.expect("it is known here");
-        rig.direct.vote(put, home, None, deadline).await
+        rig.direct.vote(put, home, bodies::Coming::Anew(None), deadline).await
     };
     let put = tokio::select! {
         put = soon("an answer", put) => put,
