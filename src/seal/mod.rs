@@ -14,6 +14,7 @@
 //! | `hmac` | what requests are signed with |
 //! | `mark` | keyed sums of register states, which the nodes of a ring compare |
 //! | `origin` | what a cluster is known by for as long as it lives |
+//! | `sums` | sums over plaintext, which clients know a body by |
 //! | `session` | handshake and frames between two nodes of one ring; how one is told of its cluster |
 
 pub mod body;
@@ -27,6 +28,7 @@ pub mod mark;
 pub mod origin;
 pub mod passphrase;
 pub mod session;
+pub mod sums;
 
 pub use body::{BodyOpener, BodySealer};
 pub use key::{KEY_BYTES, NONCE_BYTES, OpenError, SealingKey, TAG_BYTES};

@@ -1,5 +1,6 @@
 //! What can go wrong in the store, and what it means to the caller.
 
+use crate::base::checksum::Sum;
 use crate::base::{Class, ClusterId, KekId, Shortage};
 use crate::disk::shortage;
 use std::io;
@@ -36,6 +37,9 @@ pub enum StoreError {
     /// Bytes from a client or a peer are not what their header announced.
     #[error("{0}")]
     Mismatch(&'static str),
+    /// A body does not have the sum that its sender expects of it. Nothing was written.
+    #[error("the body does not have the {0} that was announced")]
+    SumMismatch(Sum),
     /// A peer has another member list than this node, or no place in it.
     #[error("the two nodes have different member lists")]
     OtherList,
@@ -250,7 +254,7 @@ impl StoreError {
             | StoreError::OtherList => Class::Conflict,
             StoreError::UnknownOutcome => Class::Busy,
             StoreError::Corrupt { .. } | StoreError::IndexDamaged(_) => Class::Corrupt,
-            StoreError::Mismatch(_) => Class::Invalid,
+            StoreError::Mismatch(_) | StoreError::SumMismatch(_) => Class::Invalid,
             StoreError::Full | StoreError::Short(Shortage::Inodes | Shortage::FileSize | Shortage::SmallVolume) => {
                 Class::Full
             }

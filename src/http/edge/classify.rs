@@ -6,6 +6,7 @@ use super::errors::{FormError, HttpError};
 use super::problem::{Kind, Problem};
 use crate::actors::messages::{ObjectError, StoreError, Unready, Unrotated, Unseatable};
 use crate::audit::AuditError;
+use crate::base::checksum::Sum;
 use crate::base::{NameError, Shortage};
 use crate::sign::PresignError;
 use actix_web::http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_RANGE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
@@ -125,6 +126,9 @@ fn of_store(error: &StoreError) -> Problem {
         // By its id, so that its file can be found.
         StoreError::KeyMissing { .. } => saying(Kind::KeyMissing, error.to_string()),
         StoreError::Mismatch(_) => Kind::Incomplete.into(),
+        StoreError::SumMismatch(Sum::Md5) => Kind::Digest.into(),
+        StoreError::SumMismatch(Sum::Sha256) => Kind::SignedDigest.into(),
+        StoreError::SumMismatch(Sum::Checksum(_)) => Kind::Checksum.into(),
         // Between nodes only.
         StoreError::OtherList => Kind::OtherList.into(),
         StoreError::Full => Kind::Full.into(),

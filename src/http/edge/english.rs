@@ -82,6 +82,8 @@ fn of(kind: Kind) -> &'static str {
         Kind::TooLarge => "the body is larger than this node takes",
         Kind::Silent => "no byte of the body came for too long",
         Kind::Incomplete => "the body is not what its headers announce",
+        Kind::Checksum => "the body does not have the checksum that came with it; nothing was stored",
+        Kind::SignedDigest => "the body does not have the SHA-256 that its request was signed with; nothing was stored",
         Kind::Digest => "the body does not have the MD5 that Content-MD5 announces; nothing was stored",
         Kind::NotAForm => "the body must be multipart/form-data with a boundary",
         Kind::NoFile => "the form has no file in the field 'archivo'",

@@ -162,6 +162,10 @@ kinds! {
     Incomplete          BAD_REQUEST             "IncompleteBody"
     /// It has not the checksum that came with it.
     Digest              BAD_REQUEST             "BadDigest"
+    /// The same of another sum than the MD5.
+    Checksum            BAD_REQUEST             "BadDigest"
+    /// It has not the SHA-256 that its head was signed with.
+    SignedDigest        BAD_REQUEST             "BadDigest"
 
     /// It is not the document that it should be.
     Document            BAD_REQUEST             "InvalidDocument"

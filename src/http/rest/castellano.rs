@@ -73,6 +73,8 @@ pub(super) fn of(kind: Kind) -> &'static str {
         Kind::TooLarge => "el archivo es mayor de lo que este nodo admite",
         Kind::Silent => "no llegó ningún byte durante demasiado tiempo",
         Kind::Incomplete => "el cuerpo no es el que anuncian sus cabeceras",
+        Kind::Checksum => "el cuerpo no tiene la suma de comprobación que lo acompaña; no se guardó nada",
+        Kind::SignedDigest => "el cuerpo no tiene el SHA-256 con el que se firmó la solicitud; no se guardó nada",
         Kind::Digest => "el cuerpo no tiene el MD5 que anuncia Content-MD5; no se guardó nada",
         Kind::NotAForm => "el cuerpo debe ser multipart/form-data con su delimitador",
         Kind::NoFile => "falta el archivo en el campo 'archivo'",
