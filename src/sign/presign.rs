@@ -7,7 +7,9 @@
 //!   is asked of whoever has the secrets (`Presigned::signature_by`).
 
 use super::canonical::{Request, canonical, escaped, escaped_query, names};
-use super::sigv4::{ALGORITHM, SERVICE, Scope, Second, UNSIGNED_PAYLOAD, hex, signature, string_to_sign};
+use super::sigv4::{
+    ALGORITHM, SERVICE, Scope, Second, UNSIGNED_PAYLOAD, header_names, hex, signature, string_to_sign, unhex,
+};
 use crate::base::Credential;
 use crate::seal::hmac::SHA256_BYTES;
 
@@ -15,8 +17,6 @@ use crate::seal::hmac::SHA256_BYTES;
 pub const LINK_SECONDS_MAX: u64 = 7 * 24 * 3600;
 /// How far a link may have been made ahead of the clock of who judges it, in seconds.
 pub const AHEAD_SECONDS_MAX: u64 = 15 * 60;
-/// Most headers that a link may fix.
-const HEADERS_MAX: usize = 32;
 /// Most parameters of a request that brings a link: each is looked for among all.
 const PARAMETERS_MAX: usize = 64;
 /// With what parameters of links begin.
@@ -131,7 +131,7 @@ impl Presigned {
         let at = Second::parse(date).filter(|at| at.date() == scope.date).ok_or(PresignError::Date)?;
         let expires_s = seconds(expires).ok_or(PresignError::Expires)?;
         let headers = header_names(headers).ok_or(PresignError::Headers)?;
-        let signature = unhex(signature).ok_or(PresignError::Signature)?;
+        let signature = unhex(signature.as_bytes()).ok_or(PresignError::Signature)?;
         let id = id.to_owned();
         query.retain(|(name, _)| name != P_SIGNATURE);
         Ok(Presigned { id, headers, signature, scope, at, expires_s, query })
@@ -211,33 +211,6 @@ impl Link<'_> {
 fn seconds(text: &str) -> Option<u64> {
     let digits = (1..=6).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
     text.parse().ok().filter(|seconds| digits && (1..=LINK_SECONDS_MAX).contains(seconds))
-}
-
-/// The names in a list of signed headers: lower case, each once, in order, `host` among them.
-fn header_names(text: &str) -> Option<Vec<String>> {
-    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.');
-    let names: Vec<String> = text.split(';').map(str::to_owned).collect();
-    let good = names.len() <= HEADERS_MAX
-        && names.iter().all(|name| !name.is_empty() && name.bytes().all(plain))
-        && names.is_sorted_by(|one, next| one < next)
-        && names.iter().any(|name| name == "host");
-    good.then_some(names)
-}
-
-fn unhex(text: &str) -> Option<[u8; SHA256_BYTES]> {
-    let digit = |b: u8| match b {
-        b'0'..=b'9' => Some(b - b'0'),
-        b'a'..=b'f' => Some(b - b'a' + 10),
-        _ => None,
-    };
-    let mut out = [0; SHA256_BYTES];
-    if text.len() != 2 * SHA256_BYTES {
-        return None;
-    }
-    for (byte, pair) in out.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-    }
-    Some(out)
 }
 
 #[cfg(test)]
