@@ -14,6 +14,7 @@
 //! | `public` | in it: what of a bucket is open to everybody |
 //! | `settings` | in it: what the nodes of a cluster have decided on for all of them |
 //! | `head` `blob_ref` | in it: what the writer of an object says of it; the blob that holds its body |
+//! | `checksum` | in it: what its bytes come to; what is expected of them |
 //! | `condition` | what must hold for a write to take place |
 //! | `page` `folds` | registers of a range, and what they are complete to; those that a list shows as one |
 //! | `sum` `mark` | sums that nodes compare; counters of rare paths, for the gates |
@@ -34,6 +35,7 @@ pub mod blob_ref;
 pub mod budget;
 pub mod buffer;
 pub mod calendar;
+pub mod checksum;
 pub mod class;
 pub mod codec;
 pub mod condition;
@@ -63,6 +65,7 @@ pub use ballot::{Ballot, Stamp, StampClock};
 pub use blob_ref::BlobRef;
 pub use budget::{Budget, Permit};
 pub use buffer::{Buffer, BufferPool, LARGE_BODY_BYTES, LARGE_PAGE_BYTES, PIECE_BYTES};
+pub use checksum::{Checksum, Etag, ExpectedSums, SumKind, WantedSums};
 pub use class::Class;
 pub use condition::{Condition, Tags};
 pub use credential::{AccessKeyId, Credential};

@@ -11,6 +11,7 @@
 //! | `passphrase` | a key of the ring wrapped under a passphrase |
 //! | `body` `layout` | a sealed body, and where its chunks lie |
 //! | `digest` | the hash over sealed bytes, for which no key is needed |
+//! | `sums` | sums over the bytes of an object, as clients ask for them |
 //! | `hmac` | what requests are signed with |
 //! | `mark` | keyed sums of register states, which the nodes of a ring compare |
 //! | `origin` | what a cluster is known by for as long as it lives |
@@ -27,6 +28,7 @@ pub mod mark;
 pub mod origin;
 pub mod passphrase;
 pub mod session;
+pub mod sums;
 
 pub use body::{BodyOpener, BodySealer};
 pub use key::{KEY_BYTES, NONCE_BYTES, OpenError, SealingKey, TAG_BYTES};

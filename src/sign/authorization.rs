@@ -50,6 +50,9 @@ pub enum AuthorizationError {
     /// The time is of another day than the credential.
     #[error("the day in Credential of the Authorization header is not the day of the request")]
     Day,
+    /// The scope is of another region.
+    #[error("the region in Credential of the Authorization header is not the one of this store")]
+    Region,
     /// The time is too far from the clock here.
     #[error("the time of the request is more than 15 minutes from the clock here")]
     Skewed,
@@ -139,10 +142,7 @@ impl Authorization {
 
     /// The signed headers with their values, out of all that came, names in lower case. Several of one name have commas
     /// between them, in their order.
-    pub fn signed_headers<'a>(
-        &self,
-        all: impl Iterator<Item = (&'a str, &'a [u8])> + Clone,
-    ) -> Result<Vec<(String, String)>, AuthorizationError> {
+    pub fn signed_headers(&self, all: &[(&str, &[u8])]) -> Result<Vec<(String, String)>, AuthorizationError> {
         signed_headers(&self.headers, all)
     }
 
@@ -154,16 +154,13 @@ impl Authorization {
 
 /// The headers of these names with their values, out of all that came. Each has to be there; and of those that change
 /// what a request means, each that came has to be among them.
-pub fn signed_headers<'a>(
-    names: &[String],
-    all: impl Iterator<Item = (&'a str, &'a [u8])> + Clone,
-) -> Result<Vec<(String, String)>, AuthorizationError> {
+pub fn signed_headers(names: &[String], all: &[(&str, &[u8])]) -> Result<Vec<(String, String)>, AuthorizationError> {
     let unsigned = |name: &str| OURS.iter().any(|ours| name.starts_with(ours)) && !names.iter().any(|n| n == name);
-    if all.clone().any(|(name, _)| unsigned(name)) {
+    if all.iter().any(|(name, _)| unsigned(name)) {
         return Err(AuthorizationError::Unsigned);
     }
     let value = |name: &String| {
-        let values = all.clone().filter(|(known, _)| known == name);
+        let values = all.iter().filter(|(known, _)| known == name);
         let values: Option<Vec<&str>> =
             values.map(|(_, value)| std::str::from_utf8(value).ok().map(|text| text.trim_matches(' '))).collect();
         let values = values.filter(|values| !values.is_empty()).ok_or(AuthorizationError::Absent)?;

@@ -1,6 +1,6 @@
 //! What can go wrong in the store, and what it means to the caller.
 
-use crate::base::{Class, ClusterId, KekId, Shortage};
+use crate::base::{Class, ClusterId, KekId, Shortage, SumKind};
 use crate::disk::shortage;
 use std::io;
 use std::path::PathBuf;
@@ -36,6 +36,9 @@ pub enum StoreError {
     /// Bytes from a client or a peer are not what their header announced.
     #[error("{0}")]
     Mismatch(&'static str),
+    /// The bytes of a body do not come to what its sender says.
+    #[error("the {0} of the body is not the one that was sent along")]
+    SumMismatch(SumKind),
     /// A peer has another member list than this node, or no place in it.
     #[error("the two nodes have different member lists")]
     OtherList,
@@ -250,7 +253,7 @@ impl StoreError {
             | StoreError::OtherList => Class::Conflict,
             StoreError::UnknownOutcome => Class::Busy,
             StoreError::Corrupt { .. } | StoreError::IndexDamaged(_) => Class::Corrupt,
-            StoreError::Mismatch(_) => Class::Invalid,
+            StoreError::Mismatch(_) | StoreError::SumMismatch(_) => Class::Invalid,
             StoreError::Full | StoreError::Short(Shortage::Inodes | Shortage::FileSize | Shortage::SmallVolume) => {
                 Class::Full
             }

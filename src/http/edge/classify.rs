@@ -6,8 +6,10 @@ use super::errors::{FormError, HttpError};
 use super::problem::{Kind, Problem};
 use crate::actors::messages::{ObjectError, StoreError, Unready, Unrotated, Unseatable};
 use crate::audit::AuditError;
-use crate::base::{NameError, Shortage};
-use crate::sign::PresignError;
+use crate::base::{NameError, Shortage, SumKind};
+use crate::sign::body::BodyError;
+use crate::sign::chunks::ChunkError;
+use crate::sign::{AuthorizationError, PresignError};
 use actix_web::http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_RANGE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use std::borrow::Cow;
 
@@ -40,6 +42,10 @@ impl HttpError {
             HttpError::AccessUnknown => Kind::AccessUnknown.into(),
             HttpError::AccessDenied => Kind::AccessDenied.into(),
             HttpError::Link(why) => of_link(*why),
+            HttpError::Signature(why) => of_signature(*why),
+            HttpError::BodyHash(BodyError::V4a) => saying(Kind::NotImplemented, BodyError::V4a.to_string()),
+            HttpError::BodyHash(why) => saying(Kind::BodyHash, why.to_string()),
+            HttpError::Chunks(why) => of_chunks(*why),
             HttpError::Document(why) => saying(Kind::Document, *why),
             HttpError::TooLarge { .. } => Kind::TooLarge.into(),
             HttpError::Silent => Kind::Silent.into(),
@@ -96,7 +102,35 @@ fn of_link(why: PresignError) -> Problem {
     match why {
         PresignError::Expired => Kind::LinkExpired.into(),
         PresignError::NotYet => Kind::LinkNotYet.into(),
+        PresignError::Token => Kind::SessionToken.into(),
         why => saying(Kind::LinkForm, why.to_string()),
+    }
+}
+
+fn of_signature(why: AuthorizationError) -> Problem {
+    match why {
+        AuthorizationError::V2 => Kind::SignatureVersion.into(),
+        AuthorizationError::V4a => saying(Kind::NotImplemented, why.to_string()),
+        AuthorizationError::Parts
+        | AuthorizationError::Credential
+        | AuthorizationError::Headers
+        | AuthorizationError::Signature
+        | AuthorizationError::Region
+        | AuthorizationError::Day => saying(Kind::SignatureForm, why.to_string()),
+        AuthorizationError::Time => Kind::SignatureTime.into(),
+        AuthorizationError::Skewed => Kind::ClockSkew.into(),
+        AuthorizationError::Unsigned => Kind::UnsignedHeader.into(),
+        AuthorizationError::Absent => saying(Kind::SignatureRefused, why.to_string()),
+        AuthorizationError::Token => Kind::SessionToken.into(),
+    }
+}
+
+fn of_chunks(why: ChunkError) -> Problem {
+    match why {
+        ChunkError::Cut | ChunkError::Length => saying(Kind::Incomplete, why.to_string()),
+        ChunkError::Head | ChunkError::LineEnd | ChunkError::Surplus => saying(Kind::ChunkForm, why.to_string()),
+        ChunkError::Signature | ChunkError::TrailerSignature => saying(Kind::ChunkSignature, why.to_string()),
+        ChunkError::Trailer => saying(Kind::ChunkTrailer, why.to_string()),
     }
 }
 
@@ -125,6 +159,9 @@ fn of_store(error: &StoreError) -> Problem {
         // By its id, so that its file can be found.
         StoreError::KeyMissing { .. } => saying(Kind::KeyMissing, error.to_string()),
         StoreError::Mismatch(_) => Kind::Incomplete.into(),
+        StoreError::SumMismatch(SumKind::Md5) => Kind::Digest.into(),
+        StoreError::SumMismatch(SumKind::Sha256) => Kind::SignedDigest.into(),
+        StoreError::SumMismatch(SumKind::Checksum(_)) => Kind::Checksum.into(),
         // Between nodes only.
         StoreError::OtherList => Kind::OtherList.into(),
         StoreError::Full => Kind::Full.into(),

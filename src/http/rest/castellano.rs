@@ -63,6 +63,23 @@ pub(super) fn of(kind: Kind) -> &'static str {
         Kind::LinkExpired => "el enlace ha caducado",
         Kind::LinkNotYet => "el enlace aún no vale, según el reloj de este nodo",
         Kind::LinkRefused => "el enlace no vale para esta petición, o ya no vale la clave que lo firmó",
+        Kind::SignatureForm => "la firma de la cabecera Authorization está mal formada",
+        Kind::SignatureVersion => "solo se admiten firmas de la versión 4: firme con AWS4-HMAC-SHA256",
+        Kind::SignatureTime => "una petición firmada lleva su hora en x-amz-date (AAAAMMDDThhmmssZ) o en Date",
+        Kind::ClockSkew => "la hora de la petición dista más de 15 minutos del reloj de este nodo",
+        Kind::UnsignedHeader => "llegó una cabecera x-amz- o x-boveda- que no está firmada",
+        Kind::SessionToken => "no se admiten testigos de sesión: las claves de acceso de aquí no los tienen",
+        Kind::SignerUnknown => "no hay ninguna clave de acceso vigente con ese identificador",
+        Kind::SignatureRefused => {
+            "la firma no corresponde a la petición: se hizo para otra petición o con otro secreto"
+        }
+        Kind::BodyHash => "la cabecera x-amz-content-sha256 de una petición firmada dice qué es su cuerpo",
+        Kind::Checksum => "el cuerpo no tiene la suma de comprobación que lo acompaña; no se guardó nada",
+        Kind::SignedDigest => "el cuerpo no tiene el SHA-256 con el que se firmó la petición; no se guardó nada",
+        Kind::ChecksumHeader => "las cabeceras no dicen de una sola manera qué suma de comprobación tiene el cuerpo",
+        Kind::ChunkForm => "el cuerpo no es un aws-chunked bien formado",
+        Kind::ChunkSignature => "la firma de un trozo del cuerpo no corresponde; no se guardó nada",
+        Kind::ChunkTrailer => "lo que sigue al cuerpo no es lo que anuncia su cabecera; no se guardó nada",
         Kind::NoLinkKey => "un enlace se firma con una clave de acceso; pídalo con una",
         Kind::ManyPublic => "el depósito ya tiene tantas partes abiertas a todos como puede; cierre antes una",
         Kind::Document => "el cuerpo no es el documento JSON que se espera",
