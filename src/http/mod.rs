@@ -28,6 +28,7 @@ mod edge;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod rest;
+pub mod s3;
 #[cfg(test)]
 mod testing;
 

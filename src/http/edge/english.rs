@@ -68,6 +68,23 @@ fn of(kind: Kind) -> &'static str {
         Kind::LinkRefused => {
             "the link was made for another request, with another secret, or by an access key that is not in force"
         }
+        Kind::SignatureForm => "the signature in the Authorization header is not well formed",
+        Kind::SignatureVersion => "signatures are of version 4 alone: sign with AWS4-HMAC-SHA256",
+        Kind::SignatureTime => "a signed request has its time in x-amz-date (YYYYMMDDThhmmssZ), or in Date",
+        Kind::ClockSkew => "the time of the request is more than 15 minutes from this node's clock",
+        Kind::UnsignedHeader => "a header of x-amz- or x-boveda- came that is not signed",
+        Kind::SessionToken => "tokens of sessions are not taken: access keys here have none",
+        Kind::SignerUnknown => "there is no access key of this id that is in force",
+        Kind::SignatureRefused => {
+            "the signature does not fit the request: it was made of another request, or with another secret"
+        }
+        Kind::BodyHash => "the header x-amz-content-sha256 of a signed request says what its body is",
+        Kind::Checksum => "the body does not have the checksum that came with it; nothing was stored",
+        Kind::SignedDigest => "the body does not have the SHA-256 that the request was signed with; nothing was stored",
+        Kind::ChecksumHeader => "the headers do not say in one way which checksum the body has",
+        Kind::ChunkForm => "the body is not well formed aws-chunked",
+        Kind::ChunkSignature => "the signature of a chunk of the body does not fit; nothing was stored",
+        Kind::ChunkTrailer => "the trailers behind the body are not those that its head announces; nothing was stored",
         Kind::NoLinkKey => "a link is signed with the secret of an access key: ask for it by one",
         Kind::ManyPublic => "a bucket has at most 16 prefixes that are open to everybody; close one first",
         Kind::Document => "the body is not the JSON document that is wanted",
@@ -82,8 +99,6 @@ fn of(kind: Kind) -> &'static str {
         Kind::TooLarge => "the body is larger than this node takes",
         Kind::Silent => "no byte of the body came for too long",
         Kind::Incomplete => "the body is not what its headers announce",
-        Kind::Checksum => "the body does not have the checksum that came with it; nothing was stored",
-        Kind::SignedDigest => "the body does not have the SHA-256 that its request was signed with; nothing was stored",
         Kind::Digest => "the body does not have the MD5 that Content-MD5 announces; nothing was stored",
         Kind::NotAForm => "the body must be multipart/form-data with a boundary",
         Kind::NoFile => "the form has no file in the field 'archivo'",

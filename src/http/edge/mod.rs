@@ -13,6 +13,7 @@
 //! | `protocol` | what a port adds: routes, endpoints, answers, and how it tells a problem |
 //! | `hosts` | under which names the node is reached, and whose pages may write |
 //! | `access` | who calls, which right an endpoint needs, and the one place that asks |
+//! | `signed` | who has signed the head of a request, and what that says of its body |
 //! | `link` | who comes by a link that somebody with a key has signed |
 //! | `deed`, `trail` | what an endpoint does, for the audit log; the lines that a request leaves there |
 //! | `request_id` | the id of a request |
@@ -94,6 +95,7 @@ mod refusal;
 pub(super) mod request_id;
 pub(super) mod server;
 pub(super) mod settings;
+pub(super) mod signed;
 mod socket;
 pub(super) mod source;
 mod trail;

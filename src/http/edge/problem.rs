@@ -150,6 +150,22 @@ kinds! {
     LinkNotYet          FORBIDDEN               "LinkNotYet"
     /// A link was not signed so by a key that is in force.
     LinkRefused         FORBIDDEN               "LinkRefused"
+    /// The signature in the head is not well formed.
+    SignatureForm       BAD_REQUEST             "InvalidAuthorization"
+    /// The signature in the head is of a version that is not taken.
+    SignatureVersion    BAD_REQUEST             "InvalidAuthorization"
+    /// A signed request has no time that can be read.
+    SignatureTime       FORBIDDEN               "AccessDenied"
+    /// A signed request is too far from the clock here.
+    ClockSkew           FORBIDDEN               "RequestTimeTooSkewed"
+    /// A header came that has to be signed, and is not.
+    UnsignedHeader      FORBIDDEN               "AccessDenied"
+    /// A signed request brings a token of a session.
+    SessionToken        BAD_REQUEST             "InvalidToken"
+    /// A signature was made by a key that is not there, or not in force.
+    SignerUnknown       FORBIDDEN               "InvalidAccessKeyId"
+    /// A signature does not fit.
+    SignatureRefused    FORBIDDEN               "SignatureDoesNotMatch"
     /// Who wants a link has no key to sign it with.
     NoLinkKey           BAD_REQUEST             "NoAccessKey"
 
@@ -162,10 +178,21 @@ kinds! {
     Incomplete          BAD_REQUEST             "IncompleteBody"
     /// It has not the checksum that came with it.
     Digest              BAD_REQUEST             "BadDigest"
-    /// The same of another sum than the MD5.
+    /// It has not one of the other checksums that came with it.
     Checksum            BAD_REQUEST             "BadDigest"
     /// It has not the SHA-256 that its head was signed with.
-    SignedDigest        BAD_REQUEST             "BadDigest"
+    SignedDigest        BAD_REQUEST             "XAmzContentSHA256Mismatch"
+
+    /// What the head says of its digest cannot be read, or is missing.
+    BodyHash            BAD_REQUEST             "InvalidHeader"
+    /// What the head says of its checksum cannot be read, or contradicts itself.
+    ChecksumHeader      BAD_REQUEST             "InvalidHeader"
+    /// It comes in chunks, and these are not well formed.
+    ChunkForm           BAD_REQUEST             "InvalidChunk"
+    /// The signature of one of its chunks does not fit.
+    ChunkSignature      FORBIDDEN               "SignatureDoesNotMatch"
+    /// What stands behind its chunks is not what was announced.
+    ChunkTrailer        BAD_REQUEST             "MalformedTrailer"
 
     /// It is not the document that it should be.
     Document            BAD_REQUEST             "InvalidDocument"

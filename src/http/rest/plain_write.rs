@@ -5,6 +5,7 @@
 
 use crate::http::edge::errors::HttpError;
 use crate::http::edge::problem::Kind;
+use crate::http::edge::signed;
 use actix_web::http::header::{self, HeaderMap, HeaderName};
 
 /// Headers that change what a write means and that this release does not honour.
@@ -33,7 +34,9 @@ pub(in crate::http) fn plain_write(headers: &HeaderMap) -> Result<(), HttpError>
     if headers.get_all(header::CONTENT_ENCODING).any(coded) {
         return Err(HttpError::Coding);
     }
-    if headers.keys().any(|name| name.as_str().starts_with("x-amz-")) {
+    // Those of a signature are judged with it.
+    let of_signature = |name: &str| signed::is_one(headers) && ["x-amz-date", "x-amz-content-sha256"].contains(&name);
+    if headers.keys().any(|name| name.as_str().starts_with("x-amz-") && !of_signature(name.as_str())) {
         return Err(HttpError::Refused(Kind::AmzHeader));
     }
     Ok(())
@@ -55,6 +58,9 @@ mod tests {
     #[test]
     fn writes_are_plain_or_refused() {
         assert!(plain_write(&headers(&[("content-type", "a/b"), ("content-encoding", "identity")])).is_ok());
+        let date = ("x-amz-date", "20130524T000000Z");
+        assert!(plain_write(&headers(&[date, ("authorization", "AWS4-HMAC-SHA256 x")])).is_ok());
+        assert!(plain_write(&headers(&[date, ("authorization", "Bearer x")])).is_err());
         for name in [
             "if-modified-since",
             "if-unmodified-since",
