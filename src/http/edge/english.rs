@@ -181,6 +181,27 @@ fn of(kind: Kind) -> &'static str {
         Kind::KeyNotEverywhere => "not all members are known to hold the key generation",
         Kind::NoSuchGeneration => "this node holds no key generation of that number",
         Kind::OtherGeneration => "another key generation seals, or another key has its number",
+        Kind::StorageClass => "everything is kept in one class here: STANDARD",
+        Kind::Unsigned => "response-* parameters change answers to signed requests alone",
+        Kind::PartNumber => "the object has no part of that number",
+        Kind::CopyOntoItself => {
+            "an object is copied onto itself to change what is said of it: send x-amz-metadata-directive: REPLACE"
+        }
+        Kind::OtherRegion => "buckets of this store are in the region that s3.region names",
+        Kind::OwnBucket => "the bucket is there already, and it is yours",
+        Kind::NoChecksum => "the document needs a checksum: send Content-MD5, or an x-amz-checksum-* header",
+        Kind::NoBucketPolicy => "the bucket has no policy",
+        Kind::NoLifecycle => "the bucket has no lifecycle configuration",
+        Kind::NoCors => "the bucket has no CORS configuration",
+        Kind::NoTags => "the bucket has no tags",
+        Kind::NoWebsite => "the bucket has no website configuration",
+        Kind::NoObjectLock => "the bucket has no object lock configuration",
+        Kind::NoRetention => "the object has neither a retention nor a legal hold",
+        Kind::NoPublicAccessBlock => "the bucket has no public access block",
+        Kind::NoOwnershipControls => "the bucket has no ownership controls",
+        Kind::NoReplication => {
+            "the bucket has no replication configuration; this store replicates everything to its nodes by itself"
+        }
         Kind::Corrupt => "the stored bytes do not open; no copy could replace them",
         Kind::Internal => "something failed on this node; its log has the request id",
     }

@@ -45,6 +45,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | `conditions`, `range` | `If-*` and `Range` |
+//! | `heads` | what is kept with an object, and how far a write went |
 //! | `escape` | percent-escapes and query strings |
 //! | `media_type` | types that file names suggest |
 //!
@@ -80,6 +81,7 @@ pub(super) mod errors;
 pub(super) mod escape;
 mod framing;
 pub(super) mod handle;
+pub(super) mod heads;
 pub(super) mod hosts;
 pub(super) mod link;
 pub(super) mod links;

@@ -313,6 +313,43 @@ kinds! {
     /// Another one seals, or another key has its number.
     OtherGeneration     CONFLICT                "OtherKeyGeneration"
 
+    // Requests of S3.
+    /// An object is to be kept in another class than there is.
+    StorageClass        BAD_REQUEST             "InvalidStorageClass"
+    /// Who signs nothing wants an answer changed.
+    Unsigned            BAD_REQUEST             "InvalidRequest"
+    /// The object has no part of the number.
+    PartNumber          RANGE_NOT_SATISFIABLE   "InvalidPartNumber"
+    /// An object is copied onto itself as it is.
+    CopyOntoItself      BAD_REQUEST             "InvalidRequest"
+    /// A bucket is to be in another region.
+    OtherRegion         BAD_REQUEST             "IllegalLocationConstraintException"
+    /// There is such a bucket.
+    OwnBucket           CONFLICT                "BucketAlreadyOwnedByYou"
+    /// A document comes without a checksum.
+    NoChecksum          BAD_REQUEST             "InvalidRequest"
+    // What is not set.
+    /// The bucket has no policy.
+    NoBucketPolicy      NOT_FOUND               "NoSuchBucketPolicy"
+    /// The bucket has no rules of expiry.
+    NoLifecycle         NOT_FOUND               "NoSuchLifecycleConfiguration"
+    /// The bucket is open to no pages of others.
+    NoCors              NOT_FOUND               "NoSuchCORSConfiguration"
+    /// The bucket has no tags.
+    NoTags              NOT_FOUND               "NoSuchTagSet"
+    /// The bucket is no web site.
+    NoWebsite           NOT_FOUND               "NoSuchWebsiteConfiguration"
+    /// The bucket locks nothing.
+    NoObjectLock        NOT_FOUND               "ObjectLockConfigurationNotFoundError"
+    /// The object is not locked.
+    NoRetention         NOT_FOUND               "NoSuchObjectLockConfiguration"
+    /// The bucket blocks no public access.
+    NoPublicAccessBlock NOT_FOUND               "NoSuchPublicAccessBlockConfiguration"
+    /// The bucket has no rules of ownership.
+    NoOwnershipControls NOT_FOUND               "OwnershipControlsNotFoundError"
+    /// The bucket is copied to no other.
+    NoReplication       NOT_FOUND               "ReplicationConfigurationNotFoundError"
+
     // Faults of ours.
     /// Stored bytes do not open.
     Corrupt             INTERNAL_SERVER_ERROR   "Corrupt"
@@ -324,5 +361,33 @@ impl Kind {
     /// Whether the fault is on this side, so that somebody must look at the log.
     pub const fn is_ours(self) -> bool {
         matches!(self, Kind::Corrupt | Kind::Internal | Kind::Unavailable)
+    }
+
+    /// Whether no port but that of S3 tells it.
+    #[cfg(test)]
+    pub const fn is_of_s3_alone(self) -> bool {
+        use Kind::{
+            CopyOntoItself, NoBucketPolicy, NoChecksum, NoCors, NoLifecycle, NoObjectLock, NoOwnershipControls,
+            NoPublicAccessBlock, NoReplication, NoRetention, NoTags, NoWebsite, OtherRegion, OwnBucket, PartNumber,
+            StorageClass, Unsigned,
+        };
+        let of_requests = matches!(
+            self,
+            StorageClass | Unsigned | PartNumber | CopyOntoItself | OtherRegion | OwnBucket | NoChecksum
+        );
+        let of_settings = matches!(
+            self,
+            NoBucketPolicy
+                | NoLifecycle
+                | NoCors
+                | NoTags
+                | NoWebsite
+                | NoObjectLock
+                | NoRetention
+                | NoPublicAccessBlock
+                | NoOwnershipControls
+                | NoReplication
+        );
+        of_requests || of_settings
     }
 }

@@ -166,6 +166,27 @@ pub(super) fn of(kind: Kind) -> &'static str {
         Kind::KeyNotEverywhere => "no consta que todos los nodos tengan esa generación de la clave",
         Kind::NoSuchGeneration => "este nodo no tiene ninguna generación de la clave con ese número",
         Kind::OtherGeneration => "sella otra generación de la clave, o ese número tiene otra clave en otro nodo",
+        Kind::StorageClass => "aquí todo se guarda en una sola clase: STANDARD",
+        Kind::Unsigned => "los parámetros response-* solo cambian las respuestas a peticiones firmadas",
+        Kind::PartNumber => "el objeto no tiene ninguna parte con ese número",
+        Kind::CopyOntoItself => {
+            "un objeto se copia sobre sí mismo para cambiar lo que se dice de él: envíe x-amz-metadata-directive: REPLACE"
+        }
+        Kind::OtherRegion => "los depósitos están en la región que dice s3.region",
+        Kind::OwnBucket => "el depósito ya existe y es suyo",
+        Kind::NoChecksum => {
+            "el documento necesita una suma de comprobación: envíe Content-MD5 o una cabecera x-amz-checksum-*"
+        }
+        Kind::NoBucketPolicy => "el depósito no tiene ninguna política",
+        Kind::NoLifecycle => "el depósito no tiene reglas de caducidad",
+        Kind::NoCors => "el depósito no tiene reglas CORS",
+        Kind::NoTags => "el depósito no tiene etiquetas",
+        Kind::NoWebsite => "el depósito no es un sitio web",
+        Kind::NoObjectLock => "el depósito no bloquea objetos",
+        Kind::NoRetention => "el objeto no está bloqueado",
+        Kind::NoPublicAccessBlock => "el depósito no tiene bloqueo del acceso público",
+        Kind::NoOwnershipControls => "el depósito no tiene reglas de propiedad",
+        Kind::NoReplication => "el depósito no se copia a otro; este almacén copia todo a sus nodos por sí mismo",
         Kind::Corrupt => "los bytes guardados están dañados y ninguna copia pudo reemplazarlos",
         Kind::Internal => "algo falló en este nodo; su registro tiene el identificador de la petición",
     }

@@ -3,30 +3,15 @@
 //! Invariant: what a write asks for and would not get is answered with 501, never ignored: an ignored `If-None-Match`
 //! costs somebody their data.
 
+use crate::http::edge::conditions::no_half_writes;
 use crate::http::edge::errors::HttpError;
 use crate::http::edge::problem::Kind;
 use crate::http::edge::signed;
-use actix_web::http::header::{self, HeaderMap, HeaderName};
-
-/// Headers that change what a write means and that this release does not honour.
-const NOT_ON_WRITES: [(HeaderName, Kind); 8] = [
-    (header::IF_MODIFIED_SINCE, Kind::DateCondition),
-    (header::IF_UNMODIFIED_SINCE, Kind::DateCondition),
-    (header::IF_RANGE, Kind::WriteRange),
-    (header::RANGE, Kind::WriteRange),
-    (header::CONTENT_RANGE, Kind::WriteRange),
-    (HeaderName::from_static("digest"), Kind::OtherDigest),
-    (HeaderName::from_static("content-digest"), Kind::OtherDigest),
-    (HeaderName::from_static("repr-digest"), Kind::OtherDigest),
-];
+use actix_web::http::header::{self, HeaderMap};
 
 /// Refuses a write that asks for more than it would get.
 pub(in crate::http) fn plain_write(headers: &HeaderMap) -> Result<(), HttpError> {
-    for (name, kind) in &NOT_ON_WRITES {
-        if headers.contains_key(name) {
-            return Err(HttpError::Refused(*kind));
-        }
-    }
+    no_half_writes(headers)?;
     if headers.contains_key(header::TRAILER) {
         return Err(HttpError::Refused(Kind::Trailers));
     }
