@@ -1,7 +1,7 @@
 # Boveda as one static binary on an empty base.
 #
 #     docker build -t boveda:0.1.0 .
-#     docker run --rm -p 127.0.0.1:5000:5000 -v boveda:/var/lib/boveda boveda:0.1.0
+#     docker run --rm -p 127.0.0.1:5000:5000 -p 127.0.0.1:5001:5001 -v boveda:/var/lib/boveda boveda:0.1.0
 #
 FROM docker.io/library/rust:1.95-bookworm AS build
 WORKDIR /src
@@ -19,8 +19,8 @@ FROM scratch
 COPY --from=build --chown=65532:65532 /out/ /
 USER 65532:65532
 WORKDIR /var/lib/boveda
-EXPOSE 5000 5002
+EXPOSE 5000 5001 5002
 ENTRYPOINT ["/boveda"]
-# The port is published by docker on the address that -p names. Nobody gets in without an access key: the first one is in
+# The ports are published by docker on the address that -p names. Nobody gets in without an access key: the first one is in
 # /var/lib/boveda/boveda-data/root-key after the first start (docs/operations.md, "Who gets in").
-CMD ["serve", "--listen", "0.0.0.0:5000"]
+CMD ["serve", "--listen", "0.0.0.0:5000", "--s3-listen", "0.0.0.0:5001"]

@@ -35,7 +35,7 @@ pub struct Target {
 }
 
 /// All of them; requests over a live handler are `tests/fuzz_http.rs`.
-pub const TARGETS: [Target; 20] = [
+pub const TARGETS: [Target; 22] = [
     Target { name: "record", run: record, seeds: records },
     Target { name: "held", run: held, seeds: || records().into_iter().map(|r| held_of(&r)).collect() },
     Target { name: "node_record", run: node_record, seeds: node_records },
@@ -54,6 +54,8 @@ pub const TARGETS: [Target; 20] = [
     Target { name: "request_target", run: fuzzing::target, seeds: paths },
     Target { name: "authorization", run: fuzzing::authorization, seeds: authorizations },
     Target { name: "presigned_query", run: fuzzing::presigned, seeds: presigned_queries },
+    Target { name: "signature", run: fuzzing::signature, seeds: signatures },
+    Target { name: "chunks", run: fuzzing::chunks, seeds: chunked_bodies },
     Target { name: "config", run: config, seeds: configs },
     Target { name: "audit", run: audit, seeds: audits },
 ];
@@ -446,6 +448,27 @@ fn presigned_queries() -> Vec<Vec<u8>> {
     };
     let stored = Link { method: "PUT", headers: &headers, query: &[], ..link };
     texts(&[&link.query_by(&key), &stored.query_by(&key)])
+}
+
+fn signatures() -> Vec<Vec<u8>> {
+    let (credential, signature) = ("ID/20130524/r/s3/aws4_request", "0f".repeat(32));
+    texts(&[
+        &format!("AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host;x-amz-date, Signature={signature}"),
+        &format!("AWS4-HMAC-SHA256 Signature={signature},SignedHeaders=host,Credential={credential}"),
+        "AWS ID:signature",
+        "AWS4-ECDSA-P256-SHA256 Credential=ID",
+    ])
+}
+
+/// Behind two bytes: how it is cut and coded (1: signed, 2: with trailers), and how long it says it is.
+fn chunked_bodies() -> Vec<Vec<u8>> {
+    let signature = "0f".repeat(32);
+    texts(&[
+        "\x06\x033\r\nabc\r\n0\r\nx-amz-checksum-crc32:NSRBwg==\r\n\r\n",
+        "\x0a\x041\r\na\r\n3\r\nbcd\r\n0\r\n\r\n",
+        &format!("\x05\x033;chunk-signature={signature}\r\nabc\r\n0;chunk-signature={signature}\r\n\r\n"),
+        &format!("\x07\x000;chunk-signature={signature}\r\na:b\r\nx-amz-trailer-signature:{signature}\r\n\r\n"),
+    ])
 }
 
 /// A bucket with a quota, of which something is open to everybody.

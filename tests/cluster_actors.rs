@@ -98,6 +98,7 @@ fn node_config(name: &str, home: &Path, keys: &Path, peer: (&str, SocketAddr)) -
         ("BOVEDA_NODE_THREADS", "1".to_owned()),
         ("BOVEDA_NODE_LOG", "off".to_owned()),
         ("BOVEDA_HTTP_LISTEN", "127.0.0.1:0".to_owned()),
+        ("BOVEDA_S3_LISTEN", String::new()),
         ("BOVEDA_PEER_LISTEN", "127.0.0.1:0".to_owned()),
         ("BOVEDA_PEER_REPLICAS_PER_PEER", POOL.to_string()),
         ("BOVEDA_CLUSTER_DURABILITY", "local".to_string()),

@@ -156,7 +156,16 @@ fn a_new_generation_reaches_the_nodes_one_after_the_other_and_every_read_opens()
     assert!(cluster.nodes[2].stop().success());
     fs::remove_file(cluster.keys(2).join("kek-0002")).expect("it is there");
     let refused = Command::new(env!("CARGO_BIN_EXE_boveda"))
-        .args(["serve", "--listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0", "--data"])
+        .args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--s3-listen",
+            "127.0.0.1:0",
+            "--peer-listen",
+            "127.0.0.1:0",
+            "--data",
+        ])
         .arg(cluster.nodes[2].data())
         .arg("--key-dir")
         .arg(cluster.keys(2))

@@ -314,7 +314,15 @@ fn a_certificate_that_ends_soon_or_has_ended_is_a_finding() {
         if days < 0 {
             // No client that looks would ask it: what it says of itself is in its log.
             let child = node
-                .command(&["serve", "--listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0"])
+                .command(&[
+                    "serve",
+                    "--listen",
+                    "127.0.0.1:0",
+                    "--s3-listen",
+                    "127.0.0.1:0",
+                    "--peer-listen",
+                    "127.0.0.1:0",
+                ])
                 .stderr(std::process::Stdio::piped())
                 .spawn();
             let mut child = child.expect("it starts");
@@ -434,7 +442,7 @@ fn a_certificate_that_cannot_be_used_stops_the_start_and_the_check() {
     let run = |command: &[&str], cert: &str, key: &str| {
         let mut command = node.command(command);
         if command.get_args().next().is_some_and(|first| first == "serve") {
-            command.args(["--listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0"]);
+            command.args(["--listen", "127.0.0.1:0", "--s3-listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0"]);
         }
         let both = [("--tls-cert", cert), ("--tls-key", key)];
         command.args(both.into_iter().filter(|(_, file)| !file.is_empty()).flat_map(|(flag, file)| [flag, file]));

@@ -44,7 +44,15 @@ impl Printed {
 
     /// What a start says that fails.
     fn refused(&self) -> String {
-        let ended = ended(self.node.command(&["serve", "--listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0"]));
+        let ended = ended(self.node.command(&[
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--s3-listen",
+            "127.0.0.1:0",
+            "--peer-listen",
+            "127.0.0.1:0",
+        ]));
         assert_eq!(ended.status.code(), Some(1));
         last_line(&ended)
     }
@@ -205,7 +213,7 @@ fn a_wrapped_ring_opens_by_its_passphrase_alone() {
     let file = fs::read(keys.join("kek-0001")).expect("a file");
     assert!(file.len() == 96 && file.starts_with(b"BVK1"));
 
-    let serve = ["serve", "--listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0"];
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--s3-listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0"];
     let without = last_line(&ended(node.command(&serve)));
     assert!(without.contains("kek-0001") && without.contains("BOVEDA_KEY_PASSPHRASE"), "{without}");
     let misled = last_line(&ended(node.command(&[&serve[..], &["--passphrase-file", &wrong]].concat())));

@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 
 /// Somebody who owns nothing here.
 const NOBODY: u32 = 65534;
-const ANY_PORTS: [&str; 4] = ["--listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0"];
+const ANY_PORTS: [&str; 6] = ["--listen", "127.0.0.1:0", "--s3-listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0"];
 
 /// A process that is not left behind when a test fails.
 struct Started(Child);
@@ -261,7 +261,8 @@ fn addresses_that_cannot_be_had() {
     let taken = taken.local_addr().expect("its address").to_string();
     let free = "127.0.0.1:0";
     let says = ["cannot listen on", &taken, "stop the program that uses it"];
-    let listen = |http, peer| ["--listen", http, "--peer-listen", peer];
+    let listen_s3 = |http, s3, peer| ["--listen", http, "--s3-listen", s3, "--peer-listen", peer];
+    let listen = |http, peer| listen_s3(http, free, peer);
     place.serve_fails(
         "data",
         "keys",
@@ -269,6 +270,12 @@ fn addresses_that_cannot_be_had() {
         &[&says[..], &["or change http.listen (--listen)"]].concat(),
     );
     place.serve_fails("data", "keys", &listen(free, &taken), &[&says[..], &["peer.listen (--peer-listen)"]].concat());
+    place.serve_fails(
+        "data",
+        "keys",
+        &listen_s3(free, &taken, free),
+        &[&says[..], &["or change s3.listen (--s3-listen)"]].concat(),
+    );
     // An address kept for documentation: no machine has it.
     let elsewhere = ["192.0.2.1:5002", "peer.listen (--peer-listen) to an address of this machine"];
     place.serve_fails("data", "keys", &listen(free, "192.0.2.1:5002"), &elsewhere);

@@ -8,14 +8,16 @@ use std::process::ExitCode;
 const NODES: u16 = 3;
 /// Distance between the ports of one node and the next.
 const PORT_STEP: u16 = 10;
+/// Distance from a node's HTTP port to its S3 port.
+const S3_OFFSET: u16 = 1;
 /// Distance from a node's HTTP port to its peer port.
 const PEER_OFFSET: u16 = 2;
 const LAST_OFFSET: u16 = (NODES - 1) * PORT_STEP + PEER_OFFSET;
 
 /// Run three nodes in one process on this machine
 ///
-/// HTTP on 5000, 5010 and 5020, peers on 5002, 5012 and 5022, all on 127.0.0.1. Data and keys stay in
-/// the directory, so a second start goes on where the first ended.
+/// HTTP on 5000, 5010 and 5020, S3 on 5001, 5011 and 5021, peers on 5002, 5012 and 5022, all on 127.0.0.1.
+/// Data and keys stay in the directory, so a second start goes on where the first ended.
 #[derive(Debug, clap::Args)]
 pub struct Demo {
     /// Directory for the data and the keys of all three
@@ -47,6 +49,7 @@ impl Demo {
                 ("--data", "node.key_dir", format!("{}/keys", self.data)),
                 ("--base-port", "node.name", format!("boveda-{n}")),
                 ("--base-port", "http.listen", format!("127.0.0.1:{}", port(n, 0))),
+                ("--base-port", "s3.listen", format!("127.0.0.1:{}", port(n, S3_OFFSET))),
                 ("--base-port", "peer.listen", format!("127.0.0.1:{}", port(n, PEER_OFFSET))),
                 ("--base-port", "cluster.peers", peers.join(",")),
             ];
@@ -68,14 +71,16 @@ mod tests {
         let configs = demo.configs(&env).unwrap();
         let show = |c: &Config| {
             let peers: Vec<_> = c.others().map(|p| p.url.to_string()).collect();
-            format!("{} {} {} {} {}", c.node.name, c.node.data.display(), c.http.listen, c.peer.listen, peers.join(" "))
+            let listen =
+                [c.http.listen, c.s3.listen.expect("it is on"), c.peer.listen].map(|at| at.to_string()).join(" ");
+            format!("{} {} {listen} {}", c.node.name, c.node.data.display(), peers.join(" "))
         };
         assert_eq!(
             configs.iter().map(show).collect::<Vec<_>>(),
             [
-                "boveda-1 /d/boveda-1 127.0.0.1:5000 127.0.0.1:5002 http://127.0.0.1:5012 http://127.0.0.1:5022",
-                "boveda-2 /d/boveda-2 127.0.0.1:5010 127.0.0.1:5012 http://127.0.0.1:5002 http://127.0.0.1:5022",
-                "boveda-3 /d/boveda-3 127.0.0.1:5020 127.0.0.1:5022 http://127.0.0.1:5002 http://127.0.0.1:5012",
+                "boveda-1 /d/boveda-1 127.0.0.1:5000 127.0.0.1:5001 127.0.0.1:5002 http://127.0.0.1:5012 http://127.0.0.1:5022",
+                "boveda-2 /d/boveda-2 127.0.0.1:5010 127.0.0.1:5011 127.0.0.1:5012 http://127.0.0.1:5002 http://127.0.0.1:5022",
+                "boveda-3 /d/boveda-3 127.0.0.1:5020 127.0.0.1:5021 127.0.0.1:5022 http://127.0.0.1:5002 http://127.0.0.1:5012",
             ]
         );
         assert!(configs.iter().all(|c| c.node.key_dir == std::path::Path::new("/d/keys") && c.node.log == "warn"));

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 /// Run a node
 ///
-/// Without a configuration: HTTP on 127.0.0.1:5000, data in ./boveda-data, and a key made in
+/// Without a configuration: HTTP on 127.0.0.1:5000, S3 on 127.0.0.1:5001, data in ./boveda-data, and a key made in
 /// ./boveda-keys at the first start. SIGTERM or Ctrl-C drains and ends it.
 #[derive(Debug, clap::Args)]
 pub struct Serve {

@@ -54,7 +54,10 @@ pub struct NodeArgs {
     /// Address of the HTTP port [http.listen, default 127.0.0.1:5000]
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
-    /// Certificate of the HTTP port, as PEM; it speaks https then [tls.cert]
+    /// Address of the S3 port; empty for none [s3.listen, default 127.0.0.1:5001]
+    #[arg(long, value_name = "ADDR")]
+    s3_listen: Option<String>,
+    /// Certificate of the HTTP port and the S3 port, as PEM; they speak https then [tls.cert]
     #[arg(long, value_name = "FILE")]
     tls_cert: Option<String>,
     /// Private key of that certificate, as PEM [tls.key]
@@ -84,6 +87,7 @@ impl NodeArgs {
         flags.extend(self.keys.flags());
         flags.extend(flag("--name", "node.name", &self.name));
         flags.extend(flag("--listen", "http.listen", &self.listen));
+        flags.extend(flag("--s3-listen", "s3.listen", &self.s3_listen));
         flags.extend(flag("--tls-cert", "tls.cert", &self.tls_cert));
         flags.extend(flag("--tls-key", "tls.key", &self.tls_key));
         flags.extend(flag("--peer-listen", "peer.listen", &self.peer_listen));

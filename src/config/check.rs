@@ -19,6 +19,8 @@ pub(super) fn values(loaded: &Loaded) -> Result<(), ConfigError> {
     log_filter(loaded)?;
     listeners(loaded)?;
     hosts(loaded)?;
+    domains(loaded)?;
+    region(loaded)?;
     certificate(loaded)?;
     pairs(loaded)?;
     peers(loaded)
@@ -27,11 +29,10 @@ pub(super) fn values(loaded: &Loaded) -> Result<(), ConfigError> {
 /// What works but deserves a warning at every start, each as one line.
 pub fn remarks(config: &Config) -> Vec<String> {
     let mut remarks = Vec::new();
-    if !reaches_only_this_machine(&config.http.listen) && config.http.insecure_open {
+    for (key, at) in reached_from_elsewhere(config).filter(|_| config.http.insecure_open) {
         remarks.push(format!(
-            "http.listen {} is open, as http.insecure_open says: until there is an access key, whoever reaches it may \
-             read, write and delete",
-            config.http.listen
+            "{key} {at} is open, as http.insecure_open says: until there is an access key, whoever reaches it may \
+             read, write and delete"
         ));
     }
     remarks.extend(unsealed(config));
@@ -60,16 +61,21 @@ pub fn remarks(config: &Config) -> Vec<String> {
     remarks
 }
 
-/// What is to be said at every start of a port that other machines reach without TLS.
-pub fn unsealed(config: &Config) -> Option<String> {
-    let crosses_a_network = !reaches_only_this_machine(&config.http.listen);
-    (crosses_a_network && !config.tls.is_on()).then(|| {
+/// What is to be said at every start of ports that other machines reach without TLS, one line for each.
+pub fn unsealed(config: &Config) -> impl Iterator<Item = String> {
+    reached_from_elsewhere(config).filter(|_| !config.tls.is_on()).map(|(key, at)| {
         format!(
-            "http.listen {} is reached without TLS: what passes there, access keys too, can be read and changed on its way; \
-             set tls.cert and tls.key (--tls-cert, --tls-key), or put what speaks TLS in front of it",
-            config.http.listen
+            "{key} {at} is reached without TLS: what passes there, access keys too, can be read and changed on its way; \
+             set tls.cert and tls.key (--tls-cert, --tls-key), or put what speaks TLS in front of it"
         )
     })
+}
+
+/// The ports for clients that other machines reach: setting and address.
+fn reached_from_elsewhere(config: &Config) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+    let ports = [("http.listen", Some(config.http.listen)), ("s3.listen", config.s3.listen)];
+    let set = ports.into_iter().filter_map(|(key, at)| Some((key, at?)));
+    set.filter(|(_, at)| !reaches_only_this_machine(at))
 }
 
 fn reaches_only_this_machine(at: &SocketAddr) -> bool {
@@ -159,24 +165,23 @@ fn log_filter(loaded: &Loaded) -> Result<(), ConfigError> {
 }
 
 fn listeners(loaded: &Loaded) -> Result<(), ConfigError> {
-    let (http, peer) = (loaded.config.http.listen, loaded.config.peer.listen);
-    let same_host = http.ip() == peer.ip() || http.ip().is_unspecified() || peer.ip().is_unspecified();
-    if http.port() != 0 && http.port() == peer.port() && same_host {
-        let why = format!("http.listen {http} and peer.listen {peer} take the same port; give each its own");
-        return Err(refuse(loaded, &["http.listen", "peer.listen"], why));
+    let config = &loaded.config;
+    let (http, s3) = (Some(("http.listen", config.http.listen)), config.s3.listen.map(|at| ("s3.listen", at)));
+    let peer = Some(("peer.listen", config.peer.listen));
+    for (one, other) in [(http, peer), (http, s3), (s3, peer)] {
+        let (Some((key, at)), Some((other_key, other))) = (one, other) else { continue };
+        let same_host = at.ip() == other.ip() || at.ip().is_unspecified() || other.ip().is_unspecified();
+        if at.port() != 0 && at.port() == other.port() && same_host {
+            let why = format!("{key} {at} and {other_key} {other} take the same port; give each its own");
+            return Err(refuse(loaded, &[key, other_key], why));
+        }
     }
     Ok(())
 }
 
 /// Names alone: a port would never match, and a URL is no name.
 fn hosts(loaded: &Loaded) -> Result<(), ConfigError> {
-    let label = |label: &str| {
-        (1..=63).contains(&label.len()) && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
-    };
-    let good = |name: &str| {
-        let name = name.strip_prefix("*.").unwrap_or(name);
-        name.strip_suffix('.').unwrap_or(name).split('.').all(label)
-    };
+    let good = |name: &str| is_host_name(name.strip_prefix("*.").unwrap_or(name));
     match loaded.config.http.hosts.iter().find(|name| !good(name)) {
         None => Ok(()),
         Some(bad) => {
@@ -186,6 +191,38 @@ fn hosts(loaded: &Loaded) -> Result<(), ConfigError> {
             Err(refuse(loaded, &["http.hosts"], why))
         }
     }
+}
+
+/// The names that buckets stand before.
+fn domains(loaded: &Loaded) -> Result<(), ConfigError> {
+    match loaded.config.s3.domains.iter().find(|name| !is_host_name(name)) {
+        None => Ok(()),
+        Some(bad) => {
+            let why = format!(
+                "{bad:?} is no host name; write it without scheme, port and stars: s3.example.org for BUCKET.s3.example.org"
+            );
+            Err(refuse(loaded, &["s3.domains"], why))
+        }
+    }
+}
+
+fn is_host_name(name: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len()) && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    };
+    name.strip_suffix('.').unwrap_or(name).split('.').all(label)
+}
+
+/// A word as clients write it into what they sign.
+fn region(loaded: &Loaded) -> Result<(), ConfigError> {
+    let region = &loaded.config.s3.region;
+    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    if region.len() <= 64 && region.bytes().all(good) {
+        return Ok(());
+    }
+    let why =
+        format!("{region:?} is no region; write a word of a-z, 0-9 and '-', such as eu-west-1, or nothing for any");
+    Err(refuse(loaded, &["s3.region"], why))
 }
 
 /// A certificate and its key, or neither. What the files hold is looked at by who uses them.

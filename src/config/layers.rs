@@ -3,7 +3,7 @@
 //! Invariants
 //! - Each value is tried by itself against the defaults, so an error names exactly its place.
 //! - Which keys there are is read off the defaults; a test holds `table` and `config/boveda.toml` to them.
-//! - A list (`cluster.peers`, `http.hosts`) is replaced as a whole by a later layer, never merged.
+//! - A list (`cluster.peers`, `http.hosts`, `s3.domains`) is replaced as a whole by a later layer, never merged.
 
 use super::check;
 use super::error::{ConfigError, Origin, one_line};
@@ -131,7 +131,7 @@ impl Layers {
             Some(Value::Boolean(_)) => {
                 Value::Boolean(text.trim().parse().map_err(|_| wrong("not a switch; write true or false"))?)
             }
-            Some(Value::Array(_)) if key == "http.hosts" => names(text),
+            Some(Value::Array(_)) if ["http.hosts", "s3.domains"].contains(&key) => names(text),
             Some(Value::Array(_)) if key == "node.key_command" => {
                 words(text).ok_or_else(|| wrong("no list of words; write [\"program\", \"argument\"]"))?
             }

@@ -34,5 +34,6 @@ pub use layers::{Flag, Loaded, load};
 pub use memory::{CEILING_MIN, Ceiling, MemoryPlan};
 pub use peers::{Durability, PeerEntry, PeerUrl};
 pub use sections::{
-    ClusterConfig, Config, HttpConfig, MemoryConfig, NodeConfig, PeerConfig, ScrubConfig, StoreConfig, TlsConfig,
+    ClusterConfig, Config, HttpConfig, MemoryConfig, NodeConfig, PeerConfig, S3Config, ScrubConfig, StoreConfig,
+    TlsConfig,
 };

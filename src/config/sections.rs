@@ -6,7 +6,7 @@
 //! - Names say the meaning once: what is a size holds bytes, what is a period is a `Duration`.
 
 use super::peers::{Durability, PeerEntry, cluster_id_or_auto, node_name};
-use super::units::{listen, period, size, size_or_auto};
+use super::units::{listen, listen_or_off, period, size, size_or_auto};
 use crate::base::{Backoff, ClusterId, NodeName};
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -24,6 +24,8 @@ pub struct Config {
     pub node: NodeConfig,
     /// The port for clients.
     pub http: HttpConfig,
+    /// The port for clients of S3.
+    pub s3: S3Config,
     /// What the ports for clients show of themselves.
     pub tls: TlsConfig,
     /// Who gets in.
@@ -112,7 +114,7 @@ pub struct HttpConfig {
     /// How long a body waits for its turn when `in_flight_bytes_max` is used up.
     #[serde(with = "period")]
     pub turn_timeout: Duration,
-    /// Open connections at once, all workers together.
+    /// Open connections at once on each of the ports for clients, all workers together.
     pub connections_max: usize,
     /// Open connections at once from one address; 0: as many as all together.
     pub connections_per_address_max: u32,
@@ -149,6 +151,25 @@ impl Default for HttpConfig {
             drain_timeout: Duration::from_secs(25),
             ready_grace: Duration::ZERO,
         }
+    }
+}
+
+/// `[s3]`: the port for clients of S3. Limits and times are those of `[http]`, the certificate that of `[tls]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct S3Config {
+    /// Address and port for clients of S3; `None`: there is no such port.
+    #[serde(with = "listen_or_off")]
+    pub listen: Option<SocketAddr>,
+    /// Names below which buckets are hosts of their own.
+    pub domains: Vec<String>,
+    /// The region that requests must be signed for; empty: any.
+    pub region: String,
+}
+
+impl Default for S3Config {
+    fn default() -> Self {
+        S3Config { listen: Some(loopback(5001)), domains: Vec::new(), region: String::new() }
     }
 }
 
@@ -369,7 +390,8 @@ impl Config {
 
     /// Whether only this machine reaches any port of the node.
     pub fn listens_on_loopback_alone(&self) -> bool {
-        [&self.http.listen, &self.peer.listen].into_iter().all(|at| at.ip().to_canonical().is_loopback())
+        let all = [Some(&self.http.listen), self.s3.listen.as_ref(), Some(&self.peer.listen)];
+        all.into_iter().flatten().all(|at| at.ip().to_canonical().is_loopback())
     }
 
     /// Whether everybody who reaches the node may come in while there has never been an access key.

@@ -156,6 +156,25 @@ pub mod listen {
     }
 }
 
+/// For `#[serde(with = ...)]`: an address to listen on, or an empty text for `None`.
+pub mod listen_or_off {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use std::net::SocketAddr;
+
+    /// Writes `127.0.0.1:5001` and the like, or nothing.
+    pub fn serialize<S: Serializer>(at: &Option<SocketAddr>, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(&at.map(|at| at.to_string()).unwrap_or_default())
+    }
+
+    /// Reads what `listen` reads, and an empty text.
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<SocketAddr>, D::Error> {
+        match String::deserialize(d)?.trim() {
+            "" => Ok(None),
+            text => super::parse_listen(text).map(Some).map_err(D::Error::custom),
+        }
+    }
+}
+
 /// The word for "Boveda finds the value itself".
 pub const AUTO: &str = "auto";
 

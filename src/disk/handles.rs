@@ -32,10 +32,10 @@ pub fn below(least: u64) -> Option<u64> {
     getrlimit(Resource::Nofile).current.filter(|limit| *limit < least)
 }
 
-/// The connections that fit under the limit, at most `wanted`.
-pub fn connections_for(wanted: usize) -> usize {
+/// The connections of each of so many ports that fit under the limit, at most `wanted`.
+pub fn connections_for(wanted: usize, ports: usize) -> usize {
     let Some(limit) = getrlimit(Resource::Nofile).current else { return wanted };
-    let fit = fitting(limit);
+    let fit = (fitting(limit) / ports.max(1) as u64).max(1);
     let fit = usize::try_from(fit).unwrap_or(usize::MAX);
     if fit < wanted {
         log::warn!(limit, wanted, fit; "fewer connections than http.connections_max: raise the limit of open files (ulimit -n)");

@@ -15,8 +15,12 @@ use super::edge::source::Source;
 use super::rest::plain_write::plain_write;
 use super::rest::target::{self, Route};
 use crate::base::credential::is_secret;
-use crate::sign::Presigned;
+use crate::sign::authorization::{claimed as signature_claims, is_one as is_signature};
+use crate::sign::body::Coding;
+use crate::sign::chunks::Chunks as ChunkDecoder;
 use crate::sign::presign::PARAMETERS;
+use crate::sign::sigv4::hex;
+use crate::sign::{Authorization, Presigned};
 use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 use futures::FutureExt;
@@ -113,12 +117,54 @@ pub fn authorization(data: &[u8]) {
     }
 }
 
+/// A signature in a head. What is read of it can be said again, in another order, and means the same.
+pub fn signature(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let _ = signature_claims(text);
+    let Ok(read) = Authorization::parse(text) else { return };
+    assert!(is_signature(text), "a signature was read where none is seen");
+    assert_eq!(signature_claims(text), Some(read.id.as_str()), "whoever it is for is who is told");
+    let (names, signature) = (read.headers.join(";"), hex(&read.signature));
+    let again =
+        format!("AWS4-HMAC-SHA256 Signature={signature},SignedHeaders={names}, Credential={}/{}", read.id, read.scope);
+    assert_eq!(Authorization::parse(&again).as_ref(), Ok(&read), "it means the same when it is said again");
+    for now in [0, 1_369_353_600, u64::MAX] {
+        let _ = read.time(None, Some(text), now);
+        let _ = read.time(Some("20130524T000000Z"), None, now);
+    }
+}
+
+/// A body in chunks. However it is cut on its way, it means the same. The first byte says how it is cut and coded, the next
+/// how long it says it is.
+pub fn chunks(data: &[u8]) {
+    let Some((&[first, len], body)) = data.split_first_chunk::<2>() else { return };
+    let coding = Coding { is_signed: first & 1 != 0, has_trailer: first & 2 != 0 };
+    let read = |step: usize| {
+        let mut chunks = ChunkDecoder::new(coding, None, u64::from(len));
+        let mut out = Vec::new();
+        for piece in body.chunks(step.max(1)) {
+            let mut input = Bytes::copy_from_slice(piece);
+            while let Some(bytes) = chunks.next(&mut input)? {
+                out.extend_from_slice(&bytes);
+            }
+        }
+        chunks.end().map(|trailers| (out, trailers.to_vec()))
+    };
+    let whole = read(body.len());
+    assert_eq!(whole, read(usize::from(first >> 2)), "the pieces on the wire changed what a body means");
+    if let Ok((bytes, _)) = whole {
+        assert_eq!(bytes.len(), usize::from(len), "it is as long as it says");
+    }
+}
+
 /// A query with a link in it. A link that is read is signed anew in one way, and its own signature is no part of that.
 pub fn presigned(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let _ = link::is_one(text);
     let Ok(pairs) = link::pairs(text) else { return };
+    let with_headers = Presigned::parse_with_headers(pairs.clone());
     let Ok(read) = Presigned::parse(pairs.clone()) else { return };
+    assert_eq!(with_headers.as_ref(), Ok(&read), "what is good on one port is so on the other");
     assert!(link::is_one(text), "a link was read where none is seen");
     let headers: Vec<_> = read.headers.iter().map(|name| (name.clone(), " a  b ".to_owned())).collect();
     let to_sign = read.string_to_sign("GET", "/", &headers);

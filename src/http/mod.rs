@@ -4,11 +4,12 @@
 //! |---|---|
 //! | `edge` | what every port has, whatever it speaks: sockets, limits, bodies, problems, who may what |
 //! | `rest` | what port 5000 speaks: the notebook's routes, `/v1`, and operations |
+//! | `s3` | what port 5001 speaks: S3 |
 //! | `fuzzing`, `testing` | ways in for the fuzz targets; what unit tests share |
 //!
 //! ```text
 //! socket -> edge::turnstile -> edge::handle ----> edge::Protocol ----------> StoreLinks
-//!           one request at     one request,       rest (s3, later): which     the actors
+//!           one request at     one request,       rest or s3: which           the actors
 //!           a time             head to answer     endpoint, who, how told
 //! ```
 //!
@@ -28,6 +29,7 @@ mod edge;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod rest;
+pub mod s3;
 #[cfg(test)]
 mod testing;
 
@@ -37,3 +39,4 @@ pub use edge::links::{MemberLinks, ReadLinks, StoreLinks, WriteLinks};
 pub use edge::readiness::Readiness;
 pub use edge::settings::{HttpSettings, LOG_FILTER};
 pub use edge::worker::{Backend, Shared, StatusSource};
+pub use s3::S3Settings;

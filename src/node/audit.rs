@@ -93,6 +93,7 @@ pub(super) async fn begin(
     let mut seen = Seen::of(ring, store);
     let started = serde_json::json!({
         "release": env!("CARGO_PKG_VERSION"), "incarnation": store.incarnation().to_string(), "listen": config.http.listen.to_string(),
+        "s3_listen": config.s3.listen.map(|at| at.to_string()).unwrap_or_default(),
         "tls": config.tls.is_on(), "insecure_open": config.http.insecure_open, "objects": config.audit.objects,
         "generations": seen.generations, "seals": seen.seals.to_string(), "epoch": seen.epoch.0,
     });

@@ -9,7 +9,7 @@ use super::health;
 use super::joining;
 use super::key_source::KeySource;
 use super::keys::{self, Keeper};
-use super::listener::{Listener, Whom, reserve, tell_addresses};
+use super::listener::{Listener, Reserved, Whom, reserve, tell_addresses};
 use super::lock::lock;
 use super::parts::{Backends, Peers, Storage};
 use super::place as node_place;
@@ -24,13 +24,14 @@ use crate::actors::store_actor::{StoreActor, abort};
 use crate::audit::Audit;
 use crate::base::{BufferPool, Class, NodeName};
 use crate::config::check::unsealed;
-use crate::config::{CEILING_MIN, Config, MemoryPlan};
+use crate::config::{CEILING_MIN, Config, MemoryPlan, S3Config};
 use crate::disk::real::LockGuard;
 use crate::disk::{Disk, RealDisk, handles};
-use crate::http::{Entrance, Hosts, HttpSettings, Readiness, Shared, rest};
+use crate::http::{Entrance, Hosts, HttpSettings, Readiness, S3Settings, Shared, rest, s3};
 use crate::peer_port;
 use crate::seal::{self, Origin, keyring::Keyring};
 use crate::store::{self, Options, Store, StoreError};
+use crate::tls;
 use actix::Addr;
 use actix_rt::Arbiter;
 use actix_web::dev::Server;
@@ -87,12 +88,14 @@ impl Running {
         let first = First::of(&config)?;
         // Addresses first: one that is taken is told before the data directory is touched.
         let http_port = reserve(config.http.listen, "http.listen (--listen)")?;
+        let s3_port = config.s3.listen.map(|at| reserve(at, "s3.listen (--s3-listen)")).transpose()?;
         let peer_port = reserve(config.peer.listen, "peer.listen (--peer-listen)")?;
         let plan = share_out(&config)?;
         let told = joining::told(&config, &ring).await?;
         let (lock, store) = take_place(&config, &ring, told.as_ref(), &plan).await?;
         // Connections are taken from here on, and wait until the servers run: a refused start never accepts one.
         let (http_listener, http_addr) = http_port.open()?;
+        let s3_listener = s3_port.map(Reserved::open).transpose()?;
         let (peer_listener, peer_addr) = peer_port.open()?;
 
         let storage = Storage::start(&config, &ring, store)?;
@@ -115,20 +118,15 @@ impl Running {
 
         audit::begin(&storage.audit, &config, &ring, &storage.store, &storage.readiness).await;
         let peer_server = serve_peers(peer_listener, &peers, &backends)?;
-        // Built once on each worker's own thread: a message to a StoreActor there costs no hop.
         let tls = certificate.as_ref().map(Certificate::server);
-        let http = rest::serve(http_listener, tls, &shared, move || backends.backend())
-            .map_err(|source| NodeError::Start { what: "the HTTP server", source })?;
-        let listeners = vec![
-            Listener::run("http", Whom::Clients, http_addr, http),
-            Listener::run("peer", Whom::Peers, peer_addr, peer_server),
-        ];
+        let mut listeners = serve_clients(&config, (http_listener, http_addr), s3_listener, tls, &shared, &backends)?;
+        listeners.push(Listener::run("peer", Whom::Peers, peer_addr, peer_server));
         tell_addresses(&config.node.data, &listeners);
         let Storage { store, threads, arbiter, store_actor, readiness, pulses, audit, .. } = storage;
         health::keep_counting(&pulses, threads.clone());
         sweep(Arc::clone(&store), threads);
         trim(&store, shared.large_memory());
-        say_serving(&config, &store, (http_addr, peer_addr), &keys_known.known());
+        say_serving(&config, &store, &listeners, &keys_known.known());
         let maker = Maker::new(key_maker, audit.clone());
         actix_rt::spawn(access::see_to(first, store.cluster(), keys_known, maker));
         Ok(Running {
@@ -153,7 +151,7 @@ impl Running {
         self.certificate.iter().map(Certificate::nudge).chain([self.keeper.nudge()])
     }
 
-    /// The bound address of a port: `http`, or `peer`.
+    /// The bound address of a port: `http`, `s3` or `peer`.
     pub fn address(&self, name: &str) -> Option<SocketAddr> {
         self.listeners.iter().find(|listener| listener.name == name).map(|listener| listener.address)
     }
@@ -228,6 +226,37 @@ fn share_out(config: &Config) -> Result<MemoryPlan, NodeError> {
     Ok(plan)
 }
 
+/// The servers of the ports for clients. Backends are built once on each worker's own thread: a message to a StoreActor
+/// there costs no hop.
+fn serve_clients(
+    config: &Config,
+    (http, http_addr): (TcpListener, SocketAddr),
+    s3: Option<(TcpListener, SocketAddr)>,
+    tls: Option<tls::Server>,
+    shared: &Shared,
+    backends: &Backends,
+) -> Result<Vec<Listener>, NodeError> {
+    let backend = || {
+        let backends = backends.clone();
+        move || backends.backend()
+    };
+    let served = rest::serve(http, tls.clone(), shared, backend());
+    let served = served.map_err(|source| NodeError::Start { what: "the HTTP server", source })?;
+    let mut listeners = vec![Listener::run("http", Whom::Clients, http_addr, served)];
+    if let Some((listener, at)) = s3 {
+        let served = s3::serve(listener, tls, shared, s3_settings(config, at), backend());
+        let served = served.map_err(|source| NodeError::Start { what: "the S3 server", source })?;
+        listeners.push(Listener::run("s3", Whom::Clients, at, served));
+    }
+    Ok(listeners)
+}
+
+fn s3_settings(config: &Config, at: SocketAddr) -> S3Settings {
+    let S3Config { domains, region, .. } = config.s3.clone();
+    let hosts = Hosts::new(&config.http.hosts, at.ip().to_canonical().is_loopback()).with_domains(&domains);
+    S3Settings { hosts, domains, region }
+}
+
 /// The server of the peer port, with StoreActors of its own.
 fn serve_peers(listener: TcpListener, peers: &Peers, backends: &Backends) -> Result<Server, NodeError> {
     let backends = backends.clone();
@@ -236,14 +265,18 @@ fn serve_peers(listener: TcpListener, peers: &Peers, backends: &Backends) -> Res
     served.map_err(|source| NodeError::Start { what: "the peer listener", source })
 }
 
-fn say_serving(config: &Config, store: &Store, (http, peer): (SocketAddr, SocketAddr), known: &Known) {
+fn say_serving(config: &Config, store: &Store, listeners: &[Listener], known: &Known) {
+    let at = |name: &str| {
+        listeners
+            .iter()
+            .find(|listener| listener.name == name)
+            .map_or("off".to_owned(), |found| found.address.to_string())
+    };
     log::info!(
-        node:% = config.node.name, http:% = http, tls = config.tls.is_on(), peer:% = peer, data:% = config.node.data.display(),
-        cluster:% = store.cluster(), incarnation:% = store.incarnation(); "serving"
+        node:% = config.node.name, http:% = at("http"), s3:% = at("s3"), tls = config.tls.is_on(), peer:% = at("peer"),
+        data:% = config.node.data.display(), cluster:% = store.cluster(), incarnation:% = store.incarnation(); "serving"
     );
-    if let Some(why) = unsealed(config) {
-        log::warn!("{why}");
-    }
+    unsealed(config).for_each(|why| log::warn!("{why}"));
     access::say_who_gets_in(config, known);
 }
 
@@ -349,7 +382,7 @@ fn http_settings(config: &Config, plan: &MemoryPlan, workers: usize, cluster_siz
         turn_max: http.turn_timeout,
         head_timeout: http.header_timeout,
         keep_alive: http.keep_alive,
-        connections_max: handles::connections_for(http.connections_max),
+        connections_max: handles::connections_for(http.connections_max, 1 + usize::from(config.s3.listen.is_some())),
         connections_per_address_max: http.connections_per_address_max,
         linger: http.linger,
         drain_timeout: http.drain_timeout,

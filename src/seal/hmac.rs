@@ -14,6 +14,28 @@ pub fn sha256(bytes: &[u8]) -> [u8; SHA256_BYTES] {
     Sha256::digest(bytes).into()
 }
 
+/// SHA-256 of bytes that arrive in pieces.
+#[derive(Clone, Default)]
+pub struct Sha256Stream(Sha256);
+
+impl std::fmt::Debug for Sha256Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Sha256Stream(..)")
+    }
+}
+
+impl Sha256Stream {
+    /// Takes in the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The SHA-256 of everything appended; begins anew.
+    pub fn take(&mut self) -> [u8; SHA256_BYTES] {
+        self.0.finalize_reset().into()
+    }
+}
+
 /// HMAC-SHA-256 of a message under a key of any length.
 pub fn hmac_sha256(key: &[u8], message: &[u8]) -> Secret<[u8; SHA256_BYTES]> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");

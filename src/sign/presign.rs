@@ -7,7 +7,10 @@
 //!   is asked of whoever has the secrets (`Presigned::signature_by`).
 
 use super::canonical::{Request, canonical, escaped, escaped_query, names};
-use super::sigv4::{ALGORITHM, SERVICE, Scope, Second, UNSIGNED_PAYLOAD, hex, signature, string_to_sign};
+use super::sigv4::{
+    ALGORITHM, SERVICE, Scope, Second, SigningKey, UNSIGNED_PAYLOAD, header_names, hex, signature, signing_key,
+    string_to_sign, unhex,
+};
 use crate::base::Credential;
 use crate::seal::hmac::SHA256_BYTES;
 
@@ -15,8 +18,6 @@ use crate::seal::hmac::SHA256_BYTES;
 pub const LINK_SECONDS_MAX: u64 = 7 * 24 * 3600;
 /// How far a link may have been made ahead of the clock of who judges it, in seconds.
 pub const AHEAD_SECONDS_MAX: u64 = 15 * 60;
-/// Most headers that a link may fix.
-const HEADERS_MAX: usize = 32;
 /// Most parameters of a request that brings a link: each is looked for among all.
 const PARAMETERS_MAX: usize = 64;
 /// With what parameters of links begin.
@@ -28,6 +29,8 @@ const P_DATE: &str = "X-Amz-Date";
 const P_EXPIRES: &str = "X-Amz-Expires";
 const P_HEADERS: &str = "X-Amz-SignedHeaders";
 const P_SIGNATURE: &str = "X-Amz-Signature";
+const P_PAYLOAD: &str = "X-Amz-Content-Sha256";
+const P_TOKEN: &str = "X-Amz-Security-Token";
 
 /// The parameters that each link has, once.
 pub const PARAMETERS: [&str; 6] = [P_ALGORITHM, P_CREDENTIAL, P_DATE, P_EXPIRES, P_HEADERS, P_SIGNATURE];
@@ -49,6 +52,12 @@ pub enum PresignError {
     /// There is another parameter whose name begins as theirs do.
     #[error("the link has an X-Amz- parameter that is not known here")]
     Unknown,
+    /// There is a token of a session.
+    #[error("tokens of sessions (X-Amz-Security-Token) are not taken: access keys here have none")]
+    Token,
+    /// It is for another region.
+    #[error("the region in X-Amz-Credential of the link is not the one of this store")]
+    Region,
     /// Another algorithm.
     #[error("X-Amz-Algorithm of the link is AWS4-HMAC-SHA256")]
     Algorithm,
@@ -100,21 +109,32 @@ pub fn claimed(query: &[(String, String)]) -> Option<&str> {
 impl Presigned {
     /// Reads the parameters of a query, unescaped.
     pub fn parse(query: Vec<(String, String)>) -> Result<Self, PresignError> {
-        let link = Self::parse_any(query)?;
-        if link.scope.service == SERVICE { Ok(link) } else { Err(PresignError::Credential) }
+        Self::parse_any(query, false).and_then(Self::of_store)
+    }
+
+    /// The same as clients of S3 make it: with headers that were moved into the query, of whatever name. They are signed
+    /// with it; what they mean is for the port to say.
+    pub fn parse_with_headers(query: Vec<(String, String)>) -> Result<Self, PresignError> {
+        Self::parse_any(query, true).and_then(Self::of_store)
+    }
+
+    fn of_store(self) -> Result<Self, PresignError> {
+        if self.scope.service == SERVICE { Ok(self) } else { Err(PresignError::Credential) }
     }
 
     /// The same of any service.
-    fn parse_any(mut query: Vec<(String, String)>) -> Result<Self, PresignError> {
+    fn parse_any(mut query: Vec<(String, String)>, with_headers: bool) -> Result<Self, PresignError> {
         if query.len() > PARAMETERS_MAX {
             return Err(PresignError::Many);
         }
         for (at, (name, _)) in query.iter().enumerate() {
-            let begins = name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX));
-            if begins && !PARAMETERS.contains(&name.as_str()) {
-                return Err(PresignError::Unknown);
-            }
-            if query.iter().skip(at + 1).any(|(other, _)| other == name) {
+            check_name(name, with_headers)?;
+            // A header means the same in small letters.
+            if query
+                .iter()
+                .skip(at + 1)
+                .any(|(other, _)| other == name || is_ours(name) && other.eq_ignore_ascii_case(name))
+            {
                 return Err(PresignError::Twice);
             }
         }
@@ -131,7 +151,7 @@ impl Presigned {
         let at = Second::parse(date).filter(|at| at.date() == scope.date).ok_or(PresignError::Date)?;
         let expires_s = seconds(expires).ok_or(PresignError::Expires)?;
         let headers = header_names(headers).ok_or(PresignError::Headers)?;
-        let signature = unhex(signature).ok_or(PresignError::Signature)?;
+        let signature = unhex(signature.as_bytes()).ok_or(PresignError::Signature)?;
         let id = id.to_owned();
         query.retain(|(name, _)| name != P_SIGNATURE);
         Ok(Presigned { id, headers, signature, scope, at, expires_s, query })
@@ -154,6 +174,27 @@ impl Presigned {
     fn to_sign(&self, method: &str, path: &str, headers: &[(String, String)], payload: &str) -> String {
         let request = Request { method, path, query: &self.query, headers, payload };
         string_to_sign(self.at, &self.scope, &canonical(&request))
+    }
+
+    /// The same with what is said of the body: `payload`.
+    pub fn string_to_sign_with(&self, method: &str, path: &str, headers: &[(String, String)], payload: &str) -> String {
+        self.to_sign(method, path, headers, payload)
+    }
+
+    /// What its query says of the body, where it does.
+    pub fn payload(&self) -> Option<&str> {
+        let (_, value) = self.query.iter().find(|(name, _)| name.eq_ignore_ascii_case(P_PAYLOAD))?;
+        Some(value)
+    }
+
+    /// The region that it was signed for.
+    pub fn region(&self) -> &str {
+        &self.scope.region
+    }
+
+    /// What a secret signs such links with.
+    pub fn signing_key(&self, secret: &[u8]) -> SigningKey {
+        signing_key(secret, &self.scope)
     }
 
     /// The signature that a secret makes of that.
@@ -208,36 +249,26 @@ impl Link<'_> {
     }
 }
 
+/// Whether a parameter begins as those of links do, in whatever letters.
+fn is_ours(name: &str) -> bool {
+    name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
+}
+
+/// Refuses a parameter that nobody knows; or, where headers may stand there, one that would be taken for another.
+fn check_name(name: &str, with_headers: bool) -> Result<(), PresignError> {
+    if !is_ours(name) || PARAMETERS.contains(&name) {
+        return Ok(());
+    }
+    if name.eq_ignore_ascii_case(P_TOKEN) {
+        return Err(PresignError::Token);
+    }
+    let is_like_one = PARAMETERS.iter().any(|known| known.eq_ignore_ascii_case(name));
+    if with_headers && !is_like_one { Ok(()) } else { Err(PresignError::Unknown) }
+}
+
 fn seconds(text: &str) -> Option<u64> {
     let digits = (1..=6).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
     text.parse().ok().filter(|seconds| digits && (1..=LINK_SECONDS_MAX).contains(seconds))
-}
-
-/// The names in a list of signed headers: lower case, each once, in order, `host` among them.
-fn header_names(text: &str) -> Option<Vec<String>> {
-    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.');
-    let names: Vec<String> = text.split(';').map(str::to_owned).collect();
-    let good = names.len() <= HEADERS_MAX
-        && names.iter().all(|name| !name.is_empty() && name.bytes().all(plain))
-        && names.is_sorted_by(|one, next| one < next)
-        && names.iter().any(|name| name == "host");
-    good.then_some(names)
-}
-
-fn unhex(text: &str) -> Option<[u8; SHA256_BYTES]> {
-    let digit = |b: u8| match b {
-        b'0'..=b'9' => Some(b - b'0'),
-        b'a'..=b'f' => Some(b - b'a' + 10),
-        _ => None,
-    };
-    let mut out = [0; SHA256_BYTES];
-    if text.len() != 2 * SHA256_BYTES {
-        return None;
-    }
-    for (byte, pair) in out.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-    }
-    Some(out)
 }
 
 #[cfg(test)]

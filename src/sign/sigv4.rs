@@ -18,6 +18,8 @@ pub const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 const END: &str = "aws4_request";
 /// Most bytes of a region or service.
 const WORD_BYTES_MAX: usize = 64;
+/// Most headers that are signed.
+const HEADERS_MAX: usize = 32;
 
 /// A second, as signatures write it: `20130524T000000Z`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,12 +98,52 @@ pub fn string_to_sign(at: Second, scope: &Scope, canonical: &str) -> String {
 
 /// The signature of that by a secret. It takes the same work whatever the secret is.
 pub fn signature(secret: &[u8], scope: &Scope, to_sign: &str) -> [u8; SHA256_BYTES] {
+    signed(&signing_key(secret, scope), to_sign)
+}
+
+/// What a secret signs with for a scope.
+pub type SigningKey = Secret<[u8; SHA256_BYTES]>;
+
+/// The key that a secret signs with for a scope.
+pub fn signing_key(secret: &[u8], scope: &Scope) -> SigningKey {
     let first = Secret::new([b"AWS4", secret].concat());
     let day = hmac_sha256(first.expose(), scope.date.as_bytes());
     let region = hmac_sha256(day.expose(), scope.region.as_bytes());
     let service = hmac_sha256(region.expose(), scope.service.as_bytes());
-    let key = hmac_sha256(service.expose(), END.as_bytes());
+    hmac_sha256(service.expose(), END.as_bytes())
+}
+
+/// The signature of a text by such a key.
+pub fn signed(key: &SigningKey, to_sign: &str) -> [u8; SHA256_BYTES] {
     *hmac_sha256(key.expose(), to_sign.as_bytes()).expose()
+}
+
+/// A SHA-256 or a signature in lower-case hex, read.
+pub fn unhex(text: &[u8]) -> Option<[u8; SHA256_BYTES]> {
+    let digit = |b: u8| match b {
+        b'0'..=b'9' => Some(b - b'0'),
+        b'a'..=b'f' => Some(b - b'a' + 10),
+        _ => None,
+    };
+    let mut out = [0; SHA256_BYTES];
+    if text.len() != 2 * SHA256_BYTES {
+        return None;
+    }
+    for (byte, pair) in out.iter_mut().zip(text.chunks_exact(2)) {
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    }
+    Some(out)
+}
+
+/// The names in a list of signed headers: lower case, each once, in order, `host` among them, 32 at most.
+pub fn header_names(text: &str) -> Option<Vec<String>> {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.');
+    let names: Vec<String> = text.split(';').take(HEADERS_MAX + 1).map(str::to_owned).collect();
+    let good = names.len() <= HEADERS_MAX
+        && names.iter().all(|name| !name.is_empty() && name.bytes().all(plain))
+        && names.is_sorted_by(|one, next| one < next)
+        && names.iter().any(|name| name == "host");
+    good.then_some(names)
 }
 
 /// Lower-case hex.

@@ -223,7 +223,8 @@ class Node:
 
     def command(self):
         command = [self.space.binary, "serve", "--name", self.name, "--data", self.data, "--key-dir", self.keys]
-        command += ["--listen", f"127.0.0.1:{self.http_port}", "--peer-listen", f"127.0.0.1:{self.peer_port}"]
+        command += ["--listen", f"127.0.0.1:{self.http_port}", "--s3-listen", "127.0.0.1:0"]
+        command += ["--peer-listen", f"127.0.0.1:{self.peer_port}"]
         for name, url in self.peers.items():
             command += ["--peer", f"{name}={url}"]
         return command

@@ -102,7 +102,7 @@ class Node:
         command = [
             "ip", "netns", "exec", self.space, self.world.binary, "serve", "--data", self.data,
             "--key-dir", self.keys, "--listen", f"{self.ip}:{HTTP}", "--peer-listen", f"{self.peer_ip}:{PEER}",
-            "--insecure-open",
+            "--s3-listen", "", "--insecure-open",
         ]
         environment = {**os.environ, **settings}
         self.process = subprocess.Popen(command, env=environment, stdout=self.log, stderr=self.log)

@@ -8,6 +8,7 @@
 pub mod cluster;
 pub mod pki;
 pub mod relay;
+pub mod s3;
 
 use boveda::tls::{Secured, Trust};
 use pki::{Ca, Placed};
@@ -88,8 +89,15 @@ pub struct Node {
     listen: String,
     /// By which access key requests without one are sent.
     key: Option<Key>,
-    http: Option<SocketAddr>,
-    peer: Option<SocketAddr>,
+    at: Option<Addresses>,
+}
+
+/// Where a node listens.
+#[derive(Clone, Copy)]
+struct Addresses {
+    http: SocketAddr,
+    s3: SocketAddr,
+    peer: SocketAddr,
 }
 
 impl Node {
@@ -111,7 +119,7 @@ impl Node {
         let keys = keys.map_or_else(|| dir.path().join("keys"), Path::to_owned);
         let settings = settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let listen = "127.0.0.1:0".to_owned();
-        Node { child: None, dir, keys, settings, trust: None, listen, key: None, http: None, peer: None }
+        Node { child: None, dir, keys, settings, trust: None, listen, key: None, at: None }
     }
 
     /// The same node twice: one that speaks plain HTTP, and one that speaks it over TLS.
@@ -176,7 +184,7 @@ impl Node {
             .arg(self.data())
             .arg("--key-dir")
             .arg(&self.keys)
-            .args(["--listen", &self.listen, "--peer-listen", "127.0.0.1:0"])
+            .args(["--listen", &self.listen, "--s3-listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0"])
             .envs(self.settings.iter().map(|(k, v)| (k, v)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
@@ -186,13 +194,13 @@ impl Node {
         // Nodes that have to find each other first are ready together, later.
         let voting = self.settings.iter().any(|(k, v)| k == "BOVEDA_CLUSTER_DURABILITY" && v == "majority");
         let probe = if voting { "/healthz" } else { "/readyz" };
-        let (http, peer) = self.wait_for("readiness", |node| {
+        let at = self.wait_for("readiness", |node| {
             // A node that begins another life starts again, at other ports.
-            let (http, peer) = read_addresses(&addresses)?;
-            let answer = Conn::open_with(node.trust.as_ref(), http).ok()?.ask("GET", probe, &[], b"").ok()?;
-            (answer.status == 200).then_some((http, peer))
+            let at = read_addresses(&addresses)?;
+            let answer = Conn::open_with(node.trust.as_ref(), at.http).ok()?.ask("GET", probe, &[], b"").ok()?;
+            (answer.status == 200).then_some(at)
         });
-        (self.http, self.peer) = (Some(http), Some(peer));
+        self.at = Some(at);
     }
 
     /// Another limit of what the running process may take of the system; the one before.
@@ -206,8 +214,8 @@ impl Node {
 
     /// Looks where it listens now: it may have started again by itself.
     pub fn look_again(&mut self) {
-        if let Some((http, peer)) = read_addresses(&self.data().join("addresses.json")) {
-            (self.http, self.peer) = (Some(http), Some(peer));
+        if let Some(at) = read_addresses(&self.data().join("addresses.json")) {
+            self.at = Some(at);
         }
     }
 
@@ -239,12 +247,17 @@ impl Node {
 
     /// Its HTTP address.
     pub fn http(&self) -> SocketAddr {
-        self.http.expect("it runs")
+        self.at.expect("it runs").http
+    }
+
+    /// The address of its S3 port.
+    pub fn s3(&self) -> SocketAddr {
+        self.at.expect("it runs").s3
     }
 
     /// Its peer address.
     pub fn peer(&self) -> SocketAddr {
-        self.peer.expect("it runs")
+        self.at.expect("it runs").peer
     }
 
     /// Its data directory.
@@ -369,10 +382,10 @@ impl Drop for Node {
     }
 }
 
-fn read_addresses(path: &Path) -> Option<(SocketAddr, SocketAddr)> {
+fn read_addresses(path: &Path) -> Option<Addresses> {
     let json: serde_json::Value = serde_json::from_str(&fs::read_to_string(path).ok()?).ok()?;
     let address = |name: &str| json[name].as_str()?.parse().ok();
-    Some((address("http")?, address("peer")?))
+    Some(Addresses { http: address("http")?, s3: address("s3")?, peer: address("peer")? })
 }
 
 /// The content type of `form`.
@@ -485,9 +498,24 @@ impl Conn {
         }
     }
 
+    /// The name by which nodes are asked.
+    pub const HOST: &'static str = "boveda";
+
     /// Sends a request with a `Content-Length`, and reads its answer.
     pub fn ask(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> io::Result<Answer> {
-        let mut head = format!("{method} {target} HTTP/1.1\r\nHost: boveda\r\n");
+        self.ask_at(Self::HOST, method, target, headers, body)
+    }
+
+    /// The same by another name of the node.
+    pub fn ask_at(
+        &mut self,
+        host: &str,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> io::Result<Answer> {
+        let mut head = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n");
         for (name, value) in headers {
             head += &format!("{name}: {value}\r\n");
         }

@@ -110,7 +110,7 @@ def configuration(o, effective, warnings):
     limit = amount(o.container["resources"]["limits"]["memory"])
     for pod, c in effective.items():
         yield f"{pod}: the name is the pod's", c["node"]["name"] == pod, c["node"]["name"]
-        for port, listen in (("http", c["http"]["listen"]), ("peer", c["peer"]["listen"])):
+        for port, listen in (("http", c["http"]["listen"]), ("s3", c["s3"]["listen"]), ("peer", c["peer"]["listen"])):
             yield f"{pod}: {port}.listen is the container's port, for all addresses", \
                 listen == f"0.0.0.0:{o.ports.get(port)}", listen
         listed = {(p["name"], p["url"]) for p in c["cluster"]["peers"]}
@@ -235,10 +235,11 @@ def network(o):
             ports = [p["port"] for p in rule.get("ports", [{"port": "any"}])]
             for port in ports:
                 allowed.setdefault(port, []).extend(rule.get("from", [{}]))
-    yield "only labelled clients reach the HTTP port", allowed.get("http") == [
-        {"podSelector": {"matchLabels": {"boveda-client": "true"}}}], allowed.get("http")
+    for port in ("http", "s3"):
+        yield f"only labelled clients reach the port {port}", allowed.get(port) == [
+            {"podSelector": {"matchLabels": {"boveda-client": "true"}}}], allowed.get(port)
     yield "only nodes reach the peer port", allowed.get("peer") == [own], allowed.get("peer")
-    yield "nothing else is reached", set(allowed) == {"http", "peer"}, sorted(allowed, key=str)
+    yield "nothing else is reached", set(allowed) == {"http", "s3", "peer"}, sorted(allowed, key=str)
     out = {p["port"] for policy in policies.values() for rule in policy.get("egress") or [] for p in rule.get("ports", [{"port": "any"}])}
     yield "nodes reach peers and names only", out == {"peer", 53}, sorted(out, key=str)
 

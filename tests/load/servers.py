@@ -212,7 +212,7 @@ class Cluster(Server):
         for n in range(self.nodes):
             name = "load" if self.nodes == 1 else f"load-{n}"
             command = [self.binary, "serve", "--data", self.data_dir(n), "--key-dir", keys, "--name", name]
-            command += ["--listen", "127.0.0.1:0", "--peer-listen", f"127.0.0.1:{ports[n]}", *peers]
+            command += ["--listen", "127.0.0.1:0", "--s3-listen", "127.0.0.1:0", "--peer-listen", f"127.0.0.1:{ports[n]}", *peers]
             settings = {"BOVEDA_CLUSTER_DURABILITY": self.durability} if peers else {}
             self.commands.append((command, self.log_file(n), {**settings, **self.settings}))
             self.spawn(*self.commands[n])

@@ -18,6 +18,7 @@ use crate::actors::messages::{AccessKey, PublicBuckets};
 pub use crate::base::Right;
 use crate::base::credential::is_secret;
 use crate::base::{AccessKeyId, BucketName, Grant, ObjectName, PublicGrants, Rights, Secret};
+use crate::seal::hmac::SHA256_BYTES;
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -187,6 +188,17 @@ pub fn authorize(who: &Principal, need: Option<&Need<'_>>, public: Option<&Publi
     if is_open { Ok(()) } else { Err(refused) }
 }
 
+/// Who made a signature.
+#[derive(Debug)]
+pub enum Signer {
+    /// The owner of that key, which is in force.
+    Key(Arc<AccessKey>),
+    /// Nobody: no key of that id is in force.
+    Unknown,
+    /// Somebody else, or of something else: the signature does not fit.
+    Other,
+}
+
 /// Where callers come in: the keys that they are held against.
 #[derive(Clone, Debug)]
 pub struct Entrance {
@@ -215,6 +227,33 @@ impl Entrance {
     /// Whether everybody may come in, by what is known.
     fn is_open(&self, known: &Known) -> bool {
         self.may_be_open && self.access.is_pristine(known)
+    }
+
+    /// Whether everybody may come in by now.
+    pub fn is_open_to_all(&self) -> bool {
+        self.is_open(&self.access.known())
+    }
+
+    /// Who made a signature that came with that id. `signature_by`: what a secret makes of what was signed. An id that is
+    /// not there takes the same work as a signature that does not fit.
+    pub fn signer(
+        &self,
+        id: &str,
+        signature: &[u8; SHA256_BYTES],
+        signature_by: impl Fn(&[u8]) -> [u8; SHA256_BYTES],
+    ) -> Result<Signer, HttpError> {
+        let known = self.access.known();
+        if !self.access.is_fresh(&known) {
+            return Err(HttpError::AccessUnknown);
+        }
+        let id = AccessKeyId::parse(id.as_bytes());
+        let has_signed = known.keys.check_signature(id, signature, signature_by).is_some();
+        let in_force = id.and_then(|id| known.keys.get(id)).filter(|key| key.is_in_force(now_ms));
+        Ok(match in_force {
+            Some(key) if has_signed => Signer::Key(Arc::clone(key)),
+            Some(_) => Signer::Other,
+            None => Signer::Unknown,
+        })
     }
 
     /// Waits a moment where nothing was ever known to be in force: a node that has just come to its member list finds out

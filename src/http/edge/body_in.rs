@@ -11,6 +11,7 @@ use super::problem::Kind;
 use super::source::Source;
 use super::turnstile::Gate;
 use crate::seal::digest::{MD5_BYTES, Md5};
+use crate::seal::hmac::{SHA256_BYTES, Sha256Stream};
 use actix_web::HttpRequest;
 use actix_web::dev::Payload;
 use actix_web::http::header::{self, HeaderMap, HeaderName};
@@ -40,6 +41,8 @@ pub struct Incoming {
     idle: Duration,
     /// What the body's MD5 must be, and what it is so far.
     md5: Option<([u8; MD5_BYTES], Md5)>,
+    /// The same of its SHA-256.
+    sha256: Option<([u8; SHA256_BYTES], Sha256Stream)>,
     state: Reading,
     /// To be told when the body is wanted.
     gate: Option<Rc<Gate>>,
@@ -63,7 +66,7 @@ impl Incoming {
         };
         let state = if announced == Some(0) { Reading::Ended } else { Reading::Open };
         let gate = req.conn_data::<Rc<Gate>>().cloned();
-        Incoming { payload, announced, framed, seen: 0, max, idle, md5: None, state, gate }
+        Incoming { payload, announced, framed, seen: 0, max, idle, md5: None, sha256: None, state, gate }
     }
 
     /// Refuses a body that nobody can tell the end of: what was meant to be stored may stand behind this request, or
@@ -88,12 +91,21 @@ impl Incoming {
         if self.state == Reading::Ended { self.end() } else { Ok(()) }
     }
 
+    /// Holds the body, as it was sent, against the SHA-256 that its head was signed with. An empty body is held against it
+    /// at once.
+    pub fn check_sha256(&mut self, wanted: [u8; SHA256_BYTES]) -> Result<(), HttpError> {
+        self.sha256 = Some((wanted, Sha256Stream::default()));
+        if self.state == Reading::Ended { self.end() } else { Ok(()) }
+    }
+
     /// After the last byte.
     fn end(&mut self) -> Result<(), HttpError> {
         match self.md5.take() {
-            Some((wanted, found)) if found.clone().finalize() != wanted => Err(HttpError::Digest),
-            _ => Ok(()),
+            Some((wanted, found)) if found.clone().finalize() != wanted => return Err(HttpError::Digest),
+            _ => {}
         }
+        let Some((wanted, mut found)) = self.sha256.take() else { return Ok(()) };
+        if found.take() == wanted { Ok(()) } else { Err(HttpError::Refused(Kind::SignedDigest)) }
     }
 
     /// Bytes that the client announced.
@@ -134,6 +146,9 @@ impl Incoming {
                 }
                 if let Some((_, md5)) = &mut self.md5 {
                     md5.update(&chunk);
+                }
+                if let Some((_, sha256)) = &mut self.sha256 {
+                    sha256.update(&chunk);
                 }
                 Ok(Some(chunk))
             }

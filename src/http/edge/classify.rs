@@ -8,7 +8,9 @@ use crate::actors::messages::{ObjectError, StoreError, Unready, Unrotated, Unsea
 use crate::audit::AuditError;
 use crate::base::checksum::Sum;
 use crate::base::{NameError, Shortage};
-use crate::sign::PresignError;
+use crate::sign::body::BodyError;
+use crate::sign::chunks::ChunkError;
+use crate::sign::{AuthorizationError, PresignError};
 use actix_web::http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_RANGE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use std::borrow::Cow;
 
@@ -41,6 +43,10 @@ impl HttpError {
             HttpError::AccessUnknown => Kind::AccessUnknown.into(),
             HttpError::AccessDenied => Kind::AccessDenied.into(),
             HttpError::Link(why) => of_link(*why),
+            HttpError::Signature(why) => of_signature(*why),
+            HttpError::BodyHash(BodyError::V4a) => saying(Kind::NotImplemented, BodyError::V4a.to_string()),
+            HttpError::BodyHash(why) => saying(Kind::BodyHash, why.to_string()),
+            HttpError::Chunks(why) => of_chunks(*why),
             HttpError::Document(why) => saying(Kind::Document, *why),
             HttpError::TooLarge { .. } => Kind::TooLarge.into(),
             HttpError::Silent => Kind::Silent.into(),
@@ -97,7 +103,35 @@ fn of_link(why: PresignError) -> Problem {
     match why {
         PresignError::Expired => Kind::LinkExpired.into(),
         PresignError::NotYet => Kind::LinkNotYet.into(),
+        PresignError::Token => Kind::SessionToken.into(),
         why => saying(Kind::LinkForm, why.to_string()),
+    }
+}
+
+fn of_signature(why: AuthorizationError) -> Problem {
+    match why {
+        AuthorizationError::V2 => Kind::SignatureVersion.into(),
+        AuthorizationError::V4a => saying(Kind::NotImplemented, why.to_string()),
+        AuthorizationError::Parts
+        | AuthorizationError::Credential
+        | AuthorizationError::Headers
+        | AuthorizationError::Signature
+        | AuthorizationError::Region
+        | AuthorizationError::Day => saying(Kind::SignatureForm, why.to_string()),
+        AuthorizationError::Time => Kind::SignatureTime.into(),
+        AuthorizationError::Skewed => Kind::ClockSkew.into(),
+        AuthorizationError::Unsigned => Kind::UnsignedHeader.into(),
+        AuthorizationError::Absent => saying(Kind::SignatureRefused, why.to_string()),
+        AuthorizationError::Token => Kind::SessionToken.into(),
+    }
+}
+
+fn of_chunks(why: ChunkError) -> Problem {
+    match why {
+        ChunkError::Cut | ChunkError::Length => saying(Kind::Incomplete, why.to_string()),
+        ChunkError::Head | ChunkError::LineEnd | ChunkError::Surplus => saying(Kind::ChunkForm, why.to_string()),
+        ChunkError::Signature | ChunkError::TrailerSignature => saying(Kind::ChunkSignature, why.to_string()),
+        ChunkError::Trailer => saying(Kind::ChunkTrailer, why.to_string()),
     }
 }
 

@@ -4,9 +4,22 @@
 //! writes of one second, and are no conditions of writes here.
 
 use super::errors::HttpError;
+use super::problem::Kind;
 use crate::base::{Condition, Tags};
 use actix_web::http::header::{self, HeaderMap, HeaderName};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Headers that change what a write means and that no port honours.
+const NOT_ON_WRITES: [(HeaderName, Kind); 8] = [
+    (header::IF_MODIFIED_SINCE, Kind::DateCondition),
+    (header::IF_UNMODIFIED_SINCE, Kind::DateCondition),
+    (header::IF_RANGE, Kind::WriteRange),
+    (header::RANGE, Kind::WriteRange),
+    (header::CONTENT_RANGE, Kind::WriteRange),
+    (HeaderName::from_static("digest"), Kind::OtherDigest),
+    (HeaderName::from_static("content-digest"), Kind::OtherDigest),
+    (HeaderName::from_static("repr-digest"), Kind::OtherDigest),
+];
 
 /// What the conditions of a read say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +63,14 @@ pub fn write_condition(headers: &HeaderMap) -> Result<Condition, HttpError> {
     let matches = tags(headers, &header::IF_MATCH, Compare::Strong)?;
     let differs = tags(headers, &header::IF_NONE_MATCH, Compare::Weak)?;
     Ok(Condition { matches, differs })
+}
+
+/// Refuses a write on condition of a date, of a part of an object, or with a checksum that nobody here holds it against.
+pub fn no_half_writes(headers: &HeaderMap) -> Result<(), HttpError> {
+    match NOT_ON_WRITES.iter().find(|(name, _)| headers.contains_key(name)) {
+        Some((_, kind)) => Err(HttpError::Refused(*kind)),
+        None => Ok(()),
+    }
 }
 
 fn tags(headers: &HeaderMap, name: &HeaderName, compare: Compare) -> Result<Option<Tags>, HttpError> {

@@ -9,6 +9,7 @@ use super::body_out::{DownloadBody, LengthOnly};
 use super::call::Call;
 use super::conditions::{Verdict, judge_read, range_applies};
 use super::errors::HttpError;
+use super::heads;
 use super::media_type::UNKNOWN;
 use super::range::{Wanted, wanted};
 use super::windows::{claim, window_for};
@@ -120,6 +121,7 @@ fn validators(builder: &mut HttpResponseBuilder, info: &ObjectInfo) {
 fn guard(builder: &mut HttpResponseBuilder, info: &ObjectInfo) {
     let media_type = HeaderValue::try_from(info.head.content_type.as_str()).ok().filter(|v| !v.is_empty());
     builder.insert_header((header::CONTENT_TYPE, media_type.unwrap_or(HeaderValue::from_static(UNKNOWN))));
+    heads::handling(builder, &info.head);
     validators(builder, info);
     builder.insert_header((header::ACCEPT_RANGES, HeaderValue::from_static("bytes")));
     builder.insert_header((header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")));

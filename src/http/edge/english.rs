@@ -68,6 +68,23 @@ fn of(kind: Kind) -> &'static str {
         Kind::LinkRefused => {
             "the link was made for another request, with another secret, or by an access key that is not in force"
         }
+        Kind::SignatureForm => "the signature in the Authorization header is not well formed",
+        Kind::SignatureVersion => "signatures are of version 4 alone: sign with AWS4-HMAC-SHA256",
+        Kind::SignatureTime => "a signed request has its time in x-amz-date (YYYYMMDDThhmmssZ), or in Date",
+        Kind::ClockSkew => "the time of the request is more than 15 minutes from this node's clock",
+        Kind::UnsignedHeader => "a header of x-amz- or x-boveda- came that is not signed",
+        Kind::SessionToken => "tokens of sessions are not taken: access keys here have none",
+        Kind::SignerUnknown => "there is no access key of this id that is in force",
+        Kind::SignatureRefused => {
+            "the signature does not fit the request: it was made of another request, or with another secret"
+        }
+        Kind::BodyHash => "the header x-amz-content-sha256 of a signed request says what its body is",
+        Kind::Checksum => "the body does not have the checksum that came with it; nothing was stored",
+        Kind::SignedDigest => "the body does not have the SHA-256 that the request was signed with; nothing was stored",
+        Kind::ChecksumHeader => "the headers do not say in one way which checksum the body has",
+        Kind::ChunkForm => "the body is not well formed aws-chunked",
+        Kind::ChunkSignature => "the signature of a chunk of the body does not fit; nothing was stored",
+        Kind::ChunkTrailer => "the trailers behind the body are not those that its head announces; nothing was stored",
         Kind::NoLinkKey => "a link is signed with the secret of an access key: ask for it by one",
         Kind::ManyPublic => "a bucket has at most 16 prefixes that are open to everybody; close one first",
         Kind::Document => "the body is not the JSON document that is wanted",
@@ -82,8 +99,6 @@ fn of(kind: Kind) -> &'static str {
         Kind::TooLarge => "the body is larger than this node takes",
         Kind::Silent => "no byte of the body came for too long",
         Kind::Incomplete => "the body is not what its headers announce",
-        Kind::Checksum => "the body does not have the checksum that came with it; nothing was stored",
-        Kind::SignedDigest => "the body does not have the SHA-256 that its request was signed with; nothing was stored",
         Kind::Digest => "the body does not have the MD5 that Content-MD5 announces; nothing was stored",
         Kind::NotAForm => "the body must be multipart/form-data with a boundary",
         Kind::NoFile => "the form has no file in the field 'archivo'",
@@ -166,6 +181,27 @@ fn of(kind: Kind) -> &'static str {
         Kind::KeyNotEverywhere => "not all members are known to hold the key generation",
         Kind::NoSuchGeneration => "this node holds no key generation of that number",
         Kind::OtherGeneration => "another key generation seals, or another key has its number",
+        Kind::StorageClass => "everything is kept in one class here: STANDARD",
+        Kind::Unsigned => "response-* parameters change answers to signed requests alone",
+        Kind::PartNumber => "the object has no part of that number",
+        Kind::CopyOntoItself => {
+            "an object is copied onto itself to change what is said of it: send x-amz-metadata-directive: REPLACE"
+        }
+        Kind::OtherRegion => "buckets of this store are in the region that s3.region names",
+        Kind::OwnBucket => "the bucket is there already, and it is yours",
+        Kind::NoChecksum => "the document needs a checksum: send Content-MD5, or an x-amz-checksum-* header",
+        Kind::NoBucketPolicy => "the bucket has no policy",
+        Kind::NoLifecycle => "the bucket has no lifecycle configuration",
+        Kind::NoCors => "the bucket has no CORS configuration",
+        Kind::NoTags => "the bucket has no tags",
+        Kind::NoWebsite => "the bucket has no website configuration",
+        Kind::NoObjectLock => "the bucket has no object lock configuration",
+        Kind::NoRetention => "the object has neither a retention nor a legal hold",
+        Kind::NoPublicAccessBlock => "the bucket has no public access block",
+        Kind::NoOwnershipControls => "the bucket has no ownership controls",
+        Kind::NoReplication => {
+            "the bucket has no replication configuration; this store replicates everything to its nodes by itself"
+        }
         Kind::Corrupt => "the stored bytes do not open; no copy could replace them",
         Kind::Internal => "something failed on this node; its log has the request id",
     }

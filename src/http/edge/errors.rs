@@ -8,7 +8,9 @@ use super::problem::Kind;
 use crate::actors::messages::{ObjectError, StoreError, Unrotated, Unseatable};
 use crate::audit::AuditError;
 use crate::base::NameError;
-use crate::sign::PresignError;
+use crate::sign::body::BodyError;
+use crate::sign::chunks::ChunkError;
+use crate::sign::{AuthorizationError, PresignError};
 use actix::MailboxError;
 use actix_web::error::PayloadError;
 use std::error::Error as _;
@@ -56,6 +58,12 @@ pub enum HttpError {
     AccessDenied,
     #[error(transparent)]
     Link(PresignError),
+    #[error(transparent)]
+    Signature(AuthorizationError),
+    #[error(transparent)]
+    BodyHash(BodyError),
+    #[error(transparent)]
+    Chunks(ChunkError),
     #[error("bad document: {0}")]
     Document(&'static str),
     #[error("the body is larger than {max} bytes")]
@@ -193,6 +201,11 @@ pub mod samples {
             HttpError::Document("d"),
             HttpError::Link(PresignError::Expired),
             HttpError::Link(PresignError::Missing),
+            HttpError::Signature(AuthorizationError::Parts),
+            HttpError::Signature(AuthorizationError::Skewed),
+            HttpError::BodyHash(BodyError::Missing),
+            HttpError::Chunks(ChunkError::Cut),
+            HttpError::Chunks(ChunkError::Signature),
             HttpError::TooLarge { max: 1 },
             HttpError::Silent,
             HttpError::BodyLength,

@@ -70,6 +70,11 @@ impl Query {
         Some(self.0.swap_remove(at).1)
     }
 
+    /// The names of all that were not taken.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

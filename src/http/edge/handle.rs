@@ -107,7 +107,7 @@ async fn answer<P: Protocol>(
     incoming: &mut Incoming,
 ) -> Result<HttpResponse, HttpError> {
     let Port { worker, protocol } = port;
-    worker.shared.settings.hosts.judge(req)?;
+    protocol.hosts(&worker.shared.settings.hosts).judge(req)?;
     let endpoint = protocol.endpoint(req, route)?;
     let need = protocol.need(&endpoint);
     let again = || protocol.who(req);

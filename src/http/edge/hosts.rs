@@ -39,6 +39,12 @@ impl Hosts {
         Hosts { checked: alone || !named.is_empty(), named }
     }
 
+    /// The same with domains as names besides, each with all below it. They are no reason to check.
+    pub fn with_domains(mut self, domains: &[String]) -> Self {
+        self.named.extend(domains.iter().map(|name| plain(name)).flat_map(|name| [format!("*.{name}"), name]));
+        self
+    }
+
     /// Refuses a request under a name of somebody else, and a write from a page of somebody else.
     pub(super) fn judge(&self, req: &HttpRequest) -> Result<(), HttpError> {
         // The authority of an absolute target stands above the header.

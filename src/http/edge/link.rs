@@ -9,22 +9,19 @@
 //!   header of this store's own, and no second credential.
 //! - Its time is judged when the request comes: a body that was begun in time may end later.
 
-use super::access::{Entrance, Principal, now_ms};
+use super::access::{Entrance, Principal, Signer, now_ms};
 use super::errors::HttpError;
 use super::escape::{Plus, unescape};
 use super::problem::Kind;
 use crate::base::AccessKeyId;
 use crate::sign::Presigned;
+use crate::sign::authorization;
 use crate::sign::presign::{self, PREFIX};
 use actix_web::HttpMessage;
 use actix_web::HttpRequest;
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
-use std::sync::Arc;
 
-/// Headers that change what a request means here, and so are signed wherever they come.
-const OURS: [&str; 2] = ["x-amz-", "x-boveda-"];
-
-/// The second at which a request came that brings a link.
+/// The second at which a request came that is signed.
 struct CameAt(u64);
 
 /// Whether somebody comes by a link, good or bad: a parameter begins as theirs do.
@@ -60,22 +57,16 @@ impl Entrance {
         let link = Presigned::parse(pairs(req.query_string())?).map_err(HttpError::Link)?;
         link.check_time(came_at(req)).map_err(HttpError::Link)?;
         let headers = signed_headers(req.headers(), &link.headers)?;
-        let known = self.access().known();
-        if !self.access().is_fresh(&known) {
-            return Err(HttpError::AccessUnknown);
-        }
         let to_sign = link.string_to_sign(req.method().as_str(), path, &headers);
-        let id = AccessKeyId::parse(link.id.as_bytes());
-        let found = known.keys.check_signature(id, &link.signature, |secret| link.signature_by(secret, &to_sign));
-        match found.filter(|key| key.is_in_force(now_ms)) {
-            Some(key) => Ok(Principal::Link(Arc::clone(key))),
-            None => Err(HttpError::Refused(Kind::LinkRefused)),
+        match self.signer(&link.id, &link.signature, |secret| link.signature_by(secret, &to_sign))? {
+            Signer::Key(key) => Ok(Principal::Link(key)),
+            Signer::Unknown | Signer::Other => Err(HttpError::Refused(Kind::LinkRefused)),
         }
     }
 }
 
-/// When a request came that brings a link: now, the first time that it is asked.
-fn came_at(req: &HttpRequest) -> u64 {
+/// When a request came that is signed: now, the first time that it is asked.
+pub(super) fn came_at(req: &HttpRequest) -> u64 {
     let known = req.extensions().get::<CameAt>().map(|came| came.0);
     known.unwrap_or_else(|| {
         let now = now_ms() / 1000;
@@ -84,18 +75,16 @@ fn came_at(req: &HttpRequest) -> u64 {
     })
 }
 
+/// Has a request come at that second.
+#[cfg(test)]
+pub(super) fn came_at_for_tests(req: &HttpRequest, at_s: u64) {
+    req.extensions_mut().insert(CameAt(at_s));
+}
+
 /// The headers that a link fixes, with their values here. Each has to be there; and of our own none that it does not fix.
-fn signed_headers(all: &HeaderMap, names: &[String]) -> Result<Vec<(String, String)>, HttpError> {
-    let unsigned = |name: &str| OURS.iter().any(|ours| name.starts_with(ours)) && !names.iter().any(|n| n == name);
-    if all.keys().any(|name| unsigned(name.as_str())) {
-        return Err(HttpError::Refused(Kind::LinkHeader));
-    }
-    let value = |name: &String| {
-        let values: Option<Vec<&str>> = all.get_all(name.as_str()).map(|value| value.to_str().ok()).collect();
-        let values = values.filter(|values| !values.is_empty()).ok_or(HttpError::Refused(Kind::LinkHeader))?;
-        Ok((name.clone(), values.join(",")))
-    };
-    names.iter().map(value).collect()
+pub(super) fn signed_headers(all: &HeaderMap, names: &[String]) -> Result<Vec<(String, String)>, HttpError> {
+    let all: Vec<_> = all.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+    authorization::signed_headers(names, &all).map_err(|_| HttpError::Refused(Kind::LinkHeader))
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@
 //! | `protocol` | what a port adds: routes, endpoints, answers, and how it tells a problem |
 //! | `hosts` | under which names the node is reached, and whose pages may write |
 //! | `access` | who calls, which right an endpoint needs, and the one place that asks |
+//! | `signed` | who has signed the head of a request, and what that says of its body |
 //! | `link` | who comes by a link that somebody with a key has signed |
 //! | `deed`, `trail` | what an endpoint does, for the audit log; the lines that a request leaves there |
 //! | `request_id` | the id of a request |
@@ -44,6 +45,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | `conditions`, `range` | `If-*` and `Range` |
+//! | `heads` | what is kept with an object, and how far a write went |
 //! | `escape` | percent-escapes and query strings |
 //! | `media_type` | types that file names suggest |
 //!
@@ -79,6 +81,7 @@ pub(super) mod errors;
 pub(super) mod escape;
 mod framing;
 pub(super) mod handle;
+pub(super) mod heads;
 pub(super) mod hosts;
 pub(super) mod link;
 pub(super) mod links;
@@ -94,6 +97,7 @@ mod refusal;
 pub(super) mod request_id;
 pub(super) mod server;
 pub(super) mod settings;
+pub(super) mod signed;
 mod socket;
 pub(super) mod source;
 mod trail;

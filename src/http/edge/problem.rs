@@ -150,6 +150,22 @@ kinds! {
     LinkNotYet          FORBIDDEN               "LinkNotYet"
     /// A link was not signed so by a key that is in force.
     LinkRefused         FORBIDDEN               "LinkRefused"
+    /// The signature in the head is not well formed.
+    SignatureForm       BAD_REQUEST             "InvalidAuthorization"
+    /// The signature in the head is of a version that is not taken.
+    SignatureVersion    BAD_REQUEST             "InvalidAuthorization"
+    /// A signed request has no time that can be read.
+    SignatureTime       FORBIDDEN               "AccessDenied"
+    /// A signed request is too far from the clock here.
+    ClockSkew           FORBIDDEN               "RequestTimeTooSkewed"
+    /// A header came that has to be signed, and is not.
+    UnsignedHeader      FORBIDDEN               "AccessDenied"
+    /// A signed request brings a token of a session.
+    SessionToken        BAD_REQUEST             "InvalidToken"
+    /// A signature was made by a key that is not there, or not in force.
+    SignerUnknown       FORBIDDEN               "InvalidAccessKeyId"
+    /// A signature does not fit.
+    SignatureRefused    FORBIDDEN               "SignatureDoesNotMatch"
     /// Who wants a link has no key to sign it with.
     NoLinkKey           BAD_REQUEST             "NoAccessKey"
 
@@ -162,10 +178,21 @@ kinds! {
     Incomplete          BAD_REQUEST             "IncompleteBody"
     /// It has not the checksum that came with it.
     Digest              BAD_REQUEST             "BadDigest"
-    /// The same of another sum than the MD5.
+    /// It has not one of the other checksums that came with it.
     Checksum            BAD_REQUEST             "BadDigest"
     /// It has not the SHA-256 that its head was signed with.
-    SignedDigest        BAD_REQUEST             "BadDigest"
+    SignedDigest        BAD_REQUEST             "XAmzContentSHA256Mismatch"
+
+    /// What the head says of its digest cannot be read, or is missing.
+    BodyHash            BAD_REQUEST             "InvalidHeader"
+    /// What the head says of its checksum cannot be read, or contradicts itself.
+    ChecksumHeader      BAD_REQUEST             "InvalidHeader"
+    /// It comes in chunks, and these are not well formed.
+    ChunkForm           BAD_REQUEST             "InvalidChunk"
+    /// The signature of one of its chunks does not fit.
+    ChunkSignature      FORBIDDEN               "SignatureDoesNotMatch"
+    /// What stands behind its chunks is not what was announced.
+    ChunkTrailer        BAD_REQUEST             "MalformedTrailer"
 
     /// It is not the document that it should be.
     Document            BAD_REQUEST             "InvalidDocument"
@@ -286,6 +313,43 @@ kinds! {
     /// Another one seals, or another key has its number.
     OtherGeneration     CONFLICT                "OtherKeyGeneration"
 
+    // Requests of S3.
+    /// An object is to be kept in another class than there is.
+    StorageClass        BAD_REQUEST             "InvalidStorageClass"
+    /// Who signs nothing wants an answer changed.
+    Unsigned            BAD_REQUEST             "InvalidRequest"
+    /// The object has no part of the number.
+    PartNumber          RANGE_NOT_SATISFIABLE   "InvalidPartNumber"
+    /// An object is copied onto itself as it is.
+    CopyOntoItself      BAD_REQUEST             "InvalidRequest"
+    /// A bucket is to be in another region.
+    OtherRegion         BAD_REQUEST             "IllegalLocationConstraintException"
+    /// There is such a bucket.
+    OwnBucket           CONFLICT                "BucketAlreadyOwnedByYou"
+    /// A document comes without a checksum.
+    NoChecksum          BAD_REQUEST             "InvalidRequest"
+    // What is not set.
+    /// The bucket has no policy.
+    NoBucketPolicy      NOT_FOUND               "NoSuchBucketPolicy"
+    /// The bucket has no rules of expiry.
+    NoLifecycle         NOT_FOUND               "NoSuchLifecycleConfiguration"
+    /// The bucket is open to no pages of others.
+    NoCors              NOT_FOUND               "NoSuchCORSConfiguration"
+    /// The bucket has no tags.
+    NoTags              NOT_FOUND               "NoSuchTagSet"
+    /// The bucket is no web site.
+    NoWebsite           NOT_FOUND               "NoSuchWebsiteConfiguration"
+    /// The bucket locks nothing.
+    NoObjectLock        NOT_FOUND               "ObjectLockConfigurationNotFoundError"
+    /// The object is not locked.
+    NoRetention         NOT_FOUND               "NoSuchObjectLockConfiguration"
+    /// The bucket blocks no public access.
+    NoPublicAccessBlock NOT_FOUND               "NoSuchPublicAccessBlockConfiguration"
+    /// The bucket has no rules of ownership.
+    NoOwnershipControls NOT_FOUND               "OwnershipControlsNotFoundError"
+    /// The bucket is copied to no other.
+    NoReplication       NOT_FOUND               "ReplicationConfigurationNotFoundError"
+
     // Faults of ours.
     /// Stored bytes do not open.
     Corrupt             INTERNAL_SERVER_ERROR   "Corrupt"
@@ -297,5 +361,33 @@ impl Kind {
     /// Whether the fault is on this side, so that somebody must look at the log.
     pub const fn is_ours(self) -> bool {
         matches!(self, Kind::Corrupt | Kind::Internal | Kind::Unavailable)
+    }
+
+    /// Whether no port but that of S3 tells it.
+    #[cfg(test)]
+    pub const fn is_of_s3_alone(self) -> bool {
+        use Kind::{
+            CopyOntoItself, NoBucketPolicy, NoChecksum, NoCors, NoLifecycle, NoObjectLock, NoOwnershipControls,
+            NoPublicAccessBlock, NoReplication, NoRetention, NoTags, NoWebsite, OtherRegion, OwnBucket, PartNumber,
+            StorageClass, Unsigned,
+        };
+        let of_requests = matches!(
+            self,
+            StorageClass | Unsigned | PartNumber | CopyOntoItself | OtherRegion | OwnBucket | NoChecksum
+        );
+        let of_settings = matches!(
+            self,
+            NoBucketPolicy
+                | NoLifecycle
+                | NoCors
+                | NoTags
+                | NoWebsite
+                | NoObjectLock
+                | NoRetention
+                | NoPublicAccessBlock
+                | NoOwnershipControls
+                | NoReplication
+        );
+        of_requests || of_settings
     }
 }

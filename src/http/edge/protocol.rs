@@ -15,6 +15,7 @@ use super::body_in::Incoming;
 use super::call::Call;
 use super::deed::Deed;
 use super::errors::HttpError;
+use super::hosts::Hosts;
 use super::problem::Problem;
 use super::request_id::RequestId;
 use crate::base::AccessKeyId;
@@ -35,6 +36,11 @@ pub trait Protocol: 'static {
 
     /// Which of the labels is the route's.
     fn label(&self, route: Self::Route<'_>) -> usize;
+
+    /// Under which names the port is reached: those of the node, if it has none of its own.
+    fn hosts<'a>(&'a self, of_node: &'a Hosts) -> &'a Hosts {
+        of_node
+    }
 
     /// Who calls, by what the head brings along; refuses who claims to be somebody and is not.
     fn who(&self, req: &HttpRequest) -> Result<Principal, HttpError>;

@@ -22,7 +22,7 @@ impl RequestId {
         self.text.get(..self.len).and_then(|t| std::str::from_utf8(t).ok()).unwrap_or("")
     }
 
-    pub(super) fn header(&self) -> HeaderValue {
+    pub fn header(&self) -> HeaderValue {
         HeaderValue::from_str(self.as_str()).unwrap_or_else(|_| HeaderValue::from_static("-"))
     }
 

@@ -31,7 +31,7 @@ pub struct HttpSettings {
     pub keep_alive: Duration,
     /// How long a refused sender is still listened to, so that it can read its answer.
     pub linger: Duration,
-    /// Most connections at once, all workers together.
+    /// Most connections at once on each port, all workers together.
     pub connections_max: usize,
     /// Most connections from one address; 0 for no bound.
     pub connections_per_address_max: u32,

@@ -163,6 +163,9 @@ fn is_refusal(kind: Kind) -> bool {
             | Kind::AccessDenied
             | Kind::AccessUnknown
             | Kind::LinkRefused
+            | Kind::SignerUnknown
+            | Kind::SignatureRefused
+            | Kind::ClockSkew
             | Kind::LinkExpired
             | Kind::LinkNotYet
             | Kind::ForeignHost

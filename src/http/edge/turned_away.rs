@@ -5,10 +5,10 @@
 
 use super::errors::HttpError;
 use super::problem::Kind;
-use crate::sign::PresignError;
+use crate::sign::{AuthorizationError, PresignError};
 
 /// The reasons, each with a counter of its own.
-pub(super) const REASONS: [&str; 8] = [
+pub(super) const REASONS: [&str; 9] = [
     "no_key",
     "no_such_key",
     "no_right",
@@ -17,6 +17,7 @@ pub(super) const REASONS: [&str; 8] = [
     "foreign_origin",
     "link_refused",
     "link_out_of_time",
+    "signature_refused",
 ];
 
 /// Which of them an error is; none where it is about something else. `has_named`: whether the caller claimed to be
@@ -31,6 +32,8 @@ pub(super) fn reason(error: &HttpError, has_named: bool) -> Option<usize> {
         HttpError::ForeignOrigin => "foreign_origin",
         HttpError::Refused(Kind::LinkRefused) => "link_refused",
         HttpError::Link(PresignError::Expired | PresignError::NotYet) => "link_out_of_time",
+        HttpError::Refused(Kind::SignerUnknown | Kind::SignatureRefused)
+        | HttpError::Signature(AuthorizationError::Skewed) => "signature_refused",
         _ => return None,
     };
     REASONS.iter().position(|known| *known == word)
@@ -51,11 +54,19 @@ mod tests {
             (HttpError::ForeignOrigin, false),
             (HttpError::Refused(Kind::LinkRefused), false),
             (HttpError::Link(PresignError::Expired), false),
+            (HttpError::Refused(Kind::SignerUnknown), true),
         ];
         let places: Vec<_> = found.iter().filter_map(|(error, named)| reason(error, *named)).collect();
         assert_eq!(places, (0..REASONS.len()).collect::<Vec<_>>());
         assert_eq!(reason(&HttpError::NoRoute, true), None);
-        assert_eq!(reason(&HttpError::Link(PresignError::NotYet), false), Some(REASONS.len() - 1));
+        assert_eq!(reason(&HttpError::Link(PresignError::NotYet), false), Some(REASONS.len() - 2));
+        for same in [HttpError::Refused(Kind::SignatureRefused), HttpError::Signature(AuthorizationError::Skewed)] {
+            assert_eq!(
+                reason(&same, true),
+                Some(REASONS.len() - 1),
+                "a key that is not there and a wrong secret are one"
+            );
+        }
         assert_eq!(reason(&HttpError::Link(PresignError::Missing), false), None, "it depends on no key");
     }
 }

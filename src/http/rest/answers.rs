@@ -5,15 +5,11 @@ use crate::http::edge::call::Call;
 use crate::http::edge::errors::HttpError;
 use crate::http::edge::escape::Query;
 use crate::http::edge::problem::Kind;
-use crate::http::edge::worker::Worker;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use serde::Serialize;
-use std::sync::atomic::Ordering;
 
-const DURABILITY: HeaderName = HeaderName::from_static("x-boveda-durability");
 const CONSISTENCY: HeaderName = HeaderName::from_static("x-boveda-consistency");
-const REPLICAS: HeaderName = HeaderName::from_static("x-boveda-replicas");
 
 /// A parameter that nobody reads could change what a write means.
 pub(super) fn no_query(call: &Call<'_>) -> Result<(), HttpError> {
@@ -21,19 +17,6 @@ pub(super) fn no_query(call: &Call<'_>) -> Result<(), HttpError> {
         return Ok(());
     }
     Err(HttpError::Refused(Kind::WriteQuery))
-}
-
-/// The headers that every write answers with: how far it went before it was answered.
-pub(super) fn written(builder: &mut HttpResponseBuilder, worker: &Worker, replicas: u32) {
-    let settings = &worker.shared.settings;
-    builder.insert_header((DURABILITY, HeaderValue::from_static(settings.durability)));
-    let replicas = match (replicas, settings.cluster_size.load(Ordering::Relaxed)) {
-        (1, 1) => Ok(HeaderValue::from_static("1/1")),
-        (n, of) => HeaderValue::from_str(&format!("{n}/{of}")),
-    };
-    if let Ok(replicas) = replicas {
-        builder.insert_header((REPLICAS, replicas));
-    }
 }
 
 /// What a read is to rest on: `?consistency=local` asks for what this node holds.

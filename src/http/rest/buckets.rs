@@ -1,6 +1,6 @@
 //! Buckets and listings.
 
-use super::answers::{consistency, json, json_resting_on, no_query, written};
+use super::answers::{consistency, json, json_resting_on, no_query};
 use super::plain_write::{no_condition, plain_write};
 use super::public::{PublicGrant, shown_public};
 use crate::actors::messages::{
@@ -12,6 +12,7 @@ use crate::http::edge::access::{Need, Right};
 use crate::http::edge::call::Call;
 use crate::http::edge::errors::HttpError;
 use crate::http::edge::escape::Query;
+use crate::http::edge::heads::written;
 use crate::http::edge::media_type::UNKNOWN;
 use crate::http::edge::windows::claim;
 use actix_web::HttpResponse;

@@ -63,6 +63,23 @@ pub(super) fn of(kind: Kind) -> &'static str {
         Kind::LinkExpired => "el enlace ha caducado",
         Kind::LinkNotYet => "el enlace aún no vale, según el reloj de este nodo",
         Kind::LinkRefused => "el enlace no vale para esta petición, o ya no vale la clave que lo firmó",
+        Kind::SignatureForm => "la firma de la cabecera Authorization está mal formada",
+        Kind::SignatureVersion => "solo se admiten firmas de la versión 4: firme con AWS4-HMAC-SHA256",
+        Kind::SignatureTime => "una petición firmada lleva su hora en x-amz-date (AAAAMMDDThhmmssZ) o en Date",
+        Kind::ClockSkew => "la hora de la petición dista más de 15 minutos del reloj de este nodo",
+        Kind::UnsignedHeader => "llegó una cabecera x-amz- o x-boveda- que no está firmada",
+        Kind::SessionToken => "no se admiten testigos de sesión: las claves de acceso de aquí no los tienen",
+        Kind::SignerUnknown => "no hay ninguna clave de acceso vigente con ese identificador",
+        Kind::SignatureRefused => {
+            "la firma no corresponde a la petición: se hizo para otra petición o con otro secreto"
+        }
+        Kind::BodyHash => "la cabecera x-amz-content-sha256 de una petición firmada dice qué es su cuerpo",
+        Kind::Checksum => "el cuerpo no tiene la suma de comprobación que lo acompaña; no se guardó nada",
+        Kind::SignedDigest => "el cuerpo no tiene el SHA-256 con el que se firmó la petición; no se guardó nada",
+        Kind::ChecksumHeader => "las cabeceras no dicen de una sola manera qué suma de comprobación tiene el cuerpo",
+        Kind::ChunkForm => "el cuerpo no es un aws-chunked bien formado",
+        Kind::ChunkSignature => "la firma de un trozo del cuerpo no corresponde; no se guardó nada",
+        Kind::ChunkTrailer => "lo que sigue al cuerpo no es lo que anuncia su cabecera; no se guardó nada",
         Kind::NoLinkKey => "un enlace se firma con una clave de acceso; pídalo con una",
         Kind::ManyPublic => "el depósito ya tiene tantas partes abiertas a todos como puede; cierre antes una",
         Kind::Document => "el cuerpo no es el documento JSON que se espera",
@@ -73,8 +90,6 @@ pub(super) fn of(kind: Kind) -> &'static str {
         Kind::TooLarge => "el archivo es mayor de lo que este nodo admite",
         Kind::Silent => "no llegó ningún byte durante demasiado tiempo",
         Kind::Incomplete => "el cuerpo no es el que anuncian sus cabeceras",
-        Kind::Checksum => "el cuerpo no tiene la suma de comprobación que lo acompaña; no se guardó nada",
-        Kind::SignedDigest => "el cuerpo no tiene el SHA-256 con el que se firmó la solicitud; no se guardó nada",
         Kind::Digest => "el cuerpo no tiene el MD5 que anuncia Content-MD5; no se guardó nada",
         Kind::NotAForm => "el cuerpo debe ser multipart/form-data con su delimitador",
         Kind::NoFile => "falta el archivo en el campo 'archivo'",
@@ -151,6 +166,27 @@ pub(super) fn of(kind: Kind) -> &'static str {
         Kind::KeyNotEverywhere => "no consta que todos los nodos tengan esa generación de la clave",
         Kind::NoSuchGeneration => "este nodo no tiene ninguna generación de la clave con ese número",
         Kind::OtherGeneration => "sella otra generación de la clave, o ese número tiene otra clave en otro nodo",
+        Kind::StorageClass => "aquí todo se guarda en una sola clase: STANDARD",
+        Kind::Unsigned => "los parámetros response-* solo cambian las respuestas a peticiones firmadas",
+        Kind::PartNumber => "el objeto no tiene ninguna parte con ese número",
+        Kind::CopyOntoItself => {
+            "un objeto se copia sobre sí mismo para cambiar lo que se dice de él: envíe x-amz-metadata-directive: REPLACE"
+        }
+        Kind::OtherRegion => "los depósitos están en la región que dice s3.region",
+        Kind::OwnBucket => "el depósito ya existe y es suyo",
+        Kind::NoChecksum => {
+            "el documento necesita una suma de comprobación: envíe Content-MD5 o una cabecera x-amz-checksum-*"
+        }
+        Kind::NoBucketPolicy => "el depósito no tiene ninguna política",
+        Kind::NoLifecycle => "el depósito no tiene reglas de caducidad",
+        Kind::NoCors => "el depósito no tiene reglas CORS",
+        Kind::NoTags => "el depósito no tiene etiquetas",
+        Kind::NoWebsite => "el depósito no es un sitio web",
+        Kind::NoObjectLock => "el depósito no bloquea objetos",
+        Kind::NoRetention => "el objeto no está bloqueado",
+        Kind::NoPublicAccessBlock => "el depósito no tiene bloqueo del acceso público",
+        Kind::NoOwnershipControls => "el depósito no tiene reglas de propiedad",
+        Kind::NoReplication => "el depósito no se copia a otro; este almacén copia todo a sus nodos por sí mismo",
         Kind::Corrupt => "los bytes guardados están dañados y ninguna copia pudo reemplazarlos",
         Kind::Internal => "algo falló en este nodo; su registro tiene el identificador de la petición",
     }

@@ -50,6 +50,7 @@ use super::edge::problem::{Kind, Problem};
 use super::edge::protocol::Protocol;
 use super::edge::request_id::RequestId;
 use super::edge::server;
+use super::edge::signed;
 use super::edge::worker::{Backend, Shared};
 use crate::base::AccessKeyId;
 use crate::sign::canonical::escaped_path;
@@ -96,7 +97,13 @@ impl Protocol for Rest {
 
     fn who(&self, req: &HttpRequest) -> Result<Principal, HttpError> {
         if !link::is_one(req.query_string()) {
-            return self.entrance.who(req.headers());
+            if !signed::is_one(req.headers()) {
+                return self.entrance.who(req.headers());
+            }
+            return self.entrance.who_by_signature(req, "").map_err(|error| match error {
+                HttpError::Refused(Kind::SignerUnknown | Kind::SignatureRefused) => HttpError::Unauthenticated,
+                other => other,
+            });
         }
         let may_be = [Method::GET, Method::HEAD, Method::PUT].contains(req.method());
         match Route::of(req.path()) {
@@ -124,7 +131,7 @@ impl Protocol for Rest {
     }
 
     fn claims(&self, req: &HttpRequest) -> Option<AccessKeyId> {
-        claimed(req.headers()).or_else(|| link::claimed(req.query_string()))
+        claimed(req.headers()).or_else(|| signed::claimed(req.headers())).or_else(|| link::claimed(req.query_string()))
     }
 
     async fn answer(
@@ -133,6 +140,9 @@ impl Protocol for Rest {
         endpoint: Endpoint,
         incoming: &mut Incoming,
     ) -> Result<HttpResponse, HttpError> {
+        if signed::is_one(call.req.headers()) {
+            signed::hold_body(call.req.headers(), incoming)?;
+        }
         match endpoint {
             Endpoint::GetObject(at) => objects::get(call, at).await,
             Endpoint::PutObject(at) => objects::put(call, at, incoming).await,

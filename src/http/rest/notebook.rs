@@ -1,6 +1,6 @@
 //! The notebook's three routes, as its users know them: Spanish texts, one bucket, names as they come.
 
-use super::answers::{consistency, rests_on, written};
+use super::answers::{consistency, rests_on};
 use super::plain_write::{no_condition, plain_write};
 use super::{objects, target};
 use crate::base::head::CONTENT_TYPE_BYTES_MAX;
@@ -12,6 +12,7 @@ use crate::http::edge::disposition::attachment;
 use crate::http::edge::download::serve;
 use crate::http::edge::errors::HttpError;
 use crate::http::edge::escape::Query;
+use crate::http::edge::heads::written;
 use crate::http::edge::media_type;
 use crate::http::edge::multipart::{FilePart, Form};
 use crate::http::edge::upload::store;

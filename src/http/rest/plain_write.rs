@@ -3,29 +3,15 @@
 //! Invariant: what a write asks for and would not get is answered with 501, never ignored: an ignored `If-None-Match`
 //! costs somebody their data.
 
+use crate::http::edge::conditions::no_half_writes;
 use crate::http::edge::errors::HttpError;
 use crate::http::edge::problem::Kind;
-use actix_web::http::header::{self, HeaderMap, HeaderName};
-
-/// Headers that change what a write means and that this release does not honour.
-const NOT_ON_WRITES: [(HeaderName, Kind); 8] = [
-    (header::IF_MODIFIED_SINCE, Kind::DateCondition),
-    (header::IF_UNMODIFIED_SINCE, Kind::DateCondition),
-    (header::IF_RANGE, Kind::WriteRange),
-    (header::RANGE, Kind::WriteRange),
-    (header::CONTENT_RANGE, Kind::WriteRange),
-    (HeaderName::from_static("digest"), Kind::OtherDigest),
-    (HeaderName::from_static("content-digest"), Kind::OtherDigest),
-    (HeaderName::from_static("repr-digest"), Kind::OtherDigest),
-];
+use crate::http::edge::signed;
+use actix_web::http::header::{self, HeaderMap};
 
 /// Refuses a write that asks for more than it would get.
 pub(in crate::http) fn plain_write(headers: &HeaderMap) -> Result<(), HttpError> {
-    for (name, kind) in &NOT_ON_WRITES {
-        if headers.contains_key(name) {
-            return Err(HttpError::Refused(*kind));
-        }
-    }
+    no_half_writes(headers)?;
     if headers.contains_key(header::TRAILER) {
         return Err(HttpError::Refused(Kind::Trailers));
     }
@@ -33,7 +19,9 @@ pub(in crate::http) fn plain_write(headers: &HeaderMap) -> Result<(), HttpError>
     if headers.get_all(header::CONTENT_ENCODING).any(coded) {
         return Err(HttpError::Coding);
     }
-    if headers.keys().any(|name| name.as_str().starts_with("x-amz-")) {
+    // Those of a signature are judged with it.
+    let of_signature = |name: &str| signed::is_one(headers) && ["x-amz-date", "x-amz-content-sha256"].contains(&name);
+    if headers.keys().any(|name| name.as_str().starts_with("x-amz-") && !of_signature(name.as_str())) {
         return Err(HttpError::Refused(Kind::AmzHeader));
     }
     Ok(())
@@ -55,6 +43,9 @@ mod tests {
     #[test]
     fn writes_are_plain_or_refused() {
         assert!(plain_write(&headers(&[("content-type", "a/b"), ("content-encoding", "identity")])).is_ok());
+        let date = ("x-amz-date", "20130524T000000Z");
+        assert!(plain_write(&headers(&[date, ("authorization", "AWS4-HMAC-SHA256 x")])).is_ok());
+        assert!(plain_write(&headers(&[date, ("authorization", "Bearer x")])).is_err());
         for name in [
             "if-modified-since",
             "if-unmodified-since",

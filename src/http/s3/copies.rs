@@ -1,0 +1,146 @@
+//! An object out of another one, or the same with another head.
+//!
+//! Invariants
+//! - Who copies may read the source, and write the target; who may not list the source's bucket does not learn that the
+//!   source is missing.
+//! - What is copied is the state of the source that its conditions were held against.
+
+use super::documents::copy_result;
+use super::heads;
+use super::objects::{look, of_missing};
+use super::target::copy_source;
+use crate::actors::messages::{CopyObject, ObjectError, ObjectInfo, StoreError};
+use crate::base::{ObjectHead, ObjectName};
+use crate::http::edge::access::{Need, Right};
+use crate::http::edge::call::Call;
+use crate::http::edge::conditions::{Verdict, judge_read};
+use crate::http::edge::errors::HttpError;
+use crate::http::edge::heads::written;
+use crate::http::edge::problem::Kind;
+use actix_web::HttpResponse;
+use actix_web::http::header::{self, HeaderMap, HeaderName};
+
+/// How often a source that changes meanwhile is looked at.
+const LOOKS_MAX: usize = 4;
+/// The conditions of the source, and the headers of a read that they are.
+const SOURCE_CONDITIONS: [(&str, HeaderName); 4] = [
+    ("x-amz-copy-source-if-match", header::IF_MATCH),
+    ("x-amz-copy-source-if-none-match", header::IF_NONE_MATCH),
+    ("x-amz-copy-source-if-modified-since", header::IF_MODIFIED_SINCE),
+    ("x-amz-copy-source-if-unmodified-since", header::IF_UNMODIFIED_SINCE),
+];
+
+pub(super) async fn copy(call: &Call<'_>, to: ObjectName) -> Result<HttpResponse, HttpError> {
+    let headers = call.req.headers();
+    heads::check_write(headers)?;
+    let condition = heads::condition(call)?;
+    let from = source(headers)?;
+    call.authorize(&Need::on_object(Right::Read, &from))?;
+    let head = new_head(headers)?;
+    if from == to && head.is_none() {
+        return Err(HttpError::Refused(Kind::CopyOntoItself));
+    }
+    let conditions = source_conditions(headers);
+    for _ in 0..LOOKS_MAX {
+        let judged = judged(call, &from, &conditions).await?;
+        let permit = call.worker.shared.budget.try_claim(0).ok_or(HttpError::SlowDown)?;
+        let ask = CopyObject {
+            from: from.clone(),
+            from_etag: judged.etag.clone(),
+            to: to.clone(),
+            condition: condition.clone(),
+            head: head.clone(),
+            permit: Some(permit),
+        };
+        match call.worker.links.writes.copy_object.send(ask).await? {
+            Ok(done) => {
+                let mut builder = HttpResponse::Ok();
+                written(&mut builder, call.worker, done.replicas);
+                heads::sealed(&mut builder);
+                let copied = look(call, &to).await.ok().filter(|info| info.etag == done.etag);
+                return Ok(copy_result(&mut builder, &done, copied.map(|info| info.written_ms)));
+            }
+            // The source is another one by now, or the target is.
+            Err(ObjectError::Store(StoreError::Precondition)) if is_other(call, &from, &judged).await => {}
+            Err(error) => return Err(of_missing(call, &to, &condition, error.into()).await),
+        }
+    }
+    Err(ObjectError::Crowded.into())
+}
+
+/// The object that is copied.
+fn source(headers: &HeaderMap) -> Result<ObjectName, HttpError> {
+    let mut all = headers.get_all("x-amz-copy-source");
+    match (all.next().and_then(|value| value.to_str().ok()), all.next()) {
+        (Some(value), None) => copy_source(value),
+        _ => Err(HttpError::Header("x-amz-copy-source names one bucket and key, in visible ASCII")),
+    }
+}
+
+/// What is said of the copy; none: what is said of the source.
+fn new_head(headers: &HeaderMap) -> Result<Option<ObjectHead>, HttpError> {
+    match headers.get("x-amz-metadata-directive").map(|value| value.as_bytes()) {
+        None | Some(b"COPY") => Ok(None),
+        Some(b"REPLACE") => heads::of_write(headers).map(Some),
+        Some(_) => Err(HttpError::Header("x-amz-metadata-directive is COPY or REPLACE")),
+    }
+}
+
+/// The conditions of the source, as a read of it would have them.
+fn source_conditions(headers: &HeaderMap) -> HeaderMap {
+    let mut conditions = HeaderMap::new();
+    for (name, of_read) in SOURCE_CONDITIONS {
+        headers.get_all(name).for_each(|value| conditions.append(of_read.clone(), value.clone()));
+    }
+    conditions
+}
+
+/// The source, if its conditions hold.
+async fn judged(call: &Call<'_>, from: &ObjectName, conditions: &HeaderMap) -> Result<ObjectInfo, HttpError> {
+    let found = match look(call, from).await {
+        Err(HttpError::Object(ObjectError::Store(StoreError::NoSuchKey))) => {
+            call.authorize(&Need { right: Some(Right::List), ..Need::on_object(Right::Read, from) })?;
+            return Err(StoreError::NoSuchKey.into());
+        }
+        found => found?,
+    };
+    match judge_read(conditions, &found.etag, found.written_ms) {
+        Verdict::Serve => Ok(found),
+        Verdict::NotModified | Verdict::Failed => Err(StoreError::Precondition.into()),
+    }
+}
+
+/// Whether the source is another object than was judged.
+async fn is_other(call: &Call<'_>, from: &ObjectName, judged: &ObjectInfo) -> bool {
+    look(call, from).await.is_ok_and(|info| info.etag != judged.etag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::testing::headers;
+
+    #[test]
+    fn what_is_said_of_a_copy_is_said_anew_or_copied() {
+        let of = |directive: &str| {
+            new_head(&headers(&[("x-amz-metadata-directive", directive), ("x-amz-meta-a", "1"), ("expires", "x")]))
+        };
+        assert_eq!(of("COPY").unwrap(), None);
+        let head = of("REPLACE").unwrap().expect("another head");
+        assert_eq!((head.meta, head.expires.as_str()), (vec![("a".to_owned(), "1".to_owned())], "x"));
+        assert!(of("replace").is_err());
+        assert_eq!(new_head(&HeaderMap::new()).unwrap(), None);
+    }
+
+    #[test]
+    fn conditions_of_the_source_are_not_those_of_the_target() {
+        let conditions = source_conditions(&headers(&[
+            ("if-match", "\"t\""),
+            ("x-amz-copy-source-if-match", "\"s\""),
+            ("x-amz-copy-source-if-modified-since", "Sun, 06 Nov 1994 08:49:37 GMT"),
+        ]));
+        assert_eq!(conditions.get("if-match").unwrap(), "\"s\"");
+        assert_eq!(conditions.len(), 2);
+        assert_eq!(judge_read(&conditions, "t", 0), Verdict::Failed);
+    }
+}

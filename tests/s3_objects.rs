@@ -1,0 +1,213 @@
+//! Objects on the S3 port: in, out and away, under conditions, with checksums, and what is said of them.
+
+mod common;
+
+use common::Node;
+use common::s3::{S3, path, started, told};
+
+/// The digits of the check values that descriptions of checksums give.
+const BODY: &[u8] = b"123456789";
+const MD5: &str = "25f9e794323b453885f5181f1b624d0b";
+/// Each with the base64 of its check value (the catalogue of parametrised CRC algorithms; FIPS 180-4 for the SHAs).
+const CHECKSUMS: [(&str, &str); 5] = [
+    ("x-amz-checksum-crc32", "y/Q5Jg=="),
+    ("x-amz-checksum-crc32c", "4waSgw=="),
+    ("x-amz-checksum-crc64nvme", "rosUhgp5mIg="),
+    ("x-amz-checksum-sha1", "98O8HYCOBHMq32eZZczDTKeuNEE="),
+    ("x-amz-checksum-sha256", "FeKw08M4keuw8e9gnsQZQgwg4yDOlMZfvIwzEkSOsiU="),
+];
+/// Another one of the same length as the first.
+const WRONG_CRC32: &str = "AAAAAA==";
+
+#[test]
+fn objects_go_in_come_out_and_away() {
+    let (node, key) = started(&[]);
+    let s3 = S3::new(&node, &key);
+    assert_eq!(s3.ask("PUT", "/abc", &[], b"").status, 200);
+    for name in ["k", "a/b/../c", "ñandú + %2F", "with spaces/", "x?y&z=1", "~tilde-._"] {
+        let at = path("abc", name);
+        let put = s3.ask("PUT", &at, &[("content-type", "text/plain")], BODY);
+        assert_eq!(put.status, 200, "{name}: {}", put.text());
+        assert_eq!(put.header("etag"), Some(&*format!("\"{MD5}\"")), "{name}");
+        assert_eq!(put.header("x-amz-server-side-encryption"), Some("AES256"));
+        assert_eq!(put.header("x-boveda-replicas"), Some("1/1"));
+        assert_eq!(put.header("x-amz-request-id"), put.header("x-request-id"));
+        for method in ["GET", "HEAD"] {
+            let got = s3.ask(method, &at, &[], b"");
+            assert_eq!((got.status, got.header("content-length")), (200, Some("9")), "{method} {name}");
+            assert_eq!(got.header("etag"), put.header("etag"));
+            assert_eq!(got.header("content-type"), Some("text/plain"));
+            assert_eq!(got.header("x-amz-server-side-encryption"), Some("AES256"));
+            assert!(got.header("last-modified").is_some());
+            assert_eq!(got.body, if method == "GET" { BODY } else { b"" });
+        }
+        for _ in 0..2 {
+            let gone = s3.ask("DELETE", &at, &[], b"");
+            assert_eq!((gone.status, &gone.body[..]), (204, &b""[..]), "{name}: also of nothing");
+        }
+        assert_eq!(told(&s3.ask("GET", &at, &[], b"")), (404, "NoSuchKey".to_owned()));
+        assert_eq!(s3.ask("HEAD", &at, &[], b"").status, 404);
+    }
+    assert_eq!(told(&s3.ask("GET", "/abcd/k", &[], b"")), (404, "NoSuchBucket".to_owned()));
+    assert_eq!(told(&s3.ask("PUT", "/abcd/k", &[], b"")), (404, "NoSuchBucket".to_owned()));
+    let long = format!("/abc/{}", "k".repeat(1025));
+    assert_eq!(told(&s3.ask("PUT", &long, &[], b"")), (400, "KeyTooLongError".to_owned()));
+}
+
+#[test]
+fn bodies_of_every_size_come_back_as_they_went() {
+    let (node, key) = started(&[]);
+    let s3 = S3::new(&node, &key);
+    s3.ask("PUT", "/abc", &[], b"");
+    for len in [0, 1, 16 << 10, (16 << 10) + 1, 100_000, (512 << 10) + 1, 5 << 20] {
+        let body: Vec<u8> = (0..len).map(|i: u32| (i % 251).to_le_bytes()[0]).collect();
+        assert_eq!(s3.ask("PUT", "/abc/k", &[], &body).status, 200, "{len}");
+        let got = s3.ask("GET", "/abc/k", &[], b"");
+        assert!(got.body == body, "{len}: other bytes");
+        let etag = got.header("etag").expect("a tag").trim_matches('"');
+        assert!(etag.len() == 32 && etag.bytes().all(|b| b.is_ascii_hexdigit()), "{etag}");
+    }
+}
+
+#[test]
+fn writes_exclude_each_other() {
+    let (node, key) = started(&[]);
+    let s3 = S3::new(&node, &key);
+    s3.ask("PUT", "/abc", &[], b"");
+    let failed = || (412, "PreconditionFailed".to_owned());
+    let missing = || (404, "NoSuchKey".to_owned());
+    let tag = format!("\"{MD5}\"");
+    assert_eq!(told(&s3.ask("PUT", "/abc/k", &[("if-match", &tag)], BODY)), missing());
+    assert_eq!(told(&s3.ask("DELETE", "/abc/k", &[("if-match", "*")], b"")), missing());
+    assert_eq!(s3.ask("PUT", "/abc/k", &[("if-none-match", "*")], BODY).status, 200);
+    assert_eq!(told(&s3.ask("PUT", "/abc/k", &[("if-none-match", "*")], b"other")), failed());
+    assert_eq!(told(&s3.ask("PUT", "/abc/k", &[("if-match", "\"other\"")], b"other")), failed());
+    assert_eq!(told(&s3.ask("DELETE", "/abc/k", &[("if-match", "\"other\"")], b"")), failed());
+    assert_eq!(s3.ask("GET", "/abc/k", &[], b"").body, BODY);
+    assert_eq!(s3.ask("PUT", "/abc/k", &[("if-match", &tag)], b"other").status, 200);
+    assert_eq!(s3.ask("DELETE", "/abc/k", &[("if-match", "*")], b"").status, 204);
+    // Of many who create it, one does.
+    let created = std::thread::scope(|scope| {
+        let put = || s3.ask("PUT", "/abc/lock", &[("if-none-match", "*")], b"mine").status;
+        let racers: Vec<_> = (0..8).map(|_| scope.spawn(put)).collect();
+        racers.into_iter().map(|racer| racer.join().expect("it ends")).collect::<Vec<_>>()
+    });
+    assert_eq!(created.iter().filter(|status| **status == 200).count(), 1, "{created:?}");
+    assert!(created.iter().all(|status| [200, 409, 412].contains(status)), "{created:?}");
+}
+
+#[test]
+fn reads_have_ranges_and_conditions() {
+    let (node, key) = started(&[]);
+    let s3 = S3::new(&node, &key);
+    s3.ask("PUT", "/abc", &[], b"");
+    s3.ask("PUT", "/abc/k", &[], BODY);
+    let tag = format!("\"{MD5}\"");
+    for (query, headers, status, body) in [
+        ("", &[("range", "bytes=2-4")][..], 206, &b"345"[..]),
+        ("", &[("range", "bytes=-2")], 206, b"89"),
+        ("", &[("if-match", &tag)], 200, BODY),
+        ("", &[("if-none-match", &tag)], 304, b""),
+        ("", &[("if-modified-since", "Sun, 06 Nov 1994 08:49:37 GMT")], 200, BODY),
+        ("?partNumber=1", &[], 200, BODY),
+        ("?x-id=GetObject", &[], 200, BODY),
+    ] {
+        let got = s3.ask("GET", &format!("/abc/k{query}"), headers, b"");
+        assert_eq!((got.status, &got.body[..]), (status, body), "{query} {headers:?}");
+    }
+    for (headers, refused) in [
+        (("range", "bytes=9-"), (416, "InvalidRange")),
+        (("if-match", "\"other\""), (412, "PreconditionFailed")),
+        (("if-unmodified-since", "Sun, 06 Nov 1994 08:49:37 GMT"), (412, "PreconditionFailed")),
+    ] {
+        let got = told(&s3.ask("GET", "/abc/k", &[headers], b""));
+        assert_eq!(got, (refused.0, refused.1.to_owned()), "{headers:?}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_its_checksum_is_not_stored() {
+    let (node, key) = started(&[]);
+    let s3 = S3::new(&node, &key);
+    s3.ask("PUT", "/abc", &[], b"");
+    for (name, value) in CHECKSUMS {
+        let put = s3.ask("PUT", "/abc/k", &[(name, value)], BODY);
+        assert_eq!((put.status, put.header(name)), (200, Some(value)), "{name}: {}", put.text());
+        let asked = [("x-amz-checksum-mode", "ENABLED")];
+        for method in ["GET", "HEAD"] {
+            let got = s3.ask(method, "/abc/k", &asked, b"");
+            assert_eq!(
+                (got.header(name), got.header("x-amz-checksum-type")),
+                (Some(value), Some("FULL_OBJECT")),
+                "{name}"
+            );
+        }
+        assert_eq!(s3.ask("GET", "/abc/k", &[], b"").header(name), None, "nobody asked");
+        let part = s3.ask("GET", "/abc/k", &[asked[0], ("range", "bytes=0-1")], b"");
+        assert_eq!((part.status, part.header(name)), (206, None), "it is of the whole");
+        let other = s3.ask("PUT", "/abc/k", &[(name, value)], b"987654321");
+        assert_eq!(told(&other), (400, "BadDigest".to_owned()), "{name}");
+        assert_eq!(s3.ask("GET", "/abc/k", &[], b"").body, BODY, "what was there stays");
+    }
+    for (headers, code) in [
+        (&[("content-md5", "AAAAAAAAAAAAAAAAAAAAAA==")][..], "BadDigest"),
+        (&[("content-md5", "x")], "InvalidDigest"),
+        (&[("x-amz-checksum-crc32", WRONG_CRC32)], "BadDigest"),
+        (&[("x-amz-checksum-crc32", "x")], "InvalidRequest"),
+        (&[("x-amz-content-sha256", &"0".repeat(64))], "XAmzContentSHA256Mismatch"),
+    ] {
+        assert_eq!(told(&s3.ask("PUT", "/abc/new", headers, BODY)), (400, code.to_owned()), "{headers:?}");
+        assert_eq!(s3.ask("HEAD", "/abc/new", &[], b"").status, 404, "{headers:?}");
+    }
+}
+
+#[test]
+fn what_is_said_of_an_object_is_told_on_both_ports() {
+    let (node, key) = started(&[]);
+    let s3 = S3::new(&node, &key);
+    s3.ask("PUT", "/abc", &[], b"");
+    let said = [
+        ("content-type", "text/html; charset=utf-8"),
+        ("cache-control", "max-age=60"),
+        ("content-disposition", "attachment; filename=\"x\""),
+        ("content-language", "es"),
+        ("expires", "Sun, 06 Nov 1994 08:49:37 GMT"),
+    ];
+    let named = ("x-amz-meta-year", "2026");
+    let put = s3.ask("PUT", "/abc/k", &[&said[..], &[named, ("content-encoding", "gzip")]].concat(), BODY);
+    assert_eq!(put.status, 200, "{}", put.text());
+    let of = |node: &Node| [s3.ask("HEAD", "/abc/k", &[], b""), node.ask("HEAD", "/v1/objects/abc/k", &[], b"")];
+    for got in of(&node) {
+        for (name, value) in said {
+            assert_eq!(got.header(name), Some(value), "{name}");
+        }
+        assert_eq!(got.header("content-encoding"), Some("gzip"));
+    }
+    let [on_s3, on_v1] = of(&node);
+    assert_eq!((on_s3.header("x-amz-meta-year"), on_v1.header("x-boveda-meta-year")), (Some("2026"), Some("2026")));
+    assert_eq!(on_s3.header("etag"), on_v1.header("etag"));
+    node.ask("PUT", "/v1/objects/abc/v1", &[("x-boveda-meta-a", "1")], BODY);
+    assert_eq!(s3.ask("HEAD", "/abc/v1", &[], b"").header("x-amz-meta-a"), Some("1"));
+}
+
+#[test]
+fn who_signs_has_answers_changed() {
+    let (node, key) = started(&[]);
+    let s3 = S3::new(&node, &key);
+    s3.ask("PUT", "/abc", &[], b"");
+    s3.ask("PUT", "/abc/k", &[("content-type", "text/plain")], BODY);
+    let asked = "/abc/k?response-content-type=text%2Fcsv&response-content-disposition=attachment&response-cache-control=no-store";
+    let got = s3.ask("GET", asked, &[], b"");
+    for (name, value) in
+        [("content-type", "text/csv"), ("content-disposition", "attachment"), ("cache-control", "no-store")]
+    {
+        assert_eq!(got.header(name), Some(value), "{name}");
+    }
+    assert_eq!(node.ask("PUT", "/v1/buckets/abc/public?rights=read", &[], b"").status, 200);
+    let unsigned = |target: &str| {
+        let mut conn = common::Conn::open(node.s3()).expect("it takes connections");
+        conn.ask("GET", target, &[], b"").expect("an answer")
+    };
+    common::eventually("the bucket to be open", || (unsigned("/abc/k").status == 200).then_some(()));
+    assert_eq!(told(&unsigned(asked)), (400, "InvalidRequest".to_owned()));
+}
