@@ -8,9 +8,9 @@
 use boveda::audit::memory::{Memory, Said};
 use boveda::audit::{Line, Outcome, layout};
 use boveda::base::{
-    AccessRecord, AuditHead, Ballot, BlobRef, BodyAt, BodyId, BucketId, BucketRecord, ClusterId, Credential, Grant,
-    Incarnation, Lineage, NodeName, ObjectHead, ObjectKey, ObjectRecord, PublicGrants, Quota, Record, RegisterKey,
-    Right, Rights, Secret, Stamp, State, Wrap, WriteId,
+    AccessRecord, Algorithm, AuditHead, Ballot, BlobRef, BodyAt, BodyId, BucketId, BucketRecord, Checksum, ClusterId,
+    Credential, Etag, Grant, Incarnation, Lineage, NodeName, ObjectHead, ObjectKey, ObjectRecord, PublicGrants, Quota,
+    Record, RegisterKey, Right, Rights, Secret, Stamp, State, Wrap, WriteId,
 };
 use boveda::disk::{CrashDisk, Disk};
 use boveda::http::fuzzing;
@@ -285,10 +285,20 @@ fn access_key() -> AccessRecord {
 }
 
 fn records() -> Vec<Vec<u8>> {
+    let md5 = [9; 16];
+    let sums = |etag, checksum, object| ObjectRecord { etag, checksum, ..object };
     let object = |at| ObjectRecord {
         number: 1,
         len: 3,
-        head: ObjectHead { content_type: "text/plain".to_owned(), meta: vec![("a".to_owned(), "b".to_owned())] },
+        etag: Etag::Digest,
+        checksum: None,
+        head: ObjectHead {
+            content_type: "text/plain".to_owned(),
+            meta: vec![("a".to_owned(), "b".to_owned())],
+            cache_control: "no-store".to_owned(),
+            expires: "0".to_owned(),
+            ..ObjectHead::default()
+        },
         body: BodyId([2; 16]),
         sealed_len: 115,
         digest: [4; 32],
@@ -306,6 +316,12 @@ fn records() -> Vec<Vec<u8>> {
             active: Some(boveda::base::ActiveKey { number: 2, kek: boveda::base::KekId([5; 16]) }),
         })),
         State::Object(Box::new(object(BodyAt::Blob))),
+        State::Object(Box::new(sums(
+            Etag::Md5(md5),
+            Checksum::of_all(Algorithm::Sha1, &[3; 20]),
+            object(BodyAt::Blob),
+        ))),
+        State::Object(Box::new(sums(Etag::Parts { md5, parts: 2 }, None, object(BodyAt::Blob)))),
         State::Object(Box::new(object(BodyAt::Small(bytes::Bytes::from(vec![8; 115]).into())))),
     ];
     let record = |state| Record {

@@ -383,8 +383,11 @@ fn a_failed_write_poisons_and_a_restart_heals() {
 fn nothing_readable_lies_on_the_disk() {
     let disk = CrashDisk::new(1);
     let (store, work) = open(&disk).expect("opens");
-    let head =
-        ObjectHead { content_type: "text/x-conspicuous".into(), meta: vec![("colour".into(), "ultramarine".into())] };
+    let head = ObjectHead {
+        content_type: "text/x-conspicuous".into(),
+        meta: vec![("colour".into(), "ultramarine".into())],
+        ..ObjectHead::default()
+    };
     let small = store.seal_small(head.clone(), &[Bytes::from_static(b"a small conspicuous plaintext")]).expect("seals");
     let answer = store.mutate(Mutation::put(&name("conspicuous-name"), Condition::NONE, small, store.now_ms()));
     work.committer.turn();

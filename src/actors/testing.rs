@@ -12,8 +12,8 @@ use crate::actors::peer::key_watch::KeyWatch;
 use crate::actors::peer::list_watch::ListWatch;
 use crate::actors::peer::node_view::{AuditEnds, Ballots, Identity, NodeView};
 use crate::base::{
-    Ballot, BodyAt, BodyId, BucketId, ClusterId, Epoch, Incarnation, KekId, Lineage, NodeName, ObjectHead, ObjectKey,
-    ObjectRecord, Page, Record, RegisterKey, Secret, Stamp, State, Sum, Wrap,
+    Ballot, BodyAt, BodyId, BucketId, ClusterId, Epoch, Etag, Incarnation, KekId, Lineage, NodeName, ObjectHead,
+    ObjectKey, ObjectRecord, Page, Record, RegisterKey, Secret, Stamp, State, Sum, Wrap,
 };
 use crate::register::{Heard, Holds, Remembered, Standing, Start};
 use crate::seal::digest::digest_of;
@@ -121,7 +121,9 @@ pub fn record(stamp: u64) -> Arc<Record> {
         state: State::Object(Box::new(ObjectRecord {
             number: 1,
             len: 50,
-            head: ObjectHead { content_type: "text/plain".into(), meta: vec![] },
+            etag: Etag::Digest,
+            checksum: None,
+            head: ObjectHead { content_type: "text/plain".into(), ..ObjectHead::default() },
             body: BodyId([1; 16]),
             sealed_len: 100,
             digest: digest_of(&body),

@@ -14,7 +14,7 @@
 //! | `public` | in it: what of a bucket is open to everybody |
 //! | `settings` | in it: what the nodes of a cluster have decided on for all of them |
 //! | `head` `blob_ref` | in it: what the writer of an object says of it; the blob that holds its body |
-//! | `checksum` | in it: what its bytes come to; what is expected of them |
+//! | `checksum` | sums over an object's plaintext, and which of them is its ETag |
 //! | `condition` | what must hold for a write to take place |
 //! | `page` `folds` | registers of a range, and what they are complete to; those that a list shows as one |
 //! | `sum` `mark` | sums that nodes compare; counters of rare paths, for the gates |
@@ -65,7 +65,7 @@ pub use ballot::{Ballot, Stamp, StampClock};
 pub use blob_ref::BlobRef;
 pub use budget::{Budget, Permit};
 pub use buffer::{Buffer, BufferPool, LARGE_BODY_BYTES, LARGE_PAGE_BYTES, PIECE_BYTES};
-pub use checksum::{Checksum, Etag, ExpectedSums, SumKind, WantedSums};
+pub use checksum::{Algorithm, Checksum, Etag, ExpectedSums, WantedSums};
 pub use class::Class;
 pub use condition::{Condition, Tags};
 pub use credential::{AccessKeyId, Credential};

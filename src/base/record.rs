@@ -10,6 +10,7 @@
 use super::access::AccessRecord;
 use super::ballot::{Ballot, Stamp};
 use super::blob_ref::BlobRef;
+use super::checksum::{Checksum, Etag};
 use super::codec::{CodecError, Reader, Writer};
 use super::head::ObjectHead;
 use super::ids::{BodyId, BucketId, Incarnation, KekId, WriteId};
@@ -118,13 +119,17 @@ pub struct ObjectRecord {
     pub number: u64,
     /// Bytes of the body as clients see it.
     pub len: u64,
+    /// Which of its sums clients know it by; see [`ObjectRecord::etag`].
+    pub etag: Etag,
+    /// The sum over its plaintext that clients are told.
+    pub checksum: Option<Checksum>,
     /// What its writer said of it.
     pub head: ObjectHead,
     /// Names the sealed body.
     pub body: BodyId,
     /// Bytes of the sealed body.
     pub sealed_len: u64,
-    /// BLAKE3 of the sealed body; see [`ObjectRecord::etag`].
+    /// BLAKE3 of the sealed body: what replicas compare.
     pub digest: [u8; 32],
     /// The body's data key, sealed.
     pub wrap: Wrap,
@@ -194,9 +199,9 @@ impl Wrap {
 }
 
 impl ObjectRecord {
-    /// The object's ETag, without quotes.
+    /// The object's ETag as clients see it, without quotes.
     pub fn etag(&self) -> String {
-        etag_of(&self.digest)
+        self.etag.to_text(&self.digest)
     }
 
     /// The body, where it has to be here before the record; none of a small one, which comes with it.
@@ -229,12 +234,6 @@ impl ObjectRecord {
         }
         Ok(())
     }
-}
-
-/// The ETag of a body by the digest of its sealed bytes: that in hex, without quotes.
-pub fn etag_of(digest: &[u8; 32]) -> String {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    digest.iter().flat_map(|b| [HEX[usize::from(b >> 4)] as char, HEX[usize::from(b & 15)] as char]).collect()
 }
 
 impl Record {

@@ -11,10 +11,10 @@
 //! | `passphrase` | a key of the ring wrapped under a passphrase |
 //! | `body` `layout` | a sealed body, and where its chunks lie |
 //! | `digest` | the hash over sealed bytes, for which no key is needed |
-//! | `sums` | sums over the bytes of an object, as clients ask for them |
 //! | `hmac` | what requests are signed with |
 //! | `mark` | keyed sums of register states, which the nodes of a ring compare |
 //! | `origin` | what a cluster is known by for as long as it lives |
+//! | `sums` | sums over plaintext, which clients know a body by |
 //! | `session` | handshake and frames between two nodes of one ring; how one is told of its cluster |
 
 pub mod body;

@@ -52,7 +52,7 @@ pub use peers::PeerKeys;
 
 /// The version of the peer protocol that this release speaks: it counts up with every change of a call or an answer
 /// (`wire`) that another release could not read.
-pub const PROTOCOL_VERSION: u16 = 7;
+pub const PROTOCOL_VERSION: u16 = 8;
 /// Bytes of each side's fresh nonce.
 pub const HELLO_NONCE_BYTES: usize = 32;
 

@@ -1,93 +1,58 @@
-//! Sums over the bytes of an object, as they come in pieces: what is wanted of them is computed, and nothing else.
+//! Sums over plaintext that arrives in pieces: what clients know a body by, and send to find one that was garbled on its
+//! way.
 //!
-//! Sources: RFC 1321 (MD5), FIPS 180-4 (SHA-1, SHA-256); the CRCs as the catalogue of CRC algorithms names them
-//! (CRC-32/ISO-HDLC, CRC-32/ISCSI, CRC-64/NVME).
+//! Invariants
+//! - Only what is wanted is computed, each sum once.
+//! - What is expected and was not computed does not fit: nothing passes unseen.
+//!
+//! MD5 and SHA-1 say nothing against anybody who means to; what is sealed is vouched for by its tags. The names of the
+//! algorithms and their values: `base::checksum`.
 
-use super::digest::{Md5, constant_time_eq};
-use crate::base::checksum::{Algorithm, Checksum, ExpectedSums, SumKind, WantedSums};
-use crc_fast::{CrcAlgorithm, Digest as Crc};
+use super::digest::Md5;
+use crate::base::checksum::{MD5_BYTES, SHA256_BYTES, Sum};
+use crate::base::{Algorithm, Checksum, Etag, ExpectedSums, WantedSums};
+use crc_fast::CrcAlgorithm;
 use sha2::Digest as _;
 
-/// Sums that are being computed.
+/// The sums of a body, so far.
 #[derive(Clone, Default)]
 pub struct Sums {
+    wanted: WantedSums,
     md5: Option<Md5>,
+    /// Of the head, of the kept checksum, or of both.
     sha256: Option<sha2::Sha256>,
-    checksum: Option<Running>,
+    sha1: Option<sha1::Sha1>,
+    crc: Option<crc_fast::Digest>,
 }
 
 impl std::fmt::Debug for Sums {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Sums(..)")
+        write!(f, "Sums({:?})", self.wanted)
     }
 }
 
-#[derive(Clone)]
-enum Running {
-    Crc(Algorithm, Crc),
-    Sha1(sha1::Sha1),
-    Sha256(sha2::Sha256),
-}
-
-impl Running {
-    fn of(algorithm: Algorithm) -> Self {
-        let crc = |kind| Running::Crc(algorithm, Crc::new(kind));
-        match algorithm {
-            Algorithm::Crc32 => crc(CrcAlgorithm::Crc32IsoHdlc),
-            Algorithm::Crc32c => crc(CrcAlgorithm::Crc32Iscsi),
-            Algorithm::Crc64Nvme => crc(CrcAlgorithm::Crc64Nvme),
-            Algorithm::Sha1 => Running::Sha1(sha1::Sha1::default()),
-            Algorithm::Sha256 => Running::Sha256(sha2::Sha256::default()),
-        }
-    }
-
-    fn update(&mut self, bytes: &[u8]) {
-        match self {
-            Running::Crc(_, crc) => crc.update(bytes),
-            Running::Sha1(sha) => sha.update(bytes),
-            Running::Sha256(sha) => sha.update(bytes),
-        }
-    }
-
-    fn finish(self) -> Option<Checksum> {
-        match self {
-            // The low bytes of the number are the value, whatever its width.
-            Running::Crc(algorithm, crc) => {
-                let value = crc.finalize().to_be_bytes();
-                Checksum::of(algorithm, &value[value.len() - algorithm.bytes()..])
-            }
-            Running::Sha1(sha) => Checksum::of(Algorithm::Sha1, &sha.finalize()),
-            Running::Sha256(sha) => Checksum::of(Algorithm::Sha256, &sha.finalize()),
-        }
-    }
-}
-
-/// What was computed of what was wanted.
+/// The sums of a whole body, those that were wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Computed {
-    /// The MD5.
-    pub md5: Option<[u8; 16]>,
-    /// The SHA-256.
-    pub sha256: Option<[u8; 32]>,
-    /// The checksum.
+    /// Its MD5.
+    pub md5: Option<[u8; MD5_BYTES]>,
+    /// Its SHA-256.
+    pub sha256: Option<[u8; SHA256_BYTES]>,
+    /// The sum that is kept with the object.
     pub checksum: Option<Checksum>,
 }
 
 impl Sums {
-    /// Of no bytes so far.
+    /// Sums of no bytes yet.
     pub fn new(wanted: WantedSums) -> Self {
+        let is = |algorithm| wanted.checksum == Some(algorithm);
         Sums {
+            wanted,
             md5: wanted.md5.then(Md5::default),
-            sha256: wanted.sha256.then(sha2::Sha256::default),
-            checksum: wanted.checksum.map(Running::of),
+            sha256: (wanted.sha256 || is(Algorithm::Sha256)).then(sha2::Sha256::new),
+            sha1: is(Algorithm::Sha1).then(sha1::Sha1::new),
+            crc: wanted.checksum.and_then(crc_of).map(crc_fast::Digest::new),
         }
-    }
-
-    /// Of bytes that are all here, in pieces.
-    pub fn of<'a>(wanted: WantedSums, pieces: impl IntoIterator<Item = &'a [u8]>) -> Computed {
-        let mut sums = Sums::new(wanted);
-        pieces.into_iter().for_each(|piece| sums.update(piece));
-        sums.finish()
     }
 
     /// Takes in the next bytes.
@@ -98,39 +63,62 @@ impl Sums {
         if let Some(sha256) = &mut self.sha256 {
             sha256.update(bytes);
         }
-        if let Some(checksum) = &mut self.checksum {
-            checksum.update(bytes);
+        if let Some(sha1) = &mut self.sha1 {
+            sha1.update(bytes);
+        }
+        if let Some(crc) = &mut self.crc {
+            crc.update(bytes);
         }
     }
 
-    /// What they come to.
+    /// The sums of everything appended.
     pub fn finish(self) -> Computed {
-        Computed {
-            md5: self.md5.map(Md5::finalize),
-            sha256: self.sha256.map(|sha256| sha256.finalize().into()),
-            checksum: self.checksum.and_then(Running::finish),
-        }
+        let Sums { wanted, md5, sha256, sha1, crc } = self;
+        let sha256: Option<[u8; SHA256_BYTES]> = sha256.map(|sha256| sha256.finalize().into());
+        let checksum = wanted.checksum.and_then(|algorithm| {
+            let of = |value: &[u8]| Checksum::of_all(algorithm, value);
+            match algorithm {
+                // Numbers, written with the highest byte first: the last bytes of eight.
+                Algorithm::Crc32 | Algorithm::Crc32c | Algorithm::Crc64Nvme => {
+                    of(&crc?.finalize().to_be_bytes()[8 - algorithm.bytes()..])
+                }
+                Algorithm::Sha1 => of(&sha1?.finalize()),
+                Algorithm::Sha256 => of(&sha256?),
+            }
+        });
+        Computed { md5: md5.map(Md5::finalize), sha256: sha256.filter(|_| wanted.sha256), checksum }
+    }
+}
+
+/// What computes a CRC; none of what is no CRC.
+fn crc_of(algorithm: Algorithm) -> Option<CrcAlgorithm> {
+    match algorithm {
+        Algorithm::Crc32 => Some(CrcAlgorithm::Crc32IsoHdlc),
+        Algorithm::Crc32c => Some(CrcAlgorithm::Crc32Iscsi),
+        Algorithm::Crc64Nvme => Some(CrcAlgorithm::Crc64Nvme),
+        Algorithm::Sha1 | Algorithm::Sha256 => None,
     }
 }
 
 impl Computed {
-    /// Refuses bytes that do not come to what is expected; and what was expected but not computed.
-    pub fn check(&self, expected: &ExpectedSums) -> Result<(), SumKind> {
-        let fits = |wanted: Option<&[u8]>, is: Option<&[u8]>| match (wanted, is) {
-            (None, _) => true,
-            (Some(_), None) => false,
-            (Some(wanted), Some(is)) => constant_time_eq(wanted, is),
-        };
-        if !fits(expected.md5.as_ref().map(|md5| &md5[..]), self.md5.as_ref().map(|md5| &md5[..])) {
-            return Err(SumKind::Md5);
+    /// Whether they are what is expected; else which of them is not.
+    pub fn check(&self, expected: &ExpectedSums) -> Result<(), Sum> {
+        let ExpectedSums { md5, sha256, checksum } = expected;
+        if md5.is_some() && *md5 != self.md5 {
+            return Err(Sum::Md5);
         }
-        if !fits(expected.sha256.as_ref().map(|sha| &sha[..]), self.sha256.as_ref().map(|sha| &sha[..])) {
-            return Err(SumKind::Sha256);
+        if sha256.is_some() && *sha256 != self.sha256 {
+            return Err(Sum::Sha256);
         }
-        match expected.checksum {
-            Some(wanted) if self.checksum != Some(wanted) => Err(SumKind::Checksum(wanted.algorithm)),
+        match checksum {
+            Some(checksum) if self.checksum != Some(*checksum) => Err(Sum::Checksum(checksum.algorithm)),
             _ => Ok(()),
         }
+    }
+
+    /// What clients know the object by.
+    pub fn etag(&self) -> Etag {
+        self.md5.map_or(Etag::Digest, Etag::Md5)
     }
 }
 
@@ -138,53 +126,93 @@ impl Computed {
 mod tests {
     use super::*;
 
-    const CHECK: &[u8] = b"123456789";
+    const ALL: [Algorithm; 5] = Algorithm::ALL;
 
     fn hex(bytes: &[u8]) -> String {
         bytes.iter().map(|b| format!("{b:02x}")).collect()
     }
 
-    fn wanted(algorithm: Algorithm) -> WantedSums {
-        WantedSums { md5: true, sha256: true, checksum: Some(algorithm) }
+    fn sums(wanted: WantedSums, pieces: &[&[u8]]) -> Computed {
+        let mut sums = Sums::new(wanted);
+        pieces.iter().for_each(|piece| sums.update(piece));
+        sums.finish()
+    }
+
+    fn everything(checksum: Algorithm) -> WantedSums {
+        WantedSums { md5: true, sha256: true, checksum: Some(checksum) }
     }
 
     #[test]
-    fn known_answers() {
-        // The check values of the catalogue of CRC algorithms; of SHA-1 and SHA-256 as other implementations give them.
-        for (algorithm, known) in [
-            (Algorithm::Crc32, "cbf43926"),
-            (Algorithm::Crc32c, "e3069283"),
-            (Algorithm::Crc64Nvme, "ae8b14860a799888"),
-            (Algorithm::Sha1, "f7c3bc1d808e04732adf679965ccc34ca7ae3441"),
-            (Algorithm::Sha256, "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225"),
-        ] {
-            for cut in 0..=CHECK.len() {
-                let computed = Sums::of(wanted(algorithm), [&CHECK[..cut], &CHECK[cut..]]);
-                let checksum = computed.checksum.expect("it was wanted");
-                assert_eq!((checksum.algorithm, hex(checksum.value.as_bytes()).as_str()), (algorithm, known));
-                assert_eq!(hex(&computed.md5.expect("it was wanted")), "25f9e794323b453885f5181f1b624d0b");
-            }
+    fn published_values() {
+        // The check values of the CRC catalogue (reveng.sourceforge.io/crc-catalogue); of the hashes the test suites of
+        // RFC 1321 (MD5), RFC 3174 (SHA-1) and FIPS 180-2 (SHA-256).
+        let abc: &[(Algorithm, &[u8], &str)] = &[
+            (Algorithm::Crc32, b"123456789", "cbf43926"),
+            (Algorithm::Crc32c, b"123456789", "e3069283"),
+            (Algorithm::Crc64Nvme, b"123456789", "ae8b14860a799888"),
+            (Algorithm::Sha1, b"abc", "a9993e364706816aba3e25717850c26c9cd0d89d"),
+            (Algorithm::Sha256, b"abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
+            // Of no bytes.
+            (Algorithm::Crc32, b"", "00000000"),
+            (Algorithm::Crc32c, b"", "00000000"),
+            (Algorithm::Crc64Nvme, b"", "0000000000000000"),
+            (Algorithm::Sha1, b"", "da39a3ee5e6b4b0d3255bfef95601890afd80709"),
+            (Algorithm::Sha256, b"", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+        ];
+        for (algorithm, bytes, value) in abc {
+            let checksum = sums(everything(*algorithm), &[bytes]).checksum.expect("it is wanted");
+            assert_eq!((checksum.algorithm, checksum.is_composite), (*algorithm, false));
+            assert_eq!(hex(checksum.value.as_bytes()), *value, "{algorithm:?} of {bytes:?}");
         }
-        // RFC 1321, section A.5.
-        let abc = Sums::of(WantedSums { md5: true, ..WantedSums::default() }, [&b"abc"[..]]);
-        assert_eq!(hex(&abc.md5.expect("it was wanted")), "900150983cd24fb0d6963f7d28e17f72");
-        assert_eq!((abc.sha256, abc.checksum), (None, None), "what is not wanted is not computed");
+        for (bytes, md5) in [
+            (&b""[..], "d41d8cd98f00b204e9800998ecf8427e"),
+            (b"abc", "900150983cd24fb0d6963f7d28e17f72"),
+            (b"message digest", "f96b697d7cb7938d525a2f31aaf161d0"),
+        ] {
+            let md5_alone = WantedSums { md5: true, ..WantedSums::default() };
+            let computed = sums(md5_alone, &[bytes]);
+            assert_eq!(computed.md5.map(|md5| hex(&md5)).as_deref(), Some(md5));
+            assert_eq!((computed.sha256, computed.checksum), (None, None), "nobody wants them");
+            assert_eq!(computed.etag().to_text(&[0; 32]), md5);
+        }
     }
 
     #[test]
-    fn what_is_expected_is_held_against_what_was_computed() {
-        let computed = Sums::of(wanted(Algorithm::Crc32c), [CHECK]);
-        let right = ExpectedSums { md5: computed.md5, sha256: computed.sha256, checksum: computed.checksum };
-        assert_eq!(computed.check(&right), Ok(()));
-        assert_eq!(computed.check(&ExpectedSums::default()), Ok(()));
-        let wrong = ExpectedSums { md5: Some([0; 16]), ..right };
-        assert_eq!(computed.check(&wrong), Err(SumKind::Md5));
-        let wrong = ExpectedSums { sha256: Some([0; 32]), ..right };
-        assert_eq!(computed.check(&wrong), Err(SumKind::Sha256));
-        let wrong = ExpectedSums { checksum: Checksum::of(Algorithm::Crc32c, &[0; 4]), ..right };
-        assert_eq!(computed.check(&wrong), Err(SumKind::Checksum(Algorithm::Crc32c)));
-        let other = ExpectedSums { checksum: Checksum::of(Algorithm::Crc32, &[0xcb, 0xf4, 0x39, 0x26]), ..right };
-        assert_eq!(computed.check(&other), Err(SumKind::Checksum(Algorithm::Crc32)), "it was not computed");
-        assert_eq!(Computed::default().check(&right), Err(SumKind::Md5), "nothing was computed");
+    fn pieces_make_no_difference() {
+        let bytes: Vec<u8> = (0..=250).cycle().take(70_000).collect();
+        for algorithm in ALL {
+            let whole = sums(everything(algorithm), &[&bytes]);
+            for cut in [0, 1, 15, 16, 63, 64, 65, 255, 4_096, 65_536, 69_999, 70_000] {
+                let (first, last) = bytes.split_at(cut);
+                assert_eq!(sums(everything(algorithm), &[first, b"", last]), whole, "{algorithm:?} cut at {cut}");
+            }
+            let mut other = bytes.clone();
+            other[69_999] ^= 1;
+            let other = sums(everything(algorithm), &[&other]);
+            assert!(other.md5 != whole.md5 && other.sha256 != whole.sha256 && other.checksum != whole.checksum);
+        }
+    }
+
+    #[test]
+    fn what_is_expected_fits_or_is_named() {
+        for algorithm in ALL {
+            let found = sums(everything(algorithm), &[b"a body"]);
+            let other = sums(everything(algorithm), &[b"another"]);
+            let Computed { md5, sha256, checksum } = found;
+            let all = ExpectedSums { md5, sha256, checksum };
+            for (expected, fits) in [
+                (ExpectedSums::default(), Ok(())),
+                (all, Ok(())),
+                (ExpectedSums { md5: other.md5, ..all }, Err(Sum::Md5)),
+                (ExpectedSums { sha256: other.sha256, ..all }, Err(Sum::Sha256)),
+                (ExpectedSums { checksum: other.checksum, ..all }, Err(Sum::Checksum(algorithm))),
+            ] {
+                assert_eq!(found.check(&expected), fits, "{expected:?}");
+            }
+            let composite = checksum.map(|checksum| Checksum { is_composite: true, ..checksum });
+            let expected = ExpectedSums { checksum: composite, ..all };
+            assert_eq!(found.check(&expected), Err(Sum::Checksum(algorithm)), "it is over parts");
+            assert_eq!(Computed::default().check(&all), Err(Sum::Md5), "what was not computed does not fit");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What can go wrong in the store, and what it means to the caller.
 
-use crate::base::{Class, ClusterId, KekId, Shortage, SumKind};
+use crate::base::checksum::Sum;
+use crate::base::{Class, ClusterId, KekId, Shortage};
 use crate::disk::shortage;
 use std::io;
 use std::path::PathBuf;
@@ -36,9 +37,9 @@ pub enum StoreError {
     /// Bytes from a client or a peer are not what their header announced.
     #[error("{0}")]
     Mismatch(&'static str),
-    /// The bytes of a body do not come to what its sender says.
-    #[error("the {0} of the body is not the one that was sent along")]
-    SumMismatch(SumKind),
+    /// A body does not have the sum that its sender expects of it. Nothing was written.
+    #[error("the body does not have the {0} that was announced")]
+    SumMismatch(Sum),
     /// A peer has another member list than this node, or no place in it.
     #[error("the two nodes have different member lists")]
     OtherList,

@@ -6,8 +6,7 @@ use super::mutation::Mutation;
 use super::places::Place;
 use super::types::{Grave, Written};
 use super::voting::{Reply, Seating, Vote, Votes, VotesTo};
-use crate::base::record::etag_of;
-use crate::base::{Ballot, BodyId, Epoch, Incarnation, Record, RegisterKey};
+use crate::base::{Ballot, BodyId, Checksum, Epoch, Incarnation, Record, RegisterKey};
 use crate::register::ListMark;
 use tokio::sync::oneshot;
 
@@ -136,12 +135,7 @@ pub async fn wait_votes(votes: Votes) -> Result<Vec<Option<Reply>>, StoreError> 
     votes.await.unwrap_or(Err(StoreError::ShuttingDown))
 }
 
-/// An outcome as handlers tell it.
-pub fn written(outcome: Outcome, digest: Option<&[u8; 32]>) -> Written {
-    Written {
-        ballot: outcome.ballot,
-        etag: digest.map(etag_of).unwrap_or_default(),
-        existed: outcome.existed,
-        replicas: 1,
-    }
+/// An outcome as handlers tell it. `etag`, `checksum`: those of the object that was written, see `Mutation::sums`.
+pub fn written(outcome: Outcome, (etag, checksum): (String, Option<Checksum>)) -> Written {
+    Written { ballot: outcome.ballot, etag, checksum, existed: outcome.existed, replicas: 1 }
 }

@@ -13,8 +13,8 @@ use super::cluster_settings::SettingsChange;
 use super::error::StoreError;
 use crate::base::record::{VERSION_MAX, written_after};
 use crate::base::{
-    AccessKeyId, Ballot, BucketId, BucketName, BucketRecord, Condition, Lineage, ObjectName, ObjectRecord, Record,
-    State, Wrap,
+    AccessKeyId, Ballot, BucketId, BucketName, BucketRecord, Checksum, Condition, Lineage, ObjectName, ObjectRecord,
+    Record, State, Wrap,
 };
 use crate::register::fence::Change;
 use crate::register::{Bucket, Choice, Intent};
@@ -124,6 +124,12 @@ impl Mutation {
     /// What it is about.
     pub fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// What clients are told of the bytes of the object that is wanted: its ETag, without quotes, and the sum that is kept
+    /// with it. Nothing where none is wanted.
+    pub fn sums(&self) -> (String, Option<Checksum>) {
+        self.object().map(|object| (object.etag(), object.checksum)).unwrap_or_default()
     }
 
     /// The object that is to be stored.
@@ -291,7 +297,7 @@ pub(super) fn put_upon(found: Option<&Arc<Record>>, new: Option<Arc<Record>>, as
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{BodyAt, BodyId, KekId, ObjectHead, ObjectKey, Quota, Tags, Wrap};
+    use crate::base::{BodyAt, BodyId, Etag, KekId, ObjectHead, ObjectKey, Quota, Tags, Wrap};
 
     fn name() -> ObjectName {
         ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse("k").expect("a key") }
@@ -301,6 +307,8 @@ mod tests {
         Box::new(ObjectRecord {
             number: 1,
             len: 1,
+            etag: Etag::Digest,
+            checksum: None,
             head: ObjectHead::default(),
             body: BodyId([n; 16]),
             sealed_len: 17,

@@ -9,15 +9,37 @@ use super::store::Store;
 use super::types::ObjectInfo;
 use super::upload::Upload;
 use crate::base::record::ObjectRecord;
-use crate::base::{BodyAt, BodyId, Condition, InHand, ObjectHead, ObjectName, Permit, Record, RegisterKey};
+use crate::base::{
+    BodyAt, BodyId, Condition, ExpectedSums, InHand, ObjectHead, ObjectName, Permit, Record, RegisterKey, WantedSums,
+};
 use crate::seal::body;
+use crate::seal::sums::{Computed, Sums};
 use bytes::Bytes;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
 impl Store {
-    /// Seals a small body; what is left is to have its record decided.
+    /// Seals a small body of which no sums are wanted; what is left is to have its record decided.
     pub fn seal_small(&self, head: ObjectHead, pieces: &[Bytes]) -> Result<Box<ObjectRecord>, StoreError> {
+        self.seal_of(head, pieces, &Computed::default())
+    }
+
+    /// The same with sums, and refused where they are not those that are expected.
+    pub fn seal_summed(
+        &self,
+        head: ObjectHead,
+        pieces: &[Bytes],
+        wanted: WantedSums,
+        expected: &ExpectedSums,
+    ) -> Result<Box<ObjectRecord>, StoreError> {
+        let mut sums = Sums::new(wanted);
+        pieces.iter().for_each(|piece| sums.update(piece));
+        let sums = sums.finish();
+        sums.check(expected).map_err(StoreError::SumMismatch)?;
+        self.seal_of(head, pieces, &sums)
+    }
+
+    fn seal_of(&self, head: ObjectHead, pieces: &[Bytes], sums: &Computed) -> Result<Box<ObjectRecord>, StoreError> {
         let len: usize = pieces.iter().map(Bytes::len).sum();
         if len > self.core().options.inline_max {
             return Err(StoreError::Mismatch("a body is too long to come with its record"));
@@ -28,6 +50,8 @@ impl Store {
         Ok(Box::new(ObjectRecord {
             number: 1,
             len: len as u64,
+            etag: sums.etag(),
+            checksum: sums.checksum,
             head,
             body,
             sealed_len: sealed.len() as u64,

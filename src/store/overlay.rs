@@ -337,7 +337,9 @@ fn record_of(held: &Held) -> &Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{Ballot, BodyAt, BucketId, BucketName, BucketRecord, KekId, Lineage, ObjectHead, ObjectRecord};
+    use crate::base::{
+        Ballot, BodyAt, BucketId, BucketName, BucketRecord, Etag, KekId, Lineage, ObjectHead, ObjectRecord,
+    };
     use crate::base::{Epoch, InHand, Record, Stamp, State, Wrap};
 
     fn op(name: &str, seq: u64) -> Op {
@@ -406,6 +408,8 @@ mod tests {
         let object = ObjectRecord {
             number: 1,
             len: 1,
+            etag: Etag::Digest,
+            checksum: None,
             head: ObjectHead::default(),
             body,
             sealed_len: sealed.len() as u64,

@@ -53,13 +53,17 @@ impl References {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::base::{Ballot, BodyAt, Incarnation, KekId, Lineage, ObjectHead, ObjectRecord, Stamp, State, Wrap};
+    use crate::base::{
+        Ballot, BodyAt, Etag, Incarnation, KekId, Lineage, ObjectHead, ObjectRecord, Stamp, State, Wrap,
+    };
 
     /// A record of an object with this body, a large one.
     pub(in crate::store) fn record(body: u8) -> Record {
         let object = ObjectRecord {
             number: 1,
             len: 1,
+            etag: Etag::Digest,
+            checksum: None,
             head: ObjectHead::default(),
             body: BodyId([body; 16]),
             sealed_len: 17,

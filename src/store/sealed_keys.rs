@@ -83,7 +83,7 @@ mod tests {
     use super::*;
     use crate::base::access::AccessRecord;
     use crate::base::credential::secret_of;
-    use crate::base::{AccessKeyId, BodyAt, BodyId, ObjectHead, ObjectRecord, Secret};
+    use crate::base::{AccessKeyId, BodyAt, BodyId, Etag, ObjectHead, ObjectRecord, Secret};
     use crate::seal::Dek;
     use crate::store::mutation::proposed;
 
@@ -99,8 +99,18 @@ mod tests {
         let body = BodyId([4; 16]);
         let wrap = ring.wrap(cluster(), body, &Dek::generate());
         let head = ObjectHead::default();
-        let object =
-            ObjectRecord { number: 1, len: 1, head, body, sealed_len: 9, digest: [0; 32], wrap, at: BodyAt::Blob };
+        let object = ObjectRecord {
+            number: 1,
+            len: 1,
+            etag: Etag::Digest,
+            checksum: None,
+            head,
+            body,
+            sealed_len: 9,
+            digest: [0; 32],
+            wrap,
+            at: BodyAt::Blob,
+        };
         let key = RegisterKey::object_prefix(crate::base::BucketId(1), "k");
         (key, (*proposed(State::Object(Box::new(object)), 1)).clone())
     }

@@ -2,8 +2,8 @@
 
 use super::entry::Held;
 use crate::base::{
-    Ballot, BlobRef, BodyId, BucketName, BucketRecord, BucketUsage, Incarnation, ObjectHead, PublicGrants, Quota,
-    Record,
+    Ballot, BlobRef, BodyId, BucketName, BucketRecord, BucketUsage, Checksum, Incarnation, ObjectHead, PublicGrants,
+    Quota, Record,
 };
 use crate::base::{RegisterKey, Stamp};
 use crate::register::Standing;
@@ -13,8 +13,10 @@ use crate::register::Standing;
 pub struct Written {
     /// Its place in the order of the key's states.
     pub ballot: Ballot,
-    /// The digest of the sealed body: the ETag, without quotes. Empty for buckets and deletes.
+    /// The ETag of the object, without quotes. Empty for buckets and deletes.
     pub etag: String,
+    /// The sum that is kept with the object.
+    pub checksum: Option<Checksum>,
     /// Whether the name held something before: 200 rather than 201; for deletes, whether it was there.
     pub existed: bool,
     /// Replicas that are known to hold it.
@@ -30,6 +32,8 @@ pub struct ObjectInfo {
     pub head: ObjectHead,
     /// Its ETag, without the quotes that heads put around it.
     pub etag: String,
+    /// The sum over its bytes that is kept with it.
+    pub checksum: Option<Checksum>,
     /// `Last-Modified`, milliseconds since 1970.
     pub written_ms: u64,
 }
@@ -41,6 +45,7 @@ impl ObjectInfo {
             len: object.len,
             head: object.head.clone(),
             etag: object.etag(),
+            checksum: object.checksum,
             written_ms: record.written_ms,
         })
     }

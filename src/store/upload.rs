@@ -5,6 +5,7 @@
 //!   chunk is always shorter than a full one. It is sealed to where it will be written from: what comes in whole
 //!   chunks is not copied.
 //! - What may be short enough for a segment is held whole, and has no file; see `StreamFile::whole`.
+//! - A body whose sums are not those that are expected is not sealed to its end.
 //! - Dropping an unfinished upload removes its file.
 //! - What `append` and `seal` tell, one after the other, is the blob byte by byte: peers may take it on the way.
 
@@ -15,11 +16,12 @@ use super::mutation::Mutation;
 use super::options::Options;
 use super::segments::NewBody;
 use crate::base::record::ObjectRecord;
-use crate::base::{BodyAt, BodyId, Condition, ObjectHead, ObjectName, Permit, Wrap};
+use crate::base::{BodyAt, BodyId, Condition, ExpectedSums, ObjectHead, ObjectName, Permit, WantedSums, Wrap};
 use crate::disk::StreamFile;
 use crate::seal::body::{BodySealer, CHUNK_BYTES, TAG_BYTES};
 use crate::seal::digest::BodyDigest;
 use crate::seal::layout::{HEADER_BYTES, Layout};
+use crate::seal::sums::Sums;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -39,6 +41,8 @@ pub struct Upload {
     chunks: u64,
     len: u64,
     digest: BodyDigest,
+    /// Over the plaintext, of what clients know it by.
+    sums: Sums,
     staged: Staged,
     _permit: Option<Permit>,
 }
@@ -107,6 +111,7 @@ impl Upload {
             chunks: 0,
             len: 0,
             digest: BodyDigest::new(),
+            sums: Sums::default(),
             staged,
             _permit: permit,
         })
@@ -117,6 +122,11 @@ impl Upload {
         self.body
     }
 
+    /// The same upload with sums over its bytes, before the first of them.
+    pub fn with_sums(self, wanted: WantedSums) -> Self {
+        Upload { sums: Sums::new(wanted), ..self }
+    }
+
     /// Seals and writes `data`. Tells what was sealed now, as it lies in the blob.
     pub fn append(&mut self, data: &[Bytes], mut sealed: impl FnMut(&[u8])) -> Result<(), StoreError> {
         let incoming = data.iter().map(|piece| piece.len() as u64).sum();
@@ -125,6 +135,7 @@ impl Upload {
         self.ensure_header(&mut sealed)?;
         for piece in data {
             let mut piece = &piece[..];
+            self.sums.update(piece);
             while !piece.is_empty() {
                 // A chunk that comes whole is sealed from where it lies.
                 if self.open == 0
@@ -148,13 +159,16 @@ impl Upload {
         Ok(())
     }
 
-    /// Seals the last chunk and makes the body durable. It has no record yet.
+    /// Seals the last chunk and makes the body durable, whatever it is. It has no record yet.
     pub fn land(self) -> Result<Landed, StoreError> {
-        self.seal(|_| {})?.land()
+        self.seal(&ExpectedSums::default(), |_| {})?.land()
     }
 
-    /// Seals and writes the last chunk. Tells what was sealed now.
-    pub fn seal(mut self, mut sealed: impl FnMut(&[u8])) -> Result<Sealed, StoreError> {
+    /// Seals and writes the last chunk of a body that has these sums; `SumMismatch` ends the upload. Tells what was sealed
+    /// now.
+    pub fn seal(mut self, expected: &ExpectedSums, mut sealed: impl FnMut(&[u8])) -> Result<Sealed, StoreError> {
+        let sums = std::mem::take(&mut self.sums).finish();
+        sums.check(expected).map_err(StoreError::SumMismatch)?;
         self.ensure_header(&mut sealed)?;
         self.close_chunk(&mut sealed)?;
         self.digest.update(self.file.rest());
@@ -165,6 +179,8 @@ impl Upload {
         let object = ObjectRecord {
             number: 1,
             len: self.len,
+            etag: sums.etag(),
+            checksum: sums.checksum,
             head: self.head,
             body: self.body,
             sealed_len: self.file.len(),

@@ -4,8 +4,8 @@ use super::small_store;
 use super::value::{Key, Val};
 use super::world::EPOCH;
 use boveda::base::{
-    Ballot, BodyAt, BodyId, BucketId, BucketName, BucketRecord, Incarnation, KekId, NodeName, ObjectHead, ObjectKey,
-    ObjectRecord, Record, RegisterKey, Stamp, State, Wrap,
+    Ballot, BodyAt, BodyId, BucketId, BucketName, BucketRecord, Etag, Incarnation, KekId, NodeName, ObjectHead,
+    ObjectKey, ObjectRecord, Record, RegisterKey, Stamp, State, Wrap,
 };
 use boveda::disk::CrashDisk;
 use boveda::register::{Answer, Bucket, Fence, Message, Reply, Request, Roster, Seat, Slot, Traced};
@@ -49,6 +49,8 @@ fn recorded(ballot: Ballot, state: &Traced<Val>) -> Traced<Arc<Record>> {
         Val::Here(value) => of(State::Object(Box::new(ObjectRecord {
             number: 1,
             len: u64::from(value),
+            etag: Etag::Digest,
+            checksum: None,
             head: ObjectHead::default(),
             body: BodyId([value; 16]),
             sealed_len: 1,

@@ -54,13 +54,14 @@ impl Actor for CoordinatorActor {
 impl Handler<PutSmall> for CoordinatorActor {
     type Result = ResponseFuture<Result<Written, ObjectError>>;
     fn handle(&mut self, msg: PutSmall, _: &mut Context<Self>) -> Self::Result {
-        let PutSmall { at, condition, head, body, permit } = msg;
+        let PutSmall { at, condition, head, body, sums, expected, permit } = msg;
         self.run(async move |c| {
             let new = Some(New::Record(body.iter().map(|piece| piece.len() as u64).sum()));
             let deadline = c.deadline();
             let home = if c.decides_alone() { None } else { Some(c.admit_put(&at.bucket, new, deadline).await?) };
             // Sealed once, before the vote, so that all copies are the same bytes.
-            let written = match c.ask(SealSmall { at, condition, head, body, alone: home.is_none() }).await? {
+            let seal = SealSmall { at, condition, head, body, sums, expected, alone: home.is_none() };
+            let written = match c.ask(seal).await? {
                 Decided::Alone(written) => Ok(written),
                 Decided::ForVote(put) => match home {
                     Some(home) => c.vote(put, home, None, deadline).await,
@@ -128,15 +129,15 @@ impl Handler<AppendUpload> for CoordinatorActor {
 
 impl Handler<FinishUpload> for CoordinatorActor {
     type Result = ResponseFuture<Result<Written, ObjectError>>;
-    fn handle(&mut self, FinishUpload { upload }: FinishUpload, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, FinishUpload { upload, expected }: FinishUpload, _: &mut Context<Self>) -> Self::Result {
         self.run(async move |c| {
             let Upload { body, mut streams, announced } = upload;
             let id = body.body();
             let landed = match &mut streams {
-                None => c.ask(LandUpload { upload: body }).await,
+                None => c.ask(LandUpload { upload: body, expected }).await,
                 Some(streams) => {
                     let copy = !streams.goes_later();
-                    let (sealed, last) = c.ask(SealLast { upload: body, copy }).await?;
+                    let (sealed, last) = c.ask(SealLast { upload: body, expected, copy }).await?;
                     // The peers make it durable while this node does.
                     match (sealed.object().blob(), sealed.whole()) {
                         (Some(blob), _) if copy => streams.end(last, blob).await,

@@ -312,7 +312,7 @@ impl Intent<Value> for Nothing {
 }
 
 fn gone(replicas: u32) -> Ended {
-    Ended::Gone(Written { ballot: Ballot::ZERO, etag: String::new(), existed: true, replicas })
+    Ended::Gone(Written { ballot: Ballot::ZERO, etag: String::new(), checksum: None, existed: true, replicas })
 }
 
 fn is_life(state: &Option<Value>, id: BucketId) -> bool {

@@ -15,8 +15,8 @@ use crate::actors::store_actor::{StoreActor, abort};
 use crate::actors::testing::peer::{Asked, passed_on, plan, soon};
 use crate::actors::testing::{identity, node_view, ring};
 use crate::base::{
-    BodyId, BucketId, BucketName, BucketRecord, Condition, Lineage, NodeName, ObjectHead, ObjectKey, ObjectName, Stamp,
-    State, WriteId,
+    BodyId, BucketId, BucketName, BucketRecord, Condition, ExpectedSums, Lineage, NodeName, ObjectHead, ObjectKey,
+    ObjectName, Stamp, State, WantedSums, WriteId,
 };
 use crate::disk::RealDisk;
 use crate::register::fence::Change;
@@ -291,14 +291,22 @@ impl Rig {
 
     fn begin(&self, at: ObjectName) -> impl Future<Output = Result<Upload, ObjectError>> + 'static {
         let head = ObjectHead::default();
-        let begin = BeginUpload { at, condition: Condition::NONE, head, len_hint: None, permit: None };
+        let begin = BeginUpload {
+            at,
+            condition: Condition::NONE,
+            head,
+            len_hint: None,
+            sums: WantedSums::default(),
+            permit: None,
+        };
         let answer = self.actor.send(begin);
         async move { soon("an answer", answer).await.expect("the coordinator is there") }
     }
 
     fn put(&self, at: &ObjectName) -> impl Future<Output = Result<Written, ObjectError>> + 'static {
         let (head, body) = (ObjectHead::default(), vec!["a body".into()]);
-        let put = PutSmall { at: at.clone(), condition: Condition::NONE, head, body, permit: None };
+        let (sums, expected) = (WantedSums::default(), ExpectedSums::default());
+        let put = PutSmall { at: at.clone(), condition: Condition::NONE, head, body, sums, expected, permit: None };
         let answer = self.actor.send(put);
         async move { soon("an answer", answer).await.expect("the coordinator is there") }
     }
@@ -335,3 +343,4 @@ fn holds(node: &Node, at: &ObjectName) -> bool {
 
 mod decisions;
 mod deletions;
+mod sums;

@@ -12,7 +12,6 @@ use super::{Coordinator, Value, no_majority};
 use crate::actors::body_streams::BodyStreams;
 use crate::actors::coordinator::turns::Turn;
 use crate::actors::messages::*;
-use crate::base::record::etag_of;
 use crate::base::{Ballot, BucketId, BucketName, Condition, ObjectName, RegisterKey};
 use crate::register::fence::Change;
 use crate::register::{Event, Machine, Traced, Write, WriteOutcome};
@@ -228,12 +227,14 @@ fn is_there(state: &Traced<Value>) -> bool {
 
 /// What a client is told of a write.
 pub(super) fn ended(outcome: WriteOutcome<Value>, mutation: &Mutation) -> Result<Written, ObjectError> {
-    let etag = mutation.object().map(|object| etag_of(&object.digest)).unwrap_or_default();
+    let (etag, checksum) = mutation.sums();
     match outcome {
         WriteOutcome::Written { replaced, ballot, replicas, .. } => {
-            Ok(Written { ballot, etag, existed: is_there(&replaced), replicas })
+            Ok(Written { ballot, etag, checksum, existed: is_there(&replaced), replicas })
         }
-        WriteOutcome::Kept(state) => Ok(Written { ballot: Ballot::ZERO, etag, existed: is_there(&state), replicas: 0 }),
+        WriteOutcome::Kept(state) => {
+            Ok(Written { ballot: Ballot::ZERO, etag, checksum, existed: is_there(&state), replicas: 0 })
+        }
         WriteOutcome::Refused(_) => Err(mutation.refusal().into()),
         WriteOutcome::Unknown => Err(StoreError::UnknownOutcome.into()),
         WriteOutcome::Contended => Err(crowded(mutation)),

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::actors::body_streams::BodyStreams;
 use crate::actors::underway::Counted;
-use crate::base::{BucketName, Condition, ObjectHead, ObjectName, Permit};
+use crate::base::{BucketName, Condition, ExpectedSums, ObjectHead, ObjectName, Permit, WantedSums};
 use actix::Message;
 use bytes::Bytes;
 
@@ -26,6 +26,10 @@ pub struct PutSmall {
     pub head: ObjectHead,
     /// All its bytes, in pieces as they arrived.
     pub body: Vec<Bytes>,
+    /// Which sums of them are computed.
+    pub sums: WantedSums,
+    /// What those must come to: else `SumMismatch`, and nothing is stored.
+    pub expected: ExpectedSums,
     /// Freed when the write is answered.
     pub permit: Option<Permit>,
 }
@@ -52,6 +56,8 @@ pub struct BeginUpload {
     pub head: ObjectHead,
     /// Bytes announced by the client, if it did: refused early when they cannot fit.
     pub len_hint: Option<u64>,
+    /// Which sums of its bytes are computed.
+    pub sums: WantedSums,
     /// Freed when the upload ends, however it ends.
     pub permit: Option<Permit>,
 }
@@ -72,6 +78,8 @@ pub struct AppendUpload {
 pub struct FinishUpload {
     /// The upload, with all of its bytes.
     pub upload: Upload,
+    /// What its sums must come to: else `SumMismatch`, and nothing becomes visible.
+    pub expected: ExpectedSums,
 }
 
 /// Looks an object up; `NoSuchBucket` and `NoSuchKey` are told apart.

@@ -4,7 +4,10 @@ use super::{
     BeginUpload, Decided, Download, Landed, ObjectInfo, RegisterSlot, Reply, Sealed, StoreError, StoreUpload, Vote,
     Written,
 };
-use crate::base::{BucketId, BucketName, Condition, Folds, ObjectHead, ObjectName, Page, Permit, Record, RegisterKey};
+use crate::base::{
+    BucketId, BucketName, Condition, ExpectedSums, Folds, ObjectHead, ObjectName, Page, Permit, Record, RegisterKey,
+    WantedSums,
+};
 use crate::store::mutation::Mutation;
 use crate::wire::Closed;
 use actix::Message;
@@ -51,6 +54,10 @@ pub struct SealSmall {
     pub head: ObjectHead,
     /// The whole body, in pieces as it came.
     pub body: Vec<Bytes>,
+    /// Which sums of it are computed.
+    pub sums: WantedSums,
+    /// What those must come to.
+    pub expected: ExpectedSums,
     /// Whether this node decides alone, as the coordinator knows.
     pub alone: bool,
 }
@@ -73,6 +80,8 @@ pub struct SealPieces {
 pub struct SealLast {
     /// The upload, which comes back with the answer.
     pub upload: StoreUpload,
+    /// What the sums of the whole body must come to.
+    pub expected: ExpectedSums,
     /// Whether somebody takes the sealed bytes; else none come back.
     pub copy: bool,
 }
@@ -83,6 +92,8 @@ pub struct SealLast {
 pub struct LandUpload {
     /// The upload, with all of its bytes.
     pub upload: StoreUpload,
+    /// What its sums must come to.
+    pub expected: ExpectedSums,
 }
 
 /// Makes a body durable whose last bytes `SealLast` has sealed, without a record.

@@ -3,7 +3,7 @@
 use super::threads::Threads;
 use super::{StoreActor, guarded, holding};
 use crate::actors::messages::*;
-use crate::base::{BucketName, Class, ObjectHead, ObjectRecord, Page, RegisterKey};
+use crate::base::{BucketName, Class, ObjectRecord, Page, RegisterKey};
 use crate::store::intent::{wait_votes, written};
 use crate::store::mutation::Mutation;
 use crate::store::{Store, StoreError, wait};
@@ -25,10 +25,10 @@ impl Handler<MutateHere> for StoreActor {
 impl Handler<SealSmall> for StoreActor {
     type Result = ResponseFuture<Result<Decided<Written>, StoreError>>;
     fn handle(&mut self, msg: SealSmall, _: &mut Context<Self>) -> Self::Result {
-        let SealSmall { at, condition, head, body, alone } = msg;
         let (store, threads) = (Arc::clone(&self.store), self.threads.clone());
         guarded(async move {
-            let object = seal(&store, &threads, head, body).await?;
+            let (at, condition, alone) = (msg.at.clone(), msg.condition.clone(), msg.alone);
+            let object = seal(&store, &threads, msg).await?;
             let put = Mutation::put(&at, condition, object, store.now_ms());
             if alone { decide_alone(&store, put).await } else { Ok(Decided::ForVote(put)) }
         })
@@ -40,43 +40,43 @@ fn decide_alone(
     store: &Store,
     mutation: Mutation,
 ) -> impl Future<Output = Result<Decided<Written>, StoreError>> + use<> {
-    let digest = mutation.object().map(|object| object.digest);
+    let sums = mutation.sums();
     let answer = store.mutate(mutation);
     async move {
         Ok(match wait(answer).await? {
-            Decided::Alone(outcome) => Decided::Alone(written(outcome, digest.as_ref())),
+            Decided::Alone(outcome) => Decided::Alone(written(outcome, sums)),
             Decided::ForVote(mutation) => Decided::ForVote(mutation),
             Decided::Closing(mutation) => Decided::Closing(mutation),
         })
     }
 }
 
-async fn seal(
-    store: &Arc<Store>,
-    threads: &Threads,
-    head: ObjectHead,
-    body: Vec<bytes::Bytes>,
-) -> Result<Box<ObjectRecord>, StoreError> {
+async fn seal(store: &Arc<Store>, threads: &Threads, msg: SealSmall) -> Result<Box<ObjectRecord>, StoreError> {
+    let SealSmall { head, body, sums, expected, .. } = msg;
     let len: usize = body.iter().map(bytes::Bytes::len).sum();
     if len <= ON_ARBITER_BYTES {
-        return store.seal_small(head, &body);
+        return store.seal_summed(head, &body, sums, &expected);
     }
     let store = Arc::clone(store);
-    let sealed = threads.run(move || store.seal_small(head, &body)).await;
+    let sealed = threads.run(move || store.seal_summed(head, &body, sums, &expected)).await;
     sealed.unwrap_or(Err(StoreError::ShuttingDown))
 }
 
 impl Handler<StageUpload> for StoreActor {
     type Result = ResponseFuture<Result<StoreUpload, StoreError>>;
     fn handle(&mut self, StageUpload(msg): StageUpload, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |store| store.begin_upload(msg.at, msg.condition, msg.head, msg.len_hint, msg.permit))
+        self.on_thread(move |store| {
+            let BeginUpload { at, condition, head, len_hint, sums, permit } = msg;
+            Ok(store.begin_upload(at, condition, head, len_hint, permit)?.with_sums(sums))
+        })
     }
 }
 
 impl Handler<LandUpload> for StoreActor {
     type Result = ResponseFuture<Result<Landed, StoreError>>;
-    fn handle(&mut self, LandUpload { upload }: LandUpload, _: &mut Context<Self>) -> Self::Result {
-        let placing: ResponseFuture<Result<_, StoreError>> = self.on_thread(move |_| upload.seal(|_| {})?.place());
+    fn handle(&mut self, LandUpload { upload, expected }: LandUpload, _: &mut Context<Self>) -> Self::Result {
+        let placing: ResponseFuture<Result<_, StoreError>> =
+            self.on_thread(move |_| upload.seal(&expected, |_| {})?.place());
         Box::pin(async move { placing.await?.ended().await })
     }
 }
@@ -108,10 +108,10 @@ impl Handler<SealPieces> for StoreActor {
 
 impl Handler<SealLast> for StoreActor {
     type Result = ResponseFuture<Result<(Sealed, bytes::Bytes), StoreError>>;
-    fn handle(&mut self, SealLast { upload, copy }: SealLast, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, SealLast { upload, expected, copy }: SealLast, _: &mut Context<Self>) -> Self::Result {
         self.on_thread(move |_| {
             let mut copied = Vec::new();
-            let sealed = upload.seal(|sealed| {
+            let sealed = upload.seal(&expected, |sealed| {
                 if copy {
                     copied.extend_from_slice(sealed);
                 }

@@ -1,18 +1,18 @@
-//! The layout of a record, version 5: docs/format.md, "Record".
+//! The layout of a record, version 6: docs/format.md, "Record".
 //!
 //! Invariants
 //! - A record has one encoding: what is decoded is encoded to the same bytes. Its body is no part of it.
-//! - What this release does not act on (older versions, delete markers, retention, checksums, tags) has its place in
+//! - What this release does not act on (older versions, delete markers, retention, parts, tags) has its place in
 //!   the layout and is refused where it is anything but absent: a node must not judge by the rest of a record.
 
 use super::{
-    AccessRecord, Ballot, BodyAt, BodyId, BucketId, BucketRecord, CodecError, InHand, Incarnation, KekId, Lineage,
-    MEMBERS_BYTES_MAX, ObjectHead, ObjectRecord, PublicGrants, Quota, Reader, Record, SMALL_SEALED_BYTES_MAX,
-    SettingsRecord, Stamp, State, VERSION_MAX, Wrap, WriteId, Writer,
+    AccessRecord, Ballot, BodyAt, BodyId, BucketId, BucketRecord, Checksum, CodecError, Etag, InHand, Incarnation,
+    KekId, Lineage, MEMBERS_BYTES_MAX, ObjectHead, ObjectRecord, PublicGrants, Quota, Reader, Record,
+    SMALL_SEALED_BYTES_MAX, SettingsRecord, Stamp, State, VERSION_MAX, Wrap, WriteId, Writer,
 };
 use bytes::Bytes;
 
-const VERSION: u8 = 5;
+const VERSION: u8 = 6;
 /// The layout of a bucket within a record.
 const BUCKET_VERSION: u8 = 2;
 /// Which of the settings that stand behind its fields a bucket has: the two numbers of its quota.
@@ -25,11 +25,8 @@ pub const ENTRY_BYTES_MAX: usize = 16 * 1024;
 
 /// The version is shown as `null`: its bucket had no versions when it was written.
 const FLAG_NULL: u16 = 2;
-/// The ETag is that of the sealed body's digest.
-const ETAG_DIGEST: u8 = 0;
 const CONTENT_SMALL: u8 = 0;
 const CONTENT_BLOB: u8 = 1;
-const CHECKSUM_NONE: u8 = 0;
 
 mod state {
     pub const DELETED: u8 = 0;
@@ -84,11 +81,12 @@ impl Record {
 
     fn write_entry(&self, w: &mut Writer, object: &ObjectRecord) {
         w.u64(object.number).raw(&self.lineage.own().0).u16(FLAG_NULL).u64(self.written_ms);
-        w.u64(object.len).u8(ETAG_DIGEST);
+        w.u64(object.len);
+        object.etag.write(w);
         let kind = if matches!(object.at, BodyAt::Blob) { CONTENT_BLOB } else { CONTENT_SMALL };
         w.u8(kind).raw(&object.body.0).u64(object.sealed_len).raw(&object.digest);
         w.raw(&object.wrap.to_bytes());
-        w.u8(CHECKSUM_NONE);
+        Checksum::write(object.checksum.as_ref(), w);
         object.head.write(w);
         // No tags.
         w.u8(0);
@@ -155,12 +153,13 @@ fn read_bucket(r: &mut Reader<'_>) -> Result<BucketRecord, CodecError> {
     Ok(BucketRecord { id, generation, is_open, created_ms, quota, public })
 }
 
-/// The fields of a version entry up to its digest, all of one width.
+/// The fields of a version entry up to its digest.
 struct EntryFront {
     number: u64,
     write: WriteId,
     written_ms: u64,
     len: u64,
+    etag: Etag,
     kind: u8,
     body: BodyId,
     sealed_len: u64,
@@ -174,15 +173,13 @@ impl EntryFront {
             return Err(CodecError::Value("version flags"));
         }
         let (written_ms, len) = (r.u64()?, r.u64()?);
-        if r.u8()? != ETAG_DIGEST {
-            return Err(CodecError::Value("ETag kind"));
-        }
+        let etag = Etag::read(r)?;
         let kind = r.u8()?;
         if kind != CONTENT_SMALL && kind != CONTENT_BLOB {
             return Err(CodecError::Value("content kind"));
         }
         let (body, sealed_len, digest) = (BodyId(r.array()?), r.u64()?, r.array()?);
-        Ok(EntryFront { number, write, written_ms, len, kind, body, sealed_len, digest })
+        Ok(EntryFront { number, write, written_ms, len, etag, kind, body, sealed_len, digest })
     }
 }
 
@@ -203,16 +200,16 @@ fn read_object(r: &mut Reader<'_>, record: &Record) -> Result<ObjectRecord, Code
         return Err(CodecError::Value("write of a version"));
     }
     let wrap = Wrap { kek: KekId(entry.array()?), nonce: entry.array()?, sealed: entry.array()? };
-    absent(usize::from(entry.u8()?), "checksum")?;
+    let checksum = Checksum::read(&mut entry)?;
     let head = ObjectHead::read(&mut entry)?;
     absent(usize::from(entry.u8()?), "tags")?;
     entry.end()?;
     absent(usize::from(r.u8()?), "older versions")?;
     absent(usize::from(r.u16()?), "history pages")?;
-    let EntryFront { number, len, kind, body, sealed_len, digest, .. } = front;
+    let EntryFront { number, len, etag, kind, body, sealed_len, digest, .. } = front;
     let at = if kind == CONTENT_BLOB { BodyAt::Blob } else { BodyAt::Small(InHand::default()) };
     if at != BodyAt::Blob && sealed_len > SMALL_SEALED_BYTES_MAX as u64 {
         return Err(CodecError::Value("small body length"));
     }
-    Ok(ObjectRecord { number, len, head, body, sealed_len, digest, wrap, at })
+    Ok(ObjectRecord { number, len, etag, checksum, head, body, sealed_len, digest, wrap, at })
 }

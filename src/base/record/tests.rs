@@ -1,5 +1,5 @@
 use super::*;
-use crate::base::{ActiveKey, Grant, Right, Rights};
+use crate::base::{ActiveKey, Algorithm, Grant, Right, Rights};
 
 const SEALED: &[u8] = b"sealed";
 
@@ -17,9 +17,12 @@ fn sample(at: BodyAt) -> Record {
         state: State::Object(Box::new(ObjectRecord {
             number: 1,
             len: 3,
+            etag: Etag::Digest,
+            checksum: None,
             head: ObjectHead {
                 content_type: "text/plain".into(),
                 meta: vec![("a".into(), "á".into()), ("b".into(), String::new())],
+                ..ObjectHead::default()
             },
             body: BodyId([1; 16]),
             sealed_len,
@@ -28,6 +31,46 @@ fn sample(at: BodyAt) -> Record {
             at,
         })),
     }
+}
+
+/// The same object with other sums.
+fn summed(at: BodyAt, etag: Etag, checksum: Option<Checksum>) -> Record {
+    changed(sample(at), |object| (object.etag, object.checksum) = (etag, checksum))
+}
+
+fn changed(mut record: Record, change: impl FnOnce(&mut ObjectRecord)) -> Record {
+    if let State::Object(object) = &mut record.state {
+        change(object);
+    }
+    record
+}
+
+/// A small object with the checksum of that algorithm: bytes that count from 1.
+fn checked(algorithm: Algorithm) -> Record {
+    let value: Vec<u8> = (1..).take(algorithm.bytes()).collect();
+    summed(small(), Etag::Md5([0x0b; 16]), Checksum::of_all(algorithm, &value))
+}
+
+/// An object of two parts, with a checksum over theirs.
+fn composite() -> Record {
+    let value: Vec<u8> = (1..=32).collect();
+    let over_all = Checksum::of_all(Algorithm::Sha256, &value).expect("32 bytes");
+    let checksum = Checksum { is_composite: true, ..over_all };
+    summed(BodyAt::Blob, Etag::Parts { md5: [0x0b; 16], parts: 2 }, Some(checksum))
+}
+
+fn all_texts() -> Record {
+    changed(sample(small()), |object| {
+        object.head = ObjectHead {
+            content_type: "text/plain".into(),
+            cache_control: "no-store".into(),
+            disposition: "attachment; filename=\"á\"".into(),
+            encoding: "gzip".into(),
+            language: "es, en".into(),
+            expires: "0".into(),
+            meta: Vec::new(),
+        }
+    })
 }
 
 fn bucket() -> BucketRecord {
@@ -92,6 +135,8 @@ fn round_trip() {
     let all = [
         sample(BodyAt::Blob),
         sample(small()),
+        composite(),
+        all_texts(),
         plain(State::Deleted),
         plain(State::Bucket(bucket())),
         plain(State::Bucket(BucketRecord { is_open: false, ..bucket() })),
@@ -105,7 +150,8 @@ fn round_trip() {
         plain(State::AccessKey(Box::new(two_secrets()))),
         plain(State::Settings(Box::new(settings(Some(2))))),
     ];
-    for record in all {
+    let checked = Algorithm::ALL.map(checked);
+    for record in all.into_iter().chain(checked) {
         assert_eq!(Record::decode(&record.encode()), Ok(record));
     }
 }
@@ -123,7 +169,7 @@ fn filling_public() -> BucketRecord {
 }
 
 fn fixture() -> serde_json::Value {
-    serde_json::from_str(include_str!("../../../tests/fixtures/record-v5.json")).expect("the fixture is JSON")
+    serde_json::from_str(include_str!("../../../tests/fixtures/record-v6.json")).expect("the fixture is JSON")
 }
 
 fn bytes_of(hex: &serde_json::Value) -> Vec<u8> {
@@ -136,10 +182,11 @@ fn bytes_of(hex: &serde_json::Value) -> Vec<u8> {
 fn what_the_format_page_says_is_what_is_read_and_written() {
     let fixture = fixture();
     let plain = |state| Record { state, ..sample(BodyAt::Blob) };
-    let mut third = sample(BodyAt::Blob);
-    if let State::Object(object) = &mut third.state {
-        (object.number, object.head) = (3, ObjectHead::default());
-    }
+    let third = changed(sample(BodyAt::Blob), |object| (object.number, object.head) = (3, ObjectHead::default()));
+    let expires = changed(sample(small()), |object| {
+        object.head.content_type.clear();
+        object.head.expires = "Thu, 01 Dec 1994 16:00:00 GMT".into();
+    });
     let expected = [
         ("deleted", plain(State::Deleted)),
         ("bucket", plain(State::Bucket(bucket()))),
@@ -157,6 +204,16 @@ fn what_the_format_page_says_is_what_is_read_and_written() {
         ("object-blob", sample(BodyAt::Blob)),
         ("object-small", sample(small())),
         ("object-third-version-nothing-said", third),
+        ("object-etag-md5", summed(small(), Etag::Md5([0x0b; 16]), None)),
+        ("object-etag-parts", summed(BodyAt::Blob, Etag::Parts { md5: [0x0b; 16], parts: 10_000 }, None)),
+        ("object-crc32", checked(Algorithm::Crc32)),
+        ("object-crc32c", checked(Algorithm::Crc32c)),
+        ("object-crc64nvme", checked(Algorithm::Crc64Nvme)),
+        ("object-sha1", checked(Algorithm::Sha1)),
+        ("object-sha256", checked(Algorithm::Sha256)),
+        ("object-composite", composite()),
+        ("object-all-texts", all_texts()),
+        ("object-expires-alone", expires),
     ];
     assert_eq!(fixture["records"].as_object().map(|all| all.len()), Some(expected.len()));
     for (name, record) in expected {
@@ -177,6 +234,34 @@ fn what_this_release_does_not_act_on_is_refused_by_its_field() {
         };
         assert_eq!(Some(field), refused["field"].as_str(), "{name}");
     }
+}
+
+#[test]
+fn the_longest_head_and_the_longest_sums_fit_an_entry() {
+    use crate::base::head::{CONTENT_TYPE_BYTES_MAX, META_BYTES_MAX, META_ENTRIES_MAX, TEXT_BYTES_MAX};
+    let text = || "t".repeat(TEXT_BYTES_MAX);
+    let value = "v".repeat(META_BYTES_MAX / META_ENTRIES_MAX - 4);
+    let longest = changed(composite(), |object| {
+        object.head = ObjectHead {
+            content_type: "c".repeat(CONTENT_TYPE_BYTES_MAX),
+            cache_control: text(),
+            disposition: text(),
+            encoding: text(),
+            language: text(),
+            expires: text(),
+            meta: (0..META_ENTRIES_MAX).map(|n| (format!("{n:04}"), value.clone())).collect(),
+        }
+    });
+    assert_eq!(Record::decode(&longest.encode()), Ok(longest));
+}
+
+#[test]
+fn an_object_is_known_by_what_its_record_says_and_compared_by_its_digest() {
+    let etag = |record: &Record| record.object().map(ObjectRecord::etag);
+    let plain = sample(BodyAt::Blob);
+    assert_eq!(etag(&plain), Some("02".repeat(32)));
+    assert_eq!(etag(&composite()), Some(format!("{}-2", "0b".repeat(16))));
+    assert!(composite().bodies().eq(plain.bodies()), "the same body, whatever clients call it");
 }
 
 #[test]

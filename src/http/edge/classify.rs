@@ -6,7 +6,8 @@ use super::errors::{FormError, HttpError};
 use super::problem::{Kind, Problem};
 use crate::actors::messages::{ObjectError, StoreError, Unready, Unrotated, Unseatable};
 use crate::audit::AuditError;
-use crate::base::{NameError, Shortage, SumKind};
+use crate::base::checksum::Sum;
+use crate::base::{NameError, Shortage};
 use crate::sign::body::BodyError;
 use crate::sign::chunks::ChunkError;
 use crate::sign::{AuthorizationError, PresignError};
@@ -159,9 +160,9 @@ fn of_store(error: &StoreError) -> Problem {
         // By its id, so that its file can be found.
         StoreError::KeyMissing { .. } => saying(Kind::KeyMissing, error.to_string()),
         StoreError::Mismatch(_) => Kind::Incomplete.into(),
-        StoreError::SumMismatch(SumKind::Md5) => Kind::Digest.into(),
-        StoreError::SumMismatch(SumKind::Sha256) => Kind::SignedDigest.into(),
-        StoreError::SumMismatch(SumKind::Checksum(_)) => Kind::Checksum.into(),
+        StoreError::SumMismatch(Sum::Md5) => Kind::Digest.into(),
+        StoreError::SumMismatch(Sum::Sha256) => Kind::SignedDigest.into(),
+        StoreError::SumMismatch(Sum::Checksum(_)) => Kind::Checksum.into(),
         // Between nodes only.
         StoreError::OtherList => Kind::OtherList.into(),
         StoreError::Full => Kind::Full.into(),

@@ -79,8 +79,6 @@ fn of(kind: Kind) -> &'static str {
             "the signature does not fit the request: it was made of another request, or with another secret"
         }
         Kind::BodyHash => "the header x-amz-content-sha256 of a signed request says what its body is",
-        Kind::Checksum => "the body does not have the checksum that came with it; nothing was stored",
-        Kind::SignedDigest => "the body does not have the SHA-256 that the request was signed with; nothing was stored",
         Kind::ChecksumHeader => "the headers do not say in one way which checksum the body has",
         Kind::ChunkForm => "the body is not well formed aws-chunked",
         Kind::ChunkSignature => "the signature of a chunk of the body does not fit; nothing was stored",
@@ -99,6 +97,8 @@ fn of(kind: Kind) -> &'static str {
         Kind::TooLarge => "the body is larger than this node takes",
         Kind::Silent => "no byte of the body came for too long",
         Kind::Incomplete => "the body is not what its headers announce",
+        Kind::Checksum => "the body does not have the checksum that came with it; nothing was stored",
+        Kind::SignedDigest => "the body does not have the SHA-256 that its request was signed with; nothing was stored",
         Kind::Digest => "the body does not have the MD5 that Content-MD5 announces; nothing was stored",
         Kind::NotAForm => "the body must be multipart/form-data with a boundary",
         Kind::NoFile => "the form has no file in the field 'archivo'",

@@ -175,7 +175,8 @@ pub mod samples {
 
     use super::*;
     use crate::actors::messages::Unready;
-    use crate::base::{KekId, NodeName, Shortage};
+    use crate::base::checksum::Sum;
+    use crate::base::{Algorithm, KekId, NodeName, Shortage};
     use std::io;
 
     pub fn all() -> Vec<HttpError> {
@@ -217,6 +218,9 @@ pub mod samples {
             ObjectError::NoMajority("m").into(),
             StoreError::NoSuchKey.into(),
             StoreError::QuotaExceeded.into(),
+            StoreError::SumMismatch(Sum::Md5).into(),
+            StoreError::SumMismatch(Sum::Sha256).into(),
+            StoreError::SumMismatch(Sum::Checksum(Algorithm::Crc32)).into(),
             StoreError::Full.into(),
             StoreError::Poisoned.into(),
             StoreError::Short(Shortage::Inodes).into(),

@@ -178,11 +178,10 @@ kinds! {
     Incomplete          BAD_REQUEST             "IncompleteBody"
     /// It has not the checksum that came with it.
     Digest              BAD_REQUEST             "BadDigest"
-    /// It has not one of the other checksums that came with it.
+    /// The same of another sum than the MD5.
     Checksum            BAD_REQUEST             "BadDigest"
     /// It has not the SHA-256 that its head was signed with.
-    SignedDigest        BAD_REQUEST             "XAmzContentSHA256Mismatch"
-
+    SignedDigest        BAD_REQUEST             "BadDigest"
     /// What the head says of its digest cannot be read, or is missing.
     BodyHash            BAD_REQUEST             "InvalidHeader"
     /// What the head says of its checksum cannot be read, or contradicts itself.

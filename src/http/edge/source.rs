@@ -9,7 +9,7 @@ pub trait Source {
     /// The next bytes; `None` after the last.
     async fn next(&mut self) -> Result<Option<Bytes>, HttpError>;
 
-    /// What its sender says that all of it comes to; asked once, after the last bytes.
+    /// What the sums of its bytes must come to, as the sender says: asked once, after the source has told its end.
     fn expected(&self) -> ExpectedSums {
         ExpectedSums::default()
     }

@@ -14,14 +14,17 @@ use super::windows::Window;
 use crate::actors::messages::{
     AppendUpload, BeginUpload, Consistency, FinishUpload, ObjectError, OpenObject, PutSmall, StoreError, Written,
 };
-use crate::base::{Condition, ObjectHead, ObjectName};
+use crate::base::{Condition, ObjectHead, ObjectName, WantedSums};
 
-/// Stores all of `source` as one object. `len` is what the sender announced of it, if it did.
+/// Stores all of `source` as one object, with these sums, if they come to what the source expects of them. `len` is what
+/// the sender announced of it, if it did.
+#[expect(clippy::too_many_arguments, reason = "each of them is one word of the request, and told by its own route")]
 pub async fn store<S: Source>(
     call: &Call<'_>,
     at: ObjectName,
     condition: Condition,
     head: ObjectHead,
+    sums: WantedSums,
     len: Option<u64>,
     window: Window,
     source: &mut S,
@@ -37,7 +40,8 @@ pub async fn store<S: Source>(
                 Some(chunk) => small.push(chunk),
                 None => {
                     call.authorize_again(&Need::on_object(Right::Write, &at))?;
-                    let put = PutSmall { at, condition, head, body: small.take(), permit: Some(permit) };
+                    let (body, expected) = (small.take(), source.expected());
+                    let put = PutSmall { at, condition, head, body, sums, expected, permit: Some(permit) };
                     return Ok(worker.links.writes.put_small.send(put).await??);
                 }
             }
@@ -46,7 +50,7 @@ pub async fn store<S: Source>(
             }
         }
     }
-    let begin = BeginUpload { at: at.clone(), condition, head, len_hint: len, permit: Some(permit) };
+    let begin = BeginUpload { at: at.clone(), condition, head, len_hint: len, sums, permit: Some(permit) };
     let mut upload = worker.links.writes.begin_upload.send(begin).await??;
     let mut gathering = Gathering::after(small, len, large.then(|| worker.shared.large_memory.clone()));
     let mut ended = gathering.fill(source).await?;
@@ -71,7 +75,7 @@ pub async fn store<S: Source>(
     }
     // A refusal drops the upload: nothing of it becomes visible.
     call.authorize_again(&Need::on_object(Right::Write, &at))?;
-    Ok(worker.links.writes.finish_upload.send(FinishUpload { upload }).await??)
+    Ok(worker.links.writes.finish_upload.send(FinishUpload { upload, expected: source.expected() }).await??)
 }
 
 /// Refuses a write whose bucket or condition fails by now, before its body is asked for. What passes here is judged

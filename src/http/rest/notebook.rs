@@ -4,7 +4,7 @@ use super::answers::{consistency, rests_on, written};
 use super::plain_write::{no_condition, plain_write};
 use super::{objects, target};
 use crate::base::head::CONTENT_TYPE_BYTES_MAX;
-use crate::base::{Condition, ObjectHead, ObjectName};
+use crate::base::{Condition, ObjectHead, ObjectName, WantedSums};
 use crate::http::edge::access::{Need, Right};
 use crate::http::edge::body_in::Incoming;
 use crate::http::edge::call::Call;
@@ -35,9 +35,10 @@ pub(super) async fn upload(call: &Call<'_>, incoming: &mut Incoming) -> Result<H
     let (name, head) = form.file(FIELD).await?;
     let at = target::carga_named(&name)?;
     call.authorize(&Need::on_object(Right::Write, &at))?;
-    let head = ObjectHead { content_type: media_type_of(head.content_type.as_deref(), &name), meta: Vec::new() };
+    let content_type = media_type_of(head.content_type.as_deref(), &name);
+    let head = ObjectHead { content_type, ..ObjectHead::default() };
     let part = &mut FilePart { form: &mut form, field: FIELD };
-    let done = store(call, at, Condition::NONE, head, None, window, part).await?;
+    let done = store(call, at, Condition::NONE, head, WantedSums::default(), None, window, part).await?;
     Ok(text(call, "Archivo cargado y cifrado exitosamente", done.replicas))
 }
 

@@ -5,7 +5,7 @@ use super::links;
 use super::plain_write::plain_write;
 use crate::actors::messages::{DeleteObject, ObjectInfo, StoreError, Written};
 use crate::base::head::{CONTENT_TYPE_BYTES_MAX, META_BYTES_MAX, META_ENTRIES_MAX};
-use crate::base::{Condition, ObjectHead, ObjectName};
+use crate::base::{Condition, ObjectHead, ObjectName, WantedSums};
 use crate::http::edge::body_in::Incoming;
 use crate::http::edge::call::Call;
 use crate::http::edge::conditions::write_condition;
@@ -33,7 +33,7 @@ pub(super) async fn put(call: &Call<'_>, at: ObjectName, incoming: &mut Incoming
         refuse_early(call, &at, &condition).await?;
     }
     let window = upload_window_for(&call.worker.shared, len).await?;
-    let done = store(call, at, condition, head, len, window, incoming).await?;
+    let done = store(call, at, condition, head, WantedSums::default(), len, window, incoming).await?;
     let mut builder = if done.existed { HttpResponse::Ok() } else { HttpResponse::Created() };
     written(&mut builder, call.worker, done.replicas);
     if let Some(etag) = etag_header(&done.etag) {
@@ -132,7 +132,7 @@ fn new_object(headers: &HeaderMap) -> Result<ObjectHead, HttpError> {
     }
     // The server keeps headers in a map without an order; one state of an object should have one form.
     meta.sort();
-    Ok(ObjectHead { content_type: content_type.to_owned(), meta })
+    Ok(ObjectHead { content_type: content_type.to_owned(), meta, ..ObjectHead::default() })
 }
 
 fn text(value: &HeaderValue) -> Option<&str> {

@@ -4,7 +4,8 @@ use super::super::{Choice, Intent, Read, ReadOutcome, Reply, Traced, Write, Writ
 use super::*;
 use crate::base::record::Wrap;
 use crate::base::{
-    Ballot, BodyAt, BucketId, BucketRecord, KekId, Lineage, ObjectHead, ObjectRecord, Record, Stamp, State, WriteId,
+    Ballot, BodyAt, BucketId, BucketRecord, Etag, KekId, Lineage, ObjectHead, ObjectRecord, Record, Stamp, State,
+    WriteId,
 };
 use crate::wire::votes::{Told, Voted, VotedAnswer};
 
@@ -52,11 +53,13 @@ fn record(state: State) -> Registered {
 /// An object with its body in a blob.
 fn object() -> Registered {
     let wrap = Wrap { kek: KekId([3; 16]), nonce: [4; 12], sealed: [5; 48] };
-    let head = ObjectHead { content_type: "text/plain".to_owned(), meta: Vec::new() };
+    let head = ObjectHead { content_type: "text/plain".to_owned(), ..ObjectHead::default() };
     let at = BodyAt::Blob;
     record(State::Object(Box::new(ObjectRecord {
         number: 1,
         len: 9,
+        etag: Etag::Digest,
+        checksum: None,
         head,
         body: BODY,
         sealed_len: 25,

@@ -173,7 +173,7 @@ fn a_batch_counts_what_it_will_be_in_the_log() {
     // Five of these are 40 KiB, and a frame of this log takes 24.
     let meta: Vec<_> = (0..8).map(|n| (format!("k{n}"), "x".repeat(1000))).collect();
     let put = |n: u32| {
-        let head = ObjectHead { content_type: String::new(), meta: meta.clone() };
+        let head = ObjectHead { meta: meta.clone(), ..ObjectHead::default() };
         let object = node.0.seal_small(head, &[bytes::Bytes::from_static(b"small")]).expect("seals");
         let at = ObjectName { bucket: BucketName::cargas(), key: ObjectKey::parse(&format!("o{n}")).expect("a key") };
         node.0.mutate(Mutation::put(&at, Condition::NONE, object, 1))

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::base::{
-    Ballot, BodyAt, BodyId, KekId, Lineage, ObjectHead, ObjectKey, ObjectName, ObjectRecord, Secret, State, Wrap,
+    Ballot, BodyAt, BodyId, Etag, KekId, Lineage, ObjectHead, ObjectKey, ObjectName, ObjectRecord, Secret, State, Wrap,
 };
 use crate::disk::CrashDisk;
 use crate::seal::Keyring;
@@ -29,6 +29,8 @@ fn record(present: bool) -> Arc<Record> {
     let object = || ObjectRecord {
         number: 1,
         len: 1,
+        etag: Etag::Digest,
+        checksum: None,
         head: ObjectHead::default(),
         body: BodyId([1; 16]),
         sealed_len: 1,

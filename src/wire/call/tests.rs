@@ -3,7 +3,7 @@
 use super::super::testing::batter;
 use super::*;
 use crate::base::{
-    BodyAt, BucketId, Complete, Folds, KekId, Lineage, ObjectHead, ObjectKey, ObjectRecord, Stamp, State, Wrap,
+    BodyAt, BucketId, Complete, Etag, Folds, KekId, Lineage, ObjectHead, ObjectKey, ObjectRecord, Stamp, State, Wrap,
 };
 use crate::register::{Attempt, Message, Reply, Request, Seat, Slot, Start, Traced, Under};
 use crate::wire::lists::{Block, Blocks, Closed, Item};
@@ -25,7 +25,13 @@ fn record() -> Arc<Record> {
         state: State::Object(Box::new(ObjectRecord {
             number: 1,
             len: 3,
-            head: ObjectHead { content_type: "text/plain".into(), meta: vec![("a".into(), "b".into())] },
+            etag: Etag::Digest,
+            checksum: None,
+            head: ObjectHead {
+                content_type: "text/plain".into(),
+                meta: vec![("a".into(), "b".into())],
+                ..ObjectHead::default()
+            },
             body: BodyId([1; 16]),
             sealed_len: 6,
             digest: [2; 32],

@@ -215,7 +215,9 @@ async fn a_bucket_that_is_asked_for_inside_a_write_is_waited_for_no_longer_than_
     let put = async {
         let body = vec!["a body".into()];
         let (at, head) = (paper("k"), ObjectHead::default());
-        let sealed = rig.direct.ask(SealSmall { at, condition: Condition::NONE, head, body, alone: false }).await;
+        let (sums, expected) = (WantedSums::default(), ExpectedSums::default());
+        let seal = SealSmall { at, condition: Condition::NONE, head, body, sums, expected, alone: false };
+        let sealed = rig.direct.ask(seal).await;
         let Ok(Decided::ForVote(put)) = sealed else { panic!("it is put to the vote") };
         let deadline = Instant::now() + Duration::from_millis(300);
         let home = rig.direct.open_home(&papers(), deadline).await.expect("it is known here");
