@@ -5,6 +5,7 @@
 //!   chunk is always shorter than a full one. It is sealed to where it will be written from: what comes in whole
 //!   chunks is not copied.
 //! - What may be short enough for a segment is held whole, and has no file; see `StreamFile::whole`.
+//! - A body whose sums are not those that are expected is not sealed to its end.
 //! - Dropping an unfinished upload removes its file.
 //! - What `append` and `seal` tell, one after the other, is the blob byte by byte: peers may take it on the way.
 

@@ -182,7 +182,6 @@ kinds! {
     Checksum            BAD_REQUEST             "BadDigest"
     /// It has not the SHA-256 that its head was signed with.
     SignedDigest        BAD_REQUEST             "XAmzContentSHA256Mismatch"
-
     /// What the head says of its digest cannot be read, or is missing.
     BodyHash            BAD_REQUEST             "InvalidHeader"
     /// What the head says of its checksum cannot be read, or contradicts itself.
