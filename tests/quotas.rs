@@ -121,7 +121,7 @@ fn a_node_alone_lets_in_what_fits_to_the_byte_and_tells_it_everywhere_alike() {
 const WRITERS: usize = 12;
 const NODES: usize = 3;
 /// More than there is room for, by far.
-const WRITES_MAX: usize = 2_000;
+const WRITES_MAX: usize = 200;
 
 /// All of them write until they are told of the quota three times running. How many writes were answered as done.
 fn race(cluster: &Cluster, prefix: &str, len: usize) -> u64 {
