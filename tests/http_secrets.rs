@@ -8,6 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 use common::cluster::Cluster;
 use common::pki::{Ca, FAR};
 use common::{Answer, Conn, Key, Node, eventually};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -66,6 +67,17 @@ fn command_line(node: &Node) -> Vec<u8> {
 /// The bytes of the private key behind a PEM.
 fn lines_of(pem: &str) -> Vec<String> {
     pem.lines().filter(|line| line.len() >= 16 && !line.starts_with("-----")).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_node_that_crashes_leaves_no_core_file_behind() {
+    // What a node has for a limit it has from whoever starts it.
+    let most = getrlimit(Resource::Core).maximum;
+    setrlimit(Resource::Core, Rlimit { current: most, maximum: most }).expect("up to the most");
+    let node = Node::start();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", node.pid())).expect("it runs");
+    let cores = limits.lines().find(|line| line.starts_with("Max core file size")).expect("a line");
+    assert_eq!(cores.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{cores}");
 }
 
 #[test]

@@ -22,6 +22,15 @@ fn code(answer: &Answer) -> Option<String> {
     (answer.status >= 400).then(|| answer.json()["code"].as_str().expect("a code").to_owned())
 }
 
+/// Stores an object whose length is announced nowhere.
+fn stream(node: &Node, key: &str, len: usize) -> Answer {
+    let mut conn = node.connect();
+    let head =
+        format!("PUT /v1/objects/docs/{key} HTTP/1.1\r\nHost: n\r\nTransfer-Encoding: chunked\r\n\r\n{len:x}\r\n");
+    conn.send([head.as_bytes(), &vec![7; len], b"\r\n0\r\n\r\n"].concat()).expect("it takes the body");
+    conn.answer(false).expect("an answer")
+}
+
 /// What the command says of the node.
 fn bucket(node: &Node, args: &[&str]) -> (Option<i32>, String) {
     let url = format!("http://{}", node.http());
@@ -73,6 +82,10 @@ fn a_node_alone_lets_in_what_fits_to_the_byte_and_tells_it_everywhere_alike() {
         .expect("it listens");
     let refused = conn.answer(false).expect("an answer");
     assert_eq!((refused.status, code(&refused).as_deref()), (403, Some("QuotaExceeded")));
+    // And where nobody announces it, when it is whole.
+    stream(&node, "c", LARGE).expect_error(403, "QuotaExceeded");
+    stream(&node, "large", LARGE + 2).expect_error(403, "QuotaExceeded");
+    stream(&node, "large", LARGE).expect_written(200);
     for life in ["as it is", "after a kill", "after a stop"] {
         is_told_alike(&node, life);
         match life {
@@ -89,6 +102,7 @@ fn a_node_alone_lets_in_what_fits_to_the_byte_and_tells_it_everywhere_alike() {
     put(&node, "large", LARGE - 1).expect_written(200);
     put(&node, "large", LARGE).expect_error(403, "QuotaExceeded");
     assert_eq!(node.delete("/v1/objects/docs/large").status, 204);
+    assert_eq!(usage(&node, "docs"), (2, (3 << 20) - 1), "what is gone counts no more");
     assert_eq!(node.delete("/v1/buckets/docs/quota").json()["quota"], json!({ "objects": null, "bytes": null }));
     put(&node, "large", LARGE).expect_written(201);
     let (_, list) = bucket(&node, &["list"]);
@@ -106,6 +120,8 @@ fn a_node_alone_lets_in_what_fits_to_the_byte_and_tells_it_everywhere_alike() {
 /// Writers at each node, each with keys of its own.
 const WRITERS: usize = 12;
 const NODES: usize = 3;
+/// More than there is room for, by far.
+const WRITES_MAX: usize = 200;
 
 /// All of them write until they are told of the quota three times running. How many writes were answered as done.
 fn race(cluster: &Cluster, prefix: &str, len: usize) -> u64 {
@@ -116,7 +132,7 @@ fn race(cluster: &Cluster, prefix: &str, len: usize) -> u64 {
             scope.spawn(move || {
                 let mut refused = 0;
                 let mut conn = cluster.nodes[at].connect();
-                for n in 0.. {
+                for n in 0..WRITES_MAX {
                     let target = format!("/v1/objects/docs/{prefix}-{at}-{writer}-{n}");
                     let answer = conn.ask("PUT", &target, &[], &vec![7; len]).expect("an answer");
                     match (answer.status, code(&answer).as_deref()) {
@@ -130,6 +146,7 @@ fn race(cluster: &Cluster, prefix: &str, len: usize) -> u64 {
                         return;
                     }
                 }
+                panic!("nobody was told of the quota");
             });
         }
     });
@@ -172,6 +189,10 @@ fn many_writers_through_three_nodes_stay_within_what_is_on_its_way() {
     let (_, bytes) = settled(&cluster);
     eprintln!("{bytes} bytes by a quota of {most}");
     assert!((most - len..=most + beyond * len).contains(&bytes), "{bytes} of {most}");
+    for node in &cluster.nodes {
+        stream(node, "unannounced", LARGE).expect_error(403, "QuotaExceeded");
+    }
+    assert_eq!(settled(&cluster).1, bytes, "nothing of it is there");
     // A node that is killed under way counts what it holds, and what it is brought.
     cluster.kill9(1);
     assert_eq!(cluster.nodes[0].delete("/v1/buckets/docs/quota").status, 200);

@@ -96,6 +96,8 @@ enum ConfigCommand {
 
 /// Parses the arguments (the program's name first), runs the command and says how it went.
 pub fn run(args: impl IntoIterator<Item = OsString>, env: impl IntoIterator<Item = (OsString, OsString)>) -> ExitCode {
+    // Most commands have keys in memory.
+    crate::disk::cores::keep_none();
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {

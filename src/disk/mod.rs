@@ -21,6 +21,7 @@
 //! | `key_command` `passphrase` | a command that prints the ring; what opens key files that are wrapped |
 //! | `secret_file` | small files with a secret in them: a root key, a profile |
 //! | `ballast` | room that is set aside for a file whose owner bears no failed write |
+//! | `cores` | no core files |
 //! | `handles` `shortage` | how many files may be open; what the system lacks, told from its errors |
 
 use std::fmt::Debug;
@@ -28,6 +29,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub mod ballast;
+pub mod cores;
 pub mod crash;
 pub mod handles;
 pub mod key_command;
