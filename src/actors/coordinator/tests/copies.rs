@@ -1,6 +1,7 @@
 //! Copies: which bodies are shared, whose bytes move, and what becomes of a copy whose source goes away.
 
 use super::*;
+use crate::actors::testing::peer::until;
 use crate::base::{BlobRef, ObjectRecord, Quota, Tags};
 use crate::store::incoming::Purpose;
 use std::cell::Cell;
@@ -68,6 +69,12 @@ impl Node {
             pieces.iter().for_each(|piece| all.extend_from_slice(piece));
         }
     }
+}
+
+/// What a node holds once it is this: who coordinates may be the last of all to hold what a majority holds.
+async fn becomes(node: &Node, at: &ObjectName, is: impl Fn(&ObjectRecord) -> bool) -> ObjectRecord {
+    until("it holds that", || async { holds(node, at) && is(&node.object(at)) }).await;
+    node.object(at)
 }
 
 /// All of them come to hold that in a register, chosen, at that time.
@@ -210,7 +217,7 @@ async fn a_small_body_comes_with_its_record_also_where_it_would_be_no_small_one(
     let (done, shipped) = while_they_serve(lanes, &here, &there.each_ref(), copying).await;
     assert!(done.expect("it is copied").replicas >= 2 && shipped == 0);
     assert!(rig.asked().contains(&"CopySmall"));
-    let copy = here.object(&b);
+    let copy = becomes(&here, &b, |_| true).await;
     assert!(copy.blob().is_none() && copy.body != source.body);
     assert_eq!((copy.head.clone(), here.reads(&b)), (head("source"), text(LARGE)));
 }
@@ -224,9 +231,16 @@ async fn who_lacks_the_body_is_sent_it_from_here() {
     let blob = source.body_ref();
     assert!(here.has(blob) && !lacks.has(blob));
     let (rig, mut lanes) = coordinator(&here, 2, true, LONG);
-    // Without the third one the second one's vote is needed.
-    let _silent = lanes.pop();
+    // Without the third one, who answers nothing, the second one's vote is needed.
+    let mut third = lanes.pop().expect("a lane to it");
+    let is_away = async { while third.requests.recv().await.is_some() {} };
     let copying = rig.copy(copying(&a, &source, &b));
+    let copying = async {
+        tokio::select! {
+            done = copying => done,
+            () = is_away => panic!("its lane ended first"),
+        }
+    };
     let (done, shipped) = while_they_serve(lanes, &here, &[&lacks], copying).await;
     assert_eq!((done.expect("it is copied").replicas, shipped), (2, 1));
     assert_eq!((lacks.object(&b), lacks.reads(&b)), (as_of(&source, head("source"), 1), text(LARGE)));
@@ -250,6 +264,7 @@ async fn a_body_that_this_node_lacks_comes_here_before_anything_is_voted_on() {
     let copying = async { futures::join!(rig.copy(copying(&a, &source, &b)), fetching).0 };
     let (done, shipped) = while_they_serve(lanes, &here, &there.each_ref(), copying).await;
     assert!(done.expect("it is copied").replicas >= 2 && shipped == 0);
+    assert_eq!(becomes(&here, &b, |_| true).await, as_of(&source, head("source"), 1));
     assert_eq!(here.reads(&b), text(LARGE));
 }
 
@@ -336,7 +351,8 @@ async fn onto_itself_it_replaces_what_was_judged_and_keeps_the_body() {
     let (rig, lanes) = coordinator(&here, 2, true, LONG);
     let (done, _) = while_they_serve(lanes, &here, &there.each_ref(), rig.copy(other)).await;
     assert!(done.expect("it is copied").existed);
-    assert_eq!(here.object(&a), as_of(&source, head("other"), 2));
+    let itself = becomes(&here, &a, |object| object.number == 2).await;
+    assert_eq!(itself, as_of(&source, head("other"), 2));
     here.sweeps();
     assert_eq!(here.reads(&a), text(LARGE));
 
