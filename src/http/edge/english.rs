@@ -79,6 +79,8 @@ fn of(kind: Kind) -> &'static str {
             "the signature does not fit the request: it was made of another request, or with another secret"
         }
         Kind::BodyHash => "the header x-amz-content-sha256 of a signed request says what its body is",
+        Kind::Checksum => "the body does not have the checksum that came with it; nothing was stored",
+        Kind::SignedDigest => "the body does not have the SHA-256 that the request was signed with; nothing was stored",
         Kind::ChecksumHeader => "the headers do not say in one way which checksum the body has",
         Kind::ChunkForm => "the body is not well formed aws-chunked",
         Kind::ChunkSignature => "the signature of a chunk of the body does not fit; nothing was stored",

@@ -74,6 +74,8 @@ pub(super) fn of(kind: Kind) -> &'static str {
             "la firma no corresponde a la petición: se hizo para otra petición o con otro secreto"
         }
         Kind::BodyHash => "la cabecera x-amz-content-sha256 de una petición firmada dice qué es su cuerpo",
+        Kind::Checksum => "el cuerpo no tiene la suma de comprobación que lo acompaña; no se guardó nada",
+        Kind::SignedDigest => "el cuerpo no tiene el SHA-256 con el que se firmó la petición; no se guardó nada",
         Kind::ChecksumHeader => "las cabeceras no dicen de una sola manera qué suma de comprobación tiene el cuerpo",
         Kind::ChunkForm => "el cuerpo no es un aws-chunked bien formado",
         Kind::ChunkSignature => "la firma de un trozo del cuerpo no corresponde; no se guardó nada",
