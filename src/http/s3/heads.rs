@@ -33,7 +33,6 @@ pub(super) fn of_write(headers: &HeaderMap) -> Result<ObjectHead, HttpError> {
         language: kept(headers, &header::CONTENT_LANGUAGE)?,
         expires: kept(headers, &header::EXPIRES)?,
         meta: metadata(headers, META_PREFIX)?,
-        ..ObjectHead::default()
     })
 }
 

@@ -170,8 +170,7 @@ fn who_reads_the_body_finds_what_the_signature_says_of_it() {
         let req = Asked::get("/abc/a").with("x-amz-content-sha256", payload).signed().to_http_request();
         entrance.who_by_signature(&req, "").expect("somebody");
         entrance.who_by_signature(&req, "").expect("it may be asked again");
-        let kept = req.extensions().get::<Rc<SignedBody>>().cloned().expect("it is kept");
-        kept
+        req.extensions().get::<Rc<SignedBody>>().cloned().expect("it is kept")
     };
     let body = kept(&entrance(), "STREAMING-AWS4-HMAC-SHA256-PAYLOAD");
     let seed = body.seed.as_ref().expect("a seed");
