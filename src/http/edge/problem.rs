@@ -181,7 +181,7 @@ kinds! {
     /// It has not one of the other checksums that came with it.
     Checksum            BAD_REQUEST             "BadDigest"
     /// It has not the SHA-256 that its head was signed with.
-    SignedDigest        BAD_REQUEST             "XAmzContentSHA256Mismatch"
+    SignedDigest        BAD_REQUEST             "BadDigest"
     /// What the head says of its digest cannot be read, or is missing.
     BodyHash            BAD_REQUEST             "InvalidHeader"
     /// What the head says of its checksum cannot be read, or contradicts itself.

@@ -12,9 +12,9 @@ use actix_web::http::Method;
 use actix_web::test::TestRequest;
 
 fn s3(entrance: Entrance) -> S3 {
-    let settings =
-        S3Settings { hosts: Hosts::new(&[], true), domains: vec!["S3.Example.org.".into()], region: String::new() };
-    S3::new(entrance, settings)
+    let domains = vec!["S3.Example.org.".to_owned()];
+    let hosts = Hosts::new(&[], true).with_domains(&domains);
+    S3::new(entrance, S3Settings { hosts, domains, region: String::new() })
 }
 
 async fn told(entrance: Entrance, req: TestRequest) -> (u16, String) {
@@ -65,7 +65,7 @@ async fn what_is_not_offered_is_refused_before_anybody_is_asked_who_they_are() {
 #[actix::test]
 async fn names_of_others_are_not_ours_and_domains_are() {
     for (host, status) in [("abc.s3.example.org", 403), ("s3.example.org:5001", 403), ("evil.example", 403)] {
-        let req = TestRequest::with_uri("/k").insert_header(("host", host));
+        let req = TestRequest::with_uri("/abc").insert_header(("host", host));
         let (got, body) = told(with_keys([], false), req).await;
         let foreign = body.contains("Host of the request");
         assert_eq!((got, foreign), (status, host == "evil.example"), "{host}: {body}");

@@ -55,22 +55,22 @@ fn known_answers() {
     assert_eq!(
         key.seal_with(HELLO, &[], &initiator, [0x33; 12]),
         unhex(concat!(
-            "425650310700f509a83dfa8c6aa5239df962cce22d99333333333333333333333333ea9c3a2bb39ac35b0ccf1365f055994717b3",
-            "33471b0c5d2bbc776690e179feff8fa4e2ecdfce9b1ada445eb7be205929318c8fa71ddc1ca8eda7950790fcb06c1cbd86b9d9a3",
-            "c44bffc666888ba249f7bdcdc3b7e207d5855256db1a446c9055"
+            "425650310800f509a83dfa8c6aa5239df962cce22d99333333333333333333333333901e0bea7c39f1abc6f40544788f51d11b53",
+            "c8cc840ecb09a8886cd3fb91ddf5982cd0353caf63222b491797f1343ac9de6269c0cc7421d2de5ff7697e8071cdfb320711e1ae",
+            "cd675fe43aa7b73e7f8f988350f70b02d9e15366c813abbae467"
         ))
     );
     let answer = unhex(concat!(
-        "425650310700f509a83dfa8c6aa5239df962cce22d993333333333333333333333330714d3632eeb568d35c7beccdaa98e7388ed",
-        "3109a0b1f5b528466e4e7adb3ac3888938bc3edfc67760e70fcfd4cd63e57c3bfaeb8616df2b743d5612dbaa6a2c4d1dc3842b91",
-        "14e3efb8efcecd22485442a8a5eb614d26257c0759537cc38100"
+        "425650310800f509a83dfa8c6aa5239df962cce22d993333333333333333333333330ee20e3b58e2e90c4ca85cf7c91bc015b9d3",
+        "3b7aa2d883d863ef41af50f171abdde35568e73b32803035a56d6bee51800bae3bd7d814265d1d5d42d0ead1599dd41b5514c7ee",
+        "d5e824ccf638a6eaaaae7cb7527f5ce62b6bdc56bc28585354ca"
     ));
     assert_eq!(key.seal_with(ANSWER, &initiator, &responder, [0x33; 12]), answer);
     let hello = Hello { from: "boveda-0", to: "boveda-1", cluster, incarnation: 7, nonce: [0x11; 32] };
     let (_, keys) = key.complete(hello.pending(), &answer).unwrap();
     let frame = keys.send.seal(5, b"POST /frames", b"a frame".to_vec());
-    assert_eq!(frame, unhex("7bacce500a769d79dd9684da7bb122250a95371f155342"));
-    let frame = unhex("61ebf90e4552b4cced41a4f687de9f3d093c21de18e980");
+    assert_eq!(frame, unhex("1f4c91a954c0c99feb91c647da35c9e88b3472bdb56c88"));
+    let frame = unhex("3870759dd54e8eacd23d51372dcf09fcb13b86f7f30be8");
     assert_eq!(keys.receive.open(5, b"POST /frames", frame).as_deref(), Ok(&b"a frame"[..]));
 }
 
