@@ -48,6 +48,9 @@ pub(super) async fn create(
     check_acl(headers)?;
     let ownership = HttpError::NotImplemented("everything belongs to the owner of the store: BucketOwnerEnforced");
     only(headers, "x-amz-object-ownership", &["BucketOwnerEnforced"], ownership)?;
+    let lock = HttpError::NotImplemented("this release locks no objects: leave x-amz-bucket-object-lock-enabled out");
+    // Some clients say that they do not want it.
+    only(headers, "x-amz-bucket-object-lock-enabled", &["false", "False"], lock)?;
     let body = payload::document(call.req, incoming, CONFIGURATION_BYTES_MAX).await?;
     let wanted = documents::location_constraint(&body)?;
     if !region.is_empty() && wanted.is_some_and(|wanted| wanted != region) {

@@ -97,6 +97,7 @@ pub(super) const ROWS: &[Row] = {
             .headers(&[
                 "x-amz-acl",
                 "x-amz-object-ownership",
+                "x-amz-bucket-object-lock-enabled",
                 "x-amz-checksum-",
                 "x-amz-sdk-checksum-algorithm",
                 "x-amz-trailer",

@@ -93,9 +93,9 @@ fn object(raw_bucket: &str, raw_key: &str) -> Result<ObjectName, HttpError> {
     Ok(ObjectName { bucket: bucket(raw_bucket)?, key: ObjectKey::parse(&unescape(raw_key, Plus::IsPlus)?)? })
 }
 
-/// The name that `x-amz-copy-source` has: bucket and key in percent-escapes, with a slash before them or without.
+/// The name that `x-amz-copy-source` has: bucket and key in percent-escapes, with a slash before them or without. All of
+/// it is unescaped before it is cut, and a plus is a blank: clients escape the slash too, or write forms.
 pub(super) fn copy_source(value: &str) -> Result<ObjectName, HttpError> {
-    let value = value.strip_prefix('/').unwrap_or(value);
     if let Some((_, query)) = value.split_once('?') {
         // A key with a question mark has it escaped.
         return Err(match query.starts_with("versionId=") {
@@ -103,8 +103,10 @@ pub(super) fn copy_source(value: &str) -> Result<ObjectName, HttpError> {
             false => HttpError::Header("x-amz-copy-source has a question mark that is not escaped"),
         });
     }
-    let (bucket, key) = value.split_once('/').filter(|(_, key)| !key.is_empty()).ok_or(NameError::Key)?;
-    object(bucket, key)
+    let name = unescape(value, Plus::IsSpace)?;
+    let name = name.strip_prefix('/').unwrap_or(&name);
+    let (bucket, key) = name.split_once('/').filter(|(_, key)| !key.is_empty()).ok_or(NameError::Key)?;
+    Ok(ObjectName { bucket: BucketName::parse(bucket)?, key: ObjectKey::parse(key)? })
 }
 
 /// The bucket that stands before one of the domains in a host; its port does not matter.
@@ -174,7 +176,9 @@ mod tests {
             ("/abc/k", "abc", "k"),
             ("/abc//k", "abc", "/k"),
             ("abc/a%20b%2Fc", "abc", "a b/c"),
-            ("abc/a+b", "abc", "a+b"),
+            ("abc/a+b%2Bc", "abc", "a b+c"),
+            ("abc%2Fa%2Fb", "abc", "a/b"),
+            ("%2Fabc/k", "abc", "k"),
             ("abc/%2525", "abc", "%25"),
             ("abc/%3Fx", "abc", "?x"),
             ("abc/%C3%B1", "abc", "ñ"),
