@@ -8,6 +8,7 @@ What must stay true
 MULTIPART = "step 2: multipart is not built"
 
 EXPECTED = {
+    ("boto3", "checksums: GetObjectAttributes"): "step 2: it comes with the parts that it lists",
     ("boto3", "multipart: made, filled, completed"): MULTIPART,
     ("awscli", "cp: a file above the multipart threshold"): MULTIPART,
     ("rclone", "copyto: a file above the cutoff"): MULTIPART,

@@ -190,10 +190,11 @@ def _(at):
 @PASS.check("not built: headers of a write are refused, and nothing is there")
 def _(at):
     s3, name = client(at), made(client(at), at.bucket("headers"))
-    cases = [{"ServerSideEncryption": "aws:kms"}, {"StorageClass": "GLACIER"}, {"WebsiteRedirectLocation": "/x"},
+    cases = [{"ServerSideEncryption": "aws:kms"}, {"WebsiteRedirectLocation": "/x"},
              {"GrantFullControl": "id=x"}, {"ACL": "public-read-write"}, {"ObjectLockLegalHoldStatus": "ON"}]
     for more in cases:
         refused(f"PUT {more}", NOT_BUILT, s3.put_object, Bucket=name, Key="k", Body=b"x", **more)
+    refused("another storage class", (400, "InvalidStorageClass"), s3.put_object, Bucket=name, Key="k", Body=b"x", StorageClass="GLACIER")
     for header in ("x-amz-something", "x-amz-write-offset-bytes"):
         with with_headers(s3, "PutObject", {header: "1"}):
             refused(f"PUT {header}", NOT_BUILT, s3.put_object, Bucket=name, Key="k", Body=b"x")

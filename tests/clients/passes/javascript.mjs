@@ -107,10 +107,21 @@ check("copy and delete, one and many", async () => {
 
 check("presigned GET and PUT with fetch", async () => {
   const Bucket = await bucket("presigned"), at = { Bucket, Key: "a b+ü" };
-  const put = await getSignedUrl(client, new s3.PutObjectCommand(at), { expiresIn: 60 });
+  const plain = new s3.S3Client({ endpoint: ENDPOINT, forcePathStyle: true, requestChecksumCalculation: "WHEN_REQUIRED" });
+  const put = await getSignedUrl(plain, new s3.PutObjectCommand({ ...at, Metadata: { who: "js" } }), { expiresIn: 60 });
   assert.equal((await fetch(put, { method: "PUT", body: "presigned" })).status, 200);
   const got = await fetch(await getSignedUrl(client, new s3.GetObjectCommand(at), { expiresIn: 60 }));
   assert.deepEqual([got.status, await got.text()], [200, "presigned"]);
+  assert.deepEqual((await send("HeadObject", at)).Metadata, { who: "js" });
+});
+
+// By default this client signs the CRC32 of nothing into the URL of a PUT: another body is not what was signed.
+check("presigned PUT with the checksum of another body", async () => {
+  const Bucket = await bucket("presignedsum"), at = { Bucket, Key: "k" };
+  const url = await getSignedUrl(client, new s3.PutObjectCommand(at), { expiresIn: 60 });
+  const put = await fetch(url, { method: "PUT", body: "presigned" });
+  assert.match(`${put.status} ${await put.text()}`, /^(400.*BadDigest|501.*NotImplemented)/s);
+  await refused(404, "NoSuchKey", "GetObject", at);
 });
 
 check("wrong keys", async () => {
