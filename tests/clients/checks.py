@@ -99,8 +99,11 @@ class Pass:
         return add
 
     def names(self, at):
-        return [name for name, _, is_short, needs in self.checks
-                if (is_short or not at.short) and (needs != "kill" or at.kill) and (needs != "nodes" or at.cluster)]
+        return [
+            name
+            for name, _, is_short, needs in self.checks
+            if (is_short or not at.short) and (needs != "kill" or at.kill) and (needs != "nodes" or at.cluster)
+        ]
 
     def run(self, at):
         """One check after the other: its name, and what it raised or None."""

@@ -161,8 +161,11 @@ class Cluster:
 
     def crashed(self):
         """Nodes that ended by themselves."""
-        return [f"{node.name} ended with code {node.process.returncode}:\n{node.log_tail()}"
-                for node in self.nodes if node.process.poll() not in (None, -signal.SIGKILL)]
+        return [
+            f"{node.name} ended with code {node.process.returncode}:\n{node.log_tail()}"
+            for node in self.nodes
+            if node.process.poll() not in (None, -signal.SIGKILL)
+        ]
 
     def __exit__(self, *_):
         running = [node.process for node in self.nodes if node.process and node.process.poll() is None]

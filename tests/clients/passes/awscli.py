@@ -113,7 +113,20 @@ def _(at):
     put = ["s3api", "put-object", "--bucket", name, "--body", file]
     for algorithm in ("CRC32", "SHA1", "SHA256"):
         made_ = json.loads(aws(at, *put, "--key", algorithm, "--checksum-algorithm", algorithm))
-        got = json.loads(aws(at, "s3api", "get-object", "--bucket", name, "--key", algorithm, "--checksum-mode", "ENABLED", at.path("api", algorithm)))
+        got = json.loads(
+            aws(
+                at,
+                "s3api",
+                "get-object",
+                "--bucket",
+                name,
+                "--key",
+                algorithm,
+                "--checksum-mode",
+                "ENABLED",
+                at.path("api", algorithm),
+            )
+        )
         same(algorithm, got.get(f"Checksum{algorithm}", "none"), made_[f"Checksum{algorithm}"])
     same("bytes", len(set(digests(at.path("api")).values())), 1)
     said = aws(at, *put, "--key", "SHA1", "--if-none-match", "*", fails=True)

@@ -10,8 +10,30 @@ from checks import Pass, Wrong, same, short
 
 # What has to be quoted in a path, in XML or in a query; and what XML cannot say at all.
 ODD_KEYS = [
-    "a b", "a+b", "a%20b", "a%2Fb", "%", "+", " leading", "trailing ", "ünï/ß/日本", "emoji 😀", "<&>\"'", "]]>", "a?b#c", "~!*'()", "=&;:@,$",
-    "tab\tnl\ncr\r", "control\x01\x1f\x7f", "/leading", "double//slash", "dir/", "\\back", "a" * 1024, "ü" * 512, "dots/.hidden/x..y",
+    "a b",
+    "a+b",
+    "a%20b",
+    "a%2Fb",
+    "%",
+    "+",
+    " leading",
+    "trailing ",
+    "ünï/ß/日本",
+    "emoji 😀",
+    "<&>\"'",
+    "]]>",
+    "a?b#c",
+    "~!*'()",
+    "=&;:@,$",
+    "tab\tnl\ncr\r",
+    "control\x01\x1f\x7f",
+    "/leading",
+    "double//slash",
+    "dir/",
+    "\\back",
+    "a" * 1024,
+    "ü" * 512,
+    "dots/.hidden/x..y",
 ]
 
 PASS = Pass("boto3", packages=("boto3",), is_short=True)
@@ -21,12 +43,20 @@ def client(at, endpoint=None, key_id=None, secret=None, **config):
     """A client of this pass's node, or of another. One attempt, so that no answer is hidden behind the next."""
     attempts = 6 if at.kill else 1
     config = botocore.config.Config(
-        s3={"addressing_style": "path"}, retries={"mode": "standard", "total_max_attempts": attempts},
-        connect_timeout=5, read_timeout=30, **config,
+        s3={"addressing_style": "path"},
+        retries={"mode": "standard", "total_max_attempts": attempts},
+        connect_timeout=5,
+        read_timeout=30,
+        **config,
     )
     return boto3.client(
-        "s3", endpoint_url=endpoint or at.endpoint, region_name="us-east-1", verify=at.ca, config=config,
-        aws_access_key_id=key_id or at.key_id, aws_secret_access_key=secret or at.secret,
+        "s3",
+        endpoint_url=endpoint or at.endpoint,
+        region_name="us-east-1",
+        verify=at.ca,
+        config=config,
+        aws_access_key_id=key_id or at.key_id,
+        aws_secret_access_key=secret or at.secret,
     )
 
 

@@ -2,19 +2,14 @@
 
 import contextlib
 import datetime
-import xml.etree.ElementTree
 
 import botocore
 import botocore.auth
 from checks import bytes_of, same, true
 from passes.boto import PASS, body_of, client, is_missing, made, refused, with_headers
-from passes.fetch import fetch
+from passes.fetch import code_of, fetch
 
 NOT_BUILT = (501, "NotImplemented")
-
-
-def code_of(body):
-    return xml.etree.ElementTree.fromstring(body).findtext("Code") if body else None
 
 
 def presigned(s3, what, seconds=300, **params):
@@ -34,7 +29,14 @@ def _(at):
         same(f"GET {key}", (status, body == data, headers["Content-Type"]), (200, True, "text/x-p"))
         status, headers, _ = fetch(at, presigned(s3, "head_object", Bucket=name, Key=key), "HEAD")
         same(f"HEAD {key}", (status, headers["Content-Length"]), (200, str(len(data))))
-    url = presigned(s3, "get_object", Bucket=name, Key="k", ResponseContentType="image/odd", ResponseContentDisposition='attachment; filename="ü x"')
+    url = presigned(
+        s3,
+        "get_object",
+        Bucket=name,
+        Key="k",
+        ResponseContentType="image/odd",
+        ResponseContentDisposition='attachment; filename="ü x"',
+    )
     status, headers, _ = fetch(at, url)
     same("response-*", (status, headers["Content-Type"]), (200, "image/odd"))
     status, headers, body = fetch(at, presigned(s3, "get_object", Bucket=name, Key="k"), headers={"Range": "bytes=5-9"})
@@ -44,7 +46,9 @@ def _(at):
 @PASS.check("presigned: PUT with plain urllib")
 def _(at):
     s3, name, data = signing(at), made(client(at), at.bucket("put")), bytes_of("put", 80_000)
-    status, headers, body = fetch(at, presigned(s3, "put_object", Bucket=name, Key="k"), "PUT", data, {"Content-Type": "text/x-p"})
+    status, headers, body = fetch(
+        at, presigned(s3, "put_object", Bucket=name, Key="k"), "PUT", data, {"Content-Type": "text/x-p"}
+    )
     same(f"PUT {body[:200]!r}", status, 200)
     same("bytes", body_of(s3, name, "k") == data, True)
     same("ETag", s3.head_object(Bucket=name, Key="k")["ETag"], headers["ETag"])
@@ -66,7 +70,9 @@ def _(at):
     s3.put_object(Bucket=name, Key="k", Body=b"x")
     status, _, body = fetch(at, presigned(s3, "list_objects_v2", Bucket=name, Prefix="k"))
     same("a list", (status, b"<Key>k</Key>" in body), (200, True))
-    status, _, body = fetch(at, presigned(s3, "put_object", Bucket=name, Key="k", IfNoneMatch="*"), "PUT", b"y", {"If-None-Match": "*"})
+    status, _, body = fetch(
+        at, presigned(s3, "put_object", Bucket=name, Key="k", IfNoneMatch="*"), "PUT", b"y", {"If-None-Match": "*"}
+    )
     same("PUT If-None-Match", (status, code_of(body)), (412, "PreconditionFailed"))
     same("DELETE", fetch(at, presigned(s3, "delete_object", Bucket=name, Key="k"), "DELETE")[0], 204)
     is_missing("gone", s3, name, "k")
@@ -79,8 +85,11 @@ def _(at):
     s3.put_object(Bucket=name, Key="other", Body=b"x")
     url = presigned(s3, "get_object", Bucket=name, Key="k")
     same("as it is", fetch(at, url)[0], 200)
-    spoiled = [("another key", url.replace("/k?", "/other?")), ("a longer life", url.replace("X-Amz-Expires=300", "X-Amz-Expires=301")),
-               ("one more parameter", url + "&response-content-type=text/html")]
+    spoiled = [
+        ("another key", url.replace("/k?", "/other?")),
+        ("a longer life", url.replace("X-Amz-Expires=300", "X-Amz-Expires=301")),
+        ("one more parameter", url + "&response-content-type=text/html"),
+    ]
     for what, changed in spoiled:
         status, _, body = fetch(at, changed)
         same(what, (status, code_of(body)), (403, "SignatureDoesNotMatch"))
@@ -155,9 +164,13 @@ def _(at):
     s3, name = client(at), made(client(at), at.bucket("calm"))
     s3.put_object(Bucket=name, Key="k", Body=b"x")
     calm = {
-        "get_bucket_policy": "NoSuchBucketPolicy", "get_bucket_lifecycle_configuration": "NoSuchLifecycleConfiguration",
-        "get_bucket_tagging": "NoSuchTagSet", "get_bucket_cors": "NoSuchCORSConfiguration", "get_bucket_website": "NoSuchWebsiteConfiguration",
-        "get_bucket_replication": "ReplicationConfigurationNotFoundError", "get_object_lock_configuration": "ObjectLockConfigurationNotFoundError",
+        "get_bucket_policy": "NoSuchBucketPolicy",
+        "get_bucket_lifecycle_configuration": "NoSuchLifecycleConfiguration",
+        "get_bucket_tagging": "NoSuchTagSet",
+        "get_bucket_cors": "NoSuchCORSConfiguration",
+        "get_bucket_website": "NoSuchWebsiteConfiguration",
+        "get_bucket_replication": "ReplicationConfigurationNotFoundError",
+        "get_object_lock_configuration": "ObjectLockConfigurationNotFoundError",
         "get_public_access_block": "NoSuchPublicAccessBlockConfiguration",
     }
     for call, code in calm.items():
@@ -181,7 +194,18 @@ def _(at):
             refused(f"DELETE ?{sub}", NOT_BUILT, s3.delete_object, Bucket=name, Key="k")
         with with_headers(s3, "DeleteBucket", {}, {sub: ""}):
             refused(f"DELETE bucket ?{sub}", NOT_BUILT, s3.delete_bucket, Bucket=name)
-    for sub in ("accelerate", "analytics", "inventory", "metrics", "logging", "ownershipControls", "requestPayment", "website", "replication", "something"):
+    for sub in (
+        "accelerate",
+        "analytics",
+        "inventory",
+        "metrics",
+        "logging",
+        "ownershipControls",
+        "requestPayment",
+        "website",
+        "replication",
+        "something",
+    ):
         with with_headers(s3, "CreateBucket", {}, {sub: ""}):
             refused(f"PUT bucket ?{sub}", NOT_BUILT, s3.create_bucket, Bucket=name)
     same("the first stays", body_of(s3, name, "k"), b"first")
@@ -190,11 +214,24 @@ def _(at):
 @PASS.check("not built: headers of a write are refused, and nothing is there")
 def _(at):
     s3, name = client(at), made(client(at), at.bucket("headers"))
-    cases = [{"ServerSideEncryption": "aws:kms"}, {"WebsiteRedirectLocation": "/x"},
-             {"GrantFullControl": "id=x"}, {"ACL": "public-read-write"}, {"ObjectLockLegalHoldStatus": "ON"}]
+    cases = [
+        {"ServerSideEncryption": "aws:kms"},
+        {"WebsiteRedirectLocation": "/x"},
+        {"GrantFullControl": "id=x"},
+        {"ACL": "public-read-write"},
+        {"ObjectLockLegalHoldStatus": "ON"},
+    ]
     for more in cases:
         refused(f"PUT {more}", NOT_BUILT, s3.put_object, Bucket=name, Key="k", Body=b"x", **more)
-    refused("another storage class", (400, "InvalidStorageClass"), s3.put_object, Bucket=name, Key="k", Body=b"x", StorageClass="GLACIER")
+    refused(
+        "another storage class",
+        (400, "InvalidStorageClass"),
+        s3.put_object,
+        Bucket=name,
+        Key="k",
+        Body=b"x",
+        StorageClass="GLACIER",
+    )
     for header in ("x-amz-something", "x-amz-write-offset-bytes"):
         with with_headers(s3, "PutObject", {header: "1"}):
             refused(f"PUT {header}", NOT_BUILT, s3.put_object, Bucket=name, Key="k", Body=b"x")
@@ -232,6 +269,13 @@ def _(at):
     refused("create", NOT_BUILT, s3.create_multipart_upload, Bucket=name, Key="k")
     refused("part", NOT_BUILT, s3.upload_part, Bucket=name, Key="k", UploadId="u", PartNumber=1, Body=b"part")
     refused("part copy", NOT_BUILT, s3.upload_part_copy, Bucket=name, Key="k", UploadId="u", PartNumber=1, CopySource=f"{name}/k")
-    refused("complete", NOT_BUILT, s3.complete_multipart_upload, Bucket=name, Key="k", UploadId="u",
-            MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": "x"}]})
+    refused(
+        "complete",
+        NOT_BUILT,
+        s3.complete_multipart_upload,
+        Bucket=name,
+        Key="k",
+        UploadId="u",
+        MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": "x"}]},
+    )
     is_missing("nothing is there", s3, name, "k")

@@ -53,8 +53,11 @@ def _(at):
             answer = s3.put_object(Bucket=name, Key="k", Body=data)
         wanted, headers = b64(ALGORITHMS["CRC32"](data)), seen[-1]
         if at.is_tls:
-            same("as a trailer over https", (headers["x-amz-trailer"], headers["x-amz-content-sha256"], headers["content-encoding"]),
-                 ("x-amz-checksum-crc32", "STREAMING-UNSIGNED-PAYLOAD-TRAILER", "aws-chunked"))
+            same(
+                "as a trailer over https",
+                (headers["x-amz-trailer"], headers["x-amz-content-sha256"], headers["content-encoding"]),
+                ("x-amz-checksum-crc32", "STREAMING-UNSIGNED-PAYLOAD-TRAILER", "aws-chunked"),
+            )
         else:
             same("as a header over http", headers["x-amz-checksum-crc32"], wanted)
         same("PUT says", (answer["ChecksumCRC32"], answer["ChecksumType"]), (wanted, "FULL_OBJECT"))
@@ -104,12 +107,29 @@ def _(at):
     s3, name = client(at), made(client(at), at.bucket("wrong"))
     for algorithm, compute in ALGORITHMS.items():
         for length in (1000, 300_000):
-            refused(f"{algorithm}, {length}", (400, "BadDigest"), s3.put_object, Bucket=name, Key="k", Body=bytes(length),
-                    **{f"Checksum{algorithm}": b64(compute(b"other"))})
-        refused(f"{algorithm} that is none", (400, "InvalidRequest"), s3.put_object, Bucket=name, Key="k", Body=b"x", **{f"Checksum{algorithm}": "bad"})
+            refused(
+                f"{algorithm}, {length}",
+                (400, "BadDigest"),
+                s3.put_object,
+                Bucket=name,
+                Key="k",
+                Body=bytes(length),
+                **{f"Checksum{algorithm}": b64(compute(b"other"))},
+            )
+        refused(
+            f"{algorithm} that is none",
+            (400, "InvalidRequest"),
+            s3.put_object,
+            Bucket=name,
+            Key="k",
+            Body=b"x",
+            **{f"Checksum{algorithm}": "bad"},
+        )
     is_missing("nothing is there", s3, name, "k")
     s3.put_object(Bucket=name, Key="k", Body=b"first")
-    refused("over another", (400, "BadDigest"), s3.put_object, Bucket=name, Key="k", Body=b"second", ChecksumSHA256=b64(bytes(32)))
+    refused(
+        "over another", (400, "BadDigest"), s3.put_object, Bucket=name, Key="k", Body=b"second", ChecksumSHA256=b64(bytes(32))
+    )
     same("which stays", body_of(s3, name, "k"), b"first")
 
 
@@ -118,6 +138,7 @@ def _(at):
     if not at.is_tls:
         raise Skip("this client sends trailers over https alone")
     s3, name = client(at), made(client(at), at.bucket("trailer"))
+
     def spoiled(request, **_):
         body = request.body.read() if hasattr(request.body, "read") else request.body
         head, colon, _ = body.rpartition(b"x-amz-checksum-crc32:")
@@ -134,7 +155,15 @@ def _(at):
     s3, name = client(at), made(client(at), at.bucket("two"))
     sums = {"x-amz-checksum-sha256": b64(hashlib.sha256(b"x").digest()), "x-amz-checksum-sha1": b64(hashlib.sha1(b"x").digest())}
     with with_headers(s3, "PutObject", sums):
-        refused("two", (400, "InvalidRequest"), s3.put_object, Bucket=name, Key="k", Body=b"x", ChecksumSHA1=sums["x-amz-checksum-sha1"])
+        refused(
+            "two",
+            (400, "InvalidRequest"),
+            s3.put_object,
+            Bucket=name,
+            Key="k",
+            Body=b"x",
+            ChecksumSHA1=sums["x-amz-checksum-sha1"],
+        )
     with with_headers(s3, "PutObject", {"x-amz-sdk-checksum-algorithm": "MD17"}):
         refused("unknown", (400, "InvalidRequest"), s3.put_object, Bucket=name, Key="k", Body=b"x")
     with with_headers(s3, "PutObject", {"x-amz-checksum-md17": "AAAA"}):

@@ -15,15 +15,26 @@ def _(at):
     s3, name = client(at), made(client(at), at.bucket("reads"))
     etag = s3.put_object(Bucket=name, Key="k", Body=b"x")["ETag"]
     modified = s3.head_object(Bucket=name, Key="k")["LastModified"]
-    passes = [{"IfMatch": etag}, {"IfMatch": "*"}, {"IfNoneMatch": OTHER}, {"IfModifiedSince": modified - HOUR}, {"IfUnmodifiedSince": modified + HOUR},
-              {"IfMatch": etag, "IfUnmodifiedSince": modified - HOUR}]
+    passes = [
+        {"IfMatch": etag},
+        {"IfMatch": "*"},
+        {"IfNoneMatch": OTHER},
+        {"IfModifiedSince": modified - HOUR},
+        {"IfUnmodifiedSince": modified + HOUR},
+        {"IfMatch": etag, "IfUnmodifiedSince": modified - HOUR},
+    ]
     for asked in passes:
         same(f"GET {asked}", body_of(s3, name, "k", **asked), b"x")
         same(f"HEAD {asked}", s3.head_object(Bucket=name, Key="k", **asked)["ETag"], etag)
     for asked in ({"IfMatch": OTHER}, {"IfUnmodifiedSince": modified - HOUR}):
         refused(f"GET {asked}", FAILED, s3.get_object, Bucket=name, Key="k", **asked)
         refused(f"HEAD {asked}", (412, "412"), s3.head_object, Bucket=name, Key="k", **asked)
-    for asked in ({"IfNoneMatch": etag}, {"IfNoneMatch": "*"}, {"IfModifiedSince": modified}, {"IfNoneMatch": etag, "IfModifiedSince": modified - HOUR}):
+    for asked in (
+        {"IfNoneMatch": etag},
+        {"IfNoneMatch": "*"},
+        {"IfModifiedSince": modified},
+        {"IfNoneMatch": etag, "IfModifiedSince": modified - HOUR},
+    ):
         answer = refused(f"GET {asked}", (304, "304"), s3.get_object, Bucket=name, Key="k", **asked)
         same("ETag of a 304", answer["ResponseMetadata"]["HTTPHeaders"].get("etag"), etag)
         refused(f"HEAD {asked}", (304, "304"), s3.head_object, Bucket=name, Key="k", **asked)
@@ -70,8 +81,11 @@ def _(at):
     """An accepted and ignored condition has cost others their users' data."""
     s3, name = client(at), made(client(at), at.bucket("unknown"))
     s3.put_object(Bucket=name, Key="k", Body=b"first")
-    for header, value in (("If-Modified-Since", "Tue, 06 May 2031 07:08:09 GMT"), ("If-Unmodified-Since", "Tue, 06 May 2031 07:08:09 GMT"),
-                          ("If-None-Match", OTHER)):
+    for header, value in (
+        ("If-Modified-Since", "Tue, 06 May 2031 07:08:09 GMT"),
+        ("If-Unmodified-Since", "Tue, 06 May 2031 07:08:09 GMT"),
+        ("If-None-Match", OTHER),
+    ):
         with with_headers(s3, "PutObject", {header: value}):
             refused(f"PUT {header}", (501, "NotImplemented"), s3.put_object, Bucket=name, Key="k", Body=b"second")
     same("the first stays", body_of(s3, name, "k"), b"first")
@@ -102,7 +116,9 @@ def _(at):
     answer = s3.delete_objects(Bucket=name, Delete={"Objects": [{"Key": f"k{n:04}"} for n in range(1000)]})
     same("deleted", len(answer["Deleted"]), 1000)
     same("nothing is left", s3.list_objects_v2(Bucket=name)["KeyCount"], 0)
-    refused("1001", (400, "MalformedXML"), s3.delete_objects, Bucket=name, Delete={"Objects": [{"Key": f"k{n}"} for n in range(1001)]})
+    refused(
+        "1001", (400, "MalformedXML"), s3.delete_objects, Bucket=name, Delete={"Objects": [{"Key": f"k{n}"} for n in range(1001)]}
+    )
     refused("none", (400, "MalformedXML"), s3.delete_objects, Bucket=name, Delete={"Objects": []})
 
 
@@ -110,7 +126,9 @@ def _(at):
 def _(at):
     s3, name = client(at), made(client(at), at.bucket("entries"))
     etags = {key: s3.put_object(Bucket=name, Key=key, Body=key.encode())["ETag"] for key in ("one", "two")}
-    answer = s3.delete_objects(Bucket=name, Delete={"Objects": [{"Key": "one", "ETag": etags["one"]}, {"Key": "two", "ETag": OTHER}]})
+    answer = s3.delete_objects(
+        Bucket=name, Delete={"Objects": [{"Key": "one", "ETag": etags["one"]}, {"Key": "two", "ETag": OTHER}]}
+    )
     same("deleted", [entry["Key"] for entry in answer.get("Deleted", [])], ["one"])
     same("refused", [(entry["Key"], entry["Code"]) for entry in answer.get("Errors", [])], [("two", "PreconditionFailed")])
     same("what is left", [entry["Key"] for entry in s3.list_objects_v2(Bucket=name)["Contents"]], ["two"])
@@ -145,7 +163,14 @@ def _(at):
             true("bytes", got["Body"].read() == data)
             same("kept", (got["ContentType"], got["CacheControl"], got["Metadata"]), ("text/x-a", "no-cache", {"who": "a"}))
             same("Last-Modified", got["LastModified"], answer["LastModified"].replace(microsecond=0))
-            s3.copy_object(Bucket=bucket, Key="other", CopySource=source, MetadataDirective="REPLACE", ContentType="text/x-b", Metadata={"new": "b"})
+            s3.copy_object(
+                Bucket=bucket,
+                Key="other",
+                CopySource=source,
+                MetadataDirective="REPLACE",
+                ContentType="text/x-b",
+                Metadata={"new": "b"},
+            )
             got = s3.get_object(Bucket=bucket, Key="other")
             true("bytes", got["Body"].read() == data)
             same("replaced", (got["ContentType"], got.get("CacheControl"), got["Metadata"]), ("text/x-b", None, {"new": "b"}))
@@ -173,13 +198,23 @@ def _(at):
     source = {"Bucket": name, "Key": "k"}
     etag = s3.put_object(**source, Body=b"x")["ETag"]
     modified = s3.head_object(**source)["LastModified"]
-    passes = [{"CopySourceIfMatch": etag}, {"CopySourceIfNoneMatch": OTHER}, {"CopySourceIfModifiedSince": modified - HOUR},
-              {"CopySourceIfUnmodifiedSince": modified + HOUR}, {"CopySourceIfMatch": etag, "CopySourceIfUnmodifiedSince": modified - HOUR}]
+    passes = [
+        {"CopySourceIfMatch": etag},
+        {"CopySourceIfNoneMatch": OTHER},
+        {"CopySourceIfModifiedSince": modified - HOUR},
+        {"CopySourceIfUnmodifiedSince": modified + HOUR},
+        {"CopySourceIfMatch": etag, "CopySourceIfUnmodifiedSince": modified - HOUR},
+    ]
     for n, asked in enumerate(passes):
         s3.copy_object(Bucket=name, Key=f"to{n}", CopySource=source, **asked)
         same(f"{asked}", body_of(s3, name, f"to{n}"), b"x")
-    fails = [{"CopySourceIfMatch": OTHER}, {"CopySourceIfNoneMatch": etag}, {"CopySourceIfModifiedSince": modified},
-             {"CopySourceIfUnmodifiedSince": modified - HOUR}, {"CopySourceIfNoneMatch": etag, "CopySourceIfModifiedSince": modified - HOUR}]
+    fails = [
+        {"CopySourceIfMatch": OTHER},
+        {"CopySourceIfNoneMatch": etag},
+        {"CopySourceIfModifiedSince": modified},
+        {"CopySourceIfUnmodifiedSince": modified - HOUR},
+        {"CopySourceIfNoneMatch": etag, "CopySourceIfModifiedSince": modified - HOUR},
+    ]
     for asked in fails:
         refused(f"{asked}", FAILED, s3.copy_object, Bucket=name, Key="not", CopySource=source, **asked)
     is_missing("no copy", s3, name, "not")
@@ -200,5 +235,12 @@ def _(at):
 def _(at):
     s3, name = client(at), made(client(at), at.bucket("none"))
     refused("key", (404, "NoSuchKey"), s3.copy_object, Bucket=name, Key="to", CopySource={"Bucket": name, "Key": "none"})
-    refused("bucket", (404, "NoSuchBucket"), s3.copy_object, Bucket=name, Key="to", CopySource={"Bucket": at.bucket("never"), "Key": "k"})
+    refused(
+        "bucket",
+        (404, "NoSuchBucket"),
+        s3.copy_object,
+        Bucket=name,
+        Key="to",
+        CopySource={"Bucket": at.bucket("never"), "Key": "k"},
+    )
     refused("a source without key", (400, "InvalidArgument"), s3.copy_object, Bucket=name, Key="to", CopySource="nothing")

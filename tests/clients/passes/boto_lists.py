@@ -61,8 +61,18 @@ def each_way(s3, name):
     yield "v2", lambda **asked: s3.list_objects_v2(Bucket=name, **asked)
 
 
-CASES = [{}, {"Delimiter": "/"}, {"Prefix": "a"}, {"Prefix": "a/", "Delimiter": "/"}, {"Prefix": "b/", "Delimiter": "/"},
-         {"Delimiter": "-"}, {"Delimiter": "/1"}, {"Prefix": "nothing"}, {"Prefix": "e/", "Delimiter": "/"}, {"Delimiter": "é"}]
+CASES = [
+    {},
+    {"Delimiter": "/"},
+    {"Prefix": "a"},
+    {"Prefix": "a/", "Delimiter": "/"},
+    {"Prefix": "b/", "Delimiter": "/"},
+    {"Delimiter": "-"},
+    {"Delimiter": "/1"},
+    {"Prefix": "nothing"},
+    {"Prefix": "e/", "Delimiter": "/"},
+    {"Delimiter": "é"},
+]
 
 
 @PASS.check("lists: delimiter and prefix, pages of 1 to 7")
@@ -73,7 +83,11 @@ def _(at):
             wanted = rolled_up(KEYS, asked.get("Prefix", ""), asked.get("Delimiter"))
             whole = call(**asked)
             same(f"{how} {asked}", entries(whole), wanted)
-            same(f"{how} {asked} says what was asked", (whole.get("Prefix", ""), whole.get("Delimiter")), (asked.get("Prefix", ""), asked.get("Delimiter")))
+            same(
+                f"{how} {asked} says what was asked",
+                (whole.get("Prefix", ""), whole.get("Delimiter")),
+                (asked.get("Prefix", ""), asked.get("Delimiter")),
+            )
             same(f"{how} name", whole["Name"], name)
             for size in (1, 2, 3, 7) if at.short else range(1, 8):
                 same(f"{how} {asked} by {size}", walk(call, how, size, **asked), wanted)

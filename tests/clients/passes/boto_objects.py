@@ -106,8 +106,14 @@ def _(at):
 def _(at):
     s3, name = client(at), made(client(at), at.bucket("response"))
     s3.put_object(Bucket=name, Key="k", Body=b"x", ContentType="text/plain")
-    asked = {"ResponseContentType": "image/odd", "ResponseContentDisposition": "inline", "ResponseCacheControl": "no-store",
-             "ResponseContentEncoding": "x-odd", "ResponseContentLanguage": "de", "ResponseExpires": "Tue, 06 May 2031 07:08:09 GMT"}
+    asked = {
+        "ResponseContentType": "image/odd",
+        "ResponseContentDisposition": "inline",
+        "ResponseCacheControl": "no-store",
+        "ResponseContentEncoding": "x-odd",
+        "ResponseContentLanguage": "de",
+        "ResponseExpires": "Tue, 06 May 2031 07:08:09 GMT",
+    }
     for call in (s3.get_object, s3.head_object):
         got = call(Bucket=name, Key="k", **asked)
         for field, wanted in asked.items():
@@ -119,8 +125,15 @@ def _(at):
 @PASS.check("objects: too much metadata is refused")
 def _(at):
     s3, name = client(at), made(client(at), at.bucket("much"))
-    refused("9 KiB", (400, "MetadataTooLarge"), s3.put_object, Bucket=name, Key="k", Body=b"x",
-            Metadata={f"m{n}": "v" * 900 for n in range(10)})
+    refused(
+        "9 KiB",
+        (400, "MetadataTooLarge"),
+        s3.put_object,
+        Bucket=name,
+        Key="k",
+        Body=b"x",
+        Metadata={f"m{n}": "v" * 900 for n in range(10)},
+    )
     is_missing("nothing is there", s3, name, "k")
 
 
@@ -159,14 +172,21 @@ def _(at):
     s3.put_object(Bucket=name, Key="k", Body=data)
     s3.put_object(Bucket=name, Key="empty", Body=b"")
     last = len(data) - 1
-    cases = [("bytes=0-0", 0, 0), ("bytes=0-65535", 0, 65_535), ("bytes=65530-65540", 65_530, 65_540), ("bytes=100000-", 100_000, last),
-             ("bytes=-1", last, last), ("bytes=-300000", 0, last), ("bytes=199999-900000", last, last)]
+    cases = [
+        ("bytes=0-0", 0, 0),
+        ("bytes=0-65535", 0, 65_535),
+        ("bytes=65530-65540", 65_530, 65_540),
+        ("bytes=100000-", 100_000, last),
+        ("bytes=-1", last, last),
+        ("bytes=-300000", 0, last),
+        ("bytes=199999-900000", last, last),
+    ]
     for asked, first, end in cases:
         got = s3.get_object(Bucket=name, Key="k", Range=asked)
         same(f"{asked} status", got["ResponseMetadata"]["HTTPStatusCode"], 206)
         same(f"{asked} Content-Range", got["ContentRange"], f"bytes {first}-{end}/{len(data)}")
         same(f"{asked} length", got["ContentLength"], end - first + 1)
-        true(f"{asked} bytes", got["Body"].read() == data[first:end + 1])
+        true(f"{asked} bytes", got["Body"].read() == data[first : end + 1])
     head = s3.head_object(Bucket=name, Key="k", Range="bytes=10-19")
     same("HEAD of a range", (head["ResponseMetadata"]["HTTPStatusCode"], head["ContentLength"]), (206, 10))
     for key, asked in (("k", "bytes=200000-"), ("k", "bytes=-0"), ("empty", "bytes=0-0")):

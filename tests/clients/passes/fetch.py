@@ -4,6 +4,7 @@ import contextlib
 import ssl
 import urllib.error
 import urllib.request
+import xml.etree.ElementTree
 
 
 def fetch(at, url, method="GET", data=None, headers=None):
@@ -18,3 +19,13 @@ def fetch(at, url, method="GET", data=None, headers=None):
     except urllib.error.HTTPError as error:
         with contextlib.closing(error):
             return error.code, error.headers, error.read()
+
+
+def code_of(body):
+    """The code of an error; what it begins with where it is no error of S3."""
+    if not body:
+        return None
+    try:
+        return xml.etree.ElementTree.fromstring(body).findtext("Code")
+    except xml.etree.ElementTree.ParseError:
+        return body[:80].decode(errors="replace")

@@ -26,7 +26,9 @@ class Script(Pass):
             return
         given = {"ENDPOINT": at.endpoint, "PREFIX": at.bucket(""), "ATTEMPTS": "6" if at.kill else "1"}
         words = ["node", os.path.join(install.TARGET, "npm", "javascript.mjs")]
-        process = subprocess.Popen(words, env=at.environment(**given), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        process = subprocess.Popen(
+            words, env=at.environment(**given), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
         said = []
         try:
             for line in process.stdout:

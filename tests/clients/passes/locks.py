@@ -13,7 +13,13 @@ PROGRAM = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 def locks(at, *words, holds=True):
     ends = [node.s3 for node in at.cluster.nodes] if at.cluster else [at.endpoint]
     trust = ["--ca", at.ca] if at.ca else []
-    done = subprocess.run([sys.executable, PROGRAM, *words, "--bucket", at.bucket("locks"), *trust, *ends], env=at.environment(), capture_output=True, text=True, timeout=600)
+    done = subprocess.run(
+        [sys.executable, PROGRAM, *words, "--bucket", at.bucket("locks"), *trust, *ends],
+        env=at.environment(),
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
     if done.returncode != (0 if holds else 1):
         raise Wrong(f"locks {' '.join(words)}: {(done.stdout + done.stderr).strip()[-800:]}")
 

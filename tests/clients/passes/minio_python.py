@@ -70,7 +70,11 @@ def _(at):
         made_ = put(s3, name, "a b+ü", data, content_type="text/x-m", metadata={"who": "minio"})
         same("ETag", made_.etag, hashlib.md5(data).hexdigest())
         stat = s3.stat_object(bucket_name=name, object_name="a b+ü")
-        same("stat", (stat.size, stat.etag, stat.content_type, stat.metadata["x-amz-meta-who"]), (length, made_.etag, "text/x-m", "minio"))
+        same(
+            "stat",
+            (stat.size, stat.etag, stat.content_type, stat.metadata["x-amz-meta-who"]),
+            (length, made_.etag, "text/x-m", "minio"),
+        )
         true("bytes", got(s3, name, "a b+ü") == data)
     true("a range", got(s3, name, "a b+ü", offset=100_000, length=70_000) == data[100_000:170_000])
     file = file_of(at.path("files", "one"), "file", 300_000)
@@ -112,7 +116,9 @@ def _(at):
     s3.copy_object(bucket_name=name, object_name="new", source=source(), metadata={"who": "two"}, metadata_directive="REPLACE")
     same("replaced", s3.stat_object(bucket_name=name, object_name="new").metadata["x-amz-meta-who"], "two")
     same("bytes", got(s3, name, "new"), b"copied")
-    refused("not matched", "PreconditionFailed", s3.copy_object, bucket_name=name, object_name="n", source=source(not_match_etag=etag))
+    refused(
+        "not matched", "PreconditionFailed", s3.copy_object, bucket_name=name, object_name="n", source=source(not_match_etag=etag)
+    )
 
 
 @PASS.check("presigned GET and PUT")
@@ -152,5 +158,9 @@ def _(at):
     data = bytes_of("compose", 5 << 20)
     put(s3, name, "one", data)
     put(s3, name, "two", b"end")
-    s3.compose_object(bucket_name=name, object_name="k", sources=[minio.commonconfig.ComposeSource(bucket_name=name, object_name=key) for key in ("one", "two")])
+    s3.compose_object(
+        bucket_name=name,
+        object_name="k",
+        sources=[minio.commonconfig.ComposeSource(bucket_name=name, object_name=key) for key in ("one", "two")],
+    )
     true("bytes", got(s3, name, "k") == data + b"end")

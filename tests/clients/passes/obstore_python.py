@@ -20,7 +20,13 @@ def store(at, what, endpoint=None, **more):
     if at.ca:
         with open(at.ca, encoding="ascii") as file:
             options["root_certificate"] = file.read()
-    config = {"endpoint": endpoint or at.endpoint, "region": "us-east-1", "access_key_id": at.key_id, "secret_access_key": at.secret, "virtual_hosted_style_request": False}
+    config = {
+        "endpoint": endpoint or at.endpoint,
+        "region": "us-east-1",
+        "access_key_id": at.key_id,
+        "secret_access_key": at.secret,
+        "virtual_hosted_style_request": False,
+    }
     retries = {"max_retries": 8 if at.kill else 0, "retry_timeout": datetime.timedelta(seconds=60)}
     made = S3Store(at.bucket(what), config=config | more, client_options=options, retry_config=retries)
     status, _, body = fetch(at, bucket_url(at, what), "PUT", b"")
@@ -78,10 +84,20 @@ def _(at):
     first = obstore.put(s3, "k", b"first", mode="create")
     refused("create again", obstore.exceptions.AlreadyExistsError, obstore.put, s3, "k", b"second", mode="create")
     second = obstore.put(s3, "k", b"second", mode={"e_tag": first["e_tag"]})
-    refused("the one before", obstore.exceptions.PreconditionError, obstore.put, s3, "k", b"third", mode={"e_tag": first["e_tag"]})
+    refused(
+        "the one before", obstore.exceptions.PreconditionError, obstore.put, s3, "k", b"third", mode={"e_tag": first["e_tag"]}
+    )
     same("the second stays", (got(s3, "k"), obstore.head(s3, "k")["e_tag"]), (b"second", second["e_tag"]))
     obstore.delete(s3, "k")
-    refused("of none", (obstore.exceptions.PreconditionError, FileNotFoundError), obstore.put, s3, "k", b"x", mode={"e_tag": second["e_tag"]})
+    refused(
+        "of none",
+        (obstore.exceptions.PreconditionError, FileNotFoundError),
+        obstore.put,
+        s3,
+        "k",
+        b"x",
+        mode={"e_tag": second["e_tag"]},
+    )
 
 
 @PASS.check("get: conditions")
@@ -119,6 +135,7 @@ def _(at):
 
     obstore.put(stores[0], "count", b"0")
     for what in (create, count):
+
         def kept(n, what=what):
             try:
                 what(n)

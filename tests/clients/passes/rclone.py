@@ -15,10 +15,17 @@ TRANSFER_S_MAX = 120
 def configured(at, *words):
     """The words of a call, and what it is told of the remote `b:` by its environment."""
     remote = {
-        "TYPE": "s3", "PROVIDER": "Other", "ACCESS_KEY_ID": at.key_id, "SECRET_ACCESS_KEY": at.secret, "ENDPOINT": at.endpoint,
-        "REGION": "us-east-1", "FORCE_PATH_STYLE": "true",
+        "TYPE": "s3",
+        "PROVIDER": "Other",
+        "ACCESS_KEY_ID": at.key_id,
+        "SECRET_ACCESS_KEY": at.secret,
+        "ENDPOINT": at.endpoint,
+        "REGION": "us-east-1",
+        "FORCE_PATH_STYLE": "true",
     }
-    env = at.environment(RCLONE_CONFIG=os.path.join(at.place, "none"), **{f"RCLONE_CONFIG_B_{name}": value for name, value in remote.items()})
+    env = at.environment(
+        RCLONE_CONFIG=os.path.join(at.place, "none"), **{f"RCLONE_CONFIG_B_{name}": value for name, value in remote.items()}
+    )
     tries = ["--retries", "10", "--low-level-retries", "20"] if at.kill else ["--retries", "1", "--low-level-retries", "1"]
     trust = ["--ca-cert", at.ca] if at.ca else []
     return [shutil.which("rclone"), *words, *tries, *trust], env

@@ -10,7 +10,11 @@ SIZE = 64 << 20
 
 
 def restic(at, *words, what="repository", **more):
-    env = at.environment(RESTIC_PASSWORD="secret", RESTIC_CACHE_DIR=at.path("cache", "."), RESTIC_REPOSITORY=f"s3:{at.endpoint}/{at.bucket('restic')}/{what}")
+    env = at.environment(
+        RESTIC_PASSWORD="secret",
+        RESTIC_CACHE_DIR=at.path("cache", "."),
+        RESTIC_REPOSITORY=f"s3:{at.endpoint}/{at.bucket('restic')}/{what}",
+    )
     trust = ["--cacert", at.ca] if at.ca else []
     return command([shutil.which("restic"), *words, *trust, "--option", "s3.bucket-lookup=path"], env, **more)
 
@@ -27,7 +31,10 @@ def source(at):
 @PASS.check("no repository is told apart from a refusal")
 def _(at):
     said = restic(at, "snapshots", fails=True)
-    true(f"it says that there is none: {said}", "repository" in said and "exist" in said.lower() or "specified key" in said or "Is there a repository" in said)
+    true(
+        f"it says that there is none: {said}",
+        "repository" in said and "exist" in said.lower() or "specified key" in said or "Is there a repository" in said,
+    )
 
 
 @PASS.check("init, and init again")

@@ -14,9 +14,11 @@ def s3cmd(at, *words, **more):
     config = at.path("s3cmd.conf")
     if not os.path.exists(config):
         with open(config, "w") as file:
-            file.write(f"[default]\naccess_key = {at.key_id}\nsecret_key = {at.secret}\nhost_base = {at.host}\nhost_bucket = {at.host}\n"
-                       f"use_https = {at.is_tls}\nca_certs_file = {at.ca or ''}\nsignature_v2 = False\nbucket_location = us-east-1\n"
-                       f"max_retries = {5 if at.kill else 1}\n")
+            file.write(
+                f"[default]\naccess_key = {at.key_id}\nsecret_key = {at.secret}\nhost_base = {at.host}\nhost_bucket = {at.host}\n"
+                f"use_https = {at.is_tls}\nca_certs_file = {at.ca or ''}\nsignature_v2 = False\nbucket_location = us-east-1\n"
+                f"max_retries = {5 if at.kill else 1}\n"
+            )
     return command([shutil.which("s3cmd"), "-c", config, "--no-progress", *words], at.environment(), **more)
 
 
@@ -82,8 +84,9 @@ def _(at):
     # It signs URLs by version 2 of the signatures alone, which nobody here takes.
     url = s3cmd(at, "signurl", f"s3://{name}/f", "+60").strip()
     true(f"of version 2: {url}", "AWSAccessKeyId=" in url)
-    status, _, body = fetch(at, url)
-    same("it is refused", (status, b"<Code>" in body), (403, True))
+    # Whatever the port speaks, it writes http.
+    status, _, body = fetch(at, at.endpoint + url[url.index(f"/{name}/") :])
+    true(f"it is refused: {status} {body[:200]!r}", status in (400, 403) and b"<Code>" in body)
 
 
 @PASS.check("a missing object and a missing bucket")
@@ -92,8 +95,12 @@ def _(at):
     said = s3cmd(at, "ls", f"s3://{name}", fails=True)
     true(f"NoSuchBucket: {said}", "NoSuchBucket" in said)
     s3cmd(at, "mb", f"s3://{name}")
-    done = subprocess.run([shutil.which("s3cmd"), "-c", at.path("s3cmd.conf"), "get", f"s3://{name}/none", at.path("none")],
-                          env=at.environment(), capture_output=True, timeout=60)
+    done = subprocess.run(
+        [shutil.which("s3cmd"), "-c", at.path("s3cmd.conf"), "get", f"s3://{name}/none", at.path("none")],
+        env=at.environment(),
+        capture_output=True,
+        timeout=60,
+    )
     if done.returncode != 64 and done.returncode != 12:
         raise Wrong(f"get of none ends with {done.returncode}: {done.stderr[-200:]!r}")
 

@@ -11,7 +11,9 @@ PASS = Pass("s5cmd", packages=("s5cmd",))
 
 def s5cmd(at, *words, **more):
     retries = "5" if at.kill else "0"
-    return command([shutil.which("s5cmd"), "--endpoint-url", at.endpoint, "--retry-count", retries, *words], at.environment(), **more)
+    return command(
+        [shutil.which("s5cmd"), "--endpoint-url", at.endpoint, "--retry-count", retries, *words], at.environment(), **more
+    )
 
 
 @PASS.check("mb, ls, rb")

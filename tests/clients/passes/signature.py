@@ -54,8 +54,12 @@ def presigned(at, method, path, seconds=60, params=None):
     """A URL for anybody. `path` is quoted here."""
     time, path = now(), urllib.parse.quote(path, safe="/~")
     asked = {
-        "X-Amz-Algorithm": "AWS4-HMAC-SHA256", "X-Amz-Credential": f"{at.key_id}/{scope(time)}", "X-Amz-Date": time,
-        "X-Amz-Expires": str(seconds), "X-Amz-SignedHeaders": "host", **(params or {}),
+        "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
+        "X-Amz-Credential": f"{at.key_id}/{scope(time)}",
+        "X-Amz-Date": time,
+        "X-Amz-Expires": str(seconds),
+        "X-Amz-SignedHeaders": "host",
+        **(params or {}),
     }
     text, _ = canonical(method, path, query_of(asked), {"host": at.host}, UNSIGNED)
     return f"{at.endpoint}{path}?{query_of(asked)}&X-Amz-Signature={sign(at.secret, time, to_sign(time, text))}"
@@ -67,7 +71,9 @@ def signed_headers(at, method, path, headers, payload=EMPTY, params=None, time=N
     given = {"host": at.host, "x-amz-date": time, "x-amz-content-sha256": payload, **headers}
     text, names = canonical(method, urllib.parse.quote(path, safe="/~"), query_of(params or {}), given, payload)
     signature = sign(at.secret, time, to_sign(time, text))
-    given["authorization"] = f"AWS4-HMAC-SHA256 Credential={at.key_id}/{scope(time)}, SignedHeaders={names}, Signature={signature}"
+    given["authorization"] = (
+        f"AWS4-HMAC-SHA256 Credential={at.key_id}/{scope(time)}, SignedHeaders={names}, Signature={signature}"
+    )
     return given, signature
 
 
