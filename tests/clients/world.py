@@ -22,6 +22,8 @@ NODES = 3
 START_S_MAX = 30
 STOP_S_MAX = 20
 GRANT = "*:read,write,list,delete,admin"
+# Before it a bucket may stand in the host.
+DOMAIN = "s3.test"
 
 
 class Trouble(Exception):
@@ -56,7 +58,8 @@ class Node:
 
     def start(self):
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            env = {**os.environ, "BOVEDA_S3_DOMAINS": DOMAIN}
+            self.process = subprocess.Popen(self.command(), env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 
     def kill(self):
         self.process.kill()

@@ -14,6 +14,7 @@ import zlib
 from checks import Pass, bytes_of, same, true
 from passes import signature
 from passes.fetch import code_of, fetch
+from world import DOMAIN
 
 PASS = Pass("raw", packages=("boto3",), is_short=True)
 UNSIGNED_TRAILER = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
@@ -239,6 +240,20 @@ def _(at):
         same(f"PUT {key}", send(at, "PUT", f"/{name}/{key}", payload=signature.UNSIGNED, body=key.encode())[:2], (200, None))
         same(f"GET {key}", got(at, f"/{name}/{key}"), key.encode())
         same(f"presigned {key}", fetch(at, signature.presigned(at, "GET", f"/{name}/{key}"))[2], key.encode())
+
+
+@PASS.check("paths: a bucket in the host, before the domain that is set", needs="nodes")
+def _(at):
+    name, data = made(at, "hosted"), b"hosted"
+    host = {"host": f"{name}.{DOMAIN}:5001"}
+    same("PUT", send(at, "PUT", "/a b+ü/k", host, signature.UNSIGNED, data)[:2], (200, None))
+    same("by the path", got(at, f"/{name}/a b+ü/k"), data)
+    same("by the host", send(at, "GET", "/a b+ü/k", host)[2], data)
+    true("a list", b"<Key>a b+\xc3\xbc/k</Key>" in send(at, "GET", "/", host, params={"list-type": "2"})[2])
+    same("the bare domain", send(at, "GET", f"/{name}/a b+ü/k", {"host": DOMAIN})[2], data)
+    same("another domain", send(at, "GET", "/a b+ü/k", {"host": f"{name}.s3.other"})[1] in ("NoSuchBucket", "InvalidBucketName"), True)
+    same("DELETE", send(at, "DELETE", "/a b+ü/k", host)[0], 204)
+    same("gone", got(at, f"/{name}/a b+ü/k"), MISSING)
 
 
 @PASS.check("requests: Expect: 100-continue, a long wait within the body, many on one connection")
