@@ -57,6 +57,9 @@ class Node:
         return words
 
     def start(self):
+        """Begins it, or begins it again; nothing where it runs."""
+        if self.process and self.process.poll() is None:
+            return
         with open(self.log, "ab") as log:
             env = {**os.environ, "BOVEDA_S3_DOMAINS": DOMAIN}
             self.process = subprocess.Popen(self.command(), env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
@@ -161,6 +164,13 @@ class Cluster:
         words += ["--url", f"{'https' if self.pki else 'http'}://127.0.0.1:{node.http_port}"]
         made = json.loads(self.said(*words, *(["--cacert", self.pki.ca] if self.pki else [])))
         self.key_id, self.secret = made["id"], made["secret"]
+
+    def heal(self):
+        """All nodes run and are ready."""
+        for node in self.nodes:
+            node.start()
+        for node in self.nodes:
+            node.wait_ready()
 
     def crashed(self):
         """Nodes that ended by themselves."""

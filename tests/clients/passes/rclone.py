@@ -125,8 +125,7 @@ def _(at):
     try:
         until(lambda: arrived(at, name) >= 30, syncing)
         at.node.kill()
-        at.node.start()
-        at.node.wait_ready()
+        at.cluster.heal()
         same("rclone ends with", syncing.wait(TRANSFER_S_MAX), 0)
     finally:
         syncing.kill()
