@@ -105,6 +105,10 @@ class Pass:
             if (is_short or not at.short) and (needs != "kill" or at.kill) and (needs != "nodes" or at.cluster)
         ]
 
+    def only(self, text):
+        """From now on it has only the checks whose name has this text."""
+        self.checks = [check for check in self.checks if text in check[0]]
+
     def run(self, at):
         """One check after the other: its name, and what it raised or None."""
         wanted = self.names(at)

@@ -20,4 +20,5 @@ EXPECTED = {
     ("minio", "compose_object"): MULTIPART,
     ("javascript", "multipart"): MULTIPART,
     ("obstore", "put: multipart"): MULTIPART,
+    ("s3fs", "a file above the part size"): MULTIPART,
 }

@@ -2,7 +2,7 @@
 
 What must stay true
 - Nothing is installed outside of target/clients.
-- Versions stand in requirements.txt, package-lock.json and nowhere else; Debian's packages are those of the machine's release.
+- Versions stand in requirements*.txt, package-lock.json and nowhere else; Debian's packages are those of the machine's release.
 """
 
 import os
@@ -36,6 +36,16 @@ def into_venv(packages):
         sys.stdout.flush()
         os.execv(python, [python, "-B", *sys.argv])
     os.environ["PATH"] = os.path.join(VENV, "bin") + os.pathsep + os.environ["PATH"]
+
+
+def venv(name):
+    """The Python of a venv of its own, with all that its requirements pin: for what does not go with the others."""
+    place, pins = os.path.join(TARGET, f"venv-{name}"), os.path.join(HERE, f"requirements-{name}.txt")
+    python = os.path.join(place, "bin", "python")
+    if not os.path.exists(os.path.join(place, "bin", "pip")):
+        run([sys.executable, "-m", "venv", place], "a venv")
+    run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", pins], name)
+    return python
 
 
 def npm():

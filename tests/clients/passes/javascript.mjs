@@ -154,7 +154,7 @@ check("multipart", async () => {
   assert((await bytes(at)).equals(data));
 });
 
-for (const [name, run] of checks) {
+for (const [name, run] of checks.filter(([name]) => name.includes(process.env.ONLY ?? ""))) {
   let error = null;
   try {
     await run();
