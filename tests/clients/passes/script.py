@@ -4,8 +4,11 @@ wrong or null."""
 import json
 import re
 import subprocess
+import threading
 
 from checks import Pass, Skip, Wrong
+
+SCRIPT_S_MAX = 400
 
 
 class Script(Pass):
@@ -32,6 +35,8 @@ class Script(Pass):
             self.words(), env=at.environment(**given), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         said = []
+        late = threading.Timer(SCRIPT_S_MAX, process.kill)
+        late.start()
         try:
             for line in process.stdout:
                 try:
@@ -42,6 +47,7 @@ class Script(Pass):
                     continue
                 yield told["name"], Wrong(told["error"]) if told["error"] else None
         finally:
+            late.cancel()
             process.kill()
             process.wait()
         for name in left:
