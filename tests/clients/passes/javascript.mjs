@@ -94,7 +94,7 @@ check("lists in pages, with delimiter", async () => {
   }
   assert.deepEqual(found, keys);
   const rolled = await send("ListObjects", { Bucket, Delimiter: "/", EncodingType: "url" });
-  assert.deepEqual(rolled.Contents.map((entry) => decodeURIComponent(entry.Key)), ["a b", "a+b", "z<&>"]);
+  assert.deepEqual(rolled.Contents.map((entry) => decodeURIComponent(entry.Key.replaceAll("+", " "))), ["a b", "a+b", "z<&>"]);
   assert.deepEqual(rolled.CommonPrefixes, [{ Prefix: "dir/" }]);
 });
 
