@@ -1,5 +1,6 @@
 """boto3: lists of both versions, with delimiters, small pages and keys that XML cannot say."""
 
+import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
 
 from checks import same, true
@@ -105,7 +106,7 @@ def _(at):
 
 @PASS.check("lists: no keys asked for, and more than a page has")
 def _(at):
-    s3, name = filled(at, "sizes", KEYS[:3])
+    s3, name = filled(at, "maxkeys", KEYS[:3])
     for how, call in each_way(s3, name):
         none = call(MaxKeys=0)
         same(f"{how} of 0", (entries(none), none["IsTruncated"]), (([], []), False))
@@ -116,7 +117,7 @@ def _(at):
 
 @PASS.check("lists: entries have size, ETag, time, class, owner when asked for")
 def _(at):
-    s3, name = filled(at, "entries", ["k"])
+    s3, name = filled(at, "fields", ["k"])
     head = s3.head_object(Bucket=name, Key="k")
     for how, answer in (("v1", s3.list_objects(Bucket=name)), ("v2", s3.list_objects_v2(Bucket=name, FetchOwner=True))):
         entry = answer["Contents"][0]
@@ -138,7 +139,9 @@ def _(at):
         same(f"{how} rolled up", walk(call, how, 3, Delimiter="/"), rolled_up(ODD_KEYS, "", "/"))
         for prefix in ("a b", "a+", "a%", "ünï/", "<&", "control\x01"):
             got = call(Prefix=prefix)
-            same(f"{how} prefix {prefix!r}", (entries(got)[0], got["Prefix"]), (rolled_up(ODD_KEYS, prefix)[0], prefix))
+            # This client takes the encoding off the prefix of version 2 alone.
+            said = urllib.parse.unquote_plus(got["Prefix"]) if how == "v1" else got["Prefix"]
+            same(f"{how} prefix {prefix!r}", (entries(got)[0], said), (rolled_up(ODD_KEYS, prefix)[0], prefix))
         same(f"{how} delimiter ' '", entries(call(Delimiter=" ")), rolled_up(ODD_KEYS, "", " "))
     same("StartAfter is said back", s3.list_objects_v2(Bucket=name, StartAfter="a+b ü")["StartAfter"], "a+b ü")
 
@@ -150,9 +153,9 @@ def _(at):
     for operation, call in (("ListObjects", s3.list_objects), ("ListObjectsV2", s3.list_objects_v2)):
         # What the client adds by itself is taken away again.
         def bare(params, **_):
-            params["query_string"].pop("encoding-type", None)
+            params.pop("EncodingType", None)
 
-        s3.meta.events.register(f"before-call.s3.{operation}", bare)
+        s3.meta.events.register_last(f"before-parameter-build.s3.{operation}", bare)
         got = call(Bucket=name)
         true(f"{operation}: no encoding", "EncodingType" not in got)
         same(operation, entries(got)[0], sorted(keys, key=str.encode))

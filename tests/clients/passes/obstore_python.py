@@ -42,6 +42,17 @@ def got(s3, key):
     return bytes(obstore.get(s3, key).bytes())
 
 
+def calm(call, *args):
+    """A read that is tried again, as clients do where a node says that it is busy."""
+    for _ in range(50):
+        try:
+            return call(*args)
+        except obstore.exceptions.GenericError as error:
+            if "503" not in str(error):
+                raise
+    return call(*args)
+
+
 def refused(what, kind, call, *args, **kwargs):
     try:
         call(*args, **kwargs)
@@ -125,7 +136,7 @@ def _(at):
     def count(n):
         s3, done = stores[n % len(stores)], 0
         while done < 5:
-            found = obstore.get(s3, "count")
+            found = calm(obstore.get, s3, "count")
             mode = {"e_tag": found.meta["e_tag"]}
             try:
                 obstore.put(s3, "count", str(int(bytes(found.bytes())) + 1).encode(), mode=mode)

@@ -251,7 +251,8 @@ def _(at):
     same("by the host", send(at, "GET", "/a b+ü/k", host)[2], data)
     true("a list", b"<Key>a b+\xc3\xbc/k</Key>" in send(at, "GET", "/", host, params={"list-type": "2"})[2])
     same("the bare domain", send(at, "GET", f"/{name}/a b+ü/k", {"host": DOMAIN})[2], data)
-    same("another domain", send(at, "GET", "/a b+ü/k", {"host": f"{name}.s3.other"})[1] in ("NoSuchBucket", "InvalidBucketName"), True)
+    _, code, _ = send(at, "GET", "/a b+ü/k", {"host": f"{name}.s3.other"})
+    true(f"another domain: {code}", code in ("NoSuchBucket", "InvalidBucketName", "ForeignHost"))
     same("DELETE", send(at, "DELETE", "/a b+ü/k", host)[0], 204)
     same("gone", got(at, f"/{name}/a b+ü/k"), MISSING)
 
