@@ -13,7 +13,11 @@ PASS = Pass("awscli", packages=("awscli",), is_short=True)
 
 def aws(at, *words, **more):
     options = ["--endpoint-url", at.endpoint, *(["--ca-bundle", at.ca] if at.ca else [])]
-    return command([shutil.which("aws"), *options, *words], at.environment(), **more)
+    # Of itself this version signs URLs by version 2 of the signatures, which the port has not; AWS CLI 2 does not.
+    config = at.path("config")
+    with open(config, "w", encoding="ascii") as file:
+        file.write("[default]\ns3 =\n  signature_version = s3v4\n")
+    return command([shutil.which("aws"), *options, *words], at.environment(AWS_CONFIG_FILE=config), **more)
 
 
 def made(at, what):
@@ -23,7 +27,7 @@ def made(at, what):
     return name
 
 
-@PASS.check("mb, ls, rb")
+@PASS.check("mb, ls, rb", is_short=False)
 def _(at):
     name = made(at, "life")
     true("ls has it", name in aws(at, "s3", "ls"))
@@ -74,7 +78,7 @@ def _(at):
     same_trees(up, down)
 
 
-@PASS.check("ls: recursive, with sizes")
+@PASS.check("ls: recursive, with sizes", is_short=False)
 def _(at):
     name, up = made(at, "ls"), tree(at.path("ls"), "ls", {"a b": 10, "dir/ü": 20, "dir/x": 30})
     aws(at, "s3", "cp", "--recursive", up, f"s3://{name}/")
@@ -107,7 +111,7 @@ def _(at):
     same("with urllib", (status, body == data), (200, True))
 
 
-@PASS.check("s3api: put-object and get-object with checksums, conditions, pages")
+@PASS.check("s3api: put-object and get-object with checksums, conditions, pages", is_short=False)
 def _(at):
     name, file = made(at, "api"), file_of(at.path("api", "file"), "api", 100_000)
     put = ["s3api", "put-object", "--bucket", name, "--body", file]
