@@ -86,7 +86,7 @@ fn run(configs: Vec<Config>, may_make_cluster_key: bool) -> ExitCode {
         init_log(&config.node.log);
     }
     handles::raise_limit();
-    let least = handles::least(configs.iter().map(Config::threads));
+    let least = handles::least(configs.iter().map(|config| config.threads() * config.client_ports()));
     let result = match handles::below(least) {
         Some(limit) => Err(NodeError::OpenFiles { limit, least }),
         None => actix_rt::System::new().block_on(live(configs, may_make_cluster_key)),

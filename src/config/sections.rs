@@ -399,6 +399,11 @@ impl Config {
         self.http.insecure_open || self.listens_on_loopback_alone()
     }
 
+    /// How many ports for clients it opens.
+    pub fn client_ports(&self) -> usize {
+        1 + usize::from(self.s3.listen.is_some())
+    }
+
     /// How many threads to run: the setting, or one per core.
     pub fn threads(&self) -> usize {
         match self.node.threads {

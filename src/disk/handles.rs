@@ -5,8 +5,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// What is left for files when every connection stands: as many again, and some for the store.
 const FILES_PER_CONNECTION: u64 = 2;
 const OWN_FILES: u64 = 128;
-/// What a node has open before anybody asks it anything (29, and 4 for each of its threads, measured), with room for a
-/// few connections and files besides.
+/// What a node has open before anybody asks it anything (31 to 34, and 4 for each of its threads on each of its ports for
+/// clients, measured), with room for a few connections and files besides.
 const LEAST_FILES: u64 = 56;
 const LEAST_FILES_PER_THREAD: u64 = 4;
 
@@ -22,7 +22,7 @@ pub fn raise_limit() {
     }
 }
 
-/// What nodes with so many threads each need to begin; with fewer, threads of theirs would end in the middle of the start.
+/// What nodes with so many threads each, those of all their ports together, need to begin; with fewer, threads of theirs would end in the middle of the start.
 pub fn least(threads: impl IntoIterator<Item = usize>) -> u64 {
     threads.into_iter().map(|threads| LEAST_FILES + LEAST_FILES_PER_THREAD * threads as u64).sum()
 }

@@ -382,7 +382,7 @@ fn http_settings(config: &Config, plan: &MemoryPlan, workers: usize, cluster_siz
         turn_max: http.turn_timeout,
         head_timeout: http.header_timeout,
         keep_alive: http.keep_alive,
-        connections_max: handles::connections_for(http.connections_max, 1 + usize::from(config.s3.listen.is_some())),
+        connections_max: handles::connections_for(http.connections_max, config.client_ports()),
         connections_per_address_max: http.connections_per_address_max,
         linger: http.linger,
         drain_timeout: http.drain_timeout,

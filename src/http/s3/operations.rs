@@ -21,8 +21,9 @@ use actix_web::http::Method;
 use actix_web::http::header::HeaderMap;
 
 /// Parameters of any request: the SDKs name the operation in the target, which asks for nothing; the others belong to
-/// signatures, beside those that each has, and are judged with them.
-const HARMLESS_QUERY: &[&str] = &["x-id", "X-Amz-Security-Token", "X-Amz-Content-Sha256"];
+/// signatures, of this version or another, and are judged with them.
+const HARMLESS_QUERY: &[&str] =
+    &["x-id", "X-Amz-Security-Token", "X-Amz-Content-Sha256", "AWSAccessKeyId", "Signature", "Expires"];
 /// Headers of any request: of its signature, or of nothing.
 const HARMLESS_HEADERS: &[&str] =
     &["x-amz-date", "x-amz-content-sha256", "x-amz-security-token", "x-amz-user-agent", "x-amz-decoded-content-length"];
