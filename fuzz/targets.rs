@@ -35,7 +35,7 @@ pub struct Target {
 }
 
 /// All of them; requests over a live handler are `tests/fuzz_http.rs`.
-pub const TARGETS: [Target; 22] = [
+pub const TARGETS: [Target; 23] = [
     Target { name: "record", run: record, seeds: records },
     Target { name: "held", run: held, seeds: || records().into_iter().map(|r| held_of(&r)).collect() },
     Target { name: "node_record", run: node_record, seeds: node_records },
@@ -56,6 +56,7 @@ pub const TARGETS: [Target; 22] = [
     Target { name: "presigned_query", run: fuzzing::presigned, seeds: presigned_queries },
     Target { name: "signature", run: fuzzing::signature, seeds: signatures },
     Target { name: "chunks", run: fuzzing::chunks, seeds: chunked_bodies },
+    Target { name: "s3_xml", run: fuzzing::s3_xml, seeds: s3_documents },
     Target { name: "config", run: config, seeds: configs },
     Target { name: "audit", run: audit, seeds: audits },
 ];
@@ -468,6 +469,22 @@ fn chunked_bodies() -> Vec<Vec<u8>> {
         "\x0a\x041\r\na\r\n3\r\nbcd\r\n0\r\n\r\n",
         &format!("\x05\x033;chunk-signature={signature}\r\nabc\r\n0;chunk-signature={signature}\r\n\r\n"),
         &format!("\x07\x000;chunk-signature={signature}\r\na:b\r\nx-amz-trailer-signature:{signature}\r\n\r\n"),
+    ])
+}
+
+fn s3_documents() -> Vec<Vec<u8>> {
+    let namespace = "xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"";
+    texts(&[
+        &format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Delete {namespace}><Object><Key>a&amp;&#x1; b</Key>\
+             <VersionId>null</VersionId><ETag>&quot;0f&quot;</ETag></Object><Quiet>true</Quiet></Delete>"
+        ),
+        "<Delete><!-- x --><Object><Key><![CDATA[<\u{f1}>]]>\r\n&#13;</Key></Object><Quiet/></Delete>",
+        "<!DOCTYPE Delete [<!ENTITY a \"b\">]><Delete><Object><Key>&a;</Key></Object></Delete>",
+        &format!(
+            "<CreateBucketConfiguration {namespace}><LocationConstraint>eu-west-1</LocationConstraint>\
+             </CreateBucketConfiguration>"
+        ),
     ])
 }
 

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 const MAP: &str = include_str!("../src/lib.rs");
 
 /// Crates that one room alone may name (with those that build a node or test).
-const OWNED: [(&str, &[&str]); 8] = [
+const OWNED: [(&str, &[&str]); 9] = [
     ("aes_gcm_siv", &["seal"]),
     ("blake3", &["seal"]),
     ("redb", &["store"]),
     ("awc", &["actors", "node"]),
     ("actix_web", &["http", "peer_port", "node"]),
     ("actix_http", &["http"]),
+    ("quick_xml", &["http"]),
     ("rustls", &["tls"]),
     // Files in the one, the listeners in the other.
     ("rustix", &["disk", "node"]),

@@ -14,6 +14,8 @@ use super::edge::range::{self, Wanted};
 use super::edge::source::Source;
 use super::rest::plain_write::plain_write;
 use super::rest::target::{self, Route};
+use super::s3::documents::{deletions, location_constraint};
+use super::s3::xml::Writer;
 use crate::base::credential::is_secret;
 use crate::sign::authorization::{claimed as signature_claims, is_one as is_signature};
 use crate::sign::body::Coding;
@@ -201,4 +203,21 @@ pub fn target(data: &[u8]) {
         }
         _ => {}
     }
+}
+
+/// A document that a client of S3 sends. One that is read means the same when it is written anew.
+pub fn s3_xml(data: &[u8]) {
+    let _ = location_constraint(data);
+    let Ok(read) = deletions(data) else { return };
+    assert!(!read.objects.is_empty(), "a document that names nothing was taken");
+    let mut writer = Writer::new("Delete", data.len());
+    for object in &read.objects {
+        writer.open("Object").text("Key", &object.key);
+        writer.maybe("VersionId", object.version.as_deref()).maybe("ETag", object.etag.as_deref()).close("Object");
+    }
+    writer.flag("Quiet", read.quiet);
+    let again = deletions(writer.finish("Delete").as_bytes()).ok();
+    // What is escaped anew may be longer than a document may be.
+    let may_be_too_long = data.len() > 256 * 1024;
+    assert!(again == Some(read) || may_be_too_long, "it means the same when it is said again");
 }

@@ -1,34 +1,349 @@
-//! How this port tells a problem.
+//! How this port tells a problem: S3's statuses, codes and XML.
+//!
+//! Invariants
+//! - Every kind of problem has a row here; no code is chosen anywhere else on this port.
+//! - A code means to clients what AWS means by it: they decide by it whether to try again, and what to tell. What AWS has
+//!   no code for keeps the one that it has on port 5000.
+//! - An answer to HEAD has no body.
+//!
+//! Codes: Amazon S3 API Reference, "Error responses".
 
-use super::documents::escape;
+use super::documents::MEDIA_TYPE;
+use super::xml::Writer;
 use crate::http::edge::english;
 use crate::http::edge::problem::{Kind, Problem};
 use crate::http::edge::request_id::RequestId;
+use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderValue};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::http::header::{self, HeaderName};
 
-pub fn code(kind: Kind) -> (u16, &'static str) {
-    match kind {
-        Kind::KeyName => (400, "KeyTooLongError"),
-        Kind::Query | Kind::Header | Kind::QueryTwice => (400, "InvalidArgument"),
-        Kind::Unauthenticated => (403, "AccessDenied"),
-        Kind::Document => (400, "MalformedXML"),
-        kind => (kind.status().as_u16(), kind.code()),
+/// The id of a request.
+pub(super) const AMZ_REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
+/// The same for those who want to know the host, too: it is named by none.
+pub(super) const AMZ_ID_2: HeaderName = HeaderName::from_static("x-amz-id-2");
+
+/// What a problem is to clients of S3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Row {
+    pub status: StatusCode,
+    pub code: &'static str,
+    /// The text, where that of the other ports would be wrong here.
+    message: Option<&'static str>,
+}
+
+impl Row {
+    const fn new(status: StatusCode, code: &'static str) -> Self {
+        Row { status, code, message: None }
+    }
+
+    const fn saying(self, message: &'static str) -> Self {
+        Row { message: Some(message), ..self }
     }
 }
 
-pub fn tell(problem: &Problem, req: &HttpRequest, id: &RequestId) -> HttpResponse {
-    let (status, code) = code(problem.kind);
-    let body = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{}</Message><Resource>{}</Resource><RequestId>{}</RequestId></Error>",
-        escape(english::text(problem)),
-        escape(req.path()),
-        id.as_str()
-    );
-    problem
-        .head()
-        .status(StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST))
-        .insert_header((header::CONTENT_TYPE, HeaderValue::from_static("application/xml")))
-        .body(body)
+/// What a request was about, as far as it is known.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Resource<'a> {
+    /// The path as it was sent.
+    pub path: &'a str,
+    pub bucket: Option<&'a str>,
+    pub key: Option<&'a str>,
+}
+
+/// The row of a kind.
+pub(super) const fn row(kind: Kind) -> Row {
+    const BAD: StatusCode = StatusCode::BAD_REQUEST;
+    const FORBIDDEN: StatusCode = StatusCode::FORBIDDEN;
+    const AGAIN: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
+    const INVALID: Row = Row::new(BAD, "InvalidRequest");
+    const ARGUMENT: Row = Row::new(BAD, "InvalidArgument");
+    const URI: Row = Row::new(BAD, "InvalidURI");
+    const NOT_HERE: Row = Row::new(StatusCode::NOT_IMPLEMENTED, "NotImplemented");
+    const DENIED: Row = Row::new(FORBIDDEN, "AccessDenied");
+    const UNAVAILABLE: Row = Row::new(AGAIN, "ServiceUnavailable");
+    const FORM: Row = Row::new(BAD, "MalformedPOSTRequest");
+    match kind {
+        // The target.
+        Kind::NoRoute => URI.saying("nothing is at this path"),
+        Kind::Percent | Kind::Escape | Kind::DotSegment => URI,
+        Kind::KeyName => Row::new(BAD, "KeyTooLongError"),
+        Kind::Query | Kind::QueryTwice | Kind::Consistency => ARGUMENT,
+        // The head.
+        Kind::Header => ARGUMENT,
+        Kind::Md5Header => Row::new(BAD, "InvalidDigest"),
+        Kind::BodyHash | Kind::ChecksumHeader => INVALID,
+        Kind::NoConditions => NOT_HERE.saying("this operation takes no conditions (If-Match, If-None-Match)"),
+        Kind::OtherDigest => {
+            NOT_HERE.saying("a body is held against Content-MD5 and x-amz-checksum-* alone; leave other digests out")
+        }
+        Kind::AmzHeader => NOT_HERE.saying("an x-amz-* header of the request is not known here"),
+        Kind::NotImplemented
+        | Kind::DateCondition
+        | Kind::WriteRange
+        | Kind::Trailers
+        | Kind::WriteQuery
+        | Kind::Coding
+        | Kind::PartCoding => NOT_HERE,
+        Kind::LengthRequired => Row::new(StatusCode::LENGTH_REQUIRED, "MissingContentLength"),
+        // Who asks.
+        Kind::ForeignHost | Kind::ForeignOrigin | Kind::AccessDenied => DENIED,
+        Kind::Unauthenticated => DENIED.saying("the request is not signed; sign it with AWS4-HMAC-SHA256"),
+        Kind::AccessUnknown => UNAVAILABLE,
+        Kind::TwoCredentials => ARGUMENT,
+        Kind::LinkForm => Row::new(BAD, "AuthorizationQueryParametersError"),
+        Kind::LinkExpired | Kind::LinkNotYet | Kind::LinkHeader => DENIED,
+        Kind::LinkRefused => Row::new(FORBIDDEN, "SignatureDoesNotMatch"),
+        Kind::LinkElsewhere | Kind::NoLinkKey | Kind::SignatureVersion => INVALID,
+        Kind::SignatureForm => Row::new(BAD, "AuthorizationHeaderMalformed"),
+        Kind::SignatureTime | Kind::UnsignedHeader => DENIED,
+        // The body.
+        Kind::TooLarge | Kind::FormTooLarge => Row::new(BAD, "EntityTooLarge"),
+        Kind::Silent => Row::new(BAD, "RequestTimeout"),
+        Kind::ChunkForm => INVALID,
+        Kind::ChunkTrailer => Row::new(BAD, "MalformedTrailerError"),
+        Kind::Document => Row::new(BAD, "MalformedXML").saying("the body is not the XML document that is wanted"),
+        Kind::NotAForm
+        | Kind::NoFile
+        | Kind::NoFilePart
+        | Kind::NoFileName
+        | Kind::OtherField
+        | Kind::SeveralFiles
+        | Kind::NestedFiles
+        | Kind::BareLf
+        | Kind::PartNotUtf8
+        | Kind::PartNoColon
+        | Kind::PartDisposition
+        | Kind::DelimiterTail => FORM,
+        // The node and its peers: clients try again by themselves.
+        Kind::Busy | Kind::Crowded => Row::new(AGAIN, "SlowDown"),
+        Kind::NoMajority
+        | Kind::OtherList
+        | Kind::OutOfTime
+        | Kind::UnknownOutcome
+        | Kind::ShuttingDown
+        | Kind::KeyMissing
+        | Kind::ReadOnly
+        | Kind::Unavailable
+        | Kind::NotKept
+        | Kind::AuditFailed
+        | Kind::AuditUntold
+        | Kind::OpenFiles
+        | Kind::VolumeGone
+        | Kind::NodeAway => UNAVAILABLE,
+        Kind::Corrupt | Kind::Internal => Row::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
+        // Told as on the other ports.
+        Kind::Method
+        | Kind::BucketName
+        | Kind::Precondition
+        | Kind::Range
+        | Kind::ClockSkew
+        | Kind::SessionToken
+        | Kind::SignerUnknown
+        | Kind::SignatureRefused
+        | Kind::Incomplete
+        | Kind::FormCut
+        | Kind::Digest
+        | Kind::Checksum
+        | Kind::SignedDigest
+        | Kind::ChunkSignature
+        | Kind::NoSuchKey
+        | Kind::NoSuchBucket
+        | Kind::QuotaExceeded
+        | Kind::BucketNotEmpty
+        | Kind::Contended
+        | Kind::AuditFull
+        | Kind::Full
+        | Kind::NoInodes
+        | Kind::FileSize
+        | Kind::SmallVolume
+        | Kind::StorageClass
+        | Kind::Unsigned
+        | Kind::PartNumber
+        | Kind::CopyOntoItself
+        | Kind::OtherRegion
+        | Kind::OwnBucket
+        | Kind::NoChecksum
+        | Kind::NoBucketPolicy
+        | Kind::NoLifecycle
+        | Kind::NoCors
+        | Kind::NoTags
+        | Kind::NoWebsite
+        | Kind::NoObjectLock
+        | Kind::NoRetention
+        | Kind::NoPublicAccessBlock
+        | Kind::NoOwnershipControls
+        | Kind::NoReplication
+        // And these on no request of S3.
+        | Kind::UnknownNode
+        | Kind::MembersChanged
+        | Kind::NoSuchAccessKey
+        | Kind::Rotating
+        | Kind::LastAdminKey
+        | Kind::FirstKey
+        | Kind::ManyPublic
+        | Kind::KeyNotEverywhere
+        | Kind::NoSuchGeneration
+        | Kind::OtherGeneration => Row::new(kind.status(), kind.code()),
+    }
+}
+
+/// What a problem is told by: what it says of its own, or what its kind says on this port.
+pub(super) fn message(problem: &Problem) -> &str {
+    match row(problem.kind).message {
+        Some(message) if problem.detail.is_none() => message,
+        _ => english::text(problem),
+    }
+}
+
+/// The answer to a request that was not served.
+pub(super) fn tell(problem: &Problem, resource: &Resource<'_>, id: &RequestId, is_head: bool) -> HttpResponse {
+    let mut builder = problem.head();
+    builder
+        .status(row(problem.kind).status)
+        .insert_header((AMZ_REQUEST_ID, id.header()))
+        .insert_header((AMZ_ID_2, id.header()))
+        .insert_header((header::CONTENT_TYPE, MEDIA_TYPE));
+    let mut response = if is_head { builder.finish() } else { builder.body(document(problem, resource, id)) };
+    // Nobody comes in by Basic here.
+    response.headers_mut().remove(header::WWW_AUTHENTICATE);
+    response
+}
+
+/// `Error`. Names of bucket and key are told of what is missing, or in the way.
+fn document(problem: &Problem, resource: &Resource<'_>, id: &RequestId) -> String {
+    const ROOT: &str = "Error";
+    let message = message(problem);
+    let mut writer = Writer::plain(ROOT, 256 + message.len() + resource.path.len());
+    writer.text("Code", row(problem.kind).code).text("Message", message);
+    match problem.kind {
+        Kind::NoSuchKey => writer.maybe("Key", resource.key),
+        Kind::NoSuchBucket | Kind::BucketNotEmpty | Kind::OwnBucket => writer.maybe("BucketName", resource.bucket),
+        _ => &mut writer,
+    };
+    writer.text("Resource", resource.path).text("RequestId", id.as_str()).text("HostId", id.as_str());
+    writer.finish(ROOT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::edge::errors::samples;
+    use actix_web::body::to_bytes;
+
+    const AT: Resource<'_> = Resource { path: "/abc/a%20%3Cb", bucket: Some("abc"), key: Some("a <b") };
+
+    async fn told(problem: &Problem, is_head: bool) -> (HttpResponse<()>, String) {
+        let (head, body) = tell(problem, &AT, &RequestId::for_tests("abc-1"), is_head).into_parts();
+        let body = to_bytes(body).await.expect("a body in memory");
+        (head, String::from_utf8(body.to_vec()).expect("UTF-8"))
+    }
+
+    #[test]
+    fn every_kind_has_a_status_and_a_code_of_s3() {
+        for kind in Kind::ALL {
+            let row = row(*kind);
+            assert!(row.status.is_client_error() || row.status.is_server_error(), "{kind:?}");
+            assert!(row.code.len() > 5 && row.code.bytes().all(|b| b.is_ascii_alphanumeric()), "{kind:?}");
+            let is_tried_again = [500, 503].contains(&row.status.as_u16());
+            let is_ours = ["InternalError", "ServiceUnavailable", "SlowDown"].contains(&row.code);
+            assert_eq!(is_tried_again, is_ours, "{kind:?}: clients tell by the code, too");
+            assert_eq!(row.status == 503, kind.status() == 503, "{kind:?}: with Retry-After, or without");
+            assert!(row.status != 401, "{kind:?}: S3 has no such answer");
+        }
+    }
+
+    #[test]
+    fn codes_that_clients_rely_on() {
+        for (kind, status, code) in [
+            (Kind::Unauthenticated, 403, "AccessDenied"),
+            (Kind::AccessDenied, 403, "AccessDenied"),
+            (Kind::SignerUnknown, 403, "InvalidAccessKeyId"),
+            (Kind::SignatureRefused, 403, "SignatureDoesNotMatch"),
+            (Kind::LinkRefused, 403, "SignatureDoesNotMatch"),
+            (Kind::LinkExpired, 403, "AccessDenied"),
+            (Kind::LinkForm, 400, "AuthorizationQueryParametersError"),
+            (Kind::SignatureForm, 400, "AuthorizationHeaderMalformed"),
+            (Kind::SignatureVersion, 400, "InvalidRequest"),
+            (Kind::ClockSkew, 403, "RequestTimeTooSkewed"),
+            (Kind::SessionToken, 400, "InvalidToken"),
+            (Kind::BodyHash, 400, "InvalidRequest"),
+            (Kind::Digest, 400, "BadDigest"),
+            (Kind::Checksum, 400, "BadDigest"),
+            (Kind::SignedDigest, 400, "XAmzContentSHA256Mismatch"),
+            (Kind::Md5Header, 400, "InvalidDigest"),
+            (Kind::Incomplete, 400, "IncompleteBody"),
+            (Kind::LengthRequired, 411, "MissingContentLength"),
+            (Kind::TooLarge, 400, "EntityTooLarge"),
+            (Kind::Silent, 400, "RequestTimeout"),
+            (Kind::Document, 400, "MalformedXML"),
+            (Kind::Query, 400, "InvalidArgument"),
+            (Kind::Header, 400, "InvalidArgument"),
+            (Kind::NotImplemented, 501, "NotImplemented"),
+            (Kind::Method, 405, "MethodNotAllowed"),
+            (Kind::NoSuchBucket, 404, "NoSuchBucket"),
+            (Kind::NoSuchKey, 404, "NoSuchKey"),
+            (Kind::OwnBucket, 409, "BucketAlreadyOwnedByYou"),
+            (Kind::BucketNotEmpty, 409, "BucketNotEmpty"),
+            (Kind::BucketName, 400, "InvalidBucketName"),
+            (Kind::KeyName, 400, "KeyTooLongError"),
+            (Kind::Precondition, 412, "PreconditionFailed"),
+            (Kind::Contended, 409, "ConditionalRequestConflict"),
+            (Kind::Range, 416, "InvalidRange"),
+            (Kind::Busy, 503, "SlowDown"),
+            (Kind::NoMajority, 503, "ServiceUnavailable"),
+            (Kind::Full, 507, "InsufficientStorage"),
+            (Kind::Corrupt, 500, "InternalError"),
+            (Kind::NoTags, 404, "NoSuchTagSet"),
+            (Kind::NoLifecycle, 404, "NoSuchLifecycleConfiguration"),
+            (Kind::NoObjectLock, 404, "ObjectLockConfigurationNotFoundError"),
+        ] {
+            assert_eq!((row(kind).status.as_u16(), row(kind).code), (status, code), "{kind:?}");
+        }
+    }
+
+    #[actix::test]
+    async fn errors_are_documents() {
+        let (head, body) = told(&Kind::NoSuchKey.into(), false).await;
+        assert_eq!(head.headers().get("content-type").unwrap(), "application/xml");
+        assert_eq!(
+            body,
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>NoSuchKey</Code>\
+             <Message>there is no such object</Message><Key>a &lt;b</Key><Resource>/abc/a%20%3Cb</Resource>\
+             <RequestId>abc-1</RequestId><HostId>abc-1</HostId></Error>"
+        );
+        let (_, body) = told(&Kind::NoSuchBucket.into(), false).await;
+        assert!(body.contains("</Message><BucketName>abc</BucketName><Resource>"), "{body}");
+        let (_, body) = told(&Kind::AccessDenied.into(), false).await;
+        assert!(!body.contains("<Key>") && !body.contains("<BucketName>"), "{body}");
+        let own = Problem { detail: Some("of its own & more".into()), ..Kind::Document.into() };
+        assert!(told(&own, false).await.1.contains("<Message>of its own &amp; more</Message>"));
+        assert!(told(&Kind::Document.into(), false).await.1.contains("<Message>the body is not the XML document"));
+    }
+
+    #[actix::test]
+    async fn every_error_is_told_with_its_ids_and_without_paths() {
+        for error in samples::all() {
+            let problem = error.problem();
+            let (head, body) = told(&problem, false).await;
+            let headers = head.headers();
+            assert_eq!(head.status(), row(problem.kind).status);
+            for name in ["x-amz-request-id", "x-amz-id-2"] {
+                assert_eq!(headers.get(name).unwrap(), "abc-1", "{error:?}");
+            }
+            assert_eq!(headers.contains_key("retry-after"), head.status() == 503, "{error:?}");
+            assert!(!headers.contains_key("www-authenticate"), "{error:?}");
+            assert!(body.contains("<RequestId>abc-1</RequestId>") && !body.contains("hidden"), "{body}");
+            let (of_head, body) = told(&problem, true).await;
+            assert_eq!((of_head.status(), body.as_str()), (head.status(), ""), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_said_of_other_ports() {
+        for kind in Kind::ALL.iter().filter(|kind| row(**kind).code == "NotImplemented" || kind.status() == 401) {
+            let problem = Problem::from(*kind);
+            let text = message(&problem);
+            assert!(!text.contains("/v1") && !text.contains("does not speak S3"), "{kind:?}: {text}");
+        }
+    }
 }

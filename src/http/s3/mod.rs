@@ -27,7 +27,7 @@ mod buckets;
 mod calm;
 mod copies;
 mod deletes;
-mod documents;
+pub(super) mod documents;
 mod errors;
 mod heads;
 mod listing;
@@ -36,7 +36,7 @@ mod operations;
 mod payload;
 mod table;
 mod target;
-mod xml;
+pub(super) mod xml;
 
 use super::edge::access::{Entrance, Need, Principal};
 use super::edge::body_in::Incoming;
@@ -52,14 +52,14 @@ use super::edge::worker::{Backend, Shared};
 use crate::base::AccessKeyId;
 use crate::tls;
 use actix_web::dev::Server;
-use actix_web::http::header::HeaderName;
+use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse};
+use errors::{AMZ_ID_2, AMZ_REQUEST_ID, Resource};
 use operations::{Does, Endpoint, Route};
 use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
-
-const AMZ_REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
+use target::Names;
 
 /// What an operator decides of the S3 port alone.
 #[derive(Clone, Debug)]
@@ -179,13 +179,15 @@ impl Protocol for S3 {
     ) -> Result<HttpResponse, HttpError> {
         let mut response = self.serve(call, endpoint, incoming).await?;
         response.headers_mut().insert(AMZ_REQUEST_ID, call.id.header());
+        response.headers_mut().insert(AMZ_ID_2, call.id.header());
         Ok(response)
     }
 
-    fn tell(&self, problem: &Problem, _: Route<'_>, req: &HttpRequest, id: &RequestId) -> HttpResponse {
-        let mut response = errors::tell(problem, req, id);
-        response.headers_mut().insert(AMZ_REQUEST_ID, id.header());
-        response
+    fn tell(&self, problem: &Problem, route: Route<'_>, req: &HttpRequest, id: &RequestId) -> HttpResponse {
+        let names = route.place.names().unwrap_or(Names::Service);
+        let key = if let Names::Object(at) = &names { Some(at.key.as_str()) } else { None };
+        let resource = Resource { path: req.path(), bucket: names.bucket().map(|bucket| bucket.as_str()), key };
+        errors::tell(problem, &resource, id, req.method() == Method::HEAD)
     }
 }
 
