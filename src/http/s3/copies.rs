@@ -11,7 +11,7 @@ use super::objects::{look, of_missing};
 use super::target::copy_source;
 use crate::actors::messages::{CopyObject, ObjectError, ObjectInfo, StoreError};
 use crate::base::{ObjectHead, ObjectName};
-use crate::http::edge::access::{Need, Right};
+use crate::http::edge::access::{Need, Right, now_ms};
 use crate::http::edge::call::Call;
 use crate::http::edge::conditions::{Verdict, judge_read};
 use crate::http::edge::errors::HttpError;
@@ -58,7 +58,7 @@ pub(super) async fn copy(call: &Call<'_>, to: ObjectName) -> Result<HttpResponse
                 written(&mut builder, call.worker, done.replicas);
                 heads::sealed(&mut builder);
                 let copied = look(call, &to).await.ok().filter(|info| info.etag == done.etag);
-                return Ok(copy_result(&mut builder, &done, copied.map(|info| info.written_ms)));
+                return Ok(copy_result(&mut builder, &done, copied.map(|info| info.written_ms.min(now_ms()))));
             }
             // The source is another one by now, or the target is.
             Err(ObjectError::Store(StoreError::Precondition)) if is_other(call, &from, &judged).await => {}

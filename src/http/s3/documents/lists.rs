@@ -3,6 +3,7 @@
 use super::super::xml::Writer;
 use super::{kind_of, ok, owner};
 use crate::actors::messages::{BucketInfo, ListPage, ObjectInfo};
+use crate::http::edge::access::now_ms;
 use actix_web::HttpResponse;
 
 /// What an entry takes besides its key, roughly.
@@ -83,8 +84,10 @@ impl Listing<'_> {
             writer.text("EncodingType", "url");
         }
         writer.flag("IsTruncated", self.page.next.is_some());
+        // As with `Last-Modified`: nothing was written later than now.
+        let now_ms = now_ms();
         for (key, info) in &self.page.entries {
-            self.entry(&mut writer, key, info, shows_owner);
+            self.entry(&mut writer, key, info, now_ms, shows_owner);
         }
         for prefix in &self.page.prefixes {
             writer.open("CommonPrefixes").key("Prefix", prefix, self.escapes).close("CommonPrefixes");
@@ -92,8 +95,9 @@ impl Listing<'_> {
         writer.finish(Self::ROOT)
     }
 
-    fn entry(&self, writer: &mut Writer, key: &str, info: &ObjectInfo, shows_owner: bool) {
-        writer.open("Contents").key("Key", key, self.escapes).time("LastModified", info.written_ms).etag(&info.etag);
+    fn entry(&self, writer: &mut Writer, key: &str, info: &ObjectInfo, now_ms: u64, shows_owner: bool) {
+        let at = info.written_ms.min(now_ms);
+        writer.open("Contents").key("Key", key, self.escapes).time("LastModified", at).etag(&info.etag);
         if let Some(checksum) = &info.checksum {
             writer.text("ChecksumAlgorithm", checksum.algorithm.as_str()).text("ChecksumType", kind_of(checksum));
         }
@@ -119,8 +123,8 @@ mod tests {
     }
 
     fn page(next: Option<&str>) -> ListPage {
-        let crc = Checksum::of(Algorithm::Crc32c, &[0; 4]).unwrap();
-        let of_parts = Checksum { is_composite: true, ..Checksum::of(Algorithm::Sha256, &[0; 32]).unwrap() };
+        let crc = Checksum::of_all(Algorithm::Crc32c, &[0; 4]).unwrap();
+        let of_parts = Checksum { is_composite: true, ..Checksum::of_all(Algorithm::Sha256, &[0; 32]).unwrap() };
         let entries = [("a b", None), ("c&d", Some(crc)), ("e", Some(of_parts))];
         ListPage {
             entries: entries.into_iter().map(|(key, sum)| (key.to_owned(), info(3, sum))).collect(),

@@ -19,7 +19,7 @@ mod lists;
 mod settings;
 
 pub(super) use copies::copy_result;
-pub(in crate::http) use deletions::{Deletion, Deletions, deletions};
+pub(in crate::http) use deletions::{Deletion, deletions};
 pub(super) use deletions::{Gone, deleted};
 pub(super) use lists::{Listing, buckets, list_v1, list_v2};
 pub(in crate::http) use settings::location_constraint;

@@ -12,7 +12,6 @@
 use super::NAMESPACE;
 use crate::http::edge::errors::HttpError;
 use quick_xml::events::{BytesDecl, BytesRef, BytesStart, Event};
-use std::borrow::Cow;
 
 /// Elements within elements, at most.
 const DEPTH_MAX: usize = 8;
@@ -81,7 +80,7 @@ impl<'a> Reader<'a> {
                     self.depth -= 1;
                     return Ok(None);
                 }
-                Event::Text(text) if is_space(&text.into_inner()) => {}
+                Event::Text(text) if is_space(&text) => {}
                 Event::Comment(_) => {}
                 Event::Decl(declaration) => check(&declaration)?,
                 Event::Text(_) | Event::CData(_) | Event::GeneralRef(_) => return Err(STRAY_TEXT),
@@ -124,7 +123,7 @@ impl<'a> Reader<'a> {
         loop {
             match self.next()? {
                 Event::Eof => return Ok(()),
-                Event::Text(text) if is_space(&text.into_inner()) => {}
+                Event::Text(text) if is_space(&text) => {}
                 Event::Comment(_) => {}
                 _ => return Err(Malformed("the document goes on behind its root element")),
             }
@@ -206,7 +205,7 @@ fn check(declaration: &BytesDecl<'_>) -> Result<(), Malformed> {
     }
 }
 
-fn push(whole: &mut String, text: &Cow<'_, str>) -> Result<(), Malformed> {
+fn push(whole: &mut String, text: &str) -> Result<(), Malformed> {
     if text.chars().any(|c| (c < ' ' && !SPACE.contains(&c)) || matches!(c, '\u{fffe}' | '\u{ffff}')) {
         return Err(NOT_A_CHARACTER);
     }
