@@ -42,8 +42,8 @@ fn pages_follow_each_other_in_both_versions() {
         assert_eq!(s3.ask("PUT", &path("abc", name), &[], b"v").status, 200, "{name}");
     }
     let raw = |all: &[&str]| all.iter().map(|key| (*key).to_owned()).collect::<Vec<String>>();
-    let plain = raw(&["a", "a b", "a+b", "b/1", "b/2", "b/c/3", "d&amp;e", "ñ", "z/"]);
-    let escaped = raw(&["a", "a%20b", "a%2Bb", "b/1", "b/2", "b/c/3", "d%26e", "%C3%B1", "z/"]);
+    let plain = raw(&["a", "a b", "a+b", "b/1", "b/2", "b/c/3", "d&amp;e", "z/", "ñ"]);
+    let escaped = raw(&["a", "a%20b", "a%2Bb", "b/1", "b/2", "b/c/3", "d%26e", "z/", "%C3%B1"]);
     for max in [1, 2, 4, 1000] {
         let (mut found, folded) = all(&s3, 2, "", max);
         assert_eq!((&found, folded.len()), (&plain, 0), "{max}");
@@ -58,7 +58,7 @@ fn pages_follow_each_other_in_both_versions() {
         assert_eq!((keys, folded), (raw(&["b/1", "b/2"]), raw(&["b/c/"])), "{max}");
     }
     let (keys, _) = all(&s3, 2, "&start-after=b/2", 3);
-    assert_eq!(keys, raw(&["b/c/3", "d&amp;e", "ñ", "z/"]));
+    assert_eq!(keys, raw(&["b/c/3", "d&amp;e", "z/", "ñ"]));
     let (keys, _) = all(&s3, 2, "&encoding-type=url&prefix=d", 3);
     assert_eq!(keys, raw(&["d%26e"]));
     let page = s3.ask("GET", "/abc?list-type=2&max-keys=2&fetch-owner=true", &[], b"");

@@ -146,13 +146,13 @@ fn boveda(place: &Place, args: &[&str]) -> bool {
 #[test]
 fn too_few_open_files_are_told_before_anything_is_begun() {
     let place = Place::new();
-    for limit in ["20", "28", "63"] {
+    for limit in ["20", "28", "71"] {
         let mut command = place.command(Path::new("/bin/sh"), &["-c", "ulimit -n $0 && exec \"$@\"", limit]);
         command.arg(env!("CARGO_BIN_EXE_boveda")).args(["serve", "--data", "data", "--key-dir", "keys"]);
         command.args(ANY_PORTS).env("BOVEDA_NODE_THREADS", "2");
         let (code, text) = place.refused(command);
         assert_eq!(code, 1, "{text}");
-        for part in [&format!("the limit of open files is {limit}")[..], "64 are the least", "ulimit -n"] {
+        for part in [&format!("the limit of open files is {limit}")[..], "72 are the least", "ulimit -n"] {
             assert!(text.contains(part), "{part:?} is not in {text}");
         }
     }

@@ -24,7 +24,7 @@ use crate::actors::store_actor::{StoreActor, abort};
 use crate::audit::Audit;
 use crate::base::{BufferPool, Class, NodeName};
 use crate::config::check::unsealed;
-use crate::config::{CEILING_MIN, Config, MemoryPlan, S3Config};
+use crate::config::{CEILING_MIN, Config, MemoryPlan};
 use crate::disk::real::LockGuard;
 use crate::disk::{Disk, RealDisk, handles};
 use crate::http::{Entrance, Hosts, HttpSettings, Readiness, S3Settings, Shared, rest, s3};
@@ -252,7 +252,7 @@ fn serve_clients(
 }
 
 fn s3_settings(config: &Config, at: SocketAddr) -> S3Settings {
-    let S3Config { domains, region, .. } = config.s3.clone();
+    let (domains, region) = (config.s3.domains.clone(), config.s3.region.clone());
     let hosts = Hosts::new(&config.http.hosts, at.ip().to_canonical().is_loopback()).with_domains(&domains);
     S3Settings { hosts, domains, region }
 }

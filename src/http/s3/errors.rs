@@ -97,6 +97,7 @@ pub(super) const fn row(kind: Kind) -> Row {
         Kind::SignatureForm => Row::new(BAD, "AuthorizationHeaderMalformed"),
         Kind::SignatureTime | Kind::UnsignedHeader => DENIED,
         // The body.
+        Kind::SignedDigest => Row::new(BAD, "XAmzContentSHA256Mismatch"),
         Kind::TooLarge | Kind::FormTooLarge => Row::new(BAD, "EntityTooLarge"),
         Kind::Silent => Row::new(BAD, "RequestTimeout"),
         Kind::ChunkForm => INVALID,
@@ -144,7 +145,6 @@ pub(super) const fn row(kind: Kind) -> Row {
         | Kind::FormCut
         | Kind::Digest
         | Kind::Checksum
-        | Kind::SignedDigest
         | Kind::ChunkSignature
         | Kind::NoSuchKey
         | Kind::NoSuchBucket

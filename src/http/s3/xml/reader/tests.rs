@@ -11,7 +11,12 @@ fn texts(document: &[u8]) -> Result<Vec<String>, Malformed> {
             "t" => all.push(reader.text()?),
             "w" => all.push(reader.word()?),
             // As deep as may be.
-            "d" => while reader.child()?.is_some() {},
+            "d" => {
+                let mut open = 1;
+                while open > 0 {
+                    open = if reader.child()?.is_some() { open + 1 } else { open - 1 };
+                }
+            }
             _ => return Err(Malformed("unknown")),
         }
     }
