@@ -148,6 +148,8 @@ fn an_absent_member_keeps_tombstones_and_brings_nothing_back() {
 fn a_retired_node_that_returns_brings_nothing_back() {
     let mut cluster = Cluster::voting_with(3, &AGE);
     let mut expected = fill(&cluster, 12);
+    let (bucket, paper) = ("/v1/buckets/papers", "/v1/objects/papers/k");
+    assert_eq!(cluster.nodes[0].put(bucket, b"").status, 201);
     cluster.holds(&expected);
     cluster.kill9(2);
     eventually("it to be missed", || (cluster.peer(0, 2)["link"] == "down").then_some(()));
@@ -160,6 +162,7 @@ fn a_retired_node_that_returns_brings_nothing_back() {
         delete(&cluster, n % 2, &format!("k/{n}"));
         expected.insert(format!("k/{n}"), None);
     }
+    assert_eq!(cluster.nodes[1].delete(bucket).status, 204);
     gone(&cluster, &[0, 1]);
     // It comes back with all that was deleted, and has no place.
     cluster.begin(2);
@@ -172,6 +175,11 @@ fn a_retired_node_that_returns_brings_nothing_back() {
     let live = |expected: &Expected| expected.values().filter(|body| body.is_some()).count();
     for at in 0..3 {
         assert_eq!(cluster.listing(at).len(), live(&expected), "n{}: something came back", at + 1);
+    }
+    // It holds the bucket as open, and tells nobody of it.
+    for at in [2, 0, 2, 1] {
+        cluster.nodes[at].put(paper, b"a body").expect_error(404, "NoSuchBucket");
+        cluster.nodes[at].get(paper).expect_error(404, "NoSuchBucket");
     }
     let answer = cluster.nodes[0].ask("PUT", "/v1/cluster/members?names=n1,n2,n3", &[], b"");
     assert_eq!(answer.status, 200, "{answer:?}");

@@ -5,7 +5,8 @@
 //! - What this node holds is enough to begin with, where it holds the bucket as open. What rests on it is judged by each
 //!   replica (`register::fence`), and what is *not* there is answered only when a majority was asked for the bucket
 //!   behind it: a node that was away looks under the id of a former life, where there is nothing.
-//! - A replica is told of a bucket under the epoch of before that was read: a tombstone may have been dropped since.
+//! - A replica is told of a bucket under the epoch of before that was read: a tombstone may have been dropped since. A
+//!   node without a place tells nobody what it alone knows: it may hold what all members have deleted and dropped.
 
 use super::{Coordinator, Value};
 use crate::actors::coordinator::reads::Seen;
@@ -13,7 +14,7 @@ use crate::actors::messages::*;
 use crate::base::names::RegisterName;
 use crate::base::{Ballot, BucketId, BucketName, Epoch, Incarnation, Mark, Quota, RegisterKey};
 use crate::register::fence::remedy;
-use crate::register::{Attempt, Known, Message, Remedy, Request, Slot, Traced};
+use crate::register::{Attempt, Known, Message, Remedy, Request, Slot, Traced, Votes};
 use actix_rt::time::{Instant, sleep_until};
 use futures::future::LocalBoxFuture;
 use std::collections::HashMap;
@@ -34,12 +35,12 @@ pub(in crate::actors) struct Home {
     pub quota: Quota,
     ballot: Ballot,
     state: Traced<Value>,
-    /// That of before it was read.
-    epoch: Epoch,
+    /// That of before it was read, under which others may be told; none of what rests on a node without a place.
+    epoch: Option<Epoch>,
 }
 
 impl Home {
-    fn of(name: &BucketName, slot: Slot<Value>, epoch: Epoch) -> Option<Self> {
+    fn of(name: &BucketName, slot: Slot<Value>, epoch: Option<Epoch>) -> Option<Self> {
         let bucket = slot.state.value.as_ref()?.bucket()?;
         Some(Home {
             name: name.clone(),
@@ -92,7 +93,10 @@ impl Behind {
 impl Coordinator {
     /// What this node holds of a bucket, known to be chosen and open.
     async fn known_home(&self, bucket: &BucketName) -> Option<Home> {
-        let epoch = self.epoch();
+        // Members alone are asked whether a tombstone may go: what another node holds may be what that had deleted.
+        let members = self.members(&RegisterKey::bucket(bucket)).ok();
+        let votes = members.filter(|(_, members)| members.only(self.0.me) != Votes::default());
+        let epoch = votes.map(|(voting, _)| voting.list.epoch);
         let slot = self.held_bucket(bucket).await.filter(|slot| slot.chosen)?;
         Home::of(bucket, slot, epoch).filter(|home| home.is_open)
     }
@@ -134,7 +138,7 @@ impl Coordinator {
     ) -> LocalBoxFuture<'a, Result<Option<Home>, ObjectError>> {
         Box::pin(async move {
             let (slot, epoch) = self.asked_bucket(bucket, deadline).await?;
-            Ok(Home::of(bucket, slot, epoch))
+            Ok(Home::of(bucket, slot, Some(epoch)))
         })
     }
 
@@ -149,7 +153,7 @@ impl Coordinator {
     /// without one. Where that life is over this node had missed it, and knows it from here on.
     pub(super) async fn confirmed(&self, home: &Home, deadline: Instant) -> Result<Home, ObjectError> {
         let (slot, epoch) = self.asked_bucket(&home.name, deadline).await?;
-        let now = Home::of(&home.name, slot.clone(), epoch);
+        let now = Home::of(&home.name, slot.clone(), Some(epoch));
         if now.as_ref().is_none_or(|now| now.id != home.id) {
             // A store that takes nothing learns nothing, and begins with the former life the next time.
             let _ = self.learn(&RegisterKey::bucket(&home.name), slot, epoch).await;
@@ -203,14 +207,13 @@ impl Coordinator {
         is_behind && self.tell_bucket(home, to)
     }
 
-    /// Tells a replica of a bucket. False where the member list is another one since it was read.
+    /// Tells a replica of a bucket. False where the member list is another one since it was read, or no majority was asked
+    /// for it by a node without a place.
     pub(super) fn tell_bucket(&self, home: &Home, to: Incarnation) -> bool {
-        if self.epoch() != home.epoch {
-            return false;
-        }
+        let Some(epoch) = home.epoch.filter(|epoch| *epoch == self.epoch()) else { return false };
         Mark::BucketTaught.hit();
         let (key, request) = (RegisterKey::bucket(&home.name), Request::Learn(home.ballot, home.state.clone()));
-        let message = Message { epoch: home.epoch, attempt: Attempt(0), request };
+        let message = Message { epoch, attempt: Attempt(0), request };
         if to == self.0.me {
             self.0.store.cast_here.do_send(CastHere { votes: vec![Vote { key, message }] });
         } else {

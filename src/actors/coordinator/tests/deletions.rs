@@ -56,6 +56,39 @@ async fn who_is_behind_with_a_bucket_is_told_right_in_front_of_what_it_stores() 
     assert_eq!(kinds, [false, false, true, false], "prepare, store, the bucket, and store again");
 }
 
+/// The first of three has no place any more; what it holds it keeps.
+async fn the_others_go_on(nodes: &[Node; 3]) {
+    let seats: Vec<_> = (1..).zip(nodes).map(|(n, node)| node.seat(n)).collect();
+    let both = Roster::founding(1, seats.clone()).next(2, &seats[1..]);
+    for list in [both.clone(), both.next(3, &seats[1..])].map(Arc::new) {
+        for node in nodes {
+            node.adopts(&list).await;
+        }
+    }
+}
+
+#[actix_rt::test]
+async fn a_node_without_a_place_tells_nobody_of_a_bucket_by_what_it_alone_holds() {
+    let open = [life(7, 1, true)];
+    // All members may have dropped the tombstone of the bucket, or one of them be behind with it.
+    for held in [[&open[..], &[], &[]], [&open, &open, &[]]] {
+        let nodes = three_that_hold(held).await;
+        the_others_go_on(&nodes).await;
+        let [here, there @ ..] = nodes;
+        let (rig, lanes) = coordinator(&here, 2, true, LONG);
+        let put = while_they_vote(lanes, &there, rig.put(&paper("k"))).await;
+        let is_there = !held[1].is_empty();
+        assert!(
+            matches!(put, Ok(_) if is_there) || matches!(put, Err(ObjectError::Store(StoreError::NoSuchBucket))),
+            "{put:?}"
+        );
+        assert_eq!(put.is_ok(), is_there);
+        for node in &there {
+            assert_eq!(node.store.bucket_slot(&papers()).is_some(), is_there, "{put:?}");
+        }
+    }
+}
+
 #[actix_rt::test]
 async fn who_missed_that_a_bucket_was_made_again_writes_into_its_present_life_and_finds_what_is_there() {
     let (old, now) = ([life(7, 1, true)], [life(7, 1, true), life(8, 1, true)]);
