@@ -65,7 +65,6 @@ fn odd_credentials_let_nobody_in_and_are_told_the_same() {
         format!("Bearer {id}.{secret},Bearer {id}.{secret}").into_bytes(),
         format!("Bearer={id}.{secret}").into_bytes(),
         format!("Digest username=\"{id}\", response=\"{secret}\"").into_bytes(),
-        format!("AWS4-HMAC-SHA256 Credential={id}/x, Signature={secret}").into_bytes(),
         [b"Bearer ", "\u{f1}".repeat(60).as_bytes()].concat(),
         [b"Bearer \xff\xfe\xfd", pair.as_bytes()].concat(),
         [b"Bearer ", &[b'A'; 60_000][..]].concat(),
@@ -80,6 +79,10 @@ fn odd_credentials_let_nobody_in_and_are_told_the_same() {
         told.insert(answer.expect_error(401, "Unauthorized"));
     }
     assert_eq!(told.len(), 1, "{told:?}");
+    // What is wrong with the form of a signature depends on no secret, and is told as it is.
+    let malformed = format!("AWS4-HMAC-SHA256 Credential={id}/x, Signature={secret}");
+    node.ask("GET", "/v1/objects/cargas/k", &[("authorization", &malformed)], b"")
+        .expect_error(400, "InvalidAuthorization");
     let both = format!("Authorization: {}\r\nAuthorization: Bearer {id}.{}\r\n", root.bearer(), "B".repeat(40));
     for twice in [both.clone(), format!("Authorization: {0}\r\nauthorization: {0}\r\n", root.bearer())] {
         let answer = said(&node, format!("GET /v1/objects/cargas/k HTTP/1.1\r\nHost: x\r\n{twice}\r\n").as_bytes());
