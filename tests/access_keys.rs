@@ -2,8 +2,7 @@
 
 mod common;
 
-use boveda::base::Credential;
-use boveda::sign::presign::Link;
+use common::s3::{link, now_s};
 use common::{Answer, Key, Node, eventually};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -193,13 +192,6 @@ fn every_operation_refuses_every_caller_who_has_not_its_right() {
     }
 }
 
-/// A link to anything, as whoever has the key could sign one.
-fn signed(key: &Key, method: &str, path: &str, at_s: u64) -> String {
-    let by = Credential::of(&key.id, &key.secret).expect("a key");
-    let link = Link { method, path, host: "boveda", at_s, expires_s: 600, headers: &[], query: &[] };
-    format!("{path}?{}", link.query_by(&by))
-}
-
 #[test]
 fn every_operation_refuses_who_has_no_key_but_for_what_is_open_and_what_a_link_is_for() {
     let (node, root) = guarded();
@@ -208,7 +200,7 @@ fn every_operation_refuses_who_has_no_key_but_for_what_is_open_and_what_a_link_i
     let revoked = node.new_key("revoked", &["*:read,write,list,delete,admin"]);
     assert_eq!(node.delete(&format!("/v1/access/{}", revoked.id)).status, 200);
     let wrong = Key { secret: revoked.secret.clone(), ..root.clone() };
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
+    let now = now_s();
     for (method, path, through) in ROWS.iter().filter(|(_, path, _)| *path != "/v1/nowhere") {
         let target = filled(path);
         let anybody = without(&node, method, &target);
@@ -222,7 +214,7 @@ fn every_operation_refuses_who_has_no_key_but_for_what_is_open_and_what_a_link_i
             (&revoked, now, if leads { 403 } else { 400 }, if leads { "LinkRefused" } else { "InvalidLink" }),
             (&wrong, now, if leads { 403 } else { 400 }, if leads { "LinkRefused" } else { "InvalidLink" }),
         ] {
-            let answer = without(&node, method, &signed(whose, method, &target, at));
+            let answer = without(&node, method, &link(whose, method, &target, &[], at));
             if status == 0 {
                 assert!(
                     through.contains(&"link") && !matches!(answer.status, 400 | 401 | 403),

@@ -10,7 +10,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Beyond what lies in a record.
@@ -155,23 +155,7 @@ fn a_new_generation_reaches_the_nodes_one_after_the_other_and_every_read_opens()
     // A start with the old ring alone says what it lacks, and touches nothing.
     assert!(cluster.nodes[2].stop().success());
     fs::remove_file(cluster.keys(2).join("kek-0002")).expect("it is there");
-    let refused = Command::new(env!("CARGO_BIN_EXE_boveda"))
-        .args([
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--s3-listen",
-            "127.0.0.1:0",
-            "--peer-listen",
-            "127.0.0.1:0",
-            "--data",
-        ])
-        .arg(cluster.nodes[2].data())
-        .arg("--key-dir")
-        .arg(cluster.keys(2))
-        .stdin(Stdio::null())
-        .output()
-        .expect("the binary starts");
+    let refused = cluster.nodes[2].serve().output().expect("the binary starts");
     let why = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(refused.status.code() == Some(1) && why.contains(&newest) && why.contains("generations"), "{why}");
     copy(cluster.keys(0), cluster.keys(2), "kek-0002");

@@ -63,15 +63,7 @@ fn compares_equal(cluster: &Cluster, from: usize, to: usize) {
 
 /// Has the node try to start, and gives what it says when it ends by itself, without success.
 fn refused(node: &Node) -> String {
-    let mut command = node.command(&[
-        "serve",
-        "--listen",
-        "127.0.0.1:0",
-        "--s3-listen",
-        "127.0.0.1:0",
-        "--peer-listen",
-        "127.0.0.1:0",
-    ]);
+    let mut command = node.serve();
     let ended = command.stdin(Stdio::null()).output().expect("the binary starts");
     assert_eq!(ended.status.code(), Some(1));
     String::from_utf8_lossy(&ended.stderr).into_owned()

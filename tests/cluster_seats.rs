@@ -33,15 +33,7 @@ fn ends(mut command: Command, code: i32) -> String {
 }
 
 fn serve(cluster: &Cluster, at: usize, settings: &[(&str, &str)]) -> Command {
-    let mut command = cluster.nodes[at].command(&[
-        "serve",
-        "--listen",
-        "127.0.0.1:0",
-        "--s3-listen",
-        "127.0.0.1:0",
-        "--peer-listen",
-        "127.0.0.1:0",
-    ]);
+    let mut command = cluster.nodes[at].serve();
     command.env("BOVEDA_NODE_LOG", "error").envs(settings.iter().copied());
     command
 }

@@ -3,7 +3,7 @@
 mod common;
 
 use common::pki::{Ca, FAR, Issued, Placed, in_days};
-use common::{Conn, DEADLINE, Node, eventually};
+use common::{ANY_PORTS, Conn, DEADLINE, Node, eventually};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -313,18 +313,7 @@ fn a_certificate_that_ends_soon_or_has_ended_is_a_finding() {
         node.show(&ca, &ca.issue(&["localhost"], &in_days(days)).place(&node.home().join("tls")));
         if days < 0 {
             // No client that looks would ask it: what it says of itself is in its log.
-            let child = node
-                .command(&[
-                    "serve",
-                    "--listen",
-                    "127.0.0.1:0",
-                    "--s3-listen",
-                    "127.0.0.1:0",
-                    "--peer-listen",
-                    "127.0.0.1:0",
-                ])
-                .stderr(std::process::Stdio::piped())
-                .spawn();
+            let child = node.serve().stderr(std::process::Stdio::piped()).spawn();
             let mut child = child.expect("it starts");
             let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().expect("piped")));
             let begins = lines.by_ref().map_while(Result::ok).take_while(|line| !line.contains("] serving "));
@@ -442,7 +431,7 @@ fn a_certificate_that_cannot_be_used_stops_the_start_and_the_check() {
     let run = |command: &[&str], cert: &str, key: &str| {
         let mut command = node.command(command);
         if command.get_args().next().is_some_and(|first| first == "serve") {
-            command.args(["--listen", "127.0.0.1:0", "--s3-listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0"]);
+            command.args(ANY_PORTS);
         }
         let both = [("--tls-cert", cert), ("--tls-key", key)];
         command.args(both.into_iter().filter(|(_, file)| !file.is_empty()).flat_map(|(flag, file)| [flag, file]));

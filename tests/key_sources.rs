@@ -44,15 +44,7 @@ impl Printed {
 
     /// What a start says that fails.
     fn refused(&self) -> String {
-        let ended = ended(self.node.command(&[
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--s3-listen",
-            "127.0.0.1:0",
-            "--peer-listen",
-            "127.0.0.1:0",
-        ]));
+        let ended = ended(self.node.serve());
         assert_eq!(ended.status.code(), Some(1));
         last_line(&ended)
     }
@@ -213,10 +205,11 @@ fn a_wrapped_ring_opens_by_its_passphrase_alone() {
     let file = fs::read(keys.join("kek-0001")).expect("a file");
     assert!(file.len() == 96 && file.starts_with(b"BVK1"));
 
-    let serve = ["serve", "--listen", "127.0.0.1:0", "--s3-listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0"];
-    let without = last_line(&ended(node.command(&serve)));
+    let without = last_line(&ended(node.serve()));
     assert!(without.contains("kek-0001") && without.contains("BOVEDA_KEY_PASSPHRASE"), "{without}");
-    let misled = last_line(&ended(node.command(&[&serve[..], &["--passphrase-file", &wrong]].concat())));
+    let mut serve = node.serve();
+    serve.args(["--passphrase-file", &wrong]);
+    let misled = last_line(&ended(serve));
     assert!(misled.contains("kek-0001") && misled.contains("the passphrase is another one"), "{misled}");
     assert!(!misled.contains("stable") && !node.data().join("identity").exists());
 
@@ -261,6 +254,6 @@ fn a_wrapped_ring_opens_by_its_passphrase_alone() {
 
     // Others could read it.
     fs::set_permissions(&right, Permissions::from_mode(0o644)).expect("ours");
-    let open = last_line(&ended(node.command(&serve)));
+    let open = last_line(&ended(node.serve()));
     assert!(open.contains("chmod 0400"), "{open}");
 }

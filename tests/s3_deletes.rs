@@ -2,17 +2,11 @@
 
 mod common;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
-use boveda::seal::digest::Md5;
 use common::Answer;
-use common::s3::{S3, path, started, text, texts, told};
+use common::s3::{S3, md5_of, path, started, text, texts, told};
 
 fn ask(s3: &S3<'_>, bucket: &str, body: &str) -> Answer {
-    let mut md5 = Md5::default();
-    md5.update(body.as_bytes());
-    let md5 = BASE64_STANDARD.encode(md5.finalize());
-    s3.ask("POST", &format!("/{bucket}?delete"), &[("content-md5", &md5)], body.as_bytes())
+    s3.ask("POST", &format!("/{bucket}?delete"), &[("content-md5", &md5_of(body.as_bytes()))], body.as_bytes())
 }
 
 fn document(keys: &[&str], more: &str) -> String {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Conn, Node, eventually};
+use common::{ANY_PORT, ANY_PORTS, Conn, Node, eventually, listening};
 use std::fs::{self, File, Permissions};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
@@ -12,7 +12,6 @@ use std::process::{Child, Command, Stdio};
 
 /// Somebody who owns nothing here.
 const NOBODY: u32 = 65534;
-const ANY_PORTS: [&str; 6] = ["--listen", "127.0.0.1:0", "--s3-listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0"];
 
 /// A process that is not left behind when a test fails.
 struct Started(Child);
@@ -259,10 +258,9 @@ fn addresses_that_cannot_be_had() {
     let place = Place::new();
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let taken = taken.local_addr().expect("its address").to_string();
-    let free = "127.0.0.1:0";
     let says = ["cannot listen on", &taken, "stop the program that uses it"];
-    let listen_s3 = |http, s3, peer| ["--listen", http, "--s3-listen", s3, "--peer-listen", peer];
-    let listen = |http, peer| listen_s3(http, free, peer);
+    let free = ANY_PORT;
+    let listen = |http, peer| listening(http, free, peer);
     place.serve_fails(
         "data",
         "keys",
@@ -273,7 +271,7 @@ fn addresses_that_cannot_be_had() {
     place.serve_fails(
         "data",
         "keys",
-        &listen_s3(free, &taken, free),
+        &listening(free, &taken, free),
         &[&says[..], &["or change s3.listen (--s3-listen)"]].concat(),
     );
     // An address kept for documentation: no machine has it.

@@ -24,6 +24,17 @@ use tempfile::TempDir;
 /// How long anything may take that should take milliseconds; machines under load are slow.
 pub const DEADLINE: Duration = Duration::from_secs(90);
 
+/// An address on this machine, at a port of the system's choice.
+pub const ANY_PORT: &str = "127.0.0.1:0";
+
+/// The arguments by which a node is told where to listen: for clients, for those of S3, and for its peers.
+pub const fn listening<'a>(http: &'a str, s3: &'a str, peer: &'a str) -> [&'a str; 6] {
+    ["--listen", http, "--s3-listen", s3, "--peer-listen", peer]
+}
+
+/// All of them at ports of the system's choice.
+pub const ANY_PORTS: [&str; 6] = listening(ANY_PORT, ANY_PORT, ANY_PORT);
+
 /// Copies a directory; nobody writes in it.
 pub fn copy_dir(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a directory");
@@ -118,7 +129,7 @@ impl Node {
         let dir = tempfile::tempdir().expect("a directory for the node");
         let keys = keys.map_or_else(|| dir.path().join("keys"), Path::to_owned);
         let settings = settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        let listen = "127.0.0.1:0".to_owned();
+        let listen = ANY_PORT.to_owned();
         Node { child: None, dir, keys, settings, trust: None, listen, key: None, at: None }
     }
 
@@ -177,18 +188,8 @@ impl Node {
             _ => {}
         }
         let log = File::options().append(true).create(true).open(self.log_path()).expect("a log file");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_boveda"));
-        command
-            .arg("serve")
-            .arg("--data")
-            .arg(self.data())
-            .arg("--key-dir")
-            .arg(&self.keys)
-            .args(["--listen", &self.listen, "--s3-listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0"])
-            .envs(self.settings.iter().map(|(k, v)| (k, v)))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a second handle"))
-            .stderr(log);
+        let mut command = self.serve();
+        command.stdout(log.try_clone().expect("a second handle")).stderr(log);
         self.child = Some(command.spawn().expect("the node starts"));
         self.wait_for("its addresses", |_| read_addresses(&addresses));
         // Nodes that have to find each other first are ready together, later.
@@ -229,6 +230,13 @@ impl Node {
         let mut command = Command::new(env!("CARGO_BIN_EXE_boveda"));
         command.args(args).arg("--data").arg(self.data()).arg("--key-dir").arg(&self.keys);
         command.envs(self.settings.iter().map(|(k, v)| (k, v))).stdin(Stdio::null());
+        command
+    }
+
+    /// The program as it serves over this node's directories, at ports of the system's choice.
+    pub fn serve(&self) -> Command {
+        let mut command = self.command(&["serve"]);
+        command.args(listening(&self.listen, ANY_PORT, ANY_PORT));
         command
     }
 

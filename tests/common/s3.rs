@@ -1,7 +1,12 @@
 //! A client of S3 for tests: it signs what it asks, and nothing else.
 
 use super::{Answer, Conn, Key, Node};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use boveda::base::Credential;
+use boveda::seal::digest::Md5;
 use boveda::sign::canonical::{Request, canonical, escaped_path};
+use boveda::sign::presign::Link;
 use boveda::sign::sigv4::{ALGORITHM, Scope, Second, hex, signature, string_to_sign};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -43,8 +48,7 @@ impl<'a> S3<'a> {
 
     /// The headers of a request, with those that sign it.
     pub fn signed(&self, host: &str, method: &str, target: &str, headers: &[(&str, &str)]) -> Vec<(String, String)> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time of today").as_secs();
-        let at = Second(now);
+        let at = Second(now_s());
         let mut all: Vec<(String, String)> =
             headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), (*value).to_owned())).collect();
         let payload = match all.iter().find(|(name, _)| name == "x-amz-content-sha256") {
@@ -74,6 +78,29 @@ impl<'a> S3<'a> {
         ));
         all
     }
+}
+
+/// Now, in seconds since 1970.
+pub fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("a time of today").as_secs()
+}
+
+/// A link to a target, made at that second by whoever has the key, which counts for ten minutes; it fixes these headers.
+pub fn link(key: &Key, method: &str, target: &str, headers: &[(&str, &str)], at_s: u64) -> String {
+    let by = Credential::of(&key.id, &key.secret).expect("a key");
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let headers: Vec<_> =
+        headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), (*value).to_owned())).collect();
+    let (query, headers) = (&pairs(query), &headers[..]);
+    let link = Link { method, path, host: Conn::HOST, at_s, expires_s: 600, headers, query };
+    format!("{path}?{}", link.query_by(&by))
+}
+
+/// `Content-MD5` of a body.
+pub fn md5_of(body: &[u8]) -> String {
+    let mut md5 = Md5::default();
+    md5.update(body);
+    BASE64_STANDARD.encode(md5.finalize())
 }
 
 /// A path of bucket and key, escaped as it is signed.

@@ -191,9 +191,10 @@ impl Protocol for S3 {
     }
 }
 
-/// The operations, for the test that holds the ledger against them.
+/// The operations, for the tests that hold the ledger against them, and ask them by every sort of caller.
 #[doc(hidden)]
 pub mod rows {
+    pub use super::operations::Asks;
     use super::operations::{By, Does, On, ROWS};
 
     /// An operation, and how it is asked for.
@@ -209,6 +210,8 @@ pub mod rows {
         pub query: Option<&'static str>,
         /// The header that selects it.
         pub header: Option<&'static str>,
+        /// What it needs of its caller; of one that is refused it says nothing.
+        pub asks: Asks,
         /// What comes of it.
         pub outcome: Outcome,
     }
@@ -236,6 +239,7 @@ pub mod rows {
             },
             query: if let By::Query(name) = row.by { Some(name) } else { None },
             header: if let By::Header(name) = row.by { Some(name) } else { None },
+            asks: row.asks,
             outcome: match row.does {
                 Does::Refused => Outcome::Refused,
                 Does::Calm(_) => Outcome::Calm,

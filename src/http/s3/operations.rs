@@ -123,7 +123,7 @@ pub(super) enum Calm {
 
 /// What an operation needs of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asks {
+pub enum Asks {
     /// To be known.
     Known,
     /// A right on the bucket and all of it.
