@@ -3,7 +3,8 @@
 
 mod common;
 
-use common::{Key, Node, eventually};
+use common::s3::{S3, link, md5_of, now_s, started};
+use common::{Conn, Key, Node, eventually};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -259,6 +260,63 @@ fn objects_have_lines_where_a_setting_says_so() {
     assert!(all.iter().all(|line| line["actor"] == root.id.as_str()), "a link is its key's: {all:?}");
     let by_link: Vec<_> = all.iter().map(|line| line["by_link"].clone()).collect();
     assert_eq!(by_link, [Value::Null, Value::Null, Value::Null, json!(true)]);
+}
+
+/// What a line says of an object, and how it went.
+fn brief(line: &Value) -> String {
+    let text = |name: &str| line[name].as_str().unwrap_or("-");
+    format!("{} {} {} {}", text("action"), text("target"), text("outcome"), text("code"))
+}
+
+#[test]
+fn on_the_s3_port_lines_say_what_was_told_and_name_each_object_and_the_source_of_a_copy() {
+    for wants_objects in ["false", "true"] {
+        let (node, root) = started(&[("BOVEDA_AUDIT_OBJECTS", wants_objects)]);
+        let s3 = S3::new(&node, &root);
+        for (target, body) in [("/docs", &b""[..]), ("/docs/in/a", b"v"), ("/docs/k", b"v")] {
+            assert_eq!(s3.ask("PUT", target, &[], body).status, 200);
+        }
+        let few = node.new_key("few", &["docs/in/:read,write,delete"]);
+        let by = S3::new(&node, &few);
+        let each: String = ["in/a", "k"].map(|key| format!("<Object><Key>{key}</Key></Object>")).concat();
+        let document = format!("<Delete>{each}</Delete>");
+        let md5 = md5_of(document.as_bytes());
+        let answers = [
+            by.ask("PUT", "/docs/in/b", &[("x-amz-copy-source", "/docs/in/a")], b""),
+            by.ask("PUT", "/docs/in/c", &[("x-amz-copy-source", "/docs/k")], b""),
+            by.ask("POST", "/docs?delete", &[("content-md5", &md5)], document.as_bytes()),
+            Conn::open(node.s3()).expect("a port").ask("GET", "/docs/k", &[], b"").expect("an answer"),
+            Conn::open(node.s3())
+                .expect("a port")
+                .ask("PUT", &link(&root, "PUT", "/docs/x", &[], now_s()), &[("x-amz-meta-a", "1")], b"v")
+                .expect("an answer"),
+        ];
+        assert_eq!(answers.each_ref().map(|answer| answer.status), [200, 403, 200, 403, 403]);
+        let ids = answers.map(|answer| answer.header("x-amz-request-id").expect("an id").to_owned());
+        let of = |all: &[Value], at: usize| -> Vec<Value> {
+            all.iter().filter(|line| line["request"] == ids[at].as_str()).cloned().collect()
+        };
+        let all = eventually("the last line", || Some(lines(&node, "")).filter(|all| !of(all, 4).is_empty()));
+        let told = |at: usize| of(&all, at).iter().map(brief).collect::<Vec<_>>();
+        assert_eq!(told(1), ["object:write docs/in/c refused AccessDenied"]);
+        assert_eq!(told(3), ["object:read docs/k refused AccessDenied"]);
+        assert_eq!(of(&all, 3)[0]["status"], json!(403), "as it was told on that port");
+        assert_eq!(told(4), ["object:write docs/x refused AccessDenied"]);
+        let refused = "object:delete docs/k refused AccessDenied";
+        if wants_objects == "false" {
+            assert_eq!((told(0), told(2)), (vec![], vec![refused.to_owned()]));
+            continue;
+        }
+        assert_eq!(
+            (told(0), told(2)),
+            (
+                vec!["object:write docs/in/b done -".into()],
+                vec!["object:delete docs/in/a done -".into(), refused.to_owned()]
+            )
+        );
+        let source = |at: usize| of(&all, at)[0]["change"]["new"]["source"].clone();
+        assert_eq!((source(0), source(1)), (json!("docs/in/a"), json!("docs/k")));
+    }
 }
 
 #[test]

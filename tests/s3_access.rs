@@ -468,3 +468,75 @@ fn nothing_that_was_not_signed_changes_what_a_signature_is_for() {
     assert!(all_there_is(&node, &root) == before);
     assert_eq!(plain(&node, "PUT", "/docs-else/new", &headers, b"").status, 200, "as it was signed it counts");
 }
+
+#[test]
+fn a_name_of_the_store_in_the_target_is_the_one_that_was_signed() {
+    let (node, root) = started(&[("BOVEDA_S3_DOMAINS", "s3.example.org")]);
+    let s3 = S3::new(&node, &root);
+    for (target, body) in [("/docs", &b""[..]), ("/open", b""), ("/docs/open/k", b"kept"), ("/open/k", b"shown")] {
+        assert_eq!(s3.ask("PUT", target, &[], body).status, 200);
+    }
+    let (host, signed) = ("s3.example.org", s3.signed("s3.example.org", "GET", "/open/k", &[]));
+    let headers: Vec<_> = signed.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let ask = |target: &str| {
+        let mut conn = Conn::open(node.s3()).expect("it takes connections");
+        conn.ask_at(host, "GET", target, &headers, b"").expect("an answer")
+    };
+    assert_eq!(ask("/open/k").body, b"shown");
+    assert_eq!(ask("http://s3.example.org/open/k").body, b"shown");
+    // With another bucket before the name, whatever it looks like.
+    for name in ["docs.s3.example.org", "docs.s3.example.org:1@s3.example.org", "x@s3.example.org", "s3.example.org:80"]
+    {
+        assert_eq!(told(&ask(&format!("http://{name}/open/k"))), (400, "InvalidArgument".to_owned()), "{name}");
+    }
+}
+
+/// Sends the head of a request with a body, signed, and waits until the body is wanted.
+fn begun(node: &Node, key: &Key, method: &str, target: &str, body: &[u8]) -> Conn {
+    let mut signed = S3::new(node, key).signed(Conn::HOST, method, target, &[("content-md5", &md5_of(body))]);
+    signed.push(("content-length".to_owned(), body.len().to_string()));
+    signed.push(("expect".to_owned(), "100-continue".to_owned()));
+    let lines: String = signed.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let mut conn = Conn::open(node.s3()).expect("it takes connections");
+    conn.send(format!("{method} {target} HTTP/1.1\r\nHost: {}\r\n{lines}\r\n", Conn::HOST)).expect("it is taken");
+    conn
+}
+
+#[test]
+fn who_is_revoked_while_a_body_is_on_its_way_changes_nothing() {
+    let (node, root) = guarded();
+    let delete = b"<Delete><Object><Key>k</Key></Object></Delete>";
+    let before = all_there_is(&node, &root);
+    for (method, target, body) in [
+        ("POST", "/docs?delete", &delete[..]),
+        ("PUT", "/docs-new", b"<CreateBucketConfiguration/>"),
+        ("PUT", "/docs/k", b"another"),
+    ] {
+        let late = node.new_key("late", &["*:read,write,list,delete,admin"]);
+        let mut conn = begun(&node, &late, method, target, body);
+        conn.told_to_go_on();
+        assert_eq!(node.delete(&format!("/v1/access/{}", late.id)).status, 200);
+        conn.send(body).expect("it is taken");
+        let answer = conn.answer(false).expect("an answer");
+        assert_eq!(told(&answer), (403, "InvalidAccessKeyId".to_owned()), "{method} {target}");
+    }
+    assert!(all_there_is(&node, &root) == before);
+}
+
+#[test]
+fn a_document_is_read_once_there_is_room_for_it() {
+    let (node, root) = started(&[("BOVEDA_HTTP_IN_FLIGHT_BYTES_MAX", "4MiB"), ("BOVEDA_HTTP_TURN_TIMEOUT", "100ms")]);
+    assert_eq!(S3::new(&node, &root).ask("PUT", "/docs", &[], b"").status, 200);
+    let large = vec![b' '; 2 << 20];
+    let mut held: Vec<Conn> = Vec::new();
+    loop {
+        let mut conn = begun(&node, &root, "POST", "/docs?delete", &large);
+        if !conn.is_told_to_go_on() {
+            let answer = conn.answer(false).expect("an answer");
+            assert_eq!(told(&answer), (503, "SlowDown".to_owned()));
+            break;
+        }
+        held.push(conn);
+        assert!(held.len() < 4, "more is held than there is room for");
+    }
+}

@@ -580,6 +580,11 @@ impl Conn {
         Ok(answer)
     }
 
+    /// Waits for an answer: whether it is an interim one, that the body is wanted.
+    pub fn is_told_to_go_on(&mut self) -> bool {
+        self.stream.fill_buf().expect("an answer").starts_with(b"HTTP/1.1 100")
+    }
+
     /// Waits to be told to go on with a body.
     pub fn told_to_go_on(&mut self) {
         const GO_ON: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";

@@ -23,7 +23,7 @@ pub struct Call<'a> {
     pub note: &'a Note,
 }
 
-impl Call<'_> {
+impl<'a> Call<'a> {
     /// Refuses a caller who has not the right on what a handler learns only from the body: a name in a form, the other
     /// end of a copy, each key of many.
     pub fn authorize(&self, need: &Need<'_>) -> Result<(), HttpError> {
@@ -34,5 +34,11 @@ impl Call<'_> {
     pub fn authorize_again(&self, need: &Need<'_>) -> Result<Principal, HttpError> {
         let who = (self.again)()?;
         self.worker.shared.entrance.authorize(&who, Some(need)).map(|()| who)
+    }
+
+    /// The same call by who it is by now, if that one has the right by what is in force now.
+    pub fn renewed(&self, need: &Need<'_>) -> Result<Call<'a>, HttpError> {
+        let who = self.authorize_again(need)?;
+        Ok(Call { who, ..*self })
     }
 }

@@ -60,7 +60,7 @@ pub async fn handle<P: Protocol>(port: &Port<P>, req: &HttpRequest, payload: Pay
     let route = protocol.route(req);
     let label = protocol.label(route);
 
-    let trail = Trail::of(&worker.shared.audit, req, id);
+    let trail = Trail::of(&worker.shared.audit, req, id, P::told);
     let mut response = match answer(port, req, &trail, route, &mut incoming).await {
         Ok(response) => response,
         Err(error) => {
@@ -127,7 +127,9 @@ async fn answer<P: Protocol>(
     entrance.authorize(&who, need.as_ref())?;
     let list = need.and_then(Need::to_see_what_is_missing);
     let hides = list.is_some_and(|list| entrance.authorize(&who, Some(&list)).is_err());
-    let entry = trail.begins(protocol.deed(&endpoint)).await?;
+    let deed = protocol.deed(&endpoint);
+    let action = deed.action;
+    let entry = trail.begins(deed).await?;
     let note = Note::default();
     let call = Call { worker, req, id: trail.id(), who, again: &again, note: &note };
     let answered = match protocol.answer(&call, endpoint, incoming).await {
@@ -135,7 +137,10 @@ async fn answer<P: Protocol>(
         answered => answered,
     };
     match entry {
-        None => answered,
+        None => {
+            trail.refused_each(action, note);
+            answered
+        }
         Some(entry) => trail.ends(entry, note, answered).await,
     }
 }

@@ -5,6 +5,7 @@
 //! - A name that somebody on the Internet may own, and point at this machine, is not ours unless it was configured.
 //!   Addresses are nobody's names; a name without a dot, and `localhost`, belong to this machine or its network.
 //! - A request for a change from a page of another origin is refused, whatever the Host.
+//! - A request has one host: where its target names one, the header names the same. A signature covers the header.
 //! - Programs that are no browsers send no `Origin` and no `Sec-Fetch-Site`, and are not concerned.
 
 use super::errors::HttpError;
@@ -47,15 +48,16 @@ impl Hosts {
 
     /// Refuses a request under a name of somebody else, and a write from a page of somebody else.
     pub(super) fn judge(&self, req: &HttpRequest) -> Result<(), HttpError> {
-        // The authority of an absolute target stands above the header.
-        let named = match req.uri().authority() {
-            Some(authority) => Some(authority.as_str()),
-            None => match req.headers().get(header::HOST) {
-                Some(value) => Some(value.to_str().map_err(|_| HttpError::ForeignHost)?),
-                None => None,
-            },
-        };
-        let asked = match named.map(str::trim).filter(|text| !text.is_empty()) {
+        let in_head = req.headers().get(header::HOST).map(|value| value.to_str().map_err(|_| HttpError::ForeignHost));
+        let in_head = in_head.transpose()?.map(str::trim);
+        let in_target = req.uri().authority().map(|authority| authority.as_str());
+        if let (Some(target), Some(head)) = (in_target, in_head)
+            && !target.eq_ignore_ascii_case(head)
+        {
+            return Err(HttpError::Header("the Host header names another host than the target of the request"));
+        }
+        let named = in_target.or(in_head);
+        let asked = match named.filter(|text| !text.is_empty()) {
             Some(text) => Some(Authority::parse(text).ok_or(HttpError::ForeignHost)?),
             None => None,
         };
@@ -189,8 +191,26 @@ mod tests {
         }
         assert_eq!(judged(&open, Method::GET, &[("host", "anything.example")]), "served");
         assert_eq!(judged(&alone, Method::GET, &[]), "served");
-        let absolute =
-            |uri: &str| alone.judge(&TestRequest::with_uri(uri).append_header(("host", "x")).to_http_request());
+    }
+
+    #[test]
+    fn a_request_has_one_host() {
+        let domains = hosts(&[], false).with_domains(&["s3.example.org".to_owned()]);
+        for (uri, host, is_one) in [
+            ("http://s3.example.org/k", "s3.example.org", true),
+            ("http://S3.example.org:81/k", "s3.Example.org:81", true),
+            ("http://abc.s3.example.org/k", "s3.example.org", false),
+            ("http://s3.example.org/k", "abc.s3.example.org", false),
+            ("http://s3.example.org:80/k", "s3.example.org", false),
+            ("http://abc.s3.example.org:1@s3.example.org/k", "s3.example.org", false),
+            ("http://s3.example.org./k", "s3.example.org", false),
+            ("http://s3.example.org/k", "", false),
+        ] {
+            let judged = domains.judge(&TestRequest::with_uri(uri).append_header(("host", host)).to_http_request());
+            assert_eq!(judged.is_ok(), is_one, "{uri} and {host}: {judged:?}");
+        }
+        let alone = hosts(&[], true);
+        let absolute = |uri: &str| alone.judge(&TestRequest::with_uri(uri).to_http_request());
         assert!(absolute("http://localhost/v1").is_ok() && absolute("http://attacker.example/v1").is_err());
     }
 

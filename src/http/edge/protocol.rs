@@ -16,9 +16,10 @@ use super::call::Call;
 use super::deed::Deed;
 use super::errors::HttpError;
 use super::hosts::Hosts;
-use super::problem::Problem;
+use super::problem::{Kind, Problem};
 use super::request_id::RequestId;
 use crate::base::AccessKeyId;
+use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse};
 
 /// A protocol over HTTP. One value of it serves one thread.
@@ -67,6 +68,11 @@ pub trait Protocol: 'static {
         endpoint: Self::Endpoint,
         incoming: &mut Incoming,
     ) -> Result<HttpResponse, HttpError>;
+
+    /// By which status and code it tells a problem.
+    fn told(kind: Kind) -> (StatusCode, &'static str) {
+        (kind.status(), kind.code())
+    }
 
     /// Tells the client of a problem.
     fn tell(&self, problem: &Problem, route: Self::Route<'_>, req: &HttpRequest, id: &RequestId) -> HttpResponse;

@@ -4,6 +4,8 @@
 //! - A change is begun only once a line says that it was asked for, and answered only once one says how it went.
 //! - A refusal has a line for which nobody waits; what a change was refused for stands in the line of the change.
 //! - Nothing of a request is in a line but names, its address, and what a handler has noted: no header, no query, no body.
+//! - A line has the status and the code that the client was told.
+//! - A request for many objects has a line for each in the place of one.
 
 use super::access::Principal;
 use super::connections::Connection;
@@ -14,6 +16,7 @@ use super::request_id::RequestId;
 use crate::audit::line::ANONYMOUS;
 use crate::audit::{Audit, Change, Line, Outcome};
 use crate::base::AccessKeyId;
+use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use serde_json::Value;
@@ -26,6 +29,7 @@ use std::rc::Rc;
 pub struct Note {
     target: RefCell<Option<String>>,
     change: RefCell<Option<Change>>,
+    each: RefCell<Vec<(String, Option<Kind>)>>,
 }
 
 impl Note {
@@ -40,13 +44,22 @@ impl Note {
         let new = serde_json::to_value(new).unwrap_or(Value::Null);
         self.change.replace(Some(Change { old, new }));
     }
+
+    /// Says of one object of many how it went, or why it did not.
+    pub fn each(&self, target: String, failed: Option<Kind>) {
+        self.each.borrow_mut().push((target, failed));
+    }
 }
+
+/// The status and the code by which a port tells a problem.
+pub(super) type Told = fn(Kind) -> (StatusCode, &'static str);
 
 /// The trail of one request.
 pub(super) struct Trail<'a> {
     audit: &'a Audit,
     req: &'a HttpRequest,
     id: RequestId,
+    told_as: Told,
     actor: Cell<Option<AccessKeyId>>,
     by_link: Cell<bool>,
     /// Whether its refusal has a line already.
@@ -61,8 +74,8 @@ pub(super) struct Entry {
 }
 
 impl<'a> Trail<'a> {
-    pub(super) fn of(audit: &'a Audit, req: &'a HttpRequest, id: RequestId) -> Self {
-        Trail { audit, req, id, actor: Cell::default(), by_link: Cell::default(), told: Cell::default() }
+    pub(super) fn of(audit: &'a Audit, req: &'a HttpRequest, id: RequestId, told_as: Told) -> Self {
+        Trail { audit, req, id, told_as, actor: Cell::default(), by_link: Cell::default(), told: Cell::default() }
     }
 
     fn address(&self) -> Option<IpAddr> {
@@ -100,12 +113,20 @@ impl<'a> Trail<'a> {
         note: Note,
         answered: Result<HttpResponse, HttpError>,
     ) -> Result<HttpResponse, HttpError> {
+        let each = note.each.into_inner();
+        if answered.is_ok() && !each.is_empty() {
+            for (target, failed) in each {
+                let line = self.line_of_one(entry.action, &target, failed);
+                self.audit.object(line).await.map_err(|error| HttpError::Audit { error, begun: true })?;
+            }
+            return answered;
+        }
         let target = note.target.into_inner().unwrap_or(entry.target);
         let mut line = self.line(entry.action, &target, Outcome::Done);
         line.change = note.change.into_inner();
         match &answered {
             Ok(response) => line.status = Some(response.status().as_u16()),
-            Err(error) => told(&mut line, &error.problem()),
+            Err(error) => self.tell(&mut line, error.problem().kind),
         }
         self.told.set(line.outcome == Outcome::Refused);
         let written = match entry.is_change {
@@ -137,11 +158,35 @@ impl<'a> Trail<'a> {
                 None => (label, String::new()),
             };
             let mut line = self.line(action, &target, Outcome::Refused);
-            told(&mut line, problem);
+            self.tell(&mut line, problem.kind);
             line.claims = claims.filter(|_| self.actor.get().is_none()).map(|id| id.to_string());
             line
         };
         self.audit.refused(line, self.address());
+    }
+
+    /// Writes which of many objects were refused, where what is done to objects has no lines.
+    pub(super) fn refused_each(&self, action: &str, note: Note) {
+        let each = note.each.into_inner().into_iter();
+        for (target, failed) in each.filter(|(_, failed)| failed.is_some_and(is_refusal)) {
+            self.audit.refused(|| self.line_of_one(action, &target, failed), self.address());
+        }
+    }
+
+    fn line_of_one(&self, action: &str, target: &str, failed: Option<Kind>) -> Line {
+        let mut line = self.line(action, target, Outcome::Done);
+        if let Some(kind) = failed {
+            self.tell(&mut line, kind);
+        }
+        line
+    }
+
+    /// What a client is told of a problem, in its line.
+    fn tell(&self, line: &mut Line, kind: Kind) {
+        let (status, code) = (self.told_as)(kind);
+        line.outcome = if is_refusal(kind) { Outcome::Refused } else { Outcome::Failed };
+        line.status = Some(status.as_u16());
+        line.code = Some(code.to_owned());
     }
 
     fn line(&self, action: &str, target: &str, outcome: Outcome) -> Line {
@@ -155,7 +200,7 @@ impl<'a> Trail<'a> {
     }
 }
 
-/// Whether somebody was turned away for who they are, or are not known to be.
+/// Whether somebody was turned away for who they are, or are not known to be, or for what nobody has signed.
 fn is_refusal(kind: Kind) -> bool {
     matches!(
         kind,
@@ -165,17 +210,13 @@ fn is_refusal(kind: Kind) -> bool {
             | Kind::LinkRefused
             | Kind::SignerUnknown
             | Kind::SignatureRefused
+            | Kind::ChunkSignature
+            | Kind::UnsignedHeader
+            | Kind::LinkHeader
             | Kind::ClockSkew
             | Kind::LinkExpired
             | Kind::LinkNotYet
             | Kind::ForeignHost
             | Kind::ForeignOrigin
     )
-}
-
-/// What a client is told of a problem, in its line.
-fn told(line: &mut Line, problem: &Problem) {
-    line.outcome = if is_refusal(problem.kind) { Outcome::Refused } else { Outcome::Failed };
-    line.status = Some(problem.kind.status().as_u16());
-    line.code = Some(problem.kind.code().to_owned());
 }

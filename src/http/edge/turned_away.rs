@@ -5,6 +5,7 @@
 
 use super::errors::HttpError;
 use super::problem::Kind;
+use crate::sign::chunks::ChunkError;
 use crate::sign::{AuthorizationError, PresignError};
 
 /// The reasons, each with a counter of its own.
@@ -30,10 +31,11 @@ pub(super) fn reason(error: &HttpError, has_named: bool) -> Option<usize> {
         HttpError::AccessUnknown => "keys_unknown",
         HttpError::ForeignHost => "foreign_host",
         HttpError::ForeignOrigin => "foreign_origin",
-        HttpError::Refused(Kind::LinkRefused) => "link_refused",
+        HttpError::Refused(Kind::LinkRefused | Kind::LinkHeader) => "link_refused",
         HttpError::Link(PresignError::Expired | PresignError::NotYet) => "link_out_of_time",
         HttpError::Refused(Kind::SignerUnknown | Kind::SignatureRefused)
-        | HttpError::Signature(AuthorizationError::Skewed) => "signature_refused",
+        | HttpError::Signature(AuthorizationError::Skewed | AuthorizationError::Unsigned)
+        | HttpError::Chunks(ChunkError::Signature | ChunkError::TrailerSignature) => "signature_refused",
         _ => return None,
     };
     REASONS.iter().position(|known| *known == word)
@@ -60,7 +62,12 @@ mod tests {
         assert_eq!(places, (0..REASONS.len()).collect::<Vec<_>>());
         assert_eq!(reason(&HttpError::NoRoute, true), None);
         assert_eq!(reason(&HttpError::Link(PresignError::NotYet), false), Some(REASONS.len() - 2));
-        for same in [HttpError::Refused(Kind::SignatureRefused), HttpError::Signature(AuthorizationError::Skewed)] {
+        for same in [
+            HttpError::Refused(Kind::SignatureRefused),
+            HttpError::Signature(AuthorizationError::Skewed),
+            HttpError::Signature(AuthorizationError::Unsigned),
+            HttpError::Chunks(ChunkError::Signature),
+        ] {
             assert_eq!(
                 reason(&same, true),
                 Some(REASONS.len() - 1),

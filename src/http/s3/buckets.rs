@@ -51,13 +51,15 @@ pub(super) async fn create(
     let lock = HttpError::NotImplemented("this release locks no objects: leave x-amz-bucket-object-lock-enabled out");
     // Some clients say that they do not want it.
     only(headers, "x-amz-bucket-object-lock-enabled", &["false", "False"], lock)?;
+    let bytes = payload::announced_at_most(incoming, CONFIGURATION_BYTES_MAX);
+    let _permit = call.worker.shared.budget.try_claim(bytes).ok_or(HttpError::SlowDown)?;
     let body = payload::document(call.req, incoming, CONFIGURATION_BYTES_MAX).await?;
     let wanted = documents::location_constraint(&body)?;
     if !region.is_empty() && wanted.is_some_and(|wanted| wanted != region) {
         return Err(HttpError::Refused(Kind::OtherRegion));
     }
     let bucket = endpoint.bucket()?;
-    let _permit = call.worker.shared.budget.try_claim(0).ok_or(HttpError::SlowDown)?;
+    call.authorize_again(&endpoint.need())?;
     let done = call.worker.links.writes.create_bucket.send(CreateBucket { bucket: bucket.clone() }).await??;
     if done.existed && !["", NO_REGION].contains(&region) {
         return Err(HttpError::Refused(Kind::OwnBucket));

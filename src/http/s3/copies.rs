@@ -35,6 +35,7 @@ pub(super) async fn copy(call: &Call<'_>, to: ObjectName) -> Result<HttpResponse
     heads::check_write(headers)?;
     let condition = heads::condition(call)?;
     let from = source(headers)?;
+    call.note.changes((), serde_json::json!({ "source": from.to_string() }));
     call.authorize(&Need::on_object(Right::Read, &from))?;
     let head = new_head(headers)?;
     if from == to && head.is_none() {

@@ -3,6 +3,7 @@
 //! Invariants
 //! - The right is asked for each key, and each is answered by itself: one that fails keeps no other from going.
 //! - Nothing is deleted for a body that was not whole, or that has another checksum than came with it.
+//! - No byte of the body is read before a permit for it is held, and rights are those of when it has come.
 
 use super::documents::{self, Deletion, Gone};
 use super::objects::remove;
@@ -15,6 +16,7 @@ use crate::http::edge::call::Call;
 use crate::http::edge::conditions::no_half_writes;
 use crate::http::edge::errors::HttpError;
 use crate::http::edge::problem::Kind;
+use crate::http::edge::windows::claim;
 use actix_web::HttpResponse;
 use futures::{StreamExt as _, stream};
 
@@ -32,10 +34,16 @@ pub(super) async fn delete(
     if !payload::is_checked(call.req.headers()) {
         return Err(HttpError::Refused(Kind::NoChecksum));
     }
+    let bytes = payload::announced_at_most(incoming, DOCUMENT_BYTES_MAX);
+    let _permit = claim(&call.worker.shared.budget, bytes, call.worker.shared.settings.turn_max).await?;
     let body = payload::document(call.req, incoming, DOCUMENT_BYTES_MAX).await?;
+    let call = &call.renewed(&Need::in_bucket(Right::Delete, &bucket))?;
     let asked = documents::deletions(&body)?;
     let each = asked.objects.into_iter().map(|deletion| one(call, &bucket, deletion));
     let gone: Vec<Gone> = stream::iter(each).buffered(AT_ONCE).collect().await;
+    for gone in &gone {
+        call.note.each(format!("{bucket}/{}", gone.key), gone.outcome.as_ref().err().map(|problem| problem.kind));
+    }
     // The bucket is the same for all.
     let is_bucket = |gone: &Gone| matches!(&gone.outcome, Err(problem) if problem.kind == Kind::NoSuchBucket);
     if gone.iter().any(is_bucket) {

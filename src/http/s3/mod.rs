@@ -44,7 +44,7 @@ use super::edge::call::Call;
 use super::edge::deed::Deed;
 use super::edge::errors::HttpError;
 use super::edge::hosts::Hosts;
-use super::edge::problem::Problem;
+use super::edge::problem::{Kind, Problem};
 use super::edge::protocol::Protocol;
 use super::edge::request_id::RequestId;
 use super::edge::server;
@@ -52,7 +52,7 @@ use super::edge::worker::{Backend, Shared};
 use crate::base::AccessKeyId;
 use crate::tls;
 use actix_web::dev::Server;
-use actix_web::http::Method;
+use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse};
 use errors::{AMZ_ID_2, AMZ_REQUEST_ID, Resource};
 use operations::{Does, Endpoint, Route};
@@ -181,6 +181,11 @@ impl Protocol for S3 {
         response.headers_mut().insert(AMZ_REQUEST_ID, call.id.header());
         response.headers_mut().insert(AMZ_ID_2, call.id.header());
         Ok(response)
+    }
+
+    fn told(kind: Kind) -> (StatusCode, &'static str) {
+        let row = errors::row(kind);
+        (row.status, row.code)
     }
 
     fn tell(&self, problem: &Problem, route: Route<'_>, req: &HttpRequest, id: &RequestId) -> HttpResponse {

@@ -198,6 +198,11 @@ pub async fn document(req: &HttpRequest, incoming: &mut Incoming, max: usize) ->
     Payload::of(req, incoming)?.whole(max).await
 }
 
+/// What the body of a document may take before it is read: as much as is announced of it, or as it may have.
+pub fn announced_at_most(incoming: &Incoming, max: usize) -> u64 {
+    incoming.announced().unwrap_or(max as u64).min(max as u64)
+}
+
 /// Whether a head brings a checksum of its body, or says that one stands behind it.
 pub fn is_checked(headers: &HeaderMap) -> bool {
     let is_one = |name: &str| algorithm_of(name).is_some() || ["content-md5", "x-amz-trailer"].contains(&name);
