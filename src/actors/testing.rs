@@ -131,6 +131,7 @@ pub fn record(stamp: u64) -> Arc<Record> {
             digest: digest_of(&body),
             wrap: Wrap { kek: KekId([3; 16]), nonce: [4; 12], sealed: [5; 48] },
             at: BodyAt::Small(body.into()),
+            uploads: crate::base::Uploads::NONE,
         })),
     })
 }

@@ -71,8 +71,13 @@ impl Algorithm {
         }
     }
 
+    /// The algorithm of that number; none has 0.
+    pub(super) fn of_number(number: u8) -> Option<Self> {
+        Algorithm::ALL.into_iter().find(|algorithm| algorithm.number() == number)
+    }
+
     /// Its number in a record.
-    fn number(self) -> u8 {
+    pub(super) fn number(self) -> u8 {
         match self {
             Algorithm::Crc32 => 1,
             Algorithm::Crc32c => 2,
@@ -155,8 +160,7 @@ impl Checksum {
         if number == NONE {
             return Ok(None);
         }
-        let known = Algorithm::ALL.into_iter().find(|algorithm| algorithm.number() == number);
-        let algorithm = known.ok_or(CodecError::Value("checksum"))?;
+        let algorithm = Algorithm::of_number(number).ok_or(CodecError::Value("checksum"))?;
         let is_composite = r.flag("checksum type")?;
         if is_composite && algorithm == Algorithm::Crc64Nvme {
             return Err(CodecError::Value("checksum type"));

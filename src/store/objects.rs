@@ -12,7 +12,7 @@ use super::upload::Upload;
 use crate::base::record::{ObjectRecord, SMALL_BYTES_MAX};
 use crate::base::{
     BlobRef, BodyAt, BodyId, Condition, ExpectedSums, InHand, ObjectHead, ObjectName, Permit, Record, RegisterKey,
-    WantedSums,
+    Uploads, WantedSums,
 };
 use crate::seal::body;
 use crate::seal::sums::{Computed, Sums};
@@ -60,6 +60,7 @@ impl Store {
             digest,
             wrap,
             at: BodyAt::Small(InHand::from(Bytes::from(sealed))),
+            uploads: Uploads::NONE,
         }))
     }
 

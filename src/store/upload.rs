@@ -16,7 +16,7 @@ use super::mutation::Mutation;
 use super::options::Options;
 use super::segments::NewBody;
 use crate::base::record::ObjectRecord;
-use crate::base::{BodyAt, BodyId, Condition, ExpectedSums, ObjectHead, ObjectName, Permit, WantedSums, Wrap};
+use crate::base::{BodyAt, BodyId, Condition, ExpectedSums, ObjectHead, ObjectName, Permit, Uploads, WantedSums, Wrap};
 use crate::disk::StreamFile;
 use crate::seal::body::{BodySealer, CHUNK_BYTES, TAG_BYTES};
 use crate::seal::digest::BodyDigest;
@@ -187,6 +187,7 @@ impl Upload {
             digest,
             wrap,
             at: BodyAt::Blob,
+            uploads: Uploads::NONE,
         };
         let landed = Landed {
             core: self.core,

@@ -30,6 +30,10 @@ impl CoordinatorActor {
         CoordinatorActor { coordinator, _guard: PanicGuard::abort() }
     }
 
+    pub(super) fn coordinator(&self) -> &Coordinator {
+        &self.coordinator
+    }
+
     fn run<T: 'static>(&self, work: impl AsyncFnOnce(Coordinator) -> T + 'static) -> ResponseFuture<T> {
         run(&self.coordinator, work)
     }

@@ -50,6 +50,8 @@ pub mod store;
 pub mod takers;
 mod tombstones;
 pub mod turns;
+mod uploads;
+mod uploads_actor;
 mod writes;
 
 use self::homes::{Behind, Lives};

@@ -66,7 +66,7 @@ impl Handler<StageUpload> for StoreActor {
     type Result = ResponseFuture<Result<StoreUpload, StoreError>>;
     fn handle(&mut self, StageUpload(msg): StageUpload, _: &mut Context<Self>) -> Self::Result {
         self.on_thread(move |store| {
-            let BeginUpload { at, condition, head, len_hint, sums, permit } = msg;
+            let BeginUpload { at, condition, head, part: _, len_hint, sums, permit } = msg;
             Ok(store.begin_upload(at, condition, head, len_hint, permit)?.with_sums(sums))
         })
     }

@@ -126,6 +126,12 @@ fn of(kind: Kind) -> &'static str {
         Kind::DelimiterTail => "a delimiter of the form is followed by other bytes on its line",
         Kind::NoSuchKey => "there is no such object",
         Kind::NoSuchBucket => "there is no such bucket",
+        Kind::NoSuchUpload => "no such upload is open: it was completed or aborted, or there was none",
+        Kind::TooManyUploads => "too many uploads are open for this key; complete or abort some",
+        Kind::OtherPart => "a part is not there, or does not have the ETag or checksum that was named",
+        Kind::PartOrder => "the numbers of the parts do not grow",
+        Kind::SmallPart => "a part that is not the last has less than 5 MiB",
+        Kind::Parts => "the parts are not those of the upload",
         Kind::QuotaExceeded => {
             "the bucket's quota would be exceeded, with what is on its way into it; nothing was written"
         }

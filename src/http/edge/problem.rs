@@ -231,6 +231,18 @@ kinds! {
     NoSuchKey           NOT_FOUND               "NoSuchKey"
     /// No bucket has the name.
     NoSuchBucket        NOT_FOUND               "NoSuchBucket"
+    /// No such upload in parts is open.
+    NoSuchUpload        NOT_FOUND               "NoSuchUpload"
+    /// The key has too many open uploads.
+    TooManyUploads      CONFLICT                "TooManyUploads"
+    /// A part that an upload is to be completed with is not there, or another one.
+    OtherPart           BAD_REQUEST             "InvalidPart"
+    /// Their numbers do not grow.
+    PartOrder           BAD_REQUEST             "InvalidPartOrder"
+    /// One that is not the last is too small.
+    SmallPart           BAD_REQUEST             "EntityTooSmall"
+    /// They are none, too many, or not as long as was said.
+    Parts               BAD_REQUEST             "InvalidParts"
     /// The bucket would hold more than its quota.
     QuotaExceeded       FORBIDDEN               "QuotaExceeded"
     /// The bucket holds objects.

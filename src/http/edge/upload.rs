@@ -50,7 +50,7 @@ pub async fn store<S: Source>(
             }
         }
     }
-    let begin = BeginUpload { at: at.clone(), condition, head, len_hint: len, sums, permit: Some(permit) };
+    let begin = BeginUpload { at: at.clone(), condition, head, part: None, len_hint: len, sums, permit: Some(permit) };
     let mut upload = worker.links.writes.begin_upload.send(begin).await??;
     let mut gathering = Gathering::after(small, len, large.then(|| worker.shared.large_memory.clone()));
     let mut ended = gathering.fill(source).await?;

@@ -121,6 +121,12 @@ pub(super) fn of(kind: Kind) -> &'static str {
         Kind::DelimiterTail => "a un delimitador del formulario le siguen otros bytes en su línea",
         Kind::NoSuchKey => "el archivo no existe",
         Kind::NoSuchBucket => "el depósito no existe",
+        Kind::NoSuchUpload => "no hay tal subida abierta: se completó o se canceló, o no la hubo",
+        Kind::TooManyUploads => "hay demasiadas subidas abiertas para esta clave; complete o cancele algunas",
+        Kind::OtherPart => "una parte no existe, o no tiene el ETag o la suma que se indicó",
+        Kind::PartOrder => "los números de las partes no crecen",
+        Kind::SmallPart => "una parte que no es la última tiene menos de 5 MiB",
+        Kind::Parts => "las partes no son las de la subida",
         Kind::QuotaExceeded => {
             "se superaría la cuota del depósito, contando lo que está en camino; no se escribió nada"
         }

@@ -103,6 +103,7 @@ pub(super) const fn row(kind: Kind) -> Row {
         Kind::ChunkForm => INVALID,
         Kind::ChunkTrailer => Row::new(BAD, "MalformedTrailerError"),
         Kind::Document => Row::new(BAD, "MalformedXML").saying("the body is not the XML document that is wanted"),
+        Kind::Parts => Row::new(BAD, "InvalidRequest"),
         Kind::NotAForm
         | Kind::NoFile
         | Kind::NoFilePart
@@ -148,6 +149,11 @@ pub(super) const fn row(kind: Kind) -> Row {
         | Kind::ChunkSignature
         | Kind::NoSuchKey
         | Kind::NoSuchBucket
+        | Kind::NoSuchUpload
+        | Kind::TooManyUploads
+        | Kind::OtherPart
+        | Kind::PartOrder
+        | Kind::SmallPart
         | Kind::QuotaExceeded
         | Kind::BucketNotEmpty
         | Kind::Contended
