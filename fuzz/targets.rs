@@ -485,6 +485,11 @@ fn s3_documents() -> Vec<Vec<u8>> {
             "<CreateBucketConfiguration {namespace}><LocationConstraint>eu-west-1</LocationConstraint>\
              </CreateBucketConfiguration>"
         ),
+        &format!(
+            "<CompleteMultipartUpload {namespace}><Part><ETag>&quot;0f&quot;</ETag><PartNumber>1</PartNumber>\
+             <ChecksumCRC32>AAAAAA==</ChecksumCRC32></Part><Part><PartNumber>10000</PartNumber><ETag>a-2</ETag></Part>\
+             </CompleteMultipartUpload>"
+        ),
     ])
 }
 

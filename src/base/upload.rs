@@ -218,6 +218,16 @@ impl Parts {
         Some(Part { number, offset, len, blob, checksum: self.algorithm.and_then(|_| Value::new(r.0)) })
     }
 
+    /// A part by its number.
+    pub fn of_number(&self, number: u16) -> Option<Part> {
+        let (mut low, mut high) = (0, self.count());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.raw(middle).u16().ok()? < number { low = middle + 1 } else { high = middle }
+        }
+        self.get(low).filter(|part| part.number == number)
+    }
+
     /// The place of the part that holds a byte of the object; `None` behind its end.
     pub fn place_of(&self, byte: u64) -> Option<usize> {
         let (mut low, mut high) = (0, self.count());
@@ -286,6 +296,9 @@ mod tests {
         assert_eq!((parts.count(), parts.len(), parts.sealed_len()), (3, 16, 316));
         let places: Vec<_> = [0, 9, 10, 14, 15, 16].iter().map(|byte| parts.place_of(*byte)).collect();
         assert_eq!(places, [Some(0), Some(0), Some(1), Some(1), Some(2), None]);
+        let by_number: Vec<_> =
+            [0, 1, 2, 3, 4, 9_999, 10_000, u16::MAX].map(|n| parts.of_number(n).map(|p| p.offset)).into();
+        assert_eq!(by_number, [None, Some(0), None, Some(10), None, None, Some(15), None]);
         let third = parts.get(2).expect("the third");
         assert_eq!((third.number, third.offset, third.len), (10_000, 15, 1));
         assert!(parts.refers_to(BodyId([3; 16])) && !parts.refers_to(BodyId([4; 16])));

@@ -14,7 +14,7 @@ use super::edge::range::{self, Wanted};
 use super::edge::source::Source;
 use super::rest::plain_write::plain_write;
 use super::rest::target::{self, Route};
-use super::s3::documents::{deletions, location_constraint};
+use super::s3::documents::{completion, deletions, location_constraint};
 use super::s3::xml::Writer;
 use crate::base::credential::is_secret;
 use crate::sign::authorization::{claimed as signature_claims, is_one as is_signature};
@@ -208,6 +208,7 @@ pub fn target(data: &[u8]) {
 /// A document that a client of S3 sends. One that is read means the same when it is written anew.
 pub fn s3_xml(data: &[u8]) {
     let _ = location_constraint(data);
+    completed_parts(data);
     let Ok(read) = deletions(data) else { return };
     assert!(!read.objects.is_empty(), "a document that names nothing was taken");
     let mut writer = Writer::new("Delete", data.len());
@@ -217,6 +218,24 @@ pub fn s3_xml(data: &[u8]) {
     }
     writer.flag("Quiet", read.quiet);
     let again = deletions(writer.finish("Delete").as_bytes()).ok();
+    // What is escaped anew may be longer than a document may be.
+    let may_be_too_long = data.len() > 256 * 1024;
+    assert!(again == Some(read) || may_be_too_long, "it means the same when it is said again");
+}
+
+/// The same of the parts that an upload is completed with.
+fn completed_parts(data: &[u8]) {
+    let Ok(read) = completion(data) else { return };
+    assert!(!read.is_empty(), "a document that names nothing was taken");
+    let mut writer = Writer::new("CompleteMultipartUpload", data.len());
+    for part in &read {
+        writer.open("Part").number("PartNumber", part.number.into()).text("ETag", &part.etag);
+        if let Some(checksum) = &part.checksum {
+            writer.text(&format!("Checksum{}", checksum.algorithm.as_str()), &checksum.to_base64());
+        }
+        writer.close("Part");
+    }
+    let again = completion(writer.finish("CompleteMultipartUpload").as_bytes()).ok();
     // What is escaped anew may be longer than a document may be.
     let may_be_too_long = data.len() > 256 * 1024;
     assert!(again == Some(read) || may_be_too_long, "it means the same when it is said again");

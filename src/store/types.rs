@@ -2,8 +2,8 @@
 
 use super::entry::Held;
 use crate::base::{
-    Ballot, BlobRef, BodyId, BucketName, BucketRecord, BucketUsage, Checksum, Incarnation, ObjectHead, PublicGrants,
-    Quota, Record,
+    Ballot, BlobRef, BodyAt, BodyId, BucketName, BucketRecord, BucketUsage, Checksum, Incarnation, ObjectHead, Parts,
+    PublicGrants, Quota, Record,
 };
 use crate::base::{RegisterKey, Stamp};
 use crate::register::Standing;
@@ -36,6 +36,8 @@ pub struct ObjectInfo {
     pub checksum: Option<Checksum>,
     /// `Last-Modified`, milliseconds since 1970.
     pub written_ms: u64,
+    /// The parts that it came in, if it came in parts.
+    pub parts: Option<Parts>,
 }
 
 impl ObjectInfo {
@@ -47,6 +49,7 @@ impl ObjectInfo {
             etag: object.etag(),
             checksum: object.checksum,
             written_ms: record.written_ms,
+            parts: if let BodyAt::Parts(parts) = &object.at { Some(parts.clone()) } else { None },
         })
     }
 }

@@ -11,6 +11,7 @@ use super::conditions::{Verdict, judge_read, range_applies};
 use super::errors::HttpError;
 use super::heads;
 use super::media_type::UNKNOWN;
+use super::problem::Kind;
 use super::range::{Wanted, wanted};
 use super::windows::{claim, window_for};
 use crate::actors::messages::{Consistency, ObjectInfo, OpenObject, ReadDownload, StoreError};
@@ -24,12 +25,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// Answers up to this size are handed over whole, and counted by the request's first permit.
 const WHOLE_BYTES_MAX: u64 = 64 * 1024;
 
-/// Answers GET and HEAD for one object, with ranges and conditions. `describe` adds what the port says of an object
-/// beside what every port does.
+/// Answers GET and HEAD for one object, with ranges and conditions. `part`: the number of the one part that is wanted of
+/// it; the only one of what came whole is 1. `describe` adds what the port says of an object beside what every port does.
 pub async fn serve(
     call: &Call<'_>,
     at: ObjectName,
     consistency: Consistency,
+    part: Option<u16>,
     describe: impl FnOnce(&mut HttpResponseBuilder, &ObjectInfo),
 ) -> Result<HttpResponse, HttpError> {
     let worker = call.worker;
@@ -51,8 +53,12 @@ pub async fn serve(
     let is_get = *call.req.method() == Method::GET;
     let mut builder = HttpResponse::Ok();
     let mut len = info.len;
-    if is_get && let Some(range) = asked_range(headers, &info)? {
-        let (start, part) = range;
+    let range = match part {
+        Some(number) => part_range(number, &info)?,
+        None if is_get => asked_range(headers, &info)?,
+        None => None,
+    };
+    if let Some((start, part)) = range {
         download.set_range(start, part);
         builder.status(StatusCode::PARTIAL_CONTENT);
         let last = start.saturating_add(part).saturating_sub(1);
@@ -94,6 +100,16 @@ fn asked_range(headers: &HeaderMap, info: &ObjectInfo) -> Result<Option<(u64, u6
         Wanted::Part { start, len } => Ok(Some((start, len))),
         Wanted::Nothing => Err(HttpError::Unsatisfiable { len: info.len }),
     }
+}
+
+/// Where a part of an object lies; none of what is empty, which is whole at once.
+fn part_range(number: u16, info: &ObjectInfo) -> Result<Option<(u64, u64)>, HttpError> {
+    let range = match &info.parts {
+        Some(parts) => parts.of_number(number).map(|part| (part.offset, part.len)),
+        None => (number == 1).then_some((0, info.len)),
+    };
+    let (start, len) = range.ok_or(HttpError::Refused(Kind::PartNumber))?;
+    Ok((len > 0).then_some((start, len)))
 }
 
 /// An entity tag as a header.

@@ -190,6 +190,8 @@ fn of(kind: Kind) -> &'static str {
         Kind::StorageClass => "everything is kept in one class here: STANDARD",
         Kind::Unsigned => "response-* parameters change answers to signed requests alone",
         Kind::PartNumber => "the object has no part of that number",
+        Kind::PartAndRange => "a part is asked for by its number, or by a Range; leave one of them out",
+        Kind::UploadChecksum => "the checksum is of another algorithm or type than the upload was begun with",
         Kind::CopyOntoItself => {
             "an object is copied onto itself to change what is said of it: send x-amz-metadata-directive: REPLACE"
         }

@@ -331,6 +331,10 @@ kinds! {
     Unsigned            BAD_REQUEST             "InvalidRequest"
     /// The object has no part of the number.
     PartNumber          RANGE_NOT_SATISFIABLE   "InvalidPartNumber"
+    /// A part is asked for, and a range besides.
+    PartAndRange        BAD_REQUEST             "InvalidRequest"
+    /// A checksum is not what the upload was begun with.
+    UploadChecksum      BAD_REQUEST             "InvalidRequest"
     /// An object is copied onto itself as it is.
     CopyOntoItself      BAD_REQUEST             "InvalidRequest"
     /// A bucket is to be in another region.
@@ -379,12 +383,23 @@ impl Kind {
     pub const fn is_of_s3_alone(self) -> bool {
         use Kind::{
             CopyOntoItself, NoBucketPolicy, NoChecksum, NoCors, NoLifecycle, NoObjectLock, NoOwnershipControls,
-            NoPublicAccessBlock, NoReplication, NoRetention, NoTags, NoWebsite, OtherRegion, OwnBucket, PartNumber,
-            StorageClass, Unsigned,
+            NoPublicAccessBlock, NoReplication, NoRetention, NoSuchUpload, NoTags, NoWebsite, OtherPart, OtherRegion,
+            OwnBucket, PartAndRange, PartNumber, PartOrder, Parts, SmallPart, StorageClass, TooManyUploads, Unsigned,
+            UploadChecksum,
         };
-        let of_requests = matches!(
+        let of_requests =
+            matches!(self, StorageClass | Unsigned | CopyOntoItself | OtherRegion | OwnBucket | NoChecksum);
+        let of_uploads = matches!(
             self,
-            StorageClass | Unsigned | PartNumber | CopyOntoItself | OtherRegion | OwnBucket | NoChecksum
+            NoSuchUpload
+                | TooManyUploads
+                | OtherPart
+                | PartOrder
+                | SmallPart
+                | Parts
+                | PartNumber
+                | PartAndRange
+                | UploadChecksum
         );
         let of_settings = matches!(
             self,
@@ -399,6 +414,6 @@ impl Kind {
                 | NoOwnershipControls
                 | NoReplication
         );
-        of_requests || of_settings
+        of_requests || of_uploads || of_settings
     }
 }

@@ -175,6 +175,8 @@ pub(super) fn of(kind: Kind) -> &'static str {
         Kind::StorageClass => "aquí todo se guarda en una sola clase: STANDARD",
         Kind::Unsigned => "los parámetros response-* solo cambian las respuestas a peticiones firmadas",
         Kind::PartNumber => "el objeto no tiene ninguna parte con ese número",
+        Kind::PartAndRange => "una parte se pide por su número o por un Range; quite uno de los dos",
+        Kind::UploadChecksum => "la suma es de otro algoritmo o tipo que los de la subida",
         Kind::CopyOntoItself => {
             "un objeto se copia sobre sí mismo para cambiar lo que se dice de él: envíe x-amz-metadata-directive: REPLACE"
         }

@@ -47,7 +47,7 @@ pub(super) async fn download(call: &Call<'_>, at: ObjectName) -> Result<HttpResp
     // Other parameters are passed over, as they always were here.
     let consistency = consistency(&mut Query::only(call.req.query_string(), "consistency")?)?;
     let disposition = HeaderValue::try_from(attachment(at.key.as_str())).ok();
-    let mut response = serve(call, at, consistency, |builder, info| {
+    let mut response = serve(call, at, consistency, None, |builder, info| {
         objects::describe(builder, info);
         if let Some(disposition) = disposition {
             builder.insert_header((header::CONTENT_DISPOSITION, disposition));

@@ -49,7 +49,7 @@ pub(super) async fn get(call: &Call<'_>, at: ObjectName) -> Result<HttpResponse,
     if !query.is_empty() {
         return Err(HttpError::Query("the known parameter is consistency"));
     }
-    let mut response = serve(call, at, consistency, |builder, info| {
+    let mut response = serve(call, at, consistency, None, |builder, info| {
         describe(builder, info);
         if let Some(disposition) = disposition {
             builder.insert_header((header::CONTENT_DISPOSITION, disposition));

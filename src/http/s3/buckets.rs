@@ -113,7 +113,7 @@ pub(super) async fn is_there(call: &Call<'_>, bucket: BucketName) -> Result<(), 
 }
 
 /// Refuses a condition on what has none.
-fn no_condition(headers: &HeaderMap) -> Result<(), HttpError> {
+pub(super) fn no_condition(headers: &HeaderMap) -> Result<(), HttpError> {
     match headers.contains_key(header::IF_MATCH) || headers.contains_key(header::IF_NONE_MATCH) {
         true => Err(HttpError::Refused(Kind::NoConditions)),
         false => Ok(()),

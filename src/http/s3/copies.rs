@@ -7,9 +7,9 @@
 
 use super::documents::copy_result;
 use super::heads;
-use super::objects::{look, of_missing};
+use super::objects::{look, of_missing, open};
 use super::target::copy_source;
-use crate::actors::messages::{CopyObject, ObjectError, ObjectInfo, StoreError};
+use crate::actors::messages::{CopyObject, Download, ObjectError, ObjectInfo, StoreError};
 use crate::base::{ObjectHead, ObjectName};
 use crate::http::edge::access::{Need, Right, now_ms};
 use crate::http::edge::call::Call;
@@ -34,8 +34,7 @@ pub(super) async fn copy(call: &Call<'_>, to: ObjectName) -> Result<HttpResponse
     let headers = call.req.headers();
     heads::check_write(headers)?;
     let condition = heads::condition(call)?;
-    let from = source(headers)?;
-    call.authorize(&Need::on_object(Right::Read, &from))?;
+    let from = source(call)?;
     let head = new_head(headers)?;
     if from == to && head.is_none() {
         return Err(HttpError::Refused(Kind::CopyOntoItself));
@@ -68,13 +67,15 @@ pub(super) async fn copy(call: &Call<'_>, to: ObjectName) -> Result<HttpResponse
     Err(ObjectError::Crowded.into())
 }
 
-/// The object that is copied.
-fn source(headers: &HeaderMap) -> Result<ObjectName, HttpError> {
-    let mut all = headers.get_all("x-amz-copy-source");
-    match (all.next().and_then(|value| value.to_str().ok()), all.next()) {
-        (Some(value), None) => copy_source(value),
-        _ => Err(HttpError::Header("x-amz-copy-source names one bucket and key, in visible ASCII")),
-    }
+/// The object that is copied, which the caller may read.
+pub(super) fn source(call: &Call<'_>) -> Result<ObjectName, HttpError> {
+    let mut all = call.req.headers().get_all("x-amz-copy-source");
+    let from = match (all.next().and_then(|value| value.to_str().ok()), all.next()) {
+        (Some(value), None) => copy_source(value)?,
+        _ => return Err(HttpError::Header("x-amz-copy-source names one bucket and key, in visible ASCII")),
+    };
+    call.authorize(&Need::on_object(Right::Read, &from))?;
+    Ok(from)
 }
 
 /// What is said of the copy; none: what is said of the source.
@@ -87,7 +88,7 @@ fn new_head(headers: &HeaderMap) -> Result<Option<ObjectHead>, HttpError> {
 }
 
 /// The conditions of the source, as a read of it would have them.
-fn source_conditions(headers: &HeaderMap) -> HeaderMap {
+pub(super) fn source_conditions(headers: &HeaderMap) -> HeaderMap {
     let mut conditions = HeaderMap::new();
     for (name, of_read) in SOURCE_CONDITIONS {
         headers.get_all(name).for_each(|value| conditions.append(of_read.clone(), value.clone()));
@@ -97,7 +98,16 @@ fn source_conditions(headers: &HeaderMap) -> HeaderMap {
 
 /// The source, if its conditions hold.
 async fn judged(call: &Call<'_>, from: &ObjectName, conditions: &HeaderMap) -> Result<ObjectInfo, HttpError> {
-    let found = match look(call, from).await {
+    opened(call, from, conditions).await.map(|(found, _)| found)
+}
+
+/// The same, to be read.
+pub(super) async fn opened(
+    call: &Call<'_>,
+    from: &ObjectName,
+    conditions: &HeaderMap,
+) -> Result<(ObjectInfo, Download), HttpError> {
+    let (found, download) = match open(call, from).await {
         Err(HttpError::Object(ObjectError::Store(StoreError::NoSuchKey))) => {
             call.authorize(&Need { right: Some(Right::List), ..Need::on_object(Right::Read, from) })?;
             return Err(StoreError::NoSuchKey.into());
@@ -105,7 +115,7 @@ async fn judged(call: &Call<'_>, from: &ObjectName, conditions: &HeaderMap) -> R
         found => found?,
     };
     match judge_read(conditions, &found.etag, found.written_ms) {
-        Verdict::Serve => Ok(found),
+        Verdict::Serve => Ok((found, download)),
         Verdict::NotModified | Verdict::Failed => Err(StoreError::Precondition.into()),
     }
 }

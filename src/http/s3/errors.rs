@@ -165,6 +165,8 @@ pub(super) const fn row(kind: Kind) -> Row {
         | Kind::StorageClass
         | Kind::Unsigned
         | Kind::PartNumber
+        | Kind::PartAndRange
+        | Kind::UploadChecksum
         | Kind::CopyOntoItself
         | Kind::OtherRegion
         | Kind::OwnBucket

@@ -44,11 +44,7 @@ impl Asked {
             Some(text) => number(&text).ok_or(HttpError::Query("max-keys is a whole number of 0 or more"))?,
             None => PAGE_ENTRIES_MAX,
         };
-        let escapes = match query.take("encoding-type").as_deref() {
-            None | Some("") => false,
-            Some("url") => true,
-            Some(_) => return Err(HttpError::Query("encoding-type is url")),
-        };
+        let escapes = wants_escapes(query)?;
         let prefix = query.take("prefix").unwrap_or_default();
         Ok(Asked { bucket, prefix, delimiter: not_empty(query, "delimiter"), max: max.min(PAGE_ENTRIES_MAX), escapes })
     }
@@ -136,12 +132,22 @@ pub(super) async fn v2(call: &Call<'_>, mut endpoint: Endpoint) -> Result<HttpRe
     Ok(documents::list_v2(&asked.shown(&page), token.as_deref(), next.as_deref(), start_after.as_deref(), shows_owner))
 }
 
-fn not_empty(query: &mut Query, name: &str) -> Option<String> {
+/// Whether keys are wanted in percent-escapes.
+pub(super) fn wants_escapes(query: &mut Query) -> Result<bool, HttpError> {
+    match query.take("encoding-type").as_deref() {
+        None | Some("") => Ok(false),
+        Some("url") => Ok(true),
+        Some(_) => Err(HttpError::Query("encoding-type is url")),
+    }
+}
+
+/// A parameter that says something.
+pub(super) fn not_empty(query: &mut Query, name: &str) -> Option<String> {
     query.take(name).filter(|text| !text.is_empty())
 }
 
 /// A number as clients write it; one that is too large for anything is as large as can be.
-fn number(text: &str) -> Option<usize> {
+pub(super) fn number(text: &str) -> Option<usize> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     digits.then(|| text.parse().unwrap_or(usize::MAX))
 }

@@ -9,6 +9,7 @@
 //! | `objects` | objects in, out and away |
 //! | `deletes` | many objects away at once |
 //! | `copies` | an object out of another |
+//! | `multipart`, `multipart_parts`, `multipart_lists` | uploads in parts: begun, completed, aborted; their parts; lists of both |
 //! | `buckets` | buckets |
 //! | `listing` | lists of a bucket, page by page |
 //! | `calm` | settings that nothing can be set to here, as clients expect to hear of them |
@@ -31,6 +32,9 @@ pub(super) mod documents;
 mod errors;
 mod heads;
 mod listing;
+mod multipart;
+mod multipart_lists;
+mod multipart_parts;
 mod objects;
 mod operations;
 mod payload;
@@ -122,6 +126,13 @@ impl S3 {
             Does::GetObject => objects::get(call, endpoint).await,
             Does::DeleteObject => objects::delete(call, endpoint.object()?).await,
             Does::DeleteObjects => deletes::delete(call, endpoint.bucket()?, incoming).await,
+            Does::CreateUpload => multipart::create(call, endpoint.object()?, incoming).await,
+            Does::UploadPart => multipart_parts::upload(call, endpoint, incoming).await,
+            Does::CopyPart => multipart_parts::copy(call, endpoint).await,
+            Does::CompleteUpload => multipart::complete(call, endpoint, incoming).await,
+            Does::AbortUpload => multipart::abort(call, endpoint).await,
+            Does::ListParts => multipart_lists::parts(call, endpoint).await,
+            Does::ListUploads => multipart_lists::uploads(call, endpoint).await,
             Does::Calm(calm) => calm::answer(call, &endpoint, calm).await,
             Does::Refused => Err(HttpError::Broken("a refused operation came to a handler")),
         }
@@ -194,7 +205,7 @@ impl Protocol for S3 {
 /// The operations, for the test that holds the ledger against them.
 #[doc(hidden)]
 pub mod rows {
-    use super::operations::{By, Does, On, ROWS};
+    use super::operations::{Does, On, ROWS};
 
     /// An operation, and how it is asked for.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -234,8 +245,8 @@ pub mod rows {
                 On::Bucket => "/{bucket}",
                 On::Object => "/{bucket}/{key}",
             },
-            query: if let By::Query(name) = row.by { Some(name) } else { None },
-            header: if let By::Header(name) = row.by { Some(name) } else { None },
+            query: row.by.query(),
+            header: row.by.header(),
             outcome: match row.does {
                 Does::Refused => Outcome::Refused,
                 Does::Calm(_) => Outcome::Calm,

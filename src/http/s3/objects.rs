@@ -1,9 +1,10 @@
 //! Objects in, out and away.
 
 use super::heads::{self, Overrides};
+use super::multipart_parts::part_number;
 use super::operations::Endpoint;
 use super::payload::Payload;
-use crate::actors::messages::{Consistency, DeleteObject, ObjectError, ObjectInfo, OpenObject, StoreError};
+use crate::actors::messages::{Consistency, DeleteObject, Download, ObjectError, ObjectInfo, OpenObject, StoreError};
 use crate::base::{Condition, ObjectName};
 use crate::http::edge::body_in::Incoming;
 use crate::http::edge::call::Call;
@@ -41,7 +42,7 @@ pub(super) async fn put(call: &Call<'_>, at: ObjectName, incoming: &mut Incoming
     let mut builder = HttpResponse::Ok();
     written(&mut builder, call.worker, done.replicas);
     heads::sealed(&mut builder);
-    heads::checksum(&mut builder, done.checksum.as_ref());
+    heads::checksum(&mut builder, done.checksum.as_ref(), &done.etag);
     if let Some(etag) = etag_header(&done.etag) {
         builder.insert_header((header::ETAG, etag));
     }
@@ -51,18 +52,22 @@ pub(super) async fn put(call: &Call<'_>, at: ObjectName, incoming: &mut Incoming
 pub(super) async fn get(call: &Call<'_>, mut endpoint: Endpoint) -> Result<HttpResponse, HttpError> {
     let at = endpoint.object()?;
     let overrides = Overrides::of(&mut endpoint.query, &call.who)?;
-    if endpoint.query.take("partNumber").is_some_and(|number| number != "1") {
-        // Nothing has several parts yet.
-        return Err(HttpError::Refused(Kind::PartNumber));
+    let part = endpoint.query.take("partNumber").map(|text| part_number(&text)).transpose()?;
+    if part.is_some() && call.req.headers().contains_key(header::RANGE) {
+        return Err(HttpError::Refused(Kind::PartAndRange));
     }
     let wants_checksum = heads::wants_checksum(call.req.headers(), &mut endpoint.query)?;
-    let mut response = serve(call, at, Consistency::Majority, |builder, info| {
+    let mut response = serve(call, at, Consistency::Majority, part, |builder, info| {
         heads::sealed(builder);
         heads::describe(builder, &info.head);
-        heads::checksum(builder, info.checksum.as_ref().filter(|_| wants_checksum));
+        let wanted = info.checksum.as_ref().filter(|_| wants_checksum);
+        match (part, &info.parts) {
+            (Some(number), Some(parts)) => heads::of_part(builder, parts, number, wanted),
+            _ => heads::checksum(builder, wanted, &info.etag),
+        }
     })
     .await?;
-    if response.status() == StatusCode::PARTIAL_CONTENT {
+    if response.status() == StatusCode::PARTIAL_CONTENT && part.is_none() {
         heads::without_checksum(response.headers_mut());
     }
     overrides.apply(response.headers_mut());
@@ -94,9 +99,14 @@ pub(super) async fn remove(call: &Call<'_>, at: ObjectName, condition: Condition
 
 /// What is known of an object, by a majority.
 pub(super) async fn look(call: &Call<'_>, at: &ObjectName) -> Result<ObjectInfo, HttpError> {
+    open(call, at).await.map(|(info, _)| info)
+}
+
+/// The same, to be read.
+pub(super) async fn open(call: &Call<'_>, at: &ObjectName) -> Result<(ObjectInfo, Download), HttpError> {
     let permit = call.worker.shared.budget.try_claim(0).ok_or(HttpError::SlowDown)?;
     let open = OpenObject { at: at.clone(), consistency: Consistency::Majority, permit: Some(permit) };
-    Ok(call.worker.links.reads.open_object.send(open).await??.0)
+    Ok(call.worker.links.reads.open_object.send(open).await??)
 }
 
 /// Tells a condition that failed for want of the object from one that failed for its state, as clients of S3 expect:

@@ -81,6 +81,8 @@ pub enum By {
     Query(&'static str),
     /// A header.
     Header(&'static str),
+    /// A parameter of the query, where a header is there, too.
+    Both(&'static str, &'static str),
 }
 
 /// What comes of an operation.
@@ -98,6 +100,13 @@ pub(super) enum Does {
     GetObject,
     DeleteObject,
     DeleteObjects,
+    CreateUpload,
+    UploadPart,
+    CopyPart,
+    CompleteUpload,
+    AbortUpload,
+    ListParts,
+    ListUploads,
     /// A bucket's or an object's setting is asked for that nothing can be set to here.
     Calm(Calm),
     /// This release has it not.
@@ -229,12 +238,14 @@ impl Endpoint {
 }
 
 impl By {
-    fn query(self) -> Option<&'static str> {
-        if let By::Query(name) = self { Some(name) } else { None }
+    /// The parameter that selects it.
+    pub(super) fn query(self) -> Option<&'static str> {
+        if let By::Query(name) | By::Both(name, _) = self { Some(name) } else { None }
     }
 
-    fn header(self) -> Option<&'static str> {
-        if let By::Header(name) = self { Some(name) } else { None }
+    /// The header that selects it.
+    pub(super) fn header(self) -> Option<&'static str> {
+        if let By::Header(name) | By::Both(_, name) = self { Some(name) } else { None }
     }
 }
 
@@ -299,6 +310,13 @@ pub(super) const LABELS: &[&str] = &[
     "HeadObject",
     "DeleteObject",
     "DeleteObjects",
+    "CreateMultipartUpload",
+    "UploadPart",
+    "UploadPartCopy",
+    "CompleteMultipartUpload",
+    "AbortMultipartUpload",
+    "ListParts",
+    "ListMultipartUploads",
 ];
 
 /// The place among the labels of a row, or of none.
@@ -316,9 +334,10 @@ fn choose(method: &Method, place: Place<'_>, query: &str, headers: &HeaderMap) -
     };
     let asks = |name: &str| query.split('&').any(|pair| pair.split_once('=').map_or(pair, |(name, _)| name) == name);
     let here = || ROWS.iter().filter(|row| row.on == on && row.verb.word() == method.as_str());
+    let says = |name: &str| headers.contains_key(name);
     here()
-        .find(|row| row.by.query().is_some_and(asks))
-        .or_else(|| here().find(|row| row.by.header().is_some_and(|name| headers.contains_key(name))))
+        .find(|row| row.by.query().is_some_and(asks) && row.by.header().is_none_or(says))
+        .or_else(|| here().find(|row| matches!(row.by, By::Header(name) if says(name))))
         .or_else(|| here().find(|row| row.by == By::Default))
 }
 
@@ -327,7 +346,7 @@ fn allowed(place: Place<'_>) -> &'static str {
     match place {
         Place::Service => "GET",
         Place::Bucket(_) => "GET, HEAD, PUT, POST, DELETE",
-        Place::Object { .. } => "GET, HEAD, PUT, DELETE",
+        Place::Object { .. } => "GET, HEAD, PUT, POST, DELETE",
     }
 }
 

@@ -119,7 +119,14 @@ mod tests {
     const OWNER: &str = "<Owner><ID>boveda</ID><DisplayName>boveda</DisplayName></Owner>";
 
     fn info(len: u64, checksum: Option<Checksum>) -> ObjectInfo {
-        ObjectInfo { len, head: ObjectHead::default(), etag: "0f".into(), checksum, written_ms: 1_700_000_000_999 }
+        ObjectInfo {
+            len,
+            head: ObjectHead::default(),
+            etag: "0f".into(),
+            checksum,
+            written_ms: 1_700_000_000_999,
+            parts: None,
+        }
     }
 
     fn page(next: Option<&str>) -> ListPage {
