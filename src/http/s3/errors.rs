@@ -91,11 +91,13 @@ pub(super) const fn row(kind: Kind) -> Row {
         Kind::AccessUnknown => UNAVAILABLE,
         Kind::TwoCredentials => ARGUMENT,
         Kind::LinkForm => Row::new(BAD, "AuthorizationQueryParametersError"),
-        Kind::LinkExpired | Kind::LinkNotYet | Kind::LinkHeader => DENIED,
-        Kind::LinkRefused => Row::new(FORBIDDEN, "SignatureDoesNotMatch"),
+        Kind::LinkExpired | Kind::LinkNotYet => DENIED,
+        Kind::LinkHeader | Kind::LinkRefused => Row::new(FORBIDDEN, "SignatureDoesNotMatch"),
         Kind::LinkElsewhere | Kind::NoLinkKey | Kind::SignatureVersion => INVALID,
         Kind::SignatureForm => Row::new(BAD, "AuthorizationHeaderMalformed"),
-        Kind::SignatureTime | Kind::UnsignedHeader => DENIED,
+        Kind::SignatureTime => DENIED,
+        // Word for word: it is looked for.
+        Kind::UnsignedHeader => DENIED.saying("There were headers present in the request which were not signed"),
         // The body.
         Kind::SignedDigest => Row::new(BAD, "XAmzContentSHA256Mismatch"),
         Kind::TooLarge | Kind::FormTooLarge => Row::new(BAD, "EntityTooLarge"),

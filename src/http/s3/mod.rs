@@ -19,6 +19,7 @@
 //! Invariants
 //! - An operation, a parameter or a header that could change what a write means, and that nothing here knows, is refused
 //!   with 501: `operations` holds each request against its row before anything else is looked at.
+//! - A header that stands in the query of a link is one of the request from the beginning: no handler asks where it stood.
 //! - Everything that counts for port 5000 counts here: rights, audit log, permits, hosts, limits. The edge sees to it.
 //! - Every answer carries `x-amz-request-id`, the same as `x-request-id`.
 
@@ -44,6 +45,7 @@ use super::edge::call::Call;
 use super::edge::deed::Deed;
 use super::edge::errors::HttpError;
 use super::edge::hosts::Hosts;
+use super::edge::link;
 use super::edge::problem::Problem;
 use super::edge::protocol::Protocol;
 use super::edge::request_id::RequestId;
@@ -51,7 +53,7 @@ use super::edge::server;
 use super::edge::worker::{Backend, Shared};
 use crate::base::AccessKeyId;
 use crate::tls;
-use actix_web::dev::Server;
+use actix_web::dev::{RequestHead, Server};
 use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse};
 use errors::{AMZ_ID_2, AMZ_REQUEST_ID, Resource};
@@ -133,6 +135,10 @@ impl Protocol for S3 {
     type Endpoint = Endpoint;
 
     const LABELS: &'static [&'static str] = operations::LABELS;
+
+    fn prepare(&self, head: &mut RequestHead) {
+        link::move_headers(head);
+    }
 
     fn route<'a>(&self, req: &'a HttpRequest) -> Route<'a> {
         Route::of(req, &self.settings.domains)

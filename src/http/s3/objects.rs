@@ -55,7 +55,7 @@ pub(super) async fn get(call: &Call<'_>, mut endpoint: Endpoint) -> Result<HttpR
         // Nothing has several parts yet.
         return Err(HttpError::Refused(Kind::PartNumber));
     }
-    let wants_checksum = heads::wants_checksum(call.req.headers(), &mut endpoint.query)?;
+    let wants_checksum = heads::wants_checksum(call.req.headers())?;
     let mut response = serve(call, at, Consistency::Majority, |builder, info| {
         heads::sealed(builder);
         heads::describe(builder, &info.head);

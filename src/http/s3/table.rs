@@ -42,8 +42,6 @@ const READ_QUERY: &[&str] = &[
     "response-content-language",
     "response-content-type",
     "response-expires",
-    // So links of some SDKs have the header of that name.
-    "x-amz-checksum-mode",
 ];
 const READ_HEADERS: &[&str] = &["x-amz-checksum-mode"];
 
