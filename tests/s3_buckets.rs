@@ -116,7 +116,18 @@ fn rights_count_as_on_the_other_port() {
     assert_eq!(texts(by.ask("GET", "/", &[], b"").text(), "Name"), ["abc"]);
     let by = S3::new(&node, &lister);
     assert_eq!(told(&by.ask("GET", "/abc/in/none", &[], b"")), (404, "NoSuchKey".to_owned()), "who lists may know");
+    assert_eq!(by.ask("HEAD", "/abc/in/none", &[], b"").status, 404);
     assert_eq!(told(&by.ask("PUT", "/abc/k", &[("x-amz-copy-source", "other/k")], b"")), denied());
+    // Who may not list learns of nothing that it is missing, neither by a read nor as the source of a copy.
+    let writer = node.new_key("writer", &["abc/in/:read", "other:write"]);
+    let copier = node.new_key("copier", &["abc/in/:read,list", "other:write"]);
+    let copied = |by: &S3<'_>, name: &str| {
+        told(&by.ask("PUT", "/other/copy", &[("x-amz-copy-source", &format!("/abc/in/{name}"))], b""))
+    };
+    let (by_writer, by_copier) = (S3::new(&node, &writer), S3::new(&node, &copier));
+    assert_eq!(by_writer.ask("HEAD", "/abc/in/none", &[], b"").status, 403);
+    assert_eq!((copied(&by_writer, "none"), copied(&by_writer, "k").0), (denied(), 200));
+    assert_eq!((copied(&by_copier, "none"), copied(&by_copier, "k").0), ((404, "NoSuchKey".to_owned()), 200));
     // A key that is not in force, and none.
     node.ask("DELETE", &format!("/v1/access/{}", lister.id), &[], b"");
     assert_eq!(told(&by.ask("GET", "/abc/in/k", &[], b"")), (403, "InvalidAccessKeyId".to_owned()));

@@ -15,7 +15,7 @@ use super::edge::source::Source;
 use super::rest::plain_write::plain_write;
 use super::rest::target::{self, Route};
 use super::s3::documents::{deletions, location_constraint};
-use super::s3::xml::Writer;
+use super::s3::xml::{Writer, is_text};
 use crate::base::credential::is_secret;
 use crate::sign::authorization::{claimed as signature_claims, is_one as is_signature};
 use crate::sign::body::Coding;
@@ -217,7 +217,10 @@ pub fn s3_xml(data: &[u8]) {
     }
     writer.flag("Quiet", read.quiet);
     let again = deletions(writer.finish("Delete").as_bytes()).ok();
-    // What is escaped anew may be longer than a document may be.
+    // What is escaped anew may be longer than a document may be, and keys may hold what none can.
     let may_be_too_long = data.len() > 256 * 1024;
-    assert!(again == Some(read) || may_be_too_long, "it means the same when it is said again");
+    let can_be_said = read.objects.iter().all(|object| {
+        is_text(&object.key) && [&object.version, &object.etag].into_iter().flatten().all(|text| is_text(text))
+    });
+    assert!(again == Some(read) || may_be_too_long || !can_be_said, "it means the same when it is said again");
 }

@@ -98,6 +98,8 @@ kinds! {
     Header              BAD_REQUEST             "InvalidHeader"
     /// `Content-MD5` is none.
     Md5Header           BAD_REQUEST             "InvalidHeader"
+    /// What is named of an object is too much.
+    MetadataSize        BAD_REQUEST             "InvalidHeader"
     /// The request asks for what this release has not.
     NotImplemented      NOT_IMPLEMENTED         "NotImplemented"
     /// A write on condition of a date.
@@ -325,6 +327,10 @@ kinds! {
     OtherRegion         BAD_REQUEST             "IllegalLocationConstraintException"
     /// There is such a bucket.
     OwnBucket           CONFLICT                "BucketAlreadyOwnedByYou"
+    /// The answer would have a key that its form cannot hold.
+    KeyNotText          BAD_REQUEST             "InvalidRequest"
+    /// A read asks for a part and a range.
+    PartOfRange         BAD_REQUEST             "InvalidRequest"
     /// A document comes without a checksum.
     NoChecksum          BAD_REQUEST             "InvalidRequest"
     // What is not set.
@@ -366,13 +372,21 @@ impl Kind {
     #[cfg(test)]
     pub const fn is_of_s3_alone(self) -> bool {
         use Kind::{
-            CopyOntoItself, NoBucketPolicy, NoChecksum, NoCors, NoLifecycle, NoObjectLock, NoOwnershipControls,
-            NoPublicAccessBlock, NoReplication, NoRetention, NoTags, NoWebsite, OtherRegion, OwnBucket, PartNumber,
-            StorageClass, Unsigned,
+            CopyOntoItself, KeyNotText, NoBucketPolicy, NoChecksum, NoCors, NoLifecycle, NoObjectLock,
+            NoOwnershipControls, NoPublicAccessBlock, NoReplication, NoRetention, NoTags, NoWebsite, OtherRegion,
+            OwnBucket, PartNumber, PartOfRange, StorageClass, Unsigned,
         };
         let of_requests = matches!(
             self,
-            StorageClass | Unsigned | PartNumber | CopyOntoItself | OtherRegion | OwnBucket | NoChecksum
+            StorageClass
+                | Unsigned
+                | PartNumber
+                | PartOfRange
+                | KeyNotText
+                | CopyOntoItself
+                | OtherRegion
+                | OwnBucket
+                | NoChecksum
         );
         let of_settings = matches!(
             self,

@@ -20,6 +20,8 @@ use crate::http::edge::problem::Kind;
 use actix_web::HttpResponse;
 use actix_web::http::header::{self, HeaderMap, HeaderName};
 
+/// Names the source, and makes a PUT a copy.
+pub(super) const COPY_SOURCE: &str = "x-amz-copy-source";
 /// How often a source that changes meanwhile is looked at.
 const LOOKS_MAX: usize = 4;
 /// The conditions of the source, and the headers of a read that they are.
@@ -60,6 +62,7 @@ pub(super) async fn copy(call: &Call<'_>, to: ObjectName) -> Result<HttpResponse
                 let copied = look(call, &to).await.ok().filter(|info| info.etag == done.etag);
                 return Ok(copy_result(&mut builder, &done, copied.map(|info| info.written_ms.min(now_ms()))));
             }
+            Err(ObjectError::Store(StoreError::NoSuchKey)) => return Err(missing(call, &from)),
             // The source is another one by now, or the target is.
             Err(ObjectError::Store(StoreError::Precondition)) if is_other(call, &from, &judged).await => {}
             Err(error) => return Err(of_missing(call, &to, &condition, error.into()).await),
@@ -70,7 +73,7 @@ pub(super) async fn copy(call: &Call<'_>, to: ObjectName) -> Result<HttpResponse
 
 /// The object that is copied.
 fn source(headers: &HeaderMap) -> Result<ObjectName, HttpError> {
-    let mut all = headers.get_all("x-amz-copy-source");
+    let mut all = headers.get_all(COPY_SOURCE);
     match (all.next().and_then(|value| value.to_str().ok()), all.next()) {
         (Some(value), None) => copy_source(value),
         _ => Err(HttpError::Header("x-amz-copy-source names one bucket and key, in visible ASCII")),
@@ -98,16 +101,20 @@ fn source_conditions(headers: &HeaderMap) -> HeaderMap {
 /// The source, if its conditions hold.
 async fn judged(call: &Call<'_>, from: &ObjectName, conditions: &HeaderMap) -> Result<ObjectInfo, HttpError> {
     let found = match look(call, from).await {
-        Err(HttpError::Object(ObjectError::Store(StoreError::NoSuchKey))) => {
-            call.authorize(&Need { right: Some(Right::List), ..Need::on_object(Right::Read, from) })?;
-            return Err(StoreError::NoSuchKey.into());
-        }
+        Err(HttpError::Object(ObjectError::Store(StoreError::NoSuchKey))) => return Err(missing(call, from)),
         found => found?,
     };
     match judge_read(conditions, &found.etag, found.written_ms) {
         Verdict::Serve => Ok(found),
         Verdict::NotModified | Verdict::Failed => Err(StoreError::Precondition.into()),
     }
+}
+
+/// What is told of a source that is not there. The edge would judge by the target who may learn it: so it comes as a
+/// refusal of its own.
+fn missing(call: &Call<'_>, from: &ObjectName) -> HttpError {
+    let list = Need { right: Some(Right::List), ..Need::on_object(Right::Read, from) };
+    call.authorize(&list).err().unwrap_or(HttpError::Refused(Kind::NoSuchKey))
 }
 
 /// Whether the source is another object than was judged.

@@ -2,17 +2,21 @@
 //!
 //! Invariants
 //! - A page is truncated exactly where it names the place of the next one.
+//! - A key is told as it is or not at all: a page with one that XML cannot hold is refused, unless keys come in
+//!   percent-escapes.
 //! - A continuation token means the same on every node, and belongs to one question: bucket, prefix and delimiter.
 
 use super::buckets::is_there;
 use super::documents::{self, Listing};
 use super::operations::Endpoint;
+use super::xml::is_text;
 use crate::actors::messages::{Consistency, ListObjects, ListPage};
 use crate::base::BucketName;
 use crate::http::edge::access::{Need, Right};
 use crate::http::edge::call::Call;
 use crate::http::edge::errors::HttpError;
 use crate::http::edge::escape::Query;
+use crate::http::edge::problem::Kind;
 use crate::http::edge::windows::claim;
 use crate::seal::hmac::sha256;
 use actix_web::HttpResponse;
@@ -53,8 +57,16 @@ impl Asked {
         Ok(Asked { bucket, prefix, delimiter: not_empty(query, "delimiter"), max: max.min(PAGE_ENTRIES_MAX), escapes })
     }
 
-    /// The page behind a place.
+    /// The page behind a place, which the client can be told.
     async fn page(&self, call: &Call<'_>, after: Option<String>) -> Result<ListPage, HttpError> {
+        const NOT_TEXT: HttpError = HttpError::Refused(Kind::KeyNotText);
+        let page = self.ask(call, after.clone()).await?;
+        let keys = page.entries.iter().map(|(key, _)| key).chain(&page.prefixes).chain(&page.next);
+        let asked = [&self.prefix].into_iter().chain(&self.delimiter).chain(&after);
+        if self.escapes || keys.chain(asked).all(|text| is_text(text)) { Ok(page) } else { Err(NOT_TEXT) }
+    }
+
+    async fn ask(&self, call: &Call<'_>, after: Option<String>) -> Result<ListPage, HttpError> {
         call.authorize(&Need::under(Right::List, &self.bucket, &self.prefix))?;
         if self.max == 0 {
             is_there(call, self.bucket.clone()).await?;

@@ -56,6 +56,7 @@ use crate::tls;
 use actix_web::dev::{RequestHead, Server};
 use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse};
+use copies::COPY_SOURCE;
 use errors::{AMZ_ID_2, AMZ_REQUEST_ID, Resource};
 use operations::{Does, Endpoint, Route};
 use std::io;
@@ -191,8 +192,16 @@ impl Protocol for S3 {
 
     fn tell(&self, problem: &Problem, route: Route<'_>, req: &HttpRequest, id: &RequestId) -> HttpResponse {
         let names = route.place.names().unwrap_or(Names::Service);
-        let key = if let Names::Object(at) = &names { Some(at.key.as_str()) } else { None };
-        let resource = Resource { path: req.path(), bucket: names.bucket().map(|bucket| bucket.as_str()), key };
+        // Of a copy, either end may be the one that is missing.
+        let is_copy = req.headers().contains_key(COPY_SOURCE);
+        let key = if let Names::Object(at) = &names { Some(at.key.as_str()).filter(|_| !is_copy) } else { None };
+        let is_read = [Method::GET, Method::HEAD].contains(req.method());
+        let resource = Resource {
+            path: req.path(),
+            bucket: names.bucket().map(|bucket| bucket.as_str()),
+            key,
+            condition: errors::condition(req.headers(), is_read),
+        };
         errors::tell(problem, &resource, id, req.method() == Method::HEAD)
     }
 }
