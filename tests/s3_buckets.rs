@@ -156,3 +156,47 @@ fn buckets_may_stand_before_a_domain() {
     assert_eq!(at("s3.example.org", "/abc/a/k").body, b"v");
     assert_eq!(told(&at("abc.other.example", "/a/k")).0, 403, "no name of this node");
 }
+
+#[test]
+fn buckets_are_listed_page_by_page() {
+    let (node, key) = started(&[("BOVEDA_S3_REGION", "eu-west-1")]);
+    let s3 = S3::new(&node, &key).of_region("eu-west-1");
+    for bucket in ["b-1", "a-1", "a-3", "a-2"] {
+        assert_eq!(s3.ask("PUT", &format!("/{bucket}"), &[], b"").status, 200, "{bucket}");
+    }
+    let list = |query: &str| s3.ask("GET", &format!("/?{query}"), &[], b"");
+    let plain = s3.ask("GET", "/", &[], b"");
+    assert!(!plain.text().contains("BucketRegion") && !plain.text().contains("<Prefix>"), "nothing was asked");
+    for (query, names) in [
+        ("prefix=a-", &["a-1", "a-2", "a-3"][..]),
+        ("prefix=b&bucket-region=eu-west-1", &["b-1"]),
+        ("bucket-region=us-east-1", &[]),
+        ("prefix=a-&max-buckets=2", &["a-1", "a-2"]),
+    ] {
+        assert_eq!(texts(list(query).text(), "Name"), names, "{query}");
+    }
+    let first = list("prefix=a-&max-buckets=2");
+    assert_eq!((text(first.text(), "Prefix"), text(first.text(), "BucketRegion")), (Some("a-"), Some("eu-west-1")));
+    let token = text(first.text(), "ContinuationToken").expect("there is more").to_owned();
+    let last = list(&format!("prefix=a-&max-buckets=2&continuation-token={token}"));
+    assert_eq!((texts(last.text(), "Name"), text(last.text(), "ContinuationToken")), (vec!["a-3"], None));
+    assert_eq!(text(list("prefix=a-&max-buckets=3").text(), "ContinuationToken"), None, "no page is empty");
+    for query in [
+        "max-buckets=0",
+        "max-buckets=10001",
+        "max-buckets=x",
+        "continuation-token=x",
+        &*format!("prefix=b-&continuation-token={token}"),
+        &*format!("continuation-token={token}"),
+    ] {
+        assert_eq!(told(&list(query)), (400, "InvalidArgument".to_owned()), "{query}");
+    }
+    // Whoever reaches some of them has pages of these.
+    let few = node.new_key("few", &["a-1:read", "a-3:list"]);
+    let by = S3::new(&node, &few).of_region("eu-west-1");
+    let page = by.ask("GET", "/?max-buckets=1", &[], b"");
+    let token = text(page.text(), "ContinuationToken").expect("there is more").to_owned();
+    let next = by.ask("GET", &format!("/?max-buckets=1&continuation-token={token}"), &[], b"");
+    assert_eq!((texts(page.text(), "Name"), texts(next.text(), "Name")), (vec!["a-1"], vec!["a-3"]));
+    assert_eq!(text(next.text(), "ContinuationToken"), None);
+}

@@ -72,6 +72,8 @@ fn what_is_no_such_document_deletes_nothing() {
     for (headers, code) in [
         (("content-md5", "AAAAAAAAAAAAAAAAAAAAAA=="), "BadDigest"),
         (("x-amz-checksum-crc32", "AAAAAA=="), "BadDigest"),
+        (("content-md5", "AAAA"), "InvalidDigest"),
+        (("x-amz-sdk-checksum-algorithm", "CRC32"), "InvalidRequest"),
     ] {
         let answer = s3.ask("POST", "/abc?delete", &[headers], body.as_bytes());
         assert_eq!(told(&answer), (400, code.to_owned()), "{headers:?}");

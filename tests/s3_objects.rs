@@ -285,3 +285,39 @@ fn who_signs_has_answers_changed() {
     common::eventually("the bucket to be open", || (unsigned("/abc/k").status == 200).then_some(()));
     assert_eq!(told(&unsigned(asked)), (400, "InvalidRequest".to_owned()));
 }
+
+#[test]
+fn what_is_known_of_an_object_is_told_as_far_as_it_is_asked_for() {
+    let (node, key) = started(&[]);
+    let s3 = S3::new(&node, &key);
+    s3.ask("PUT", "/abc", &[], b"");
+    s3.ask("PUT", "/abc/k", &[CHECKSUMS[4]], BODY);
+    let ask = |name: &str, headers: &[(&str, &str)]| s3.ask("GET", &format!("/abc/{name}?attributes"), headers, b"");
+    let got = ask("k", &[("x-amz-object-attributes", "ETag,Checksum,ObjectSize,StorageClass,ObjectParts")]);
+    assert_eq!(got.status, 200, "{}", got.text());
+    for (element, value) in [
+        ("ETag", MD5),
+        ("ChecksumSHA256", CHECKSUMS[4].1),
+        ("ChecksumType", "FULL_OBJECT"),
+        ("ObjectSize", "9"),
+        ("StorageClass", "STANDARD"),
+    ] {
+        assert_eq!(text(got.text(), element), Some(value), "{element}");
+    }
+    assert!(!got.text().contains("ObjectParts"), "it is in one piece");
+    assert_eq!(got.header("last-modified"), s3.ask("HEAD", "/abc/k", &[], b"").header("last-modified"));
+    let few = ask("k", &[("x-amz-object-attributes", "ObjectSize")]);
+    assert_eq!((text(few.text(), "ETag"), text(few.text(), "ObjectSize")), (None, Some("9")));
+    for (name, headers, status, code) in [
+        ("none", &[("x-amz-object-attributes", "ETag")][..], 404, "NoSuchKey"),
+        ("k", &[], 400, "InvalidArgument"),
+        ("k", &[("x-amz-object-attributes", "Owner")], 400, "InvalidArgument"),
+        ("k", &[("x-amz-object-attributes", "ETag"), ("x-amz-max-parts", "1")], 501, "NotImplemented"),
+    ] {
+        assert_eq!(told(&ask(name, headers)), (status, code.to_owned()), "{name} {headers:?}");
+    }
+    let lister = node.new_key("lister", &["abc:list"]);
+    let asked = [("x-amz-object-attributes", "ETag")];
+    let refused = S3::new(&node, &lister).ask("GET", "/abc/k?attributes", &asked, b"");
+    assert_eq!(told(&refused), (403, "AccessDenied".to_owned()));
+}

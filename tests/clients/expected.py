@@ -10,8 +10,6 @@ NOT_BUILT = r"NotImplemented|\b501\b|does not offer"
 MULTIPART = ("step 2: multipart is not built", NOT_BUILT)
 
 EXPECTED = {
-    ("boto3", "deletes: by a checksum of every kind, and a wrong one refused"): ("to be mended: a wrong Content-MD5 beside another sum", "wrong Content-MD5"),
-    ("boto3", "checksums: GetObjectAttributes"): ("step 2: it comes with the parts that it lists", NOT_BUILT),
     ("boto3", "multipart: made, filled, completed"): MULTIPART,
     ("awscli", "cp: a file above the multipart threshold"): MULTIPART,
     ("rclone", "copyto: a file above the cutoff"): MULTIPART,

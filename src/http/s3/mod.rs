@@ -8,9 +8,10 @@
 //! | `payload` | bodies as clients of S3 send them: signed in chunks, with trailers, held against checksums |
 //! | `objects` | objects in, out and away |
 //! | `deletes` | many objects away at once |
-//! | `copies` | an object out of another |
+//! | `copies`, `rewrites` | an object out of another: by reference, or byte by byte |
+//! | `attributes` | what is known of an object |
 //! | `buckets` | buckets |
-//! | `listing` | lists of a bucket, page by page |
+//! | `listing`, `tokens` | lists of a bucket, page by page; what names the next page |
 //! | `calm` | settings that nothing can be set to here, as clients expect to hear of them |
 //! | `heads` | what the headers of a write say, and what answers say of an object |
 //! | `documents`, `xml` | bodies of requests and answers |
@@ -23,6 +24,7 @@
 //! - Everything that counts for port 5000 counts here: rights, audit log, permits, hosts, limits. The edge sees to it.
 //! - Every answer carries `x-amz-request-id`, the same as `x-request-id`.
 
+mod attributes;
 mod auth;
 mod buckets;
 mod calm;
@@ -31,12 +33,14 @@ mod deletes;
 pub(super) mod documents;
 mod errors;
 mod heads;
-mod listing;
+pub(super) mod listing;
 mod objects;
 mod operations;
 mod payload;
+mod rewrites;
 mod table;
-mod target;
+pub(super) mod target;
+pub(super) mod tokens;
 pub(super) mod xml;
 
 use super::edge::access::{Entrance, Need, Principal};
@@ -113,7 +117,7 @@ impl S3 {
         incoming: &mut Incoming,
     ) -> Result<HttpResponse, HttpError> {
         match endpoint.row.does {
-            Does::ListBuckets => buckets::list(call, endpoint).await,
+            Does::ListBuckets => buckets::list(call, endpoint, &self.settings.region).await,
             Does::CreateBucket => buckets::create(call, endpoint, incoming, &self.settings.region).await,
             Does::HeadBucket => buckets::head(call, endpoint, &self.settings.region).await,
             Does::DeleteBucket => buckets::delete(call, endpoint).await,
@@ -123,6 +127,7 @@ impl S3 {
             Does::PutObject => objects::put(call, endpoint.object()?, incoming).await,
             Does::CopyObject => copies::copy(call, endpoint.object()?).await,
             Does::GetObject => objects::get(call, endpoint).await,
+            Does::GetAttributes => attributes::get(call, endpoint.object()?).await,
             Does::DeleteObject => objects::delete(call, endpoint.object()?).await,
             Does::DeleteObjects => deletes::delete(call, endpoint.bucket()?, incoming).await,
             Does::Calm(calm) => calm::answer(call, &endpoint, calm).await,

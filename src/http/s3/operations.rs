@@ -96,6 +96,7 @@ pub(super) enum Does {
     PutObject,
     CopyObject,
     GetObject,
+    GetAttributes,
     DeleteObject,
     DeleteObjects,
     /// A bucket's or an object's setting is asked for that nothing can be set to here.
@@ -301,6 +302,7 @@ pub(super) const LABELS: &[&str] = &[
     "CopyObject",
     "GetObject",
     "HeadObject",
+    "GetObjectAttributes",
     "DeleteObject",
     "DeleteObjects",
 ];

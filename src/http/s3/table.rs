@@ -26,6 +26,7 @@ const COPY_HEADERS: &[&str] = &[
     "x-amz-server-side-encryption",
     "x-amz-metadata-directive",
     "x-amz-tagging-directive",
+    "x-amz-checksum-algorithm",
     "x-amz-copy-source-if-match",
     "x-amz-copy-source-if-none-match",
     "x-amz-copy-source-if-modified-since",
@@ -87,7 +88,9 @@ pub(super) const ROWS: &[Row] = {
     use Verb::{Delete, Get, Head, Options, Post, Put};
     &[
         // The service.
-        serves(Get, Service, Default, "ListBuckets", Does::ListBuckets, Asks::Known).deed("bucket:list", Sort::Look),
+        serves(Get, Service, Default, "ListBuckets", Does::ListBuckets, Asks::Known)
+            .deed("bucket:list", Sort::Look)
+            .query(&["prefix", "max-buckets", "continuation-token", "bucket-region"]),
         // A bucket itself.
         refused(Get, Bucket, Query("session"), "CreateSession"),
         serves(Put, Bucket, Default, "CreateBucket", Does::CreateBucket, Asks::All(Right::Admin))
@@ -203,7 +206,9 @@ pub(super) const ROWS: &[Row] = {
         refused(Put, Object, Query("retention"), "PutObjectRetention"),
         of_object("GetObjectLegalHold", "legal-hold", Calm::Missing(Kind::NoRetention)),
         refused(Put, Object, Query("legal-hold"), "PutObjectLegalHold"),
-        refused(Get, Object, Query("attributes"), "GetObjectAttributes"),
+        serves(Get, Object, Query("attributes"), "GetObjectAttributes", Does::GetAttributes, Asks::Object(Right::Read))
+            .deed("object:read", Sort::Object)
+            .headers(&["x-amz-object-attributes"]),
         refused(Get, Object, Query("torrent"), "GetObjectTorrent"),
         refused(Post, Object, Query("restore"), "RestoreObject"),
         refused(Post, Object, Query("select"), "SelectObjectContent"),

@@ -95,7 +95,7 @@ fn object(raw_bucket: &str, raw_key: &str) -> Result<ObjectName, HttpError> {
 
 /// The name that `x-amz-copy-source` has: bucket and key in percent-escapes, with a slash before them or without. All of
 /// it is unescaped before it is cut, and a plus is a blank: clients escape the slash too, or write forms.
-pub(super) fn copy_source(value: &str) -> Result<ObjectName, HttpError> {
+pub(in crate::http) fn copy_source(value: &str) -> Result<ObjectName, HttpError> {
     const NO_KEY: HttpError =
         HttpError::Header("x-amz-copy-source names a bucket and a key, with a slash between them");
     if let Some((_, query)) = value.split_once('?') {

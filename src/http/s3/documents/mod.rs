@@ -5,6 +5,7 @@
 //! | `lists` | buckets; objects of a bucket, page by page |
 //! | `deletions` | many objects to be deleted at once, and what became of each |
 //! | `copies` | what came of a copy |
+//! | `attributes` | what is known of an object |
 //! | `settings` | settings of buckets and objects |
 //!
 //! Invariants
@@ -13,15 +14,17 @@
 //!
 //! Names and forms: Amazon S3 API Reference.
 
+mod attributes;
 mod copies;
 mod deletions;
 mod lists;
 mod settings;
 
+pub(super) use attributes::{Attribute, attributes};
 pub(super) use copies::copy_result;
 pub(in crate::http) use deletions::{Deletion, deletions};
 pub(super) use deletions::{Gone, deleted};
-pub(super) use lists::{Listing, buckets, list_v1, list_v2};
+pub(super) use lists::{BucketPage, Listing, buckets, list_v1, list_v2};
 pub(in crate::http) use settings::location_constraint;
 pub(super) use settings::{empty, location, no_tags, owner_alone, owner_pays, sealed};
 
