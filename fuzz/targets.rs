@@ -35,7 +35,7 @@ pub struct Target {
 }
 
 /// All of them; requests over a live handler are `tests/fuzz_http.rs`.
-pub const TARGETS: [Target; 23] = [
+pub const TARGETS: [Target; 25] = [
     Target { name: "record", run: record, seeds: records },
     Target { name: "held", run: held, seeds: || records().into_iter().map(|r| held_of(&r)).collect() },
     Target { name: "node_record", run: node_record, seeds: node_records },
@@ -57,6 +57,8 @@ pub const TARGETS: [Target; 23] = [
     Target { name: "signature", run: fuzzing::signature, seeds: signatures },
     Target { name: "chunks", run: fuzzing::chunks, seeds: chunked_bodies },
     Target { name: "s3_xml", run: fuzzing::s3_xml, seeds: s3_documents },
+    Target { name: "copy_source", run: fuzzing::copy_source, seeds: copy_sources },
+    Target { name: "list_query", run: fuzzing::list_query, seeds: list_queries },
     Target { name: "config", run: config, seeds: configs },
     Target { name: "audit", run: audit, seeds: audits },
 ];
@@ -490,6 +492,18 @@ fn s3_documents() -> Vec<Vec<u8>> {
              <ChecksumCRC32>AAAAAA==</ChecksumCRC32></Part><Part><PartNumber>10000</PartNumber><ETag>a-2</ETag></Part>\
              </CompleteMultipartUpload>"
         ),
+    ])
+}
+
+fn copy_sources() -> Vec<Vec<u8>> {
+    texts(&["/abc/a%20b%2Fc", "abc%2Fa+b", "abc//k%25%C3%B1", "abc/k?versionId=1", "abc/%3Fx", "abc", "/%2Fk"])
+}
+
+fn list_queries() -> Vec<Vec<u8>> {
+    texts(&[
+        "prefix=a%2F&delimiter=/&max-keys=2&encoding-type=url&marker=a%2Fb",
+        "continuation-token=AQ&max-keys=99999999999999999999",
+        "marker=%C3%B1&prefix=&delimiter=",
     ])
 }
 

@@ -98,6 +98,8 @@ kinds! {
     Header              BAD_REQUEST             "InvalidHeader"
     /// `Content-MD5` is none.
     Md5Header           BAD_REQUEST             "InvalidHeader"
+    /// What is named of an object is too much.
+    MetadataSize        BAD_REQUEST             "InvalidHeader"
     /// The request asks for what this release has not.
     NotImplemented      NOT_IMPLEMENTED         "NotImplemented"
     /// A write on condition of a date.
@@ -331,8 +333,6 @@ kinds! {
     Unsigned            BAD_REQUEST             "InvalidRequest"
     /// The object has no part of the number.
     PartNumber          RANGE_NOT_SATISFIABLE   "InvalidPartNumber"
-    /// A part is asked for, and a range besides.
-    PartAndRange        BAD_REQUEST             "InvalidRequest"
     /// A checksum is not what the upload was begun with.
     UploadChecksum      BAD_REQUEST             "InvalidRequest"
     /// An object is copied onto itself as it is.
@@ -341,6 +341,10 @@ kinds! {
     OtherRegion         BAD_REQUEST             "IllegalLocationConstraintException"
     /// There is such a bucket.
     OwnBucket           CONFLICT                "BucketAlreadyOwnedByYou"
+    /// The answer would have a key that its form cannot hold.
+    KeyNotText          BAD_REQUEST             "InvalidRequest"
+    /// A read asks for a part and a range.
+    PartOfRange         BAD_REQUEST             "InvalidRequest"
     /// A document comes without a checksum.
     NoChecksum          BAD_REQUEST             "InvalidRequest"
     // What is not set.
@@ -382,13 +386,15 @@ impl Kind {
     #[cfg(test)]
     pub const fn is_of_s3_alone(self) -> bool {
         use Kind::{
-            CopyOntoItself, NoBucketPolicy, NoChecksum, NoCors, NoLifecycle, NoObjectLock, NoOwnershipControls,
-            NoPublicAccessBlock, NoReplication, NoRetention, NoSuchUpload, NoTags, NoWebsite, OtherPart, OtherRegion,
-            OwnBucket, PartAndRange, PartNumber, PartOrder, Parts, SmallPart, StorageClass, TooManyUploads, Unsigned,
-            UploadChecksum,
+            CopyOntoItself, KeyNotText, NoBucketPolicy, NoChecksum, NoCors, NoLifecycle, NoObjectLock,
+            NoOwnershipControls, NoPublicAccessBlock, NoReplication, NoRetention, NoSuchUpload, NoTags, NoWebsite,
+            OtherPart, OtherRegion, OwnBucket, PartNumber, PartOfRange, PartOrder, Parts, SmallPart, StorageClass,
+            TooManyUploads, Unsigned, UploadChecksum,
         };
-        let of_requests =
-            matches!(self, StorageClass | Unsigned | CopyOntoItself | OtherRegion | OwnBucket | NoChecksum);
+        let of_requests = matches!(
+            self,
+            StorageClass | Unsigned | KeyNotText | CopyOntoItself | OtherRegion | OwnBucket | NoChecksum
+        );
         let of_uploads = matches!(
             self,
             NoSuchUpload
@@ -398,7 +404,7 @@ impl Kind {
                 | SmallPart
                 | Parts
                 | PartNumber
-                | PartAndRange
+                | PartOfRange
                 | UploadChecksum
         );
         let of_settings = matches!(

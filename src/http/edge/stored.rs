@@ -2,12 +2,12 @@
 //!
 //! Invariants
 //! - Exactly the announced bytes come, or an error: what is made of an object is made of all that was asked for.
-//! - One piece is in memory at a time; the permit for it is held until the source is dropped.
+//! - One piece is in memory at a time; the window for it is held until the source is dropped.
 
 use super::errors::HttpError;
 use super::source::Source;
+use super::windows::Window;
 use crate::actors::messages::{Download, ReadDownload};
-use crate::base::Permit;
 use actix::Recipient;
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -20,14 +20,14 @@ pub struct Stored {
     ready: VecDeque<Bytes>,
     /// Bytes not yet read.
     left: u64,
-    _permit: Permit,
+    _window: Window,
 }
 
 impl Stored {
-    /// The next `len` bytes of a download whose range is set. `permit`: for a piece of it.
-    pub fn new(read: &Recipient<ReadDownload>, download: Download, len: u64, permit: Permit) -> Self {
+    /// The next `len` bytes of a download whose range is set.
+    pub fn new(read: &Recipient<ReadDownload>, download: Download, len: u64, window: Window) -> Self {
         let (read, ready) = (read.clone(), VecDeque::new());
-        Stored { read, download: Some(download), ready, left: len, _permit: permit }
+        Stored { read, download: Some(download), ready, left: len, _window: window }
     }
 }
 

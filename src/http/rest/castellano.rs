@@ -22,6 +22,7 @@ pub(super) fn of(kind: Kind) -> &'static str {
         Kind::Consistency => "el parámetro consistency es majority o local",
         Kind::Header => "una cabecera no es válida",
         Kind::Md5Header => "la cabecera Content-MD5 debe contener los 16 bytes de un MD5 en base64",
+        Kind::MetadataSize => "las cabeceras de metadatos son demasiado grandes: 8 KiB en 128 de ellas como máximo",
         Kind::NotImplemented => "la petición exige algo que esta versión no ofrece",
         Kind::DateCondition => {
             "esta versión no admite escrituras condicionadas a una fecha; quite la cabecera, o use If-Match o If-None-Match en /v1/objects"
@@ -173,9 +174,12 @@ pub(super) fn of(kind: Kind) -> &'static str {
         Kind::NoSuchGeneration => "este nodo no tiene ninguna generación de la clave con ese número",
         Kind::OtherGeneration => "sella otra generación de la clave, o ese número tiene otra clave en otro nodo",
         Kind::StorageClass => "aquí todo se guarda en una sola clase: STANDARD",
+        Kind::KeyNotText => {
+            "una clave o un parámetro tiene un carácter que XML 1.0 no tiene: pida la lista con encoding-type=url"
+        }
+        Kind::PartOfRange => "una lectura lleva Range o partNumber, y no ambos",
         Kind::Unsigned => "los parámetros response-* solo cambian las respuestas a peticiones firmadas",
         Kind::PartNumber => "el objeto no tiene ninguna parte con ese número",
-        Kind::PartAndRange => "una parte se pide por su número o por un Range; quite uno de los dos",
         Kind::UploadChecksum => "la suma es de otro algoritmo o tipo que los de la subida",
         Kind::CopyOntoItself => {
             "un objeto se copia sobre sí mismo para cambiar lo que se dice de él: envíe x-amz-metadata-directive: REPLACE"

@@ -163,11 +163,9 @@ pub(super) fn checksum_header(algorithm: Algorithm) -> HeaderName {
     })
 }
 
-/// Whether a read asks for the checksum of the object, in its head or in its query.
-pub(super) fn wants_checksum(headers: &HeaderMap, query: &mut Query) -> Result<bool, HttpError> {
-    let in_query = query.take("x-amz-checksum-mode");
-    let in_head = headers.get("x-amz-checksum-mode").map(HeaderValue::as_bytes);
-    match in_head.or(in_query.as_deref().map(str::as_bytes)) {
+/// Whether a read asks for the checksum of the object.
+pub(super) fn wants_checksum(headers: &HeaderMap) -> Result<bool, HttpError> {
+    match headers.get("x-amz-checksum-mode").map(HeaderValue::as_bytes) {
         None => Ok(false),
         Some(mode) if mode.eq_ignore_ascii_case(b"ENABLED") => Ok(true),
         Some(_) => Err(HttpError::Header("x-amz-checksum-mode is ENABLED or is left out")),

@@ -1,12 +1,15 @@
 //! Lists of uploads in parts that are open, and of the parts of one, page by page.
 //!
-//! Invariant: a page is truncated exactly where it names the place of the next one.
+//! Invariants
+//! - A page is truncated exactly where it names the place of the next one.
+//! - A key is told as it is or not at all, as in lists of objects.
 
 use super::buckets::is_there;
 use super::documents::{self, PartListing, UploadListing};
 use super::listing::{not_empty, number, wants_escapes};
 use super::multipart::{find, upload_id};
 use super::operations::Endpoint;
+use super::xml::is_text;
 use crate::actors::messages::{ListParts, ListUploads, PartPage, UploadPage};
 use crate::base::UploadId;
 use crate::base::upload::PART_NUMBER_MAX;
@@ -14,6 +17,7 @@ use crate::http::edge::access::{Need, Right};
 use crate::http::edge::call::Call;
 use crate::http::edge::errors::HttpError;
 use crate::http::edge::escape::Query;
+use crate::http::edge::problem::Kind;
 use crate::http::edge::windows::claim;
 use actix_web::HttpResponse;
 
@@ -56,6 +60,12 @@ pub(super) async fn uploads(call: &Call<'_>, mut endpoint: Endpoint) -> Result<H
         let ask = ListUploads { bucket, prefix, delimiter, after, limit: max };
         call.worker.links.writes.list_uploads.send(ask).await??
     };
+    let keys = page.uploads.iter().map(|upload| upload.key.as_str()).chain(page.prefixes.iter().map(String::as_str));
+    let places = page.next.iter().chain(&after).map(|(key, _)| key.as_str());
+    let asked = [prefix.as_str()].into_iter().chain(delimiter.as_deref());
+    if !escapes && !keys.chain(places).chain(asked).all(is_text) {
+        return Err(HttpError::Refused(Kind::KeyNotText));
+    }
     Ok(documents::uploads(&UploadListing {
         bucket: bucket.as_str(),
         prefix: &prefix,

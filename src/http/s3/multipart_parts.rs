@@ -12,9 +12,9 @@ use super::heads;
 use super::multipart::{CHECKSUM_ALGORITHM, find, upload_id};
 use super::operations::Endpoint;
 use super::payload::Payload;
-use crate::actors::messages::{ListParts, OpenUpload, PIECE_BYTES, PartOf, Written};
+use crate::actors::messages::{ListParts, OpenUpload, PartOf, Written};
 use crate::base::upload::{PART_BYTES_MAX, PART_NUMBER_MAX};
-use crate::base::{Algorithm, ObjectName, WantedSums};
+use crate::base::{Algorithm, ObjectName, UploadId, WantedSums};
 use crate::http::edge::access::now_ms;
 use crate::http::edge::body_in::Incoming;
 use crate::http::edge::call::Call;
@@ -26,7 +26,7 @@ use crate::http::edge::problem::Kind;
 use crate::http::edge::signed::only;
 use crate::http::edge::stored::Stored;
 use crate::http::edge::upload::store_part;
-use crate::http::edge::windows::{claim, upload_window_for};
+use crate::http::edge::windows::{upload_window_for, window_for};
 use actix_web::HttpResponse;
 use actix_web::http::header;
 
@@ -87,10 +87,10 @@ pub(super) async fn copy(call: &Call<'_>, mut endpoint: Endpoint) -> Result<Http
     }
     download.set_range(start, len);
     let shared = &call.worker.shared;
-    let piece = claim(&shared.budget, len.min(PIECE_BYTES as u64), shared.settings.turn_max).await?;
+    let reads = window_for(&shared.budget, Some(len), shared.settings.turn_max).await?;
     let window = upload_window_for(shared, Some(len)).await?;
     let sums = WantedSums { md5: true, sha256: false, checksum: algorithm_of(&open, None)? };
-    let mut source = Stored::new(&call.worker.links.read_download, download, len, piece);
+    let mut source = Stored::new(&call.worker.links.read_download, download, len, reads);
     let part = PartOf { upload, number, wrap: open.wrap };
     let done = store_part(call, to.clone(), part, sums, Some(len), window, &mut source).await?;
     let mut builder = HttpResponse::Ok();
@@ -101,12 +101,7 @@ pub(super) async fn copy(call: &Call<'_>, mut endpoint: Endpoint) -> Result<Http
 }
 
 /// When a part was written, where it is not another one by now.
-async fn written_ms(
-    call: &Call<'_>,
-    at: ObjectName,
-    (upload, number): (crate::base::UploadId, u16),
-    done: &Written,
-) -> Option<u64> {
+async fn written_ms(call: &Call<'_>, at: ObjectName, (upload, number): (UploadId, u16), done: &Written) -> Option<u64> {
     let ask = ListParts { at, upload, after: number - 1, limit: 1 };
     let page = call.worker.links.writes.list_parts.send(ask).await.ok()?.ok()?;
     let part = page.parts.first().filter(|part| part.number == number && part.etag == done.etag)?;

@@ -15,7 +15,7 @@ use crate::http::edge::deed::{Deed, Sort, Target};
 use crate::http::edge::errors::HttpError;
 use crate::http::edge::escape::Query;
 use crate::http::edge::problem::Kind;
-use crate::sign::presign::PARAMETERS;
+use crate::sign::presign::{PARAMETERS, PREFIX, is_header};
 use actix_web::HttpRequest;
 use actix_web::http::Method;
 use actix_web::http::header::HeaderMap;
@@ -98,6 +98,7 @@ pub(super) enum Does {
     PutObject,
     CopyObject,
     GetObject,
+    GetAttributes,
     DeleteObject,
     DeleteObjects,
     CreateUpload,
@@ -253,7 +254,11 @@ impl Row {
     /// Refuses a request that says more than the row knows.
     fn knows(&self, query: &Query, headers: &HeaderMap) -> Result<(), HttpError> {
         let everywhere = |name: &str| HARMLESS_QUERY.contains(&name) || PARAMETERS.contains(&name);
-        let known = |name: &str| self.by.query() == Some(name) || self.query.contains(&name) || everywhere(name);
+        let is_link = query.names().any(|name| name.starts_with(PREFIX));
+        // It is held against what the row knows of headers: it is one of them.
+        let is_header = |name: &str| is_link && is_header(name);
+        let own = |name: &str| self.by.query() == Some(name) || self.query.contains(&name);
+        let known = |name: &str| own(name) || everywhere(name) || is_header(name);
         if !query.names().all(known) {
             return Err(HttpError::NotImplemented(
                 "the query has a parameter that this operation does not know here; what it asks for would not be done",
@@ -308,6 +313,7 @@ pub(super) const LABELS: &[&str] = &[
     "CopyObject",
     "GetObject",
     "HeadObject",
+    "GetObjectAttributes",
     "DeleteObject",
     "DeleteObjects",
     "CreateMultipartUpload",

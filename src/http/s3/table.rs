@@ -26,6 +26,7 @@ const COPY_HEADERS: &[&str] = &[
     "x-amz-server-side-encryption",
     "x-amz-metadata-directive",
     "x-amz-tagging-directive",
+    "x-amz-checksum-algorithm",
     "x-amz-copy-source-if-match",
     "x-amz-copy-source-if-none-match",
     "x-amz-copy-source-if-modified-since",
@@ -70,8 +71,6 @@ const READ_QUERY: &[&str] = &[
     "response-content-language",
     "response-content-type",
     "response-expires",
-    // So links of some SDKs have the header of that name.
-    "x-amz-checksum-mode",
 ];
 const READ_HEADERS: &[&str] = &["x-amz-checksum-mode"];
 
@@ -122,7 +121,9 @@ pub(super) const ROWS: &[Row] = {
     use Verb::{Delete, Get, Head, Options, Post, Put};
     &[
         // The service.
-        serves(Get, Service, Default, "ListBuckets", Does::ListBuckets, Asks::Known).deed("bucket:list", Sort::Look),
+        serves(Get, Service, Default, "ListBuckets", Does::ListBuckets, Asks::Known)
+            .deed("bucket:list", Sort::Look)
+            .query(&["prefix", "max-buckets", "continuation-token", "bucket-region"]),
         // A bucket itself.
         refused(Get, Bucket, Query("session"), "CreateSession"),
         serves(Put, Bucket, Default, "CreateBucket", Does::CreateBucket, Asks::All(Right::Admin))
@@ -248,7 +249,9 @@ pub(super) const ROWS: &[Row] = {
         refused(Put, Object, Query("retention"), "PutObjectRetention"),
         of_object("GetObjectLegalHold", "legal-hold", Calm::Missing(Kind::NoRetention)),
         refused(Put, Object, Query("legal-hold"), "PutObjectLegalHold"),
-        refused(Get, Object, Query("attributes"), "GetObjectAttributes"),
+        serves(Get, Object, Query("attributes"), "GetObjectAttributes", Does::GetAttributes, Asks::Object(Right::Read))
+            .deed("object:read", Sort::Object)
+            .headers(&["x-amz-object-attributes", "x-amz-max-parts", "x-amz-part-number-marker"]),
         refused(Get, Object, Query("torrent"), "GetObjectTorrent"),
         refused(Post, Object, Query("restore"), "RestoreObject"),
         refused(Post, Object, Query("select"), "SelectObjectContent"),

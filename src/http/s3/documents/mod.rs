@@ -7,6 +7,7 @@
 //! | `copies` | what came of a copy |
 //! | `uploads` | uploads in parts: begun, of which parts they are completed, and what came of it |
 //! | `upload_lists` | lists of them, and of their parts |
+//! | `attributes` | what is known of an object |
 //! | `settings` | settings of buckets and objects |
 //!
 //! Invariants
@@ -15,6 +16,7 @@
 //!
 //! Names and forms: Amazon S3 API Reference.
 
+mod attributes;
 mod copies;
 mod deletions;
 mod lists;
@@ -22,10 +24,11 @@ mod settings;
 mod upload_lists;
 mod uploads;
 
+pub(super) use attributes::{Attribute, PartsAsked, attributes};
 pub(super) use copies::{copy_part_result, copy_result};
 pub(in crate::http) use deletions::{Deletion, deletions};
 pub(super) use deletions::{Gone, deleted};
-pub(super) use lists::{Listing, buckets, list_v1, list_v2};
+pub(super) use lists::{BucketPage, Listing, buckets, list_v1, list_v2};
 pub(in crate::http) use settings::location_constraint;
 pub(super) use settings::{empty, location, no_tags, owner_alone, owner_pays, sealed};
 pub(super) use upload_lists::{PartListing, UploadListing, parts, uploads};

@@ -89,6 +89,11 @@ fn what_a_row_does_not_know_is_refused() {
         ("PUT", "/AB/k", &[], "InvalidBucketName"),
         ("PUT", "/abc/%ff", &[], "InvalidEscape"),
         ("GET", "/abc/k?X-Amz-Signature=1&X-Amz-Date=x", &[], "served"),
+        // Of a link they are headers, which are judged as such.
+        ("PUT", "/abc/k?X-Amz-Signature=1&x-amz-nothing=1", &[], "served"),
+        ("PUT", "/abc/k?X-Amz-Signature=1&nothing=1", &[], "NotImplemented"),
+        ("PUT", "/abc/k?x-amz-acl=private", &[], "NotImplemented"),
+        ("GET", "/abc/k?x-amz-checksum-mode=ENABLED", &[], "NotImplemented"),
     ] {
         assert_eq!(code(method, uri, headers), told, "{method} {uri} {headers:?}");
     }
