@@ -76,6 +76,13 @@ impl Handler<StageUpload> for StoreActor {
     }
 }
 
+impl Handler<SealUpload> for StoreActor {
+    type Result = Result<Box<ObjectRecord>, StoreError>;
+    fn handle(&mut self, msg: SealUpload, _: &mut Context<Self>) -> Self::Result {
+        self.store.seal_upload(msg.upload, msg.head, msg.checksum)
+    }
+}
+
 impl Handler<LandUpload> for StoreActor {
     type Result = ResponseFuture<Result<Landed, StoreError>>;
     fn handle(&mut self, LandUpload { upload, expected }: LandUpload, _: &mut Context<Self>) -> Self::Result {
