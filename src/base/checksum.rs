@@ -170,6 +170,30 @@ impl Checksum {
     }
 }
 
+/// Which checksum the parts of an upload have, and what the object's is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChecksumKind {
+    /// What it is computed by.
+    pub algorithm: Algorithm,
+    /// Whether the object's is over the sums of its parts; else it is over all bytes (CRCs alone: they can be combined).
+    pub is_composite: bool,
+}
+
+impl ChecksumKind {
+    /// It as the record of an upload has it: a sum of that kind, all zeros.
+    pub fn as_checksum(self) -> Checksum {
+        let zeros = Value::new(&[0; VALUE_BYTES_MAX][..self.algorithm.bytes()]);
+        let value = zeros.expect("no algorithm has more bytes");
+        Checksum { algorithm: self.algorithm, is_composite: self.is_composite, value }
+    }
+}
+
+impl From<&Checksum> for ChecksumKind {
+    fn from(checksum: &Checksum) -> Self {
+        ChecksumKind { algorithm: checksum.algorithm, is_composite: checksum.is_composite }
+    }
+}
+
 /// Which sums of a body are to be computed while it comes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WantedSums {

@@ -261,6 +261,11 @@ impl RegisterKey {
         RegisterKey(bytes.into())
     }
 
+    /// The bound behind all uploads in `bucket` for this very key, and in front of those for longer ones.
+    pub fn uploads_behind(bucket: BucketId, key: &str) -> Self {
+        RegisterKey([Self::uploads_of(bucket, key).as_bytes(), &ZERO_ESCAPED].concat().into())
+    }
+
     /// The bound after the last upload in `bucket`.
     pub fn uploads_end(bucket: BucketId) -> Self {
         RegisterKey([&[RegisterKind::Upload.byte()], &bucket.text()[..], &[1]].concat().into())

@@ -10,6 +10,7 @@ use super::blob_ref::BlobRef;
 use super::checksum::{Algorithm, Value};
 use super::codec::{CodecError, Reader, Writer};
 use super::ids::{BodyId, UploadId};
+use super::record::Wrap;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -85,6 +86,17 @@ impl Uploads {
         }
         Ok(Uploads(Some(ids.into())))
     }
+}
+
+/// Which part of which upload a body is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartOf {
+    /// The upload.
+    pub upload: UploadId,
+    /// Its number, 1 to `PART_NUMBER_MAX`. One that is there is replaced.
+    pub number: u16,
+    /// The upload's data key, sealed for it: as its own record has it.
+    pub wrap: Wrap,
 }
 
 /// One part of an object that came in parts.

@@ -100,6 +100,8 @@ pub struct Change {
     pub ballot: Ballot,
     /// The body that has to be there before the record; none of a small one, which comes with it.
     pub blob: Option<BlobRef>,
+    /// Whether that stands for several bodies: those of an object in parts, which its record names.
+    pub in_parts: bool,
     /// The peer incarnation it was learned from; offering it back would be a circle.
     pub learned_from: Option<Incarnation>,
 }
@@ -111,6 +113,7 @@ impl Change {
             seq: held.seq,
             ballot: held.record.ballot,
             blob: held.record.object().and_then(|object| object.blob()),
+            in_parts: held.record.object().is_some_and(|object| object.parts().is_some()),
             learned_from: held.learned_from,
             key,
         }

@@ -360,3 +360,4 @@ mod copies;
 mod decisions;
 mod deletions;
 mod sums;
+mod uploads;

@@ -268,6 +268,9 @@ pub(super) fn ended(outcome: WriteOutcome<Value>, mutation: &Mutation) -> Result
             Ok(Written { ballot, etag, checksum, existed: is_there(&replaced), replicas })
         }
         WriteOutcome::Kept(state) => {
+            // What an upload has become is told as it is there: somebody may have completed it of other parts.
+            let there = state.value.as_ref().and_then(|record| record.object()).filter(|_| mutation.object().is_some());
+            let (etag, checksum) = there.map_or((etag, checksum), |object| (object.etag(), object.checksum));
             Ok(Written { ballot: Ballot::ZERO, etag, checksum, existed: is_there(&state), replicas: 0 })
         }
         WriteOutcome::Refused(found) => Err(mutation.refusal(found.value.as_ref()).into()),

@@ -3,19 +3,10 @@
 //! A part is stored by `BeginUpload` with `part`, and what follows on that: it is an object of its own until then.
 
 use super::{ObjectError, Written};
-use crate::base::{
-    Algorithm, BucketName, Checksum, Condition, ObjectHead, ObjectKey, ObjectName, Permit, UploadId, Wrap,
-};
+use crate::base::{BucketName, Checksum, Condition, ObjectHead, ObjectKey, ObjectName, Permit, UploadId, Wrap};
 use actix::Message;
 
-/// Which checksum the parts of an upload have, and what the object's is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ChecksumKind {
-    /// What it is computed by.
-    pub algorithm: Algorithm,
-    /// Whether the object's is over the sums of its parts; else it is over all bytes (CRCs alone: they can be combined).
-    pub is_composite: bool,
-}
+pub use crate::base::{ChecksumKind, PartOf};
 
 /// An upload that is open.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,17 +22,6 @@ pub struct OpenUpload {
     /// When it was begun, in milliseconds since 1970.
     pub begun_ms: u64,
     /// The data key of its parts, sealed.
-    pub wrap: Wrap,
-}
-
-/// Which part of which upload a body is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PartOf {
-    /// The upload.
-    pub upload: UploadId,
-    /// Its number, 1 to 10,000. One that is there is replaced.
-    pub number: u16,
-    /// The upload's data key, as `FindUpload` tells it.
     pub wrap: Wrap,
 }
 
