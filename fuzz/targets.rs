@@ -9,8 +9,8 @@ use boveda::audit::memory::{Memory, Said};
 use boveda::audit::{Line, Outcome, layout};
 use boveda::base::{
     AccessRecord, Algorithm, AuditHead, Ballot, BlobRef, BodyAt, BodyId, BucketId, BucketRecord, Checksum, ClusterId,
-    Credential, Etag, Grant, Incarnation, Lineage, NodeName, ObjectHead, ObjectKey, ObjectRecord, PublicGrants, Quota,
-    Record, RegisterKey, Right, Rights, Secret, Stamp, State, Wrap, WriteId,
+    Credential, Etag, Grant, Incarnation, Lineage, NodeName, ObjectHead, ObjectKey, ObjectRecord, Part, Parts,
+    PublicGrants, Quota, Record, RegisterKey, Right, Rights, Secret, Stamp, State, UploadId, Uploads, Wrap, WriteId,
 };
 use boveda::disk::{CrashDisk, Disk};
 use boveda::http::fuzzing;
@@ -35,7 +35,7 @@ pub struct Target {
 }
 
 /// All of them; requests over a live handler are `tests/fuzz_http.rs`.
-pub const TARGETS: [Target; 23] = [
+pub const TARGETS: [Target; 25] = [
     Target { name: "record", run: record, seeds: records },
     Target { name: "held", run: held, seeds: || records().into_iter().map(|r| held_of(&r)).collect() },
     Target { name: "node_record", run: node_record, seeds: node_records },
@@ -57,6 +57,8 @@ pub const TARGETS: [Target; 23] = [
     Target { name: "signature", run: fuzzing::signature, seeds: signatures },
     Target { name: "chunks", run: fuzzing::chunks, seeds: chunked_bodies },
     Target { name: "s3_xml", run: fuzzing::s3_xml, seeds: s3_documents },
+    Target { name: "copy_source", run: fuzzing::copy_source, seeds: copy_sources },
+    Target { name: "list_query", run: fuzzing::list_query, seeds: list_queries },
     Target { name: "config", run: config, seeds: configs },
     Target { name: "audit", run: audit, seeds: audits },
 ];
@@ -305,7 +307,10 @@ fn records() -> Vec<Vec<u8>> {
         digest: [4; 32],
         wrap: Wrap { kek: boveda::base::KekId([5; 16]), nonce: [6; 12], sealed: [7; 48] },
         at,
+        uploads: Uploads::NONE,
     };
+    let two = [UploadId([1; 16]), UploadId([2; 16])];
+    let uploads = two.iter().fold(Uploads::NONE, |all, id| all.with(*id).expect("there is room"));
     let states = [
         State::Nothing,
         State::Deleted,
@@ -323,6 +328,12 @@ fn records() -> Vec<Vec<u8>> {
             object(BodyAt::Blob),
         ))),
         State::Object(Box::new(sums(Etag::Parts { md5, parts: 2 }, None, object(BodyAt::Blob)))),
+        State::Uploads(uploads.clone()),
+        State::Object(Box::new(ObjectRecord { uploads, ..object(BodyAt::Blob) })),
+        State::Object(Box::new(object(BodyAt::Part { upload: UploadId([2; 16]), number: 10_000 }))),
+        State::Object(Box::new(in_parts(None, object(BodyAt::Blob)))),
+        State::Object(Box::new(in_parts(Some(Algorithm::Crc32), object(BodyAt::Blob)))),
+        // The last: others put its body beside it.
         State::Object(Box::new(object(BodyAt::Small(bytes::Bytes::from(vec![8; 115]).into())))),
     ];
     let record = |state| Record {
@@ -332,6 +343,20 @@ fn records() -> Vec<Vec<u8>> {
         state,
     };
     states.into_iter().map(|state| record(state).encode()).collect()
+}
+
+/// An object of two parts, whose checksums are by that algorithm.
+fn in_parts(algorithm: Option<Algorithm>, object: ObjectRecord) -> ObjectRecord {
+    let part = |number: u16, len| Part {
+        number,
+        offset: 0,
+        len,
+        blob: BlobRef { body: BodyId([3; 16]), sealed_len: len + 112, digest: [4; 32] },
+        checksum: algorithm.and_then(|algorithm| boveda::base::checksum::Value::new(&vec![5; algorithm.bytes()])),
+    };
+    let parts = Parts::new(algorithm, [part(1, 5), part(7, 3)]).expect("a list");
+    let etag = Etag::Parts { md5: [9; 16], parts: 2 };
+    ObjectRecord { len: parts.len(), sealed_len: parts.sealed_len(), etag, at: BodyAt::Parts(parts), ..object }
 }
 
 fn held_of(record: &[u8]) -> Vec<u8> {
@@ -485,6 +510,23 @@ fn s3_documents() -> Vec<Vec<u8>> {
             "<CreateBucketConfiguration {namespace}><LocationConstraint>eu-west-1</LocationConstraint>\
              </CreateBucketConfiguration>"
         ),
+        &format!(
+            "<CompleteMultipartUpload {namespace}><Part><ETag>&quot;0f&quot;</ETag><PartNumber>1</PartNumber>\
+             <ChecksumCRC32>AAAAAA==</ChecksumCRC32></Part><Part><PartNumber>10000</PartNumber><ETag>a-2</ETag></Part>\
+             </CompleteMultipartUpload>"
+        ),
+    ])
+}
+
+fn copy_sources() -> Vec<Vec<u8>> {
+    texts(&["/abc/a%20b%2Fc", "abc%2Fa+b", "abc//k%25%C3%B1", "abc/k?versionId=1", "abc/%3Fx", "abc", "/%2Fk"])
+}
+
+fn list_queries() -> Vec<Vec<u8>> {
+    texts(&[
+        "prefix=a%2F&delimiter=/&max-keys=2&encoding-type=url&marker=a%2Fb",
+        "continuation-token=AQ&max-keys=99999999999999999999",
+        "marker=%C3%B1&prefix=&delimiter=",
     ])
 }
 

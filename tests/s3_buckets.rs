@@ -116,7 +116,18 @@ fn rights_count_as_on_the_other_port() {
     assert_eq!(texts(by.ask("GET", "/", &[], b"").text(), "Name"), ["abc"]);
     let by = S3::new(&node, &lister);
     assert_eq!(told(&by.ask("GET", "/abc/in/none", &[], b"")), (404, "NoSuchKey".to_owned()), "who lists may know");
+    assert_eq!(by.ask("HEAD", "/abc/in/none", &[], b"").status, 404);
     assert_eq!(told(&by.ask("PUT", "/abc/k", &[("x-amz-copy-source", "other/k")], b"")), denied());
+    // Who may not list learns of nothing that it is missing, neither by a read nor as the source of a copy.
+    let writer = node.new_key("writer", &["abc/in/:read", "other:write"]);
+    let copier = node.new_key("copier", &["abc/in/:read,list", "other:write"]);
+    let copied = |by: &S3<'_>, name: &str| {
+        told(&by.ask("PUT", "/other/copy", &[("x-amz-copy-source", &format!("/abc/in/{name}"))], b""))
+    };
+    let (by_writer, by_copier) = (S3::new(&node, &writer), S3::new(&node, &copier));
+    assert_eq!(by_writer.ask("HEAD", "/abc/in/none", &[], b"").status, 403);
+    assert_eq!((copied(&by_writer, "none"), copied(&by_writer, "k").0), (denied(), 200));
+    assert_eq!((copied(&by_copier, "none"), copied(&by_copier, "k").0), ((404, "NoSuchKey".to_owned()), 200));
     // A key that is not in force, and none.
     node.ask("DELETE", &format!("/v1/access/{}", lister.id), &[], b"");
     assert_eq!(told(&by.ask("GET", "/abc/in/k", &[], b"")), (403, "InvalidAccessKeyId".to_owned()));
@@ -144,4 +155,48 @@ fn buckets_may_stand_before_a_domain() {
     assert_eq!(text(at("abc.S3.Example.org:5001", "/").text(), "Key"), Some("a/k"));
     assert_eq!(at("s3.example.org", "/abc/a/k").body, b"v");
     assert_eq!(told(&at("abc.other.example", "/a/k")).0, 403, "no name of this node");
+}
+
+#[test]
+fn buckets_are_listed_page_by_page() {
+    let (node, key) = started(&[("BOVEDA_S3_REGION", "eu-west-1")]);
+    let s3 = S3::new(&node, &key).of_region("eu-west-1");
+    for bucket in ["b-1", "a-1", "a-3", "a-2"] {
+        assert_eq!(s3.ask("PUT", &format!("/{bucket}"), &[], b"").status, 200, "{bucket}");
+    }
+    let list = |query: &str| s3.ask("GET", &format!("/?{query}"), &[], b"");
+    let plain = s3.ask("GET", "/", &[], b"");
+    assert!(!plain.text().contains("BucketRegion") && !plain.text().contains("<Prefix>"), "nothing was asked");
+    for (query, names) in [
+        ("prefix=a-", &["a-1", "a-2", "a-3"][..]),
+        ("prefix=b&bucket-region=eu-west-1", &["b-1"]),
+        ("bucket-region=us-east-1", &[]),
+        ("prefix=a-&max-buckets=2", &["a-1", "a-2"]),
+    ] {
+        assert_eq!(texts(list(query).text(), "Name"), names, "{query}");
+    }
+    let first = list("prefix=a-&max-buckets=2");
+    assert_eq!((text(first.text(), "Prefix"), text(first.text(), "BucketRegion")), (Some("a-"), Some("eu-west-1")));
+    let token = text(first.text(), "ContinuationToken").expect("there is more").to_owned();
+    let last = list(&format!("prefix=a-&max-buckets=2&continuation-token={token}"));
+    assert_eq!((texts(last.text(), "Name"), text(last.text(), "ContinuationToken")), (vec!["a-3"], None));
+    assert_eq!(text(list("prefix=a-&max-buckets=3").text(), "ContinuationToken"), None, "no page is empty");
+    for query in [
+        "max-buckets=0",
+        "max-buckets=10001",
+        "max-buckets=x",
+        "continuation-token=x",
+        &*format!("prefix=b-&continuation-token={token}"),
+        &*format!("continuation-token={token}"),
+    ] {
+        assert_eq!(told(&list(query)), (400, "InvalidArgument".to_owned()), "{query}");
+    }
+    // Whoever reaches some of them has pages of these.
+    let few = node.new_key("few", &["a-1:read", "a-3:list"]);
+    let by = S3::new(&node, &few).of_region("eu-west-1");
+    let page = by.ask("GET", "/?max-buckets=1", &[], b"");
+    let token = text(page.text(), "ContinuationToken").expect("there is more").to_owned();
+    let next = by.ask("GET", &format!("/?max-buckets=1&continuation-token={token}"), &[], b"");
+    assert_eq!((texts(page.text(), "Name"), texts(next.text(), "Name")), (vec!["a-1"], vec!["a-3"]));
+    assert_eq!(text(next.text(), "ContinuationToken"), None);
 }

@@ -25,6 +25,10 @@ fn many_objects_go_at_once_each_by_its_own_right() {
     let gone = ask(&s3, "abc", &document(&["a&amp;b", "&#241;", "none"], ""));
     assert_eq!((gone.status, texts(gone.text(), "Key")), (200, vec!["a&amp;b", "ñ", "none"]), "{}", gone.text());
     assert_eq!(texts(gone.text(), "Deleted").len(), 3);
+    s3.ask("PUT", &path("abc", "x\u{1}y"), &[], b"v");
+    let gone = ask(&s3, "abc", &document(&["x&#x1;y"], ""));
+    assert_eq!(text(gone.text(), "Key"), Some("x\u{fffd}y"), "no document holds what XML has not");
+    assert_eq!(s3.ask("HEAD", &path("abc", "x\u{1}y"), &[], b"").status, 404);
     let few = node.new_key("few", &["abc/in/:delete"]);
     let answer = ask(&S3::new(&node, &few), "abc", &document(&["in/1", "out/1"], ""));
     let error = text(answer.text(), "Error").expect("one is refused");
@@ -62,6 +66,8 @@ fn what_is_no_such_document_deletes_nothing() {
     for (headers, code) in [
         (("content-md5", "AAAAAAAAAAAAAAAAAAAAAA=="), "BadDigest"),
         (("x-amz-checksum-crc32", "AAAAAA=="), "BadDigest"),
+        (("content-md5", "AAAA"), "InvalidDigest"),
+        (("x-amz-sdk-checksum-algorithm", "CRC32"), "InvalidRequest"),
     ] {
         let answer = s3.ask("POST", "/abc?delete", &[headers], body.as_bytes());
         assert_eq!(told(&answer), (400, code.to_owned()), "{headers:?}");

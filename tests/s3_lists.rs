@@ -114,3 +114,33 @@ fn what_is_no_question_is_refused() {
         );
     }
 }
+
+#[test]
+fn keys_that_xml_cannot_hold_are_told_in_escapes_or_not_at_all() {
+    let (node, key) = started(&[]);
+    let s3 = S3::new(&node, &key);
+    s3.ask("PUT", "/abc", &[], b"");
+    for name in ["a", "b\r\n\tc", "c\u{1}d", "d"] {
+        assert_eq!(s3.ask("PUT", &path("abc", name), &[], b"v").status, 200, "{name:?}");
+    }
+    let refused = (400, "InvalidRequest".to_owned());
+    for version in ["", "list-type=2&"] {
+        let list = |query: &str| s3.ask("GET", &format!("/abc?{version}{query}"), &[], b"");
+        let escaped = list("encoding-type=url");
+        assert_eq!(texts(escaped.text(), "Key"), ["a", "b%0D%0A%09c", "c%01d", "d"], "{version}");
+        assert_eq!(told(&list("")), refused, "{version}");
+        assert_eq!(
+            texts(list("max-keys=2").text(), "Key"),
+            ["a", "b&#xd;&#xa;&#x9;c"],
+            "{version}: none is on the page"
+        );
+        assert_eq!(told(&list("prefix=%01")), refused, "{version}");
+        assert_eq!(told(&list("delimiter=%01&max-keys=2")), refused, "{version}");
+        assert_eq!(texts(list("delimiter=%01&encoding-type=url").text(), "Prefix"), ["", "c%01"], "{version}");
+    }
+    assert_eq!(told(&s3.ask("GET", "/abc?marker=%01", &[], b"")), refused);
+    assert_eq!(told(&s3.ask("GET", "/abc?list-type=2&start-after=%01", &[], b"")), refused);
+    // An error has the characters that it can have.
+    let missing = s3.ask("GET", &path("abc", "x\u{1}y"), &[], b"");
+    assert_eq!((told(&missing).1.as_str(), text(missing.text(), "Key")), ("NoSuchKey", Some("x\u{fffd}y")));
+}

@@ -3,7 +3,7 @@
 mod common;
 
 use common::Node;
-use common::s3::{S3, path, started, told};
+use common::s3::{S3, path, started, text, told};
 
 /// The digits of the check values that descriptions of checksums give.
 const BODY: &[u8] = b"123456789";
@@ -80,8 +80,10 @@ fn writes_exclude_each_other() {
     assert_eq!(told(&s3.ask("PUT", "/abc/k", &[("if-match", &tag)], BODY)), missing());
     assert_eq!(told(&s3.ask("DELETE", "/abc/k", &[("if-match", "*")], b"")), missing());
     assert_eq!(s3.ask("PUT", "/abc/k", &[("if-none-match", "*")], BODY).status, 200);
-    assert_eq!(told(&s3.ask("PUT", "/abc/k", &[("if-none-match", "*")], b"other")), failed());
-    assert_eq!(told(&s3.ask("PUT", "/abc/k", &[("if-match", "\"other\"")], b"other")), failed());
+    for (header, named) in [(("if-none-match", "*"), "If-None-Match"), (("if-match", "\"other\""), "If-Match")] {
+        let refused = s3.ask("PUT", "/abc/k", &[header], b"other");
+        assert_eq!((told(&refused), text(refused.text(), "Condition")), (failed(), Some(named)));
+    }
     assert_eq!(told(&s3.ask("DELETE", "/abc/k", &[("if-match", "\"other\"")], b"")), failed());
     assert_eq!(s3.ask("GET", "/abc/k", &[], b"").body, BODY);
     assert_eq!(s3.ask("PUT", "/abc/k", &[("if-match", &tag)], b"other").status, 200);
@@ -109,20 +111,87 @@ fn reads_have_ranges_and_conditions() {
         ("", &[("if-match", &tag)], 200, BODY),
         ("", &[("if-none-match", &tag)], 304, b""),
         ("", &[("if-modified-since", "Sun, 06 Nov 1994 08:49:37 GMT")], 200, BODY),
-        ("?partNumber=1", &[], 200, BODY),
+        ("?partNumber=1", &[], 206, BODY),
         ("?x-id=GetObject", &[], 200, BODY),
     ] {
         let got = s3.ask("GET", &format!("/abc/k{query}"), headers, b"");
         assert_eq!((got.status, &got.body[..]), (status, body), "{query} {headers:?}");
     }
-    for (headers, refused) in [
-        (("range", "bytes=9-"), (416, "InvalidRange")),
-        (("if-match", "\"other\""), (412, "PreconditionFailed")),
-        (("if-unmodified-since", "Sun, 06 Nov 1994 08:49:37 GMT"), (412, "PreconditionFailed")),
+    for (query, headers, refused) in [
+        ("", &[("range", "bytes=9-")][..], (416, "InvalidRange")),
+        ("", &[("if-match", "\"other\"")], (412, "PreconditionFailed")),
+        ("", &[("if-unmodified-since", "Sun, 06 Nov 1994 08:49:37 GMT")], (412, "PreconditionFailed")),
+        ("?partNumber=2", &[], (416, "InvalidPartNumber")),
+        ("?partNumber=10000", &[], (416, "InvalidPartNumber")),
+        ("?partNumber=0", &[], (400, "InvalidArgument")),
+        ("?partNumber=10001", &[], (400, "InvalidArgument")),
+        ("?partNumber=%2B1", &[], (400, "InvalidArgument")),
+        ("?partNumber=1", &[("range", "bytes=0-1")], (400, "InvalidRequest")),
     ] {
-        let got = told(&s3.ask("GET", "/abc/k", &[headers], b""));
-        assert_eq!(got, (refused.0, refused.1.to_owned()), "{headers:?}");
+        let target = format!("/abc/k{query}");
+        assert_eq!(
+            told(&s3.ask("GET", &target, headers, b"")),
+            (refused.0, refused.1.to_owned()),
+            "{query} {headers:?}"
+        );
+        assert_eq!(s3.ask("HEAD", &target, headers, b"").status, refused.0, "{query} {headers:?}");
     }
+}
+
+#[test]
+fn parts_and_ranges_are_told_with_a_head_too() {
+    let (node, key) = started(&[]);
+    let s3 = S3::new(&node, &key);
+    s3.ask("PUT", "/abc", &[], b"");
+    s3.ask("PUT", "/abc/k", &[CHECKSUMS[0]], BODY);
+    s3.ask("PUT", "/abc/empty", &[], b"");
+    let ranged = ("range", "bytes=2-4");
+    let summed = ("x-amz-checksum-mode", "ENABLED");
+    for (target, headers, status, range, len, sum) in [
+        ("/abc/k", &[ranged][..], 206, Some("bytes 2-4/9"), "3", None),
+        ("/abc/k", &[("range", "bytes=0-")], 206, Some("bytes 0-8/9"), "9", None),
+        ("/abc/k", &[ranged, summed], 206, Some("bytes 2-4/9"), "3", None),
+        ("/abc/k", &[ranged, ("if-range", "\"other\"")], 200, None, "9", None),
+        ("/abc/k?partNumber=1", &[summed], 206, Some("bytes 0-8/9"), "9", Some(CHECKSUMS[0].1)),
+        ("/abc/empty?partNumber=1", &[], 200, None, "0", None),
+        ("/abc/empty", &[("range", "bytes=1-0")], 200, None, "0", None),
+    ] {
+        for method in ["GET", "HEAD"] {
+            let got = s3.ask(method, target, headers, b"");
+            assert_eq!(
+                (got.status, got.header("content-range"), got.header("content-length"), got.header(CHECKSUMS[0].0)),
+                (status, range, Some(len), sum),
+                "{method} {target} {headers:?}"
+            );
+        }
+    }
+    for (target, range, of) in [
+        ("/abc/k", "bytes=9-", "bytes */9"),
+        ("/abc/k", "bytes=-0", "bytes */9"),
+        ("/abc/empty", "bytes=0-", "bytes */0"),
+        ("/abc/empty", "bytes=-1", "bytes */0"),
+    ] {
+        for method in ["GET", "HEAD"] {
+            let outside = s3.ask(method, target, &[("range", range)], b"");
+            assert_eq!((outside.status, outside.header("content-range")), (416, Some(of)), "{method} {target} {range}");
+        }
+    }
+}
+
+#[test]
+fn what_is_named_of_an_object_has_a_limit() {
+    let (node, key) = started(&[]);
+    let s3 = S3::new(&node, &key);
+    s3.ask("PUT", "/abc", &[], b"");
+    let long = "v".repeat(900);
+    let names: Vec<String> = (0..10).map(|n| format!("x-amz-meta-{n}")).collect();
+    let put = |many: usize| {
+        let headers: Vec<(&str, &str)> = names[..many].iter().map(|name| (name.as_str(), &*long)).collect();
+        told(&s3.ask("PUT", "/abc/k", &headers, BODY))
+    };
+    assert_eq!((put(10), put(9).0), ((400, "MetadataTooLarge".to_owned()), 200));
+    let odd = s3.ask("PUT", "/abc/k", &[("x-amz-meta-a", "\u{f1}")], BODY);
+    assert_eq!(told(&odd), (400, "InvalidArgument".to_owned()));
 }
 
 #[test]
@@ -153,7 +222,12 @@ fn what_does_not_fit_its_checksum_is_not_stored() {
         (&[("content-md5", "AAAAAAAAAAAAAAAAAAAAAA==")][..], "BadDigest"),
         (&[("content-md5", "x")], "InvalidDigest"),
         (&[("x-amz-checksum-crc32", WRONG_CRC32)], "BadDigest"),
+        (&[("content-md5", "AAAAAAAAAAAAAAAAAAAAAA=="), CHECKSUMS[0]], "BadDigest"),
+        (&[("content-md5", "AAAA"), CHECKSUMS[0]], "InvalidDigest"),
         (&[("x-amz-checksum-crc32", "x")], "InvalidRequest"),
+        (&[CHECKSUMS[0], CHECKSUMS[3]], "InvalidRequest"),
+        (&[("x-amz-checksum-md17", "AAAA")], "InvalidRequest"),
+        (&[("x-amz-sdk-checksum-algorithm", "MD17")], "InvalidRequest"),
         (&[("x-amz-content-sha256", &"0".repeat(64))], "XAmzContentSHA256Mismatch"),
     ] {
         assert_eq!(told(&s3.ask("PUT", "/abc/new", headers, BODY)), (400, code.to_owned()), "{headers:?}");
@@ -210,4 +284,40 @@ fn who_signs_has_answers_changed() {
     };
     common::eventually("the bucket to be open", || (unsigned("/abc/k").status == 200).then_some(()));
     assert_eq!(told(&unsigned(asked)), (400, "InvalidRequest".to_owned()));
+}
+
+#[test]
+fn what_is_known_of_an_object_is_told_as_far_as_it_is_asked_for() {
+    let (node, key) = started(&[]);
+    let s3 = S3::new(&node, &key);
+    s3.ask("PUT", "/abc", &[], b"");
+    s3.ask("PUT", "/abc/k", &[CHECKSUMS[4]], BODY);
+    let ask = |name: &str, headers: &[(&str, &str)]| s3.ask("GET", &format!("/abc/{name}?attributes"), headers, b"");
+    let got = ask("k", &[("x-amz-object-attributes", "ETag,Checksum,ObjectSize,StorageClass,ObjectParts")]);
+    assert_eq!(got.status, 200, "{}", got.text());
+    for (element, value) in [
+        ("ETag", MD5),
+        ("ChecksumSHA256", CHECKSUMS[4].1),
+        ("ChecksumType", "FULL_OBJECT"),
+        ("ObjectSize", "9"),
+        ("StorageClass", "STANDARD"),
+    ] {
+        assert_eq!(text(got.text(), element), Some(value), "{element}");
+    }
+    assert!(!got.text().contains("ObjectParts"), "it is in one piece");
+    assert_eq!(got.header("last-modified"), s3.ask("HEAD", "/abc/k", &[], b"").header("last-modified"));
+    let few = ask("k", &[("x-amz-object-attributes", "ObjectSize")]);
+    assert_eq!((text(few.text(), "ETag"), text(few.text(), "ObjectSize")), (None, Some("9")));
+    for (name, headers, status, code) in [
+        ("none", &[("x-amz-object-attributes", "ETag")][..], 404, "NoSuchKey"),
+        ("k", &[], 400, "InvalidArgument"),
+        ("k", &[("x-amz-object-attributes", "Owner")], 400, "InvalidArgument"),
+        ("k", &[("x-amz-object-attributes", "ETag"), ("x-amz-max-parts", "1")], 501, "NotImplemented"),
+    ] {
+        assert_eq!(told(&ask(name, headers)), (status, code.to_owned()), "{name} {headers:?}");
+    }
+    let lister = node.new_key("lister", &["abc:list"]);
+    let asked = [("x-amz-object-attributes", "ETag")];
+    let refused = S3::new(&node, &lister).ask("GET", "/abc/k?attributes", &asked, b"");
+    assert_eq!(told(&refused), (403, "AccessDenied".to_owned()));
 }

@@ -111,7 +111,7 @@ pub fn key(n: u64) -> RegisterKey {
 
 pub fn change(seq: u64) -> Change {
     let ballot = Ballot { stamp: Stamp(seq), node: Incarnation(1) };
-    Change { seq, key: key(seq), ballot, blob: None, learned_from: None }
+    Change { seq, key: key(seq), ballot, blob: None, in_parts: false, learned_from: None }
 }
 
 pub fn record(stamp: u64) -> Arc<Record> {
@@ -131,6 +131,7 @@ pub fn record(stamp: u64) -> Arc<Record> {
             digest: digest_of(&body),
             wrap: Wrap { kek: KekId([3; 16]), nonce: [4; 12], sealed: [5; 48] },
             at: BodyAt::Small(body.into()),
+            uploads: crate::base::Uploads::NONE,
         })),
     })
 }
@@ -243,6 +244,7 @@ handle!(ChangesAfter, Vec<Change>, |shelf, msg| {
             key: key.clone(),
             ballot: record.ballot,
             blob: None,
+            in_parts: false,
             learned_from: *from,
         })
         .collect();

@@ -71,8 +71,13 @@ impl Algorithm {
         }
     }
 
+    /// The algorithm of that number; none has 0.
+    pub(super) fn of_number(number: u8) -> Option<Self> {
+        Algorithm::ALL.into_iter().find(|algorithm| algorithm.number() == number)
+    }
+
     /// Its number in a record.
-    fn number(self) -> u8 {
+    pub(super) fn number(self) -> u8 {
         match self {
             Algorithm::Crc32 => 1,
             Algorithm::Crc32c => 2,
@@ -155,14 +160,37 @@ impl Checksum {
         if number == NONE {
             return Ok(None);
         }
-        let known = Algorithm::ALL.into_iter().find(|algorithm| algorithm.number() == number);
-        let algorithm = known.ok_or(CodecError::Value("checksum"))?;
+        let algorithm = Algorithm::of_number(number).ok_or(CodecError::Value("checksum"))?;
         let is_composite = r.flag("checksum type")?;
         if is_composite && algorithm == Algorithm::Crc64Nvme {
             return Err(CodecError::Value("checksum type"));
         }
         let value = Value::new(r.raw(algorithm.bytes())?).ok_or(CodecError::Value("checksum"))?;
         Ok(Some(Checksum { algorithm, is_composite, value }))
+    }
+}
+
+/// Which checksum the parts of an upload have, and what the object's is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChecksumKind {
+    /// What it is computed by.
+    pub algorithm: Algorithm,
+    /// Whether the object's is over the sums of its parts; else it is over all bytes (CRCs alone: they can be combined).
+    pub is_composite: bool,
+}
+
+impl ChecksumKind {
+    /// It as the record of an upload has it: a sum of that kind, all zeros.
+    pub fn as_checksum(self) -> Checksum {
+        let zeros = Value::new(&[0; VALUE_BYTES_MAX][..self.algorithm.bytes()]);
+        let value = zeros.expect("no algorithm has more bytes");
+        Checksum { algorithm: self.algorithm, is_composite: self.is_composite, value }
+    }
+}
+
+impl From<&Checksum> for ChecksumKind {
+    fn from(checksum: &Checksum) -> Self {
+        ChecksumKind { algorithm: checksum.algorithm, is_composite: checksum.is_composite }
     }
 }
 

@@ -49,6 +49,18 @@ hex_id!(
 );
 
 hex_id!(
+    /// Names one upload in parts: random, never reused. The data key of its parts is bound to it as to a body.
+    UploadId, 16
+);
+
+impl UploadId {
+    /// The same id as that of a body: what the wrap of the upload's data key is bound to.
+    pub fn as_body(self) -> BodyId {
+        BodyId(self.0)
+    }
+}
+
+hex_id!(
     /// Names one attempt to write a new record: random, fresh for each attempt, part of a lineage.
     WriteId, 8
 );

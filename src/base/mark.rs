@@ -48,6 +48,7 @@ marks! {
     Fenced: "A replica refused a state for what it held of its bucket.",
     DeletionResumed: "A deletion of a bucket that somebody had left behind was ended.",
     BucketTaught: "A replica was behind with a bucket, and was told of it in front of what it had refused.",
+    UploadCleared: "What was left of an upload in parts that had ended was dropped.",
     AccessListed: "A node listed the access keys of a majority, since that held others than it did.",
 }
 

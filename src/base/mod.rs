@@ -14,6 +14,7 @@
 //! | `public` | in it: what of a bucket is open to everybody |
 //! | `settings` | in it: what the nodes of a cluster have decided on for all of them |
 //! | `head` `blob_ref` | in it: what the writer of an object says of it; the blob that holds its body |
+//! | `upload` | in it: the uploads in parts that a key has open; the parts that an object is made of |
 //! | `checksum` | sums over an object's plaintext, and which of them is its ETag |
 //! | `condition` | what must hold for a write to take place |
 //! | `page` `folds` | registers of a range, and what they are complete to; those that a list shows as one |
@@ -57,6 +58,7 @@ pub mod secret;
 pub mod settings;
 pub mod shortage;
 pub mod sum;
+pub mod upload;
 
 pub use access::{AccessRecord, Grant, GrantError, Right, Rights};
 pub use audit::AuditHead;
@@ -65,14 +67,14 @@ pub use ballot::{Ballot, Stamp, StampClock};
 pub use blob_ref::BlobRef;
 pub use budget::{Budget, Permit};
 pub use buffer::{Buffer, BufferPool, LARGE_BODY_BYTES, LARGE_PAGE_BYTES, PIECE_BYTES};
-pub use checksum::{Algorithm, Checksum, Etag, ExpectedSums, WantedSums};
+pub use checksum::{Algorithm, Checksum, ChecksumKind, Etag, ExpectedSums, WantedSums};
 pub use class::Class;
 pub use condition::{Condition, Tags};
 pub use credential::{AccessKeyId, Credential};
 pub use exit::Exit;
 pub use folds::Folds;
 pub use head::ObjectHead;
-pub use ids::{BodyId, BucketId, ClusterId, Epoch, Incarnation, KekId, NodeName, WriteId};
+pub use ids::{BodyId, BucketId, ClusterId, Epoch, Incarnation, KekId, NodeName, UploadId, WriteId};
 pub use lineage::Lineage;
 pub use mark::Mark;
 pub use names::{BucketName, NameError, ObjectKey, ObjectName, RegisterKey, RegisterKind};
@@ -84,3 +86,4 @@ pub use secret::Secret;
 pub use settings::{ActiveKey, SettingsRecord};
 pub use shortage::Shortage;
 pub use sum::Sum;
+pub use upload::{Part, PartOf, Parts, Uploads};

@@ -1,7 +1,8 @@
 //! Bucket names and object keys: parsed once at the edge, trusted inside. A name is never a path.
 
 use super::credential::AccessKeyId;
-use super::ids::BucketId;
+use super::ids::{BucketId, UploadId};
+use super::upload::PART_NUMBER_MAX;
 use std::fmt;
 
 /// Why a name was refused. The text is for the log; clients are told by the texts of `http`.
@@ -95,7 +96,8 @@ impl fmt::Display for ObjectName {
 }
 
 /// The name of one register, as the index orders it: `1 | bucket`, `2 | id of the bucket | 0 | key`, `3` for the member
-/// list, or `5 | id of the access key`.
+/// list, `4 | id of the bucket | 0 | key, escaped | id of the upload` for an upload and the same with `0 | number` for a
+/// part of it, `5 | id of the access key`, or `6` for the settings.
 ///
 /// Objects lie under the id of their bucket's life, so that what was written late into a former life shows in no later
 /// one. The order of objects in a bucket is the byte order of their keys.
@@ -104,6 +106,14 @@ pub struct RegisterKey(Box<[u8]>);
 
 /// Stands at the end of an edge: in no key, since names are UTF-8.
 const EDGE: u8 = 0xff;
+/// Stands behind the escaped key of an upload. A zero in the key is escaped by a 2 behind it, so that uploads are in the
+/// order of their keys.
+const KEY_END: [u8; 2] = [0, 1];
+const ZERO_ESCAPED: [u8; 2] = [0, 2];
+/// Bytes of an upload's id in a register key: its hexadecimal digits.
+const UPLOAD_TEXT_LEN: usize = 32;
+/// Bytes of the number of a part in a register key: its decimal digits, with zeros before them.
+const NUMBER_TEXT_LEN: usize = 5;
 
 /// What kinds of registers there are, in the order of their keys. The number is the first byte of the key, on every
 /// disk.
@@ -116,7 +126,9 @@ pub enum RegisterKind {
     Object = 2,
     /// The register of the member list, of which there is one.
     Members = 3,
-    /// The register of an access key. (4 is kept for parts of uploads.)
+    /// The registers of an upload in parts, and of its parts.
+    Upload = 4,
+    /// The register of an access key.
     AccessKey = 5,
     /// The register of the cluster's settings, of which there is one.
     Settings = 6,
@@ -124,10 +136,11 @@ pub enum RegisterKind {
 
 impl RegisterKind {
     /// All of them: a new kind is added here, and in `RegisterKey::name`, which says what its keys look like.
-    pub const ALL: [RegisterKind; 5] = [
+    pub const ALL: [RegisterKind; 6] = [
         RegisterKind::Bucket,
         RegisterKind::Object,
         RegisterKind::Members,
+        RegisterKind::Upload,
         RegisterKind::AccessKey,
         RegisterKind::Settings,
     ];
@@ -150,6 +163,10 @@ pub enum RegisterName {
     Object(BucketId, ObjectKey),
     /// The member list of the cluster.
     Members,
+    /// An upload in parts: its bucket's life, the key that it is for, and its id.
+    Upload(BucketId, ObjectKey, UploadId),
+    /// A part of an upload.
+    Part(BucketId, ObjectKey, UploadId, u16),
     /// An access key.
     AccessKey(AccessKeyId),
     /// The settings of the cluster.
@@ -158,7 +175,8 @@ pub enum RegisterName {
 
 impl RegisterKey {
     /// Most bytes of a register key.
-    pub const BYTES_MAX: usize = 1 + BucketId::TEXT_LEN + 1 + ObjectKey::BYTES_MAX;
+    pub const BYTES_MAX: usize =
+        1 + BucketId::TEXT_LEN + 1 + 2 * ObjectKey::BYTES_MAX + KEY_END.len() + UPLOAD_TEXT_LEN + 1 + NUMBER_TEXT_LEN;
     /// Most bytes of a bound: the edge of the longest key.
     pub const BOUND_BYTES_MAX: usize = Self::BYTES_MAX + 1;
 
@@ -217,6 +235,47 @@ impl RegisterKey {
         RegisterKey([&[RegisterKind::AccessKey.byte()], id.as_str().as_bytes()].concat().into())
     }
 
+    /// The register of an upload.
+    pub fn upload(bucket: BucketId, key: &ObjectKey, upload: UploadId) -> Self {
+        let mut bytes = Self::uploads_of(bucket, key.as_str()).0.into_vec();
+        bytes.extend(KEY_END);
+        bytes.extend(upload.to_string().as_bytes());
+        RegisterKey(bytes.into())
+    }
+
+    /// The register of a part of an upload.
+    pub fn part(bucket: BucketId, key: &ObjectKey, upload: UploadId, number: u16) -> Self {
+        let upload = Self::upload(bucket, key, upload);
+        RegisterKey([upload.as_bytes(), format!("\0{number:05}").as_bytes()].concat().into())
+    }
+
+    /// The least key of the uploads in `bucket` for keys that begin with `prefix` (a bound, not a name).
+    pub fn uploads_of(bucket: BucketId, prefix: &str) -> Self {
+        let mut bytes = [&[RegisterKind::Upload.byte()], &bucket.text()[..], &[0]].concat();
+        for byte in prefix.bytes() {
+            match byte {
+                0 => bytes.extend(ZERO_ESCAPED),
+                byte => bytes.push(byte),
+            }
+        }
+        RegisterKey(bytes.into())
+    }
+
+    /// The bound behind all uploads in `bucket` for this very key, and in front of those for longer ones.
+    pub fn uploads_behind(bucket: BucketId, key: &str) -> Self {
+        RegisterKey([Self::uploads_of(bucket, key).as_bytes(), &ZERO_ESCAPED].concat().into())
+    }
+
+    /// The bound after the last upload in `bucket`.
+    pub fn uploads_end(bucket: BucketId) -> Self {
+        RegisterKey([&[RegisterKind::Upload.byte()], &bucket.text()[..], &[1]].concat().into())
+    }
+
+    /// The bound after the last part of this upload's register.
+    pub fn parts_end(&self) -> Self {
+        RegisterKey([&self.0[..], &[1]].concat().into())
+    }
+
     /// The bound after the last object of `bucket`.
     pub fn objects_end(bucket: BucketId) -> Self {
         RegisterKey([&[RegisterKind::Object.byte()], &bucket.text()[..], &[1]].concat().into())
@@ -255,16 +314,52 @@ impl RegisterKey {
         std::str::from_utf8(text).ok()
     }
 
-    /// The life of a bucket that this register, or bound, lies under; none of what is no object's.
+    /// The life of a bucket that this register, or bound, lies under: of an object, an upload, or a part of one. None of
+    /// what is neither.
     pub fn bucket_id(&self) -> Option<BucketId> {
-        self.object_parts().map(|(bucket, _)| bucket)
+        self.parts_behind(RegisterKind::Object).or_else(|| self.parts_behind(RegisterKind::Upload)).map(|(id, _)| id)
+    }
+
+    /// Whether it is an object's register, or a bound among these.
+    pub fn is_object(&self) -> bool {
+        self.kind() == Some(RegisterKind::Object)
     }
 
     fn object_parts(&self) -> Option<(BucketId, &[u8])> {
-        let (_, rest) = self.0.split_first().filter(|(kind, _)| **kind == RegisterKind::Object.byte())?;
+        self.parts_behind(RegisterKind::Object)
+    }
+
+    /// The bucket's life and what stands behind it in a key of that kind.
+    fn parts_behind(&self, kind: RegisterKind) -> Option<(BucketId, &[u8])> {
+        let (_, rest) = self.0.split_first().filter(|(byte, _)| **byte == kind.byte())?;
         let (bucket, rest) = rest.split_at_checked(BucketId::TEXT_LEN)?;
         let (_, text) = rest.split_first().filter(|(zero, _)| **zero == 0)?;
         Some((BucketId::from_text(bucket)?, text))
+    }
+
+    /// Reads the key of an upload, or of a part.
+    fn upload_name(&self) -> Option<RegisterName> {
+        let (bucket, rest) = self.parts_behind(RegisterKind::Upload)?;
+        let end = rest.windows(2).position(|two| two == KEY_END)?;
+        let (escaped, rest) = (&rest[..end], &rest[end + KEY_END.len()..]);
+        let mut key = Vec::with_capacity(escaped.len());
+        let mut bytes = escaped.iter();
+        while let Some(byte) = bytes.next() {
+            if *byte == 0 && bytes.next() != Some(&ZERO_ESCAPED[1]) {
+                return None;
+            }
+            key.push(*byte);
+        }
+        let key = ObjectKey::parse(std::str::from_utf8(&key).ok()?).ok()?;
+        let (upload, rest) = rest.split_at_checked(UPLOAD_TEXT_LEN)?;
+        let upload = UploadId::from_hex(std::str::from_utf8(upload).ok()?)?;
+        if rest.is_empty() {
+            return Some(RegisterName::Upload(bucket, key, upload));
+        }
+        let digits = rest.strip_prefix(&[0]).filter(|digits| digits.len() == NUMBER_TEXT_LEN)?;
+        let number =
+            digits.iter().all(u8::is_ascii_digit).then(|| std::str::from_utf8(digits).ok()?.parse().ok())??;
+        (1..=PART_NUMBER_MAX).contains(&number).then_some(RegisterName::Part(bucket, key, upload, number))
     }
 
     /// Takes bytes from a disk or a peer; `None` when they name no register.
@@ -296,6 +391,7 @@ impl RegisterKey {
                 let key = ObjectKey::parse(std::str::from_utf8(text).ok()?).ok()?;
                 Some(RegisterName::Object(bucket, key))
             }
+            RegisterKind::Upload => self.upload_name(),
             RegisterKind::Members => rest.is_empty().then_some(RegisterName::Members),
             RegisterKind::AccessKey => AccessKeyId::parse(rest).map(RegisterName::AccessKey),
             RegisterKind::Settings => rest.is_empty().then_some(RegisterName::Settings),
@@ -381,7 +477,7 @@ mod tests {
         let bucket = RegisterKey::bucket(&BucketName::cargas());
         assert_eq!((bucket.object_text(), bucket.bucket_id()), (None, None));
         let longest = key(&"k".repeat(ObjectKey::BYTES_MAX)).edge();
-        assert_eq!(longest.as_bytes().len(), RegisterKey::BOUND_BYTES_MAX);
+        assert!(longest.as_bytes().len() < RegisterKey::BOUND_BYTES_MAX);
         assert_eq!(RegisterKey::bound(longest.as_bytes()), Some(longest));
         assert_eq!(RegisterKey::bound(&[1; RegisterKey::BOUND_BYTES_MAX + 1]), None);
     }
@@ -402,6 +498,39 @@ mod tests {
     }
 
     #[test]
+    fn uploads_lie_by_their_keys_and_parts_behind_their_upload() {
+        let key = |text: &str| ObjectKey::parse(text).expect("a key");
+        let (one, two) = (UploadId([0x11; 16]), UploadId([0x22; 16]));
+        let mut sorted = Vec::new();
+        for text in ["a", "a\0", "a\0b", "a\u{1}", "a/b", "b", &"\0".repeat(1024)] {
+            for upload in [one, two] {
+                sorted.push((text.to_owned(), upload, RegisterKey::upload(LIFE, &key(text), upload)));
+                for number in [1, 77, 10_000] {
+                    let part = RegisterKey::part(LIFE, &key(text), upload, number);
+                    let name = RegisterKey::from_bytes(part.as_bytes()).and_then(|key| key.name());
+                    assert_eq!(name, Some(RegisterName::Part(LIFE, key(text), upload, number)));
+                    let of = RegisterKey::upload(LIFE, &key(text), upload);
+                    assert!((of.clone()..of.parts_end()).contains(&part), "{text:?} {number}");
+                    assert!(part.as_bytes().len() <= RegisterKey::BYTES_MAX);
+                    assert_eq!((part.bucket_id(), part.object_text(), part.is_object()), (Some(LIFE), None, false));
+                }
+            }
+        }
+        sorted.sort_by(|one, two| (&one.0, one.1).cmp(&(&two.0, two.1)));
+        assert!(sorted.windows(2).all(|two| two[0].2.parts_end() <= two[1].2), "in the order of keys, then of ids");
+        for (text, upload, at) in &sorted {
+            let name = RegisterKey::from_bytes(at.as_bytes()).and_then(|key| key.name());
+            assert_eq!(name, Some(RegisterName::Upload(LIFE, key(text), *upload)));
+            assert!((RegisterKey::uploads_of(LIFE, "")..RegisterKey::uploads_end(LIFE)).contains(at));
+        }
+        let part = RegisterKey::part(LIFE, &key("a"), one, 7);
+        for cut in 1..part.as_bytes().len() {
+            let read = RegisterKey::from_bytes(&part.as_bytes()[..cut]);
+            assert_eq!(read.is_some(), cut == part.as_bytes().len() - 6, "{cut}");
+        }
+    }
+
+    #[test]
     fn bad_register_bytes_are_refused() {
         let bad = [
             &b""[..],
@@ -413,6 +542,12 @@ mod tests {
             b"\x02g00000000000\0k",
             b"\x03abc",
             b"\x04AAAAAAAAAAAAAAAAAAAA",
+            b"\x04028q5cu4qnjff\0k\0\x01",
+            b"\x04028q5cu4qnjff\0\0\x0111111111111111111111111111111111",
+            b"\x04028q5cu4qnjff\0k\0\x0311111111111111111111111111111111",
+            b"\x04028q5cu4qnjff\0k\0\x0111111111111111111111111111111111\000000",
+            b"\x04028q5cu4qnjff\0k\0\x0111111111111111111111111111111111\010001",
+            b"\x04028q5cu4qnjff\0k\0\x0111111111111111111111111111111111\0+0001",
             b"\x05",
             b"\x05aaaaaaaaaaaaaaaaaaaa",
             b"\x05AAAAAAAAAAAAAAAAAAAAA",

@@ -13,11 +13,12 @@ use super::blob_ref::BlobRef;
 use super::checksum::{Checksum, Etag};
 use super::codec::{CodecError, Reader, Writer};
 use super::head::ObjectHead;
-use super::ids::{BodyId, BucketId, Incarnation, KekId, WriteId};
+use super::ids::{BodyId, BucketId, Incarnation, KekId, UploadId, WriteId};
 use super::lineage::Lineage;
 use super::public::PublicGrants;
 use super::quota::Quota;
 use super::settings::SettingsRecord;
+use super::upload::{Parts, Uploads};
 use bytes::Bytes;
 
 mod layout;
@@ -28,8 +29,9 @@ pub const SMALL_BYTES_MAX: usize = 256 * 1024;
 pub const SMALL_SEALED_BYTES_MAX: usize = SMALL_BYTES_MAX + 4096;
 /// Most bytes of a member list.
 pub const MEMBERS_BYTES_MAX: usize = 4096;
-/// Most bytes of an encoded record, with all the older versions and history pages that its layout has room for.
-pub const RECORD_BYTES_MAX: usize = 288 * 1024;
+/// Most bytes of an encoded record: of an object of ten thousand parts, and whatever else its layout has room for.
+pub const RECORD_BYTES_MAX: usize = 1088 * 1024;
+const _: () = assert!(Parts::BYTES_MAX + layout::ENTRY_BYTES_MAX + 16 * Uploads::MAX + 4096 < RECORD_BYTES_MAX);
 /// The highest number of a version: the next one has room behind it.
 pub const VERSION_MAX: u64 = u64::MAX - 1;
 /// Least bytes of a commit log that takes whatever may have to be written at once: what is asked in one peer frame,
@@ -81,6 +83,9 @@ pub enum State {
     Members(Bytes),
     /// An object: its metadata, and its body or where that is.
     Object(Box<ObjectRecord>),
+    /// No object, and uploads in parts that may become one: what is left of an object that was deleted meanwhile, too.
+    /// There is one at least.
+    Uploads(Uploads),
     /// An access key.
     AccessKey(Box<AccessRecord>),
     /// The settings of the cluster.
@@ -135,6 +140,8 @@ pub struct ObjectRecord {
     pub wrap: Wrap,
     /// Where the sealed body lies.
     pub at: BodyAt,
+    /// The uploads in parts for its key that are open.
+    pub uploads: Uploads,
 }
 
 /// Where a sealed body lies.
@@ -144,6 +151,16 @@ pub enum BodyAt {
     Small(InHand),
     /// In a segment or a blob, named by the body id, before there is a record of it.
     Blob,
+    /// The same, of a part of an upload: sealed under the data key of the upload, which its wrap holds.
+    Part {
+        /// Which upload: what the wrap is bound to.
+        upload: UploadId,
+        /// Which part of it: what the key of its body is derived for.
+        number: u16,
+    },
+    /// In parts, each a body as of `Part`. `body` is the id of the upload then, `digest` over the list of parts, and
+    /// `sealed_len` the sum of theirs: no body has that id.
+    Parts(Parts),
 }
 
 /// The sealed bytes of a small body while they are at hand beside its record: on their way, in the log, in the cache.
@@ -204,21 +221,49 @@ impl ObjectRecord {
         self.etag.to_text(&self.digest)
     }
 
-    /// The body, where it has to be here before the record; none of a small one, which comes with it.
+    /// The body, where it has to be here before the record; none of a small one, which comes with it. Of an object in
+    /// parts it stands for all of them: see [`ObjectRecord::bodies`].
     pub fn blob(&self) -> Option<BlobRef> {
-        (self.at == BodyAt::Blob).then_some(self.body_ref())
+        (!self.is_small()).then_some(self.body_ref())
     }
 
-    /// What the sealed body has to be, wherever it lies.
+    /// Whether its body comes with its record.
+    pub fn is_small(&self) -> bool {
+        matches!(self.at, BodyAt::Small(_))
+    }
+
+    /// What the sealed body has to be, wherever it lies. Of an object in parts: what stands for all of them.
     pub fn body_ref(&self) -> BlobRef {
         BlobRef { body: self.body, sealed_len: self.sealed_len, digest: self.digest }
+    }
+
+    /// The sealed bodies that it is made of: one, or its parts in their order.
+    pub fn bodies(&self) -> impl Iterator<Item = BlobRef> + Clone + '_ {
+        let parts = self.parts();
+        let only = parts.is_none().then(|| self.body_ref());
+        only.into_iter().chain(parts.into_iter().flat_map(|parts| parts.iter().map(|part| part.blob)))
+    }
+
+    /// The parts that it is made of, where it came in parts.
+    pub fn parts(&self) -> Option<&Parts> {
+        if let BodyAt::Parts(parts) = &self.at { Some(parts) } else { None }
+    }
+
+    /// What its wrap is bound to.
+    pub fn wrap_of(&self) -> BodyId {
+        if let BodyAt::Part { upload, .. } = self.at { upload.as_body() } else { self.body }
+    }
+
+    /// Whether it is what that upload became.
+    pub fn is_made_of(&self, upload: UploadId) -> bool {
+        self.parts().is_some() && self.body == upload.as_body()
     }
 
     /// The sealed body, where it is small and at hand.
     pub fn in_hand(&self) -> Option<&Bytes> {
         match &self.at {
             BodyAt::Small(InHand(sealed)) => sealed.as_ref(),
-            BodyAt::Blob => None,
+            BodyAt::Blob | BodyAt::Part { .. } | BodyAt::Parts(_) => None,
         }
     }
 
@@ -229,8 +274,10 @@ impl ObjectRecord {
         }
         match &mut self.at {
             BodyAt::Small(InHand(at)) => *at = sealed,
-            BodyAt::Blob if sealed.is_some() => return Err(CodecError::Value("small body")),
-            BodyAt::Blob => {}
+            BodyAt::Blob | BodyAt::Part { .. } | BodyAt::Parts(_) if sealed.is_some() => {
+                return Err(CodecError::Value("small body"));
+            }
+            BodyAt::Blob | BodyAt::Part { .. } | BodyAt::Parts(_) => {}
         }
         Ok(())
     }
@@ -242,7 +289,17 @@ impl Record {
         match &self.state {
             State::Object(object) => Some(object),
             State::Nothing | State::Deleted | State::Bucket(_) | State::Members(_) => None,
-            State::AccessKey(_) | State::Settings(_) => None,
+            State::AccessKey(_) | State::Settings(_) | State::Uploads(_) => None,
+        }
+    }
+
+    /// The uploads in parts that are open for an object's key.
+    pub fn uploads(&self) -> &Uploads {
+        match &self.state {
+            State::Object(object) => &object.uploads,
+            State::Uploads(uploads) => uploads,
+            State::Nothing | State::Deleted | State::Bucket(_) | State::Members(_) => &Uploads::NONE,
+            State::AccessKey(_) | State::Settings(_) => &Uploads::NONE,
         }
     }
 
@@ -250,7 +307,7 @@ impl Record {
     pub fn bucket(&self) -> Option<&BucketRecord> {
         match &self.state {
             State::Bucket(bucket) => Some(bucket),
-            State::Nothing | State::Deleted | State::Object(_) | State::Members(_) => None,
+            State::Nothing | State::Deleted | State::Object(_) | State::Uploads(_) | State::Members(_) => None,
             State::AccessKey(_) | State::Settings(_) => None,
         }
     }
@@ -259,7 +316,7 @@ impl Record {
     pub fn access_key(&self) -> Option<&AccessRecord> {
         match &self.state {
             State::AccessKey(key) => Some(key),
-            State::Nothing | State::Deleted | State::Object(_) | State::Members(_) => None,
+            State::Nothing | State::Deleted | State::Object(_) | State::Uploads(_) | State::Members(_) => None,
             State::Bucket(_) | State::Settings(_) => None,
         }
     }
@@ -268,7 +325,7 @@ impl Record {
     pub fn settings(&self) -> Option<&SettingsRecord> {
         match &self.state {
             State::Settings(settings) => Some(settings),
-            State::Nothing | State::Deleted | State::Object(_) | State::Members(_) => None,
+            State::Nothing | State::Deleted | State::Object(_) | State::Uploads(_) | State::Members(_) => None,
             State::Bucket(_) | State::AccessKey(_) => None,
         }
     }
@@ -278,13 +335,13 @@ impl Record {
         match self.state {
             State::Object(_) | State::Bucket(_) | State::Members(_) => true,
             State::AccessKey(_) | State::Settings(_) => true,
-            State::Nothing | State::Deleted => false,
+            State::Nothing | State::Deleted | State::Uploads(_) => false,
         }
     }
 
     /// The bodies of what the record describes, wherever they lie.
-    pub fn bodies(&self) -> impl Iterator<Item = BlobRef> + Clone {
-        self.object().map(ObjectRecord::body_ref).into_iter()
+    pub fn bodies(&self) -> impl Iterator<Item = BlobRef> + Clone + '_ {
+        self.object().into_iter().flat_map(ObjectRecord::bodies)
     }
 
     /// Whether the record refers to this body.

@@ -14,11 +14,16 @@ use super::edge::range::{self, Wanted};
 use super::edge::source::Source;
 use super::rest::plain_write::plain_write;
 use super::rest::target::{self, Route};
-use super::s3::documents::{deletions, location_constraint};
-use super::s3::xml::Writer;
+use super::s3::documents::{completion, deletions, location_constraint};
+use super::s3::listing::Asked;
+use super::s3::target::copy_source as source_of_copy;
+use super::s3::tokens::Question;
+use super::s3::xml::{Writer, is_text};
+use crate::base::BucketName;
 use crate::base::credential::is_secret;
 use crate::sign::authorization::{claimed as signature_claims, is_one as is_signature};
 use crate::sign::body::Coding;
+use crate::sign::canonical::escaped_path;
 use crate::sign::chunks::Chunks as ChunkDecoder;
 use crate::sign::presign::PARAMETERS;
 use crate::sign::sigv4::hex;
@@ -208,6 +213,7 @@ pub fn target(data: &[u8]) {
 /// A document that a client of S3 sends. One that is read means the same when it is written anew.
 pub fn s3_xml(data: &[u8]) {
     let _ = location_constraint(data);
+    completed_parts(data);
     let Ok(read) = deletions(data) else { return };
     assert!(!read.objects.is_empty(), "a document that names nothing was taken");
     let mut writer = Writer::new("Delete", data.len());
@@ -217,7 +223,54 @@ pub fn s3_xml(data: &[u8]) {
     }
     writer.flag("Quiet", read.quiet);
     let again = deletions(writer.finish("Delete").as_bytes()).ok();
-    // What is escaped anew may be longer than a document may be.
+    // What is escaped anew may be longer than a document may be, and keys may hold what none can.
     let may_be_too_long = data.len() > 256 * 1024;
-    assert!(again == Some(read) || may_be_too_long, "it means the same when it is said again");
+    let can_be_said = read.objects.iter().all(|object| {
+        is_text(&object.key) && [&object.version, &object.etag].into_iter().flatten().all(|text| is_text(text))
+    });
+    assert!(again == Some(read) || may_be_too_long || !can_be_said, "it means the same when it is said again");
+}
+
+/// An `x-amz-copy-source`. One that is read means the same when it is written anew.
+pub fn copy_source(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(at) = source_of_copy(text) else { return };
+    let again = escaped_path(&format!("/{}/{}", at.bucket.as_str(), at.key.as_str()));
+    let read = source_of_copy(&again).expect("a name that was read before");
+    assert_eq!(read, at, "it means the same when it is said again");
+}
+
+/// The query of a list. A token of its question names one place, and no place of another question.
+pub fn list_query(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(mut query) = Query::parse(text) else { return };
+    let (token, marker) = (query.take("continuation-token"), query.take("marker").unwrap_or_default());
+    let bucket = BucketName::parse("abc").expect("a name");
+    let Ok(asked) = Asked::of(bucket, &mut query) else { return };
+    let (question, other) = (asked.question(), Question::of(&["abd", "", ""]));
+    if let Some((token, place)) = token.and_then(|token| question.place(&token).ok().map(|place| (token, place))) {
+        assert_eq!(question.token(&place), token, "a place has one token");
+    }
+    let made = question.token(&marker);
+    assert_eq!(question.place(&made).ok(), Some(marker), "a token names the place that it was made of");
+    assert!(other.place(&made).is_err(), "a token of one question is taken for another");
+}
+
+/// The same of the parts that an upload is completed with.
+fn completed_parts(data: &[u8]) {
+    let Ok(read) = completion(data) else { return };
+    assert!(!read.is_empty(), "a document that names nothing was taken");
+    let mut writer = Writer::new("CompleteMultipartUpload", data.len());
+    for part in &read {
+        writer.open("Part").number("PartNumber", part.number.into()).text("ETag", &part.etag);
+        if let Some(checksum) = &part.checksum {
+            writer.text(&format!("Checksum{}", checksum.algorithm.as_str()), &checksum.to_base64());
+        }
+        writer.close("Part");
+    }
+    let again = completion(writer.finish("CompleteMultipartUpload").as_bytes()).ok();
+    // What is escaped anew may be longer than a document may be, and an ETag may hold what none can.
+    let may_be_too_long = data.len() > 256 * 1024;
+    let can_be_said = read.iter().all(|part| is_text(&part.etag));
+    assert!(again == Some(read) || may_be_too_long || !can_be_said, "it means the same when it is said again");
 }

@@ -6,8 +6,9 @@ use super::edge::protocol::Protocol;
 use super::edge::worker::{Backend, Shared, StatusSource, Worker};
 use super::{Hosts, HttpSettings, ReadLinks, Readiness, StoreLinks, WriteLinks};
 use crate::actors::messages::{
-    AppendUpload, BeginUpload, ChangeAccess, CopyObject, CreateAccess, CreateBucket, DeleteBucket, DeleteObject,
-    FinishUpload, ListBuckets, ListObjects, OpenObject, PutSmall, ReadDownload, RotateKeys, SetBucket,
+    AbortUpload, AppendUpload, BeginUpload, ChangeAccess, CompleteUpload, CopyObject, CreateAccess, CreateBucket,
+    CreateUpload, DeleteBucket, DeleteObject, FindUpload, FinishUpload, ListBuckets, ListObjects, ListParts,
+    ListUploads, OpenObject, PutSmall, ReadDownload, RotateKeys, SetBucket,
 };
 use crate::audit::Audit;
 use crate::audit::testing::audit;
@@ -49,7 +50,8 @@ macro_rules! untouched {
 
 untouched! {
     PutSmall BeginUpload AppendUpload FinishUpload CopyObject OpenObject ReadDownload DeleteObject CreateBucket DeleteBucket
-    ListBuckets ListObjects SetBucket CreateAccess ChangeAccess RotateKeys
+    ListBuckets ListObjects SetBucket CreateAccess ChangeAccess RotateKeys CreateUpload FindUpload CompleteUpload
+    AbortUpload ListParts ListUploads
 }
 
 struct NoStatus;

@@ -67,7 +67,8 @@ impl Listed for Arc<Record> {
         match &self.state {
             State::Members(list) => Roster::decode(list).ok().map(|roster| roster.epoch),
             State::Nothing => Some(FOUNDED),
-            State::Deleted | State::Bucket(_) | State::Object(_) | State::AccessKey(_) | State::Settings(_) => None,
+            State::Deleted | State::Bucket(_) | State::Object(_) | State::Uploads(_) => None,
+            State::AccessKey(_) | State::Settings(_) => None,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! - No chunk opens before the header was checked against the wrap, the cluster and the body id.
 //! - A chunk opens only under its own index in its own body, whole.
 //! - Sealers and openers hold no position: threads share them by reference.
+//! - A part of an upload opens only as that part of that upload, though all parts share the upload's data key.
 //!
 //! The cipher does not commit to its key, and wraps live apart from bodies: without the header's
 //! commitment, one body could be made to open under two keys. Layout: docs/format.md, "Sealed body".
@@ -14,7 +15,7 @@ use super::key::{KEY_BYTES, NONCE_BYTES, OpenError, SealingKey};
 use super::keyring::{Dek, Keyring};
 use super::random;
 use crate::base::codec::Reader;
-use crate::base::{BodyId, ClusterId, Wrap};
+use crate::base::{BodyId, ClusterId, UploadId, Wrap};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -27,9 +28,26 @@ const SUITE: u8 = 1;
 const SALT_BYTES: usize = 24;
 const COMMITMENT_BYTES: usize = 32;
 const LABEL: &[u8] = b"boveda/body/v1";
-/// Purpose 1, "the whole body of one object version", and part number 0. Bodies that are parts of
-/// something larger get another purpose, so that one never passes for the other.
-const CONTEXT: [u8; 5] = [1, 0, 0, 0, 0];
+/// What a body is for: the whole body of one object version, or a part of an upload. It goes into the derivation of the
+/// body's key with the number of the part, so that one never passes for the other.
+const WHOLE: u8 = 1;
+const PART: u8 = 2;
+
+/// A part of an upload: what its wrap is bound to, and what its key is derived for.
+#[derive(Clone, Copy, Debug)]
+pub struct PartPlace {
+    /// The upload whose data key it is sealed under.
+    pub upload: UploadId,
+    /// Its number: 1 to 10,000.
+    pub number: u16,
+}
+
+/// What goes into the derivation of a body's key: its purpose, and the number of a part, 0 of a whole body.
+fn context(part: Option<PartPlace>) -> [u8; 5] {
+    let (purpose, number) = part.map_or((WHOLE, 0), |part| (PART, part.number));
+    let [low, high] = number.to_le_bytes();
+    [purpose, low, high, 0, 0]
+}
 
 // Where the header's fields lie.
 const CLUSTER_AT: usize = 8;
@@ -64,10 +82,29 @@ impl BodySealer {
         let dek = Dek::from_bytes(field(&mut fresh));
         let salt = field(&mut fresh);
         let wrap = ring.wrap_with(cluster, body, &dek, field(&mut fresh));
-        (Self::with(cluster, body, &dek, salt, Layout::default()), wrap)
+        (Self::with(cluster, body, None, &dek, salt, Layout::default()), wrap)
     }
 
-    fn with(cluster: ClusterId, body: BodyId, dek: &Dek, salt: [u8; SALT_BYTES], layout: Layout) -> Self {
+    /// A new body that is a part of an upload, sealed under the data key in the upload's wrap.
+    pub fn of_part(
+        ring: &Keyring,
+        cluster: ClusterId,
+        part: PartPlace,
+        wrap: &Wrap,
+        body: BodyId,
+    ) -> Result<Self, OpenError> {
+        let dek = ring.unwrap(cluster, part.upload.as_body(), wrap)?;
+        Ok(Self::with(cluster, body, Some(part), &dek, random(), Layout::default()))
+    }
+
+    fn with(
+        cluster: ClusterId,
+        body: BodyId,
+        part: Option<PartPlace>,
+        dek: &Dek,
+        salt: [u8; SALT_BYTES],
+        layout: Layout,
+    ) -> Self {
         let mut header = [0; HEADER_BYTES];
         header[..4].copy_from_slice(&MAGIC);
         header[4] = SUITE;
@@ -75,7 +112,7 @@ impl BodySealer {
         header[CLUSTER_AT..BODY_AT].copy_from_slice(&cluster.0);
         header[BODY_AT..SALT_AT].copy_from_slice(&body.0);
         header[SALT_AT..COMMITMENT_AT].copy_from_slice(&salt);
-        let (key, base_nonce, commitment) = derive_body(dek, &header);
+        let (key, base_nonce, commitment) = derive_body(dek, &header, part);
         header[COMMITMENT_AT..].copy_from_slice(&commitment);
         BodySealer(Chunks { layout, key, base_nonce, header_hash: Sha256::digest(header).into(), header })
     }
@@ -121,6 +158,28 @@ impl BodyOpener {
         wrap: &Wrap,
         header: &[u8],
     ) -> Result<Self, OpenError> {
+        Self::checked(cluster, body, None, header, || ring.unwrap(cluster, body, wrap))
+    }
+
+    /// The same of a part of an upload, against the upload's wrap and the part's number.
+    pub fn of_part(
+        ring: &Keyring,
+        cluster: ClusterId,
+        part: PartPlace,
+        wrap: &Wrap,
+        body: BodyId,
+        header: &[u8],
+    ) -> Result<Self, OpenError> {
+        Self::checked(cluster, body, Some(part), header, || ring.unwrap(cluster, part.upload.as_body(), wrap))
+    }
+
+    fn checked(
+        cluster: ClusterId,
+        body: BodyId,
+        part: Option<PartPlace>,
+        header: &[u8],
+        unwrap: impl FnOnce() -> Result<Dek, OpenError>,
+    ) -> Result<Self, OpenError> {
         let header = *header.first_chunk::<HEADER_BYTES>().ok_or(OpenError)?;
         let fits = header[..4] == MAGIC
             && header[4] == SUITE
@@ -128,8 +187,7 @@ impl BodyOpener {
             && header[CLUSTER_AT..BODY_AT] == cluster.0
             && header[BODY_AT..SALT_AT] == body.0;
         let layout = Layout::from_log2(header[5]).filter(|_| fits).ok_or(OpenError)?;
-        let dek = ring.unwrap(cluster, body, wrap)?;
-        let (key, base_nonce, commitment) = derive_body(&dek, &header);
+        let (key, base_nonce, commitment) = derive_body(&unwrap()?, &header, part);
         if !constant_time_eq(&commitment, &header[COMMITMENT_AT..]) {
             return Err(OpenError);
         }
@@ -245,10 +303,14 @@ pub fn open_whole(opener: &BodyOpener, sealed: &[u8]) -> Result<Vec<u8>, OpenErr
 }
 
 /// The body's cipher key, base nonce and commitment.
-fn derive_body(dek: &Dek, header: &[u8; HEADER_BYTES]) -> (SealingKey, [u8; NONCE_BYTES], [u8; COMMITMENT_BYTES]) {
+fn derive_body(
+    dek: &Dek,
+    header: &[u8; HEADER_BYTES],
+    part: Option<PartPlace>,
+) -> (SealingKey, [u8; NONCE_BYTES], [u8; COMMITMENT_BYTES]) {
     let okm = expand::<{ KEY_BYTES + NONCE_BYTES + COMMITMENT_BYTES }>(
         dek.expose(),
-        &[LABEL, &header[4..COMMITMENT_AT], &CONTEXT],
+        &[LABEL, &header[4..COMMITMENT_AT], &context(part)],
     );
     let mut okm = Reader(&okm[..]);
     let key = zeroize::Zeroizing::new(field::<KEY_BYTES>(&mut okm));

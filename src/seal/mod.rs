@@ -30,7 +30,7 @@ pub mod passphrase;
 pub mod session;
 pub mod sums;
 
-pub use body::{BodyOpener, BodySealer};
+pub use body::{BodyOpener, BodySealer, PartPlace};
 pub use key::{KEY_BYTES, NONCE_BYTES, OpenError, SealingKey, TAG_BYTES};
 pub use keyring::{BoxError, Dek, GrowError, Keyring, SealError};
 pub use layout::{CHUNK_BYTES, HEADER_BYTES, Layout};

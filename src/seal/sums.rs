@@ -9,7 +9,7 @@
 //! algorithms and their values: `base::checksum`.
 
 use super::digest::Md5;
-use crate::base::checksum::{MD5_BYTES, SHA256_BYTES, Sum};
+use crate::base::checksum::{MD5_BYTES, SHA256_BYTES, Sum, Value};
 use crate::base::{Algorithm, Checksum, Etag, ExpectedSums, WantedSums};
 use crc_fast::CrcAlgorithm;
 use sha2::Digest as _;
@@ -100,6 +100,34 @@ fn crc_of(algorithm: Algorithm) -> Option<CrcAlgorithm> {
     }
 }
 
+/// The MD5 over the MD5s of parts, in order: what the ETag of an object in parts is.
+pub fn md5_of_parts(parts: impl Iterator<Item = [u8; MD5_BYTES]>) -> [u8; MD5_BYTES] {
+    let mut all = Md5::default();
+    parts.for_each(|part| all.update(&part));
+    all.finalize()
+}
+
+/// The composite checksum of a body in parts, from those of its parts: the sum over these, in order. `None` of an algorithm
+/// that has none.
+pub fn composite(algorithm: Algorithm, parts: impl Iterator<Item = Value>) -> Option<Checksum> {
+    if algorithm == Algorithm::Crc64Nvme {
+        return None;
+    }
+    let mut all = Sums::new(WantedSums { checksum: Some(algorithm), ..WantedSums::default() });
+    parts.for_each(|part| all.update(part.as_bytes()));
+    all.finish().checksum.map(|checksum| Checksum { is_composite: true, ..checksum })
+}
+
+/// The checksum over all bytes of a body in parts, from those of its parts and the bytes of each, in order. `None` of what
+/// is no CRC: nothing else can be combined.
+pub fn combined(algorithm: Algorithm, mut parts: impl Iterator<Item = (Value, u64)>) -> Option<Checksum> {
+    let crc = crc_of(algorithm)?;
+    let number = |value: Value| value.as_bytes().iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+    let first = number(parts.next()?.0);
+    let all = parts.fold(first, |all, (value, len)| crc_fast::checksum_combine(crc, all, number(value), len));
+    Checksum::of_all(algorithm, &all.to_be_bytes()[8 - algorithm.bytes()..])
+}
+
 impl Computed {
     /// Whether they are what is expected; else which of them is not.
     pub fn check(&self, expected: &ExpectedSums) -> Result<(), Sum> {
@@ -136,6 +164,29 @@ mod tests {
         let mut sums = Sums::new(wanted);
         pieces.iter().for_each(|piece| sums.update(piece));
         sums.finish()
+    }
+
+    #[test]
+    fn the_sums_of_parts_make_that_of_the_whole() {
+        let body: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+        for algorithm in ALL {
+            let of = |bytes: &[u8]| sums(everything(algorithm), &[bytes]).checksum.expect("it was wanted");
+            for cuts in [vec![], vec![1], vec![99_999], vec![5, 70_000], vec![7, 8, 9, 10, 50_000]] {
+                let ends: Vec<usize> = cuts.iter().copied().chain([body.len()]).collect();
+                let parts = ends.iter().scan(0, |from, to| Some(&body[std::mem::replace(from, *to)..*to]));
+                let parts: Vec<(Value, u64)> = parts.map(|part| (of(part).value, part.len() as u64)).collect();
+                let is_crc = crc_of(algorithm).is_some();
+                let whole = combined(algorithm, parts.iter().copied());
+                assert_eq!(whole, is_crc.then(|| of(&body)), "{algorithm:?} {cuts:?}");
+                let over: Vec<u8> = parts.iter().flat_map(|(value, _)| value.as_bytes().to_vec()).collect();
+                let composite = composite(algorithm, parts.iter().map(|(value, _)| *value));
+                let wanted = Checksum { is_composite: true, ..of(&over) };
+                assert_eq!(composite, (algorithm != Algorithm::Crc64Nvme).then_some(wanted), "{algorithm:?} {cuts:?}");
+            }
+        }
+        let parts =
+            [b"a".as_slice(), b"bc"].map(|part| sums(everything(Algorithm::Crc32), &[part]).md5.expect("wanted"));
+        assert_eq!(Some(md5_of_parts(parts.into_iter())), sums(everything(Algorithm::Crc32), &[&parts.concat()]).md5);
     }
 
     fn everything(checksum: Algorithm) -> WantedSums {

@@ -55,6 +55,9 @@ pub enum PresignError {
     /// There is a token of a session.
     #[error("tokens of sessions (X-Amz-Security-Token) are not taken: access keys here have none")]
     Token,
+    /// A parameter stands for a header, and is none, or the header came besides.
+    #[error("an x-amz- parameter of the link is no header's value, or a header of its name came with another")]
+    NoHeader,
     /// It is for another region.
     #[error("the region in X-Amz-Credential of the link is not the one of this store")]
     Region,
@@ -187,6 +190,12 @@ impl Presigned {
         Some(value)
     }
 
+    /// Headers that stand in its query, as it has them: signed like all of that.
+    pub fn headers_in_query(&self) -> impl Iterator<Item = (&str, &str)> {
+        let all = self.query.iter().filter(|(name, _)| is_header(name));
+        all.map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// The region that it was signed for.
     pub fn region(&self) -> &str {
         &self.scope.region
@@ -252,6 +261,12 @@ impl Link<'_> {
 /// Whether a parameter begins as those of links do, in whatever letters.
 fn is_ours(name: &str) -> bool {
     name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
+}
+
+/// Whether a parameter of a link stands for the header of its name: it begins as those do, and is none of the signature.
+pub fn is_header(name: &str) -> bool {
+    let of_signature = || PARAMETERS.iter().chain(&[P_TOKEN, P_PAYLOAD]).any(|own| own.eq_ignore_ascii_case(name));
+    is_ours(name) && !of_signature()
 }
 
 /// Refuses a parameter that nobody knows; or, where headers may stand there, one that would be taken for another.

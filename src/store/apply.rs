@@ -113,6 +113,7 @@ fn bucket_of(op: &Op) -> Option<(BucketName, Option<Arc<Held>>)> {
     match change_in(op, RegisterKind::Bucket)? {
         (RegisterName::Bucket(bucket), held) => Some((bucket, held)),
         (RegisterName::Object(..) | RegisterName::Members, _) => None,
+        (RegisterName::Upload(..) | RegisterName::Part(..), _) => None,
         (RegisterName::AccessKey(_) | RegisterName::Settings, _) => None,
     }
 }
@@ -122,6 +123,7 @@ fn access_key_of(op: &Op) -> Option<(AccessKeyId, Option<Arc<Held>>)> {
     match change_in(op, RegisterKind::AccessKey)? {
         (RegisterName::AccessKey(id), held) => Some((id, held)),
         (RegisterName::Object(..) | RegisterName::Members, _) => None,
+        (RegisterName::Upload(..) | RegisterName::Part(..), _) => None,
         (RegisterName::Bucket(_) | RegisterName::Settings, _) => None,
     }
 }

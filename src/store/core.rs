@@ -30,12 +30,15 @@ use super::tree::Tree;
 use super::types::Doubt;
 use super::voting::Voting;
 use super::waiting::{Orphaned, Waiting};
-use crate::base::{Class, ClusterId, Epoch, Incarnation, KekId, Mark, ObjectRecord, RegisterKey, Shortage, StampClock};
+use crate::base::{
+    BodyAt, Class, ClusterId, Epoch, Incarnation, KekId, Mark, ObjectRecord, Part, RegisterKey, Shortage, StampClock,
+    UploadId,
+};
 use crate::disk::ballast::Ballast;
 use crate::disk::{Disk, Space, place};
 use crate::register::Memory;
 use crate::seal::Origin;
-use crate::seal::body::BodyOpener;
+use crate::seal::body::{BodyOpener, PartPlace};
 use crate::seal::keyring::Keyring;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::{BTreeMap, BTreeSet};
@@ -339,8 +342,30 @@ impl Core {
         if !self.ring.opens(kek) {
             return Err(StoreError::KeyMissing { kek });
         }
-        BodyOpener::new(&self.ring, self.cluster, object.body, &object.wrap, header)
-            .map_err(|_| StoreError::Corrupt { what: "object body (its header)" })
+        let opened = match object.at {
+            BodyAt::Part { upload, number } => {
+                let part = PartPlace { upload, number };
+                BodyOpener::of_part(&self.ring, self.cluster, part, &object.wrap, object.body, header)
+            }
+            _ => BodyOpener::new(&self.ring, self.cluster, object.body, &object.wrap, header),
+        };
+        opened.map_err(|_| StoreError::Corrupt { what: "object body (its header)" })
+    }
+
+    /// The same of a part of an object that came in parts.
+    pub(super) fn open_part(
+        &self,
+        object: &ObjectRecord,
+        part: &Part,
+        header: &[u8],
+    ) -> Result<BodyOpener, StoreError> {
+        let kek = object.wrap.kek;
+        if !self.ring.opens(kek) {
+            return Err(StoreError::KeyMissing { kek });
+        }
+        let place = PartPlace { upload: UploadId(object.body.0), number: part.number };
+        BodyOpener::of_part(&self.ring, self.cluster, place, &object.wrap, part.blob.body, header)
+            .map_err(|_| StoreError::Corrupt { what: "object body (the header of a part)" })
     }
 
     /// Seals under that generation from now on, over restarts too. One that the ring lacks is refused.

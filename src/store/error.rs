@@ -22,6 +22,15 @@ pub enum StoreError {
     /// The condition of a write does not hold of the present state. Nothing was written.
     #[error("a condition of the write does not hold")]
     Precondition,
+    /// No such upload in parts is open: there was none, or it was completed or aborted. Nothing was written.
+    #[error("no such upload is open")]
+    NoSuchUpload,
+    /// So many uploads in parts are open for one key that no other one is begun. Nothing was written.
+    #[error("too many uploads are open for this key")]
+    TooManyUploads,
+    /// What an upload is to be completed with is not what its parts are; says how. Nothing was written.
+    #[error("the parts are not those of the upload: {0}")]
+    WrongParts(WrongParts),
     /// The bucket would hold more than its quota. Nothing was written.
     #[error("the bucket's quota would be exceeded")]
     QuotaExceeded,
@@ -120,6 +129,33 @@ pub enum StoreError {
         #[source]
         source: io::Error,
     },
+}
+
+/// What is wrong with the parts that an upload is to be completed with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WrongParts {
+    /// One is not there, or has another ETag or checksum.
+    Other,
+    /// Their numbers do not grow.
+    Order,
+    /// One that is not the last has less than 5 MiB.
+    Small,
+    /// There are none, or more than ten thousand.
+    Count,
+    /// Together they have another length than was announced.
+    Length,
+}
+
+impl std::fmt::Display for WrongParts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            WrongParts::Other => "one is not there, or is another one",
+            WrongParts::Order => "their numbers do not grow",
+            WrongParts::Small => "one that is not the last is too small",
+            WrongParts::Count => "there are none, or too many",
+            WrongParts::Length => "together they have another length",
+        })
+    }
 }
 
 /// What was tried on the disk.
@@ -247,8 +283,10 @@ impl StoreError {
     /// What the caller may do about it.
     pub fn class(&self) -> Class {
         match self {
-            StoreError::NoSuchKey | StoreError::NoSuchBucket => Class::Missing,
+            StoreError::NoSuchKey | StoreError::NoSuchBucket | StoreError::NoSuchUpload => Class::Missing,
+            StoreError::WrongParts(_) => Class::Invalid,
             StoreError::BucketNotEmpty
+            | StoreError::TooManyUploads
             | StoreError::Precondition
             | StoreError::QuotaExceeded
             | StoreError::OtherList => Class::Conflict,

@@ -34,7 +34,7 @@ impl Store {
     /// The same object, sealed under the generation that seals now: its body was long on its way.
     pub fn fresh_wrap(&self, object: &ObjectRecord) -> Option<Wrap> {
         let core = self.core();
-        core.ring.rewrap(core.cluster, object.body, &object.wrap).ok().flatten()
+        core.ring.rewrap(core.cluster, object.wrap_of(), &object.wrap).ok().flatten()
     }
 
     /// The generation that seals.

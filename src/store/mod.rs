@@ -166,7 +166,7 @@ mod walk;
 mod walk_place;
 mod writes;
 
-pub use error::{DiskOp, StoreError};
+pub use error::{DiskOp, StoreError, WrongParts};
 pub use intent::{Answer, wait, wait_blocking};
 pub use open::{open, open_as};
 pub use options::{Options, system_ms};

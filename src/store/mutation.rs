@@ -1,9 +1,12 @@
 //! A mutation: what a client wants of one register, and what must hold beside it. The one rule for every write of an
-//! object, of a bucket, of an access key or of the cluster's settings, whoever decides it: a node alone in its committer, a coordinator by vote.
+//! object, of an upload in parts, of a bucket, of an access key or of the cluster's settings, whoever decides it: a node
+//! alone in its committer, a coordinator by vote.
 //!
 //! Invariants
 //! - What becomes of the register rests on the state that was found in it and on nothing else, so that it may be asked
 //!   anew in every round of a vote.
+//! - The register of a key says which uploads in parts are open for it, whatever else it holds: so whether an upload was
+//!   completed, aborted, or neither is decided there, once (docs/adr/0048-uploads.md). Writes of the object keep them.
 //! - A bucket that goes must be empty. A node alone asks for that in the order of its commits; others close the bucket
 //!   first, and each replica keeps out of it what comes then (`register::fence`).
 
@@ -14,7 +17,7 @@ use super::error::StoreError;
 use crate::base::record::{VERSION_MAX, written_after};
 use crate::base::{
     AccessKeyId, Ballot, BucketId, BucketName, BucketRecord, Checksum, Condition, Lineage, ObjectName, ObjectRecord,
-    Record, State, Wrap,
+    Record, RegisterKey, State, UploadId, Uploads, Wrap,
 };
 use crate::register::fence::Change;
 use crate::register::{Bucket, Choice, Intent};
@@ -24,14 +27,31 @@ use std::sync::Arc;
 /// node alone in its committer, a coordinator by its bucket's register.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// An object.
+    /// An object, and the uploads that are open for its key.
     Object(ObjectName),
+    /// What is said of an upload in parts when it is begun: an object of its own, without a byte.
+    Upload(ObjectName, UploadId),
+    /// A part of an upload.
+    Part(ObjectName, UploadId, u16),
     /// A bucket.
     Bucket(BucketName),
     /// An access key.
     AccessKey(AccessKeyId),
     /// The settings of the cluster.
     Settings,
+}
+
+impl Target {
+    /// The bucket that its register lies under, where it lies under one, and the register in a life of that bucket.
+    pub fn under(&self) -> Option<(&BucketName, impl Fn(BucketId) -> RegisterKey)> {
+        let (Target::Object(at) | Target::Upload(at, _) | Target::Part(at, ..)) = self else { return None };
+        let register = move |life| match self {
+            Target::Upload(at, upload) => RegisterKey::upload(life, &at.key, *upload),
+            Target::Part(at, upload, number) => RegisterKey::part(life, &at.key, *upload, *number),
+            _ => RegisterKey::object(life, &at.key),
+        };
+        Some((&at.bucket, register))
+    }
 }
 
 /// What is wanted of it.
@@ -41,6 +61,12 @@ enum Wish {
     Put(Arc<Record>),
     /// Nothing there.
     Delete,
+    /// An upload in parts is open for the key.
+    Open(UploadId),
+    /// It is open no more, and nothing became of it.
+    Abort(UploadId),
+    /// This object, which an open upload became; it is open no more.
+    Complete(UploadId, Arc<Record>),
     /// A change of a bucket.
     Bucket(Change<BucketId>),
     /// Another setting of a bucket.
@@ -76,6 +102,42 @@ impl Mutation {
     /// No object of that name; its bucket must be there.
     pub fn delete(at: &ObjectName, condition: Condition, now_ms: u64) -> Self {
         Mutation { target: Target::Object(at.clone()), condition, wish: Wish::Delete, asked_ms: now_ms }
+    }
+
+    /// The same of an upload's own register, or of a part of it. No condition applies.
+    pub fn put_part(target: Target, object: Box<ObjectRecord>, now_ms: u64) -> Self {
+        let wish = Wish::Put(proposed(State::Object(object), now_ms));
+        Mutation { target, condition: Condition::NONE, wish, asked_ms: now_ms }
+    }
+
+    /// Nothing is there any more of an upload's own register, or of a part of it.
+    pub fn drop_part(target: Target, now_ms: u64) -> Self {
+        Mutation { target, condition: Condition::NONE, wish: Wish::Delete, asked_ms: now_ms }
+    }
+
+    /// An upload is open for a key. Its own register is written before this is asked.
+    pub fn open_upload(at: &ObjectName, upload: UploadId, now_ms: u64) -> Self {
+        let (target, wish) = (Target::Object(at.clone()), Wish::Open(upload));
+        Mutation { target, condition: Condition::NONE, wish, asked_ms: now_ms }
+    }
+
+    /// An upload is not open any more, and became nothing. Refused where it is not open.
+    pub fn abort_upload(at: &ObjectName, upload: UploadId, now_ms: u64) -> Self {
+        let (target, wish) = (Target::Object(at.clone()), Wish::Abort(upload));
+        Mutation { target, condition: Condition::NONE, wish, asked_ms: now_ms }
+    }
+
+    /// An open upload becomes this object, whose bodies are its parts. Refused where the upload is not open; where it has
+    /// become the object that is there, nothing is written.
+    pub fn complete_upload(
+        at: &ObjectName,
+        upload: UploadId,
+        condition: Condition,
+        object: Box<ObjectRecord>,
+        now_ms: u64,
+    ) -> Self {
+        let wish = Wish::Complete(upload, proposed(State::Object(object), now_ms));
+        Mutation { target: Target::Object(at.clone()), condition, wish, asked_ms: now_ms }
     }
 
     /// A bucket; one that is there is left as it is, and one that is being deleted is opened again. `id`: of the life
@@ -134,12 +196,12 @@ impl Mutation {
 
     /// The object that is to be stored.
     pub fn object(&self) -> Option<&ObjectRecord> {
-        if let Wish::Put(record) = &self.wish { record.object() } else { None }
+        if let Wish::Put(record) | Wish::Complete(_, record) = &self.wish { record.object() } else { None }
     }
 
     /// The same with its key sealed anew.
     pub fn with_wrap(mut self, wrap: Wrap) -> Self {
-        if let Wish::Put(record) = &mut self.wish
+        if let Wish::Put(record) | Wish::Complete(_, record) = &mut self.wish
             && let State::Object(object) = &mut Arc::make_mut(record).state
         {
             object.wrap = wrap;
@@ -154,15 +216,28 @@ impl Mutation {
 
     /// Whether something is put into the bucket: then it has to be open.
     pub fn puts(&self) -> bool {
-        matches!(self.wish, Wish::Put(_))
+        matches!(self.wish, Wish::Put(_) | Wish::Open(_) | Wish::Complete(..))
     }
 
     /// What becomes of a register that holds this, without the record that is put: see `into_record`.
     pub fn choose(&self, found: Option<&Arc<Record>>) -> Choice<()> {
+        let open = found.map_or(&Uploads::NONE, |record| record.uploads());
+        // What an upload has become counts whatever was asked beside: it is there.
+        if let Wish::Complete(upload, _) = &self.wish
+            && !open.has(*upload)
+        {
+            let became = found.and_then(|record| record.object()).is_some_and(|object| object.is_made_of(*upload));
+            return if became { Choice::Keep } else { Choice::Refuse };
+        }
         if !holds(&self.condition, found) {
             return Choice::Refuse;
         }
         match &self.wish {
+            Wish::Complete(..) => Choice::Put(()),
+            Wish::Open(upload) if open.has(*upload) => Choice::Keep,
+            Wish::Open(upload) if open.with(*upload).is_some() => Choice::Put(()),
+            Wish::Abort(upload) if open.has(*upload) => Choice::Put(()),
+            Wish::Open(_) | Wish::Abort(_) => Choice::Refuse,
             Wish::Put(_) => Choice::Put(()),
             Wish::Delete if found.is_some_and(|record| record.is_present()) => Choice::Put(()),
             Wish::Delete => Choice::Keep,
@@ -194,7 +269,15 @@ impl Mutation {
     /// What is put into a register that holds this, for whoever decides once: where nobody else holds the mutation,
     /// nobody else holds the record, and its ballot is set without a copy.
     pub fn into_record(self, found: Option<&Arc<Record>>) -> Arc<Record> {
+        let open = found.map_or(&Uploads::NONE, |record| record.uploads());
         let new = match self.wish {
+            // The object stays as it is, and so does the time when it was written.
+            Wish::Open(upload) => return with_uploads(found, open.with(upload).unwrap_or_default(), self.asked_ms),
+            Wish::Abort(upload) => return with_uploads(found, open.without(upload), self.asked_ms),
+            Wish::Complete(upload, record) => {
+                let left = open.without(upload);
+                return keeping(put_upon(found, Some(record), self.asked_ms), left);
+            }
             Wish::Put(record) => Some(record),
             Wish::Bucket(change) => match change.decide(bucket_of(found)) {
                 Choice::Put(Some((id, bucket))) => Some(changed(found, id, bucket, self.asked_ms)),
@@ -214,7 +297,7 @@ impl Mutation {
             },
             Wish::Delete | Wish::Empty { .. } => None,
         };
-        put_upon(found, new, self.asked_ms)
+        keeping(put_upon(found, new, self.asked_ms), open.clone())
     }
 
     /// Whether the client has set a condition.
@@ -227,11 +310,20 @@ impl Mutation {
         &self.condition
     }
 
-    /// What a client is told where `decide` refuses.
-    pub fn refusal(&self) -> StoreError {
+    /// What a client is told where `decide` refuses, by what was found.
+    pub fn refusal(&self, found: Option<&Arc<Record>>) -> StoreError {
         match self.target {
             Target::Bucket(_) => StoreError::NoSuchBucket,
-            Target::Object(_) => StoreError::Precondition,
+            Target::Object(_) => match self.wish {
+                Wish::Open(_) => StoreError::TooManyUploads,
+                Wish::Abort(upload) | Wish::Complete(upload, _)
+                    if !found.is_some_and(|record| record.uploads().has(upload)) =>
+                {
+                    StoreError::NoSuchUpload
+                }
+                _ => StoreError::Precondition,
+            },
+            Target::Upload(..) | Target::Part(..) => StoreError::NoSuchUpload,
             Target::Settings => StoreError::Precondition,
             // One that was to be made is there, or was; any other change finds none.
             Target::AccessKey(_) => match self.wish {
@@ -265,6 +357,26 @@ fn changed(found: Option<&Arc<Record>>, id: BucketId, bucket: Bucket, asked_ms: 
     let was = found.and_then(|record| record.bucket()).filter(|bucket| bucket.id == id).cloned();
     let was = was.unwrap_or_else(|| BucketRecord::made(id, asked_ms));
     proposed(State::Bucket(BucketRecord { generation, is_open, ..was }), asked_ms)
+}
+
+/// What was found, with other uploads that are open for its key.
+fn with_uploads(found: Option<&Arc<Record>>, uploads: Uploads, asked_ms: u64) -> Arc<Record> {
+    let record = found.cloned().unwrap_or_else(|| proposed(State::Deleted, asked_ms));
+    keeping(record, uploads)
+}
+
+/// The same state with these uploads open for its key: a tombstone stays none while one is.
+fn keeping(mut record: Arc<Record>, uploads: Uploads) -> Arc<Record> {
+    if *record.uploads() == uploads {
+        return record;
+    }
+    let changed = Arc::make_mut(&mut record);
+    match &mut changed.state {
+        State::Object(object) => object.uploads = uploads,
+        _ if uploads.is_empty() => changed.state = State::Deleted,
+        _ => changed.state = State::Uploads(uploads),
+    }
+    record
 }
 
 /// Whether a condition holds of what was found.
@@ -315,6 +427,7 @@ mod tests {
             digest: [n; 32],
             wrap: Wrap { kek: KekId([0; 16]), nonce: [0; 12], sealed: [0; 48] },
             at: BodyAt::Blob,
+            uploads: crate::base::Uploads::NONE,
         })
     }
 
@@ -352,7 +465,7 @@ mod tests {
         let delete = |condition| Mutation::delete(&name(), condition, 9);
         assert_eq!(decided(&delete(Condition::NONE), here()), [Keep, Keep, gone()]);
         assert_eq!(decided(&delete(matches(1)), here()), [Refuse, Refuse, gone()]);
-        assert!(matches!(delete(matches(1)).refusal(), StoreError::Precondition));
+        assert!(matches!(delete(matches(1)).refusal(None), StoreError::Precondition));
         let name = BucketName::cargas();
         let bucket = |id, generation, is_open, created_ms| {
             State::Bucket(BucketRecord { generation, is_open, ..BucketRecord::made(BucketId(id), created_ms) })
@@ -367,7 +480,7 @@ mod tests {
         let remove = change(Change::Remove { id: BucketId(1), generation: 5 });
         assert_eq!(decided(&remove, closed), [Refuse, Refuse, gone()]);
         assert_eq!(decided(&remove, open)[2], Refuse);
-        assert!(matches!(remove.refusal(), StoreError::NoSuchBucket));
+        assert!(matches!(remove.refusal(None), StoreError::NoSuchBucket));
     }
 
     #[test]
@@ -391,7 +504,7 @@ mod tests {
             };
             assert_eq!(*then, BucketRecord { generation: 6, is_open: !is_open, ..now });
         }
-        assert!(matches!(set(quota).refusal(), StoreError::NoSuchBucket));
+        assert!(matches!(set(quota).refusal(None), StoreError::NoSuchBucket));
     }
 
     #[test]

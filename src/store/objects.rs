@@ -11,8 +11,8 @@ use super::types::ObjectInfo;
 use super::upload::Upload;
 use crate::base::record::{ObjectRecord, SMALL_BYTES_MAX};
 use crate::base::{
-    BlobRef, BodyAt, BodyId, Condition, ExpectedSums, InHand, ObjectHead, ObjectName, Permit, Record, RegisterKey,
-    WantedSums,
+    BlobRef, BodyAt, BodyId, ChecksumKind, Condition, ExpectedSums, InHand, ObjectHead, ObjectName, PartOf, Permit,
+    Record, RegisterKey, UploadId, Uploads, WantedSums,
 };
 use crate::seal::body;
 use crate::seal::sums::{Computed, Sums};
@@ -48,10 +48,14 @@ impl Store {
         }
         self.core().check_room(len as u64)?;
         let body = BodyId::timed(self.now_ms(), crate::seal::random());
+        Ok(self.sealed_as(body, head, pieces, sums))
+    }
+
+    fn sealed_as(&self, body: BodyId, head: ObjectHead, pieces: &[Bytes], sums: &Computed) -> Box<ObjectRecord> {
         let (sealed, wrap, digest) = body::seal_whole(&self.core().ring, self.core().cluster, body, pieces);
-        Ok(Box::new(ObjectRecord {
+        Box::new(ObjectRecord {
             number: 1,
-            len: len as u64,
+            len: pieces.iter().map(|piece| piece.len() as u64).sum(),
             etag: sums.etag(),
             checksum: sums.checksum,
             head,
@@ -60,7 +64,8 @@ impl Store {
             digest,
             wrap,
             at: BodyAt::Small(InHand::from(Bytes::from(sealed))),
-        }))
+            uploads: Uploads::NONE,
+        })
     }
 
     /// Seals the body of another object anew, a small one: small bodies are not shared, each register has its own. What was
@@ -110,6 +115,30 @@ impl Store {
         permit: Option<Permit>,
     ) -> Result<Upload, StoreError> {
         Upload::begin(self.core(), at, condition, head, len_hint, permit)
+    }
+
+    /// The same of a part of an upload that is for the key `at`. Whether the upload is open is not asked here.
+    pub fn begin_part(
+        &self,
+        at: ObjectName,
+        part: PartOf,
+        len_hint: Option<u64>,
+        permit: Option<Permit>,
+    ) -> Result<Upload, StoreError> {
+        Upload::begin_part(self.core(), at, part, len_hint, permit)
+    }
+
+    /// What is said of an upload in parts: an object without a byte, named like the upload, whose data key its parts are
+    /// sealed under. What is left is to have it decided, under `Target::Upload`, and then the upload opened for its key.
+    pub fn seal_upload(
+        &self,
+        upload: UploadId,
+        head: ObjectHead,
+        checksum: Option<ChecksumKind>,
+    ) -> Result<Box<ObjectRecord>, StoreError> {
+        self.core().check_room(0)?;
+        let sums = Computed { md5: None, checksum: checksum.map(ChecksumKind::as_checksum), ..Computed::default() };
+        Ok(self.sealed_as(upload.as_body(), head, &[], &sums))
     }
 
     /// Opens an object if no disk is waited for. `None` is no error: `open_object` tells.

@@ -416,6 +416,7 @@ mod tests {
             digest: [1; 32],
             wrap: Wrap { kek: KekId([0; 16]), nonce: [0; 12], sealed: [0; 48] },
             at: BodyAt::Small(InHand::from(Bytes::from(sealed))),
+            uploads: crate::base::Uploads::NONE,
         };
         let ballot = Ballot { stamp: Stamp(1), node: Incarnation(1) };
         let state = State::Object(Box::new(object));

@@ -70,6 +70,7 @@ pub(super) mod tests {
             digest: [body; 32],
             wrap: Wrap { kek: KekId([0; 16]), nonce: [0; 12], sealed: [0; 48] },
             at: BodyAt::Blob,
+            uploads: crate::base::Uploads::NONE,
         };
         let ballot = Ballot { stamp: Stamp(1), node: Incarnation(1) };
         Record { ballot, lineage: Lineage::NOTHING, written_ms: 0, state: State::Object(Box::new(object)) }

@@ -19,7 +19,8 @@ pub fn each_kek(record: &Record, mut tell: impl FnMut(KekId)) {
     match &record.state {
         State::Object(object) => tell(object.wrap.kek),
         State::AccessKey(key) => key.secrets.iter().filter_map(|sealed| Keyring::box_key(sealed)).for_each(tell),
-        State::Nothing | State::Deleted | State::Bucket(_) | State::Members(_) | State::Settings(_) => {}
+        State::Nothing | State::Deleted | State::Uploads(_) | State::Bucket(_) => {}
+        State::Members(_) | State::Settings(_) => {}
     }
 }
 
@@ -49,7 +50,7 @@ pub fn reseal(
     match &record.state {
         State::Object(object) => {
             let damaged = |_| StoreError::Corrupt { what: "wrap of an object" };
-            let wrap = ring.rewrap(cluster, object.body, &object.wrap).map_err(damaged)?;
+            let wrap = ring.rewrap(cluster, object.wrap_of(), &object.wrap).map_err(damaged)?;
             Ok(wrap.map(|wrap| vec![wrap.to_bytes().into()]))
         }
         State::AccessKey(access) => {
@@ -59,7 +60,8 @@ pub fn reseal(
             let opened = opened.collect::<Option<Vec<_>>>().ok_or(damaged)?;
             Ok(Some(opened.iter().map(|secret| seal_secret(ring, cluster, id, secret)).collect()))
         }
-        State::Nothing | State::Deleted | State::Bucket(_) | State::Members(_) | State::Settings(_) => Ok(None),
+        State::Nothing | State::Deleted | State::Uploads(_) | State::Bucket(_) => Ok(None),
+        State::Members(_) | State::Settings(_) => Ok(None),
     }
 }
 
@@ -72,8 +74,8 @@ pub fn with_seals(record: &Record, seals: &[Box<[u8]>]) -> Option<Record> {
             object.wrap = Wrap::from_bytes(wrap)?;
         }
         State::AccessKey(key) if key.secrets.len() == seals.len() => key.secrets = seals.to_vec(),
-        State::AccessKey(_) | State::Nothing | State::Deleted | State::Bucket(_) => return None,
-        State::Members(_) | State::Settings(_) => return None,
+        State::AccessKey(_) | State::Nothing | State::Deleted | State::Uploads(_) => return None,
+        State::Bucket(_) | State::Members(_) | State::Settings(_) => return None,
     }
     Some(record)
 }
@@ -110,6 +112,7 @@ mod tests {
             digest: [0; 32],
             wrap,
             at: BodyAt::Blob,
+            uploads: crate::base::Uploads::NONE,
         };
         let key = RegisterKey::object_prefix(crate::base::BucketId(1), "k");
         (key, (*proposed(State::Object(Box::new(object)), 1)).clone())

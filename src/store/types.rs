@@ -2,8 +2,8 @@
 
 use super::entry::Held;
 use crate::base::{
-    Ballot, BlobRef, BodyId, BucketName, BucketRecord, BucketUsage, Checksum, Incarnation, ObjectHead, PublicGrants,
-    Quota, Record,
+    Ballot, BlobRef, BodyAt, BodyId, BucketName, BucketRecord, BucketUsage, Checksum, Incarnation, ObjectHead, Parts,
+    PublicGrants, Quota, Record,
 };
 use crate::base::{RegisterKey, Stamp};
 use crate::register::Standing;
@@ -36,6 +36,8 @@ pub struct ObjectInfo {
     pub checksum: Option<Checksum>,
     /// `Last-Modified`, milliseconds since 1970.
     pub written_ms: u64,
+    /// The parts that it came in, if it came in parts.
+    pub parts: Option<Parts>,
 }
 
 impl ObjectInfo {
@@ -47,6 +49,7 @@ impl ObjectInfo {
             etag: object.etag(),
             checksum: object.checksum,
             written_ms: record.written_ms,
+            parts: if let BodyAt::Parts(parts) = &object.at { Some(parts.clone()) } else { None },
         })
     }
 }
@@ -97,6 +100,8 @@ pub struct Change {
     pub ballot: Ballot,
     /// The body that has to be there before the record; none of a small one, which comes with it.
     pub blob: Option<BlobRef>,
+    /// Whether that stands for several bodies: those of an object in parts, which its record names.
+    pub in_parts: bool,
     /// The peer incarnation it was learned from; offering it back would be a circle.
     pub learned_from: Option<Incarnation>,
 }
@@ -108,6 +113,7 @@ impl Change {
             seq: held.seq,
             ballot: held.record.ballot,
             blob: held.record.object().and_then(|object| object.blob()),
+            in_parts: held.record.object().is_some_and(|object| object.parts().is_some()),
             learned_from: held.learned_from,
             key,
         }

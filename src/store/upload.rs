@@ -12,13 +12,15 @@
 use super::bodies::Placing;
 use super::core::Core;
 use super::error::{DiskOp, StoreError};
-use super::mutation::Mutation;
+use super::mutation::{Mutation, Target};
 use super::options::Options;
 use super::segments::NewBody;
 use crate::base::record::ObjectRecord;
-use crate::base::{BodyAt, BodyId, Condition, ExpectedSums, ObjectHead, ObjectName, Permit, WantedSums, Wrap};
+use crate::base::{
+    BodyAt, BodyId, Condition, ExpectedSums, ObjectHead, ObjectName, PartOf, Permit, Uploads, WantedSums, Wrap,
+};
 use crate::disk::StreamFile;
-use crate::seal::body::{BodySealer, CHUNK_BYTES, TAG_BYTES};
+use crate::seal::body::{BodySealer, CHUNK_BYTES, PartPlace, TAG_BYTES};
 use crate::seal::digest::BodyDigest;
 use crate::seal::layout::{HEADER_BYTES, Layout};
 use crate::seal::sums::Sums;
@@ -29,9 +31,7 @@ use std::sync::atomic::Ordering;
 /// An open upload. Opaque to those who carry it.
 pub struct Upload {
     core: Arc<Core>,
-    at: ObjectName,
-    condition: Condition,
-    head: ObjectHead,
+    aim: Aim,
     body: BodyId,
     sealer: BodySealer,
     wrap: Wrap,
@@ -45,6 +45,26 @@ pub struct Upload {
     sums: Sums,
     staged: Staged,
     _permit: Option<Permit>,
+}
+
+/// What a body is to become.
+struct Aim {
+    /// An object, or a part of an upload.
+    target: Target,
+    /// What must hold of the object that it replaces.
+    condition: Condition,
+    /// What is said of the object. A part says nothing.
+    head: ObjectHead,
+}
+
+impl Aim {
+    /// Where the record says that the body is, and what its wrap is bound to.
+    fn place(&self, body: BodyId) -> (BodyAt, BodyId) {
+        match self.target {
+            Target::Part(_, upload, number) => (BodyAt::Part { upload, number }, upload.as_body()),
+            _ => (BodyAt::Blob, body),
+        }
+    }
 }
 
 /// Removes the staged file, if there is one, unless told that it has landed.
@@ -89,20 +109,48 @@ impl Upload {
         len_hint: Option<u64>,
         permit: Option<Permit>,
     ) -> Result<Self, StoreError> {
+        let aim = Aim { target: Target::Object(at), condition, head };
+        Self::begin_as(core, aim, len_hint, permit, |body| Ok(BodySealer::new(&core.ring, core.cluster, body)))
+    }
+
+    /// The same of a part of an upload that is for the key `at`. A generation that this node lacks is no damage.
+    pub(super) fn begin_part(
+        core: &Arc<Core>,
+        at: ObjectName,
+        PartOf { upload, number, wrap }: PartOf,
+        len_hint: Option<u64>,
+        permit: Option<Permit>,
+    ) -> Result<Self, StoreError> {
+        let target = Target::Part(at, upload, number);
+        let aim = Aim { target, condition: Condition::NONE, head: ObjectHead::default() };
+        if !core.ring.opens(wrap.kek) {
+            return Err(StoreError::KeyMissing { kek: wrap.kek });
+        }
+        Self::begin_as(core, aim, len_hint, permit, |body| {
+            let sealer = BodySealer::of_part(&core.ring, core.cluster, PartPlace { upload, number }, &wrap, body);
+            Ok((sealer.map_err(|_| StoreError::Corrupt { what: "wrap of an upload" })?, wrap))
+        })
+    }
+
+    fn begin_as(
+        core: &Arc<Core>,
+        aim: Aim,
+        len_hint: Option<u64>,
+        permit: Option<Permit>,
+        sealer: impl FnOnce(BodyId) -> Result<(BodySealer, Wrap), StoreError>,
+    ) -> Result<Self, StoreError> {
         core.check_writable()?;
         // Refused before its first byte: a body that has no room need not be sent.
         core.check_fits(len_hint.unwrap_or(0))?;
         let body = BodyId(crate::seal::random());
-        let (sealer, wrap) = BodySealer::new(&core.ring, core.cluster, body);
+        let (sealer, wrap) = sealer(body)?;
         let sealed_len = len_hint.and_then(|len| Layout::default().sealed_len(len));
         let file = core.blobs.stage(body, sealed_len, core.options.segment_sealed_max())?;
         core.counters.uploads_open.fetch_add(1, Ordering::Relaxed);
         let staged = Staged { core: Arc::clone(core), body, landed: false };
         Ok(Upload {
             core: Arc::clone(core),
-            at,
-            condition,
-            head,
+            aim,
             body,
             sealer,
             wrap,
@@ -174,28 +222,24 @@ impl Upload {
         self.digest.update(self.file.rest());
         let digest = self.digest.finalize();
         // It may have been long on its way: what is stored from now on is sealed under the generation that seals now.
-        let anew = self.core.ring.rewrap(self.core.cluster, self.body, &self.wrap);
+        let (at, bound_to) = self.aim.place(self.body);
+        let anew = self.core.ring.rewrap(self.core.cluster, bound_to, &self.wrap);
         let wrap = anew.ok().flatten().unwrap_or(self.wrap);
         let object = ObjectRecord {
             number: 1,
             len: self.len,
             etag: sums.etag(),
             checksum: sums.checksum,
-            head: self.head,
+            head: std::mem::take(&mut self.aim.head),
             body: self.body,
             sealed_len: self.file.len(),
             digest,
             wrap,
-            at: BodyAt::Blob,
+            at,
+            uploads: Uploads::NONE,
         };
-        let landed = Landed {
-            core: self.core,
-            at: self.at,
-            condition: self.condition,
-            body: self.body,
-            object: Box::new(object),
-            _permit: self._permit,
-        };
+        let landed =
+            Landed { core: self.core, aim: self.aim, body: self.body, object: Box::new(object), _permit: self._permit };
         let whole = self.file.whole();
         Ok(Sealed { landed, whole, file: self.file, staged: self.staged })
     }
@@ -292,8 +336,7 @@ impl Sealed {
 /// A body that is durable here and has no record yet.
 pub struct Landed {
     core: Arc<Core>,
-    at: ObjectName,
-    condition: Condition,
+    aim: Aim,
     body: BodyId,
     /// What its record will say: lengths, digest, wrapped key, metadata.
     pub object: Box<ObjectRecord>,
@@ -322,6 +365,10 @@ impl Landed {
 
     /// What the client wants of it.
     pub fn mutation(&self) -> Mutation {
-        Mutation::put(&self.at, self.condition.clone(), self.object.clone(), (self.core.options.now_ms)())
+        let (object, now_ms) = (self.object.clone(), (self.core.options.now_ms)());
+        match &self.aim.target {
+            Target::Object(at) => Mutation::put(at, self.aim.condition.clone(), object, now_ms),
+            part => Mutation::put_part(part.clone(), object, now_ms),
+        }
     }
 }

@@ -128,6 +128,8 @@ impl Decider {
             // One that is closed, or opened again, takes the room that it has.
             State::Bucket(bucket) if bucket.generation > 1 => true,
             State::Object(_) | State::Bucket(_) => self.has_room(record.in_hand_len() as u64, is_new),
+            // An upload that is begun, and what is left of it: a few bytes that somebody pays for with its parts.
+            State::Uploads(_) => self.has_room(0, is_new),
             // A key that is changed, one that is new, and settings are a few bytes that a full disk must not keep anybody
             // from.
             State::AccessKey(_) | State::Settings(_) => true,

@@ -75,14 +75,14 @@ impl Decider {
             Target::Bucket(bucket) => RegisterKey::bucket(bucket),
             Target::AccessKey(id) => RegisterKey::access_key(*id),
             Target::Settings => RegisterKey::settings(),
-            Target::Object(at) => {
-                let held = self.bucket_named(batch, &at.bucket)?.ok_or(StoreError::NoSuchBucket)?;
-                let bucket = held.record.bucket().ok_or(StoreError::NoSuchBucket)?;
+            Target::Object(_) | Target::Upload(..) | Target::Part(..) => {
+                let (bucket, key) = self.bucket_under(batch, mutation.target())?;
                 if mutation.puts() && !bucket.is_open {
                     return Ok(Decided::Closing(mutation));
                 }
-                limit = Some((bucket.id, bucket.quota));
-                RegisterKey::object(bucket.id, &at.key)
+                // What an upload has is counted when it has become an object.
+                limit = key.is_object().then_some((bucket.id, bucket.quota));
+                key
             }
         };
         let old = self.current(batch, &key)?;
@@ -112,11 +112,20 @@ impl Decider {
             }
             Choice::Keep => Ok(Decided::Alone(Outcome { ballot: self.rest_on(batch, key, old), existed })),
             Choice::Refuse => {
-                let refusal = mutation.refusal();
+                let refusal = mutation.refusal(found);
                 self.rest_on(batch, key, old);
                 Err(refusal)
             }
         }
+    }
+
+    /// The bucket that a target lies under, as decided, and its register there.
+    fn bucket_under(&self, batch: &Batch, target: &Target) -> Result<(BucketRecord, RegisterKey), StoreError> {
+        let (name, register) = target.under().ok_or(StoreError::NoSuchBucket)?;
+        let held = self.bucket_named(batch, name)?.ok_or(StoreError::NoSuchBucket)?;
+        let bucket = held.record.bucket().ok_or(StoreError::NoSuchBucket)?.clone();
+        let key = register(bucket.id);
+        Ok((bucket, key))
     }
 
     /// A bucket goes if nothing is in it, as this batch has decided so far: asked and done in one commit. One that was

@@ -10,13 +10,6 @@ NOT_BUILT = r"NotImplemented|\b501\b|does not offer"
 MULTIPART = ("step 2: multipart is not built", NOT_BUILT)
 
 EXPECTED = {
-    ("boto3", "objects: too much metadata is refused"): ("to be mended: a code of its own", "MetadataTooLarge.*InvalidArgument"),
-    ("boto3", "objects: ranges"): ("to be mended: HEAD of a range is answered as of the whole", "HEAD of a range"),
-    ("boto3", "objects: odd keys"): ("to be mended: an error that repeats a control character is no XML to this client", "control"),
-    ("boto3", "deletes: by a checksum of every kind, and a wrong one refused"): ("to be mended: a wrong Content-MD5 beside another sum", "wrong Content-MD5"),
-    ("boto3", "copies: of what is not there"): ("to be mended: the code of a source without a key", "a source without key"),
-    ("boto3", "checksums: two at once, and one that nobody knows, are refused"): ("400 in the place of 501: it is no operation that is missing", "unknown header.*InvalidRequest"),
-    ("boto3", "checksums: GetObjectAttributes"): ("step 2: it comes with the parts that it lists", NOT_BUILT),
     ("boto3", "multipart: made, filled, completed"): MULTIPART,
     ("awscli", "cp: a file above the multipart threshold"): MULTIPART,
     ("rclone", "copyto: a file above the cutoff"): MULTIPART,

@@ -6,6 +6,7 @@
 #![allow(dead_code)] // Each test binary uses its own part of this.
 
 pub mod cluster;
+pub mod multipart;
 pub mod pki;
 pub mod relay;
 pub mod s3;

@@ -3,7 +3,7 @@
 use super::{Answer, Conn, Key, Node};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use boveda::base::Credential;
+use boveda::base::{AccessKeyId, Credential, Secret};
 use boveda::seal::digest::Md5;
 use boveda::sign::canonical::{Request, canonical, escaped_path};
 use boveda::sign::presign::Link;
@@ -44,6 +44,28 @@ impl<'a> S3<'a> {
         let all: Vec<(&str, &str)> = signed.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let mut conn = Conn::open(self.node.s3()).expect("the node takes connections");
         conn.ask_at(host, method, target, &all, body).unwrap_or_else(|e| panic!("{method} {target}: {e}"))
+    }
+
+    /// A link to a path, with these parameters: the target of a request that needs nothing else.
+    pub fn link(&self, method: &str, path: &str, query: &[(&str, &str)]) -> String {
+        self.link_for(60, method, path, query)
+    }
+
+    /// The same that counts for some seconds.
+    pub fn link_for(&self, expires_s: u64, method: &str, path: &str, query: &[(&str, &str)]) -> String {
+        let id = AccessKeyId::parse(self.key.id.as_bytes()).expect("an id");
+        let secret = Secret::new(self.key.secret.as_bytes().try_into().expect("a secret"));
+        let at_s = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time of today").as_secs();
+        let query: Vec<_> = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let link = Link { method, path, host: Conn::HOST, at_s, expires_s, headers: &[], query: &query };
+        format!("{path}?{}", link.query_by(&Credential { id, secret }))
+    }
+
+    /// One request by a link, which nothing else signs.
+    #[track_caller]
+    pub fn by_link(&self, method: &str, link: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let mut conn = Conn::open(self.node.s3()).expect("the node takes connections");
+        conn.ask(method, link, headers, body).unwrap_or_else(|e| panic!("{method} {link}: {e}"))
     }
 
     /// The headers of a request, with those that sign it.

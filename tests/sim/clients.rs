@@ -5,7 +5,8 @@ use super::world::{Ask, Packet, World, name};
 use crate::lin::{Condition, Held, Op};
 use crate::machine::{Either, End as EndOf};
 use boveda::base::{
-    self, BlobRef, BodyAt, BodyId, Etag, Incarnation, ObjectHead, ObjectRecord, Record, RegisterKey, Tags, WriteId,
+    self, BlobRef, BodyAt, BodyId, Etag, Incarnation, ObjectHead, ObjectRecord, Record, RegisterKey, Tags, Uploads,
+    WriteId,
 };
 use boveda::register::{Attempt, Do, Drive, Event, Fresh, Read, ReadOutcome, Traced, Write, WriteOutcome};
 use boveda::store::mutation::Mutation;
@@ -184,7 +185,19 @@ impl World {
         let at = if blob { BodyAt::Blob } else { BodyAt::Small(sealed.clone().into()) };
         let head = ObjectHead { content_type: number.to_string(), ..ObjectHead::default() };
         let (len, etag, checksum) = (text.len() as u64, Etag::Digest, None);
-        let object = ObjectRecord { number: 1, len, etag, checksum, head, body, sealed_len, digest, wrap, at };
+        let object = ObjectRecord {
+            number: 1,
+            len,
+            etag,
+            checksum,
+            head,
+            body,
+            sealed_len,
+            digest,
+            wrap,
+            at,
+            uploads: Uploads::NONE,
+        };
         (Box::new(object), blob.then_some(sealed))
     }
 

@@ -7,15 +7,18 @@
 //! - Bodies pass through it by hand-over: it opens and seals nothing.
 
 use crate::actors::coordinator::Coordinator;
+use crate::actors::coordinator::homes::Home;
 use crate::actors::coordinator::takers::New;
 use crate::actors::guard::PanicGuard;
 use crate::actors::messages::*;
+use crate::actors::underway::Counted;
 use crate::base::{AccessKeyId, ActiveKey};
 use crate::seal::layout::Layout;
 use crate::store::mutation::Mutation;
 use crate::store::system_ms;
 use crate::wire::StreamHead;
 use actix::prelude::*;
+use actix_rt::time::Instant;
 use bytes::Bytes;
 
 /// Coordinates the requests of one HTTP worker.
@@ -28,6 +31,10 @@ impl CoordinatorActor {
     /// An actor over a coordinator of the same arbiter.
     pub fn new(coordinator: Coordinator) -> Self {
         CoordinatorActor { coordinator, _guard: PanicGuard::abort() }
+    }
+
+    pub(super) fn coordinator(&self) -> &Coordinator {
+        &self.coordinator
     }
 
     fn run<T: 'static>(&self, work: impl AsyncFnOnce(Coordinator) -> T + 'static) -> ResponseFuture<T> {
@@ -77,22 +84,37 @@ impl Handler<BeginUpload> for CoordinatorActor {
             if c.decides_alone() {
                 let home = c.home(&msg.at.bucket, deadline).await?;
                 // Without a list a condition is asked once, by the commit.
-                if c.roster().is_some() {
-                    c.check_condition(&home, &msg.at, &msg.condition, deadline).await?;
-                }
-                let announced = c.announce(&home, &msg.at, msg.len_hint).await?;
+                let is_asked = c.roster().is_some();
+                let announced = admit(&c, &home, &msg, is_asked, deadline).await?;
                 return Ok(Upload { body: c.ask(StageUpload(msg)).await?, streams: None, announced });
             }
             let bytes = msg.len_hint.and_then(|len| Layout::default().sealed_len(len));
             let home = c.admit_put(&msg.at.bucket, Some(New::Body(bytes.unwrap_or(0))), deadline).await?;
-            c.check_condition(&home, &msg.at, &msg.condition, deadline).await?;
-            let announced = c.announce(&home, &msg.at, msg.len_hint).await?;
+            let announced = admit(&c, &home, &msg, true, deadline).await?;
             let bytes_max = bytes.unwrap_or(u64::MAX);
             let body = c.ask(StageUpload(msg)).await?;
             let streams = c.streams(StreamHead { body: body.body(), bytes_max });
             Ok(Upload { body, streams, announced })
         })
     }
+}
+
+/// Whether a body may come into a bucket, as things are: its condition holds, if that is to be asked, and there is room for
+/// it by the quota. A part has no condition, and replaces no object.
+async fn admit(
+    c: &Coordinator,
+    home: &Home,
+    msg: &BeginUpload,
+    is_asked: bool,
+    deadline: Instant,
+) -> Result<Option<Counted>, ObjectError> {
+    if msg.part.is_some() {
+        return c.announce_part(home, msg.len_hint);
+    }
+    if is_asked {
+        c.check_condition(home, &msg.at, &msg.condition, deadline).await?;
+    }
+    c.announce(home, &msg.at, msg.len_hint).await
 }
 
 /// The bytes of a piece, in slices of at most `most`.

@@ -16,10 +16,14 @@ use crate::base::{BlobRef, Condition, ObjectHead, ObjectName, ObjectRecord, Reco
 use crate::store::mutation::Mutation;
 use crate::store::system_ms;
 use crate::store::voting::record_of;
+use futures::stream::{self, StreamExt};
 use std::sync::Arc;
 
 /// What a client is told where the body of an object that is there cannot be had.
-const NO_BODY: &str = "no node that was reached has the body of the object that is to be copied; nothing was written";
+pub(super) const NO_BODY: &str = "no node that was reached has the body that is to be referred to; nothing was written";
+
+/// Bodies of an object in parts that are looked for at once.
+const HOLD_AT_ONCE: usize = 8;
 
 /// What is to become of a copy.
 struct Target {
@@ -43,7 +47,7 @@ impl Coordinator {
             let head = head.clone().unwrap_or_else(|| object.head.clone());
             let target = Target { at: to.clone(), condition: condition.clone(), head };
             let copied = match object.blob() {
-                Some(blob) => self.share(object, blob, target).await?,
+                Some(_) => self.share(object, target).await?,
                 None => self.copy_small(key, &record, target).await?,
             };
             if let Some(written) = copied {
@@ -68,15 +72,10 @@ impl Coordinator {
         Ok((key, Arc::new(record_of(&slot))))
     }
 
-    /// Has another record refer to a body. None where nobody has it.
-    async fn share(
-        &self,
-        object: &ObjectRecord,
-        blob: BlobRef,
-        target: Target,
-    ) -> Result<Option<Written>, ObjectError> {
+    /// Has another record refer to the bodies of one. None where nobody has one of them.
+    async fn share(&self, object: &ObjectRecord, target: Target) -> Result<Option<Written>, ObjectError> {
         // Ends with the decision.
-        let Some(_held) = self.hold(blob).await? else { return Ok(None) };
+        let Some(_held) = self.hold_all(object).await? else { return Ok(None) };
         let Target { at, condition, head } = target;
         let copy = Box::new(ObjectRecord { head, ..object.clone() });
         let copy = self.sealed_anew(Mutation::put(&at, condition, copy, system_ms())).await;
@@ -87,6 +86,20 @@ impl Coordinator {
         let deadline = self.deadline();
         let home = self.admit_put(&at.bucket, Some(New::Record(0)), deadline).await?;
         self.vote(copy, home, Coming::Shared, deadline).await.map(Some)
+    }
+
+    /// Holds all bodies of an object on this node. None where one of them cannot be had.
+    pub(super) async fn hold_all(&self, object: &ObjectRecord) -> Result<Option<Vec<BodyHold>>, ObjectError> {
+        let mut holding = stream::iter(object.bodies()).map(|blob| self.hold(blob)).buffer_unordered(HOLD_AT_ONCE);
+        let mut held = Vec::new();
+        while let Some(hold) = holding.next().await {
+            match hold? {
+                Some(hold) => held.push(hold),
+                None => return Ok(None),
+            }
+        }
+        drop(holding);
+        Ok(Some(held))
     }
 
     /// Holds a body on this node. One that is not here comes here first: this node is to have it anyway.

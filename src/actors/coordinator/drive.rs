@@ -23,9 +23,13 @@ use crate::wire::votes::Vote as WireVote;
 use actix::Recipient;
 use actix_rt::time::{Instant, sleep_until};
 use futures::future::LocalBoxFuture;
-use futures::stream::StreamExt;
+use futures::stream::{self, StreamExt};
+use std::pin::pin;
 use std::time::Duration;
 use tokio::sync::oneshot;
+
+/// Bodies of one record that are brought to one replica at once.
+const SHIP_AT_ONCE: usize = 4;
 
 /// A decision on its way: what `register::drive` says is to be done is done here.
 struct Driver<'a, M: Machine<Value>> {
@@ -153,15 +157,17 @@ impl<M: Machine<Value>> Driver<'_, M> {
     /// Time has passed. The bodies that are waited for say whether the decision has more of it.
     fn tick(&mut self) {
         let (now, voting) = (Instant::now(), self.coordinator.0.ballots.voting());
-        for (to, body, record) in self.drive.carrying() {
-            let sealed_len = record.object().map_or(0, |object| object.sealed_len);
+        for (to, _, record) in self.drive.carrying() {
             let transfers = self.coordinator.peer(&voting, to).map(|peer| &peer.transfers);
-            if let Some(far) = transfers.and_then(|transfers| transfers.far(to, body)) {
-                self.limit.saw(now, (to, body), far, sealed_len);
-            }
-            // Where this node lacks it too, it has to come here first.
-            if let Some(bytes) = self.coordinator.0.arrivals.of(body) {
-                self.limit.saw(now, (self.coordinator.0.me, body), Far::Sent(bytes), sealed_len);
+            // Of an object in parts those count that are on their way.
+            for BlobRef { body, sealed_len, .. } in record.bodies() {
+                if let Some(far) = transfers.and_then(|transfers| transfers.far(to, body)) {
+                    self.limit.saw(now, (to, body), far, sealed_len);
+                }
+                // Where this node lacks it too, it has to come here first.
+                if let Some(bytes) = self.coordinator.0.arrivals.of(body) {
+                    self.limit.saw(now, (self.coordinator.0.me, body), Far::Sent(bytes), sealed_len);
+                }
             }
         }
         let at_the_latest = if self.limit.is_over(now) { now } else { self.limit.at() };
@@ -243,39 +249,31 @@ impl Coordinator {
         })
     }
 
-    /// Takes the body of a record to a replica that lacks it.
+    /// Takes the bodies of a record to a replica that lacks one of them. `body`: what stands for them in votes.
     fn ship_again(
         &self,
         to: Incarnation,
         body: BodyId,
         record: &Record,
     ) -> Option<LocalBoxFuture<'static, Event<Value>>> {
-        let head = record.object()?.body_ref();
-        let fetched = {
-            let fetch = self.0.fetch.clone();
-            async move { fetch.send(FetchBody(head)).await.unwrap_or(false) }
-        };
+        let bodies: Vec<BlobRef> = record.bodies().collect();
+        let fetch = self.0.fetch.clone();
         // A round may store what it found at others again: then it is this node that lacks the blob.
-        if to == self.0.me {
-            let fetched = async move {
-                match fetched.await {
-                    true => Event::Holds { node: to, body },
-                    false => Event::Lacks { node: to, body },
-                }
-            };
-            return Some(Box::pin(fetched));
-        }
-        let lane = self.lane(&self.0.ballots.voting(), to)?;
-        let shipped = carry_to(&lane, to, head);
-        let shipped = async move {
-            let became = match shipped.await {
-                // Perhaps it is not here either: then it is fetched first.
-                Carried::Not if fetched.await => carry_to(&lane, to, head).await,
-                done => done,
-            };
-            carried(to, body, became)
+        let lane = match to == self.0.me {
+            true => None,
+            false => Some(self.lane(&self.0.ballots.voting(), to)?),
         };
-        Some(Box::pin(shipped))
+        Some(Box::pin(async move {
+            let bringing = stream::iter(bodies).map(|head| bring(&fetch, lane.as_ref(), to, head));
+            let mut bringing = pin!(bringing.buffer_unordered(SHIP_AT_ONCE));
+            while let Some(became) = bringing.next().await {
+                // All of them have to be there.
+                if became != Carried::There {
+                    return carried(to, body, became);
+                }
+            }
+            carried(to, body, Carried::There)
+        }))
     }
 
     fn fresh(&self, generation: u64) -> Fresh {
@@ -287,6 +285,25 @@ impl Coordinator {
         while self.0.ballots.voting().list.epoch < epoch && Instant::now() < deadline {
             sleep_until((Instant::now() + self.0.patience.backoff.cap).min(deadline)).await;
         }
+    }
+}
+
+/// Takes a body to a replica, or has it come here where there is no lane.
+async fn bring(
+    fetch: &Recipient<FetchBody>,
+    lane: Option<&Recipient<PeerRequest>>,
+    to: Incarnation,
+    head: BlobRef,
+) -> Carried {
+    let fetched = async || fetch.send(FetchBody(head)).await.unwrap_or(false);
+    match lane {
+        None if fetched().await => Carried::There,
+        None => Carried::Not,
+        Some(lane) => match carry_to(lane, to, head).await {
+            // Perhaps it is not here either: then it is fetched first.
+            Carried::Not if fetched().await => carry_to(lane, to, head).await,
+            done => done,
+        },
     }
 }
 

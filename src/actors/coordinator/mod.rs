@@ -11,6 +11,8 @@
 //! | `members_actor` | does | takes what operators ask of the member list |
 //! | `writes` | does | brings about what clients want to become of a register |
 //! | `copies` | does | objects written anew from others, without a byte that moves where that can be |
+//! | `uploads` | does | uploads in parts, from their beginning to their end |
+//! | `uploads_actor` | does | takes what clients ask of uploads in parts |
 //! | `reads` | does | objects and lists as a majority holds them |
 //! | `access` | does | access keys made, changed, compared and listed |
 //! | `keys` | does | the key generation that seals, decided; what was long on its way sealed under it |
@@ -50,6 +52,8 @@ pub mod store;
 pub mod takers;
 mod tombstones;
 pub mod turns;
+mod uploads;
+mod uploads_actor;
 mod writes;
 
 use self::homes::{Behind, Lives};

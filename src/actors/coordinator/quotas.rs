@@ -33,6 +33,19 @@ impl Coordinator {
     ) -> Result<Option<Counted>, ObjectError> {
         let Some(len) = len.filter(|_| !home.quota.is_none()) else { return Ok(None) };
         let was = self.held_len(&RegisterKey::object(home.id, &at.key)).await?;
+        self.announced(home, len, was)
+    }
+
+    /// The same of a part of an upload: as if it were an object by itself, which replaces nothing. What its upload comes to
+    /// is asked about when that becomes an object.
+    pub(super) fn announce_part(&self, home: &Home, len: Option<u64>) -> Result<Option<Counted>, ObjectError> {
+        match len.filter(|_| !home.quota.is_none()) {
+            Some(len) => self.announced(home, len, None),
+            None => Ok(None),
+        }
+    }
+
+    fn announced(&self, home: &Home, len: u64, was: Option<u64>) -> Result<Option<Counted>, ObjectError> {
         let holds = self.0.ballots.usage(home.id);
         let counted = self.0.underway.try_count(home.id, Stage::Announced, added(len, was), |on_its_way| {
             answer(home.quota, holds.plus(on_its_way.adds), Default::default(), (len, was), 1)

@@ -3,8 +3,8 @@
 use crate::actors::messages::{
     Bury, CastHere, CopySmall, CountTombstones, FindClosing, FindDue, FindTentative, HoldBody, HoldsClosed,
     KnowsBucket, LandSealed, LandUpload, ListBuckets, ListObjects, MutateHere, NameOfBucket, OpenAccess, OpenObject,
-    OpenRecord, Peek, ReadAccess, ScanSlots, SealAnew, SealLast, SealPieces, SealSecret, SealSmall, Seat, ShowSlots,
-    StageUpload, recipients,
+    OpenRecord, Peek, ReadAccess, ScanSlots, SealAnew, SealLast, SealPieces, SealSecret, SealSmall, SealUpload, Seat,
+    ShowSlots, StageUpload, recipients,
 };
 
 recipients! {
@@ -30,6 +30,8 @@ recipients! {
         hold_body: HoldBody,
         /// Seals a small body anew for a copy, and decides alone on its record.
         copy_small: CopySmall,
+        /// Seals what is said of an upload in parts.
+        seal_upload: SealUpload,
         /// Begins a body that does not fit its record.
         stage_upload: StageUpload,
         /// Seals and stages more of it.

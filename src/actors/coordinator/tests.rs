@@ -312,6 +312,7 @@ impl Rig {
             len_hint: None,
             sums: WantedSums::default(),
             permit: None,
+            part: None,
         };
         let answer = self.actor.send(begin);
         async move { soon("an answer", answer).await.expect("the coordinator is there") }
@@ -359,3 +360,4 @@ mod copies;
 mod decisions;
 mod deletions;
 mod sums;
+mod uploads;

@@ -19,7 +19,7 @@ use crate::register::fence::Change;
 use crate::register::{Event, Machine, Traced, Write, WriteOutcome};
 use crate::seal::random;
 use crate::store::buckets::id_of_name;
-use crate::store::mutation::{Mutation, Target};
+use crate::store::mutation::Mutation;
 use crate::store::system_ms;
 use actix_rt::time::Instant;
 
@@ -116,8 +116,8 @@ impl Coordinator {
         while self.decides_alone() {
             mutation = match self.ask(MutateHere(mutation)).await? {
                 Decided::Closing(closing) => {
-                    if let Target::Object(at) = closing.target() {
-                        self.end_deletion(&at.bucket).await?;
+                    if let Some((bucket, _)) = closing.target().under() {
+                        self.end_deletion(bucket).await?;
                     }
                     closing
                 }
@@ -159,10 +159,10 @@ impl Coordinator {
     /// The bucket that a mutation of an object is begun in. Before something is deleted a majority is asked: a deletion
     /// that takes effect in one life must not do so in the next one.
     async fn home_for(&self, mutation: &Mutation, deadline: Instant) -> Result<Home, ObjectError> {
-        let Target::Object(at) = mutation.target() else { return Err(StoreError::NoSuchBucket.into()) };
+        let (bucket, _) = mutation.target().under().ok_or(StoreError::NoSuchBucket)?;
         match mutation.puts() {
-            true => self.open_home(&at.bucket, deadline).await,
-            false => Ok(self.asked_home(&at.bucket, deadline).await?.ok_or(StoreError::NoSuchBucket)?),
+            true => self.open_home(bucket, deadline).await,
+            false => Ok(self.asked_home(bucket, deadline).await?.ok_or(StoreError::NoSuchBucket)?),
         }
     }
 
@@ -174,7 +174,8 @@ impl Coordinator {
         coming: Coming,
         mut deadline: Instant,
     ) -> Result<Written, ObjectError> {
-        let Target::Object(at) = mutation.target().clone() else { return Err(StoreError::NoSuchBucket.into()) };
+        let target = mutation.target().clone();
+        let (_, register) = target.under().ok_or(StoreError::NoSuchBucket)?;
         let (mut rest, mut holders) = (Vec::new(), Vec::new());
         if let Some(blob) = mutation.object().and_then(|object| object.blob()) {
             // It would travel in vain.
@@ -189,7 +190,7 @@ impl Coordinator {
             mutation = self.sealed_anew(mutation).await;
         }
         loop {
-            let key = RegisterKey::object(home.id, &at.key);
+            let key = register(home.id);
             let (_, members) = self.members(&key)?;
             let mut write = Write::new(members, mutation.clone());
             holders.iter().for_each(|held| write.on(held.clone(), &mut Vec::new()));
@@ -267,9 +268,12 @@ pub(super) fn ended(outcome: WriteOutcome<Value>, mutation: &Mutation) -> Result
             Ok(Written { ballot, etag, checksum, existed: is_there(&replaced), replicas })
         }
         WriteOutcome::Kept(state) => {
+            // What an upload has become is told as it is there: somebody may have completed it of other parts.
+            let there = state.value.as_ref().and_then(|record| record.object()).filter(|_| mutation.object().is_some());
+            let (etag, checksum) = there.map_or((etag, checksum), |object| (object.etag(), object.checksum));
             Ok(Written { ballot: Ballot::ZERO, etag, checksum, existed: is_there(&state), replicas: 0 })
         }
-        WriteOutcome::Refused(_) => Err(mutation.refusal().into()),
+        WriteOutcome::Refused(found) => Err(mutation.refusal(found.value.as_ref()).into()),
         WriteOutcome::Unknown => Err(StoreError::UnknownOutcome.into()),
         WriteOutcome::Contended => Err(crowded(mutation)),
         WriteOutcome::NoMajority => Err(no_majority()),

@@ -4,6 +4,7 @@
 //! | file | who says it |
 //! |---|---|
 //! | `objects` | HTTP handlers, for clients; the node, of its store as a whole |
+//! | `uploads` | in it: HTTP handlers, of uploads in parts |
 //! | `votes` | coordinators, to the store beside them |
 //! | `access` | who makes and changes access keys; coordinators, and peers that compare |
 //! | `keys` | who makes another key generation the one that seals; coordinators, to the store |
@@ -30,6 +31,7 @@ mod members;
 mod objects;
 mod recipients;
 mod replicas;
+mod uploads;
 mod votes;
 
 pub use access::*;
@@ -41,6 +43,7 @@ pub use objects::*;
 pub use recipients::Knows;
 pub(crate) use recipients::recipients;
 pub use replicas::*;
+pub use uploads::*;
 pub use votes::*;
 
 use crate::base::Record;
@@ -48,7 +51,6 @@ use std::sync::Arc;
 
 pub use crate::base::PIECE_BYTES;
 pub use crate::register::{ListMark, Roster};
-pub use crate::store::StoreError;
 pub use crate::store::access::{HeldAccess, NewSecret};
 pub use crate::store::access_keys::{AccessKey, AccessKeys};
 pub use crate::store::access_secret::AccessSecret;
@@ -68,6 +70,7 @@ pub use crate::store::types::Grave;
 pub use crate::store::types::{BucketInfo, Change, ListPage, ObjectInfo, Offer, Want, Written};
 pub use crate::store::upload::{Landed, Sealed, Upload as StoreUpload};
 pub use crate::store::voting::{Reply, Seating, Vote};
+pub use crate::store::{StoreError, WrongParts};
 
 /// What a replica keeps of a register.
 pub type RegisterSlot = crate::register::Slot<Arc<Record>>;

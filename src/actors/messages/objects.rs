@@ -4,8 +4,8 @@
 //! alone by its configuration, and is answered there with what that node holds.
 
 use super::{
-    BucketInfo, BucketSetting, Consistency, Download, ListPage, ObjectError, ObjectInfo, StoreError, StoreStatus,
-    StoreUpload, Written,
+    BucketInfo, BucketSetting, Consistency, Download, ListPage, ObjectError, ObjectInfo, PartOf, StoreError,
+    StoreStatus, StoreUpload, Written,
 };
 use crate::actors::body_streams::BodyStreams;
 use crate::actors::underway::Counted;
@@ -54,6 +54,8 @@ pub struct BeginUpload {
     pub condition: Condition,
     /// What the client said of it.
     pub head: ObjectHead,
+    /// Which part of an upload it is, if it is one: no object then, and `condition` and `head` are not looked at.
+    pub part: Option<PartOf>,
     /// Bytes announced by the client, if it did: refused early when they cannot fit.
     pub len_hint: Option<u64>,
     /// Which sums of its bytes are computed.

@@ -1,12 +1,12 @@
 //! What coordinators ask of the store beside them.
 
 use super::{
-    BeginUpload, BodyHold, Decided, Download, Landed, ObjectInfo, RegisterSlot, Reply, Sealed, StoreError, StoreUpload,
-    Vote, Written,
+    BeginUpload, BodyHold, ChecksumKind, Decided, Download, Landed, ObjectInfo, RegisterSlot, Reply, Sealed,
+    StoreError, StoreUpload, Vote, Written,
 };
 use crate::base::{
-    BlobRef, BucketId, BucketName, Condition, ExpectedSums, Folds, ObjectHead, ObjectName, Page, Permit, Record,
-    RegisterKey, WantedSums,
+    BlobRef, BucketId, BucketName, Condition, ExpectedSums, Folds, ObjectHead, ObjectName, ObjectRecord, Page, Permit,
+    Record, RegisterKey, UploadId, WantedSums,
 };
 use crate::store::mutation::Mutation;
 use crate::wire::Closed;
@@ -34,6 +34,18 @@ pub struct Peek {
 #[derive(Debug, Message)]
 #[rtype(result = "Result<StoreUpload, StoreError>")]
 pub struct StageUpload(pub BeginUpload);
+
+/// Seals what is said of an upload in parts: an object without a byte, with the data key of its parts.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Box<ObjectRecord>, StoreError>")]
+pub struct SealUpload {
+    /// The upload.
+    pub upload: UploadId,
+    /// What its object will say of itself.
+    pub head: ObjectHead,
+    /// Which checksum it has.
+    pub checksum: Option<ChecksumKind>,
+}
 
 /// What a client wants, decided by this node alone; answered when durable. Where others have a vote too nothing is
 /// done, and it comes back.

@@ -1,6 +1,6 @@
-//! A blob lane: ships one blob at a time, or several short ones together, and then their records. It dials when it has
-//! work, and an idle one sends nothing. A blob that another lane carries already is not sent twice: its record follows
-//! when that has arrived.
+//! A blob lane: ships one blob at a time, or several short ones together, and then their records. Of an object in parts it
+//! ships one part after the other, and then its record. It dials when it has work, and an idle one sends nothing. A blob
+//! that another lane carries already is not sent twice: its record follows when that has arrived.
 
 use crate::actors::messages::{Change, FetchRecords, OpenOutgoing};
 use crate::actors::peer::conn::{Conn, may_be_forgotten};
@@ -73,7 +73,7 @@ impl BlobLane {
 /// Ships what is lent, and returns the session when it can be used again.
 async fn run(own: LaneContext, mut conn: Option<Conn>, leases: Vec<Lease>) -> Option<Conn> {
     let mut left = VecDeque::from(leases);
-    while left.front().and_then(|lease| lease.change.blob).is_some_and(|blob| parcel::is_short(&blob)) {
+    while left.front().is_some_and(|lease| short(&lease.change).is_some()) {
         let reused = conn.is_some();
         match together(&own, &mut conn, &mut left).await {
             Ok(()) => break,
@@ -91,6 +91,11 @@ async fn run(own: LaneContext, mut conn: Option<Conn>, leases: Vec<Lease>) -> Op
         conn = one(&own, conn, lease).await;
     }
     conn
+}
+
+/// The body of a change that has one, and a short one.
+fn short(change: &Change) -> Option<BlobRef> {
+    change.blob.filter(|blob| !change.in_parts && parcel::is_short(blob))
 }
 
 fn failed(error: &LinkError) -> Fate {
@@ -137,7 +142,7 @@ async fn ship_together(
 ) -> Result<HashMap<BodyId, Outcome>, LinkError> {
     let to = session.info.incarnation;
     let mut items = Vec::new();
-    for blob in leases.iter().filter_map(|lease| lease.change.blob).filter(parcel::is_short) {
+    for blob in leases.iter().filter_map(|lease| short(&lease.change)) {
         if let Part::Lead(lead) = plan.transfers.join(to, blob.body, blob.sealed_len) {
             items.push(Item { blob, sealed: None, lead });
         }
@@ -223,10 +228,28 @@ async fn one(own: &LaneContext, mut conn: Option<Conn>, lease: Lease) -> Option<
 }
 
 async fn attempt(own: &LaneContext, conn: &mut Option<Conn>, change: &Change) -> Result<Fate, LinkError> {
-    let plan = &own.plan;
-    let Some(blob) = change.blob else { return Ok(Fate::Superseded) };
-    let BlobRef { body, sealed_len, .. } = blob;
+    let Some(bodies) = bodies_of(&own.plan, change).await? else { return Ok(Fate::Superseded) };
     let conn = session(own, conn).await?;
+    for blob in bodies {
+        if !ship(&own.plan, conn, change, blob).await? {
+            return Ok(Fate::Superseded);
+        }
+    }
+    teach(&own.plan, conn, change).await
+}
+
+/// The bodies of a change; none where its register holds another state by now.
+async fn bodies_of(plan: &Plan, change: &Change) -> Result<Option<Vec<BlobRef>>, LinkError> {
+    if !change.in_parts {
+        return Ok(change.blob.map(|blob| vec![blob]));
+    }
+    let record = plan.store.record(&change.key).await?.filter(|record| record.ballot == change.ballot);
+    Ok(record.map(|record| record.bodies().collect()))
+}
+
+/// Ships one body of a change, unless somebody else does. False where its register does not refer to it any more.
+async fn ship(plan: &Arc<Plan>, conn: &mut Conn, change: &Change, blob: BlobRef) -> Result<bool, LinkError> {
+    let BlobRef { body, sealed_len, .. } = blob;
     let lead = loop {
         let ending = match plan.transfers.join(conn.info.incarnation, body, sealed_len) {
             Part::Lead(lead) => break Some(lead),
@@ -246,7 +269,7 @@ async fn attempt(own: &LaneContext, conn: &mut Option<Conn>, change: &Change) ->
             Err(LinkError::Store(StoreError::NoSuchKey)) if still_refers(plan, change, body).await? => {
                 return Err(LinkError::BlobMissing);
             }
-            Err(LinkError::Store(StoreError::NoSuchKey)) => return Ok(Fate::Superseded),
+            Err(LinkError::Store(StoreError::NoSuchKey)) => return Ok(false),
             Err(error) => return Err(error),
         };
         let in_flight = InFlight::new(plan, sealed_len);
@@ -256,7 +279,7 @@ async fn attempt(own: &LaneContext, conn: &mut Option<Conn>, change: &Change) ->
         drop(in_flight);
         plan.tally.shipped_bytes.fetch_add(sealed_len, Ordering::Relaxed);
     }
-    teach(plan, conn, change).await
+    Ok(true)
 }
 
 /// The record goes behind its body, if it is still the one that was offered.

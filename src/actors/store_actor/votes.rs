@@ -66,9 +66,20 @@ impl Handler<StageUpload> for StoreActor {
     type Result = ResponseFuture<Result<StoreUpload, StoreError>>;
     fn handle(&mut self, StageUpload(msg): StageUpload, _: &mut Context<Self>) -> Self::Result {
         self.on_thread(move |store| {
-            let BeginUpload { at, condition, head, len_hint, sums, permit } = msg;
-            Ok(store.begin_upload(at, condition, head, len_hint, permit)?.with_sums(sums))
+            let BeginUpload { at, condition, head, part, len_hint, sums, permit } = msg;
+            let upload = match part {
+                Some(part) => store.begin_part(at, part, len_hint, permit)?,
+                None => store.begin_upload(at, condition, head, len_hint, permit)?,
+            };
+            Ok(upload.with_sums(sums))
         })
+    }
+}
+
+impl Handler<SealUpload> for StoreActor {
+    type Result = Result<Box<ObjectRecord>, StoreError>;
+    fn handle(&mut self, msg: SealUpload, _: &mut Context<Self>) -> Self::Result {
+        self.store.seal_upload(msg.upload, msg.head, msg.checksum)
     }
 }
 

@@ -1,18 +1,19 @@
-//! The layout of a record, version 6: docs/format.md, "Record".
+//! The layout of a record, version 7: docs/format.md, "Record".
 //!
 //! Invariants
 //! - A record has one encoding: what is decoded is encoded to the same bytes. Its body is no part of it.
-//! - What this release does not act on (older versions, delete markers, retention, parts, tags) has its place in
+//! - What this release does not act on (older versions, delete markers, retention, tags) has its place in
 //!   the layout and is refused where it is anything but absent: a node must not judge by the rest of a record.
 
 use super::{
     AccessRecord, Ballot, BodyAt, BodyId, BucketId, BucketRecord, Checksum, CodecError, Etag, InHand, Incarnation,
-    KekId, Lineage, MEMBERS_BYTES_MAX, ObjectHead, ObjectRecord, PublicGrants, Quota, Reader, Record,
-    SMALL_SEALED_BYTES_MAX, SettingsRecord, Stamp, State, VERSION_MAX, Wrap, WriteId, Writer,
+    KekId, Lineage, MEMBERS_BYTES_MAX, ObjectHead, ObjectRecord, Parts, PublicGrants, Quota, Reader, Record,
+    SMALL_SEALED_BYTES_MAX, SettingsRecord, Stamp, State, UploadId, Uploads, VERSION_MAX, Wrap, WriteId, Writer,
 };
+use crate::base::upload::PART_NUMBER_MAX;
 use bytes::Bytes;
 
-const VERSION: u8 = 6;
+const VERSION: u8 = 7;
 /// The layout of a bucket within a record.
 const BUCKET_VERSION: u8 = 2;
 /// Which of the settings that stand behind its fields a bucket has: the two numbers of its quota.
@@ -20,13 +21,15 @@ const BUCKET_QUOTA: u8 = 1 | 2;
 /// The same: something is open to everybody.
 const BUCKET_PUBLIC: u8 = 4;
 
-/// Most bytes of a version entry.
+/// Most bytes of a version entry, without the list of its parts.
 pub const ENTRY_BYTES_MAX: usize = 16 * 1024;
 
 /// The version is shown as `null`: its bucket had no versions when it was written.
 const FLAG_NULL: u16 = 2;
 const CONTENT_SMALL: u8 = 0;
 const CONTENT_BLOB: u8 = 1;
+const CONTENT_PARTS: u8 = 2;
+const CONTENT_PART: u8 = 3;
 
 mod state {
     pub const DELETED: u8 = 0;
@@ -36,6 +39,7 @@ mod state {
     pub const MEMBERS: u8 = 4;
     pub const ACCESS_KEY: u8 = 5;
     pub const SETTINGS: u8 = 6;
+    pub const UPLOADS: u8 = 7;
 }
 
 impl Record {
@@ -50,6 +54,7 @@ impl Record {
             State::Members(_) => state::MEMBERS,
             State::AccessKey(_) => state::ACCESS_KEY,
             State::Settings(_) => state::SETTINGS,
+            State::Uploads(_) => state::UPLOADS,
         };
         w.u8(VERSION).u8(tag).u64(self.ballot.stamp.0).u64(self.ballot.node.0);
         self.lineage.write(&mut w);
@@ -63,6 +68,7 @@ impl Record {
             State::Object(object) => self.write_object(&mut w, object),
             State::AccessKey(key) => key.write(&mut w),
             State::Settings(settings) => settings.write(&mut w),
+            State::Uploads(uploads) => uploads.write(&mut w),
         }
         w.0
     }
@@ -77,14 +83,28 @@ impl Record {
         w.0[at..at + 4].copy_from_slice(&len.to_le_bytes());
         // No older entries, no history pages.
         w.u8(0).u16(0);
+        object.uploads.write(w);
+        // Behind all that a list looks at.
+        if let BodyAt::Parts(parts) = &object.at {
+            w.bytes(parts.as_bytes());
+        }
     }
 
     fn write_entry(&self, w: &mut Writer, object: &ObjectRecord) {
         w.u64(object.number).raw(&self.lineage.own().0).u16(FLAG_NULL).u64(self.written_ms);
         w.u64(object.len);
         object.etag.write(w);
-        let kind = if matches!(object.at, BodyAt::Blob) { CONTENT_BLOB } else { CONTENT_SMALL };
-        w.u8(kind).raw(&object.body.0).u64(object.sealed_len).raw(&object.digest);
+        let kind = match object.at {
+            BodyAt::Small(_) => CONTENT_SMALL,
+            BodyAt::Blob => CONTENT_BLOB,
+            BodyAt::Part { .. } => CONTENT_PART,
+            BodyAt::Parts(_) => CONTENT_PARTS,
+        };
+        w.u8(kind);
+        if let BodyAt::Part { upload, number } = &object.at {
+            w.raw(&upload.0).u16(*number);
+        }
+        w.raw(&object.body.0).u64(object.sealed_len).raw(&object.digest);
         w.raw(&object.wrap.to_bytes());
         Checksum::write(object.checksum.as_ref(), w);
         object.head.write(w);
@@ -103,6 +123,10 @@ impl Record {
             state::NOTHING => State::Nothing,
             state::MEMBERS => State::Members(Bytes::copy_from_slice(r.bytes(MEMBERS_BYTES_MAX, "member list")?)),
             state::ACCESS_KEY => State::AccessKey(Box::new(AccessRecord::read(&mut r)?)),
+            state::UPLOADS => match Uploads::read(&mut r)? {
+                uploads if uploads.is_empty() => return Err(CodecError::Value("count of uploads")),
+                uploads => State::Uploads(uploads),
+            },
             state::SETTINGS => State::Settings(Box::new(SettingsRecord::read(&mut r)?)),
             _ => return Err(CodecError::Value("record state")),
         };
@@ -160,10 +184,38 @@ struct EntryFront {
     written_ms: u64,
     len: u64,
     etag: Etag,
-    kind: u8,
+    content: Content,
     body: BodyId,
     sealed_len: u64,
     digest: [u8; 32],
+}
+
+/// What kind of content an entry has.
+enum Content {
+    Small,
+    Blob,
+    Part {
+        upload: UploadId,
+        number: u16,
+    },
+    /// The list of them stands behind the entries.
+    Parts,
+}
+
+impl Content {
+    fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
+        match r.u8()? {
+            CONTENT_SMALL => Ok(Content::Small),
+            CONTENT_BLOB => Ok(Content::Blob),
+            CONTENT_PARTS => Ok(Content::Parts),
+            CONTENT_PART => {
+                let (upload, number) = (UploadId(r.array()?), r.u16()?);
+                let is_one = (1..=PART_NUMBER_MAX).contains(&number);
+                if is_one { Ok(Content::Part { upload, number }) } else { Err(CodecError::Value("number of a part")) }
+            }
+            _ => Err(CodecError::Value("content kind")),
+        }
+    }
 }
 
 impl EntryFront {
@@ -174,12 +226,9 @@ impl EntryFront {
         }
         let (written_ms, len) = (r.u64()?, r.u64()?);
         let etag = Etag::read(r)?;
-        let kind = r.u8()?;
-        if kind != CONTENT_SMALL && kind != CONTENT_BLOB {
-            return Err(CodecError::Value("content kind"));
-        }
+        let content = Content::read(r)?;
         let (body, sealed_len, digest) = (BodyId(r.array()?), r.u64()?, r.array()?);
-        Ok(EntryFront { number, write, written_ms, len, etag, kind, body, sealed_len, digest })
+        Ok(EntryFront { number, write, written_ms, len, etag, content, body, sealed_len, digest })
     }
 }
 
@@ -206,10 +255,22 @@ fn read_object(r: &mut Reader<'_>, record: &Record) -> Result<ObjectRecord, Code
     entry.end()?;
     absent(usize::from(r.u8()?), "older versions")?;
     absent(usize::from(r.u16()?), "history pages")?;
-    let EntryFront { number, len, etag, kind, body, sealed_len, digest, .. } = front;
-    let at = if kind == CONTENT_BLOB { BodyAt::Blob } else { BodyAt::Small(InHand::default()) };
-    if at != BodyAt::Blob && sealed_len > SMALL_SEALED_BYTES_MAX as u64 {
-        return Err(CodecError::Value("small body length"));
-    }
-    Ok(ObjectRecord { number, len, etag, checksum, head, body, sealed_len, digest, wrap, at })
+    let uploads = Uploads::read(r)?;
+    let EntryFront { number, len, etag, content, body, sealed_len, digest, .. } = front;
+    let at = match content {
+        Content::Small if sealed_len > SMALL_SEALED_BYTES_MAX as u64 => {
+            return Err(CodecError::Value("small body length"));
+        }
+        Content::Small => BodyAt::Small(InHand::default()),
+        Content::Blob => BodyAt::Blob,
+        Content::Part { upload, number } => BodyAt::Part { upload, number },
+        Content::Parts => {
+            let parts = Parts::decode(r.bytes(Parts::BYTES_MAX, "parts")?)?;
+            if parts.len() != len || parts.sealed_len() != sealed_len {
+                return Err(CodecError::Value("length of parts"));
+            }
+            BodyAt::Parts(parts)
+        }
+    };
+    Ok(ObjectRecord { number, len, etag, checksum, head, body, sealed_len, digest, wrap, at, uploads })
 }

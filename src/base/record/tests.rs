@@ -29,6 +29,7 @@ fn sample(at: BodyAt) -> Record {
             digest: [2; 32],
             wrap: Wrap { kek: KekId([3; 16]), nonce: [4; 12], sealed: [5; 48] },
             at,
+            uploads: crate::base::Uploads::NONE,
         })),
     }
 }

@@ -4,7 +4,7 @@
 
 use super::errors::{FormError, HttpError};
 use super::problem::{Kind, Problem};
-use crate::actors::messages::{ObjectError, StoreError, Unready, Unrotated, Unseatable};
+use crate::actors::messages::{ObjectError, StoreError, Unready, Unrotated, Unseatable, WrongParts};
 use crate::audit::AuditError;
 use crate::base::checksum::Sum;
 use crate::base::{NameError, Shortage};
@@ -155,6 +155,12 @@ fn of_store(error: &StoreError) -> Problem {
         StoreError::BucketNotEmpty => Kind::BucketNotEmpty.into(),
         StoreError::QuotaExceeded => Kind::QuotaExceeded.into(),
         StoreError::Precondition => Kind::Precondition.into(),
+        StoreError::NoSuchUpload => Kind::NoSuchUpload.into(),
+        StoreError::TooManyUploads => Kind::TooManyUploads.into(),
+        StoreError::WrongParts(WrongParts::Other) => Kind::OtherPart.into(),
+        StoreError::WrongParts(WrongParts::Order) => Kind::PartOrder.into(),
+        StoreError::WrongParts(WrongParts::Small) => Kind::SmallPart.into(),
+        StoreError::WrongParts(WrongParts::Count | WrongParts::Length) => saying(Kind::Parts, error.to_string()),
         StoreError::UnknownOutcome => Kind::UnknownOutcome.into(),
         StoreError::Corrupt { .. } => Kind::Corrupt.into(),
         // By its id, so that its file can be found.

@@ -17,19 +17,28 @@ use crate::actors::messages::{Consistency, ObjectInfo, OpenObject, ReadDownload,
 use crate::base::ObjectName;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::http::{Method, StatusCode};
-use actix_web::{HttpResponse, HttpResponseBuilder};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Answers up to this size are handed over whole, and counted by the request's first permit.
 const WHOLE_BYTES_MAX: u64 = 64 * 1024;
 
-/// Answers GET and HEAD for one object, with ranges and conditions. `describe` adds what the port says of an object
-/// beside what every port does.
+/// Start and length of what is read of an object; `None`: all of it.
+pub type Part = Option<(u64, u64)>;
+
+/// The part that `Range` asks for, where that counts as HTTP has it: on a GET.
+pub fn range_of_get(req: &HttpRequest, info: &ObjectInfo) -> Result<Part, HttpError> {
+    if *req.method() == Method::GET { asked_range(req.headers(), &info.etag, info.len) } else { Ok(None) }
+}
+
+/// Answers GET and HEAD for one object, with conditions. `part`: which part of it; `describe` adds what the port says of
+/// an object beside what every port does.
 pub async fn serve(
     call: &Call<'_>,
     at: ObjectName,
     consistency: Consistency,
+    part: impl FnOnce(&ObjectInfo) -> Result<Part, HttpError>,
     describe: impl FnOnce(&mut HttpResponseBuilder, &ObjectInfo),
 ) -> Result<HttpResponse, HttpError> {
     let worker = call.worker;
@@ -51,8 +60,7 @@ pub async fn serve(
     let is_get = *call.req.method() == Method::GET;
     let mut builder = HttpResponse::Ok();
     let mut len = info.len;
-    if is_get && let Some(range) = asked_range(headers, &info)? {
-        let (start, part) = range;
+    if let Some((start, part)) = part(&info)? {
         download.set_range(start, part);
         builder.status(StatusCode::PARTIAL_CONTENT);
         let last = start.saturating_add(part).saturating_sub(1);
@@ -81,18 +89,18 @@ pub async fn serve(
     Ok(builder.body(DownloadBody::new(call, len, window, download, pieces)?))
 }
 
-/// The range to serve, if one is asked for and may be honoured.
-fn asked_range(headers: &HeaderMap, info: &ObjectInfo) -> Result<Option<(u64, u64)>, HttpError> {
+/// The range to serve of an object of `len` bytes, if one is asked for and may be honoured.
+pub fn asked_range(headers: &HeaderMap, etag: &str, len: u64) -> Result<Part, HttpError> {
     let mut lines = headers.get_all(header::RANGE);
     let (Some(line), None) = (lines.next(), lines.next()) else { return Ok(None) };
     let Ok(line) = line.to_str() else { return Ok(None) };
-    if !range_applies(headers, &info.etag) {
+    if !range_applies(headers, etag) {
         return Ok(None);
     }
-    match wanted(line, info.len) {
+    match wanted(line, len) {
         Wanted::Whole => Ok(None),
         Wanted::Part { start, len } => Ok(Some((start, len))),
-        Wanted::Nothing => Err(HttpError::Unsatisfiable { len: info.len }),
+        Wanted::Nothing => Err(HttpError::Unsatisfiable { len }),
     }
 }
 

@@ -27,6 +27,7 @@ fn of(kind: Kind) -> &'static str {
         Kind::Consistency => "the parameter consistency is majority or local",
         Kind::Header => "a header is not valid",
         Kind::Md5Header => "the header Content-MD5 must hold the 16 bytes of an MD5 in base64",
+        Kind::MetadataSize => "the headers of metadata are too large: 8 KiB in 128 of them is the most",
         Kind::NotImplemented => "the request asks for what this release does not offer",
         Kind::DateCondition => {
             "this release has no writes on condition of a date; use If-Match or If-None-Match, or leave the header out"
@@ -126,6 +127,12 @@ fn of(kind: Kind) -> &'static str {
         Kind::DelimiterTail => "a delimiter of the form is followed by other bytes on its line",
         Kind::NoSuchKey => "there is no such object",
         Kind::NoSuchBucket => "there is no such bucket",
+        Kind::NoSuchUpload => "no such upload is open: it was completed or aborted, or there was none",
+        Kind::TooManyUploads => "too many uploads are open for this key; complete or abort some",
+        Kind::OtherPart => "a part is not there, or does not have the ETag or checksum that was named",
+        Kind::PartOrder => "the numbers of the parts do not grow",
+        Kind::SmallPart => "a part that is not the last has less than 5 MiB",
+        Kind::Parts => "the parts are not those of the upload",
         Kind::QuotaExceeded => {
             "the bucket's quota would be exceeded, with what is on its way into it; nothing was written"
         }
@@ -182,8 +189,13 @@ fn of(kind: Kind) -> &'static str {
         Kind::NoSuchGeneration => "this node holds no key generation of that number",
         Kind::OtherGeneration => "another key generation seals, or another key has its number",
         Kind::StorageClass => "everything is kept in one class here: STANDARD",
+        Kind::KeyNotText => {
+            "a key or a parameter has a character that XML 1.0 has not: ask with encoding-type=url for keys in percent-escapes"
+        }
+        Kind::PartOfRange => "a read has a Range or a partNumber, and not both",
         Kind::Unsigned => "response-* parameters change answers to signed requests alone",
         Kind::PartNumber => "the object has no part of that number",
+        Kind::UploadChecksum => "the checksum is of another algorithm or type than the upload was begun with",
         Kind::CopyOntoItself => {
             "an object is copied onto itself to change what is said of it: send x-amz-metadata-directive: REPLACE"
         }

@@ -38,8 +38,9 @@ pub struct Port<P> {
 
 /// Puts a port behind all paths of an application.
 pub(super) fn configure<P: Protocol>(config: &mut ServiceConfig, port: Rc<Port<P>>) {
-    config.default_service(fn_service(move |request: ServiceRequest| {
+    config.default_service(fn_service(move |mut request: ServiceRequest| {
         let port = Rc::clone(&port);
+        port.protocol.prepare(request.head_mut());
         async move {
             let (req, payload) = request.into_parts();
             let response = handle(&port, &req, payload).await;

@@ -6,6 +6,7 @@
 //! - What comes from a request is visible ASCII, and within the limits of `base::head`.
 
 use super::errors::HttpError;
+use super::problem::Kind;
 use super::worker::Worker;
 use crate::base::ObjectHead;
 use crate::base::head::{META_BYTES_MAX, META_ENTRIES_MAX, TEXT_BYTES_MAX};
@@ -40,7 +41,7 @@ pub fn metadata(headers: &HeaderMap, prefix: &str) -> Result<Vec<(String, String
         }
     }
     if bytes > META_BYTES_MAX || meta.len() > META_ENTRIES_MAX {
-        return Err(HttpError::Header("the headers of metadata are too large: 8 KiB in 128 of them is the most"));
+        return Err(HttpError::Refused(Kind::MetadataSize));
     }
     // The server keeps headers in a map without an order; one state of an object should have one form.
     meta.sort();
@@ -116,17 +117,15 @@ mod tests {
         ]);
         assert_eq!(found.unwrap(), [("a".to_owned(), "1, 2".to_owned()), ("b".to_owned(), "two words".to_owned())]);
         let long = [b'x'; META_BYTES_MAX];
-        for bad in [
-            ("x-boveda-meta-a", &b"\xc3\xa9"[..]),
-            ("x-boveda-meta-a", b"a\tb"),
-            ("x-boveda-meta-", b"a"),
-            ("x-boveda-meta-a", &long),
-        ] {
-            assert!(named(&[bad]).is_err(), "{bad:?}");
+        for bad in [("x-boveda-meta-a", &b"\xc3\xa9"[..]), ("x-boveda-meta-a", b"a\tb"), ("x-boveda-meta-", b"a")] {
+            assert_eq!(named(&[bad]).unwrap_err().problem().kind, Kind::Header, "{bad:?}");
         }
+        let size = |all: &[(&str, &[u8])]| named(all).err().map(|error| error.problem().kind);
+        assert_eq!(size(&[("x-boveda-meta-a", &long)]), Some(Kind::MetadataSize));
+        assert_eq!(size(&[("x-boveda-meta-a", &long[1..])]), None);
         let many: Vec<String> = (0..=META_ENTRIES_MAX).map(|n| format!("x-boveda-meta-{n}")).collect();
         let many: Vec<(&str, &[u8])> = many.iter().map(|name| (name.as_str(), &b"v"[..])).collect();
-        assert!(named(&many).is_err());
+        assert_eq!((size(&many), size(&many[1..])), (Some(Kind::MetadataSize), None));
     }
 
     #[test]

@@ -19,7 +19,8 @@ use crate::sign::authorization;
 use crate::sign::presign::{self, PREFIX};
 use actix_web::HttpMessage;
 use actix_web::HttpRequest;
-use actix_web::http::header::{AUTHORIZATION, HeaderMap};
+use actix_web::dev::RequestHead;
+use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
 /// The second at which a request came that is signed.
 struct CameAt(u64);
@@ -46,6 +47,21 @@ pub(in crate::http) fn pairs(query: &str) -> Result<Vec<(String, String)>, HttpE
         Ok((unescape(name, Plus::IsSpace)?.into_owned(), unescape(value, Plus::IsSpace)?.into_owned()))
     };
     query.split('&').filter(|pair| !pair.is_empty()).map(pair).collect()
+}
+
+/// Has the headers that stand in the query of a link be headers of the request, for all who read its head. Nothing is
+/// signed yet: `Entrance::who_by_s3_link` holds each against the query, and refuses what could not be moved.
+pub fn move_headers(head: &mut RequestHead) {
+    let query = head.uri.query().unwrap_or_default();
+    if !is_one(query) {
+        return;
+    }
+    for (name, value) in pairs(query).unwrap_or_default() {
+        let header = HeaderName::from_bytes(name.as_bytes()).ok().zip(HeaderValue::from_bytes(value.as_bytes()).ok());
+        if let Some((name, value)) = header.filter(|(name, _)| presign::is_header(name.as_str())) {
+            head.headers.append(name, value);
+        }
+    }
 }
 
 impl Entrance {
@@ -82,7 +98,7 @@ pub(super) fn came_at_for_tests(req: &HttpRequest, at_s: u64) {
 }
 
 /// The headers that a link fixes, with their values here. Each has to be there; and of our own none that it does not fix.
-pub(super) fn signed_headers(all: &HeaderMap, names: &[String]) -> Result<Vec<(String, String)>, HttpError> {
+fn signed_headers(all: &HeaderMap, names: &[String]) -> Result<Vec<(String, String)>, HttpError> {
     let all: Vec<_> = all.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
     authorization::signed_headers(names, &all).map_err(|_| HttpError::Refused(Kind::LinkHeader))
 }

@@ -1,9 +1,10 @@
 //! What handlers may say to the store and beside it: one recipient per message, so that these lists are all of it.
 
 use crate::actors::messages::{
-    AppendUpload, BeginUpload, ChangeAccess, ChangeMembers, CopyObject, CreateAccess, CreateBucket, DeleteBucket,
-    DeleteObject, FinishUpload, ListBuckets, ListObjects, OpenObject, PauseScrub, PutSmall, ReadDownload, RotateKeys,
-    SetBucket, ShowMembers, recipients,
+    AbortUpload, AppendUpload, BeginUpload, ChangeAccess, ChangeMembers, CompleteUpload, CopyObject, CreateAccess,
+    CreateBucket, CreateUpload, DeleteBucket, DeleteObject, FindUpload, FinishUpload, ListBuckets, ListObjects,
+    ListParts, ListUploads, OpenObject, PauseScrub, PutSmall, ReadDownload, RotateKeys, SetBucket, ShowMembers,
+    recipients,
 };
 use actix::Recipient;
 
@@ -18,6 +19,18 @@ recipients! {
         append_upload: AppendUpload,
         /// Ends its body, and writes it.
         finish_upload: FinishUpload,
+        /// Begins an upload in parts.
+        create_upload: CreateUpload,
+        /// Looks up an upload that is open.
+        find_upload: FindUpload,
+        /// Has an upload become an object.
+        complete_upload: CompleteUpload,
+        /// Ends an upload without an object.
+        abort_upload: AbortUpload,
+        /// Lists the parts of an upload.
+        list_parts: ListParts,
+        /// Lists the uploads of a bucket.
+        list_uploads: ListUploads,
         /// Writes an object anew under another name, or with another head.
         copy_object: CopyObject,
         /// Deletes an object; one that is not there is a success.

@@ -37,6 +37,7 @@
 //! | `windows` | permits: the right to move one body |
 //! | `pieces` | what of a body is gathered before it goes to the store |
 //! | `upload` | a whole body into the store |
+//! | `stored` | a stored object as the source of another one |
 //! | `download` | an object out of the store: conditions, range, head |
 //! | `body_out` | its body, piece by piece |
 //!
@@ -100,6 +101,7 @@ pub(super) mod settings;
 pub(super) mod signed;
 mod socket;
 pub(super) mod source;
+pub(super) mod stored;
 mod trail;
 mod turned_away;
 mod turnstile;

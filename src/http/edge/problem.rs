@@ -98,6 +98,8 @@ kinds! {
     Header              BAD_REQUEST             "InvalidHeader"
     /// `Content-MD5` is none.
     Md5Header           BAD_REQUEST             "InvalidHeader"
+    /// What is named of an object is too much.
+    MetadataSize        BAD_REQUEST             "InvalidHeader"
     /// The request asks for what this release has not.
     NotImplemented      NOT_IMPLEMENTED         "NotImplemented"
     /// A write on condition of a date.
@@ -231,6 +233,18 @@ kinds! {
     NoSuchKey           NOT_FOUND               "NoSuchKey"
     /// No bucket has the name.
     NoSuchBucket        NOT_FOUND               "NoSuchBucket"
+    /// No such upload in parts is open.
+    NoSuchUpload        NOT_FOUND               "NoSuchUpload"
+    /// The key has too many open uploads.
+    TooManyUploads      CONFLICT                "TooManyUploads"
+    /// A part that an upload is to be completed with is not there, or another one.
+    OtherPart           BAD_REQUEST             "InvalidPart"
+    /// Their numbers do not grow.
+    PartOrder           BAD_REQUEST             "InvalidPartOrder"
+    /// One that is not the last is too small.
+    SmallPart           BAD_REQUEST             "EntityTooSmall"
+    /// They are none, too many, or not as long as was said.
+    Parts               BAD_REQUEST             "InvalidParts"
     /// The bucket would hold more than its quota.
     QuotaExceeded       FORBIDDEN               "QuotaExceeded"
     /// The bucket holds objects.
@@ -319,12 +333,18 @@ kinds! {
     Unsigned            BAD_REQUEST             "InvalidRequest"
     /// The object has no part of the number.
     PartNumber          RANGE_NOT_SATISFIABLE   "InvalidPartNumber"
+    /// A checksum is not what the upload was begun with.
+    UploadChecksum      BAD_REQUEST             "InvalidRequest"
     /// An object is copied onto itself as it is.
     CopyOntoItself      BAD_REQUEST             "InvalidRequest"
     /// A bucket is to be in another region.
     OtherRegion         BAD_REQUEST             "IllegalLocationConstraintException"
     /// There is such a bucket.
     OwnBucket           CONFLICT                "BucketAlreadyOwnedByYou"
+    /// The answer would have a key that its form cannot hold.
+    KeyNotText          BAD_REQUEST             "InvalidRequest"
+    /// A read asks for a part and a range.
+    PartOfRange         BAD_REQUEST             "InvalidRequest"
     /// A document comes without a checksum.
     NoChecksum          BAD_REQUEST             "InvalidRequest"
     // What is not set.
@@ -366,13 +386,26 @@ impl Kind {
     #[cfg(test)]
     pub const fn is_of_s3_alone(self) -> bool {
         use Kind::{
-            CopyOntoItself, NoBucketPolicy, NoChecksum, NoCors, NoLifecycle, NoObjectLock, NoOwnershipControls,
-            NoPublicAccessBlock, NoReplication, NoRetention, NoTags, NoWebsite, OtherRegion, OwnBucket, PartNumber,
-            StorageClass, Unsigned,
+            CopyOntoItself, KeyNotText, NoBucketPolicy, NoChecksum, NoCors, NoLifecycle, NoObjectLock,
+            NoOwnershipControls, NoPublicAccessBlock, NoReplication, NoRetention, NoSuchUpload, NoTags, NoWebsite,
+            OtherPart, OtherRegion, OwnBucket, PartNumber, PartOfRange, PartOrder, Parts, SmallPart, StorageClass,
+            TooManyUploads, Unsigned, UploadChecksum,
         };
         let of_requests = matches!(
             self,
-            StorageClass | Unsigned | PartNumber | CopyOntoItself | OtherRegion | OwnBucket | NoChecksum
+            StorageClass | Unsigned | KeyNotText | CopyOntoItself | OtherRegion | OwnBucket | NoChecksum
+        );
+        let of_uploads = matches!(
+            self,
+            NoSuchUpload
+                | TooManyUploads
+                | OtherPart
+                | PartOrder
+                | SmallPart
+                | Parts
+                | PartNumber
+                | PartOfRange
+                | UploadChecksum
         );
         let of_settings = matches!(
             self,
@@ -387,6 +420,6 @@ impl Kind {
                 | NoOwnershipControls
                 | NoReplication
         );
-        of_requests || of_settings
+        of_requests || of_uploads || of_settings
     }
 }

@@ -1,6 +1,6 @@
 //! What a port speaks.
 //!
-//! The edge asks in this order, for each request (`handle`): `route` and `label`, out of the head alone; `endpoint`,
+//! The edge asks in this order, for each request (`handle`): `prepare`; `route` and `label`, out of the head alone; `endpoint`,
 //! what is asked for; `need`, the right it takes; `who` calls, where there is a need, which the edge then holds against
 //! the caller; `deed`, what it is to the audit log; `answer`.
 //! What goes wrong on the way comes back as a problem, and `tell` gives it this port's voice.
@@ -19,6 +19,7 @@ use super::hosts::Hosts;
 use super::problem::{Kind, Problem};
 use super::request_id::RequestId;
 use crate::base::AccessKeyId;
+use actix_web::dev::RequestHead;
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse};
 
@@ -31,6 +32,9 @@ pub trait Protocol: 'static {
 
     /// Under which names requests are counted and logged; other ports of the node have others.
     const LABELS: &'static [&'static str];
+
+    /// Puts into a head what clients of this port have elsewhere in their requests. It is the first to see it.
+    fn prepare(&self, _: &mut RequestHead) {}
 
     /// Where a request leads.
     fn route<'a>(&self, req: &'a HttpRequest) -> Self::Route<'a>;

@@ -12,7 +12,7 @@ use super::access::{Entrance, Principal, Signer};
 use super::body_in::Incoming;
 use super::errors::HttpError;
 use super::escape::{Plus, unescape};
-use super::link::{came_at, pairs, signed_headers};
+use super::link::{came_at, pairs};
 use super::problem::Kind;
 use crate::actors::messages::AccessKey;
 use crate::base::AccessKeyId;
@@ -23,7 +23,7 @@ use crate::sign::canonical::{Request, escaped_path};
 use crate::sign::chunks::Seed;
 use crate::sign::sigv4::{SigningKey, UNSIGNED_PAYLOAD, signed, signing_key};
 use crate::sign::{AuthorizationError, PresignError, Presigned};
-use actix_web::http::header::{AUTHORIZATION, DATE, HeaderMap};
+use actix_web::http::header::{AUTHORIZATION, DATE, HeaderMap, HeaderValue};
 use actix_web::{HttpMessage, HttpRequest};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -149,8 +149,8 @@ impl Entrance {
         Ok(who)
     }
 
-    /// Who calls by a link that a client of S3 has made: it may have headers in its query, say something of the body, and
-    /// be signed under either path.
+    /// Who calls by a link that a client of S3 has made: it may have headers in its query (`link::move_headers`), say
+    /// something of the body, and be signed under either path.
     pub fn who_by_s3_link(&self, req: &HttpRequest, region: &str) -> Result<Principal, HttpError> {
         if req.headers().contains_key(AUTHORIZATION) {
             return Err(HttpError::Refused(Kind::TwoCredentials));
@@ -160,7 +160,7 @@ impl Entrance {
             return Err(HttpError::Link(PresignError::Region));
         }
         link.check_time(came_at(req)).map_err(HttpError::Link)?;
-        let headers = signed_headers(req.headers(), &link.headers)?;
+        let headers = headers_of_link(&link, req.headers())?;
         let (in_head, in_query) = (only(req.headers(), BODY_HASH)?, link.payload());
         let payload = in_head.or(in_query).unwrap_or(UNSIGNED_PAYLOAD);
         let announced = Announced::parse(payload).map_err(HttpError::BodyHash)?;
@@ -177,6 +177,23 @@ impl Entrance {
         keep(req, SignedBody { announced, seed: None });
         Ok(who)
     }
+}
+
+/// The headers that a link fixes, with their values here. Of ours there are none but these, and those that stand in its
+/// query, each with the value that it has there.
+fn headers_of_link(link: &Presigned, headers: &HeaderMap) -> Result<Vec<(String, String)>, HttpError> {
+    let in_query: Vec<(String, &str)> =
+        link.headers_in_query().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
+    for (name, value) in &in_query {
+        if !headers.get_all(name.as_str()).map(HeaderValue::as_bytes).eq([value.as_bytes()]) {
+            return Err(HttpError::Link(PresignError::NoHeader));
+        }
+    }
+    let is_fixed = |name: &str| link.headers.iter().any(|fixed| fixed == name);
+    let came = |name: &str| is_fixed(name) || !in_query.iter().any(|(moved, _)| moved == name);
+    let all = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let all: Vec<_> = all.filter(|(name, _)| came(name)).collect();
+    authorization::signed_headers(&link.headers, &all).map_err(HttpError::Signature)
 }
 
 fn principal(signer: Signer, of: impl Fn(Arc<AccessKey>) -> Principal) -> Result<Principal, HttpError> {

@@ -1,4 +1,4 @@
-//! A whole body into the store, as one object.
+//! A whole body into the store, as one object, or as a part of one.
 //!
 //! Invariants
 //! - No byte is read before a permit is held.
@@ -12,7 +12,8 @@ use super::pieces::{Gathering, Small};
 use super::source::Source;
 use super::windows::Window;
 use crate::actors::messages::{
-    AppendUpload, BeginUpload, Consistency, FinishUpload, ObjectError, OpenObject, PutSmall, StoreError, Written,
+    AppendUpload, BeginUpload, Consistency, FinishUpload, ObjectError, OpenObject, PartOf, PutSmall, StoreError,
+    Written,
 };
 use crate::base::{Condition, ObjectHead, ObjectName, WantedSums};
 
@@ -50,7 +51,37 @@ pub async fn store<S: Source>(
             }
         }
     }
-    let begin = BeginUpload { at: at.clone(), condition, head, len_hint: len, sums, permit: Some(permit) };
+    let begin = BeginUpload { at, condition, head, part: None, len_hint: len, sums, permit: Some(permit) };
+    send(call, begin, small, (ahead, large), source).await
+}
+
+/// Stores all of `source` as a part of an upload for the object `at`, with these sums. What is there of its number is
+/// replaced. `len`: as of `store`.
+pub async fn store_part<S: Source>(
+    call: &Call<'_>,
+    at: ObjectName,
+    part: PartOf,
+    sums: WantedSums,
+    len: Option<u64>,
+    window: Window,
+    source: &mut S,
+) -> Result<Written, HttpError> {
+    let Window { permit, ahead, large } = window;
+    let (condition, head) = (Condition::NONE, ObjectHead::default());
+    let begin = BeginUpload { at, condition, head, part: Some(part), len_hint: len, sums, permit: Some(permit) };
+    send(call, begin, Small::default(), (ahead, large), source).await
+}
+
+/// Sends what was taken already and all that is left of `source`. `ahead`, `large`: as the window says.
+async fn send<S: Source>(
+    call: &Call<'_>,
+    begin: BeginUpload,
+    small: Small,
+    (ahead, large): (bool, bool),
+    source: &mut S,
+) -> Result<Written, HttpError> {
+    let worker = call.worker;
+    let (at, len) = (begin.at.clone(), begin.len_hint);
     let mut upload = worker.links.writes.begin_upload.send(begin).await??;
     let mut gathering = Gathering::after(small, len, large.then(|| worker.shared.large_memory.clone()));
     let mut ended = gathering.fill(source).await?;

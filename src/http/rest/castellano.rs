@@ -22,6 +22,7 @@ pub(super) fn of(kind: Kind) -> &'static str {
         Kind::Consistency => "el parámetro consistency es majority o local",
         Kind::Header => "una cabecera no es válida",
         Kind::Md5Header => "la cabecera Content-MD5 debe contener los 16 bytes de un MD5 en base64",
+        Kind::MetadataSize => "las cabeceras de metadatos son demasiado grandes: 8 KiB en 128 de ellas como máximo",
         Kind::NotImplemented => "la petición exige algo que esta versión no ofrece",
         Kind::DateCondition => {
             "esta versión no admite escrituras condicionadas a una fecha; quite la cabecera, o use If-Match o If-None-Match en /v1/objects"
@@ -121,6 +122,12 @@ pub(super) fn of(kind: Kind) -> &'static str {
         Kind::DelimiterTail => "a un delimitador del formulario le siguen otros bytes en su línea",
         Kind::NoSuchKey => "el archivo no existe",
         Kind::NoSuchBucket => "el depósito no existe",
+        Kind::NoSuchUpload => "no hay tal subida abierta: se completó o se canceló, o no la hubo",
+        Kind::TooManyUploads => "hay demasiadas subidas abiertas para esta clave; complete o cancele algunas",
+        Kind::OtherPart => "una parte no existe, o no tiene el ETag o la suma que se indicó",
+        Kind::PartOrder => "los números de las partes no crecen",
+        Kind::SmallPart => "una parte que no es la última tiene menos de 5 MiB",
+        Kind::Parts => "las partes no son las de la subida",
         Kind::QuotaExceeded => {
             "se superaría la cuota del depósito, contando lo que está en camino; no se escribió nada"
         }
@@ -167,8 +174,13 @@ pub(super) fn of(kind: Kind) -> &'static str {
         Kind::NoSuchGeneration => "este nodo no tiene ninguna generación de la clave con ese número",
         Kind::OtherGeneration => "sella otra generación de la clave, o ese número tiene otra clave en otro nodo",
         Kind::StorageClass => "aquí todo se guarda en una sola clase: STANDARD",
+        Kind::KeyNotText => {
+            "una clave o un parámetro tiene un carácter que XML 1.0 no tiene: pida la lista con encoding-type=url"
+        }
+        Kind::PartOfRange => "una lectura lleva Range o partNumber, y no ambos",
         Kind::Unsigned => "los parámetros response-* solo cambian las respuestas a peticiones firmadas",
         Kind::PartNumber => "el objeto no tiene ninguna parte con ese número",
+        Kind::UploadChecksum => "la suma es de otro algoritmo o tipo que los de la subida",
         Kind::CopyOntoItself => {
             "un objeto se copia sobre sí mismo para cambiar lo que se dice de él: envíe x-amz-metadata-directive: REPLACE"
         }

@@ -9,7 +9,7 @@ use crate::http::edge::access::{Need, Right};
 use crate::http::edge::body_in::Incoming;
 use crate::http::edge::call::Call;
 use crate::http::edge::disposition::attachment;
-use crate::http::edge::download::serve;
+use crate::http::edge::download::{range_of_get, serve};
 use crate::http::edge::errors::HttpError;
 use crate::http::edge::escape::Query;
 use crate::http::edge::heads::written;
@@ -47,12 +47,18 @@ pub(super) async fn download(call: &Call<'_>, at: ObjectName) -> Result<HttpResp
     // Other parameters are passed over, as they always were here.
     let consistency = consistency(&mut Query::only(call.req.query_string(), "consistency")?)?;
     let disposition = HeaderValue::try_from(attachment(at.key.as_str())).ok();
-    let mut response = serve(call, at, consistency, |builder, info| {
-        objects::describe(builder, info);
-        if let Some(disposition) = disposition {
-            builder.insert_header((header::CONTENT_DISPOSITION, disposition));
-        }
-    })
+    let mut response = serve(
+        call,
+        at,
+        consistency,
+        |info| range_of_get(call.req, info),
+        |builder, info| {
+            objects::describe(builder, info);
+            if let Some(disposition) = disposition {
+                builder.insert_header((header::CONTENT_DISPOSITION, disposition));
+            }
+        },
+    )
     .await?;
     rests_on(response.headers_mut(), consistency);
     Ok(response)

@@ -8,7 +8,7 @@ use crate::base::{Condition, ObjectHead, ObjectName, WantedSums};
 use crate::http::edge::body_in::Incoming;
 use crate::http::edge::call::Call;
 use crate::http::edge::conditions::write_condition;
-use crate::http::edge::download::{etag_header, serve};
+use crate::http::edge::download::{etag_header, range_of_get, serve};
 use crate::http::edge::errors::HttpError;
 use crate::http::edge::escape::Query;
 use crate::http::edge::heads::{self, written};
@@ -49,12 +49,18 @@ pub(super) async fn get(call: &Call<'_>, at: ObjectName) -> Result<HttpResponse,
     if !query.is_empty() {
         return Err(HttpError::Query("the known parameter is consistency"));
     }
-    let mut response = serve(call, at, consistency, |builder, info| {
-        describe(builder, info);
-        if let Some(disposition) = disposition {
-            builder.insert_header((header::CONTENT_DISPOSITION, disposition));
-        }
-    })
+    let mut response = serve(
+        call,
+        at,
+        consistency,
+        |info| range_of_get(call.req, info),
+        |builder, info| {
+            describe(builder, info);
+            if let Some(disposition) = disposition {
+                builder.insert_header((header::CONTENT_DISPOSITION, disposition));
+            }
+        },
+    )
     .await?;
     rests_on(response.headers_mut(), consistency);
     Ok(response)

@@ -15,7 +15,7 @@ use crate::http::edge::problem::{Kind, Problem};
 use crate::http::edge::request_id::RequestId;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderName};
+use actix_web::http::header::{self, HeaderMap, HeaderName};
 
 /// The id of a request.
 pub(super) const AMZ_REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
@@ -48,6 +48,28 @@ pub(super) struct Resource<'a> {
     pub path: &'a str,
     pub bucket: Option<&'a str>,
     pub key: Option<&'a str>,
+    /// The header that may have failed with 412, where there is one alone.
+    pub condition: Option<&'static str>,
+}
+
+/// Conditions, as S3 names them in an error.
+const CONDITIONS: [(&str, bool); 7] = [
+    ("If-Match", true),
+    ("If-None-Match", false),
+    ("If-Unmodified-Since", true),
+    ("x-amz-copy-source-If-Match", false),
+    ("x-amz-copy-source-If-None-Match", false),
+    ("x-amz-copy-source-If-Modified-Since", false),
+    ("x-amz-copy-source-If-Unmodified-Since", false),
+];
+
+/// The condition that a request failed for, if it could be no other: with `If-Match` the one of a date does not count,
+/// and `If-None-Match` of a read fails with 304.
+pub(super) fn condition(headers: &HeaderMap, is_read: bool) -> Option<&'static str> {
+    let counts = |(name, of_reads): &(&'static str, bool)| (*of_reads || !is_read) && headers.contains_key(*name);
+    let mut all = CONDITIONS.iter().filter(|row| counts(row)).map(|(name, _)| *name);
+    let first = all.next()?;
+    if is_read || all.next().is_none() { Some(first) } else { None }
 }
 
 /// The row of a kind.
@@ -70,6 +92,7 @@ pub(super) const fn row(kind: Kind) -> Row {
         Kind::Query | Kind::QueryTwice | Kind::Consistency => ARGUMENT,
         // The head.
         Kind::Header => ARGUMENT,
+        Kind::MetadataSize => Row::new(BAD, "MetadataTooLarge"),
         Kind::Md5Header => Row::new(BAD, "InvalidDigest"),
         Kind::BodyHash | Kind::ChecksumHeader => INVALID,
         Kind::NoConditions => NOT_HERE.saying("this operation takes no conditions (If-Match, If-None-Match)"),
@@ -91,11 +114,13 @@ pub(super) const fn row(kind: Kind) -> Row {
         Kind::AccessUnknown => UNAVAILABLE,
         Kind::TwoCredentials => ARGUMENT,
         Kind::LinkForm => Row::new(BAD, "AuthorizationQueryParametersError"),
-        Kind::LinkExpired | Kind::LinkNotYet | Kind::LinkHeader => DENIED,
-        Kind::LinkRefused => Row::new(FORBIDDEN, "SignatureDoesNotMatch"),
+        Kind::LinkExpired | Kind::LinkNotYet => DENIED,
+        Kind::LinkHeader | Kind::LinkRefused => Row::new(FORBIDDEN, "SignatureDoesNotMatch"),
         Kind::LinkElsewhere | Kind::NoLinkKey | Kind::SignatureVersion => INVALID,
         Kind::SignatureForm => Row::new(BAD, "AuthorizationHeaderMalformed"),
-        Kind::SignatureTime | Kind::UnsignedHeader => DENIED,
+        Kind::SignatureTime => DENIED,
+        // Word for word: it is looked for.
+        Kind::UnsignedHeader => DENIED.saying("There were headers present in the request which were not signed"),
         // The body.
         Kind::SignedDigest => Row::new(BAD, "XAmzContentSHA256Mismatch"),
         Kind::TooLarge | Kind::FormTooLarge => Row::new(BAD, "EntityTooLarge"),
@@ -103,6 +128,7 @@ pub(super) const fn row(kind: Kind) -> Row {
         Kind::ChunkForm => INVALID,
         Kind::ChunkTrailer => Row::new(BAD, "MalformedTrailerError"),
         Kind::Document => Row::new(BAD, "MalformedXML").saying("the body is not the XML document that is wanted"),
+        Kind::Parts => Row::new(BAD, "InvalidRequest"),
         Kind::NotAForm
         | Kind::NoFile
         | Kind::NoFilePart
@@ -148,6 +174,11 @@ pub(super) const fn row(kind: Kind) -> Row {
         | Kind::ChunkSignature
         | Kind::NoSuchKey
         | Kind::NoSuchBucket
+        | Kind::NoSuchUpload
+        | Kind::TooManyUploads
+        | Kind::OtherPart
+        | Kind::PartOrder
+        | Kind::SmallPart
         | Kind::QuotaExceeded
         | Kind::BucketNotEmpty
         | Kind::Contended
@@ -159,6 +190,9 @@ pub(super) const fn row(kind: Kind) -> Row {
         | Kind::StorageClass
         | Kind::Unsigned
         | Kind::PartNumber
+        | Kind::PartOfRange
+        | Kind::UploadChecksum
+        | Kind::KeyNotText
         | Kind::CopyOntoItself
         | Kind::OtherRegion
         | Kind::OwnBucket
@@ -209,7 +243,7 @@ pub(super) fn tell(problem: &Problem, resource: &Resource<'_>, id: &RequestId, i
     response
 }
 
-/// `Error`. Names of bucket and key are told of what is missing, or in the way.
+/// `Error`. Names of bucket and key are told of what is missing, or in the way; a condition where one failed.
 fn document(problem: &Problem, resource: &Resource<'_>, id: &RequestId) -> String {
     const ROOT: &str = "Error";
     let message = message(problem);
@@ -217,6 +251,7 @@ fn document(problem: &Problem, resource: &Resource<'_>, id: &RequestId) -> Strin
     writer.text("Code", row(problem.kind).code).text("Message", message);
     match problem.kind {
         Kind::NoSuchKey => writer.maybe("Key", resource.key),
+        Kind::Precondition => writer.maybe("Condition", resource.condition),
         Kind::NoSuchBucket | Kind::BucketNotEmpty | Kind::OwnBucket => writer.maybe("BucketName", resource.bucket),
         _ => &mut writer,
     };
@@ -228,9 +263,11 @@ fn document(problem: &Problem, resource: &Resource<'_>, id: &RequestId) -> Strin
 mod tests {
     use super::*;
     use crate::http::edge::errors::samples;
+    use crate::http::testing::headers;
     use actix_web::body::to_bytes;
 
-    const AT: Resource<'_> = Resource { path: "/abc/a%20%3Cb", bucket: Some("abc"), key: Some("a <b") };
+    const AT: Resource<'_> =
+        Resource { path: "/abc/a%20%3Cb", bucket: Some("abc"), key: Some("a <b"), condition: Some("If-Match") };
 
     async fn told(problem: &Problem, is_head: bool) -> (HttpResponse<()>, String) {
         let (head, body) = tell(problem, &AT, &RequestId::for_tests("abc-1"), is_head).into_parts();
@@ -278,6 +315,10 @@ mod tests {
             (Kind::Document, 400, "MalformedXML"),
             (Kind::Query, 400, "InvalidArgument"),
             (Kind::Header, 400, "InvalidArgument"),
+            (Kind::MetadataSize, 400, "MetadataTooLarge"),
+            (Kind::ChecksumHeader, 400, "InvalidRequest"),
+            (Kind::UnsignedHeader, 403, "AccessDenied"),
+            (Kind::PartNumber, 416, "InvalidPartNumber"),
             (Kind::NotImplemented, 501, "NotImplemented"),
             (Kind::Method, 405, "MethodNotAllowed"),
             (Kind::NoSuchBucket, 404, "NoSuchBucket"),
@@ -315,9 +356,31 @@ mod tests {
         assert!(body.contains("</Message><BucketName>abc</BucketName><Resource>"), "{body}");
         let (_, body) = told(&Kind::AccessDenied.into(), false).await;
         assert!(!body.contains("<Key>") && !body.contains("<BucketName>"), "{body}");
+        let (_, body) = told(&Kind::Precondition.into(), false).await;
+        assert!(body.contains("</Message><Condition>If-Match</Condition><Resource>"), "{body}");
+        assert!(!told(&Kind::Range.into(), false).await.1.contains("Condition"));
         let own = Problem { detail: Some("of its own & more".into()), ..Kind::Document.into() };
         assert!(told(&own, false).await.1.contains("<Message>of its own &amp; more</Message>"));
         assert!(told(&Kind::Document.into(), false).await.1.contains("<Message>the body is not the XML document"));
+    }
+
+    #[test]
+    fn a_condition_is_named_where_no_other_could_have_failed() {
+        let of = |names: &[&str], is_read| {
+            condition(&headers(&names.iter().map(|name| (*name, "x")).collect::<Vec<_>>()), is_read)
+        };
+        for (names, is_read, told) in [
+            (&[][..], false, None),
+            (&["if-none-match"], false, Some("If-None-Match")),
+            (&["if-match"], false, Some("If-Match")),
+            (&["if-match", "if-none-match"], false, None),
+            (&["x-amz-copy-source-if-none-match"], false, Some("x-amz-copy-source-If-None-Match")),
+            (&["x-amz-copy-source-if-match", "if-none-match"], false, None),
+            (&["if-match", "if-none-match", "if-unmodified-since"], true, Some("If-Match")),
+            (&["if-none-match", "if-unmodified-since"], true, Some("If-Unmodified-Since")),
+        ] {
+            assert_eq!(of(names, is_read), told, "{names:?}");
+        }
     }
 
     #[actix::test]

@@ -6,7 +6,7 @@
 
 use super::payload::content_encoding;
 use crate::base::{Algorithm, Checksum};
-use crate::base::{Condition, ObjectHead};
+use crate::base::{Condition, ObjectHead, Parts};
 use crate::http::edge::access::Principal;
 use crate::http::edge::call::Call;
 use crate::http::edge::conditions::{no_half_writes, write_condition};
@@ -19,7 +19,8 @@ use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 const META_PREFIX: &str = "x-amz-meta-";
 const SEALED: HeaderName = HeaderName::from_static("x-amz-server-side-encryption");
-const CHECKSUM_TYPE: HeaderName = HeaderName::from_static("x-amz-checksum-type");
+pub(super) const CHECKSUM_TYPE: HeaderName = HeaderName::from_static("x-amz-checksum-type");
+const PARTS_COUNT: HeaderName = HeaderName::from_static("x-amz-mp-parts-count");
 /// What S3 calls the one way in which everything is sealed here: the store's own key.
 pub(super) const AES256: &str = "AES256";
 
@@ -98,12 +99,38 @@ pub(super) fn describe(builder: &mut HttpResponseBuilder, head: &ObjectHead) {
     metadata_of(builder, head, META_PREFIX);
 }
 
-/// Says an object's checksum, if it has one.
-pub(super) fn checksum(builder: &mut HttpResponseBuilder, checksum: Option<&Checksum>) {
+/// Says the checksum of an object of that ETag, if it has one.
+pub(super) fn checksum(builder: &mut HttpResponseBuilder, checksum: Option<&Checksum>, etag: &str) {
     let Some(checksum) = checksum else { return };
-    if let Ok(value) = HeaderValue::try_from(checksum.to_base64()) {
+    if let Ok(value) = HeaderValue::try_from(checksum_value(checksum, etag)) {
         builder.insert_header((checksum_header(checksum.algorithm), value));
         builder.insert_header((CHECKSUM_TYPE, HeaderValue::from_static(checksum_type(checksum))));
+    }
+}
+
+/// Says of how many parts an object is, and the checksum of one of them, where the object's is wanted.
+pub(super) fn of_part(builder: &mut HttpResponseBuilder, parts: &Parts, number: u16, wanted: Option<&Checksum>) {
+    builder.insert_header((PARTS_COUNT, HeaderValue::from(parts.count())));
+    let value = parts.of_number(number).and_then(|part| part.checksum);
+    if let (Some(whole), Some(value)) = (wanted, value) {
+        checksum_of_part(builder, &Checksum { value, ..*whole });
+        builder.insert_header((CHECKSUM_TYPE, HeaderValue::from_static(checksum_type(whole))));
+    }
+}
+
+/// Says the checksum of a part alone.
+pub(super) fn checksum_of_part(builder: &mut HttpResponseBuilder, checksum: &Checksum) {
+    if let Ok(value) = HeaderValue::try_from(checksum.to_base64()) {
+        builder.insert_header((checksum_header(checksum.algorithm), value));
+    }
+}
+
+/// The value of an object's checksum, as S3 says it: that of the sums of its parts with their count behind it, which is
+/// the one behind its ETag.
+pub(super) fn checksum_value(checksum: &Checksum, etag: &str) -> String {
+    match etag.rsplit_once('-').filter(|_| checksum.is_composite) {
+        Some((_, parts)) => format!("{}-{parts}", checksum.to_base64()),
+        None => checksum.to_base64(),
     }
 }
 
@@ -117,10 +144,16 @@ pub(super) fn without_checksum(headers: &mut header::HeaderMap) {
 
 /// What a checksum is of, as S3 says it.
 pub(super) fn checksum_type(checksum: &Checksum) -> &'static str {
-    if checksum.is_composite { "COMPOSITE" } else { "FULL_OBJECT" }
+    type_word(checksum.is_composite)
 }
 
-fn checksum_header(algorithm: Algorithm) -> HeaderName {
+/// The same of what is said to be one or not.
+pub(super) fn type_word(is_composite: bool) -> &'static str {
+    if is_composite { "COMPOSITE" } else { "FULL_OBJECT" }
+}
+
+/// The header with a checksum.
+pub(super) fn checksum_header(algorithm: Algorithm) -> HeaderName {
     HeaderName::from_static(match algorithm {
         Algorithm::Crc32 => "x-amz-checksum-crc32",
         Algorithm::Crc32c => "x-amz-checksum-crc32c",
@@ -130,11 +163,9 @@ fn checksum_header(algorithm: Algorithm) -> HeaderName {
     })
 }
 
-/// Whether a read asks for the checksum of the object, in its head or in its query.
-pub(super) fn wants_checksum(headers: &HeaderMap, query: &mut Query) -> Result<bool, HttpError> {
-    let in_query = query.take("x-amz-checksum-mode");
-    let in_head = headers.get("x-amz-checksum-mode").map(HeaderValue::as_bytes);
-    match in_head.or(in_query.as_deref().map(str::as_bytes)) {
+/// Whether a read asks for the checksum of the object.
+pub(super) fn wants_checksum(headers: &HeaderMap) -> Result<bool, HttpError> {
+    match headers.get("x-amz-checksum-mode").map(HeaderValue::as_bytes) {
         None => Ok(false),
         Some(mode) if mode.eq_ignore_ascii_case(b"ENABLED") => Ok(true),
         Some(_) => Err(HttpError::Header("x-amz-checksum-mode is ENABLED or is left out")),

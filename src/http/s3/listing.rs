@@ -2,34 +2,32 @@
 //!
 //! Invariants
 //! - A page is truncated exactly where it names the place of the next one.
-//! - A continuation token means the same on every node, and belongs to one question: bucket, prefix and delimiter.
+//! - A key is told as it is or not at all: a page with one that XML cannot hold is refused, unless keys come in
+//!   percent-escapes.
+//! - A continuation token belongs to one question: bucket, prefix and delimiter.
 
 use super::buckets::is_there;
 use super::documents::{self, Listing};
 use super::operations::Endpoint;
+use super::tokens::Question;
+use super::xml::is_text;
 use crate::actors::messages::{Consistency, ListObjects, ListPage};
 use crate::base::BucketName;
 use crate::http::edge::access::{Need, Right};
 use crate::http::edge::call::Call;
 use crate::http::edge::errors::HttpError;
 use crate::http::edge::escape::Query;
+use crate::http::edge::problem::Kind;
 use crate::http::edge::windows::claim;
-use crate::seal::hmac::sha256;
 use actix_web::HttpResponse;
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 /// Entries of a page at most, and when no number is asked for.
 const PAGE_ENTRIES_MAX: usize = 1000;
 /// What a page may take, roughly: a thousand keys of ordinary length with their metadata.
 const PAGE_BYTES: u64 = 512 * 1024;
-/// What a token begins with, so that another form can be told from it.
-const TOKEN_VERSION: u8 = 1;
-/// Bytes of a token that say to which question it belongs.
-const QUESTION_BYTES: usize = 8;
 
 /// What both versions of a list ask.
-struct Asked {
+pub(in crate::http) struct Asked {
     bucket: BucketName,
     prefix: String,
     delimiter: Option<String>,
@@ -38,23 +36,27 @@ struct Asked {
 }
 
 impl Asked {
-    fn of(endpoint: &mut Endpoint) -> Result<Self, HttpError> {
-        let (bucket, query) = (endpoint.bucket()?, &mut endpoint.query);
+    /// Takes it out of the query.
+    pub fn of(bucket: BucketName, query: &mut Query) -> Result<Self, HttpError> {
         let max = match query.take("max-keys").filter(|text| !text.is_empty()) {
             Some(text) => number(&text).ok_or(HttpError::Query("max-keys is a whole number of 0 or more"))?,
             None => PAGE_ENTRIES_MAX,
         };
-        let escapes = match query.take("encoding-type").as_deref() {
-            None | Some("") => false,
-            Some("url") => true,
-            Some(_) => return Err(HttpError::Query("encoding-type is url")),
-        };
+        let escapes = wants_escapes(query)?;
         let prefix = query.take("prefix").unwrap_or_default();
         Ok(Asked { bucket, prefix, delimiter: not_empty(query, "delimiter"), max: max.min(PAGE_ENTRIES_MAX), escapes })
     }
 
-    /// The page behind a place.
+    /// The page behind a place, which the client can be told.
     async fn page(&self, call: &Call<'_>, after: Option<String>) -> Result<ListPage, HttpError> {
+        const NOT_TEXT: HttpError = HttpError::Refused(Kind::KeyNotText);
+        let page = self.ask(call, after.clone()).await?;
+        let keys = page.entries.iter().map(|(key, _)| key).chain(&page.prefixes).chain(&page.next);
+        let asked = [&self.prefix].into_iter().chain(&self.delimiter).chain(&after);
+        if self.escapes || keys.chain(asked).all(|text| is_text(text)) { Ok(page) } else { Err(NOT_TEXT) }
+    }
+
+    async fn ask(&self, call: &Call<'_>, after: Option<String>) -> Result<ListPage, HttpError> {
         call.authorize(&Need::under(Right::List, &self.bucket, &self.prefix))?;
         if self.max == 0 {
             is_there(call, self.bucket.clone()).await?;
@@ -83,37 +85,14 @@ impl Asked {
         }
     }
 
-    /// What ties a token to its question.
-    fn question(&self) -> [u8; QUESTION_BYTES] {
-        let mut text = Vec::new();
-        for part in [self.bucket.as_str(), &self.prefix, self.delimiter.as_deref().unwrap_or_default()] {
-            text.extend_from_slice(&(part.len() as u64).to_le_bytes());
-            text.extend_from_slice(part.as_bytes());
-        }
-        let mut question = [0; QUESTION_BYTES];
-        question.copy_from_slice(&sha256(&text)[..QUESTION_BYTES]);
-        question
-    }
-
-    /// The token of the page behind a place.
-    fn token(&self, next: &str) -> String {
-        let mut bytes = vec![TOKEN_VERSION];
-        bytes.extend_from_slice(&self.question());
-        bytes.extend_from_slice(next.as_bytes());
-        BASE64_URL_SAFE_NO_PAD.encode(bytes)
-    }
-
-    /// The place that a token of this question names.
-    fn place(&self, token: &str) -> Result<String, HttpError> {
-        const FOREIGN: HttpError = HttpError::Query("the continuation-token is none of this list");
-        let bytes = BASE64_URL_SAFE_NO_PAD.decode(token).map_err(|_| FOREIGN)?;
-        let rest = bytes.strip_prefix(&[TOKEN_VERSION]).and_then(|rest| rest.strip_prefix(&self.question()));
-        String::from_utf8(rest.ok_or(FOREIGN)?.to_vec()).map_err(|_| FOREIGN)
+    /// What tells it from other lists.
+    pub fn question(&self) -> Question {
+        Question::of(&[self.bucket.as_str(), &self.prefix, self.delimiter.as_deref().unwrap_or_default()])
     }
 }
 
 pub(super) async fn v1(call: &Call<'_>, mut endpoint: Endpoint) -> Result<HttpResponse, HttpError> {
-    let asked = Asked::of(&mut endpoint)?;
+    let asked = Asked::of(endpoint.bucket()?, &mut endpoint.query)?;
     let marker = not_empty(&mut endpoint.query, "marker");
     let page = asked.page(call, marker.clone()).await?;
     Ok(documents::list_v1(&asked.shown(&page), marker.as_deref()))
@@ -123,25 +102,35 @@ pub(super) async fn v2(call: &Call<'_>, mut endpoint: Endpoint) -> Result<HttpRe
     if endpoint.query.take("list-type").as_deref() != Some("2") {
         return Err(HttpError::Query("list-type is 2, or is left out"));
     }
-    let asked = Asked::of(&mut endpoint)?;
+    let asked = Asked::of(endpoint.bucket()?, &mut endpoint.query)?;
     let token = endpoint.query.take("continuation-token");
     let start_after = not_empty(&mut endpoint.query, "start-after");
     let shows_owner = endpoint.query.take("fetch-owner").is_some_and(|text| text == "true");
     let after = match &token {
-        Some(token) => Some(asked.place(token)?),
+        Some(token) => Some(asked.question().place(token)?),
         None => start_after.clone(),
     };
     let page = asked.page(call, after).await?;
-    let next = page.next.as_deref().map(|next| asked.token(next));
+    let next = page.next.as_deref().map(|next| asked.question().token(next));
     Ok(documents::list_v2(&asked.shown(&page), token.as_deref(), next.as_deref(), start_after.as_deref(), shows_owner))
 }
 
-fn not_empty(query: &mut Query, name: &str) -> Option<String> {
+/// Whether keys are wanted in percent-escapes.
+pub(super) fn wants_escapes(query: &mut Query) -> Result<bool, HttpError> {
+    match query.take("encoding-type").as_deref() {
+        None | Some("") => Ok(false),
+        Some("url") => Ok(true),
+        Some(_) => Err(HttpError::Query("encoding-type is url")),
+    }
+}
+
+/// A parameter that says something.
+pub(super) fn not_empty(query: &mut Query, name: &str) -> Option<String> {
     query.take(name).filter(|text| !text.is_empty())
 }
 
 /// A number as clients write it; one that is too large for anything is as large as can be.
-fn number(text: &str) -> Option<usize> {
+pub(super) fn number(text: &str) -> Option<usize> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     digits.then(|| text.parse().unwrap_or(usize::MAX))
 }
@@ -149,34 +138,6 @@ fn number(text: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn asked(bucket: &str, prefix: &str, delimiter: Option<&str>) -> Asked {
-        Asked {
-            bucket: BucketName::parse(bucket).expect("a name"),
-            prefix: prefix.to_owned(),
-            delimiter: delimiter.map(str::to_owned),
-            max: 1,
-            escapes: false,
-        }
-    }
-
-    #[test]
-    fn a_token_belongs_to_its_question() {
-        let list = asked("abc", "a/", Some("/"));
-        let token = list.token("a/ñ");
-        assert_eq!(list.place(&token).unwrap(), "a/ñ");
-        assert!(token.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'), "it needs no escapes");
-        for other in [asked("abd", "a/", Some("/")), asked("abc", "a", Some("/")), asked("abc", "a/", None)] {
-            assert!(other.place(&token).is_err());
-        }
-        // What stands in one part does not pass for the next one.
-        assert!(asked("abc", "", Some("a//")).place(&token).is_err());
-        let mut of_another_version = BASE64_URL_SAFE_NO_PAD.decode(&token).unwrap();
-        of_another_version[0] += 1;
-        for bad in ["", "?", &token[1..], &BASE64_URL_SAFE_NO_PAD.encode(of_another_version)] {
-            assert!(list.place(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn numbers_of_keys() {

@@ -8,9 +8,11 @@
 //! | `payload` | bodies as clients of S3 send them: signed in chunks, with trailers, held against checksums |
 //! | `objects` | objects in, out and away |
 //! | `deletes` | many objects away at once |
-//! | `copies` | an object out of another |
+//! | `copies`, `rewrites` | an object out of another: by reference, or byte by byte |
+//! | `multipart`, `multipart_parts`, `multipart_lists` | uploads in parts: begun, completed, aborted; their parts; lists of both |
+//! | `attributes` | what is known of an object |
 //! | `buckets` | buckets |
-//! | `listing` | lists of a bucket, page by page |
+//! | `listing`, `tokens` | lists of a bucket, page by page; what names the next page |
 //! | `calm` | settings that nothing can be set to here, as clients expect to hear of them |
 //! | `heads` | what the headers of a write say, and what answers say of an object |
 //! | `documents`, `xml` | bodies of requests and answers |
@@ -19,9 +21,11 @@
 //! Invariants
 //! - An operation, a parameter or a header that could change what a write means, and that nothing here knows, is refused
 //!   with 501: `operations` holds each request against its row before anything else is looked at.
+//! - A header that stands in the query of a link is one of the request from the beginning: no handler asks where it stood.
 //! - Everything that counts for port 5000 counts here: rights, audit log, permits, hosts, limits. The edge sees to it.
 //! - Every answer carries `x-amz-request-id`, the same as `x-request-id`.
 
+mod attributes;
 mod auth;
 mod buckets;
 mod calm;
@@ -30,12 +34,17 @@ mod deletes;
 pub(super) mod documents;
 mod errors;
 mod heads;
-mod listing;
+pub(super) mod listing;
+mod multipart;
+mod multipart_lists;
+mod multipart_parts;
 mod objects;
 mod operations;
 mod payload;
+mod rewrites;
 mod table;
-mod target;
+pub(super) mod target;
+pub(super) mod tokens;
 pub(super) mod xml;
 
 use super::edge::access::{Entrance, Need, Principal};
@@ -44,6 +53,7 @@ use super::edge::call::Call;
 use super::edge::deed::Deed;
 use super::edge::errors::HttpError;
 use super::edge::hosts::Hosts;
+use super::edge::link;
 use super::edge::problem::{Kind, Problem};
 use super::edge::protocol::Protocol;
 use super::edge::request_id::RequestId;
@@ -51,9 +61,10 @@ use super::edge::server;
 use super::edge::worker::{Backend, Shared};
 use crate::base::AccessKeyId;
 use crate::tls;
-use actix_web::dev::Server;
+use actix_web::dev::{RequestHead, Server};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse};
+use copies::COPY_SOURCE;
 use errors::{AMZ_ID_2, AMZ_REQUEST_ID, Resource};
 use operations::{Does, Endpoint, Route};
 use std::io;
@@ -110,7 +121,7 @@ impl S3 {
         incoming: &mut Incoming,
     ) -> Result<HttpResponse, HttpError> {
         match endpoint.row.does {
-            Does::ListBuckets => buckets::list(call, endpoint).await,
+            Does::ListBuckets => buckets::list(call, endpoint, &self.settings.region).await,
             Does::CreateBucket => buckets::create(call, endpoint, incoming, &self.settings.region).await,
             Does::HeadBucket => buckets::head(call, endpoint, &self.settings.region).await,
             Does::DeleteBucket => buckets::delete(call, endpoint).await,
@@ -120,8 +131,16 @@ impl S3 {
             Does::PutObject => objects::put(call, endpoint.object()?, incoming).await,
             Does::CopyObject => copies::copy(call, endpoint.object()?).await,
             Does::GetObject => objects::get(call, endpoint).await,
+            Does::GetAttributes => attributes::get(call, endpoint.object()?).await,
             Does::DeleteObject => objects::delete(call, endpoint.object()?).await,
             Does::DeleteObjects => deletes::delete(call, endpoint.bucket()?, incoming).await,
+            Does::CreateUpload => multipart::create(call, endpoint.object()?, incoming).await,
+            Does::UploadPart => multipart_parts::upload(call, endpoint, incoming).await,
+            Does::CopyPart => multipart_parts::copy(call, endpoint).await,
+            Does::CompleteUpload => multipart::complete(call, endpoint, incoming).await,
+            Does::AbortUpload => multipart::abort(call, endpoint).await,
+            Does::ListParts => multipart_lists::parts(call, endpoint).await,
+            Does::ListUploads => multipart_lists::uploads(call, endpoint).await,
             Does::Calm(calm) => calm::answer(call, &endpoint, calm).await,
             Does::Refused => Err(HttpError::Broken("a refused operation came to a handler")),
         }
@@ -133,6 +152,10 @@ impl Protocol for S3 {
     type Endpoint = Endpoint;
 
     const LABELS: &'static [&'static str] = operations::LABELS;
+
+    fn prepare(&self, head: &mut RequestHead) {
+        link::move_headers(head);
+    }
 
     fn route<'a>(&self, req: &'a HttpRequest) -> Route<'a> {
         Route::of(req, &self.settings.domains)
@@ -190,8 +213,16 @@ impl Protocol for S3 {
 
     fn tell(&self, problem: &Problem, route: Route<'_>, req: &HttpRequest, id: &RequestId) -> HttpResponse {
         let names = route.place.names().unwrap_or(Names::Service);
-        let key = if let Names::Object(at) = &names { Some(at.key.as_str()) } else { None };
-        let resource = Resource { path: req.path(), bucket: names.bucket().map(|bucket| bucket.as_str()), key };
+        // Of a copy, either end may be the one that is missing.
+        let is_copy = req.headers().contains_key(COPY_SOURCE);
+        let key = if let Names::Object(at) = &names { Some(at.key.as_str()).filter(|_| !is_copy) } else { None };
+        let is_read = [Method::GET, Method::HEAD].contains(req.method());
+        let resource = Resource {
+            path: req.path(),
+            bucket: names.bucket().map(|bucket| bucket.as_str()),
+            key,
+            condition: errors::condition(req.headers(), is_read),
+        };
         errors::tell(problem, &resource, id, req.method() == Method::HEAD)
     }
 }
@@ -200,7 +231,7 @@ impl Protocol for S3 {
 #[doc(hidden)]
 pub mod rows {
     pub use super::operations::Asks;
-    use super::operations::{By, Does, On, ROWS};
+    use super::operations::{Does, On, ROWS};
 
     /// An operation, and how it is asked for.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -242,8 +273,8 @@ pub mod rows {
                 On::Bucket => "/{bucket}",
                 On::Object => "/{bucket}/{key}",
             },
-            query: if let By::Query(name) = row.by { Some(name) } else { None },
-            header: if let By::Header(name) = row.by { Some(name) } else { None },
+            query: row.by.query(),
+            header: row.by.header(),
             asks: row.asks,
             outcome: match row.does {
                 Does::Refused => Outcome::Refused,

@@ -15,7 +15,7 @@ use crate::http::edge::deed::{Deed, Sort, Target};
 use crate::http::edge::errors::HttpError;
 use crate::http::edge::escape::Query;
 use crate::http::edge::problem::Kind;
-use crate::sign::presign::PARAMETERS;
+use crate::sign::presign::{PARAMETERS, PREFIX, is_header};
 use actix_web::HttpRequest;
 use actix_web::http::Method;
 use actix_web::http::header::HeaderMap;
@@ -81,6 +81,8 @@ pub enum By {
     Query(&'static str),
     /// A header.
     Header(&'static str),
+    /// A parameter of the query, where a header is there, too.
+    Both(&'static str, &'static str),
 }
 
 /// What comes of an operation.
@@ -96,8 +98,16 @@ pub(super) enum Does {
     PutObject,
     CopyObject,
     GetObject,
+    GetAttributes,
     DeleteObject,
     DeleteObjects,
+    CreateUpload,
+    UploadPart,
+    CopyPart,
+    CompleteUpload,
+    AbortUpload,
+    ListParts,
+    ListUploads,
     /// A bucket's or an object's setting is asked for that nothing can be set to here.
     Calm(Calm),
     /// This release has it not.
@@ -229,12 +239,14 @@ impl Endpoint {
 }
 
 impl By {
-    fn query(self) -> Option<&'static str> {
-        if let By::Query(name) = self { Some(name) } else { None }
+    /// The parameter that selects it.
+    pub(super) fn query(self) -> Option<&'static str> {
+        if let By::Query(name) | By::Both(name, _) = self { Some(name) } else { None }
     }
 
-    fn header(self) -> Option<&'static str> {
-        if let By::Header(name) = self { Some(name) } else { None }
+    /// The header that selects it.
+    pub(super) fn header(self) -> Option<&'static str> {
+        if let By::Header(name) | By::Both(_, name) = self { Some(name) } else { None }
     }
 }
 
@@ -242,7 +254,11 @@ impl Row {
     /// Refuses a request that says more than the row knows.
     fn knows(&self, query: &Query, headers: &HeaderMap) -> Result<(), HttpError> {
         let everywhere = |name: &str| HARMLESS_QUERY.contains(&name) || PARAMETERS.contains(&name);
-        let known = |name: &str| self.by.query() == Some(name) || self.query.contains(&name) || everywhere(name);
+        let is_link = query.names().any(|name| name.starts_with(PREFIX));
+        // It is held against what the row knows of headers: it is one of them.
+        let is_header = |name: &str| is_link && is_header(name);
+        let own = |name: &str| self.by.query() == Some(name) || self.query.contains(&name);
+        let known = |name: &str| own(name) || everywhere(name) || is_header(name);
         if !query.names().all(known) {
             return Err(HttpError::NotImplemented(
                 "the query has a parameter that this operation does not know here; what it asks for would not be done",
@@ -297,8 +313,16 @@ pub(super) const LABELS: &[&str] = &[
     "CopyObject",
     "GetObject",
     "HeadObject",
+    "GetObjectAttributes",
     "DeleteObject",
     "DeleteObjects",
+    "CreateMultipartUpload",
+    "UploadPart",
+    "UploadPartCopy",
+    "CompleteMultipartUpload",
+    "AbortMultipartUpload",
+    "ListParts",
+    "ListMultipartUploads",
 ];
 
 /// The place among the labels of a row, or of none.
@@ -316,9 +340,10 @@ fn choose(method: &Method, place: Place<'_>, query: &str, headers: &HeaderMap) -
     };
     let asks = |name: &str| query.split('&').any(|pair| pair.split_once('=').map_or(pair, |(name, _)| name) == name);
     let here = || ROWS.iter().filter(|row| row.on == on && row.verb.word() == method.as_str());
+    let says = |name: &str| headers.contains_key(name);
     here()
-        .find(|row| row.by.query().is_some_and(asks))
-        .or_else(|| here().find(|row| row.by.header().is_some_and(|name| headers.contains_key(name))))
+        .find(|row| row.by.query().is_some_and(asks) && row.by.header().is_none_or(says))
+        .or_else(|| here().find(|row| matches!(row.by, By::Header(name) if says(name))))
         .or_else(|| here().find(|row| row.by == By::Default))
 }
 
@@ -327,7 +352,7 @@ fn allowed(place: Place<'_>) -> &'static str {
     match place {
         Place::Service => "GET",
         Place::Bucket(_) => "GET, HEAD, PUT, POST, DELETE",
-        Place::Object { .. } => "GET, HEAD, PUT, DELETE",
+        Place::Object { .. } => "GET, HEAD, PUT, POST, DELETE",
     }
 }
 

@@ -55,10 +55,10 @@ struct Said {
 }
 
 impl Said {
-    /// Reads the head. `has_trailer`: whether there may be headers behind the body.
-    fn of(headers: &HeaderMap, has_trailer: bool) -> Result<Self, HttpError> {
+    /// Reads the head. `has_trailer`: whether there may be headers behind the body; `others`: headers that are not of it.
+    fn of(headers: &HeaderMap, has_trailer: bool, others: &[&str]) -> Result<Self, HttpError> {
         let mut value = None;
-        for (name, text) in headers {
+        for (name, text) in headers.iter().filter(|(name, _)| !others.contains(&name.as_str())) {
             let Some(name) = name.as_str().strip_prefix(CHECKSUM) else { continue };
             let algorithm = Algorithm::parse(name).ok_or(BAD_CHECKSUM)?;
             let text = text.to_str().map_err(|_| BAD_CHECKSUM)?;
@@ -94,6 +94,12 @@ fn algorithm_of(name: &str) -> Option<Algorithm> {
 impl<'a> Payload<'a> {
     /// Reads what the head of a request says of its body. The body itself is not asked for yet.
     pub fn of(req: &HttpRequest, incoming: &'a mut Incoming) -> Result<Self, HttpError> {
+        Payload::beside(req, incoming, &[])
+    }
+
+    /// The same where these headers speak of something else, though they begin like those with its checksum: whoever
+    /// calls reads them.
+    pub fn beside(req: &HttpRequest, incoming: &'a mut Incoming, others: &[&str]) -> Result<Self, HttpError> {
         let headers = req.headers();
         let kept = req.extensions().get::<Rc<SignedBody>>().cloned();
         let announced = match &kept {
@@ -110,7 +116,7 @@ impl<'a> Payload<'a> {
             }
             Announced::Chunks(coding) => (None, Some(coding)),
         };
-        let said = Said::of(headers, coding.is_some_and(|coding| coding.has_trailer))?;
+        let said = Said::of(headers, coding.is_some_and(|coding| coding.has_trailer), others)?;
         let decoded_len = decoded_len(headers)?;
         let (chunks, len) = match coding {
             Some(coding) => {
@@ -130,6 +136,23 @@ impl<'a> Payload<'a> {
     /// Bytes of it out of its coding, as far as the head says so.
     pub fn len(&self) -> Option<u64> {
         self.len
+    }
+
+    /// Refuses one of more bytes than this: at once where the head says how many there are.
+    pub fn limit(&mut self, max: u64) -> Result<(), HttpError> {
+        match self.len {
+            Some(len) if len > max => Err(HttpError::TooLarge { max }),
+            Some(_) => Ok(()),
+            None => {
+                self.incoming.limit(max);
+                Ok(())
+            }
+        }
+    }
+
+    /// What the checksum that comes with it is computed by.
+    pub fn algorithm(&self) -> Option<Algorithm> {
+        self.said.algorithm()
     }
 
     /// What is to be computed of an object that is made of it.
@@ -201,6 +224,16 @@ pub async fn document(req: &HttpRequest, incoming: &mut Incoming, max: usize) ->
 /// What the body of a document may take before it is read: as much as is announced of it, or as it may have.
 pub fn announced_at_most(incoming: &Incoming, max: usize) -> u64 {
     incoming.announced().unwrap_or(max as u64).min(max as u64)
+}
+
+/// The same of a document beside headers that only look like those with its checksum.
+pub async fn document_beside(
+    req: &HttpRequest,
+    incoming: &mut Incoming,
+    max: usize,
+    others: &[&str],
+) -> Result<Vec<u8>, HttpError> {
+    Payload::beside(req, incoming, others)?.whole(max).await
 }
 
 /// Whether a head brings a checksum of its body, or says that one stands behind it.

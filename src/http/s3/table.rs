@@ -26,6 +26,35 @@ const COPY_HEADERS: &[&str] = &[
     "x-amz-server-side-encryption",
     "x-amz-metadata-directive",
     "x-amz-tagging-directive",
+    "x-amz-checksum-algorithm",
+    "x-amz-copy-source-if-match",
+    "x-amz-copy-source-if-none-match",
+    "x-amz-copy-source-if-modified-since",
+    "x-amz-copy-source-if-unmodified-since",
+];
+/// What is said of an object when an upload in parts is begun that it is to become.
+const CREATE_HEADERS: &[&str] = &[
+    "x-amz-meta-",
+    "x-amz-acl",
+    "x-amz-storage-class",
+    "x-amz-server-side-encryption",
+    "x-amz-checksum-",
+    "x-amz-sdk-checksum-algorithm",
+    "x-amz-trailer",
+];
+/// What is said of the object when it is completed: its checksum, and how long it is.
+const COMPLETE_HEADERS: &[&str] = &[
+    "x-amz-checksum-crc32",
+    "x-amz-checksum-crc32c",
+    "x-amz-checksum-crc64nvme",
+    "x-amz-checksum-sha1",
+    "x-amz-checksum-sha256",
+    "x-amz-checksum-type",
+    "x-amz-mp-object-size",
+];
+/// What is said of the source of a part.
+const PART_COPY_HEADERS: &[&str] = &[
+    "x-amz-copy-source-range",
     "x-amz-copy-source-if-match",
     "x-amz-copy-source-if-none-match",
     "x-amz-copy-source-if-modified-since",
@@ -42,8 +71,6 @@ const READ_QUERY: &[&str] = &[
     "response-content-language",
     "response-content-type",
     "response-expires",
-    // So links of some SDKs have the header of that name.
-    "x-amz-checksum-mode",
 ];
 const READ_HEADERS: &[&str] = &["x-amz-checksum-mode"];
 
@@ -82,14 +109,21 @@ const fn of_object(name: &'static str, by: &'static str, calm: Calm) -> Row {
         .deed("object:read", Sort::Object)
 }
 
+/// An operation on an upload in parts: of whoever may write the object.
+const fn of_upload(verb: Verb, by: By, name: &'static str, does: Does, action: &'static str) -> Row {
+    serves(verb, On::Object, by, name, does, Asks::Object(Right::Write)).deed(action, Sort::Object)
+}
+
 /// All operations.
 pub(super) const ROWS: &[Row] = {
-    use By::{Default, Header, Query};
+    use By::{Both, Default, Header, Query};
     use On::{Bucket, Object, Service};
     use Verb::{Delete, Get, Head, Options, Post, Put};
     &[
         // The service.
-        serves(Get, Service, Default, "ListBuckets", Does::ListBuckets, Asks::Known).deed("bucket:list", Sort::Look),
+        serves(Get, Service, Default, "ListBuckets", Does::ListBuckets, Asks::Known)
+            .deed("bucket:list", Sort::Look)
+            .query(&["prefix", "max-buckets", "continuation-token", "bucket-region"]),
         // A bucket itself.
         refused(Get, Bucket, Query("session"), "CreateSession"),
         serves(Put, Bucket, Default, "CreateBucket", Does::CreateBucket, Asks::All(Right::Admin))
@@ -108,7 +142,9 @@ pub(super) const ROWS: &[Row] = {
         serves(Get, Bucket, Query("location"), "GetBucketLocation", Does::GetLocation, Asks::Some(Right::List)),
         // What is in it.
         refused(Get, Bucket, Query("versions"), "ListObjectVersions"),
-        refused(Get, Bucket, Query("uploads"), "ListMultipartUploads"),
+        serves(Get, Bucket, Query("uploads"), "ListMultipartUploads", Does::ListUploads, Asks::Some(Right::List))
+            .deed("upload:list", Sort::Object)
+            .query(&["prefix", "delimiter", "key-marker", "upload-id-marker", "max-uploads", "encoding-type"]),
         serves(Post, Bucket, Query("delete"), "DeleteObjects", Does::DeleteObjects, Asks::Some(Right::Delete))
             .deed("object:delete", Sort::Object)
             .headers(DOCUMENT_HEADERS),
@@ -190,11 +226,19 @@ pub(super) const ROWS: &[Row] = {
             .deed("object:list", Sort::Object)
             .query(&["prefix", "delimiter", "marker", "max-keys", "encoding-type"]),
         // Multipart uploads.
-        refused(Post, Object, Query("uploads"), "CreateMultipartUpload"),
-        refused(Put, Object, Query("uploadId"), "UploadPart"),
-        refused(Post, Object, Query("uploadId"), "CompleteMultipartUpload"),
-        refused(Delete, Object, Query("uploadId"), "AbortMultipartUpload"),
-        refused(Get, Object, Query("uploadId"), "ListParts"),
+        of_upload(Post, Query("uploads"), "CreateMultipartUpload", Does::CreateUpload, "upload:create")
+            .headers(CREATE_HEADERS),
+        of_upload(Put, Both("uploadId", "x-amz-copy-source"), "UploadPartCopy", Does::CopyPart, "upload:write")
+            .query(&["partNumber"])
+            .headers(PART_COPY_HEADERS),
+        of_upload(Put, Query("uploadId"), "UploadPart", Does::UploadPart, "upload:write")
+            .query(&["partNumber"])
+            .headers(DOCUMENT_HEADERS),
+        of_upload(Post, Query("uploadId"), "CompleteMultipartUpload", Does::CompleteUpload, "upload:complete")
+            .headers(COMPLETE_HEADERS),
+        of_upload(Delete, Query("uploadId"), "AbortMultipartUpload", Does::AbortUpload, "upload:abort"),
+        of_upload(Get, Query("uploadId"), "ListParts", Does::ListParts, "upload:show")
+            .query(&["max-parts", "part-number-marker"]),
         // What an object is set to.
         of_object("GetObjectAcl", "acl", Calm::Acl),
         refused(Put, Object, Query("acl"), "PutObjectAcl"),
@@ -205,7 +249,9 @@ pub(super) const ROWS: &[Row] = {
         refused(Put, Object, Query("retention"), "PutObjectRetention"),
         of_object("GetObjectLegalHold", "legal-hold", Calm::Missing(Kind::NoRetention)),
         refused(Put, Object, Query("legal-hold"), "PutObjectLegalHold"),
-        refused(Get, Object, Query("attributes"), "GetObjectAttributes"),
+        serves(Get, Object, Query("attributes"), "GetObjectAttributes", Does::GetAttributes, Asks::Object(Right::Read))
+            .deed("object:read", Sort::Object)
+            .headers(&["x-amz-object-attributes", "x-amz-max-parts", "x-amz-part-number-marker"]),
         refused(Get, Object, Query("torrent"), "GetObjectTorrent"),
         refused(Post, Object, Query("restore"), "RestoreObject"),
         refused(Post, Object, Query("select"), "SelectObjectContent"),

@@ -5,7 +5,7 @@
 //!   segments, backslashes and `%2F` are characters of a key, not structure. Escapes are resolved once.
 //! - A bucket is taken from the host only below a domain that was configured; otherwise it stands in the path.
 
-use crate::base::{BucketName, NameError, ObjectKey, ObjectName};
+use crate::base::{BucketName, ObjectKey, ObjectName};
 use crate::http::edge::errors::HttpError;
 use crate::http::edge::escape::{Plus, unescape};
 use actix_web::HttpRequest;
@@ -95,7 +95,9 @@ fn object(raw_bucket: &str, raw_key: &str) -> Result<ObjectName, HttpError> {
 
 /// The name that `x-amz-copy-source` has: bucket and key in percent-escapes, with a slash before them or without. All of
 /// it is unescaped before it is cut, and a plus is a blank: clients escape the slash too, or write forms.
-pub(super) fn copy_source(value: &str) -> Result<ObjectName, HttpError> {
+pub(in crate::http) fn copy_source(value: &str) -> Result<ObjectName, HttpError> {
+    const NO_KEY: HttpError =
+        HttpError::Header("x-amz-copy-source names a bucket and a key, with a slash between them");
     if let Some((_, query)) = value.split_once('?') {
         // A key with a question mark has it escaped.
         return Err(match query.starts_with("versionId=") {
@@ -105,7 +107,7 @@ pub(super) fn copy_source(value: &str) -> Result<ObjectName, HttpError> {
     }
     let name = unescape(value, Plus::IsSpace)?;
     let name = name.strip_prefix('/').unwrap_or(&name);
-    let (bucket, key) = name.split_once('/').filter(|(_, key)| !key.is_empty()).ok_or(NameError::Key)?;
+    let (bucket, key) = name.split_once('/').filter(|(_, key)| !key.is_empty()).ok_or(NO_KEY)?;
     Ok(ObjectName { bucket: BucketName::parse(bucket)?, key: ObjectKey::parse(key)? })
 }
 

@@ -37,6 +37,9 @@ async fn who_signs_nothing_gets_nothing() {
         (Method::PUT, "/abc/k"),
         (Method::DELETE, "/abc/k"),
         (Method::POST, "/abc?delete"),
+        (Method::POST, "/abc/k?uploads"),
+        (Method::GET, "/abc?uploads"),
+        (Method::PUT, "/abc/k?partNumber=1&uploadId=1"),
         (Method::GET, "/abc?policy"),
     ] {
         let grant = Grant { rights: Rights::of(&Right::ALL), ..Grant::everything() };
@@ -51,7 +54,7 @@ async fn what_is_not_offered_is_refused_before_anybody_is_asked_who_they_are() {
     for (method, uri, name, status, code) in [
         (Method::PUT, "/abc/k", "x-amz-website-redirect-location", 501, "NotImplemented"),
         (Method::PUT, "/abc?acl", "x", 501, "NotImplemented"),
-        (Method::POST, "/abc/k?uploads", "x", 501, "NotImplemented"),
+        (Method::POST, "/abc/k?restore", "x", 501, "NotImplemented"),
         (Method::PATCH, "/abc/k", "x", 405, "MethodNotAllowed"),
         (Method::GET, "/AB/k", "x", 400, "InvalidBucketName"),
     ] {

@@ -66,6 +66,7 @@ fn object() -> Registered {
         digest: [6; 32],
         wrap,
         at,
+        uploads: crate::base::Uploads::NONE,
     })))
 }
 

@@ -45,7 +45,7 @@ fn sealing_gives_the_known_answers() {
         assert_eq!(wrap.sealed, bytes(&v["wrap"]["sealed"]));
 
         let layout = Layout::from_log2(number(&v["chunk_log2"]).try_into().unwrap()).unwrap();
-        let sealer = BodySealer::with(cluster, body, &dek, bytes(&v["salt"]), layout);
+        let sealer = BodySealer::with(cluster, body, None, &dek, bytes(&v["salt"]), layout);
         let sealed = seal_pieces(&sealer, &[plain(number(&v["plain_len"])).into()]);
         assert_eq!(sealed.len(), number(&v["sealed_len"]));
         if let Some(header) = v.get("header") {
@@ -113,9 +113,9 @@ fn a_header_of_another_kind_is_refused_however_well_it_is_made() {
     let dek = Dek::generate();
     let wrap = ring.wrap(CLUSTER, body, &dek);
     let opens = |at: usize, value: u8| {
-        let mut header = *BodySealer::with(CLUSTER, body, &dek, [7; 24], Layout::default()).header();
+        let mut header = *BodySealer::with(CLUSTER, body, None, &dek, [7; 24], Layout::default()).header();
         header[at] = value;
-        let commitment = derive_body(&dek, &header).2;
+        let commitment = derive_body(&dek, &header, None).2;
         header[COMMITMENT_AT..].copy_from_slice(&commitment);
         BodyOpener::new(&ring, CLUSTER, body, &wrap, &header).is_ok()
     };
@@ -124,6 +124,38 @@ fn a_header_of_another_kind_is_refused_however_well_it_is_made() {
         assert!(!opens(at, value), "byte {at} is {value}");
     }
     assert!(!opens(CLUSTER_AT, 0) && !opens(BODY_AT, 0));
+}
+
+/// All parts of an upload have one data key, so each says which part it is, and none is taken for a whole body.
+#[test]
+fn a_part_opens_as_that_part_of_that_upload_alone() {
+    let ring = ring(2);
+    let (upload, body) = (UploadId([2; 16]), BodyId([1; 16]));
+    let wrap = ring.wrap(CLUSTER, upload.as_body(), &Dek::generate());
+    let place = |upload, number| PartPlace { upload, number };
+    let mut sealed = Vec::new();
+    for number in [1, 2, 258, 10_000] {
+        let sealer = BodySealer::of_part(&ring, CLUSTER, place(upload, number), &wrap, body).unwrap();
+        let part = seal_pieces(&sealer, &[Bytes::from_static(b"a part")]);
+        let opens = |place, wrap: &Wrap, body| BodyOpener::of_part(&ring, CLUSTER, place, wrap, body, &part);
+        let opener = opens(place(upload, number), &wrap, body).unwrap();
+        assert_eq!(open_whole(&opener, &part).unwrap(), b"a part");
+        for other in [0, 1, 2, 3, 257, 258, 9999, 10_000].into_iter().filter(|other| *other != number) {
+            assert!(opens(place(upload, other), &wrap, body).is_err(), "{number} as {other}");
+        }
+        assert!(opens(place(UploadId([3; 16]), number), &wrap, body).is_err(), "of another upload");
+        assert!(opens(place(upload, number), &wrap, BodyId([4; 16])).is_err(), "another body");
+        // The same data key, wrapped for the body itself: a whole body has another purpose.
+        let dek = ring.unwrap(CLUSTER, upload.as_body(), &wrap).unwrap();
+        let own = ring.wrap(CLUSTER, body, &dek);
+        assert!(BodyOpener::new(&ring, CLUSTER, body, &own, &part).is_err());
+        let whole = seal_pieces(&BodySealer::with(CLUSTER, body, None, &dek, [7; 24], Layout::default()), &[]);
+        assert!(BodyOpener::new(&ring, CLUSTER, body, &own, &whole).is_ok());
+        let as_part = BodyOpener::of_part(&ring, CLUSTER, place(upload, number), &wrap, body, &whole);
+        assert!(as_part.is_err());
+        sealed.push(part);
+    }
+    assert!(BodySealer::of_part(&ring, CLUSTER, place(UploadId([3; 16]), 1), &wrap, body).is_err());
 }
 
 #[test]

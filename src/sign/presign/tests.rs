@@ -170,3 +170,20 @@ fn what_is_no_link_is_told_by_what_is_wrong() {
     let many = (0..PARAMETERS_MAX + 1).map(|n| (n.to_string(), String::new())).collect();
     assert_eq!(Presigned::parse(many), Err(PresignError::Many));
 }
+
+#[test]
+fn headers_in_the_query_are_all_but_the_signature() {
+    let more = pairs(&[
+        ("x-amz-acl", "private"),
+        ("X-Amz-Meta-A", ""),
+        ("X-Amz-Content-Sha256", "UNSIGNED-PAYLOAD"),
+        ("x-id", "PutObject"),
+        ("xx-amz-acl", "x"),
+    ]);
+    let text = Link { query: &more, ..plain() }.query_by(&key());
+    let link = Presigned::parse_with_headers(query(&text)).expect("a link");
+    assert_eq!(link.headers_in_query().collect::<Vec<_>>(), [("X-Amz-Meta-A", ""), ("x-amz-acl", "private")]);
+    for own in PARAMETERS.into_iter().chain([P_TOKEN, P_PAYLOAD]) {
+        assert!(!is_header(own) && !is_header(&own.to_ascii_lowercase()), "{own}");
+    }
+}

@@ -37,6 +37,7 @@ fn record(present: bool) -> Arc<Record> {
         digest: [2; 32],
         wrap: Wrap { kek: KekId([3; 16]), nonce: [4; 12], sealed: [5; 48] },
         at: BodyAt::Blob,
+        uploads: crate::base::Uploads::NONE,
     };
     let state = if present { State::Object(Box::new(object())) } else { State::Deleted };
     Arc::new(Record { ballot: Ballot::ZERO, lineage: Lineage::NOTHING, written_ms: 0, state })

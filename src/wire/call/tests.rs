@@ -37,6 +37,7 @@ fn record() -> Arc<Record> {
             digest: [2; 32],
             wrap: Wrap { kek: KekId([3; 16]), nonce: [4; 12], sealed: [5; 48] },
             at: BodyAt::Small(Bytes::from_static(b"sealed").into()),
+            uploads: crate::base::Uploads::NONE,
         })),
     })
 }

@@ -167,7 +167,7 @@ def _(at):
     with with_headers(s3, "PutObject", {"x-amz-sdk-checksum-algorithm": "MD17"}):
         refused("unknown", (400, "InvalidRequest"), s3.put_object, Bucket=name, Key="k", Body=b"x")
     with with_headers(s3, "PutObject", {"x-amz-checksum-md17": "AAAA"}):
-        refused("unknown header", (501, "NotImplemented"), s3.put_object, Bucket=name, Key="k", Body=b"x")
+        refused("unknown header", (400, "InvalidRequest"), s3.put_object, Bucket=name, Key="k", Body=b"x")
     is_missing("nothing is there", s3, name, "k")
 
 

@@ -151,7 +151,12 @@ def _(at):
     s3.put_object(Bucket=name, Key="k", Body=b"x")
     with with_headers(s3, "DeleteObjects", {"x-amz-checksum-crc32": "AAAAAA=="}):
         refused("a wrong CRC32", (400, "BadDigest"), s3.delete_objects, Bucket=name, Delete={"Objects": [{"Key": "k"}]})
-    with with_headers(s3, "DeleteObjects", {"Content-MD5": "AAAAAAAAAAAAAAAAAAAAAA==", "x-amz-checksum-crc32": None}):
+    wrong = {"Content-MD5": "AAAAAAAAAAAAAAAAAAAAAA=="}
+    # Without the sum that it speaks of, the other header would be refused for itself.
+    alone = {**wrong, "x-amz-checksum-crc32": None, "x-amz-sdk-checksum-algorithm": None}
+    with with_headers(s3, "DeleteObjects", wrong):
+        refused("a wrong Content-MD5 beside", (400, "BadDigest"), s3.delete_objects, Bucket=name, Delete={"Objects": [{"Key": "k"}]})
+    with with_headers(s3, "DeleteObjects", alone):
         refused("a wrong Content-MD5", (400, "BadDigest"), s3.delete_objects, Bucket=name, Delete={"Objects": [{"Key": "k"}]})
     same("still there", body_of(s3, name, "k"), b"x")
 

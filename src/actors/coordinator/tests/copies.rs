@@ -35,7 +35,7 @@ impl Node {
     }
 
     /// Takes a body from another node.
-    fn takes(&self, from: &Node, blob: BlobRef) {
+    pub(super) fn takes(&self, from: &Node, blob: BlobRef) {
         let sealed = from.store.read_body(&blob).expect("it is there");
         let incoming = self.store.begin_incoming(blob.body, Some(blob.sealed_len), Purpose::Copy);
         let mut incoming = incoming.expect("it begins");

@@ -36,7 +36,15 @@ impl Rig {
     /// An upload of these bytes, up to its end.
     async fn upload_with(&self, body: Vec<u8>) -> Upload {
         let (at, head) = (object("k"), ObjectHead::default());
-        let begin = BeginUpload { at, condition: Condition::NONE, head, len_hint: None, sums: wanted(), permit: None };
+        let begin = BeginUpload {
+            at,
+            condition: Condition::NONE,
+            head,
+            len_hint: None,
+            sums: wanted(),
+            permit: None,
+            part: None,
+        };
         let upload = soon("an answer", self.actor.send(begin)).await.expect("it is there").expect("it begins");
         let append = AppendUpload { upload, data: vec![body.into()] };
         soon("an answer", self.actor.send(append)).await.expect("it is there").expect("it goes on")

@@ -250,7 +250,7 @@ impl RecordsLane {
                 continue;
             }
             let mut filling = Filling::new(bytes_max);
-            let changes = window.take_blobs(now, |change| filling.takes(change.blob.map_or(0, |blob| blob.sealed_len)));
+            let changes = window.take_blobs(now, |change| filling.takes(len_of(change)));
             if changes.is_empty() {
                 return;
             }
@@ -389,6 +389,11 @@ fn its_part(plan: &Plan, peer: Incarnation) -> impl Fn(Change) -> Option<Change>
         let blob = change.blob.filter(|blob| voting.keeps(peer, blob.body));
         voting.holds(peer, &change.key).then_some(Change { blob, ..change })
     }
+}
+
+/// Bytes of the body of a change, as parcels are filled. What has several goes alone.
+fn len_of(change: &Change) -> u64 {
+    if change.in_parts { u64::MAX } else { change.blob.map_or(0, |blob| blob.sealed_len) }
 }
 
 fn pause(plan: &Plan, tries: u32) -> Duration {

@@ -175,7 +175,7 @@ mod tests {
         assert_eq!(
             text_of(deleted(&all, false)),
             format!(
-                "<DeleteResult><Deleted><Key>a&amp;&#x1;</Key></Deleted>{failed}\
+                "<DeleteResult><Deleted><Key>a&amp;\u{fffd}</Key></Deleted>{failed}\
                  <Deleted><Key>c</Key></Deleted></DeleteResult>"
             )
         );

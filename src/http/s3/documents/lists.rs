@@ -20,20 +20,31 @@ pub(in crate::http::s3) struct Listing<'a> {
     pub page: &'a ListPage,
 }
 
+/// A page of the list of buckets.
+pub(in crate::http::s3) struct BucketPage<'a> {
+    pub buckets: &'a [BucketInfo],
+    /// The region of all of them, where the question had a parameter at all.
+    pub region: Option<&'a str>,
+    pub prefix: Option<&'a str>,
+    /// The token of the next page.
+    pub next: Option<&'a str>,
+}
+
 /// `ListAllMyBucketsResult`.
-pub(in crate::http::s3) fn buckets(all: &[BucketInfo]) -> HttpResponse {
+pub(in crate::http::s3) fn buckets(page: &BucketPage<'_>) -> HttpResponse {
     const ROOT: &str = "ListAllMyBucketsResult";
-    let mut writer = Writer::new(ROOT, 256 + all.len() * 128);
+    let mut writer = Writer::new(ROOT, 256 + page.buckets.len() * 160);
     owner(&mut writer);
     writer.open("Buckets");
-    for bucket in all {
+    for bucket in page.buckets {
         writer
             .open("Bucket")
             .text("Name", bucket.name.as_str())
             .time("CreationDate", bucket.created_ms)
+            .maybe("BucketRegion", page.region)
             .close("Bucket");
     }
-    writer.close("Buckets");
+    writer.close("Buckets").maybe("ContinuationToken", page.next).maybe("Prefix", page.prefix);
     ok(writer.finish(ROOT))
 }
 
@@ -119,7 +130,14 @@ mod tests {
     const OWNER: &str = "<Owner><ID>boveda</ID><DisplayName>boveda</DisplayName></Owner>";
 
     fn info(len: u64, checksum: Option<Checksum>) -> ObjectInfo {
-        ObjectInfo { len, head: ObjectHead::default(), etag: "0f".into(), checksum, written_ms: 1_700_000_000_999 }
+        ObjectInfo {
+            len,
+            head: ObjectHead::default(),
+            etag: "0f".into(),
+            checksum,
+            written_ms: 1_700_000_000_999,
+            parts: None,
+        }
     }
 
     fn page(next: Option<&str>) -> ListPage {
@@ -198,8 +216,10 @@ mod tests {
             let name = BucketName::parse(name).unwrap();
             BucketInfo::of(&name, &BucketRecord::made(BucketId(7), 1_700_000_000_001), Default::default())
         };
+        let both = [bucket("abc"), bucket("d.e")];
+        let page = BucketPage { buckets: &both, region: None, prefix: None, next: None };
         assert_eq!(
-            text_of(buckets(&[bucket("abc"), bucket("d.e")])),
+            text_of(buckets(&page)),
             format!(
                 "<ListAllMyBucketsResult>{OWNER}<Buckets>\
                  <Bucket><Name>abc</Name><CreationDate>2023-11-14T22:13:20.000Z</CreationDate></Bucket>\
@@ -208,8 +228,17 @@ mod tests {
             )
         );
         assert_eq!(
-            text_of(buckets(&[])),
+            text_of(buckets(&BucketPage { buckets: &[], ..page })),
             format!("<ListAllMyBucketsResult>{OWNER}<Buckets></Buckets></ListAllMyBucketsResult>")
+        );
+        let of_region = BucketPage { region: Some("r"), prefix: Some("<"), next: Some("t"), buckets: &both[..1] };
+        assert_eq!(
+            text_of(buckets(&of_region)),
+            format!(
+                "<ListAllMyBucketsResult>{OWNER}<Buckets><Bucket><Name>abc</Name>\
+                 <CreationDate>2023-11-14T22:13:20.000Z</CreationDate><BucketRegion>r</BucketRegion></Bucket></Buckets>\
+                 <ContinuationToken>t</ContinuationToken><Prefix>&lt;</Prefix></ListAllMyBucketsResult>"
+            )
         );
     }
 }

@@ -5,6 +5,9 @@
 //! | `lists` | buckets; objects of a bucket, page by page |
 //! | `deletions` | many objects to be deleted at once, and what became of each |
 //! | `copies` | what came of a copy |
+//! | `uploads` | uploads in parts: begun, of which parts they are completed, and what came of it |
+//! | `upload_lists` | lists of them, and of their parts |
+//! | `attributes` | what is known of an object |
 //! | `settings` | settings of buckets and objects |
 //!
 //! Invariants
@@ -13,19 +16,29 @@
 //!
 //! Names and forms: Amazon S3 API Reference.
 
+mod attributes;
 mod copies;
 mod deletions;
 mod lists;
 mod settings;
+mod upload_lists;
+mod uploads;
 
-pub(super) use copies::copy_result;
+pub(super) use attributes::{Attribute, PartsAsked, attributes};
+pub(super) use copies::{copy_part_result, copy_result};
 pub(in crate::http) use deletions::{Deletion, deletions};
 pub(super) use deletions::{Gone, deleted};
-pub(super) use lists::{Listing, buckets, list_v1, list_v2};
+pub(super) use lists::{BucketPage, Listing, buckets, list_v1, list_v2};
 pub(in crate::http) use settings::location_constraint;
 pub(super) use settings::{empty, location, no_tags, owner_alone, owner_pays, sealed};
+pub(super) use upload_lists::{PartListing, UploadListing, parts, uploads};
+pub(super) use uploads::COMPLETION_BYTES_MAX;
+pub(in crate::http) use uploads::completion;
+pub(super) use uploads::{completed, initiated};
 
+use super::heads::{checksum_type as kind_of, checksum_value, type_word};
 use super::xml::Writer;
+use crate::actors::messages::Written;
 use crate::base::Checksum;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder};
@@ -50,9 +63,17 @@ fn owner(writer: &mut Writer) {
     writer.open("Owner").text("ID", OWNER).text("DisplayName", OWNER).close("Owner");
 }
 
-/// How a checksum covers its object.
-fn kind_of(checksum: &Checksum) -> &'static str {
-    if checksum.is_composite { "COMPOSITE" } else { "FULL_OBJECT" }
+/// The elements that tell the checksum of an object that was written, if it has one.
+fn checksum_of(writer: &mut Writer, done: &Written) {
+    if let Some(checksum) = &done.checksum {
+        writer.text("ChecksumType", kind_of(checksum));
+        writer.text(&format!("Checksum{}", checksum.algorithm.as_str()), &checksum_value(checksum, &done.etag));
+    }
+}
+
+/// The element with the checksum of a part.
+fn sum(writer: &mut Writer, checksum: &Checksum) {
+    writer.text(&format!("Checksum{}", checksum.algorithm.as_str()), &checksum.to_base64());
 }
 
 #[cfg(test)]

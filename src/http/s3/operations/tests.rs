@@ -38,7 +38,12 @@ fn a_request_is_one_operation() {
         ("POST", "/abc", &[], "PostObject"),
         ("PUT", "/abc/k", &[], "PutObject"),
         ("PUT", "/abc/k", &[source], "CopyObject"),
-        ("PUT", "/abc/k?partNumber=1&uploadId=u", &[source], "UploadPart"),
+        ("PUT", "/abc/k?partNumber=1&uploadId=u", &[], "UploadPart"),
+        ("PUT", "/abc/k?partNumber=1&uploadId=u", &[source], "UploadPartCopy"),
+        ("POST", "/abc/k?uploads", &[], "CreateMultipartUpload"),
+        ("POST", "/abc/k?uploadId=u", &[], "CompleteMultipartUpload"),
+        ("GET", "/abc/k?uploadId=u", &[], "ListParts"),
+        ("GET", "/abc?uploads&prefix=a", &[], "ListMultipartUploads"),
         ("PUT", "/abc/k?acl", &[], "PutObjectAcl"),
         ("GET", "/abc/k?acl", &[], "GetObjectAcl"),
         ("GET", "/abc/acl", &[], "GetObject"),
@@ -74,9 +79,21 @@ fn what_a_row_does_not_know_is_refused() {
         ("GET", "/abc?prefix=a&prefix=b", &[], "InvalidQuery"),
         ("POST", "/abc/k", &[], "MethodNotAllowed"),
         ("PUT", "/abc/k?uploads=1", &[], "NotImplemented"),
+        ("PUT", "/abc/k?partNumber=1", &[], "NotImplemented"),
+        ("PUT", "/abc/k?partNumber=1&uploadId=u", &[("x-amz-checksum-crc32", "x")], "served"),
+        ("PUT", "/abc/k?partNumber=1&uploadId=u", &[("x-amz-meta-a", "1")], "NotImplemented"),
+        ("PUT", "/abc/k?partNumber=1&uploadId=u", &[("x-amz-copy-source-range", "x")], "NotImplemented"),
+        ("POST", "/abc/k?uploadId=u", &[("x-amz-checksum-algorithm", "CRC32")], "NotImplemented"),
+        ("POST", "/abc/k?uploads", &[("x-amz-tagging", "a=b")], "NotImplemented"),
+        ("DELETE", "/abc/k?uploadId=u", &[("x-amz-if-match-initiated-time", "x")], "NotImplemented"),
         ("PUT", "/AB/k", &[], "InvalidBucketName"),
         ("PUT", "/abc/%ff", &[], "InvalidEscape"),
         ("GET", "/abc/k?X-Amz-Signature=1&X-Amz-Date=x", &[], "served"),
+        // Of a link they are headers, which are judged as such.
+        ("PUT", "/abc/k?X-Amz-Signature=1&x-amz-nothing=1", &[], "served"),
+        ("PUT", "/abc/k?X-Amz-Signature=1&nothing=1", &[], "NotImplemented"),
+        ("PUT", "/abc/k?x-amz-acl=private", &[], "NotImplemented"),
+        ("GET", "/abc/k?x-amz-checksum-mode=ENABLED", &[], "NotImplemented"),
     ] {
         assert_eq!(code(method, uri, headers), told, "{method} {uri} {headers:?}");
     }
@@ -120,6 +137,12 @@ fn who_may_what_and_what_is_written_down() {
         ("HEAD", "/abc/k", Asks::Object(Read), "object:read", Sort::Object),
         ("GET", "/abc/k?tagging", Asks::Object(Read), "object:read", Sort::Object),
         ("DELETE", "/abc/k", Asks::Object(Delete), "object:delete", Sort::Object),
+        ("POST", "/abc/k?uploads", Asks::Object(Write), "upload:create", Sort::Object),
+        ("PUT", "/abc/k?uploadId=u", Asks::Object(Write), "upload:write", Sort::Object),
+        ("POST", "/abc/k?uploadId=u", Asks::Object(Write), "upload:complete", Sort::Object),
+        ("DELETE", "/abc/k?uploadId=u", Asks::Object(Write), "upload:abort", Sort::Object),
+        ("GET", "/abc/k?uploadId=u", Asks::Object(Write), "upload:show", Sort::Object),
+        ("GET", "/abc?uploads", Asks::Some(List), "upload:list", Sort::Object),
     ] {
         let req = asked(method, uri, &[]);
         let endpoint = Endpoint::of(Route::of(&req, &[]), &req).expect("it is served");

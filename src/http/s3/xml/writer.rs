@@ -1,8 +1,10 @@
 //! Documents that clients are answered with, appended to a text.
 //!
 //! Invariants
-//! - What stands in an element is escaped, so that a parser reads what was meant: marks of XML, and every character that
-//!   XML 1.0 has not or that a parser would change (`&#xd;`).
+//! - What stands in an element is escaped, so that a parser reads what was meant: marks of XML, and what a parser would
+//!   change (`&#xd;`).
+//! - Every parser reads every document: a character that XML 1.0 has not, which no escape can bring into one, is U+FFFD
+//!   there. Where a name with one has to be told as it is, `is_text` says that it cannot be, or it stands in percent-escapes.
 //! - A document begins with its declaration; each element that is opened is closed by whoever opened it.
 
 use super::NAMESPACE;
@@ -119,7 +121,17 @@ impl Writer {
     }
 }
 
-/// Appends a text so that a parser reads it as it is.
+/// Whether a document can hold a text as it is.
+pub(in crate::http) fn is_text(text: &str) -> bool {
+    text.chars().all(is_char)
+}
+
+/// Whether XML 1.0 has a character (production 2); references cannot name others either (4.1).
+fn is_char(c: char) -> bool {
+    !matches!(c, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}')
+}
+
+/// Appends a text so that a parser reads it as it is, as far as it can be told.
 fn push_escaped(out: &mut String, text: &str) {
     let mut rest = text;
     while let Some(at) = rest.bytes().position(may_need_escape) {
@@ -131,9 +143,10 @@ fn push_escaped(out: &mut String, text: &str) {
             Some('<') => out.push_str("&lt;"),
             Some('>') => out.push_str("&gt;"),
             Some('"') => out.push_str("&quot;"),
-            Some(c @ ('\0'..' ' | '\u{fffe}' | '\u{ffff}')) => {
+            Some(c @ ('\t' | '\n' | '\r')) => {
                 let _ = write!(out, "&#x{:x};", u32::from(c));
             }
+            Some(c) if !is_char(c) => out.push(char::REPLACEMENT_CHARACTER),
             Some(c) => out.push(c),
             None => {}
         }
@@ -198,12 +211,22 @@ mod tests {
         for (text, expected) in [
             ("plain/~*", "plain/~*"),
             ("<&>\"'", "&lt;&amp;&gt;&quot;'"),
-            ("a\r\n\t\u{1}b", "a&#xd;&#xa;&#x9;&#x1;b"),
-            ("\u{ffff}\u{fefe}\u{fffd}ü", "&#xffff;\u{fefe}\u{fffd}ü"),
+            ("a\r\n\t\u{7f}\u{85}b", "a&#xd;&#xa;&#x9;\u{7f}\u{85}b"),
+            ("\u{fefe}\u{fffd}ü", "\u{fefe}\u{fffd}ü"),
         ] {
             let mut out = String::new();
             push_escaped(&mut out, text);
-            assert_eq!(out, expected, "{text:?}");
+            assert_eq!((out.as_str(), is_text(text)), (expected, true), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn no_document_holds_what_xml_has_not() {
+        for c in (0..0x20).chain([0xfffe, 0xffff]).filter_map(char::from_u32).filter(|c| !"\t\n\r".contains(*c)) {
+            let (text, mut out) = (format!("a{c}<"), String::new());
+            push_escaped(&mut out, &text);
+            assert_eq!((out.as_str(), is_text(&text)), ("a\u{fffd}&lt;", false), "{c:?}");
+            assert_eq!(escaped_key(&text).replace("%3C", ""), format!("a{}", escaped_key(&c.to_string())), "{c:?}");
         }
     }
 
@@ -218,7 +241,8 @@ mod tests {
         let mut reader = Reader::new(document.as_bytes(), "r", limits).unwrap();
         for key in ODD {
             assert_eq!(reader.child(), Ok(Some("t")));
-            assert_eq!(reader.text().as_deref(), Ok(key));
+            let replaced = |c| if is_char(c) { c } else { '\u{fffd}' };
+            assert_eq!(reader.text(), Ok(key.chars().map(replaced).collect()));
         }
         assert_eq!(reader.child(), Ok(None));
         assert_eq!(reader.end(), Ok(()));
