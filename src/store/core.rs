@@ -37,6 +37,7 @@ use crate::register::Memory;
 use crate::seal::Origin;
 use crate::seal::body::BodyOpener;
 use crate::seal::keyring::Keyring;
+use crate::seal::md5::lockstep::Lockstep;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -85,6 +86,8 @@ pub struct Core {
     pub(super) clock: StampClock,
     pub(super) head: watch::Sender<u64>,
     pub(super) counters: Counters,
+    /// Where uploads meet whose MD5s are wanted.
+    pub(super) md5s: Lockstep,
     pub(super) probe: Arc<PagesProbe>,
     /// Room for the index where others fill the disk.
     pub(super) ballast: Arc<Ballast>,
@@ -191,6 +194,7 @@ impl Core {
             clock: parts.clock,
             head: watch::channel(parts.head).0,
             counters: Counters::default(),
+            md5s: Lockstep::default(),
             probe: parts.probe,
             ballast: parts.ballast,
             overlay: RwLock::new(parts.overlay),
