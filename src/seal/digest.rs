@@ -3,6 +3,7 @@
 //! Replicas and the scrubber check sealed bytes by it without holding a key. It says nothing about
 //! authenticity: who can write a body can write its digest.
 
+pub use super::md5::{MD5_BYTES, Md5};
 use subtle::ConstantTimeEq;
 
 /// Bytes of a digest.
@@ -26,32 +27,6 @@ impl BodyDigest {
     /// The digest of everything appended.
     pub fn finalize(self) -> [u8; DIGEST_BYTES] {
         self.0.finalize().into()
-    }
-}
-
-/// Bytes of an MD5.
-pub const MD5_BYTES: usize = 16;
-
-/// MD5 (RFC 1321) of bytes that arrive in pieces: what clients send to find a body that was garbled on its way. It says
-/// nothing against anybody who means to.
-#[derive(Clone, Default)]
-pub struct Md5(md5::Md5);
-
-impl std::fmt::Debug for Md5 {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Md5(..)")
-    }
-}
-
-impl Md5 {
-    /// Takes in the next bytes.
-    pub fn update(&mut self, bytes: &[u8]) {
-        md5::Digest::update(&mut self.0, bytes);
-    }
-
-    /// The MD5 of everything appended.
-    pub fn finalize(self) -> [u8; MD5_BYTES] {
-        md5::Digest::finalize(self.0).into()
     }
 }
 

@@ -13,6 +13,7 @@
 //! | `digest` | the hash over sealed bytes, for which no key is needed |
 //! | `hmac` | what requests are signed with |
 //! | `mark` | keyed sums of register states, which the nodes of a ring compare |
+//! | `md5` | MD5, of one body or of several side by side |
 //! | `origin` | what a cluster is known by for as long as it lives |
 //! | `sums` | sums over plaintext, which clients know a body by |
 //! | `session` | handshake and frames between two nodes of one ring; how one is told of its cluster |
@@ -25,6 +26,7 @@ pub mod key;
 pub mod keyring;
 pub mod layout;
 pub mod mark;
+pub mod md5;
 pub mod origin;
 pub mod passphrase;
 pub mod session;

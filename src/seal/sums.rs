@@ -8,7 +8,7 @@
 //! MD5 and SHA-1 say nothing against anybody who means to; what is sealed is vouched for by its tags. The names of the
 //! algorithms and their values: `base::checksum`.
 
-use super::digest::Md5;
+use super::md5::Md5;
 use crate::base::checksum::{MD5_BYTES, SHA256_BYTES, Sum, Value};
 use crate::base::{Algorithm, Checksum, Etag, ExpectedSums, WantedSums};
 use crc_fast::CrcAlgorithm;
@@ -69,6 +69,16 @@ impl Sums {
         if let Some(crc) = &mut self.crc {
             crc.update(bytes);
         }
+    }
+
+    /// The MD5, to be computed elsewhere: it takes in nothing here until it is back.
+    pub fn lend_md5(&mut self) -> Option<Md5> {
+        self.md5.take()
+    }
+
+    /// It is back, with what the others have taken in meanwhile.
+    pub fn take_back(&mut self, md5: Md5) {
+        self.md5 = Some(md5);
     }
 
     /// The sums of everything appended.

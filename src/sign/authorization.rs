@@ -6,7 +6,7 @@
 //! - A header that it names and that did not come is refused, and so is one that cannot be read: neither is signed as if
 //!   it were empty.
 //! - What is wrong with it as such is told apart, since none of that depends on a secret. Whether it fits is asked of
-//!   whoever has the secrets (`Authorization::signing_key_of`, `sigv4::signed`).
+//!   whoever has the secrets (`sigv4::signing_key`, `sigv4::signed`).
 
 use super::canonical::{Request, canonical};
 use super::presign::AHEAD_SECONDS_MAX;

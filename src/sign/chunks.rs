@@ -72,7 +72,7 @@ pub enum ChunkError {
 #[derive(Debug)]
 pub struct Seed {
     /// What signed.
-    pub key: SigningKey,
+    pub key: Arc<SigningKey>,
     /// The time of the request.
     pub at: Second,
     /// What the key is for.

@@ -8,8 +8,7 @@
 
 use super::canonical::{Request, canonical, escaped, escaped_query, names};
 use super::sigv4::{
-    ALGORITHM, SERVICE, Scope, Second, SigningKey, UNSIGNED_PAYLOAD, header_names, hex, signature, signing_key,
-    string_to_sign, unhex,
+    ALGORITHM, SERVICE, Scope, Second, UNSIGNED_PAYLOAD, header_names, hex, signature, string_to_sign, unhex,
 };
 use crate::base::Credential;
 use crate::seal::hmac::SHA256_BYTES;
@@ -196,14 +195,9 @@ impl Presigned {
         all.map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// The region that it was signed for.
-    pub fn region(&self) -> &str {
-        &self.scope.region
-    }
-
-    /// What a secret signs such links with.
-    pub fn signing_key(&self, secret: &[u8]) -> SigningKey {
-        signing_key(secret, &self.scope)
+    /// What it was signed for.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
     }
 
     /// The signature that a secret makes of that.

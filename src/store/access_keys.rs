@@ -7,21 +7,19 @@
 //! - The sum is that of all registers in the table, each at its ballot; it changes in the same breath as they do.
 //! - A key that this node cannot open lets nobody in here. It is tried again with each look, since a key ring grows.
 //! - Whether a secret fits is found out in the same time whatever it is, and whether there is such a key or not.
+//! - What was derived from secrets is remembered with the keys that callers are held against, and goes with them.
 
 use super::access_secret::{AccessSecret, open_secret};
+use super::access_signing::{SignatureCheck, SigningKey, SigningKeys};
 use super::entry::Held;
 use crate::base::access::AccessRecord;
 use crate::base::credential::SECRET_LEN;
 use crate::base::{AccessKeyId, Ballot, ClusterId, Grant, Record, RegisterKey, Secret, State, Sum};
 use crate::register::{Choice, Holds};
 use crate::seal::digest::constant_time_eq;
-use crate::seal::hmac::SHA256_BYTES;
 use crate::seal::{Keyring, MarkKey, random};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-
-/// What a secret makes of a request: an HMAC-SHA-256.
-pub type Signature = [u8; SHA256_BYTES];
 
 /// An access key with its secrets opened.
 #[derive(Debug)]
@@ -69,20 +67,28 @@ impl AccessKey {
 
     /// Whether this is one of its secrets.
     pub fn accepts(&self, secret: &[u8]) -> bool {
-        self.fits(|known| constant_time_eq(known, secret))
+        self.fitting(self.slots().map(|known| constant_time_eq(known, secret))).is_some()
     }
 
-    /// Whether one of its secrets has signed this: `signature_by` says what a secret makes of what was signed.
-    fn has_signed(&self, signature: &Signature, signature_by: impl Fn(&[u8]) -> Signature) -> bool {
-        self.fits(|known| constant_time_eq(&signature_by(known), signature))
+    /// Its secrets, the newest first. What stands where there is none fits nothing.
+    fn slots(&self) -> [&[u8]; 2] {
+        [0, 1].map(|at| self.secrets.get(at).map_or(&[0; SECRET_LEN][..], |secret| secret.expose()))
     }
 
-    /// Whether one of its secrets does; asked of both, whichever fits, and where there is one alone.
-    fn fits(&self, does: impl Fn(&[u8]) -> bool) -> bool {
-        let unused = [0; SECRET_LEN];
-        let slot = |at: usize| self.secrets.get(at).map_or(&unused[..], |secret| secret.expose());
-        let (newest, older) = (does(slot(0)), does(slot(1)));
-        (newest & !self.secrets.is_empty()) | (older & (self.secrets.len() > 1))
+    /// Which of its secrets does, where each was asked, and also what stands where there is none.
+    fn fitting(&self, does: [bool; 2]) -> Option<usize> {
+        let there = [!self.secrets.is_empty(), self.secrets.len() > 1];
+        let [newest, older] = [does[0] & there[0], does[1] & there[1]];
+        (newest | older).then_some(usize::from(!newest))
+    }
+
+    /// What has signed this, where one of its secrets has. Both are asked, whichever fits.
+    fn signed_with(&self, check: &SignatureCheck<'_>, made: &SigningKeys) -> Option<Arc<SigningKey>> {
+        let make = || self.slots().map(|secret| Arc::new((check.derive)(secret)));
+        let pair = made.of(self.id, check.scope, make);
+        let does = pair.each_ref().map(|key| constant_time_eq(&(check.sign)(key), check.signature));
+        let fitting = self.fitting(does)?;
+        pair.into_iter().nth(fitting)
     }
 
     /// The secret that its owner was told last; none of a key that no register holds.
@@ -109,6 +115,8 @@ pub struct AccessKeys {
     any: bool,
     /// Compared with where there is no key of an id.
     nobody: AccessKey,
+    /// What they sign with.
+    made: SigningKeys,
 }
 
 impl Default for AccessKeys {
@@ -121,7 +129,7 @@ impl AccessKeys {
     fn new(by_id: HashMap<AccessKeyId, Arc<AccessKey>>, any: bool) -> Self {
         let secrets = vec![Secret::new(random()), Secret::new(random())];
         let nobody = AccessKey::unstored(AccessKeyId::drawn(random()), secrets, Vec::new());
-        AccessKeys { any: any || !by_id.is_empty(), by_id, nobody }
+        AccessKeys { any: any || !by_id.is_empty(), by_id, nobody, made: SigningKeys::new() }
     }
 
     /// Keys that are nowhere stored: for tests.
@@ -142,25 +150,27 @@ impl AccessKeys {
     /// The key of that id, if this is a secret of it. Who asks for one that is not there waits as long as for a wrong
     /// secret.
     pub fn check(&self, id: AccessKeyId, secret: &[u8]) -> Option<&Arc<AccessKey>> {
-        self.found(Some(id), |key| key.accepts(secret))
+        let (found, asked) = self.found(Some(id));
+        let accepts = asked.accepts(secret);
+        found.filter(|_| accepts)
     }
 
-    /// The key of that id, if one of its secrets has made this signature. `None` is the id of no key, and it, and one that
-    /// is not there, take the same work as a wrong signature: `signature_by` is asked twice in any case.
+    /// The key of that id, and what it has signed with, if one of its secrets has made this signature. `None` is the id of
+    /// no key, and it, and one that is not there, take the same work as a wrong signature.
     pub fn check_signature(
         &self,
         id: Option<AccessKeyId>,
-        signature: &Signature,
-        signature_by: impl Fn(&[u8]) -> Signature,
-    ) -> Option<&Arc<AccessKey>> {
-        self.found(id, |key| key.has_signed(signature, &signature_by))
+        check: &SignatureCheck<'_>,
+    ) -> Option<(&Arc<AccessKey>, Arc<SigningKey>)> {
+        let (found, asked) = self.found(id);
+        let with = asked.signed_with(check, &self.made);
+        found.zip(with)
     }
 
-    /// The key of that id, if it fits; nobody is asked in its place where there is none, and never found.
-    fn found(&self, id: Option<AccessKeyId>, fits: impl Fn(&AccessKey) -> bool) -> Option<&Arc<AccessKey>> {
+    /// The key of that id, and who is asked: nobody in its place where there is none.
+    fn found(&self, id: Option<AccessKeyId>) -> (Option<&Arc<AccessKey>>, &AccessKey) {
         let found = id.and_then(|id| self.by_id.get(&id));
-        let fits = fits(found.map_or(&self.nobody, |key| key));
-        found.filter(|_| fits)
+        (found, found.map_or(&self.nobody, |key| key))
     }
 
     /// How many there are.
@@ -291,6 +301,7 @@ mod tests {
     use crate::base::credential::secret_of;
     use crate::base::{Incarnation, Lineage, Stamp};
     use crate::store::access_secret::seal_secret;
+    use std::cell::Cell;
 
     fn ring() -> Keyring {
         Keyring::new(vec![(1, Secret::new([7; 32]))]).expect("a ring")
@@ -388,20 +399,22 @@ mod tests {
         }
     }
 
+    /// A key with secrets that are told apart by their letters.
+    fn with_secrets(n: u8, secrets: &[u8]) -> AccessKey {
+        AccessKey::unstored(id(n), secrets.iter().map(|n| secret(*n)).collect(), Vec::new())
+    }
+
+    /// What a secret signs with in these tests: its first letters.
+    fn first_letters(secret: &[u8]) -> SigningKey {
+        Secret::new(std::array::from_fn(|at| secret[at]))
+    }
+
     #[test]
     fn a_signature_takes_the_same_work_whoever_is_said_to_have_made_it() {
-        let of = |n: u8, secrets: &[u8]| {
-            AccessKey::unstored(id(n), secrets.iter().map(|n| secret(*n)).collect(), Vec::new())
-        };
-        let keys = AccessKeys::of([of(1, &[1]), of(2, &[4, 3]), of(3, &[])]);
-        let asked = std::cell::Cell::new(0);
-        // What a secret makes of a request: here its first letters.
-        let by = |secret: &[u8]| -> Signature {
-            asked.set(asked.get() + 1);
-            std::array::from_fn(|at| secret[at])
-        };
-        let made = |n: u8| by(secret(n).expose());
-        let (first, old, new, wrong, none) = (made(1), made(3), made(4), made(9), [0; SHA256_BYTES]);
+        let keys = AccessKeys::of([with_secrets(1, &[1]), with_secrets(2, &[4, 3]), with_secrets(3, &[])]);
+        let (derived, signed) = (Cell::new(0), Cell::new(0));
+        let made = |n: u8| *first_letters(secret(n).expose()).expose();
+        let (first, old, new, wrong, none) = (made(1), made(3), made(4), made(9), [0; 32]);
         for (of, signature, known) in [
             (Some(id(1)), first, true),
             (Some(id(1)), wrong, false),
@@ -413,29 +426,73 @@ mod tests {
             (Some(id(9)), first, false),
             (None, first, false),
         ] {
-            asked.set(0);
-            let found = keys.check_signature(of, &signature, by);
-            assert_eq!((found.is_some(), asked.get()), (known, 2), "{of:?}");
+            // The first time for a scope, and again: the same for whoever is known and for nobody.
+            let scope = format!("{of:?} {signature:?}");
+            for work in [(2, 2), (0, 2)] {
+                derived.set(0);
+                signed.set(0);
+                let count = |counter: &Cell<u32>| counter.set(counter.get() + 1);
+                let check = SignatureCheck {
+                    signature: &signature,
+                    scope: &scope,
+                    derive: &|secret| {
+                        count(&derived);
+                        first_letters(secret)
+                    },
+                    sign: &|key| {
+                        count(&signed);
+                        *key.expose()
+                    },
+                };
+                let found = keys.check_signature(of, &check);
+                assert!(found.as_ref().is_none_or(|(_, with)| *with.expose() == signature));
+                assert_eq!((found.is_some(), (derived.get(), signed.get())), (known, work), "{of:?}");
+            }
         }
     }
 
-    #[test]
-    fn a_secret_is_compared_as_often_whoever_is_said_to_have_it() {
-        let of = |n: u8, secrets: &[u8]| {
-            AccessKey::unstored(id(n), secrets.iter().map(|n| secret(*n)).collect(), Vec::new())
+    /// Whether a secret's signature is good, as callers bring it day after day.
+    fn lets_in(keys: &AccessKeys, secret: &AccessSecret) -> bool {
+        let signature = *first_letters(secret.expose()).expose();
+        let check = SignatureCheck {
+            signature: &signature,
+            scope: "20260524/us-east-1/s3/aws4_request",
+            derive: &first_letters,
+            sign: &|key| *key.expose(),
         };
-        let keys = AccessKeys::of([of(1, &[1]), of(2, &[4, 3])]);
-        let asked = std::cell::Cell::new(0);
-        for of in [Some(id(1)), Some(id(2)), Some(id(9)), None] {
-            asked.set(0);
-            // As `check` does.
-            keys.found(of, |key| {
-                key.fits(|known| {
-                    asked.set(asked.get() + 1);
-                    known == b"wrong"
-                })
-            });
-            assert_eq!(asked.get(), 2, "{of:?}");
+        keys.check_signature(Some(id(1)), &check).is_some()
+    }
+
+    #[test]
+    fn what_a_secret_signed_with_ends_with_it() {
+        let (ring, mut table) = (ring(), AccessTable::new(ring().origin().mark_key()));
+        let cluster = ring.origin().cluster;
+        let mut let_in_by = |held: Arc<Held>| {
+            table.set(id(1), Some(&held));
+            let keys = table.keys(&ring, cluster);
+            [1, 2, 3].map(|n| lets_in(&keys, &secret(n)))
+        };
+        let with = |secrets: &[u8], stamp| holding(key(&ring, 1, secrets), stamp);
+        assert_eq!(let_in_by(with(&[1], 1)), [true, false, false]);
+        assert_eq!(let_in_by(with(&[2, 1], 2)), [true, true, false], "rotated");
+        assert_eq!(let_in_by(with(&[3, 2], 3)), [false, true, true], "rotated again: the first is gone at once");
+        assert_eq!(let_in_by(with(&[3], 4)), [false, false, true], "and so is the older one, once it is dropped");
+        assert_eq!(let_in_by(held(State::Deleted, 5, true)), [false; 3], "revoked");
+    }
+
+    #[test]
+    fn both_secrets_are_compared_whoever_is_said_to_have_them() {
+        let key = |secrets: &[u8]| with_secrets(1, secrets);
+        for (key, does, fitting) in [
+            (key(&[4, 3]), [true, false], Some(0)),
+            (key(&[4, 3]), [false, true], Some(1)),
+            (key(&[4, 3]), [true, true], Some(0)),
+            (key(&[4, 3]), [false, false], None),
+            (key(&[1]), [true, true], Some(0)),
+            (key(&[1]), [false, true], None),
+            (key(&[]), [true, true], None),
+        ] {
+            assert_eq!(key.fitting(does), fitting, "{does:?}");
         }
     }
 

@@ -40,6 +40,7 @@ use crate::register::Memory;
 use crate::seal::Origin;
 use crate::seal::body::{BodyOpener, PartPlace};
 use crate::seal::keyring::Keyring;
+use crate::seal::md5::lockstep::Lockstep;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -88,6 +89,8 @@ pub struct Core {
     pub(super) clock: StampClock,
     pub(super) head: watch::Sender<u64>,
     pub(super) counters: Counters,
+    /// Where uploads meet whose MD5s are wanted.
+    pub(super) md5s: Lockstep,
     pub(super) probe: Arc<PagesProbe>,
     /// Room for the index where others fill the disk.
     pub(super) ballast: Arc<Ballast>,
@@ -194,6 +197,7 @@ impl Core {
             clock: parts.clock,
             head: watch::channel(parts.head).0,
             counters: Counters::default(),
+            md5s: Lockstep::default(),
             probe: parts.probe,
             ballast: parts.ballast,
             overlay: RwLock::new(parts.overlay),

@@ -69,13 +69,14 @@
 //! | `entry` | operations of a log frame; a record as it is kept |
 //! | `buckets` | the buckets, in memory, by name and by id |
 //! | `cluster_settings` | what may become of the settings that the nodes of a cluster decide on |
-//! | `access_keys` `public_buckets` | in memory: the access keys, and what may become of one; what is open to everybody |
+//! | `access_keys` `access_signing` `public_buckets` | in memory: the access keys, and what may become of one; what they sign with; what is open to everybody |
 //! | `places` | where bodies lie in segments, and how much of each is named |
 //! | `options` `counters` `error` | settings, counts, and what can go wrong |
 
 pub mod access;
 pub mod access_keys;
 pub mod access_secret;
+pub mod access_signing;
 mod alive;
 mod apply;
 mod batch;

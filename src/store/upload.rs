@@ -175,12 +175,15 @@ impl Upload {
         Upload { sums: Sums::new(wanted), ..self }
     }
 
-    /// Seals and writes `data`. Tells what was sealed now, as it lies in the blob.
+    /// Seals and writes `data`. Tells what was sealed now, as it lies in the blob. After an error the upload is good for
+    /// nothing but to be dropped.
     pub fn append(&mut self, data: &[Bytes], mut sealed: impl FnMut(&[u8])) -> Result<(), StoreError> {
         let incoming = data.iter().map(|piece| piece.len() as u64).sum();
         // Counted as it comes: without a length nobody knows how much that will be.
         self.core.check_room(incoming)?;
         self.ensure_header(&mut sealed)?;
+        let core = Arc::clone(&self.core);
+        let md5 = self.sums.lend_md5().map(|md5| core.md5s.hand_in(md5, data));
         for piece in data {
             let mut piece = &piece[..];
             self.sums.update(piece);
@@ -202,6 +205,10 @@ impl Upload {
                     self.close_chunk(&mut sealed)?;
                 }
             }
+        }
+        // Others may have worked at it meanwhile, together with theirs.
+        if let Some(md5) = md5 {
+            self.sums.take_back(md5.finish());
         }
         self.len += incoming;
         Ok(())

@@ -54,6 +54,7 @@ pub use crate::register::{ListMark, Roster};
 pub use crate::store::access::{HeldAccess, NewSecret};
 pub use crate::store::access_keys::{AccessKey, AccessKeys};
 pub use crate::store::access_secret::AccessSecret;
+pub use crate::store::access_signing::SignatureCheck;
 pub use crate::store::bucket_setting::BucketSetting;
 pub use crate::store::damage::Ailment;
 pub use crate::store::download::Download;

@@ -14,11 +14,12 @@
 
 use super::errors::HttpError;
 use crate::actors::access::{Access, Known};
-use crate::actors::messages::{AccessKey, PublicBuckets};
+use crate::actors::messages::{AccessKey, PublicBuckets, SignatureCheck};
 pub use crate::base::Right;
 use crate::base::credential::is_secret;
 use crate::base::{AccessKeyId, BucketName, Grant, ObjectName, PublicGrants, Rights, Secret};
 use crate::seal::hmac::SHA256_BYTES;
+use crate::sign::sigv4::{Scope, SigningKey, signed, signing_key};
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -191,8 +192,8 @@ pub fn authorize(who: &Principal, need: Option<&Need<'_>>, public: Option<&Publi
 /// Who made a signature.
 #[derive(Debug)]
 pub enum Signer {
-    /// The owner of that key, which is in force.
-    Key(Arc<AccessKey>),
+    /// The owner of that key, which is in force; and what it has signed with.
+    Key(Arc<AccessKey>, Arc<SigningKey>),
     /// Nobody: no key of that id is in force.
     Unknown,
     /// Somebody else, or of something else: the signature does not fit.
@@ -234,25 +235,32 @@ impl Entrance {
         self.is_open(&self.access.known())
     }
 
-    /// Who made a signature that came with that id. `signature_by`: what a secret makes of what was signed. An id that is
-    /// not there takes the same work as a signature that does not fit.
+    /// Who made a signature that came with that id, for that scope, of what was signed. An id that is not there takes the
+    /// same work as a signature that does not fit.
     pub fn signer(
         &self,
         id: &str,
         signature: &[u8; SHA256_BYTES],
-        signature_by: impl Fn(&[u8]) -> [u8; SHA256_BYTES],
+        scope: &Scope,
+        to_sign: &str,
     ) -> Result<Signer, HttpError> {
         let known = self.access.known();
         if !self.access.is_fresh(&known) {
             return Err(HttpError::AccessUnknown);
         }
         let id = AccessKeyId::parse(id.as_bytes());
-        let has_signed = known.keys.check_signature(id, signature, signature_by).is_some();
+        let check = SignatureCheck {
+            signature,
+            scope: &scope.to_string(),
+            derive: &|secret| signing_key(secret, scope),
+            sign: &|key| signed(key, to_sign),
+        };
+        let has_signed = known.keys.check_signature(id, &check);
         let in_force = id.and_then(|id| known.keys.get(id)).filter(|key| key.is_in_force(now_ms));
-        Ok(match in_force {
-            Some(key) if has_signed => Signer::Key(Arc::clone(key)),
-            Some(_) => Signer::Other,
-            None => Signer::Unknown,
+        Ok(match (in_force, has_signed) {
+            (Some(key), Some((_, with))) => Signer::Key(Arc::clone(key), with),
+            (Some(_), None) => Signer::Other,
+            (None, _) => Signer::Unknown,
         })
     }
 

@@ -74,8 +74,8 @@ impl Entrance {
         link.check_time(came_at(req)).map_err(HttpError::Link)?;
         let headers = signed_headers(req.headers(), &link.headers)?;
         let to_sign = link.string_to_sign(req.method().as_str(), path, &headers);
-        match self.signer(&link.id, &link.signature, |secret| link.signature_by(secret, &to_sign))? {
-            Signer::Key(key) => Ok(Principal::Link(key)),
+        match self.signer(&link.id, &link.signature, link.scope(), &to_sign)? {
+            Signer::Key(key, _) => Ok(Principal::Link(key)),
             Signer::Unknown | Signer::Other => Err(HttpError::Refused(Kind::LinkRefused)),
         }
     }

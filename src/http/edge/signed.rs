@@ -16,16 +16,15 @@ use super::link::{came_at, pairs};
 use super::problem::Kind;
 use crate::actors::messages::AccessKey;
 use crate::base::AccessKeyId;
-use crate::seal::digest::constant_time_eq;
+use crate::seal::hmac::SHA256_BYTES;
 use crate::sign::authorization::{self, Authorization};
 use crate::sign::body::{Announced, BodyError};
 use crate::sign::canonical::{Request, escaped_path};
 use crate::sign::chunks::Seed;
-use crate::sign::sigv4::{SigningKey, UNSIGNED_PAYLOAD, signed, signing_key};
+use crate::sign::sigv4::{Scope, SigningKey, UNSIGNED_PAYLOAD};
 use crate::sign::{AuthorizationError, PresignError, Presigned};
 use actix_web::http::header::{AUTHORIZATION, DATE, HeaderMap, HeaderValue};
 use actix_web::{HttpMessage, HttpRequest};
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -77,40 +76,29 @@ pub fn hold_body(headers: &HeaderMap, incoming: &mut Incoming) -> Result<(), Htt
     }
 }
 
-/// Finds whose signature this is, where a request may have been signed under several paths.
+/// A signature that came: who is said to have made it, and for what.
 struct Held<'a> {
-    entrance: &'a Entrance,
     id: &'a str,
-    signature: &'a [u8; 32],
+    signature: &'a [u8; SHA256_BYTES],
+    scope: &'a Scope,
 }
 
 impl Held<'_> {
-    /// `to_sign`: what was signed under a path; `key_of`: what a secret signs with. Also what made the signature.
-    fn against(
+    /// Whose it is, where a request may have been signed under several paths. `to_sign`: what was signed under one.
+    fn signer(
         &self,
+        entrance: &Entrance,
         req: &HttpRequest,
         to_sign: impl Fn(&str) -> String,
-        key_of: impl Fn(&[u8]) -> SigningKey,
-    ) -> Result<(Signer, Option<SigningKey>), HttpError> {
+    ) -> Result<Signer, HttpError> {
         let raw = req.path();
         let escaped = escaped_path(&unescape(raw, Plus::IsPlus)?);
-        let made = RefCell::new(None);
-        let mut signer = Signer::Other;
-        for path in [escaped.as_str(), raw] {
-            let text = to_sign(path);
-            signer = self.entrance.signer(self.id, self.signature, |secret| {
-                let key = key_of(secret);
-                let signature = signed(&key, &text);
-                if constant_time_eq(&signature, self.signature) {
-                    made.replace(Some(key));
-                }
-                signature
-            })?;
-            if matches!(signer, Signer::Key(_)) || raw == escaped {
-                break;
-            }
+        let under = |path| entrance.signer(self.id, self.signature, self.scope, &to_sign(path));
+        match under(&escaped)? {
+            signer @ Signer::Key(..) => Ok(signer),
+            signer if raw == escaped => Ok(signer),
+            _ => under(raw),
         }
-        Ok((signer, made.into_inner()))
     }
 }
 
@@ -141,12 +129,11 @@ impl Entrance {
         let (method, query) = (req.method().as_str(), pairs(req.query_string())?);
         let to_sign =
             |path: &str| read.string_to_sign(at, &Request { method, path, query: &query, headers: &fixed, payload });
-        let held = Held { entrance: self, id: &read.id, signature: &read.signature };
-        let (signer, key) = held.against(req, to_sign, |secret| signing_key(secret, &read.scope))?;
-        let who = principal(signer, Principal::Key)?;
-        let seed = key.map(|key| Arc::new(Seed { key, at, scope: read.scope, signature: read.signature }));
-        keep(req, SignedBody { announced, seed });
-        Ok(who)
+        let held = Held { id: &read.id, signature: &read.signature, scope: &read.scope };
+        let (who, key) = owner(held.signer(self, req, to_sign)?)?;
+        let seed = Seed { key, at, scope: read.scope, signature: read.signature };
+        keep(req, SignedBody { announced, seed: Some(Arc::new(seed)) });
+        Ok(Principal::Key(who))
     }
 
     /// Who calls by a link that a client of S3 has made: it may have headers in its query (`link::move_headers`), say
@@ -156,7 +143,7 @@ impl Entrance {
             return Err(HttpError::Refused(Kind::TwoCredentials));
         }
         let link = Presigned::parse_with_headers(pairs(req.query_string())?).map_err(HttpError::Link)?;
-        if !region.is_empty() && link.region() != region {
+        if !region.is_empty() && link.scope().region != region {
             return Err(HttpError::Link(PresignError::Region));
         }
         link.check_time(came_at(req)).map_err(HttpError::Link)?;
@@ -171,11 +158,10 @@ impl Entrance {
         }
         let method = req.method().as_str();
         let to_sign = |path: &str| link.string_to_sign_with(method, path, &headers, payload);
-        let held = Held { entrance: self, id: &link.id, signature: &link.signature };
-        let (signer, _) = held.against(req, to_sign, |secret| link.signing_key(secret))?;
-        let who = principal(signer, Principal::Link)?;
+        let held = Held { id: &link.id, signature: &link.signature, scope: link.scope() };
+        let (who, _) = owner(held.signer(self, req, to_sign)?)?;
         keep(req, SignedBody { announced, seed: None });
-        Ok(who)
+        Ok(Principal::Link(who))
     }
 }
 
@@ -196,9 +182,10 @@ fn headers_of_link(link: &Presigned, headers: &HeaderMap) -> Result<Vec<(String,
     authorization::signed_headers(&link.headers, &all).map_err(HttpError::Signature)
 }
 
-fn principal(signer: Signer, of: impl Fn(Arc<AccessKey>) -> Principal) -> Result<Principal, HttpError> {
+/// The key of who has signed, and what that has signed with.
+fn owner(signer: Signer) -> Result<(Arc<AccessKey>, Arc<SigningKey>), HttpError> {
     match signer {
-        Signer::Key(key) => Ok(of(key)),
+        Signer::Key(key, with) => Ok((key, with)),
         Signer::Unknown => Err(HttpError::Refused(Kind::SignerUnknown)),
         Signer::Other => Err(HttpError::Refused(Kind::SignatureRefused)),
     }

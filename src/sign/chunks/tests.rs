@@ -14,7 +14,7 @@ fn bytes32(text: &str) -> [u8; SHA256_BYTES] {
 fn seed(signature: &str) -> Arc<Seed> {
     let scope = Scope { date: "20130524".into(), region: "us-east-1".into(), service: "s3".into() };
     Arc::new(Seed {
-        key: signing_key(b"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", &scope),
+        key: Arc::new(signing_key(b"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", &scope)),
         at: Second::parse("20130524T000000Z").expect("a time"),
         scope,
         signature: bytes32(signature),

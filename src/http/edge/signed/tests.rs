@@ -1,9 +1,11 @@
 use super::super::access::testing::{ID, guarded, secret, with_keys};
 use super::super::access::{Need, Right, authorize};
 use super::*;
+use crate::actors::access::Known;
+use crate::actors::messages::AccessKeys;
 use crate::base::{BucketName, Secret};
 use crate::http::edge::access::now_ms;
-use crate::sign::sigv4::{Scope, Second, hex};
+use crate::sign::sigv4::{Scope, Second, hex, signed, signing_key};
 use actix_web::http::Method;
 use actix_web::test::TestRequest;
 
@@ -145,7 +147,7 @@ fn which_key_it_is_counts_and_whether_it_is_in_force() {
     let good = Asked::get("/abc/a");
     let tell = |entrance: &Entrance, asked: &Asked| told(entrance, &asked.clone().signed().to_http_request());
     assert_eq!(tell(&held(&|_| {}), &good), "key");
-    let rotating = with_keys([by(vec![Secret::new([b'C'; 40]), Secret::new(secret())])], true);
+    let rotating = with_keys([by(vec![Secret::new([b'D'; 40]), Secret::new(secret())])], true);
     assert_eq!(tell(&rotating, &good), "key", "the older of two");
     assert_eq!(tell(&held(&|key| key.disabled = true), &good), "SignerUnknown");
     assert_eq!(tell(&held(&|key| key.expires_ms = 1), &good), "SignerUnknown");
@@ -162,6 +164,25 @@ fn which_key_it_is_counts_and_whether_it_is_in_force() {
     let bucket = BucketName::parse("abc").expect("a name");
     let may = |right| authorize(&who, Some(&Need::on_bucket(right, &bucket)), Some(&Default::default())).is_ok();
     assert!(may(Right::Read) && !may(Right::Write));
+}
+
+#[test]
+fn a_secret_that_is_rotated_away_or_revoked_has_signed_nothing_from_then_on() {
+    let entrance = with_keys([], false);
+    let told_by = |secrets: &[[u8; 40]]| {
+        let secrets: Vec<_> = secrets.iter().map(|secret| Secret::new(*secret)).collect();
+        let is_there = !secrets.is_empty();
+        let key = AccessKey::unstored(AccessKeyId::drawn(ID), secrets, Vec::new());
+        let keys = Arc::new(AccessKeys::of(is_there.then_some(key)));
+        entrance.access().found(Known { keys, ..(*entrance.access().known()).clone() });
+        // More than once: by the second time what signs has been derived.
+        [(); 3].map(|()| told(&entrance, &Asked::get("/abc/a").signed().to_http_request()))
+    };
+    assert_eq!(told_by(&[secret()]), ["key"; 3]);
+    assert_eq!(told_by(&[[b'D'; 40], secret()]), ["key"; 3], "it is the older of two");
+    assert_eq!(told_by(&[[b'D'; 40]]), ["SignatureRefused"; 3]);
+    assert_eq!(told_by(&[secret()]), ["key"; 3]);
+    assert_eq!(told_by(&[]), ["SignerUnknown"; 3]);
 }
 
 #[test]

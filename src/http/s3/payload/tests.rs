@@ -118,7 +118,7 @@ async fn a_trailer_is_the_one_that_was_announced() {
 #[actix_rt::test]
 async fn signed_chunks_rest_on_what_was_kept_of_the_head() {
     let scope = Scope { date: "20130524".into(), region: "r".into(), service: "s3".into() };
-    let key = || signing_key(b"secret", &scope);
+    let key = || Arc::new(signing_key(b"secret", &scope));
     let seed = |signature| {
         let at = Second::parse("20130524T000000Z").expect("a time");
         Arc::new(Seed { key: key(), at, scope: scope.clone(), signature })
