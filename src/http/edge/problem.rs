@@ -329,6 +329,25 @@ kinds! {
     KeyNotText          BAD_REQUEST             "InvalidRequest"
     /// A document comes without a checksum.
     NoChecksum          BAD_REQUEST             "InvalidRequest"
+    // Uploads in parts.
+    /// No such upload in parts is open.
+    NoSuchUpload        NOT_FOUND               "NoSuchUpload"
+    /// The key has too many open uploads.
+    TooManyUploads      CONFLICT                "TooManyUploads"
+    /// A part that an upload is to be completed with is not there, or another one.
+    OtherPart           BAD_REQUEST             "InvalidPart"
+    /// Their numbers do not grow.
+    PartOrder           BAD_REQUEST             "InvalidPartOrder"
+    /// One that is not the last is too small.
+    SmallPart           BAD_REQUEST             "EntityTooSmall"
+    /// They are none, too many, or not as long as was said.
+    Parts               BAD_REQUEST             "InvalidParts"
+    /// The object has no part of the number.
+    PartNumber          RANGE_NOT_SATISFIABLE   "InvalidPartNumber"
+    /// A read asks for a part and a range.
+    PartOfRange         BAD_REQUEST             "InvalidRequest"
+    /// A checksum is not what the upload was begun with.
+    UploadChecksum      BAD_REQUEST             "InvalidRequest"
     // What is not set.
     /// The bucket has no policy.
     NoBucketPolicy      NOT_FOUND               "NoSuchBucketPolicy"
@@ -348,24 +367,6 @@ kinds! {
     NoPublicAccessBlock NOT_FOUND               "NoSuchPublicAccessBlockConfiguration"
     /// The bucket has no rules of ownership.
     NoOwnershipControls NOT_FOUND               "OwnershipControlsNotFoundError"
-    /// No such upload in parts is open.
-    NoSuchUpload        NOT_FOUND               "NoSuchUpload"
-    /// The key has too many open uploads.
-    TooManyUploads      CONFLICT                "TooManyUploads"
-    /// A part that an upload is to be completed with is not there, or another one.
-    OtherPart           BAD_REQUEST             "InvalidPart"
-    /// Their numbers do not grow.
-    PartOrder           BAD_REQUEST             "InvalidPartOrder"
-    /// One that is not the last is too small.
-    SmallPart           BAD_REQUEST             "EntityTooSmall"
-    /// They are none, too many, or not as long as was said.
-    Parts               BAD_REQUEST             "InvalidParts"
-    /// The object has no part of the number.
-    PartNumber          RANGE_NOT_SATISFIABLE   "InvalidPartNumber"
-    /// A read asks for a part and a range.
-    PartOfRange         BAD_REQUEST             "InvalidRequest"
-    /// A checksum is not what the upload was begun with.
-    UploadChecksum      BAD_REQUEST             "InvalidRequest"
     /// The bucket is copied to no other.
     NoReplication       NOT_FOUND               "ReplicationConfigurationNotFoundError"
 

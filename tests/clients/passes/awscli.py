@@ -145,3 +145,13 @@ def _(at):
     aws(at, "s3", "cp", file, f"s3://{name}/large")
     aws(at, "s3", "cp", f"s3://{name}/large", at.path("large", "back"))
     same("bytes", len(set(digests(at.path("large")).values())), 1)
+
+
+@PASS.check("cp, mv: a file of 64 MiB, up, down and copied on the server", is_short=False)
+def _(at):
+    name, file = made(at, "larger"), file_of(at.path("larger", "file"), "larger", 64 << 20)
+    aws(at, "s3", "cp", file, f"s3://{name}/one")
+    aws(at, "s3", "cp", f"s3://{name}/one", f"s3://{name}/two")
+    aws(at, "s3", "mv", f"s3://{name}/two", f"s3://{name}/three")
+    aws(at, "s3", "cp", f"s3://{name}/three", at.path("larger", "back"))
+    same("bytes", len(set(digests(at.path("larger")).values())), 1)

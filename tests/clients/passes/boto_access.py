@@ -247,33 +247,3 @@ def _(at):
     true("a request id in the header", about["HTTPHeaders"].get("x-amz-request-id"))
     same("the same in the text", about["RequestId"], about["HTTPHeaders"]["x-amz-request-id"])
     same("Content-Type", about["HTTPHeaders"]["content-type"], "application/xml")
-
-
-@PASS.check("multipart: made, filled, completed")
-def _(at):
-    s3, name, data = client(at), made(client(at), at.bucket("multipart")), bytes_of("multipart", 6 << 20)
-    upload = s3.create_multipart_upload(Bucket=name, Key="k")["UploadId"]
-    parts = []
-    for number, part in enumerate((data[: 5 << 20], data[5 << 20 :]), 1):
-        etag = s3.upload_part(Bucket=name, Key="k", UploadId=upload, PartNumber=number, Body=part)["ETag"]
-        parts.append({"PartNumber": number, "ETag": etag})
-    s3.complete_multipart_upload(Bucket=name, Key="k", UploadId=upload, MultipartUpload={"Parts": parts})
-    true("bytes", body_of(s3, name, "k") == data)
-
-
-@PASS.check("multipart: refused with 501 while it is not built, and nothing is there")
-def _(at):
-    s3, name = client(at), made(client(at), at.bucket("nomultipart"))
-    refused("create", NOT_BUILT, s3.create_multipart_upload, Bucket=name, Key="k")
-    refused("part", NOT_BUILT, s3.upload_part, Bucket=name, Key="k", UploadId="u", PartNumber=1, Body=b"part")
-    refused("part copy", NOT_BUILT, s3.upload_part_copy, Bucket=name, Key="k", UploadId="u", PartNumber=1, CopySource=f"{name}/k")
-    refused(
-        "complete",
-        NOT_BUILT,
-        s3.complete_multipart_upload,
-        Bucket=name,
-        Key="k",
-        UploadId="u",
-        MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": "x"}]},
-    )
-    is_missing("nothing is there", s3, name, "k")

@@ -152,6 +152,16 @@ def _(at):
     true("bytes", got(s3, name, "k") == data)
 
 
+@PASS.check("put: 64 MiB, four parts at once")
+def _(at):
+    s3, name = made(at, "larger")
+    data = bytes_of("larger", 64 << 20)
+    put(s3, name, "k", data, part_size=5 << 20, num_parallel_uploads=4)
+    true("bytes", got(s3, name, "k") == data)
+    uploads = list(s3.list_objects(bucket_name=name))
+    same("one object", [(found.object_name, found.size) for found in uploads], [("k", len(data))])
+
+
 @PASS.check("compose_object")
 def _(at):
     s3, name = made(at, "compose")

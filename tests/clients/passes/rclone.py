@@ -156,3 +156,15 @@ def _(at):
     rclone(at, "copyto", file, f"b:{name}/large", cutoff="5M")
     rclone(at, "copyto", f"b:{name}/large", at.path("large", "back"))
     same("bytes", len(set(digests(at.path("large")).values())), 1)
+
+
+@PASS.check("copyto, check: a file of 64 MiB in chunks of 5 MiB, copied on the server in parts")
+def _(at):
+    name, file = at.bucket("larger"), file_of(at.path("larger", "file"), "larger", 64 << 20)
+    chunks = ("--s3-chunk-size", "5M", "--s3-upload-concurrency", "4")
+    rclone(at, "mkdir", f"b:{name}")
+    rclone(at, "copyto", file, f"b:{name}/up/file", *chunks, cutoff="5M")
+    rclone(at, "check", "--download", at.path("larger", "."), f"b:{name}/up")
+    rclone(at, "copyto", f"b:{name}/up/file", f"b:{name}/on/file", *chunks, "--s3-copy-cutoff", "10M", cutoff="5M")
+    rclone(at, "copyto", f"b:{name}/on/file", at.path("larger", "back"))
+    same("bytes", len(set(digests(at.path("larger")).values())), 1)

@@ -76,6 +76,13 @@ def _(at):
     same("one snapshot is left", restic(at, "snapshots").count("1 snapshots"), 1)
 
 
+@PASS.check("packs of 64 MiB")
+def _(at):
+    restic(at, "init", what="packs")
+    restic(at, "backup", "--pack-size", "64", source(at), what="packs")
+    true("no errors", "no errors were found" in restic(at, "check", "--read-data", "--no-cache", what="packs"))
+
+
 @PASS.check("locks are listed and removed")
 def _(at):
     same("no lock is left", restic(at, "list", "locks", "--no-lock"), "")

@@ -91,3 +91,12 @@ def _(at):
     s5cmd(at, "cp", "--part-size", "5", file, f"s3://{name}/large")
     s5cmd(at, "cp", f"s3://{name}/large", at.path("large", "back"))
     same("bytes", len(set(digests(at.path("large")).values())), 1)
+
+
+@PASS.check("cp: a file of 64 MiB, eight parts at once")
+def _(at):
+    name, file = at.bucket("larger"), file_of(at.path("larger", "file"), "larger", 64 << 20)
+    s5cmd(at, "mb", f"s3://{name}")
+    s5cmd(at, "cp", "--part-size", "5", "--concurrency", "8", file, f"s3://{name}/large")
+    s5cmd(at, "cp", "--part-size", "5", "--concurrency", "8", f"s3://{name}/large", at.path("larger", "back"))
+    same("bytes", len(set(digests(at.path("larger")).values())), 1)
