@@ -43,7 +43,7 @@ const ROWS: [(&str, Asks); 44] = [
     ("UploadPartCopy", Asks::Object(Write)),
     ("CompleteMultipartUpload", Asks::Object(Write)),
     ("AbortMultipartUpload", Asks::Object(Write)),
-    ("ListParts", Asks::Object(List)),
+    ("ListParts", Asks::Object(Write)),
     ("GetObjectAcl", Asks::Object(Read)),
     ("GetObjectTagging", Asks::Object(Read)),
     ("GetObjectRetention", Asks::Object(Read)),
@@ -73,7 +73,13 @@ impl Asked {
     /// What asks for an operation on that. What it would do would be seen.
     fn of(operation: &Operation, (bucket, key): (&str, &str)) -> Self {
         let path = operation.path.replace("{bucket}", bucket).replace("{key}", key);
-        let query = operation.query.map(|name| format!("?{name}={}", if name == "list-type" { "2" } else { "" }));
+        let query = operation.query.map(|name| match name {
+            "list-type" => "?list-type=2".to_owned(),
+            // Of no upload that there is.
+            "uploadId" if operation.method == "PUT" => format!("?partNumber=1&uploadId={:032x}", 7),
+            "uploadId" => format!("?uploadId={:032x}", 7),
+            name => format!("?{name}="),
+        });
         let mut headers: Vec<_> = operation.header.iter().map(|name| (*name, "/docs/k".to_owned())).collect();
         let body = match operation.name {
             "PutObject" => b"another".to_vec(),
@@ -221,10 +227,15 @@ impl Known {
         match asks {
             Asks::Known => true,
             // On which keys is said by a parameter, and asked then.
-            Asks::Some(right) => has(right) && !(self.is_narrow && name.starts_with("ListObjects")),
+            Asks::Some(right) => has(right) && !(self.is_narrow && is_list(name)),
             Asks::All(right) | Asks::Object(right) => has(right) && !self.is_narrow && reads_source,
         }
     }
+}
+
+/// Whether an operation lists what is in a bucket.
+fn is_list(name: &str) -> bool {
+    name.starts_with("ListObjects") || name == "ListMultipartUploads"
 }
 
 /// A caller for each right alone, and some who have many, but not there.
