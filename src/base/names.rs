@@ -72,6 +72,11 @@ impl ObjectKey {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether an upload in parts may be for it: it holds no zero, which no document of S3 could name either.
+    pub fn takes_parts(&self) -> bool {
+        !self.0.contains('\0')
+    }
 }
 
 impl fmt::Display for ObjectKey {
@@ -96,7 +101,7 @@ impl fmt::Display for ObjectName {
 }
 
 /// The name of one register, as the index orders it: `1 | bucket`, `2 | id of the bucket | 0 | key`, `3` for the member
-/// list, `4 | id of the bucket | 0 | key, escaped | id of the upload` for an upload and the same with `0 | number` for a
+/// list, `4 | id of the bucket | 0 | key | 0 | id of the upload` for an upload and the same with `0 | number` for a
 /// part of it, `5 | id of the access key`, or `6` for the settings.
 ///
 /// Objects lie under the id of their bucket's life, so that what was written late into a former life shows in no later
@@ -106,10 +111,8 @@ pub struct RegisterKey(Box<[u8]>);
 
 /// Stands at the end of an edge: in no key, since names are UTF-8.
 const EDGE: u8 = 0xff;
-/// Stands behind the escaped key of an upload. A zero in the key is escaped by a 2 behind it, so that uploads are in the
-/// order of their keys.
-const KEY_END: [u8; 2] = [0, 1];
-const ZERO_ESCAPED: [u8; 2] = [0, 2];
+/// Stands behind the key of an upload, which holds none: so uploads are in the order of their keys.
+const KEY_END: u8 = 0;
 /// Bytes of an upload's id in a register key: its hexadecimal digits.
 const UPLOAD_TEXT_LEN: usize = 32;
 /// Bytes of the number of a part in a register key: its decimal digits, with zeros before them.
@@ -176,7 +179,7 @@ pub enum RegisterName {
 impl RegisterKey {
     /// Most bytes of a register key.
     pub const BYTES_MAX: usize =
-        1 + BucketId::TEXT_LEN + 1 + 2 * ObjectKey::BYTES_MAX + KEY_END.len() + UPLOAD_TEXT_LEN + 1 + NUMBER_TEXT_LEN;
+        1 + BucketId::TEXT_LEN + 1 + ObjectKey::BYTES_MAX + 1 + UPLOAD_TEXT_LEN + 1 + NUMBER_TEXT_LEN;
     /// Most bytes of a bound: the edge of the longest key.
     pub const BOUND_BYTES_MAX: usize = Self::BYTES_MAX + 1;
 
@@ -235,10 +238,10 @@ impl RegisterKey {
         RegisterKey([&[RegisterKind::AccessKey.byte()], id.as_str().as_bytes()].concat().into())
     }
 
-    /// The register of an upload.
+    /// The register of an upload. Of a key that takes no parts it is a bound, and no name.
     pub fn upload(bucket: BucketId, key: &ObjectKey, upload: UploadId) -> Self {
         let mut bytes = Self::uploads_of(bucket, key.as_str()).0.into_vec();
-        bytes.extend(KEY_END);
+        bytes.push(KEY_END);
         bytes.extend(upload.to_string().as_bytes());
         RegisterKey(bytes.into())
     }
@@ -251,19 +254,12 @@ impl RegisterKey {
 
     /// The least key of the uploads in `bucket` for keys that begin with `prefix` (a bound, not a name).
     pub fn uploads_of(bucket: BucketId, prefix: &str) -> Self {
-        let mut bytes = [&[RegisterKind::Upload.byte()], &bucket.text()[..], &[0]].concat();
-        for byte in prefix.bytes() {
-            match byte {
-                0 => bytes.extend(ZERO_ESCAPED),
-                byte => bytes.push(byte),
-            }
-        }
-        RegisterKey(bytes.into())
+        RegisterKey([&[RegisterKind::Upload.byte()], &bucket.text()[..], &[0], prefix.as_bytes()].concat().into())
     }
 
     /// The bound behind all uploads in `bucket` for this very key, and in front of those for longer ones.
     pub fn uploads_behind(bucket: BucketId, key: &str) -> Self {
-        RegisterKey([Self::uploads_of(bucket, key).as_bytes(), &ZERO_ESCAPED].concat().into())
+        RegisterKey([Self::uploads_of(bucket, key).as_bytes(), &[KEY_END + 1]].concat().into())
     }
 
     /// The bound after the last upload in `bucket`.
@@ -340,17 +336,9 @@ impl RegisterKey {
     /// Reads the key of an upload, or of a part.
     fn upload_name(&self) -> Option<RegisterName> {
         let (bucket, rest) = self.parts_behind(RegisterKind::Upload)?;
-        let end = rest.windows(2).position(|two| two == KEY_END)?;
-        let (escaped, rest) = (&rest[..end], &rest[end + KEY_END.len()..]);
-        let mut key = Vec::with_capacity(escaped.len());
-        let mut bytes = escaped.iter();
-        while let Some(byte) = bytes.next() {
-            if *byte == 0 && bytes.next() != Some(&ZERO_ESCAPED[1]) {
-                return None;
-            }
-            key.push(*byte);
-        }
-        let key = ObjectKey::parse(std::str::from_utf8(&key).ok()?).ok()?;
+        let end = rest.iter().position(|byte| *byte == KEY_END)?;
+        let key = ObjectKey::parse(std::str::from_utf8(&rest[..end]).ok()?).ok()?;
+        let rest = &rest[end + 1..];
         let (upload, rest) = rest.split_at_checked(UPLOAD_TEXT_LEN)?;
         let upload = UploadId::from_hex(std::str::from_utf8(upload).ok()?)?;
         if rest.is_empty() {
@@ -502,7 +490,7 @@ mod tests {
         let key = |text: &str| ObjectKey::parse(text).expect("a key");
         let (one, two) = (UploadId([0x11; 16]), UploadId([0x22; 16]));
         let mut sorted = Vec::new();
-        for text in ["a", "a\0", "a\0b", "a\u{1}", "a/b", "b", &"\0".repeat(1024)] {
+        for text in ["a", "a\u{1}", "a\u{1}b", "a/b", "b", &"k".repeat(1024)] {
             for upload in [one, two] {
                 sorted.push((text.to_owned(), upload, RegisterKey::upload(LIFE, &key(text), upload)));
                 for number in [1, 77, 10_000] {
@@ -542,12 +530,12 @@ mod tests {
             b"\x02g00000000000\0k",
             b"\x03abc",
             b"\x04AAAAAAAAAAAAAAAAAAAA",
-            b"\x04028q5cu4qnjff\0k\0\x01",
-            b"\x04028q5cu4qnjff\0\0\x0111111111111111111111111111111111",
-            b"\x04028q5cu4qnjff\0k\0\x0311111111111111111111111111111111",
-            b"\x04028q5cu4qnjff\0k\0\x0111111111111111111111111111111111\000000",
-            b"\x04028q5cu4qnjff\0k\0\x0111111111111111111111111111111111\010001",
-            b"\x04028q5cu4qnjff\0k\0\x0111111111111111111111111111111111\0+0001",
+            b"\x04028q5cu4qnjff\0k\0",
+            b"\x04028q5cu4qnjff\0\x0011111111111111111111111111111111",
+            b"\x04028q5cu4qnjff\0k\0\x0011111111111111111111111111111111",
+            b"\x04028q5cu4qnjff\0k\x0011111111111111111111111111111111\000000",
+            b"\x04028q5cu4qnjff\0k\x0011111111111111111111111111111111\010001",
+            b"\x04028q5cu4qnjff\0k\x0011111111111111111111111111111111\0+0001",
             b"\x05",
             b"\x05aaaaaaaaaaaaaaaaaaaa",
             b"\x05AAAAAAAAAAAAAAAAAAAAA",

@@ -39,6 +39,9 @@ pub(super) async fn create(
     let headers = call.req.headers();
     heads::check_write(headers)?;
     no_condition(headers)?;
+    if !at.key.takes_parts() {
+        return Err(HttpError::NotImplemented("an upload in parts is for no key that holds a zero byte"));
+    }
     let head = heads::of_write(headers)?;
     let checksum = checksum_kind(headers)?;
     // There is nothing in it; some send the checksum of that.

@@ -63,6 +63,9 @@ impl Coordinator {
     /// Begins an upload.
     pub(super) async fn create_upload(&self, msg: CreateUpload) -> Result<UploadId, ObjectError> {
         let CreateUpload { at, head, checksum } = msg;
+        if !at.key.takes_parts() {
+            return Err(StoreError::Mismatch("an upload in parts is for a key that holds a zero").into());
+        }
         for _ in 0..LIVES_MAX {
             let (deadline, upload) = (self.deadline(), UploadId(random()));
             let home = self.home_of_upload(&at, deadline).await?;
