@@ -25,7 +25,7 @@ fn asked(prefix: &str, delimiter: Option<&str>, after: Option<(&str, Option<u8>)
 const ALL: &[(&str, u8, u16, bool)] = &[
     ("a", 1, 0, true),
     ("a", 2, 9, true),
-    ("a\0b", 1, 0, true),
+    ("a\u{1}b", 1, 0, true),
     ("a/b", 1, 3, false),
     ("a/c", 1, 3, true),
     ("a/c", 3, 0, true),
@@ -77,21 +77,21 @@ fn shown(page: &UploadPage) -> Vec<String> {
 fn open_uploads_are_shown_by_key_and_id_and_folded() {
     type Case<'a> = (&'a str, Option<&'a str>, Option<(&'a str, Option<u8>)>, &'a [&'a str]);
     let cases: &[Case<'_>] = &[
-        ("", None, None, &["a 1", "a 2", "a\0b 1", "a/c 1", "a/c 3", "a/d/e 2", "c 1"]),
+        ("", None, None, &["a 1", "a 2", "a\u{1}b 1", "a/c 1", "a/c 3", "a/d/e 2", "c 1"]),
         ("a/", None, None, &["a/c 1", "a/c 3", "a/d/e 2"]),
         ("a/", Some("/"), None, &["a/c 1", "a/c 3", "a/d/"]),
-        ("", Some("/"), None, &["a 1", "a 2", "a\0b 1", "a/", "c 1"]),
+        ("", Some("/"), None, &["a 1", "a 2", "a\u{1}b 1", "a/", "c 1"]),
         ("b", None, None, &[]),
-        ("", None, Some(("a", None)), &["a\0b 1", "a/c 1", "a/c 3", "a/d/e 2", "c 1"]),
-        ("", None, Some(("a", Some(1))), &["a 2", "a\0b 1", "a/c 1", "a/c 3", "a/d/e 2", "c 1"]),
-        ("", None, Some(("a", Some(2))), &["a\0b 1", "a/c 1", "a/c 3", "a/d/e 2", "c 1"]),
+        ("", None, Some(("a", None)), &["a\u{1}b 1", "a/c 1", "a/c 3", "a/d/e 2", "c 1"]),
+        ("", None, Some(("a", Some(1))), &["a 2", "a\u{1}b 1", "a/c 1", "a/c 3", "a/d/e 2", "c 1"]),
+        ("", None, Some(("a", Some(2))), &["a\u{1}b 1", "a/c 1", "a/c 3", "a/d/e 2", "c 1"]),
         ("", Some("/"), Some(("a/", None)), &["c 1"]),
         ("", None, Some(("a/", None)), &["a/c 1", "a/c 3", "a/d/e 2", "c 1"]),
         ("a/", None, Some(("A", None)), &["a/c 1", "a/c 3", "a/d/e 2"]),
         ("a/", None, Some(("b", None)), &[]),
         ("", None, Some(("c", None)), &[]),
         // No upload's id holds it, and no part's number.
-        ("", Some("0"), None, &["a 1", "a 2", "a\0b 1", "a/c 1", "a/c 3", "a/d/e 2", "c 1"]),
+        ("", Some("0"), None, &["a 1", "a 2", "a\u{1}b 1", "a/c 1", "a/c 3", "a/d/e 2", "c 1"]),
     ];
     for (prefix, delimiter, after, wanted) in cases {
         for step_of in [1, 2, 100] {
