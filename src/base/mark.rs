@@ -49,6 +49,7 @@ marks! {
     DeletionResumed: "A deletion of a bucket that somebody had left behind was ended.",
     BucketTaught: "A replica was behind with a bucket, and was told of it in front of what it had refused.",
     UploadCleared: "What was left of an upload in parts that had ended was dropped.",
+    UploadExpired: "An upload in parts was aborted that nobody had ended for long.",
     AccessListed: "A node listed the access keys of a majority, since that held others than it did.",
 }
 

@@ -11,6 +11,7 @@ use super::units::show_period;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 /// Everything that holds for every command.
 pub(super) fn values(loaded: &Loaded) -> Result<(), ConfigError> {
@@ -51,6 +52,12 @@ pub fn remarks(config: &Config) -> Vec<String> {
             show_period(TOMBSTONE_AGE)
         ));
     }
+    if config.s3.stale_upload_age < STALE_UPLOAD_AGE_MIN {
+        remarks.push(format!(
+            "s3.stale_upload_age {} is for tests: what is uploaded for longer than that is thrown away",
+            show_period(config.s3.stale_upload_age)
+        ));
+    }
     let far = |host: &str| host != "localhost" && !host.starts_with("127.") && host != "[::1]";
     if reaches_only_this_machine(&config.peer.listen) && config.others().any(|peer| far(peer.url.host())) {
         remarks.push(format!(
@@ -60,6 +67,9 @@ pub fn remarks(config: &Config) -> Vec<String> {
     }
     remarks
 }
+
+/// An upload in parts may well take that long.
+const STALE_UPLOAD_AGE_MIN: Duration = Duration::from_secs(3600);
 
 /// What is to be said at every start of ports that other machines reach without TLS, one line for each.
 pub fn unsealed(config: &Config) -> impl Iterator<Item = String> {

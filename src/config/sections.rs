@@ -165,11 +165,19 @@ pub struct S3Config {
     pub domains: Vec<String>,
     /// The region that requests must be signed for; empty: any.
     pub region: String,
+    /// How long an upload in parts may be open before it is aborted.
+    #[serde(with = "period")]
+    pub stale_upload_age: Duration,
 }
 
 impl Default for S3Config {
     fn default() -> Self {
-        S3Config { listen: Some(loopback(5001)), domains: Vec::new(), region: String::new() }
+        S3Config {
+            listen: Some(loopback(5001)),
+            domains: Vec::new(),
+            region: String::new(),
+            stale_upload_age: Duration::from_secs(7 * 24 * 3600),
+        }
     }
 }
 

@@ -98,6 +98,7 @@ pub const SETTINGS: &[Setting] = {
         setting("s3.listen", Checked),
         setting("s3.domains", Checked),
         setting("s3.region", Checked),
+        setting("s3.stale_upload_age", Period(|c| c.s3.stale_upload_age, SEC, 366 * 24 * HOUR)),
         setting("tls.cert", Checked),
         setting("tls.key", Checked),
         setting("tls.handshake_timeout", Period(|c| c.tls.handshake_timeout, 100, HOUR)),

@@ -22,7 +22,7 @@ use crate::actors::background::healer::{HealTally, Healer};
 use crate::actors::background::scrub::Pace;
 use crate::actors::background::scrubber::{ScrubTally, Scrubber};
 use crate::actors::background::tombstones::{self, BurialTally};
-use crate::actors::background::{access_watch, janitor, settler};
+use crate::actors::background::{access_watch, janitor, settler, stale_uploads};
 use crate::actors::coordinator::actor::CoordinatorActor;
 use crate::actors::coordinator::members_actor::MembersActor;
 use crate::actors::coordinator::store::StoreBeside;
@@ -190,6 +190,8 @@ impl Backends {
         let access = access_watch::begin(store, common.votes, access::clock);
         actix_rt::spawn(access_watch::run(coordinator.clone(), access.clone(), store.access_changes()));
         let key_maker = CoordinatorActor::new(coordinator.clone()).start().recipient();
+        let stale = config.s3.stale_upload_age;
+        actix_rt::spawn(stale_uploads::run(coordinator.clone(), seats.clone(), stale));
         if let Some(seats) = &seats {
             let (age, burying) = (config.cluster.tombstone_age, Arc::clone(&burying));
             actix_rt::spawn(tombstones::run(coordinator.clone(), Arc::clone(seats), age, burying));

@@ -60,7 +60,7 @@ impl Question {
 /// Whether something is there, by how that read ended; none where that is not known.
 pub fn is_there<R: Value>(end: &ReadOutcome<R>) -> Option<bool> {
     match end {
-        ReadOutcome::Found { state, .. } => Some(state.value.as_ref().is_some_and(Value::present)),
+        ReadOutcome::Found { state, .. } => Some(state.value.as_ref().is_some_and(Value::keeps_bucket)),
         // It is stored somewhere, and no majority takes it any more; or the bucket is not as it was closed.
         ReadOutcome::Gone => Some(true),
         ReadOutcome::NoMajority | ReadOutcome::Contended => None,

@@ -23,6 +23,11 @@ pub trait Value: Clone {
     fn present(&self) -> bool {
         !self.tombstone()
     }
+
+    /// Whether it keeps its bucket from being deleted.
+    fn keeps_bucket(&self) -> bool {
+        self.present()
+    }
 }
 
 impl Value for Arc<Record> {
@@ -33,6 +38,11 @@ impl Value for Arc<Record> {
 
     fn tombstone(&self) -> bool {
         self.state == State::Deleted
+    }
+
+    fn keeps_bucket(&self) -> bool {
+        // Uploads alone do not: what is left of them goes behind the bucket.
+        self.is_present()
     }
 
     fn ended(&self) -> Self {

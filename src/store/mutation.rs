@@ -33,6 +33,8 @@ pub enum Target {
     Upload(ObjectName, UploadId),
     /// A part of an upload.
     Part(ObjectName, UploadId, u16),
+    /// Whatever register lies under a life of a bucket that is gone.
+    Left(RegisterKey),
     /// A bucket.
     Bucket(BucketName),
     /// An access key.
@@ -61,6 +63,8 @@ enum Wish {
     Put(Arc<Record>),
     /// Nothing there.
     Delete,
+    /// Nothing there, and no upload open for it either.
+    Clear,
     /// An upload in parts is open for the key.
     Open(UploadId),
     /// It is open no more, and nothing became of it.
@@ -138,6 +142,12 @@ impl Mutation {
     ) -> Self {
         let wish = Wish::Complete(upload, proposed(State::Object(object), now_ms));
         Mutation { target: Target::Object(at.clone()), condition, wish, asked_ms: now_ms }
+    }
+
+    /// Nothing is left in a register under a life of a bucket that is gone. For a node alone.
+    pub fn clear(key: RegisterKey, now_ms: u64) -> Self {
+        let (target, wish) = (Target::Left(key), Wish::Clear);
+        Mutation { target, condition: Condition::NONE, wish, asked_ms: now_ms }
     }
 
     /// A bucket; one that is there is left as it is, and one that is being deleted is opened again. `id`: of the life
@@ -241,6 +251,8 @@ impl Mutation {
             Wish::Put(_) => Choice::Put(()),
             Wish::Delete if found.is_some_and(|record| record.is_present()) => Choice::Put(()),
             Wish::Delete => Choice::Keep,
+            Wish::Clear if found.is_some_and(|record| record.state != State::Deleted) => Choice::Put(()),
+            Wish::Clear => Choice::Keep,
             Wish::Bucket(change) => match change.decide(bucket_of(found)) {
                 Choice::Put(_) => Choice::Put(()),
                 Choice::Keep => Choice::Keep,
@@ -278,6 +290,7 @@ impl Mutation {
                 let left = open.without(upload);
                 return keeping(put_upon(found, Some(record), self.asked_ms), left);
             }
+            Wish::Clear => return put_upon(found, None, self.asked_ms),
             Wish::Put(record) => Some(record),
             Wish::Bucket(change) => match change.decide(bucket_of(found)) {
                 Choice::Put(Some((id, bucket))) => Some(changed(found, id, bucket, self.asked_ms)),
@@ -323,7 +336,7 @@ impl Mutation {
                 }
                 _ => StoreError::Precondition,
             },
-            Target::Upload(..) | Target::Part(..) => StoreError::NoSuchUpload,
+            Target::Upload(..) | Target::Part(..) | Target::Left(_) => StoreError::NoSuchUpload,
             Target::Settings => StoreError::Precondition,
             // One that was to be made is there, or was; any other change finds none.
             Target::AccessKey(_) => match self.wish {

@@ -75,6 +75,13 @@ impl Decider {
             Target::Bucket(bucket) => RegisterKey::bucket(bucket),
             Target::AccessKey(id) => RegisterKey::access_key(*id),
             Target::Settings => RegisterKey::settings(),
+            Target::Left(key) => {
+                // What lies under a bucket that is there is its own.
+                if key.bucket_id().is_none_or(|id| self.bucket_of(batch, id).is_some()) {
+                    return Err(StoreError::Precondition);
+                }
+                key.clone()
+            }
             Target::Object(_) | Target::Upload(..) | Target::Part(..) => {
                 let (bucket, key) = self.bucket_under(batch, mutation.target())?;
                 if mutation.puts() && !bucket.is_open {

@@ -1,6 +1,7 @@
 //! Clients and their coordinators: the register's own drive and state machines over real records.
 
 use super::node::{INLINE_MAX, NOW_MS, ring};
+use super::uploads::{Deed, Ended, Wish};
 use super::world::{Ask, Packet, World, name};
 use crate::lin::{Condition, Held, Op};
 use crate::machine::{Either, End as EndOf};
@@ -26,6 +27,8 @@ pub struct Client {
     pub op: Option<Op>,
     /// The ETag of the object that it writes.
     pub etag: Option<String>,
+    /// What it wants of an upload in parts, in place of `op`.
+    pub upload: Option<Deed>,
 }
 
 type Machine = Either<Value, Mutation>;
@@ -98,16 +101,19 @@ impl World {
         self.say("client calls", &[node as u64, key as u64, kind as u64]);
         let begun = self.now;
         match kind {
+            3.. if self.weather.uploads && self.rng.odds(700) => self.invoke_upload(node, key, number),
             0..=3 => {
-                self.clients.push(Client { key, begun, ended: None, op: None, etag: None });
+                self.clients.push(Client { key, begun, ended: None, op: None, etag: None, upload: None });
                 self.spawn_read(node, key, Some(self.clients.len() - 1));
             }
             4 => {
                 let op = Some(Op::Write { to: None, condition, replaced: None });
-                self.clients.push(Client { key, begun, ended: None, op, etag: None });
+                self.clients.push(Client { key, begun, ended: None, op, etag: None, upload: None });
                 let delete = Mutation::delete(&name(key), self.headers(condition), NOW_MS.get());
                 self.spawn_write(node, key, delete, None);
             }
+            // What is shared with another key has no number of its own.
+            5 if self.weather.uploads => {}
             5 => self.copy(node, key, other % self.keys.len(), condition),
             _ => {
                 self.put(node, key, number, condition);
@@ -135,7 +141,7 @@ impl World {
         };
         let (op, headers) = (Some(Op::Write { to: Some(writer), condition, replaced: None }), self.headers(condition));
         // Nobody asks for what it wrote by its own number.
-        self.clients.push(Client { key, begun: self.now, ended: None, op, etag: None });
+        self.clients.push(Client { key, begun: self.now, ended: None, op, etag: None, upload: None });
         self.tally.copied += 1;
         let mutation = Mutation::put(&name(key), headers, object, NOW_MS.get());
         let write = Either::Write(Box::new(Write::new(Arc::clone(&self.members), mutation)));
@@ -155,7 +161,7 @@ impl World {
     fn put(&mut self, node: usize, key: usize, number: u32, condition: Condition) {
         let (op, headers) = (Some(Op::Write { to: Some(number), condition, replaced: None }), self.headers(condition));
         let (object, sealed) = self.object(number);
-        self.clients.push(Client { key, begun: self.now, ended: None, op, etag: Some(object.etag()) });
+        self.clients.push(Client { key, begun: self.now, ended: None, op, etag: Some(object.etag()), upload: None });
         self.spawn_write(node, key, Mutation::put(&name(key), headers, object, NOW_MS.get()), sealed);
     }
 
@@ -201,8 +207,8 @@ impl World {
         (Box::new(object), blob.then_some(sealed))
     }
 
-    fn spawn_write(&mut self, node: usize, key: usize, mutation: Mutation, sealed: Option<Bytes>) {
-        let head = mutation.object().and_then(ObjectRecord::blob);
+    pub fn spawn_write(&mut self, node: usize, key: usize, mutation: Mutation, sealed: Option<Bytes>) {
+        let head = mutation.object().filter(|object| !object.is_small()).and_then(|object| object.bodies().next());
         let write = Either::Write(Box::new(Write::new(Arc::clone(&self.members), mutation)));
         let client = Some(self.clients.len() - 1);
         if let (Some(head), Some(sealed)) = (head, sealed) {
@@ -358,6 +364,9 @@ impl World {
         }
         let Some(client) = self.coords[at].client else { return };
         let held = |state: &Traced<Value>| seen(state.value.as_ref());
+        if let Some(Deed::Upload(wish, _)) = self.clients[client].upload {
+            return self.upload_ended(client, wish, end);
+        }
         let planned = self.clients[client].op;
         let op = match end {
             End::Read(ReadOutcome::Gone) | End::Write(WriteOutcome::Gone) => unreachable!("the bucket stays"),
@@ -392,6 +401,36 @@ impl World {
         let ended = op.is_some().then_some(self.now);
         let client = &mut self.clients[client];
         (client.op, client.ended) = (op, ended);
+    }
+
+    /// How a call on an upload has ended.
+    fn upload_ended(&mut self, client: usize, wish: Wish, end: End) {
+        let held = |state: &Traced<Value>| seen(state.value.as_ref());
+        let ended = match end {
+            End::Read(_) | End::Write(WriteOutcome::Gone) => unreachable!("a write, in a bucket that stays"),
+            // It has no effect, by its own answer: as if it had never been.
+            End::Write(WriteOutcome::NoMajority | WriteOutcome::Contended) => {
+                self.say("client is refused", &[client as u64]);
+                return self.clients[client].upload = None;
+            }
+            End::Write(WriteOutcome::Unknown) => {
+                self.tally.unknown += 1;
+                return self.say("client knows nothing", &[client as u64]);
+            }
+            End::Write(WriteOutcome::Kept(state)) => Ended::Kept(held(&state)),
+            End::Write(WriteOutcome::Refused(state)) => Ended::Refused(held(&state)),
+            End::Write(WriteOutcome::Written { replaced, .. }) => Ended::Written(held(&replaced)),
+        };
+        match (wish, ended) {
+            (Wish::Complete(..), Ended::Written(_)) => self.tally.completed += 1,
+            (Wish::Complete(..), Ended::Kept(_)) => self.tally.again += 1,
+            (Wish::Abort(_), Ended::Written(_)) => self.tally.aborted += 1,
+            (Wish::Complete(..) | Wish::Abort(_), Ended::Refused(_)) => self.tally.late += 1,
+            _ => {}
+        }
+        self.say(&format!("client has {wish:?} {ended:?}"), &[client as u64]);
+        let client = &mut self.clients[client];
+        (client.upload, client.ended) = (Some(Deed::Upload(wish, Some(ended))), Some(self.now));
     }
 
     /// What a reader gets opens, and is what was written.

@@ -40,7 +40,7 @@ impl World {
         for node in (0..self.nodes.len()).filter(|node| !self.nodes[*node].reborn).collect::<Vec<_>>() {
             for key in 0..self.keys.len() {
                 self.now += 1;
-                self.clients.push(Client { key, begun: self.now, ended: None, op: None, etag: None });
+                self.clients.push(Client { key, begun: self.now, ended: None, op: None, etag: None, upload: None });
                 self.spawn_read(node, key, Some(self.clients.len() - 1));
                 self.rest();
                 self.now += 1;
@@ -158,6 +158,9 @@ impl World {
     }
 
     pub fn judge(&self) -> Option<String> {
+        if self.weather.uploads {
+            return self.judge_uploads();
+        }
         (0..self.keys.len()).find_map(|key| {
             let call = |c: &Client| Some(Call { op: c.op?, from: c.begun, to: c.ended });
             let calls: Vec<_> = self.clients.iter().filter(|c| c.key == key).filter_map(call).collect();

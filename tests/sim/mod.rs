@@ -6,6 +6,7 @@ pub mod disks;
 pub mod heal;
 pub mod node;
 pub mod trace;
+pub mod uploads;
 pub mod world;
 
 pub use world::{Ran, Tally, Weather, run};

@@ -3,6 +3,7 @@
 use super::clients::{Client, Coordinator};
 use super::node::{Copy, NOW_MS, Node, STARTS};
 use super::trace::Trace;
+use super::uploads::Begun;
 use crate::rng::Rng;
 use boveda::base::{BlobRef, BucketName, Incarnation, NodeName, ObjectKey, ObjectName, ObjectRecord, Record};
 use boveda::base::{RegisterKey, Stamp};
@@ -131,6 +132,8 @@ pub struct Weather {
     pub silent: bool,
     /// Whether nodes vote with each other without asking what the other one remembers.
     pub trusting: bool,
+    /// Whether clients begin uploads in parts, and end them.
+    pub uploads: bool,
     /// A disk that says "synced" and forgets: the power loss takes it back to where it stood at the start.
     pub disks_lie: bool,
 }
@@ -153,8 +156,12 @@ impl Weather {
         all_disks: false,
         silent: false,
         trusting: false,
+        uploads: false,
         disks_lie: false,
     };
+
+    /// Uploads in parts beside writes, and more of them than of these.
+    pub const UPLOADS: Weather = Weather { uploads: true, ..Weather::ROUGH };
 
     /// Disks that go bad at a minority, and an operator who sees to them.
     pub const DISKS: Weather = Weather { copy: 0, disk: 12, operator: 12, ..Weather::ROUGH };
@@ -180,6 +187,15 @@ pub struct Tally {
     pub put_right: u64,
     /// Writes that had a key refer to the body of another one.
     pub copied: u64,
+    /// Calls on uploads in parts.
+    pub uploads: u64,
+    /// Uploads that became an object, and calls that were told so again.
+    pub completed: u64,
+    pub again: u64,
+    /// Uploads that were aborted.
+    pub aborted: u64,
+    /// Who came to end an upload that was over.
+    pub late: u64,
 }
 
 impl Tally {
@@ -200,6 +216,11 @@ impl Tally {
         self.struck += other.struck;
         self.put_right += other.put_right;
         self.copied += other.copied;
+        self.uploads += other.uploads;
+        self.completed += other.completed;
+        self.again += other.again;
+        self.aborted += other.aborted;
+        self.late += other.late;
     }
 }
 
@@ -211,6 +232,7 @@ pub struct World {
     pub net: Vec<Packet>,
     pub coords: Vec<Coordinator>,
     pub clients: Vec<Client>,
+    pub uploads: Vec<Begun>,
     pub now: u64,
     pub tally: Tally,
     pub weather: Weather,
@@ -266,6 +288,7 @@ impl World {
             net: Vec::new(),
             coords: Vec::new(),
             clients: Vec::new(),
+            uploads: Vec::new(),
             now: 0,
             tally: Tally { schedules: 1, ..Tally::default() },
             weather,
@@ -564,6 +587,15 @@ impl World {
         some
     }
 
+    /// The body of a change: of an object in parts, of which each has one here, that of its part.
+    fn body_of(&self, me: usize, change: &Change) -> Option<BlobRef> {
+        if !change.in_parts {
+            return change.blob;
+        }
+        let (_, record) = self.nodes[me].record(change.key.clone())?;
+        record.bodies().next().filter(|_| record.ballot == change.ballot)
+    }
+
     /// Blobs first; the cursor moves over what came before the first change that is not settled.
     fn send_wanted(&mut self, me: usize, peer: usize, changes: Vec<Change>, wants: &[Want]) {
         let mut records = Vec::new();
@@ -573,7 +605,7 @@ impl World {
                 Want::Nothing => {}
                 Want::BlobAndRecord => {
                     unsettled = true;
-                    if let Some(head) = change.blob
+                    if let Some(head) = self.body_of(me, change)
                         && let Some(sealed) = self.nodes[me].blob(head.body)
                     {
                         self.net.push(Packet::Body { to: peer, from: me, head, sealed });

@@ -205,7 +205,22 @@ impl Own {
         false
     }
 
+    /// Mends what is wrong with a register. Whoever reads wants one body; where nobody says what is wanted, all are seen to
+    /// that an object in parts lacks, one after the other.
     async fn mend(&self, key: &RegisterKey, wanted: Option<Ailment>) -> Healed {
+        let mut before = None;
+        loop {
+            let (healed, mended) = self.mend_one(key, wanted).await;
+            // The same once more is not mended by fetching it once more.
+            if wanted.is_some() || healed != Healed::Good || mended.is_none() || mended == before {
+                return healed;
+            }
+            before = mended;
+        }
+    }
+
+    /// Mends the first thing that is wrong; and what that was, if anything.
+    async fn mend_one(&self, key: &RegisterKey, wanted: Option<Ailment>) -> (Healed, Option<Ailment>) {
         let ailment = match (ask(&self.store.diagnose, Diagnose { key: key.clone() }).await, wanted) {
             // The record here is not the one that is read: what it lacks may have been replaced everywhere.
             (Ok(Some(ailment)), Some(wanted)) if ailment.is_of_another_body(&wanted) => wanted,
@@ -213,12 +228,17 @@ impl Own {
             // The record is not known here, or cannot be looked up: a page of the index does not open.
             (_, Some(wanted)) => wanted,
             // Mended meanwhile, or replaced.
-            (Ok(_), None) => return Healed::Good,
+            (Ok(_), None) => return (Healed::Good, None),
             (Err(error), None) => {
                 self.tally.failed(error.to_string());
-                return Healed::NoCopy;
+                return (Healed::NoCopy, None);
             }
         };
+        (self.mend_by_peers(key, wanted, ailment).await, Some(ailment))
+    }
+
+    /// Asks those for a good copy that are to have one.
+    async fn mend_by_peers(&self, key: &RegisterKey, wanted: Option<Ailment>, ailment: Ailment) -> Healed {
         let mut all_asked = true;
         for peer in self.holders(key, ailment) {
             let mended = peer.on_session(async |conn| match ailment {

@@ -52,7 +52,7 @@ pub mod store;
 pub mod takers;
 mod tombstones;
 pub mod turns;
-mod uploads;
+pub(in crate::actors) mod uploads;
 mod uploads_actor;
 mod writes;
 
@@ -77,6 +77,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 type Value = Arc<Record>;
 
@@ -154,6 +155,8 @@ struct Inner {
     underway: Underway,
     /// How far a change of the member list has come.
     far: Arc<Far>,
+    /// Uploads that are cleared up behind their end.
+    clearing: Semaphore,
     /// Which peer the next read asks first.
     turn: Cell<usize>,
     /// The lives of buckets, from the last time when all of them were looked through.
@@ -184,6 +187,7 @@ impl Coordinator {
             keys,
             underway,
             far,
+            clearing: Semaphore::new(uploads::CLEARED_AT_ONCE),
             turn,
             lives: RefCell::default(),
         }))

@@ -32,6 +32,11 @@ impl Coordinator {
         }
     }
 
+    /// The same, for the background.
+    pub(in crate::actors) fn is_alone(&self) -> bool {
+        self.decides_alone()
+    }
+
     /// Brings about what is wanted of an object. `new`: what it brings that takes room; a body in a blob is on this node by
     /// now, and on its way to others by `streams`.
     pub(super) async fn change(

@@ -1,10 +1,14 @@
 //! Uploads in parts: what becomes of them, on a node alone and among three, and what is left of them.
 
+use super::super::uploads::{Ages, Swept};
 use super::*;
 use crate::actors::testing::peer::until;
 use crate::base::checksum::Sum;
 use crate::base::upload::PART_BYTES_MIN;
 use crate::base::{Algorithm, Checksum, ObjectRecord, Quota, Tags, UploadId};
+use crate::seal::random;
+use crate::store::mutation::{Mutation, Target};
+use crate::store::system_ms;
 use crate::wire::Scanned;
 use tokio::sync::oneshot;
 
@@ -356,4 +360,76 @@ async fn who_lacks_a_part_is_brought_it_before_it_takes_the_whole() {
     for part in made.bodies() {
         assert!(lacks.store.open_outgoing(part.body).is_ok(), "it has all parts");
     }
+}
+
+/// What a sweep does so many minutes from now.
+async fn sweeps(rig: &Rig, minutes: u64) -> Swept {
+    let (left, stale) = (Duration::from_secs(3_600), Duration::from_secs(2 * 3_600));
+    let ages = Ages { now_ms: system_ms() + minutes * 60_000, left, stale };
+    soon("a sweep", rig.direct.sweep_uploads(None, ages)).await.expect("it sweeps")
+}
+
+fn done(aborted: usize, dropped: usize) -> Swept {
+    Swept { next: None, aborted, dropped }
+}
+
+#[actix_rt::test]
+async fn what_is_left_of_uploads_goes_and_those_that_nobody_ends_are_ended() {
+    everywhere(async |rig, node| {
+        let at = object("k");
+        // Described, and whoever did so ended before it was opened.
+        let unopened = UploadId(random());
+        let seal = SealUpload { upload: unopened, head: head("upload"), checksum: None };
+        let described = rig.direct.ask(seal).await.expect("it is sealed");
+        let describe = Mutation::put_part(Target::Upload(at.clone(), unopened), described, system_ms());
+        rig.direct.change(describe, None, None).await.expect("it is written");
+        let open = rig.creates(&at, None).await;
+        let part = rig.puts(&open, 1, text(1, 5)).await.expect("it is stored");
+        // A part that came when its upload had ended.
+        let ended = rig.creates(&at, None).await;
+        rig.aborts(&ended).await.expect("it is open");
+        until("nothing is left of it", || async { !node.has_register(&register(&ended, None)) }).await;
+        rig.puts(&ended, 7, text(7, 5)).await.expect("nobody asks");
+        assert_eq!(sweeps(rig, 59).await, done(0, 0));
+        assert_eq!(sweeps(rig, 61).await, done(0, 2));
+        assert_eq!(sweeps(rig, 61).await, done(0, 0), "it is gone");
+        let life = register_by_name(&at).bucket_id().expect("an object's");
+        let gone = [RegisterKey::upload(life, &at.key, unopened), register(&ended, Some(7))];
+        until("it is gone here", || async { gone.iter().all(|key| !node.has_register(key)) }).await;
+        assert!(rig.is_open(&open).await && rig.lists().await == [open.id]);
+        assert_eq!(sweeps(rig, 121).await, done(1, 1));
+        assert!(!rig.is_open(&open).await && is_no_upload(&rig.completes(&open, &[part]).await));
+        let gone = [register(&open, None), register(&open, Some(1))];
+        until("it is gone here", || async { gone.iter().all(|key| !node.has_register(key)) }).await;
+    })
+    .await;
+}
+
+#[actix_rt::test]
+async fn uploads_do_not_keep_a_bucket_and_go_behind_it() {
+    everywhere(async |rig, node| {
+        let at = object("k");
+        let upload = rig.creates(&at, None).await;
+        rig.puts(&upload, 1, text(1, 5)).await.expect("it is stored");
+        let bucket = BucketName::cargas();
+        rig.asks(DeleteBucket { bucket: bucket.clone() }).await.expect("no object is in it");
+        until("this node knows it", || async { node.store.bucket_slot(&bucket).is_none() }).await;
+        let gone = rig.asks(FindUpload { at: at.clone(), upload: upload.id }).await;
+        assert!(matches!(gone, Err(ObjectError::Store(StoreError::NoSuchBucket))), "{gone:?}");
+        // The key, what describes the upload, and its part.
+        assert_eq!(sweeps(rig, 59).await, done(0, 0));
+        assert_eq!(sweeps(rig, 61).await, done(0, 3));
+        assert_eq!(sweeps(rig, 61).await, done(0, 0));
+        let left = [register(&upload, None), register(&upload, Some(1)), register_by_name(&at)];
+        let is_left = |key: &RegisterKey| {
+            let held = node.store.lookup(key).expect("it is read");
+            held.is_some_and(|held| held.record.state != State::Deleted)
+        };
+        until("it is gone here", || async { !left.iter().any(is_left) }).await;
+        // A life of that name which begins then has nothing of it.
+        rig.asks(CreateBucket { bucket }).await.expect("it is made");
+        assert!(is_no_upload(&rig.asks(FindUpload { at, upload: upload.id }).await));
+        assert_eq!(rig.lists().await, []);
+    })
+    .await;
 }

@@ -21,7 +21,9 @@ use std::time::Duration;
 const TIME: Duration = Duration::from_secs(600);
 /// Registers of a step.
 const STEP: usize = 256;
-/// Registers that are dropped at once.
+/// Uploads that one coordinator clears up at once behind their end; the others wait.
+pub(in crate::actors::coordinator) const CLEARED_AT_ONCE: usize = 2;
+/// Registers of one of them that are dropped at once.
 const AT_ONCE: usize = 16;
 
 impl Coordinator {
@@ -29,6 +31,7 @@ impl Coordinator {
     pub(super) fn clear_up(&self, at: ObjectName, upload: UploadId) {
         let coordinator = self.clone();
         actix_rt::spawn(async move {
+            let Ok(_turn) = coordinator.0.clearing.acquire().await else { return };
             let home = match coordinator.home(&at.bucket, coordinator.deadline()).await {
                 Ok(home) => home,
                 Err(_) => return,

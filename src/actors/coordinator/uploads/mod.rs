@@ -14,13 +14,17 @@
 //! | `lists` | does | pages of parts, and of uploads |
 //! | `names` | decides | uploads in order, folded into such a page |
 //! | `leftovers` | does | drops what is left of an upload that has ended |
+//! | `sweep` | does | ends uploads that nobody ends, and drops what a crash has left |
 
 mod completion;
 mod leftovers;
 mod lists;
 mod names;
+mod sweep;
 mod whole;
 
+pub(super) use self::leftovers::CLEARED_AT_ONCE;
+pub(in crate::actors) use self::sweep::{Ages, Swept};
 use super::bodies::Coming;
 use super::homes::Home;
 use super::takers::New;
@@ -68,10 +72,11 @@ impl Coordinator {
             for step in [describe, open] {
                 self.change_in(&home, step).await?;
             }
-            // What was described in a life that is over is opened in none, or anew.
             if self.home(&at.bucket, self.deadline()).await?.id == home.id {
                 return Ok(upload);
             }
+            // It may have been opened in a later life than that in which it is described: then nobody would find it there.
+            let _ = self.change(Mutation::abort_upload(&at, upload, system_ms()), None, None).await;
         }
         Err(ObjectError::Crowded)
     }
