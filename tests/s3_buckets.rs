@@ -128,6 +128,22 @@ fn rights_count_as_on_the_other_port() {
     assert_eq!(by_writer.ask("HEAD", "/abc/in/none", &[], b"").status, 403);
     assert_eq!((copied(&by_writer, "none"), copied(&by_writer, "k").0), (denied(), 200));
     assert_eq!((copied(&by_copier, "none"), copied(&by_copier, "k").0), ((404, "NoSuchKey".to_owned()), 200));
+    // Who may write the target has to be let in at the source, too.
+    all.ask("PUT", "/abc/out", &[], b"v");
+    let out = by_copier.ask("PUT", "/other/copy", &[("x-amz-copy-source", "/abc/out")], b"");
+    assert_eq!(told(&out), denied());
+    // Lists are of what the right is on, and of no more.
+    let some = node.new_key("some", &["abc/in/:list"]);
+    let by_some = S3::new(&node, &some);
+    for version in ["", "list-type=2&"] {
+        let list = |prefix: &str| by_some.ask("GET", &format!("/abc?{version}prefix={prefix}"), &[], b"");
+        assert_eq!(texts(list("in/").text(), "Key"), ["in/k"], "{version}");
+        assert_eq!(
+            (told(&list("")), told(&list("i")), told(&list("out"))),
+            (denied(), denied(), denied()),
+            "{version}"
+        );
+    }
     // A key that is not in force, and none.
     node.ask("DELETE", &format!("/v1/access/{}", lister.id), &[], b"");
     assert_eq!(told(&by.ask("GET", "/abc/in/k", &[], b"")), (403, "InvalidAccessKeyId".to_owned()));
@@ -137,6 +153,22 @@ fn rights_count_as_on_the_other_port() {
     wrong.secret = wrong.secret.chars().rev().collect();
     let by = S3::new(&node, &wrong);
     assert_eq!(told(&by.ask("GET", "/abc/in/k", &[], b"")), (403, "SignatureDoesNotMatch".to_owned()));
+    // Every digit of a signature counts.
+    let mut signed = all.signed(Conn::HOST, "GET", "/abc/in/k", &[]);
+    let by_head = |headers: &[(String, String)]| {
+        let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        told(
+            &Conn::open(node.s3())
+                .expect("it takes connections")
+                .ask("GET", "/abc/in/k", &headers, b"")
+                .expect("an answer"),
+        )
+    };
+    assert_eq!(by_head(&signed).0, 200);
+    let (_, authorization) = signed.last_mut().expect("it is last");
+    let last = authorization.pop().expect("a digit");
+    authorization.push(if last == '0' { '1' } else { '0' });
+    assert_eq!(by_head(&signed), (403, "SignatureDoesNotMatch".to_owned()));
     // What was refused is written down.
     eventually("lines of refusals", || {
         let lines = node.get("/v1/audit?action=object:read").text().to_owned();

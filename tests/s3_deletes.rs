@@ -45,6 +45,8 @@ fn many_objects_go_at_once_each_by_its_own_right() {
     let tag = "<Object><Key>stays</Key><ETag>\"other\"</ETag></Object>";
     let failed = ask(&s3, "abc", &document(&[], tag));
     assert_eq!(text(failed.text(), "Code"), Some("PreconditionFailed"), "{}", failed.text());
+    let version = ask(&s3, "abc", &document(&[], "<Object><Key>stays</Key><VersionId>1</VersionId></Object>"));
+    assert_eq!(text(version.text(), "Code"), Some("NotImplemented"), "{}", version.text());
     assert_eq!(texts(s3.ask("GET", "/abc", &[], b"").text(), "Key"), ["stays"]);
     assert_eq!(told(&ask(&s3, "none", &document(&["k"], ""))), (404, "NoSuchBucket".to_owned()));
 }

@@ -108,6 +108,7 @@ fn what_is_no_question_is_refused() {
     {
         let page = s3.ask("GET", &format!("/abc?list-type=2&max-keys={max}"), &[], b"");
         assert_eq!(text(page.text(), "IsTruncated"), Some(is_truncated), "{max}");
+        assert_eq!(text(page.text(), "MaxKeys"), Some(if max.len() > 3 { "1000" } else { max }), "{max}");
         assert_eq!(
             (texts(page.text(), "Key").len(), page.text().contains("NextContinuationToken")),
             (keys, is_truncated == "true")

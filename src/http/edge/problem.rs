@@ -233,18 +233,6 @@ kinds! {
     NoSuchKey           NOT_FOUND               "NoSuchKey"
     /// No bucket has the name.
     NoSuchBucket        NOT_FOUND               "NoSuchBucket"
-    /// No such upload in parts is open.
-    NoSuchUpload        NOT_FOUND               "NoSuchUpload"
-    /// The key has too many open uploads.
-    TooManyUploads      CONFLICT                "TooManyUploads"
-    /// A part that an upload is to be completed with is not there, or another one.
-    OtherPart           BAD_REQUEST             "InvalidPart"
-    /// Their numbers do not grow.
-    PartOrder           BAD_REQUEST             "InvalidPartOrder"
-    /// One that is not the last is too small.
-    SmallPart           BAD_REQUEST             "EntityTooSmall"
-    /// They are none, too many, or not as long as was said.
-    Parts               BAD_REQUEST             "InvalidParts"
     /// The bucket would hold more than its quota.
     QuotaExceeded       FORBIDDEN               "QuotaExceeded"
     /// The bucket holds objects.
@@ -345,6 +333,18 @@ kinds! {
     KeyNotText          BAD_REQUEST             "InvalidRequest"
     /// A read asks for a part and a range.
     PartOfRange         BAD_REQUEST             "InvalidRequest"
+    /// No such upload in parts is open.
+    NoSuchUpload        NOT_FOUND               "NoSuchUpload"
+    /// The key has too many open uploads.
+    TooManyUploads      CONFLICT                "TooManyUploads"
+    /// A part that an upload is to be completed with is not there, or another one.
+    OtherPart           BAD_REQUEST             "InvalidPart"
+    /// Their numbers do not grow.
+    PartOrder           BAD_REQUEST             "InvalidPartOrder"
+    /// One that is not the last is too small.
+    SmallPart           BAD_REQUEST             "EntityTooSmall"
+    /// They are none, too many, or not as long as was said.
+    Parts               BAD_REQUEST             "InvalidParts"
     /// A document comes without a checksum.
     NoChecksum          BAD_REQUEST             "InvalidRequest"
     // What is not set.
@@ -382,44 +382,9 @@ impl Kind {
         matches!(self, Kind::Corrupt | Kind::Internal | Kind::Unavailable)
     }
 
-    /// Whether no port but that of S3 tells it.
+    /// Whether no port but that of S3 tells it. They stand beside each other in the table.
     #[cfg(test)]
     pub const fn is_of_s3_alone(self) -> bool {
-        use Kind::{
-            CopyOntoItself, KeyNotText, NoBucketPolicy, NoChecksum, NoCors, NoLifecycle, NoObjectLock,
-            NoOwnershipControls, NoPublicAccessBlock, NoReplication, NoRetention, NoSuchUpload, NoTags, NoWebsite,
-            OtherPart, OtherRegion, OwnBucket, PartNumber, PartOfRange, PartOrder, Parts, SmallPart, StorageClass,
-            TooManyUploads, Unsigned, UploadChecksum,
-        };
-        let of_requests = matches!(
-            self,
-            StorageClass | Unsigned | KeyNotText | CopyOntoItself | OtherRegion | OwnBucket | NoChecksum
-        );
-        let of_uploads = matches!(
-            self,
-            NoSuchUpload
-                | TooManyUploads
-                | OtherPart
-                | PartOrder
-                | SmallPart
-                | Parts
-                | PartNumber
-                | PartOfRange
-                | UploadChecksum
-        );
-        let of_settings = matches!(
-            self,
-            NoBucketPolicy
-                | NoLifecycle
-                | NoCors
-                | NoTags
-                | NoWebsite
-                | NoObjectLock
-                | NoRetention
-                | NoPublicAccessBlock
-                | NoOwnershipControls
-                | NoReplication
-        );
-        of_requests || of_uploads || of_settings
+        Kind::StorageClass as usize <= self as usize && self as usize <= Kind::NoReplication as usize
     }
 }
