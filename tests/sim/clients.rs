@@ -101,8 +101,8 @@ impl World {
         self.say("client calls", &[node as u64, key as u64, kind as u64]);
         let begun = self.now;
         match kind {
-            3.. if self.weather.uploads && self.rng.odds(700) => self.invoke_upload(node, key, number),
-            0..=3 => {
+            _ if kind >= 3 && self.weather.uploads && self.rng.odds(700) => self.invoke_upload(node, key, number),
+            ..=3 => {
                 self.clients.push(Client { key, begun, ended: None, op: None, etag: None, upload: None });
                 self.spawn_read(node, key, Some(self.clients.len() - 1));
             }
@@ -208,19 +208,21 @@ impl World {
     }
 
     pub fn spawn_write(&mut self, node: usize, key: usize, mutation: Mutation, sealed: Option<Bytes>) {
-        let head = mutation.object().filter(|object| !object.is_small()).and_then(|object| object.bodies().next());
+        let large = mutation.object().filter(|object| !object.is_small());
+        let head = large.and_then(|object| object.bodies().next());
+        let of = large.map(|object| object.body);
         let write = Either::Write(Box::new(Write::new(Arc::clone(&self.members), mutation)));
         let client = Some(self.clients.len() - 1);
-        if let (Some(head), Some(sealed)) = (head, sealed) {
+        if let (Some(head), Some(of), Some(sealed)) = (head, of, sealed) {
             // The body is here first, then it travels, then the votes begin: as an upload does.
             if !self.nodes[node].receive(head, &sealed) {
                 return;
             }
             for to in (0..self.nodes.len()).filter(|to| *to != node) {
-                self.net.push(Packet::Body { to, from: node, head, sealed: sealed.clone() });
+                self.net.push(Packet::Body { to, from: node, of, head, sealed: sealed.clone() });
             }
             self.spawn(node, key, client, write);
-            let event = Event::Holds { node: self.nodes[node].inc, body: head.body };
+            let event = Event::Holds { node: self.nodes[node].inc, body: of };
             return self.hear(node, None, &event);
         }
         self.spawn(node, key, client, write);
@@ -345,11 +347,12 @@ impl World {
 
     fn ship(&mut self, at: usize, to: Incarnation, body: BodyId, record: &Record) {
         let from = self.coords[at].node;
-        let sealed = (0..self.nodes.len()).find_map(|node| self.nodes[node].blob(body));
-        match (head(record), sealed) {
+        let head = head(record);
+        let sealed = head.and_then(|head| (0..self.nodes.len()).find_map(|node| self.nodes[node].blob(head.body)));
+        match (head, sealed) {
             (Some(head), Some(sealed)) => {
                 let to = self.index(to);
-                self.net.push(Packet::Body { to, from, head, sealed });
+                self.net.push(Packet::Body { to, from, of: body, head, sealed });
             }
             _ => self.coords[at].drive.on(Event::Lacks { node: to, body }),
         }

@@ -5,7 +5,7 @@ use super::node::{Copy, NOW_MS, Node, STARTS};
 use super::trace::Trace;
 use super::uploads::Begun;
 use crate::rng::Rng;
-use boveda::base::{BlobRef, BucketName, Incarnation, NodeName, ObjectKey, ObjectName, ObjectRecord, Record};
+use boveda::base::{BlobRef, BodyId, BucketName, Incarnation, NodeName, ObjectKey, ObjectName, ObjectRecord, Record};
 use boveda::base::{RegisterKey, Stamp};
 use boveda::register::{Attempt, Event, Members, Roster, Seat, Slot};
 use boveda::store::buckets::register_by_name;
@@ -49,13 +49,15 @@ pub enum Packet {
     Body {
         to: usize,
         from: usize,
+        /// What whoever votes waits for: of an object in parts, what stands for all of them.
+        of: BodyId,
         head: BlobRef,
         sealed: Bytes,
     },
     Held {
         to: usize,
         from: usize,
-        head: BlobRef,
+        of: BodyId,
     },
     Offer {
         to: usize,
@@ -444,8 +446,8 @@ impl World {
     /// A packet does not arrive. Of a body that is known some time; of a vote it may never be.
     fn lose(&mut self, packet: Packet) {
         let (to, node, body) = match packet {
-            Packet::Body { to, from, head, .. } => (from, to, head.body),
-            Packet::Held { to, from, head } => (to, from, head.body),
+            Packet::Body { to, from, of, .. } => (from, to, of),
+            Packet::Held { to, from, of } => (to, from, of),
             _ => return,
         };
         if let Some(node) = self.nodes.get(node).map(|node| node.inc) {
@@ -540,16 +542,16 @@ impl World {
                 self.say("reply of stamp", &[to as u64, stamp.0]);
                 self.hear(to, Some(key), &reply.map_or(Event::Silent { from, attempt }, Event::Reply));
             }
-            Packet::Body { to, from, head, sealed } => {
+            Packet::Body { to, from, of, head, sealed } => {
                 if self.nodes[to].receive(head, &sealed) {
-                    return self.net.push(Packet::Held { to: from, from: to, head });
+                    return self.net.push(Packet::Held { to: from, from: to, of });
                 }
                 let node = self.nodes[to].inc;
-                self.hear(from, None, &Event::Lacks { node, body: head.body });
+                self.hear(from, None, &Event::Lacks { node, body: of });
             }
-            Packet::Held { to, from, head } => {
+            Packet::Held { to, from, of } => {
                 let node = self.nodes[from].inc;
-                self.hear(to, None, &Event::Holds { node, body: head.body });
+                self.hear(to, None, &Event::Holds { node, body: of });
             }
             Packet::Offer { to, from, changes } => {
                 let offer = |c: &Change| Offer { key: c.key.clone(), ballot: c.ballot, blob: c.blob.map(|b| b.body) };
@@ -608,7 +610,8 @@ impl World {
                     if let Some(head) = self.body_of(me, change)
                         && let Some(sealed) = self.nodes[me].blob(head.body)
                     {
-                        self.net.push(Packet::Body { to: peer, from: me, head, sealed });
+                        let of = change.blob.map_or(head.body, |blob| blob.body);
+                        self.net.push(Packet::Body { to: peer, from: me, of, head, sealed });
                     }
                 }
                 Want::Record => {
