@@ -280,6 +280,15 @@ fn a_record_goes_where_its_blob_is() {
 }
 
 #[test]
+fn what_keeps_the_body_of_what_it_replaces_goes_to_all() {
+    let mut bench = Bench::new("blob, with another list", |_| true);
+    bench.promise(1, slot(5, true, &[7], "blob"));
+    bench.promise(2, slot(5, true, &[7], "blob"));
+    let to: Vec<u64> = bench.stores().into_iter().map(|(to, _)| to).collect();
+    assert_eq!(to, [1, 2, 3], "nobody has to say first that the body is there");
+}
+
+#[test]
 fn attempts_are_bounded() {
     let mut b = Bench::new("a", |_| true);
     for _ in 0..OWN_MAX {
