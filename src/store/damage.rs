@@ -71,7 +71,7 @@ impl Core {
         if object.parts().is_none() {
             return Some(Ailment::missing(object.body_ref()));
         }
-        let mut ahead = Section::all(object).filter(|section| section.end() > byte);
+        let mut ahead = Section::all(object).filter(|section| section.end() > byte || section.len == 0);
         // Where that cannot be told, it comes again.
         let missing = ahead.find(|section| !self.has_body(section.blob.body).unwrap_or(false));
         missing.map(|section| Ailment::missing(section.blob))

@@ -128,7 +128,7 @@ impl Download {
     }
 
     /// Opens all sections once, without reading them: whether the record fits what is here.
-    pub(super) fn open_all(&mut self) -> Result<(), StoreError> {
+    pub(super) fn open_all(&self) -> Result<(), StoreError> {
         let object = self.held.record.object().ok_or(StoreError::NoSuchKey)?;
         for section in Section::all(object).skip(1) {
             Blob::open(&self.core, &self.held, object, section.offset)?;

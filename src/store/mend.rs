@@ -45,7 +45,7 @@ impl Store {
 
     fn opens_with_body(&self, key: &RegisterKey, record: &Record) -> Result<bool, StoreError> {
         let held = Arc::new(Held::new(record.clone(), true, 0, None));
-        match Download::open(self.core(), key.clone(), held).and_then(|mut download| download.open_all()) {
+        match Download::open(self.core(), key.clone(), held).and_then(|download| download.open_all()) {
             Ok(()) => Ok(true),
             Err(error) if error.is_damage() => Ok(false),
             Err(error) => Err(error),

@@ -53,13 +53,13 @@ impl Section {
     /// Those that hold the bytes from `from` to below `to`, in order.
     pub fn among(object: &ObjectRecord, from: u64, to: u64) -> impl Iterator<Item = Section> + '_ {
         let first = object.parts().map_or(Some(0), |parts| parts.place_of(from));
-        let sections = (first.unwrap_or(usize::MAX)..usize::MAX).map_while(|at| Section::nth(object, at));
+        let sections = (first.unwrap_or(usize::MAX)..usize::MAX).map_while(move |at| Section::nth(object, at));
         sections.take_while(move |section| section.offset < to)
     }
 
     /// All of an object, in order.
     pub fn all(object: &ObjectRecord) -> impl Iterator<Item = Section> + '_ {
-        (0..object.parts().map_or(1, |parts| parts.count())).filter_map(|at| Section::nth(object, at))
+        (0..object.parts().map_or(1, |parts| parts.count())).filter_map(move |at| Section::nth(object, at))
     }
 }
 

@@ -28,12 +28,12 @@ struct Node(Store, Clockwork);
 
 /// Each body that is not small is a file.
 fn start(dir: &Path) -> Node {
-    start_with(dir, Options { segment_max: 0, ..Options::default() })
+    start_with(dir, Options { segment_max: 0, log_bytes: 1 << 20, ..Options::default() })
 }
 
 fn start_with(dir: &Path, options: Options) -> Node {
     let ring = Arc::new(Keyring::new(vec![(1, Secret::new([9; 32]))]).expect("a ring"));
-    let options = Options { reserve_bytes: 0, log_bytes: 8 << 20, ..options };
+    let options = Options { reserve_bytes: 0, ..options };
     let (store, work) = open(Arc::new(RealDisk), dir, ring, None, options).expect("it opens");
     Node(store, work)
 }
@@ -341,13 +341,13 @@ fn an_object_is_taken_only_while_all_of_its_parts_are_here() {
 fn bodies_go_with_the_last_record_that_refers_to_them() {
     let dir = tempfile::tempdir().expect("a directory");
     let node = start(dir.path());
-    node.upload("k", &[(1, 20_000), (2, 20_000)]);
-    node.begin("other", None);
-    node.part("other", 1, &text(1, 20_000));
-    let replaced = node.object_of(&part_key("other", 1)).body;
-    node.part("other", 1, &text(2, 20_000));
+    node.begin("k", None);
+    [1, 2, 1].iter().for_each(|number| node.part("k", *number, &text(*number, 20_000)));
+    let replaced = node.object_of(&part_key("k", 2)).body;
+    node.part("k", 2, &text(7, 20_000));
     node.sweeps();
     assert!(!node.has(replaced), "a part that was stored again");
+    node.complete("k", &[1, 2]).expect("is open");
     let record = node.record("k");
     let bodies: Vec<_> = record.bodies().map(|blob| blob.body).collect();
     let all = |is: bool| bodies.iter().all(|body| node.has(*body) == is);
@@ -414,7 +414,7 @@ fn a_small_body_stays_where_it_is_when_uploads_come_and_go() {
     for checkpointed in [false, true] {
         let dir = tempfile::tempdir().expect("a directory");
         let node = start_with(dir.path(), Options::default());
-        let bytes = vec![7; 30_000];
+        let bytes = vec![7; 10_000];
         node.put("k", &bytes);
         let (ballot, body) = (node.record("k").ballot, node.object_of(&register_by_name(&name("k"))).body);
         if checkpointed {
@@ -461,6 +461,8 @@ fn made_up(count: u16) -> (Vec<(BlobRef, Bytes)>, Parts) {
     (bodies, parts)
 }
 
+const KEYS: [&str; 7] = ["a", "b", "c", "d", "e", "f", "g"];
+
 #[test]
 fn an_object_of_ten_thousand_parts_is_kept_counted_and_told_like_any_other() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -484,27 +486,27 @@ fn an_object_of_ten_thousand_parts_is_kept_counted_and_told_like_any_other() {
         uploads: Uploads::NONE,
     };
     let object = made_of(own, parts.clone());
-    for key in ["a", "b", "c", "d", "e"] {
+    for key in KEYS {
         node.commit(Mutation::put(&name(key), Condition::NONE, object.clone(), 1)).expect("all of it is here");
     }
     let record = node.record("a");
     assert!(record.encode().len() > 900_000 && record.encode().len() < crate::base::record::RECORD_BYTES_MAX);
     let references = |node: &Node| node.0.core().references(bodies[9_999].0.body).expect("reads");
-    assert_eq!(references(&node), Some(5));
+    assert_eq!(references(&node), Some(7));
     node.0.checkpoint().expect("a healthy disk");
     drop(node);
     let node = start_with(dir.path(), Options { log_bytes: 16 << 20, ..Options::default() });
-    assert_eq!((references(&node), node.record("e").object().and_then(ObjectRecord::parts)), (Some(5), Some(&parts)));
+    assert_eq!((references(&node), node.record("e").object().and_then(ObjectRecord::parts)), (Some(7), Some(&parts)));
     // No page and no frame takes all of them.
-    let keys: Vec<_> = ["a", "b", "c", "d", "e"].iter().map(|key| register_by_name(&name(key))).collect();
+    let keys: Vec<_> = KEYS.iter().map(|key| register_by_name(&name(key))).collect();
     let end = RegisterKey::objects_end(life());
     let page = node.0.scan_slots(std::ops::Bound::Included(&keys[0]), &end, 1000).expect("reads");
-    assert!((4..5).contains(&page.entries.len()) && page.complete.next().is_some(), "{}", page.entries.len());
+    assert_eq!((page.entries.len(), page.complete.next().is_some()), (5, true), "of near a MiB each");
     let fetched = node.0.fetch_records(keys, crate::wire::LEARN_BYTES_MAX).expect("reads");
-    assert_eq!(fetched.len(), 2, "of a MiB each");
+    assert_eq!(fetched.len(), 2);
     node.begin("a", None);
-    assert_eq!(references(&node), Some(5), "the same object");
-    for key in ["a", "b", "c", "d", "e"] {
+    assert_eq!(references(&node), Some(7), "the same object");
+    for key in KEYS {
         node.commit(Mutation::delete(&name(key), Condition::NONE, 1)).expect("is durable");
     }
     assert_eq!(references(&node), Some(0));
