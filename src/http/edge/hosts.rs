@@ -51,11 +51,6 @@ impl Hosts {
         let in_head = req.headers().get(header::HOST).map(|value| value.to_str().map_err(|_| HttpError::ForeignHost));
         let in_head = in_head.transpose()?.map(str::trim);
         let in_target = req.uri().authority().map(|authority| authority.as_str());
-        if let (Some(target), Some(head)) = (in_target, in_head)
-            && !target.eq_ignore_ascii_case(head)
-        {
-            return Err(HttpError::Header("the Host header names another host than the target of the request"));
-        }
         let named = in_target.or(in_head);
         let asked = match named.filter(|text| !text.is_empty()) {
             Some(text) => Some(Authority::parse(text).ok_or(HttpError::ForeignHost)?),
@@ -63,6 +58,11 @@ impl Hosts {
         };
         if self.checked && asked.as_ref().is_some_and(|asked| !self.is_ours(&asked.host)) {
             return Err(HttpError::ForeignHost);
+        }
+        if let (Some(target), Some(head)) = (in_target, in_head)
+            && !target.eq_ignore_ascii_case(head)
+        {
+            return Err(HttpError::Header("the Host header names another host than the target of the request"));
         }
         let reads = [Method::GET, Method::HEAD, Method::OPTIONS].contains(req.method());
         if reads || self.may_write(req.headers(), asked.as_ref()) { Ok(()) } else { Err(HttpError::ForeignOrigin) }
