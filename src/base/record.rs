@@ -344,6 +344,21 @@ impl Record {
         self.object().into_iter().flat_map(ObjectRecord::bodies)
     }
 
+    /// The id that its object goes by: that of its one body, or what stands for its parts. Two records of one key with
+    /// the same one have the same bodies.
+    pub fn body(&self) -> Option<BodyId> {
+        self.object().map(|object| object.body)
+    }
+
+    /// Bytes that what has no fixed length takes of its encoding, at most: an object's head, its list of parts, and the
+    /// uploads that are open for its key. A small body is not counted, nor what the other kinds hold.
+    pub fn variable_len(&self) -> usize {
+        let object = self
+            .object()
+            .map_or(0, |object| object.head.weight() + object.parts().map_or(0, |parts| 4 + parts.as_bytes().len()));
+        object + 16 * self.uploads().ids().len()
+    }
+
     /// Whether the record refers to this body.
     pub fn refers_to(&self, body: BodyId) -> bool {
         self.bodies().any(|of| of.body == body)

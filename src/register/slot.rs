@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 /// What a register votes on. Cloned into every message, so it should be cheap to clone.
 pub trait Value: Clone {
-    /// The body beside it, which a replica must hold before it may grant a `Store`; none where that comes with it.
+    /// The body beside it, which a replica must hold before it may grant a `Store`; none where that comes with it. Of
+    /// several bodies, an id that stands for all of them.
     fn blob(&self) -> Option<BodyId>;
 
     /// Whether it says "deleted".
@@ -33,7 +34,7 @@ pub trait Value: Clone {
 impl Value for Arc<Record> {
     fn blob(&self) -> Option<BodyId> {
         // A small body that comes with it need not be here.
-        if self.in_hand().is_some() { None } else { self.bodies().next().map(|of| of.body) }
+        if self.in_hand().is_some() { None } else { self.body() }
     }
 
     fn tombstone(&self) -> bool {

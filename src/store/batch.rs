@@ -8,10 +8,10 @@ use super::error::StoreError;
 use super::filling::Filling;
 use super::intent::{Decided, Outcome, ReplyTo};
 use super::places::BODY_BYTES_MAX;
-use super::references::References;
+use super::references::{References, blobs_only_in};
 use super::segments::Claim;
 use super::voting::{Reply, VotesTo};
-use crate::base::{BlobRef, BodyId, BucketId, Epoch, Incarnation, Record, RegisterKey, RegisterKind};
+use crate::base::{BlobRef, BodyId, BucketId, Epoch, Incarnation, ObjectRecord, Record, RegisterKey, RegisterKind};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -76,14 +76,14 @@ impl Batch {
         self.seq += 1;
         let existed = old.as_ref().is_some_and(|h| h.record.is_present());
         let outcome = Outcome { ballot: record.ballot, existed };
-        let was = old.as_deref().map(Counted::of);
+        let was = old.as_deref().map(|old| Counted::of(&key, old));
         self.leaves(&key, old.as_ref(), Some(&record));
         // One that comes with its record has no place to be named yet.
         if record.in_hand().is_none() {
             self.names(&key, record.bodies());
         }
         let held = Arc::new(Held::new(record, chosen, self.seq, from));
-        self.moves(&key, was, Some(Counted::of(&held)));
+        self.moves(&key, was, Some(Counted::of(&key, &held)));
         self.keep(&key, Some(Arc::clone(&held)));
         self.push(Op::Record { key, held });
         outcome
@@ -94,10 +94,11 @@ impl Batch {
         let was = old.map(|old| &*old.record);
         self.references.replaced(was, now);
         let Some(was) = was else { return };
-        for blob in was.bodies().filter(|blob| now.is_none_or(|now| !now.refers_to(blob.body))) {
+        let is_small = was.object().is_some_and(ObjectRecord::is_small);
+        for blob in blobs_only_in(Some(was), now) {
             // A small one belongs to one register, and loses its place at once. It is no file, as a rule: the next start
             // sweeps one that is.
-            match was.object().is_some_and(|object| object.blob().is_none()) {
+            match is_small {
                 true => self.left.push((key.clone(), blob.body)),
                 false => self.dead.push(blob),
             }
@@ -152,7 +153,7 @@ impl Batch {
 
     /// A register holds nothing any more: its tombstone is dropped.
     pub(super) fn forget(&mut self, key: RegisterKey, held: &Held) {
-        self.moves(&key, Some(Counted::of(held)), None);
+        self.moves(&key, Some(Counted::of(&key, held)), None);
         self.references.replaced(Some(&held.record), None);
         self.keep(&key, None);
         self.push(Op::Forget { key, ballot: held.record.ballot });

@@ -10,7 +10,7 @@ use super::core::Core;
 use super::error::StoreError;
 use super::places::Place;
 use super::segments::{InMemory, Placed};
-use crate::base::{BodyId, Record};
+use crate::base::{BlobRef, BodyId, ObjectRecord, Record};
 use crate::disk::DiskFile;
 use crate::seal::digest::digest_of;
 use std::path::PathBuf;
@@ -130,11 +130,18 @@ impl Core {
         Ok(self.voting().keeps(self.incarnation, body) && !self.has_body(body)?)
     }
 
+    /// The same of one of the bodies of a record: it is here with all of them, or not at all.
+    pub(super) fn lacks_bodies(&self, record: &Record) -> Result<bool, StoreError> {
+        any(record.bodies(), |blob| self.lacks_body(blob.body))
+    }
+
     /// The same of what may have been here when it was asked for, and may have gone since. What has just come is not
-    /// looked for.
-    pub(super) fn has_lost(&self, body: BodyId) -> Result<bool, StoreError> {
-        let has_come = self.claims.place(body).is_some() || self.blobs.has_landed(body);
-        Ok(!has_come && self.lacks_body(body)?)
+    /// looked for; a small body comes along.
+    pub(super) fn has_lost(&self, object: &ObjectRecord) -> Result<bool, StoreError> {
+        any(object.bodies().filter(|_| !object.is_small()), |blob| {
+            let has_come = self.claims.place(blob.body).is_some() || self.blobs.has_landed(blob.body);
+            Ok(!has_come && self.lacks_body(blob.body)?)
+        })
     }
 
     /// The file in which a body lies, for messages.
@@ -178,6 +185,19 @@ impl Core {
         }
         Ok(true)
     }
+}
+
+/// Whether `is` says so of one of them.
+fn any(
+    blobs: impl Iterator<Item = BlobRef>,
+    is: impl Fn(BlobRef) -> Result<bool, StoreError>,
+) -> Result<bool, StoreError> {
+    for blob in blobs {
+        if is(blob)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// A body on its way to where it will lie. What it is good for is had once it is durable there.

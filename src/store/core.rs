@@ -24,21 +24,19 @@ use super::places::Usages;
 use super::public_buckets::PublicTable;
 use super::room::Room;
 use super::sealed_under::Resealing;
+use super::section::Section;
 use super::segments::Segments;
 use super::small::read_small;
 use super::tree::Tree;
 use super::types::Doubt;
 use super::voting::Voting;
 use super::waiting::{Orphaned, Waiting};
-use crate::base::{
-    BodyAt, Class, ClusterId, Epoch, Incarnation, KekId, Mark, ObjectRecord, Part, RegisterKey, Shortage, StampClock,
-    UploadId,
-};
+use crate::base::{Class, ClusterId, Epoch, Incarnation, KekId, Mark, RegisterKey, Shortage, StampClock};
 use crate::disk::ballast::Ballast;
 use crate::disk::{Disk, Space, place};
 use crate::register::Memory;
 use crate::seal::Origin;
-use crate::seal::body::{BodyOpener, PartPlace};
+use crate::seal::body::BodyOpener;
 use crate::seal::keyring::Keyring;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::{BTreeMap, BTreeSet};
@@ -326,46 +324,17 @@ impl Core {
         Ok(Some(held))
     }
 
-    /// The expanded keys of an object's body, kept with its record.
-    pub(super) fn opener(&self, held: &Held, header: &[u8]) -> Result<Arc<BodyOpener>, StoreError> {
+    /// The expanded keys of a section of an object; those of an only body are kept with its record.
+    pub(super) fn opener(&self, held: &Held, section: &Section, header: &[u8]) -> Result<Arc<BodyOpener>, StoreError> {
         if let Some(opener) = held.opener.get() {
             return Ok(Arc::clone(opener));
         }
         let object = held.record.object().ok_or(StoreError::NoSuchKey)?;
-        let opener = self.open_body(object, header)?;
-        Ok(Arc::clone(held.opener.get_or_init(|| Arc::new(opener))))
-    }
-
-    /// Expands the keys of a body. A generation that this node lacks is no damage.
-    pub(super) fn open_body(&self, object: &ObjectRecord, header: &[u8]) -> Result<BodyOpener, StoreError> {
-        let kek = object.wrap.kek;
-        if !self.ring.opens(kek) {
-            return Err(StoreError::KeyMissing { kek });
+        let opener = Arc::new(self.open_section(object, section, header)?);
+        if object.parts().is_some() {
+            return Ok(opener);
         }
-        let opened = match object.at {
-            BodyAt::Part { upload, number } => {
-                let part = PartPlace { upload, number };
-                BodyOpener::of_part(&self.ring, self.cluster, part, &object.wrap, object.body, header)
-            }
-            _ => BodyOpener::new(&self.ring, self.cluster, object.body, &object.wrap, header),
-        };
-        opened.map_err(|_| StoreError::Corrupt { what: "object body (its header)" })
-    }
-
-    /// The same of a part of an object that came in parts.
-    pub(super) fn open_part(
-        &self,
-        object: &ObjectRecord,
-        part: &Part,
-        header: &[u8],
-    ) -> Result<BodyOpener, StoreError> {
-        let kek = object.wrap.kek;
-        if !self.ring.opens(kek) {
-            return Err(StoreError::KeyMissing { kek });
-        }
-        let place = PartPlace { upload: UploadId(object.body.0), number: part.number };
-        BodyOpener::of_part(&self.ring, self.cluster, place, &object.wrap, part.blob.body, header)
-            .map_err(|_| StoreError::Corrupt { what: "object body (the header of a part)" })
+        Ok(Arc::clone(held.opener.get_or_init(|| opener)))
     }
 
     /// Seals under that generation from now on, over restarts too. One that the ring lacks is refused.

@@ -1,7 +1,7 @@
 //! What a register counts for: in the sums that nodes compare, and in the figures of its bucket.
 
 use super::entry::Held;
-use crate::base::{Ballot, BucketUsage, State};
+use crate::base::{Ballot, BucketUsage, RegisterKey, State};
 
 /// What the tree counts of a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,10 +13,12 @@ pub struct Counted {
 }
 
 impl Counted {
-    /// What a register that holds this counts for.
-    pub fn of(held: &Held) -> Self {
+    /// What a register that holds this counts for. What is left of uploads in parts, and the parts themselves, are no
+    /// objects of their bucket.
+    pub fn of(key: &RegisterKey, held: &Held) -> Self {
         let record = &held.record;
         let tally = match record.object() {
+            Some(_) if !key.is_object() => Tally::default(),
             Some(object) => Tally { objects: 1, bytes: object.len, ..Tally::default() },
             None => Tally { tombstones: u64::from(record.state == State::Deleted), ..Tally::default() },
         };

@@ -48,7 +48,10 @@ impl Core {
                 page.entries.iter().filter(|(_, held)| !held.chosen).map(|(key, _)| (key.clone(), Instant::now()));
             self.tentative().extend(open);
             next = page.complete.next();
-            if let Some(walked) = tree.found(&page.map(|(key, held)| Some((key, Counted::of(&held))))) {
+            if let Some(walked) = tree.found(&page.map(|(key, held)| {
+                let counted = Counted::of(&key, &held);
+                Some((key, counted))
+            })) {
                 self.recounted(&walked);
             }
         }

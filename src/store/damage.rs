@@ -9,8 +9,10 @@
 //! - What lies in quarantine is looked at again before a blob is called lost.
 
 use super::core::Core;
+use super::entry::Held;
 use super::error::StoreError;
 use super::places::{BODY_BYTES_MAX, Place};
+use super::section::Section;
 use crate::base::record::ObjectRecord;
 use crate::base::{Ballot, BlobRef, BodyId, Mark, RegisterKey};
 use crate::disk::DiskFile;
@@ -38,9 +40,9 @@ pub enum Ailment {
 }
 
 impl Ailment {
-    /// The body of an object that is read here.
-    pub fn missing(object: &ObjectRecord) -> Self {
-        Ailment::Blob { blob: object.body_ref(), damaged: false }
+    /// A body that is to be read here.
+    pub(super) fn missing(blob: BlobRef) -> Self {
+        Ailment::Blob { blob, damaged: false }
     }
 
     /// The body that is damaged or missing; none where it is the record.
@@ -63,17 +65,61 @@ impl Ailment {
 }
 
 impl Core {
-    /// What is wrong with the copy of a register; `None` when nothing is. Reads all of its body. A
+    /// What has to be fetched so that an object can be read on from a byte, whether or not its record is here: its body,
+    /// or the next of its parts that is missing; none where none is.
+    pub(super) fn missing(&self, object: &ObjectRecord, byte: u64) -> Option<Ailment> {
+        if object.parts().is_none() {
+            return Some(Ailment::missing(object.body_ref()));
+        }
+        let mut ahead = Section::all(object).filter(|section| section.end() > byte || section.len == 0);
+        // Where that cannot be told, it comes again.
+        let missing = ahead.find(|section| !self.has_body(section.blob.body).unwrap_or(false));
+        missing.map(|section| Ailment::missing(section.blob))
+    }
+
+    /// What is wrong with the copy of a register; `None` when nothing is. Reads all of its bodies, until one is wrong. A
     /// blob that does not check is in quarantine afterwards.
     pub fn diagnose(&self, key: &RegisterKey) -> Result<Option<Ailment>, StoreError> {
         let Some(held) = self.lookup(key)? else { return Ok(None) };
         let Some(object) = held.record.object() else { return Ok(None) };
+        // Of thousands of parts, one that is not here at all is found without reading those before it.
+        for section in Section::all(object).filter(|_| object.parts().is_some()) {
+            if self.read_body(section.blob.body)?.is_none() {
+                return self.diagnose_section(key, &held, object, &section);
+            }
+        }
+        for section in Section::all(object) {
+            let found = self.diagnose_section(key, &held, object, &section)?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The same of one of its bodies alone; nothing is said of one that it does not refer to.
+    pub fn diagnose_body(&self, key: &RegisterKey, body: BodyId) -> Result<Option<Ailment>, StoreError> {
+        let Some(held) = self.lookup(key)? else { return Ok(None) };
+        let Some(object) = held.record.object() else { return Ok(None) };
+        match Section::all(object).find(|section| section.blob.body == body) {
+            Some(section) => self.diagnose_section(key, &held, object, &section),
+            None => Ok(None),
+        }
+    }
+
+    fn diagnose_section(
+        &self,
+        key: &RegisterKey,
+        held: &Held,
+        object: &ObjectRecord,
+        section: &Section,
+    ) -> Result<Option<Ailment>, StoreError> {
         let record = Ailment::Record { ballot: held.record.ballot };
-        let sealed = self.read_body(object.body)?;
-        let blob = object.body_ref();
+        let blob = section.blob;
+        let sealed = self.read_body(blob.body)?;
         let Some(file) = self.good_blob(sealed, &blob)? else {
             // A newer record may have taken the blob along: then there is nothing to mend.
-            if self.lookup(key)?.is_none_or(|now| now.record.ballot != held.record.ballot) {
+            if self.lookup(key)?.is_none_or(|now| now.record.body() != held.record.body()) {
                 return Ok(None);
             }
             let there = self.set_aside_if_wrong(&blob)?;
@@ -81,13 +127,15 @@ impl Core {
             return Ok(Some(Ailment::Blob { blob, damaged }));
         };
         let mut header = [0; crate::seal::HEADER_BYTES];
-        let opens = file.read_at(0, &mut header).is_ok() && is_opened(self.open_body(object, &header))?.is_some();
+        let opens =
+            file.read_at(0, &mut header).is_ok() && is_opened(self.open_section(object, section, &header))?.is_some();
         Ok((!opens).then_some(record))
     }
 
     /// Whether a body that came with a record opens, and is as long as the record says.
     pub(super) fn opens(&self, object: &ObjectRecord, sealed: &[u8]) -> Result<bool, StoreError> {
-        let opener = is_opened(self.open_body(object, sealed))?;
+        let Some(section) = Section::nth(object, 0) else { return Ok(false) };
+        let opener = is_opened(self.open_section(object, &section, sealed))?;
         let plain = opener.and_then(|opener| open_whole(&opener, sealed).ok());
         Ok(plain.is_some_and(|plain| plain.len() as u64 == object.len))
     }

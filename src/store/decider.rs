@@ -88,6 +88,7 @@ impl Decider {
         let new = Arc::make_mut(&mut record);
         new.ballot = self.fresh_ballot();
         new.lineage = base.then(WriteId::drawn(random()), Lineage::IDS_MAX);
+        self.leave_known_body(old.as_ref(), new);
         batch.store(key, old, record, true, None)
     }
 

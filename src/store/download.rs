@@ -3,14 +3,18 @@
 //! Invariants
 //! - Only whole, authenticated chunks are handed out, cut to the range.
 //! - The version that was looked up is the version that is read, whatever is written meanwhile: an
-//!   open file outlives its name.
+//!   open file outlives its name. Of an object in parts one part is open at a time, and those that are to come are held
+//!   from the first read on.
 
 use super::core::Core;
+use super::damage::Ailment;
 use super::entry::Held;
 use super::error::{DiskOp, StoreError};
+use super::removal::BodyHold;
+use super::section::Section;
 use super::segments::InMemory;
 use crate::base::record::ObjectRecord;
-use crate::base::{Buffer, BufferPool, Permit, RegisterKey};
+use crate::base::{BodyId, Buffer, BufferPool, Permit, RegisterKey};
 use crate::disk::DiskFile;
 use crate::seal::body::{BodyOpener, HEADER_BYTES, TAG_BYTES};
 use bytes::Bytes;
@@ -37,7 +41,10 @@ pub struct Download {
     core: Arc<Core>,
     key: RegisterKey,
     held: Arc<Held>,
+    /// What is open of it.
     blob: Blob,
+    /// The parts that are to be read, from the first read on: the object may be replaced meanwhile.
+    ahead: Option<Vec<BodyHold>>,
     /// All chunks of a small blob, until they are asked for.
     opened: Vec<Bytes>,
     /// The memory of pieces, which comes back when whoever took one has let go of it. There is none before the first.
@@ -57,8 +64,10 @@ struct Extent {
     len: usize,
 }
 
+/// A section of the object, open.
 #[derive(Debug)]
 struct Blob {
+    section: Section,
     file: Box<dyn DiskFile>,
     /// Whether it is in memory for as long as it is open.
     in_memory: bool,
@@ -69,8 +78,8 @@ impl Download {
     /// Opens what a record holds. Does not touch the disk when the body is in memory.
     pub(super) fn open(core: &Arc<Core>, key: RegisterKey, held: Arc<Held>) -> Result<Self, StoreError> {
         let object = held.record.object().ok_or(StoreError::NoSuchKey)?;
-        let blob = Blob::open(core, &held, object)?;
-        let (end, small) = (object.len, object.sealed_len <= WHOLE_BYTES_MAX && !blob.in_memory);
+        let blob = Blob::open(core, &held, object, 0)?;
+        let (end, small) = (object.len, is_opened_whole(object) && !blob.in_memory);
         let mut download = Download::new(core, key, held, blob, end);
         if small {
             download.opened = download.read()?;
@@ -82,8 +91,8 @@ impl Download {
     /// Opens a body if no disk is waited for. `None` is no error: `open` tells.
     pub(super) fn open_cached(core: &Arc<Core>, key: &RegisterKey, held: &Arc<Held>) -> Option<Self> {
         let object = held.record.object()?;
-        let blob = Blob::open_cached(core, held, object)?;
-        let (end, small) = (object.len, object.sealed_len <= WHOLE_BYTES_MAX && !blob.in_memory);
+        let blob = Blob::open_cached(core, held, object, 0)?;
+        let (end, small) = (object.len, is_opened_whole(object) && !blob.in_memory);
         let mut download = Download::new(core, key.clone(), Arc::clone(held), blob, end);
         if small {
             download.opened = download.read_cached()?;
@@ -94,7 +103,7 @@ impl Download {
 
     fn new(core: &Arc<Core>, key: RegisterKey, held: Arc<Held>, blob: Blob, end: u64) -> Self {
         let (core, opened) = (Arc::clone(core), Vec::new());
-        Download { core, key, held, blob, opened, memory: None, next: 0, end, _permit: None }
+        Download { core, key, held, blob, ahead: None, opened, memory: None, next: 0, end, _permit: None }
     }
 
     /// Holds a permit for as long as the download is open.
@@ -110,12 +119,27 @@ impl Download {
     /// Opens the same version anew, to read on where it stopped: its copy was mended meanwhile.
     pub fn reopen(&mut self) -> Result<(), StoreError> {
         const REPLACED: StoreError = StoreError::Corrupt { what: "object body (replaced while it was mended)" };
-        let ballot = self.held.record.ballot;
+        let body = self.held.record.body();
         // The client has the beginning of this version: the rest of another one must not follow it.
-        let same = self.core.lookup(&self.key)?.filter(|now| now.record.ballot == ballot).ok_or(REPLACED)?;
+        let same = self.core.lookup(&self.key)?.filter(|now| now.record.body() == body).ok_or(REPLACED)?;
         let anew = Download::open(&self.core, self.key.clone(), same)?;
         *self = Download { next: self.next, end: self.end, _permit: self._permit.take(), ..anew };
         Ok(())
+    }
+
+    /// Opens all sections once, without reading them: whether the record fits what is here.
+    pub(super) fn open_all(&self) -> Result<(), StoreError> {
+        let object = self.held.record.object().ok_or(StoreError::NoSuchKey)?;
+        for section in Section::all(object).skip(1) {
+            Blob::open(&self.core, &self.held, object, section.offset)?;
+        }
+        Ok(())
+    }
+
+    /// What has to be fetched so that it can be read on, of an object in parts: see `Core::missing`.
+    pub fn missing(&self) -> Option<Ailment> {
+        let object = self.held.record.object().filter(|object| object.parts().is_some())?;
+        self.core.missing(object, self.next)
     }
 
     /// Narrows the download to `len` bytes from `start`, cut to the object's length.
@@ -123,6 +147,7 @@ impl Download {
         let object_len = self.held.record.object().map_or(0, |o| o.len);
         self.next = start.min(object_len);
         self.end = start.saturating_add(len).min(object_len);
+        self.ahead = None;
     }
 
     /// Whether the body is in memory, so that a read waits for no disk.
@@ -145,13 +170,17 @@ impl Download {
     }
 
     fn read_piece(&mut self) -> Result<Vec<Bytes>, StoreError> {
-        let object = self.held.record.object().ok_or(StoreError::NoSuchKey)?;
-        let opener = Arc::clone(&self.blob.opener);
         if !self.opened.is_empty() {
             let all = std::mem::take(&mut self.opened);
-            return self.cut(0, opener.chunk_bytes() as u64, all);
+            return self.cut(0, self.blob.opener.chunk_bytes() as u64, all);
         }
-        let extent = self.extent(object, &opener, PIECE_BYTES)?;
+        self.hold_ahead();
+        if !self.blob.section.holds(self.next) {
+            let object = self.held.record.object().ok_or(StoreError::NoSuchKey)?;
+            self.blob = Blob::open(&self.core, &self.held, object, self.next)?;
+        }
+        let opener = Arc::clone(&self.blob.opener);
+        let extent = self.extent(PIECE_BYTES)?;
         let mut memory = self.memory(extent.len);
         self.fill(extent.from, &mut memory[..extent.len])?;
         self.open_extent(&opener, &extent, memory)
@@ -163,8 +192,12 @@ impl Download {
         if self.next >= self.end {
             return None;
         }
+        self.hold_ahead();
+        if !self.blob.section.holds(self.next) {
+            self.blob = Blob::open_cached(&self.core, &self.held, self.held.record.object()?, self.next)?;
+        }
         let opener = Arc::clone(&self.blob.opener);
-        let extent = self.extent(self.held.record.object()?, &opener, CACHED_PIECE_BYTES).ok()?;
+        let extent = self.extent(CACHED_PIECE_BYTES).ok()?;
         let mut memory = self.memory(extent.len);
         if !self.blob.file.read_cached_at(extent.from, &mut memory[..extent.len]) {
             return None;
@@ -172,15 +205,28 @@ impl Download {
         self.open_extent(&opener, &extent, memory).ok()
     }
 
+    /// Holds what is to be read behind the section that is open.
+    fn hold_ahead(&mut self) {
+        if self.ahead.is_some() || self.end <= self.blob.section.end() {
+            return;
+        }
+        let Some(object) = self.held.record.object() else { return };
+        let sections = Section::among(object, self.next, self.end);
+        self.ahead = Some(sections.map(|section| BodyHold::for_reader(&self.core, section.blob)).collect());
+    }
+
     /// Where the next chunks lie that hold at most about `most` bytes.
-    fn extent(&self, object: &ObjectRecord, opener: &BodyOpener, most: u64) -> Result<Extent, StoreError> {
+    fn extent(&self, most: u64) -> Result<Extent, StoreError> {
+        let Blob { section, opener, .. } = &self.blob;
         let chunk = opener.chunk_bytes() as u64;
         let stride = chunk + TAG_BYTES as u64;
-        let first = self.next / chunk;
-        let last = (self.end - 1).min(self.next.saturating_add(most - 1)) / chunk;
+        // By the bytes of the section.
+        let (next, end) = (self.next - section.offset, self.end.min(section.end()) - section.offset);
+        let first = next / chunk;
+        let last = (end - 1).min(next.saturating_add(most - 1)) / chunk;
         let last = last.max(first).min(first + (most / chunk).max(1) - 1);
         let from = HEADER_BYTES as u64 + first * stride;
-        let to = (HEADER_BYTES as u64 + (last + 1) * stride).min(object.sealed_len);
+        let to = (HEADER_BYTES as u64 + (last + 1) * stride).min(section.blob.sealed_len);
         let len = to.checked_sub(from).and_then(|len| usize::try_from(len).ok()).ok_or(SHORT)?;
         Ok(Extent { first, from, len })
     }
@@ -210,10 +256,11 @@ impl Download {
     /// Of consecutive chunks, `first` the first of them, what lies in the range.
     fn cut(&mut self, first: u64, chunk: u64, opened: Vec<Bytes>) -> Result<Vec<Bytes>, StoreError> {
         let mut pieces = Vec::with_capacity(opened.len());
+        let (from, end) = (self.blob.section.offset, self.end.min(self.blob.section.end()));
         for (i, bytes) in (first..).zip(opened) {
-            let at = i * chunk;
+            let at = from + i * chunk;
             let skip = self.next.saturating_sub(at).min(bytes.len() as u64);
-            let stop = self.end.saturating_sub(at).min(bytes.len() as u64);
+            let stop = end.saturating_sub(at).min(bytes.len() as u64);
             if stop > skip {
                 self.next = at + stop;
                 let span = |v: u64| usize::try_from(v).unwrap_or(0);
@@ -227,55 +274,68 @@ impl Download {
         Ok(pieces)
     }
 
-    /// Reads sealed bytes of the body.
+    /// Reads sealed bytes of the section that is open.
     fn fill(&self, from: u64, out: &mut [u8]) -> Result<(), StoreError> {
-        let object = self.held.record.object().ok_or(StoreError::NoSuchKey)?;
-        self.blob.file.read_at(from, out).map_err(|source| unread(&self.core, object, source))
+        let Blob { section, file, .. } = &self.blob;
+        file.read_at(from, out).map_err(|source| unread(&self.core, section.blob.body, source))
     }
 
     /// Counts the damage. What becomes of the copy is decided where it is mended.
     fn report_damage(&self, why: &StoreError) {
         self.core.counters.damaged_reads.fetch_add(1, Ordering::Relaxed);
-        if let Some(object) = self.held.record.object() {
-            log::error!(body:% = object.body, error:% = why; "object body cannot be had as it was written");
-        }
-        if let Err(error) = self.core.diagnose(&self.key) {
+        let Some(body) = self.next_body() else { return };
+        log::error!(body:% = body, error:% = why; "object body cannot be had as it was written");
+        if let Err(error) = self.core.diagnose_body(&self.key, body) {
             log::error!(error:% = error; "damage could not be looked into");
         }
+    }
+
+    /// The body that the next byte lies in.
+    fn next_body(&self) -> Option<BodyId> {
+        Section::at(self.held.record.object()?, self.next).map(|section| section.blob.body)
     }
 }
 
 impl Blob {
-    fn open(core: &Arc<Core>, held: &Held, object: &ObjectRecord) -> Result<Self, StoreError> {
+    /// The section that holds a byte of an object.
+    fn open(core: &Arc<Core>, held: &Held, object: &ObjectRecord, byte: u64) -> Result<Self, StoreError> {
         let gone = StoreError::Corrupt { what: "object body (its blob is missing)" };
+        let section = Section::at(object, byte).ok_or(SHORT)?;
+        let body = section.blob.body;
         let (file, in_memory) = match object.in_hand() {
             Some(sealed) => (in_memory(sealed), true),
-            None => (core.read_body(object.body)?.ok_or(gone)?, false),
+            None => (core.read_body(body)?.ok_or(gone)?, false),
         };
         let opener = match held.opener.get() {
             Some(opener) => Arc::clone(opener),
             None => {
                 let mut header = [0u8; HEADER_BYTES];
-                file.read_at(0, &mut header).map_err(|source| unread(core, object, source))?;
-                core.opener(held, &header)?
+                file.read_at(0, &mut header).map_err(|source| unread(core, body, source))?;
+                core.opener(held, &section, &header)?
             }
         };
-        Ok(Blob { file, in_memory, opener })
+        Ok(Blob { section, file, in_memory, opener })
     }
 
-    fn open_cached(core: &Core, held: &Held, object: &ObjectRecord) -> Option<Self> {
+    fn open_cached(core: &Core, held: &Held, object: &ObjectRecord, byte: u64) -> Option<Self> {
+        let section = Section::at(object, byte)?;
         let (file, in_memory) = match object.in_hand() {
             Some(sealed) => (in_memory(sealed), true),
-            None => (core.read_body_cached(object.body)?, false),
+            None => (core.read_body_cached(section.blob.body)?, false),
         };
         let mut header = [0u8; HEADER_BYTES];
         let opener = match held.opener.get() {
             Some(opener) => Arc::clone(opener),
-            None if file.read_cached_at(0, &mut header) => core.opener(held, &header).ok()?,
+            None if file.read_cached_at(0, &mut header) => core.opener(held, &section, &header).ok()?,
             None => return None,
         };
-        Some(Blob { file, in_memory, opener })
+        Some(Blob { section, file, in_memory, opener })
     }
+}
+
+/// Whether all of an object is opened with it.
+fn is_opened_whole(object: &ObjectRecord) -> bool {
+    object.sealed_len <= WHOLE_BYTES_MAX && object.parts().is_none()
 }
 
 fn in_memory(sealed: &Bytes) -> Box<dyn DiskFile> {
@@ -284,10 +344,10 @@ fn in_memory(sealed: &Bytes) -> Box<dyn DiskFile> {
 
 /// Why a blob could not be read. A file that is too short is damage, which a peer's copy mends; anything else is the
 /// disk's matter, and says nothing of the bytes.
-fn unread(core: &Core, object: &ObjectRecord, source: std::io::Error) -> StoreError {
+fn unread(core: &Core, body: BodyId, source: std::io::Error) -> StoreError {
     match source.kind() {
         std::io::ErrorKind::UnexpectedEof => SHORT,
-        _ => StoreError::Disk { op: DiskOp::Read, path: core.path_of(object.body), source },
+        _ => StoreError::Disk { op: DiskOp::Read, path: core.path_of(body), source },
     }
 }
 

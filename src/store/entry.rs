@@ -165,12 +165,10 @@ impl Held {
 
     /// Bytes that it takes in memory, roughly: of the small body too, where that is at hand.
     pub fn weight(&self) -> u64 {
-        let object = self.record.object();
         let own = size_of::<Self>() + size_of::<Record>();
-        let more =
-            object.map_or(0, |object| size_of::<ObjectRecord>() + size_of::<BodyOpener>() + object.head.weight());
+        let more = self.record.object().map_or(0, |_| size_of::<ObjectRecord>() + size_of::<BodyOpener>());
         // What the allocator and whoever keeps it add.
-        (own + more + self.record.in_hand_len() + 128) as u64
+        (own + more + self.record.variable_len() + self.record.in_hand_len() + 128) as u64
     }
 
     /// The index's value: `seq | learned_from or 0 | chosen | record`.

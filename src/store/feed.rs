@@ -73,8 +73,8 @@ impl Store {
         for key in keys {
             let Some(held) = self.core().lookup(&key)? else { continue };
             let record = self.core().with_small_body(&held.record)?;
-            let head = record.object().map_or(0, |object| object.head.weight());
-            bytes += (1024 + head + record.in_hand_len() + key.as_bytes().len()) as u64;
+            let record_len = 1024 + record.variable_len() + record.in_hand_len();
+            bytes += (record_len + key.as_bytes().len()) as u64;
             if !found.is_empty() && bytes > bytes_max as u64 {
                 break;
             }
@@ -91,7 +91,12 @@ impl Store {
                 return Ok(Want::Nothing);
             }
             let same = here.filter(|held| held.record.ballot == offer.ballot);
-            let lacks_blob = offer.blob.map_or(Ok(false), |body| self.core().lacks_body(body))?;
+            let lacks_blob = match (offer.blob, &same) {
+                (None, _) => false,
+                // Its bodies are known by it; what stands for several of them is none.
+                (Some(_), Some(same)) => self.core().lacks_bodies(&same.record)?,
+                (Some(body), None) => self.core().lacks_body(body)?,
+            };
             if same.is_some_and(|held| held.chosen) && !lacks_blob {
                 return Ok(Want::Nothing);
             }
@@ -150,7 +155,7 @@ impl Store {
                 Some(sealed) if digest_of(sealed) != object.digest => {
                     return Err(StoreError::Mismatch("a small body does not have its record's digest"));
                 }
-                None if self.core().lacks_body(object.body)? => {
+                None if self.core().lacks_bodies(record)? => {
                     return Err(StoreError::Mismatch("a record came before its body"));
                 }
                 Some(_) | None => {}

@@ -60,7 +60,7 @@ const MEMORY: &str = "memory";
 /// Registers after which the pace hears how far a checkpoint is.
 const TOLD_EVERY: u64 = 64;
 /// The format of the directory that this release reads and writes.
-pub(super) const FORMAT: u64 = 12;
+pub(super) const FORMAT: u64 = 13;
 
 /// How far the index is, read at open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

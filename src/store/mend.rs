@@ -19,6 +19,11 @@ impl Store {
         self.core().diagnose(key)
     }
 
+    /// What has to be fetched so that this record's object can be read from its beginning: see `Core::missing`.
+    pub fn missing(&self, record: &Record) -> Option<Ailment> {
+        record.object().and_then(|object| self.core().missing(object, 0))
+    }
+
     /// What a register refers to has come again: the log is to name where it lies.
     pub fn name_bodies(&self, key: RegisterKey) -> Answer {
         self.submit(Intent::Name { key })
@@ -40,8 +45,8 @@ impl Store {
 
     fn opens_with_body(&self, key: &RegisterKey, record: &Record) -> Result<bool, StoreError> {
         let held = Arc::new(Held::new(record.clone(), true, 0, None));
-        match Download::open(self.core(), key.clone(), held) {
-            Ok(_) => Ok(true),
+        match Download::open(self.core(), key.clone(), held).and_then(|download| download.open_all()) {
+            Ok(()) => Ok(true),
             Err(error) if error.is_damage() => Ok(false),
             Err(error) => Err(error),
         }

@@ -39,6 +39,7 @@
 //! | `removal` `recounting` | who refers to a body, whether it may go, and what holds it; references counted anew |
 //! | `usage` | how much each bucket holds, durable and visible, and counted anew |
 //! | `apply` | what a commit has made durable becomes visible |
+//! | `section` | the one body of an object, or its parts, and what opens them |
 //! | `bodies` | the one door to bodies: claimed, in the log, at a place, or a file |
 //! | `checkpoint` `flush` | the index is brought up to the log; small bodies go to a segment |
 //! | `counting` | the walk that fills the tree |
@@ -145,6 +146,7 @@ pub mod scrub_place;
 pub mod sealed_keys;
 mod sealed_under;
 mod seats;
+mod section;
 pub mod segments;
 mod small;
 pub mod status;

@@ -91,9 +91,14 @@ impl Store {
     /// Holds a body that is here, so that another record may come to refer to it; `None` where it is not here. On a thread
     /// that may wait: for the commit that is under way. Refused where no record would be taken.
     pub fn hold_body(&self, blob: BlobRef) -> Result<Option<BodyHold>, StoreError> {
+        Ok(self.hold_bodies(&[blob])?.into_iter().flatten().next())
+    }
+
+    /// The same of many: one answer for each, in their order.
+    pub fn hold_bodies(&self, blobs: &[BlobRef]) -> Result<Vec<Option<BodyHold>>, StoreError> {
         self.core().check_writable()?;
         self.core().check_room(0)?;
-        BodyHold::of(self.core(), blob)
+        BodyHold::of(self.core(), blobs)
     }
 
     /// Has this node alone decide what a client wants; answered when durable. Where others have a vote too, or this

@@ -9,14 +9,50 @@
 //! - It is at most too high, never too low: what a log that is read back has replaced in the index counts on until the
 //!   index has taken that in.
 
-use crate::base::{BodyId, Record};
-use std::collections::HashMap;
+use crate::base::{BlobRef, BodyId, ObjectRecord, Record};
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+
+/// The bodies of a record, for whoever asks for many of them: one of thousands of parts is not gone through each time.
+pub enum Bodies {
+    /// One, or none.
+    One(Option<BodyId>),
+    /// Parts.
+    Many(HashSet<BodyId>),
+}
+
+impl Bodies {
+    /// Those that a record refers to; nothing refers to none.
+    pub fn of(record: Option<&Record>) -> Self {
+        let object = record.and_then(Record::object);
+        match object.and_then(ObjectRecord::parts) {
+            None => Bodies::One(object.map(|object| object.body)),
+            Some(parts) => Bodies::Many(parts.iter().map(|part| part.blob.body).collect()),
+        }
+    }
+
+    /// Whether this is one of them.
+    pub fn has(&self, body: BodyId) -> bool {
+        match self {
+            Bodies::One(one) => *one == Some(body),
+            Bodies::Many(all) => all.contains(&body),
+        }
+    }
+}
 
 /// Bodies that `one` refers to and `other` does not.
-pub fn only_in<'a>(one: Option<&'a Record>, other: Option<&'a Record>) -> impl Iterator<Item = BodyId> + 'a {
-    let bodies = one.into_iter().flat_map(Record::bodies).map(|blob| blob.body);
-    bodies.filter(move |body| !other.is_some_and(|other| other.refers_to(*body)))
+pub fn blobs_only_in<'a>(one: Option<&'a Record>, other: Option<&Record>) -> impl Iterator<Item = BlobRef> + 'a {
+    let parts = |record: Option<&'a Record>| record.and_then(Record::object).and_then(ObjectRecord::parts);
+    // The list that is stored again: nearly always that of an object whose uploads are begun and ended.
+    let is_same =
+        parts(one).is_some_and(|these| other.and_then(Record::object).and_then(ObjectRecord::parts) == Some(these));
+    let others = if is_same { Bodies::One(None) } else { Bodies::of(other) };
+    one.into_iter().filter(move |_| !is_same).flat_map(Record::bodies).filter(move |blob| !others.has(blob.body))
+}
+
+/// The same by their ids.
+pub fn only_in<'a>(one: Option<&'a Record>, other: Option<&Record>) -> impl Iterator<Item = BodyId> + 'a {
+    blobs_only_in(one, other).map(|blob| blob.body)
 }
 
 /// How many references more there are to bodies, or fewer.
@@ -54,7 +90,7 @@ impl References {
 pub(super) mod tests {
     use super::*;
     use crate::base::{
-        Ballot, BodyAt, Etag, Incarnation, KekId, Lineage, ObjectHead, ObjectRecord, Stamp, State, Wrap,
+        Ballot, BodyAt, Etag, Incarnation, KekId, Lineage, ObjectHead, ObjectRecord, Part, Parts, Stamp, State, Wrap,
     };
 
     /// A record of an object with this body, a large one.
@@ -92,6 +128,40 @@ pub(super) mod tests {
         assert_eq!(of(&references), [1, 1, 0], "what is stored again changes nothing");
         references.replaced(Some(&record(3)), None);
         assert_eq!(of(&references), [1, 1, -1], "what lies below");
+    }
+
+    /// A record of an object of these parts.
+    fn of_parts(bodies: &[u8]) -> Record {
+        let part = |(number, body): (u16, &u8)| Part {
+            number,
+            offset: 0,
+            len: 1,
+            blob: BlobRef { body: BodyId([*body; 16]), sealed_len: 113, digest: [*body; 32] },
+            checksum: None,
+        };
+        let parts = Parts::new(None, (1..).zip(bodies).map(part)).expect("a list");
+        let mut record = record(9);
+        let State::Object(object) = &mut record.state else { panic!("an object") };
+        object.at = BodyAt::Parts(parts);
+        record
+    }
+
+    #[test]
+    fn an_object_in_parts_counts_for_each_of_them() {
+        let (both, second, all) = (of_parts(&[1, 2]), record(2), of_parts(&[3, 2, 1]));
+        let mut references = References::default();
+        references.replaced(None, Some(&both));
+        assert_eq!((of(&references), references.of(BodyId([9; 16]))), ([1, 1, 0], 0), "what stands for them is none");
+        references.replaced(Some(&both), Some(&both));
+        references.replaced(Some(&both), Some(&all));
+        assert_eq!(of(&references), [1, 1, 1]);
+        references.replaced(Some(&all), Some(&second));
+        assert_eq!(of(&references), [0, 1, 0]);
+        references.replaced(Some(&second), Some(&both));
+        references.replaced(Some(&both), None);
+        assert_eq!(of(&references), [0, 0, 0]);
+        let left: Vec<_> = blobs_only_in(Some(&all), Some(&second)).map(|blob| blob.body.0[0]).collect();
+        assert_eq!(left, [3, 1], "in their order");
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! - Whoever removes a body asks within the gate: nothing is decided meanwhile that would rest on it.
 //! - A body is held from a look within the gate that has found it here, durably. From then on nothing removes it, and no
 //!   place of it is given up, until it is let go; what was to go meanwhile is looked at again then.
-//! - A body that is read while it goes is read on: its file, or its segment, stays open.
+//! - A body that is read while it goes is read on: its file, or its segment, stays open. Parts that a reader has yet to
+//!   come to are held for it.
 
 use super::blobs::Blobs;
 use super::core::Core;
@@ -28,6 +29,9 @@ pub(super) enum Removal {
     Later,
 }
 
+/// Bodies that are looked for in one go: no commit comes in between.
+const AT_ONCE: usize = 256;
+
 /// Holds a body, for whoever is about to have another record refer to it. The hold ends when this is dropped.
 #[must_use]
 pub struct BodyHold {
@@ -42,14 +46,30 @@ impl std::fmt::Debug for BodyHold {
 }
 
 impl BodyHold {
-    /// Holds a body that is here; `None` where it is not. Waits for the commit that is under way.
-    pub(super) fn of(core: &Arc<Core>, blob: BlobRef) -> Result<Option<Self>, StoreError> {
-        let _gate = core.blobs.gate();
-        if !core.has_body(blob.body)? {
-            return Ok(None);
+    /// Holds those of these bodies that are here; `None` for each that is not. Waits for the commit that is under way,
+    /// once for `AT_ONCE` of them.
+    pub(super) fn of(core: &Arc<Core>, blobs: &[BlobRef]) -> Result<Vec<Option<Self>>, StoreError> {
+        let mut held = Vec::with_capacity(blobs.len());
+        for blobs in blobs.chunks(AT_ONCE) {
+            let _gate = core.blobs.gate();
+            for blob in blobs {
+                let is_here = core.has_body(blob.body)?;
+                held.push(is_here.then(|| {
+                    core.holds.add(blob.body);
+                    BodyHold { core: Arc::clone(core), blob: *blob }
+                }));
+            }
         }
+        Ok(held)
+    }
+}
+
+impl BodyHold {
+    /// Holds a body for a reader that has yet to come to it, whether or not it is still here: that is found when it is
+    /// opened.
+    pub(super) fn for_reader(core: &Arc<Core>, blob: BlobRef) -> Self {
         core.holds.add(blob.body);
-        Ok(Some(BodyHold { core: Arc::clone(core), blob }))
+        BodyHold { core: Arc::clone(core), blob }
     }
 }
 

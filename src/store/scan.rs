@@ -4,6 +4,7 @@
 //! - A page has everything of its kind, up to what it says it is complete to.
 //! - A page takes a bounded time: it looks at so many registers, those included that were forgotten or that it does not
 //!   take, and may be empty for that.
+//! - It takes bounded memory: the records of objects in thousands of parts are long, and few of them make a page.
 
 use super::core::Core;
 use super::entry::Held;
@@ -16,6 +17,9 @@ use std::sync::Arc;
 
 /// Registers that hold something, with their states.
 pub type Registers = Page<(RegisterKey, Arc<Held>)>;
+
+/// A page takes no further register behind so many bytes of lists of parts and the like.
+const BYTES_MAX: usize = 4 << 20;
 
 /// What a page makes of a register.
 enum Look {
@@ -63,10 +67,11 @@ impl Core {
         judge: impl Fn(&RegisterKey, &Held) -> Look,
     ) -> Result<Registers, StoreError> {
         let mut walk = Walk::new(self, which, from, to);
-        let mut page = Page::whole(Vec::new());
+        let (mut page, mut bytes) = (Page::whole(Vec::new()), 0);
         for _ in 0..looks {
             let Some((key, held)) = walk.next()? else { return Ok(page) };
             let Some(held) = held else { continue };
+            bytes += held.record.variable_len();
             let look = judge(&key, &held);
             if let Look::TakeFor(edge) = &look {
                 walk.jump(edge.clone())?;
@@ -74,7 +79,7 @@ impl Core {
             if !matches!(look, Look::Pass) {
                 page.entries.push((key, held));
             }
-            if page.entries.len() == limit {
+            if page.entries.len() == limit || bytes > BYTES_MAX {
                 break;
             }
         }

@@ -2,7 +2,8 @@
 //! What is read when, and what becomes of damage, is decided above.
 //!
 //! Invariants
-//! - A body is right only when its digest is the record's and every chunk opens: all of it was read.
+//! - A body is right only when its digest is the record's and every chunk opens: all of it was read. So are all parts of
+//!   an object that came in parts.
 //! - What was replaced while it was read is no damage.
 //! - Nothing here changes anything, and nothing is read while the store is poisoned or closing.
 //! - A piece takes at most `LIST_MAX` records and about `PIECE_BYTES` of bodies into memory.
@@ -11,6 +12,7 @@ use super::core::Core;
 use super::download::open_chunks;
 use super::entry::Held;
 use super::error::{DiskOp, StoreError};
+use super::section::Section;
 use super::store::Store;
 use crate::base::RegisterKey;
 use crate::base::record::ObjectRecord;
@@ -62,6 +64,8 @@ pub struct Round {
     next: Listing,
     after: Option<RegisterKey>,
     queue: VecDeque<(RegisterKey, Arc<Held>)>,
+    /// Which section of the first in the queue is read: all before it are right.
+    section: usize,
     blob: Option<Blob>,
 }
 
@@ -76,6 +80,7 @@ enum Listing {
 /// A body in a file, in the midst of being read.
 #[derive(Debug)]
 struct Blob {
+    section: Section,
     file: Box<dyn DiskFile>,
     opener: BodyOpener,
     digest: BodyDigest,
@@ -91,7 +96,7 @@ impl Store {
             Part::Behind(None) => (Listing::From(Bound::Included(RegisterKey::first())), None),
             Part::Only(key) => (Listing::Only(key), None),
         };
-        Round { core: Arc::clone(self.core()), next, after, queue: VecDeque::new(), blob: None }
+        Round { core: Arc::clone(self.core()), next, after, queue: VecDeque::new(), section: 0, blob: None }
     }
 }
 
@@ -118,9 +123,10 @@ impl Round {
             };
             if ended {
                 seen.registers += 1;
-                seen.objects += u64::from(held.record.object().is_some());
+                seen.objects += u64::from(key.is_object() && held.record.object().is_some());
                 self.after = Some(key);
                 self.queue.pop_front();
+                self.section = 0;
             }
             // A piece ends with what is damaged, so that it is mended before anything else is read.
             if seen.bytes >= PIECE_BYTES || seen.damaged.is_some() {
@@ -167,26 +173,28 @@ impl Round {
         Ok(())
     }
 
-    /// Reads a piece of a body; true when that was the last one.
+    /// Reads a piece of a body; true when that was the last one of the last body.
     fn read_body(&mut self, held: &Held, bytes: &mut u64) -> Result<bool, StoreError> {
         let Some(object) = held.record.object() else { return Ok(true) };
         let mut blob = match self.blob.take() {
             Some(blob) => blob,
             None => {
+                let Some(section) = Section::nth(object, self.section) else { return Ok(true) };
                 *bytes += HEADER_BYTES as u64;
-                Blob::open(&self.core, object)?
+                Blob::open(&self.core, object, section)?
             }
         };
-        let read = blob.read(object, bytes).map_err(|error| match error {
+        let body = blob.section.blob.body;
+        let read = blob.read(bytes).map_err(|error| match error {
             BlobError::Bytes => StoreError::Corrupt { what: "object body" },
-            BlobError::Disk(source) => {
-                StoreError::Disk { op: DiskOp::Read, path: self.core.path_of(object.body), source }
-            }
+            BlobError::Disk(source) => StoreError::Disk { op: DiskOp::Read, path: self.core.path_of(body), source },
         })?;
         if !read {
             self.blob = Some(blob);
+            return Ok(false);
         }
-        Ok(read)
+        self.section += 1;
+        Ok(Section::nth(object, self.section).is_none())
     }
 }
 
@@ -196,31 +204,33 @@ enum BlobError {
 }
 
 impl Blob {
-    fn open(core: &Core, object: &ObjectRecord) -> Result<Self, StoreError> {
+    fn open(core: &Core, object: &ObjectRecord, section: Section) -> Result<Self, StoreError> {
         let corrupt = |what| StoreError::Corrupt { what };
-        let fail = |op| move |source| StoreError::Disk { op, path: core.path_of(object.body), source };
-        let file = core.read_body(object.body)?.ok_or(corrupt("object body (its blob is missing)"))?;
-        if file.len().map_err(fail(DiskOp::Measure))? != object.sealed_len {
+        let (body, sealed_len) = (section.blob.body, section.blob.sealed_len);
+        let fail = |op| move |source| StoreError::Disk { op, path: core.path_of(body), source };
+        let file = core.read_body(body)?.ok_or(corrupt("object body (its blob is missing)"))?;
+        if file.len().map_err(fail(DiskOp::Measure))? != sealed_len {
             return Err(corrupt("object body (its length)"));
         }
         // What lies on the disk is asked for, not what is still remembered of it.
-        file.forget(0, object.sealed_len);
+        file.forget(0, sealed_len);
         let mut header = [0; HEADER_BYTES];
         file.read_at(0, &mut header).map_err(fail(DiskOp::Read))?;
-        let opener = core.open_body(object, &header)?;
-        if opener.layout().plain_len(object.sealed_len) != Some(object.len) {
+        let opener = core.open_section(object, &section, &header)?;
+        if opener.layout().plain_len(sealed_len) != Some(section.len) {
             return Err(corrupt("object body (its plaintext length)"));
         }
         let mut digest = BodyDigest::new();
         digest.update(&header);
-        Ok(Blob { file, opener, digest, next_chunk: 0, at: HEADER_BYTES as u64 })
+        Ok(Blob { section, file, opener, digest, next_chunk: 0, at: HEADER_BYTES as u64 })
     }
 
     /// The next chunks; true when they were the last and everything checks.
-    fn read(&mut self, object: &ObjectRecord, bytes: &mut u64) -> Result<bool, BlobError> {
+    fn read(&mut self, bytes: &mut u64) -> Result<bool, BlobError> {
+        let blob = self.section.blob;
         let stride = (self.opener.chunk_bytes() + TAG_BYTES) as u64;
         let chunks = (PIECE_BYTES / stride).max(1);
-        let len = (object.sealed_len - self.at).min(chunks * stride);
+        let len = (blob.sealed_len - self.at).min(chunks * stride);
         let mut sealed = vec![0; usize::try_from(len).map_err(|_| BlobError::Bytes)?];
         self.file.read_at(self.at, &mut sealed).map_err(BlobError::Disk)?;
         *bytes += len;
@@ -229,10 +239,10 @@ impl Blob {
         open_chunks(&self.opener, self.next_chunk, stride, &mut sealed).map_err(|_| BlobError::Bytes)?;
         self.next_chunk += chunks;
         self.at += len;
-        if self.at < object.sealed_len {
+        if self.at < blob.sealed_len {
             return Ok(false);
         }
-        match self.digest.clone().finalize() == object.digest {
+        match self.digest.clone().finalize() == blob.digest {
             true => Ok(true),
             false => Err(BlobError::Bytes),
         }

@@ -16,7 +16,7 @@ use super::places::SegmentId;
 use super::store::Store;
 use crate::base::names::RegisterName;
 use crate::base::record::ObjectRecord;
-use crate::base::{BodyId, BucketId, BucketUsage, Class, KekId, ObjectKey, RegisterKey, State};
+use crate::base::{BlobRef, BodyId, BucketId, BucketUsage, Class, KekId, ObjectKey, RegisterKey, State};
 use serde::Serialize;
 use std::collections::HashSet;
 use std::ops::Bound;
@@ -157,7 +157,7 @@ impl Store {
             next = page.complete.next();
             for (key, held) in page.entries {
                 referred.extend(held.record.bodies().map(|blob| blob.body));
-                filling.moved(&key, None, Some(&Counted::of(&held)));
+                filling.moved(&key, None, Some(&Counted::of(&key, &held)));
                 self.verify_one(&key, &held, &mut sum, tell)?;
             }
         }
@@ -217,19 +217,23 @@ impl Store {
                 tell(Finding::Bucket { name: name.to_string() });
             }
             (Some(RegisterName::Object(id, name)), State::Object(object)) => {
-                match self.verify_body(key, held, object) {
-                    Ok(()) => {
-                        sum.objects += 1;
-                        sum.bytes += object.len;
-                        tell(Finding::Object { name: self.shown_name(id, &name), len: object.len });
-                    }
-                    Err(error @ StoreError::KeyMissing { .. }) => return Err(error),
-                    Err(error) => {
-                        sum.damaged += 1;
-                        tell(Finding::Damaged { name: self.shown_name(id, &name), why: error.to_string() });
-                    }
+                let name = self.shown_name(id, &name);
+                if self.verify_bodies(key, held, object, &name, sum, tell)? {
+                    sum.objects += 1;
+                    sum.bytes += object.len;
+                    tell(Finding::Object { name, len: object.len });
                 }
             }
+            (Some(RegisterName::Upload(id, name, upload)), State::Object(object)) => {
+                let name = format!("{}, upload {upload}", self.shown_name(id, &name));
+                self.verify_bodies(key, held, object, &name, sum, tell)?;
+            }
+            (Some(RegisterName::Part(id, name, upload, number)), State::Object(object)) => {
+                let name = format!("{}, part {number} of upload {upload}", self.shown_name(id, &name));
+                self.verify_bodies(key, held, object, &name, sum, tell)?;
+            }
+            // No object, and uploads that are not ended.
+            (Some(RegisterName::Object(..)), State::Uploads(_)) => {}
             (Some(RegisterName::Members), State::Members(_))
             | (Some(RegisterName::AccessKey(_)), State::AccessKey(_))
             | (Some(RegisterName::Settings), State::Settings(_)) => {}
@@ -248,18 +252,46 @@ impl Store {
         format!("{bucket}/{key}")
     }
 
-    fn verify_body(&self, key: &RegisterKey, held: &Arc<Held>, object: &ObjectRecord) -> Result<(), StoreError> {
+    /// Whether all bodies of a record are right; damage is told. An error says that nothing can be said.
+    fn verify_bodies(
+        &self,
+        key: &RegisterKey,
+        held: &Arc<Held>,
+        object: &ObjectRecord,
+        name: &str,
+        sum: &mut Summary,
+        tell: &mut dyn FnMut(Finding),
+    ) -> Result<bool, StoreError> {
+        let sealed = object.bodies().try_for_each(|blob| self.verify_sealed(&blob));
+        match sealed.and_then(|()| self.verify_plain(key, held, object)) {
+            Ok(()) => Ok(true),
+            Err(error @ StoreError::KeyMissing { .. }) => Err(error),
+            Err(error) => {
+                sum.damaged += 1;
+                tell(Finding::Damaged { name: name.to_owned(), why: error.to_string() });
+                Ok(false)
+            }
+        }
+    }
+
+    /// Reads a body as replicas compare it.
+    fn verify_sealed(&self, blob: &BlobRef) -> Result<(), StoreError> {
         let gone = StoreError::Corrupt { what: "object body (its blob is missing)" };
-        let file = self.core().read_body(object.body)?.ok_or(gone)?;
-        let fail = |op| move |source| StoreError::Disk { op, path: self.core().path_of(object.body), source };
+        let file = self.core().read_body(blob.body)?.ok_or(gone)?;
+        let fail = |op| move |source| StoreError::Disk { op, path: self.core().path_of(blob.body), source };
         let len = file.len().map_err(fail(DiskOp::Measure))?;
-        if len != object.sealed_len {
+        if len != blob.sealed_len {
             return Err(StoreError::Corrupt { what: "object body (its length)" });
         }
         let digest = digest_of_file(file.as_ref(), len).map_err(fail(DiskOp::Read))?;
-        if digest != object.digest {
+        if digest != blob.digest {
             return Err(StoreError::Corrupt { what: "object body (its digest)" });
         }
+        Ok(())
+    }
+
+    /// Reads an object as clients do, all of its parts one behind the other.
+    fn verify_plain(&self, key: &RegisterKey, held: &Arc<Held>, object: &ObjectRecord) -> Result<(), StoreError> {
         let mut download = Download::open(self.core(), key.clone(), Arc::clone(held))?;
         let mut len = 0;
         loop {

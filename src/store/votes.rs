@@ -4,7 +4,8 @@
 //! - A vote is decided on the newest decided state, and answered when all that it rests on is durable.
 //!   A mark has no answer and rests on nothing: it becomes durable some time.
 //! - What lies under a bucket is granted as its fence says (`register::fence`), by what is decided of the bucket.
-//! - A record with a body is granted only while the body is here, or comes with it; it cannot be removed in between.
+//! - A record with a body is granted only while the body is here, or comes with it; it cannot be removed in between. One
+//!   of several bodies is granted only while all of them are here.
 //! - After a failed commit nothing is answered: the votes begin again from what is durable.
 
 use super::batch::Batch;
@@ -85,10 +86,10 @@ impl Decider {
             {
                 return refused(Refusal::NoRoom, acceptor.node().epoch);
             }
-            if let Some(body) = state.blob() {
-                has_blob = !self.core.lacks_body(body)?;
-                // Of a state that is here already, the body may have come again.
-                if let Some(held) = held.as_ref().filter(|held| has_blob && held.record.refers_to(body)) {
+            if let Some((body, record)) = state.blob().zip(state.value.as_ref()) {
+                has_blob = !self.core.lacks_bodies(record)?;
+                // Of a state that is here already, what it lacked may have come again.
+                if let Some(held) = held.as_ref().filter(|held| has_blob && held.record.body() == Some(body)) {
                     batch.names(&key, held.record.bodies());
                 }
             }

@@ -11,6 +11,7 @@ use super::entry::{Held, Op};
 use super::error::StoreError;
 use super::intent::{Decided, Intent, Outcome};
 use super::mutation::{Mutation, Target, proposed, put_upon};
+use super::references::{Bodies, blobs_only_in};
 use crate::base::{Ballot, BucketId, BucketName, BucketRecord, Incarnation, Record, RegisterKey, State, WriteId};
 use crate::register::{Choice, Slot};
 use crate::seal::random;
@@ -105,8 +106,8 @@ impl Decider {
                     self.check_quota(batch, limit, found.map(|record| &**record), object.len)?;
                 }
                 // One that another record had may be gone by now.
-                if let Some(blob) = mutation.object().and_then(|object| object.blob())
-                    && self.core.has_lost(blob.body)?
+                if let Some(object) = mutation.object()
+                    && self.core.has_lost(object)?
                 {
                     return Err(StoreError::Mismatch("a body is not here any more"));
                 }
@@ -207,15 +208,17 @@ impl Decider {
                 return self.adopt_chosen(batch, &key);
             }
             // Came too late, but what was missing here may have come with it.
-            batch.names(&key, old.record.bodies().filter(|blob| record.refers_to(blob.body)));
-            // Its blob, if it brought one of its own, has no owner.
-            let dead = record.object().and_then(|object| object.blob()).filter(|blob| !old.record.refers_to(blob.body));
-            batch.dead.extend(dead);
+            let brought = Bodies::of(Some(&record));
+            batch.names(&key, old.record.bodies().filter(|blob| brought.has(blob.body)));
+            // The blobs that it brought for itself, if it did, have no owner.
+            if record.object().is_some_and(|object| !object.is_small()) {
+                batch.dead.extend(blobs_only_in(Some(&record), Some(&old.record)));
+            }
             return Ok(());
         }
-        // It was here when the record came.
-        if let Some(blob) = record.object().and_then(|object| object.blob())
-            && self.core.has_lost(blob.body)?
+        // They were here when the record came.
+        if let Some(object) = record.object()
+            && self.core.has_lost(object)?
         {
             return Err(StoreError::Mismatch("a record came before its body"));
         }
@@ -225,6 +228,12 @@ impl Decider {
 
     /// A record that is stored again, without the small body that is here already: that is not written once more.
     pub(super) fn without_known_body(&self, old: Option<&Arc<Held>>, mut record: Record) -> Record {
+        self.leave_known_body(old, &mut record);
+        record
+    }
+
+    /// The same of a record that is being made.
+    pub(super) fn leave_known_body(&self, old: Option<&Arc<Held>>, record: &mut Record) {
         let at_hand = record.object().filter(|object| object.in_hand().is_some()).map(|object| object.body);
         // What cannot be told is written.
         if let (Some(body), Some(old)) = (at_hand, old)
@@ -233,7 +242,6 @@ impl Decider {
         {
             let _ = record.set_in_hand(None);
         }
-        record
     }
 
     /// Whether a record came again with a small body that is not here.

@@ -126,9 +126,7 @@ pub fn slot_weight(slot: &Slot<Registered>) -> usize {
 }
 
 fn state_weight(state: &Traced<Registered>) -> usize {
-    let record = state.value.as_deref();
-    let head = record.and_then(Record::object).map_or(0, |object| object.head.weight());
-    512 + head
+    512 + state.value.as_deref().map_or(0, Record::variable_len)
 }
 
 pub(super) fn write_votes(w: &mut Writer, mark: ListMark, votes: &[Vote]) {

@@ -1,10 +1,14 @@
 //! A store whose records share bodies, on a disk that loses power; what its objects are, and what it holds beside them.
+//! Some objects come in parts: see `uploads`.
+
+mod uploads;
 
 use boveda::base::record::ObjectRecord;
-use boveda::base::{BucketName, Condition, ObjectHead, ObjectKey, ObjectName, RegisterKey, Secret};
+use boveda::base::{BucketName, Condition, ObjectHead, ObjectKey, ObjectName, Record, RegisterKey, Secret};
 use boveda::disk::{CrashDisk, Disk};
 use boveda::seal::keyring::Keyring;
 use boveda::store::buckets::{id_of_name, register_by_name};
+use boveda::store::download::Download;
 use boveda::store::mutation::Mutation;
 use boveda::store::places::SEGMENT_HEAD_BYTES;
 use boveda::store::removal::BodyHold;
@@ -46,6 +50,11 @@ impl Rng {
 
     fn key(&mut self) -> String {
         format!("k{}", self.below(KEYS))
+    }
+
+    /// All that `key` comes to.
+    fn keys() -> impl Iterator<Item = String> {
+        (0..KEYS).map(|n| format!("k{n}"))
     }
 }
 
@@ -116,11 +125,15 @@ impl Node {
     }
 
     /// A shared body that is held, and what a record that refers to it says; none of a small one.
-    fn hold(&self, key: &str) -> Result<Option<(Box<ObjectRecord>, BodyHold)>, StoreError> {
+    fn hold(&self, key: &str) -> Result<Option<(Box<ObjectRecord>, Vec<BodyHold>)>, StoreError> {
         let found = self.store.lookup(&register(key))?;
         let Some(object) = found.as_ref().and_then(|held| held.record.object()) else { return Ok(None) };
-        let Some(blob) = object.blob() else { return Ok(None) };
-        Ok(self.store.hold_body(blob)?.map(|hold| (Box::new(object.clone()), hold)))
+        if object.is_small() {
+            return Ok(None);
+        }
+        let bodies: Vec<_> = object.bodies().collect();
+        let held: Option<Vec<_>> = self.store.hold_bodies(&bodies)?.into_iter().collect();
+        Ok(held.map(|held| (Box::new(object.clone()), held)))
     }
 
     pub fn delete(&self, key: &str) -> Result<(), StoreError> {
@@ -128,19 +141,17 @@ impl Node {
     }
 
     pub fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let mut download = match self.store.open_object(&name(key)) {
-            Ok((_, download)) => download,
-            Err(StoreError::NoSuchKey | StoreError::NoSuchBucket) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let mut bytes = Vec::new();
-        loop {
-            let pieces = download.read()?;
-            if pieces.is_empty() {
-                return Ok(Some(bytes));
-            }
-            pieces.iter().for_each(|piece| bytes.extend_from_slice(piece));
+        match self.store.open_object(&name(key)) {
+            Ok((_, download)) => read_all(download).map(Some),
+            Err(StoreError::NoSuchKey | StoreError::NoSuchBucket) => Ok(None),
+            Err(error) => Err(error),
         }
+    }
+
+    /// What a register's record says that it holds, read by that.
+    fn read_record(&self, key: &RegisterKey, record: &Arc<Record>) -> Result<Vec<u8>, StoreError> {
+        let (_, download) = self.store.open_record(key.clone(), Arc::clone(record))?;
+        read_all(download)
     }
 
     /// Has all be done that time would bring: what waits goes, references are recounted, what is alive moves together.
@@ -200,13 +211,26 @@ impl Node {
     }
 }
 
+fn read_all(mut download: Download) -> Result<Vec<u8>, StoreError> {
+    let mut bytes = Vec::new();
+    loop {
+        let pieces = download.read()?;
+        if pieces.is_empty() {
+            return Ok(bytes);
+        }
+        pieces.iter().for_each(|piece| bytes.extend_from_slice(piece));
+    }
+}
+
 /// One life. `possible` is right at every moment.
 pub fn live(disk: &CrashDisk, rng: &mut Rng, steps: u64, possible: &mut Possible) -> Result<(), StoreError> {
     let mut node = open(disk)?;
     let absent = || BTreeSet::from([None]);
+    let mut known = uploads::Known::of(&node)?;
     for _ in 0..steps {
+        known.check(&node)?;
         let (key, other) = (rng.key(), rng.key());
-        match rng.below(22) {
+        match rng.below(36) {
             0..=5 => {
                 let bytes = rng.body();
                 possible.entry(key.clone()).or_insert_with(absent).insert(Some(bytes.clone()));
@@ -248,6 +272,7 @@ pub fn live(disk: &CrashDisk, rng: &mut Rng, steps: u64, possible: &mut Possible
                 possible.insert(other, BTreeSet::from([bytes]));
                 drop(hold);
             }
+            21..=34 => uploads::step(&node, rng, &mut known, possible)?,
             _ => {
                 match rng.below(2) {
                     0 => node.stop_in_order()?,
@@ -260,8 +285,8 @@ pub fn live(disk: &CrashDisk, rng: &mut Rng, steps: u64, possible: &mut Possible
     Ok(())
 }
 
-/// What was answered is there; after all has settled the counts are what records come to, and when all objects are
-/// deleted no bytes are left of them. What of them is there, and the baseline, are found in another life.
+/// What was answered is there; after all has settled the counts are what records come to, and when all uploads are ended
+/// and all objects deleted no bytes are left of them. What of them is there, and the baseline, are found in another life.
 pub fn check(disk: &CrashDisk, possible: &Possible, context: &str) {
     let node = open(disk).unwrap_or_else(|e| panic!("{context}: does not open: {e}"));
     let look = |when: &str| {
@@ -275,6 +300,8 @@ pub fn check(disk: &CrashDisk, possible: &Possible, context: &str) {
     node.settle().unwrap_or_else(|e| panic!("{context}: {e}"));
     look("settled");
     node.verify(context);
+    node.end_uploads().unwrap_or_else(|e| panic!("{context}: {e}"));
+    look("without uploads");
     for key in possible.keys() {
         node.delete(key).unwrap_or_else(|e| panic!("{context}: {e}"));
     }

@@ -5,7 +5,7 @@ use super::value::{Key, Val};
 use super::world::EPOCH;
 use boveda::base::{
     Ballot, BodyAt, BodyId, BucketId, BucketName, BucketRecord, Etag, Incarnation, KekId, NodeName, ObjectHead,
-    ObjectKey, ObjectRecord, Record, RegisterKey, Stamp, State, Wrap,
+    ObjectKey, ObjectRecord, Record, RegisterKey, Stamp, State, Uploads, Wrap,
 };
 use boveda::disk::CrashDisk;
 use boveda::register::{Answer, Bucket, Fence, Message, Reply, Request, Roster, Seat, Slot, Traced};
@@ -57,6 +57,7 @@ fn recorded(ballot: Ballot, state: &Traced<Val>) -> Traced<Arc<Record>> {
             digest: [value; 32],
             wrap: Wrap { kek: KekId([0; 16]), nonce: [0; 12], sealed: [0; 48] },
             at: BodyAt::Small(Bytes::from(vec![value]).into()),
+            uploads: Uploads::NONE,
         }))),
     });
     Traced { lineage, value }
@@ -70,7 +71,7 @@ fn read_back(state: Traced<Arc<Record>>) -> Traced<Val> {
             Val::Bucket { id: small(of.id.0), bucket }
         }
         State::Object(object) => Val::Here(small(object.len)),
-        State::Deleted | State::Nothing | State::Members(_) => Val::Gone,
+        State::Deleted | State::Nothing | State::Uploads(_) | State::Members(_) => Val::Gone,
         State::AccessKey(_) | State::Settings(_) => Val::Gone,
     });
     Traced { lineage: state.lineage, value }

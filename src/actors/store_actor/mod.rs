@@ -94,10 +94,9 @@ impl Reader {
     }
 
     /// Whether the copy of a register may be read again: it has been mended. `Full` when there was no room for that.
-    /// `wanted`: the record whose body is to be read, which this node may not hold.
-    async fn mends(&self, key: RegisterKey, wanted: Option<&Record>) -> Result<bool, StoreError> {
+    /// `wanted`: what is to be read of a record that this node may not hold.
+    async fn mends(&self, key: RegisterKey, wanted: Option<Ailment>) -> Result<bool, StoreError> {
         let Some(healer) = &self.healer else { return Ok(false) };
-        let wanted = wanted.and_then(Record::object).map(Ailment::missing);
         match healer.send(Heal { key, wanted }).timeout(MENDING_MAX).await.unwrap_or(Healed::NoCopy) {
             Healed::Good => Ok(true),
             Healed::NoCopy => Ok(false),
@@ -109,7 +108,12 @@ impl Reader {
         let (first, sealed) = (key.clone(), Arc::clone(&record));
         match self.run(move |store| store.open_record(first, sealed)).await {
             // Where the index is damaged the record came from elsewhere, and so can the body.
-            Err(error) if error.is_of_this_copy() && self.mends(key.clone(), Some(&record)).await? => {
+            Err(error) if error.is_of_this_copy() => {
+                let sealed = Arc::clone(&record);
+                let wanted = self.run(move |store| Ok(store.missing(&sealed))).await?;
+                if !self.mends(key.clone(), wanted).await? {
+                    return Err(error);
+                }
                 self.run(move |store| store.open_record(key, record)).await
             }
             other => other,
@@ -128,15 +132,16 @@ impl Reader {
     }
 
     async fn read(&self, mut download: Download) -> Result<(Download, Vec<bytes::Bytes>), StoreError> {
-        let (mut download, read) = self
+        let (mut download, read, wanted) = self
             .run(move |_| {
                 let read = download.read();
-                Ok((download, read))
+                let wanted = read.is_err().then(|| download.missing()).flatten();
+                Ok((download, read, wanted))
             })
             .await?;
         match read {
             Ok(pieces) => Ok((download, pieces)),
-            Err(error) if error.is_damage() && self.mends(download.key().clone(), None).await? => {
+            Err(error) if error.is_damage() && self.mends(download.key().clone(), wanted).await? => {
                 let anew = move |_: &Store| {
                     download.reopen()?;
                     download.read().map(|pieces| (download, pieces))

@@ -1,5 +1,6 @@
 use super::*;
-use crate::base::{ActiveKey, Algorithm, Grant, Right, Rights};
+use crate::base::checksum::Value;
+use crate::base::{ActiveKey, Algorithm, BlobRef, Grant, Part, Right, Rights};
 
 const SEALED: &[u8] = b"sealed";
 
@@ -58,6 +59,41 @@ fn composite() -> Record {
     let over_all = Checksum::of_all(Algorithm::Sha256, &value).expect("32 bytes");
     let checksum = Checksum { is_composite: true, ..over_all };
     summed(BodyAt::Blob, Etag::Parts { md5: [0x0b; 16], parts: 2 }, Some(checksum))
+}
+
+fn uploads(ids: &[u8]) -> Uploads {
+    ids.iter().fold(Uploads::NONE, |all, n| all.with(UploadId([*n; 16])).expect("there is room"))
+}
+
+fn part(number: u16, len: u64, n: u8, sealed_len: u64) -> Part {
+    let blob = BlobRef { body: BodyId([n; 16]), sealed_len, digest: [n + 0x10; 32] };
+    Part { number, offset: 0, len, blob, checksum: None }
+}
+
+/// An object of these parts, each with that checksum.
+fn in_parts(parts: &[Part], value: Option<Value>) -> Record {
+    let algorithm = value.map(|_| Algorithm::Crc32);
+    let parts = parts.iter().map(|part| Part { checksum: value, ..*part });
+    let parts = Parts::new(algorithm, parts).expect("a list");
+    changed(sample(BodyAt::Blob), |object| {
+        object.len = parts.len();
+        object.etag = Etag::Parts { md5: [0x0b; 16], parts: u16::try_from(parts.count()).expect("few") };
+        object.checksum = value.map(|value| Checksum { algorithm: Algorithm::Crc32, is_composite: true, value });
+        (object.body, object.sealed_len) = (BodyId([0x21; 16]), parts.sealed_len());
+        object.at = BodyAt::Parts(parts);
+    })
+}
+
+/// An object of two parts, for whose key another upload is open.
+fn parts_and_uploads() -> Record {
+    let parts = [part(2, 4, 0x31, 116), part(3, 3, 0x32, 115)];
+    changed(in_parts(&parts, Value::new(&[1, 2, 3, 4])), |object| object.uploads = uploads(&[0x22]))
+}
+
+/// A part of an upload, in its register.
+fn of_upload() -> Record {
+    let at = BodyAt::Part { upload: UploadId([0x21; 16]), number: 10_000 };
+    changed(summed(BodyAt::Blob, Etag::Md5([0x0b; 16]), None), |object| object.at = at)
 }
 
 fn all_texts() -> Record {
@@ -150,6 +186,9 @@ fn round_trip() {
         plain(State::AccessKey(Box::new(access_key()))),
         plain(State::AccessKey(Box::new(two_secrets()))),
         plain(State::Settings(Box::new(settings(Some(2))))),
+        plain(State::Uploads(uploads(&[1, 2]))),
+        of_upload(),
+        parts_and_uploads(),
     ];
     let checked = Algorithm::ALL.map(checked);
     for record in all.into_iter().chain(checked) {
@@ -170,7 +209,7 @@ fn filling_public() -> BucketRecord {
 }
 
 fn fixture() -> serde_json::Value {
-    serde_json::from_str(include_str!("../../../tests/fixtures/record-v6.json")).expect("the fixture is JSON")
+    serde_json::from_str(include_str!("../../../tests/fixtures/record-v7.json")).expect("the fixture is JSON")
 }
 
 fn bytes_of(hex: &serde_json::Value) -> Vec<u8> {
@@ -215,6 +254,12 @@ fn what_the_format_page_says_is_what_is_read_and_written() {
         ("object-composite", composite()),
         ("object-all-texts", all_texts()),
         ("object-expires-alone", expires),
+        ("uploads", plain(State::Uploads(uploads(&[0x21, 0x22])))),
+        ("object-uploads", changed(sample(BodyAt::Blob), |object| object.uploads = uploads(&[0x22, 0x21]))),
+        ("object-part", of_upload()),
+        ("object-parts", in_parts(&[part(1, 5 << 20, 0x31, 6 << 20), part(10_000, 3, 0x32, 115)], None)),
+        ("object-parts-crc32-uploads", parts_and_uploads()),
+        ("object-one-empty-part", in_parts(&[part(7, 0, 0x31, 112)], None)),
     ];
     assert_eq!(fixture["records"].as_object().map(|all| all.len()), Some(expected.len()));
     for (name, record) in expected {
@@ -278,6 +323,30 @@ fn a_record_says_which_bodies_it_refers_to_and_which_has_to_be_here_first() {
     assert!(small.refers_to(of.body));
     let deleted = Record { state: State::Deleted, ..blob };
     assert_eq!((deleted.in_hand_len(), deleted.bodies().count()), (0, 0));
+    // Parts, all of them; the id that they go by is none.
+    let parts = parts_and_uploads();
+    let bodies: Vec<_> = parts.bodies().map(|blob| blob.body.0[0]).collect();
+    assert_eq!((bodies, parts.body()), (vec![0x31, 0x32], Some(BodyId([0x21; 16]))));
+    assert!(parts.refers_to(BodyId([0x32; 16])) && !parts.refers_to(BodyId([0x21; 16])));
+    assert_eq!(parts.object().and_then(ObjectRecord::blob).map(|blob| blob.sealed_len), Some(231));
+}
+
+#[test]
+fn what_a_record_is_bound_to_and_what_it_became_is_told_by_its_upload() {
+    let upload = UploadId([0x21; 16]);
+    let (part, whole) = (of_upload(), parts_and_uploads());
+    let (part, whole) = (part.object().expect("an object"), whole.object().expect("an object"));
+    assert_eq!((part.wrap_of(), whole.wrap_of()), (upload.as_body(), upload.as_body()));
+    assert!(whole.is_made_of(upload) && !whole.is_made_of(UploadId([0x22; 16])) && !part.is_made_of(upload));
+}
+
+#[test]
+fn the_weight_of_a_record_covers_what_has_no_fixed_length() {
+    for record in [sample(small()), all_texts(), of_upload(), parts_and_uploads(), composite()] {
+        assert!(record.encode().len() <= 512 + record.variable_len(), "{record:?}");
+    }
+    let lists = |record: &Record| record.variable_len() - record.object().expect("an object").head.weight();
+    assert_eq!([lists(&of_upload()), lists(&parts_and_uploads())], [0, 4 + 1 + 2 * (66 + 4) + 16]);
 }
 
 #[test]

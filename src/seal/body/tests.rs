@@ -31,21 +31,26 @@ const CLUSTER: ClusterId = ClusterId([0xc1; 16]);
 #[test]
 fn sealing_gives_the_known_answers() {
     let vectors: Value = serde_json::from_str(include_str!("../../../tests/fixtures/sealed-body-v1.json")).unwrap();
-    let bodies = vectors["bodies"].as_array().unwrap();
-    assert!(bodies.len() >= 9);
-    for v in bodies {
+    let (bodies, parts) = (vectors["bodies"].as_array().unwrap(), vectors["parts"].as_array().unwrap());
+    assert!(bodies.len() >= 9 && parts.len() >= 4);
+    for v in bodies.iter().chain(parts) {
         let keys = vectors["keys"].as_array().unwrap().iter();
         let keys = keys.filter(|k| k["generation"].as_u64() <= v["generation"].as_u64());
         let ring =
             Keyring::new(keys.map(|k| (number(&k["generation"]) as u32, Secret::new(bytes(&k["kek"])))).collect());
         let (cluster, body) = (ClusterId(bytes(&v["cluster_id"])), BodyId(bytes(&v["body_id"])));
         let dek = Dek::from_bytes(bytes(&v["dek"]));
-        let wrap = ring.unwrap().wrap_with(cluster, body, &dek, bytes(&v["wrap"]["nonce"]));
+        let part = v.get("upload_id").map(|upload| PartPlace {
+            upload: UploadId(bytes(upload)),
+            number: number(&v["number"]).try_into().unwrap(),
+        });
+        let bound_to = part.map_or(body, |part| part.upload.as_body());
+        let wrap = ring.unwrap().wrap_with(cluster, bound_to, &dek, bytes(&v["wrap"]["nonce"]));
         assert_eq!(wrap.kek.0, bytes(&v["wrap"]["kek_id"]));
         assert_eq!(wrap.sealed, bytes(&v["wrap"]["sealed"]));
 
         let layout = Layout::from_log2(number(&v["chunk_log2"]).try_into().unwrap()).unwrap();
-        let sealer = BodySealer::with(cluster, body, None, &dek, bytes(&v["salt"]), layout);
+        let sealer = BodySealer::with(cluster, body, part, &dek, bytes(&v["salt"]), layout);
         let sealed = seal_pieces(&sealer, &[plain(number(&v["plain_len"])).into()]);
         assert_eq!(sealed.len(), number(&v["sealed_len"]));
         if let Some(header) = v.get("header") {

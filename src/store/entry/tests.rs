@@ -11,7 +11,7 @@ fn bytes(value: &serde_json::Value) -> Vec<u8> {
 #[test]
 fn records_are_written_with_their_small_bodies_as_the_format_page_says() {
     let fixture: serde_json::Value =
-        serde_json::from_str(include_str!("../../../tests/fixtures/record-v6.json")).expect("the fixture is JSON");
+        serde_json::from_str(include_str!("../../../tests/fixtures/record-v7.json")).expect("the fixture is JSON");
     let (frame, records) = (&fixture["frame"], &fixture["records"]);
     let record = |name: &str| Record::decode(&bytes(&records[name])).expect("it is one");
     let key = RegisterKey::from_bytes(&bytes(&frame["key"])).expect("a key");

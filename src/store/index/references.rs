@@ -21,6 +21,9 @@ use std::sync::{MutexGuard, PoisonError};
 /// Registers that a step reads, and counts.
 const STEP: usize = 512;
 
+/// A step ends behind so many bodies: some objects have thousands of parts.
+const BODIES_MAX: usize = 1 << 16;
+
 /// How far the counts can be relied on.
 #[derive(Debug, Default)]
 pub(super) enum Counts {
@@ -253,6 +256,10 @@ impl Index {
                 bodies.extend(only_in(Some(&held.record), None));
                 last = Some(RegisterKey::from_bytes(key.value()).ok_or(StoreError::Corrupt { what: "index key" })?);
                 passed += 1;
+                if bodies.len() > BODIES_MAX {
+                    passed = STEP;
+                    break;
+                }
             }
             let complete = last.filter(|_| passed == STEP).map_or(Complete::End, Complete::Through);
             Ok((bodies, complete))

@@ -1,11 +1,12 @@
 //! The fence of a bucket where votes are decided: by what is decided of the bucket, in the order in which it comes.
 
 use crate::base::{
-    Ballot, BucketId, BucketName, BucketRecord, Epoch, Incarnation, Lineage, NodeName, ObjectHead, ObjectKey, Record,
-    RegisterKey, Secret, Stamp, State, WriteId,
+    Ballot, BlobRef, BodyAt, BodyId, BucketId, BucketName, BucketRecord, Epoch, Incarnation, Lineage, NodeName,
+    ObjectHead, ObjectKey, ObjectRecord, Part, Parts, Record, RegisterKey, Secret, Stamp, State, WriteId,
 };
 use crate::disk::{CrashDisk, Space};
 use crate::register::{Answer, Attempt, Known, Message, Refusal, Request, Roster, Seat, Traced, Under};
+use crate::seal::digest::digest_of;
 use crate::seal::keyring::Keyring;
 use crate::store::voting::{Seating, Vote};
 use crate::store::{Clockwork, Options, Store, open, wait_blocking};
@@ -178,4 +179,50 @@ fn a_small_body_comes_with_its_record_or_is_here() {
         assert!(node.0.open_outgoing(small.body).is_ok());
         node.0.checkpoint().expect("a healthy disk");
     }
+}
+
+/// One body that is missing is as good as all of them.
+#[test]
+fn an_object_in_parts_is_stored_where_all_of_its_bodies_are() {
+    let node = node();
+    let open = learned(11, bucket(LIFE, 4, true));
+    let small = node.0.seal_small(ObjectHead::default(), &[Bytes::from_static(b"small")]).expect("it is sealed");
+    let bodies: Vec<_> = [1u8, 2, 3]
+        .map(|n| {
+            let sealed = Bytes::from(vec![n; 200]);
+            (BlobRef { body: BodyId([n; 16]), sealed_len: 200, digest: digest_of(&sealed) }, sealed)
+        })
+        .into();
+    let part = |(number, (blob, _)): (u16, &(BlobRef, Bytes))| Part {
+        number,
+        offset: 0,
+        len: 88,
+        blob: *blob,
+        checksum: None,
+    };
+    let parts = Parts::new(None, (1..).zip(&bodies).map(part)).expect("a list");
+    let whole = ObjectRecord {
+        len: parts.len(),
+        sealed_len: parts.sealed_len(),
+        digest: digest_of(parts.as_bytes()),
+        at: BodyAt::Parts(parts),
+        ..*small
+    };
+    let store = |at| {
+        let object = State::Object(Box::new(whole.clone()));
+        (object_key(), Request::Store(ballot(at), state(ballot(at), object), AGAIN))
+    };
+    assert_eq!(node.ask([open, store(12)]), Answer::Refused(Refusal::NoBlob));
+    for (at, body) in (13..).zip(bodies) {
+        assert_eq!(node.ask([store(at)]), Answer::Refused(Refusal::NoBlob), "{at}");
+        node.0.take_bodies(vec![body]).remove(0).expect("what was announced").wait().expect("a healthy disk");
+    }
+    assert!(is_stored(&node.ask([store(20)])));
+    node.0.checkpoint().expect("a healthy disk");
+    assert!(is_stored(&node.ask([store(21)])), "they are here");
+    assert!(node.0.open_outgoing(BodyId([3; 16])).is_ok());
+}
+
+fn object_key() -> RegisterKey {
+    object("k")
 }
