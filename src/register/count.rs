@@ -70,6 +70,22 @@ pub fn is_there<R: Value>(end: &ReadOutcome<R>) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::record::BucketRecord;
+    use crate::base::{Ballot, BucketId, Lineage, Record, State, UploadId, Uploads};
+    use crate::register::Traced;
+
+    #[test]
+    fn uploads_keep_no_bucket() {
+        let found = |state| {
+            let record = Record { ballot: Ballot::ZERO, lineage: Lineage::NOTHING, written_ms: 1, state };
+            let state = Traced { lineage: Lineage::NOTHING, value: Some(Arc::new(record)) };
+            is_there(&ReadOutcome::Found { ballot: Ballot::ZERO, state })
+        };
+        let uploads = Uploads::NONE.with(UploadId([1; 16])).expect("there is room");
+        assert_eq!(found(State::Uploads(uploads)), Some(false));
+        assert_eq!(found(State::Deleted), Some(false));
+        assert_eq!(found(State::Bucket(BucketRecord::made(BucketId(1), 1))), Some(true));
+    }
 
     #[test]
     fn what_somebody_does_not_know_to_be_chosen_is_settled() {

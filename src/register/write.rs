@@ -302,6 +302,8 @@ impl<R: Value, I: Intent<R>> Write<R, I> {
         let state = Traced { lineage: base.lineage.then(id, self.rules.lineage_ids), value: Some(value) };
         let to = match state.blob() {
             None => self.members.all(),
+            // It keeps the body of what it replaces, which a majority holds: who lacks it says so.
+            Some(body) if base.blob() == Some(body) => self.members.all(),
             Some(body) => {
                 let held = self.holders.iter().filter(|(_, b)| *b == body);
                 held.fold(Votes::default(), |all, (node, _)| all.with(self.members.only(*node)))

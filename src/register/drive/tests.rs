@@ -180,6 +180,24 @@ fn this_node_is_asked_first_and_the_end_comes_last() {
 }
 
 #[test]
+fn a_state_that_keeps_the_body_of_what_it_replaces_goes_to_all() {
+    for (there, to) in [
+        (slot(5, true, object()), vec![(ME, "store"), (A, "store"), (B, "store")]),
+        // A new body goes to those that are known to have it.
+        (slot(5, true, record(bucket())), vec![]),
+        (Slot::default(), vec![]),
+    ] {
+        let mut b = write(object());
+        b.run(None);
+        b.sent();
+        b.promised(B, &there);
+        b.promised(A, &there);
+        b.run(None);
+        assert_eq!(b.sent(), to);
+    }
+}
+
+#[test]
 fn nobody_else_is_asked_what_he_holds_before_this_node_has_said_it() {
     let mut b = read();
     assert!(matches!(b.run(None), Do::Wait { .. }));

@@ -330,6 +330,14 @@ async fn who_lacks_a_part_is_brought_it_before_it_takes_the_whole() {
         let upload = rig.creates(&at, None).await;
         let first = rig.puts(&upload, 1, text(1, MIN)).await.expect("it is stored");
         let last = rig.puts(&upload, 2, text(2, 5)).await.expect("it is stored");
+        // What is known to be chosen here is not settled with the second one.
+        let all =
+            [register_by_name(&at), register(&upload, None), register(&upload, Some(1)), register(&upload, Some(2))];
+        let is_chosen = |key: &RegisterKey| {
+            let held = here.store.lookup(key).expect("it is read");
+            held.is_some_and(|held| held.chosen)
+        };
+        until("it is known here", || async { all.iter().all(is_chosen) }).await;
         stored.send(()).expect("somebody waits");
         // From here on the third one is away, so that the second one's vote is needed.
         rig.completes(&upload, &[first, last]).await.expect("it becomes an object")
