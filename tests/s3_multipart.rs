@@ -282,6 +282,11 @@ fn checksums_are_of_all_bytes_or_of_those_of_the_parts() {
         let alone = begin(&s3, "/abc/alone", &[("x-amz-checksum-algorithm", algorithm)]);
         let sent = s3.ask("PUT", &alone.part(1), &[], &second);
         assert_eq!(part.header(&header), sent.header(&header), "the part's own");
+        let asked = [("x-amz-object-attributes", "ObjectParts"), ("x-amz-part-number-marker", "1")];
+        let attributes = s3.ask("GET", "/abc/k?attributes", &asked, b"");
+        assert_eq!(text(attributes.text(), "PartsCount"), Some("2"), "{}", attributes.text());
+        assert_eq!(texts(attributes.text(), "PartNumber"), ["2"]);
+        assert_eq!(text(attributes.text(), &format!("Checksum{algorithm}")), sent.header(&header));
         let again = summed(&s3, algorithm, None, parts, &[(&header, &told)]);
         assert_eq!(again.status, 200, "{}", again.text());
     }

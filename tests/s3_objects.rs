@@ -312,6 +312,7 @@ fn what_is_known_of_an_object_is_told_as_far_as_it_is_asked_for() {
         ("none", &[("x-amz-object-attributes", "ETag")][..], 404, "NoSuchKey"),
         ("k", &[], 400, "InvalidArgument"),
         ("k", &[("x-amz-object-attributes", "Owner")], 400, "InvalidArgument"),
+        ("k", &[("x-amz-object-attributes", "ETag"), ("x-amz-max-parts", "x")], 400, "InvalidArgument"),
     ] {
         assert_eq!(told(&ask(name, headers)), (status, code.to_owned()), "{name} {headers:?}");
     }
