@@ -46,12 +46,13 @@ fn files(node: &Node) -> Vec<PathBuf> {
 }
 
 /// Every operation of the API that is no read: how it is asked for, and whether it is of an object.
-const WRITES: [(&str, &str, &str, &str); 19] = [
+const WRITES: [(&str, &str, &str, &str); 20] = [
     ("PUT", "/v1/buckets/{bucket}", "/v1/buckets/docs", "bucket:create docs"),
     ("PUT", "/v1/buckets/{bucket}/public", "/v1/buckets/docs/public?rights=read", "bucket:open docs"),
     ("DELETE", "/v1/buckets/{bucket}/public", "/v1/buckets/docs/public", "bucket:close docs"),
     ("PUT", "/v1/buckets/{bucket}/quota", "/v1/buckets/docs/quota?objects=9", "bucket:quota docs"),
     ("DELETE", "/v1/buckets/{bucket}/quota", "/v1/buckets/docs/quota", "bucket:quota docs"),
+    ("PUT", "/v1/buckets/{bucket}/etag", "/v1/buckets/docs/etag?mode=fast", "bucket:etag docs"),
     ("POST", "/v1/links", "/v1/links", "link:create"),
     ("POST", "/v1/cluster/keys", "/v1/cluster/keys?generation=1", "keys:rotate"),
     ("PUT", "/v1/objects/{bucket}/{key}", "/v1/objects/docs/k", ""),
@@ -133,6 +134,8 @@ fn each_operation_that_changes_something_has_its_lines_and_none_has_a_secret() {
     let [none, nine] = [Value::Null, json!(9)].map(|objects| json!({ "objects": objects, "bytes": null }));
     let changes: Vec<_> = quotas.map(|line| (&line["change"]["old"], &line["change"]["new"])).collect();
     assert_eq!(changes, [(&none, &nine), (&nine, &none)]);
+    let etag = all.iter().rfind(|line| line["action"] == "bucket:etag").expect("a line");
+    assert_eq!(etag["change"], json!({ "old": "md5", "new": "fast" }));
     assert!(all.iter().any(|line| line["action"] == "node:start"));
     assert_eq!(secrets.len(), 3, "the root's, one that was made, one that was rotated to");
     let text = Value::from(all).to_string();

@@ -10,6 +10,7 @@
 use super::codec::{CodecError, Reader, Writer};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use serde::{Deserialize, Serialize};
 
 /// Bytes of an MD5.
 pub const MD5_BYTES: usize = 16;
@@ -24,6 +25,9 @@ const NONE: u8 = 0;
 const ETAG_DIGEST: u8 = 0;
 const ETAG_MD5: u8 = 1;
 const ETAG_PARTS: u8 = 2;
+const ETAG_FAST: u8 = 3;
+/// Bytes of the digest that such an ETag has.
+const FAST_BYTES: usize = 16;
 
 /// What a checksum is computed by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -194,15 +198,55 @@ impl From<&Checksum> for ChecksumKind {
     }
 }
 
+/// What clients of S3 know the objects of a bucket by that they write from now on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EtagMode {
+    /// The MD5 of the body, as S3 has it.
+    #[default]
+    Md5,
+    /// `Etag::Fast`: no MD5 is computed but for who sends one to be compared.
+    Fast,
+}
+
+impl EtagMode {
+    /// All of them.
+    pub const ALL: [EtagMode; 2] = [EtagMode::Md5, EtagMode::Fast];
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EtagMode::Md5 => "md5",
+            EtagMode::Fast => "fast",
+        }
+    }
+
+    /// The one of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        EtagMode::ALL.into_iter().find(|mode| mode.as_str() == name)
+    }
+}
+
 /// Which sums of a body are to be computed while it comes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WantedSums {
-    /// The MD5, and the ETag is that; else the ETag is the digest of the sealed body.
+    /// The MD5, and the ETag is that.
     pub md5: bool,
+    /// Whether the MD5 is for the ETag alone: then a bucket may do without it, and the ETag is `Etag::Fast` without. Else
+    /// it is the digest of the sealed body without.
+    pub for_etag: bool,
     /// The SHA-256, which is compared and not kept.
     pub sha256: bool,
     /// The sum that is kept with the object.
     pub checksum: Option<Algorithm>,
+}
+
+impl WantedSums {
+    /// What of it is computed in a bucket.
+    #[must_use]
+    pub fn in_bucket(self, mode: EtagMode) -> Self {
+        WantedSums { md5: self.md5 && !(self.for_etag && mode == EtagMode::Fast), ..self }
+    }
 }
 
 /// What the sums of a body must come to, as its sender says. What is expected must have been wanted.
@@ -251,15 +295,28 @@ pub enum Etag {
         /// How many there are, 1 at least.
         parts: u16,
     },
+    /// The first half of the digest of the sealed body, in the form of one of a single part: nobody takes that for an MD5.
+    Fast,
 }
 
 impl Etag {
+    /// What the ETag of an object in parts is made of, of a part: its MD5, or in its place the half of its digest. `None`
+    /// of what no part has.
+    pub fn of_part(self, digest: &[u8; 32]) -> Option<[u8; MD5_BYTES]> {
+        match self {
+            Etag::Md5(md5) => Some(md5),
+            Etag::Fast => digest.first_chunk().copied(),
+            Etag::Digest | Etag::Parts { .. } => None,
+        }
+    }
+
     /// As clients see it, without quotes. `digest`: that of the sealed body.
     pub fn to_text(self, digest: &[u8; 32]) -> String {
         match self {
             Etag::Digest => hex(digest),
             Etag::Md5(md5) => hex(&md5),
             Etag::Parts { md5, parts } => format!("{}-{parts}", hex(&md5)),
+            Etag::Fast => format!("{}-1", hex(&digest[..FAST_BYTES])),
         }
     }
 
@@ -269,6 +326,7 @@ impl Etag {
             Etag::Digest => w.u8(ETAG_DIGEST),
             Etag::Md5(md5) => w.u8(ETAG_MD5).raw(&md5),
             Etag::Parts { md5, parts } => w.u8(ETAG_PARTS).raw(&md5).u16(parts),
+            Etag::Fast => w.u8(ETAG_FAST),
         };
     }
 
@@ -281,6 +339,7 @@ impl Etag {
                 (_, 0) => Err(CodecError::Value("ETag parts")),
                 (md5, parts) => Ok(Etag::Parts { md5, parts }),
             },
+            ETAG_FAST => Ok(Etag::Fast),
             _ => Err(CodecError::Value("ETag kind")),
         }
     }
@@ -329,5 +388,18 @@ mod tests {
         assert_eq!(Etag::Digest.to_text(&digest), "ab".repeat(32));
         assert_eq!(Etag::Md5(md5).to_text(&digest), "0f".repeat(16));
         assert_eq!(Etag::Parts { md5, parts: 10_000 }.to_text(&digest), format!("{}-10000", "0f".repeat(16)));
+        assert_eq!(Etag::Fast.to_text(&digest), format!("{}-1", "ab".repeat(16)));
+    }
+
+    #[test]
+    fn a_bucket_does_without_what_is_for_the_etag_alone() {
+        let wanted = |md5, for_etag| WantedSums { md5, for_etag, sha256: true, checksum: Some(Algorithm::Crc32) };
+        for (md5, for_etag, fast) in [(true, true, false), (true, false, true), (false, false, false)] {
+            let wanted = wanted(md5, for_etag);
+            assert_eq!(wanted.in_bucket(EtagMode::Md5), wanted);
+            assert_eq!(wanted.in_bucket(EtagMode::Fast), WantedSums { md5: fast, ..wanted }, "{wanted:?}");
+        }
+        assert!(EtagMode::ALL.iter().all(|mode| EtagMode::parse(mode.as_str()) == Some(*mode)));
+        assert_eq!(EtagMode::parse("MD5"), None);
     }
 }

@@ -67,7 +67,7 @@ pub use ballot::{Ballot, Stamp, StampClock};
 pub use blob_ref::BlobRef;
 pub use budget::{Budget, Permit};
 pub use buffer::{Buffer, BufferPool, LARGE_BODY_BYTES, LARGE_PAGE_BYTES, PIECE_BYTES};
-pub use checksum::{Algorithm, Checksum, ChecksumKind, Etag, ExpectedSums, WantedSums};
+pub use checksum::{Algorithm, Checksum, ChecksumKind, Etag, EtagMode, ExpectedSums, WantedSums};
 pub use class::Class;
 pub use condition::{Condition, Tags};
 pub use credential::{AccessKeyId, Credential};

@@ -10,7 +10,7 @@
 use super::access::AccessRecord;
 use super::ballot::{Ballot, Stamp};
 use super::blob_ref::BlobRef;
-use super::checksum::{Checksum, Etag};
+use super::checksum::{Checksum, Etag, EtagMode};
 use super::codec::{CodecError, Reader, Writer};
 use super::head::ObjectHead;
 use super::ids::{BodyId, BucketId, Incarnation, KekId, UploadId, WriteId};
@@ -105,6 +105,8 @@ pub struct BucketRecord {
     pub created_ms: u64,
     /// How much it may hold.
     pub quota: Quota,
+    /// What its objects are known by that clients of S3 write.
+    pub etag: EtagMode,
     /// What of it is open to everybody.
     pub public: PublicGrants,
 }
@@ -113,7 +115,7 @@ impl BucketRecord {
     /// A bucket that is made now.
     pub fn made(id: BucketId, now_ms: u64) -> Self {
         let (quota, public) = (Quota::NONE, PublicGrants::NONE);
-        BucketRecord { id, generation: 1, is_open: true, created_ms: now_ms, quota, public }
+        BucketRecord { id, generation: 1, is_open: true, created_ms: now_ms, quota, etag: EtagMode::Md5, public }
     }
 }
 

@@ -1,5 +1,5 @@
-//! `boveda bucket list`, `show`, `create`, `delete`, `quota`: buckets, what they hold and how much they may, by way of any
-//! node.
+//! `boveda bucket list`, `show`, `create`, `delete`, `quota`, `etag`: buckets, what they hold and how much they may, and what
+//! clients of S3 know their objects by, by way of any node.
 //!
 //! Invariant: what a node said cannot steer a terminal.
 
@@ -9,7 +9,7 @@ use super::settings::Env;
 use super::status_text::size_of;
 use super::whom::Asked;
 use super::{Exit, print, refuse};
-use crate::base::BucketName;
+use crate::base::{BucketName, EtagMode};
 use crate::config::units::parse_size;
 use serde_json::Value;
 use std::process::ExitCode;
@@ -47,6 +47,17 @@ pub enum Bucket {
         #[arg(long, conflicts_with_all = ["objects", "bytes"], required_unless_present_any = ["objects", "bytes"])]
         none: bool,
     },
+    /// Say what clients of S3 know by what they write into a bucket from now on
+    ///
+    /// fast saves the processor the MD5, which costs more than all the rest of a large upload. ETags are no MD5s then, and
+    /// end in -1; what sends Content-MD5 has it compared all the same. Some clients compare them: GitLab does.
+    Etag {
+        #[command(flatten)]
+        one: One,
+        /// md5, as S3 has it, or fast
+        #[arg(value_parser = mode)]
+        mode: EtagMode,
+    },
 }
 
 /// Which bucket.
@@ -63,12 +74,17 @@ fn name(text: &str) -> Result<BucketName, String> {
     BucketName::parse(text).map_err(|error| error.to_string())
 }
 
+fn mode(text: &str) -> Result<EtagMode, String> {
+    EtagMode::parse(text).ok_or_else(|| "it is md5 or fast".to_owned())
+}
+
 impl Bucket {
     /// Does it and prints what came of it. Exits 1 when the node does not answer, or refuses.
     pub fn run(&self, env: &Env) -> ExitCode {
         let asked = match self {
             Bucket::List(asked) => asked,
-            Bucket::Show(one) | Bucket::Create(one) | Bucket::Delete(one) | Bucket::Quota { one, .. } => &one.asked,
+            Bucket::Show(one) | Bucket::Create(one) | Bucket::Delete(one) => &one.asked,
+            Bucket::Quota { one, .. } | Bucket::Etag { one, .. } => &one.asked,
         };
         match asked.node.node(env).and_then(|node| self.ask(&node)) {
             Ok(answered) if asked.json => print(&format!("{}\n", answered.raw.trim_end())),
@@ -94,6 +110,7 @@ impl Bucket {
                 let parameters: Vec<_> = parameters.into_iter().flatten().collect();
                 node.ask("PUT", &at(one, &format!("/quota?{}", parameters.join("&"))), "quota")
             }
+            Bucket::Etag { one, mode } => node.ask("PUT", &at(one, &format!("/etag?mode={}", mode.as_str())), "etag"),
         }
     }
 
@@ -104,6 +121,7 @@ impl Bucket {
             Bucket::Show(_) | Bucket::Create(_) => row(json),
             Bucket::Delete(one) => format!("{} is gone\n", one.bucket),
             Bucket::Quota { one, .. } => format!("{} may hold {}\n", one.bucket, limit(json)),
+            Bucket::Etag { one, mode } => format!("ETags of {} are {} from now on\n", one.bucket, mode.as_str()),
         }
     }
 }
@@ -114,7 +132,8 @@ fn row(bucket: &Value) -> String {
     let objects = number("/usage/objects").map_or_else(|| "-".to_owned(), |objects| objects.to_string());
     let bytes = number("/usage/bytes").map_or_else(|| "-".to_owned(), size_of);
     let name = plain(bucket.get("name").and_then(Value::as_str).unwrap_or("-"));
-    format!("{name:<24} {objects:>12} objects {bytes:>12}   {}\n", limit(bucket))
+    let fast = if bucket.get("etag").is_some_and(|mode| mode == EtagMode::Fast.as_str()) { ", fast ETags" } else { "" };
+    format!("{name:<24} {objects:>12} objects {bytes:>12}   {}{fast}\n", limit(bucket))
 }
 
 /// The quota in an answer, as people read it.
@@ -157,6 +176,8 @@ mod tests {
             (&["quota", "abc", "--none", "--objects", "1"], "cannot be used"),
             (&["quota", "abc", "--bytes", "2"], "not a size"),
             (&["show", "A"], "A"),
+            (&["etag", "abc", "sha"], "md5 or fast"),
+            (&["etag", "abc"], "required"),
         ] {
             assert!(parsed(line).is_err_and(|told| told.contains(why)), "{line:?}: {:?}", parsed(line));
         }
@@ -170,6 +191,9 @@ mod tests {
         let untold = row(&json!({ "name": "abc" }));
         assert_eq!(untold.split_whitespace().collect::<Vec<_>>(), ["abc", "-", "objects", "-", "-"]);
         assert_eq!(end(json!({ "objects": null, "bytes": null })).as_deref(), Some("no quota"));
+        let fast = json!({ "name": "abc", "quota": { "objects": null, "bytes": null }, "etag": "fast" });
+        assert!(row(&fast).ends_with("   no quota, fast ETags\n"), "{}", row(&fast));
+        assert!(matches!(parsed(&["etag", "abc", "fast"]), Ok(Bucket::Etag { mode: EtagMode::Fast, .. })));
         assert_eq!(end(json!({ "objects": 9, "bytes": null })).as_deref(), Some("9 objects at most"));
         assert_eq!(end(json!({ "objects": 9, "bytes": 1024 })).as_deref(), Some("9 objects and 1.0 KiB at most"));
     }

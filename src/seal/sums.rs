@@ -40,6 +40,8 @@ pub struct Computed {
     pub sha256: Option<[u8; SHA256_BYTES]>,
     /// The sum that is kept with the object.
     pub checksum: Option<Checksum>,
+    /// Whether the ETag was to be the MD5, and does without.
+    pub is_fast: bool,
 }
 
 impl Sums {
@@ -96,7 +98,8 @@ impl Sums {
                 Algorithm::Sha256 => of(&sha256?),
             }
         });
-        Computed { md5: md5.map(Md5::finalize), sha256: sha256.filter(|_| wanted.sha256), checksum }
+        let is_fast = wanted.for_etag && !wanted.md5;
+        Computed { md5: md5.map(Md5::finalize), sha256: sha256.filter(|_| wanted.sha256), checksum, is_fast }
     }
 }
 
@@ -110,7 +113,7 @@ fn crc_of(algorithm: Algorithm) -> Option<CrcAlgorithm> {
     }
 }
 
-/// The MD5 over the MD5s of parts, in order: what the ETag of an object in parts is.
+/// The MD5 over the MD5s of parts, or what they have in place of them, in order: what the ETag of an object in parts is.
 pub fn md5_of_parts(parts: impl Iterator<Item = [u8; MD5_BYTES]>) -> [u8; MD5_BYTES] {
     let mut all = Md5::default();
     parts.for_each(|part| all.update(&part));
@@ -156,7 +159,8 @@ impl Computed {
 
     /// What clients know the object by.
     pub fn etag(&self) -> Etag {
-        self.md5.map_or(Etag::Digest, Etag::Md5)
+        let without = if self.is_fast { Etag::Fast } else { Etag::Digest };
+        self.md5.map_or(without, Etag::Md5)
     }
 }
 
@@ -200,7 +204,7 @@ mod tests {
     }
 
     fn everything(checksum: Algorithm) -> WantedSums {
-        WantedSums { md5: true, sha256: true, checksum: Some(checksum) }
+        WantedSums { md5: true, for_etag: true, sha256: true, checksum: Some(checksum) }
     }
 
     #[test]
@@ -236,6 +240,9 @@ mod tests {
             assert_eq!((computed.sha256, computed.checksum), (None, None), "nobody wants them");
             assert_eq!(computed.etag().to_text(&[0; 32]), md5);
         }
+        let etag = |wanted: WantedSums| sums(wanted, &[b"abc"]).etag();
+        assert_eq!(etag(WantedSums { for_etag: true, ..WantedSums::default() }), Etag::Fast);
+        assert_eq!(etag(WantedSums::default()), Etag::Digest);
     }
 
     #[test]
@@ -259,7 +266,7 @@ mod tests {
         for algorithm in ALL {
             let found = sums(everything(algorithm), &[b"a body"]);
             let other = sums(everything(algorithm), &[b"another"]);
-            let Computed { md5, sha256, checksum } = found;
+            let Computed { md5, sha256, checksum, .. } = found;
             let all = ExpectedSums { md5, sha256, checksum };
             for (expected, fits) in [
                 (ExpectedSums::default(), Ok(())),

@@ -3,7 +3,7 @@
 //!
 //! Invariant: a change counts the bucket's generation up, whoever decides it; one that changes nothing does not.
 
-use crate::base::{BucketRecord, PublicGrants, Quota, Rights};
+use crate::base::{BucketRecord, EtagMode, PublicGrants, Quota, Rights};
 use crate::register::Choice;
 
 /// What is wanted of one part of a bucket's settings.
@@ -24,6 +24,8 @@ pub enum BucketSetting {
     },
     /// It may hold so much. One that holds more can only shrink.
     Quota(Quota),
+    /// What its objects are known by that clients of S3 write from now on.
+    Etag(EtagMode),
 }
 
 impl BucketSetting {
@@ -48,6 +50,7 @@ impl BucketSetting {
             }
             BucketSetting::Close { prefix } => bucket.public = bucket.public.without(prefix),
             BucketSetting::Quota(quota) => bucket.quota = *quota,
+            BucketSetting::Etag(mode) => bucket.etag = *mode,
         }
         debug_assert!(bucket.public.iter().all(|grant| PublicGrants::may_be(grant.rights)));
     }
@@ -92,7 +95,14 @@ mod tests {
         assert_eq!(limited, BucketRecord { generation: 3, quota, ..opened.clone() });
         assert_eq!(BucketSetting::Quota(quota).decide(Some(&limited)), Choice::Keep, "it is so already");
         let closed = put(BucketSetting::Close { prefix: String::new() }.decide(Some(&limited)));
-        assert_eq!(closed, BucketRecord { generation: 4, quota, ..made });
+        assert_eq!(closed, BucketRecord { generation: 4, quota, ..made.clone() });
+        let fast = put(BucketSetting::Etag(EtagMode::Fast).decide(Some(&closed)));
+        assert_eq!(fast, BucketRecord { generation: 5, quota, etag: EtagMode::Fast, ..made });
+        assert_eq!(BucketSetting::Etag(EtagMode::Fast).decide(Some(&fast)), Choice::Keep, "it is so already");
+        assert_eq!(
+            put(BucketSetting::Etag(EtagMode::Md5).decide(Some(&fast))),
+            BucketRecord { generation: 6, ..closed }
+        );
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use super::entry::Held;
 use crate::base::{
-    Ballot, BlobRef, BodyAt, BodyId, BucketName, BucketRecord, BucketUsage, Checksum, Incarnation, ObjectHead, Parts,
-    PublicGrants, Quota, Record,
+    Ballot, BlobRef, BodyAt, BodyId, BucketName, BucketRecord, BucketUsage, Checksum, EtagMode, Incarnation,
+    ObjectHead, Parts, PublicGrants, Quota, Record,
 };
 use crate::base::{RegisterKey, Stamp};
 use crate::register::Standing;
@@ -67,13 +67,15 @@ pub struct BucketInfo {
     pub usage: BucketUsage,
     /// What of it is open to everybody.
     pub public: PublicGrants,
+    /// What its objects are known by that clients of S3 write.
+    pub etag: EtagMode,
 }
 
 impl BucketInfo {
     /// What is told of a bucket of which a node holds that.
     pub fn of(name: &BucketName, bucket: &BucketRecord, usage: BucketUsage) -> Self {
-        let BucketRecord { created_ms, quota, public, .. } = bucket.clone();
-        BucketInfo { name: name.clone(), created_ms, quota, usage, public }
+        let BucketRecord { created_ms, quota, public, etag, .. } = bucket.clone();
+        BucketInfo { name: name.clone(), created_ms, quota, usage, public, etag }
     }
 }
 

@@ -27,6 +27,9 @@ pub const SEGMENT_MAX: usize = 12_000;
 pub const LARGEST: usize = 16_000;
 const KEYS: u64 = 6;
 
+/// What a record says that refers to bodies, and the bodies, held.
+type Held = (Box<ObjectRecord>, Vec<BodyHold>);
+
 /// What may be found under each key: the state that was answered last, and those whose outcome is unknown.
 pub type Possible = BTreeMap<String, BTreeSet<Option<Vec<u8>>>>;
 
@@ -125,7 +128,7 @@ impl Node {
     }
 
     /// A shared body that is held, and what a record that refers to it says; none of a small one.
-    fn hold(&self, key: &str) -> Result<Option<(Box<ObjectRecord>, Vec<BodyHold>)>, StoreError> {
+    fn hold(&self, key: &str) -> Result<Option<Held>, StoreError> {
         let found = self.store.lookup(&register(key))?;
         let Some(object) = found.as_ref().and_then(|held| held.record.object()) else { return Ok(None) };
         if object.is_small() {

@@ -66,6 +66,12 @@ impl Handler<PutSmall> for CoordinatorActor {
             let new = Some(New::Record(body.iter().map(|piece| piece.len() as u64).sum()));
             let deadline = c.deadline();
             let home = if c.decides_alone() { None } else { Some(c.admit_put(&at.bucket, new, deadline).await?) };
+            let sums = match &home {
+                Some(home) => sums.in_bucket(home.etag),
+                // What it is set to is asked of the bucket where that counts.
+                None if sums.for_etag => sums.in_bucket(c.home(&at.bucket, deadline).await?.etag),
+                None => sums,
+            };
             // Sealed once, before the vote, so that all copies are the same bytes.
             let seal = SealSmall { at, condition, head, body, sums, expected, alone: home.is_none() };
             let sealed = c.ask(seal).await?;
@@ -78,7 +84,7 @@ impl Handler<PutSmall> for CoordinatorActor {
 
 impl Handler<BeginUpload> for CoordinatorActor {
     type Result = ResponseFuture<Result<Upload, ObjectError>>;
-    fn handle(&mut self, msg: BeginUpload, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, mut msg: BeginUpload, _: &mut Context<Self>) -> Self::Result {
         self.run(async move |c| {
             let deadline = c.deadline();
             if c.decides_alone() {
@@ -86,12 +92,14 @@ impl Handler<BeginUpload> for CoordinatorActor {
                 // Without a list a condition is asked once, by the commit.
                 let is_asked = c.roster().is_some();
                 let announced = admit(&c, &home, &msg, is_asked, deadline).await?;
+                msg.sums = msg.sums.in_bucket(home.etag);
                 return Ok(Upload { body: c.ask(StageUpload(msg)).await?, streams: None, announced });
             }
             let bytes = msg.len_hint.and_then(|len| Layout::default().sealed_len(len));
             let home = c.admit_put(&msg.at.bucket, Some(New::Body(bytes.unwrap_or(0))), deadline).await?;
             let announced = admit(&c, &home, &msg, true, deadline).await?;
             let bytes_max = bytes.unwrap_or(u64::MAX);
+            msg.sums = msg.sums.in_bucket(home.etag);
             let body = c.ask(StageUpload(msg)).await?;
             let streams = c.streams(StreamHead { body: body.body(), bytes_max });
             Ok(Upload { body, streams, announced })

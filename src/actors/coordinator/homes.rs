@@ -12,7 +12,7 @@ use super::{Coordinator, Value};
 use crate::actors::coordinator::reads::Seen;
 use crate::actors::messages::*;
 use crate::base::names::RegisterName;
-use crate::base::{Ballot, BucketId, BucketName, Epoch, Incarnation, Mark, Quota, RegisterKey};
+use crate::base::{Ballot, BucketId, BucketName, Epoch, EtagMode, Incarnation, Mark, Quota, RegisterKey};
 use crate::register::fence::remedy;
 use crate::register::{Attempt, Known, Message, Remedy, Request, Slot, Traced, Votes};
 use actix_rt::time::{Instant, sleep_until};
@@ -33,6 +33,8 @@ pub(in crate::actors) struct Home {
     pub is_open: bool,
     /// How much it may hold.
     pub quota: Quota,
+    /// What its objects are known by that clients of S3 write.
+    pub etag: EtagMode,
     ballot: Ballot,
     state: Traced<Value>,
     /// That of before it was read, under which others may be told; none of what rests on a node without a place.
@@ -48,6 +50,7 @@ impl Home {
             generation: bucket.generation,
             is_open: bucket.is_open,
             quota: bucket.quota,
+            etag: bucket.etag,
             ballot: slot.accepted,
             state: slot.state,
             epoch,

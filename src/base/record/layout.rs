@@ -6,9 +6,10 @@
 //!   the layout and is refused where it is anything but absent: a node must not judge by the rest of a record.
 
 use super::{
-    AccessRecord, Ballot, BodyAt, BodyId, BucketId, BucketRecord, Checksum, CodecError, Etag, InHand, Incarnation,
-    KekId, Lineage, MEMBERS_BYTES_MAX, ObjectHead, ObjectRecord, Parts, PublicGrants, Quota, Reader, Record,
-    SMALL_SEALED_BYTES_MAX, SettingsRecord, Stamp, State, UploadId, Uploads, VERSION_MAX, Wrap, WriteId, Writer,
+    AccessRecord, Ballot, BodyAt, BodyId, BucketId, BucketRecord, Checksum, CodecError, Etag, EtagMode, InHand,
+    Incarnation, KekId, Lineage, MEMBERS_BYTES_MAX, ObjectHead, ObjectRecord, Parts, PublicGrants, Quota, Reader,
+    Record, SMALL_SEALED_BYTES_MAX, SettingsRecord, Stamp, State, UploadId, Uploads, VERSION_MAX, Wrap, WriteId,
+    Writer,
 };
 use crate::base::upload::PART_NUMBER_MAX;
 use bytes::Bytes;
@@ -20,6 +21,8 @@ const BUCKET_VERSION: u8 = 2;
 const BUCKET_QUOTA: u8 = 1 | 2;
 /// The same: something is open to everybody.
 const BUCKET_PUBLIC: u8 = 4;
+/// The same: its ETags are fast. It has no field.
+const BUCKET_FAST: u8 = 8;
 
 /// Most bytes of a version entry, without the list of its parts.
 pub const ENTRY_BYTES_MAX: usize = 16 * 1024;
@@ -147,10 +150,11 @@ fn read_front(r: &mut Reader<'_>) -> Result<(u8, Record), CodecError> {
 }
 
 fn write_bucket(w: &mut Writer, bucket: &BucketRecord) {
-    let BucketRecord { id, generation, is_open, created_ms, quota, public } = bucket;
+    let BucketRecord { id, generation, is_open, created_ms, quota, etag, public } = bucket;
     w.u8(BUCKET_VERSION).u64(id.0).u64(*generation).u8(if *is_open { 1 } else { 2 }).u64(*created_ms);
     // Which settings follow, each in the order of its flag.
-    w.u8(quota.flags() | if public.is_empty() { 0 } else { BUCKET_PUBLIC });
+    let fast = if *etag == EtagMode::Fast { BUCKET_FAST } else { 0 };
+    w.u8(quota.flags() | if public.is_empty() { 0 } else { BUCKET_PUBLIC } | fast);
     quota.write(w);
     if !public.is_empty() {
         public.write(w);
@@ -169,12 +173,13 @@ fn read_bucket(r: &mut Reader<'_>) -> Result<BucketRecord, CodecError> {
         _ => return Err(CodecError::Value("bucket state")),
     };
     let (created_ms, settings) = (r.u64()?, r.u8()?);
-    if settings & !(BUCKET_QUOTA | BUCKET_PUBLIC) != 0 {
+    if settings & !(BUCKET_QUOTA | BUCKET_PUBLIC | BUCKET_FAST) != 0 {
         return Err(CodecError::Value("bucket settings"));
     }
     let quota = Quota::read(r, settings)?;
     let public = if settings & BUCKET_PUBLIC == 0 { PublicGrants::NONE } else { PublicGrants::read(r)? };
-    Ok(BucketRecord { id, generation, is_open, created_ms, quota, public })
+    let etag = if settings & BUCKET_FAST == 0 { EtagMode::Md5 } else { EtagMode::Fast };
+    Ok(BucketRecord { id, generation, is_open, created_ms, quota, etag, public })
 }
 
 /// The fields of a version entry up to its digest.

@@ -1,6 +1,6 @@
 use super::*;
 use crate::base::checksum::Value;
-use crate::base::{ActiveKey, Algorithm, BlobRef, Grant, Part, Right, Rights};
+use crate::base::{ActiveKey, Algorithm, BlobRef, EtagMode, Grant, Part, Right, Rights};
 
 const SEALED: &[u8] = b"sealed";
 
@@ -232,6 +232,7 @@ fn what_the_format_page_says_is_what_is_read_and_written() {
         ("bucket", plain(State::Bucket(bucket()))),
         ("bucket-quota", plain(State::Bucket(filling(Some(1000), Some(5 << 30))))),
         ("bucket-quota-bytes", plain(State::Bucket(filling(None, Some(0))))),
+        ("bucket-fast", plain(State::Bucket(BucketRecord { etag: EtagMode::Fast, ..filling_public() }))),
         ("bucket-closing", plain(State::Bucket(BucketRecord { generation: 6, is_open: false, ..bucket() }))),
         ("bucket-public", plain(State::Bucket(public_bucket()))),
         ("bucket-quota-public", plain(State::Bucket(filling_public()))),
@@ -246,6 +247,7 @@ fn what_the_format_page_says_is_what_is_read_and_written() {
         ("object-third-version-nothing-said", third),
         ("object-etag-md5", summed(small(), Etag::Md5([0x0b; 16]), None)),
         ("object-etag-parts", summed(BodyAt::Blob, Etag::Parts { md5: [0x0b; 16], parts: 10_000 }, None)),
+        ("object-etag-fast", summed(small(), Etag::Fast, None)),
         ("object-crc32", checked(Algorithm::Crc32)),
         ("object-crc32c", checked(Algorithm::Crc32c)),
         ("object-crc64nvme", checked(Algorithm::Crc64Nvme)),
@@ -393,7 +395,7 @@ fn what_is_not_known_of_a_bucket_is_refused() {
         (version, 1, "bucket version"),
         (version, 3, "bucket version"),
         (version + 17, 3, "bucket state"),
-        (version + 26, 8, "bucket settings"),
+        (version + 26, 16, "bucket settings"),
     ] {
         let mut bad = bytes.clone();
         bad[at] = value;

@@ -353,6 +353,7 @@ mod tests {
         let bucket = |n: u64| BucketInfo {
             name: BucketName::parse(&format!("b-{n:05}")).unwrap(),
             created_ms: 1,
+            etag: Default::default(),
             quota: Quota { objects: None, bytes: (n == 5).then_some(9) },
             usage: BucketUsage { objects: 1, bytes: n },
             public: PublicGrants::NONE,

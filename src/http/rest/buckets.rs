@@ -7,7 +7,7 @@ use crate::actors::messages::{
     BucketInfo, BucketSetting, CreateBucket, DeleteBucket, ListBuckets, ListObjects, ListPage, SetBucket, StoreError,
 };
 use crate::base::dates::rfc3339;
-use crate::base::{BucketName, BucketUsage, Quota};
+use crate::base::{BucketName, BucketUsage, EtagMode, Quota};
 use crate::http::edge::access::{Need, Right};
 use crate::http::edge::call::Call;
 use crate::http::edge::errors::HttpError;
@@ -39,14 +39,18 @@ struct Bucket<'a> {
     /// Nulls where there is no limit. Not for who comes in as everybody does.
     #[serde(skip_serializing_if = "Option::is_none")]
     quota: Option<Quota>,
+    /// What clients of S3 know by what they write. Not for who comes in as everybody does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    etag: Option<EtagMode>,
     /// What of it is open to everybody.
     public: Vec<PublicGrant<'a>>,
 }
 
 impl<'a> From<&'a BucketInfo> for Bucket<'a> {
-    fn from(BucketInfo { name, created_ms, quota, usage, public }: &'a BucketInfo) -> Self {
+    fn from(BucketInfo { name, created_ms, quota, usage, public, etag }: &'a BucketInfo) -> Self {
         let (created, public) = (rfc3339(*created_ms), shown_public(public));
-        Bucket { name: name.as_str(), created, usage: Some(*usage), quota: Some(*quota), public }
+        let (usage, quota, etag) = (Some(*usage), Some(*quota), Some(*etag));
+        Bucket { name: name.as_str(), created, usage, quota, etag, public }
     }
 }
 
@@ -54,7 +58,7 @@ impl Bucket<'_> {
     /// The same for whom no grant lets in: not how full it is, nor prefixes that are open to whoever knows the names.
     fn for_everybody(self) -> Self {
         let public = self.public.into_iter().filter(PublicGrant::is_listed).collect();
-        Bucket { usage: None, quota: None, public, ..self }
+        Bucket { usage: None, quota: None, etag: None, public, ..self }
     }
 }
 
@@ -62,6 +66,12 @@ impl Bucket<'_> {
 struct Limited<'a> {
     bucket: &'a str,
     quota: Quota,
+}
+
+#[derive(Serialize)]
+struct Known<'a> {
+    bucket: &'a str,
+    etag: EtagMode,
 }
 
 #[derive(Serialize)]
@@ -160,6 +170,23 @@ async fn limit(call: &Call<'_>, bucket: BucketName, quota: Quota) -> Result<Http
     let mut builder = HttpResponse::Ok();
     written(&mut builder, call.worker, done.written.replicas);
     Ok(json(&mut builder, &Limited { bucket: bucket.as_str(), quota }))
+}
+
+/// Says what clients of S3 know by what they write into a bucket from now on.
+pub(super) async fn set_etag(call: &Call<'_>, bucket: BucketName) -> Result<HttpResponse, HttpError> {
+    let mut query = Query::parse(call.req.query_string())?;
+    let mode = query.take("mode").and_then(|name| EtagMode::parse(&name));
+    let etag = mode.filter(|_| query.is_empty()).ok_or(HttpError::Query("the parameter is mode: md5 or fast"))?;
+    plain_write(call.req.headers())?;
+    no_condition(call.req.headers())?;
+    let _permit = call.worker.shared.budget.try_claim(0).ok_or(HttpError::SlowDown)?;
+    call.note.changes((), etag);
+    let set = SetBucket { bucket: bucket.clone(), setting: BucketSetting::Etag(etag) };
+    let done = call.worker.links.writes.set_bucket.send(set).await??;
+    call.note.changes(done.was.map(|bucket| bucket.etag), etag);
+    let mut builder = HttpResponse::Ok();
+    written(&mut builder, call.worker, done.written.replicas);
+    Ok(json(&mut builder, &Known { bucket: bucket.as_str(), etag }))
 }
 
 /// A number as people and programs write it; nothing else, not even a sign.

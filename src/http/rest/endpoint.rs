@@ -36,6 +36,7 @@ pub(super) enum Endpoint {
     CloseBucket(BucketName),
     SetQuota(BucketName),
     ClearQuota(BucketName),
+    SetEtag(BucketName),
     ListAccess,
     CreateAccess,
     ShowAccess(AccessKeyId),
@@ -89,6 +90,7 @@ impl Endpoint {
             Route::Public(bucket) if deletes => Endpoint::CloseBucket(target::bucket(bucket)?),
             Route::BucketQuota(bucket) if puts => Endpoint::SetQuota(target::bucket(bucket)?),
             Route::BucketQuota(bucket) if deletes => Endpoint::ClearQuota(target::bucket(bucket)?),
+            Route::BucketEtag(bucket) if puts => Endpoint::SetEtag(target::bucket(bucket)?),
             Route::AccessKeys if reads => Endpoint::ListAccess,
             Route::AccessKeys if *method == Method::POST => Endpoint::CreateAccess,
             Route::AccessKey(id) if reads => Endpoint::ShowAccess(target::access_key(id)?),
@@ -132,7 +134,8 @@ impl Endpoint {
             | Endpoint::OpenBucket(bucket)
             | Endpoint::CloseBucket(bucket)
             | Endpoint::SetQuota(bucket)
-            | Endpoint::ClearQuota(bucket) => Need::on_bucket(Right::Admin, bucket),
+            | Endpoint::ClearQuota(bucket)
+            | Endpoint::SetEtag(bucket) => Need::on_bucket(Right::Admin, bucket),
             Endpoint::Metrics => Need::on_this_node(Right::Metrics),
             Endpoint::ShowCluster | Endpoint::ShowMembers | Endpoint::ShowKeys | Endpoint::ShowScrub => {
                 Need::on_this_node(Right::Admin)
@@ -176,6 +179,7 @@ impl Endpoint {
             Endpoint::OpenBucket(bucket) => Deed::change("bucket:open", Bucket(bucket)),
             Endpoint::CloseBucket(bucket) => Deed::change("bucket:close", Bucket(bucket)),
             Endpoint::SetQuota(bucket) | Endpoint::ClearQuota(bucket) => Deed::change("bucket:quota", Bucket(bucket)),
+            Endpoint::SetEtag(bucket) => Deed::change("bucket:etag", Bucket(bucket)),
             Endpoint::CreateLink => Deed::change("link:create", Whole),
             Endpoint::ListAccess => Deed::look("access:list", Whole),
             Endpoint::ShowAccess(id) => Deed::look("access:show", Key(*id)),
@@ -290,6 +294,7 @@ mod tests {
             (Method::POST, "/v1/links", Some(Need::to_be_known())),
             (Method::PUT, "/v1/buckets/abc/quota", Some(Need::on_bucket(Right::Admin, abc))),
             (Method::DELETE, "/v1/buckets/abc/quota", Some(Need::on_bucket(Right::Admin, abc))),
+            (Method::PUT, "/v1/buckets/abc/etag", Some(Need::on_bucket(Right::Admin, abc))),
             (Method::GET, "/v1/access", node(Right::Admin)),
             (Method::POST, "/v1/access", node(Right::Admin)),
             (Method::GET, ONE, node(Right::Admin)),

@@ -159,6 +159,7 @@ impl Protocol for Rest {
             Endpoint::CloseBucket(bucket) => public::close(call, bucket).await,
             Endpoint::SetQuota(bucket) => buckets::set_quota(call, bucket).await,
             Endpoint::ClearQuota(bucket) => buckets::clear_quota(call, bucket).await,
+            Endpoint::SetEtag(bucket) => buckets::set_etag(call, bucket).await,
             Endpoint::ListAccess => access::list(call),
             Endpoint::CreateAccess => access::create(call, incoming).await,
             Endpoint::ShowAccess(id) => access::show(call, id),

@@ -26,6 +26,7 @@ pub(in crate::http) enum Route<'a> {
     Bucket(&'a str),
     Public(&'a str),
     BucketQuota(&'a str),
+    BucketEtag(&'a str),
     AccessKeys,
     AccessKey(&'a str),
     RotateAccess(&'a str),
@@ -70,7 +71,8 @@ impl Group {
             Some(Route::Eliminar(_)) => Group::Eliminar,
             Some(Route::Object { .. }) => Group::Objects,
             Some(Route::Listing { .. }) => Group::Listing,
-            Some(Route::Buckets | Route::Bucket(_) | Route::Public(_) | Route::BucketQuota(_)) => Group::Buckets,
+            Some(Route::Buckets | Route::Bucket(_) | Route::Public(_)) => Group::Buckets,
+            Some(Route::BucketQuota(_) | Route::BucketEtag(_)) => Group::Buckets,
             Some(Route::AccessKeys | Route::AccessKey(_) | Route::RotateAccess(_) | Route::Links) => Group::Access,
             Some(
                 Route::Root
@@ -110,6 +112,7 @@ pub(super) const ROUTES: &[(&str, &str)] = &[
     ("/v1/buckets/{bucket}", Route::Bucket("").allow()),
     ("/v1/buckets/{bucket}/public", Route::Public("").allow()),
     ("/v1/buckets/{bucket}/quota", Route::BucketQuota("").allow()),
+    ("/v1/buckets/{bucket}/etag", Route::BucketEtag("").allow()),
     ("/v1/access", Route::AccessKeys.allow()),
     ("/v1/access/{id}", Route::AccessKey("").allow()),
     ("/v1/access/{id}/rotate", Route::RotateAccess("").allow()),
@@ -155,12 +158,11 @@ impl<'a> Route<'a> {
                     Some(rest) => {
                         Some(rest.strip_suffix("/rotate").map_or(Route::AccessKey(rest), Route::RotateAccess))
                     }
-                    None => rest.strip_prefix("buckets/").map(|rest| {
-                        match (rest.strip_suffix("/public"), rest.strip_suffix("/quota")) {
-                            (Some(bucket), _) => Route::Public(bucket),
-                            (None, Some(bucket)) => Route::BucketQuota(bucket),
-                            (None, None) => Route::Bucket(rest),
-                        }
+                    None => rest.strip_prefix("buckets/").map(|rest| match rest.rsplit_once('/') {
+                        Some((bucket, "public")) => Route::Public(bucket),
+                        Some((bucket, "quota")) => Route::BucketQuota(bucket),
+                        Some((bucket, "etag")) => Route::BucketEtag(bucket),
+                        _ => Route::Bucket(rest),
                     }),
                 },
             };
@@ -187,6 +189,7 @@ impl<'a> Route<'a> {
         match self {
             Route::Cargar | Route::RotateAccess(_) | Route::Links => "POST, OPTIONS",
             Route::Public(_) | Route::BucketQuota(_) => "PUT, DELETE, OPTIONS",
+            Route::BucketEtag(_) => "PUT, OPTIONS",
             Route::AccessKeys | Route::Keys => "GET, HEAD, POST, OPTIONS",
             Route::Members | Route::Scrub | Route::CheckAudit => "GET, HEAD, PUT, OPTIONS",
             Route::Eliminar(_) => "DELETE, OPTIONS",

@@ -89,7 +89,7 @@ pub(super) async fn copy(call: &Call<'_>, mut endpoint: Endpoint) -> Result<Http
     let shared = &call.worker.shared;
     let reads = window_for(&shared.budget, Some(len), shared.settings.turn_max).await?;
     let window = upload_window_for(shared, Some(len)).await?;
-    let sums = WantedSums { md5: true, sha256: false, checksum: algorithm_of(&open, None)? };
+    let sums = WantedSums { md5: true, for_etag: true, sha256: false, checksum: algorithm_of(&open, None)? };
     let mut source = Stored::new(&call.worker.links.read_download, download, len, reads);
     let part = PartOf { upload, number, wrap: open.wrap };
     let done = store_part(call, to.clone(), part, sums, Some(len), window, &mut source).await?;

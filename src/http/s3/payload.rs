@@ -158,7 +158,8 @@ impl<'a> Payload<'a> {
     /// What is to be computed of an object that is made of it.
     pub fn sums(&self) -> WantedSums {
         let checksum = Some(self.said.algorithm().unwrap_or(UNNAMED));
-        WantedSums { md5: true, sha256: self.expected.sha256.is_some(), checksum }
+        let for_etag = self.expected.md5.is_none();
+        WantedSums { md5: true, for_etag, sha256: self.expected.sha256.is_some(), checksum }
     }
 
     /// All of it, where it has at most `max` bytes, held against what is expected.
@@ -168,7 +169,8 @@ impl<'a> Payload<'a> {
             return Err(too_large);
         }
         let ExpectedSums { md5, sha256, .. } = self.expected;
-        let wanted = WantedSums { md5: md5.is_some(), sha256: sha256.is_some(), checksum: self.said.algorithm() };
+        let checksum = self.said.algorithm();
+        let wanted = WantedSums { md5: md5.is_some(), for_etag: false, sha256: sha256.is_some(), checksum };
         let (mut sums, mut body) = (Sums::new(wanted), Vec::new());
         while let Some(bytes) = self.next().await? {
             if bytes.len() > max - body.len() {

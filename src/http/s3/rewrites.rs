@@ -30,7 +30,7 @@ pub(super) async fn rewrite(
     let condition =
         if copying.from == copying.to { upon(etag, &copying.condition)? } else { copying.condition.clone() };
     let head = copying.head.clone().unwrap_or(info.head);
-    let sums = WantedSums { md5: true, sha256: false, checksum: Some(algorithm) };
+    let sums = WantedSums { md5: true, for_etag: true, sha256: false, checksum: Some(algorithm) };
     let len = Some(info.len);
     let reads = window_for(&shared.budget, len, shared.settings.turn_max).await?;
     let writes = upload_window_for(shared, len).await?;

@@ -525,7 +525,7 @@ fn what_is_said_of_an_upload_is_an_object_without_a_byte() {
     node.begin("k", Some(kind));
     node.0.checkpoint().expect("a healthy disk");
     let own = node.own("k");
-    assert_eq!((own.len, own.body, own.wrap_of(), own.etag.clone()), (0, UPLOAD.as_body(), own.body, Etag::Digest));
+    assert_eq!((own.len, own.body, own.wrap_of(), own.etag), (0, UPLOAD.as_body(), own.body, Etag::Digest));
     assert_eq!(own.checksum.as_ref().map(ChecksumKind::from), Some(kind));
     assert_eq!(own.head.content_type, "text/x");
     node.part("k", 7, b"few");

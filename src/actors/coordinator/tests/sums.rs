@@ -12,7 +12,7 @@ const MD5_OF_ABC: &str = "900150983cd24fb0d6963f7d28e17f72";
 const SHA256_OF_ABC: &str = "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=";
 
 fn wanted() -> WantedSums {
-    WantedSums { md5: true, sha256: true, checksum: Some(Algorithm::Sha256) }
+    WantedSums { md5: true, for_etag: false, sha256: true, checksum: Some(Algorithm::Sha256) }
 }
 
 /// What a body is refused for, each with one sum that is another's.

@@ -44,7 +44,12 @@ impl Rig {
     /// Stores a part: as whoever completes the upload names it.
     async fn puts(&self, upload: &OpenUpload, number: u16, body: Vec<u8>) -> Result<NamedPart, ObjectError> {
         let part = Some(PartOf { upload: upload.id, number, wrap: upload.wrap.clone() });
-        let sums = WantedSums { md5: true, sha256: false, checksum: upload.checksum.map(|kind| kind.algorithm) };
+        let sums = WantedSums {
+            md5: true,
+            for_etag: true,
+            sha256: false,
+            checksum: upload.checksum.map(|kind| kind.algorithm),
+        };
         let (at, len) = (upload.at.clone(), body.len() as u64);
         let begin = BeginUpload {
             at,

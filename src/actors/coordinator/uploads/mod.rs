@@ -126,10 +126,11 @@ impl Coordinator {
         loop {
             let key = RegisterKey::object(home.id, &at.key);
             match self.state_of(&key, deadline).await {
-                Ok(record) => match Fate::of(record, upload) {
-                    Some(fate) => return Ok((home, fate)),
-                    None => {}
-                },
+                Ok(record) => {
+                    if let Some(fate) = Fate::of(record, upload) {
+                        return Ok((home, fate));
+                    }
+                }
                 Err(ObjectError::Store(StoreError::NoSuchBucket)) => {}
                 Err(error) => return Err(error),
             }

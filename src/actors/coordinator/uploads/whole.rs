@@ -3,12 +3,13 @@
 //! Invariants
 //! - The object is made of the very parts that were named: number, ETag and, where it is named, checksum are those of what
 //!   is stored.
+//! - Its ETag is made of those of its parts: of their MD5s, or of the halves of digests that parts have in place of them.
 //! - Its checksum rests on those of its parts, and is what the client says, if that says anything.
 //!
 //! Nothing is read and nothing written here.
 
 use crate::actors::messages::{ChecksumKind, NamedPart, OpenUpload, StoreError, WrongParts};
-use crate::base::checksum::{MD5_BYTES, Sum};
+use crate::base::checksum::Sum;
 use crate::base::upload::{PART_BYTES_MIN, PART_NUMBER_MAX};
 use crate::base::{BodyAt, Checksum, Etag, ObjectRecord, Part, Parts, Record, Uploads};
 use crate::seal::digest::digest_of;
@@ -40,10 +41,10 @@ pub(super) fn whole(
     if said.len.is_some_and(|said| said != len) {
         return Err(StoreError::WrongParts(WrongParts::Length));
     }
-    let md5s: Option<Vec<[u8; MD5_BYTES]>> = chosen.iter().map(|(_, part)| md5_of(part)).collect();
-    let md5s = md5s.ok_or(StoreError::Corrupt { what: "the ETag of a part" })?;
+    let tags: Option<Vec<_>> = chosen.iter().map(|(_, part)| part.etag.of_part(&part.digest)).collect();
+    let tags = tags.ok_or(StoreError::Corrupt { what: "the ETag of a part" })?;
     let count = u16::try_from(chosen.len()).map_err(|_| StoreError::WrongParts(WrongParts::Count))?;
-    let etag = Etag::Parts { md5: md5_of_parts(md5s.into_iter()), parts: count };
+    let etag = Etag::Parts { md5: md5_of_parts(tags.into_iter()), parts: count };
     let checksum = upload.checksum.map(|kind| sum_of(kind, &chosen)).transpose()?;
     if let Some(said) = said.checksum
         && checksum.is_none_or(|sum| (sum.algorithm, sum.value) != (said.algorithm, said.value))
@@ -93,10 +94,6 @@ fn chosen<'a>(stored: &'a Stored, named: &[NamedPart]) -> Result<Vec<(u16, &'a O
         Some((_, front)) if front.iter().any(|(_, part)| part.len < PART_BYTES_MIN) => wrong(WrongParts::Small),
         _ => Ok(chosen),
     }
-}
-
-fn md5_of(part: &ObjectRecord) -> Option<[u8; MD5_BYTES]> {
-    if let Etag::Md5(md5) = part.etag { Some(md5) } else { None }
 }
 
 /// The checksum of the whole. Each part has to have its own.

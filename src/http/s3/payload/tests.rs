@@ -143,11 +143,11 @@ async fn signed_chunks_rest_on_what_was_kept_of_the_head() {
 #[actix_rt::test]
 async fn what_is_computed_is_what_was_named_or_the_usual() {
     let (_, sums, expected) = read(&[], "abc", None, 3).await.expect("it is good");
-    assert_eq!(sums, WantedSums { md5: true, sha256: false, checksum: Some(Algorithm::Crc64Nvme) });
+    assert_eq!(sums, WantedSums { md5: true, for_etag: true, sha256: false, checksum: Some(Algorithm::Crc64Nvme) });
     assert_eq!(expected, ExpectedSums::default());
     let head = [("x-amz-content-sha256", SHA256), ("x-amz-checksum-crc32", CRC32), ("content-md5", MD5)];
     let (_, sums, expected) = read(&head, "abc", None, 3).await.expect("it is good");
-    assert_eq!(sums, WantedSums { md5: true, sha256: true, checksum: Some(Algorithm::Crc32) });
+    assert_eq!(sums, WantedSums { md5: true, for_etag: false, sha256: true, checksum: Some(Algorithm::Crc32) });
     assert!(expected.md5.is_some() && expected.sha256.is_some() && expected.checksum.is_some());
 }
 

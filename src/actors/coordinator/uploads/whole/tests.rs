@@ -21,7 +21,7 @@ fn upload(checksum: Option<ChecksumKind>) -> OpenUpload {
 
 /// A part of that length, with the sums of as many zeros as its number says.
 fn part(number: u16, len: u64, algorithm: Option<Algorithm>) -> (u16, Arc<Record>) {
-    let mut sums = Sums::new(WantedSums { md5: true, sha256: false, checksum: algorithm });
+    let mut sums = Sums::new(WantedSums { md5: true, for_etag: true, sha256: false, checksum: algorithm });
     sums.update(&vec![0; usize::from(number)]);
     let computed = sums.finish();
     let object = ObjectRecord {
@@ -104,6 +104,27 @@ fn the_object_is_made_of_the_parts_that_are_named() {
     let mut md5 = crate::seal::digest::Md5::default();
     md5s.iter().for_each(|part| md5.update(part));
     assert_eq!(object.etag, Etag::Parts { md5: md5.finalize(), parts: 2 });
+}
+
+#[test]
+fn parts_without_md5s_count_by_the_half_of_their_digests() {
+    let mut stored = [part(1, MIN, None), part(2, 5, None)];
+    let mut fast = stored[0].1.object().expect("an object").clone();
+    fast.etag = Etag::Fast;
+    stored[0].1 = proposed(State::Object(Box::new(fast)), 1);
+    let named: Vec<_> = stored.iter().map(name).collect();
+    assert_eq!(named[0].etag, format!("{}-1", "01".repeat(16)));
+    let object = whole(&upload(None), &stored.iter().cloned().collect(), &named, Said::default()).expect("a whole");
+    let Etag::Md5(second) = stored[1].1.object().expect("an object").etag else { panic!("it has an MD5") };
+    let md5 = md5_of_parts([[1; 16], second].into_iter());
+    assert_eq!(object.etag, Etag::Parts { md5, parts: 2 });
+    // A part is known by one of the two.
+    let mut other = stored[0].1.object().expect("an object").clone();
+    other.etag = Etag::Digest;
+    stored[0].1 = proposed(State::Object(Box::new(other)), 1);
+    let named: Vec<_> = stored.iter().map(name).collect();
+    let refused = whole(&upload(None), &stored.iter().cloned().collect(), &named, Said::default());
+    assert!(matches!(refused, Err(StoreError::Corrupt { .. })));
 }
 
 #[test]
