@@ -163,6 +163,7 @@ impl Weather {
     };
 
     /// Uploads in parts beside writes, and more of them than of these.
+    #[allow(dead_code, reason = "one of the programs that share this")]
     pub const UPLOADS: Weather = Weather { uploads: true, ..Weather::ROUGH };
 
     /// Disks that go bad at a minority, and an operator who sees to them.
