@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// How long marks wait for a commit that they can be part of: a record costs one fsync, not two.
 const WAIT: Duration = Duration::from_millis(50);
 /// Most marks that wait.
-const WAITING_MAX: usize = 4096;
+const WAITING_MAX: usize = 2048;
 
 /// Bytes of them, at most.
 pub const WAITING_BYTES_MAX: usize = WAITING_MAX * (size_of::<Message>() + RegisterKey::BYTES_MAX);

@@ -491,6 +491,9 @@ fn an_object_of_ten_thousand_parts_is_kept_counted_and_told_like_any_other() {
     }
     let record = node.record("a");
     assert!(record.encode().len() > 900_000 && record.encode().len() < crate::base::record::RECORD_BYTES_MAX);
+    let held = node.0.lookup(&register_by_name(&name("a"))).expect("looks").expect("is there");
+    let weights = [held.weight(), crate::wire::votes::slot_weight(&held.slot()) as u64];
+    assert!(weights.iter().all(|weight| *weight >= record.encode().len() as u64), "{weights:?}: memory and frames");
     let references = |node: &Node| node.0.core().references(bodies[9_999].0.body).expect("reads");
     assert_eq!(references(&node), Some(7));
     node.0.checkpoint().expect("a healthy disk");
