@@ -79,6 +79,8 @@ fn ranges_and_parts_of_it_are_read() {
         0..1,
         first - 1..first,
         first..first + 1,
+        first - 1..first + 1,
+        second - 2..second + 3,
         first - 70_000..first + 70_000,
         first - 3..second + 3,
         second - 1..whole.len(),

@@ -96,7 +96,8 @@ where
     F: Fn() -> Backend + Send + Clone + 'static,
 {
     let entrance = shared.entrance.clone();
-    server::serve("s3", listener, tls, shared, move || (backend(), S3::new(entrance.clone(), settings.clone())))
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    server::serve("s3", listener, tls, shared, move || (backend(), S3::new(entrance.clone(), settings.clone(), scheme)))
 }
 
 /// S3, as one thread speaks it.
@@ -104,14 +105,16 @@ struct S3 {
     /// Where callers come in.
     entrance: Entrance,
     settings: Rc<S3Settings>,
+    /// What addresses of it begin with.
+    scheme: &'static str,
 }
 
 impl S3 {
-    fn new(entrance: Entrance, mut settings: S3Settings) -> Self {
+    fn new(entrance: Entrance, mut settings: S3Settings, scheme: &'static str) -> Self {
         for domain in &mut settings.domains {
             *domain = domain.strip_suffix('.').unwrap_or(domain).to_ascii_lowercase();
         }
-        S3 { entrance, settings: Rc::new(settings) }
+        S3 { entrance, settings: Rc::new(settings), scheme }
     }
 
     async fn serve(
@@ -137,7 +140,7 @@ impl S3 {
             Does::CreateUpload => multipart::create(call, endpoint.object()?, incoming).await,
             Does::UploadPart => multipart_parts::upload(call, endpoint, incoming).await,
             Does::CopyPart => multipart_parts::copy(call, endpoint).await,
-            Does::CompleteUpload => multipart::complete(call, endpoint, incoming).await,
+            Does::CompleteUpload => multipart::complete(call, endpoint, incoming, self.scheme).await,
             Does::AbortUpload => multipart::abort(call, endpoint).await,
             Does::ListParts => multipart_lists::parts(call, endpoint).await,
             Does::ListUploads => multipart_lists::uploads(call, endpoint).await,

@@ -91,6 +91,7 @@ pub(super) async fn complete(
     call: &Call<'_>,
     mut endpoint: Endpoint,
     incoming: &mut Incoming,
+    scheme: &str,
 ) -> Result<HttpResponse, HttpError> {
     let headers = call.req.headers();
     no_half_writes(headers)?;
@@ -122,7 +123,7 @@ pub(super) async fn complete(
     let mut builder = HttpResponse::Ok();
     written(&mut builder, call.worker, done.replicas);
     heads::sealed(&mut builder);
-    Ok(documents::completed(&mut builder, &location(call), &at, &done))
+    Ok(documents::completed(&mut builder, &location(call, scheme), &at, &done))
 }
 
 /// What the head of a completion says of the object.
@@ -210,8 +211,7 @@ impl Said {
 }
 
 /// Where an object is, by the name that the client has for this node.
-fn location(call: &Call<'_>) -> String {
-    let scheme = if call.req.app_config().secure() { "https" } else { "http" };
+fn location(call: &Call<'_>, scheme: &str) -> String {
     let host = match call.req.uri().authority() {
         Some(authority) => authority.as_str(),
         None => call.req.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default(),

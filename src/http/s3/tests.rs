@@ -14,7 +14,7 @@ use actix_web::test::TestRequest;
 fn s3(entrance: Entrance) -> S3 {
     let domains = vec!["S3.Example.org.".to_owned()];
     let hosts = Hosts::new(&[], true).with_domains(&domains);
-    S3::new(entrance, S3Settings { hosts, domains, region: String::new() })
+    S3::new(entrance, S3Settings { hosts, domains, region: String::new() }, "http")
 }
 
 async fn told(entrance: Entrance, req: TestRequest) -> (u16, String) {
