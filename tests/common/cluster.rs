@@ -345,9 +345,8 @@ impl Cluster {
         let live: Vec<&String> = expected.iter().filter(|(_, body)| body.is_some()).map(|(key, _)| key).collect();
         assert!(listing.keys().eq(live), "listed: {:?}", listing.keys());
         for at in 0..self.nodes.len() {
-            let mut conn = self.nodes[at].connect();
             for (key, body) in expected {
-                let answer = conn.ask("GET", &path(key), &[], b"").expect("an answer");
+                let answer = self.nodes[at].get(&path(key));
                 let Some(body) = body else {
                     answer.expect_error(404, "NoSuchKey");
                     continue;
