@@ -123,10 +123,11 @@ where
 
     fn handle(&mut self, what: M, _: &mut Context<Self>) -> Self::Result {
         let (answer, answered) = oneshot::channel();
-        let asked = self.0.send(Asked { what, answer });
+        // What nobody takes any more is dropped here, and whoever waits for an answer in it hears that.
+        let is_taken = self.0.send(Asked { what, answer }).is_ok();
         Box::pin(async move {
             match answered.await {
-                Ok(answer) if asked.is_ok() => answer,
+                Ok(answer) if is_taken => answer,
                 // A test that has dropped the question does not answer it.
                 _ => std::future::pending().await,
             }
