@@ -19,7 +19,7 @@ import tempfile
 import time
 
 CLONE_NEWNET = 0x40000000
-HTTP, PEER = 5000, 5002
+HTTP, S3, PEER = 5000, 5001, 5002
 TIMEOUT = 12
 RESERVE_MIB = 8
 # Of this run alone: others may go on beside it.
@@ -102,7 +102,7 @@ class Node:
         command = [
             "ip", "netns", "exec", self.space, self.world.binary, "serve", "--data", self.data,
             "--key-dir", self.keys, "--listen", f"{self.ip}:{HTTP}", "--peer-listen", f"{self.peer_ip}:{PEER}",
-            "--s3-listen", "", "--insecure-open",
+            "--s3-listen", f"{self.ip}:{S3}", "--insecure-open",
         ]
         environment = {**os.environ, **settings}
         self.process = subprocess.Popen(command, env=environment, stdout=self.log, stderr=self.log)
