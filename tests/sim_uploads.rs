@@ -18,7 +18,7 @@ mod sim;
 use sim::{Ran, Tally, Weather, run};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-const SEEDS_IN_THE_GATE: u64 = 600;
+const SEEDS_IN_THE_GATE: u64 = 400;
 
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.replace('_', "").parse().unwrap_or_else(|_| panic!("{name}: {text}")))
