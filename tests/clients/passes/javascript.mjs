@@ -155,10 +155,10 @@ check("multipart", async () => {
   assert((await bytes(at)).equals(data));
 });
 
-check("multipart: sixteen parts at once, and listed", async () => {
-  const Bucket = await bucket("parts"), at = { Bucket, Key: "a b+ü" }, size = 5 << 20, data = randomBytes(15 * size + 7);
+check("multipart: eight parts at once, and listed", async () => {
+  const Bucket = await bucket("parts"), at = { Bucket, Key: "a b+ü" }, size = 5 << 20, data = randomBytes(7 * size + 7);
   const { UploadId } = await send("CreateMultipartUpload", { ...at, ChecksumAlgorithm: "SHA256" });
-  const numbers = Array.from({ length: 16 }, (_, n) => n + 1);
+  const numbers = Array.from({ length: 8 }, (_, n) => n + 1);
   const sent = await Promise.all(
     numbers.map(async (PartNumber) => {
       const Body = data.subarray((PartNumber - 1) * size, PartNumber * size);
@@ -167,12 +167,12 @@ check("multipart: sixteen parts at once, and listed", async () => {
       return { PartNumber, ETag, ChecksumSHA256 };
     }),
   );
-  const listed = await send("ListParts", { ...at, UploadId, MaxParts: 10 });
-  assert.deepEqual([listed.Parts.length, listed.IsTruncated, listed.NextPartNumberMarker], [10, true, "10"]);
+  const listed = await send("ListParts", { ...at, UploadId, MaxParts: 5 });
+  assert.deepEqual([listed.Parts.length, listed.IsTruncated, listed.NextPartNumberMarker], [5, true, "5"]);
   const done = await send("CompleteMultipartUpload", { ...at, UploadId, MultipartUpload: { Parts: sent } });
-  assert(done.ChecksumSHA256.endsWith("-16"), done.ChecksumSHA256);
+  assert(done.ChecksumSHA256.endsWith("-8"), done.ChecksumSHA256);
   assert((await bytes({ ...at, ChecksumMode: "ENABLED" })).equals(data));
-  assert.equal((await send("HeadObject", { ...at, PartNumber: 16 })).PartsCount, 16);
+  assert.equal((await send("HeadObject", { ...at, PartNumber: 8 })).PartsCount, 8);
 });
 
 for (const [name, run] of checks.filter(([name]) => name.includes(process.env.ONLY ?? ""))) {
