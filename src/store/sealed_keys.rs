@@ -85,7 +85,9 @@ mod tests {
     use super::*;
     use crate::base::access::AccessRecord;
     use crate::base::credential::secret_of;
-    use crate::base::{AccessKeyId, BodyAt, BodyId, Etag, ObjectHead, ObjectRecord, Secret};
+    use crate::base::{
+        AccessKeyId, BlobRef, BodyAt, BodyId, Etag, ObjectHead, ObjectRecord, Part, Parts, Secret, UploadId,
+    };
     use crate::seal::Dek;
     use crate::store::mutation::proposed;
 
@@ -163,6 +165,28 @@ mod tests {
                 }
                 other => panic!("{other:?}"),
             }
+        }
+    }
+
+    /// The wrap of an upload stands in its parts, and in what it becomes: it is bound to the upload in all of them.
+    #[test]
+    fn the_data_key_of_an_upload_is_sealed_anew_for_the_upload() {
+        let (old, both) = (ring(&[1]), ring(&[1, 2]));
+        let upload = UploadId([6; 16]);
+        let wrap = old.wrap(cluster(), upload.as_body(), &Dek::generate());
+        let (key, record) = object(&old);
+        let was = record.object().expect("an object").clone();
+        let blob = BlobRef { body: BodyId([4; 16]), sealed_len: 113, digest: [0; 32] };
+        let part = Part { number: 7, offset: 0, len: 1, blob, checksum: None };
+        let parts = Parts::new(None, [part]).expect("a list");
+        let part = ObjectRecord { wrap: wrap.clone(), at: BodyAt::Part { upload, number: 7 }, ..was.clone() };
+        let whole = ObjectRecord { wrap: wrap.clone(), at: BodyAt::Parts(parts), body: upload.as_body(), ..was };
+        for object in [part, whole] {
+            let record = proposed(State::Object(Box::new(object)), 1);
+            let seals = reseal(&both, cluster(), &key, &record).expect("it opens").expect("under an older one");
+            let anew = with_seals(&record, &seals).expect("one key");
+            let now = &anew.object().expect("an object").wrap;
+            assert!(ring(&[2]).unwrap(cluster(), upload.as_body(), now).is_ok());
         }
     }
 

@@ -16,6 +16,7 @@ use crate::store::download::Download;
 use crate::store::incoming::Purpose;
 use crate::store::intent::Decided;
 use crate::store::mutation::{Mutation, Target};
+use crate::store::types::{Offer, Want};
 use crate::store::{Clockwork, Options, Store, open, wait_blocking};
 use bytes::Bytes;
 use std::path::Path;
@@ -32,7 +33,10 @@ fn start(dir: &Path) -> Node {
 }
 
 fn start_with(dir: &Path, options: Options) -> Node {
-    let ring = Arc::new(Keyring::new(vec![(1, Secret::new([9; 32]))]).expect("a ring"));
+    start_under(Keyring::new(vec![(1, Secret::new([9; 32]))]).expect("a ring").into(), dir, options)
+}
+
+fn start_under(ring: Arc<Keyring>, dir: &Path, options: Options) -> Node {
     let options = Options { reserve_bytes: 0, ..options };
     let (store, work) = open(Arc::new(RealDisk), dir, ring, None, options).expect("it opens");
     Node(store, work)
@@ -333,6 +337,9 @@ fn an_object_is_taken_only_while_all_of_its_parts_are_here() {
     let held = node.0.hold_bodies(&record.bodies().collect::<Vec<_>>()).expect("looks");
     assert_eq!(held.iter().map(Option::is_some).collect::<Vec<_>>(), [true, true, false]);
     assert_eq!(node.0.missing(&record), Some(Ailment::Blob { blob: last, damaged: false }));
+    // It is held, and wanted all the same.
+    let offer = Offer { key: register_by_name(&name("k")), ballot: record.ballot, blob: record.body() };
+    assert_eq!(node.0.compare_offers(&[offer]).expect("looks"), [Want::BlobAndRecord]);
     let found = node.0.diagnose(&register_by_name(&name("k"))).expect("looks");
     assert_eq!(found, Some(Ailment::Blob { blob: last, damaged: false }));
 }
@@ -515,6 +522,28 @@ fn an_object_of_ten_thousand_parts_is_kept_counted_and_told_like_any_other() {
     assert_eq!(references(&node), Some(0));
     node.0.checkpoint().expect("a healthy disk");
     assert_eq!(node.0.core().index.references(bodies[0].0.body).expect("reads"), 0);
+}
+
+/// Another generation may seal by the time that a part has come.
+#[test]
+fn a_part_is_stored_under_the_generation_that_seals_when_it_has_come() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let ring = Keyring::new(vec![(1, Secret::new([9; 32])), (2, Secret::new([8; 32]))]).expect("a ring");
+    let [(_, first), (_, second)] = ring.generations()[..] else { panic!("two generations") };
+    let ring = Arc::new(ring);
+    assert!(ring.seal_with(first));
+    let options = Options { segment_max: 0, log_bytes: 1 << 20, ..Options::default() };
+    let node = start_under(Arc::clone(&ring), dir.path(), options);
+    assert!(ring.seal_with(first));
+    node.begin("k", None);
+    let part = PartOf { upload: UPLOAD, number: 1, wrap: node.own("k").wrap };
+    let mut body = node.0.begin_part(name("k"), part, None, None).expect("begins");
+    body.append(&[Bytes::from_static(b"before")], |_| {}).expect("appends");
+    assert!(ring.seal_with(second));
+    node.commit(body.land().expect("lands").mutation()).expect("is durable");
+    assert_eq!(node.object_of(&part_key("k", 1)).wrap.kek, second);
+    node.complete("k", &[1]).expect("is open");
+    assert_eq!(read(&mut node.open("k"), false).expect("opens"), b"before");
 }
 
 #[test]
